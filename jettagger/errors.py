@@ -1,0 +1,204 @@
+"""One exception class per cause.
+
+Every message says what went wrong, where, what was found and what was expected::
+
+    JettaggerError
+    ├── BundleError             a model folder is not usable
+    │   ├── BundleNotFound      no bundle of that name, no such folder
+    │   ├── MissingModelFile    a bundle lacks a file (its weights, its input description)
+    │   └── ModelFileError      an ONNX file is corrupt, empty, or reaches outside its folder
+    ├── UnknownName             a name is not among those that exist; carries the nearest ones
+    ├── InputFileError          an input file is missing, truncated, or not what it should be
+    ├── MissingColumns          the file lacks columns that the model needs
+    ├── MismatchError           arrays or definitions that must agree do not
+    ├── ProviderError           the requested execution provider is not the active one
+    ├── OutputError             an output cannot be written, or exists already
+    ├── ConfigError             a configuration or an expression is invalid
+    └── MissingExtra            an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "BundleError",
+    "BundleNotFound",
+    "ConfigError",
+    "InputFileError",
+    "JettaggerError",
+    "MismatchError",
+    "MissingColumns",
+    "MissingExtra",
+    "MissingModelFile",
+    "ModelFileError",
+    "OutputError",
+    "ProviderError",
+    "UnknownName",
+    "nearest",
+    "require",
+]
+
+
+class JettaggerError(Exception):
+    """Base of all errors that jettagger raises on purpose."""
+
+
+class BundleError(JettaggerError):
+    """Raised when a model folder is not usable: its descriptions are invalid or contradict each other."""
+
+
+class BundleNotFound(BundleError):
+    """Raised when a name is neither a known bundle nor a folder."""
+
+
+class MissingModelFile(BundleError):
+    """Raised when a bundle lacks a file, for example the weights of a model that may not be redistributed."""
+
+
+class ModelFileError(BundleError):
+    """Raised when an ONNX file is corrupt or empty, or when its external data lies outside its folder."""
+
+
+class InputFileError(JettaggerError):
+    """Raised when an input file is missing, truncated, no ROOT file, or without an ``Events`` tree."""
+
+
+class MissingColumns(JettaggerError):
+    """Raised before anything is read when the input lacks columns that the model needs."""
+
+
+class MismatchError(JettaggerError):
+    """Raised when arrays that must be aligned are not: a ``where`` of another shape, a filtered collection."""
+
+
+class ProviderError(JettaggerError):
+    """Raised when the execution provider that was asked for is not the one that became active."""
+
+
+class OutputError(JettaggerError):
+    """Raised when an output cannot be written completely, or exists already."""
+
+
+class ConfigError(JettaggerError):
+    """Raised when a configuration file, an option or an expression is invalid."""
+
+
+class MissingExtra(JettaggerError, ImportError):
+    """Raised when an optional dependency is not installed; the message gives the install line."""
+
+
+class UnknownName(JettaggerError, KeyError):
+    """Raised when a name is not among those that exist.
+
+    Parameters
+    ----------
+    kind : str
+        What the name was meant to be, e.g. ``"output"``.
+    name : str or list of str
+        The unknown name or names.
+    known : iterable of str
+        The names that exist.
+    where : str
+        Where the name was looked up, e.g. ``"bundle 'tinyParT'"``.
+    """
+
+    def __init__(self, kind: str, name: str | Sequence[str], known: Iterable[str], where: str = "") -> None:
+        names = [name] if isinstance(name, str) else list(name)
+        known = list(known)
+        place = f" in {where}" if where else ""
+        parts = [f"{item!r}{hint(item, known)}" for item in names]
+        text = f"unknown {kind}{'s' if len(names) > 1 else ''}{place}: " + "; ".join(parts)
+        if len(known) <= 12:
+            text += f". Known: {', '.join(known) or 'none'}"
+        super().__init__(text)
+        self.names = names
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore_unknown, (str(self), self.names))
+
+
+def _restore_unknown(text: str, names: list[str]) -> UnknownName:
+    error = UnknownName.__new__(UnknownName)
+    KeyError.__init__(error, text)
+    error.names = names
+    return error
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names that look most like ``name``, best first.
+
+    Parameters
+    ----------
+    name : str
+        A name that is not known.
+    known : iterable of str
+        The names that are.
+    count : int
+        How many to return at most.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> nearest("probHbB", ["probHbb", "probHcc", "mass"])[0]
+    'probHbb'
+    """
+    by_folded: dict[str, str] = {}
+    for item in known:
+        by_folded.setdefault(item.lower().replace("_", ""), item)
+    matches = difflib.get_close_matches(name.lower().replace("_", ""), list(by_folded), n=count, cutoff=0.5)
+    return [by_folded[match] for match in matches]
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest known names, or an empty string."""
+    close = nearest(name, known)
+    return f" (nearest: {', '.join(close)})" if close else ""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional module, or say how to install it.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name of the module.
+    extra : str
+        The extra of jettagger that brings it.
+    purpose : str
+        What it is needed for, a noun phrase.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingExtra
+        If the module is not installed.
+
+    Examples
+    --------
+    >>> require("json", "none", "an example").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name.split(".")[0]):
+            raise
+        text = (
+            f"{purpose} needs the package '{error.name}', which is not installed: "
+            f"pip install 'jettagger[{extra}]'"
+        )
+        raise MissingExtra(text) from error

@@ -1,0 +1,1 @@
+"""Ready coffea processors, imported as ``jettagger.processors``."""
