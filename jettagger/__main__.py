@@ -1,0 +1,7 @@
+"""``python -m jettagger`` is the command ``jettagger``."""
+
+import sys
+
+from jettagger.cli import main
+
+sys.exit(main())

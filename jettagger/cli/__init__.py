@@ -1,0 +1,85 @@
+"""The command line: one module a verb, loaded only when the verb is used.
+
+A verb's module has ``configure(parser)``, which adds its arguments, and ``run(args)``, which does the work and
+returns the exit status. Argument parsing and printing live here, physics does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from jettagger._version import __version__
+from jettagger.errors import JettaggerError, UnknownName
+
+__all__ = ["COMMANDS", "main"]
+
+#: verb -> (module, one line for ``jettagger --help``)
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def _overview() -> str:
+    width = max((len(verb) for verb in COMMANDS), default=0)
+    lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in COMMANDS.items()]
+    return "commands:\n" + "\n".join(lines) + "\n\n'jettagger COMMAND --help' explains one, with examples."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        0 for success, 2 for an error that was explained on standard error, 130 after an interrupt.
+
+    Examples
+    --------
+    >>> main(["--version"])
+    jettagger 0.1.0
+    0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    top = argparse.ArgumentParser(
+        prog="jettagger",
+        description="Apply pre-trained large-R jet taggers to NanoAOD-like files.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="jettagger [--version] COMMAND ...",
+        add_help=False,
+    )
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(top.format_help())  # noqa: T201
+            return 0
+        if arguments[0] == "--version":
+            print(f"jettagger {__version__}")  # noqa: T201
+            return 0
+        verb, rest = arguments[0], arguments[1:]
+        if verb not in COMMANDS:
+            raise UnknownName("command", verb, COMMANDS)
+        module = importlib.import_module(COMMANDS[verb][0])
+        parser = argparse.ArgumentParser(
+            prog=f"jettagger {verb}",
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(parser)
+        return int(module.run(parser.parse_args(rest)) or 0)
+    except JettaggerError as error:
+        print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("jettagger: interrupted, nothing half-written is left", file=sys.stderr)  # noqa: T201
+        return EXIT_INTERRUPTED
+    except SystemExit as stop:  # argparse's own way out
+        return int(stop.code or 0)
