@@ -52,6 +52,8 @@ class Graph:
         For each output the column ranges that are direct results of a softmax.
     opset : int
     nodes : int
+    external : bool
+        Whether weights lie in files of their own beside it.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Graph:
     softmaxed: dict[str, tuple[tuple[int, int], ...]]
     opset: int
     nodes: int
+    external: bool
 
 
 def file_sha256(*paths: Path) -> str:
@@ -126,6 +129,7 @@ def inspect(path: str | os.PathLike[str]) -> Graph:
         softmaxed=_softmaxed(model),
         opset=opset,
         nodes=len(model.graph.node),
+        external=bool(external),
     )
 
 

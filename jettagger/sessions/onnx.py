@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from jettagger.errors import ModelFileError, ProviderError, hint
+from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
 from jettagger.features.definition import Array
-from jettagger.graph import Graph, file_sha256
+from jettagger.graph import Graph
 from jettagger.threads import default_threads
 
 __all__ = ["OrtSession", "open_session"]
@@ -56,9 +57,10 @@ class OrtSession:
                 f"execution provider {provider!r} is not available{hint(name, present)}; this build of ONNX Runtime has "
                 f"{', '.join(present)}"
             )
-        source: Any = graph.path.read_bytes()
-        if file_sha256(graph.path) != graph.sha256:  # external data: ONNX Runtime finds it from the path
-            source = str(graph.path)
+        # external data is found from the path; a plain file is checked to be still the one that was described
+        source: Any = str(graph.path) if graph.external else graph.path.read_bytes()
+        if not graph.external and hashlib.sha256(source).hexdigest() != graph.sha256:
+            raise ModelFileError(f"{graph.path} has changed since it was described (SHA-256 expected {graph.sha256})")
         try:
             session = onnxruntime.InferenceSession(source, options, providers=[name])
         except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -93,12 +95,16 @@ def open_session(graph: Graph, threads: int | None = None, provider: str | None 
 
     Raises
     ------
+    ConfigError
+        If ``threads`` is not a positive whole number.
     ProviderError
         If the provider is not there, or another one became active.
     ModelFileError
         If ONNX Runtime refuses the file.
     """
     threads = default_threads() if threads is None else threads
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads must be a whole number of at least 1, got {threads!r}")
     provider = provider or "cpu"
     key = (os.getpid(), graph.sha256, threads, PROVIDERS.get(provider, provider))
     if key not in _SESSIONS:
