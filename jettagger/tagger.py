@@ -380,7 +380,7 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
     new = {
         column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()
     }
-    fatjets = with_list_fields(events[name], columns.counts(name), new)
+    fatjets = with_list_fields(columns.events[name], columns.counts(name), new)
     if not columns.valid.all():
         fatjets = ak.drop_none(fatjets, axis=0)
         full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)

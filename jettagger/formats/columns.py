@@ -66,7 +66,9 @@ class EventColumns:
         if not isinstance(events, ak.Array) or not events.fields:
             kind = type(events).__name__ if not isinstance(events, ak.Array) else str(events.type)[:80]
             raise InputFileError(f"expected an array of events with fields like FatJet, got {kind}")
-        self.events = events
+        # without behaviours: classes of coffea refuse records that lack fields which taggers do not need
+        self.events = ak.Array(ak.to_layout(events), behavior={})
+        self._fields: dict[str, list[str]] = {}
         self._valid: Array | None = None
         self._counts: dict[str, Array] = {}
 
@@ -81,11 +83,15 @@ class EventColumns:
     def has(self, column: str) -> bool:
         """Whether a column ``"Collection.field"`` exists; nothing is read."""
         collection, field = split(column)
-        return collection in self.events.fields and field in self.events[collection].fields
+        return field in self.fields(collection)
 
     def fields(self, collection: str) -> list[str]:
         """Fields of a collection, empty where there is no such collection."""
-        return list(self.events[collection].fields) if collection in self.events.fields else []
+        if collection not in self._fields:
+            self._fields[collection] = (
+                list(self.events[collection].fields) if collection in self.events.fields else []
+            )
+        return self._fields[collection]
 
     @property
     def valid(self) -> Array:
