@@ -17,7 +17,9 @@ from jettagger.errors import JettaggerError, UnknownName
 __all__ = ["COMMANDS", "main"]
 
 #: verb -> (module, one line for ``jettagger --help``)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
+}
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
