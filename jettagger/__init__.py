@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jettagger.registry import load_bundle
     from jettagger.report import Report
     from jettagger.skim import tag_files
-    from jettagger.tagger import Tagger, load_tagger
+    from jettagger.tagger import Tagger, load_tagger, make_inputs
     from jettagger.writers import write_skim
 
 _HOMES = {
@@ -26,6 +26,7 @@ _HOMES = {
     "Tagger": "tagger",
     "load_bundle": "registry",
     "load_tagger": "tagger",
+    "make_inputs": "tagger",
     "tag_files": "skim",
     "write_skim": "writers",
 }
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "load_bundle",
     "load_tagger",
+    "make_inputs",
     "tag_files",
     "write_skim",
 ]
