@@ -122,7 +122,7 @@ class Tagger:
     >>> tagger = load_tagger("tinyParT")
     >>> events = make_events(4, seed=1)
     >>> events = tagger.attach(events, where=events.FatJet.pt > 250)
-    >>> events.FatJet.tinyParT_probHbb.type.show()
+    >>> print(events.FatJet.tinyParT_probHbb.type)
     4 * var * ?float32
     """
 
