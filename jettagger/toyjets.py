@@ -1,6 +1,6 @@
 """Jets drawn at random, in the canonical columns that features take: for checking models without a file.
 
-Any column can be asked for. Those of a known name get values of their usual size, all others are standard normal.
+Any column can be asked for. Those of a known name get values of their usual size, others are standard normal.
 """
 
 from __future__ import annotations
