@@ -138,7 +138,11 @@ class EventFile:
 
 
 def write_tree(
-    path: str | os.PathLike[str], chunks: Iterable[Mapping[str, Any]], tree: str = TREE, compression: str = "zstd"
+    path: str | os.PathLike[str],
+    chunks: Iterable[Mapping[str, Any]],
+    tree: str = TREE,
+    compression: str = "zstd",
+    note: str = "",
 ) -> int:
     """Write flat columns as a TTree that coffea's schemas open.
 
@@ -150,6 +154,8 @@ def write_tree(
     tree : str
     compression : str
         ``zstd``, ``zlib`` or ``lzma``.
+    note : str
+        Kept in the file as the object ``jettagger``, if not empty.
 
     Returns
     -------
@@ -175,6 +181,8 @@ def write_tree(
                     target = file.mktree(tree, types)
                 n_events += len(next(iter(chunk.values())))
                 target.extend(content)
+            if note:
+                file["jettagger"] = note
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return n_events

@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main"]
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("jettagger.cli.models", "list, show, check and add models"),
+    "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
 }
 
 EXIT_ERROR = 2

@@ -1,8 +1,8 @@
 """List, show, check and add models.
 
 A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
-folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder (where 'add'
-puts them) and in the package.
+folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder (where
+'add' puts them) and in the package.
 
 examples:
   jettagger models list
@@ -49,8 +49,8 @@ examples:
 _CHECK = """Load a model and see whether it behaves; exit status 1 if it does not.
 
 Random jets go through the network: alone and in batches of 2 and 7; with 1 constituent, as few, as many and
-more than the model takes; with more padding and in another order, which must not matter where there is a mask;
-without vertices. Probabilities must sum to 1 over each softmax. Golden vectors are compared where there
+more than the model takes; with more padding and in another order, which must not matter where there is a
+mask; without vertices. Probabilities must sum to 1 over each softmax. Golden vectors are compared where there
 are any. Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
 
 examples:
