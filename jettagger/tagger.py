@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
-from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns, ModelFileError
+from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
+from jettagger.network import evaluate
 from jettagger.registry import available, load_bundle
 from jettagger.report import Report
 from jettagger.sessions import Session, open_session
@@ -295,13 +296,10 @@ class Tagger:
         size = bundle.fixed_batch or self.batch_size
         for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
             start = time.perf_counter()
-            values[batch.jets] = self._run_batch(batch)
+            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
-        marked = [output.index for output in bundle.outputs if output.softmax]
-        if marked:
-            values[:, marked] = _softmax(values[:, marked])
         truncated = np.zeros(len(jets), dtype=bool)
         for group in bundle.groups:
             if group.object != "sv":
@@ -317,25 +315,6 @@ class Tagger:
             filled=filled,
             seconds=seconds,
         )
-
-    def _run_batch(self, batch: Batch) -> Array:
-        n_jets = len(batch.jets)
-        fixed = self.bundle.fixed_batch
-        inputs: Mapping[str, Array] = batch.inputs
-        if fixed is not None and n_jets < fixed:
-            # the graph insists on its batch size: fill up with copies of the first jet and drop their outputs
-            rows = np.concatenate([np.arange(n_jets), np.zeros(fixed - n_jets, dtype=np.int64)])
-            inputs = {name: array[rows] for name, array in inputs.items()}
-        outputs = self.session.run(inputs)
-        parts = [array.reshape(len(array), -1)[:n_jets] for array in outputs.values()]
-        values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        expected = (n_jets, len(self.bundle.outputs))
-        if values.shape != expected:
-            raise ModelFileError(
-                f"the network of {self.bundle.name!r} gave {values.shape[1]} columns for {values.shape[0]} jets, "
-                f"expected {expected[1]} (the names in its description) for {expected[0]}"
-            )
-        return values
 
 
 class Selection(NamedTuple):
@@ -527,13 +506,6 @@ def _mask(columns: EventColumns, name: str, where: Any) -> Array:
 
 def _recovered(jets: Jets) -> int:
     return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
-
-
-def _softmax(logits: Array) -> Array:
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: tuple[Output, ...]) -> ak.Array:
