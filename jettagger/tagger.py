@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
