@@ -1,8 +1,8 @@
 """List, show, check and add models.
 
 A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
-folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder (where
-'add' puts them) and in the package.
+folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder
+(where 'add' puts them) and in the package.
 
 examples:
   jettagger models list
