@@ -78,8 +78,9 @@ class EventFile:
     @cached_property
     def names(self) -> frozenset[str]:
         """Flat names of all columns, e.g. ``FatJet_pt``."""
-        # ROOT's importer of RNTuples lists jagged fields a second time below _collectionN
-        return frozenset(name for name in self._tree.keys() if "." not in name and not name.startswith("_collection"))
+        # ROOT's importer of RNTuples lists jagged fields a second time below _collectionN; uproot is slow in going there
+        names = self._tree.keys(recursive=False)
+        return frozenset(name for name in names if not name.startswith("_collection"))
 
     @cached_property
     def collections(self) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
@@ -25,7 +26,7 @@ from jettagger.sessions import Session, open_session
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger"]
+__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger", "make_inputs"]
 
 #: the kinds of outputs that become columns when nothing else is said
 DEFAULT_COLUMNS = ("prob", "mass", "hidden")
@@ -122,7 +123,7 @@ class Tagger:
     >>> tagger = load_tagger("tinyParT")
     >>> events = make_events(4, seed=1)
     >>> events = tagger.attach(events, where=events.FatJet.pt > 250)
-    >>> events.FatJet.tinyParT_probHbb.type.show()
+    >>> print(events.FatJet.tinyParT_probHbb.type)
     4 * var * ?float32
     """
 
@@ -274,30 +275,15 @@ class Tagger:
         -------
         Tagged
         """
-        columns = EventColumns(events)
-        plan = check_columns(self.bundle, columns)
-        name = plan.format.jets
-        counts = columns.counts(name)
+        selection = select_jets(self.bundle, events, where)
         outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
-        chosen, not_selected, absent = _chosen(columns, name, where)
-        report = Report(events=len(columns), jets=int(counts.sum()), not_selected=not_selected, absent=absent)
-        jets = load(columns, plan, np.flatnonzero(chosen))
-        filled, empty = self._with_constituents(jets)
-        if empty:
-            jets = load(columns, plan, jets.index[filled])
+        jets = selection.jets
         values, more = self._score(jets)
-        report = report + more + Report(without_constituents=empty)
-        index = np.full(len(chosen), -1, dtype=np.int64)
+        counts = jets.columns.counts(jets.plan.format.jets)
+        index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[jets.index] = np.arange(len(jets))
-        return Tagged(_jagged(values, index, counts, columns.valid, outputs), report)
-
-    def _with_constituents(self, jets: Jets) -> tuple[Array, int]:
-        """Which jets have constituents: those without are not scored."""
-        kinds = {"pf"} & {jets.plan.format.parent(group.object) for group in self.bundle.groups}
-        has = np.ones(len(jets), dtype=bool)
-        for kind in kinds:
-            has &= jets.counts(kind) > 0
-        return has, int(np.count_nonzero(~has))
+        scores = _jagged(values, index, counts, jets.columns.valid, outputs)
+        return Tagged(scores, selection.report + more)
 
     def _score(self, jets: Jets) -> tuple[Array, Report]:
         bundle = self.bundle
@@ -329,6 +315,89 @@ class Tagger:
             filled=filled,
             seconds=seconds,
         )
+
+
+class Selection(NamedTuple):
+    """The jets of a chunk that can be scored, and what became of the others."""
+
+    jets: Jets
+    report: Report
+
+
+def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
+    """Link the constituents of the jets that pass a mask and have some.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose inputs are wanted.
+    events : awkward array
+    where : jagged bool array, optional
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    MissingColumns, MismatchError
+        As for `Tagger.__call__`.
+    """
+    columns = EventColumns(events)
+    plan = check_columns(bundle, columns)
+    name = plan.format.jets
+    chosen, not_selected, absent = _chosen(columns, name, where)
+    jets = load(columns, plan, np.flatnonzero(chosen))
+    filled = np.ones(len(jets), dtype=bool)
+    if any(plan.format.parent(group.object) == "pf" for group in bundle.groups):
+        filled = jets.counts("pf") > 0
+    empty = int(np.count_nonzero(~filled))
+    if empty:
+        jets = load(columns, plan, jets.index[filled])
+    return Selection(
+        jets,
+        Report(
+            events=len(columns),
+            jets=len(chosen),
+            not_selected=not_selected,
+            absent=absent,
+            without_constituents=empty,
+        ),
+    )
+
+
+def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    events : awkward array
+        In memory or virtual.
+    where : jagged bool array, optional
+        Only these jets.
+    batch_size : int
+        Jets in a batch at most.
+
+    Yields
+    ------
+    Batch
+        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length]; jets without
+        constituents are in no batch.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
+    >>> batch.inputs["pf_features"].shape[1]
+    25
+    """
+    jets = select_jets(bundle, events, where).jets
+    if not len(jets):
+        return
+    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
+        yield replace(batch, jets=jets.index[batch.jets])
 
 
 def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:

@@ -223,7 +223,7 @@ def _by_object(wanted: Mapping[tuple[str, str], list[str]], format_: Format) -> 
     found: dict[str, list[str]] = {}
     for (object_, _), names in wanted.items():
         known = found.setdefault(format_.parent(object_), [])
-        known += [name for name in names if name not in known]
+        known += [name for name in dict.fromkeys(names) if name not in known]
     return found
 
 
