@@ -93,8 +93,8 @@ def graph(
 ) -> onnx.ModelProto:
     """A network that sums its inputs over the length, behind the mask if there is one, with linear heads.
 
-    ``fault`` makes it misbehave: ``order`` (weights the objects by their position), ``padding`` (takes the mean
-    over all slots, mask or not), ``batch`` (subtracts the mean over the batch), ``empty`` (0/0 without vertices).
+    ``fault`` makes it misbehave: ``order`` (weights objects by their position), ``padding`` (takes the mean
+    of all slots, mask or not), ``batch`` (subtracts the mean of the batch), ``empty`` (0/0 without vertices).
     """
     rng = np.random.default_rng(seed)
     nodes: list[Any] = []

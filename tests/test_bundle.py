@@ -380,7 +380,7 @@ class TestFit:
         (toy / "model.onnx").write_bytes(model.SerializeToString())
         assert len(Bundle.from_folder(toy).outputs) == 8
         change(toy, output_names=NAMES[:3])
-        with pytest.raises(ModelFileError, match="gave 8 columns for .*, expected 3"):
+        with pytest.raises(ModelFileError, match=r"gave 8 columns for .*, expected 3"):
             load_tagger(toy)(make_events(3, seed=1))
 
     @pytest.mark.parametrize(
