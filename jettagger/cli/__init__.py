@@ -17,7 +17,9 @@ from jettagger.errors import JettaggerError, UnknownName
 __all__ = ["COMMANDS", "main"]
 
 #: verb -> (module, one line for ``jettagger --help``)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
+}
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
