@@ -21,15 +21,25 @@ from jettagger.discriminants.algebra import (
 )
 from jettagger.discriminants.columns import taggers
 from jettagger.discriminants.discriminant import ZERO, Discriminant, discriminant, load, save
+from jettagger.discriminants.metrics import Measured, Roc, Scan, auc, efficiency, rejection, roc, scan
 from jettagger.discriminants.tables import Model, Preset, model, models, presets
+from jettagger.discriminants.working_points import WorkingPoint, WorkingPoints, derive
 
 __all__ = [
     "LOG_FLOOR",
     "ZERO",
     "Discriminant",
+    "Measured",
     "Model",
     "Preset",
+    "Roc",
+    "Scan",
+    "WorkingPoint",
+    "WorkingPoints",
+    "auc",
+    "derive",
     "discriminant",
+    "efficiency",
     "group",
     "load",
     "log",
@@ -39,7 +49,10 @@ __all__ = [
     "parameter",
     "presets",
     "ratio",
+    "rejection",
+    "roc",
     "save",
+    "scan",
     "score",
     "sum_of",
     "taggers",
