@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("jettagger.cli.models", "list, show, check and add models"),
     "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
+    "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
 }
 
 EXIT_ERROR = 2
