@@ -17,7 +17,9 @@ from jettagger.errors import JettaggerError, UnknownName
 __all__ = ["COMMANDS", "main"]
 
 #: verb -> (module, one line for ``jettagger --help``)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
+}
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
