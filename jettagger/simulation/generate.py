@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,22 +71,10 @@ class Truth:
     def n_events(self) -> int:
         return len(self.counts)
 
-    @property
+    @cached_property
     def event(self) -> Ints:
         """The event of each particle."""
         return np.repeat(np.arange(self.n_events), self.counts)
-
-    @property
-    def pt(self) -> Floats:
-        return np.hypot(self.px, self.py)
-
-    @property
-    def eta(self) -> Floats:
-        return np.arcsinh(self.pz / np.maximum(self.pt, 1e-12))
-
-    @property
-    def phi(self) -> Floats:
-        return np.arctan2(self.py, self.px)
 
 
 def offsets_of(counts: Ints) -> Ints:

@@ -172,13 +172,14 @@ HADRONS = "1 2 3 4 5"
 TAU_HADRONS = "111 211 213 311 313 321 323 130 310 221 223"
 
 
-def _graviton(pair: str, point: Point, mass: float) -> list[str]:
+def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> list[str]:
     """A graviton to a pair, its mass log-uniform so that the pair's pt covers the range.
 
     Decay products of a mass m are inside a jet of radius 0.8 from about pt = 2.5 m on; lower pairs would be lost.
+    ``visible`` is the part of the momentum that neutrinos leave to the jet.
     """
-    low = max(2.2 * point.pt[0], 4.6 * mass)
-    high = max(2.6 * point.pt[1], 1.2 * low)
+    low = max(2.3 * point.pt[0] / visible, 5.0 * mass)
+    high = max(2.15 * point.pt[1] / visible, 1.2 * low)
     mass_g = low * (high / low) ** point.u_scale
     return [
         "ExtraDimensionsG*:gg2G* = on",
@@ -204,12 +205,12 @@ def _flat(particle: int, low: float, high: float) -> list[str]:
     ]
 
 
-def _window(point: Point) -> tuple[float, float, float]:
-    """Centre and ends of this block's mass window, about +-15 %; over many blocks the mass is uniform."""
+def _window(point: Point, width: float = 0.2) -> tuple[float, float, float]:
+    """Centre and ends of this block's mass window; over many blocks the mass is about uniform."""
     low, high = point.mass
-    first, last = low / 1.1, high / 0.9
+    first, last = low / (1.0 + 0.7 * width), high / (1.0 - 0.7 * width)
     centre = first + (last - first) * point.u_mass
-    return centre, max(low, 0.85 * centre), min(high, 1.15 * centre)
+    return centre, max(low, (1.0 - width) * centre), min(high, (1.0 + width) * centre)
 
 
 def _scaled_w(mass: float, smallest: float) -> list[str]:
@@ -243,10 +244,10 @@ TAU = {"e": "11", "m": "13", "h": TAU_HADRONS}
 LEPTON = {"e": "11", "m": "13", "tau": "15"}
 
 
-def _two_body(*channels: str) -> Callable[[Point], list[str]]:
+def _two_body(*channels: str, visible: float = 1.0) -> Callable[[Point], list[str]]:
     def settings(point: Point) -> list[str]:
-        _, low, high = _window(point)
-        lines = _graviton("25 25", point, high)
+        centre, low, high = _window(point, 0.35)
+        lines = _graviton("25 25", point, centre, visible)
         lines += _flat(25, low, high)
         share = 1.0 / len(channels)
         for index, channel in enumerate(channels):
@@ -258,14 +259,15 @@ def _two_body(*channels: str) -> Callable[[Point], list[str]]:
 
 
 def _ditau(first: str, second: str) -> Callable[[Point], list[str]]:
-    base = _two_body("15 -15")
+    base = _two_body("15 -15", visible=0.5 if (first, second) != ("h", "h") else 0.65)
     return lambda point: base(point) + _tau_decays(TAU[first], TAU[second], point.parity)
 
 
 def _ww(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
     def settings(point: Point) -> list[str]:
         centre, low, high = _window(point)
-        lines = _graviton("25 25", point, high)
+        visible = (0.65 if tau else 0.8) if lepton else 1.0
+        lines = _graviton("25 25", point, centre, visible)
         lines += _flat(25, low, high)
         lines += ["25:oneChannel = 1 1.0 100 24 -24"]
         lines += _scaled_w(RATIO_W_TO_H * centre, 2.5 if tau or not lepton else 1.5)
@@ -280,7 +282,8 @@ def _ww(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
 def _top(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
     def settings(point: Point) -> list[str]:
         centre, low, high = _window(point)
-        lines = _graviton("6 -6", point, high)
+        visible = (0.6 if tau else 0.75) if lepton else 1.0
+        lines = _graviton("6 -6", point, centre, visible)
         lines += _flat(6, low, high)
         lines += _scaled_w(RATIO_W_TO_TOP * centre, 2.5)
         channel = LEPTON.get(lepton, HADRONS)
@@ -293,15 +296,15 @@ def _top(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
 
 
 def _xbc(point: Point) -> list[str]:
-    _, low, high = _window(point)
-    return [*_graviton("37 -37", point, high), *_flat(37, low, high), "37:oneChannel = 1 1.0 100 4 -5"]
+    centre, low, high = _window(point, 0.35)
+    return [*_graviton("37 -37", point, centre), *_flat(37, low, high), "37:oneChannel = 1 1.0 100 4 -5"]
 
 
 def _hzgamma(point: Point) -> list[str]:
     centre, low, high = _window(point)
     mass = 91.2 / 125.0 * centre
     return [
-        *_graviton("25 25", point, high),
+        *_graviton("25 25", point, centre),
         *_flat(25, low, high),
         "25:oneChannel = 1 1.0 100 23 22",
         f"23:m0 = {mass:.3f}",

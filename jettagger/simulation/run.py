@@ -33,7 +33,7 @@ from jettagger.simulation.processes import PROCESSES, Point
 __all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
 
 FORMATS = ("pfnano", "jetclass2")
-BLOCK_EVENTS = 250
+BLOCK_EVENTS = 400
 #: Generated events before an empty selection is called hopeless, and the acceptance that is.
 PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
 ATTEMPTS = 3
@@ -231,7 +231,7 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     while accepted < block.events:
         left = block.events - accepted
         expected = max(accepted, 1) / max(tried, 1)
-        truth = generator.next(int(np.clip(1.05 * left / expected, 25, 250)))
+        truth = generator.next(int(np.clip(1.05 * left / expected, 25, 400)))
         batch = process_batch(truth, process, card, run.pt, rng)
         enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
         n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
