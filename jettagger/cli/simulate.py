@@ -26,13 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="pt of the fat jets in GeV (default: 200 1000)",
     )  # fmt: skip
     parser.add_argument(
-        "--mass", type=float, nargs=2, default=(15.0, 250.0), metavar=("LOW", "HIGH"),
-        help="mass of the generated resonance in GeV, where it is varied (default: 15 250)",
+        "--mass", type=float, nargs="+", metavar="GEV",
+        help="mass of the generated resonance: one number, or a range (default: that of the process, see --list)",
     )  # fmt: skip
     parser.add_argument("-o", "--output", help="file to write: .root, or .parquet for jetclass2")
     parser.add_argument("--format", default="pfnano", help="pfnano or jetclass2 (default: %(default)s)")
-    parser.add_argument("--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)")
-    parser.add_argument("--pileup", type=float, help="mean number of further interactions, instead of the card's")
+    parser.add_argument(
+        "--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pileup", type=float, help="mean number of further interactions, instead of the card's"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same arrays (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
@@ -49,15 +53,21 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     if args.list:
-        table = Table("process", "kind", "jets/s/core", "what it is")
+        table = Table("process", "kind", "mass [GeV]", "jets/s/core", "what it is")
         for process in PROCESSES.values():
-            table.add_row(process.name, process.group, f"{process.rate:.0f}", process.summary)
+            mass = (
+                "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
+            )
+            table.add_row(process.name, process.group, mass, f"{process.rate:.0f}", process.summary)
         for mixture in MIXTURES.values():
-            table.add_row(mixture.name, "mixture", "", mixture.summary)
+            table.add_row(mixture.name, "mixture", "", "", mixture.summary)
         console.print(table)
         return 0
     if not args.process or not args.output:
         raise ConfigError("--process and --output are needed (or --list)")
+    if args.mass and len(args.mass) > 2:
+        raise ConfigError(f"--mass takes one or two numbers, got {len(args.mass)}")
+    mass = (args.mass[0], args.mass[-1]) if args.mass else None
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
@@ -68,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             args.events,
             args.output,
             pt=tuple(args.pt),
-            mass=tuple(args.mass),
+            mass=mass,
             seed=args.seed,
             card=args.card,
             pileup=args.pileup,
@@ -77,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    table = Table("jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets")
+    table = Table(
+        "jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets"
+    )
     for name, count in summary.labels.items():
         table.add_row(name, str(count))
     console.print(table)

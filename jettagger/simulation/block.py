@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from jettagger.simulation.detector import NEUTRINOS, Candidates, Vertices, prima
 from jettagger.simulation.generate import Floats, Ints, Truth
 from jettagger.simulation.jets import Jets, Substructure, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
+from jettagger.simulation.pileup import Pool, add_pileup
 from jettagger.simulation.processes import LABELS, Process
 from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
 
@@ -51,6 +52,10 @@ class Batch:
     secondary : SecondaryVertices
     resonances : Resonances
     hadrons : Hadrons
+    n_pileup : int64[n_events]
+        Further interactions.
+    other_event, other_z : int64[n], float64[n]
+        Event and z (cm) of the further vertices that are reconstructed.
     keep : bool[n_events]
         Events that are written.
     """
@@ -73,6 +78,9 @@ class Batch:
     secondary: SecondaryVertices
     resonances: Resonances
     hadrons: Hadrons
+    n_pileup: Ints
+    other_event: Ints
+    other_z: Floats
     keep: NDArray[np.bool_]
 
 
@@ -91,7 +99,12 @@ def match(first: Jets, second: Jets, n_events: int, cone: float) -> Ints:
 
 
 def process_batch(
-    truth: Truth, process: Process, card: Card, pt_range: tuple[float, float], rng: np.random.Generator
+    truth: Truth,
+    process: Process,
+    card: Card,
+    pt_range: tuple[float, float],
+    rng: np.random.Generator,
+    pool: Pool | None = None,
 ) -> Batch:
     """Detector, jets, labels and vertices of a batch of generated events.
 
@@ -103,6 +116,8 @@ def process_batch(
     pt_range : tuple of float
         Transverse momentum (GeV, corrected) of the fat jets that make an event worth keeping.
     rng : numpy.random.Generator
+    pool : Pool, optional
+        Minimum-bias events to overlay.
 
     Returns
     -------
@@ -111,10 +126,15 @@ def process_batch(
     n_events = truth.n_events
     vertices = primary_vertices(card, n_events, rng)
     candidates = reconstruct(truth, vertices, card, rng)
+    n_pileup, other_event, other_z = np.zeros(n_events, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    if pool is not None:
+        candidates, n_pileup, other_event, other_z = add_pileup(candidates, vertices, pool, card, rng)
     correction = card["jets"]["correction"]
-    weighted = [candidates.puppi * axis for axis in (candidates.px, candidates.py, candidates.pz, candidates.energy)]
+    weighted = [
+        candidates.puppi * axis for axis in (candidates.px, candidates.py, candidates.pz, candidates.energy)
+    ]
     floor = FAT_MIN_PT if not process.keep else max(FAT_MIN_PT, pt_range[0])
-    fat = cluster(candidates.event, *weighted, n_events, radius=FAT_RADIUS, min_pt=floor / correction)
+    fat = _clustered(candidates, weighted, candidates.puppi > 0, n_events, FAT_RADIUS, floor / correction)
     fat = fat.take(np.abs(fat.eta) < FAT_MAX_ETA)
     found = truth_labels.resonances(truth)
     hadrons = truth_labels.heavy_hadrons(truth)
@@ -135,12 +155,8 @@ def process_batch(
     fat = fat.take(alive)
     kind = {name: values[alive] for name, values in kind.items()}
 
-    used = keep[candidates.event]
-    small = cluster(
-        candidates.event[used], *(axis[used] for axis in weighted), n_events,
-        radius=SMALL_RADIUS, min_pt=SMALL_MIN_PT / correction,
-    )  # fmt: skip
-    small = Jets(**{**small.__dict__, "members": np.flatnonzero(used)[small.members]})
+    used = keep[candidates.event] & (candidates.puppi > 0)
+    small = _clustered(candidates, weighted, used, n_events, SMALL_RADIUS, SMALL_MIN_PT / correction)
     small = small.take(np.abs(small.eta) < SMALL_MAX_ETA)
 
     gen = _generator_particles(truth, keep)
@@ -159,8 +175,24 @@ def process_batch(
     return Batch(
         process, card, truth, vertices, candidates, fat, substructure(fat, *weighted), kind, small, gen, gen_fat,
         gen_small, gen_fat_mass, fat_match, small_match, secondary_vertices(truth, candidates, vertices), found,
-        hadrons, keep,
+        hadrons, n_pileup, other_event, other_z, keep,
     )  # fmt: skip
+
+
+def _clustered(
+    candidates: Candidates,
+    axes: list[Floats],
+    used: NDArray[np.bool_],
+    n_events: int,
+    radius: float,
+    min_pt: float,
+) -> Jets:
+    """Jets of some of the candidates, their members as indices into all."""
+    rows = np.flatnonzero(used)
+    found = cluster(
+        candidates.event[rows], *(axis[rows] for axis in axes), n_events, radius=radius, min_pt=min_pt
+    )
+    return replace(found, members=rows[found.members])
 
 
 def _pick(values: Floats, index: Ints) -> Floats:

@@ -156,7 +156,9 @@ def _flat(batch: Any, ak: Any) -> Truth:
         return np.where(index > 0, index + start, -1)
 
     def vertex(name: str) -> Floats:
-        return np.nan_to_num(ak.to_numpy(ak.fill_none(ak.flatten(particles.vProd[name]), 0.0)).astype(np.float64))
+        return np.nan_to_num(
+            ak.to_numpy(ak.fill_none(ak.flatten(particles.vProd[name]), 0.0)).astype(np.float64)
+        )
 
     first = link(particles.daughter1)
     last = link(particles.daughter2)

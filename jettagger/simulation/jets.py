@@ -66,7 +66,15 @@ def _vectors(px: Floats, py: Floats, pz: Floats, energy: Floats, counts: Ints) -
 
 
 def cluster(
-    event: Ints, px: Floats, py: Floats, pz: Floats, energy: Floats, n_events: int, *, radius: float, min_pt: float
+    event: Ints,
+    px: Floats,
+    py: Floats,
+    pz: Floats,
+    energy: Floats,
+    n_events: int,
+    *,
+    radius: float,
+    min_pt: float,
 ) -> Jets:
     """Anti-kt jets of all events.
 
@@ -172,7 +180,9 @@ def substructure(
         fastjet = _quiet_fastjet()
         aachen = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1000.0)
         sequence = fastjet.ClusterSequence(_vectors(*axes, jets.counts), aachen)
-        tau = np.asarray(sequence.njettiness(njets=(1, 2, 3, 4), R0=radius), dtype=np.float64).reshape(number, 4)
+        tau = np.asarray(sequence.njettiness(njets=(1, 2, 3, 4), R0=radius), dtype=np.float64).reshape(
+            number, 4
+        )
         pt = np.hypot(parts[0], parts[1])
         order = np.argsort(-pt, axis=1)
         values = {
@@ -220,7 +230,9 @@ def _soft_drop(axes: list[Floats], counts: Ints, z_cut: float = 0.1) -> tuple[Fl
         lengths = ak.to_numpy(ak.num(index, axis=2)).astype(np.int64)
         branch = np.repeat(np.arange(2 * len(rows)), lengths.ravel())
         member = ak.to_numpy(ak.flatten(index, axis=None)).astype(np.int64) + start[branch // 2]
-        sums = np.stack([np.bincount(branch, weights=axis[member], minlength=2 * len(rows)) for axis in current])
+        sums = np.stack(
+            [np.bincount(branch, weights=axis[member], minlength=2 * len(rows)) for axis in current]
+        )
         sums = sums.reshape(4, len(rows), 2)
         pt = np.hypot(sums[0], sums[1])
         stop = np.min(pt, axis=1) > z_cut * np.sum(pt, axis=1)

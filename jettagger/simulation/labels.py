@@ -70,8 +70,8 @@ class Resonances:
     leg_eta, leg_phi : float64[n, 4]
     leg_particle : int64[n, 4]
         Index in the truth, -1 for none.
-    leptonic : int64[n]
-        Number of charged-lepton legs.
+    via : int64[n]
+        PDG number of the bosons in between: 24 for H -> WW and t -> bW, 23 for H -> ZZ or Z gamma, 0 for none.
     """
 
     index: Ints
@@ -85,7 +85,7 @@ class Resonances:
     leg_eta: Floats
     leg_phi: Floats
     leg_particle: Ints
-    leptonic: Ints
+    via: Ints
 
 
 def _legs(truth: Truth, index: Ints) -> list[tuple[int, float, float, int]]:
@@ -152,16 +152,23 @@ def resonances(truth: Truth) -> Resonances:
         eta,
         phi,
         particle,
-        np.sum(np.isin(code, list(LEPTON_NAMES)), axis=1),
+        _via(truth, index),
     )
 
 
+def _via(truth: Truth, index: Ints) -> Ints:
+    """The heaviest of 24, 23 and 0 among the direct daughters."""
+    bosons = np.zeros(len(index), np.int64)
+    for child in (truth.daughter1[index], truth.daughter2[index]):
+        kind = np.where(child >= 0, np.abs(truth.id[np.maximum(child, 0)]), 0)
+        bosons = np.maximum(bosons, np.where(np.isin(kind, (23, 24)), kind, 0))
+    return bosons
 
 
-def _type_of(kind: int, codes: list[int], inside: list[int]) -> str:
+def _type_of(kind: int, via: int, codes: list[int], inside: list[int]) -> str:
     """Name of the jet type of one (jet, resonance) pair, empty for none.
 
-    ``codes`` are the legs of the resonance, ``inside`` those of them in the jet.
+    ``via`` is the boson that the resonance decays to, ``codes`` are all legs, ``inside`` those in the jet.
     """
     quarks = [code for code in inside if code <= 5]
     leptons = [code for code in inside if code in LEPTON_NAMES]
@@ -176,7 +183,9 @@ def _type_of(kind: int, codes: list[int], inside: list[int]) -> str:
         if light in (1, 2):
             return f"TopbW{'q' * light}{min(charm, 1)}c"
         return ""
-    if kind == 25 and len(codes) >= 3:
+    if kind == 25 and via == 23 and PHOTON not in codes:
+        return ""
+    if kind == 25 and via:
         n_leptons = sum(code in LEPTON_NAMES for code in codes)
         if PHOTON in codes:
             return "HZgamma" if whole and len(quarks) == 2 else ""
@@ -348,7 +357,7 @@ def label_jets(
             continue
         codes = [int(code) for code in found.leg_code[which] if code > 0]
         here = [int(code) for code, yes in zip(found.leg_code[which], inside[row], strict=True) if yes]
-        name = _type_of(int(found.kind[which]), codes, here)
+        name = _type_of(int(found.kind[which]), int(found.via[which]), codes, here)
         if not name:
             continue
         # Most legs win, a resonance before one of its own decay products, then the nearer one.
@@ -369,7 +378,14 @@ def label_jets(
 
 
 def count_hadrons(
-    jet_event: Ints, jet_eta: Floats, jet_phi: Floats, hadrons: Hadrons, n_events: int, *, cone: float, min_pt: float
+    jet_event: Ints,
+    jet_eta: Floats,
+    jet_phi: Floats,
+    hadrons: Hadrons,
+    n_events: int,
+    *,
+    cone: float,
+    min_pt: float,
 ) -> dict[str, NDArray[np.generic]]:
     """Numbers of beauty and charm hadrons within ``cone`` of each jet; charm from beauty does not count."""
     order = np.argsort(hadrons.event, kind="stable")

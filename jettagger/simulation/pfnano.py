@@ -14,7 +14,7 @@ from jettagger.simulation.block import Batch
 from jettagger.simulation.detector import PION_MASS
 from jettagger.simulation.generate import Floats, Ints, local_index
 from jettagger.simulation.jets import Jets
-from jettagger.simulation.labels import delta_phi, last_copy
+from jettagger.simulation.labels import count_hadrons, delta_phi, last_copy, pairs
 from jettagger.simulation.vertices import jet_vertices, positions_in_event
 
 __all__ = ["columns", "reduced"]
@@ -106,18 +106,20 @@ def columns(batch: Batch, *, first_event: int, lumi: int) -> dict[str, Any]:
         "Generator_x2": truth.info["x2"][keep].astype(np.float32),
         "Generator_id1": truth.info["id1"][keep].astype(np.int32),
         "Generator_id2": truth.info["id2"][keep].astype(np.int32),
-        "Pileup_nPU": np.zeros(number, np.int32),
+        "Pileup_nPU": batch.n_pileup[keep].astype(np.int32),
         "Pileup_nTrueInt": np.full(number, batch.card["pileup"]["mean"], np.float32),
         "fixedGridRhoFastjetAll": reduced(grid_density(batch)[keep]),
     }
     gen_index = _kept_particles(batch)
-    result["GenPart"] = _gen_particles(batch, gen_index)
+    gen_position = np.full(len(truth.id), -1, np.int64)
+    gen_position[gen_index] = local_index(truth.event[gen_index], truth.n_events)
+    result["GenPart"] = _gen_particles(batch, gen_index, gen_position)
     result["GenJetAK8"] = _gen_jets(batch, batch.gen_fat, batch.gen_fat_mass, 0.8)
     result["GenJet"] = _gen_jets(batch, batch.gen_small, None, 0.4)
     result.update(_fat_jets(batch))
     result.update(_constituents(batch))
     result.update(_secondary(batch))
-    result["Jet"] = _small_jets(batch)
+    result["Jet"] = _small_jets(batch, gen_position)
     result.update(_leptons_and_met(batch))
     result.update(_primary(batch))
     return result
@@ -198,8 +200,6 @@ def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
     grid_x, grid_y = (radius * axis.ravel() for axis in np.meshgrid(steps, steps))
     circle = np.hypot(grid_x, grid_y) < radius
     grid_x, grid_y = grid_x[circle], grid_y[circle]
-    from jettagger.simulation.labels import pairs
-
     lost = np.zeros((len(jets), len(grid_x)), bool)
     left, right = pairs(jets.event, jets.event, n_events)
     gap = np.hypot(jets.eta[left] - jets.eta[right], delta_phi(jets.phi[left], jets.phi[right]))
@@ -215,8 +215,6 @@ def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
 
 
 def _gen_jets(batch: Batch, jets: Jets, softdrop: Floats | None, cone: float) -> Any:
-    from jettagger.simulation.labels import count_hadrons
-
     table = _Table(jets.event, batch.keep)
     table.add("pt", jets.pt)
     table.add("eta", jets.eta, "a")
@@ -224,16 +222,22 @@ def _gen_jets(batch: Batch, jets: Jets, softdrop: Floats | None, cone: float) ->
     table.add("mass", jets.mass)
     if softdrop is not None:
         table.add("msoftdrop", softdrop)
-    heavy = count_hadrons(jets.event, jets.eta, jets.phi, batch.hadrons, batch.truth.n_events, cone=cone, min_pt=5.0)
-    table.add("hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "b")
+    heavy = count_hadrons(
+        jets.event, jets.eta, jets.phi, batch.hadrons, batch.truth.n_events, cone=cone, min_pt=5.0
+    )
+    table.add(
+        "hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "b"
+    )
     return table.done()
 
 
 def _constituents(batch: Batch) -> dict[str, Any]:
-    candidates, fat, keep = batch.candidates, batch.fat, batch.keep
-    n_events = batch.truth.n_events
+    candidates, fat, keep, n_events = batch.candidates, batch.fat, batch.keep, batch.truth.n_events
     stored = np.zeros(len(candidates.event), bool)
     stored[fat.members] = True
+    both = batch.process.small_constituents
+    if both:
+        stored[batch.small.members] = True
     position = np.full(len(stored), -1, np.int64)
     position[stored] = local_index(candidates.event[stored], n_events)
     chosen = candidates.take(stored)
@@ -254,7 +258,10 @@ def _constituents(batch: Batch) -> dict[str, Any]:
     table.add("trkQuality", np.where(details, chosen.quality, 0), "i")
     table.add("pvAssocQuality", chosen.association, "i")
     table.add("lostInnerHits", chosen.lost_hits, "i")
-    return {"PFCands": table.done(), "FatJetPFCands": _links(batch, fat, position)}
+    result = {"PFCands": table.done(), "FatJetPFCands": _links(batch, fat, position)}
+    if both:
+        result["JetPFCands"] = _links(batch, batch.small, position)
+    return result
 
 
 def _links(batch: Batch, jets: Jets, position: Ints) -> Any:
@@ -290,7 +297,9 @@ def track_variables(batch: Batch, jet_eta: Floats, jet_phi: Floats, member: Ints
     distance = np.sqrt(np.sum(nearest**2, axis=1))
     sine = 1.0 / np.cosh(part.eta)
     flat = part.dz * sine
-    error = np.sqrt((part.d0 * part.d0_error) ** 2 + (flat * part.dz_error * sine) ** 2) / np.maximum(distance, 1e-9)
+    error = np.sqrt((part.d0 * part.d0_error) ** 2 + (flat * part.dz_error * sine) ** 2) / np.maximum(
+        distance, 1e-9
+    )
     sign = np.where(np.sum(nearest * axis, axis=1) >= 0, 1.0, -1.0)
     normal = np.cross(axis, direction)
     length = np.maximum(np.sqrt(np.sum(normal**2, axis=1)), 1e-9)
@@ -329,9 +338,18 @@ def _secondary(batch: Batch) -> dict[str, Any]:
     table.add("y", part.y + (primary.y + primary.error_y)[part.event])
     table.add("z", part.z + (primary.z + primary.error_z)[part.event])
     table.add("ntracks", part.n_tracks, "b")
-    jet, vertex, distance = jet_vertices(fat.event, fat.eta, fat.phi, found, n_events, cone=0.8)
+    result = {"SV": table.done(), "FatJetSVs": _vertex_links(batch, fat, 0.8, position)}
+    if batch.process.small_constituents:
+        result["JetSVs"] = _vertex_links(batch, batch.small, 0.4, position)
+    return result
+
+
+def _vertex_links(batch: Batch, jets: Jets, cone: float, position: Ints) -> Any:
+    """Every vertex near a jet, also those that the table of vertices does not hold."""
+    found, n_events = batch.secondary, batch.truth.n_events
+    jet, vertex, distance = jet_vertices(jets.event, jets.eta, jets.phi, found, n_events, cone=cone)
     near = found.take(vertex)
-    links = _Table(fat.event[jet], keep)
+    links = _Table(jets.event[jet], batch.keep)
     scale = batch.card["jets"]["correction"]
     energy = np.sqrt((near.pt * np.cosh(near.eta)) ** 2 + near.mass**2)
     links.add("mass", near.mass)
@@ -344,18 +362,38 @@ def _secondary(batch: Batch) -> dict[str, Any]:
     links.add("d3d", near.d3d)
     links.add("d3dsig", np.clip(near.d3d_sig, -1.0, 800.0))
     links.add("costhetasvpv", near.cos_pointing)
-    links.add("phirel", delta_phi(near.phi, fat.phi[jet]))
-    links.add("ptrel", near.pt / (scale * fat.pt[jet]))
+    links.add("phirel", delta_phi(near.phi, jets.phi[jet]))
+    links.add("ptrel", near.pt / (scale * jets.pt[jet]))
     links.add("deltaR", np.clip(distance - 0.5, -2.0, 0.0))
-    links.add("enration", energy / (scale * fat.energy[jet]))
-    links.add("jetIdx", local_index(fat.event, n_events)[jet], "i")
+    links.add("enration", energy / (scale * jets.energy[jet]))
+    links.add("jetIdx", local_index(jets.event, n_events)[jet], "i")
     links.add("sVIdx", position[vertex], "i")
-    return {"SV": table.done(), "FatJetSVs": links.done()}
+    return links.done()
 
 
-def _small_jets(batch: Batch) -> Any:
-    from jettagger.simulation.labels import count_hadrons
+def _partons(batch: Batch, jets: Jets, cone: float) -> tuple[Ints, Ints]:
+    """The hardest outgoing parton of the hard process or a resonance decay in each jet: particle and flavour.
 
+    -1 and 0 where there is none.
+    """
+    truth, n_events = batch.truth, batch.truth.n_events
+    kind = np.abs(truth.id)
+    index = np.flatnonzero((np.abs(truth.status) == 23) & ((kind <= 5) | (kind == 21)))
+    pt = np.hypot(truth.px[index], truth.py[index])
+    index, pt = index[pt > 1.0], pt[pt > 1.0]
+    eta = np.arcsinh(truth.pz[index] / pt)
+    phi = np.arctan2(truth.py[index], truth.px[index])
+    left, right = pairs(jets.event, truth.event[index], n_events)
+    near = np.hypot(jets.eta[left] - eta[right], delta_phi(jets.phi[left], phi[right])) < cone
+    left, right = left[near], right[near]
+    order = np.lexsort((-pt[right], left))
+    rows, first = np.unique(left[order], return_index=True)
+    particle = np.full(len(jets), -1, np.int64)
+    particle[rows] = index[right[order][first]]
+    return particle, np.where(particle >= 0, truth.id[np.maximum(particle, 0)], 0)
+
+
+def _small_jets(batch: Batch, gen_position: Ints) -> Any:
     small, n_events = batch.small, batch.truth.n_events
     scale = batch.card["jets"]["correction"]
     table = _Table(small.event, batch.keep)
@@ -368,7 +406,12 @@ def _small_jets(batch: Batch) -> Any:
     table.add("jetId", np.full(len(small), 6), "i")
     table.add("nConstituents", small.counts, "i")
     heavy = count_hadrons(small.event, small.eta, small.phi, batch.hadrons, n_events, cone=0.4, min_pt=5.0)
-    table.add("hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "i")
+    table.add(
+        "hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "i"
+    )
+    parton, flavour = _partons(batch, small, 0.4)
+    table.add("partonFlavour", flavour, "i")
+    table.add("genPartIdx", np.where(parton >= 0, gen_position[np.maximum(parton, 0)], -1), "i")
     table.add("genJetIdx", _local(batch.gen_small, batch.small_match, n_events), "i")
     return table.done()
 
@@ -378,8 +421,6 @@ def _leptons_and_met(batch: Batch) -> dict[str, Any]:
     card = batch.card["leptons"]
     result: dict[str, Any] = {}
     kind = np.abs(candidates.pdg_id)
-    from jettagger.simulation.labels import pairs
-
     for name, number in (("Electron", 11), ("Muon", 13)):
         rows = np.flatnonzero(
             (kind == number)
@@ -428,7 +469,9 @@ def _leptons_and_met(batch: Batch) -> dict[str, Any]:
 
 def _primary(batch: Batch) -> dict[str, Any]:
     keep, vertices = batch.keep, batch.vertices
-    number = int(np.sum(keep))
+    other = _Table(batch.other_event, keep)
+    other.add("z", batch.other_z)
+    n_vertices = 1 + np.bincount(batch.other_event, minlength=len(keep))[keep].astype(np.int32)
     fitted = (batch.candidates.charge != 0) & (batch.candidates.association == 7)
     tracks = np.bincount(batch.candidates.event[fitted], minlength=batch.truth.n_events)
     return {
@@ -436,8 +479,9 @@ def _primary(batch: Batch) -> dict[str, Any]:
         "PV_y": (vertices.y + vertices.error_y)[keep].astype(np.float32),
         "PV_z": (vertices.z + vertices.error_z)[keep].astype(np.float32),
         "PV_ndof": np.maximum(2.0 * tracks - 3.0, 1.0)[keep].astype(np.float32),
-        "PV_npvs": np.ones(number, np.int32),
-        "PV_npvsGood": np.ones(number, np.int32),
+        "PV_npvs": n_vertices,
+        "PV_npvsGood": n_vertices,
+        "OtherPV": other.done(),
     }
 
 
@@ -459,10 +503,8 @@ def _kept_particles(batch: Batch) -> Ints:
     return np.flatnonzero(wanted & batch.keep[truth.event])
 
 
-def _gen_particles(batch: Batch, index: Ints) -> Any:
-    truth, n_events = batch.truth, batch.truth.n_events
-    position = np.full(len(truth.id), -1, np.int64)
-    position[index] = local_index(truth.event[index], n_events)
+def _gen_particles(batch: Batch, index: Ints, position: Ints) -> Any:
+    truth = batch.truth
     current = truth.mother[index]
     for _ in range(60):
         missing = (current >= 0) & (position[np.maximum(current, 0)] < 0)

@@ -127,12 +127,17 @@ class Process:
         Whether jets away from all decay products get one of the five QCD types (else none).
     keep : tuple of str
         If given, only fat jets of these types are stored, and events without one are dropped.
-    varied_mass : bool
-        Whether the mass of the resonance is varied over ``Point.mass``.
-    cross_section : bool
-        Whether Pythia's cross section means something (it does not for forced decays of a toy resonance).
+    mass : tuple of float, optional
+        Default range of the mass of the resonance (GeV); None where no mass can be chosen.
+    mass_limits : tuple of float
+        What `mass` may be set to.
+    cross_section : float
+        Factor on Pythia's cross section; 0 for a toy resonance, whose samples are normalised to 1 pb.
+    small_constituents : bool
+        Whether the constituents of AK4 jets are stored too.
     rate : float
-        Fat jets stored per second on one core of the machine where the documentation's figures were taken.
+        Fat jets (events, where no fat jet is asked for) stored per second of one core on the machine where the
+        documentation's figures were taken.
     """
 
     name: str
@@ -143,8 +148,10 @@ class Process:
     fatjet: bool = True
     qcd_labels: bool = False
     keep: tuple[str, ...] = ()
-    varied_mass: bool = False
-    cross_section: bool = False
+    mass: tuple[float, float] | None = None
+    mass_limits: tuple[float, float] = (15.0, 250.0)
+    cross_section: float = 0.0
+    small_constituents: bool = False
     rate: float = 0.0
 
 
@@ -348,9 +355,11 @@ def _training() -> list[Process]:
     }
     resonance = "resonance mass varied"
 
-    def signal(name: str, number: int, summary: str, settings: Callable[[Point], list[str]], keep: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    def signal(
+        name: str, number: int, summary: str, settings: Callable[[Point], list[str]], keep: tuple[str, ...]
+    ):  # type: ignore[no-untyped-def]
         return Process(
-            name, number, "training", f"{summary}; {resonance}", settings, keep=keep, varied_mass=True
+            name, number, "training", f"{summary}; {resonance}", settings, keep=keep, mass=(15.0, 250.0)
         )
 
     return [
@@ -375,19 +384,19 @@ def _training() -> list[Process]:
         signal("Topbtaumv", 26, "t -> b tau(mu) nu", _top("tau", "m"), ("TopbWtaumv",)),
         Process(
             "QCDlight", 31, "training", "multijets from light partons, jets without heavy hadrons kept",
-            _qcd(LIGHT_QCD), qcd_labels=True, keep=("QCDothers",), cross_section=True,
+            _qcd(LIGHT_QCD), qcd_labels=True, keep=("QCDothers",), cross_section=1.0,
         ),
         Process(
             "QCDsplit", 32, "training", "the same with g -> bb, cc enhanced (weighted), jets with heavy hadrons kept",
-            _qcd(LIGHT_QCD, *ENHANCED), qcd_labels=True, keep=HEAVY_QCD, cross_section=True,
+            _qcd(LIGHT_QCD, *ENHANCED), qcd_labels=True, keep=HEAVY_QCD, cross_section=1.0,
         ),
         Process(
             "QCDbbbar", 33, "training", "gg, qq -> bb", _qcd(("hardbbbar",)), qcd_labels=True,
-            keep=V1_TYPES[23:28], cross_section=True,
+            keep=V1_TYPES[23:28], cross_section=1.0,
         ),
         Process(
             "QCDccbar", 34, "training", "gg, qq -> cc", _qcd(("hardccbar",)), qcd_labels=True,
-            keep=V1_TYPES[23:28], cross_section=True,
+            keep=V1_TYPES[23:28], cross_section=1.0,
         ),
         signal("Xgg", 41, "X -> gg (unknown to V1)", _two_body("21 21"), ("Xgg",)),
         signal("HZgamma", 42, "H -> Z gamma, Z -> qq (unknown to V1)", _hzgamma, ("HZgamma",)),
@@ -395,7 +404,88 @@ def _training() -> list[Process]:
     ]  # fmt: skip
 
 
-PROCESSES: dict[str, Process] = {process.name: process for process in _training()}
+def _heavy(pair: str) -> Callable[[Point], list[str]]:
+    """A narrow resonance to a pair of particles of standard mass."""
+
+    def settings(point: Point) -> list[str]:
+        low, high = point.mass
+        mass = low + (high - low) * point.u_scale
+        return [
+            "ExtraDimensionsG*:gg2G* = on",
+            "ExtraDimensionsG*:ffbar2G* = on",
+            f"5100039:m0 = {mass:.3f}",
+            f"5100039:mWidth = {1e-3 * mass:.4f}",
+            "5100039:doForceWidth = on",
+            f"5100039:mMin = {0.98 * mass:.3f}",
+            f"5100039:mMax = {1.02 * mass:.3f}",
+            "5100039:onMode = off",
+            *([f"5100039:addChannel = 1 0.3 100 {pair}"] if pair != "25 25" else []),
+            f"5100039:onIfMatch = {pair}",
+        ]
+
+    return settings
+
+
+def _hard(*switches: str, threshold: float = 0.0, semileptonic: bool = False) -> Callable[[Point], list[str]]:
+    """A Standard Model process, generated above a part of the jets' lowest pt."""
+
+    def settings(point: Point) -> list[str]:
+        lines = [line if "=" in line else f"{line} = on" for line in switches]
+        if threshold:
+            lines.append(f"PhaseSpace:pTHatMin = {threshold * point.pt[0]:.2f}")
+        if semileptonic:
+            lines += _w_decays("11 13 15", HADRONS, point.parity)
+        return lines
+
+    return settings
+
+
+TOPS = ("Top:gg2ttbar", "Top:qqbar2ttbar")
+W_AND_JET = ("WeakBosonAndParton:qqbar2Wg", "WeakBosonAndParton:qg2Wq", "24:onMode = off")
+Z_AND_JET = (
+    "WeakBosonAndParton:qqbar2gmZg",
+    "WeakBosonAndParton:qg2gmZq",
+    "WeakZ0:gmZmode = 2",
+    "23:onMode = off",
+)
+TTH = ("HiggsSM:gg2Httbar", "HiggsSM:qqbar2Httbar", "25:onMode = off", "25:onIfMatch = 5 -5")
+
+
+def _analysis() -> list[Process]:
+    def background(
+        name: str, number: int, summary: str, settings: Callable[[Point], list[str]], **more: float
+    ) -> Process:
+        return Process(
+            name, number, "analysis", summary, settings, qcd_labels=True, small_constituents=True,
+            fatjet=not name.endswith("-resolved"), cross_section=more.get("factor", 1.0),
+        )  # fmt: skip
+
+    def signal(name: str, number: int, summary: str, settings: Callable[[Point], list[str]]) -> Process:
+        return Process(
+            name, number, "analysis", summary, settings, qcd_labels=True, small_constituents=True,
+            mass=(2000.0, 2000.0), mass_limits=(300.0, 8000.0),
+        )  # fmt: skip
+
+    return [
+        signal("XHH", 51, "narrow X -> HH, all decays; --mass is that of X; normalised to 1 pb", _heavy("25 25")),
+        signal("XZH", 52, "narrow X -> ZH, all decays; --mass is that of X; normalised to 1 pb", _heavy("23 25")),
+        background("tt", 61, "top pairs, all decays", _hard(*TOPS, threshold=0.5)),
+        background(
+            "ttsemilep", 62, "top pairs, one W to e, mu or tau", _hard(*TOPS, threshold=0.5, semileptonic=True),
+            factor=2.0,
+        ),
+        background(
+            "Wjets", 63, "W -> e, mu, tau and jets", _hard(*W_AND_JET, "24:onIfAny = 11 13 15", threshold=0.6)
+        ),
+        background("Wqq", 64, "W -> quarks and jets", _hard(*W_AND_JET, f"24:onIfAny = {HADRONS}", threshold=0.8)),
+        background("Zqq", 65, "Z -> quarks and jets", _hard(*Z_AND_JET, f"23:onIfAny = {HADRONS}", threshold=0.8)),
+        background("QCD", 66, "multijets, weighted to a flatter pt", _qcd(("all",))),
+        background("tt-resolved", 71, "top pairs, all decays, no cut on fat jets", _hard(*TOPS)),
+        background("ttHbb-resolved", 72, "ttH with H -> bb, no cut on fat jets", _hard(*TTH)),
+    ]  # fmt: skip
+
+
+PROCESSES: dict[str, Process] = {process.name: process for process in (*_training(), *_analysis())}
 
 _V1_SHARES = {
     "HWW4q": 7, "HWWev": 2, "HWWmv": 2, "HWWtauev": 2, "HWWtaumv": 2, "HWWtauhv": 2,
@@ -428,11 +518,31 @@ def members(name: str) -> dict[str, int]:
     raise UnknownName("process", name, [*PROCESSES, *MIXTURES])
 
 
-def check_ranges(pt: tuple[float, float], mass: tuple[float, float]) -> None:
-    """Refuse ranges that nothing can fill."""
-    beam = 6800.0
-    for what, (low, high), least, most in (("pt", pt, 0.0, beam), ("mass", mass, 15.0, 1000.0)):
-        if not (np.isfinite(low) and np.isfinite(high)) or not least <= low < high <= most:
-            raise ConfigError(
-                f"{what} range {low:g} to {high:g} GeV is impossible: expected {least:g} <= low < high <= {most:g}"
-            )
+def check_ranges(name: str, pt: tuple[float, float], mass: tuple[float, float] | None) -> None:
+    """Refuse ranges that nothing can fill.
+
+    Raises
+    ------
+    ConfigError
+        If a range is reversed, not finite or beyond what a process of ``name`` can make, or if a mass is given to a
+        process without one.
+    """
+    _check_range("pt", pt, (20.0, 6800.0), empty=False)
+    if mass is None:
+        return
+    for member in members(name):
+        process = PROCESSES[member]
+        if process.mass is not None:
+            _check_range(f"mass (process {member})", mass, process.mass_limits, empty=True)
+        elif name == member:
+            raise ConfigError(f"process {member!r} has no mass to choose; --mass was {mass[0]:g} {mass[1]:g}")
+
+
+def _check_range(what: str, values: tuple[float, float], limits: tuple[float, float], *, empty: bool) -> None:
+    low, high = values
+    ordered = low <= high if empty else low < high
+    if not (np.isfinite(low) and np.isfinite(high) and ordered and limits[0] <= low and high <= limits[1]):
+        raise ConfigError(
+            f"{what} range {low:g} to {high:g} GeV is impossible: expected {limits[0]:g} <= low "
+            f"{'<=' if empty else '<'} high <= {limits[1]:g}"
+        )

@@ -27,7 +27,9 @@ from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownNa
 from jettagger.files import complete_or_absent
 from jettagger.simulation import processes
 from jettagger.simulation.cards import Card, load_card
+from jettagger.simulation.block import process_batch
 from jettagger.simulation.generate import Generator
+from jettagger.simulation.pileup import make_pool
 from jettagger.simulation.processes import PROCESSES, Point
 
 __all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
@@ -57,7 +59,7 @@ class Plan:
     process: str
     events: int
     pt: tuple[float, float]
-    mass: tuple[float, float]
+    mass: tuple[float, float] | None
     seed: int
     card: str
     card_digest: str
@@ -110,7 +112,7 @@ def plan(
     events: int,
     *,
     pt: tuple[float, float] = (200.0, 1000.0),
-    mass: tuple[float, float] = (15.0, 250.0),
+    mass: tuple[float, float] | None = None,
     seed: int = 1,
     card: str = "default",
     pileup: float | None = None,
@@ -124,8 +126,10 @@ def plan(
         A process or a mixture.
     events : int
         Events to write; in a mixture they are shared out.
-    pt, mass : tuple of float
-        Ranges of the fat jets' transverse momentum and of the resonance mass, GeV.
+    pt : tuple of float
+        Range of the fat jets' transverse momentum, GeV.
+    mass : tuple of float, optional
+        Range of the mass of the resonance, GeV; default: that of the process.
     seed : int
     card : str
         Name or path of a detector card.
@@ -157,7 +161,7 @@ def plan(
         raise ConfigError(f"{events} events were asked for, expected 1 or more")
     if seed < 0:
         raise ConfigError(f"the seed is {seed}, expected 0 or more")
-    processes.check_ranges(pt, mass)
+    processes.check_ranges(process, pt, mass)
     loaded = _card(card, pileup)
     ordered: list[tuple[float, str, int, int]] = []
     wanted = _shared(events, list(shares.values()))
@@ -168,9 +172,20 @@ def plan(
         for number, size in enumerate(_shared(quota, [1] * n_blocks)):
             ordered.append(((number + 0.5) / n_blocks, name, number, size))
     ordered.sort()
-    blocks = tuple(BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered))
+    blocks = tuple(
+        BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered)
+    )
     return Plan(
-        process, events, pt, mass, seed, str(card), loaded.digest, float(loaded["pileup"]["mean"]), format, blocks
+        process,
+        events,
+        pt,
+        mass,
+        seed,
+        str(card),
+        loaded.digest,
+        float(loaded["pileup"]["mean"]),
+        format,
+        blocks,
     )
 
 
@@ -190,7 +205,8 @@ def point_of(run: Plan, block: BlockSpec) -> Point:
     start = np.random.default_rng([run.seed, PROCESSES[block.process].number, 7]).random(2)
     steps = np.array([0.7548776662466927, 0.5698402909980532])
     u_mass, u_scale = (start + block.number * steps) % 1.0
-    return Point(run.pt, run.mass, float(u_mass), float(u_scale), block.number % 2)
+    mass = run.mass or PROCESSES[block.process].mass or (0.0, 0.0)
+    return Point(run.pt, mass, float(u_mass), float(u_scale), block.number % 2)
 
 
 def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,19 +236,19 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     seeds = np.random.SeedSequence([run.seed, process.number, block.number])
     rng = np.random.default_rng(seeds.spawn(1)[0])
     settings = [*process.settings(point_of(run, block)), *card["generator"]["tune_settings"]]
-    generator = Generator(settings, int(seeds.generate_state(1)[0]))
+    pythia_seeds = seeds.generate_state(2)
+    generator = Generator(settings, int(pythia_seeds[0]))
+    pool = make_pool(card, int(pythia_seeds[1]), rng) if card["pileup"]["mean"] > 0 else None
     writer = _writer(run.format)
     parts: list[dict[str, Any]] = []
     labels: dict[int, int] = {}
     accepted = tried = jets = 0
     sumw = sumw2 = 0.0
-    from jettagger.simulation.block import process_batch
-
     while accepted < block.events:
         left = block.events - accepted
         expected = max(accepted, 1) / max(tried, 1)
         truth = generator.next(int(np.clip(1.05 * left / expected, 25, 400)))
-        batch = process_batch(truth, process, card, run.pt, rng)
+        batch = process_batch(truth, process, card, run.pt, rng, pool)
         enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
         n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
         batch.keep[n_used:] = False
@@ -256,8 +272,8 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     facts = {
         "block": block.index, "process": block.process, "processNumber": process.number, "events": accepted,
         "genEventCount": tried, "genEventSumw": sumw, "genEventSumw2": sumw2, "jets": jets,
-        "crossSection": section if process.cross_section else -1.0,
-        "crossSectionError": error if process.cross_section else -1.0,
+        "crossSection": process.cross_section * section if process.cross_section else 1.0,
+        "crossSectionError": process.cross_section * error,
         "labels": {processes.label_name(value): count for value, count in sorted(labels.items())},
     }  # fmt: skip
     merged = {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -297,7 +313,7 @@ def simulate(
     output: str | os.PathLike[str],
     *,
     pt: tuple[float, float] = (200.0, 1000.0),
-    mass: tuple[float, float] = (15.0, 250.0),
+    mass: tuple[float, float] | None = None,
     seed: int = 1,
     card: str = "default",
     pileup: float | None = None,
@@ -316,8 +332,10 @@ def simulate(
         Events to write.
     output : path
         ROOT file; for ``format="jetclass2"`` also ``.parquet``.
-    pt, mass : tuple of float
-        Ranges of the fat jets' transverse momentum and of the resonance mass, GeV.
+    pt : tuple of float
+        Range of the fat jets' transverse momentum, GeV.
+    mass : tuple of float, optional
+        Range of the mass of the resonance, GeV; default: that of the process.
     seed : int
         The same seed gives the same arrays, whatever ``workers`` is.
     card : str
@@ -366,7 +384,9 @@ def simulate(
     for fact in facts:
         for name, count in fact["labels"].items():
             labels[name] = labels.get(name, 0) + count
-    return Summary(target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest)
+    return Summary(
+        target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest
+    )
 
 
 def _open_folder(target: Path, run: Plan, force: bool) -> Path:
@@ -493,7 +513,7 @@ def _type(array: Any) -> Any:
 
 
 def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
-    """One entry a block, with what CMS writes and the process and its cross section in pb (-1: none)."""
+    """One entry a block, with what CMS writes, the process and its cross section in pb (1 for toy resonances)."""
     columns: dict[str, Any] = {
         "run": np.ones(len(facts), np.uint32),
         "luminosityBlock": np.array([fact["block"] + 1 for fact in facts], np.uint32),
@@ -510,7 +530,8 @@ def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finish
     by_process: dict[str, dict[str, Any]] = {}
     for fact in facts:
         entry = by_process.setdefault(
-            fact["process"], {"blocks": 0, "events": 0, "jets": 0, "genEventCount": 0, "genEventSumw": 0.0, "labels": {}}
+            fact["process"],
+            {"blocks": 0, "events": 0, "jets": 0, "genEventCount": 0, "genEventSumw": 0.0, "labels": {}},
         )
         entry["blocks"] += 1
         for key in ("events", "jets", "genEventCount", "genEventSumw"):

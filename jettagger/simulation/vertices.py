@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jettagger.simulation.detector import PION_MASS, Candidates, Vertices
 from jettagger.simulation.generate import Floats, Ints, Truth, local_index
-from jettagger.simulation.labels import has_quark
+from jettagger.simulation.labels import delta_phi, has_quark, pairs
 
 __all__ = ["SecondaryVertices", "fit_lines", "secondary_vertices"]
 
@@ -161,7 +161,8 @@ def secondary_vertices(
     displaced = (distance > MIN_DISTANCE) & (np.hypot(place[:, 0], place[:, 1]) < 50.0)
     first = _displaced_groups(truth, candidates.event[tracks], origin, distance, displaced)
     significance = np.hypot(
-        candidates.d0[tracks] / candidates.d0_error[tracks], candidates.dz[tracks] / candidates.dz_error[tracks]
+        candidates.d0[tracks] / candidates.d0_error[tracks],
+        candidates.dz[tracks] / candidates.dz_error[tracks],
     )
     fakes = ~displaced & (significance > FAKE_SIGNIFICANCE) & (significance < 20.0)
     second = _cell_groups(candidates, tracks, fakes)
@@ -176,7 +177,9 @@ def secondary_vertices(
     return _fit(candidates, vertices, tracks, group, int(np.sum(several)), place[chosen][keep])
 
 
-def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]) -> Ints:
+def _displaced_groups(
+    truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]
+) -> Ints:
     """Number of the decay each displaced track comes from; decays of one cascade near to each other are one."""
     group = np.full(len(event), -1, np.int64)
     rows = np.flatnonzero(displaced)
@@ -258,8 +261,6 @@ def jet_vertices(
     jet_event: Ints, jet_eta: Floats, jet_phi: Floats, found: SecondaryVertices, n_events: int, *, cone: float
 ) -> tuple[Ints, Ints, Floats]:
     """Vertices within ``cone`` of each jet, sorted by jet and falling ``dxy_sig``: jet, vertex, distance."""
-    from jettagger.simulation.labels import delta_phi, pairs
-
     left, right = pairs(jet_event, found.event, n_events)
     distance = np.hypot(jet_eta[left] - found.eta[right], delta_phi(jet_phi[left], found.phi[right]))
     near = distance < cone
