@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--mass", type=float, nargs="+", metavar="GEV",
-        help="mass of the generated resonance: one number, or a range (default: that of the process, see --list)",
+        help="mass of the generated resonance in GeV: one number, or a range (default: see --list)",
     )  # fmt: skip
     parser.add_argument("-o", "--output", help="file to write: .root, or .parquet for jetclass2")
     parser.add_argument("--format", default="pfnano", help="pfnano or jetclass2 (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""One batch of events from generator to labelled jets; the writers of both formats take their columns from it."""
+"""One batch of events, from the generator to labelled jets: what both formats are written from."""
 
 from __future__ import annotations
 
@@ -173,9 +173,9 @@ def process_batch(
     qcd &= (kind["label"] >= LABELS["QCDbb"]) & (kind["label"] <= LABELS["QCDothers"]) & (fat_match >= 0)
     kind["genResonanceMass"] = np.where(qcd, _pick(gen_fat_mass, fat_match), kind["genResonanceMass"])
     return Batch(
-        process, card, truth, vertices, candidates, fat, substructure(fat, *weighted), kind, small, gen, gen_fat,
-        gen_small, gen_fat_mass, fat_match, small_match, secondary_vertices(truth, candidates, vertices), found,
-        hadrons, n_pileup, other_event, other_z, keep,
+        process, card, truth, vertices, candidates, fat, substructure(fat, *weighted), kind, small, gen,
+        gen_fat, gen_small, gen_fat_mass, fat_match, small_match,
+        secondary_vertices(truth, candidates, vertices), found, hadrons, n_pileup, other_event, other_z, keep,
     )  # fmt: skip
 
 

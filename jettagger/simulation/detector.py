@@ -16,7 +16,7 @@ __all__ = ["Candidates", "Vertices", "primary_vertices", "reconstruct"]
 Bools = NDArray[np.bool_]
 PION_MASS = 0.13957
 NEUTRINOS = (12, 14, 16)
-#: pvAssociationQuality of tracks used in the fit of the primary vertex, and of displaced ones (CMSSW's codes).
+#: CMSSW's codes of pvAssociationQuality: used in the fit of the primary vertex, displaced, of another vertex
 USED_IN_FIT, COMPATIBLE, OTHER_VERTEX = 7, 6, 0
 
 
@@ -147,8 +147,8 @@ def impact_parameters(
     Returns
     -------
     d0, dz, phi0 : float64[n]
-        ``d0 = -x sin(phi0) + y cos(phi0)`` and ``z`` at the point of closest approach in the transverse plane (cm),
-        and the azimuth of the momentum there.
+        ``d0 = -x sin(phi0) + y cos(phi0)`` and ``z`` where the track is nearest to the vertex in the transverse
+        plane (cm), and the azimuth of the momentum there.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """Flat JetClass-II-shaped columns: one row a fat jet, every group of variables of the published table.
 
-GeV; impact parameters and vertices in mm, times in mm/c, as published (arXiv:2405.12972). Columns that are not in the
-table but that one needs here carry other names: ``jet_v1label``, ``jet_genmass``, ``weight``, ``process``.
+GeV; impact parameters and vertices in mm, times in mm/c, as published (arXiv:2405.12972). Columns that are
+not in the table but that one needs here carry other names: ``jet_v1label``, ``jet_genmass``, ``weight``,
+``process``.
 """
 
 from __future__ import annotations
@@ -47,10 +48,8 @@ def _all_labels() -> tuple[str, ...]:
             f"X_YY_{first}{second}" for second in [*doubles[index:], "ee", "mm", *taus, *singles, "e", "m"]
         ]
     names += [f"X_YY_{single}{pair}" for pair in ["ee", "mm", *taus] for single in singles]
-    names += [
-        f"X_YY_{legs}"
-        for legs in ("qqqb qqqc qqqs bbcq ccbs ccbq ccsq sscq qqbc qqbs qqcs bcsq bcs bcq bsq csq").split()
-    ]
+    four = ["qqqb", "qqqc", "qqqs", "bbcq", "ccbs", "ccbq", "ccsq", "sscq", "qqbc", "qqbs", "qqcs", "bcsq"]
+    names += [f"X_YY_{legs}" for legs in [*four, "bcs", "bcq", "bsq", "csq"]]
     names += [
         f"X_YY_{pair}{lepton}v"
         for lepton in ("e", "m", "taue", "taum", "tauh")
@@ -188,7 +187,8 @@ def _constituents(batch: Batch, rows: Ints) -> dict[str, Any]:
     result["part_charge"] = _ragged(member.charge, counts, np.int32)
     for name, flag in (
         ("isElectron", kind == 11), ("isMuon", kind == 13), ("isPhoton", kind == 22),
-        ("isChargedHadron", charged & (kind != 11) & (kind != 13)), ("isNeutralHadron", ~charged & (kind != 22)),
+        ("isChargedHadron", charged & (kind != 11) & (kind != 13)),
+        ("isNeutralHadron", ~charged & (kind != 22)),
     ):  # fmt: skip
         result[f"part_{name}"] = _ragged(flag, counts, np.bool_)
     return result

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +29,8 @@ class Jets:
     counts : int64[n]
         Number of constituents.
     members : int64[sum(counts)]
-        Constituents as flat indices into the input of `cluster`, falling in transverse momentum if the input is.
+        Constituents as flat indices into the input of `cluster`, falling in transverse momentum if the input
+        is.
     """
 
     event: Ints
@@ -48,14 +53,28 @@ class Jets:
     def take(self, keep: Any) -> Jets:
         """Jets where the mask is true."""
         return Jets(
-            self.event[keep], self.pt[keep], self.eta[keep], self.phi[keep], self.mass[keep], self.energy[keep],
-            self.counts[keep], self.members[np.repeat(keep, self.counts)],
+            self.event[keep], self.pt[keep], self.eta[keep], self.phi[keep], self.mass[keep],
+            self.energy[keep], self.counts[keep], self.members[np.repeat(keep, self.counts)],
         )  # fmt: skip
 
 
-def _quiet_fastjet() -> Any:
+@cache
+def _fastjet() -> Any:
+    """FastJet, its banner (it asks to cite EPJC 72 (2012) 1896) kept away from what a command prints."""
+    import awkward as ak
+
     module = require("fastjet", "sim", "clustering jets")
-    module.ClusterSequence.print_banner = staticmethod(lambda: None)
+    one = ak.Array([{"px": 1.0, "py": 0.0, "pz": 0.0, "E": 1.0}], with_name="Momentum4D")
+    sys.stdout.flush()
+    saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        module.ClusterSequence(one, module.JetDefinition(module.antikt_algorithm, 0.4))
+        ctypes.CDLL(None).fflush(None)
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(nowhere)
     return module
 
 
@@ -100,7 +119,7 @@ def cluster(
     """
     import awkward as ak
 
-    fastjet = _quiet_fastjet()
+    fastjet = _fastjet()
     counts = np.bincount(event, minlength=n_events)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     sequence = fastjet.ClusterSequence(_vectors(px, py, pz, energy, counts), definition)
@@ -138,7 +157,8 @@ def cluster(
 
 @dataclass(frozen=True)
 class Substructure:
-    """Groomed mass (soft drop, beta 0, zcut 0.1), N-subjettiness 1 to 4 and the two soft-drop subjets of jets.
+    """Groomed mass (soft drop, beta 0, zcut 0.1), N-subjettiness 1 to 4 and the two soft-drop subjets of
+    jets.
 
     ``subjet_*`` are float64[n, 2], 0 where there is no second one; ``tau`` is float64[n, 4].
     """
@@ -177,7 +197,7 @@ def substructure(
     axes = [axis[jets.members] for axis in (px, py, pz, energy)]
     mass, parts = _soft_drop(axes, jets.counts)
     if full:
-        fastjet = _quiet_fastjet()
+        fastjet = _fastjet()
         aachen = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1000.0)
         sequence = fastjet.ClusterSequence(_vectors(*axes, jets.counts), aachen)
         tau = np.asarray(sequence.njettiness(njets=(1, 2, 3, 4), R0=radius), dtype=np.float64).reshape(
@@ -198,8 +218,8 @@ def substructure(
 def _soft_drop(axes: list[Floats], counts: Ints, z_cut: float = 0.1) -> tuple[Floats, Floats]:
     """Soft drop with beta 0: undo the Cambridge-Aachen clustering until both parts carry enough pt.
 
-    All jets take a step at once; the clustering of a branch alone is that branch of the whole, so that a branch can be
-    clustered again. (FastJet's own tool does the same at several times the cost when it is called from Python.)
+    All jets take a step at once; clustering a branch alone gives that branch of the whole, so that it can be
+    clustered again. FastJet's own tool gives the same at several times the cost when called from Python.
 
     Returns
     -------
@@ -209,7 +229,7 @@ def _soft_drop(axes: list[Floats], counts: Ints, z_cut: float = 0.1) -> tuple[Fl
     """
     import awkward as ak
 
-    fastjet = _quiet_fastjet()
+    fastjet = _fastjet()
     definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1000.0)
     number = len(counts)
     parts = np.zeros((4, number, 2))

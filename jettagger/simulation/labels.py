@@ -1,8 +1,9 @@
 """Truth of a jet: its type, the mass of its resonance, its heavy hadrons.
 
-A jet belongs to a resonance (H, X, t, W, Z) when the resonance and the visible legs of its decay lie within ``cone`` of
-the jet axis. Legs are quarks, gluons and photons before their showers, electrons and muons before radiation, and of a
-tau the electron or muon, or the sum of its visible daughters. Neutrinos need not be inside.
+A jet belongs to a resonance (H, X, t, W, Z) when the resonance and the visible legs of its decay lie within
+``cone`` of the jet axis. Legs are quarks, gluons and photons before their showers, electrons and muons before
+radiation, and of a tau the electron or muon, or the sum of its visible daughters. Neutrinos need not be
+inside.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Resonances:
     leg_particle : int64[n, 4]
         Index in the truth, -1 for none.
     via : int64[n]
-        PDG number of the bosons in between: 24 for H -> WW and t -> bW, 23 for H -> ZZ or Z gamma, 0 for none.
+        PDG number of the bosons in between: 24 for H -> WW and t -> bW, 23 for H -> ZZ or Z gamma, 0 for
+        none.
     """
 
     index: Ints
@@ -206,8 +208,10 @@ def _type_of(kind: int, via: int, codes: list[int], inside: list[int]) -> str:
         if len(quarks) == 2:
             return names.get(pair, "Zqq")
         return "Ztautau" if pair[0] >= TAU_E else ""
-    names = {(5, 5): "Hbb", (4, 4): "Hcc", (3, 3): "Hss", (GLUON, GLUON): "Xgg", (PHOTON, PHOTON): "Hgamgam",
-             (TAU_E, TAU_H): "Htauhtaue", (TAU_M, TAU_H): "Htauhtaum", (TAU_H, TAU_H): "Htauhtauh"}  # fmt: skip
+    names = {
+        (5, 5): "Hbb", (4, 4): "Hcc", (3, 3): "Hss", (GLUON, GLUON): "Xgg", (PHOTON, PHOTON): "Hgamgam",
+        (TAU_E, TAU_H): "Htauhtaue", (TAU_M, TAU_H): "Htauhtaum", (TAU_H, TAU_H): "Htauhtauh",
+    }  # fmt: skip
     if pair in names:
         return names[pair]
     return "Hqq" if len(quarks) == 2 and max(pair) <= 2 else ""
@@ -333,8 +337,9 @@ def label_jets(
     Returns
     -------
     dict
-        ``label`` int32[n] (see `jettagger.simulation.LABELS`, -1 for none), ``genResonanceMass`` float64[n] (-1 for
-        none), ``resonance`` int64[n] (row in ``found``, -1), ``nBHadrons`` and ``nCHadrons`` int64[n].
+        ``label`` int32[n] (see `jettagger.simulation.LABELS`, -1 for none), ``genResonanceMass`` float64[n]
+        (-1 for none), ``resonance`` int64[n] (row in ``found``, -1), ``nBHadrons`` and ``nCHadrons``
+        int64[n].
     """
     number = len(jet_event)
     label = np.full(number, -1, np.int32)

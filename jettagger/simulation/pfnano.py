@@ -126,7 +126,8 @@ def columns(batch: Batch, *, first_event: int, lumi: int) -> dict[str, Any]:
 
 
 def grid_density(batch: Batch) -> Floats:
-    """Median transverse-momentum density of the candidates on a grid (0.55 x 0.55, up to 5), GeV per unit area.
+    """Median transverse-momentum density of the candidates on a grid (0.55 x 0.55, up to 5), GeV per unit
+    area.
 
     The definition of CMS's ``fixedGridRhoFastjetAll``.
     """
@@ -192,7 +193,8 @@ def _local(jets: Jets, rows: Ints, n_events: int) -> Ints:
 
 
 def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
-    """Passive areas of anti-kt jets: a ghost goes to the jet with the smallest distance / pt within the radius.
+    """Passive areas of anti-kt jets: a ghost goes to the jet with the smallest distance / pt within the
+    radius.
 
     Source: M. Cacciari, G. Salam, G. Soyez, The anti-kt jet clustering algorithm, arXiv:0802.1189.
     """
@@ -281,7 +283,8 @@ def _links(batch: Batch, jets: Jets, position: Ints) -> Any:
 def track_variables(batch: Batch, jet_eta: Floats, jet_phi: Floats, member: Ints) -> dict[str, Floats]:
     """Kinematics and signed impact parameters of tracks relative to a jet axis; 0 without track details.
 
-    Definitions as in CMSSW's ``TrackInfoBuilder``: the distance of a track from the jet axis has a negative sign.
+    Definitions as in CMSSW's ``TrackInfoBuilder``: the distance of a track from the jet axis has a negative
+    sign.
     """
     part = batch.candidates.take(member)
     axis = np.stack([np.cos(jet_phi), np.sin(jet_phi), np.sinh(jet_eta)], axis=1) / np.cosh(jet_eta)[:, None]

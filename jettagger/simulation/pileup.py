@@ -1,7 +1,8 @@
 """Pile-up: further interactions from a pool of minimum-bias events, and PUPPI-like weights against it.
 
 The weights follow the idea of D. Bertolini, P. Harris, M. Low, N. Tran, Pileup per particle identification,
-arXiv:1407.6013: charged candidates by their vertex, neutral ones by how much momentum of the primary vertex is near.
+arXiv:1407.6013: charged candidates by their vertex, neutral ones by how much momentum of the primary vertex
+is near.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def _kernel(cone: float) -> Floats:
 
 
 def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: float) -> Floats:
-    """Sum of (pt / distance)^2 of the chosen candidates around each candidate, on a grid; the own share included."""
+    """Sum of (pt / distance)^2 of the chosen around each candidate, on a grid, the own share included."""
     row = np.clip(((candidates.eta + REACH) / (2 * REACH) * GRID_ETA).astype(np.int64), 0, GRID_ETA - 1)
     column = np.clip(((candidates.phi + np.pi) / (2 * np.pi) * GRID_PHI).astype(np.int64), 0, GRID_PHI - 1)
     cell = (candidates.event * GRID_ETA + row) * GRID_PHI + column
@@ -151,8 +152,8 @@ def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: 
     Returns
     -------
     float64[n]
-        1 and 0 for charged candidates; for neutral ones the chi-square probability of their surroundings to be
-        more than pile-up's, 0 below the smallest weight of the card.
+        1 and 0 for charged candidates; for neutral ones the chi-square probability of their surroundings to
+        be more than pile-up's, 0 below the smallest weight of the card.
     """
     cone = card["pileup"]["alpha_cone"]
     central = np.abs(candidates.eta) < card["acceptance"]["tracker_max_abs_eta"]

@@ -1,7 +1,8 @@
 """What can be simulated: each process with its Pythia settings, and mixtures of processes.
 
-The pairs of boosted resonances come from a graviton of varying mass, as in the training samples of the experiments;
-W bosons (and charged leptons from them) are forced into the wanted channels, so that rare ones are not rare.
+The pairs of boosted resonances come from a graviton of varying mass, as in the training samples of the
+experiments; W bosons (and charged leptons from them) are forced into the wanted channels, so that rare ones
+are not rare.
 """
 
 from __future__ import annotations
@@ -136,8 +137,8 @@ class Process:
     small_constituents : bool
         Whether the constituents of AK4 jets are stored too.
     rate : float
-        Fat jets (events, where no fat jet is asked for) stored per second of one core on the machine where the
-        documentation's figures were taken.
+        Fat jets (events, where no fat jet is asked for) stored per second of one core on the machine where
+        the documentation's figures were taken.
     """
 
     name: str
@@ -176,14 +177,15 @@ RATIO_W_TO_H = 80.4 / 125.0
 RATIO_W_TO_TOP = 80.4 / 172.5
 W_WIDTH = 2.085 / 80.4
 HADRONS = "1 2 3 4 5"
+TO_QUARKS = f"onIfAny = {HADRONS}"
 TAU_HADRONS = "111 211 213 311 313 321 323 130 310 221 223"
 
 
 def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> list[str]:
     """A graviton to a pair, its mass log-uniform so that the pair's pt covers the range.
 
-    Decay products of a mass m are inside a jet of radius 0.8 from about pt = 2.5 m on; lower pairs would be lost.
-    ``visible`` is the part of the momentum that neutrinos leave to the jet.
+    Decay products of a mass m are inside a jet of radius 0.8 from about pt = 2.5 m on; lower pairs would be
+    lost. ``visible`` is the part of the momentum that neutrinos leave to the jet.
     """
     low = max(2.3 * point.pt[0] / visible, 5.0 * mass)
     high = max(2.15 * point.pt[1] / visible, 1.2 * low)
@@ -387,7 +389,7 @@ def _training() -> list[Process]:
             _qcd(LIGHT_QCD), qcd_labels=True, keep=("QCDothers",), cross_section=1.0,
         ),
         Process(
-            "QCDsplit", 32, "training", "the same with g -> bb, cc enhanced (weighted), jets with heavy hadrons kept",
+            "QCDsplit", 32, "training", "the same, g -> bb and cc enhanced (weighted), jets with heavy hadrons kept",
             _qcd(LIGHT_QCD, *ENHANCED), qcd_labels=True, keep=HEAVY_QCD, cross_section=1.0,
         ),
         Process(
@@ -467,18 +469,19 @@ def _analysis() -> list[Process]:
         )  # fmt: skip
 
     return [
-        signal("XHH", 51, "narrow X -> HH, all decays; --mass is that of X; normalised to 1 pb", _heavy("25 25")),
-        signal("XZH", 52, "narrow X -> ZH, all decays; --mass is that of X; normalised to 1 pb", _heavy("23 25")),
+        signal("XHH", 51, "narrow X -> HH, all decays; the mass is that of X; 1 pb", _heavy("25 25")),
+        signal("XZH", 52, "narrow X -> ZH, all decays; the mass is that of X; 1 pb", _heavy("23 25")),
         background("tt", 61, "top pairs, all decays", _hard(*TOPS, threshold=0.5)),
         background(
-            "ttsemilep", 62, "top pairs, one W to e, mu or tau", _hard(*TOPS, threshold=0.5, semileptonic=True),
+            "ttsemilep", 62, "top pairs, one W to e, mu or tau",
+            _hard(*TOPS, threshold=0.5, semileptonic=True),
             factor=2.0,
         ),
         background(
             "Wjets", 63, "W -> e, mu, tau and jets", _hard(*W_AND_JET, "24:onIfAny = 11 13 15", threshold=0.6)
         ),
-        background("Wqq", 64, "W -> quarks and jets", _hard(*W_AND_JET, f"24:onIfAny = {HADRONS}", threshold=0.8)),
-        background("Zqq", 65, "Z -> quarks and jets", _hard(*Z_AND_JET, f"23:onIfAny = {HADRONS}", threshold=0.8)),
+        background("Wqq", 64, "W -> quarks and jets", _hard(*W_AND_JET, f"24:{TO_QUARKS}", threshold=0.8)),
+        background("Zqq", 65, "Z -> quarks and jets", _hard(*Z_AND_JET, f"23:{TO_QUARKS}", threshold=0.8)),
         background("QCD", 66, "multijets, weighted to a flatter pt", _qcd(("all",))),
         background("tt-resolved", 71, "top pairs, all decays, no cut on fat jets", _hard(*TOPS)),
         background("ttHbb-resolved", 72, "ttH with H -> bb, no cut on fat jets", _hard(*TTH)),
@@ -524,8 +527,8 @@ def check_ranges(name: str, pt: tuple[float, float], mass: tuple[float, float] |
     Raises
     ------
     ConfigError
-        If a range is reversed, not finite or beyond what a process of ``name`` can make, or if a mass is given to a
-        process without one.
+        If a range is reversed, not finite or beyond what a process of ``name`` can make, or if a mass is
+        given to a process without one.
     """
     _check_range("pt", pt, (20.0, 6800.0), empty=False)
     if mass is None:

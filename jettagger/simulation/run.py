@@ -1,7 +1,7 @@
 """Simulation in blocks: seeded one by one, in several processes, resumable, written at once.
 
-The blocks lie in a folder beside the output until all are there. A block's seed depends on the seed of the run, the
-process and the block's number only, so that the arrays do not depend on who makes it or when.
+The blocks lie in a folder beside the output until all are there. A block's seed depends on the seed of the
+run, the process and the block's number only, so that the arrays do not depend on who makes it or when.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from jettagger._version import __version__
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent
 from jettagger.simulation import processes
-from jettagger.simulation.cards import Card, load_card
 from jettagger.simulation.block import process_batch
+from jettagger.simulation.cards import Card, load_card
 from jettagger.simulation.generate import Generator
 from jettagger.simulation.pileup import make_pool
 from jettagger.simulation.processes import PROCESSES, Point
@@ -264,9 +264,9 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
             accepted += int(np.sum(batch.keep))
         if tried >= PATIENCE and accepted < LEAST_ACCEPTANCE * tried:
             raise ConfigError(
-                f"process {block.process!r}: {accepted} of {tried} generated events have a jet with pt {run.pt[0]:g} "
-                f"to {run.pt[1]:g} GeV (acceptance {accepted / tried:.2%}, expected at least {LEAST_ACCEPTANCE:.1%}); "
-                f"choose another range of pt or mass"
+                f"process {block.process!r}: {accepted} of {tried} generated events have a wanted jet with pt "
+                f"{run.pt[0]:g} to {run.pt[1]:g} GeV (acceptance {accepted / tried:.2%}, expected at least "
+                f"{LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
             )
     section, error = generator.cross_section
     facts = {
@@ -468,8 +468,8 @@ def _in_processes(
             worst = max(attempts, key=lambda index: attempts[index])
             if attempts[worst] >= ATTEMPTS:
                 raise JettaggerError(
-                    f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its process was "
-                    f"killed each time (out of memory?); what is done stays in {folder}"
+                    f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its process "
+                    f"was killed each time (out of memory?); what is done stays in {folder}"
                 ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -513,7 +513,7 @@ def _type(array: Any) -> Any:
 
 
 def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
-    """One entry a block, with what CMS writes, the process and its cross section in pb (1 for toy resonances)."""
+    """One entry a block: what CMS writes, the process, its cross section in pb (1 for toy resonances)."""
     columns: dict[str, Any] = {
         "run": np.ones(len(facts), np.uint32),
         "luminosityBlock": np.array([fact["block"] + 1 for fact in facts], np.uint32),

@@ -1,8 +1,9 @@
 """Secondary vertices: truth-assisted grouping of tracks, then a real fit.
 
-Which displaced tracks belong together is taken from the truth (same place of decay, nearby decays of one cascade
-merged); position, errors and chi2 come from a least-squares fit to the measured tracks. Tracks from the primary vertex
-with large measured impact parameters that are close in angle are tried as well: they make the fake vertices.
+Which displaced tracks belong together is taken from the truth (same place of decay, nearby decays of one
+cascade merged); position, errors and chi2 come from a least-squares fit to the measured tracks. Tracks from
+the primary vertex with large measured impact parameters that are close in angle are tried as well: they make
+the fake vertices.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def secondary_vertices(
 def _displaced_groups(
     truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]
 ) -> Ints:
-    """Number of the decay each displaced track comes from; decays of one cascade near to each other are one."""
+    """Number of the decay each displaced track comes from; near decays of one cascade are one."""
     group = np.full(len(event), -1, np.int64)
     rows = np.flatnonzero(displaced)
     if len(rows) == 0:
