@@ -389,7 +389,7 @@ def _training() -> list[Process]:
             _qcd(LIGHT_QCD), qcd_labels=True, keep=("QCDothers",), cross_section=1.0,
         ),
         Process(
-            "QCDsplit", 32, "training", "the same, g -> bb and cc enhanced (weighted), jets with heavy hadrons kept",
+            "QCDsplit", 32, "training", "the same, g -> bb, cc enhanced (weighted), heavy-flavour jets kept",
             _qcd(LIGHT_QCD, *ENHANCED), qcd_labels=True, keep=HEAVY_QCD, cross_section=1.0,
         ),
         Process(
