@@ -19,12 +19,9 @@ __all__ = ["COMMANDS", "main"]
 
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
-<<<<<<< HEAD
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
-=======
     "models": ("jettagger.cli.models", "list, show, check and add models"),
     "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
->>>>>>> main
 }
 
 EXIT_ERROR = 2

@@ -468,8 +468,8 @@ def _in_processes(
             worst = max(attempts, key=lambda index: attempts[index])
             if attempts[worst] >= ATTEMPTS:
                 raise JettaggerError(
-                    f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its process "
-                    f"was killed each time (out of memory?); what is done stays in {folder}"
+                    f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its "
+                    f"process was killed each time (out of memory?); what is done stays in {folder}"
                 ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
