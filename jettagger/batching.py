@@ -24,7 +24,7 @@ BATCH_SIZE = 64
 WASTE = 96
 
 #: absolute values above this count as infinite
-HUGE = np.float32(1e32)
+HUGE = 1e32
 
 
 class Objects(Protocol):
@@ -68,7 +68,7 @@ def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "we
     values = np.asarray(values, dtype=np.float32)
     if nonfinite == "cmssw":
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(values) <= HUGE)
+            bad = ~(np.abs(values) <= np.float32(HUGE))
         if replaced := int(np.count_nonzero(bad)):
             values = np.where(bad, np.float32(variable.replace_inf_value), values)
     changes = variable.median != 0 or variable.norm_factor != 1

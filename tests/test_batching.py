@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jettagger.batching import BATCH_SIZE, WASTE, Batch, make_batches, tabulate, transform
@@ -214,19 +214,22 @@ class TestReference:
         check_against_reference((FEATURES, MASK), jets_of([129, 128, 127]), pad_mode="wrap")
 
 
+#: drawing whole jets takes its time
+SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 numbers = st.one_of(finite, st.sampled_from([math.nan, math.inf, -math.inf, 1e33, -1e33, 1e32]))
 
 
 @st.composite
-def some_jets(draw: st.DrawFn, largest: int = 12) -> Jets:
+def some_jets(draw: st.DrawFn, largest: int = 9) -> Jets:
     """A few jets with any numbers in them."""
 
     def rows(most: int, least: int = 0) -> st.SearchStrategy[Any]:
         row = st.fixed_dictionaries(dict.fromkeys(("dz", "dxy", "btagEtaRel", "pt", "mass", "eta"), numbers))
         return st.lists(row, min_size=least, max_size=most)
 
-    n_jets = draw(st.integers(1, 6))
+    n_jets = draw(st.integers(1, 4))
     pf = [draw(rows(largest)) for _ in range(n_jets)]
     sv = [draw(rows(5)) for _ in range(n_jets)]
     jet = [draw(rows(1, 1)) for _ in range(n_jets)]
@@ -248,13 +251,13 @@ def same(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
 class TestInvariants:
     """What a jet gets never depends on the others, on their order, or on the size of the batch."""
 
-    @settings(max_examples=60, deadline=None)
+    @SLOW
     @given(some_jets(), st.sampled_from(["cmssw", "weaver"]), st.sampled_from(["constant", "wrap"]), st.integers(1, 8))
     def test_reference(self, jets: Jets, convention: str, pad_mode: str, batch_size: int) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             check_against_reference(SMALL, jets, convention, pad_mode=pad_mode, batch_size=batch_size)
 
-    @settings(max_examples=40, deadline=None)
+    @SLOW
     @given(some_jets(), st.randoms(use_true_random=False), st.integers(1, 7))
     def test_order_of_jets_and_batch_size(self, jets: Jets, random: Any, batch_size: int) -> None:
         order = list(range(len(jets)))
@@ -263,13 +266,13 @@ class TestInvariants:
         plain = contents(SMALL, jets)
         assert same([plain[jet] for jet in order], contents(SMALL, shuffled, batch_size))
 
-    @settings(max_examples=40, deadline=None)
+    @SLOW
     @given(some_jets(), some_jets())
     def test_company(self, jets: Jets, others: Jets) -> None:
         together = Jets(**{name: [*rows, *others.objects[name]] for name, rows in jets.objects.items()})
         assert same(contents(SMALL, jets), contents(SMALL, together)[: len(jets)])
 
-    @settings(max_examples=60, deadline=None)
+    @SLOW
     @given(st.lists(numbers, min_size=1, max_size=20), st.floats(-100, 100, width=32), st.floats(-1000, 1000, width=32))
     def test_transform_is_bounded(self, values: list[float], median: float, factor: float) -> None:
         one = variable(
