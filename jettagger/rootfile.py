@@ -119,13 +119,22 @@ class EventFile:
         flat = [column.replace(".", "_", 1) for column in columns]
         stop = self.n_events if stop is None else stop
         try:
-            arrays = self._tree.arrays(flat, entry_start=start, entry_stop=stop, how=dict)
+            arrays = self._arrays(flat, start, stop)
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputFileError(
                 f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {reason}"
             ) from error
         return nest({name: arrays[name] for name in flat})
+
+    def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
+        import uproot
+
+        if isinstance(self._tree, uproot.behaviors.RNTuple.RNTuple):
+            # uproot's arrays() would walk through all fields of all collections, seconds for a NanoAOD
+            return {name: self._tree[name].array(entry_start=start, entry_stop=stop) for name in names}
+        found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
+        return found
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:
         """Uncompressed size of some columns per event, an estimate from the file's own figures."""
