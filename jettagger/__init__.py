@@ -15,29 +15,36 @@ if TYPE_CHECKING:
     from jettagger.errors import JettaggerError
     from jettagger.registry import load_bundle
     from jettagger.report import Report
+    from jettagger.rootfile import EventFile
     from jettagger.skim import tag_files
-    from jettagger.tagger import Tagger, load_tagger
+    from jettagger.tagger import Tagger, check_columns, load_tagger, make_inputs
     from jettagger.writers import write_skim
 
 _HOMES = {
     "Bundle": "bundle",
+    "EventFile": "rootfile",
     "JettaggerError": "errors",
     "Report": "report",
     "Tagger": "tagger",
+    "check_columns": "tagger",
     "load_bundle": "registry",
     "load_tagger": "tagger",
+    "make_inputs": "tagger",
     "tag_files": "skim",
     "write_skim": "writers",
 }
 
 __all__ = [
     "Bundle",
+    "EventFile",
     "JettaggerError",
     "Report",
     "Tagger",
     "__version__",
+    "check_columns",
     "load_bundle",
     "load_tagger",
+    "make_inputs",
     "tag_files",
     "write_skim",
 ]

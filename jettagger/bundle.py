@@ -8,9 +8,11 @@ the missing card to these.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -320,16 +322,15 @@ def _read(folder: Path) -> Bundle:
         )
     graph = inspect(files[MODEL]) if MODEL in files else None
     description = read_json(files[PREPROCESS])
-    hashes = {PREPROCESS: file_sha256(files[PREPROCESS])} | ({MODEL: graph.sha256} if graph else {})
+    hashes = {PREPROCESS: file_sha256(files[PREPROCESS])}
+    if graph is not None:  # that of the graph covers external data, too
+        hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
     card, described_by = _card(folder, files, hashes)
-    for name, expected in card.sha256.items():
-        if described_by == CARD and name not in hashes and (folder / name).is_file():
-            hashes[name] = file_sha256(folder / name)
-        if name in hashes and hashes[name] != expected.lower():
-            raise BundleError(f"{folder / name}: its SHA-256 is {hashes[name]}, {CARD} of {card.name!r} expects {expected}")
+    _verify(card, folder, hashes)
     groups = _fit(read_groups(description, str(files[PREPROCESS])), graph, str(files[PREPROCESS]))
     outputs = _outputs(card, described_by, description, graph, folder)
-    content = card.model_dump_json(exclude={"sha256"}) + hashes[PREPROCESS] + hashes.get(MODEL, "")
+    weights = graph.sha256 if graph is not None else ""
+    content = card.model_dump_json(exclude={"sha256"}) + hashes[PREPROCESS] + weights
     return Bundle(
         folder=folder,
         card=card,
@@ -340,6 +341,20 @@ def _read(folder: Path) -> Bundle:
         described_by=described_by,
         files=files,
     )
+
+
+def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
+    """Compare files with the checksums that the card declares; only the weights may be absent."""
+    for name, expected in card.sha256.items():
+        found = hashes.get(name)
+        if found is None and (folder / name).is_file():
+            found = file_sha256(folder / name)
+        if found is None and name != MODEL:
+            raise BundleError(f"{name!r}, whose SHA-256 {CARD} of {card.name!r} declares, is not in {folder}")
+        if found is not None and found != expected.lower():
+            raise BundleError(
+                f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}"
+            )
 
 
 def _packaged_names() -> list[str]:
@@ -390,16 +405,23 @@ def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]
     if missing:
         present = [key for key, value in description.items() if isinstance(value, dict) and "var_names" in value]
         raise BundleError(f"{where}: groups {missing} of 'input_names' are missing; the file has {present}")
-    wanted = [name for group in names for name in description[group].get("var_names") or []]
+    wanted = [name for group in names for name in _var_names(group, description[group], where)]
     lookup(dict.fromkeys(wanted), where)
     return tuple(_group(name, description[name], where) for name in names)
 
 
+def _var_names(name: str, content: Mapping[str, Any], where: str) -> list[str]:
+    variables = content.get("var_names")
+    if not isinstance(variables, list) or not variables or not all(isinstance(item, str) for item in variables):
+        raise BundleError(
+            f"{where}: group {name!r}: 'var_names' must be a list of variables, got {variables!r}"
+        )
+    return variables
+
+
 def _group(name: str, content: Mapping[str, Any], where: str) -> Group:
     place = f"{where}: group {name!r}"
-    variables, infos = content.get("var_names"), content.get("var_infos")
-    if not isinstance(variables, list) or not variables:
-        raise BundleError(f"{place}: 'var_names' must be a list of variables, got {variables!r}")
+    variables, infos = _var_names(name, content, where), content.get("var_infos")
     if not isinstance(infos, dict):
         raise BundleError(f"{place}: 'var_infos' must be an object, got {infos!r}")
     without = [item for item in variables if not isinstance(infos.get(item), dict)]
@@ -442,9 +464,7 @@ def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable
         raise BundleError(f"{place}: unknown {', '.join(repr(key) + hint(key, _VARIABLE_KEYS) for key in unknown)}")
     numbers = {}
     for key, value in info.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise BundleError(f"{place}: {key!r} must be a number, got {value!r}")
-        numbers[key] = float(value)
+        numbers[key] = _number(value, f"{place}: {key!r}", infinite=key.endswith("_bound"))
     variable = Variable(feature, **numbers)
     if not variable.lower_bound <= variable.upper_bound:
         raise BundleError(f"{place}: lower_bound {variable.lower_bound} exceeds upper_bound {variable.upper_bound}")
@@ -453,6 +473,16 @@ def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable
             f"{place}: pad {variable.pad} lies outside [{variable.lower_bound}, {variable.upper_bound}]"
         )
     return variable
+
+
+def _number(value: Any, place: str, *, infinite: bool) -> float:
+    """A number of the description; only bounds may be infinite."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number beyond any float
+            number = float(value)
+            if math.isfinite(number) or (infinite and not math.isnan(number)):
+                return number
+    raise BundleError(f"{place} must be a {'' if infinite else 'finite '}number, got {str(value)[:40]!r}")
 
 
 def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:
@@ -528,7 +558,16 @@ def _outputs(
     for output in outputs:
         if seen.setdefault(output.name, output.raw) != output.raw:
             raise BundleError(f"{folder}: outputs {seen[output.name]!r} and {output.raw!r} are both {output.name!r}")
+    taken = {*seen, *names, *KINDS, "all"} | {
+        f"hidNeuron{plural}{number}"
+        for name in seen
+        if (match := _HIDDEN.match(name))
+        for plural in ("", "s")
+        for number in (int(match.group(1)), f"{int(match.group(1)):03d}")
+    }
     for alias, target in card.aliases.items():
+        if alias in taken:
+            raise BundleError(f"{folder}: alias {alias!r} (for {target!r}) is taken: an output or a kind has this name")
         if target not in seen:
             raise BundleError(f"{folder}: alias {alias!r} points to {target!r}, no output{hint(target, seen)}")
     return tuple(outputs)

@@ -90,7 +90,9 @@ class Card(_Strict):
     source: str = Field(default="", description="where the model comes from")
     get_weights: str = Field(default="", description="how a user obtains weights that may not be redistributed")
     sha256: dict[str, str] = Field(default_factory=dict, description="file name -> expected SHA-256")
-    golden: str | None = Field(default=None, description="file with inputs and expected outputs (npz)")
+    golden: str | None = Field(
+        default=None, pattern=r"^[^/\\]+\.npz$", description="file beside it with inputs and expected outputs"
+    )
     notes: str = ""
 
 

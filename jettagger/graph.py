@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,29 +138,32 @@ def _tensor(item: Any) -> Tensor:
 
     kind = item.type.tensor_type
     shape = tuple(
-        int(dim.dim_value) if dim.WhichOneof("value") == "dim_value" else (dim.dim_param or "?")
+        int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or "?")
         for dim in kind.shape.dim
     )
     return Tensor(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
+    """All constants of a graph, those in attributes and inner graphs included."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("sparse_tensor"):
-                yield attribute.sparse_tensor.values
-                yield attribute.sparse_tensor.indices
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
-            for inner in attribute.graphs:
-                yield from _tensors(inner)
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[Any]) -> Iterator[Any]:
+    for attribute in attributes:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
 
 
 def _external_files(model: Any, path: Path) -> set[Path]:
@@ -168,31 +171,32 @@ def _external_files(model: Any, path: Path) -> set[Path]:
 
     folder = path.parent.resolve()
     found: set[Path] = set()
-    functions = [tensor for function in model.functions for tensor in _tensors_of_nodes(function)]
-    for tensor in [*_tensors(model.graph), *functions]:
+    for tensor in _all_tensors(model):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        target = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
-            text = (
-                f"{path}: tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder; refused. "
-                "Expected data in the file itself or in a file beside it"
-            )
-            raise ModelFileError(text)
-        if not target.is_file():
-            raise ModelFileError(f"{path}: tensor {tensor.name!r} needs {target.name!r} beside it, which is missing")
-        found.add(target)
+        # a key may stand there twice, and readers differ in which one they take
+        for location in [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]:
+            target = (folder / location).resolve()
+            if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+                text = (
+                    f"{path}: tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder; "
+                    "refused. Expected data in the file itself or in a file beside it"
+                )
+                raise ModelFileError(text)
+            if not target.is_file():
+                raise ModelFileError(f"{path}: tensor {tensor.name!r} needs the file {target}, which is missing")
+            found.add(target)
     return found
 
 
-def _tensors_of_nodes(function: Any) -> Iterator[Any]:
-    for node in function.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
+def _all_tensors(model: Any) -> Iterator[Any]:
+    yield from _tensors(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+        yield from _of_attributes(function.attribute_proto)
+    for training in model.training_info:
+        yield from _tensors(training.initialization)
+        yield from _tensors(training.algorithm)
 
 
 def _softmaxed(model: Any) -> dict[str, tuple[tuple[int, int], ...]]:
@@ -230,9 +234,14 @@ def _segments(name: str, producer: dict[str, Any]) -> list[tuple[str, bool]]:
     if node is None:
         return [(name, False)]
     if node.op_type == "Softmax":
-        return [(name, True)]
+        return [(name, _over_columns(node))]
     if node.op_type in ("Identity", "Cast", "Dropout"):
         return _segments(node.input[0], producer)
-    if node.op_type == "Concat":
+    if node.op_type == "Concat" and _over_columns(node):
         return [segment for part in node.input for segment in _segments(part, producer)]
     return [(name, False)]
+
+
+def _over_columns(node: Any) -> bool:
+    """Whether a node works along the columns of a matrix; -1 and 1 are the defaults of the ONNX versions."""
+    return all(attribute.i in (1, -1) for attribute in node.attribute if attribute.name == "axis")

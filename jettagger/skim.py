@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -295,8 +296,8 @@ def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
     todo = iter(job.chunks)
     try:
         while True:
-            while len(pending) < workers + 1 and (chunk := next(todo, None)) is not None:
-                pending.append((chunk, pool.submit(process_chunk, job, chunk)))
+            for following in islice(todo, workers + 1 - len(pending)):
+                pending.append((following, pool.submit(process_chunk, job, following)))
             if not pending:
                 break
             chunk, future = pending.popleft()
@@ -340,7 +341,7 @@ def run_job(
     target = check_target(output, force=force)
     total = Report()
 
-    def columns() -> Iterator[dict[str, Any]]:
+    def columns() -> Generator[dict[str, Any], None, None]:
         nonlocal total
         for content, report in _results(job, workers):
             total = total + report

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,10 +14,11 @@ import numpy as np
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
-from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns, ModelFileError
+from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
+from jettagger.network import evaluate
 from jettagger.registry import available, load_bundle
 from jettagger.report import Report
 from jettagger.sessions import Session, open_session
@@ -24,7 +26,7 @@ from jettagger.sessions import Session, open_session
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger"]
+__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger", "make_inputs"]
 
 #: the kinds of outputs that become columns when nothing else is said
 DEFAULT_COLUMNS = ("prob", "mass", "hidden")
@@ -121,7 +123,7 @@ class Tagger:
     >>> tagger = load_tagger("tinyParT")
     >>> events = make_events(4, seed=1)
     >>> events = tagger.attach(events, where=events.FatJet.pt > 250)
-    >>> events.FatJet.tinyParT_probHbb.type.show()
+    >>> print(events.FatJet.tinyParT_probHbb.type)
     4 * var * ?float32
     """
 
@@ -273,30 +275,15 @@ class Tagger:
         -------
         Tagged
         """
-        columns = EventColumns(events)
-        plan = check_columns(self.bundle, columns)
-        name = plan.format.jets
-        counts = columns.counts(name)
+        selection = select_jets(self.bundle, events, where)
         outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
-        chosen, not_selected, absent = _chosen(columns, name, where)
-        report = Report(events=len(columns), jets=int(counts.sum()), not_selected=not_selected, absent=absent)
-        jets = load(columns, plan, np.flatnonzero(chosen))
-        filled, empty = self._with_constituents(jets)
-        if empty:
-            jets = load(columns, plan, jets.index[filled])
+        jets = selection.jets
         values, more = self._score(jets)
-        report = report + more + Report(without_constituents=empty)
-        index = np.full(len(chosen), -1, dtype=np.int64)
+        counts = jets.columns.counts(jets.plan.format.jets)
+        index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[jets.index] = np.arange(len(jets))
-        return Tagged(_jagged(values, index, counts, columns.valid, outputs), report)
-
-    def _with_constituents(self, jets: Jets) -> tuple[Array, int]:
-        """Which jets have constituents: those without are not scored."""
-        kinds = {"pf"} & {jets.plan.format.parent(group.object) for group in self.bundle.groups}
-        has = np.ones(len(jets), dtype=bool)
-        for kind in kinds:
-            has &= jets.counts(kind) > 0
-        return has, int(np.count_nonzero(~has))
+        scores = _jagged(values, index, counts, jets.columns.valid, outputs)
+        return Tagged(scores, selection.report + more)
 
     def _score(self, jets: Jets) -> tuple[Array, Report]:
         bundle = self.bundle
@@ -309,13 +296,10 @@ class Tagger:
         size = bundle.fixed_batch or self.batch_size
         for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
             start = time.perf_counter()
-            values[batch.jets] = self._run_batch(batch)
+            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
-        marked = [output.index for output in bundle.outputs if output.softmax]
-        if marked:
-            values[:, marked] = _softmax(values[:, marked])
         truncated = np.zeros(len(jets), dtype=bool)
         for group in bundle.groups:
             if group.object != "sv":
@@ -332,24 +316,88 @@ class Tagger:
             seconds=seconds,
         )
 
-    def _run_batch(self, batch: Batch) -> Array:
-        n_jets = len(batch.jets)
-        fixed = self.bundle.fixed_batch
-        inputs: Mapping[str, Array] = batch.inputs
-        if fixed is not None and n_jets < fixed:
-            # the graph insists on its batch size: fill up with copies of the first jet and drop their outputs
-            rows = np.concatenate([np.arange(n_jets), np.zeros(fixed - n_jets, dtype=np.int64)])
-            inputs = {name: array[rows] for name, array in inputs.items()}
-        outputs = self.session.run(inputs)
-        parts = [array.reshape(len(array), -1)[:n_jets] for array in outputs.values()]
-        values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        expected = (n_jets, len(self.bundle.outputs))
-        if values.shape != expected:
-            raise ModelFileError(
-                f"the network of {self.bundle.name!r} gave {values.shape[1]} columns for {values.shape[0]} jets, "
-                f"expected {expected[1]} (the names in its description) for {expected[0]}"
-            )
-        return values
+
+class Selection(NamedTuple):
+    """The jets of a chunk that can be scored, and what became of the others."""
+
+    jets: Jets
+    report: Report
+
+
+def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
+    """Link the constituents of the jets that pass a mask and have some.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose inputs are wanted.
+    events : awkward array
+    where : jagged bool array, optional
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    MissingColumns, MismatchError
+        As for `Tagger.__call__`.
+    """
+    columns = EventColumns(events)
+    plan = check_columns(bundle, columns)
+    name = plan.format.jets
+    chosen, not_selected, absent = _chosen(columns, name, where)
+    jets = load(columns, plan, np.flatnonzero(chosen))
+    filled = np.ones(len(jets), dtype=bool)
+    if any(plan.format.parent(group.object) == "pf" for group in bundle.groups):
+        filled = jets.counts("pf") > 0
+    empty = int(np.count_nonzero(~filled))
+    if empty:
+        jets = load(columns, plan, jets.index[filled])
+    return Selection(
+        jets,
+        Report(
+            events=len(columns),
+            jets=len(chosen),
+            not_selected=not_selected,
+            absent=absent,
+            without_constituents=empty,
+        ),
+    )
+
+
+def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    events : awkward array
+        In memory or virtual.
+    where : jagged bool array, optional
+        Only these jets.
+    batch_size : int
+        Jets in a batch at most.
+
+    Yields
+    ------
+    Batch
+        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length]; jets without
+        constituents are in no batch.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
+    >>> batch.inputs["pf_features"].shape[1]
+    25
+    """
+    jets = select_jets(bundle, events, where).jets
+    if not len(jets):
+        return
+    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
+        yield replace(batch, jets=jets.index[batch.jets])
 
 
 def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
@@ -458,13 +506,6 @@ def _mask(columns: EventColumns, name: str, where: Any) -> Array:
 
 def _recovered(jets: Jets) -> int:
     return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
-
-
-def _softmax(logits: Array) -> Array:
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: tuple[Output, ...]) -> ak.Array:
