@@ -320,7 +320,9 @@ def test_the_order_of_events_and_the_chunks_change_nothing(
     assert_same_scores(ak.concatenate([tagger(events[:3]), tagger(events[3:4]), tagger(events[4:])]), whole)
 
 
-def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(shared: Path, particlenet: Tagger) -> None:
+def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(
+    shared: Path, particlenet: Tagger
+) -> None:
     import time
 
     start = time.perf_counter()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,7 +154,9 @@ def test_any_layout_of_events_gives_the_same(change: str, tagger: Tagger, events
 
 
 @pytest.mark.parametrize("change", [name for name in CHANGES if name != "packed"])
-def test_any_layout_of_virtual_events_gives_the_same(change: str, tagger: Tagger, nano: Path, scores: Any) -> None:
+def test_any_layout_of_virtual_events_gives_the_same(
+    change: str, tagger: Tagger, nano: Path, scores: Any
+) -> None:
     function = CHANGES[change]
     virtual = function(open_virtual(nano))
     assert_same_scores(tagger(virtual), function(scores))
@@ -190,16 +194,16 @@ def test_the_batch_size_changes_nothing(batch_size: int, tiny: Bundle, events: A
     assert_same_scores(Tagger(tiny, threads=1, batch_size=batch_size)(events), scores)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_chunks_change_nothing(data: st.DataObject, tagger: Tagger, events: Any, scores: Any) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=4), label="cuts"))
     edges = [0, *cuts, len(events)]
-    parts = [tagger(events[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
+    parts = [tagger(events[start:stop]) for start, stop in pairwise(edges)]
     assert_same_scores(ak.concatenate(parts), scores)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_order_and_choice_of_events_change_nothing(
     data: st.DataObject, tagger: Tagger, events: Any, scores: Any
@@ -209,20 +213,26 @@ def test_the_order_and_choice_of_events_change_nothing(
     assert_same_scores(tagger(events[index]), scores[index])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_where_only_decides_who_is_scored(data: st.DataObject, tagger: Tagger, events: Any, scores: Any) -> None:
+def test_where_only_decides_who_is_scored(
+    data: st.DataObject, tagger: Tagger, events: Any, scores: Any
+) -> None:
     total = int(ak.count(events.FatJet.pt))
     picks = data.draw(st.lists(st.booleans(), min_size=total, max_size=total), label="where")
     where = ak.unflatten(np.array(picks, dtype=bool), ak.num(events.FatJet.pt))
     tagged = tagger.run(events, where)
     assert_same_scores(tagged.scores, ak.mask(scores, where))
     report = tagged.report
-    assert report.scored + report.not_selected + report.without_constituents + report.absent == report.jets == total
+    assert (
+        report.scored + report.not_selected + report.without_constituents + report.absent
+        == report.jets
+        == total
+    )
     assert report.not_selected == total - sum(picks)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**20))
 def test_the_order_of_links_and_candidates_changes_nothing(seed: int, tagger: Tagger) -> None:
     columns = make_columns(3, seed=seed % 50, jets=1.5, constituents=20)
@@ -235,7 +245,16 @@ def test_the_order_of_links_and_candidates_changes_nothing(seed: int, tagger: Ta
         for name in columns:
             if name.startswith(f"{table}_"):
                 changed[name] = columns[name][orders]
-    assert_same_scores(tagger(nest(changed)), tagger(nest(columns)))
+    # where a jet has more than the network takes, candidates of the same pt decide by their order
+    used = [
+        [int(np.sum(row == jet)) for jet in range(n)]
+        for row, n in zip(
+            map(np.asarray, columns["FatJetPFCands_jetIdx"]), ak.num(columns["FatJet_pt"]), strict=True
+        )
+    ]
+    where = ak.values_astype(ak.Array(used), np.int64) <= 128
+    events, other = nest(columns), nest(changed)
+    assert_same_scores(tagger(other, where), tagger(events, where))
 
 
 def test_the_order_of_jets_changes_nothing(tagger: Tagger) -> None:
@@ -341,12 +360,12 @@ def test_one_bad_value_is_never_a_crash_nor_a_silent_nan(column: str, value: flo
         (lambda e: (e.FatJet.pt > 0)[:, :1], ["entries in event", "events differ"]),
         (lambda e: e.PFCands.pt > 0, ["entries in event", "FatJet has"]),
         (lambda e: ak.num(e.FatJet.pt) > 0, ["type 30 * bool", "aligned with events.FatJet"]),
-        (lambda e: e.FatJet, ["where ha"]),
+        (lambda e: e.FatJet, ["rawFactor", "bool"]),
         (lambda e: True, ["bool", "jagged bool array"]),
         (lambda e: np.ones(30, dtype=bool), ["ndarray"]),
         (lambda e: "pt > 200", ["str"]),
         (lambda e: [[True]], ["list"]),
-        (lambda e: ak.Array([[["a"]]] * 30), ["where ha"]),
+        (lambda e: ak.Array([["a"]] * 30), ["expected a jagged bool array"]),
     ],
 )
 def test_a_where_that_does_not_fit_is_refused(
@@ -361,7 +380,9 @@ def test_the_error_names_the_event_that_differs(tagger: Tagger, events: Any) -> 
     counts = np.asarray(ak.num(events.FatJet.pt)).copy()
     counts[7] += 2
     where = ak.unflatten(np.ones(counts.sum(), dtype=bool), counts)
-    with pytest.raises(MismatchError, match=rf"where has {counts[7]} entries in event 7 where .* {counts[7] - 2} jets"):
+    with pytest.raises(
+        MismatchError, match=rf"where has {counts[7]} entries in event 7 where .* {counts[7] - 2} jets"
+    ):
         tagger(events, where)
 
 
@@ -420,10 +441,8 @@ def test_tagging_twice_needs_another_prefix(tagger: Tagger, events: Any) -> None
 def test_unknown_columns_are_refused_with_the_nearest(tagger: Tagger, events: Any) -> None:
     with pytest.raises(UnknownName, match=r"probHbB.*probHbb"):
         tagger.attach(events, columns=["probHbB"])
-    with pytest.raises(UnknownName) as error:
-        tagger.attach(events, columns=["probabilities", "probHcc", "mas"])
-    assert "probabilities" in str(error.value)
-    assert "mas" in str(error.value)
+    with pytest.raises(UnknownName, match=r"unknown kind or output.*'probs' \(nearest: prob"):
+        tagger.attach(events, columns=["mass", "probs"])
 
 
 @pytest.mark.parametrize("prefix", ["", "1st", "a-b", "a b", "a.b"])
@@ -438,10 +457,17 @@ def test_columns_are_named_by_prefix_and_output(tagger: Tagger, events: Any) -> 
     assert new == {"my_mass", "my_hidNeurons007", "my_probHbb"}
     default = set(tagger.attach(events).FatJet.fields) - set(events.FatJet.fields)
     assert len(default) == 37 + 1 + 128
-    assert {"tinyParT_probHbb", "tinyParT_mass", "tinyParT_hidNeurons000", "tinyParT_hidNeurons127"} <= default
+    assert {
+        "tinyParT_probHbb",
+        "tinyParT_mass",
+        "tinyParT_hidNeurons000",
+        "tinyParT_hidNeurons127",
+    } <= default
 
 
-def test_the_mass_of_the_jet_is_not_overwritten_and_the_given_events_stay(tagger: Tagger, events: Any) -> None:
+def test_the_mass_of_the_jet_is_not_overwritten_and_the_given_events_stay(
+    tagger: Tagger, events: Any
+) -> None:
     before = {name: events.FatJet[name].tolist() for name in events.FatJet.fields}
     attached = tagger.attach(events)
     assert attached.FatJet.mass.tolist() == before["mass"]
@@ -458,7 +484,9 @@ def test_events_without_a_known_collection(tagger: Tagger) -> None:
 
 
 def test_every_missing_column_is_named_with_who_wants_it(tagger: Tagger, events: Any) -> None:
-    without = ak.with_field(events, ak.without_field(events.PFCands, ["dz", "trkQuality"]), "PFCands")
+    without = ak.with_field(
+        events, ak.without_field(ak.without_field(events.PFCands, "dz"), "trkQuality"), "PFCands"
+    )
     with pytest.raises(MissingColumns) as error:
         tagger(without)
     text = str(error.value)
@@ -494,7 +522,12 @@ def test_behaviours_of_coffea_survive(tagger: Tagger, nano: Path) -> None:
 def test_attach_reads_nothing_but_what_the_model_needs(tagger: Tagger, nano: Path) -> None:
     log: list[Any] = []
     virtual = open_virtual(nano, log)
-    for change in (lambda e: e, lambda e: e[3:9], lambda e: e[[1, 5, 5]], lambda e: ak.mask(e, np.arange(30) % 2 == 0)):
+    for change in (
+        lambda e: e,
+        lambda e: e[3:9],
+        lambda e: e[[1, 5, 5]],
+        lambda e: ak.mask(e, np.arange(30) % 2 == 0),
+    ):
         attached = tagger.attach(change(virtual))
     needed = {column.replace(".", "_") for column in tagger.plan(virtual).columns}
     read = {entry.branch for entry in log}
@@ -547,7 +580,7 @@ def test_a_bundle_that_changed_is_not_the_one_that_was_sent(tmp_path: Path) -> N
     text = (folder / "preprocess.json").read_text()
     (folder / "preprocess.json").write_text(text.replace('"norm_factor": 1.6', '"norm_factor": 1.7', 1))
     assert (folder / "preprocess.json").read_text() != text
-    with pytest.raises(BundleError, match="changed|not the one"):
+    with pytest.raises(BundleError, match="its content has changed"):
         pickle.loads(data)
     shutil.rmtree(folder)
     with pytest.raises(BundleError, match=str(folder)):
@@ -565,7 +598,7 @@ def test_weights_that_changed_after_loading_are_refused(tmp_path: Path, events: 
 
 
 def test_no_weights_is_said_at_once() -> None:
-    with pytest.raises(MissingModelFile, match="model.onnx"):
+    with pytest.raises(MissingModelFile, match=r"model\.onnx"):
         jt.load_tagger("inclParTMDV1")
 
 
@@ -622,7 +655,9 @@ def test_a_provider_that_did_not_become_active_is_an_error(
             return ["CPUExecutionProvider"]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallback)
-    with pytest.raises(ProviderError, match="CUDAExecutionProvider was asked for, CPUExecutionProvider is active"):
+    with pytest.raises(
+        ProviderError, match="CUDAExecutionProvider was asked for, CPUExecutionProvider is active"
+    ):
         jt.load_tagger("tinyParT", provider="cuda", threads=1)(events)
 
 
@@ -675,6 +710,13 @@ def test_an_answer_that_is_not_finite_is_counted(tiny: Bundle, events: Any) -> N
     assert 0 < tagged.report.nonfinite_jets < tagged.report.scored
 
 
+def describe(folder: Path, **changes: Any) -> None:
+    """Adapt the description of a network that was changed."""
+    described = json.loads((folder / "bundle.json").read_text())
+    del described["sha256"]
+    (folder / "bundle.json").write_text(json.dumps(described | changes))
+
+
 def test_where_the_graph_has_no_softmax_one_is_taken(tmp_path: Path, events: Any) -> None:
     import onnx
 
@@ -685,13 +727,7 @@ def test_where_the_graph_has_no_softmax_one_is_taken(tmp_path: Path, events: Any
             node.op_type = "Identity"
             del node.attribute[:]
     onnx.save(model, folder / "model.onnx")
-    card = (folder / "bundle.json").read_text()
-    import json
-
-    described = json.loads(card)
-    described.pop("files", None)
-    described["softmax"] = ["prob*"]
-    (folder / "bundle.json").write_text(json.dumps(described))
+    describe(folder, softmax=["prob*"])
     bundle = Bundle.from_folder(folder)
     assert {output.kind for output in bundle.outputs if output.softmax} == {"prob"}
     assert_same_scores(Tagger(bundle, threads=1)(events), jt.load_tagger("tinyParT", threads=1)(events))
@@ -705,11 +741,7 @@ def test_a_fixed_batch_axis_is_filled_up(tmp_path: Path, events: Any, scores: An
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_value = 4
     onnx.save(model, folder / "model.onnx")
-    import json
-
-    described = json.loads((folder / "bundle.json").read_text())
-    described.pop("files", None)
-    (folder / "bundle.json").write_text(json.dumps(described))
+    describe(folder)
     bundle = Bundle.from_folder(folder)
     assert bundle.fixed_batch == 4
     tagger = Tagger(bundle, threads=1)
@@ -717,23 +749,30 @@ def test_a_fixed_batch_axis_is_filled_up(tmp_path: Path, events: Any, scores: An
     assert_same_scores(tagger(events[:1]), scores[:1])
 
 
-def test_a_folder_never_seen_works_without_a_description_of_ours(tmp_path: Path, events: Any, scores: Any) -> None:
+def test_a_folder_never_seen_works_without_a_description_of_ours(
+    tmp_path: Path, events: Any, scores: Any
+) -> None:
     folder = copy_of_tiny(tmp_path)
     (folder / "bundle.json").unlink()
     tagger = jt.load_tagger(folder, threads=1)
     got = tagger(events)
     assert len(got.fields) == 166
-    np.testing.assert_allclose(
-        ak.to_numpy(ak.flatten(got[got.fields[0]]).mask[~ak.is_none(ak.flatten(got[got.fields[0]]))]).filled(np.nan),
-        flat(scores, scores.fields[0]),
-        atol=1e-5,
-    )
+    for one, other in zip(got.fields, scores.fields, strict=True):
+        np.testing.assert_allclose(flat(got, one), flat(scores, other), atol=1e-5, rtol=1e-4)
 
 
 def test_reports_add_up(tagger: Tagger, events: Any) -> None:
     whole, first, rest = (tagger.run(part).report for part in (events, events[:11], events[11:]))
     total = first + rest
-    for name in ("events", "jets", "scored", "without_constituents", "truncated", "recovered_vertices", "filled"):
+    for name in (
+        "events",
+        "jets",
+        "scored",
+        "without_constituents",
+        "truncated",
+        "recovered_vertices",
+        "filled",
+    ):
         assert getattr(total, name) == getattr(whole, name), name
     assert whole.recovered_vertices > 0
     with pytest.raises(TypeError):

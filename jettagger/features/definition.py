@@ -50,4 +50,6 @@ class Feature:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
     def __call__(self, *columns: Array) -> Array:
-        return np.asarray(self.function(*columns), dtype=np.float32)
+        # what is not finite in the end is replaced and counted where the tensors are made
+        with np.errstate(all="ignore"):
+            return np.asarray(self.function(*columns), dtype=np.float32)
