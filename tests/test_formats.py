@@ -318,10 +318,12 @@ def test_with_the_rounding_of_files_the_direction_is_known_to_a_few_1e_4() -> No
     off = np.abs(rebuilt - eta)
     assert np.all(np.isfinite(rebuilt))
     assert np.median(off) < 5e-4
-    assert np.mean(off < 0.05) > 0.99
     near = radius < 0.499
-    assert np.median(off[near]) < 5e-4
-    assert np.mean(off[near] < 0.05) > 0.99
+    assert np.median(off[near]) < 3e-4
+    assert np.mean(off[near] < 0.05) > 0.999
+    # further out the energy alone remains: it cannot tell the two sides of a jet in the middle of the detector
+    assert np.median(off[~near]) < 6e-4
+    assert np.mean(off[~near] < 0.05) > 0.95
 
 
 def test_known_directions_are_left_as_they_are() -> None:
