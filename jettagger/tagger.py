@@ -422,7 +422,7 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
     name = detect(columns.collections).jets
     refuse_existing(columns.fields(name), names, name)
     layout = ak.to_layout(scores)
-    lists = layout.project() if layout.is_option else layout
+    lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
     content = lists.content[: int(lists.offsets[-1])]
     index, records = content.index, content.content
     new = {
@@ -496,9 +496,10 @@ def _mask(columns: EventColumns, name: str, where: Any) -> Array:
     wanted = columns.counts(name)[columns.valid]
     differing = np.flatnonzero(counts != wanted)
     if len(differing):
-        event = int(differing[0])
+        first = int(differing[0])
+        event = int(np.flatnonzero(columns.valid)[first])
         raise MismatchError(
-            f"where has {counts[event]} entries in event {event} where events.{name} has {wanted[event]} jets "
+            f"where has {counts[first]} entries in event {event} where events.{name} has {wanted[first]} jets "
             f"({len(differing)} events differ), expected {expected}"
         )
     return flat.astype(bool)

@@ -1,4 +1,4 @@
-"""The experiment's own numbers: networks of CMS on events of CMS, against the scores that CMSSW stored in the file."""
+"""The experiment's own numbers: networks of CMS on events of CMS, against the scores stored in the file."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_what_lacks_tracks_is_refused_before_anything_is_read(
 
 
 def rotated(events: Any) -> Any:
-    """The same events, each jet with its own turn in azimuth so that all axes are at zero: one jet an event."""
+    """One event a jet, each turned in azimuth so that the axis is at zero."""
     columns: dict[str, list[Any]] = {}
     for event in events:
         for index, jet in enumerate(event.FatJet):
@@ -285,8 +285,8 @@ def test_a_quarter_turn_around_the_beam_changes_nothing(part: Tagger, events: An
 
 
 def test_jets_turned_to_azimuth_zero_differ_only_as_rounding_does(part: Tagger, events: Any) -> None:
-    # CMSSW gives the transformer momenta with the jet axis at phi = 0, others give them as they are. The network takes
-    # differences of nearly parallel momenta, so noise in the last bit of float32 is seen in the scores.
+    # CMSSW gives the transformer momenta with the jet axis at phi = 0, others give them as they are. The network
+    # takes differences of nearly parallel momenta, so noise in the last bit of float32 is seen in the scores.
     turned = rotated(events)
     assert ak.all(np.abs(ak.flatten(turned.FatJet.phi)) < 1e-6)
     rng = np.random.default_rng(5)
@@ -318,3 +318,15 @@ def test_the_order_of_events_and_the_chunks_change_nothing(
     whole = tagger(events)
     assert_same_scores(tagger(events[::-1]), whole[::-1])
     assert_same_scores(ak.concatenate([tagger(events[:3]), tagger(events[3:4]), tagger(events[4:])]), whole)
+
+
+def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(
+    shared: Path, particlenet: Tagger
+) -> None:
+    import time
+
+    start = time.perf_counter()
+    with EventFile(shared / "cms/pfnano_rntuple.root") as file:
+        columns = check_columns(particlenet.bundle, file).columns
+        assert len(file.read(columns, 2, 5)) == 3
+    assert time.perf_counter() - start < 5, "uproot's recursive listing takes 10 s"

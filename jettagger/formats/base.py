@@ -47,7 +47,10 @@ class Provider:
     function: Callable[..., Array] | None = None
 
     def __call__(self, *arrays: Array) -> Array:
-        return arrays[0] if self.function is None else self.function(*arrays)
+        if self.function is None:
+            return arrays[0]
+        with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
+            return self.function(*arrays)
 
 
 @dataclass(frozen=True)
@@ -401,10 +404,10 @@ def _check_geometry(jets: Jets) -> None:
     if not len(filled):
         return
     first = rows.starts[filled]
-    d_eta = jets.column("pf", "eta")[first] - jets.column("jet", "eta")[filled]
-    d_phi = delta_phi(jets.column("pf", "phi")[first], jets.column("jet", "phi")[filled])
     limit = 1.5 * jets.plan.format.radius
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        d_eta = jets.column("pf", "eta")[first] - jets.column("jet", "eta")[filled]
+        d_phi = delta_phi(jets.column("pf", "phi")[first], jets.column("jet", "phi")[filled])
         outside = np.flatnonzero(np.hypot(d_eta, d_phi) > limit)
     if len(outside):
         name = jets.plan.format.jets

@@ -20,6 +20,9 @@ __all__ = ["PFNANO", "vertex_eta"]
 DELTA_R_OFFSET = 0.5
 SATURATED = -1e-3
 
+#: vertices are linked to the jet within this distance
+RADIUS = 0.8
+
 
 def _if_track(default: float) -> object:
     def cleaned(value: Array, chi2: Array) -> Array:
@@ -61,7 +64,7 @@ def vertex_eta(
 
     The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
     the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
-    the side nearer to the jet is taken.
+    the sign is the one with which the vertex lies between 0.5 and 0.8 from the axis (the nearer one, if both do).
 
     Parameters
     ----------
@@ -100,7 +103,12 @@ def vertex_eta(
     off_above = np.abs(energy(pt, above, mass) - total)
     off_below = np.abs(energy(pt, below, mass) - total)
     near = np.where(off_above <= off_below, above, below)
-    side = np.where(np.abs(from_energy - jet_eta) <= np.abs(from_energy + jet_eta), from_energy, -from_energy)
+    # of the two directions with this energy, the one that lies between the saturation and the radius; else the nearer
+    same, other = (np.hypot(eta - jet_eta, phirel) for eta in (from_energy, -from_energy))
+    ring = (DELTA_R_OFFSET + RADIUS) / 2
+    off_same, off_other = (np.maximum(np.abs(x - ring) - (RADIUS - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
+    chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
+    side = np.where(chosen, from_energy, -from_energy)
     rebuilt = np.where(delta_r >= SATURATED, side, near)
     return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
 
