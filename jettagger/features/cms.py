@@ -86,20 +86,17 @@ def energy(pt: Array, eta: Array, mass: Array) -> Array:
 
 def log_pt(pt: Array) -> Array:
     """Natural logarithm of the transverse momentum in GeV."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(pt)
+    return np.log(pt)
 
 
 def log_energy(pt: Array, eta: Array, mass: Array) -> Array:
     """Natural logarithm of the energy in GeV."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(energy(pt, eta, mass))
+    return np.log(energy(pt, eta, mass))
 
 
 def log_mass(mass: Array) -> Array:
     """Natural logarithm of the mass in GeV."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(mass)
+    return np.log(mass)
 
 
 def etarel(eta: Array, jet_eta: Array) -> Array:

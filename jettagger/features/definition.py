@@ -50,6 +50,6 @@ class Feature:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
     def __call__(self, *columns: Array) -> Array:
-        # what is not finite in the end is replaced and counted where the tensors are made
-        with np.errstate(all="ignore"):
+        # values that are not finite, and those beyond float32, are replaced later, one by one
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.asarray(self.function(*columns), dtype=np.float32)
