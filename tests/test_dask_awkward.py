@@ -50,11 +50,7 @@ def compute(collection: Any) -> Any:
 
 @pytest.fixture(params=["from_awkward", "coffea"])
 def collection(request: pytest.FixtureRequest, events: Any, nano: str) -> Any:
-    return (
-        dask_awkward.from_awkward(events, npartitions=3)
-        if request.param == "from_awkward"
-        else open_dask(nano)
-    )
+    return dask_awkward.from_awkward(events, npartitions=3) if request.param == "from_awkward" else open_dask(nano)
 
 
 def test_all_partitions_give_the_scores_of_eager_events(tagger: Tagger, collection: Any, events: Any) -> None:
@@ -70,9 +66,7 @@ def test_attached_columns_are_those_of_eager_events(tagger: Tagger, collection: 
     got = compute(attached.FatJet)
     expected = tagger.attach(events, where=events.FatJet.pt > 250, columns=["prob", "mass"]).FatJet
     for name in ("tinyParT_probHbb", "tinyParT_mass", "pt"):
-        assert ak.almost_equal(
-            ak.Array(got[name].tolist()), ak.Array(expected[name].tolist()), atol=1e-5, rtol=1e-4
-        )
+        assert ak.almost_equal(ak.Array(got[name].tolist()), ak.Array(expected[name].tolist()), atol=1e-5, rtol=1e-4)
 
 
 def test_the_form_said_is_the_form_given(tagger: Tagger, collection: Any) -> None:

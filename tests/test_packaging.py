@@ -32,9 +32,7 @@ assert len(jt.load_tagger('tinyParT', threads=1)(make_events(2, seed=1))) == 2
 
 def python(code: str, interpreter: str = sys.executable, **keywords: object) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    run = subprocess.run(
-        [interpreter, "-c", code], capture_output=True, text=True, env=environment, **keywords
-    )  # type: ignore[call-overload]
+    run = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, env=environment, **keywords)  # type: ignore[call-overload]
     assert run.returncode == 0, run.stderr
     return str(run.stdout).split()
 
@@ -51,9 +49,9 @@ def test_all_packages_and_data_are_declared() -> None:
     declared = configparser.ConfigParser()
     declared.read(ROOT / "setup.cfg")
     packages = set(declared["options"]["packages"].split())
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "jettagger").rglob("__init__.py")
-    } | {"jettagger.processors"}
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "jettagger").rglob("__init__.py")} | {
+        "jettagger.processors"
+    }
     assert packages == found
     assert "processors" not in packages
 
