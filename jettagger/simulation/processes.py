@@ -207,10 +207,14 @@ def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> lis
 
 def _flat(particle: int, low: float, high: float) -> list[str]:
     """A mass that is uniform between two values: a Breit-Wigner very much wider than its window."""
+    if high - low < 0.2:
+        low, high, width = 0.5 * (low + high) - 0.1, 0.5 * (low + high) + 0.1, 0.001
+    else:
+        width = 20.0 * (high - low) + 100.0
     return [
         "ParticleData:modeBreitWigner = 1",
         f"{particle}:m0 = {0.5 * (low + high):.3f}",
-        f"{particle}:mWidth = {20.0 * (high - low) + 100.0:.3f}",
+        f"{particle}:mWidth = {width:.3f}",
         f"{particle}:doForceWidth = on",
         f"{particle}:mMin = {low:.3f}",
         f"{particle}:mMax = {high:.3f}",

@@ -246,7 +246,8 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     while accepted < block.events:
         left = block.events - accepted
         expected = max(accepted, 1) / max(tried, 1)
-        truth = generator.next(int(np.clip(1.05 * left / expected, 25, 400)))
+        # a little more than needed, so that few blocks take a third round
+        truth = generator.next(int(np.clip(1.08 * left / expected + 3, 10, 400)))
         batch = process_batch(truth, process, card, run.pt, rng, pool)
         enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
         n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
