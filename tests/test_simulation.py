@@ -232,7 +232,9 @@ def _cases() -> list[tuple[int, int, list[int], list[int], str]]:
 
 
 @pytest.mark.parametrize(("kind", "via", "codes", "inside", "name"), _cases())
-def test_type_of_a_jet_from_the_legs_inside(kind: int, via: int, codes: list[int], inside: list[int], name: str) -> None:
+def test_type_of_a_jet_from_the_legs_inside(
+    kind: int, via: int, codes: list[int], inside: list[int], name: str
+) -> None:
     assert _type_of(kind, via, codes, inside) == name
     assert not name or name in LABELS
 
