@@ -15,14 +15,17 @@ pythia8mc = pytest.importorskip("pythia8mc", reason="extra sim is not installed"
 
 
 def _batch(
-    name: str, events: int, mass: tuple[float, float] = (0.0, 0.0), pt: tuple[float, float] = (400.0, 1000.0)
+    name: str,
+    events: int,
+    mass: tuple[float, float] = (0.0, 0.0),
+    hard: tuple[float, float] = (400.0, 1000.0),
 ) -> Any:
     from jettagger.simulation.block import process_batch
     from jettagger.simulation.generate import Generator
 
     process = PROCESSES[name]
-    truth = Generator(process.settings(Point(pt, mass)), 11).next(events)
-    return process_batch(truth, process, load_card(), pt, np.random.default_rng(1))
+    truth = Generator(process.settings(Point(hard, mass)), 11).next(events)
+    return process_batch(truth, process, load_card(), (350.0, 2000.0), np.random.default_rng(1))
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +40,17 @@ def light() -> Any:
 
 @pytest.fixture(scope="module")
 def tops() -> Any:
-    return _batch("tt", 120)
+    return _batch("tt", 80, hard=(1000.0, 2000.0))
 
 
 @pytest.fixture(scope="module")
 def bosons() -> Any:
     return _batch("XZH", 80, (2000.0, 2000.0))
+
+
+@pytest.fixture(scope="module")
+def singles() -> Any:
+    return _batch("Wqq", 80)
 
 
 def _mass(batch: Any, *types: str) -> float:
@@ -96,8 +104,8 @@ def test_measured_momentum_balances(light: Any) -> None:
     assert np.median(missing) < 30.0
 
 
-def test_mass_peaks(tops: Any, bosons: Any) -> None:
-    assert _mass(tops, "Wqq", "Wcq") == pytest.approx(80.4, rel=0.08)
+def test_mass_peaks(tops: Any, bosons: Any, singles: Any) -> None:
+    assert _mass(singles, "Wqq", "Wcq") == pytest.approx(80.4, rel=0.08)
     assert _mass(tops, "TopbWqq0c", "TopbWqq1c") == pytest.approx(172.5, rel=0.06)
     assert _mass(bosons, "Zqq", "Zcc", "Zbb") == pytest.approx(91.2, rel=0.08)
     assert _mass(bosons, "Hbb") == pytest.approx(120.0, rel=0.08)
