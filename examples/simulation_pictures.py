@@ -8,6 +8,7 @@ Samples that lie in the folder already are used as they are. The figures of ``do
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def draw(samples: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
     response = ak.to_numpy(ak.flatten(qcd.FatJet_pt[index >= 0])) / true
     edges = np.array([200, 250, 300, 400, 500, 650, 1000])
     centres = np.sqrt(edges[1:] * edges[:-1])
-    groups = [response[(true >= low) & (true < high)] for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    groups = [response[(true >= low) & (true < high)] for low, high in pairwise(edges)]
     axis.errorbar(
         centres, [np.median(group) for group in groups], [width(group) for group in groups], fmt="o", capsize=3,
         label="median and half the central 68 %",

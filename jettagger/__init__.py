@@ -12,6 +12,7 @@ from jettagger._version import __version__
 
 if TYPE_CHECKING:
     from jettagger.bundle import Bundle
+    from jettagger.discriminants import discriminant
     from jettagger.errors import JettaggerError
     from jettagger.registry import load_bundle
     from jettagger.report import Report
@@ -27,6 +28,7 @@ _HOMES = {
     "Report": "report",
     "Tagger": "tagger",
     "check_columns": "tagger",
+    "discriminant": "discriminants",
     "load_bundle": "registry",
     "load_tagger": "tagger",
     "make_inputs": "tagger",
@@ -42,6 +44,7 @@ __all__ = [
     "Tagger",
     "__version__",
     "check_columns",
+    "discriminant",
     "load_bundle",
     "load_tagger",
     "make_inputs",

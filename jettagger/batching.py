@@ -24,7 +24,7 @@ BATCH_SIZE = 64
 WASTE = 96
 
 #: absolute values above this count as infinite
-HUGE = np.float32(1e32)
+HUGE = 1e32
 
 
 class Objects(Protocol):
@@ -68,12 +68,14 @@ def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "we
     values = np.asarray(values, dtype=np.float32)
     if nonfinite == "cmssw":
         with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(values) <= HUGE)
+            bad = ~(np.abs(values) <= np.float32(HUGE))
         if replaced := int(np.count_nonzero(bad)):
             values = np.where(bad, np.float32(variable.replace_inf_value), values)
-    if variable.median != 0 or variable.norm_factor != 1:
-        values = (values - np.float32(variable.median)) * np.float32(variable.norm_factor)
-    if variable.lower_bound > -HUGE or variable.upper_bound < HUGE:
+    changes = variable.median != 0 or variable.norm_factor != 1
+    if changes:
+        with np.errstate(over="ignore", invalid="ignore"):  # the bounds deal with it
+            values = (values - np.float32(variable.median)) * np.float32(variable.norm_factor)
+    if changes or variable.lower_bound > -HUGE or variable.upper_bound < HUGE:
         values = np.clip(values, np.float32(variable.lower_bound), np.float32(variable.upper_bound))
     if nonfinite == "weaver":
         bad = np.isnan(values)
@@ -168,8 +170,9 @@ def make_batches(
 ) -> Iterator[Batch]:
     """Cut the jets into batches of similar length, longest first.
 
-    A batch is padded to the longest of its jets, never below the group's ``min_length``. Objects without a mask group see
-    padding, so their jets are batched with others of exactly the same length: what a jet gets never depends on the others.
+    A batch is padded to the longest of its jets, never below the group's ``min_length``. Objects without a mask
+    group see padding, so their jets are batched with others of exactly the same length: what a jet gets never
+    depends on the others.
 
     Parameters
     ----------

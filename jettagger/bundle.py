@@ -240,7 +240,8 @@ class Bundle:
         try:
             return self._by_name[name]
         except KeyError:
-            raise UnknownName("output", name, [output.name for output in self.outputs], f"bundle {self.name!r}") from None
+            known = [output.name for output in self.outputs]
+            raise UnknownName("output", name, known, f"bundle {self.name!r}") from None
 
     def select(self, what: Iterable[str]) -> tuple[Output, ...]:
         """The outputs of the given kinds and names, in the model's order.
@@ -352,9 +353,7 @@ def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
         if found is None and name != MODEL:
             raise BundleError(f"{name!r}, whose SHA-256 {CARD} of {card.name!r} declares, is not in {folder}")
         if found is not None and found != expected.lower():
-            raise BundleError(
-                f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}"
-            )
+            raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
 
 
 def _packaged_names() -> list[str]:
@@ -413,9 +412,7 @@ def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]
 def _var_names(name: str, content: Mapping[str, Any], where: str) -> list[str]:
     variables = content.get("var_names")
     if not isinstance(variables, list) or not variables or not all(isinstance(item, str) for item in variables):
-        raise BundleError(
-            f"{where}: group {name!r}: 'var_names' must be a list of variables, got {variables!r}"
-        )
+        raise BundleError(f"{where}: group {name!r}: 'var_names' must be a list of variables, got {variables!r}")
     return variables
 
 
@@ -469,9 +466,7 @@ def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable
     if not variable.lower_bound <= variable.upper_bound:
         raise BundleError(f"{place}: lower_bound {variable.lower_bound} exceeds upper_bound {variable.upper_bound}")
     if not variable.lower_bound <= variable.pad <= variable.upper_bound:
-        raise BundleError(
-            f"{place}: pad {variable.pad} lies outside [{variable.lower_bound}, {variable.upper_bound}]"
-        )
+        raise BundleError(f"{place}: pad {variable.pad} lies outside [{variable.lower_bound}, {variable.upper_bound}]")
     return variable
 
 
@@ -544,7 +539,7 @@ def _outputs(
     if columns is not None and columns != len(names):
         raise BundleError(
             f"{folder}: the model gives {columns} output columns, the description names {len(names)}; "
-            f"add the full list as \"output_names\" to {CARD}"
+            f'add the full list as "output_names" to {CARD}'
         )
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
@@ -589,18 +584,26 @@ def _width(graph: Graph | None) -> int | None:
 
 
 def _declared(card: Card, names: Sequence[str], folder: Path) -> list[Kind]:
-    kinds: list[Kind] = []
-    for raw in names:
-        matches = [
-            kind
-            for kind, patterns in card.kinds.items()
-            if any(fnmatchcase(raw, pattern) or fnmatchcase(canonical_name(raw, kind), pattern) for pattern in patterns)
-        ]
-        kinds.append(matches[0] if matches else "other")
+    def matches(raw: str, kind: Kind, pattern: str) -> bool:
+        return fnmatchcase(raw, pattern) or fnmatchcase(canonical_name(raw, kind), pattern)
+
+    for kind, patterns in card.kinds.items():
+        for pattern in patterns:
+            if not any(matches(raw, kind, pattern) for raw in names):
+                raise BundleError(
+                    f"{folder}: pattern {pattern!r} for the kind {kind!r} of {card.name!r} matches no output"
+                    f"{hint(pattern.strip('*'), names)}"
+                )
     for pattern in card.softmax:
         if not any(fnmatchcase(raw, pattern) for raw in names):
             raise BundleError(f"{folder}: 'softmax' pattern {pattern!r} of {card.name!r} matches no output")
-    return kinds
+    return [
+        next(
+            (kind for kind, patterns in card.kinds.items() if any(matches(raw, kind, item) for item in patterns)),
+            "other",
+        )
+        for raw in names
+    ]
 
 
 def _inferred(names: Sequence[str], graph: Graph | None) -> list[Kind]:

@@ -83,7 +83,7 @@ class Card(_Strict):
         "weaver: NaN becomes 0 after it, infinities are clipped",
     )
     pad_mode: Literal["constant", "wrap"] = Field(
-        default="constant", description="fill with the pad value, or repeat the constituents; masks are always constant"
+        default="constant", description="fill with the pad value, or repeat the constituents; masks are never repeated"
     )
     licence: str = ""
     citation: str = ""
@@ -117,7 +117,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"cannot read {path}: {error}") from error
     except json.JSONDecodeError as error:
-        raise BundleError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BundleError(f"{path} is not valid JSON: {place}: {error.msg}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} holds a {type(content).__name__}, expected an object")
     return content

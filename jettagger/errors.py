@@ -11,6 +11,7 @@ Every message says what went wrong, where, what was found and what was expected:
     ├── InputFileError          an input file is missing, truncated, or not what it should be
     ├── MissingColumns          the file lacks columns that the model needs
     ├── MismatchError           arrays or definitions that must agree do not
+    ├── InvalidValues           numbers that cannot be used, such as weights that are NaN
     ├── ProviderError           the requested execution provider is not the active one
     ├── OutputError             an output cannot be written, or exists already
     ├── ConfigError             a configuration or an expression is invalid
@@ -30,6 +31,7 @@ __all__ = [
     "BundleNotFound",
     "ConfigError",
     "InputFileError",
+    "InvalidValues",
     "JettaggerError",
     "MismatchError",
     "MissingColumns",
@@ -74,6 +76,10 @@ class MissingColumns(JettaggerError):
 
 class MismatchError(JettaggerError):
     """Raised when arrays that must be aligned are not: a ``where`` of another shape, a filtered collection."""
+
+
+class InvalidValues(JettaggerError):
+    """Raised when numbers cannot be used: weights that are NaN, too few jets for a working point."""
 
 
 class ProviderError(JettaggerError):

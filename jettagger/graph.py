@@ -52,8 +52,8 @@ class Graph:
         For each output the column ranges that are direct results of a softmax.
     opset : int
     nodes : int
-    external : bool
-        Whether weights lie in files of their own beside it.
+    external : tuple of pathlib.Path
+        Files beside it in which weights lie.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Graph:
     softmaxed: dict[str, tuple[tuple[int, int], ...]]
     opset: int
     nodes: int
-    external: bool
+    external: tuple[Path, ...]
 
 
 def file_sha256(*paths: Path) -> str:
@@ -129,7 +129,7 @@ def inspect(path: str | os.PathLike[str]) -> Graph:
         softmaxed=_softmaxed(model),
         opset=opset,
         nodes=len(model.graph.node),
-        external=bool(external),
+        external=tuple(external),
     )
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from jettagger.bundle import CARD, MODEL, PREPROCESS, Bundle
+from jettagger.bundle import MODEL, PREPROCESS, Bundle
 from jettagger.errors import BundleError, BundleNotFound, OutputError, hint
 from jettagger.places import search_path, user_folder
 
 __all__ = ["add", "available", "load_bundle", "locate"]
+
 
 def _is_bundle(folder: Path) -> bool:
     return (folder / MODEL).is_file() or (folder / PREPROCESS).is_file()
@@ -72,7 +73,7 @@ def locate(name_or_folder: str | os.PathLike[str]) -> Path:
     if os.sep not in name and name in models:
         return models[name]
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     places = ", ".join(str(place) for place in search_path())
     raise BundleNotFound(
@@ -143,18 +144,10 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{name}.part-", dir=target.parent))
-        for path in sorted(bundle.folder.iterdir()):
-            if path.is_file():
-                shutil.copy(path, part / path.name)
-        if name != bundle.folder.name:  # a description of the package would no longer be found by the folder's name
-            for item in (PREPROCESS, CARD):
-                if item in bundle.files and not (part / item).exists():
-                    shutil.copy(bundle.files[item], part / item)
+        _copy(bundle, part)
         Bundle.from_folder(part)
-        if target.exists():
-            shutil.rmtree(target)
         part.chmod(0o755)
-        os.replace(part, target)
+        _put(part, target)
     except OSError as error:
         raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error
     finally:
@@ -162,3 +155,34 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
             with suppress(FileNotFoundError):
                 shutil.rmtree(part)
     return target
+
+
+def _copy(bundle: Bundle, target: Path) -> None:
+    """All files of a bundle: those of its folder, external data below it, descriptions that the package lends it."""
+    for path in sorted(bundle.folder.iterdir()):
+        if path.is_file():
+            shutil.copy(path, target / path.name)
+    for path in bundle.graph.external if bundle.graph else ():
+        copy = target / path.relative_to(bundle.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for name, path in bundle.files.items():
+        if not (target / name).exists():
+            shutil.copy(path, target / name)
+
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename a folder; one that is in the way is removed once that has worked."""
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    try:
+        os.replace(target, old)
+        try:
+            os.replace(folder, target)
+        except OSError:
+            os.replace(old, target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

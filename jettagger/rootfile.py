@@ -9,9 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from jettagger.errors import InputFileError, OutputError, hint
+from jettagger.errors import InputFileError, hint
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 
@@ -48,8 +46,9 @@ class EventFile:
         try:
             self._file = uproot.open(self.path)
         except Exception as error:  # uproot's errors for damaged files have no common base
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InputFileError(f"{self.path} is not a readable ROOT file (truncated or damaged?): {reason}") from error
+            raise InputFileError(
+                f"{self.path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}"
+            ) from error
         names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
         if tree not in names:
             self._file.close()
@@ -61,7 +60,9 @@ class EventFile:
             self.n_events = int(self._tree.num_entries)
         except Exception as error:
             self._file.close()
-            raise InputFileError(f"{self.path}: {tree!r} cannot be read: {error}") from error
+            raise InputFileError(
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+            ) from error
 
     def __enter__(self) -> EventFile:
         return self
@@ -78,7 +79,7 @@ class EventFile:
     @cached_property
     def names(self) -> frozenset[str]:
         """Flat names of all columns, e.g. ``FatJet_pt``."""
-        # ROOT's importer of RNTuples lists jagged fields a second time below _collectionN; uproot is slow in going there
+        # ROOT's importer of RNTuples lists jagged fields again below _collectionN; uproot is slow in going there
         names = self._tree.keys(recursive=False)
         return frozenset(name for name in names if not name.startswith("_collection"))
 
@@ -119,13 +120,21 @@ class EventFile:
         flat = [column.replace(".", "_", 1) for column in columns]
         stop = self.n_events if stop is None else stop
         try:
-            arrays = self._tree.arrays(flat, entry_start=start, entry_stop=stop, how=dict)
+            arrays = self._arrays(flat, start, stop)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputFileError(
-                f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {reason}"
+                f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {_reason(error)}"
             ) from error
         return nest({name: arrays[name] for name in flat})
+
+    def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
+        import uproot
+
+        if isinstance(self._tree, uproot.behaviors.RNTuple.RNTuple):
+            # uproot's arrays() would walk through all fields of all collections, seconds for a NanoAOD
+            return {name: self._tree[name].array(entry_start=start, entry_stop=stop) for name in names}
+        found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
+        return found
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:
         """Uncompressed size of some columns per event, an estimate from the file's own figures."""
@@ -136,6 +145,11 @@ class EventFile:
             branch = self._tree[column.replace(".", "_", 1)]
             total += int(getattr(branch, "uncompressed_bytes", 0) or 0)
         return total / self.n_events
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a library's explanation."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def write_tree(
@@ -165,27 +179,24 @@ def write_tree(
 
     Raises
     ------
-    OutputError
-        If the file cannot be written.
+    OSError
+        If the file cannot be written; `jettagger.files.complete_or_absent` then clears up and names the output.
     """
     import uproot
 
     compressions = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(4)}
     n_events = 0
-    try:
-        with uproot.recreate(path, compression=compressions[compression]) as file:
-            target = None
-            for chunk in chunks:
-                content = _branches(chunk)
-                if target is None:
-                    types = {name: _branch_type(array) for name, array in content.items()}
-                    target = file.mktree(tree, types)
-                n_events += len(next(iter(chunk.values())))
-                target.extend(content)
-            if note:
-                file["jettagger"] = note
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with uproot.recreate(path, compression=compressions[compression]) as file:
+        target = None
+        for chunk in chunks:
+            content = _branches(chunk)
+            if target is None:
+                types = {name: _branch_type(array) for name, array in content.items()}
+                target = file.mktree(tree, types)
+            n_events += len(next(iter(chunk.values())))
+            target.extend(content)
+        if note:
+            file["jettagger"] = note
     return n_events
 
 

@@ -173,6 +173,8 @@ def make_job(
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     names = tagger.column_names(columns, prefix)
+    if not names:
+        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
     expression = None if where is None else parse(where, where="--where")
     job: Job | None = None
     chunks: list[Chunk] = []

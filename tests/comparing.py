@@ -19,12 +19,14 @@ def assert_same_scores(got: Any, expected: Any) -> None:
     assert got.fields == expected.fields
     assert len(got) == len(expected)
     assert ak.is_none(got).tolist() == ak.is_none(expected).tolist()
-    got, expected = ak.drop_none(got, axis=0), ak.drop_none(expected, axis=0)
     first = expected.fields[0]
     assert ak.num(got[first]).tolist() == ak.num(expected[first]).tolist()
-    for name in expected.fields:
-        one, other = flat(got, name), flat(expected, name)
-        np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=name)
+    got, expected = (ak.flatten(ak.drop_none(scores, axis=0), axis=1) for scores in (got, expected))
+    assert ak.is_none(got).tolist() == ak.is_none(expected).tolist()
+    got, expected = ak.to_numpy(ak.drop_none(got)), ak.to_numpy(ak.drop_none(expected))
+    for name in expected.dtype.names or ():
+        one, other = got[name].astype(np.float64), expected[name].astype(np.float64)
         limit = 1e-5 if name.startswith("prob") else 1e-4 * np.maximum(1, np.abs(other))
-        worst = np.nanmax(np.abs(one - other) - limit, initial=-1)
-        assert worst <= 0, f"{name} differs by {np.nanmax(np.abs(one - other))}"
+        np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=name)
+        off = np.abs(one - other)
+        assert np.nanmax(off - limit, initial=-1) <= 0, f"{name} differs by {np.nanmax(off)}"

@@ -84,9 +84,7 @@ class TestUnseenFolder:
         assert tagger.attach(events).FatJet.new_hidNeurons003.type == scores.hidNeurons003.type
 
     def test_no_softmax_gives_logits(self, tmp_path: Path) -> None:
-        folder = write_bundle(
-            tmp_path / "raw", heads=(Head("probabilities", 3), Head("mass", 1), Head("hidden", 4))
-        )
+        folder = write_bundle(tmp_path / "raw", heads=(Head("probabilities", 3), Head("mass", 1), Head("hidden", 4)))
         outputs = Bundle.from_folder(folder).outputs
         assert [output.name for output in outputs[:3]] == ["logitHbb", "logitHcc", "logitQCDothers"]
         assert {output.kind for output in outputs} == {"logit", "mass", "hidden"}
@@ -137,9 +135,7 @@ class TestUnseenFolder:
 
     def test_groups_of_different_length(self, toy: Path) -> None:
         bundle = Bundle.from_folder(toy)
-        assert [
-            (group.object, group.min_length, group.max_length, group.is_mask) for group in bundle.groups
-        ] == [
+        assert [(group.object, group.min_length, group.max_length, group.is_mask) for group in bundle.groups] == [
             ("pf", 4, 20, False),
             ("pf", 4, 20, True),
             ("sv", 1, 5, False),
@@ -161,9 +157,7 @@ class TestLengths:
             ({"var_length": 20, "min_length": 3, "max_length": 9}, "n", (1, 20)),
         ],
     )
-    def test_axis(
-        self, tmp_path: Path, lengths: dict[str, int], axis: int | str, expected: tuple[int, int]
-    ) -> None:
+    def test_axis(self, tmp_path: Path, lengths: dict[str, int], axis: int | str, expected: tuple[int, int]) -> None:
         folder = write_bundle(tmp_path / "m", lengths=LENGTHS | {"pf": lengths}, axes={"pf": axis})
         group = Bundle.from_folder(folder).groups[0]
         assert (group.min_length, group.max_length) == expected
@@ -231,14 +225,10 @@ class TestDescription:
         with pytest.raises(BundleError, match="lists a group twice"):
             Bundle.from_folder(toy)
 
-    @pytest.mark.parametrize(
-        "variables", [None, [], "pfcand_dz", 3, {"pfcand_dz": 1}, [["pfcand_dz"]], [None]]
-    )
+    @pytest.mark.parametrize("variables", [None, [], "pfcand_dz", 3, {"pfcand_dz": 1}, [["pfcand_dz"]], [None]])
     def test_var_names(self, toy: Path, variables: Any) -> None:
         change_group(toy, "pf_features", var_names=variables)
-        with pytest.raises(
-            BundleError, match=r"group 'pf_features': 'var_names' must be a list of variables"
-        ):
+        with pytest.raises(BundleError, match=r"group 'pf_features': 'var_names' must be a list of variables"):
             Bundle.from_folder(toy)
 
     @pytest.mark.parametrize("infos", [None, [], "x"])
@@ -338,25 +328,19 @@ class TestFit:
         folder = write_bundle(tmp_path / "m")
         without = {name: variables for name, variables in GROUPS.items() if name != "sv_mask"}
         (folder / "model.onnx").write_bytes(graph(without).SerializeToString())
-        with pytest.raises(
-            BundleError, match=r"inputs of the model without a group: none; .*: \['sv_mask'\]"
-        ):
+        with pytest.raises(BundleError, match=r"inputs of the model without a group: none; .*: \['sv_mask'\]"):
             Bundle.from_folder(folder)
 
     def test_input_without_group(self, toy: Path) -> None:
         change(toy, input_names=[name for name in GROUPS if name != "sv_mask"])
-        with pytest.raises(
-            BundleError, match=r"inputs of the model without a group: \['sv_mask'\]; .*: none"
-        ):
+        with pytest.raises(BundleError, match=r"inputs of the model without a group: \['sv_mask'\]; .*: none"):
             Bundle.from_folder(toy)
 
     def test_input_of_another_rank(self, toy: Path) -> None:
         model = graph()
         del model.graph.input[0].type.tensor_type.shape.dim[2]
         (toy / "model.onnx").write_bytes(model.SerializeToString())
-        with pytest.raises(
-            BundleError, match=r"input 'pf_features' is float32\['N', 3\], expected float32 \[jets"
-        ):
+        with pytest.raises(BundleError, match=r"input 'pf_features' is float32\['N', 3\], expected float32 \[jets"):
             Bundle.from_folder(toy)
 
     def test_input_of_another_type(self, toy: Path) -> None:
@@ -368,9 +352,7 @@ class TestFit:
 
     def test_number_of_outputs(self, toy: Path) -> None:
         change(toy, output_names=NAMES[:3])
-        with pytest.raises(
-            BundleError, match=r"gives 8 output columns, the description names 3.*bundle\.json"
-        ):
+        with pytest.raises(BundleError, match=r"gives 8 output columns, the description names 3.*bundle\.json"):
             Bundle.from_folder(toy)
 
     def test_number_of_outputs_on_a_symbolic_axis(self, toy: Path) -> None:
@@ -380,7 +362,7 @@ class TestFit:
         (toy / "model.onnx").write_bytes(model.SerializeToString())
         assert len(Bundle.from_folder(toy).outputs) == 8
         change(toy, output_names=NAMES[:3])
-        with pytest.raises(ModelFileError, match="gave 8 columns for .*, expected 3"):
+        with pytest.raises(ModelFileError, match=r"gave 8 columns for .*, expected 3"):
             load_tagger(toy)(make_events(3, seed=1))
 
     @pytest.mark.parametrize(
@@ -443,6 +425,12 @@ class TestCard:
         with pytest.raises(BundleError, match=r"'softmax' pattern 'lable_\*' of 'toy' matches no output"):
             Bundle.from_folder(folder)
 
+    def test_kind_pattern_must_match(self, tmp_path: Path) -> None:
+        """A typing error would otherwise turn probabilities into other outputs, in silence."""
+        folder = write_bundle(tmp_path / "m", card={"kinds": {"mass": ["mass"], "prob": ["label_H*", "label_QDC*"]}})
+        with pytest.raises(BundleError, match=r"pattern 'label_QDC\*' for the kind 'prob' of 'toy' matches no output"):
+            Bundle.from_folder(folder)
+
     def test_first_kind_that_matches(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m", card={"kinds": {"other": ["label_QCD*"], "prob": ["label_*"]}})
         assert [output.name for output in Bundle.from_folder(folder).outputs][:3] == [
@@ -452,18 +440,12 @@ class TestCard:
         ]
 
     def test_aliases(self, tmp_path: Path) -> None:
-        folder = write_bundle(
-            tmp_path / "m", card={"kinds": {"prob": ["label_*"]}, "aliases": {"Xbb": "probHbb"}}
-        )
+        folder = write_bundle(tmp_path / "m", card={"kinds": {"prob": ["label_*"]}, "aliases": {"Xbb": "probHbb"}})
         assert Bundle.from_folder(folder)["Xbb"].index == 0
 
     def test_alias_to_nothing(self, tmp_path: Path) -> None:
-        folder = write_bundle(
-            tmp_path / "m", card={"kinds": {"prob": ["label_*"]}, "aliases": {"Xbb": "probHbbb"}}
-        )
-        with pytest.raises(
-            BundleError, match=r"alias 'Xbb' points to 'probHbbb', no output \(nearest: probHbb"
-        ):
+        folder = write_bundle(tmp_path / "m", card={"kinds": {"prob": ["label_*"]}, "aliases": {"Xbb": "probHbbb"}})
+        with pytest.raises(BundleError, match=r"alias 'Xbb' points to 'probHbbb', no output \(nearest: probHbb"):
             Bundle.from_folder(folder)
 
     @pytest.mark.parametrize("alias", ["probHcc", "label_H_cc", "hidNeuron3", "all", "prob"])
@@ -476,8 +458,7 @@ class TestCard:
     def test_sha256(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m")
         found = {
-            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in ("model.onnx", "preprocess.json")
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "preprocess.json")
         }
         write_bundle(folder, card={"sha256": found | {"model.onnx": found["model.onnx"].upper()}})
         assert Bundle.from_folder(folder).described_by == "bundle.json"
@@ -500,9 +481,7 @@ class TestCard:
 
 class TestFolder:
     def test_no_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            BundleError, match=r"is not a folder, expected one with model\.onnx and preprocess\.json"
-        ):
+        with pytest.raises(BundleError, match=r"is not a folder, expected one with model\.onnx and preprocess\.json"):
             Bundle.from_folder(tmp_path / "nowhere")
 
     def test_no_description(self, tmp_path: Path) -> None:
@@ -515,9 +494,7 @@ class TestFolder:
         (toy / "model.onnx").unlink()
         bundle = Bundle.from_folder(toy)
         assert not bundle.has_weights
-        with pytest.raises(
-            MissingModelFile, match=r"'toy' has no weights: the file model.onnx is missing\. Put it at"
-        ):
+        with pytest.raises(MissingModelFile, match=r"'toy' has no weights: the file model.onnx is missing\. Put it at"):
             bundle.require_weights()
 
     def test_weights_in_a_folder_named_like_a_packaged_description(self, tmp_path: Path) -> None:
@@ -550,9 +527,7 @@ class TestFolder:
 
 
 class TestNames:
-    @pytest.mark.parametrize(
-        "raw", ["hidNeuron000", "hidNeurons000", "hidNeurons_0", "hidNeuron0", "hidNeuron_000"]
-    )
+    @pytest.mark.parametrize("raw", ["hidNeuron000", "hidNeurons000", "hidNeurons_0", "hidNeuron0", "hidNeuron_000"])
     def test_hidden(self, raw: str) -> None:
         assert canonical_name(raw, "hidden") == "hidNeurons000"
 
@@ -577,9 +552,7 @@ class TestNames:
         assert Bundle.from_folder(toy)[name].index in (0, 7)
 
     def test_unknown(self, tiny: Bundle) -> None:
-        with pytest.raises(
-            UnknownName, match=r"unknown output in bundle 'tinyParT': 'probHBB' \(nearest: probHbb"
-        ):
+        with pytest.raises(UnknownName, match=r"unknown output in bundle 'tinyParT': 'probHBB' \(nearest: probHbb"):
             tiny["probHBB"]
 
     def test_select(self, tiny: Bundle) -> None:
@@ -594,9 +567,7 @@ class TestTiny:
     """The network that the package ships."""
 
     def test_interface(self, tiny: Bundle) -> None:
-        assert [
-            (group.name, len(group.variables), group.min_length, group.max_length) for group in tiny.groups
-        ] == [
+        assert [(group.name, len(group.variables), group.min_length, group.max_length) for group in tiny.groups] == [
             ("pf_features", 25, 16, 128),
             ("pf_vectors", 4, 16, 128),
             ("pf_mask", 1, 16, 128),
@@ -611,8 +582,7 @@ class TestTiny:
         ]
         assert tiny.graph is not None
         assert all(
-            isinstance(tensor.shape[0], str) and isinstance(tensor.shape[2], str)
-            for tensor in tiny.graph.inputs
+            isinstance(tensor.shape[0], str) and isinstance(tensor.shape[2], str) for tensor in tiny.graph.inputs
         )
 
     def test_is_what_the_generator_writes(self, tmp_path: Path) -> None:
@@ -699,9 +669,7 @@ class TestKnown:
         model = onnx.load_from_string(bytes(content))
         model.producer_name += "?"
         (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-        (tmp_path / "preprocess.json").write_bytes(
-            (shared / "models/part-ak8-2023/preprocess.json").read_bytes()
-        )
+        (tmp_path / "preprocess.json").write_bytes((shared / "models/part-ak8-2023/preprocess.json").read_bytes())
         kinds = [output.kind for output in Bundle.from_folder(tmp_path).outputs]
         assert "prob" not in kinds
         assert kinds.count("logit") == 314
@@ -713,8 +681,7 @@ class TestKnown:
     def test_glopart_v3(self, shared: Path) -> None:
         bundle = Bundle.from_folder(shared / "models/glopart-v3")
         counts = {
-            kind: sum(output.kind == kind for output in bundle.outputs)
-            for kind in ("prob", "mass", "hidden", "other")
+            kind: sum(output.kind == kind for output in bundle.outputs) for kind in ("prob", "mass", "hidden", "other")
         }
         assert counts == {"prob": 17, "mass": 2, "hidden": 256, "other": 3}
         assert [output.name for output in bundle.select(["mass", "other"])] == [

@@ -46,10 +46,14 @@ def test_first_processor_runs_in_a_job(tmp_path: Path) -> None:
     assert hist.sum(flow=True) > 0
 
 
-def test_shell_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shell_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_pfnano("nano.root", 5, seed=1)
-    lines = [line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("jettagger ")]
+    lines = [
+        line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("jettagger ")
+    ]
     assert len(lines) >= 5
     for line in lines:
         assert main(shlex.split(line, comments=True)[1:]) == 0, line
@@ -70,5 +74,9 @@ def test_extras_are_those_of_setup_cfg() -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
     table = README[README.index("| extra |") :].split("\n\n")[0]
-    named = {name for cell in re.findall(r"^\| (`[^|]*) \|", table, flags=re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)}
+    named = {
+        name
+        for cell in re.findall(r"^\| (`[^|]*) \|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", cell)
+    }
     assert named == set(config["options.extras_require"])

@@ -47,7 +47,8 @@ class PairBias(nn.Module):
         chord2 = (ux_i - ux_j) ** 2 + (uy_i - uy_j) ** 2
         dr2 = d_eta**2 + chord2 + 1e-8
         smaller = torch.minimum(pt_i, pt_j)
-        half = torch.sinh(d_eta.clamp(-6, 6) / 2)
+        root = torch.exp(d_eta.clamp(-6, 6) / 2)
+        half = (root - 1 / root) / 2  # sinh, which the exporter lacks
         m2 = 2 * pt_i * pt_j * (2 * half**2 + chord2 / 2) + 1e-8
         ln_dr = 0.5 * torch.log(dr2)
         features = torch.stack(
@@ -97,7 +98,8 @@ class Block(nn.Module):
             normed = self.norm(x)
             x = x + self.attention(normed, normed, bias)
             return x + self.feed(x)
-        token = token + self.attention(self.norm(token), self.norm(x), bias)
+        source = self.norm(torch.cat([token, x], dim=1))
+        token = token + self.attention(source[:, :1], source, bias)
         return token + self.feed(token)
 
 
@@ -165,8 +167,9 @@ class JetTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         token = self.token.expand(x.shape[0], -1, -1)
+        seen = torch.nn.functional.pad(blocked, (1, 0))[:, None, None, :]  # itself, so a jet without objects is defined
         for block in self.class_blocks:
-            token = block(x, blocked[:, None, None, :], token)
+            token = block(x, seen, token)
         summary = self.norm(token[:, 0])
         weights = torch.sigmoid(self.groom(x[:, :n_pf]).float()) * pf_mask.transpose(1, 2)
         masses = weighed_masses(weights, pf_p4.float())

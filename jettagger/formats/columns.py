@@ -88,9 +88,7 @@ class EventColumns:
     def fields(self, collection: str) -> list[str]:
         """Fields of a collection, empty where there is no such collection."""
         if collection not in self._fields:
-            self._fields[collection] = (
-                list(self.events[collection].fields) if collection in self.events.fields else []
-            )
+            self._fields[collection] = list(self.events[collection].fields) if collection in self.events.fields else []
         return self._fields[collection]
 
     @property
@@ -122,7 +120,7 @@ class EventColumns:
             if not self.valid.all():
                 lists = ak.drop_none(lists, axis=0)
             try:
-                found = ak.to_numpy(ak.num(_without_fields(lists), axis=1))
+                found = ak.to_numpy(ak.fill_none(ak.num(_without_fields(lists), axis=1), 0))
             except (ValueError, TypeError) as error:
                 raise MismatchError(f"{collection} is no list of objects per event: {lists.type!s:.80}") from error
             counts = np.zeros(len(self), dtype=np.int64)

@@ -1,9 +1,9 @@
 """PFNano: NanoAOD with the jets' particle-flow candidates and secondary vertices.
 
 Candidates without track details carry -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d0`` and ``d0Err``; that is decided per
-candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex of a
-jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices are kept:
-their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
+candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex
+of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
+are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ __all__ = ["PFNANO", "vertex_eta"]
 #: bounds with which the producer stores the distance of a vertex from its jet
 DELTA_R_OFFSET = 0.5
 SATURATED = -1e-3
+
+#: vertices are linked to the jet within this distance
+RADIUS = 0.8
 
 
 def _if_track(default: float) -> object:
@@ -61,7 +64,7 @@ def vertex_eta(
 
     The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
     the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
-    the side nearer to the jet is taken.
+    the sign is the one with which the vertex lies between 0.5 and 0.8 from the axis (the nearer one, if both do).
 
     Parameters
     ----------
@@ -95,12 +98,19 @@ def vertex_eta(
     with np.errstate(invalid="ignore", divide="ignore"):
         longitudinal = np.sqrt(np.maximum(total**2 - mass.astype(np.float64) ** 2 - pt.astype(np.float64) ** 2, 0))
         from_energy = np.arcsinh(longitudinal / pt)
-        step = np.sqrt(np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0))
+        step = np.sqrt(
+            np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0)
+        )
     above, below = jet_eta + step, jet_eta - step
     off_above = np.abs(energy(pt, above, mass) - total)
     off_below = np.abs(energy(pt, below, mass) - total)
     near = np.where(off_above <= off_below, above, below)
-    side = np.where(np.abs(from_energy - jet_eta) <= np.abs(from_energy + jet_eta), from_energy, -from_energy)
+    # of the two directions with this energy, the one that lies between the saturation and the radius; else the nearer
+    same, other = (np.hypot(eta - jet_eta, phirel) for eta in (from_energy, -from_energy))
+    ring = (DELTA_R_OFFSET + RADIUS) / 2
+    off_same, off_other = (np.maximum(np.abs(x - ring) - (RADIUS - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
+    chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
+    side = np.where(chosen, from_energy, -from_energy)
     rebuilt = np.where(delta_r >= SATURATED, side, near)
     return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
 

@@ -86,6 +86,7 @@ class Candidates:
         return Candidates(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def with_puppi(self, weight: Floats) -> Candidates:
+        """The same candidates with these PUPPI weights."""
         return replace(self, puppi=weight)
 
     @property

@@ -1,0 +1,219 @@
+"""Reading YAML so that every complaint can name the file and the line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jettagger.errors import ConfigError, hint
+
+__all__ = ["Document", "check_keys", "read_yaml"]
+
+#: where something is inside a document: keys and positions from the top
+Path_ = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a YAML text holds, and on which line each part of it begins.
+
+    Attributes
+    ----------
+    data : object
+        Dictionaries, lists, strings, numbers, booleans and None.
+    name : str
+        The file's name, for messages.
+    lines : dict
+        Path inside the document (keys and positions from the top) to line number from 1.
+    """
+
+    data: Any
+    name: str
+    lines: Mapping[Path_, int]
+
+    def where(self, *path: Any) -> str:
+        """The file and the line of a part, e.g. ``"search.yaml, line 12"``; of its parent if it is absent."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        line = self.lines.get(path)
+        return f"{self.name}, line {line}" if line else self.name
+
+    def mapping(self, *path: Any) -> dict[str, Any]:
+        """A part that must be a mapping with text keys.
+
+        Raises
+        ------
+        ConfigError
+            If it is something else.
+        """
+        part = self.data
+        for key in path:
+            part = part[key]
+        if not isinstance(part, dict):
+            what = f"'{path[-1]}'" if path else "the file"
+            raise ConfigError(f"{self.where(*path)}: {what} must be a mapping, got {_kind(part)}")
+        return part
+
+    def check_keys(
+        self, allowed: Iterable[str], *path: Any, required: Iterable[str] = (), what: str = "key"
+    ) -> None:
+        """Refuse unknown keys of a mapping and missing ones.
+
+        Raises
+        ------
+        ConfigError
+            Names the file, the line, the key, and the nearest allowed keys.
+        """
+        check_keys(
+            self.mapping(*path), allowed, required, what=what, where=lambda key: self.where(*path, key)
+        )
+
+
+def check_keys(
+    mapping: Mapping[str, Any],
+    allowed: Iterable[str],
+    required: Iterable[str] = (),
+    *,
+    what: str = "key",
+    where: Any = "",
+) -> None:
+    """Refuse unknown keys of a mapping and missing ones.
+
+    Parameters
+    ----------
+    mapping : mapping
+        What was given.
+    allowed, required : iterable of str
+        The keys that may, and those that must be there.
+    what : str
+        What the keys are.
+    where : str, or callable of a key
+        Where the mapping was written.
+
+    Raises
+    ------
+    ConfigError
+        Names the key and the nearest allowed keys.
+
+    Examples
+    --------
+    >>> check_keys({"colour": 1}, ["color"], where="plots.yaml")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.ConfigError: plots.yaml: unknown key 'colour' (nearest: color). Allowed: color
+    """
+
+    def place(key: Any) -> str:
+        text = where(key) if callable(where) else where
+        return f"{text}: " if text else ""
+
+    allowed = list(allowed)
+    for key in mapping:
+        if key not in allowed:
+            near = hint(str(key), allowed)
+            raise ConfigError(f"{place(key)}unknown {what} {key!r}{near}. Allowed: {', '.join(allowed)}")
+    for key in required:
+        if key not in mapping:
+            raise ConfigError(f"{place(key)}the {what} {key!r} is missing")
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}
+    return names.get(type(value), f"{value!r}")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also reads 1e-3 as a number (YAML 1.1 wants 1.0e-3)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [item for item in value if item[0] != "tag:yaml.org,2002:float"]
+    for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, loader: _Loader) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, (str, int, float, bool)):
+                raise ConfigError(f"{name}, line {line}: a key must be text, got {_kind(key)}")
+            if key in seen:
+                message = f"the key {key!r} is there twice, first on line {seen[key]}"
+                raise ConfigError(f"{name}, line {line}: {message}")
+            seen[key] = line
+            inside = (*path, key)
+            lines[inside] = line
+            _collect(value_node, inside, lines, name, loader)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _collect(item, (*path, position), lines, name, loader)
+
+
+def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
+    """Read a YAML file, or a YAML text if ``name`` is given.
+
+    Parameters
+    ----------
+    source : path, or str
+        The file; with ``name``, the text itself.
+    name : str
+        What to call the text in messages.
+
+    Returns
+    -------
+    Document
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is no YAML, or has a key twice; says where.
+
+    Examples
+    --------
+    >>> read_yaml("a: 1\\nb: [x, y]", name="example").where("b", 1)
+    'example, line 2'
+    """
+    if name:
+        text = str(source)
+    else:
+        path = Path(source)
+        name = str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"cannot read {path}: {reason}") from error
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        lines: dict[Path_, int] = {}
+        data = None
+        if node is not None:
+            _collect(node, (), lines, name, loader)
+            data = loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{name}, line {mark.line + 1}" if mark else name
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{place}: no valid YAML: {reason}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
+    return Document(data, name, lines)

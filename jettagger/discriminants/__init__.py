@@ -1,0 +1,59 @@
+"""Discriminants: numbers made of a tagger's scores, to select jets with.
+
+A discriminant is built from named scores with Python's operators, from a text, or from YAML; presets are
+there by name. It is applied to jets as they are: jagged in, jagged out, eager, virtual or dask::
+
+    from jettagger.discriminants import discriminant, score, sum_of
+
+    hbb = discriminant("HbbvsQCD")(events.FatJet)
+    mine = Discriminant(score("probHbb") / (score("probHbb") + 0.5 * sum_of("probQCD*")))
+"""
+
+from jettagger.discriminants.algebra import (
+    LOG_FLOOR,
+    group,
+    log,
+    log_ratio,
+    parameter,
+    ratio,
+    score,
+    sum_of,
+)
+from jettagger.discriminants.columns import taggers
+from jettagger.discriminants.discriminant import ZERO, Discriminant, discriminant, load, save
+from jettagger.discriminants.metrics import Measured, Roc, Scan, auc, efficiency, rejection, roc, scan
+from jettagger.discriminants.tables import Model, Preset, model, models, presets
+from jettagger.discriminants.working_points import WorkingPoint, WorkingPoints, derive
+
+__all__ = [
+    "LOG_FLOOR",
+    "ZERO",
+    "Discriminant",
+    "Measured",
+    "Model",
+    "Preset",
+    "Roc",
+    "Scan",
+    "WorkingPoint",
+    "WorkingPoints",
+    "auc",
+    "derive",
+    "discriminant",
+    "efficiency",
+    "group",
+    "load",
+    "log",
+    "log_ratio",
+    "model",
+    "models",
+    "parameter",
+    "presets",
+    "ratio",
+    "rejection",
+    "roc",
+    "save",
+    "scan",
+    "score",
+    "sum_of",
+    "taggers",
+]

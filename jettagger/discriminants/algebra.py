@@ -1,0 +1,487 @@
+"""The algebra on named scores: what a discriminant is made of, how it is written and how it is evaluated.
+
+A node is an immutable value. Python's operators combine nodes; :func:`write` gives the text of one,
+:func:`read` the node of a text, and :func:`evaluate` its value for given scores.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import ConfigError, hint
+from jettagger.expressions import Source
+
+__all__ = [
+    "LOG_FLOOR",
+    "Binary",
+    "Call",
+    "Negative",
+    "Node",
+    "Number",
+    "Parameter",
+    "Score",
+    "Sum",
+    "evaluate",
+    "group",
+    "log",
+    "log_ratio",
+    "parameter",
+    "ratio",
+    "read",
+    "score",
+    "sum_of",
+    "write",
+]
+
+#: logarithms are taken of ``max(x, LOG_FLOOR)``, so that an empty sum of scores gives a finite value
+LOG_FLOOR = 1e-10
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_PATTERN = re.compile(r"[A-Za-z_*?\[][\w*?\[\]!-]*")
+_GLOB = frozenset("*?[")
+
+
+class Node:
+    """Anything that has a value for a jet; the base of the algebra."""
+
+    def __add__(self, other: Node | float) -> Node:
+        return Binary("+", self, as_node(other))
+
+    def __radd__(self, other: float) -> Node:
+        return Binary("+", as_node(other), self)
+
+    def __sub__(self, other: Node | float) -> Node:
+        return Binary("-", self, as_node(other))
+
+    def __rsub__(self, other: float) -> Node:
+        return Binary("-", as_node(other), self)
+
+    def __mul__(self, other: Node | float) -> Node:
+        return Binary("*", self, as_node(other))
+
+    def __rmul__(self, other: float) -> Node:
+        return Binary("*", as_node(other), self)
+
+    def __truediv__(self, other: Node | float) -> Node:
+        return Binary("/", self, as_node(other))
+
+    def __rtruediv__(self, other: float) -> Node:
+        return Binary("/", as_node(other), self)
+
+    def __neg__(self) -> Node:
+        return Number(-self.value) if isinstance(self, Number) else Negative(self)
+
+    def __str__(self) -> str:
+        return write(self)
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        """The nodes that it is made of directly."""
+        return ()
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
+
+@dataclass(frozen=True)
+class Number(Node):
+    """A number."""
+
+    value: float
+    __str__ = Node.__str__
+
+
+@dataclass(frozen=True)
+class Score(Node):
+    """One score by its name, e.g. ``probHbb``."""
+
+    name: str
+    __str__ = Node.__str__
+
+
+@dataclass(frozen=True)
+class Parameter(Node):
+    """A number with a name that is set later, e.g. ``alpha``."""
+
+    name: str
+    __str__ = Node.__str__
+
+
+@dataclass(frozen=True)
+class Sum(Node):
+    """The sum of all scores that any of the patterns means, each score once.
+
+    A pattern is the name of a group of the model (``QCD``), the name of a score, or a glob (``probQCD*``).
+    """
+
+    patterns: tuple[str, ...]
+    __str__ = Node.__str__
+
+
+@dataclass(frozen=True)
+class Negative(Node):
+    """Minus a node."""
+
+    operand: Node
+    __str__ = Node.__str__
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True)
+class Binary(Node):
+    """Two nodes and one of ``+ - * /`` between them."""
+
+    symbol: str
+    left: Node
+    right: Node
+    __str__ = Node.__str__
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Call(Node):
+    """A function of nodes, one of :data:`CALLS`."""
+
+    function: str
+    arguments: tuple[Node, ...]
+    __str__ = Node.__str__
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        return self.arguments
+
+
+def _floored_log(value: Any) -> Any:
+    return np.log(np.maximum(value, LOG_FLOOR))
+
+
+#: functions that may be called in a discriminant: name -> (function, number of arguments)
+CALLS: dict[str, tuple[Callable[..., Any], int]] = {
+    "log": (_floored_log, 1),
+    "log_ratio": (lambda signal, background: _floored_log(signal) - _floored_log(background), 2),
+    "exp": (np.exp, 1),
+    "sqrt": (np.sqrt, 1),
+    "abs": (np.abs, 1),
+    "min": (np.minimum, 2),
+    "max": (np.maximum, 2),
+}
+
+
+def as_node(value: Node | float) -> Node:
+    """A node for a number; a node is returned as it is."""
+    if isinstance(value, Node):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"a discriminant is made of scores and numbers, got {value!r}")
+    if not math.isfinite(value):
+        raise ConfigError(f"a discriminant cannot contain the number {value}")
+    return Number(float(value))
+
+
+def score(name: str) -> Score:
+    """One score by its name.
+
+    Examples
+    --------
+    >>> print(score("probHbb") / (score("probHbb") + sum_of("probQCD*")))
+    probHbb / (probHbb + sum(probQCD*))
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name of a score: expected letters, digits and underscores")
+    return Score(name)
+
+
+def parameter(name: str) -> Parameter:
+    """A number with a name, whose value is given to the discriminant."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name of a parameter: expected letters, digits and underscores")
+    return Parameter(name)
+
+
+def sum_of(*patterns: str) -> Sum:
+    """The sum of scores: by name, by group of the model, or by glob; each score counts once.
+
+    Examples
+    --------
+    >>> print(sum_of("QCD", "probTopbW*"))
+    sum(QCD, probTopbW*)
+    """
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise ConfigError(f"{pattern!r} is no name of a score, a group, or a glob such as 'probQCD*'")
+    if not patterns:
+        raise ConfigError("sum() needs at least one name, group or glob")
+    return Sum(tuple(patterns))
+
+
+def group(name: str) -> Sum:
+    """The sum over a group of the model, such as ``QCD``; the same as ``sum_of(name)``."""
+    return sum_of(name)
+
+
+def log(argument: Node | float) -> Call:
+    """Natural logarithm of ``max(argument, LOG_FLOOR)``."""
+    return Call("log", (as_node(argument),))
+
+
+def ratio(signal: Node | float, background: Node | float) -> Node:
+    """``signal / (signal + background)``."""
+    signal = as_node(signal)
+    return signal / (signal + as_node(background))
+
+
+def log_ratio(signal: Node | float, background: Node | float) -> Call:
+    """``log(signal / background)``, each of the two at least :data:`LOG_FLOOR`."""
+    return Call("log_ratio", (as_node(signal), as_node(background)))
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
+_UNARY = 3
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _write(node: Node) -> tuple[str, int]:
+    """The text of a node and how strongly it holds together."""
+    if isinstance(node, Number):
+        return _number(node.value), _UNARY if node.value < 0 or str(node.value)[0] == "-" else 9
+    if isinstance(node, (Score, Parameter)):
+        return node.name, 9
+    if isinstance(node, Sum):
+        return f"sum({', '.join(node.patterns)})", 9
+    if isinstance(node, Call):
+        return f"{node.function}({', '.join(write(argument) for argument in node.arguments)})", 9
+    if isinstance(node, Negative):
+        inner, strength = _write(node.operand)
+        return (f"-{inner}" if strength > _UNARY else f"-({inner})"), _UNARY
+    assert isinstance(node, Binary)
+    own = _STRENGTH[node.symbol]
+    left, left_strength = _write(node.left)
+    right, right_strength = _write(node.right)
+    left = left if left_strength >= own else f"({left})"
+    # The same strength on the right needs parentheses: a - (b - c), and a + (b + c) must stay that tree.
+    right = right if right_strength > own else f"({right})"
+    return f"{left} {node.symbol} {right}", own
+
+
+def write(node: Node) -> str:
+    """The text of a node, which :func:`read` turns into an equal node.
+
+    Examples
+    --------
+    >>> write(ratio(score("a"), 2 * sum_of("QCD")))
+    'a / (a + 2 * sum(QCD))'
+    """
+    return _write(node)[0]
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+_ALLOWED = (
+    "numbers, names of scores and parameters, + - * /, sum(...) of names, groups or globs, ratio(signal, "
+    f"background), {', '.join(f'{name}(...)' for name in CALLS)}"
+)
+
+
+def _find_sums(source: Source) -> dict[int, tuple[int, tuple[str, ...], list[int]]]:
+    """Where ``sum(`` is called: offset -> (end, patterns, where each pattern begins)."""
+    sums: dict[int, tuple[int, tuple[str, ...], list[int]]] = {}
+    for match in re.finditer(r"(?<![\w.])sum\s*\(", source.text):
+        close = source.text.find(")", match.end())
+        if close < 0:
+            raise source.error_at(match.start(), "sum( is not closed")
+        patterns, starts = [], []
+        position = match.end()
+        for part in source.text[match.end() : close].split(","):
+            start = position + len(part) - len(part.lstrip())
+            pattern = part.strip()
+            if not _PATTERN.fullmatch(pattern):
+                message = f"sum(...) takes names, groups and globs such as probQCD*, got {pattern!r}"
+                raise source.error_at(start, message)
+            patterns.append(pattern)
+            starts.append(start)
+            position += len(part) + 1
+        sums[match.start()] = (close + 1, tuple(patterns), starts)
+    return sums
+
+
+def read(text: str, parameters: Mapping[str, float] | None = None, where: str = "") -> Node:
+    """The node of a text; the text is parsed, never evaluated as code.
+
+    Parameters
+    ----------
+    text : str
+        E.g. ``"probHbb / (probHbb + alpha * sum(probQCD*))"``.
+    parameters : mapping
+        Names that are parameters; all others are scores.
+    where : str
+        Where the text was written, for error messages.
+
+    Returns
+    -------
+    Node
+
+    Raises
+    ------
+    ConfigError
+        If the text uses anything that is not allowed; says which token, at which position, and what is.
+
+    Examples
+    --------
+    >>> read("x / (x + 2 * y)") == score("x") / (score("x") + 2 * score("y"))
+    True
+    """
+    source = Source(text, where)
+    sums = _find_sums(source)
+    plain = list(source.text)
+    for start, (end, _, _) in sums.items():
+        # A glob is no Python: a name of the same length takes the place of sum(...) while the rest is parsed.
+        plain[start:end] = "_" * (end - start)
+    return _convert(source, source.tree("".join(plain)), dict(parameters or {}), sums)
+
+
+_SYMBOLS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+def _convert(
+    source: Source, node: ast.expr, parameters: Mapping[str, float], sums: Mapping[int, tuple[int, Any, Any]]
+) -> Node:
+    def deeper(part: ast.expr) -> Node:
+        return _convert(source, part, parameters, sums)
+
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        value = float(node.value)  # type: ignore[arg-type]
+        if not math.isfinite(value):
+            source.refuse(node, f"the number {source.segment(node)} is too large")
+        return Number(value)
+    if isinstance(node, ast.Name):
+        start = source.offset(node)
+        if start in sums:
+            return Sum(sums[start][1])
+        return Parameter(node.id) if node.id in parameters else Score(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        operand = deeper(node.operand)
+        if isinstance(node.op, ast.UAdd):
+            return operand
+        return Number(-operand.value) if isinstance(operand, Number) else Negative(operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _SYMBOLS:
+        return Binary(_SYMBOLS[type(node.op)], deeper(node.left), deeper(node.right))
+    if isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else source.segment(node.func)
+        known = [*CALLS, "ratio", "sum"]
+        if name not in known:
+            source.refuse(node, f"unknown function {name!r}{hint(name, known)}. Allowed: {', '.join(known)}")
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            source.refuse(node, f"{name}(...) takes plain arguments only")
+        wanted = 2 if name == "ratio" else CALLS[name][1]
+        if len(node.args) != wanted:
+            source.refuse(node, f"{name}(...) takes {wanted} argument(s), got {len(node.args)}")
+        arguments = [deeper(argument) for argument in node.args]
+        return ratio(*arguments) if name == "ratio" else Call(name, tuple(arguments))
+    return source.refuse(node, f"{source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
+
+
+# ------------------------------------------------------------------------------------------------ evaluation
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern can mean more than one name."""
+    return not _GLOB.isdisjoint(pattern)
+
+
+def match_glob(pattern: str, names: list[str] | tuple[str, ...]) -> list[str]:
+    """The names that a glob means, in their order."""
+    return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+
+
+def _divide(upper: Any, lower: Any, zero: float) -> Any:
+    empty = lower == 0
+    # Written without a "where" so that NumPy, awkward and dask arrays all take it and None stays None.
+    return upper / (lower + empty) * (1.0 - empty) + zero * empty
+
+
+def evaluate(
+    node: Node,
+    scores: Mapping[str, Any],
+    members: Mapping[Sum, tuple[str, ...]],
+    parameters: Mapping[str, float],
+    zero: float,
+) -> Any:
+    """The value of a node.
+
+    Parameters
+    ----------
+    node : Node
+        What to evaluate.
+    scores : mapping
+        Name of a score to its values, float64 arrays of NumPy or awkward, or float64 numbers.
+    members : mapping
+        Each :class:`Sum` to the names of the scores in it.
+    parameters : mapping
+        Values of the parameters.
+    zero : float
+        The value of a quotient whose denominator is zero.
+
+    Returns
+    -------
+    array or float
+        float64.
+    """
+    known: dict[Node, Any] = {}
+
+    def value(part: Node) -> Any:
+        if part not in known:
+            known[part] = compute(part)
+        return known[part]
+
+    def compute(part: Node) -> Any:
+        if isinstance(part, Number):
+            return part.value
+        if isinstance(part, Score):
+            return scores[part.name]
+        if isinstance(part, Parameter):
+            return parameters[part.name]
+        if isinstance(part, Sum):
+            first, *others = members[part]
+            total = scores[first]
+            for name in others:
+                total = total + scores[name]
+            return total
+        if isinstance(part, Negative):
+            return -value(part.operand)
+        if isinstance(part, Call):
+            return CALLS[part.function][0](*(value(argument) for argument in part.arguments))
+        assert isinstance(part, Binary)
+        left, right = value(part.left), value(part.right)
+        if part.symbol == "+":
+            return left + right
+        if part.symbol == "-":
+            return left - right
+        if part.symbol == "*":
+            return left * right
+        return _divide(left, right, zero)
+
+    return value(node)

@@ -1,0 +1,335 @@
+"""Where the scores are: the columns of jets, of one jet, of a skim, and which tagger they belong to.
+
+A tagged collection has columns ``<prefix>_<score>``; a skim has them behind the name of the collection,
+``FatJet_<prefix>_<score>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio, match_glob
+from jettagger.discriminants.tables import Model, find_model, presets
+from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
+
+__all__ = ["Resolved", "Table", "Unresolvable", "resolve", "resolve_names", "table", "taggers"]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An expression for the columns of one tagger.
+
+    Attributes
+    ----------
+    prefix : str
+        The tagger's prefix, empty if the columns have none.
+    model : str
+        The model whose group table was used, empty if none.
+    expression : Node
+        What to evaluate: the one asked for, or what the experiment stores in its place.
+    members : mapping
+        Each sum in it to the names of its scores.
+    columns : mapping
+        Each name that is needed to its column.
+    probabilities : frozenset of str
+        The names among them that are known to lie between 0 and 1: a negative value means "not scored".
+    """
+
+    prefix: str
+    model: str
+    expression: Node
+    members: Mapping[Sum, tuple[str, ...]]
+    columns: Mapping[str, str]
+    probabilities: frozenset[str]
+
+
+class Unresolvable(Exception):  # noqa: N818
+    """A tagger lacks what an expression needs.
+
+    Attributes
+    ----------
+    missing : dict
+        Each name that is missing to a text that says so.
+    known : list of str
+        The groups and scores that there are.
+    """
+
+    def __init__(self, missing: dict[str, str], known: list[str]) -> None:
+        super().__init__(", ".join(missing.values()))
+        self.missing = missing
+        self.known = known
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns to read from, whatever holds them.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The names, without the collection's.
+    get : callable
+        Name to values.
+    lazy : bool
+        Whether they are dask-awkward arrays.
+    """
+
+    columns: tuple[str, ...]
+    get: Callable[[str], Any]
+    lazy: bool
+
+
+def table(jets: Any, collection: str = "FatJet") -> Table:
+    """See jets, one jet, events, a skim or a mapping of arrays as named columns.
+
+    Parameters
+    ----------
+    jets : awkward array or record, dask-awkward array, pyarrow table, or mapping
+        A jet collection, or something that holds one as ``FatJet`` or as columns ``FatJet_...``.
+    collection : str
+        The collection's name.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    MissingColumns
+        If it has no named columns.
+    """
+    origin = type(jets).__module__.partition(".")[0]
+    if origin == "pyarrow":
+        import awkward as ak
+
+        jets = ak.from_arrow(jets)
+        origin = "awkward"
+    if isinstance(jets, Mapping):
+        names = [str(name) for name in jets]
+        origin = type(next(iter(jets.values()), None)).__module__.partition(".")[0]
+    elif hasattr(jets, "fields"):
+        names = list(jets.fields)
+    elif origin == "pandas":
+        names = [str(name) for name in jets]
+    else:
+        raise MissingColumns(f"expected jets with named columns, got {type(jets).__name__}")
+    if collection in names:
+        return table(jets[collection], collection)
+    start = f"{collection}_"
+    flat = {name.removeprefix(start): name for name in names if name.startswith(start)}
+    columns = flat or {name: name for name in names}
+    return Table(tuple(columns), lambda name: jets[columns[name]], origin == "dask_awkward")
+
+
+@lru_cache(maxsize=256)
+def _by_prefix(columns: tuple[str, ...]) -> dict[str, frozenset[str]]:
+    """Every text that could be a prefix, to what follows it."""
+    found: dict[str, set[str]] = {"": set(columns)}
+    for column in columns:
+        for position, letter in enumerate(column):
+            if letter == "_" and 0 < position < len(column) - 1:
+                found.setdefault(column[:position], set()).add(column[position + 1 :])
+    return {prefix: frozenset(names) for prefix, names in found.items()}
+
+
+def _ready(expression: Node, model: Model) -> Node | None:
+    """What is stored in place of an expression, e.g. one column for a preset's ratio."""
+    for name, stored in model.ready.items():
+        preset = presets().get(name)
+        if preset is None:
+            continue
+        if expression == preset.expression("ratio"):
+            return stored
+        if expression == preset.expression("log_ratio"):
+            # r = s / (s + b), so s / b = r / (1 - r)
+            return log_ratio(stored, 1 - stored)
+    return None
+
+
+def _resolve_with(expression: Node, prefix: str, names: frozenset[str], model: Model | None) -> Resolved:
+    """The columns of an expression under one prefix.
+
+    Raises
+    ------
+    Unresolvable
+        If something is missing.
+    """
+    columns: dict[str, str] = {}
+    members: dict[Sum, tuple[str, ...]] = {}
+    missing: dict[str, str] = {}
+    groups = model.groups if model else {}
+    classes = model.classes if model else ()
+    known = list(dict.fromkeys([*groups, *sorted(names)]))
+
+    def need(name: str) -> bool:
+        column = name if name in names else model.column(name, names) if model else None
+        if column is not None:
+            columns[name] = f"{prefix}_{column}" if prefix else column
+        return column is not None
+
+    def expand(pattern: str) -> list[str]:
+        if is_glob(pattern):
+            # Globs go by the model's classes: a file that lacks some of them must not give a smaller sum.
+            hits = match_glob(pattern, classes) or match_glob(pattern, sorted(names))
+            if not hits:
+                missing[pattern] = f"any score like {pattern!r}"
+            return hits
+        if pattern in groups:
+            return list(groups[pattern])
+        if pattern in names or pattern in classes:
+            return [pattern]
+        missing[pattern] = f"the group or score {pattern!r}{hint(pattern, known)}"
+        return []
+
+    for node in expression.walk():
+        if isinstance(node, Score) and not need(node.name):
+            tip = f" (a group: write sum({node.name}))" if node.name in groups else hint(node.name, known)
+            missing[node.name] = f"the score {node.name!r}{tip}"
+        if isinstance(node, Sum) and node not in members:
+            members[node] = tuple(dict.fromkeys(item for text in node.patterns for item in expand(text)))
+            missing.update({item: f"the score {item!r}" for item in members[node] if not need(item)})
+    if missing:
+        raise Unresolvable(missing, known)
+    probabilities = frozenset(columns).intersection(model.names) if model else frozenset()
+    return Resolved(prefix, model.name if model else "", expression, members, columns, probabilities)
+
+
+def resolve_names(expression: Node, prefix: str, names: frozenset[str], model: Model | None) -> Resolved:
+    """The columns of an expression under one prefix, or of what is stored in its place.
+
+    Parameters
+    ----------
+    expression : Node
+        What is to be evaluated.
+    prefix : str
+        The tagger's prefix.
+    names : frozenset of str
+        What follows the prefix in the columns that have it.
+    model : Model or None
+        The model that they belong to.
+
+    Returns
+    -------
+    Resolved
+
+    Raises
+    ------
+    Unresolvable
+        If something is missing.
+    """
+    try:
+        return _resolve_with(expression, prefix, names, model)
+    except Unresolvable:
+        stored = _ready(expression, model) if model else None
+        if stored is None:
+            raise
+        return _resolve_with(stored, prefix, names, model)
+
+
+def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """The prefixes among some columns that belong to a known model.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The fields of a jet collection.
+
+    Returns
+    -------
+    dict
+        Prefix to the name of the model, in the order of the columns.
+
+    Examples
+    --------
+    >>> taggers(["pt", "particleNetMD_Xbb", "particleNetMD_QCD", "particleNetMD_Xcc", "particleNetMD_Xqq"])
+    {'particleNetMD': 'particleNetMD'}
+    """
+    found = {}
+    for prefix, names in _by_prefix(tuple(columns)).items():
+        model = find_model(prefix, names)
+        if model is not None and not names.isdisjoint(model.names):
+            found[prefix] = model.name
+    return found
+
+
+@lru_cache(maxsize=1024)
+def resolve(
+    expression: Node, columns: tuple[str, ...], prefix: str | None = None, what: str = ""
+) -> Resolved:
+    """Find the columns that an expression needs.
+
+    Parameters
+    ----------
+    expression : Node
+        What is to be evaluated.
+    columns : tuple of str
+        The fields of a jet collection.
+    prefix : str, optional
+        The tagger. Without it, the one tagger that has all that is needed is taken; scores called
+        ``prob...``, as a network gives them that was run, come before those that the experiment stored.
+    what : str
+        The discriminant's name, for messages.
+
+    Returns
+    -------
+    Resolved
+
+    Raises
+    ------
+    ConfigError
+        If several taggers have all that is needed and none was named; lists them.
+    MissingColumns
+        If no tagger has; says what each of them lacks.
+    UnknownName
+        If there is no such prefix.
+    """
+    by_prefix = _by_prefix(columns)
+    what = what or str(expression)
+    if prefix is not None:
+        if prefix not in by_prefix:
+            others = list(taggers(columns)) or nearest(prefix, by_prefix)
+            raise UnknownName("tagger", prefix, others, "the columns of these jets")
+        try:
+            names = by_prefix[prefix]
+            return resolve_names(expression, prefix, names, find_model(prefix, names))
+        except Unresolvable as error:
+            raise MissingColumns(f"{what}: tagger {prefix!r} lacks {error}") from None
+    found: dict[frozenset[str], Resolved] = {}
+    lacking: dict[str, str] = {}
+    known = taggers(columns)
+    for candidate, names in by_prefix.items():
+        try:
+            resolved = resolve_names(expression, candidate, names, find_model(candidate, names))
+        except Unresolvable as error:
+            if candidate in known:
+                lacking[candidate] = str(error)
+            continue
+        found.setdefault(frozenset(resolved.columns.values()), resolved)
+    run = [item for item in found.values() if any(name.startswith("prob") for name in _spelled(item))]
+    choices = run or list(found.values())
+    if len(choices) == 1:
+        return choices[0]
+    if choices:
+        listed = ", ".join(repr(item.prefix) for item in choices)
+        raise ConfigError(f"{what}: several taggers have the scores, name one with prefix=...: {listed}")
+    if lacking:
+        lines = "".join(f"\n  {name or '(no prefix)'}: {text}" for name, text in lacking.items())
+        raise MissingColumns(
+            f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}"
+        )
+    needed = ", ".join(dict.fromkeys(str(n) for n in expression.walk() if isinstance(n, (Score, Sum))))
+    raise MissingColumns(
+        f"{what}: these jets have no scores; it needs {needed}, found columns: {_listed(columns)}"
+    )
+
+
+def _spelled(resolved: Resolved) -> list[str]:
+    start = f"{resolved.prefix}_" if resolved.prefix else ""
+    return [column.removeprefix(start) for column in resolved.columns.values()]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")

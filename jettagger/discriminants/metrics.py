@@ -1,0 +1,371 @@
+"""How well a discriminant separates: efficiency, rejection, ROC curve, AUC; weighted, with uncertainties.
+
+Uncertainties are statistical, one standard deviation. Those of weighted efficiencies follow from the sums of
+squared weights of what passes and what fails; without weights they are the binomial ones. Jets without a
+score are left out and counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.discriminants.discriminant import Discriminant
+from jettagger.errors import ConfigError, InvalidValues, UnknownName
+from jettagger.values import flat
+
+__all__ = ["Measured", "Roc", "Scan", "auc", "efficiency", "rejection", "roc", "scan"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its statistical uncertainty (one standard deviation)."""
+
+    value: float
+    uncertainty: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ± {self.uncertainty:.2g}"
+
+
+def _fraction(passing: Any, passing2: Any, total: float, total2: float) -> tuple[Any, Any]:
+    """A weighted fraction and its uncertainty from sums of weights and of squared weights."""
+    value = passing / total
+    variance = ((1 - value) ** 2 * passing2 + value**2 * (total2 - passing2)) / total**2
+    return value, np.sqrt(np.maximum(variance, 0.0))
+
+
+def _total(weights: Floats, what: str) -> float:
+    total = float(weights.sum())
+    if len(weights) == 0:
+        raise InvalidValues(f"{what}: no jets with a score")
+    if total <= 0:
+        raise InvalidValues(f"{what}: the sum of weights is {total:g}, expected a positive one")
+    return total
+
+
+def efficiency(passes: Any, weights: Any = None) -> Measured:
+    """The weighted fraction that passes.
+
+    Parameters
+    ----------
+    passes : array of bool
+        In any nesting; None is left out.
+    weights : array, optional
+        One a jet, or one an event.
+
+    Returns
+    -------
+    Measured
+        Its variance is ``((1 - e)**2 * sum(w**2, passing) + e**2 * sum(w**2, failing)) / sum(w)**2``, which
+        for equal weights is the binomial ``e * (1 - e) / n``.
+
+    Raises
+    ------
+    InvalidValues
+        If there is nothing to count, the weights do not sum to a positive number, or one is not finite.
+
+    Examples
+    --------
+    >>> print(efficiency([True, True, False, False]))
+    0.5 ± 0.25
+    """
+    values, factors, _ = flat(passes, weights, what="decisions")
+    total = _total(factors, "efficiency")
+    passed = values != 0
+    value, sigma = _fraction(
+        factors[passed].sum(), (factors[passed] ** 2).sum(), total, float((factors**2).sum())
+    )
+    return Measured(float(value), float(sigma))
+
+
+def rejection(passes: Any, weights: Any = None) -> Measured:
+    """One over the efficiency; infinite, with infinite uncertainty, if nothing passes.
+
+    Parameters
+    ----------
+    passes, weights : array
+        As for :func:`efficiency`.
+
+    Returns
+    -------
+    Measured
+    """
+    passing = efficiency(passes, weights)
+    if passing.value <= 0:
+        return Measured(math.inf, math.inf)
+    return Measured(1 / passing.value, passing.uncertainty / passing.value**2)
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Efficiencies of signal and background for cuts ``score >= threshold``.
+
+    Attributes
+    ----------
+    thresholds : numpy.ndarray
+        Every score that occurs, falling; the first is infinite, where nothing passes.
+    signal, background : numpy.ndarray
+        Efficiencies at the thresholds.
+    signal_uncertainty, background_uncertainty : numpy.ndarray
+        Their statistical uncertainties.
+    auc : Measured
+        Area under the curve: the probability that a signal jet scores higher than a background jet.
+    missing : tuple of int
+        How many signal and background jets had no score and were left out.
+    """
+
+    thresholds: Floats
+    signal: Floats
+    background: Floats
+    signal_uncertainty: Floats
+    background_uncertainty: Floats
+    auc: Measured
+    missing: tuple[int, int]
+
+    def threshold_at(self, signal_efficiency: float) -> float:
+        """The highest threshold at which at least this fraction of the signal passes."""
+        return float(self.thresholds[self._position(signal_efficiency)])
+
+    def background_at(self, signal_efficiency: float) -> Measured:
+        """The background efficiency there.
+
+        Returns
+        -------
+        Measured
+            Its uncertainty contains that of the threshold, through the local slope of the curve.
+        """
+        position = self._position(signal_efficiency)
+        # A shift of the signal efficiency by its uncertainty moves the threshold, and with it the background.
+        sigma = self.signal_uncertainty[position]
+        upper = self._position(min(self.signal[position] + sigma, 1.0))
+        lower = self._position(max(self.signal[position] - sigma, 0.0))
+        moved = (self.background[upper] - self.background[lower]) / 2
+        return Measured(
+            float(self.background[position]), float(math.hypot(self.background_uncertainty[position], moved))
+        )
+
+    def rejection_at(self, signal_efficiency: float) -> Measured:
+        """One over the background efficiency there; infinite if no background passes."""
+        passing = self.background_at(signal_efficiency)
+        if passing.value <= 0:
+            return Measured(math.inf, math.inf)
+        return Measured(1 / passing.value, passing.uncertainty / passing.value**2)
+
+    def _position(self, signal_efficiency: float) -> int:
+        if not 0 <= signal_efficiency <= 1:
+            raise ConfigError(f"a signal efficiency lies between 0 and 1, got {signal_efficiency}")
+        # Negative weights can make the curve turn back; its running maximum does not.
+        rising = np.maximum.accumulate(self.signal)
+        wanted = min(signal_efficiency - 1e-12, float(rising[-1]))
+        return int(np.searchsorted(rising, wanted, side="left"))
+
+
+def _cumulative(values: Floats, weights: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
+    """Sums of weights and of their squares of all values at or above each of the falling thresholds."""
+    order = np.argsort(-values, kind="stable")
+    counts = np.searchsorted(-values[order], -thresholds, side="right")
+    sums = np.concatenate([[0.0], np.cumsum(weights[order])])
+    squares = np.concatenate([[0.0], np.cumsum(weights[order] ** 2)])
+    return sums[counts], squares[counts]
+
+
+def _placements(values: Floats, others: Floats, other_weights: Floats, total: float) -> Floats:
+    """For each value, the weighted fraction of the others below it, ties counting half."""
+    order = np.argsort(others, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(other_weights[order])])
+    below = sums[np.searchsorted(others[order], values, side="left")]
+    not_above = sums[np.searchsorted(others[order], values, side="right")]
+    return np.asarray((below + not_above) / 2 / total)
+
+
+def _auc(signal: Floats, sw: Floats, background: Floats, bw: Floats, totals: tuple[float, float]) -> Measured:
+    of_signal = _placements(signal, background, bw, totals[1])
+    of_background = 1 - _placements(background, signal, sw, totals[0])
+    value = float((sw * of_signal).sum() / totals[0])
+    # DeLong, DeLong, Clarke-Pearson (1988), with weights
+    variance = (sw**2 * (of_signal - value) ** 2).sum() / totals[0] ** 2
+    variance += (bw**2 * (of_background - value) ** 2).sum() / totals[1] ** 2
+    return Measured(value, float(np.sqrt(variance)))
+
+
+def roc(signal: Any, background: Any, signal_weights: Any = None, background_weights: Any = None) -> Roc:
+    """The ROC curve of a discriminant.
+
+    Parameters
+    ----------
+    signal, background : array
+        The discriminant's values, in any nesting; None and NaN are left out and counted.
+    signal_weights, background_weights : array, optional
+        One a jet, or one an event.
+
+    Returns
+    -------
+    Roc
+        Exact: with a point for each value that occurs.
+
+    Raises
+    ------
+    InvalidValues
+        If one of the samples is empty, or weights are not finite or do not sum to a positive number.
+
+    Examples
+    --------
+    >>> curve = roc([0.9, 0.8, 0.3], [0.7, 0.2, 0.1])
+    >>> print(curve.auc.value, curve.background_at(0.6).value)
+    0.8888888888888888 0.0
+    """
+    s, sw, s_missing = flat(signal, signal_weights, what="signal")
+    b, bw, b_missing = flat(background, background_weights, what="background")
+    totals = _total(sw, "signal"), _total(bw, "background")
+    thresholds = np.concatenate([[np.inf], np.unique(np.concatenate([s, b]))[::-1]])
+    s_sum, s_square = _cumulative(s, sw, thresholds)
+    b_sum, b_square = _cumulative(b, bw, thresholds)
+    tpr, tpr_sigma = _fraction(s_sum, s_square, totals[0], float((sw**2).sum()))
+    fpr, fpr_sigma = _fraction(b_sum, b_square, totals[1], float((bw**2).sum()))
+    area = _auc(s, sw, b, bw, totals)
+    return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (s_missing, b_missing))
+
+
+def auc(signal: Any, background: Any, signal_weights: Any = None, background_weights: Any = None) -> Measured:
+    """The area under the ROC curve, with the uncertainty of DeLong et al. extended to weights.
+
+    Parameters
+    ----------
+    signal, background, signal_weights, background_weights : array
+        As for :func:`roc`.
+
+    Returns
+    -------
+    Measured
+    """
+    return roc(signal, background, signal_weights, background_weights).auc
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Background efficiencies at one signal efficiency, for values of a discriminant's parameters.
+
+    Attributes
+    ----------
+    discriminant : Discriminant
+        The one whose parameters were scanned.
+    grid : dict
+        Each parameter to its values, in the order of the axes of the arrays.
+    signal_efficiency : float
+        Where the background was read off.
+    background : numpy.ndarray
+        Efficiency of the mix, one axis a parameter.
+    uncertainty : numpy.ndarray
+        Its statistical uncertainty.
+    parts : dict
+        The efficiency of each background alone.
+    """
+
+    discriminant: Discriminant
+    grid: dict[str, tuple[float, ...]]
+    signal_efficiency: float
+    background: Floats
+    uncertainty: Floats
+    parts: dict[str, Floats]
+
+    @property
+    def best(self) -> Discriminant:
+        """The discriminant with the parameters that leave the least background."""
+        position = np.unravel_index(int(np.argmin(self.background)), self.background.shape)
+        chosen = {name: values[i] for (name, values), i in zip(self.grid.items(), position, strict=True)}
+        return self.discriminant.with_parameters(**chosen)
+
+    def __str__(self) -> str:
+        heads = [*self.grid, "background", "uncertainty", *self.parts]
+        rows = [heads]
+        for position in np.ndindex(self.background.shape):
+            chosen = [values[i] for values, i in zip(self.grid.values(), position, strict=True)]
+            numbers = [self.background[position], self.uncertainty[position]]
+            numbers += [part[position] for part in self.parts.values()]
+            rows.append([f"{number:.4g}" for number in [*chosen, *numbers]])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+        return "\n".join(
+            "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows
+        )
+
+
+def scan(
+    discriminant: Discriminant,
+    signal: Any,
+    backgrounds: Mapping[str, Any],
+    mix: Mapping[str, float],
+    parameters: Mapping[str, Sequence[float]],
+    *,
+    signal_efficiency: float = 0.5,
+    weights: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
+) -> Scan:
+    """Find the weights, such as alpha and beta, that suit the backgrounds of an analysis.
+
+    Parameters
+    ----------
+    discriminant : Discriminant
+        With the parameters to scan.
+    signal : jets
+        Signal jets, as the discriminant takes them.
+    backgrounds : mapping
+        Name to jets, e.g. ``{"QCD": ..., "Top": ...}``.
+    mix : mapping
+        Name to how much of the background before the cut is of that kind; normalised to a sum of one.
+    parameters : mapping
+        Parameter to the values to try, e.g. ``{"alpha": [0.1, 1], "beta": [0.1, 1]}``.
+    signal_efficiency : float
+        The fraction of the signal that is to pass.
+    weights : mapping, optional
+        Weights of ``"signal"`` and of the backgrounds by name; one a jet or one an event.
+    prefix : str, optional
+        The tagger, needed if there are several.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    UnknownName
+        If the mix has a background that is not there, or the discriminant has no such parameter.
+    ConfigError
+        If the mix is not positive or does not name each background.
+    """
+    given = dict(weights or {})
+    unknown = [name for name in (*mix, *given) if name not in backgrounds and name != "signal"]
+    if unknown:
+        raise UnknownName("background", unknown, backgrounds)
+    absent = [name for name in backgrounds if name not in mix]
+    if absent:
+        raise ConfigError(f"the mix does not say how much there is of {', '.join(absent)}")
+    if any(not math.isfinite(part) or part < 0 for part in mix.values()) or sum(mix.values()) <= 0:
+        raise ConfigError(f"a mix has parts that are not negative and not all zero, got {dict(mix)}")
+    unknown = [name for name in parameters if name not in discriminant.parameters]
+    if unknown:
+        raise UnknownName("parameter", unknown, discriminant.parameters, str(discriminant))
+    grid = {name: tuple(float(value) for value in values) for name, values in parameters.items()}
+    shape = tuple(len(values) for values in grid.values())
+    share = {name: mix[name] / sum(mix.values()) for name in backgrounds}
+    parts = {name: np.empty(shape) for name in backgrounds}
+    sigmas = {name: np.empty(shape) for name in backgrounds}
+    for position, chosen in zip(np.ndindex(shape), itertools.product(*grid.values()), strict=True):
+        item = discriminant.with_parameters(**dict(zip(grid, chosen, strict=True)))
+        of_signal = item(signal, prefix=prefix)
+        for name, jets in backgrounds.items():
+            curve = roc(of_signal, item(jets, prefix=prefix), given.get("signal"), given.get(name))
+            there = curve.background_at(signal_efficiency)
+            parts[name][position], sigmas[name][position] = there.value, there.uncertainty
+    total = sum((share[name] * parts[name] for name in backgrounds), np.zeros(shape))
+    # The threshold is common to all backgrounds, so that their uncertainties are taken as fully correlated.
+    uncertainty = sum((share[name] * sigmas[name] for name in backgrounds), np.zeros(shape))
+    return Scan(discriminant, grid, signal_efficiency, total, uncertainty, parts)

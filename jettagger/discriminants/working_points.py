@@ -1,0 +1,551 @@
+"""Working points: thresholds on a discriminant at stated background efficiencies.
+
+They are kept as correctionlib JSON (schema version 2): a correction with the inputs ``WorkingPoint`` (the
+name), ``systematic`` (``nominal``, ``up`` and ``down``: the threshold and its statistical uncertainty) and,
+when they are in bins, ``pt`` and ``mass`` in GeV. A jet outside of the bins gets a threshold that no score
+reaches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger._version import __version__
+from jettagger.discriminants.columns import table
+from jettagger.discriminants.discriminant import Discriminant
+from jettagger.discriminants.metrics import efficiency
+from jettagger.errors import ConfigError, InputFileError, InvalidValues, MissingColumns, UnknownName, hint
+from jettagger.files import complete_or_absent
+from jettagger.values import check_weights
+
+__all__ = ["NEVER", "WorkingPoint", "WorkingPoints", "derive"]
+
+#: the threshold outside of the bins; no discriminant reaches it
+NEVER = 1e30
+
+_SYSTEMATICS = ("nominal", "up", "down")
+_FORMAT = 1
+
+Floats = NDArray[np.float64]
+
+
+class WorkingPoints(Mapping[str, "WorkingPoint"]):
+    """Thresholds on one discriminant, by the name of the working point.
+
+    Made by :func:`derive` or :meth:`load`. It is a value: a pickled one is its JSON text.
+
+    Parameters
+    ----------
+    text : str
+        The correctionlib JSON.
+    name : str
+        What to call it in messages, e.g. the file.
+
+    Attributes
+    ----------
+    discriminant : Discriminant
+        What is cut on.
+    efficiencies : dict
+        Name to the background efficiency that was asked for.
+    inputs : dict
+        ``pt`` and ``mass`` (those that the thresholds depend on) to the column that is read for it.
+    record : dict
+        How they were made: sizes of the sample, achieved efficiencies, versions.
+
+    Raises
+    ------
+    InputFileError
+        If the text is no correctionlib JSON or was not written by jettagger.
+    """
+
+    def __init__(self, text: str, name: str = "working points") -> None:
+        self._text = text
+        self._name = name
+        try:
+            content = json.loads(text)
+            described = json.loads(content["description"])["jettagger"]
+            if described["format"] != _FORMAT:
+                raise InputFileError(
+                    f"{name}: working points of format {described['format']!r}, expected {_FORMAT}"
+                )
+            self.discriminant = Discriminant.from_dict(
+                described["discriminant"], name=described["name"], where=name
+            )
+            self.efficiencies: dict[str, float] = dict(described["efficiencies"])
+            self.inputs: dict[str, str] = dict(described["inputs"])
+            self.record: dict[str, Any] = dict(described["record"])
+            self._correction = content["corrections"][0]["name"]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise InputFileError(f"{name}: not working points as jettagger writes them: {error!r}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (WorkingPoints, (self._text, self._name))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WorkingPoints) and json.loads(self._text) == json.loads(other._text)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getitem__(self, name: str) -> WorkingPoint:
+        if name not in self.efficiencies:
+            raise UnknownName("working point", name, self.efficiencies, self._name)
+        return WorkingPoint(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.efficiencies)
+
+    def __len__(self) -> int:
+        return len(self.efficiencies)
+
+    def __repr__(self) -> str:
+        return f"<WorkingPoints of {self.discriminant.name or self.discriminant}: {', '.join(self)}>"
+
+    @cached_property
+    def evaluator(self) -> Any:
+        """The correction of correctionlib that gives the thresholds."""
+        import correctionlib
+
+        try:
+            return correctionlib.CorrectionSet.from_string(self._text)[self._correction]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise InputFileError(f"{self._name}: correctionlib refuses it: {error}") from error
+
+    def to_string(self) -> str:
+        """The correctionlib JSON."""
+        return self._text
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the correctionlib JSON.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        with complete_or_absent(path) as part:
+            part.write_text(self._text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> WorkingPoints:
+        """Read what :meth:`save` wrote, and let correctionlib check it.
+
+        Raises
+        ------
+        InputFileError
+            If the file is not there, is not valid, or is of another format.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputFileError(
+                f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+            ) from error
+        points = cls(text, str(path))
+        _ = points.evaluator
+        return points
+
+    def table(self) -> str:
+        """The thresholds as a text table, one line a working point and bin."""
+        rows = [["working point", "efficiency", "achieved", *self.inputs, "threshold", "uncertainty", "jets"]]
+        for entry in self.record["bins"]:
+            for name, asked in self.efficiencies.items():
+                found = entry["points"][name]
+                spans = [f"{float(entry[axis][0]):g}-{float(entry[axis][1]):g}" for axis in self.inputs]
+                sigma = (found["up"] - found["down"]) / 2
+                numbers = [f"{found['threshold']:.6g}", f"{sigma:.2g}", str(entry["jets"])]
+                rows.append([name, f"{asked:g}", f"{found['achieved']:.4g}", *spans, *numbers])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """One working point of several: a threshold for each jet.
+
+    Attributes
+    ----------
+    points : WorkingPoints
+        Where it is from.
+    name : str
+        E.g. ``"medium"``.
+    """
+
+    points: WorkingPoints
+    name: str
+
+    def threshold(self, pt: Any = None, mass: Any = None, systematic: str = "nominal") -> Any:
+        """The threshold for given jets.
+
+        Parameters
+        ----------
+        pt, mass : array or float, optional
+            In GeV; needed if the thresholds depend on them. NumPy, or jagged awkward arrays without None.
+        systematic : {"nominal", "up", "down"}
+            ``up`` and ``down`` are one standard deviation of the sample that it was derived on.
+
+        Returns
+        -------
+        array or float
+            float64.
+
+        Raises
+        ------
+        ConfigError
+            If a needed one is not given.
+        UnknownName
+            If there is no such systematic.
+        """
+        if systematic not in _SYSTEMATICS:
+            raise UnknownName("systematic", systematic, _SYSTEMATICS)
+        given = {"pt": pt, "mass": mass}
+        for axis in self.points.inputs:
+            if given[axis] is None:
+                raise ConfigError(f"the working points depend on {axis}: give {axis}=...")
+        return self.points.evaluator.evaluate(
+            self.name, systematic, *(given[axis] for axis in self.points.inputs)
+        )
+
+    def passes(
+        self, jets: Any, systematic: str = "nominal", *, prefix: str | None = None, collection: str = "FatJet"
+    ) -> Any:
+        """Whether jets reach the threshold.
+
+        Parameters
+        ----------
+        jets : awkward array or record, dask-awkward array, or mapping of arrays
+            As discriminants take them, with the columns for pt and mass if the thresholds depend on them.
+        systematic : {"nominal", "up", "down"}
+            Which threshold.
+        prefix : str, optional
+            The tagger, needed if there are several.
+        collection : str
+            The jets' name in events and skims.
+
+        Returns
+        -------
+        array or bool
+            ``bool`` in the jets' nesting. A jet without a score does not pass.
+
+        Raises
+        ------
+        MissingColumns
+            If a score, or the column for pt or mass, is not there.
+        """
+        values = self.points.discriminant(jets, prefix=prefix, collection=collection)
+        columns = table(jets, collection)
+        for axis, column in self.points.inputs.items():
+            if column not in columns.columns:
+                near = hint(column, columns.columns)
+                raise MissingColumns(
+                    f"the working points read {axis} from {column!r}, which is not there{near}"
+                )
+        others = [columns.get(column) for column in self.points.inputs.values()]
+        decide = _Decide(self, systematic)
+        if columns.lazy:
+            import dask_awkward
+
+            return dask_awkward.map_partitions(decide, values, *others, label=f"passes-{self.name}")
+        return decide(values, *others)
+
+
+@dataclass(frozen=True)
+class _Decide:
+    """The decision for one chunk; a value, so that dask can ship it."""
+
+    point: WorkingPoint
+    systematic: str
+
+    def __call__(self, values: Any, *others: Any) -> Any:
+        given = dict(zip(self.point.points.inputs, others, strict=True))
+        if hasattr(values, "layout"):
+            return self._awkward(values, given)
+        if values is None or np.ndim(values) == 0:
+            if values is None or any(item is None for item in given.values()):
+                return False
+            given = {axis: float(item) for axis, item in given.items()}
+            return bool(values >= self.point.threshold(**given, systematic=self.systematic))
+        given = {
+            axis: np.nan_to_num(np.asarray(item, dtype=np.float64), nan=-NEVER)
+            for axis, item in given.items()
+        }
+        return values >= self.point.threshold(**given, systematic=self.systematic)
+
+    def _awkward(self, values: Any, given: Mapping[str, Any]) -> Any:
+        import awkward as ak
+
+        if ak.backend(values) == "typetracer":
+            # Only the form is asked for, and which columns are read: correctionlib needs numbers.
+            for item in given.values():
+                values = values + item
+            return ak.fill_none(values >= 0, value=False, axis=None)
+        parts = [
+            ak.fill_none(ak.values_astype(item, np.float64), np.nan, axis=None) for item in given.values()
+        ]
+        values, *parts = ak.broadcast_arrays(values, *parts)
+        flat = {
+            axis: np.asarray(ak.to_numpy(ak.ravel(part))) for axis, part in zip(given, parts, strict=True)
+        }
+        clean = {axis: np.nan_to_num(item, nan=-NEVER) for axis, item in flat.items()}
+        scores = ak.to_numpy(ak.fill_none(ak.ravel(values), -np.inf))
+        passing = scores >= self.point.threshold(**clean, systematic=self.systematic)
+        return _like(values, passing)
+
+
+def _like(values: Any, flat: Any) -> Any:
+    """Flat values in the nesting of others, with no option types."""
+    import awkward as ak
+
+    counts = []
+    inner = ak.fill_none(values, np.nan, axis=None)
+    while inner.ndim > 1:
+        counts.append(ak.num(inner, axis=1))
+        inner = ak.flatten(inner, axis=1)
+    result = ak.Array(flat)
+    for count in reversed(counts):
+        result = ak.unflatten(result, count)
+    return result
+
+
+def _edges(edges: Sequence[float] | None, axis: str) -> list[float]:
+    values = [float(edge) for edge in edges] if edges is not None else []
+    if values and (len(values) < 2 or any(not b > a for a, b in itertools.pairwise(values))):
+        raise ConfigError(f"the edges in {axis} must be at least two rising numbers, got {values}")
+    return values
+
+
+def derive(
+    discriminant: Discriminant,
+    background: Any,
+    efficiencies: Mapping[str, float],
+    *,
+    weights: Any = None,
+    pt: Sequence[float] | None = None,
+    mass: Sequence[float] | None = None,
+    columns: Mapping[str, str] | None = None,
+    least: float = 10.0,
+    prefix: str | None = None,
+    collection: str = "FatJet",
+    name: str = "",
+) -> WorkingPoints:
+    """Find the thresholds at which stated fractions of a background pass.
+
+    The threshold of a bin is the lowest score for which not more than the stated fraction reaches it. Its
+    uncertainty is Woodruff's (1952): the thresholds at the efficiency plus and minus its own uncertainty.
+
+    Parameters
+    ----------
+    discriminant : Discriminant
+        What is cut on.
+    background : jets
+        A background sample, as discriminants take it.
+    efficiencies : mapping
+        Name of each working point to its background efficiency, e.g. ``{"loose": 0.05, "tight": 0.005}``.
+    weights : array, optional
+        One a jet or one an event.
+    pt, mass : sequence of float, optional
+        Edges of bins in GeV; ``inf`` may be the last. Without both, one threshold holds for all jets.
+    columns : mapping, optional
+        The columns for ``pt`` and ``mass``; by default ``pt`` and ``msoftdrop``.
+    least : float
+        The smallest effective number of jets that may pass, and that may fail, a working point in a bin.
+    prefix, collection : str
+        As for discriminants.
+    name : str
+        The name of the correction; by default that of the discriminant.
+
+    Returns
+    -------
+    WorkingPoints
+
+    Raises
+    ------
+    ConfigError
+        If efficiencies or edges are not what they must be.
+    InvalidValues
+        If a weight is not finite, or a bin has too few jets; says which.
+    MissingColumns
+        If a column is not there.
+    """
+    import awkward as ak
+
+    for key, value in efficiencies.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise ConfigError(f"working point {key!r}: an efficiency lies between 0 and 1, got {value!r}")
+    if not efficiencies:
+        raise ConfigError("no working points were asked for: give names and efficiencies")
+    edges = {"pt": _edges(pt, "pt"), "mass": _edges(mass, "mass")}
+    sources = {"pt": "pt", "mass": "msoftdrop", **(columns or {})}
+    inputs = {axis: sources[axis] for axis in ("pt", "mass") if edges[axis]}
+    values = ak.Array(discriminant(background, prefix=prefix, collection=collection))
+    there = table(background, collection)
+    for axis, column in inputs.items():
+        if column not in there.columns:
+            raise MissingColumns(f"bins in {axis} need the column {column!r}, which is not there")
+    parts = [ak.Array(there.get(column)) for column in inputs.values()]
+    if weights is not None:
+        check_weights(weights)
+        parts.append(ak.Array(weights))
+    values, *parts = ak.broadcast_arrays(values, *parts)
+    numbers = [
+        np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(item), np.nan)), dtype=np.float64)
+        for item in (values, *parts)
+    ]
+    scores, factors = numbers[0], numbers[-1] if weights is not None else np.ones(len(numbers[0]))
+    scored = np.isfinite(scores)
+    bins = []
+    spans = [list(itertools.pairwise(edges[axis])) for axis in inputs]
+    for index in np.ndindex(*(len(axis) for axis in spans)):
+        chosen = scored.copy()
+        entry: dict[str, Any] = {}
+        for axis, span, where, number in zip(inputs, spans, index, numbers[1:], strict=False):
+            low, high = span[where]
+            chosen &= (number >= low) & (number < high)
+            entry[axis] = [low, high]
+        label = ", ".join(f"{axis} {low:g}-{high:g} GeV" for axis, (low, high) in entry.items()) or "all jets"
+        found = {
+            key: _threshold(scores[chosen], factors[chosen], value, least, f"working point {key!r}, {label}")
+            for key, value in efficiencies.items()
+        }
+        bins.append({**entry, "jets": int(chosen.sum()), "points": found})
+    record = {
+        "jettagger": __version__,
+        "jets": int(scored.sum()),
+        "without_score": int((~scored).sum()),
+        "weighted": weights is not None,
+        "bins": bins,
+    }
+    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record)
+    return WorkingPoints(text)
+
+
+def _threshold(scores: Floats, weights: Floats, wanted: float, least: float, what: str) -> dict[str, float]:
+    total, squares = float(weights.sum()), float((weights**2).sum())
+    effective = total**2 / squares if squares > 0 else 0.0
+    if total <= 0 or effective * min(wanted, 1 - wanted) < least:
+        raise InvalidValues(
+            f"{what}: {len(scores)} jets (effectively {effective:.0f}) are too few for an efficiency of "
+            f"{wanted:g}; at least {least:g} must pass and fail"
+        )
+    levels, inverse = np.unique(scores, return_inverse=True)
+    reaching = np.cumsum(np.bincount(inverse, weights, len(levels))[::-1])[::-1] / total
+    # With negative weights the curve can rise again further down: the first crossing from above counts.
+    reaching = np.maximum.accumulate(reaching[::-1])[::-1]
+
+    def at(fraction: float) -> float:
+        allowed = np.flatnonzero(reaching <= fraction * (1 + 1e-12))
+        return float(levels[allowed[0]]) if len(allowed) else float(np.nextafter(levels[-1], np.inf))
+
+    nominal = at(wanted)
+    achieved = efficiency(scores >= nominal, weights)
+    # The uncertainty of the stated efficiency, not of the achieved one, which is zero if nothing passes.
+    sigma = max(achieved.uncertainty, math.sqrt(wanted * (1 - wanted) / effective))
+    up = at(wanted - sigma) if wanted > sigma else float(np.nextafter(levels[-1], np.inf))
+    down = at(min(wanted + sigma, 1.0))
+    return {"threshold": nominal, "up": up, "down": down, "achieved": achieved.value}
+
+
+def _edge(value: float) -> float | str:
+    return value if math.isfinite(value) else "inf" if value > 0 else "-inf"
+
+
+def _correction(
+    discriminant: Discriminant,
+    name: str,
+    efficiencies: dict[str, float],
+    inputs: dict[str, str],
+    edges: Mapping[str, list[float]],
+    record: dict[str, Any],
+) -> str:
+    from correctionlib import schemav2
+
+    title = name or discriminant.name or "discriminant"
+    keys = {"nominal": "threshold", "up": "up", "down": "down"}
+
+    def content(point: str, systematic: str) -> Any:
+        values = [entry["points"][point][keys[systematic]] for entry in record["bins"]]
+        for axis in reversed(inputs):
+            bounds = edges[axis]
+            size = len(bounds) - 1
+            values = [
+                schemav2.Binning(
+                    nodetype="binning",
+                    input=axis,
+                    edges=[_edge(bound) for bound in bounds],
+                    content=values[start : start + size],
+                    flow=NEVER,
+                )
+                for start in range(0, len(values), size)
+            ]
+        return values[0]
+
+    def category(input_: str, items: Mapping[str, Any]) -> Any:
+        return schemav2.Category(
+            nodetype="category",
+            input=input_,
+            content=[schemav2.CategoryItem(key=key, value=value) for key, value in items.items()],
+        )
+
+    data = category(
+        "WorkingPoint",
+        {
+            point: category("systematic", {key: content(point, key) for key in _SYSTEMATICS})
+            for point in efficiencies
+        },
+    )
+    listed = ", ".join(f"{key} {value:g}" for key, value in efficiencies.items())
+    variables = [
+        schemav2.Variable(name="WorkingPoint", type="string", description=f"background efficiency: {listed}"),
+        schemav2.Variable(
+            name="systematic", type="string", description="nominal, up, down (one standard deviation)"
+        ),
+    ]
+    variables += [
+        schemav2.Variable(name=axis, type="real", description=f"{column} in GeV")
+        for axis, column in inputs.items()
+    ]
+    correction = schemav2.Correction(
+        name=title,
+        description=f"Threshold on {title} = {discriminant}; a jet passes if its value is at least this.",
+        version=1,
+        inputs=variables,
+        output=schemav2.Variable(name="threshold", type="real", description="on the discriminant"),
+        data=data,
+    )
+    described = {
+        "format": _FORMAT,
+        "name": discriminant.name,
+        "discriminant": discriminant.to_dict(),
+        "efficiencies": efficiencies,
+        "inputs": inputs,
+        "record": _plain(record),
+    }
+    whole = schemav2.CorrectionSet(
+        schema_version=2,
+        description=json.dumps({"jettagger": described}, allow_nan=False),
+        corrections=[correction],
+    )
+    return str(whole.model_dump_json(exclude_unset=True, indent=1)) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """The record without infinities, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    return value

@@ -1,0 +1,117 @@
+"""Numbers with weights, flat and checked: what efficiencies and histograms are made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.errors import InvalidValues, MismatchError
+
+__all__ = ["check_weights", "flat"]
+
+Floats = NDArray[np.float64]
+
+
+def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> None:
+    """Refuse weights that are not finite numbers.
+
+    Parameters
+    ----------
+    weights : array
+        One weight an event (or a jet), NumPy or awkward.
+    name : str
+        What they are, for the message.
+    events : array, optional
+        The events' own numbers, to name the event with.
+
+    Raises
+    ------
+    InvalidValues
+        If one is NaN, infinite or None; says how many and which event is the first.
+
+    Examples
+    --------
+    >>> check_weights(np.array([1.0, np.nan]), events=np.array([1001, 1002]))
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.InvalidValues: weight of event 1002 (position 1) is nan; 1 of 2 are not finite
+    """
+    import awkward as ak
+
+    filled = ak.fill_none(ak.values_astype(weights, np.float64), np.nan, axis=None)
+    bad = ~np.isfinite(np.asarray(ak.flatten(filled, axis=None)))
+    if not bad.any():
+        return
+    of_event = ~np.isfinite(filled)
+    while of_event.ndim > 1:
+        of_event = ak.any(of_event, axis=-1)
+    position = int(np.flatnonzero(np.asarray(of_event))[0])
+    value = np.asarray(ak.flatten(filled[position : position + 1], axis=None))
+    shown = value[~np.isfinite(value)][0]
+    number = f"{events[position]} (position {position})" if events is not None else f"at position {position}"
+    raise InvalidValues(f"{name} of event {number} is {shown}; {bad.sum()} of {bad.size} are not finite")
+
+
+def flat(
+    values: Any, weights: Any = None, *, what: str = "values", events: Any = None
+) -> tuple[Floats, Floats, int]:
+    """Values and weights as flat arrays, without what is missing.
+
+    Parameters
+    ----------
+    values : array
+        One number a jet, in any nesting; None and NaN are missing.
+    weights : array or None
+        One weight a jet, or one an event, which then holds for each of its jets; None means 1.
+    what : str
+        What the values are, for messages.
+    events : array, optional
+        The events' own numbers, for messages.
+
+    Returns
+    -------
+    values, weights : numpy.ndarray
+        float64, of equal length.
+    missing : int
+        How many values were missing.
+
+    Raises
+    ------
+    MismatchError
+        If the weights do not fit the values.
+    InvalidValues
+        If a weight is not finite.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> flat(ak.Array([[0.1, None], [0.3]]), [1.0, 2.0])
+    (array([0.1, 0.3]), array([1., 2.]), 1)
+    """
+    import awkward as ak
+
+    array = values if isinstance(values, (ak.Array, np.ndarray)) else ak.Array(values)
+    if weights is None:
+        numbers = _numbers(array)
+        factors = np.ones(len(numbers))
+    else:
+        given = weights if isinstance(weights, (ak.Array, np.ndarray)) else ak.Array(weights)
+        check_weights(given, name="weight" if what == "values" else f"{what}: weight", events=events)
+        if len(given) != len(array):
+            raise MismatchError(f"{len(given)} weights for {len(array)} entries of {what}")
+        try:
+            wide, array = ak.broadcast_arrays(given, array)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MismatchError(f"the weights do not fit the {what}: {reason}") from error
+        numbers, factors = _numbers(array), _numbers(wide)
+    good = np.isfinite(numbers)
+    return numbers[good], factors[good], int(np.count_nonzero(~good))
+
+
+def _numbers(array: Any) -> Floats:
+    import awkward as ak
+
+    return np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(array), np.nan)), dtype=np.float64)

@@ -1,0 +1,343 @@
+"""Histograms: what is filled, what is refused, files that lose nothing, ROOT export."""
+
+import gzip
+import json
+
+import awkward as ak
+import hist
+import numpy as np
+import pytest
+import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jettagger.configs import read_yaml
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    InvalidValues,
+    MismatchError,
+    OutputError,
+    UnknownName,
+)
+from jettagger.histograms import (
+    AxisSpec,
+    HistSpec,
+    add,
+    categories_of,
+    equal,
+    load,
+    pick,
+    save,
+    sort_categories,
+    to_root,
+    variables_of,
+)
+
+MASS = AxisSpec("mass", bins=(4, 0, 200), label="jet mass", unit="GeV")
+SPEC = HistSpec("mass", [MASS])
+PLACE = {"dataset": "tt", "region": "SR", "variation": "nominal"}
+
+
+def filled(seed=1, datasets=("tt", "qcd"), axes=(MASS,)):
+    spec = HistSpec("mass", axes)
+    h = spec.make()
+    generator = np.random.default_rng(seed)
+    for dataset in datasets:
+        for region in ("SR", "CR"):
+            values = {axis.name: generator.normal(100, 60, 50) for axis in axes}
+            spec.fill(
+                h, values, generator.normal(1, 1, 50), dataset=dataset, region=region, variation="nominal"
+            )
+    return h
+
+
+# ---------------------------------------------------------------------------------------- specifications
+
+
+def test_names_labels_and_units():
+    h = SPEC.make()
+    assert [axis.name for axis in h.axes] == ["dataset", "region", "variation", "mass"]
+    assert h.axes["mass"].label == "jet mass [GeV]"
+    assert h.storage_type is hist.storage.Weight
+    assert h.name == "mass"
+    assert AxisSpec("x", edges=(0, 1, 3)).make().edges.tolist() == [0, 1, 3]
+    assert AxisSpec("x", edges=(0, 1)).title == "x"
+    assert SPEC.needs == ("mass",)
+    assert HistSpec("r", [AxisSpec("r", bins=(2, 0, 1), expression="FatJet.mass / FatJet.pt")]).needs == (
+        "FatJet.mass",
+        "FatJet.pt",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "a b", "bins": (1, 0, 1)}, "letters, digits"),
+        ({"name": "x"}, "either bins"),
+        ({"name": "x", "bins": (1, 0, 1), "edges": (0, 1)}, "either bins"),
+        ({"name": "x", "bins": (0, 0, 1)}, "bins must be"),
+        ({"name": "x", "bins": (2, 1, 0)}, "bins must be"),
+        ({"name": "x", "bins": (2, 0, float("nan"))}, "bins must be"),
+        ({"name": "x", "edges": (0, 0, 1)}, "rising"),
+        ({"name": "x", "edges": (0,)}, "at least two"),
+        ({"name": "x", "edges": (0, 1), "expression": "import os"}, "axis 'x': position"),
+    ],
+)
+def test_bad_axes(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        AxisSpec(**arguments)
+
+
+def test_bad_histograms():
+    with pytest.raises(ConfigError, match=r"has no axis"):
+        HistSpec("x", [])
+    with pytest.raises(ConfigError, match=r"two axes of one name"):
+        HistSpec("x", [AxisSpec("region", bins=(1, 0, 1))])
+
+
+def test_from_yaml():
+    text = """
+mass: {bins: [40, 50, 250], label: jet mass, unit: GeV, expression: FatJet.mass}
+plane:
+  counts: candidates
+  axes:
+    mass: {edges: [0, 100, 200]}
+    score: {bins: [10, 0, 1], expression: hbb}
+"""
+    document = read_yaml(text, name="search.yaml")
+    specs = {
+        name: HistSpec.from_dict(record, name, lambda *keys, name=name: document.where(name, *keys))
+        for name, record in document.data.items()
+    }
+    assert specs["mass"].axes[0] == AxisSpec("mass", (40, 50, 250), None, "jet mass", "GeV", "FatJet.mass")
+    assert specs["plane"].label == "candidates"
+    assert [axis.name for axis in specs["plane"].axes] == ["mass", "score"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x: {bin: [1, 0, 1]}", r"line 1: unknown key 'bin' \(nearest: bins"),
+        ("x:\n  bins: [1, 0, 1]\n  units: GeV", r"line 3: unknown key 'units' \(nearest: unit"),
+        ("x:\n  bins: 3", "'bins' must be a list of numbers, got 3"),
+        ("x:\n  bins: [1, 0, b]", "must be a list of numbers"),
+        ("x:\n  bins: [1, 1, 0]", "axis 'x': bins must be"),
+        ("x:\n  bins: [1, 0, 1]\n  label: 3", "'label' must be text"),
+        ("x: 3", "must be a mapping, got 3"),
+        ("x: {axes: 3}", "'axes' must be a mapping"),
+        ("x: {axes: {y: {bins: [1, 0, 1]}}, bins: [1, 0, 1]}", "unknown key 'bins'"),
+    ],
+)
+def test_bad_yaml(text, message):
+    document = read_yaml(text, name="search.yaml")
+    with pytest.raises(ConfigError, match=f"search.yaml.*{message}"):
+        HistSpec.from_dict(document.data["x"], "x", lambda *keys: document.where("x", *keys))
+
+
+# ---------------------------------------------------------------------------------------- filling
+
+
+@given(
+    st.lists(st.tuples(st.floats(-50, 250), st.floats(-3, 3)), max_size=50),
+)
+@settings(deadline=None)
+def test_contents_are_those_of_numpy(entries):
+    values, weights = np.array(entries, dtype=float).reshape(-1, 2).T
+    h = SPEC.make()
+    assert SPEC.fill(h, {"mass": values}, weights, **PLACE) == 0
+    counts, _ = np.histogram(values[values < 200], bins=4, range=(0, 200), weights=weights[values < 200])
+    squares, _ = np.histogram(
+        values[values < 200], bins=4, range=(0, 200), weights=weights[values < 200] ** 2
+    )
+    inside = pick(h)
+    np.testing.assert_allclose(inside.values(), counts, atol=1e-12)
+    np.testing.assert_allclose(inside.variances(), squares, atol=1e-12)
+    assert inside.sum(flow=True).value == pytest.approx(weights.sum(), abs=1e-9)
+
+
+def test_jagged_values_with_event_weights_and_missing_ones():
+    h = SPEC.make()
+    jets = ak.Array([{"mass": [60.0, None]}, {"mass": []}, {"mass": [np.nan, 160.0]}])
+    assert SPEC.fill(h, jets, [2.0, 9.0, 3.0], **PLACE) == 2
+    assert pick(h).values().tolist() == [0, 2, 0, 3]
+    assert SPEC.fill(h, jets, **PLACE) == 2
+    assert SPEC.fill(h, jets, 0.5, **PLACE) == 2
+    assert pick(h).values().tolist() == [0, 3.5, 0, 4.5]
+
+
+def test_two_variables_are_dropped_together():
+    spec = HistSpec("plane", [MASS, AxisSpec("x", bins=(2, 0, 1))], categories=[])
+    h = spec.make()
+    assert spec.fill(h, {"mass": [10.0, None, 10.0], "x": [0.1, 0.1, np.nan]}) == 2
+    assert h.values().sum() == 1
+
+
+def test_refused_when_filling():
+    h = SPEC.make()
+    values = {"mass": np.array([1.0, 2.0])}
+    with pytest.raises(InvalidValues, match=r"'mass': weight of event 78 \(position 1\) is nan; 1 of 2"):
+        SPEC.fill(h, values, np.array([1.0, np.nan]), events=[77, 78], **PLACE)
+    with pytest.raises(InvalidValues, match=r"weight of all events is inf"):
+        SPEC.fill(h, values, np.inf, **PLACE)
+    with pytest.raises(MismatchError, match=r"different lengths: \[2, 3\]"):
+        SPEC.fill(h, values, np.ones(3), **PLACE)
+    with pytest.raises(MismatchError, match=r"do not fit together"):
+        SPEC.fill(h, ak.Array([{"mass": [1.0]}, {"mass": [1.0]}]), ak.Array([[1.0], [1.0, 2.0]]), **PLACE)
+    with pytest.raises(UnknownName, match=r"'mass'.*nearest: Mass"):
+        SPEC.fill(h, {"Mass": np.ones(1)}, **PLACE)
+    with pytest.raises(UnknownName, match=r"unknown category.*'sample'"):
+        SPEC.fill(h, values, sample="x", **PLACE)
+    with pytest.raises(ConfigError, match=r"no value for the categories region"):
+        SPEC.fill(h, values, dataset="tt", variation="nominal")
+    assert h.sum(flow=True).value == 0
+
+
+# ---------------------------------------------------------------------------------------- looking, adding
+
+
+def test_pick():
+    h = filled()
+    assert categories_of(h) == {"dataset": ["tt", "qcd"], "region": ["SR", "CR"], "variation": ["nominal"]}
+    assert [axis.name for axis in variables_of(h)] == ["mass"]
+    tt = pick(h, dataset="tt", region="SR")
+    assert tt.values(flow=True).tolist() == h["tt", "SR", "nominal", :].values(flow=True).tolist()
+    both = pick(h, dataset=["tt", "qcd"], region="SR")
+    np.testing.assert_allclose(both.variances(), (tt + pick(h, dataset="qcd", region="SR")).variances())
+    with pytest.raises(UnknownName, match=r"unknown dataset.*'ttt' \(nearest: tt"):
+        pick(h, dataset="ttt")
+    with pytest.raises(UnknownName, match=r"unknown category.*'sample'"):
+        pick(h, sample="tt")
+    with pytest.raises(UnknownName, match=r"none"):
+        pick(SPEC.make())
+
+
+def test_order_of_categories_does_not_matter():
+    a, b = filled(1, ["a"]), filled(2, ["b"])
+    one, two = a + b, b + a
+    assert categories_of(two)["dataset"] == ["b", "a"]
+    assert equal(one, two)
+    assert categories_of(sort_categories(two))["dataset"] == ["a", "b"]
+    assert sort_categories(two).axes["dataset"].traits.growth
+    assert not equal(one, filled(seed=2, datasets=("a", "b")))
+    assert not equal(one, filled(axes=(AxisSpec("mass", bins=(5, 0, 200)),)))
+    assert equal(one * 1.0000001, one, rtol=1e-6)
+
+
+def test_adding():
+    first, second = {"mass": filled(1, ["tt"])}, {"mass": filled(2, ["qcd"]), "more": filled(3)}
+    total = add(first, second)
+    assert categories_of(total["mass"])["dataset"] == ["qcd", "tt"]
+    assert equal(total["more"], second["more"])
+    np.testing.assert_allclose(
+        pick(total["mass"]).values(), pick(first["mass"]).values() + pick(second["mass"]).values()
+    )
+    with pytest.raises(MismatchError, match=r"'mass' has different axes"):
+        add(first, {"mass": filled(axes=(AxisSpec("mass", bins=(5, 0, 200)),))})
+
+
+# ---------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", ["h.json", "h.json.gz"])
+def test_files_lose_nothing(tmp_path, name):
+    plane = filled(axes=(MASS, AxisSpec("x", edges=(0, 0.1, 100))))
+    counts = hist.Hist.new.IntCat([1, 5], name="n").Int64()
+    counts.fill([1, 1, 5])
+    given_ = {"mass": filled(), "plane": plane, "counts": counts, "empty": SPEC.make()}
+    save(given_, tmp_path / name, {"config": {"a": 1}})
+    again, record = load(tmp_path / name)
+    assert record == {"config": {"a": 1}}
+    assert list(again) == list(given_)
+    for key, histogram in given_.items():
+        assert again[key] == histogram
+        assert again[key].name == histogram.name
+        assert again[key].label == histogram.label
+        assert [a.name for a in again[key].axes] == [a.name for a in histogram.axes]
+        assert [a.label for a in again[key].axes] == [a.label for a in histogram.axes]
+        assert [a.traits for a in again[key].axes] == [a.traits for a in histogram.axes]
+    # what was read can be filled on
+    SPEC.fill(again["empty"], {"mass": np.ones(1)}, **PLACE)
+    save(given_, tmp_path / ("again" + name), {"config": {"a": 1}})
+    if name.endswith(".json"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / ("again" + name)).read_bytes()
+
+
+def test_a_file_of_another_version(tmp_path):
+    path = tmp_path / "h.json"
+    save({"mass": filled()}, path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "version": 2, "jettagger": "9.9"}))
+    with pytest.raises(
+        InputFileError, match=r"h.json: histogram file of version 2, expected 1; .*jettagger 9.9"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is no histogram file"),
+        (b"[]", "is no histogram file of jettagger"),
+        (b"{}", "is no histogram file of jettagger"),
+        (b'{"format": "jettagger histograms", "version": 1}', "damaged"),
+        (
+            b'{"format": "jettagger histograms", "version": 1, "record": {}, "histograms": {"a": 3}}',
+            "damaged",
+        ),
+        (b"\xff\xfe", "is no histogram file"),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, content, message):
+    path = tmp_path / "h.json"
+    path.write_bytes(content)
+    with pytest.raises(InputFileError, match=message):
+        load(path)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputFileError, match=r"cannot read .*: No such file"):
+        load(tmp_path / "absent.json")
+    path = tmp_path / "h.json.gz"
+    path.write_bytes(b"plain")
+    with pytest.raises(InputFileError, match=r"cannot read"):
+        load(path)
+    path.write_bytes(gzip.compress(b"x" * 1000)[:20])
+    with pytest.raises(InputFileError, match=r"no histogram file"):
+        load(path)
+    with pytest.raises(OutputError):
+        save({}, tmp_path / "absent" / "h.json")
+
+
+# ---------------------------------------------------------------------------------------- ROOT
+
+
+def test_root_export(tmp_path):
+    plane = filled(axes=(MASS, AxisSpec("x", edges=(0, 0.1, 100))))
+    path = tmp_path / "h.root"
+    names = to_root({"mass": filled(), "plane": plane}, path, "{histogram}/{region}/{dataset}_{variation}")
+    assert len(names) == 8
+    assert "plane/CR/qcd_nominal" in names
+    with uproot.open(path) as file:
+        one, expected = file["mass/SR/tt_nominal"], pick(filled(), region="SR", dataset="tt")
+        assert one.classname == "TH1D"
+        assert one.values(flow=True).tolist() == expected.values(flow=True).tolist()
+        assert one.variances(flow=True).tolist() == expected.variances(flow=True).tolist()
+        assert one.axis().edges().tolist() == expected.axes[0].edges.tolist()
+        assert one.axis().member("fTitle") == "jet mass [GeV]"
+        two = file["plane/CR/qcd_nominal"]
+        assert two.classname == "TH2D"
+        np.testing.assert_array_equal(two.values(), pick(plane, region="CR", dataset="qcd").values())
+    assert to_root({"mass": filled()}, path)[0] == "mass/tt_SR_nominal"
+
+
+def test_root_export_refuses(tmp_path):
+    path = tmp_path / "h.root"
+    three = HistSpec("x", [AxisSpec(name, bins=(1, 0, 1)) for name in "abc"], categories=[]).make()
+    with pytest.raises(ConfigError, match=r"'x' has 3 variables"):
+        to_root({"x": three}, path)
+    with pytest.raises(ConfigError, match=r"gives the name 'mass' twice"):
+        to_root({"mass": filled()}, path, "{histogram}")
+    with pytest.raises(ConfigError, match=r"'sample'. Allowed: {histogram}, {categories}, {dataset}"):
+        to_root({"mass": filled()}, path, "{sample}")
+    assert not path.exists()

@@ -1,0 +1,222 @@
+"""Efficiency, rejection, ROC, AUC and scans against scikit-learn and closed forms; weights refused."""
+
+import math
+
+import awkward as ak
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jettagger.discriminants import auc, discriminant, efficiency, rejection, roc, scan
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.values import check_weights, flat
+
+
+def gaussians(size, shift, seed):
+    generator = np.random.default_rng(seed)
+    return generator.normal(shift, 1, size), generator.normal(0, 1, size)
+
+
+# ---------------------------------------------------------------------------------------- efficiency
+
+
+def test_efficiency_is_binomial_without_weights():
+    passes = np.arange(1000) < 123
+    found = efficiency(passes)
+    assert found.value == 0.123
+    assert found.uncertainty == pytest.approx(math.sqrt(0.123 * 0.877 / 1000))
+    assert rejection(passes).value == pytest.approx(1 / 0.123)
+    assert rejection(passes).uncertainty == pytest.approx(found.uncertainty / 0.123**2)
+    assert rejection(np.zeros(5)).value == math.inf
+
+
+def test_weighted_uncertainty_is_the_spread_of_repeated_experiments():
+    generator = np.random.default_rng(7)
+    found, stated = [], []
+    for _ in range(2000):
+        weights = generator.exponential(1, 200)
+        item = efficiency(generator.random(200) < 0.3, weights)
+        found.append(item.value)
+        stated.append(item.uncertainty)
+    spread = np.std(found, ddof=1)
+    # the relative uncertainty of a standard deviation of n numbers is 1/sqrt(2n)
+    assert np.mean(stated) == pytest.approx(spread, rel=4 / math.sqrt(2 * 2000))
+
+
+def test_nested_and_missing():
+    passes = ak.Array([[True, None], [], [False, True]])
+    assert efficiency(passes).value == pytest.approx(2 / 3)
+    assert efficiency(passes, [3.0, 1.0, 1.0]).value == pytest.approx(4 / 5)
+    assert efficiency(passes, ak.Array([[3.0, 9.0], [], [1.0, 4.0]])).value == pytest.approx(7 / 8)
+
+
+# ---------------------------------------------------------------------------------------- weights
+
+
+def test_nan_weights_are_refused_with_the_event_number():
+    values = ak.Array([[0.1], [0.2, 0.3], []])
+    with pytest.raises(InvalidValues, match=r"weight of event at position 1 is nan; 1 of 3 are not finite"):
+        efficiency(values, [1.0, np.nan, 1.0])
+    with pytest.raises(InvalidValues, match=r"weight of event 502 \(position 1\) is inf; 1 of 3"):
+        flat(values, ak.Array([[1.0], [2.0, np.inf], []]), events=[501, 502, 503])
+    with pytest.raises(InvalidValues, match=r"pileup of event at position 0 is nan; 1 of 1"):
+        check_weights(ak.Array([None]), name="pileup")
+    with pytest.raises(InvalidValues, match=r"signal: weight of event at position 0"):
+        roc([0.1], [0.2], [np.nan])
+
+
+def test_weights_that_do_not_fit():
+    with pytest.raises(MismatchError, match=r"2 weights for 3 entries"):
+        efficiency([1, 0, 1], [1.0, 1.0])
+    with pytest.raises(MismatchError, match=r"do not fit"):
+        efficiency(ak.Array([[1, 0], [1]]), ak.Array([[1.0], [1.0]]))
+
+
+def test_empty_and_cancelling_samples():
+    with pytest.raises(InvalidValues, match=r"no jets with a score"):
+        efficiency(np.array([np.nan]))
+    with pytest.raises(InvalidValues, match=r"sum of weights is 0"):
+        efficiency([1, 1], [1.0, -1.0])
+    with pytest.raises(InvalidValues, match=r"background: no jets"):
+        roc([0.1], [])
+
+
+# ---------------------------------------------------------------------------------------- ROC and AUC
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.floats(0.01, 5)), min_size=1, max_size=40),
+    st.lists(st.tuples(st.integers(0, 8), st.floats(0.01, 5)), min_size=1, max_size=40),
+)
+@settings(deadline=None)
+def test_curve_and_area_are_those_of_scikit_learn(signal, background):
+    metrics = pytest.importorskip("sklearn.metrics")
+    (s, sw), (b, bw) = np.array(signal).T, np.array(background).T
+    truth, scores, weights = np.r_[np.ones(len(s)), np.zeros(len(b))], np.r_[s, b], np.r_[sw, bw]
+    mine = roc(s, b, sw, bw)
+    theirs = metrics.roc_curve(truth, scores, sample_weight=weights, drop_intermediate=False)
+    np.testing.assert_allclose(mine.background, theirs[0], atol=1e-12)
+    np.testing.assert_allclose(mine.signal, theirs[1], atol=1e-12)
+    np.testing.assert_array_equal(mine.thresholds, theirs[2])
+    assert mine.auc.value == pytest.approx(
+        metrics.roc_auc_score(truth, scores, sample_weight=weights), abs=1e-12
+    )
+
+
+def test_area_of_gaussians_is_the_closed_form():
+    from scipy.stats import norm
+
+    signal, background = gaussians(100_000, 1.5, 3)
+    curve = roc(signal, background)
+    expected = norm.cdf(1.5 / math.sqrt(2))
+    assert abs(curve.auc.value - expected) < 4 * curve.auc.uncertainty < 0.01
+    # at 50 % signal the cut is at the shift
+    there = curve.background_at(0.5)
+    assert abs(there.value - norm.sf(1.5)) < 4 * there.uncertainty < 0.01
+    assert curve.threshold_at(0.5) == pytest.approx(1.5, abs=0.02)
+    assert curve.rejection_at(0.5).value == pytest.approx(1 / there.value)
+
+
+def test_uncertainties_are_the_spread_of_repeated_experiments():
+    found, stated = [], []
+    for seed in range(400):
+        signal, background = gaussians(300, 1.0, seed)
+        weights = np.random.default_rng(seed + 10_000).exponential(1, 300)
+        curve = roc(signal, background, weights, weights[::-1])
+        there = curve.background_at(0.6)
+        found.append((curve.auc.value, there.value))
+        stated.append((curve.auc.uncertainty, there.uncertainty))
+    ratio = np.mean(stated, axis=0) / np.std(found, axis=0, ddof=1)
+    # a standard deviation of 400 numbers is known to 3.5 %; the slope of the curve adds to the second
+    assert ratio[0] == pytest.approx(1, abs=0.15)
+    assert ratio[1] == pytest.approx(1, abs=0.25)
+
+
+def test_ends_of_the_curve():
+    curve = roc(ak.Array([[0.9, None], [0.8]]), [0.1, np.nan, 0.2])
+    assert curve.missing == (1, 1)
+    assert curve.signal[0] == curve.background[0] == 0
+    assert curve.signal[-1] == curve.background[-1] == 1
+    assert curve.background_at(1).value == 0
+    assert curve.rejection_at(1).value == math.inf
+    assert curve.background_at(0).value == 0
+    assert curve.auc.value == 1
+    with pytest.raises(ConfigError, match=r"between 0 and 1, got 2"):
+        curve.threshold_at(2)
+
+
+def test_negative_weights():
+    generator = np.random.default_rng(5)
+    signal, background = gaussians(20_000, 1.0, 5)
+    sign = np.where(generator.random(20_000) < 0.2, -1.0, 1.0)
+    weighted, plain = roc(signal, background, sign, sign), roc(signal, background)
+    assert abs(weighted.auc.value - plain.auc.value) < 4 * math.hypot(
+        weighted.auc.uncertainty, plain.auc.uncertainty
+    )
+    assert weighted.background_at(0.5).value == pytest.approx(plain.background_at(0.5).value, abs=0.02)
+
+
+def test_auc_is_that_of_the_curve():
+    signal, background = gaussians(100, 1.0, 1)
+    assert auc(signal, background) == roc(signal, background).auc
+    assert auc(background, background).value == pytest.approx(0.5)
+
+
+# ---------------------------------------------------------------------------------------- scans
+
+
+def three_classes(size, seed):
+    """Jets of three classes in a plane, with the exact posteriors for equal numbers as scores."""
+    generator = np.random.default_rng(seed)
+    centres = {"x": (0.0, 0.0), "y": (1.5, 0.0), "z": (0.0, 1.5)}
+    samples = {}
+    for name, centre in centres.items():
+        points = generator.normal(centre, 1, (size, 2))
+        density = np.stack([np.exp(-((points - np.array(c)) ** 2).sum(axis=1) / 2) for c in centres.values()])
+        samples[name] = dict(zip(centres, density / density.sum(axis=0), strict=True))
+    return samples
+
+
+def test_scan_finds_the_mix():
+    # For exact posteriors the best discriminant weights each background by its share (Neyman and Pearson).
+    samples = three_classes(50_000, 11)
+    item = discriminant("x / (x + alpha * y + beta * z)", alpha=1.0, beta=1.0)
+    result = scan(
+        item,
+        samples["x"],
+        {"Y": samples["y"], "Z": samples["z"]},
+        {"Y": 8, "Z": 2},
+        {"alpha": [0.8], "beta": [0.02, 0.2, 2.0]},
+        signal_efficiency=0.6,
+    )
+    assert result.background.shape == (1, 3)
+    assert result.best.parameters == {"alpha": 0.8, "beta": 0.2}
+    best, other = result.background[0, 1], result.background[0, 0]
+    assert other - best > 3 * result.uncertainty[0, 0]
+    np.testing.assert_allclose(result.background, 0.8 * result.parts["Y"] + 0.2 * result.parts["Z"])
+    by_hand = result.best(samples["x"])
+    cut = np.quantile(by_hand, 0.4, method="lower")
+    expected = 0.8 * np.mean(result.best(samples["y"]) >= cut) + 0.2 * np.mean(
+        result.best(samples["z"]) >= cut
+    )
+    assert best == pytest.approx(expected, abs=2e-4)
+    lines = str(result).splitlines()
+    assert lines[0].split() == ["alpha", "beta", "background", "uncertainty", "Y", "Z"]
+    assert len(lines) == 4
+
+
+def test_scan_refuses():
+    samples = three_classes(20, 1)
+    item = discriminant("x / (x + alpha * y)", alpha=1.0)
+    backgrounds = {"Y": samples["y"]}
+    with pytest.raises(UnknownName, match=r"unknown background: 'QCD'"):
+        scan(item, samples["x"], backgrounds, {"QCD": 1}, {"alpha": [1]})
+    with pytest.raises(ConfigError, match=r"does not say how much there is of Y"):
+        scan(item, samples["x"], backgrounds, {}, {"alpha": [1]})
+    with pytest.raises(ConfigError, match=r"not all zero"):
+        scan(item, samples["x"], backgrounds, {"Y": 0}, {"alpha": [1]})
+    with pytest.raises(UnknownName, match=r"unknown parameter.*'gamma'"):
+        scan(item, samples["x"], backgrounds, {"Y": 1}, {"gamma": [1]})
+    with pytest.raises(InvalidValues, match=r"background: weight"):
+        scan(item, samples["x"], backgrounds, {"Y": 1}, {"alpha": [1]}, weights={"Y": np.full(20, np.nan)})

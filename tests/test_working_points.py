@@ -1,0 +1,209 @@
+"""Working points: thresholds against closed forms, correctionlib files, decisions for jets."""
+
+import json
+import math
+import pickle
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from jettagger.discriminants import Discriminant, WorkingPoints, derive, discriminant, efficiency
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    InvalidValues,
+    MissingColumns,
+    OutputError,
+    UnknownName,
+)
+
+ITEM = Discriminant.from_string("x")
+WANTED = {"loose": 0.1, "medium": 0.01, "tight": 0.005}
+
+
+def sample(size=20_000, seed=1, per_event=4):
+    """Jets whose x is uniform within [0, 1] below 400 GeV and within [0, 2] above, in lists."""
+    generator = np.random.default_rng(seed)
+    pt = generator.uniform(200, 600, size).astype(np.float32)
+    x = generator.random(size) * np.where(pt < 400, 1, 2)
+    mass = generator.uniform(0, 250, size)
+    jets = ak.Array({"pt": pt, "x": x, "msoftdrop": mass})
+    return ak.unflatten(jets, np.full(size // per_event, per_event))
+
+
+def test_thresholds_of_a_uniform_score():
+    values = (np.arange(1000) + 0.5) / 1000
+    points = derive(ITEM, {"x": values}, {"half": 0.5, "tenth": 0.1})
+    assert points["half"].threshold() == 0.5005
+    assert np.sum(values >= points["half"].threshold()) == 500
+    assert np.sum(values >= points["tenth"].threshold()) == 100
+    # Woodruff: the quantiles at the efficiency plus and minus its binomial uncertainty
+    sigma = math.sqrt(0.1 * 0.9 / 1000)
+    assert points["tenth"].threshold(systematic="up") == pytest.approx(0.9 + sigma, abs=1.1e-3)
+    assert points["tenth"].threshold(systematic="down") == pytest.approx(0.9 - sigma, abs=1.1e-3)
+
+
+def test_uncertainty_is_the_spread_of_repeated_experiments():
+    found, stated = [], []
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        values, weights = generator.normal(size=500), generator.exponential(size=500)
+        point = derive(ITEM, {"x": values}, {"wp": 0.2}, weights=weights)["wp"]
+        found.append(point.threshold())
+        stated.append((point.threshold(systematic="up") - point.threshold(systematic="down")) / 2)
+    # the spread of 300 numbers is known to 4 %
+    assert np.mean(stated) == pytest.approx(np.std(found, ddof=1), rel=0.2)
+
+
+def test_weights_and_ties():
+    values, weights = np.array([0.1, 0.2, 0.3, 0.3]), np.array([6.0, 2.0, 1.0, 1.0])
+    points = derive(ITEM, {"x": values}, {"a": 0.2, "b": 0.3, "c": 0.1}, weights=weights, least=0)
+    assert points["a"].threshold() == 0.3
+    assert points["b"].threshold() == 0.3
+    # both jets at 0.3 are 20 %, more than asked for
+    assert points["c"].threshold() > 0.3
+    assert points.record["bins"][0]["points"]["b"]["achieved"] == pytest.approx(0.2)
+
+
+def test_bins_in_pt_and_mass():
+    jets = sample()
+    points = derive(ITEM, jets, WANTED, pt=[200, 400, math.inf], mass=[0, 100, 300])
+    assert points.inputs == {"pt": "pt", "mass": "msoftdrop"}
+    medium = points["medium"]
+    assert medium.threshold(pt=300.0, mass=50.0) == pytest.approx(0.99, abs=0.01)
+    assert medium.threshold(pt=1e5, mass=50.0) == pytest.approx(1.98, abs=0.02)
+    passing = medium.passes(jets)
+    assert str(passing.type) == "5000 * 4 * bool" or str(passing.type) == "5000 * var * bool"
+    for low, high in ((200, 400), (400, 600)):
+        chosen = (jets.pt >= low) & (jets.pt < high)
+        found = efficiency(passing[chosen])
+        assert abs(found.value - 0.01) < 1e-3
+    outside = ak.Array(
+        {"pt": [199.0, 300.0, 300.0], "x": [5.0, 5.0, 5.0], "msoftdrop": [50.0, 300.0, np.nan]}
+    )
+    assert medium.passes(outside).to_list() == [False, False, False]
+
+
+def test_fresh_jets_pass_at_the_stated_rate():
+    points = derive(ITEM, sample(), WANTED, pt=[200, 400, 600])
+    fresh = sample(size=200_000, seed=2)
+    for name, wanted in WANTED.items():
+        found = efficiency(points[name].passes(fresh))
+        # two bins of about 10 000 jets each set the thresholds
+        sigma = math.hypot(found.uncertainty, math.sqrt(wanted / 20_000))
+        assert abs(found.value - wanted) < 4 * sigma
+
+
+def test_the_file_is_one_that_correctionlib_reads(tmp_path):
+    correctionlib = pytest.importorskip("correctionlib")
+    points = derive(
+        discriminant("x / (x + a * y)", a=2),
+        {"x": np.arange(1.0, 101), "y": np.ones(100), "pt": np.linspace(300, 500, 100)},
+        {"M": 0.2},
+        pt=[300, 501],
+        name="HvsB",
+    )
+    path = tmp_path / "wp.json"
+    points.save(path)
+    theirs = correctionlib.CorrectionSet.from_file(str(path))["HvsB"]
+    assert [item.name for item in theirs.inputs] == ["WorkingPoint", "systematic", "pt"]
+    assert theirs.evaluate("M", "nominal", 350.0) == points["M"].threshold(pt=350.0)
+    assert theirs.evaluate("M", "up", 350.0) == points["M"].threshold(pt=350.0, systematic="up")
+    again = WorkingPoints.load(path)
+    assert again == points
+    assert again.discriminant == points.discriminant
+    assert again.efficiencies == {"M": 0.2}
+    assert "x / (x + a * y) where a = 2" in theirs.description
+    copy = pickle.loads(pickle.dumps(again))
+    assert copy == again
+    assert copy["M"].threshold(pt=350.0) == points["M"].threshold(pt=350.0)
+    assert list(copy) == ["M"]
+    assert len(copy) == 1
+    assert "300-501" in again.table()
+    with pytest.raises(OutputError):
+        points.save(tmp_path / "absent" / "wp.json")
+
+
+def test_decisions_are_none_safe_and_in_every_container():
+    points = derive(ITEM, {"x": np.linspace(0, 1, 1001)}, {"M": 0.1})["M"]
+    jets = ak.Array([[{"x": 0.95}, {"x": None}], [], [{"x": 0.5}, {"x": np.nan}]])
+    got = points.passes(jets)
+    assert got.to_list() == [[True, False], [], [False, False]]
+    assert "?" not in str(got.type)
+    assert ak.num(jets[got]).to_list() == [1, 0, 0]
+    assert points.passes(jets[0, 0]) is True
+    assert points.passes(jets[0, 1]) is False
+    assert points.passes({"x": np.array([0.95, np.nan])}).tolist() == [True, False]
+    assert points.passes(ak.Array({"FatJet_x": [[0.95], [0.1]]})).to_list() == [[True], [False]]
+    assert points.passes(jets[:0]).to_list() == []
+    binned = derive(ITEM, sample(), {"M": 0.1}, pt=[200, 600])["M"]
+    assert binned.passes({"x": 5.0, "pt": 300.0}) is True
+    assert binned.passes({"x": 5.0, "pt": None}) is False
+    assert binned.passes({"x": np.array([5.0, 5.0]), "pt": np.array([300.0, np.nan])}).tolist() == [
+        True,
+        False,
+    ]
+
+
+def test_dask_awkward():
+    dask_awkward = pytest.importorskip("dask_awkward", reason="dask-awkward is not installed")
+    jets = sample(size=400)
+    points = derive(ITEM, jets, {"M": 0.1}, pt=[200, 400, 600])["M"]
+    lazy = points.passes(dask_awkward.from_awkward(jets, 2))
+    assert isinstance(lazy, dask_awkward.Array)
+    assert lazy.compute().to_list() == points.passes(jets).to_list()
+
+
+def test_jets_without_a_score_are_counted():
+    values = np.r_[np.linspace(0, 1, 500), np.full(7, np.nan)]
+    points = derive(ITEM, {"x": values}, {"M": 0.1})
+    assert points.record["jets"] == 500
+    assert points.record["without_score"] == 7
+
+
+def test_refused():
+    jets = sample(size=400)
+    with pytest.raises(ConfigError, match=r"'M': an efficiency lies between 0 and 1, got 1.5"):
+        derive(ITEM, jets, {"M": 1.5})
+    with pytest.raises(ConfigError, match=r"no working points"):
+        derive(ITEM, jets, {})
+    with pytest.raises(ConfigError, match=r"edges in pt must be at least two rising numbers"):
+        derive(ITEM, jets, {"M": 0.1}, pt=[400, 300])
+    with pytest.raises(InvalidValues, match=r"'M', pt 600-700 GeV: 0 jets .* too few"):
+        derive(ITEM, jets, {"M": 0.2}, pt=[200, 600, 700])
+    with pytest.raises(InvalidValues, match=r"'T', all jets: 400 jets \(effectively 400\) are too few"):
+        derive(ITEM, jets, {"T": 0.001})
+    with pytest.raises(InvalidValues, match=r"weight of event at position 3 is nan"):
+        derive(ITEM, jets, {"M": 0.1}, weights=[1, 1, 1, np.nan] + [1] * 96)
+    with pytest.raises(MissingColumns, match=r"bins in mass need the column 'msd'"):
+        derive(ITEM, jets, {"M": 0.1}, mass=[0, 100], columns={"mass": "msd"})
+    points = derive(ITEM, jets, {"M": 0.1}, pt=[200, 600])
+    with pytest.raises(UnknownName, match=r"unknown working point.*'L'.*Known: M"):
+        points["L"]
+    with pytest.raises(UnknownName, match=r"unknown systematic: 'upp' \(nearest: up"):
+        points["M"].threshold(pt=300.0, systematic="upp")
+    with pytest.raises(ConfigError, match=r"depend on pt"):
+        points["M"].threshold()
+    with pytest.raises(MissingColumns, match=r"read pt from 'pt', which is not there"):
+        points["M"].passes({"x": np.ones(2), "eta": np.ones(2)})
+
+
+def test_files_that_are_not_working_points(tmp_path):
+    path = tmp_path / "wp.json"
+    with pytest.raises(InputFileError, match=r"cannot read .*No such file"):
+        WorkingPoints.load(path)
+    path.write_text("{")
+    with pytest.raises(InputFileError, match=r"wp.json: not working points"):
+        WorkingPoints.load(path)
+    points = derive(ITEM, sample(size=400), {"M": 0.1})
+    content = json.loads(points.to_string())
+    described = json.loads(content["description"])
+    described["jettagger"]["format"] = 9
+    path.write_text(json.dumps({**content, "description": json.dumps(described)}))
+    with pytest.raises(InputFileError, match=r"format 9, expected 1"):
+        WorkingPoints.load(path)
+    content["corrections"][0]["data"] = {"nodetype": "nothing"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputFileError, match=r"correctionlib refuses it"):
+        WorkingPoints.load(path)
