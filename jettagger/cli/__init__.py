@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
+    "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
 
 EXIT_ERROR = 2
