@@ -53,7 +53,9 @@ def _minuit() -> Iterator[Any]:
         pyhf.set_backend(tensors, optimizer)
 
 
-def model_of(workspace: Mapping[str, Any], bounds: tuple[float, float] | None = None) -> tuple[Any, Floats]:
+def model_of(
+    workspace: Mapping[str, Any], bounds: tuple[float, float] | None = None, batch_size: int | None = None
+) -> tuple[Any, Floats]:
     """The pyhf model of a workspace and the data in it.
 
     Parameters
@@ -62,6 +64,8 @@ def model_of(workspace: Mapping[str, Any], bounds: tuple[float, float] | None = 
         In pyhf's JSON format.
     bounds : (float, float), optional
         Other bounds of the signal strength.
+    batch_size : int, optional
+        For a model that takes so many sets of parameters at once.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def model_of(workspace: Mapping[str, Any], bounds: tuple[float, float] | None = 
                 item["bounds"] = [list(bounds)]
     with _quiet():
         opened = pyhf.Workspace(content)
-        model = opened.model()
+        model = opened.model(batch_size=batch_size)
     return model, np.asarray(opened.data(model), dtype=np.float64)
 
 
@@ -287,8 +291,8 @@ def limit(
 class _Scan:
     """Profile likelihood ratios of one workspace against the signal strength.
 
-    pyhf's own scan repeats for each strength and each band the fits that do not depend on them; here they are done
-    once, and each fit starts where the last one ended.
+    pyhf's own scan repeats for each strength and each band the fits that do not depend on them; here they are
+    done once, and each fit starts where the last one ended.
     """
 
     def __init__(self, workspace: Mapping[str, Any], what: str) -> None:
@@ -296,6 +300,9 @@ class _Scan:
         self.guess = self._first_guess(workspace)
         # The bounds only have to be wide: strengths far above the limit are never fitted.
         self._model, self._data = model_of(workspace, (0.0, 1000 * self.guess))
+        # All points of a numerical gradient are evaluated in one call, which is what makes fits fast.
+        self._batch, _ = model_of(workspace, batch_size=2 * self._model.config.npars + 1)
+        self._scale = self._widths()
         self._starts: dict[str, Any] = {}
         self._known: dict[tuple[str, float], float] = {}
         self._minimum: dict[str, tuple[float, float]] = {}
@@ -308,45 +315,77 @@ class _Scan:
         """Two standard deviations of the background's fluctuation, without systematic uncertainties."""
         significance = 0.0
         for channel in workspace["channels"]:
-            signal, background = 0.0, 0.0
+            signal = background = np.zeros(1)
             for sample in channel["samples"]:
                 values = np.asarray(sample["data"])
                 if any(modifier["name"] == POI for modifier in sample["modifiers"]):
                     signal = signal + values
                 else:
                     background = background + values
-            significance += float(
-                np.sum(np.square(signal) / np.maximum(background + np.sqrt(background), 1e-6))
-            )
+            spread = np.maximum(background + np.sqrt(background), 1e-6)
+            significance += float(np.sum(np.square(signal) / spread))
         if not 1e-10 < significance < 1e10:
             raise InvalidValues(f"{self._what}: no upper limit can be found; is it in the regions?")
         return 2 / math.sqrt(significance)
 
+    def _widths(self) -> Floats:
+        """By how much each parameter moves for one standard deviation: in these units fits converge soon."""
+        config = self._model.config
+        widths = np.ones(config.npars)
+        for name in config.par_order:
+            parameter, where = config.param_set(name), config.par_slice(name)
+            if parameter.constrained:
+                widths[where] = np.maximum(parameter.width(), 1e-4)
+        widths[config.poi_index] = self.guess
+        return widths
+
     def _fit(self, key: str, data: Floats, strength: float | None) -> tuple[Floats, float]:
         """Parameters and -2 ln L of the best fit, at a strength or free."""
-        pyhf = _pyhf()
-        start = self._starts.get(key)
-        parameters = list(self._model.config.suggested_init() if start is None else start)
-        position = self._model.config.poi_index
-        parameters[position] = self.guess if strength is None else strength
-        options = {"init_pars": parameters, "return_fitted_val": True}
+        from scipy.optimize import minimize
 
-        def attempt() -> Any:
-            if strength is None:
-                return pyhf.infer.mle.fit(data, self._model, **options)
-            return pyhf.infer.mle.fixed_poi_fit(strength, data, self._model, **options)
+        config = self._model.config
+        position = config.poi_index
+        start = np.asarray(self._starts.get(key, config.suggested_init()), dtype=np.float64).copy()
+        start[position] = self.guess if strength is None else strength
+        bounds = np.asarray(config.suggested_bounds(), dtype=np.float64)
+        free = np.asarray([not fixed for fixed in config.suggested_fixed()])
+        free[position] = strength is None
+        low, high = bounds[free].T
+        scale = self._scale[free]
+        step = 1e-3 * scale
 
-        with _quiet():
-            try:
-                found, value = attempt()
-            except pyhf.exceptions.FailedMinimization:
-                try:
-                    with _minuit():
-                        found, value = attempt()
-                except pyhf.exceptions.FailedMinimization as error:
-                    raise InvalidValues(f"{self._what}: a fit does not converge: {error}") from error
-        self._starts[key] = np.asarray(found, dtype=np.float64)
-        return self._starts[key], float(value)
+        rows, columns = np.arange(len(scale)), np.flatnonzero(free)
+
+        def value(scaled: Floats) -> float:
+            point = start.copy()
+            point[free] = scaled * scale
+            return -2 * float(np.asarray(self._model.logpdf(point, data)).item())
+
+        def slope(scaled: Floats) -> Floats:
+            point = scaled * scale
+            above, below = np.minimum(point + step, high), np.maximum(point - step, low)
+            points = np.tile(start, (self._batch.batch_size, 1))
+            points[:, free] = point
+            points[rows, columns] = above
+            points[rows + len(rows), columns] = below
+            values = -2 * np.asarray(self._batch.logpdf(points, data), dtype=np.float64)
+            return np.asarray((values[rows] - values[rows + len(rows)]) / (above - below) * scale)
+
+        if not free.any():
+            return start, value(np.empty(0))
+        found = minimize(
+            value,
+            start[free] / scale,
+            jac=slope,
+            method="SLSQP",
+            bounds=list(zip(low / scale, high / scale, strict=True)),
+            options={"maxiter": 1000, "ftol": 1e-6},
+        )
+        if not found.success or not math.isfinite(found.fun):
+            raise InvalidValues(f"{self._what}: a fit does not converge: {found.message}")
+        start[free] = found.x * scale
+        self._starts[key] = start
+        return start, float(found.fun)
 
     def _root(self, key: str, strength: float) -> tuple[float, float]:
         """sqrt(q) of a strength, and the strength that fits best."""
