@@ -1,5 +1,63 @@
-"""Pre-trained large-R jet taggers on awkward arrays, in coffea and dask."""
+"""Pre-trained large-R jet taggers on awkward arrays, in coffea and dask.
+
+The public names are loaded when they are first used: importing the package is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from jettagger._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from jettagger.bundle import Bundle
+    from jettagger.discriminants import discriminant
+    from jettagger.errors import JettaggerError
+    from jettagger.registry import load_bundle
+    from jettagger.report import Report
+    from jettagger.rootfile import EventFile
+    from jettagger.skim import tag_files
+    from jettagger.tagger import Tagger, check_columns, load_tagger, make_inputs
+    from jettagger.writers import write_skim
+
+_HOMES = {
+    "Bundle": "bundle",
+    "EventFile": "rootfile",
+    "JettaggerError": "errors",
+    "Report": "report",
+    "Tagger": "tagger",
+    "check_columns": "tagger",
+    "discriminant": "discriminants",
+    "load_bundle": "registry",
+    "load_tagger": "tagger",
+    "make_inputs": "tagger",
+    "tag_files": "skim",
+    "write_skim": "writers",
+}
+
+__all__ = [
+    "Bundle",
+    "EventFile",
+    "JettaggerError",
+    "Report",
+    "Tagger",
+    "__version__",
+    "check_columns",
+    "discriminant",
+    "load_bundle",
+    "load_tagger",
+    "make_inputs",
+    "tag_files",
+    "write_skim",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jettagger.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jettagger' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ __all__ = ["COMMANDS", "main"]
 
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
+    "models": ("jettagger.cli.models", "list, show, check and add models"),
+    "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
@@ -84,5 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jettagger: interrupted, nothing half-written is left", file=sys.stderr)  # noqa: T201
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, head or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as stop:  # argparse's own way out
         return int(stop.code or 0)

@@ -1,0 +1,39 @@
+# make demo: a tagged sample and its pictures in demo-output/.   make test: the test suite.
+# Both make their own environment in .venv from a plain python3 (3.10 or newer).
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types dev clean
+
+demo: $(VENV)/.test
+	$(PY) examples/demo.py demo-output
+
+test: $(VENV)/.test
+	$(PY) -m pytest -q $(TESTS)
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.dev
+	$(PY) -m mypy
+
+dev: $(VENV)/.dev
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than 3.10: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+	touch $@
+
+$(VENV)/.test: $(VENV)/.python setup.cfg pyproject.toml
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

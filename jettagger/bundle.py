@@ -1,0 +1,633 @@
+"""A bundle: a frozen description of one model, read from a folder and checked before anything runs.
+
+A folder holds ``model.onnx``, an input description ``preprocess.json`` as CMSSW reads it, and optionally
+``bundle.json`` (see `jettagger.card`). The package knows some public networks by the checksum of their files and adds
+the missing card to these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jettagger.card import KINDS, Card, Kind, read_card, read_json
+from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
+from jettagger.features import Feature, lookup
+from jettagger.graph import Graph, file_sha256, inspect
+from jettagger.places import PACKAGE, user_folder
+
+__all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "read_groups"]
+
+MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
+
+_HIDDEN = re.compile(r"^hidNeurons?_?(\d+)$")
+_VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One channel of an input group: a feature and its transformation ``clip((x - median) * norm_factor)``.
+
+    Parameters
+    ----------
+    feature : Feature
+    median, norm_factor : float
+    replace_inf_value : float
+        Stands in for NaN, infinities and absolute values above 1e32, before the transformation.
+    lower_bound, upper_bound : float
+        Limits of the transformed value.
+    pad : float
+        Value of the slots behind the last constituent.
+    """
+
+    feature: Feature
+    median: float = 0.0
+    norm_factor: float = 1.0
+    replace_inf_value: float = 0.0
+    lower_bound: float = -1e32
+    upper_bound: float = 1e32
+    pad: float = 0.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """One input tensor, ``float32[jets, variables, length]``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the ONNX input.
+    variables : tuple of Variable
+    min_length, max_length : int
+        Bounds of the length axis; equal where the axis is fixed.
+    """
+
+    name: str
+    variables: tuple[Variable, ...]
+    min_length: int
+    max_length: int
+
+    @property
+    def object(self) -> str:
+        """What the group describes, one of `jettagger.features.OBJECTS`."""
+        return self.variables[0].feature.object
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether the group is the mask that tells real entries from padding."""
+        return len(self.variables) == 1 and self.variables[0].feature.name.endswith("_mask")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output column.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name, e.g. ``probHWqqWqq0c``, ``mass``, ``hidNeurons000``.
+    raw : str
+        The name in the model's own description.
+    kind : str
+        One of ``prob``, ``logit``, ``mass``, ``hidden``, ``other``.
+    index : int
+        Position among all columns of the model.
+    softmax : bool
+        Whether a softmax over the marked outputs must still be taken.
+    """
+
+    name: str
+    raw: str
+    kind: Kind
+    index: int
+    softmax: bool = False
+
+
+def canonical_name(raw: str, kind: Kind) -> str:
+    """The name under which an output is offered.
+
+    Parameters
+    ----------
+    raw : str
+        Name in the model's description.
+    kind : str
+        Kind of the output: what did not pass a softmax is never called ``prob``.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> canonical_name("label_H_WqqWqq_0c", "prob"), canonical_name("hidNeuron7", "hidden")
+    ('probHWqqWqq0c', 'hidNeurons007')
+    >>> canonical_name("probXbb", "logit")
+    'logitXbb'
+    """
+    match = _HIDDEN.match(raw)
+    if match:
+        return f"hidNeurons{int(match.group(1)):03d}"
+    for stem in ("label_", "prob_", "prob", "logit_", "logit"):
+        if raw.startswith(stem) and kind in ("prob", "logit"):
+            return kind + raw[len(stem) :].replace("_", "")
+    return raw
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One model: where it lies, what it takes and what it gives.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder it was read from.
+    card : Card
+        The content of ``bundle.json``, or what was inferred without one.
+    groups : tuple of Group
+        Input tensors in the order of the input description.
+    outputs : tuple of Output
+        All output columns in order.
+    graph : Graph or None
+        The ONNX file's interface; None for a description without weights.
+    digest : str
+        SHA-256 over weights and descriptions: two bundles with the same digest give the same scores.
+    described_by : str
+        Where the card comes from: ``bundle.json``, ``jettagger`` (a network known by its checksum), ``inferred``.
+
+    Examples
+    --------
+    >>> bundle = Bundle.from_folder(PACKAGE / "models" / "inclParTMDV1")
+    >>> len(bundle.outputs), bundle["hidNeuron7"].name, bundle.has_weights
+    (166, 'hidNeurons007', False)
+    """
+
+    folder: Path
+    card: Card
+    groups: tuple[Group, ...]
+    outputs: tuple[Output, ...]
+    graph: Graph | None
+    digest: str
+    described_by: str
+    files: Mapping[str, Path] = field(repr=False)
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> Bundle:
+        """Read and check a folder.
+
+        Parameters
+        ----------
+        folder : path
+
+        Returns
+        -------
+        Bundle
+
+        Raises
+        ------
+        BundleError
+            If a description is invalid, or if descriptions and ONNX file contradict each other.
+        MissingModelFile
+            If the folder has no input description and is not known otherwise.
+        """
+        return _read(Path(folder))
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.card.name
+
+    @property
+    def prefix(self) -> str:
+        """Default prefix of the columns."""
+        return self.card.prefix or re.sub(r"\W", "_", self.card.name)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the network itself is there."""
+        return self.graph is not None
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size that the graph insists on, or None."""
+        axes = {tensor.shape[0] for tensor in self.graph.inputs if tensor.shape} if self.graph else set()
+        fixed = [axis for axis in axes if isinstance(axis, int)]
+        return fixed[0] if fixed else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Output]:
+        table = {output.raw: output for output in self.outputs}
+        for output in self.outputs:
+            if match := _HIDDEN.match(output.raw):
+                table[f"hidNeuron{int(match.group(1)):03d}"] = output
+                table[f"hidNeuron{int(match.group(1))}"] = output
+                table[f"hidNeurons{int(match.group(1))}"] = output
+        table.update({output.name: output for output in self.outputs})
+        for alias, name in self.card.aliases.items():
+            table.setdefault(alias, table[name])
+        return table
+
+    def __getitem__(self, name: str) -> Output:
+        """The output of this name, canonical or any accepted spelling of it."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = [output.name for output in self.outputs]
+            raise UnknownName("output", name, known, f"bundle {self.name!r}") from None
+
+    def select(self, what: Iterable[str]) -> tuple[Output, ...]:
+        """The outputs of the given kinds and names, in the model's order.
+
+        Parameters
+        ----------
+        what : iterable of str
+            Kinds (``prob``, ``logit``, ``mass``, ``hidden``, ``other``), ``all``, and names of outputs.
+
+        Returns
+        -------
+        tuple of Output
+
+        Raises
+        ------
+        UnknownName
+            For what is neither a kind nor an output.
+        """
+        what = [what] if isinstance(what, str) else list(what)
+        chosen: set[int] = set()
+        for item in what:
+            if item == "all":
+                chosen.update(range(len(self.outputs)))
+            elif item in KINDS and item not in self._by_name:
+                chosen.update(output.index for output in self.outputs if output.kind == item)
+            elif item in KINDS:  # an output called "mass" is also of that kind as a rule; the kind includes it
+                chosen.update(output.index for output in self.outputs if output.kind == item or output.name == item)
+            elif item in self._by_name:
+                chosen.add(self._by_name[item].index)
+            else:
+                known = [*KINDS, "all", *(output.name for output in self.outputs)]
+                raise UnknownName("kind or output", item, known, f"bundle {self.name!r}")
+        return tuple(output for output in self.outputs if output.index in chosen)
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """All features that the inputs are made of, each once."""
+        seen = {variable.feature.name: variable.feature for group in self.groups for variable in group.variables}
+        return tuple(seen.values())
+
+    def require_weights(self) -> Path:
+        """The path of the ONNX file.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        MissingModelFile
+            With the missing file, the folder to put it in and how to obtain it.
+        """
+        if self.graph is not None:
+            return self.graph.path
+        target = user_folder() / self.name / MODEL
+        text = (
+            f"the bundle {self.name!r} has no weights: the file {MODEL} is missing. Put it at {target} "
+            f"(or in a folder {self.name}/ on $JETTAGGER_MODELS)."
+        )
+        raise MissingModelFile(f"{text} {self.card.get_weights}".rstrip())
+
+
+def _read(folder: Path) -> Bundle:
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
+    folder = folder.resolve()
+    packaged = PACKAGE / "models" / folder.name
+    files = {}
+    for name in (MODEL, PREPROCESS, CARD):
+        if (folder / name).exists():
+            files[name] = folder / name
+        elif name != MODEL and not (folder / PREPROCESS).exists() and (packaged / name).exists():
+            # weights dropped into a folder named like a model that the package describes
+            files[name] = packaged / name
+    if PREPROCESS not in files:
+        raise MissingModelFile(
+            f"{folder} has no {PREPROCESS}; expected the input description beside {MODEL}, or the name of a model "
+            f"that jettagger describes as the folder's name{hint(folder.name, _packaged_names())}"
+        )
+    graph = inspect(files[MODEL]) if MODEL in files else None
+    description = read_json(files[PREPROCESS])
+    hashes = {PREPROCESS: file_sha256(files[PREPROCESS])}
+    if graph is not None:  # that of the graph covers external data, too
+        hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
+    card, described_by = _card(folder, files, hashes)
+    _verify(card, folder, hashes)
+    groups = _fit(read_groups(description, str(files[PREPROCESS])), graph, str(files[PREPROCESS]))
+    outputs = _outputs(card, described_by, description, graph, folder)
+    weights = graph.sha256 if graph is not None else ""
+    content = card.model_dump_json(exclude={"sha256"}) + hashes[PREPROCESS] + weights
+    return Bundle(
+        folder=folder,
+        card=card,
+        groups=groups,
+        outputs=outputs,
+        graph=graph,
+        digest=hashlib.sha256(content.encode()).hexdigest(),
+        described_by=described_by,
+        files=files,
+    )
+
+
+def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
+    """Compare files with the checksums that the card declares; only the weights may be absent."""
+    for name, expected in card.sha256.items():
+        found = hashes.get(name)
+        if found is None and (folder / name).is_file():
+            found = file_sha256(folder / name)
+        if found is None and name != MODEL:
+            raise BundleError(f"{name!r}, whose SHA-256 {CARD} of {card.name!r} declares, is not in {folder}")
+        if found is not None and found != expected.lower():
+            raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
+
+
+def _packaged_names() -> list[str]:
+    return sorted(path.name for path in (PACKAGE / "models").iterdir() if (path / PREPROCESS).is_file())
+
+
+def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[Card, str]:
+    if CARD in files:
+        return read_card(files[CARD]), CARD
+    for path in sorted((PACKAGE / "known").glob("*.json")):
+        card = read_card(path)
+        expected = card.sha256.get(MODEL) or card.sha256.get(PREPROCESS)
+        if expected in (hashes.get(MODEL), hashes[PREPROCESS]):
+            return card.model_copy(update={"sha256": {}}), "jettagger"
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"
+    prefix = re.sub(r"\W", "_", name)
+    return Card(schema_version=1, name=name, prefix=prefix if prefix[0].isalpha() else f"m_{prefix}"), "inferred"
+
+
+def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]:
+    """The input groups of a CMSSW ``preprocess.json``.
+
+    Parameters
+    ----------
+    description : mapping
+        The content of the file.
+    where : str
+        Its path, for errors.
+
+    Returns
+    -------
+    tuple of Group
+        With the lengths of the file: ``var_length`` gives a fixed length.
+
+    Raises
+    ------
+    BundleError
+        If keys are missing, of the wrong type, or contradict each other.
+    UnknownName
+        If variables are unknown: all are listed, with the nearest known names.
+    """
+    names = description.get("input_names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise BundleError(f"{where}: 'input_names' must be a list of group names, got {names!r}")
+    if len(set(names)) != len(names):
+        raise BundleError(f"{where}: 'input_names' lists a group twice: {names}")
+    missing = [name for name in names if not isinstance(description.get(name), dict)]
+    if missing:
+        present = [key for key, value in description.items() if isinstance(value, dict) and "var_names" in value]
+        raise BundleError(f"{where}: groups {missing} of 'input_names' are missing; the file has {present}")
+    wanted = [name for group in names for name in _var_names(group, description[group], where)]
+    lookup(dict.fromkeys(wanted), where)
+    return tuple(_group(name, description[name], where) for name in names)
+
+
+def _var_names(name: str, content: Mapping[str, Any], where: str) -> list[str]:
+    variables = content.get("var_names")
+    if not isinstance(variables, list) or not variables or not all(isinstance(item, str) for item in variables):
+        raise BundleError(f"{where}: group {name!r}: 'var_names' must be a list of variables, got {variables!r}")
+    return variables
+
+
+def _group(name: str, content: Mapping[str, Any], where: str) -> Group:
+    place = f"{where}: group {name!r}"
+    variables, infos = _var_names(name, content, where), content.get("var_infos")
+    if not isinstance(infos, dict):
+        raise BundleError(f"{place}: 'var_infos' must be an object, got {infos!r}")
+    without = [item for item in variables if not isinstance(infos.get(item), dict)]
+    if without:
+        raise BundleError(f"{place}: 'var_infos' lacks {without}")
+    features = lookup(variables, place)
+    objects = sorted({feature.object for feature in features})
+    if len(objects) > 1:
+        raise BundleError(f"{place}: its variables describe different objects {objects}, expected one")
+    shortest, longest = _lengths(content, place)
+    return Group(
+        name=name,
+        variables=tuple(_variable(feature, infos[feature.name], place) for feature in features),
+        min_length=shortest,
+        max_length=longest,
+    )
+
+
+def _lengths(content: Mapping[str, Any], place: str) -> tuple[int, int]:
+    if content.get("var_length") is not None:
+        bounds = (content["var_length"], content["var_length"])
+    elif content.get("min_length") is not None and content.get("max_length") is not None:
+        bounds = (content["min_length"], content["max_length"])
+    else:
+        raise BundleError(f"{place}: expected 'var_length', or both 'min_length' and 'max_length'")
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in bounds):
+        raise BundleError(f"{place}: lengths must be whole numbers, got {bounds}")
+    if not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:
+        raise BundleError(f"{place}: expected 0 <= min_length <= max_length and max_length >= 1, got {bounds}")
+    return bounds
+
+
+def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable:
+    place = f"{place}, variable {feature.name!r}"
+    missing = sorted(_VARIABLE_KEYS - {"pad"} - set(info))
+    if missing:
+        raise BundleError(f"{place}: {missing} missing")
+    unknown = sorted(set(info) - _VARIABLE_KEYS)
+    if unknown:
+        raise BundleError(f"{place}: unknown {', '.join(repr(key) + hint(key, _VARIABLE_KEYS) for key in unknown)}")
+    numbers = {}
+    for key, value in info.items():
+        numbers[key] = _number(value, f"{place}: {key!r}", infinite=key.endswith("_bound"))
+    variable = Variable(feature, **numbers)
+    if not variable.lower_bound <= variable.upper_bound:
+        raise BundleError(f"{place}: lower_bound {variable.lower_bound} exceeds upper_bound {variable.upper_bound}")
+    if not variable.lower_bound <= variable.pad <= variable.upper_bound:
+        raise BundleError(f"{place}: pad {variable.pad} lies outside [{variable.lower_bound}, {variable.upper_bound}]")
+    return variable
+
+
+def _number(value: Any, place: str, *, infinite: bool) -> float:
+    """A number of the description; only bounds may be infinite."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number beyond any float
+            number = float(value)
+            if math.isfinite(number) or (infinite and not math.isnan(number)):
+                return number
+    raise BundleError(f"{place} must be a {'' if infinite else 'finite '}number, got {str(value)[:40]!r}")
+
+
+def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:
+    """Compare the groups with the ONNX inputs; the length axis of the ONNX file decides."""
+    if graph is None:
+        return groups
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    lacking = sorted(set(inputs) - {group.name for group in groups})
+    extra = sorted({group.name for group in groups} - set(inputs))
+    if lacking or extra:
+        raise BundleError(
+            f"{where} and {graph.path} do not fit: inputs of the model without a group: {lacking or 'none'}; "
+            f"groups without an input: {extra or 'none'}"
+        )
+    fitted = []
+    for group in groups:
+        tensor = inputs[group.name]
+        if len(tensor.shape) != 3 or tensor.dtype != "float32":
+            raise BundleError(
+                f"{graph.path}: input {group.name!r} is {tensor.dtype}{list(tensor.shape)}, "
+                "expected float32 [jets, variables, length]"
+            )
+        channels, length = tensor.shape[1], tensor.shape[2]
+        if isinstance(channels, int) and channels != len(group.variables):
+            raise BundleError(
+                f"{where}: group {group.name!r} has {len(group.variables)} variables, "
+                f"the input of {graph.path} expects {channels}"
+            )
+        if isinstance(length, int):
+            shortest, longest = length, length
+        else:
+            shortest = 1 if group.min_length == group.max_length else max(group.min_length, 1)
+            longest = group.max_length
+        fitted.append(Group(group.name, group.variables, shortest, longest))
+    by_axis: dict[str, tuple[int, int]] = {}
+    for group in fitted:
+        bounds = (group.min_length, group.max_length)
+        if by_axis.setdefault(group.object, bounds) != bounds:
+            raise BundleError(
+                f"{where}: groups of the object {group.object!r} differ in length: "
+                f"{by_axis[group.object]} and {bounds} (group {group.name!r})"
+            )
+    return tuple(fitted)
+
+
+def _outputs(
+    card: Card, described_by: str, description: Mapping[str, Any], graph: Graph | None, folder: Path
+) -> tuple[Output, ...]:
+    names = card.output_names
+    if names is None:
+        names = description.get("output_names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            kind = "missing" if names is None else f"a {type(names).__name__}"
+            raise BundleError(
+                f"{folder}: 'output_names' of {PREPROCESS} is {kind}, expected a list; add \"output_names\" "
+                f"(a list, in the order of the model's columns) to {CARD}"
+            )
+    columns = _width(graph)
+    if columns is not None and columns != len(names):
+        raise BundleError(
+            f"{folder}: the model gives {columns} output columns, the description names {len(names)}; "
+            f'add the full list as "output_names" to {CARD}'
+        )
+    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    if repeated:
+        raise BundleError(f"{folder}: output names appear twice: {repeated}")
+    kinds = _declared(card, names, folder) if described_by != "inferred" else _inferred(names, graph)
+    outputs = []
+    for index, raw in enumerate(names):
+        softmax = any(fnmatchcase(raw, pattern) for pattern in card.softmax)
+        outputs.append(Output(canonical_name(raw, kinds[index]), raw, kinds[index], index, softmax))
+    seen: dict[str, str] = {}
+    for output in outputs:
+        if seen.setdefault(output.name, output.raw) != output.raw:
+            raise BundleError(f"{folder}: outputs {seen[output.name]!r} and {output.raw!r} are both {output.name!r}")
+    taken = {*seen, *names, *KINDS, "all"} | {
+        f"hidNeuron{plural}{number}"
+        for name in seen
+        if (match := _HIDDEN.match(name))
+        for plural in ("", "s")
+        for number in (int(match.group(1)), f"{int(match.group(1)):03d}")
+    }
+    for alias, target in card.aliases.items():
+        if alias in taken:
+            raise BundleError(f"{folder}: alias {alias!r} (for {target!r}) is taken: an output or a kind has this name")
+        if target not in seen:
+            raise BundleError(f"{folder}: alias {alias!r} points to {target!r}, no output{hint(target, seen)}")
+    return tuple(outputs)
+
+
+def _width(graph: Graph | None) -> int | None:
+    """The number of output columns, where the graph fixes it."""
+    if graph is None:
+        return None
+    total = 0
+    for tensor in graph.outputs:
+        if len(tensor.shape) == 1:
+            total += 1
+        elif len(tensor.shape) == 2 and isinstance(tensor.shape[1], int):
+            total += tensor.shape[1]
+        else:
+            return None
+    return total
+
+
+def _declared(card: Card, names: Sequence[str], folder: Path) -> list[Kind]:
+    def matches(raw: str, kind: Kind, pattern: str) -> bool:
+        return fnmatchcase(raw, pattern) or fnmatchcase(canonical_name(raw, kind), pattern)
+
+    for kind, patterns in card.kinds.items():
+        for pattern in patterns:
+            if not any(matches(raw, kind, pattern) for raw in names):
+                raise BundleError(
+                    f"{folder}: pattern {pattern!r} for the kind {kind!r} of {card.name!r} matches no output"
+                    f"{hint(pattern.strip('*'), names)}"
+                )
+    for pattern in card.softmax:
+        if not any(fnmatchcase(raw, pattern) for raw in names):
+            raise BundleError(f"{folder}: 'softmax' pattern {pattern!r} of {card.name!r} matches no output")
+    return [
+        next(
+            (kind for kind, patterns in card.kinds.items() if any(matches(raw, kind, item) for item in patterns)),
+            "other",
+        )
+        for raw in names
+    ]
+
+
+def _inferred(names: Sequence[str], graph: Graph | None) -> list[Kind]:
+    softmaxed: list[bool] = []
+    if graph is not None:
+        for tensor in graph.outputs:
+            width = 1 if len(tensor.shape) < 2 else tensor.shape[1]
+            if not isinstance(width, int):
+                break
+            flags = [False] * width
+            for start, stop in graph.softmaxed[tensor.name]:
+                flags[start:stop] = [True] * (stop - start)
+            softmaxed += flags
+    softmaxed += [False] * (len(names) - len(softmaxed))
+    kinds: list[Kind] = []
+    for raw, passed in zip(names, softmaxed, strict=False):
+        if passed:
+            kinds.append("prob")
+        elif _HIDDEN.match(raw):
+            kinds.append("hidden")
+        elif raw == "mass":
+            kinds.append("mass")
+        elif raw.startswith(("label", "prob", "logit")):
+            kinds.append("logit")
+        else:
+            kinds.append("other")
+    return kinds

@@ -1,0 +1,351 @@
+"""List, show, check and add models.
+
+A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
+folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder
+(where 'add' puts them) and in the package.
+
+examples:
+  jettagger models list
+  jettagger models show inclParTMDV1
+  jettagger models check path/to/folder
+  jettagger models add path/to/folder --name myParT
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jettagger.cli.console import say, table
+
+if TYPE_CHECKING:
+    from jettagger.bundle import Bundle
+
+__all__ = ["configure", "run"]
+
+_LIST = """All models that can be named, with what they give and whether their weights are there.
+
+The first folder found on the search path counts: those on $JETTAGGER_MODELS, yours, the package's own.
+
+examples:
+  jettagger models list
+  JETTAGGER_MODELS=/eos/models:/work/models jettagger models list
+"""
+
+_SHOW = """What a model takes and gives, and where it comes from.
+
+Inputs with their variables and lengths, outputs by kind, the training domain, what the regressed mass is,
+source, licence, citation and checksums. Works without weights.
+
+examples:
+  jettagger models show inclParTMDV1
+  jettagger models show path/to/folder --json | jq '.outputs.prob'
+"""
+
+_CHECK = """Load a model and see whether it behaves; exit status 1 if it does not.
+
+Random jets go through the network: alone and in batches of 2 and 7; with 1 constituent, as few, as many and
+more than the model takes; with more padding and in another order, which must not matter where there is a
+mask; without vertices. Probabilities must sum to 1 over each softmax. Golden vectors are compared where there
+are any. Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
+
+examples:
+  jettagger models check tinyParT
+  jettagger models check path/to/folder --json > checks.json
+  jettagger models check path/to/folder --write-golden path/to/folder/golden.npz
+"""
+
+_ADD = """Copy a model into your own folder, so that it can be named. It is there completely, or not at all.
+
+examples:
+  jettagger models add path/to/folder
+  jettagger models add path/to/folder --name myParT --force
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands and their arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(function=function)
+        return added
+
+    action("list", _list, _LIST)
+    show = action("show", _show, _SHOW)
+    show.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
+    show.add_argument("--json", action="store_true", help="print all of it as JSON")
+    check = action("check", _check, _CHECK)
+    check.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of the random jets (default: %(default)s)")
+    check.add_argument("--json", action="store_true", help="print the results as JSON")
+    check.add_argument(
+        "--write-golden",
+        metavar="FILE.npz",
+        help='write new golden vectors if all else passes; name the file as "golden" in bundle.json',
+    )
+    add = action("add", _add, _ADD)
+    add.add_argument("folder", metavar="FOLDER", help="folder with model.onnx and preprocess.json")
+    add.add_argument("--name", metavar="N", help="under which name (default: the model's own)")
+    add.add_argument("--force", action="store_true", help="replace a model of that name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for."""
+    function: Callable[[argparse.Namespace], int] = args.function
+    return function(args)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from jettagger.errors import JettaggerError
+    from jettagger.places import search_path
+    from jettagger.registry import available, load_bundle
+
+    rows, broken = [], []
+    for name, folder in available().items():
+        try:
+            bundle = load_bundle(folder)
+        except JettaggerError as error:
+            rows.append((name, "", "", "broken", str(folder), "see below"))
+            broken.append(f"{name}: {error}")
+            continue
+        weights = "yes" if bundle.has_weights else "missing"
+        rows.append((name, bundle.card.version, _kinds(bundle), weights, str(folder), bundle.card.title))
+    table("models", ("name", "version", "outputs", "weights", "folder", "title"), rows)
+    say(f"\nsearched: {', '.join(str(place) for place in search_path())}")
+    for line in broken:
+        say(f"broken {line}")
+    return 0
+
+
+def _kinds(bundle: Bundle) -> str:
+    """For example ``37 prob, 1 mass, 128 hidden``."""
+    counts = {kind: len(names) for kind, names in _outputs(bundle).items()}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
+
+def _outputs(bundle: Bundle) -> dict[str, list[str]]:
+    from jettagger.card import KINDS
+
+    by_kind = {kind: [output.name for output in bundle.outputs if output.kind == kind] for kind in KINDS}
+    return {kind: names for kind, names in by_kind.items() if names}
+
+
+def _show(args: argparse.Namespace) -> int:
+    from jettagger.registry import load_bundle
+
+    bundle = load_bundle(args.model)
+    if args.json:
+        say(json.dumps(_described(bundle), indent=2))
+        return 0
+    card = bundle.card
+    rows = [
+        ("version", card.version),
+        ("folder", str(bundle.folder)),
+        ("description from", _DESCRIBED.get(bundle.described_by, bundle.described_by)),
+        ("weights", _weights(bundle)),
+        ("columns", f"FatJet_{bundle.prefix}_<output>"),
+        ("mass", _mass(bundle)),
+        ("training domain", _domain(bundle)),
+        ("not finite inputs", f"as {card.nonfinite}"),
+        ("padding", "pad values" if card.pad_mode == "constant" else "constituents repeated"),
+        ("source", card.source),
+        ("licence", card.licence),
+        ("citation", card.citation),
+        *((f"SHA-256 {name}", value) for name, value in _checksums(bundle).items()),
+        ("digest", bundle.digest),
+        ("notes", card.notes),
+    ]
+    if not bundle.has_weights:
+        rows.append(("to get weights", card.get_weights))
+    title = f"{bundle.name}: {card.title}" if card.title else bundle.name
+    table(title, ("", ""), [(name, value or "not stated") for name, value in rows])
+    for group in bundle.groups:
+        length = (
+            f"{group.min_length}"
+            if group.min_length == group.max_length
+            else f"{group.min_length} to {group.max_length}"
+        )
+        lines = [
+            (
+                variable.feature.name,
+                variable.feature.unit,
+                f"{variable.median:g}",
+                f"{variable.norm_factor:g}",
+                f"{variable.lower_bound:g}",
+                f"{variable.upper_bound:g}",
+                f"{variable.pad:g}",
+                variable.feature.doc,
+            )
+            for variable in group.variables
+        ]
+        say("")
+        header = ("variable", "unit", "median", "factor", "from", "to", "pad", "meaning")
+        mask = ", mask" if group.is_mask else ""
+        table(f"input {group.name}: {len(lines)} of {group.object}, length {length}{mask}", header, lines)
+    for kind, names in _outputs(bundle).items():
+        say(f"\n{len(names)} outputs of kind {kind}:")
+        say(_wrapped(_short(names)))
+    if card.aliases:
+        say("")
+        table("aliases", ("alias", "output"), sorted(card.aliases.items()))
+    return 0
+
+
+_DESCRIBED = {
+    "jettagger": "jettagger, which knows its checksum",
+    "inferred": "the graph itself, there is no bundle.json",
+}
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """A long run of numbered names as its ends."""
+    if len(names) > 8 and all(name[-3:].isdigit() for name in names):
+        return [names[0], "...", names[-1]]
+    return list(names)
+
+
+def _wrapped(names: Sequence[str]) -> str:
+    import textwrap
+
+    return textwrap.fill(" ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+
+
+def _weights(bundle: Bundle) -> str:
+    graph = bundle.graph
+    if graph is None:
+        return "missing"
+    axis = "any number of jets at once" if bundle.fixed_batch is None else f"always {bundle.fixed_batch} jets at once"
+    size = f"{graph.path.stat().st_size / 1e6:.1f} MB"
+    return f"{graph.path.name}, {size}, opset {graph.opset}, {graph.nodes} nodes, {axis}"
+
+
+def _mass(bundle: Bundle) -> str:
+    mass = bundle.card.mass
+    if mass is None:
+        return "not stated" if any(output.kind == "mass" for output in bundle.outputs) else "no such output"
+    meaning = "GeV" if mass.unit == "GeV" else f"factor on {mass.scales or 'a mass that is not stated'}"
+    return f"{meaning}; {mass.target}" if mass.target else meaning
+
+
+def _domain(bundle: Bundle) -> str:
+    domain = bundle.card.domain
+    parts = (("pt", " GeV", domain.pt), ("|eta|", "", domain.abseta), ("msoftdrop", " GeV", domain.msoftdrop))
+    return "; ".join(f"{name} {bounds[0]:g} to {bounds[1]:g}{unit}" for name, unit, bounds in parts if bounds)
+
+
+def _checksums(bundle: Bundle) -> dict[str, str]:
+    from jettagger.graph import file_sha256
+
+    return {name: file_sha256(path) for name, path in sorted(bundle.files.items())}
+
+
+def _described(bundle: Bundle) -> dict[str, Any]:
+    """All of it, for programs."""
+    card = bundle.card.model_dump(mode="json", exclude={"schema_version", "kinds", "output_names", "sha256"})
+    inputs = [
+        {
+            "name": group.name,
+            "object": group.object,
+            "mask": group.is_mask,
+            "min_length": group.min_length,
+            "max_length": group.max_length,
+            "variables": [
+                {
+                    "name": variable.feature.name,
+                    "unit": variable.feature.unit,
+                    "meaning": variable.feature.doc,
+                    "source": variable.feature.source,
+                    "median": variable.median,
+                    "norm_factor": variable.norm_factor,
+                    "replace_inf_value": variable.replace_inf_value,
+                    "lower_bound": variable.lower_bound,
+                    "upper_bound": variable.upper_bound,
+                    "pad": variable.pad,
+                }
+                for variable in group.variables
+            ],
+        }
+        for group in bundle.groups
+    ]
+    return card | {
+        "prefix": bundle.prefix,
+        "folder": str(bundle.folder),
+        "described_by": bundle.described_by,
+        "weights": bundle.has_weights,
+        "fixed_batch": bundle.fixed_batch,
+        "sha256": _checksums(bundle),
+        "digest": bundle.digest,
+        "inputs": inputs,
+        "outputs": _outputs(bundle),
+    }
+
+
+def _check(args: argparse.Namespace) -> int:
+    from jettagger.checking import check, write_golden
+    from jettagger.registry import load_bundle
+
+    bundle = load_bundle(args.model)
+    results = check(bundle, seed=args.seed)
+    if args.write_golden:  # new vectors are made because the old ones are absent, or no longer meant
+        results = tuple(result for result in results if not result.name.startswith("golden vectors"))
+    failed = [result for result in results if result.passed is False]
+    if args.json:
+        content = [
+            {
+                "name": result.name,
+                "passed": result.passed,
+                "measured": _number(result.measured),
+                "tolerance": result.tolerance,
+                "detail": result.detail,
+            }
+            for result in results
+        ]
+        say(
+            json.dumps(
+                {"model": bundle.name, "digest": bundle.digest, "passed": not failed, "checks": content},
+                indent=2,
+            )
+        )
+    else:
+        rows = [
+            (result.verdict, result.name, _figure(result.measured), _figure(result.tolerance), result.detail)
+            for result in results
+        ]
+        table(f"{bundle.name} in {bundle.folder}", ("result", "check", "measured", "at most", "detail"), rows)
+        passed = sum(result.passed is True for result in results)
+        say(f"\n{passed} passed, {len(failed)} failed, {len(results) - passed - len(failed)} facts")
+    if failed:
+        return 1
+    if args.write_golden:
+        written = write_golden(bundle, Path(args.write_golden), args.seed)
+        if not args.json:
+            say(f"wrote {written}")
+    return 0
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _add(args: argparse.Namespace) -> int:
+    from jettagger.registry import add
+
+    target = add(args.folder, args.name, force=args.force)
+    say(f"added {target.name}: {target}")
+    return 0

@@ -1,0 +1,90 @@
+"""Simulate jets with known truth, with Pythia and FastJet.
+
+examples:
+  jettagger simulate --list
+  jettagger simulate --process Hbb --events 10000 --pt 200 1000 -o hbb.root --workers 2
+  jettagger simulate --process v1-types --events 500000 -o train.root --workers 8 --seed 1
+  jettagger simulate --process QCDlight --events 5000 --format jetclass2 -o qcd.parquet
+
+An interrupted run goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger simulate``."""
+    parser.add_argument("--list", action="store_true", help="show what can be simulated, and its rate")
+    parser.add_argument("--process", help="a process or a mixture, see --list")
+    parser.add_argument("--events", type=int, default=10_000, help="events to write (default: %(default)s)")
+    parser.add_argument(
+        "--pt", type=float, nargs=2, default=(200.0, 1000.0), metavar=("LOW", "HIGH"),
+        help="pt of the fat jets in GeV (default: 200 1000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mass", type=float, nargs="+", metavar="GEV",
+        help="mass of the generated resonance in GeV: one number, or a range (default: see --list)",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", help="file to write: .root, or .parquet for jetclass2")
+    parser.add_argument("--format", default="pfnano", help="pfnano or jetclass2 (default: %(default)s)")
+    parser.add_argument(
+        "--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)"
+    )
+    parser.add_argument("--pileup", type=float, help="mean number of further interactions, instead of the card's")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same arrays (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``jettagger simulate``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+
+    from jettagger.errors import ConfigError
+    from jettagger.simulation import MIXTURES, PROCESSES, simulate
+
+    console = Console()
+    if args.list:
+        table = Table("process", "kind", "mass [GeV]", "jets/s/core", "what it is")
+        for process in PROCESSES.values():
+            mass = "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
+            table.add_row(process.name, process.group, mass, f"{process.rate:.0f}", process.summary)
+        for mixture in MIXTURES.values():
+            table.add_row(mixture.name, "mixture", "", "", mixture.summary)
+        console.print(table)
+        return 0
+    if not args.process or not args.output:
+        raise ConfigError("--process and --output are needed (or --list)")
+    if args.mass and len(args.mass) > 2:
+        raise ConfigError(f"--mass takes one or two numbers, got {len(args.mass)}")
+    chosen = (args.mass[0], args.mass[-1]) if args.mass else None
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(f"{args.process} events", total=args.events)
+        summary = simulate(
+            args.process,
+            args.events,
+            args.output,
+            pt=tuple(args.pt),
+            mass=chosen,
+            seed=args.seed,
+            card=args.card,
+            pileup=args.pileup,
+            format=args.format,
+            workers=args.workers,
+            force=args.force,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    table = Table("jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets")
+    for name, count in summary.labels.items():
+        table.add_row(name, str(count))
+    console.print(table)
+    return 0

@@ -1,0 +1,104 @@
+"""Score the fat jets of NanoAOD-like ROOT files and write a skim.
+
+The skim has one row an event: run, luminosityBlock, event, the kinematics of the fat jets (GeV), and one list column
+FatJet_<prefix>_<output> for each output. Jets that were not scored are null in parquet and NaN in ROOT.
+
+examples:
+  jettagger tag nano.root --model tinyParT -o scores.parquet
+  jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
+  jettagger tag nano.root --model part-ak8-2023 --columns probHbb,probHcc --keep "FatJet_tau*" -o scores.parquet
+  jettagger tag nano.root --model my/folder -o scores.parquet --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from jettagger.cli.console import progress_bar, say
+from jettagger.units import parse_size
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="ROOT files with a tree Events (TTree or RNTuple), local or root://")
+    add("--model", "-m", required=True, metavar="M", help="name of a model (jettagger models list) or its folder")
+    add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root")
+    add("--prefix", metavar="P", help="prefix of the columns (default: the model's)")
+    add("--where", metavar="CUT", help="score only jets that pass, e.g. \"pt > 200\" (columns of FatJet, GeV)")
+    add(
+        "--columns",
+        default="prob,mass,hidden",
+        metavar="LIST",
+        help="kinds (prob, logit, mass, hidden, other, all) and names of outputs, by commas (default: %(default)s)",
+    )
+    add("--keep", action="append", default=[], metavar="PATTERN", help="pass on further columns, e.g. \"FatJet_tau*\"")
+    add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
+    add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
+    add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
+    add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
+    add("--force", action="store_true", help="replace an existing output")
+    add("--dry-run", action="store_true", help="only say what would be read, scored and written")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    from jettagger.skim import make_job, run_job
+    from jettagger.tagger import load_tagger
+    from jettagger.writers import check_target
+
+    check_target(args.output, force=args.force)
+    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider)
+    job = make_job(
+        args.files,
+        tagger,
+        prefix=args.prefix,
+        where=args.where,
+        columns=[item for item in args.columns.split(",") if item],
+        keep=args.keep,
+        memory=parse_size(args.memory),
+        workers=args.workers,
+        skip_broken=args.skip_broken,
+    )
+    if args.dry_run:
+        say(f"{job.n_events} events in {len({chunk.path for chunk in job.chunks})} files, {len(job.chunks)} chunks")
+        say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
+        say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {job.collection}_{next(iter(job.names.values()))}")
+        for path, reason in job.skipped.items():
+            say(f"skips {path}: {reason}")
+        return 0
+    start = time.perf_counter()
+    with progress_bar("tagging", job.n_events, "events") as advance:
+        result = run_job(job, args.output, workers=args.workers, force=args.force, progress=advance)
+    _summary(result, time.perf_counter() - start)
+    return 0
+
+
+def _summary(result: object, seconds: float) -> None:
+    from jettagger.cli.console import table
+    from jettagger.skim import SkimResult
+
+    if not isinstance(result, SkimResult):
+        raise TypeError(type(result))
+    report = result.report
+    rows = [
+        ("events", f"{report.events}"),
+        ("fat jets", f"{report.jets}"),
+        ("scored", f"{report.scored}"),
+        ("not scored: left out by --where", f"{report.not_selected}"),
+        ("not scored: no constituents", f"{report.without_constituents}"),
+        ("more constituents than the model takes", f"{report.truncated}"),
+        ("vertices recovered", f"{report.recovered_vertices}"),
+        ("links that point to nothing", f"{report.dangling_links}"),
+        ("input values that were not finite", f"{report.replaced_values}"),
+        ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
+        ("padding waste", f"{100 * report.padding_waste:.1f} %"),
+        ("jets per second", f"{report.scored / seconds:.0f}" if report.scored else "-"),
+    ]
+    table(f"{result.path}", ("", ""), rows)
+    for path, reason in result.skipped.items():
+        say(f"skipped {path}: {reason}")

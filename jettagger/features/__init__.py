@@ -1,0 +1,10 @@
+"""Input variables of the networks: one pure function a variable, found by name.
+
+A feature takes flat NumPy arrays, one entry a constituent (or one a jet), and returns such an array in float32. It
+knows neither branch names nor padding. Angles are in radians, momenta and masses in GeV, lengths in cm.
+"""
+
+from jettagger.features.definition import OBJECTS, Feature
+from jettagger.features.registry import FEATURES, lookup
+
+__all__ = ["FEATURES", "OBJECTS", "Feature", "lookup"]

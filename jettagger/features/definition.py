@@ -1,0 +1,55 @@
+"""What a feature is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["OBJECTS", "Array", "Feature"]
+
+Array = npt.NDArray[Any]
+
+#: what a group of inputs describes: all constituents, charged, neutral, secondary vertices, the jet itself
+OBJECTS = ("pf", "cpf", "npf", "sv", "jet")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input variable.
+
+    Parameters
+    ----------
+    name : str
+        Its name in input descriptions, e.g. ``pfcand_etarel``.
+    object : str
+        Which objects it describes, one of `OBJECTS`.
+    needs : tuple of str
+        Columns of the function, in order: ``eta`` is the object's own, ``jet.eta`` that of its jet.
+    function : callable
+        Flat arrays in the order of ``needs`` -> float32 array of the same length.
+    unit : str
+        Unit of the returned values; ``"1"`` for pure numbers.
+    source : str
+        Where the definition comes from.
+    """
+
+    name: str
+    object: str
+    needs: tuple[str, ...]
+    function: Callable[..., Array]
+    unit: str
+    source: str
+
+    @property
+    def doc(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+    def __call__(self, *columns: Array) -> Array:
+        # values that are not finite, and those beyond float32, are replaced later, one by one
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.asarray(self.function(*columns), dtype=np.float32)

@@ -1,0 +1,54 @@
+"""The table of features and its look-up by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from jettagger.errors import UnknownName
+from jettagger.features import cms
+from jettagger.features.definition import Feature
+
+__all__ = ["FEATURES", "lookup"]
+
+
+def _table() -> Mapping[str, Feature]:
+    table: dict[str, Feature] = {}
+    for feature in cms.features():
+        if feature.name in table:
+            raise ValueError(f"feature {feature.name!r} is defined twice")
+        table[feature.name] = feature
+    return MappingProxyType(table)
+
+
+FEATURES: Mapping[str, Feature] = _table()
+
+
+def lookup(names: Iterable[str], where: str = "") -> tuple[Feature, ...]:
+    """The features of these names, in this order.
+
+    Parameters
+    ----------
+    names : iterable of str
+    where : str
+        Named in the error, e.g. the file that asks for them.
+
+    Returns
+    -------
+    tuple of Feature
+
+    Raises
+    ------
+    UnknownName
+        Listing all names that are unknown, each with its nearest known ones.
+
+    Examples
+    --------
+    >>> [feature.unit for feature in lookup(["pfcand_px", "sv_ntracks"])]
+    ['GeV', '1']
+    """
+    names = list(names)
+    unknown = [name for name in names if name not in FEATURES]
+    if unknown:
+        raise UnknownName("input variable", unknown, FEATURES, where)
+    return tuple(FEATURES[name] for name in names)

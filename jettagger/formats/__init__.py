@@ -1,0 +1,18 @@
+"""Event formats: where jets, constituents, links, columns and "missing" are. The only readers of events."""
+
+from jettagger.formats.base import Format, Jets, Need, Plan, load, make_plan
+from jettagger.formats.columns import EventColumns, split
+from jettagger.formats.detect import FORMATS, detect
+
+__all__ = [
+    "FORMATS",
+    "EventColumns",
+    "Format",
+    "Jets",
+    "Need",
+    "Plan",
+    "detect",
+    "load",
+    "make_plan",
+    "split",
+]

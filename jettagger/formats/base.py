@@ -1,0 +1,418 @@
+"""How a format is declared, and how its files become jets with their constituents.
+
+A format says where jets, constituents and vertices are, how they are linked and which stored columns give which
+canonical quantity. Everything that knows branch names is in the declarations; this module only follows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from jettagger.errors import MismatchError
+from jettagger.features.cms import delta_phi
+from jettagger.features.definition import Array, Feature
+from jettagger.formats.columns import EventColumns, split
+
+__all__ = ["Format", "Jets", "Link", "Need", "Offer", "Plan", "Provider", "load", "make_plan"]
+
+
+class Offer(Protocol):
+    """What tells which columns an input has: events or an open file."""
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column ``"Collection.field"``."""
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One way to obtain a canonical column.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Stored columns ``"Collection.field"``.
+    function : callable, optional
+        From these, aligned with the objects, to the canonical column; default: the one column as it is.
+    """
+
+    columns: tuple[str, ...]
+    function: Callable[..., Array] | None = None
+
+    def __call__(self, *arrays: Array) -> Array:
+        if self.function is None:
+            return arrays[0]
+        with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
+            return self.function(*arrays)
+
+
+@dataclass(frozen=True)
+class Link:
+    """How objects are attached to jets.
+
+    Parameters
+    ----------
+    table : str
+        The link collection, one row per object and jet.
+    jet_index : str
+        Its field with the index of the jet in the event.
+    target : str
+        The collection that rows point to.
+    target_index : str
+        The field with that index.
+    order : Provider
+        Key after which the objects of a jet are sorted, largest first; equal ones stay in the order of the table.
+    dangling : bool
+        Whether rows may point to no target (index -1): their target's columns are NaN then.
+    """
+
+    table: str
+    jet_index: str
+    target: str
+    target_index: str
+    order: Provider
+    dangling: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of event file.
+
+    Parameters
+    ----------
+    name, title : str
+    jets : str
+        The collection of fat jets.
+    signature : tuple of str
+        Collections by which it is recognised.
+    links : mapping of str to Link
+        Object (``pf``, ``sv``) -> how it is attached.
+    columns : mapping
+        Object -> canonical column -> ways to obtain it, best first.
+    subsets : mapping
+        Object -> (the object it is a part of, the canonical column that selects it, function to bool).
+    radius : float
+        Distance parameter of the jets; constituents further than 1.5 times this from the axis belong to another jet.
+    remark : str
+        Said in the error when columns are missing.
+    """
+
+    name: str
+    title: str
+    jets: str
+    signature: tuple[str, ...]
+    links: Mapping[str, Link] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, tuple[Provider, ...]]] = field(default_factory=dict)
+    subsets: Mapping[str, tuple[str, str, Callable[[Array], Array]]] = field(default_factory=dict)
+    radius: float = 0.8
+    remark: str = ""
+
+    def parent(self, object_: str) -> str:
+        """The linked object that an object is, or is a part of."""
+        return self.subsets[object_][0] if object_ in self.subsets else object_
+
+
+@dataclass(frozen=True)
+class Need:
+    """A canonical column that cannot be had, and who wants it."""
+
+    object: str
+    column: str
+    features: tuple[str, ...]
+    stored: tuple[str, ...]
+
+    def __str__(self) -> str:
+        source = " or ".join(self.stored) if self.stored else "not in this format"
+        return f"{self.object}.{self.column} ({source}), wanted by {', '.join(self.features)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which stored columns give the inputs of a model.
+
+    Parameters
+    ----------
+    format : Format
+    providers : mapping of (object, canonical column) to Provider
+    objects : tuple of str
+        Objects whose links are followed.
+    missing : tuple of Need
+        Empty where the model can run.
+    """
+
+    format: Format
+    providers: Mapping[tuple[str, str], Provider]
+    objects: tuple[str, ...]
+    missing: tuple[Need, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The exact set of stored columns that will be read, sorted."""
+        found = {column for provider in self.providers.values() for column in provider.columns}
+        for object_ in self.objects:
+            link = self.format.links[object_]
+            found |= {f"{link.table}.{link.jet_index}", f"{link.table}.{link.target_index}", *link.order.columns}
+        return tuple(sorted(found))
+
+
+def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Plan:
+    """Compare what the features need with what the input offers; nothing is read.
+
+    Parameters
+    ----------
+    format_ : Format
+    offer : Offer
+    features : iterable of Feature
+
+    Returns
+    -------
+    Plan
+        With all that is missing in ``missing``.
+    """
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for feature in features:
+        for need in feature.needs:
+            key = ("jet", need[4:]) if need.startswith("jet.") else (feature.object, need)
+            wanted.setdefault(key, []).append(feature.name)
+        if feature.object != "jet":
+            parent = format_.parent(feature.object)
+            if feature.object in format_.subsets:
+                wanted.setdefault((parent, format_.subsets[feature.object][1]), []).append(feature.name)
+            for key in (("jet", "eta"), ("jet", "phi")):
+                wanted.setdefault(key, []).append(feature.name)
+            if parent == "pf":
+                for key in (("pf", "eta"), ("pf", "phi")):
+                    wanted.setdefault(key, []).append(feature.name)
+    providers: dict[tuple[str, str], Provider] = {}
+    missing: list[Need] = []
+    objects = []
+    for object_, names in _by_object(wanted, format_).items():
+        link = format_.links.get(object_)
+        if object_ == "jet":
+            continue
+        required = (
+            []
+            if link is None
+            else [f"{link.table}.{link.jet_index}", f"{link.table}.{link.target_index}", *link.order.columns]
+        )
+        lacking = tuple(column for column in required if not offer.has(column))
+        if link is None or lacking:
+            missing.append(Need(object_, "link to the jets", tuple(names), lacking))
+        else:
+            objects.append(object_)
+    for (object_, name), names in wanted.items():
+        # columns of a subset are those of the whole, found once
+        source = format_.parent(object_)
+        ways = format_.columns.get(source, {}).get(name, ())
+        chosen = next((way for way in ways if all(offer.has(column) for column in way.columns)), None)
+        if chosen is not None:
+            providers[(source, name)] = chosen
+        else:
+            stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
+            missing.append(Need(object_, name, tuple(dict.fromkeys(names)), stored))
+    return Plan(format_, providers, tuple(objects), tuple(missing))
+
+
+def _by_object(wanted: Mapping[tuple[str, str], list[str]], format_: Format) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for (object_, _), names in wanted.items():
+        known = found.setdefault(format_.parent(object_), [])
+        known += [name for name in dict.fromkeys(names) if name not in known]
+    return found
+
+
+@dataclass
+class Rows:
+    """Objects of the selected jets, jet after jet and sorted within each."""
+
+    table: Array
+    target: Array
+    jet: Array
+    counts: Array
+    subset: Array | None = None
+
+    @property
+    def starts(self) -> Array:
+        """Where each jet's objects start, int64[jets]."""
+        return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
+
+
+class Jets:
+    """Selected jets of a chunk of events with their linked constituents and vertices.
+
+    Parameters
+    ----------
+    columns : EventColumns
+    plan : Plan
+    index : int64[jets]
+        The selected jets, as positions in the flat collection of all jets.
+
+    Notes
+    -----
+    Made by `load`. Arrays are gathered when they are first asked for and kept.
+    """
+
+    def __init__(self, columns: EventColumns, plan: Plan, index: Array) -> None:
+        self.columns = columns
+        self.plan = plan
+        self.index = index
+        self.dropped: dict[str, int] = {}
+        self._rows: dict[str, Rows] = {}
+        self._flat: dict[str, Array] = {}
+        self._gathered: dict[tuple[str, str], Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def counts(self, object_: str) -> Array:
+        """Number of objects of each jet, int64[jets]; 1 for the jet itself."""
+        return np.ones(len(self), dtype=np.int64) if object_ == "jet" else self.rows(object_).counts
+
+    def column(self, object_: str, name: str) -> Array:
+        """A canonical column of an object, flat in the order of its rows.
+
+        Parameters
+        ----------
+        object_ : str
+            ``pf``, ``cpf``, ``npf``, ``sv`` or ``jet``.
+        name : str
+            The object's own column (``eta``), or its jet's (``jet.eta``).
+
+        Returns
+        -------
+        array
+        """
+        if name.startswith("jet.") and object_ != "jet":
+            return self._canonical("jet", name[4:])[self.rows(object_).jet]
+        if object_ in self.plan.format.subsets:
+            subset = self.rows(object_).subset
+            return self._canonical(self.plan.format.parent(object_), name)[subset]
+        return self._canonical(object_, name.removeprefix("jet."))
+
+    def _canonical(self, object_: str, name: str) -> Array:
+        key = (object_, name)
+        if key not in self._gathered:
+            provider = self.plan.providers[key]
+            self._gathered[key] = provider(*(self._gather(object_, column) for column in provider.columns))
+        return self._gathered[key]
+
+    def _stored(self, column: str) -> Array:
+        if column not in self._flat:
+            self._flat[column] = self.columns.flat(column)
+        return self._flat[column]
+
+    def _gather(self, object_: str, column: str) -> Array:
+        collection = split(column)[0]
+        values = self._stored(column)
+        if collection == self.plan.format.jets:
+            chosen = values[self.index]
+            return chosen if object_ == "jet" else chosen[self.rows(object_).jet]
+        rows, link = self.rows(object_), self.plan.format.links[object_]
+        if collection == link.table:
+            return values[rows.table]
+        if not link.dangling:
+            return values[rows.target]
+        known = rows.target >= 0
+        gathered = np.full(len(rows.target), np.nan, dtype=np.float32)
+        gathered[known] = values[rows.target[known]]
+        return gathered
+
+    def rows(self, object_: str) -> Rows:
+        """The rows of an object, linked to the selected jets and sorted."""
+        if object_ not in self._rows:
+            subsets = self.plan.format.subsets
+            self._rows[object_] = self._part(object_) if object_ in subsets else self._link(object_)
+        return self._rows[object_]
+
+    def _part(self, object_: str) -> Rows:
+        parent, column, function = self.plan.format.subsets[object_]
+        whole = self.rows(parent)
+        chosen = np.flatnonzero(function(self._canonical(parent, column)))
+        jet = whole.jet[chosen]
+        counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
+        return Rows(whole.table[chosen], whole.target[chosen], jet, counts, subset=chosen)
+
+    def _link(self, object_: str) -> Rows:
+        format_ = self.plan.format
+        link = format_.links[object_]
+        n_events = len(self.columns)
+        event = np.repeat(np.arange(n_events), self.columns.counts(link.table))
+        jet_index = self._stored(f"{link.table}.{link.jet_index}").astype(np.int64)
+        target_index = self._stored(f"{link.table}.{link.target_index}").astype(np.int64)
+        n_jets = self.columns.counts(format_.jets)[event]
+        n_targets = self.columns.counts(link.target)[event]
+        position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
+        position[self.index] = np.arange(len(self))
+        to_jet = (jet_index >= 0) & (jet_index < n_jets)
+        jet = np.where(
+            to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1
+        )
+        known = (target_index >= 0) & (target_index < n_targets)
+        nowhere = ~known & (target_index != -1) if link.dangling else ~known
+        self.dropped[object_] = int(np.count_nonzero(nowhere & (jet >= 0)))
+        rows = np.flatnonzero((jet >= 0) & ~nowhere)
+        jet = jet[rows]
+        target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)[rows]
+        key = link.order(
+            *(self._stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
+        )
+        order = np.lexsort((-key, jet))
+        counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
+        return Rows(rows[order], target[order], jet[order], counts)
+
+
+def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
+    """Link the constituents of the selected jets, and check that they are theirs.
+
+    Parameters
+    ----------
+    columns : EventColumns
+    plan : Plan
+        Without anything missing.
+    index : int64[jets]
+        Positions of the selected jets in the flat collection.
+
+    Returns
+    -------
+    Jets
+
+    Raises
+    ------
+    MismatchError
+        If leading constituents lie outside their jets: the jet collection was filtered or re-ordered after the file was
+        read, so that the indices of the link table point to other jets.
+    """
+    jets = Jets(columns, plan, index)
+    if "pf" in plan.objects and len(index):
+        _check_geometry(jets)
+    return jets
+
+
+def _check_geometry(jets: Jets) -> None:
+    rows = jets.rows("pf")
+    filled = np.flatnonzero(rows.counts)
+    if not len(filled):
+        return
+    first = rows.starts[filled]
+    limit = 1.5 * jets.plan.format.radius
+    with np.errstate(over="ignore", invalid="ignore"):
+        d_eta = jets.column("pf", "eta")[first] - jets.column("jet", "eta")[filled]
+        d_phi = delta_phi(jets.column("pf", "phi")[first], jets.column("jet", "phi")[filled])
+        outside = np.flatnonzero(np.hypot(d_eta, d_phi) > limit)
+    if len(outside):
+        name = jets.plan.format.jets
+        flat = int(jets.index[filled[outside[0]]])
+        event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
+        raise MismatchError(
+            f"{len(outside)} of {len(filled)} jets have their leading constituent more than {limit:.1f} from the axis "
+            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not "
+            "the collection that the link table was made for. Do not filter or re-order it before tagging; "
+            f"pass where=<mask on events.{name}> instead, and select afterwards"
+        )

@@ -1,0 +1,172 @@
+"""Columns of events as flat NumPy arrays: the only place that looks into awkward layouts of events.
+
+Works for eager and virtual arrays, for NanoEvents and plain records, for masked, sliced, indexed and option-type
+events. Touches only the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import InputFileError, MismatchError, UnknownName
+from jettagger.features.definition import Array
+
+__all__ = ["EventColumns", "split"]
+
+
+def split(column: str) -> tuple[str, str]:
+    """Collection and field of a column ``"PFCands.pt"``.
+
+    Parameters
+    ----------
+    column : str
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> split("FatJetSVs.sVIdx")
+    ('FatJetSVs', 'sVIdx')
+    """
+    collection, _, field = column.partition(".")
+    return collection, field
+
+
+class EventColumns:
+    """Flat access to the collections of an events array.
+
+    Parameters
+    ----------
+    events : awkward array of records
+        Collections as fields (``FatJet``, ``PFCands``, ...), each a list of records per event. Events may be None; they
+        count as events without objects.
+
+    Raises
+    ------
+    InputFileError
+        If ``events`` is no array of records.
+
+    Examples
+    --------
+    >>> import awkward as ak
+    >>> events = ak.Array({"FatJet": [[{"pt": 300.0}], []]})
+    >>> columns = EventColumns(events)
+    >>> columns.counts("FatJet").tolist(), columns.flat("FatJet.pt").tolist()
+    ([1, 0], [300.0])
+    """
+
+    def __init__(self, events: Any) -> None:
+        import awkward as ak
+
+        if not isinstance(events, ak.Array) or not events.fields:
+            kind = type(events).__name__ if not isinstance(events, ak.Array) else str(events.type)[:80]
+            raise InputFileError(f"expected an array of events with fields like FatJet, got {kind}")
+        # without behaviours: classes of coffea refuse records that lack fields which taggers do not need
+        self.events = ak.Array(ak.to_layout(events), behavior={})
+        self._fields: dict[str, list[str]] = {}
+        self._valid: Array | None = None
+        self._counts: dict[str, Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+        return list(self.events.fields)
+
+    def has(self, column: str) -> bool:
+        """Whether a column ``"Collection.field"`` exists; nothing is read."""
+        collection, field = split(column)
+        return field in self.fields(collection)
+
+    def fields(self, collection: str) -> list[str]:
+        """Fields of a collection, empty where there is no such collection."""
+        if collection not in self._fields:
+            self._fields[collection] = list(self.events[collection].fields) if collection in self.events.fields else []
+        return self._fields[collection]
+
+    @property
+    def valid(self) -> Array:
+        """For each event whether it is there (not None); bool[events]."""
+        import awkward as ak
+
+        if self._valid is None:
+            self._valid = _not_none(ak.to_layout(self.events))
+        return self._valid
+
+    def column(self, column: str) -> Any:
+        """The column of all events that are there, as an awkward array."""
+        import awkward as ak
+
+        collection, field = split(column)
+        if not self.has(column):
+            known = [f"{collection}.{name}" for name in self.fields(collection)] or self.collections
+            raise UnknownName("column", column, known, "these events")
+        array = self.events[collection, field]
+        return array if self.valid.all() else ak.drop_none(array, axis=0)
+
+    def counts(self, collection: str) -> Array:
+        """Number of objects in each event, int64[events]; objects that are None count."""
+        import awkward as ak
+
+        if collection not in self._counts:
+            lists = self.events[collection]
+            if not self.valid.all():
+                lists = ak.drop_none(lists, axis=0)
+            try:
+                found = ak.to_numpy(ak.fill_none(ak.num(_without_fields(lists), axis=1), 0))
+            except (ValueError, TypeError) as error:
+                raise MismatchError(f"{collection} is no list of objects per event: {lists.type!s:.80}") from error
+            counts = np.zeros(len(self), dtype=np.int64)
+            counts[self.valid] = found
+            self._counts[collection] = counts
+        return self._counts[collection]
+
+    def offsets(self, collection: str) -> Array:
+        """Where each event's objects start in the flat arrays, int64[events + 1]."""
+        return np.concatenate([[0], np.cumsum(self.counts(collection))]).astype(np.int64)
+
+    def present(self, collection: str) -> Array:
+        """For each object whether it is there (not None), bool[objects]."""
+        import awkward as ak
+
+        lists = self.events[collection]
+        if not self.valid.all():
+            lists = ak.drop_none(lists, axis=0)
+        return _not_none(ak.to_layout(ak.flatten(_without_fields(lists), axis=1)))
+
+    def flat(self, column: str) -> Array:
+        """All values of a column, event after event; one entry an object, NaN (or 0 for integers) for None."""
+        import awkward as ak
+
+        values = ak.flatten(self.column(column), axis=1)
+        if "?" in str(values.type) or "option" in str(values.type):
+            kind = ak.to_numpy(ak.drop_none(values)[:0]).dtype
+            values = ak.fill_none(values, np.nan if kind.kind == "f" else 0)
+            return ak.to_numpy(values).astype(kind, copy=False)
+        return ak.to_numpy(values)
+
+    def missing(self, columns: Iterable[str]) -> list[str]:
+        """Those of the columns that do not exist."""
+        return [column for column in columns if not self.has(column)]
+
+
+def _not_none(layout: Any) -> Array:
+    """For each entry of a layout whether it is not None."""
+    if layout.is_indexed and not layout.is_option:
+        return _not_none(layout.content)[np.asarray(layout.index)]
+    return np.asarray(layout.mask_as_bool(valid_when=True)) if layout.is_option else np.ones(layout.length, dtype=bool)
+
+
+def _without_fields(lists: Any) -> Any:
+    """The same lists with the objects' record stripped, so that counting reads no field."""
+    import awkward as ak
+
+    fields = lists.fields
+    return lists[fields[0]] if fields and not isinstance(lists, ak.Record) else lists

@@ -1,0 +1,45 @@
+"""Central NanoAOD and scouting NanoAOD: what they lack is known before anything is read."""
+
+from __future__ import annotations
+
+from jettagger.formats.base import Format, Link, Provider
+
+__all__ = ["NANOAOD", "NANOAOD_V15", "SCOUTING"]
+
+
+def _jet(collection: str) -> dict[str, tuple[Provider, ...]]:
+    return {name: (Provider((f"{collection}.{name}",)),) for name in ("pt", "eta", "phi", "mass")}
+
+
+NANOAOD_V15 = Format(
+    name="nanoaod-v15",
+    title="central NanoAOD from version 15 (candidates of fat jets without tracks)",
+    jets="FatJet",
+    signature=("FatJet", "FatJetPFCand", "PFCand"),
+    links={"pf": Link("FatJetPFCand", "jetIdx", "PFCand", "pfCandIdx", Provider(("PFCand.pt",)))},
+    columns={
+        "jet": _jet("FatJet"),
+        # PFCand_pt and _mass are multiplied by the PUPPI weight, so the plain ones are not among the columns
+        "pf": {name: (Provider((f"PFCand.{name}",)),) for name in ("eta", "phi", "pdgId")},
+    },
+    remark="central NanoAOD stores candidates with PUPPI-weighted pt and without tracks, and the scores of the central "
+    "taggers (FatJet_globalParT3_*, FatJet_particleNet*): discriminants on these need no network",
+)
+
+NANOAOD = Format(
+    name="nanoaod",
+    title="central NanoAOD (no candidates)",
+    jets="FatJet",
+    signature=("FatJet",),
+    columns={"jet": _jet("FatJet")},
+    remark="this NanoAOD has no candidates; use PFNano, or discriminants on the stored scores",
+)
+
+SCOUTING = Format(
+    name="scouting",
+    title="scouting NanoAOD (no candidates)",
+    jets="ScoutingFatJet",
+    signature=("ScoutingFatJet",),
+    columns={"jet": _jet("ScoutingFatJet")},
+    remark="this scouting NanoAOD has no candidates; its stored scores are ScoutingFatJet_particleNet_*",
+)

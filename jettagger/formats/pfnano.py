@@ -1,0 +1,215 @@
+"""PFNano: NanoAOD with the jets' particle-flow candidates and secondary vertices.
+
+Candidates without track details carry -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d0`` and ``d0Err``; that is decided per
+candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex
+of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
+are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jettagger.features.cms import delta_phi, energy
+from jettagger.features.definition import Array
+from jettagger.formats.base import Format, Link, Provider
+
+__all__ = ["PFNANO", "vertex_eta"]
+
+#: bounds with which the producer stores the distance of a vertex from its jet
+DELTA_R_OFFSET = 0.5
+SATURATED = -1e-3
+
+#: vertices are linked to the jet within this distance
+RADIUS = 0.8
+
+
+def _if_track(default: float) -> object:
+    def cleaned(value: Array, chi2: Array) -> Array:
+        return np.where(chi2 == -1, np.float32(default), value)
+
+    return cleaned
+
+
+def _significance(value: Array, error: Array, chi2: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(chi2 == -1, np.float32(0), value / error)
+
+
+def _chi2(chi2: Array) -> Array:
+    return np.where(chi2 == -1, np.float32(999), chi2)
+
+
+def _finite_or_zero(value: Array) -> Array:
+    return np.where(np.isfinite(value), value, np.float32(0))
+
+
+def _vertex_phi(phirel: Array, jet_phi: Array, known: Array) -> Array:
+    return np.where(np.isnan(known), delta_phi(jet_phi + phirel, np.float32(0)), known)
+
+
+def vertex_eta(
+    pt: Array,
+    mass: Array,
+    energy_ratio: Array,
+    delta_r: Array,
+    phirel: Array,
+    jet_pt: Array,
+    jet_eta: Array,
+    jet_phi: Array,
+    jet_mass: Array,
+    known: Array,
+) -> Array:
+    """Pseudorapidity of linked vertices, rebuilt where the vertex is not in the table ``SV``.
+
+    The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
+    the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
+    the sign is the one with which the vertex lies between 0.5 and 0.8 from the axis (the nearer one, if both do).
+
+    Parameters
+    ----------
+    pt, mass : array of float
+        Of the vertex, GeV.
+    energy_ratio : array of float
+        Energy of the vertex over that of the jet.
+    delta_r : array of float
+        Distance from the jet axis minus 0.5, at most 0.
+    phirel : array of float
+        Azimuth relative to the jet, rad.
+    jet_pt, jet_eta, jet_phi, jet_mass : array of float
+        Of the jet, GeV and rad.
+    known : array of float
+        Stored pseudorapidity, NaN where there is none.
+
+    Returns
+    -------
+    array of float32
+
+    Examples
+    --------
+    >>> one = np.ones(1)
+    >>> eta = np.array([0.3])
+    >>> ratio = energy(50 * one, eta, 2 * one) / energy(500 * one, 0.2 * one, 80 * one)
+    >>> distance = np.hypot(0.1, 0.05) * one - 0.5
+    >>> vertex_eta(50 * one, 2 * one, ratio, distance, 0.05 * one, 500 * one, 0.2 * one, one, 80 * one, np.nan * one)
+    array([0.3], dtype=float32)
+    """
+    total = energy_ratio.astype(np.float64) * energy(jet_pt, jet_eta, jet_mass)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        longitudinal = np.sqrt(np.maximum(total**2 - mass.astype(np.float64) ** 2 - pt.astype(np.float64) ** 2, 0))
+        from_energy = np.arcsinh(longitudinal / pt)
+        step = np.sqrt(
+            np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0)
+        )
+    above, below = jet_eta + step, jet_eta - step
+    off_above = np.abs(energy(pt, above, mass) - total)
+    off_below = np.abs(energy(pt, below, mass) - total)
+    near = np.where(off_above <= off_below, above, below)
+    # of the two directions with this energy, the one that lies between the saturation and the radius; else the nearer
+    same, other = (np.hypot(eta - jet_eta, phirel) for eta in (from_energy, -from_energy))
+    ring = (DELTA_R_OFFSET + RADIUS) / 2
+    off_same, off_other = (np.maximum(np.abs(x - ring) - (RADIUS - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
+    chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
+    side = np.where(chosen, from_energy, -from_energy)
+    rebuilt = np.where(delta_r >= SATURATED, side, near)
+    return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
+
+
+def _stored(*columns: str) -> tuple[Provider, ...]:
+    return tuple(Provider((column,)) for column in columns)
+
+
+def _track(field: str, default: float) -> Provider:
+    return Provider((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))  # type: ignore[arg-type]
+
+
+_CANDIDATES = {
+    "pt": _stored("PFCands.pt"),
+    "eta": _stored("PFCands.eta"),
+    "phi": _stored("PFCands.phi"),
+    "mass": _stored("PFCands.mass"),
+    "charge": _stored("PFCands.charge"),
+    "pdgId": _stored("PFCands.pdgId"),
+    "puppiWeight": _stored("PFCands.puppiWeight"),
+    "pvAssocQuality": _stored("PFCands.pvAssocQuality"),
+    "lostInnerHits": _stored("PFCands.lostInnerHits"),
+    "trkQuality": _stored("PFCands.trkQuality"),
+    "normchi2": (Provider(("PFCands.trkChi2",), _chi2),),
+    # columns with C are those of a fork that stores what the producer of the tagger inputs computed
+    "dz": (*_stored("FatJetPFCands.Cdz"), _track("dz", 0), _track("dzFromPV", 0)),
+    "dxy": (*_stored("FatJetPFCands.Cdxy"), _track("d0", 0), _track("dxyFromPV", 0)),
+    "dzsig": (
+        *_stored("FatJetPFCands.Cdzsig"),
+        Provider(("PFCands.dz", "PFCands.dzErr", "PFCands.trkChi2"), _significance),
+        Provider(("PFCands.dzFromPV", "PFCands.dzErrFromPV", "PFCands.trkChi2"), _significance),
+    ),
+    "dxysig": (
+        *_stored("FatJetPFCands.Cdxysig"),
+        Provider(("PFCands.d0", "PFCands.d0Err", "PFCands.trkChi2"), _significance),
+        Provider(("PFCands.dxyFromPV", "PFCands.dxyErrFromPV", "PFCands.trkChi2"), _significance),
+    ),
+    **{
+        name: _stored(f"FatJetPFCands.{name}")
+        for name in ("btagEtaRel", "btagPtRatio", "btagPParRatio", "btagSip3dVal", "btagSip3dSig", "btagJetDistVal")
+    },
+    **{
+        name: _stored(f"PFCands.{name}")
+        for name in (
+            "isLostTrack",
+            "pixelBarrelLayersWithMeasurement",
+            "pixelEndcapLayersWithMeasurement",
+            "stripTECLayersWithMeasurement",
+            "stripTIBLayersWithMeasurement",
+            "stripTIDLayersWithMeasurement",
+            "stripTOBLayersWithMeasurement",
+        )
+    },
+}
+
+_VERTICES = {
+    **{
+        name: _stored(f"FatJetSVs.{name}")
+        for name in ("pt", "mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")
+    },
+    "eta": (
+        Provider(
+            (
+                "FatJetSVs.pt",
+                "FatJetSVs.mass",
+                "FatJetSVs.enration",
+                "FatJetSVs.deltaR",
+                "FatJetSVs.phirel",
+                "FatJet.pt",
+                "FatJet.eta",
+                "FatJet.phi",
+                "FatJet.mass",
+                "SV.eta",
+            ),
+            vertex_eta,
+        ),
+    ),
+    "phi": (Provider(("FatJetSVs.phirel", "FatJet.phi", "SV.phi"), _vertex_phi),),
+}
+
+PFNANO = Format(
+    name="pfnano",
+    title="PFNano (NanoAOD with particle-flow candidates of jets)",
+    jets="FatJet",
+    signature=("FatJet", "FatJetPFCands", "PFCands"),
+    links={
+        "pf": Link("FatJetPFCands", "jetIdx", "PFCands", "pFCandsIdx", Provider(("PFCands.pt",))),
+        "sv": Link(
+            "FatJetSVs", "jetIdx", "SV", "sVIdx", Provider(("FatJetSVs.dxysig",), _finite_or_zero), dangling=True
+        ),
+    },
+    columns={
+        "jet": {name: _stored(f"FatJet.{name}") for name in ("pt", "eta", "phi", "mass")},
+        "pf": _CANDIDATES,
+        "sv": _VERTICES,
+    },
+    subsets={
+        "cpf": ("pf", "charge", lambda charge: charge != 0),
+        "npf": ("pf", "charge", lambda charge: charge == 0),
+    },
+    remark="lost tracks and their hit layers are not part of PFNano",
+)

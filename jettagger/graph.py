@@ -1,0 +1,247 @@
+"""What an ONNX file says about itself: inputs, outputs, and which outputs passed a softmax.
+
+The file is parsed, never run. External data outside the file's folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import MissingModelFile, ModelFileError
+
+__all__ = ["Axis", "Graph", "Tensor", "file_sha256", "inspect"]
+
+#: a fixed length, or the name of a symbolic axis
+Axis = int | str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the graph.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int or str
+        Symbolic axes by their names; unnamed ones are ``"?"``.
+    dtype : str
+        NumPy name of the element type.
+    """
+
+    name: str
+    shape: tuple[Axis, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX file seen from outside.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    sha256 : str
+        Of the file and of its external data, if any.
+    inputs, outputs : tuple of Tensor
+    softmaxed : dict of str to tuple of (start, stop)
+        For each output the column ranges that are direct results of a softmax.
+    opset : int
+    nodes : int
+    external : tuple of pathlib.Path
+        Files beside it in which weights lie.
+    """
+
+    path: Path
+    sha256: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    softmaxed: dict[str, tuple[tuple[int, int], ...]]
+    opset: int
+    nodes: int
+    external: tuple[Path, ...]
+
+
+def file_sha256(*paths: Path) -> str:
+    """Hexadecimal SHA-256 of the files' contents, one after the other.
+
+    Parameters
+    ----------
+    *paths : pathlib.Path
+
+    Returns
+    -------
+    str
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def inspect(path: str | os.PathLike[str]) -> Graph:
+    """Read an ONNX file's interface.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    MissingModelFile
+        If there is no such file.
+    ModelFileError
+        If it is empty or corrupt, or if its external data is missing or lies outside its folder.
+    """
+    import onnx
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingModelFile(f"no ONNX file at {path}")
+    if path.stat().st_size == 0:
+        raise ModelFileError(f"{path} is empty, expected an ONNX model")
+    try:
+        model = onnx.load(path, load_external_data=False)
+        if not model.graph.node or not model.graph.output:
+            raise ModelFileError(f"{path} holds no graph with outputs, expected an ONNX model")
+    except ModelFileError:
+        raise
+    except Exception as error:
+        raise ModelFileError(f"{path} is not a readable ONNX model: {error}") from error
+    external = sorted(_external_files(model, path))
+    constant = {item.name for item in model.graph.initializer}
+    opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
+    return Graph(
+        path=path,
+        sha256=file_sha256(path, *external),
+        inputs=tuple(_tensor(item) for item in model.graph.input if item.name not in constant),
+        outputs=tuple(_tensor(item) for item in model.graph.output),
+        softmaxed=_softmaxed(model),
+        opset=opset,
+        nodes=len(model.graph.node),
+        external=tuple(external),
+    )
+
+
+def _tensor(item: Any) -> Tensor:
+    from onnx import helper
+
+    kind = item.type.tensor_type
+    shape = tuple(
+        int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or "?")
+        for dim in kind.shape.dim
+    )
+    return Tensor(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """All constants of a graph, those in attributes and inner graphs included."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[Any]) -> Iterator[Any]:
+    for attribute in attributes:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
+
+
+def _external_files(model: Any, path: Path) -> set[Path]:
+    import onnx
+
+    folder = path.parent.resolve()
+    found: set[Path] = set()
+    for tensor in _all_tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        # a key may stand there twice, and readers differ in which one they take
+        for location in [entry.value for entry in tensor.external_data if entry.key == "location"] or [""]:
+            target = (folder / location).resolve()
+            if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+                text = (
+                    f"{path}: tensor {tensor.name!r} keeps its data in {location!r}, outside the model's folder; "
+                    "refused. Expected data in the file itself or in a file beside it"
+                )
+                raise ModelFileError(text)
+            if not target.is_file():
+                raise ModelFileError(f"{path}: tensor {tensor.name!r} needs the file {target}, which is missing")
+            found.add(target)
+    return found
+
+
+def _all_tensors(model: Any) -> Iterator[Any]:
+    yield from _tensors(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+        yield from _of_attributes(function.attribute_proto)
+    for training in model.training_info:
+        yield from _tensors(training.initialization)
+        yield from _tensors(training.algorithm)
+
+
+def _softmaxed(model: Any) -> dict[str, tuple[tuple[int, int], ...]]:
+    import onnx
+
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # inference is a help, not a requirement: without widths nothing is called a probability
+        inferred = model
+    widths: dict[str, int] = {}
+    for item in [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]:
+        dims = item.type.tensor_type.shape.dim
+        if dims and dims[-1].WhichOneof("value") == "dim_value":
+            widths[item.name] = int(dims[-1].dim_value)
+    producer = {name: node for node in model.graph.node for name in node.output}
+    result = {}
+    for output in model.graph.output:
+        ranges: list[tuple[int, int]] = []
+        start = 0
+        for name, passed in _segments(output.name, producer):
+            width = widths.get(name)
+            if width is None:
+                ranges = []
+                break
+            if passed:
+                ranges.append((start, start + width))
+            start += width
+        result[output.name] = tuple(ranges)
+    return result
+
+
+def _segments(name: str, producer: dict[str, Any]) -> list[tuple[str, bool]]:
+    """The tensors that an output is concatenated from, and whether each is the result of a softmax."""
+    node = producer.get(name)
+    if node is None:
+        return [(name, False)]
+    if node.op_type == "Softmax":
+        return [(name, _over_columns(node))]
+    if node.op_type in ("Identity", "Cast", "Dropout"):
+        return _segments(node.input[0], producer)
+    if node.op_type == "Concat" and _over_columns(node):
+        return [segment for part in node.input for segment in _segments(part, producer)]
+    return [(name, False)]
+
+
+def _over_columns(node: Any) -> bool:
+    """Whether a node works along the columns of a matrix; -1 and 1 are the defaults of the ONNX versions."""
+    return all(attribute.i in (1, -1) for attribute in node.attribute if attribute.name == "axis")

@@ -1,0 +1,120 @@
+"""Tagging dask-awkward collections: nothing runs while the graph is built, the output form comes from the bundle.
+
+Dask-awkward finds the columns that are needed by calling the partition functions with typetracers, arrays without data.
+Then only the columns of the plan are touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jettagger.errors import MismatchError, require
+from jettagger.formats import EventColumns, Plan, split
+
+if TYPE_CHECKING:
+    from jettagger.tagger import Tagger
+
+__all__ = ["attached", "scores"]
+
+
+def scores(tagger: Tagger, events: Any, where: Any) -> Any:
+    """The scores of all partitions as a dask-awkward collection; see `Tagger.__call__`."""
+    return _map(_Scores(tagger), events, where, label=f"score-{tagger.bundle.name}")
+
+
+def attached(tagger: Tagger, events: Any, where: Any, names: Mapping[str, str]) -> Any:
+    """The events of all partitions with the columns as a dask-awkward collection; see `Tagger.attach`."""
+    return _map(_Attach(tagger, dict(names)), events, where, label=f"tag-{tagger.bundle.name}")
+
+
+def _map(function: _Scores, events: Any, where: Any, label: str) -> Any:
+    dask_awkward = require("dask_awkward", "dask-awkward", "tagging a dask-awkward collection")
+    if where is not None and not isinstance(where, dask_awkward.Array):
+        raise MismatchError(
+            f"where is a {type(where).__name__}, expected a dask-awkward array: events are a dask-awkward collection"
+        )
+    arguments = (events,) if where is None else (events, where)
+    meta = function(*(argument._meta for argument in arguments))
+    return dask_awkward.map_partitions(function, *arguments, meta=meta, label=label)
+
+
+class _Scores:
+    """Scores of one partition; for a typetracer, the touched columns and the form."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        self.tagger = tagger
+        self.names: dict[str, str] | None = None
+
+    def __call__(self, events: Any, where: Any = None) -> Any:
+        import awkward as ak
+
+        if ak.backend(events) == "typetracer":
+            return self._trace(events, where)
+        return self._compute(events, where)
+
+    def _compute(self, events: Any, where: Any) -> Any:
+        return self.tagger(events, where)
+
+    def _trace(self, events: Any, where: Any) -> Any:
+        return _form(self.tagger, _touch(self.tagger, events, where), events)
+
+
+class _Attach(_Scores):
+    """Events of one partition with the new columns."""
+
+    def __init__(self, tagger: Tagger, names: dict[str, str]) -> None:
+        super().__init__(tagger)
+        self.names = names
+
+    def _compute(self, events: Any, where: Any) -> Any:
+        from jettagger.tagger import attach_scores
+
+        names = self.names or {}
+        return attach_scores(events, self.tagger.run(events, where, tuple(names)).scores, names)
+
+    def _trace(self, events: Any, where: Any) -> Any:
+        import awkward as ak
+
+        from jettagger.tagger import refuse_existing
+
+        plan = _touch(self.tagger, events, where)
+        name = plan.format.jets
+        names = self.names or {}
+        refuse_existing(events[name].fields, names, name)
+        values = _form(self.tagger, plan, events)
+        fatjets = events[name]
+        for output, column in names.items():
+            fatjets = ak.with_field(fatjets, values[output], column)
+        return ak.with_field(events, fatjets, name)
+
+
+def _touch(tagger: Tagger, events: Any, where: Any) -> Plan:
+    """Mark the columns of the plan as needed."""
+    import awkward as ak
+
+    plan = tagger.plan(events)
+    columns = EventColumns(events)
+    for column in plan.columns:
+        collection, field = split(column)
+        ak.typetracer.touch_data(columns.events[collection, field])
+    if where is not None:
+        ak.typetracer.touch_data(where)
+    return plan
+
+
+def _form(tagger: Tagger, plan: Plan, events: Any) -> Any:
+    """A typetracer of the scores of these events."""
+    import awkward as ak
+
+    lists = ak.to_layout(EventColumns(events).events[plan.format.jets, "pt"])
+    float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
+    outputs = tagger.bundle.outputs
+    records = ak.contents.RecordArray([float32] * len(outputs), [output.name for output in outputs], length=0)
+    jets = ak.contents.IndexedOptionArray(ak.index.Index64(np.empty(0, dtype=np.int64)), records)
+    empty = ak.contents.ListOffsetArray(ak.index.Index64(np.zeros(1, dtype=np.int64)), jets)
+    if lists.is_option:
+        empty = ak.contents.IndexedOptionArray(ak.index.Index64(np.empty(0, dtype=np.int64)), empty)
+    return ak.Array(empty.to_typetracer(forget_length=True))

@@ -1,0 +1,101 @@
+"""One run of a network: the inputs of a batch in, all output columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jettagger.bundle import Bundle
+from jettagger.errors import ModelFileError
+from jettagger.features.definition import Array
+from jettagger.sessions import Session
+
+__all__ = ["evaluate", "softmax", "stacked"]
+
+
+def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> Array:
+    """All output columns of a batch, with the softmax that the graph lacks.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    session : Session
+        Of the bundle's network.
+    inputs : mapping of str to float32[n, variables, length]
+        At most as many jets as a fixed batch axis allows; fewer are filled up with copies of the first.
+
+    Returns
+    -------
+    float32[n, outputs]
+
+    Raises
+    ------
+    ModelFileError
+        If the network gives another number of columns or jets than it should.
+    """
+    n_jets = len(next(iter(inputs.values())))
+    fixed = bundle.fixed_batch
+    if fixed is not None and n_jets < fixed:
+        rows = np.concatenate([np.arange(n_jets), np.zeros(fixed - n_jets, dtype=np.int64)])
+        inputs = {name: array[rows] for name, array in inputs.items()}
+    values = stacked(bundle, session.run(inputs), n_jets)
+    marked = [output.index for output in bundle.outputs if output.softmax]
+    if marked:
+        values[:, marked] = softmax(values[:, marked])
+    return values
+
+
+def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:
+    """The output tensors side by side, as the network gave them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    outputs : mapping of str to array
+        All output tensors in the network's order, first axis the jets.
+    n_jets : int
+        How many of the rows are jets.
+
+    Returns
+    -------
+    float32[n_jets, outputs]
+        A new array.
+
+    Raises
+    ------
+    ModelFileError
+        If there are not as many columns as the bundle names, or not as many rows.
+    """
+    parts = [array.reshape(len(array), -1)[:n_jets] for array in outputs.values()]
+    found = (min(map(len, parts)), sum(part.shape[1] for part in parts))
+    expected = (n_jets, len(bundle.outputs))
+    if found != expected:
+        raise ModelFileError(
+            f"the network of {bundle.name!r} gave {found[1]} columns for {found[0]} jets, "
+            f"expected {expected[1]} (the names in its description) for {expected[0]}"
+        )
+    return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
+
+
+def softmax(logits: Array) -> Array:
+    """The softmax along the last axis, computed in double precision.
+
+    Parameters
+    ----------
+    logits : float array[..., classes]
+
+    Returns
+    -------
+    float64[..., classes]
+
+    Examples
+    --------
+    >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    powers = np.exp(shifted)
+    result: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return result

@@ -1,0 +1,188 @@
+"""Models by name: find, load, add."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from jettagger.bundle import MODEL, PREPROCESS, Bundle
+from jettagger.errors import BundleError, BundleNotFound, OutputError, hint
+from jettagger.places import search_path, user_folder
+
+__all__ = ["add", "available", "load_bundle", "locate"]
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / MODEL).is_file() or (folder / PREPROCESS).is_file()
+
+
+def available() -> dict[str, Path]:
+    """All models that can be named.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Name of the model (its folder's) -> folder; the first one found on the search path counts.
+
+    Examples
+    --------
+    >>> "tinyParT" in available()
+    True
+    """
+    found: dict[str, Path] = {}
+    for place in search_path():
+        for folder in _bundles_in(place):
+            found.setdefault(folder.name, folder)
+    return dict(sorted(found.items()))
+
+
+def _bundles_in(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        return
+    if _is_bundle(place):
+        yield place
+        return
+    for folder in sorted(place.iterdir()):
+        if folder.is_dir() and not folder.name.startswith(".") and _is_bundle(folder):
+            yield folder
+
+
+def locate(name_or_folder: str | os.PathLike[str]) -> Path:
+    """The folder of a model.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A name from `available`, or a folder.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    BundleNotFound
+        With the nearest names and the folders that were searched.
+    """
+    name = os.fspath(name_or_folder)
+    models = available()
+    if os.sep not in name and name in models:
+        return models[name]
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return folder
+    places = ", ".join(str(place) for place in search_path())
+    raise BundleNotFound(
+        f"no model {name!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "
+        f"(searched: {places})"
+    )
+
+
+def load_bundle(name_or_folder: str | os.PathLike[str]) -> Bundle:
+    """Read the description of a model.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleNotFound
+        If there is no such model.
+    BundleError
+        If its folder is not usable.
+
+    Examples
+    --------
+    >>> load_bundle("tinyParT")["mass"].kind
+    'mass'
+    """
+    return Bundle.from_folder(locate(name_or_folder))
+
+
+def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Path:
+    """Copy a model into the user's folder, so that it can be named.
+
+    Parameters
+    ----------
+    folder : path
+        A folder that `Bundle.from_folder` accepts.
+    name : str, optional
+        Under which name; default: that of the bundle.
+    force : bool
+        Whether a model of that name may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it lies now.
+
+    Raises
+    ------
+    BundleError
+        If the folder is no usable bundle.
+    OutputError
+        If the name is taken, or the copy cannot be completed.
+    """
+    bundle = Bundle.from_folder(folder)
+    bundle.require_weights()
+    name = name or bundle.name
+    if Path(name).name != name or name.startswith("."):
+        raise BundleError(f"{name!r} cannot be the name of a model: expected a plain folder name")
+    target = user_folder() / name
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{name}.part-", dir=target.parent))
+        _copy(bundle, part)
+        Bundle.from_folder(part)
+        part.chmod(0o755)
+        _put(part, target)
+    except OSError as error:
+        raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error
+    finally:
+        if part is not None:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(part)
+    return target
+
+
+def _copy(bundle: Bundle, target: Path) -> None:
+    """All files of a bundle: those of its folder, external data below it, descriptions that the package lends it."""
+    for path in sorted(bundle.folder.iterdir()):
+        if path.is_file():
+            shutil.copy(path, target / path.name)
+    for path in bundle.graph.external if bundle.graph else ():
+        copy = target / path.relative_to(bundle.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for name, path in bundle.files.items():
+        if not (target / name).exists():
+            shutil.copy(path, target / name)
+
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename a folder; one that is in the way is removed once that has worked."""
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    try:
+        os.replace(target, old)
+        try:
+            os.replace(folder, target)
+        except OSError:
+            os.replace(old, target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,40 @@
+"""A session for tests: answers with a function and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jettagger.features.definition import Array
+
+__all__ = ["ReplaySession"]
+
+
+class ReplaySession:
+    """Stands in for a network.
+
+    Parameters
+    ----------
+    function : callable
+        From the inputs to the outputs, as `Session.run`.
+
+    Attributes
+    ----------
+    calls : list of dict
+        The inputs of each run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> session = ReplaySession(lambda inputs: {"y": inputs["x"].sum(axis=(1, 2))})
+    >>> session.run({"x": np.ones((1, 2, 3), dtype="f4")})["y"].tolist(), len(session.calls)
+    ([6.0], 1)
+    """
+
+    def __init__(self, function: Callable[[Mapping[str, Array]], dict[str, Array]]) -> None:
+        self.function = function
+        self.calls: list[dict[str, Array]] = []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Call the function and keep the inputs."""
+        self.calls.append(dict(inputs))
+        return self.function(inputs)

@@ -1,0 +1,23 @@
+"""Jets with known truth, made with Pythia and FastJet (extra ``sim``).
+
+Nothing else in jettagger imports this package; pythia8mc and fastjet are loaded when events are made.
+"""
+
+from jettagger.simulation.cards import Card, card_names, load_card
+from jettagger.simulation.processes import LABELS, MIXTURES, PROCESSES, V1_TYPES, label_id, label_name
+from jettagger.simulation.run import Summary, plan, simulate
+
+__all__ = [
+    "LABELS",
+    "MIXTURES",
+    "PROCESSES",
+    "V1_TYPES",
+    "Card",
+    "Summary",
+    "card_names",
+    "label_id",
+    "label_name",
+    "load_card",
+    "plan",
+    "simulate",
+]

@@ -1,0 +1,209 @@
+"""One batch of events, from the generator to labelled jets: what both formats are written from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.simulation import labels as truth_labels
+from jettagger.simulation.cards import Card
+from jettagger.simulation.detector import NEUTRINOS, Candidates, Vertices, primary_vertices, reconstruct
+from jettagger.simulation.generate import Floats, Ints, Truth
+from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
+from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
+from jettagger.simulation.pileup import Pool, add_pileup
+from jettagger.simulation.processes import LABELS, Process
+from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
+
+__all__ = ["Batch", "match", "process_batch"]
+
+FAT_RADIUS, SMALL_RADIUS = 0.8, 0.4
+FAT_MAX_ETA, SMALL_MAX_ETA = 2.4, 4.7
+FAT_MIN_PT, SMALL_MIN_PT = 170.0, 20.0
+GEN_FAT_MIN_PT, GEN_SMALL_MIN_PT = 100.0, 10.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that is known about a batch of events; jets refer to rows of ``candidates``.
+
+    Attributes
+    ----------
+    process : Process
+    card : Card
+    truth : Truth
+    vertices : Vertices
+    candidates : Candidates
+    fat, small : Jets
+        Stored AK8 and AK4 jets; momenta are raw.
+    fat_shape : Substructure
+    fat_truth : dict
+        See `jettagger.simulation.labels.label_jets`.
+    gen : int64[n]
+        Truth particles that generator jets are made of.
+    gen_fat, gen_small : Jets
+        Generator jets; ``members`` point into ``gen``.
+    gen_fat_mass : float64[n]
+        Their soft-drop masses.
+    fat_match, small_match : int64[n]
+        Row of the generator jet, -1 for none.
+    secondary : SecondaryVertices
+    resonances : Resonances
+    hadrons : Hadrons
+    n_pileup : int64[n_events]
+        Further interactions.
+    other_event, other_z : int64[n], float64[n]
+        Event and z (cm) of the further vertices that are reconstructed.
+    keep : bool[n_events]
+        Events that are written.
+    """
+
+    process: Process
+    card: Card
+    truth: Truth
+    vertices: Vertices
+    candidates: Candidates
+    fat: Jets
+    fat_shape: Substructure
+    fat_truth: dict[str, NDArray[Any]]
+    small: Jets
+    gen: Ints
+    gen_fat: Jets
+    gen_small: Jets
+    gen_fat_mass: Floats
+    fat_match: Ints
+    small_match: Ints
+    secondary: SecondaryVertices
+    resonances: Resonances
+    hadrons: Hadrons
+    n_pileup: Ints
+    other_event: Ints
+    other_z: Floats
+    keep: NDArray[np.bool_]
+
+
+def match(first: Jets, second: Jets, n_events: int, cone: float) -> Ints:
+    """For each jet of ``first`` the nearest of ``second`` in its event within ``cone``, or -1."""
+    left, right = pairs(first.event, second.event, n_events)
+    distance = np.hypot(first.eta[left] - second.eta[right], delta_phi(first.phi[left], second.phi[right]))
+    near = distance < cone
+    left, right, distance = left[near], right[near], distance[near]
+    order = np.lexsort((distance, left))
+    left, right = left[order], right[order]
+    result = np.full(len(first), -1, np.int64)
+    rows, position = np.unique(left, return_index=True)
+    result[rows] = right[position]
+    return result
+
+
+def process_batch(
+    truth: Truth,
+    process: Process,
+    card: Card,
+    pt_range: tuple[float, float],
+    rng: np.random.Generator,
+    pool: Pool | None = None,
+) -> Batch:
+    """Detector, jets, labels and vertices of a batch of generated events.
+
+    Parameters
+    ----------
+    truth : Truth
+    process : Process
+    card : Card
+    pt_range : tuple of float
+        Transverse momentum (GeV, corrected) of the fat jets that make an event worth keeping.
+    rng : numpy.random.Generator
+    pool : Pool, optional
+        Minimum-bias events to overlay.
+
+    Returns
+    -------
+    Batch
+    """
+    n_events = truth.n_events
+    vertices = primary_vertices(card, n_events, rng)
+    candidates = reconstruct(truth, vertices, card, rng)
+    n_pileup, other_event, other_z = np.zeros(n_events, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    if pool is not None:
+        candidates, n_pileup, other_event, other_z = add_pileup(candidates, vertices, pool, card, rng)
+    correction = card["jets"]["correction"]
+    momenta = (candidates.px, candidates.py, candidates.pz, candidates.energy)
+    weighted = Vectors(*(candidates.puppi * axis for axis in momenta))
+    floor = pt_range[0] if process.keep else min(FAT_MIN_PT, pt_range[0])
+    fat = _clustered(candidates, weighted, candidates.puppi > 0, n_events, FAT_RADIUS, floor / correction)
+    fat = fat.take(np.abs(fat.eta) < FAT_MAX_ETA)
+    found = truth_labels.resonances(truth)
+    hadrons = truth_labels.heavy_hadrons(truth)
+    kind = truth_labels.label_jets(
+        fat.event, fat.eta, fat.phi, found, hadrons, n_events, cone=FAT_RADIUS, qcd=process.qcd_labels
+    )
+    inside = (correction * fat.pt >= pt_range[0]) & (correction * fat.pt < pt_range[1])
+    if process.keep:
+        stored = inside & np.isin(kind["label"], [LABELS[name] for name in process.keep])
+        fat = fat.take(stored)
+        kind = {name: values[stored] for name, values in kind.items()}
+        inside = inside[stored]
+    if process.fatjet:
+        keep = np.bincount(fat.event[inside], minlength=n_events) > 0
+    else:
+        keep = np.ones(n_events, bool)
+    alive = keep[fat.event]
+    fat = fat.take(alive)
+    kind = {name: values[alive] for name, values in kind.items()}
+
+    used = keep[candidates.event] & (candidates.puppi > 0)
+    small = _clustered(candidates, weighted, used, n_events, SMALL_RADIUS, SMALL_MIN_PT / correction)
+    small = small.take(np.abs(small.eta) < SMALL_MAX_ETA)
+
+    gen = _generator_particles(truth, keep)
+    gen_vectors = Vectors(truth.px, truth.py, truth.pz, truth.energy).take(gen)
+    gen_event = truth.event[gen]
+    gen_fat = cluster(gen_event, gen_vectors, n_events, radius=FAT_RADIUS, min_pt=GEN_FAT_MIN_PT)
+    gen_small = cluster(gen_event, gen_vectors, n_events, radius=SMALL_RADIUS, min_pt=GEN_SMALL_MIN_PT)
+    fat_match = match(fat, gen_fat, n_events, 0.5 * FAT_RADIUS)
+    small_match = match(small, gen_small, n_events, 0.5 * SMALL_RADIUS)
+    needed = np.isin(np.arange(len(gen_fat)), fat_match) | (not process.keep)
+    gen_fat_mass = np.full(len(gen_fat), -1.0)
+    gen_fat_mass[needed] = substructure(gen_fat.take(needed), gen_vectors, full=False).softdrop_mass
+    qcd = kind["genResonanceMass"] < 0
+    qcd &= (kind["label"] >= LABELS["QCDbb"]) & (kind["label"] <= LABELS["QCDothers"]) & (fat_match >= 0)
+    kind["genResonanceMass"] = np.where(qcd, _pick(gen_fat_mass, fat_match), kind["genResonanceMass"])
+    return Batch(
+        process, card, truth, vertices, candidates, fat, substructure(fat, weighted), kind, small, gen,
+        gen_fat, gen_small, gen_fat_mass, fat_match, small_match,
+        secondary_vertices(truth, candidates, vertices), found, hadrons, n_pileup, other_event, other_z, keep,
+    )  # fmt: skip
+
+
+def _clustered(
+    candidates: Candidates,
+    vectors: Vectors,
+    used: NDArray[np.bool_],
+    n_events: int,
+    radius: float,
+    min_pt: float,
+) -> Jets:
+    """Jets of some of the candidates, their members as indices into all."""
+    rows = np.flatnonzero(used)
+    found = cluster(candidates.event[rows], vectors.take(rows), n_events, radius=radius, min_pt=min_pt)
+    return replace(found, members=rows[found.members])
+
+
+def _pick(values: Floats, index: Ints) -> Floats:
+    """Values at indices, -1 where the index is -1."""
+    if len(values) == 0:
+        return np.full(len(index), -1.0)
+    return np.where(index >= 0, values[np.maximum(index, 0)], -1.0)
+
+
+def _generator_particles(truth: Truth, keep: NDArray[np.bool_]) -> Ints:
+    """Visible final particles of kept events, sorted by event and falling pt."""
+    index = np.flatnonzero((truth.status > 0) & ~np.isin(np.abs(truth.id), NEUTRINOS) & keep[truth.event])
+    pt = np.hypot(truth.px[index], truth.py[index])
+    near = (np.abs(truth.pz[index]) < np.sinh(5.0) * pt) & (pt > 1e-3)
+    index, pt = index[near], pt[near]
+    return index[np.lexsort((-pt, truth.event[index]))]

@@ -1,0 +1,189 @@
+"""Events from Pythia as flat numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.errors import ConfigError, require
+
+__all__ = ["Generator", "Truth", "local_index", "offsets_of"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: What every process is made with: proton beams, and decays within 10 mm only.
+COMMON = (
+    "Beams:eCM = 13600.",
+    "Print:quiet = on",
+    "ParticleDecays:limitTau0 = on",
+    "ParticleDecays:tau0Max = 10.",
+    "Random:setSeed = on",
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Generated events; all particle arrays are flat, event by event.
+
+    Attributes
+    ----------
+    counts : int64[n_events]
+        Particles of each event.
+    id, status : int64[n]
+        PDG identity and Pythia's status (positive: final).
+    mother, daughter1, daughter2 : int64[n]
+        Flat indices of the first mother, the first and the last daughter; -1 for none.
+    px, py, pz, energy, mass : float64[n]
+        In GeV.
+    vx, vy, vz, vt : float64[n]
+        Production vertex in mm and mm/c, with the interaction at the origin.
+    weight : float64[n_events]
+        Pythia's event weight.
+    info : dict of str to float64[n_events]
+        ``x1 x2 id1 id2 scale pthat``.
+    """
+
+    counts: Ints
+    id: Ints
+    status: Ints
+    mother: Ints
+    daughter1: Ints
+    daughter2: Ints
+    px: Floats
+    py: Floats
+    pz: Floats
+    energy: Floats
+    mass: Floats
+    vx: Floats
+    vy: Floats
+    vz: Floats
+    vt: Floats
+    weight: Floats
+    info: dict[str, Floats]
+
+    @property
+    def n_events(self) -> int:
+        return len(self.counts)
+
+    @cached_property
+    def event(self) -> Ints:
+        """The event of each particle."""
+        return np.repeat(np.arange(self.n_events), self.counts)
+
+
+def offsets_of(counts: Ints) -> Ints:
+    """Start of each row, and the end of the last.
+
+    Examples
+    --------
+    >>> offsets_of(np.array([2, 0, 3])).tolist()
+    [0, 2, 2, 5]
+    """
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def local_index(rows: Ints, n_rows: int) -> Ints:
+    """Position within its row of each entry of sorted row numbers.
+
+    Examples
+    --------
+    >>> local_index(np.array([0, 0, 2]), 3).tolist()
+    [0, 1, 0]
+    """
+    starts = offsets_of(np.bincount(rows, minlength=n_rows))
+    return np.arange(len(rows)) - starts[rows]
+
+
+class Generator:
+    """Pythia with given settings and seed.
+
+    Parameters
+    ----------
+    settings : sequence of str
+        Pythia settings beyond `COMMON`.
+    seed : int
+        Between 1 and 900,000,000.
+
+    Raises
+    ------
+    MissingExtra
+        If pythia8mc is not installed.
+    ConfigError
+        If Pythia refuses a setting or does not initialise.
+    """
+
+    def __init__(self, settings: Sequence[str], seed: int) -> None:
+        module = require("pythia8mc", "sim", "simulating events")
+        self.pythia = module.Pythia("", False)
+        self.tried = 0
+        for line in (*COMMON, f"Random:seed = {1 + seed % 900_000_000}", *settings):
+            if not self.pythia.readString(line, False):
+                raise ConfigError(f"Pythia refuses the setting {line!r}")
+        if not self.pythia.init():
+            raise ConfigError(f"Pythia does not initialise with the settings {list(settings)}")
+
+    def next(self, n_events: int) -> Truth:
+        """Up to ``n_events`` more events; those that Pythia itself gives up on are left out."""
+        import awkward as ak
+
+        batch = self.pythia.nextBatch(n_events)
+        self.tried += n_events
+        return _flat(batch, ak)
+
+    @property
+    def cross_section(self) -> tuple[float, float]:
+        """Pythia's cross section so far and its error, in pb."""
+        info = self.pythia.infoPython()
+        return float(info.sigmaGen()) * 1e9, float(info.sigmaErr()) * 1e9
+
+
+def _flat(batch: Any, ak: Any) -> Truth:
+    particles, info = batch.prt, batch.info
+    counts = ak.to_numpy(ak.num(particles.id)).astype(np.int64)
+    start = np.repeat(offsets_of(counts)[:-1], counts)
+
+    def column(array: Any) -> Any:
+        return ak.to_numpy(ak.flatten(array))
+
+    def link(array: Any) -> Ints:
+        index = column(array).astype(np.int64)
+        return np.where(index > 0, index + start, -1)
+
+    def vertex(name: str) -> Floats:
+        return np.nan_to_num(ak.to_numpy(ak.fill_none(ak.flatten(particles.vProd[name]), 0.0)).astype(np.float64))
+
+    first = link(particles.daughter1)
+    last = link(particles.daughter2)
+    momentum = particles.p
+    return Truth(
+        counts,
+        column(particles.id).astype(np.int64),
+        column(particles.status).astype(np.int64),
+        link(particles.mother1),
+        first,
+        np.where(last < first, first, last),
+        column(momentum.px).astype(np.float64),
+        column(momentum.py).astype(np.float64),
+        column(momentum.pz).astype(np.float64),
+        column(momentum.e).astype(np.float64),
+        column(particles.m).astype(np.float64),
+        vertex("px"),
+        vertex("py"),
+        vertex("pz"),
+        vertex("e"),
+        ak.to_numpy(info.weights[:, 0]).astype(np.float64),
+        {
+            "x1": ak.to_numpy(info.x1).astype(np.float64),
+            "x2": ak.to_numpy(info.x2).astype(np.float64),
+            "id1": ak.to_numpy(info.id1).astype(np.float64),
+            "id2": ak.to_numpy(info.id2).astype(np.float64),
+            "scale": np.sqrt(ak.to_numpy(info.Q2Fac).astype(np.float64)),
+            "pthat": np.sqrt(ak.to_numpy(info.pT2Hat).astype(np.float64)),
+        },
+    )

@@ -1,0 +1,183 @@
+"""Pile-up: further interactions from a pool of minimum-bias events, and PUPPI-like weights against it.
+
+The weights follow the idea of D. Bertolini, P. Harris, M. Low, N. Tran, Pileup per particle identification,
+arXiv:1407.6013: charged candidates by their vertex, neutral ones by how much momentum of the primary vertex
+is near.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jettagger.simulation.cards import Card
+from jettagger.simulation.detector import (
+    OTHER_VERTEX,
+    USED_IN_FIT,
+    Candidates,
+    Vertices,
+    concatenate,
+    delta,
+    reconstruct,
+)
+from jettagger.simulation.generate import Floats, Generator, Ints, local_index, offsets_of
+
+__all__ = ["Pool", "add_pileup", "make_pool", "puppi_weights"]
+
+MINIMUM_BIAS = ("SoftQCD:inelastic = on",)
+GRID_ETA, GRID_PHI, REACH = 100, 63, 5.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Reconstructed minimum-bias events at z = 0: candidates, their numbers and where each event starts."""
+
+    candidates: Candidates
+    counts: Ints
+    starts: Ints
+
+
+def make_pool(card: Card, seed: int, rng: np.random.Generator) -> Pool:
+    """Generate and reconstruct the pool of a block.
+
+    Parameters
+    ----------
+    card : Card
+    seed : int
+        For Pythia.
+    rng : numpy.random.Generator
+        For the detector.
+
+    Returns
+    -------
+    Pool
+    """
+    generator = Generator([*MINIMUM_BIAS, *card["generator"]["tune_settings"]], seed)
+    truth = generator.next(int(card["pileup"]["pool"]))
+    zero = np.zeros(truth.n_events)
+    candidates = reconstruct(truth, Vertices(zero, zero, zero, zero, zero, zero), card, rng)
+    counts = np.bincount(candidates.event, minlength=truth.n_events)
+    return Pool(candidates, counts, offsets_of(counts)[:-1])
+
+
+def add_pileup(
+    candidates: Candidates, vertices: Vertices, pool: Pool, card: Card, rng: np.random.Generator
+) -> tuple[Candidates, Ints, Ints, Floats]:
+    """Overlay pool events, rotated at random, on the events of the hard interaction.
+
+    Returns
+    -------
+    candidates : Candidates
+        All, sorted, with PUPPI-like weights.
+    n_pileup : int64[n_events]
+        Interactions added to each event.
+    vertex_event : int64[n_vertices]
+        Event of each further vertex that is reconstructed.
+    vertex_z : float64[n_vertices]
+        Its z in cm.
+    """
+    n_events = len(vertices.x)
+    number = rng.poisson(card["pileup"]["mean"], n_events)
+    event = np.repeat(np.arange(n_events), number)
+    chosen = rng.integers(0, len(pool.counts), len(event))
+    spot = card["beam_spot"]
+    z = spot["z"] + spot["sigma_z"] * rng.standard_normal(len(event))
+    rotation = rng.uniform(-np.pi, np.pi, len(event))
+    sizes = pool.counts[chosen]
+    overlay = np.repeat(np.arange(len(event)), sizes)
+    index = pool.starts[chosen][overlay] + local_index(overlay, len(event))
+    part = pool.candidates.take(index)
+    moved = np.where(part.charge != 0, (z - vertices.z[event])[overlay], 0.0)
+    dz = part.dz + moved
+    near = np.abs(dz) < card["pileup"]["association_dz"]
+    part = replace(
+        part,
+        event=event[overlay],
+        phi=delta(part.phi + rotation[overlay]),
+        phi0=delta(part.phi0 + rotation[overlay]),
+        dz=dz,
+        association=np.where((part.charge != 0) & ~near, OTHER_VERTEX, USED_IN_FIT),
+        origin=np.full(len(part.event), -1),
+    )
+    merged = concatenate([candidates, part])
+    pileup = np.concatenate([np.zeros(len(candidates.event), bool), np.ones(len(part.event), bool)])
+    order = np.lexsort((-merged.pt, merged.event))
+    merged, pileup = merged.take(order), pileup[order]
+    charged = merged.charge != 0
+    other = charged & (merged.association == OTHER_VERTEX) & pileup
+    weight = puppi_weights(merged, charged & ~other, other, n_events, card)
+    tracks = np.bincount(overlay, weights=part.charge != 0, minlength=len(event))
+    visible = tracks >= 3
+    return merged.with_puppi(weight), number, event[visible], z[visible]
+
+
+def _kernel(cone: float) -> Floats:
+    """1 / distance squared within the cone, on the grid and periodic in both directions; doubled in eta."""
+    step_eta, step_phi = 2 * REACH / GRID_ETA, 2 * np.pi / GRID_PHI
+    eta = np.minimum(np.arange(2 * GRID_ETA), 2 * GRID_ETA - np.arange(2 * GRID_ETA)) * step_eta
+    phi = np.minimum(np.arange(GRID_PHI), GRID_PHI - np.arange(GRID_PHI)) * step_phi
+    distance = np.hypot(eta[:, None], phi[None, :])
+    nearest = 0.4 * min(step_eta, step_phi)
+    return np.where(distance < cone, 1.0 / np.maximum(distance, nearest) ** 2, 0.0)
+
+
+def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: float) -> Floats:
+    """Sum of (pt / distance)^2 of the chosen around each candidate, on a grid, the own share included."""
+    row = np.clip(((candidates.eta + REACH) / (2 * REACH) * GRID_ETA).astype(np.int64), 0, GRID_ETA - 1)
+    column = np.clip(((candidates.phi + np.pi) / (2 * np.pi) * GRID_PHI).astype(np.int64), 0, GRID_PHI - 1)
+    cell = (candidates.event * GRID_ETA + row) * GRID_PHI + column
+    grid = np.bincount(cell, weights=candidates.pt**2 * chosen, minlength=n_events * GRID_ETA * GRID_PHI)
+    shape = (2 * GRID_ETA, GRID_PHI)
+    transformed = np.fft.rfft2(_kernel(cone))
+    result = np.empty((n_events, GRID_ETA, GRID_PHI))
+    for event, image in enumerate(grid.reshape(n_events, GRID_ETA, GRID_PHI)):
+        result[event] = np.fft.irfft2(np.fft.rfft2(image, s=shape) * transformed, s=shape)[:GRID_ETA]
+    return np.maximum(result.ravel()[cell], 0.0)
+
+
+def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: int, card: Card) -> Floats:
+    """Weights in [0, 1] against pile-up.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Sorted by event.
+    own, other : bool[n]
+        Charged candidates of the primary and of other vertices.
+    n_events : int
+    card : Card
+
+    Returns
+    -------
+    float64[n]
+        1 and 0 for charged candidates; for neutral ones the chi-square probability of their surroundings to
+        be more than pile-up's, 0 below the smallest weight of the card.
+    """
+    cone = card["pileup"]["alpha_cone"]
+    central = np.abs(candidates.eta) < card["acceptance"]["tracker_max_abs_eta"]
+    neutral = candidates.charge == 0
+    tracks = _neighbourhood(candidates, own.astype(float), n_events, cone)
+    everything = _neighbourhood(candidates, np.ones(len(own)), n_events, cone)
+    # what a candidate adds to its own cell is not its neighbourhood
+    step = 0.4 * min(2 * REACH / GRID_ETA, 2 * np.pi / GRID_PHI)
+    everything = np.maximum(everything - (candidates.pt / step) ** 2, 0.0)
+    alpha = np.log(np.maximum(np.where(central, tracks, everything), 1e-6))
+    weight = np.where(other, 0.0, 1.0)
+    edges = offsets_of(np.bincount(candidates.event, minlength=n_events))
+    for event in range(n_events):
+        here = slice(edges[event], edges[event + 1])
+        for region in (central[here], ~central[here]):
+            target = neutral[here] & region
+            reference = other[here] & region if np.any(other[here] & region) else target
+            values = alpha[here][reference]
+            values = values[values > math.log(2e-6)]
+            if len(values) < 3:
+                continue
+            median = float(np.median(values))
+            below = values[values <= median] - median
+            spread = max(float(np.sqrt(np.mean(below**2))), 0.1)
+            excess = np.maximum(alpha[here][target] - median, 0.0) / (spread * math.sqrt(2.0))
+            weight[here.start + np.flatnonzero(target)] = [math.erf(value) for value in excess]
+    return np.where(weight < card["pileup"]["neutral_cone_min_weight"], 0.0, weight)

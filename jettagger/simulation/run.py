@@ -1,0 +1,542 @@
+"""Simulation in blocks: seeded one by one, in several processes, resumable, written at once.
+
+The blocks lie in a folder beside the output until all are there. A block's seed depends on the seed of the
+run, the process and the block's number only, so that the arrays do not depend on who makes it or when.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettagger._version import __version__
+from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
+from jettagger.files import complete_or_absent
+from jettagger.simulation import processes
+from jettagger.simulation.block import process_batch
+from jettagger.simulation.cards import Card, load_card
+from jettagger.simulation.generate import Generator
+from jettagger.simulation.pileup import make_pool
+from jettagger.simulation.processes import PROCESSES, Point
+
+__all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
+
+FORMATS = ("pfnano", "jetclass2")
+BLOCK_EVENTS = 400
+#: Generated events before an empty selection is called hopeless, and the acceptance that is.
+PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
+ATTEMPTS = 3
+PARTS_PER_WRITE = 12
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One block: ``index`` in the run, ``number`` among the blocks of its process, events to keep."""
+
+    index: int
+    process: str
+    number: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: everything that its arrays depend on."""
+
+    process: str
+    events: int
+    pt: tuple[float, float]
+    mass: tuple[float, float] | None
+    seed: int
+    card: str
+    card_digest: str
+    pileup: float
+    format: str
+    blocks: tuple[BlockSpec, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """What is written to the manifest and compared when a run is resumed."""
+        content = asdict(self)
+        content["blocks"] = len(self.blocks)
+        content["versions"] = versions()
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run made.
+
+    Attributes
+    ----------
+    output : pathlib.Path
+    events, jets : int
+        Written events and fat jets.
+    labels : dict of str to int
+        Fat jets of each type.
+    manifest : pathlib.Path
+    """
+
+    output: Path
+    events: int
+    jets: int
+    labels: dict[str, int]
+    manifest: Path
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the arrays depend on."""
+    found = {"jettagger": __version__, "python": platform.python_version()}
+    for name in ("pythia8mc", "fastjet", "numpy", "awkward", "uproot"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def plan(
+    process: str,
+    events: int,
+    *,
+    pt: tuple[float, float] = (200.0, 1000.0),
+    mass: tuple[float, float] | None = None,
+    seed: int = 1,
+    card: str = "default",
+    pileup: float | None = None,
+    format: str = "pfnano",
+) -> Plan:
+    """Divide a run into blocks.
+
+    Parameters
+    ----------
+    process : str
+        A process or a mixture.
+    events : int
+        Events to write; in a mixture they are shared out.
+    pt : tuple of float
+        Range of the fat jets' transverse momentum, GeV.
+    mass : tuple of float, optional
+        Range of the mass of the resonance, GeV; default: that of the process.
+    seed : int
+    card : str
+        Name or path of a detector card.
+    pileup : float, optional
+        Mean number of further interactions, instead of the card's.
+    format : str
+        ``"pfnano"`` or ``"jetclass2"``.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    UnknownName
+        If the process, the card or the format does not exist.
+    ConfigError
+        If a range is impossible or a number is not positive.
+
+    Examples
+    --------
+    >>> [(block.process, block.events) for block in plan("Hbb", 300).blocks]
+    [('Hbb', 150), ('Hbb', 150)]
+    """
+    shares = processes.members(process)
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    if events < 1:
+        raise ConfigError(f"{events} events were asked for, expected 1 or more")
+    if seed < 0:
+        raise ConfigError(f"the seed is {seed}, expected 0 or more")
+    processes.check_ranges(process, pt, mass)
+    loaded = _card(card, pileup)
+    ordered: list[tuple[float, str, int, int]] = []
+    wanted = _shared(events, list(shares.values()))
+    for (name, _), quota in zip(shares.items(), wanted, strict=True):
+        if quota == 0:
+            continue
+        n_blocks = -(-quota // BLOCK_EVENTS)
+        for number, size in enumerate(_shared(quota, [1] * n_blocks)):
+            ordered.append(((number + 0.5) / n_blocks, name, number, size))
+    ordered.sort()
+    blocks = tuple(BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered))
+    return Plan(
+        process,
+        events,
+        pt,
+        mass,
+        seed,
+        str(card),
+        loaded.digest,
+        float(loaded["pileup"]["mean"]),
+        format,
+        blocks,
+    )
+
+
+def _card(name: str, pileup: float | None) -> Card:
+    card = load_card(name)
+    return card if pileup is None else card.with_pileup(pileup)
+
+
+def _shared(total: int, shares: list[int]) -> list[int]:
+    """A number of things in whole shares that add up."""
+    edges = np.floor(np.cumsum([0, *shares]) / sum(shares) * total + 0.5).astype(int)
+    return [int(size) for size in np.diff(edges)]
+
+
+def point_of(run: Plan, block: BlockSpec) -> Point:
+    """Mass window and pair mass of a block: points that fill the square evenly, shifted by the seed."""
+    start = np.random.default_rng([run.seed, PROCESSES[block.process].number, 7]).random(2)
+    steps = np.array([0.7548776662466927, 0.5698402909980532])
+    u_mass, u_scale = (start + block.number * steps) % 1.0
+    mass = run.mass or PROCESSES[block.process].mass or (0.0, 0.0)
+    return Point(run.pt, mass, float(u_mass), float(u_scale), block.number % 2)
+
+
+def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Generate, reconstruct and label one block.
+
+    Parameters
+    ----------
+    run : Plan
+    block : BlockSpec
+
+    Returns
+    -------
+    columns : dict
+        Columns in the format of the run.
+    facts : dict
+        Counts and weights of the block, for the tree ``Runs`` and the manifest.
+
+    Raises
+    ------
+    ConfigError
+        If hardly any generated event is accepted.
+    """
+    import awkward as ak
+
+    process = PROCESSES[block.process]
+    card = _card(run.card, run.pileup)
+    seeds = np.random.SeedSequence([run.seed, process.number, block.number])
+    rng = np.random.default_rng(seeds.spawn(1)[0])
+    settings = [*process.settings(point_of(run, block)), *card["generator"]["tune_settings"]]
+    pythia_seeds = seeds.generate_state(2)
+    generator = Generator(settings, int(pythia_seeds[0]))
+    pool = make_pool(card, int(pythia_seeds[1]), rng) if card["pileup"]["mean"] > 0 else None
+    writer = _writer(run.format)
+    parts: list[dict[str, Any]] = []
+    labels: dict[int, int] = {}
+    accepted = tried = jets = 0
+    sumw = sumw2 = 0.0
+    while accepted < block.events:
+        left = block.events - accepted
+        expected = max(accepted, 1) / max(tried, 1)
+        # a little more than needed, so that few blocks take a third round
+        truth = generator.next(int(np.clip(1.08 * left / expected + 3, 10, 400)))
+        batch = process_batch(truth, process, card, run.pt, rng, pool)
+        enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
+        n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
+        batch.keep[n_used:] = False
+        tried += n_used
+        sumw += float(np.sum(truth.weight[:n_used]))
+        sumw2 += float(np.sum(truth.weight[:n_used] ** 2))
+        if np.any(batch.keep):
+            parts.append(writer(batch, block, accepted))
+            stored = batch.fat_truth["label"][batch.keep[batch.fat.event]]
+            jets += len(stored)
+            for value, count in zip(*np.unique(stored, return_counts=True), strict=True):
+                labels[int(value)] = labels.get(int(value), 0) + int(count)
+            accepted += int(np.sum(batch.keep))
+        if tried >= PATIENCE and accepted < LEAST_ACCEPTANCE * tried:
+            raise ConfigError(
+                f"process {block.process!r}: {accepted} of {tried} generated events have a wanted jet with pt "
+                f"{run.pt[0]:g} to {run.pt[1]:g} GeV (acceptance {accepted / tried:.2%}, expected at least "
+                f"{LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
+            )
+    section, error = generator.cross_section
+    facts = {
+        "block": block.index, "process": block.process, "processNumber": process.number, "events": accepted,
+        "genEventCount": tried, "genEventSumw": sumw, "genEventSumw2": sumw2, "jets": jets,
+        "crossSection": process.cross_section * section if process.cross_section else 1.0,
+        "crossSectionError": process.cross_section * error,
+        "labels": {processes.label_name(value): count for value, count in sorted(labels.items())},
+    }  # fmt: skip
+    merged = {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return merged, facts
+
+
+def _writer(format: str) -> Callable[[Any, BlockSpec, int], dict[str, Any]]:
+    if format == "pfnano":
+        from jettagger.simulation import pfnano
+
+        return lambda batch, block, done: pfnano.columns(
+            batch, first_event=block.index * 1_000_000 + done + 1, lumi=block.index + 1
+        )
+    from jettagger.simulation import jetclass2
+
+    return lambda batch, block, done: jetclass2.columns(batch)
+
+
+def _store_block(run: Plan, block: BlockSpec, folder: str) -> dict[str, Any]:
+    """Make one block and put it into the folder; what a worker does."""
+    import awkward as ak
+
+    data, facts = make_block(run, block)
+    # list columns of records survive parquet as they are
+    array = ak.zip(data, depth_limit=1)
+    target = Path(folder) / f"block-{block.index:06d}.parquet"
+    with complete_or_absent(target) as part:
+        ak.to_parquet(array, part, compression="zstd", compression_level=1)
+    with complete_or_absent(target.with_suffix(".json")) as part:
+        part.write_text(json.dumps(facts))
+    return facts
+
+
+def simulate(
+    process: str,
+    events: int,
+    output: str | os.PathLike[str],
+    *,
+    pt: tuple[float, float] = (200.0, 1000.0),
+    mass: tuple[float, float] | None = None,
+    seed: int = 1,
+    card: str = "default",
+    pileup: float | None = None,
+    format: str = "pfnano",
+    workers: int = 1,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Simulate jets into one file.
+
+    Parameters
+    ----------
+    process : str
+        A process or a mixture, see `jettagger.simulation.PROCESSES` and ``MIXTURES``.
+    events : int
+        Events to write.
+    output : path
+        ROOT file; for ``format="jetclass2"`` also ``.parquet``.
+    pt : tuple of float
+        Range of the fat jets' transverse momentum, GeV.
+    mass : tuple of float, optional
+        Range of the mass of the resonance, GeV; default: that of the process.
+    seed : int
+        The same seed gives the same arrays, whatever ``workers`` is.
+    card : str
+        Name or path of a detector card.
+    pileup : float, optional
+        Mean number of further interactions, instead of the card's.
+    format : str
+        ``"pfnano"`` or ``"jetclass2"``.
+    workers : int
+        Processes.
+    force : bool
+        Replace an existing output, and start anew where blocks of another run lie.
+    progress : callable, optional
+        Called with the numbers of finished and of all events.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    UnknownName, ConfigError, MissingExtra
+        See `plan` and `make_block`.
+    OutputError
+        If the output exists, a folder with blocks of a different run lies beside it, or the disk is full.
+    """
+    require("pythia8mc", "sim", "simulating events")
+    require("fastjet", "sim", "clustering jets")
+    if workers < 1:
+        raise ConfigError(f"{workers} workers were asked for, expected 1 or more")
+    run = plan(process, events, pt=pt, mass=mass, seed=seed, card=card, pileup=pileup, format=format)
+    target = Path(output)
+    suffixes = (".root",) if format == "pfnano" else (".root", ".parquet")
+    if target.suffix not in suffixes:
+        raise ConfigError(f"output {target}: format {format!r} is written to {' or '.join(suffixes)}")
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    folder = _open_folder(target, run, force)
+    report = progress or (lambda done, total: None)
+    facts = _all_blocks(run, folder, workers, report)
+    start = time.time()
+    _write(run, folder, target, facts)
+    manifest = _write_manifest(run, target, facts, start)
+    shutil.rmtree(folder)
+    labels: dict[str, int] = {}
+    for fact in facts:
+        for name, count in fact["labels"].items():
+            labels[name] = labels.get(name, 0) + count
+    return Summary(target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest)
+
+
+def _open_folder(target: Path, run: Plan, force: bool) -> Path:
+    folder = target.with_name(target.name + ".blocks")
+    note = folder / "plan.json"
+    wanted = run.describe()
+    if note.is_file():
+        found = json.loads(note.read_text())
+        if found == wanted:
+            return folder
+        if not force:
+            differing = [key for key in wanted if found.get(key) != wanted[key]]
+            raise OutputError(
+                f"{folder} holds blocks of another run (different: {', '.join(differing)}); "
+                f"use --force (force=True) to drop them, or another output"
+            )
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        with complete_or_absent(note) as part:
+            part.write_text(json.dumps(wanted, indent=1))
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
+    done = {}
+    for block in run.blocks:
+        note = folder / f"block-{block.index:06d}.json"
+        if note.is_file() and note.with_suffix(".parquet").is_file():
+            done[block.index] = json.loads(note.read_text())
+    return done
+
+
+def _all_blocks(run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    done = _finished(run, folder)
+    total = sum(block.events for block in run.blocks)
+    report(sum(fact["events"] for fact in done.values()), total)
+    waiting = [block for block in run.blocks if block.index not in done]
+    made: Iterator[tuple[int, dict[str, Any]]]
+    if workers == 1:
+        made = ((block.index, _store_block(run, block, str(folder))) for block in waiting)
+    else:
+        made = _in_processes(run, waiting, folder, workers)
+    for index, fact in made:
+        done[index] = fact
+        report(sum(item["events"] for item in done.values()), total)
+    return [done[block.index] for block in run.blocks]
+
+
+def _in_processes(
+    run: Plan, waiting: list[BlockSpec], folder: Path, workers: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Blocks made by several processes; a block whose process was killed is made again."""
+    attempts: dict[int, int] = {}
+    left = {block.index: block for block in waiting}
+    while left:
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            queue = list(left.values())
+            running: dict[Future[dict[str, Any]], BlockSpec] = {}
+            while queue or running:
+                while queue and len(running) < workers:
+                    block = queue.pop(0)
+                    running[pool.submit(_store_block, run, block, str(folder))] = block
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    block = running.pop(future)
+                    fact = future.result()
+                    del left[block.index]
+                    yield block.index, fact
+        except BrokenProcessPool as error:
+            for index in [block.index for block in running.values()] + [block.index]:
+                attempts[index] = attempts.get(index, 0) + 1
+            worst = max(attempts, key=lambda index: attempts[index])
+            if attempts[worst] >= ATTEMPTS:
+                raise JettaggerError(
+                    f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its "
+                    f"process was killed each time (out of memory?); what is done stays in {folder}"
+                ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _chunks(run: Plan, folder: Path) -> Iterator[Any]:
+    """The blocks in order, several at a time."""
+    import awkward as ak
+
+    paths = [folder / f"block-{block.index:06d}.parquet" for block in run.blocks]
+    for first in range(0, len(paths), PARTS_PER_WRITE):
+        yield ak.concatenate([ak.from_parquet(path) for path in paths[first : first + PARTS_PER_WRITE]])
+
+
+def _write(run: Plan, folder: Path, target: Path, facts: list[dict[str, Any]]) -> None:
+    if target.suffix == ".parquet":
+        import awkward as ak
+
+        with complete_or_absent(target) as part:
+            ak.to_parquet(ak.concatenate(list(_chunks(run, folder))), part, compression="zstd")
+        return
+    import uproot
+
+    with complete_or_absent(target) as part, uproot.recreate(part, compression=uproot.ZSTD(7)) as file:
+        name = "Events" if run.format == "pfnano" else "tree"
+        tree = None
+        for chunk in _chunks(run, folder):
+            branches = {field: chunk[field] for field in chunk.fields}
+            if tree is None:
+                tree = file.mktree(name, {field: _type(array) for field, array in branches.items()})
+            tree.extend(branches)
+        if run.format == "pfnano":
+            _write_runs(file, facts)
+
+
+def _type(array: Any) -> Any:
+    """The type that uproot makes a branch of, without the length of the chunk."""
+    import awkward as ak
+
+    return ak.type(array).content if array.ndim > 1 or array.fields else np.asarray(array).dtype
+
+
+def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
+    """One entry a block: what CMS writes, the process, its cross section in pb (1 for toy resonances)."""
+    columns: dict[str, Any] = {
+        "run": np.ones(len(facts), np.uint32),
+        "luminosityBlock": np.array([fact["block"] + 1 for fact in facts], np.uint32),
+        "genProcess": np.array([fact["processNumber"] for fact in facts], np.int32),
+        "genEventCount": np.array([fact["genEventCount"] for fact in facts], np.int64),
+    }
+    for name in ("genEventSumw", "genEventSumw2", "crossSection", "crossSectionError"):
+        columns[name] = np.array([fact[name] for fact in facts], np.float64)
+    tree = file.mktree("Runs", {name: values.dtype for name, values in columns.items()})
+    tree.extend(columns)
+
+
+def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finished: float) -> Path:
+    by_process: dict[str, dict[str, Any]] = {}
+    for fact in facts:
+        entry = by_process.setdefault(
+            fact["process"],
+            {"blocks": 0, "events": 0, "jets": 0, "genEventCount": 0, "genEventSumw": 0.0, "labels": {}},
+        )
+        entry["blocks"] += 1
+        for key in ("events", "jets", "genEventCount", "genEventSumw"):
+            entry[key] += fact[key]
+        for name, count in fact["labels"].items():
+            entry["labels"][name] = entry["labels"].get(name, 0) + count
+    content = {"format": "jettagger-simulation/1", **run.describe(), "processes": by_process}
+    content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished))
+    path = target.with_name(target.name + ".manifest.json")
+    with complete_or_absent(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")
+    return path

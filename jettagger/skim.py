@@ -1,0 +1,410 @@
+"""From event files to a skim: one row an event with the jets' kinematics and the outputs of a tagger.
+
+Files are cut into chunks that fit a memory budget, read with only the columns that are needed, scored in this process or
+in several, and written in order.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jettagger._version import __version__
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, MissingColumns, UnknownName
+from jettagger.expressions import Expression, parse
+from jettagger.report import Report
+from jettagger.rootfile import EventFile
+from jettagger.tagger import DEFAULT_COLUMNS, Tagger, check_columns, load_tagger
+from jettagger.writers import check_target, write_skim
+
+__all__ = ["Chunk", "Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
+
+#: kept in every skim where the input has them
+EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
+JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
+
+#: bytes in memory per byte of input columns: decoded, linked, gathered, transformed
+OVERHEAD = 8
+
+#: jets are scored in batches anyway; larger chunks bring nothing
+MOST_EVENTS = 20_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A range of events of one file."""
+
+    path: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to know.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    names : dict of str to str
+        Output -> column of the jets.
+    collection : str
+        The jets' collection.
+    inputs : tuple of str
+        Columns to read, ``"Collection.field"`` or plain.
+    keep : tuple of str
+        Flat names of the columns to pass on.
+    where : str or None
+        Expression in jet columns.
+    chunks : tuple of Chunk
+    skipped : dict of str to str
+        Files that were left out, and why.
+    """
+
+    tagger: Tagger
+    names: Mapping[str, str]
+    collection: str
+    inputs: tuple[str, ...]
+    keep: tuple[str, ...]
+    where: str | None
+    chunks: tuple[Chunk, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def n_events(self) -> int:
+        """Events in all chunks."""
+        return sum(chunk.stop - chunk.start for chunk in self.chunks)
+
+    @property
+    def provenance(self) -> str:
+        """How the output is made, as JSON."""
+        bundle = self.tagger.bundle
+        return json.dumps(
+            {
+                "jettagger": __version__,
+                "model": bundle.name,
+                "model_version": bundle.card.version,
+                "digest": bundle.digest,
+                "columns": dict(self.names),
+                "where": self.where,
+                "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
+                "skipped": dict(self.skipped),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SkimResult:
+    """What a job did.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    events : int
+        Rows written.
+    report : Report
+    skipped : dict of str to str
+        Files that were left out, and why.
+    """
+
+    path: Path
+    events: int
+    report: Report
+    skipped: Mapping[str, str]
+
+
+Progress = Callable[[int], None]
+
+
+def make_job(
+    files: Sequence[str],
+    tagger: Tagger,
+    *,
+    prefix: str | None = None,
+    where: str | None = None,
+    columns: Iterable[str] = DEFAULT_COLUMNS,
+    keep: Iterable[str] = (),
+    memory: int = 500_000_000,
+    workers: int = 1,
+    skip_broken: bool = False,
+) -> Job:
+    """Open all files, compare them with what the model needs, and cut them into chunks.
+
+    Parameters
+    ----------
+    files : sequence of str
+        NanoAOD-like ROOT files.
+    tagger : Tagger
+    prefix : str, optional
+        Of the columns; default: that of the bundle.
+    where : str, optional
+        Expression in columns of the jets (``"pt > 200 and abs(eta) < 2.4"``); other jets are not scored.
+    columns : iterable of str
+        Kinds and names of outputs.
+    keep : iterable of str
+        Patterns of further columns to pass on, e.g. ``"FatJet_tau*"``, ``"MET_pt"``.
+    memory : int
+        Budget in bytes for the data of all chunks that are in work at a time.
+    workers : int
+        How many chunks are in work at a time.
+    skip_broken : bool
+        Leave out files that cannot be opened, and say so in the result; else they are an error.
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    InputFileError, MissingColumns, ConfigError, UnknownName
+    """
+    if not files:
+        raise ConfigError("no input files")
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
+    names = tagger.column_names(columns, prefix)
+    if not names:
+        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
+    expression = None if where is None else parse(where, where="--where")
+    job: Job | None = None
+    chunks: list[Chunk] = []
+    skipped: dict[str, str] = {}
+    for path in files:
+        try:
+            with EventFile(path) as file:
+                settings = _settings(file, tagger, names, expression, list(keep))
+                if job is None:
+                    job = Job(tagger, names, *settings, where, ())
+                elif settings != (job.collection, job.inputs, job.keep):
+                    raise MissingColumns(_difference(file.path, settings, job))
+                size = _events_per_chunk(file, settings[1], memory // workers)
+                steps = range(0, max(file.n_events, 1), size)
+                chunks += [Chunk(file.path, start, min(start + size, file.n_events)) for start in steps]
+        except InputFileError as error:
+            if not skip_broken:
+                raise
+            skipped[str(path)] = str(error)
+    if job is None:
+        reasons = "; ".join(skipped.values())
+        raise InputFileError(f"none of the {len(files)} files can be read: {reasons}")
+    return Job(tagger, names, job.collection, job.inputs, job.keep, where, tuple(chunks), skipped)
+
+
+def _settings(
+    file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    plan = check_columns(tagger.bundle, file, file.path)
+    collection = plan.format.jets
+    taken = sorted(set(names.values()) & set(file.fields(collection)))
+    if taken:
+        raise ConfigError(f"{file.path} has the columns {collection}_{taken[0]}, ... already: give another --prefix")
+    wanted = [name for name in EVENT_COLUMNS if name in file.names]
+    wanted += [f"{collection}_{name}" for name in JET_COLUMNS if f"{collection}_{name}" in file.names]
+    for pattern in patterns:
+        found = sorted(name for name in file.names if fnmatchcase(name, pattern) and not name.startswith("n"))
+        if not found:
+            raise UnknownName("column to keep", pattern, file.names, file.path)
+        wanted += found
+    used: list[str] = []
+    if expression is not None:
+        expression.check(file.fields(collection), f"column of {collection}")
+        used = [f"{collection}.{name}" for name in sorted(expression.names)]
+    keep = tuple(dict.fromkeys(wanted))
+    inputs = {*plan.columns, *used, *(_dotted(name, file) for name in keep)}
+    return collection, tuple(sorted(inputs)), keep
+
+
+def _dotted(name: str, file: EventFile) -> str:
+    collection, _, field_ = name.partition("_")
+    return f"{collection}.{field_}" if field_ and f"n{collection}" in file.names else name
+
+
+def _difference(path: str, settings: tuple[str, tuple[str, ...], tuple[str, ...]], job: Job) -> str:
+    lacking = sorted({*job.inputs, *job.keep} - {*settings[1], *settings[2]})
+    more = sorted({*settings[1], *settings[2]} - {*job.inputs, *job.keep})
+    return (
+        f"{path} differs from the first file: it lacks {', '.join(lacking) or 'nothing'} and has besides "
+        f"{', '.join(more) or 'nothing'}; tag such files separately"
+    )
+
+
+def _events_per_chunk(file: EventFile, inputs: Sequence[str], budget: int) -> int:
+    probe = min(file.n_events, 20)
+    if not probe:
+        return 1
+    size = file.read(inputs, 0, probe).nbytes / probe
+    return int(max(1, min(budget / (OVERHEAD * max(size, 1)), MOST_EVENTS)))
+
+
+# one open file per process: chunks of a file come one after the other
+_OPEN: dict[str, EventFile] = {}
+
+
+def _open(path: str) -> EventFile:
+    if path not in _OPEN:
+        while _OPEN:
+            _OPEN.popitem()[1].close()
+        _OPEN[path] = EventFile(path)
+    return _OPEN[path]
+
+
+def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+    """Read, score and arrange one chunk.
+
+    Parameters
+    ----------
+    job : Job
+    chunk : Chunk
+
+    Returns
+    -------
+    dict of str to awkward array
+        Flat columns, one entry an event.
+    Report
+    """
+    events = _open(chunk.path).read(job.inputs, chunk.start, chunk.stop)
+    jets = events[job.collection]
+    where = None
+    if job.where is not None:
+        where = parse(job.where, where="--where").evaluate({name: jets[name] for name in jets.fields})
+    scores, report = job.tagger.run(events, where, tuple(job.names))
+    columns: dict[str, Any] = {}
+    for name in job.keep:
+        collection, _, field_ = name.partition("_")
+        columns[name] = events[name] if name in events.fields else events[collection, field_]
+    for output, column in job.names.items():
+        columns[f"{job.collection}_{column}"] = scores[output]
+    return columns, report
+
+
+def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
+    if workers == 1:
+        for chunk in job.chunks:
+            yield process_chunk(job, chunk)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of ONNX Runtime
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pending: deque[tuple[Chunk, Future[tuple[dict[str, Any], Report]]]] = deque()
+    todo = iter(job.chunks)
+    try:
+        while True:
+            for following in islice(todo, workers + 1 - len(pending)):
+                pending.append((following, pool.submit(process_chunk, job, following)))
+            if not pending:
+                break
+            chunk, future = pending.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                raise JettaggerError(
+                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path} (out of memory?): use a smaller "
+                    "--memory or fewer --workers; nothing was written"
+                ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_job(
+    job: Job, output: str, *, workers: int = 1, force: bool = False, progress: Progress | None = None
+) -> SkimResult:
+    """Score all chunks and write the skim.
+
+    Parameters
+    ----------
+    job : Job
+    output : str
+        ``.parquet`` or ``.root``.
+    workers : int
+        Processes; 1 works in this one.
+    force : bool
+        Whether an existing output may be replaced.
+    progress : callable, optional
+        Called with the number of events after each chunk.
+
+    Returns
+    -------
+    SkimResult
+
+    Raises
+    ------
+    OutputError
+        If the output cannot be written completely; nothing is left then.
+    """
+    target = check_target(output, force=force)
+    total = Report()
+
+    def columns() -> Generator[dict[str, Any], None, None]:
+        nonlocal total
+        for content, report in _results(job, workers):
+            total = total + report
+            yield content
+            if progress is not None:
+                progress(report.events)
+
+    stream = columns()
+    try:
+        events = write_skim(target, stream, job.provenance, force=force)
+    finally:
+        stream.close()
+        while _OPEN:
+            with suppress(OSError):
+                _OPEN.popitem()[1].close()
+    return SkimResult(target, events, total, job.skipped)
+
+
+def tag_files(
+    files: Sequence[str],
+    model: str | Tagger,
+    output: str,
+    *,
+    prefix: str | None = None,
+    where: str | None = None,
+    columns: Iterable[str] = DEFAULT_COLUMNS,
+    keep: Iterable[str] = (),
+    memory: int = 500_000_000,
+    workers: int = 1,
+    force: bool = False,
+) -> SkimResult:
+    """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
+
+    Parameters
+    ----------
+    files : sequence of str
+        NanoAOD-like ROOT files.
+    model : str or Tagger
+    output : str
+        ``.parquet`` or ``.root``.
+    prefix, where, columns, keep, memory, workers
+        As for `make_job`.
+    force : bool
+        Whether an existing output may be replaced.
+
+    Returns
+    -------
+    SkimResult
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from jettagger.testing import write_pfnano
+    >>> folder = tempfile.mkdtemp()
+    >>> path = write_pfnano(f"{folder}/nano.root", 5, seed=1)
+    >>> tag_files([str(path)], "tinyParT", f"{folder}/scores.parquet", columns=["prob"]).events
+    5
+    """
+    check_target(output, force=force)
+    tagger = model if isinstance(model, Tagger) else load_tagger(model)
+    job = make_job(
+        files, tagger, prefix=prefix, where=where, columns=columns, keep=keep, memory=memory, workers=workers
+    )
+    return run_job(job, output, workers=workers, force=force)

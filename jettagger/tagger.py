@@ -1,0 +1,567 @@
+"""The tagger: events in, scores out, for eager, virtual and dask-awkward arrays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jettagger.attach import with_fields, with_list_fields
+from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.bundle import Bundle, Output
+from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
+from jettagger.features.definition import Array
+from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
+from jettagger.formats.base import Offer
+from jettagger.network import evaluate
+from jettagger.registry import available, load_bundle
+from jettagger.report import Report
+from jettagger.sessions import Session, open_session
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger", "make_inputs"]
+
+#: the kinds of outputs that become columns when nothing else is said
+DEFAULT_COLUMNS = ("prob", "mass", "hidden")
+
+
+class Tagged(NamedTuple):
+    """Scores of a chunk of events and what happened on the way.
+
+    Parameters
+    ----------
+    scores : awkward array
+        ``events * var * ?{output: float32, ...}``.
+    report : Report
+    """
+
+    scores: ak.Array
+    report: Report
+
+
+def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") -> Plan:
+    """Compare what a model needs with what an input offers; nothing is read.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    offer : Offer
+        Events or an open file.
+    source : str
+        Named in the error.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    MissingColumns
+        Listing every missing column, the variables that want it, and what would run on this input instead.
+    InputFileError
+        If the format is not known.
+    """
+    format_ = detect(offer.collections)
+    plan = make_plan(format_, offer, bundle.features)
+    if plan.missing:
+        lines = "\n".join(f"  {need}" for need in plan.missing)
+        others = _runnable(format_, offer, bundle.name)
+        instead = f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"
+        remark = f"; {format_.remark}" if format_.remark else ""
+        raise MissingColumns(
+            f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
+            f"{instead}{remark}"
+        )
+    return plan
+
+
+def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
+    names = []
+    for name in available():
+        try:
+            bundle = load_bundle(name)
+        except JettaggerError:
+            continue
+        if bundle.name != but and not make_plan(format_, offer, bundle.features).missing:
+            names.append(name if bundle.has_weights else f"{name} (without weights here)")
+    return names
+
+
+class Tagger:
+    """Applies one model to the fat jets of events.
+
+    A tagger is a value: it can be passed to processors and workers, and its pickle holds a path and a checksum only.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    threads : int, optional
+        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Execution provider: ``cpu`` (default), ``cuda`` or a full name.
+    batch_size : int
+        Jets in one run at most.
+    session : Session, optional
+        Stands in for ONNX Runtime; such a tagger cannot be pickled.
+
+    Raises
+    ------
+    MissingModelFile
+        If the bundle has no weights.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> tagger = load_tagger("tinyParT")
+    >>> events = make_events(4, seed=1)
+    >>> events = tagger.attach(events, where=events.FatJet.pt > 250)
+    >>> print(events.FatJet.tinyParT_probHbb.type)
+    4 * var * ?float32
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        batch_size: int = BATCH_SIZE,
+        session: Session | None = None,
+    ) -> None:
+        if session is None:
+            bundle.require_weights()
+        self.bundle = bundle
+        self.threads = threads
+        self.provider = provider
+        self.batch_size = batch_size
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"Tagger({self.bundle.name!r}, {len(self.bundle.outputs)} outputs, from {self.bundle.folder})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._session is not None:
+            raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
+        return (
+            _restore,
+            (str(self.bundle.folder), self.bundle.digest, self.threads, self.provider, self.batch_size),
+        )
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("jettagger.Tagger", self.bundle.digest)
+
+    @property
+    def session(self) -> Session:
+        """The session of this process, opened when first used."""
+        if self._session is not None:
+            return self._session
+        graph = self.bundle.graph
+        if graph is None:  # the constructor has checked
+            raise BundleError(f"the bundle {self.bundle.name!r} has no weights")
+        return open_session(graph, self.threads, self.provider)
+
+    def __call__(self, events: Any, where: Any = None) -> Any:
+        """Score the fat jets.
+
+        Parameters
+        ----------
+        events : awkward array or dask-awkward collection
+            NanoEvents or plain records with the collections of a known format.
+        where : jagged bool array, optional
+            Aligned with ``events.FatJet``; only jets where it is True are scored.
+
+        Returns
+        -------
+        awkward array or dask-awkward collection
+            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored.
+
+        Raises
+        ------
+        MissingColumns
+            If the events lack columns; nothing was read then.
+        MismatchError
+            If ``where`` has another shape, or if ``FatJet`` was filtered or re-ordered after reading.
+        """
+        if _is_dask(events):
+            from jettagger.lazy import scores
+
+            return scores(self, events, where)
+        return self.run(events, where).scores
+
+    def attach(
+        self,
+        events: Any,
+        where: Any = None,
+        prefix: str | None = None,
+        columns: Iterable[str] = DEFAULT_COLUMNS,
+    ) -> Any:
+        """Score the fat jets and add the outputs as columns.
+
+        Parameters
+        ----------
+        events : awkward array or dask-awkward collection
+        where : jagged bool array, optional
+            Only jets where it is True are scored; the others get None.
+        prefix : str, optional
+            Of the columns; default: that of the bundle.
+        columns : iterable of str
+            Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+
+        Returns
+        -------
+        awkward array or dask-awkward collection
+            New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they are.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for the call; MismatchError also where a column of that name exists already.
+        UnknownName
+            If ``columns`` names what the model does not have.
+        """
+        names = self.column_names(columns, prefix)
+        if _is_dask(events):
+            from jettagger.lazy import attached
+
+            return attached(self, events, where, names)
+        return attach_scores(events, self.run(events, where, tuple(names)).scores, names)
+
+    def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
+        """Which columns ``attach`` adds.
+
+        Parameters
+        ----------
+        columns : iterable of str
+        prefix : str, optional
+
+        Returns
+        -------
+        dict of str to str
+            Name of the output -> name of the column.
+
+        Examples
+        --------
+        >>> load_tagger("tinyParT").column_names(["mass"], prefix="my")
+        {'mass': 'my_mass'}
+        """
+        prefix = self.bundle.prefix if prefix is None else prefix
+        if not prefix.isidentifier():
+            raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
+        return {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+
+    def plan(self, events: Any) -> Plan:
+        """What will be read from these events; see `check_columns`."""
+        return check_columns(self.bundle, EventColumns(events))
+
+    def run(self, events: Any, where: Any = None, names: tuple[str, ...] | None = None) -> Tagged:
+        """Score the fat jets of an eager or virtual array, with a report.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : jagged bool array, optional
+        names : tuple of str, optional
+            The outputs to return; default: all.
+
+        Returns
+        -------
+        Tagged
+        """
+        selection = select_jets(self.bundle, events, where)
+        outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
+        jets = selection.jets
+        values, more = self._score(jets)
+        counts = jets.columns.counts(jets.plan.format.jets)
+        index = np.full(int(counts.sum()), -1, dtype=np.int64)
+        index[jets.index] = np.arange(len(jets))
+        scores = _jagged(values, index, counts, jets.columns.valid, outputs)
+        return Tagged(scores, selection.report + more)
+
+    def _score(self, jets: Jets) -> tuple[Array, Report]:
+        bundle = self.bundle
+        values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
+        if not len(jets):
+            return values, Report()
+        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+        slots = filled = 0
+        seconds = 0.0
+        size = bundle.fixed_batch or self.batch_size
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
+            start = time.perf_counter()
+            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
+            seconds += time.perf_counter() - start
+            slots += batch.slots
+            filled += batch.filled
+        truncated = np.zeros(len(jets), dtype=bool)
+        for group in bundle.groups:
+            if group.object != "sv":
+                truncated |= jets.counts(group.object) > group.max_length
+        return values, Report(
+            scored=len(jets),
+            truncated=int(np.count_nonzero(truncated)),
+            recovered_vertices=_recovered(jets),
+            dangling_links=sum(jets.dropped.values()),
+            replaced_values=sum(table.replaced for table in tables),
+            nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
+            slots=slots,
+            filled=filled,
+            seconds=seconds,
+        )
+
+
+class Selection(NamedTuple):
+    """The jets of a chunk that can be scored, and what became of the others."""
+
+    jets: Jets
+    report: Report
+
+
+def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
+    """Link the constituents of the jets that pass a mask and have some.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose inputs are wanted.
+    events : awkward array
+    where : jagged bool array, optional
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    MissingColumns, MismatchError
+        As for `Tagger.__call__`.
+    """
+    columns = EventColumns(events)
+    plan = check_columns(bundle, columns)
+    name = plan.format.jets
+    chosen, not_selected, absent = _chosen(columns, name, where)
+    jets = load(columns, plan, np.flatnonzero(chosen))
+    filled = np.ones(len(jets), dtype=bool)
+    if any(plan.format.parent(group.object) == "pf" for group in bundle.groups):
+        filled = jets.counts("pf") > 0
+    empty = int(np.count_nonzero(~filled))
+    if empty:
+        jets = load(columns, plan, jets.index[filled])
+    return Selection(
+        jets,
+        Report(
+            events=len(columns),
+            jets=len(chosen),
+            not_selected=not_selected,
+            absent=absent,
+            without_constituents=empty,
+        ),
+    )
+
+
+def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    events : awkward array
+        In memory or virtual.
+    where : jagged bool array, optional
+        Only these jets.
+    batch_size : int
+        Jets in a batch at most.
+
+    Yields
+    ------
+    Batch
+        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
+        jets without constituents are in no batch.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
+    >>> batch.inputs["pf_features"].shape[1]
+    25
+    """
+    jets = select_jets(bundle, events, where).jets
+    if not len(jets):
+        return
+    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
+        yield replace(batch, jets=jets.index[batch.jets])
+
+
+def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
+    """Add outputs to the fat jets of events as columns.
+
+    Parameters
+    ----------
+    events : awkward array
+        In memory or virtual.
+    scores : awkward array
+        From `Tagger.run` on the same events.
+    names : mapping of str to str
+        Output -> column.
+
+    Returns
+    -------
+    awkward array
+    """
+    import awkward as ak
+
+    columns = EventColumns(events)
+    name = detect(columns.collections).jets
+    refuse_existing(columns.fields(name), names, name)
+    layout = ak.to_layout(scores)
+    lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
+    content = lists.content[: int(lists.offsets[-1])]
+    index, records = content.index, content.content
+    new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
+    fatjets = with_list_fields(columns.events[name], columns.counts(name), new)
+    if not columns.valid.all():
+        fatjets = ak.drop_none(fatjets, axis=0)
+        full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)
+        jets = ak.contents.IndexedOptionArray(ak.index.Index64(full), ak.to_layout(fatjets))
+        return with_fields(events, {name: jets})
+    return with_fields(events, {name: ak.to_layout(fatjets)})
+
+
+def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection: str) -> None:
+    """Raise where a column exists already.
+
+    Parameters
+    ----------
+    fields : iterable of str
+        Those of the collection.
+    names : mapping of str to str
+        Output -> column.
+    collection : str
+
+    Raises
+    ------
+    MismatchError
+    """
+    taken = sorted(set(fields) & set(names.values()))
+    if taken:
+        raise MismatchError(
+            f"{collection} has {len(taken)} of these columns already ({', '.join(taken[:3])}, ...): "
+            "give another prefix=, or tag the events as they were read"
+        )
+
+
+def _is_dask(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] == "dask_awkward"
+
+
+def _chosen(columns: EventColumns, name: str, where: Any) -> tuple[Array, int, int]:
+    """Which jets to score; how many were left out by ``where``; how many are None."""
+    present = columns.present(name)
+    absent = int(np.count_nonzero(~present))
+    if where is None:
+        return present, 0, absent
+    selected = _mask(columns, name, where)
+    return present & selected, int(np.count_nonzero(present & ~selected)), absent
+
+
+def _mask(columns: EventColumns, name: str, where: Any) -> Array:
+    import awkward as ak
+
+    expected = f"a jagged bool array aligned with events.{name} ({len(columns)} events)"
+    if not isinstance(where, ak.Array):
+        raise MismatchError(f"where is a {type(where).__name__}, expected {expected}")
+    if len(where) != len(columns):
+        raise MismatchError(f"where has {len(where)} events, expected {expected}")
+    if not columns.valid.all():
+        where = where[columns.valid]
+    try:
+        where = ak.fill_none(where, [], axis=0)
+        where = ak.fill_none(where, False, axis=1)
+        counts = ak.to_numpy(ak.num(where, axis=1))
+        flat = ak.to_numpy(ak.flatten(where, axis=1))
+    except (ValueError, TypeError) as error:
+        raise MismatchError(f"where has the type {where.type}, expected {expected}") from error
+    if flat.dtype != np.bool_ and len(flat):
+        raise MismatchError(f"where holds {flat.dtype}, expected {expected}")
+    wanted = columns.counts(name)[columns.valid]
+    differing = np.flatnonzero(counts != wanted)
+    if len(differing):
+        first = int(differing[0])
+        event = int(np.flatnonzero(columns.valid)[first])
+        raise MismatchError(
+            f"where has {counts[first]} entries in event {event} where events.{name} has {wanted[first]} jets "
+            f"({len(differing)} events differ), expected {expected}"
+        )
+    return flat.astype(bool)
+
+
+def _recovered(jets: Jets) -> int:
+    return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
+
+
+def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: tuple[Output, ...]) -> ak.Array:
+    import awkward as ak
+
+    by_column = np.asfortranarray(values)
+    records = ak.contents.RecordArray(
+        [ak.contents.NumpyArray(by_column[:, output.index]) for output in outputs],
+        [output.name for output in outputs],
+        length=len(values),
+    )
+    jets = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
+    offsets = np.concatenate([[0], np.cumsum(counts[valid])]).astype(np.int64)
+    lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), jets)
+    if not valid.all():
+        events = np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int64)
+        lists = ak.contents.IndexedOptionArray(ak.index.Index64(events), lists)
+    return ak.Array(lists)
+
+
+def _restore(folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int) -> Tagger:
+    bundle = load_bundle(Path(folder))
+    if bundle.digest != digest:
+        raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
+    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size)
+
+
+def load_tagger(
+    name_or_folder: str | os.PathLike[str], threads: int | None = None, provider: str | None = None
+) -> Tagger:
+    """A tagger from the name of a model or from its folder.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and ``preprocess.json``.
+    threads : int, optional
+        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Execution provider, e.g. ``cuda``; default: the CPU.
+
+    Returns
+    -------
+    Tagger
+
+    Raises
+    ------
+    BundleNotFound
+        If there is no such model; lists the nearest names.
+    BundleError
+        If the folder is not usable.
+    MissingModelFile
+        If the weights are missing; says where to put them.
+
+    Examples
+    --------
+    >>> load_tagger("tinyParT").bundle["probHbb"].kind
+    'prob'
+    """
+    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider)

@@ -1,0 +1,137 @@
+"""Jets drawn at random, in the canonical columns that features take: for checking models without a file.
+
+Any column can be asked for. Those of a known name get values of their usual size, others are standard normal.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from jettagger.features.cms import delta_phi
+from jettagger.features.definition import Array
+
+__all__ = ["ToyJets"]
+
+Draw = Callable[[np.random.Generator, int], Array]
+
+
+def _choice(*values: float) -> Draw:
+    return lambda rng, size: rng.choice(np.array(values), size)
+
+
+def _normal(width: float) -> Draw:
+    return lambda rng, size: rng.normal(0, width, size)
+
+
+def _uniform(low: float, high: float) -> Draw:
+    return lambda rng, size: rng.uniform(low, high, size)
+
+
+def _exponential(mean: float) -> Draw:
+    return lambda rng, size: rng.exponential(mean, size)
+
+
+#: what a column looks like: momenta and masses in GeV, lengths in cm
+_JETS: Mapping[str, Draw] = {
+    "pt": lambda rng, size: 200 + rng.exponential(200, size),
+    "eta": _uniform(-2.3, 2.3),
+    "phi": _uniform(-np.pi, np.pi),
+    "mass": lambda rng, size: 5 + rng.gamma(4, 25, size),
+}
+_CONSTITUENTS: Mapping[str, Draw] = {
+    "mass": _choice(0, 0.1396, 0.4976),
+    "charge": _choice(-1, 0, 1),
+    "pdgId": _choice(211, -211, 22, 130, 11, -13),
+    "puppiWeight": _uniform(0, 1),
+    "pvAssocQuality": _choice(0, 1, 5, 6, 7),
+    "lostInnerHits": _choice(-1, 0, 1),
+    "trkQuality": _choice(0, 1, 5),
+    "normchi2": _choice(0, 1, 2, 4, 999),
+    "dz": _normal(0.02),
+    "dzsig": _normal(2),
+    "dxy": _normal(0.02),
+    "dxysig": _normal(2),
+    "btagEtaRel": _uniform(0, 8),
+    "btagPtRatio": _uniform(0, 0.6),
+    "btagPParRatio": _uniform(0.8, 1),
+    "btagSip3dVal": _normal(0.02),
+    "btagSip3dSig": _normal(2),
+    "btagJetDistVal": lambda rng, size: -rng.exponential(0.01, size),
+    "isLostTrack": _choice(0, 0, 0, 1),
+    **{
+        f"{layers}LayersWithMeasurement": _choice(0, 1, 2, 3)
+        for layers in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB")
+    },
+}
+_VERTICES: Mapping[str, Draw] = {
+    "mass": _uniform(0.4, 5),
+    "ntracks": _choice(2, 3, 4, 5),
+    "normchi2": _exponential(1),
+    "dxy": _exponential(0.5),
+    "dxysig": _exponential(15),
+    "d3d": _exponential(0.7),
+    "d3dsig": _exponential(18),
+}
+
+
+class ToyJets:
+    """Jets with as many objects as wanted.
+
+    Parameters
+    ----------
+    counts : mapping of str to int array
+        Object (``pf``, ``sv``, ...) -> number of objects of each jet.
+    seed : int
+        The same seed and counts give the same jets.
+
+    Notes
+    -----
+    Has what `jettagger.batching.tabulate` asks for. The objects lie around the axis of their jet, falling in
+    transverse momentum; within a jet, the first objects do not depend on how many follow.
+
+    Examples
+    --------
+    >>> toys = ToyJets({"pf": np.array([2, 0])}, seed=1)
+    >>> len(toys), toys.counts("pf").tolist(), toys.column("pf", "jet.pt").shape
+    (2, [2, 0], (2,))
+    """
+
+    def __init__(self, counts: Mapping[str, Array], seed: int = 0) -> None:
+        self._counts = {name: np.asarray(number, dtype=np.int64) for name, number in counts.items()}
+        self._size = len(next(iter(self._counts.values())))
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._size
+
+    def counts(self, object_: str) -> Array:
+        """Number of objects of each jet, int64[jets]."""
+        return np.ones(self._size, dtype=np.int64) if object_ == "jet" else self._counts[object_]
+
+    def column(self, object_: str, name: str) -> Array:
+        """A canonical column, float32, one entry an object (``jet.eta``: that of the object's jet)."""
+        if object_ == "jet" or name.startswith("jet."):
+            values = self._draw("jet", name.removeprefix("jet."), _JETS, np.ones(self._size, dtype=np.int64))
+            return values if object_ == "jet" else np.repeat(values, self.counts(object_))
+        counts = self.counts(object_)
+        if name == "pt":
+            # falling without sorting, so that a longer list starts like a shorter one
+            steps = self._draw(object_, name, {name: _uniform(0.9, 1)}, counts)
+            rank = np.arange(len(steps)) - np.repeat(np.cumsum(counts) - counts, counts)
+            falling: Array = (60 * steps / (1 + 0.15 * rank) + 1).astype(np.float32)
+            return falling
+        if name in ("eta", "phi"):
+            around = self._draw(object_, name, {name: _normal(0.25)}, counts)
+            axis = self.column(object_, f"jet.{name}")
+            near: Array = axis + around
+            return near if name == "eta" else delta_phi(near, np.float32(0))
+        return self._draw(object_, name, _VERTICES if object_ == "sv" else _CONSTITUENTS, counts)
+
+    def _draw(self, object_: str, name: str, table: Mapping[str, Draw], counts: Array) -> Array:
+        draw = table.get(name, _normal(1))
+        salt = zlib.crc32(f"{object_}.{name}".encode())
+        parts = [draw(np.random.default_rng([self._seed, salt, jet]), int(number)) for jet, number in enumerate(counts)]
+        return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)

@@ -1,0 +1,39 @@
+"""Sizes in bytes, as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from jettagger.errors import ConfigError
+
+__all__ = ["parse_size"]
+
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size like ``500MB``, ``1.5 GiB`` or ``200000``.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ConfigError
+        If the text is no positive size.
+
+    Examples
+    --------
+    >>> parse_size("500MB"), parse_size("1 GiB")
+    (500000000, 1073741824)
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", text.lower())
+    size = int(float(match.group(1)) * _FACTORS[match.group(2) or ""]) if match else 0
+    if size <= 0:
+        raise ConfigError(f"expected a positive size like 500MB or 2GiB, got {text!r}")
+    return size

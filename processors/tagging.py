@@ -1,0 +1,115 @@
+"""Tag the fat jets of datasets inside a coffea job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+from coffea import processor
+
+import jettagger as jt
+
+__all__ = ["TaggingProcessor"]
+
+IDENTITY = ("run", "luminosityBlock", "event")
+KINEMATICS = ("pt", "eta", "phi", "mass", "msoftdrop")
+
+
+class TaggingProcessor(processor.ProcessorABC):
+    """Scores fat jets and collects the columns, or writes them next to each other as parquet.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model or its folder, as `jettagger.load_tagger` takes it.
+    where : callable, optional
+        From the fat jets to a jagged bool mask (``lambda fatjets: fatjets.pt > 300``); only these jets are scored. It is sent
+        to the workers, so it must be picklable there (a plain function, or a lambda with coffea's cloudpickle).
+    columns : iterable of str
+        Kinds and names of outputs, as `jettagger.Tagger.attach` takes them.
+    prefix : str, optional
+        Of the columns; default: that of the model.
+    output : path, optional
+        A folder: each chunk is written to a parquet file there and the result lists the files. Without it the result holds
+        the columns themselves.
+
+    Examples
+    --------
+    >>> TaggingProcessor("tinyParT", columns=["prob", "mass"]).columns
+    ('prob', 'mass')
+    """
+
+    def __init__(
+        self,
+        model: str,
+        where: Callable[[Any], Any] | None = None,
+        columns: Iterable[str] = ("prob", "mass", "hidden"),
+        prefix: str | None = None,
+        output: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.tagger = jt.load_tagger(model)
+        self.where = where
+        self.columns = tuple(columns)
+        self.prefix = prefix
+        self.output = None if output is None else Path(output)
+        self.names = self.tagger.column_names(self.columns, prefix)
+
+    def process(self, events: Any) -> dict[str, dict[str, Any]]:
+        """Score one chunk.
+
+        Parameters
+        ----------
+        events : NanoEvents
+
+        Returns
+        -------
+        dict
+            Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the file that
+            holds them.
+        """
+        mask = None if self.where is None else self.where(events.FatJet)
+        tagged = self.tagger.attach(events, where=mask, prefix=self.prefix, columns=self.columns)
+        fatjets = tagged.FatJet
+        content = {name: _plain(tagged[name]) for name in IDENTITY if name in tagged.fields}
+        for name in [*KINEMATICS, *self.names.values()]:
+            if name in fatjets.fields:
+                content[f"FatJet_{name}"] = _plain(fatjets[name])
+        place = events.metadata
+        key = (str(place["filename"]), int(place["entrystart"]))
+        chunk: Any = content
+        if self.output is not None:
+            self.output.mkdir(parents=True, exist_ok=True)
+            name = f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
+            jt.write_skim(self.output / name, [content], "{}", force=True)
+            chunk = str(self.output / name)
+        jets = int(ak.sum(ak.num(fatjets.pt)))
+        return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: chunk}}}
+
+    def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Put the chunks into the order of files and events, whatever order the workers had.
+
+        Parameters
+        ----------
+        accumulator : dict
+
+        Returns
+        -------
+        dict
+            Dataset -> ``events``, ``jets``, and ``columns`` (flat name -> awkward array) or ``files`` (list of str).
+        """
+        for result in accumulator.values():
+            chunks = [chunk for _, chunk in sorted(result.pop("chunks").items())]
+            if self.output is not None:
+                result["files"] = chunks
+            else:
+                result["columns"] = {name: ak.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return accumulator
+
+
+def _plain(array: Any) -> ak.Array:
+    """The values alone: in memory, without the behaviours and attributes that belong to the file."""
+    layout = ak.to_layout(ak.to_packed(ak.materialize(array)))
+    return ak.Array(ak.without_parameters(layout, highlevel=False))

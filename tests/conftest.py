@@ -1,0 +1,57 @@
+"""What all tests share: real data where it is there, a tiny model, a user's folder of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from jettagger.bundle import Bundle
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: runs with --run-slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+def shared_folder() -> Path:
+    """Where real files lie: ``$JETTAGGER_SHARED``, or ``shared/data`` beside the repository."""
+    return Path(os.environ.get("JETTAGGER_SHARED") or REPOSITORY.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real files; skips the test where it is absent. Use with the marker ``data``."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (JETTAGGER_SHARED names another folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees, or changes, the models of the user who runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
+    monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Bundle:
+    """The bundle of the packaged network ``tinyParT``."""
+    from jettagger.bundle import Bundle
+    from jettagger.places import PACKAGE
+
+    return Bundle.from_folder(PACKAGE / "models" / "tinyParT")

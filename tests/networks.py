@@ -1,0 +1,175 @@
+"""Small models that tests build: an ONNX file, its input description and, if wanted, a bundle.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+#: the usual groups: name -> variables
+GROUPS: dict[str, tuple[str, ...]] = {
+    "pf_features": ("pfcand_pt_log_nopuppi", "pfcand_etarel", "pfcand_dz"),
+    "pf_mask": ("pfcand_mask",),
+    "sv_features": ("sv_mass", "sv_ntracks"),
+    "sv_mask": ("sv_mask",),
+}
+LENGTHS: dict[str, dict[str, int]] = {
+    "pf": {"min_length": 4, "max_length": 20},
+    "sv": {"min_length": 1, "max_length": 5},
+    "jet": {"var_length": 1},
+}
+
+
+class Head(NamedTuple):
+    """Some columns of the output."""
+
+    name: str
+    width: int
+    softmax: bool = False
+
+
+#: the usual columns, as those of GloParT V1: probabilities, a mass, hidden neurons
+HEADS = (Head("probabilities", 3, softmax=True), Head("mass", 1), Head("hidden", 4))
+NAMES = [
+    "label_H_bb",
+    "label_H_cc",
+    "label_QCD_others",
+    "mass",
+    "hidNeuron000",
+    "hidNeuron001",
+    "hidNeuron002",
+    "hidNeuron003",
+]
+
+
+def stem(group: str) -> str:
+    """``pf`` for ``pf_features``."""
+    return group.split("_")[0]
+
+
+def description(
+    groups: Mapping[str, Sequence[str]] = GROUPS,
+    output_names: Any = NAMES,
+    lengths: Mapping[str, Mapping[str, int]] = LENGTHS,
+    infos: Mapping[str, Mapping[str, float]] | None = None,
+) -> dict[str, Any]:
+    """The content of a ``preprocess.json``."""
+    plain = {
+        "median": 0.0,
+        "norm_factor": 1.0,
+        "replace_inf_value": 0.0,
+        "lower_bound": -1e32,
+        "upper_bound": 1e32,
+    }
+    content: dict[str, Any] = {"input_names": list(groups)}
+    if output_names is not ...:
+        content["output_names"] = output_names
+    for group, variables in groups.items():
+        content[group] = dict(lengths[stem(group)]) | {
+            "var_names": list(variables),
+            "var_infos": {name: plain | {"pad": 0.0} | dict((infos or {}).get(name, {})) for name in variables},
+        }
+    return content
+
+
+def graph(
+    groups: Mapping[str, Sequence[str]] = GROUPS,
+    heads: Sequence[Head] = HEADS,
+    *,
+    joined: bool = True,
+    batch: int | str = "N",
+    axes: Mapping[str, int | str] | None = None,
+    channels: Mapping[str, int] | None = None,
+    fault: str = "",
+    seed: int = 0,
+    opset: int = 13,
+) -> onnx.ModelProto:
+    """A network that sums its inputs over the length, behind the mask if there is one, with linear heads.
+
+    ``fault`` makes it misbehave: ``order`` (weights objects by their position), ``padding`` (takes the mean
+    of all slots, mask or not), ``batch`` (subtracts the mean of the batch), ``empty`` (0/0 without vertices).
+    """
+    rng = np.random.default_rng(seed)
+    nodes: list[Any] = []
+    weights: list[Any] = []
+    inputs: list[Any] = []
+
+    def constant(name: str, values: Any) -> str:
+        weights.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(kind: str, sources: list[str], name: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, sources, [name], **attributes))
+        return name
+
+    last = constant("last", np.array([2], dtype=np.int64))
+    axes = {"pf": "n_pf", "sv": "n_sv", "jet": 1} | dict(axes or {})
+    masks = {stem(group): group for group in groups if group.endswith("_mask")}
+    pooled, total = [], 0
+    for group, variables in groups.items():
+        width = (channels or {}).get(group, len(variables))
+        shape = [batch, width, axes[stem(group)]]
+        inputs.append(helper.make_tensor_value_info(group, TensorProto.FLOAT, shape))
+        tensor = group
+        mask = masks.get(stem(group))
+        if group == mask:
+            continue
+        if fault == "order" and mask:
+            position = add("CumSum", [mask, constant(f"{group}_axis", np.array(2))], f"{group}_position")
+            tensor = add("Mul", [tensor, position], f"{group}_weighted")
+        if fault == "padding":
+            total += width
+            pooled.append(add("ReduceMean", [tensor], f"{group}_mean", axes=[2], keepdims=0))
+            continue
+        if mask:
+            tensor = add("Mul", [tensor, mask], f"{group}_masked")
+        summed = add("ReduceSum", [tensor, last], f"{group}_sum", keepdims=0)
+        if fault == "empty" and mask:
+            number = add("ReduceSum", [mask, last], f"{group}_number", keepdims=0)
+            summed = add("Div", [summed, number], f"{group}_per")
+        pooled.append(summed)
+        total += width
+    for unused in masks.values():  # ONNX Runtime wants every declared input to be used
+        zero = add("Mul", [unused, constant(f"{unused}_zero", np.zeros(1, "f4"))], f"{unused}_nothing")
+        pooled.append(add("ReduceSum", [zero, last], f"{unused}_sum", keepdims=0))
+        total += 1
+    joint = add("Concat", pooled, "pooled", axis=1) if len(pooled) > 1 else pooled[0]
+    if fault == "batch":
+        mean = add("ReduceMean", [joint], "batch_mean", axes=[0], keepdims=1)
+        joint = add("Sub", [joint, mean], "centred")
+    parts = []
+    for head in heads:
+        matrix = constant(f"{head.name}_w", rng.normal(0, 0.3 / np.sqrt(total), (total, head.width)).astype("f4"))
+        part = add("MatMul", [joint, matrix], f"{head.name}_linear" if head.softmax else head.name)
+        parts.append(add("Softmax", [part], head.name, axis=1) if head.softmax else part)
+    names = [(head.name, head.width) for head in heads]
+    if joined and len(parts) > 1:
+        names = [(add("Concat", parts, "scores", axis=1), sum(head.width for head in heads))]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]) for name, width in names]
+    content = helper.make_graph(nodes, "toy", inputs, outputs, initializer=weights)
+    return helper.make_model(content, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    groups: Mapping[str, Sequence[str]] = GROUPS,
+    heads: Sequence[Head] = HEADS,
+    output_names: Any = NAMES,
+    lengths: Mapping[str, Mapping[str, int]] = LENGTHS,
+    infos: Mapping[str, Mapping[str, float]] | None = None,
+    card: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """A folder with ``model.onnx`` and ``preprocess.json``, and ``bundle.json`` where ``card`` is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(graph(groups, heads, **changes).SerializeToString())
+    (folder / "preprocess.json").write_text(json.dumps(description(groups, output_names, lengths, infos)))
+    if card is not None:
+        (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "toy"} | dict(card)))
+    return folder

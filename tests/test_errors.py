@@ -1,0 +1,91 @@
+"""The exceptions: one class a cause, nearest names, pickling over processes."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+from jettagger import errors
+from jettagger.errors import JettaggerError, MissingExtra, UnknownName, hint, nearest, require
+
+CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, JettaggerError)]
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert sorted(drawn) == sorted(item.__name__ for item in CLASSES if item is not JettaggerError)
+    assert {item.__name__ for item in CLASSES} <= set(errors.__all__)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_says_when_it_is_raised(kind: type[JettaggerError]) -> None:
+    assert "aise" in (kind.__doc__ or "")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not UnknownName], ids=lambda kind: kind.__name__)
+def test_pickle(kind: type[JettaggerError]) -> None:
+    """Workers send their errors home."""
+    again = pickle.loads(pickle.dumps(kind("what, where")))
+    assert type(again) is kind
+    assert str(again) == "what, where"
+
+
+class TestUnknownName:
+    def test_message(self) -> None:
+        error = UnknownName("output", "probHbB", ["probHbb", "probHcc"], "bundle 'x'")
+        assert str(error) == (
+            "unknown output in bundle 'x': 'probHbB' (nearest: probHbb, probHcc). Known: probHbb, probHcc"
+        )
+        assert isinstance(error, KeyError)
+
+    def test_several(self) -> None:
+        error = UnknownName("column", ["ptt", "zzz"], ["pt"])
+        assert str(error) == "unknown columns: 'ptt' (nearest: pt); 'zzz'. Known: pt"
+        assert error.names == ["ptt", "zzz"]
+
+    def test_a_long_list_is_not_repeated(self) -> None:
+        assert "Known" not in str(UnknownName("output", "x", [f"probH{n}" for n in range(13)]))
+
+    def test_nothing_known(self) -> None:
+        assert str(UnknownName("command", "x", [])) == "unknown command: 'x'. Known: none"
+
+    def test_pickle(self) -> None:
+        error = UnknownName("column", ["ptt"], ["pt"])
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.names) == (UnknownName, str(error), ["ptt"])
+
+
+class TestNearest:
+    def test_best_first(self) -> None:
+        assert nearest("pfcand_etarell", ["pfcand_phirel", "pfcand_etarel", "sv_mass"])[0] == "pfcand_etarel"
+
+    def test_case_and_underscores_do_not_matter(self) -> None:
+        assert nearest("PROB_HBB", ["probHcc", "probHbb"])[0] == "probHbb"
+
+    def test_nothing_is_near(self) -> None:
+        assert nearest("mass", ["xyz"]) == []
+        assert hint("mass", ["xyz"]) == ""
+
+    def test_at_most_three(self) -> None:
+        assert len(nearest("probH0", [f"probH{n}" for n in range(1, 9)])) == 3
+
+
+class TestRequire:
+    def test_installed(self) -> None:
+        assert require("os.path", "none", "a test").__name__ == "posixpath"
+
+    def test_missing(self) -> None:
+        with pytest.raises(MissingExtra, match=re.escape("drawing needs the package 'no_such_package'")) as info:
+            require("no_such_package.sub", "plot", "drawing")
+        assert "pip install 'jettagger[plot]'" in str(info.value)
+        assert isinstance(info.value, ImportError)
+
+    def test_a_broken_package_is_not_a_missing_one(self, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+        (tmp_path / "broken_package.py").write_text("import another_absent_package\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ModuleNotFoundError, match="another_absent_package") as info:
+            require("broken_package", "plot", "drawing")
+        assert not isinstance(info.value, MissingExtra)

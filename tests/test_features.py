@@ -1,0 +1,236 @@
+"""Every input variable against a loop in plain Python that was written from its definition, one object at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jettagger.errors import UnknownName
+from jettagger.features import FEATURES, OBJECTS, Feature, lookup
+from jettagger.features.cms import delta_phi, energy, eta_sign
+from jettagger.toyjets import ToyJets
+
+Slow = Callable[..., float]
+
+
+def wrap(difference: float) -> float:
+    """To (-pi, pi], step by step."""
+    while difference > math.pi:
+        difference -= 2 * math.pi
+    while difference <= -math.pi:
+        difference += 2 * math.pi
+    return difference
+
+
+def slow_energy(pt: float, eta: float, mass: float) -> float:
+    px, pz = pt, pt * math.sinh(eta)
+    return math.sqrt(px**2 + pz**2 + mass**2)
+
+
+def slow_etarel(eta: float, jet_eta: float) -> float:
+    return eta - jet_eta if jet_eta > 0 else jet_eta - eta
+
+
+KINEMATICS: dict[str, tuple[tuple[str, ...], Slow]] = {
+    "etarel": (("eta", "jet.eta"), slow_etarel),
+    "phirel": (("phi", "jet.phi"), lambda phi, jet_phi: wrap(phi - jet_phi)),
+    "abseta": (("eta",), abs),
+    "px": (("pt", "phi"), lambda pt, phi: pt * math.cos(phi)),
+    "py": (("pt", "phi"), lambda pt, phi: pt * math.sin(phi)),
+    "pz": (("pt", "eta"), lambda pt, eta: pt * math.sinh(eta)),
+    "energy": (("pt", "eta", "mass"), slow_energy),
+    "mask": (("pt",), lambda pt: 1.0),
+}
+CANDIDATES = KINEMATICS | {
+    "pt_log_nopuppi": (("pt",), math.log),
+    "e_log_nopuppi": (("pt", "eta", "mass"), lambda *p4: math.log(slow_energy(*p4))),
+    "isEl": (("pdgId",), lambda code: float(abs(code) == 11)),
+    "isMu": (("pdgId",), lambda code: float(abs(code) == 13)),
+    "isGamma": (("pdgId",), lambda code: float(abs(code) == 22)),
+    "isChargedHad": (("pdgId",), lambda code: float(abs(code) == 211)),
+    "isNeutralHad": (("pdgId",), lambda code: float(abs(code) == 130)),
+}
+
+
+def as_stored(column: str) -> tuple[tuple[str, ...], Slow]:
+    return (column,), float
+
+
+TRACKS = {
+    "charge": as_stored("charge"),
+    "VTX_ass": as_stored("pvAssocQuality"),
+    "lostInnerHits": as_stored("lostInnerHits"),
+    "quality": as_stored("trkQuality"),
+    "normchi2": (("normchi2",), lambda chi2: float(math.floor(chi2))),
+    **{name: as_stored(name) for name in ("dz", "dzsig", "dxy", "dxysig")},
+    **{name: as_stored(name) for name in ("btagEtaRel", "btagPtRatio", "btagPParRatio")},
+    **{name: as_stored(name) for name in ("btagSip3dVal", "btagSip3dSig", "btagJetDistVal")},
+}
+HITS = {"isLostTrack": as_stored("isLostTrack")} | {
+    f"{layers}LayersWithMeasurement": as_stored(f"{layers}LayersWithMeasurement")
+    for layers in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB")
+}
+VERTICES = KINEMATICS | {
+    "pt_log": (("pt",), math.log),
+    **{name: as_stored(name) for name in ("mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")},
+}
+JET = {"pt_log": (("pt",), math.log), "mass_log": (("mass",), math.log), "eta": as_stored("eta")}
+
+#: every variable of the input descriptions, by its full name
+EXPECTED: dict[str, tuple[str, tuple[str, ...], Slow]] = {
+    f"{stem}_{name}": (object_, *definition)
+    for stem, object_, table in (
+        ("pfcand", "pf", CANDIDATES | TRACKS),
+        ("cpfcandlt", "cpf", CANDIDATES | TRACKS | HITS),
+        ("npfcand", "npf", CANDIDATES),
+        ("sv", "sv", VERTICES),
+        ("jet", "jet", JET),
+    )
+    for name, definition in table.items()
+}
+
+
+def value(name: str, *columns: float) -> float:
+    """One value of a feature."""
+    return float(FEATURES[name](*(np.array([column], dtype=np.float32) for column in columns))[0])
+
+
+def test_the_table_is_complete() -> None:
+    assert set(FEATURES) == set(EXPECTED)
+    for name, (object_, needs, _) in EXPECTED.items():
+        assert (FEATURES[name].object, FEATURES[name].needs) == (object_, needs), name
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_against_a_loop(name: str) -> None:
+    object_, needs, slow = EXPECTED[name]
+    toys = ToyJets({kind: np.array([20, 0, 7, 1]) for kind in OBJECTS if kind != "jet"}, seed=2)
+    columns = [toys.column(object_, need) for need in needs]
+    values = FEATURES[name](*columns)
+    expected = [slow(*(float(column[row]) for column in columns)) for row in range(len(columns[0]))]
+    assert values.dtype == np.float32
+    assert len(values) == len(expected) > 3
+    assert values.tolist() == pytest.approx(expected, rel=3e-6, abs=3e-6)
+
+
+@pytest.mark.parametrize("feature", FEATURES.values(), ids=lambda feature: feature.name)
+class TestEachFeature:
+    def test_says_what_it_is(self, feature: Feature) -> None:
+        assert len(feature.doc) > 10
+        assert feature.unit
+        assert feature.source
+        assert feature.object in OBJECTS
+
+    def test_no_objects(self, feature: Feature) -> None:
+        values = feature(*(np.empty(0, dtype=np.float32) for _ in feature.needs))
+        assert (values.shape, values.dtype) == ((0,), np.float32)
+
+    def test_bad_values_pass_without_a_warning(self, feature: Feature) -> None:
+        """Warnings are errors here; what is not finite is dealt with later, value by value."""
+        for kind in (np.float32, np.float64):
+            bad = np.array([np.nan, np.inf, -np.inf, 0, -1, 1e33, 3e38, 1], dtype=kind)
+            values = feature(*(bad for _ in feature.needs))
+            assert (values.shape, values.dtype) == ((8,), np.float32)
+
+    def test_does_not_touch_its_input(self, feature: Feature) -> None:
+        columns = [np.array([0.5, 1.5, 2.5], dtype=np.float32) for _ in feature.needs]
+        for column in columns:
+            column.setflags(write=False)
+        feature(*columns)
+        assert all(column.tolist() == [0.5, 1.5, 2.5] for column in columns)
+
+
+@pytest.mark.parametrize("stem", ["pfcand", "cpfcandlt", "npfcand", "sv"])
+class TestDirection:
+    def test_sign_of_eta(self, stem: str) -> None:
+        """A jet at eta = 0 counts as one with negative eta."""
+        assert value(f"{stem}_etarel", 0.3, 0.1) == pytest.approx(0.2)
+        assert value(f"{stem}_etarel", -0.3, -0.1) == pytest.approx(0.2)
+        assert value(f"{stem}_etarel", 0.3, 0.0) == pytest.approx(-0.3)
+        assert value(f"{stem}_etarel", 0.3, -0.0) == pytest.approx(-0.3)
+        assert value(f"{stem}_etarel", 0.3, 1e-30) == pytest.approx(0.3)
+
+    @pytest.mark.parametrize(
+        ("phi", "jet_phi", "expected"),
+        [
+            (0.5, 0.2, 0.3),
+            (3.0, -3.0, 6 - 2 * math.pi),
+            (-3.0, 3.0, 2 * math.pi - 6),
+            (3.1, 3.1, 0),
+            (math.pi / 2, -math.pi / 2, math.pi),
+            (-math.pi / 2, math.pi / 2, math.pi),
+        ],
+    )
+    def test_azimuth_is_wrapped(self, stem: str, phi: float, jet_phi: float, expected: float) -> None:
+        assert value(f"{stem}_phirel", phi, jet_phi) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("stem", ["pfcand", "cpfcandlt"])
+@pytest.mark.parametrize(
+    ("chi2", "expected"), [(999, 999), (0, 0), (0.99, 0), (1, 1), (2.7, 2), (-0.1, -1), (-1, -1), (-1.5, -2)]
+)
+def test_chi2_is_rounded_down(stem: str, chi2: float, expected: float) -> None:
+    """Also where it is negative; 999 marks candidates without a track."""
+    assert value(f"{stem}_normchi2", chi2) == expected
+
+
+@pytest.mark.parametrize("stem", ["pfcand", "cpfcandlt", "npfcand"])
+def test_types_are_those_of_the_absolute_code(stem: str) -> None:
+    names = {11: "isEl", 13: "isMu", 22: "isGamma", 211: "isChargedHad", 130: "isNeutralHad"}
+    for code in (11, -11, 13, -13, 22, 211, -211, 130, 1, 2, 0):
+        flags = {name: value(f"{stem}_{name}", code) for name in names.values()}
+        assert flags == {name: float(abs(code) == wanted) for wanted, name in names.items()}
+
+
+def test_integers_may_be_stored() -> None:
+    codes = np.array([-211, 22, 130], dtype=np.int32)
+    assert FEATURES["pfcand_isChargedHad"](codes).tolist() == [1, 0, 0]
+    assert FEATURES["sv_ntracks"](np.array([2, 3], dtype=np.uint8)).tolist() == [2, 3]
+    assert FEATURES["pfcand_charge"](np.array([-1, 1], dtype=np.int8)).dtype == np.float32
+
+
+def test_no_momentum_has_no_logarithm() -> None:
+    assert value("pfcand_pt_log_nopuppi", 0.0) == -math.inf
+    assert math.isnan(value("pfcand_pt_log_nopuppi", -1.0))
+
+
+@given(st.floats(-3.2, 3.2), st.floats(-3.2, 3.2))
+def test_delta_phi(phi: float, other: float) -> None:
+    """In (-pi, pi], and the same direction as the plain difference."""
+    found = float(delta_phi(np.array([phi]), np.array([other]))[0])
+    assert -math.pi < found <= math.pi
+    assert math.cos(found) == pytest.approx(math.cos(phi - other), abs=1e-9)
+    assert math.sin(found) == pytest.approx(math.sin(phi - other), abs=1e-9)
+
+
+@given(st.floats(0, 1000), st.floats(-5, 5), st.floats(0, 200))
+def test_energy(pt: float, eta: float, mass: float) -> None:
+    found = float(energy(np.array([pt]), np.array([eta]), np.array([mass]))[0])
+    assert found == pytest.approx(slow_energy(pt, eta, mass), rel=1e-12, abs=1e-150)
+
+
+@given(st.floats(allow_nan=False))
+def test_sign(eta: float) -> None:
+    assert float(eta_sign(np.array([eta]))[0]) == (1 if eta > 0 else -1)
+
+
+class TestLookup:
+    def test_order(self) -> None:
+        assert [feature.name for feature in lookup(["sv_mass", "pfcand_px"])] == ["sv_mass", "pfcand_px"]
+
+    def test_unknown_ones_are_all_listed(self) -> None:
+        with pytest.raises(UnknownName) as info:
+            lookup(["pfcand_pxx", "pfcand_px", "sv_chi2"], "preprocess.json")
+        assert info.value.names == ["pfcand_pxx", "sv_chi2"]
+        assert str(info.value).startswith(
+            "unknown input variables in preprocess.json: 'pfcand_pxx' (nearest: pfcand_px"
+        )
+
+    def test_the_table_cannot_be_changed(self) -> None:
+        with pytest.raises(TypeError):
+            FEATURES["mine"] = FEATURES["sv_mass"]  # type: ignore[index]

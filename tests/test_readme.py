@@ -1,0 +1,82 @@
+"""The README is run: its Python blocks, its shell commands, and what it says of extras and models."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from jettagger.cli import main
+from jettagger.testing import write_pfnano
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+PYTHON = [
+    pytest.param(block, id=f"{path.name}-{number}")
+    for path in DOCUMENTS
+    for number, block in enumerate(blocks(path.read_text(encoding="utf-8"), "python"))
+]
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_python_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "document", "exec"), {"__name__": "document"})
+
+
+def test_first_processor_runs_in_a_job(tmp_path: Path) -> None:
+    from coffea import processor
+    from coffea.nanoevents import PFNanoAODSchema
+
+    names: dict[str, object] = {"__name__": "readme"}
+    exec(compile(blocks(README, "python")[1], "README", "exec"), names)
+    sample = write_pfnano(tmp_path / "nano.root", 20, seed=1)
+    run = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=8)
+    hist = run({"sample": {"files": {str(sample): "Events"}}}, names["Scores"]())
+    assert hist.sum(flow=True) > 0
+
+
+def test_shell_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pfnano("nano.root", 5, seed=1)
+    lines = [
+        line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("jettagger ")
+    ]
+    assert len(lines) >= 5
+    for line in lines:
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert (tmp_path / "scores.parquet").exists()
+    assert "inclParTMDV1" in capsys.readouterr().out
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = [line.split("#")[0].split() for block in blocks(README, "sh") for line in block.splitlines()]
+    targets = [words[1] for words in commands if words and words[0] == "make"]
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_extras_are_those_of_setup_cfg() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    table = README[README.index("| extra |") :].split("\n\n")[0]
+    named = {
+        name
+        for cell in re.findall(r"^\| (`[^|]*) \|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", cell)
+    }
+    assert named == set(config["options.extras_require"])

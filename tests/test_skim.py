@@ -1,0 +1,448 @@
+"""From files to a skim: complete or not there, whatever the chunks, the processes and the accidents."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pyarrow.parquet
+import pytest
+import uproot
+
+import jettagger as jt
+from jettagger import skim
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    JettaggerError,
+    MissingColumns,
+    OutputError,
+    UnknownName,
+)
+from jettagger.rootfile import EventFile, write_tree
+from jettagger.skim import make_job, process_chunk, run_job, tag_files
+from jettagger.tagger import Tagger
+from jettagger.testing import make_columns, make_events, write_pfnano
+from jettagger.writers import check_target, write_skim
+
+SUFFIXES = [".parquet", ".root"]
+KEPT = [
+    "run",
+    "luminosityBlock",
+    "event",
+    "genWeight",
+    *(f"FatJet_{n}" for n in ("pt", "eta", "phi", "mass", "msoftdrop")),
+]
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    return jt.load_tagger("tinyParT", threads=1)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("nano")
+    return [str(write_pfnano(folder / f"{seed}.root", 20 + seed, seed=seed)) for seed in (1, 2)]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """All columns of a skim; NaN in ROOT is None again."""
+    if path.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(path)
+        return {name: table[name].to_pylist() for name in table.column_names}
+    with uproot.open(path) as file:
+        arrays = file["Events"].arrays(how=dict)
+    plain = {name: array.tolist() for name, array in arrays.items() if not name.startswith("n")}
+    return {
+        name: [[None if x != x else x for x in row] if isinstance(row, list) else row for row in rows]
+        for name, rows in plain.items()
+    }
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert set(one) == set(other)
+    for name, rows in other.items():
+        if isinstance(rows[0], list):
+            assert [[x is None for x in row] for row in one[name]] == [[x is None for x in row] for row in rows], name
+            flat = [[np.nan if x is None else x for row in c for x in row] for c in (one[name], rows)]
+            np.testing.assert_allclose(flat[0], flat[1], atol=1e-5, rtol=1e-4, err_msg=name)
+        else:
+            assert one[name] == rows, name
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_skim_holds_what_the_tagger_gives(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    output = tmp_path / f"scores{suffix}"
+    result = tag_files(files, tagger, str(output), where="pt > 250", columns=["prob", "mass"], memory=2_000_000)
+    assert result.path == output
+    assert result.events == 43
+    events = ak.concatenate([make_events(21, seed=1), make_events(22, seed=2)])
+    scores = tagger(events, events.FatJet.pt > 250)
+    got = read(output)
+    assert set(got) == {
+        *KEPT,
+        *(f"FatJet_tinyParT_{output.name}" for output in tagger.bundle.select(["prob", "mass"])),
+    }
+    assert got["event"] == events.event.tolist()
+    assert got["FatJet_pt"] == events.FatJet.pt.tolist()
+    expected = {f"FatJet_tinyParT_{name}": scores[name].tolist() for name in ("probHbb", "mass", "probTopbWmv")}
+    assert_same({name: got[name] for name in expected}, expected)
+    assert sum(x is None for row in got["FatJet_tinyParT_mass"] for x in row) > 10
+    report = result.report
+    assert report.jets == ak.count(events.FatJet.pt)
+    assert report.scored + report.not_selected + report.without_constituents == report.jets
+    assert [item.name for item in tmp_path.iterdir()] == [output.name]
+
+
+def test_types_and_provenance_in_parquet(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    tag_files(files[:1], tagger, str(tmp_path / "s.parquet"), columns=["mass"])
+    file = pyarrow.parquet.ParquetFile(tmp_path / "s.parquet")
+    column = file.schema_arrow.field("FatJet_tinyParT_mass").type
+    assert str(column.value_type) == "float"
+    assert column.value_field.nullable
+    assert str(file.schema_arrow.field("event").type) == "uint64"
+    note = json.loads(file.schema_arrow.metadata[b"jettagger"])
+    assert note["model"] == "tinyParT"
+    assert note["digest"] == tagger.bundle.digest
+    assert note["files"] == files[:1]
+    back = ak.from_parquet(tmp_path / "s.parquet")
+    assert ak.any(ak.is_none(back.FatJet_tinyParT_mass, axis=1)) or ak.all(ak.num(back.FatJet_pt) >= 0)
+
+
+def test_the_root_skim_opens_with_coffea(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
+
+    output = tmp_path / "scores.root"
+    tag_files(files, tagger, str(output), where="pt > 250", columns=["prob", "mass"])
+    events = NanoEventsFactory.from_root({str(output): "Events"}, schemaclass=NanoAODSchema).events()
+    low = events.FatJet.pt <= 250
+    assert ak.all(np.isnan(events.FatJet.tinyParT_mass[low]))
+    assert ak.sum(np.isfinite(events.FatJet.tinyParT_mass)) > 20
+    assert str(ak.type(events.FatJet.tinyParT_probHbb)).endswith(
+        'float32[parameters={"__doc__": "FatJet_tinyParT_probHbb"}]'
+    ) or (ak.to_numpy(ak.flatten(events.FatJet.tinyParT_probHbb)).dtype == np.float32)
+    assert ak.all(events.FatJet.delta_r(events.FatJet) == 0)
+    with uproot.open(output) as file:
+        assert json.loads(str(file["jettagger"]))["where"] == "pt > 250"
+        assert file["Events"].classname == "TTree"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_chunks_and_processes_change_nothing(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    outputs = []
+    for number, (memory, workers) in enumerate([(10**9, 1), (400_000, 1), (800_000, 2)]):
+        if suffix == ".root" and workers == 2:
+            continue  # writing is the same, and processes take long to start
+        job = make_job(files, tagger, memory=memory, workers=workers, columns=["prob", "mass", "hidNeurons005"])
+        assert (len(job.chunks) == 2) == (memory == 10**9)
+        assert job.n_events == 43
+        result = run_job(job, str(tmp_path / f"{number}{suffix}"), workers=workers)
+        assert result.events == result.report.events == 43
+        outputs.append(read(result.path))
+    for other in outputs[1:]:
+        assert_same(other, outputs[0])
+
+
+def test_chunks_cover_every_event_once(tagger: Tagger, files: list[str]) -> None:
+    job = make_job(files, tagger, memory=300_000)
+    assert len(job.chunks) > 4
+    for path, n_events in zip(files, (21, 22), strict=True):
+        edges = [(chunk.start, chunk.stop) for chunk in job.chunks if chunk.path == path]
+        assert edges[0][0] == 0
+        assert edges[-1][1] == n_events
+        assert all(one[1] == other[0] for one, other in pairwise(edges))
+    assert make_job(files, tagger, memory=1).n_events == 43  # one event a chunk at least
+
+
+def test_further_columns_are_passed_on(tagger: Tagger, tmp_path: Path) -> None:
+    columns = make_columns(8, seed=3) | {"MET_pt": np.arange(8, dtype=np.float32)}
+    columns["FatJet_tau1"] = columns["FatJet_pt"] * 0.5
+    path = tmp_path / "in.root"
+    write_tree(path, [columns])
+    output = tmp_path / "out.parquet"
+    tag_files([str(path)], tagger, str(output), columns=["mass"], keep=["FatJet_tau*", "MET_*", "SV_dxy"])
+    got = read(output)
+    assert got["MET_pt"] == list(range(8))
+    assert got["FatJet_tau1"] == columns["FatJet_tau1"].tolist()
+    assert got["SV_dxy"] == columns["SV_dxy"].tolist()
+    with pytest.raises(UnknownName, match=r"FatJet_tua\*"):
+        tag_files([str(path)], tagger, str(tmp_path / "x.parquet"), keep=["FatJet_tua*"])
+
+
+def test_files_without_events_or_jets_give_empty_skims(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    empty = str(write_pfnano(tmp_path / "empty.root", 0, seed=1))
+    for suffix in SUFFIXES:
+        result = tag_files([empty], tagger, str(tmp_path / f"e{suffix}"), columns=["mass"])
+        assert result.events == result.report.jets == 0
+        assert "FatJet_tinyParT_mass" in read(result.path)
+        both = tag_files([empty, files[0]], tagger, str(tmp_path / f"b{suffix}"), columns=["mass"])
+        assert both.events == 21
+    barren = str(write_pfnano(tmp_path / "barren.root", 5, seed=1, jets=0.0))
+    for suffix in SUFFIXES:
+        result = tag_files([barren], tagger, str(tmp_path / f"n{suffix}"), columns=["mass"])
+        assert (result.events, result.report.jets) == (5, 0)
+        assert read(result.path)["FatJet_tinyParT_mass"] == [[]] * 5
+
+
+# bad input
+
+
+def damaged(folder: Path, kind: str, good: str) -> str:
+    path = folder / f"{kind}.root"
+    content = Path(good).read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) // 3])
+    elif kind == "empty file":
+        path.write_bytes(b"")
+    elif kind == "not ROOT":
+        path.write_text("run,event\n1,2\n")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "no Events":
+        with uproot.recreate(path) as file:
+            file.mktree("Event", {"x": "f4"})
+    elif kind == "no tree":
+        with uproot.recreate(path) as file:
+            file["Events"] = np.histogram([1.0, 2.0])
+    elif kind == "damaged inside":
+        middle = len(content) // 2
+        path.write_bytes(content[: middle - 60_000] + b"\xff" * 120_000 + content[middle + 60_000 :])
+    return str(path)
+
+
+BROKEN = {
+    "missing": "no such file",
+    "truncated": "truncated or damaged",
+    "empty file": "not a readable ROOT file",
+    "not ROOT": "not a readable ROOT file",
+    "folder": "is a folder",
+    "no Events": r"no tree 'Events' \(nearest: Event\)",
+    "no tree": "'Events'",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_named_before_anything_is_written(
+    kind: str, tagger: Tagger, files: list[str], tmp_path: Path
+) -> None:
+    bad = damaged(tmp_path, kind, files[0])
+    output = tmp_path / "out.parquet"
+    with pytest.raises(InputFileError, match=BROKEN[kind]) as error:
+        tag_files([files[0], bad], tagger, str(output))
+    assert bad in str(error.value)
+    assert not output.exists()
+    job = make_job([bad, *files], tagger, skip_broken=True)
+    assert list(job.skipped) == [bad]
+    assert job.n_events == 43
+    assert bad in json.loads(job.provenance)["skipped"]
+    with pytest.raises(InputFileError, match=r"none of the 2 files can be read"):
+        make_job([bad, bad], tagger, skip_broken=True)
+
+
+def test_a_file_that_is_damaged_inside_leaves_nothing(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    bad = damaged(tmp_path, "damaged inside", files[0])
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(InputFileError, match=r"cannot be read") as error:
+        tag_files([bad], tagger, str(folder / "out.root"))
+    assert bad in str(error.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_files_that_differ_are_refused(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    columns = make_columns(5, seed=3)
+    del columns["FatJet_msoftdrop"]
+    other = tmp_path / "other.root"
+    write_tree(other, [columns])
+    with pytest.raises(MissingColumns, match=r"differs from the first file: it lacks .*FatJet_msoftdrop"):
+        make_job([files[0], str(other)], tagger)
+    del columns["PFCands_dz"]
+    write_tree(other, [columns])
+    with pytest.raises(MissingColumns, match=r"PFCands\.dz"):
+        make_job([str(other)], tagger)
+
+
+def test_wrong_arguments(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no input files"):
+        make_job([], tagger)
+    with pytest.raises(ConfigError, match="workers"):
+        make_job(files, tagger, workers=0)
+    with pytest.raises(ConfigError, match=r"where"):
+        make_job(files, tagger, where="pt >")
+    with pytest.raises(UnknownName, match=r"'ptt' \(nearest: pt"):
+        make_job(files, tagger, where="ptt > 200")
+    with pytest.raises(UnknownName, match="probs"):
+        make_job(files, tagger, columns=["probs"])
+    with pytest.raises(ConfigError, match=r"\.txt.*expected \.parquet or \.root"):
+        tag_files(files, tagger, str(tmp_path / "out.txt"))
+    tagged = tmp_path / "tagged.root"
+    columns = make_columns(4, seed=3)
+    columns["FatJet_tinyParT_mass"] = columns["FatJet_mass"]
+    write_tree(tagged, [columns])
+    with pytest.raises(ConfigError, match=r"FatJet_tinyParT_mass.*--prefix"):
+        make_job([str(tagged)], tagger, columns=["mass"])
+    assert make_job([str(tagged)], tagger, columns=["mass"], prefix="new").names == {"mass": "new_mass"}
+
+
+@pytest.mark.parametrize("where", ["pt", "msoftdrop + 1"])
+def test_a_cut_that_is_no_cut_is_refused(where: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    with pytest.raises(JettaggerError, match="where"):
+        tag_files(files, tagger, str(tmp_path / "out.parquet"), where=where)
+    assert list(tmp_path.iterdir()) == []
+
+
+# the output is complete or absent
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_existing_output_is_kept(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    output = tmp_path / f"out{suffix}"
+    output.write_text("precious")
+    with pytest.raises(OutputError, match="exists already"):
+        tag_files(files, tagger, str(output))
+    assert output.read_text() == "precious"
+    tag_files(files[:1], tagger, str(output), columns=["mass"], force=True)
+    assert len(read(output)["event"]) == 21
+    assert [item.name for item in tmp_path.iterdir()] == [output.name]
+
+
+def test_outputs_that_cannot_be_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputError, match=r"folder .*nowhere does not exist"):
+        check_target(tmp_path / "nowhere" / "out.root")
+    (tmp_path / "dir.root").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        check_target(tmp_path / "dir.root")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    with pytest.raises(OutputError, match="not writable"):
+        check_target(tmp_path / "out.root")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("x")]
+)
+def test_an_accident_in_the_middle_leaves_nothing(suffix: str, failure: BaseException, tmp_path: Path) -> None:
+    columns = make_columns(10, seed=1)
+
+    def chunks() -> Iterator[dict[str, Any]]:
+        yield columns
+        raise failure
+
+    expected = OutputError if isinstance(failure, OSError) else type(failure)
+    with pytest.raises(expected) as error:
+        write_skim(tmp_path / f"out{suffix}", chunks(), "{}")
+    if expected is OutputError:
+        assert "No space left" in str(error.value)
+        assert f"out{suffix}" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from jettagger.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits on file sizes here")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_real_limit_on_the_file_leaves_nothing(suffix: str, files: list[str], tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    # the system refuses to write more, as a full disk does
+    output = tmp_path / f"out{suffix}"
+    command = [sys.executable, "-c", LIMITED, "tag", *files, "--model", "tinyParT", "-o", str(output)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(jt.__file__).parent.parent)
+    assert run.returncode == 2, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "error: cannot write" in run.stderr
+    assert output.name in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing(
+    tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        return process_chunk(*args)
+
+    monkeypatch.setattr(skim, "process_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tag_files(files, tagger, str(tmp_path / "out.root"), columns=["mass"])
+    assert count == 2
+    assert list(tmp_path.iterdir()) == []
+    assert skim._OPEN == {}, "input files are closed"
+
+
+def _die(*args: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
+    tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skim, "process_chunk", _die)
+    job = make_job(files, tagger, workers=2, columns=["mass"])
+    with pytest.raises(JettaggerError, match=r"worker died at events 0 to \d+ of .*1\.root.*--memory"):
+        run_job(job, str(tmp_path / "out.parquet"), workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_in_a_worker_comes_back_as_it_is(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    job = make_job(files, tagger, workers=2, columns=["mass"])
+    gone = skim.Job(job.tagger, job.names, job.collection, job.inputs, job.keep, None, (skim.Chunk("/no.root", 0, 5),))
+    with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
+        run_job(gone, str(tmp_path / "out.parquet"), workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_events(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
+    seen: list[int] = []
+    job = make_job(files, tagger, memory=600_000, columns=["mass"])
+    run_job(job, str(tmp_path / "out.parquet"), progress=seen.append)
+    assert sum(seen) == 43
+    assert len(seen) == len(job.chunks) > 2
+
+
+# files
+
+
+def test_a_range_of_columns_is_read(files: list[str]) -> None:
+    with EventFile(files[0]) as file:
+        events = file.read(["event", "FatJet.pt"], 3, 6)
+        assert events.event.tolist() == [4, 5, 6]
+        assert events.FatJet.pt.tolist() == make_events(21, seed=1).FatJet.pt[3:6].tolist()
+        assert file.has("event")
+        assert not file.has("FatJet.tau")
+        assert "FatJetPFCands" in file.collections
+        assert {"pt", "eta"} <= set(file.fields("FatJet"))
+        with pytest.raises(InputFileError, match="FatJet_nothing"):
+            file.read(["FatJet.nothing"])
+
+
+def test_an_rntuple_written_by_uproot_is_an_input(tagger: Tagger, tmp_path: Path) -> None:
+    columns = make_columns(12, seed=4)
+    path = tmp_path / "ntuple.root"
+    with uproot.recreate(path) as file:
+        file.mkrntuple("Events", columns)
+    result = tag_files([str(path)], tagger, str(tmp_path / "out.parquet"), columns=["mass"])
+    expected = tagger(make_events(12, seed=4)).mass
+    assert_same({"m": read(result.path)["FatJet_tinyParT_mass"]}, {"m": expected.tolist()})
