@@ -191,9 +191,7 @@ def _description(bundle: Bundle) -> Iterable[Check]:
     }.get(bundle.described_by)
     if said is None:
         names = ", ".join(sorted(card.sha256))
-        said = f"{bundle.described_by}; " + (
-            f"SHA-256 as declared: {names}" if names else "no SHA-256 declared"
-        )
+        said = f"{bundle.described_by}; " + (f"SHA-256 as declared: {names}" if names else "no SHA-256 declared")
     known = bundle.described_by == "jettagger" or bool(card.sha256)
     yield Check("description", True if known else None, detail=said)
     ranges = [
@@ -212,9 +210,7 @@ def _description(bundle: Bundle) -> Iterable[Check]:
         meaning = "not declared: GeV or a factor?"
         if card.mass is not None:
             meaning = (
-                "in GeV"
-                if card.mass.unit == "GeV"
-                else f"a factor on {card.mass.scales or 'a mass not declared'}"
+                "in GeV" if card.mass.unit == "GeV" else f"a factor on {card.mass.scales or 'a mass not declared'}"
             )
         yield Check("regressed mass", None, detail=f"{', '.join(masses)}: {meaning}")
 
@@ -228,9 +224,7 @@ class _Probe:
         self.seed = seed
         #: object -> shortest and longest length of its inputs, in the order of the description
         self.limits = {
-            group.object: (group.min_length, group.max_length)
-            for group in bundle.groups
-            if group.object != "jet"
+            group.object: (group.min_length, group.max_length) for group in bundle.groups if group.object != "jet"
         }
         self.masked = {group.object for group in bundle.groups if group.is_mask}
 
@@ -265,9 +259,7 @@ class _Probe:
             results[label] = self.values(self.tables(counts, 2))
             bad = int(np.count_nonzero(~np.isfinite(results[label])))
             lengths = ", ".join(f"{number} {name}" for name, number in counts.items())
-            yield Check(
-                f"length {label}", bad == 0, bad, 0, f"outputs that are not finite ({lengths or 'jets only'})"
-            )
+            yield Check(f"length {label}", bad == 0, bad, 0, f"outputs that are not finite ({lengths or 'jets only'})")
         beyond = {name: high + BEYOND for name, (_, high) in self.limits.items()}
         name = "length beyond max"
         detail = f"{BEYOND} more objects than the model takes, against the leading ones alone"
@@ -280,9 +272,7 @@ class _Probe:
         fixed = self.bundle.fixed_batch
         for size in BATCH_SIZES:
             detail = (
-                "run a second time"
-                if size == 1
-                else f"{max(BATCH_SIZES)} jets, {size} at a time, against one by one"
+                "run a second time" if size == 1 else f"{max(BATCH_SIZES)} jets, {size} at a time, against one by one"
             )
             if fixed is not None and size > fixed:
                 yield Check(f"batch size {size}", None, detail=f"the graph has a fixed batch of {fixed}")
@@ -307,15 +297,11 @@ class _Probe:
             for table in tables:
                 if table.group.object == object_:
                     array = batch.inputs[table.group.name]
-                    more = np.broadcast_to(
-                        table.values[-1][:, np.newaxis], (1, array.shape[1], high - array.shape[2])
-                    )
+                    more = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], high - array.shape[2]))
                     longer[table.group.name] = np.concatenate([array, more], axis=2)
             padded.append(evaluate(self.bundle, self.session, longer))
         detail = f"jets with {', '.join(map(str, numbers))} {object_}, padded to {high}"
-        yield from self.compared(
-            name, np.concatenate(padded), np.concatenate(plain), detail, self.expected(object_)
-        )
+        yield from self.compared(name, np.concatenate(padded), np.concatenate(plain), detail, self.expected(object_))
 
     def order(self, object_: str) -> Iterable[Check]:
         """The same jets with their objects in another order."""
@@ -323,9 +309,7 @@ class _Probe:
         if number < 2:
             yield Check(f"order of {object_}", None, detail="one at most")
             return
-        batch = _only(
-            self.tables({name: self.middle(name) for name in self.limits}, 1), self.bundle.card.pad_mode
-        )
+        batch = _only(self.tables({name: self.middle(name) for name in self.limits}, 1), self.bundle.card.pad_mode)
         permutation = np.random.default_rng(self.seed).permutation(number)
         if (permutation == np.arange(number)).all():
             permutation = permutation[::-1]
@@ -347,9 +331,7 @@ class _Probe:
         counts = {name: 0 if name == object_ else self.middle(name) for name in self.limits}
         values = self.values(self.tables(counts, 2))
         bad = int(np.count_nonzero(~np.isfinite(values)))
-        yield Check(
-            f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}"
-        )
+        yield Check(f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}")
 
     def expected(self, object_: str) -> bool:
         """Whether padding and order must not matter: there is a mask that tells objects from padding."""
@@ -366,9 +348,7 @@ class _Probe:
         counts = {name: rng.integers(1, high + 1, n_jets).tolist() for name, (_, high) in self.limits.items()}
         values = self.values(self.tables(counts, n_jets)).astype(np.float64)
         chosen = values[:, probable]
-        outside = (
-            float(np.max(np.maximum(-chosen, chosen - 1), initial=0)) if np.isfinite(chosen).all() else np.inf
-        )
+        outside = float(np.max(np.maximum(-chosen, chosen - 1), initial=0)) if np.isfinite(chosen).all() else np.inf
         yield Check(
             "range of probabilities",
             outside <= PROB_TOLERANCE,
@@ -387,9 +367,7 @@ class _Probe:
         if rest:
             total = values[:, rest].sum(axis=1)
             detail = f"{len(rest)} probabilities outside any softmax that was found; their sum lies in"
-            yield Check(
-                "sum of probabilities", None, detail=f"{detail} [{total.min():.4g}, {total.max():.4g}]"
-            )
+            yield Check("sum of probabilities", None, detail=f"{detail} [{total.min():.4g}, {total.max():.4g}]")
 
     def softmaxes(self) -> list[tuple[list[int], str]]:
         """Columns that a softmax runs over, and where it is taken."""
@@ -438,9 +416,7 @@ def _compared(
     ):
         # before jettagger's softmax, what becomes a probability is still a logit
         columns = [
-            output.index
-            for output in outputs
-            if (output.kind == "prob" and not (raw and output.softmax)) == probable
+            output.index for output in outputs if (output.kind == "prob" and not (raw and output.softmax)) == probable
         ]
         if not columns:
             continue
@@ -479,9 +455,7 @@ def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
     results = [f"output__{tensor.name}" for tensor in graph.outputs] if graph else []
     missing, unknown = sorted({*inputs, *results} - set(arrays)), sorted(set(arrays) - {*inputs, *results})
     if missing or unknown:
-        text = (
-            f"{path}: lacks {missing or 'nothing'}; beyond inputs and outputs it has {unknown or 'nothing'}"
-        )
+        text = f"{path}: lacks {missing or 'nothing'}; beyond inputs and outputs it has {unknown or 'nothing'}"
         yield Check("golden vectors", False, detail=text)
         return
     n_jets = len(arrays[inputs[0]])

@@ -181,7 +181,7 @@ class Tagger:
         Returns
         -------
         awkward array or dask-awkward collection
-            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets that were not scored.
+            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class Tagger:
         Returns
         -------
         awkward array or dask-awkward collection
-            New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they were.
+            New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they are.
 
         Raises
         ------
@@ -401,8 +401,8 @@ def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: i
     Yields
     ------
     Batch
-        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length]; jets without
-        constituents are in no batch.
+        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
+        jets without constituents are in no batch.
 
     Examples
     --------
@@ -444,9 +444,7 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
     lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
     content = lists.content[: int(lists.offsets[-1])]
     index, records = content.index, content.content
-    new = {
-        column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()
-    }
+    new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
     fatjets = with_list_fields(columns.events[name], columns.counts(name), new)
     if not columns.valid.all():
         fatjets = ak.drop_none(fatjets, axis=0)

@@ -133,8 +133,5 @@ class ToyJets:
     def _draw(self, object_: str, name: str, table: Mapping[str, Draw], counts: Array) -> Array:
         draw = table.get(name, _normal(1))
         salt = zlib.crc32(f"{object_}.{name}".encode())
-        parts = [
-            draw(np.random.default_rng([self._seed, salt, jet]), int(number))
-            for jet, number in enumerate(counts)
-        ]
+        parts = [draw(np.random.default_rng([self._seed, salt, jet]), int(number)) for jet, number in enumerate(counts)]
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)

@@ -72,9 +72,7 @@ def description(
     for group, variables in groups.items():
         content[group] = dict(lengths[stem(group)]) | {
             "var_names": list(variables),
-            "var_infos": {
-                name: plain | {"pad": 0.0} | dict((infos or {}).get(name, {})) for name in variables
-            },
+            "var_infos": {name: plain | {"pad": 0.0} | dict((infos or {}).get(name, {})) for name in variables},
         }
     return content
 
@@ -146,17 +144,13 @@ def graph(
         joint = add("Sub", [joint, mean], "centred")
     parts = []
     for head in heads:
-        matrix = constant(
-            f"{head.name}_w", rng.normal(0, 0.3 / np.sqrt(total), (total, head.width)).astype("f4")
-        )
+        matrix = constant(f"{head.name}_w", rng.normal(0, 0.3 / np.sqrt(total), (total, head.width)).astype("f4"))
         part = add("MatMul", [joint, matrix], f"{head.name}_linear" if head.softmax else head.name)
         parts.append(add("Softmax", [part], head.name, axis=1) if head.softmax else part)
     names = [(head.name, head.width) for head in heads]
     if joined and len(parts) > 1:
         names = [(add("Concat", parts, "scores", axis=1), sum(head.width for head in heads))]
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]) for name, width in names
-    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]) for name, width in names]
     content = helper.make_graph(nodes, "toy", inputs, outputs, initializer=weights)
     return helper.make_model(content, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 

@@ -66,9 +66,7 @@ def test_all_keys(tmp_path: Path) -> None:
 def test_schema_version(tmp_path: Path, version: Any) -> None:
     path = write(tmp_path, schema_version=version)
     shown = None if version is ... else version
-    with pytest.raises(
-        BundleError, match=f"schema_version is {shown!r}, this version of jettagger reads 1"
-    ) as info:
+    with pytest.raises(BundleError, match=f"schema_version is {shown!r}, this version of jettagger reads 1") as info:
         read_card(path)
     assert str(path) in str(info.value)
 

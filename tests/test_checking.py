@@ -116,9 +116,7 @@ class TestGoodNetworks:
         groups = {"cpf_features": ("cpfcandlt_px",), "cpf_mask": ("cpfcandlt_mask",)}
         groups |= {"npf_features": ("npfcand_py",), "npf_mask": ("npfcand_mask",)}
         lengths = {"cpf": {"min_length": 2, "max_length": 9}, "npf": {"min_length": 3, "max_length": 8}}
-        folder = write_bundle(
-            tmp_path / "m", groups=groups, lengths=lengths, axes={"cpf": "n_cpf", "npf": "n_npf"}
-        )
+        folder = write_bundle(tmp_path / "m", groups=groups, lengths=lengths, axes={"cpf": "n_cpf", "npf": "n_npf"})
         found = results(folder)
         assert all(result.passed is not False for result in found.values())
         assert {"no cpf", "no npf"} <= set(found)
@@ -204,9 +202,7 @@ class TestFacts:
             "mass": {"unit": "factor", "scales": "mass * (1 - rawFactor)"},
         }
         found = results(write_bundle(tmp_path / "m", card=card))
-        assert found["training domain"] == Check(
-            "training domain", None, detail="pt 200 to 2500 GeV; |eta| 0 to 2.4"
-        )
+        assert found["training domain"] == Check("training domain", None, detail="pt 200 to 2500 GeV; |eta| 0 to 2.4")
         assert found["regressed mass"].detail == "mass: a factor on mass * (1 - rawFactor)"
         assert found["description"].detail == "bundle.json; no SHA-256 declared"
 
@@ -240,11 +236,7 @@ class TestGolden:
         assert set(arrays) == {*(f"input__{name}" for name in GROUPS), "output__scores"}
         assert arrays["input__pf_features"].shape == (4, 3, 12)
         session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-        inputs = {
-            name.removeprefix("input__"): array
-            for name, array in arrays.items()
-            if name.startswith("input__")
-        }
+        inputs = {name.removeprefix("input__"): array for name, array in arrays.items() if name.startswith("input__")}
         (scores,) = session.run(["scores"], inputs)
         assert np.allclose(scores, arrays["output__scores"], rtol=0, atol=1e-6)
 
@@ -271,9 +263,7 @@ class TestGolden:
     def test_logits_are_compared_as_logits(self, tmp_path: Path) -> None:
         """Before jettagger's softmax: the tolerance of logits, not that of probabilities."""
         heads = tuple(head._replace(softmax=False) for head in HEADS)
-        folder = write_bundle(
-            tmp_path / "m", heads=heads, card=CARD | {"softmax": ["label_*"], "golden": "golden.npz"}
-        )
+        folder = write_bundle(tmp_path / "m", heads=heads, card=CARD | {"softmax": ["label_*"], "golden": "golden.npz"})
         write_golden(Bundle.from_folder(folder), folder / "golden.npz")
         found = [name for name in results(folder) if name.startswith("golden")]
         assert found == ["golden vectors: others"]
@@ -335,9 +325,7 @@ class TestNetwork:
         assert fixed.graph is not None
         assert one.graph is not None
         rng = np.random.default_rng(0)
-        inputs = {
-            name: rng.normal(0, 1, (2, len(variables), 6)).astype("f4") for name, variables in GROUPS.items()
-        }
+        inputs = {name: rng.normal(0, 1, (2, len(variables), 6)).astype("f4") for name, variables in GROUPS.items()}
         asked = ReplaySession(open_session(fixed.graph).run)
         values = evaluate(fixed, asked, inputs)
         assert values.shape == (2, 8)

@@ -11,9 +11,7 @@ import pytest
 from jettagger import errors
 from jettagger.errors import JettaggerError, MissingExtra, UnknownName, hint, nearest, require
 
-CLASSES = [
-    item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, JettaggerError)
-]
+CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, JettaggerError)]
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
@@ -27,9 +25,7 @@ def test_every_class_says_when_it_is_raised(kind: type[JettaggerError]) -> None:
     assert "aise" in (kind.__doc__ or "")
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in CLASSES if kind is not UnknownName], ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not UnknownName], ids=lambda kind: kind.__name__)
 def test_pickle(kind: type[JettaggerError]) -> None:
     """Workers send their errors home."""
     again = pickle.loads(pickle.dumps(kind("what, where")))
@@ -82,9 +78,7 @@ class TestRequire:
         assert require("os.path", "none", "a test").__name__ == "posixpath"
 
     def test_missing(self) -> None:
-        with pytest.raises(
-            MissingExtra, match=re.escape("drawing needs the package 'no_such_package'")
-        ) as info:
+        with pytest.raises(MissingExtra, match=re.escape("drawing needs the package 'no_such_package'")) as info:
             require("no_such_package.sub", "plot", "drawing")
         assert "pip install 'jettagger[plot]'" in str(info.value)
         assert isinstance(info.value, ImportError)

@@ -62,16 +62,10 @@ def in_sparse_attribute(model: Any, tensor: Any) -> None:
 
 
 def in_subgraph(model: Any, tensor: Any) -> None:
-    inner = helper.make_graph(
-        [], "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])], [tensor]
-    )
+    inner = helper.make_graph([], "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])], [tensor])
     outer_node = helper.make_node("If", ["condition"], ["x"], then_branch=inner, else_branch=inner)
-    outer = helper.make_graph(
-        [outer_node], "outer", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])]
-    )
-    model.graph.node.append(
-        helper.make_node("If", ["condition"], ["y"], then_branch=outer, else_branch=outer)
-    )
+    outer = helper.make_graph([outer_node], "outer", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])])
+    model.graph.node.append(helper.make_node("If", ["condition"], ["y"], then_branch=outer, else_branch=outer))
 
 
 def in_function(model: Any, tensor: Any) -> None:
@@ -81,9 +75,7 @@ def in_function(model: Any, tensor: Any) -> None:
 
 
 def in_graph_of_a_function(model: Any, tensor: Any) -> None:
-    inner = helper.make_graph(
-        [], "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])], [tensor]
-    )
+    inner = helper.make_graph([], "inner", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])], [tensor])
     node = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
     opset = [helper.make_opsetid("", 13)]
     model.functions.append(helper.make_function("toy", "branch", ["c"], ["y"], [node], opset))
@@ -155,18 +147,14 @@ class TestExternalData:
 
     def test_missing(self, tmp_path: Path) -> None:
         (tmp_path / "model.onnx").write_bytes(model_with(as_initializer, external("weights", "weights.bin")))
-        with pytest.raises(
-            ModelFileError, match=r"'weights' needs the file .*weights\.bin, which is missing"
-        ):
+        with pytest.raises(ModelFileError, match=r"'weights' needs the file .*weights\.bin, which is missing"):
             inspect(tmp_path / "model.onnx")
 
     @pytest.mark.parametrize("location", ["weights.bin", "data/weights.bin"])
     def test_beside_it_works(self, tmp_path: Path, location: str) -> None:
         plain, split = write_bundle(tmp_path / "plain"), write_bundle(tmp_path / "split")
         (split / location).parent.mkdir(exist_ok=True)
-        onnx.save(
-            graph(), split / "model.onnx", save_as_external_data=True, location=location, size_threshold=45
-        )
+        onnx.save(graph(), split / "model.onnx", save_as_external_data=True, location=location, size_threshold=45)
         assert (split / location).stat().st_size > 0
         graph_ = inspect(split / "model.onnx")
         assert graph_.external
@@ -176,9 +164,7 @@ class TestExternalData:
 
     def test_checksum_in_the_card_is_that_of_the_file(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m")
-        onnx.save(
-            graph(), folder / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=45
-        )
+        onnx.save(graph(), folder / "model.onnx", save_as_external_data=True, location="w.bin", size_threshold=45)
         content = (folder / "model.onnx").read_bytes()
         names = ("model.onnx", "w.bin")
         declared = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

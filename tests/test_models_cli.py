@@ -52,9 +52,7 @@ def test_overviews(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"    {verb} " in out
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), ("shwo", "tinyParT"), ("show",), ("check", "tinyParT", "--seed", "x")]
-)
+@pytest.mark.parametrize("arguments", [(), ("shwo", "tinyParT"), ("show",), ("check", "tinyParT", "--seed", "x")])
 def test_wrong_use(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -168,9 +166,7 @@ class TestCheck:
         assert any(line.startswith("FAILED  no sv") for line in out.splitlines())
 
     def test_json(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        status, out, _ = run(
-            capsys, "check", str(write_bundle(tmp_path / "m", fault="order")), "--json", "--seed", "3"
-        )
+        status, out, _ = run(capsys, "check", str(write_bundle(tmp_path / "m", fault="order")), "--json", "--seed", "3")
         content = json.loads(out)
         assert status == 1
         assert content["passed"] is False
@@ -189,9 +185,7 @@ class TestCheck:
         assert status == 0
         assert "4 jets of golden.npz" in out
 
-    def test_no_golden_vectors_of_a_bad_model(
-        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
-    ) -> None:
+    def test_no_golden_vectors_of_a_bad_model(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m", fault="order")
         assert run(capsys, "check", str(folder), "--write-golden", str(folder / "golden.npz"))[0] == 1
         assert not (folder / "golden.npz").exists()

@@ -36,9 +36,7 @@ class TestSearch:
             places.append(write_bundle(parent / "tinyParT"))
             assert locate("tinyParT") == places[-1]
 
-    def test_a_listed_folder_may_be_the_model_itself(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_listed_folder_may_be_the_model_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = write_bundle(tmp_path / "mine")
         monkeypatch.setenv("JETTAGGER_MODELS", str(folder))
         assert available()["mine"] == folder
@@ -161,9 +159,7 @@ class TestAdd:
         assert left_in(user_folder()) == []
 
     @pytest.mark.parametrize("force", [False, True])
-    def test_a_full_disk_leaves_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
-    ) -> None:
+    def test_a_full_disk_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
         """Complete or absent, and an older model of that name stays as it was."""
         folder = write_bundle(tmp_path / "mine")
         if force:
@@ -184,9 +180,7 @@ class TestAdd:
         if force:
             assert load_bundle("mine").has_weights
 
-    def test_a_failing_replacement_keeps_the_old_model(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_failing_replacement_keeps_the_old_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         add(write_bundle(tmp_path / "mine"))
         digest = load_bundle("mine").digest
         replace = os.replace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,10 @@ def load(folder: str | Path, most_pf: int = 128) -> Sample:
         if path.name.endswith(".part.npz"):
             continue
         with np.load(path, allow_pickle=False) as file:
-            parts.append({name: file[name] for name in file.files})
+            part = {name: file[name] for name in file.files}
+        # unique over files, and the same whatever other files are there
+        part["block"] = np.uint64(zlib.crc32(path.stem.encode()) << 20) + part["luminosityBlock"].astype(np.uint64)
+        parts.append(part)
     if not parts:
         raise SystemExit(f"no prepared files in {folder}")
     merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -64,8 +68,7 @@ def load(folder: str | Path, most_pf: int = 128) -> Sample:
 
 def held_out(sample: Sample, share: int = 25) -> np.ndarray:
     """Which jets are kept for validation: whole blocks of events, one in ``share``, picked by a hash of their number."""
-    block = sample.columns["luminosityBlock"].astype(np.uint64)
-    mixed = (block * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    mixed = (sample.columns["block"] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
     return mixed % np.uint64(share) == 0
 
 

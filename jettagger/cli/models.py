@@ -71,9 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands and their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(
-        name: str, function: Callable[[argparse.Namespace], int], text: str
-    ) -> argparse.ArgumentParser:
+    def action(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = actions.add_parser(
             name,
             help=text.partition("\n")[0],
@@ -89,9 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print all of it as JSON")
     check = action("check", _check, _CHECK)
     check.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
-    check.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the random jets (default: %(default)s)"
-    )
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of the random jets (default: %(default)s)")
     check.add_argument("--json", action="store_true", help="print the results as JSON")
     check.add_argument(
         "--write-golden",
@@ -222,20 +218,14 @@ def _short(names: Sequence[str]) -> list[str]:
 def _wrapped(names: Sequence[str]) -> str:
     import textwrap
 
-    return textwrap.fill(
-        " ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False
-    )
+    return textwrap.fill(" ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
 
 
 def _weights(bundle: Bundle) -> str:
     graph = bundle.graph
     if graph is None:
         return "missing"
-    axis = (
-        "any number of jets at once"
-        if bundle.fixed_batch is None
-        else f"always {bundle.fixed_batch} jets at once"
-    )
+    axis = "any number of jets at once" if bundle.fixed_batch is None else f"always {bundle.fixed_batch} jets at once"
     size = f"{graph.path.stat().st_size / 1e6:.1f} MB"
     return f"{graph.path.name}, {size}, opset {graph.opset}, {graph.nodes} nodes, {axis}"
 

@@ -215,9 +215,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
         if chosen is not None:
             providers[(source, name)] = chosen
         else:
-            stored = tuple(
-                " and ".join(column for column in way.columns if not offer.has(column)) for way in ways
-            )
+            stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
             missing.append(Need(object_, name, tuple(dict.fromkeys(names)), stored))
     return Plan(format_, providers, tuple(objects), tuple(missing))
 
@@ -362,7 +360,9 @@ class Jets:
         position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
         position[self.index] = np.arange(len(self))
         to_jet = (jet_index >= 0) & (jet_index < n_jets)
-        jet = np.where(to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1)
+        jet = np.where(
+            to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1
+        )
         known = (target_index >= 0) & (target_index < n_targets)
         nowhere = ~known & (target_index != -1) if link.dangling else ~known
         self.dropped[object_] = int(np.count_nonzero(nowhere & (jet >= 0)))
@@ -370,10 +370,7 @@ class Jets:
         jet = jet[rows]
         target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)[rows]
         key = link.order(
-            *(
-                self._stored(column)[rows if split(column)[0] == link.table else target]
-                for column in link.order.columns
-            )
+            *(self._stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
         )
         order = np.lexsort((-key, jet))
         counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
@@ -428,7 +425,7 @@ def _check_geometry(jets: Jets) -> None:
         event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
         raise MismatchError(
             f"{len(outside)} of {len(filled)} jets have their leading constituent more than {limit:.1f} from the axis "
-            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not the "
-            "collection that the link table was made for. Do not filter or re-order it before tagging; "
+            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not "
+            "the collection that the link table was made for. Do not filter or re-order it before tagging; "
             f"pass where=<mask on events.{name}> instead, and select afterwards"
         )

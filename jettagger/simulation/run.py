@@ -72,7 +72,8 @@ class Plan:
         content = asdict(self)
         content["blocks"] = len(self.blocks)
         content["versions"] = versions()
-        return json.loads(json.dumps(content))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,7 @@ def plan(
         for number, size in enumerate(_shared(quota, [1] * n_blocks)):
             ordered.append(((number + 0.5) / n_blocks, name, number, size))
     ordered.sort()
-    blocks = tuple(
-        BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered)
-    )
+    blocks = tuple(BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered))
     return Plan(
         process,
         events,
@@ -247,7 +246,8 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     while accepted < block.events:
         left = block.events - accepted
         expected = max(accepted, 1) / max(tried, 1)
-        truth = generator.next(int(np.clip(1.05 * left / expected, 25, 400)))
+        # a little more than needed, so that few blocks take a third round
+        truth = generator.next(int(np.clip(1.08 * left / expected + 3, 10, 400)))
         batch = process_batch(truth, process, card, run.pt, rng, pool)
         enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
         n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
@@ -384,9 +384,7 @@ def simulate(
     for fact in facts:
         for name, count in fact["labels"].items():
             labels[name] = labels.get(name, 0) + count
-    return Summary(
-        target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest
-    )
+    return Summary(target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest)
 
 
 def _open_folder(target: Path, run: Plan, force: bool) -> Path:
@@ -423,9 +421,7 @@ def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
     return done
 
 
-def _all_blocks(
-    run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]
-) -> list[dict[str, Any]]:
+def _all_blocks(run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
     done = _finished(run, folder)
     total = sum(block.events for block in run.blocks)
     report(sum(fact["events"] for fact in done.values()), total)
