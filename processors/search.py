@@ -48,6 +48,9 @@ EVENTS, JETS = "events", "jets"
 #: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
 MOST_CUTS = 31
 
+#: binary digits of sums that are kept: ten decimal ones
+DIGITS = 34
+
 
 class SearchWarning(UserWarning):
     """Something in a search that is probably not meant: an empty region, overlapping regions."""
@@ -887,6 +890,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         datasets = {}
         for dataset in sorted(accumulator["sums"], key=list(self.samples).index):
             sums, sample = accumulator["sums"][dataset], self.sample(dataset)
+            sums = {**sums, "sumw": float(_rounded(sums["sumw"]))}
             scale = self.scale(dataset, sample, sums["sumw"])
             datasets[dataset] = {
                 **{key: sums[key] for key in ("events", "jets", "scored")},
@@ -903,13 +907,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             for number, dataset in enumerate(ordered.axes["dataset"]):
                 part = view[(slice(None),) * position + (number,)]
                 scale = datasets[dataset]["scale"]
-                part["value"] *= scale
-                part["variance"] *= scale**2
+                part["value"] = _rounded(part["value"]) * scale
+                part["variance"] = _rounded(part["variance"]) * scale**2
             histograms[name] = ordered
         cutflow = {
             dataset: {
                 region: {
-                    cut: {"events": row["events"], "weighted": row["weighted"] * datasets[dataset]["scale"]}
+                    cut: {"events": row["events"], "weighted": float(_rounded(row["weighted"])) * datasets[dataset]["scale"]}
                     for cut, row in accumulator["cutflow"][dataset][region].items()
                 }
                 for region in self.regions
@@ -975,6 +979,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 kind = self.regions[second].kind
                 notes.append(f"signal region {first!r} and {kind} region {second!r} share {events} events")
         return notes
+
+
+def _rounded(values: Any) -> Any:
+    """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2.0**DIGITS) / 2.0**DIGITS, exponent)
 
 
 def _cut(text: str, where: str) -> Expression:
