@@ -270,6 +270,21 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     assert pyhf.get_backend() == before
 
 
+def test_the_fit_is_that_of_cabinetry():
+    cabinetry = pytest.importorskip("cabinetry")
+    from jettagger.limits import fit, model_of
+
+    workspace = build(simulated(), spec(regions=["SR"])).workspace("X1000", bounds=(-5, 10))
+    workspace["observations"][0]["data"][2] += 30.0
+    model, data = model_of(workspace)
+    mine = fit(model, data)
+    theirs = cabinetry.fit.fit(model, data.tolist())
+    assert list(mine.names) == list(theirs.labels)
+    np.testing.assert_allclose(mine.values, theirs.bestfit, atol=0.02)
+    np.testing.assert_allclose(mine.uncertainties, theirs.uncertainty, rtol=0.05, atol=1e-3)
+    assert mine.strength[0] > mine.strength[1]
+
+
 def test_data_are_taken_as_observed():
     h = simulated()
     bins(h, np.arange(20.0), dataset="data")
@@ -384,6 +399,11 @@ def test_command_line(tmp_path, capsys):
     # less background at the higher mass
     assert kept["limits"][1]["expected"][2] < kept["limits"][0]["expected"][2]
     assert (tmp_path / "limits.txt").read_text() == printed
+    assert not (tmp_path / "limits.png").exists()
+    pytest.importorskip("mplhep")
+    assert main(["limit", str(tmp_path), "--signal", "X2000"]) == 0
+    assert (tmp_path / "limits.png").read_bytes().startswith(b"\x89PNG")
+    assert "X1000" not in capsys.readouterr().out
     assert main(["limit", str(tmp_path), "--signal", "X3000"]) == 2
     assert "unknown signal" in capsys.readouterr().err
     assert main(["limit", str(tmp_path / "absent")]) == 2
