@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["QCD", "TYPES", "Sample", "flat_weights", "held_out", "load", "make_batches"]
+__all__ = ["QCD", "TYPES", "Sample", "flat_weights", "held_out", "load", "make_batches", "prepared_files", "read"]
 
 #: the 37 types in the order of the V1 outputs
 TYPES = (
@@ -47,26 +48,40 @@ class Sample:
         return np.cumsum(counts) - counts
 
 
-def load(folder: str | Path, most_pf: int = 128) -> Sample:
+def prepared_files(folder: str | Path) -> list[Path]:
+    """The complete prepared files of a folder."""
+    return [path for path in sorted(Path(folder).glob("*.npz")) if not path.name.endswith(".part.npz")]
+
+
+def read(path: Path) -> Sample:
+    """One prepared file; the column ``file`` tells its jets from those of others."""
+    with np.load(path, allow_pickle=False) as file:
+        content = {name: file[name] for name in file.files}
+    objects = {name: content.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
+    content["file"] = np.full(len(content["label"]), zlib.crc32(path.stem.encode()), dtype=np.uint32)
+    return Sample(content, **objects)
+
+
+def load(folder: str | Path) -> Sample:
     """All prepared files of a folder."""
-    parts = []
-    for path in sorted(Path(folder).glob("*.npz")):
-        if path.name.endswith(".part.npz"):
-            continue
-        with np.load(path, allow_pickle=False) as file:
-            parts.append({name: file[name] for name in file.files})
+    parts = [read(path) for path in prepared_files(folder)]
     if not parts:
         raise SystemExit(f"no prepared files in {folder}")
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    objects = {name: merged.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
-    return Sample(merged, **objects)
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    objects = [np.concatenate([getattr(part, name) for part in parts]) for name in ("pf", "pf_p4", "sv", "sv_p4")]
+    return Sample(columns, *objects)
 
 
 def held_out(sample: Sample, share: int = 25) -> np.ndarray:
-    """Which jets are kept for validation: whole blocks of events, one in ``share``, picked by a hash of their number."""
+    """Which jets are kept for validation: whole blocks of events, one in ``share``.
+
+    They are picked by a hash of the file and the block's number: in every file the same process has the same numbers.
+    """
+    file = sample.columns["file"].astype(np.uint64)
     block = sample.columns["luminosityBlock"].astype(np.uint64)
-    mixed = (block * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    return mixed % np.uint64(share) == 0
+    mixed = (file * np.uint64(0x9E3779B97F4A7C15)) ^ (block * np.uint64(0xC2B2AE3D27D4EB4F))
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(40)) % np.uint64(share) == 0
 
 
 def flat_weights(sample: Sample, flatten: bool = True, ceiling: float = 12.0) -> np.ndarray:
