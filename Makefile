@@ -28,11 +28,11 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python setup.cfg pyproject.toml
-	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask]'
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
-	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,dev]'
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats,dev]'
 	touch $@
 
 clean:

@@ -270,7 +270,7 @@ class HistSpec:
         numbers, factors, missing = _flatten(self.name, columns, weight, events)
         fillers = {axis.name: number for axis, number in zip(self.axes, numbers, strict=True)}
         if len(factors) == 0:
-            # Nothing passed: one entry of weight zero, so that the categories are there, with nothing in them.
+            # One entry of weight zero, so that the categories are there, with nothing in them.
             fillers, factors = {axis.name: [0.0] for axis in self.axes}, np.zeros(1)
         histogram.fill(**categories, **fillers, weight=factors)
         return missing

@@ -30,9 +30,7 @@ RECORDS = {
     "masked then indexed": ak.mask(PLAIN, [True, False, True, True])[[1, 0, 3, 3]],
     "all None": ak.mask(PLAIN, [False] * 4),
     "unmasked": ak.Array(ak.contents.UnmaskedArray(ak.to_layout(PLAIN))),
-    "bit masked": ak.Array(
-        ak.to_layout(ak.mask(PLAIN, [True, False, True, True])).to_BitMaskedArray(True, True)
-    ),
+    "bit masked": ak.Array(ak.to_layout(ak.mask(PLAIN, [True, False, True, True])).to_BitMaskedArray(True, True)),
     "empty": PLAIN[:0],
 }
 
@@ -44,8 +42,7 @@ def test_records_of_any_layout(kind: str) -> None:
     new = np.arange(len(array)) * 0.5
     got = with_fields(array, {"z": layout(new), "x": layout(new + 1)})
     expected = [
-        None if old is None else {**old, "z": value, "x": value + 1}
-        for old, value in zip(before, new, strict=True)
+        None if old is None else {**old, "z": value, "x": value + 1} for old, value in zip(before, new, strict=True)
     ]
     assert [None if item is None else {**item} for item in got.tolist()] == expected
     assert array.tolist() == before
@@ -92,9 +89,7 @@ def test_lists_of_any_layout(kind: str) -> None:
 def test_chains_of_selections_keep_everything_aligned(data: st.DataObject) -> None:
     counts = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6), label="counts")
     array = ak.unflatten(ak.zip({"x": np.arange(sum(counts))}), counts)
-    for step in data.draw(
-        st.lists(st.sampled_from(["carry", "mask", "inner", "slice"]), max_size=4), label="steps"
-    ):
+    for step in data.draw(st.lists(st.sampled_from(["carry", "mask", "inner", "slice"]), max_size=4), label="steps"):
         if not len(array):
             break
         if step == "carry":
@@ -109,9 +104,7 @@ def test_chains_of_selections_keep_everything_aligned(data: st.DataObject) -> No
             array = array[data.draw(st.integers(0, len(array)), label="start") :]
     plain = array.tolist()
     lengths = np.array([0 if items is None else len(items) for items in plain], dtype=np.int64)
-    flat = np.array(
-        [np.nan if item is None else item["x"] for items in plain for item in items or []], dtype=float
-    )
+    flat = np.array([np.nan if item is None else item["x"] for items in plain for item in items or []], dtype=float)
     got = with_list_fields(array, lengths, {"twice": layout(2 * flat)})
     for old, new in zip(plain, got.tolist(), strict=True):
         if old is None:
@@ -150,9 +143,7 @@ def virtual(counts: Any, calls: list[str]) -> Any:
                 "class": "RecordArray",
                 "fields": ["x", "y"],
                 "form_key": "record",
-                "contents": [
-                    {"class": "NumpyArray", "primitive": "float32", "form_key": name} for name in ("x", "y")
-                ],
+                "contents": [{"class": "NumpyArray", "primitive": "float32", "form_key": name} for name in ("x", "y")],
             },
         }
     )

@@ -75,18 +75,12 @@ def assert_links(events: Any) -> tuple[int, int]:
     assert jets.counts("sv").tolist() == [len(item["sv"]) for item in expected]
     for name in ("pt", "eta", "charge"):
         assert ours("pf", name) == [[pf[name] for pf, _ in item["pf"]] for item in expected]
-    assert ours("pf", "btagSip3dSig") == [
-        [link["btagSip3dSig"] for _, link in item["pf"]] for item in expected
-    ]
+    assert ours("pf", "btagSip3dSig") == [[link["btagSip3dSig"] for _, link in item["pf"]] for item in expected]
     for name in ("pt", "dxysig", "ntracks"):
         assert ours("sv", name) == [[link[name] for _, link in item["sv"]] for item in expected]
-    assert ours("cpf", "charge") == [
-        [pf["charge"] for pf, _ in i["pf"] if pf["charge"] != 0] for i in expected
-    ]
+    assert ours("cpf", "charge") == [[pf["charge"] for pf, _ in i["pf"] if pf["charge"] != 0] for i in expected]
     assert ours("npf", "eta") == [[pf["eta"] for pf, _ in i["pf"] if pf["charge"] == 0] for i in expected]
-    assert ours("npf", "jet.eta") == [
-        [i["jet"][0]["eta"] for pf, _ in i["pf"] if pf["charge"] == 0] for i in expected
-    ]
+    assert ours("npf", "jet.eta") == [[i["jet"][0]["eta"] for pf, _ in i["pf"] if pf["charge"] == 0] for i in expected]
     for got, item in zip(ours("sv", "eta"), expected, strict=True):
         known = [(eta, sv["eta"]) for eta, (sv, _) in zip(got, item["sv"], strict=True) if sv is not None]
         assert all(eta == stored for eta, stored in known)
@@ -143,9 +137,7 @@ def test_candidates_fall_in_pt_and_vertices_in_significance() -> None:
 
 def test_candidates_of_the_same_pt_stay_in_the_order_of_the_table() -> None:
     events = make_events(5, seed=1)
-    same = ak.with_field(
-        events, ak.with_field(events.PFCands, ak.ones_like(events.PFCands.pt), "pt"), "PFCands"
-    )
+    same = ak.with_field(events, ak.with_field(events.PFCands, ak.ones_like(events.PFCands.pt), "pt"), "PFCands")
     jets = jets_of(same)
     for jet in range(len(jets)):
         rows = jets.rows("pf")
@@ -210,9 +202,7 @@ def cleaned(columns: dict[str, list[float]]) -> dict[str, list[float]]:
         if collection in ("PFCands", "FatJetPFCands"):
             events[name] = ak.Array([np.zeros(n, dtype=np.float32)])
     jet = {name: float(events[f"FatJet_{name}"][0, 0]) for name in ("eta", "phi")}
-    events |= {
-        f"PFCands_{name}": ak.Array([np.full(n, value, dtype=np.float32)]) for name, value in jet.items()
-    }
+    events |= {f"PFCands_{name}": ak.Array([np.full(n, value, dtype=np.float32)]) for name, value in jet.items()}
     events["PFCands_pt"] = ak.Array([np.arange(n, 0, -1, dtype=np.float32)])
     events["FatJetPFCands_pFCandsIdx"] = ak.Array([np.arange(n, dtype=np.int32)])
     events["FatJetPFCands_jetIdx"] = ak.Array([np.zeros(n, dtype=np.int32)])
@@ -447,9 +437,7 @@ def test_columns_of_any_layout(layout: str) -> None:
         lists = [[] if event is None else event[collection] for event in plain]
         assert columns.counts(collection).tolist() == [len(items) for items in lists]
         assert columns.offsets(collection).tolist() == [0, *np.cumsum([len(items) for items in lists])]
-        assert columns.flat(f"{collection}.{field}").tolist() == [
-            item[field] for items in lists for item in items
-        ]
+        assert columns.flat(f"{collection}.{field}").tolist() == [item[field] for items in lists for item in items]
         assert columns.present(collection).all()
         assert len(columns.present(collection)) == columns.counts(collection).sum()
 
@@ -489,9 +477,7 @@ def test_a_collection_that_is_no_list_is_refused() -> None:
 
 
 def test_flat_columns_become_collections() -> None:
-    events = nest(
-        {"run": np.array([1, 1]), "FatJet_pt": ak.Array([[1.0], []]), "FatJet_n_b": ak.Array([[2], []])}
-    )
+    events = nest({"run": np.array([1, 1]), "FatJet_pt": ak.Array([[1.0], []]), "FatJet_n_b": ak.Array([[2], []])})
     assert events.tolist() == [{"run": 1, "FatJet": [{"pt": 1.0, "n_b": 2}]}, {"run": 1, "FatJet": []}]
     sliced = nest({"FatJet_pt": ak.Array([[9.0], [1.0, 2.0], []])[1:], "MET_pt": np.array([5.0, 6.0])})
     assert sliced.tolist() == [

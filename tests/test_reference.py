@@ -26,19 +26,10 @@ STORED = {"probHbb": "particleNetMD_Xbb", "probHcc": "particleNetMD_Xcc", "probH
 PARTICLENET_COLUMNS = {
     *(f"FatJet_{name}" for name in ("pt", "eta", "phi", "mass")),
     *(f"FatJetPFCands_{name}" for name in ("jetIdx", "pFCandsIdx")),
-    *(
-        f"FatJetPFCands_btag{name}"
-        for name in ("EtaRel", "PtRatio", "PParRatio", "Sip3dVal", "Sip3dSig", "JetDistVal")
-    ),
-    *(
-        f"PFCands_{name}"
-        for name in ("pt", "eta", "phi", "mass", "charge", "pvAssocQuality", "lostInnerHits")
-    ),
+    *(f"FatJetPFCands_btag{name}" for name in ("EtaRel", "PtRatio", "PParRatio", "Sip3dVal", "Sip3dSig", "JetDistVal")),
+    *(f"PFCands_{name}" for name in ("pt", "eta", "phi", "mass", "charge", "pvAssocQuality", "lostInnerHits")),
     *(f"PFCands_{name}" for name in ("trkQuality", "trkChi2", "dz", "dzErr", "d0", "d0Err")),
-    *(
-        f"FatJetSVs_{name}"
-        for name in ("jetIdx", "sVIdx", "pt", "mass", "ntracks", "normchi2", "dxy", "dxysig")
-    ),
+    *(f"FatJetSVs_{name}" for name in ("jetIdx", "sVIdx", "pt", "mass", "ntracks", "normchi2", "dxy", "dxysig")),
     *(f"FatJetSVs_{name}" for name in ("d3d", "d3dsig", "deltaR", "phirel", "enration")),
     *("SV_eta", "SV_phi"),
 }
@@ -100,9 +91,7 @@ def test_the_stored_qcd_sum_is_given_back_too(particlenet: Tagger, events: Any) 
     assert off.max() <= 0.05
 
 
-def test_without_the_vertices_that_the_table_lacks_xbb_is_clearly_worse(
-    particlenet: Tagger, events: Any
-) -> None:
+def test_without_the_vertices_that_the_table_lacks_xbb_is_clearly_worse(particlenet: Tagger, events: Any) -> None:
     kept = events.FatJetSVs[events.FatJetSVs.sVIdx >= 0]
     without = ak.with_field(events, kept, "FatJetSVs")
     assert ak.count(events.FatJetSVs.sVIdx) - ak.count(kept.sVIdx) == 12
@@ -116,9 +105,7 @@ def test_part_as_a_bare_folder_gives_probabilities_and_qcd_jets_are_qcd(part: Ta
     kinds = [output.kind for output in part.bundle.outputs]
     assert (kinds.count("prob"), kinds.count("other"), len(kinds)) == (314, 2, 316)
     scores = part(events)
-    probabilities = {
-        output.name: flat(scores, output.name) for output in part.bundle.outputs if output.kind == "prob"
-    }
+    probabilities = {output.name: flat(scores, output.name) for output in part.bundle.outputs if output.kind == "prob"}
     total = sum(probabilities.values())
     assert len(total) == 24
     np.testing.assert_allclose(total, 1, atol=1e-5)
@@ -144,9 +131,7 @@ def open_with_coffea(path: Path, schema: str, log: list[Any] | None = None) -> A
     from coffea import nanoevents
 
     chosen = getattr(nanoevents, schema)
-    return nanoevents.NanoEventsFactory.from_root(
-        {str(path): "Events"}, schemaclass=chosen, access_log=log
-    ).events()
+    return nanoevents.NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=chosen, access_log=log).events()
 
 
 @pytest.mark.parametrize(("name", "columns"), [("particlenet", PARTICLENET_COLUMNS), ("part", PART_COLUMNS)])
@@ -220,11 +205,7 @@ def test_what_lacks_tracks_is_refused_before_anything_is_read(
     for line in str(from_file.value).splitlines()[1:-1]:
         wanted = line.partition("wanted by ")[2].split(", ")
         assert len(wanted) == len(set(wanted)), line
-    named = {
-        word
-        for line in str(from_file.value).splitlines()
-        for word in line.partition("wanted by ")[2].split(", ")
-    }
+    named = {word for line in str(from_file.value).splitlines() for word in line.partition("wanted by ")[2].split(", ")}
     lacking = {
         "pfcand_dz",
         "pfcand_dxysig",
@@ -278,9 +259,7 @@ def probabilities(tagger: Tagger, events: Any) -> np.ndarray[Any, Any]:
 
 def test_a_quarter_turn_around_the_beam_changes_nothing(part: Tagger, events: Any) -> None:
     # the one turn that float32 does exactly: (px, py) -> (-py, px)
-    turned = with_vectors(
-        part, lambda vectors: vectors[:, [1, 0, 2, 3]] * np.float32([-1, 1, 1, 1])[:, np.newaxis]
-    )
+    turned = with_vectors(part, lambda vectors: vectors[:, [1, 0, 2, 3]] * np.float32([-1, 1, 1, 1])[:, np.newaxis])
     np.testing.assert_allclose(probabilities(turned, events), probabilities(part, events), atol=1e-5)
 
 
@@ -290,9 +269,7 @@ def test_jets_turned_to_azimuth_zero_differ_only_as_rounding_does(part: Tagger, 
     turned = rotated(events)
     assert ak.all(np.abs(ak.flatten(turned.FatJet.phi)) < 1e-6)
     rng = np.random.default_rng(5)
-    noisy = with_vectors(
-        part, lambda vectors: np.float32(vectors * (1 + 6e-8 * rng.normal(size=vectors.shape)))
-    )
+    noisy = with_vectors(part, lambda vectors: np.float32(vectors * (1 + 6e-8 * rng.normal(size=vectors.shape))))
     before = probabilities(part, events)
     off = np.abs(probabilities(part, turned) - before)
     noise = np.abs(probabilities(noisy, events) - before)
@@ -320,9 +297,7 @@ def test_the_order_of_events_and_the_chunks_change_nothing(
     assert_same_scores(ak.concatenate([tagger(events[:3]), tagger(events[3:4]), tagger(events[4:])]), whole)
 
 
-def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(
-    shared: Path, particlenet: Tagger
-) -> None:
+def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(shared: Path, particlenet: Tagger) -> None:
     import time
 
     start = time.perf_counter()

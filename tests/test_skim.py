@@ -72,9 +72,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert set(one) == set(other)
     for name, rows in other.items():
         if isinstance(rows[0], list):
-            assert [[x is None for x in row] for row in one[name]] == [
-                [x is None for x in row] for row in rows
-            ], name
+            assert [[x is None for x in row] for row in one[name]] == [[x is None for x in row] for row in rows], name
             flat = [[np.nan if x is None else x for row in c for x in row] for c in (one[name], rows)]
             np.testing.assert_allclose(flat[0], flat[1], atol=1e-5, rtol=1e-4, err_msg=name)
         else:
@@ -82,13 +80,9 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_skim_holds_what_the_tagger_gives(
-    suffix: str, tagger: Tagger, files: list[str], tmp_path: Path
-) -> None:
+def test_the_skim_holds_what_the_tagger_gives(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     output = tmp_path / f"scores{suffix}"
-    result = tag_files(
-        files, tagger, str(output), where="pt > 250", columns=["prob", "mass"], memory=2_000_000
-    )
+    result = tag_files(files, tagger, str(output), where="pt > 250", columns=["prob", "mass"], memory=2_000_000)
     assert result.path == output
     assert result.events == 43
     events = ak.concatenate([make_events(21, seed=1), make_events(22, seed=2)])
@@ -100,9 +94,7 @@ def test_the_skim_holds_what_the_tagger_gives(
     }
     assert got["event"] == events.event.tolist()
     assert got["FatJet_pt"] == events.FatJet.pt.tolist()
-    expected = {
-        f"FatJet_tinyParT_{name}": scores[name].tolist() for name in ("probHbb", "mass", "probTopbWmv")
-    }
+    expected = {f"FatJet_tinyParT_{name}": scores[name].tolist() for name in ("probHbb", "mass", "probTopbWmv")}
     assert_same({name: got[name] for name in expected}, expected)
     assert sum(x is None for row in got["FatJet_tinyParT_mass"] for x in row) > 10
     report = result.report
@@ -145,16 +137,12 @@ def test_the_root_skim_opens_with_coffea(tagger: Tagger, files: list[str], tmp_p
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_chunks_and_processes_change_nothing(
-    suffix: str, tagger: Tagger, files: list[str], tmp_path: Path
-) -> None:
+def test_chunks_and_processes_change_nothing(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     outputs = []
     for number, (memory, workers) in enumerate([(10**9, 1), (400_000, 1), (800_000, 2)]):
         if suffix == ".root" and workers == 2:
             continue  # writing is the same, and processes take long to start
-        job = make_job(
-            files, tagger, memory=memory, workers=workers, columns=["prob", "mass", "hidNeurons005"]
-        )
+        job = make_job(files, tagger, memory=memory, workers=workers, columns=["prob", "mass", "hidNeurons005"])
         assert (len(job.chunks) == 2) == (memory == 10**9)
         assert job.n_events == 43
         result = run_job(job, str(tmp_path / f"{number}{suffix}"), workers=workers)
@@ -190,9 +178,7 @@ def test_further_columns_are_passed_on(tagger: Tagger, tmp_path: Path) -> None:
         tag_files([str(path)], tagger, str(tmp_path / "x.parquet"), keep=["FatJet_tua*"])
 
 
-def test_files_without_events_or_jets_give_empty_skims(
-    tagger: Tagger, files: list[str], tmp_path: Path
-) -> None:
+def test_files_without_events_or_jets_give_empty_skims(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     empty = str(write_pfnano(tmp_path / "empty.root", 0, seed=1))
     for suffix in SUFFIXES:
         result = tag_files([empty], tagger, str(tmp_path / f"e{suffix}"), columns=["mass"])
@@ -262,9 +248,7 @@ def test_a_broken_file_is_named_before_anything_is_written(
         make_job([bad, bad], tagger, skip_broken=True)
 
 
-def test_a_file_that_is_damaged_inside_leaves_nothing(
-    tagger: Tagger, files: list[str], tmp_path: Path
-) -> None:
+def test_a_file_that_is_damaged_inside_leaves_nothing(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     bad = damaged(tmp_path, "damaged inside", files[0])
     folder = tmp_path / "out"
     folder.mkdir()
@@ -310,9 +294,7 @@ def test_wrong_arguments(tagger: Tagger, files: list[str], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("where", ["pt", "msoftdrop + 1"])
-def test_a_cut_that_is_no_cut_is_refused(
-    where: str, tagger: Tagger, files: list[str], tmp_path: Path
-) -> None:
+def test_a_cut_that_is_no_cut_is_refused(where: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     with pytest.raises(JettaggerError, match="where"):
         tag_files(files, tagger, str(tmp_path / "out.parquet"), where=where)
     assert list(tmp_path.iterdir()) == []
@@ -348,9 +330,7 @@ def test_outputs_that_cannot_be_are_refused_at_once(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("x")]
 )
-def test_an_accident_in_the_middle_leaves_nothing(
-    suffix: str, failure: BaseException, tmp_path: Path
-) -> None:
+def test_an_accident_in_the_middle_leaves_nothing(suffix: str, failure: BaseException, tmp_path: Path) -> None:
     columns = make_columns(10, seed=1)
 
     def chunks() -> Iterator[dict[str, Any]]:
@@ -428,9 +408,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
 
 def test_an_error_in_a_worker_comes_back_as_it_is(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     job = make_job(files, tagger, workers=2, columns=["mass"])
-    gone = skim.Job(
-        job.tagger, job.names, job.collection, job.inputs, job.keep, None, (skim.Chunk("/no.root", 0, 5),)
-    )
+    gone = skim.Job(job.tagger, job.names, job.collection, job.inputs, job.keep, None, (skim.Chunk("/no.root", 0, 5),))
     with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
         run_job(gone, str(tmp_path / "out.parquet"), workers=2)
     assert list(tmp_path.iterdir()) == []

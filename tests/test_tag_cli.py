@@ -34,17 +34,13 @@ def tag(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
-def test_a_run_ends_with_a_table(
-    suffix: str, nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_ends_with_a_table(suffix: str, nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / f"scores{suffix}"
     assert tag(nano, "--model", "tinyParT", "-o", str(output), "--where", "pt > 250", "--threads", "1") == 0
     said = capsys.readouterr()
     assert said.err == "", "no progress bar without a terminal"
     assert said.out.splitlines()[0] == str(output)
-    numbers = {
-        match[1].strip(): match[2] for match in re.finditer(r"^(.+?)  +([\d.]+(?: %)?)$", said.out, re.M)
-    }
+    numbers = {match[1].strip(): match[2] for match in re.finditer(r"^(.+?)  +([\d.]+(?: %)?)$", said.out, re.M)}
     assert numbers["events"] == "25"
     jets, scored = int(numbers["fat jets"]), int(numbers["scored"])
     left_out = int(numbers["not scored: left out by --where"])
@@ -68,9 +64,7 @@ def test_prefix_columns_and_keep(nano: str, tmp_path: Path) -> None:
     assert {"SV_pt", "SV_dxy", "FatJet_rawFactor", "run", "luminosityBlock", "event"} <= set(names)
 
 
-def test_a_dry_run_says_all_and_writes_nothing(
-    nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_all_and_writes_nothing(nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "s.parquet"
     bad = tmp_path / "bad.root"
     bad.write_text("no")
@@ -96,9 +90,7 @@ def test_a_dry_run_says_all_and_writes_nothing(
     assert not output.exists()
 
 
-def test_broken_files_are_named_at_the_end(
-    nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_files_are_named_at_the_end(nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "missing.root")
     output = str(tmp_path / "s.parquet")
     assert tag(nano, missing, "-m", "tinyParT", "-o", output, "--columns", "mass", "--skip-broken") == 0
@@ -134,9 +126,7 @@ def test_wrong_arguments_are_explained_without_a_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outputs_are_checked_before_any_work(
-    nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outputs_are_checked_before_any_work(nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "s.root"
     output.write_text("precious")
     start = time.perf_counter()
@@ -236,9 +226,7 @@ def test_sizes_that_are_none(text: str) -> None:
         parse_size(text)
 
 
-def test_a_progress_bar_on_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_progress_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with progress_bar("tagging", 10, "events") as advance:

@@ -154,9 +154,7 @@ def test_any_layout_of_events_gives_the_same(change: str, tagger: Tagger, events
 
 
 @pytest.mark.parametrize("change", [name for name in CHANGES if name != "packed"])
-def test_any_layout_of_virtual_events_gives_the_same(
-    change: str, tagger: Tagger, nano: Path, scores: Any
-) -> None:
+def test_any_layout_of_virtual_events_gives_the_same(change: str, tagger: Tagger, nano: Path, scores: Any) -> None:
     function = CHANGES[change]
     virtual = function(open_virtual(nano))
     assert_same_scores(tagger(virtual), function(scores))
@@ -215,20 +213,14 @@ def test_the_order_and_choice_of_events_change_nothing(
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_where_only_decides_who_is_scored(
-    data: st.DataObject, tagger: Tagger, events: Any, scores: Any
-) -> None:
+def test_where_only_decides_who_is_scored(data: st.DataObject, tagger: Tagger, events: Any, scores: Any) -> None:
     total = int(ak.count(events.FatJet.pt))
     picks = data.draw(st.lists(st.booleans(), min_size=total, max_size=total), label="where")
     where = ak.unflatten(np.array(picks, dtype=bool), ak.num(events.FatJet.pt))
     tagged = tagger.run(events, where)
     assert_same_scores(tagged.scores, ak.mask(scores, where))
     report = tagged.report
-    assert (
-        report.scored + report.not_selected + report.without_constituents + report.absent
-        == report.jets
-        == total
-    )
+    assert report.scored + report.not_selected + report.without_constituents + report.absent == report.jets == total
     assert report.not_selected == total - sum(picks)
 
 
@@ -248,9 +240,7 @@ def test_the_order_of_links_and_candidates_changes_nothing(seed: int, tagger: Ta
     # where a jet has more than the network takes, candidates of the same pt decide by their order
     used = [
         [int(np.sum(row == jet)) for jet in range(n)]
-        for row, n in zip(
-            map(np.asarray, columns["FatJetPFCands_jetIdx"]), ak.num(columns["FatJet_pt"]), strict=True
-        )
+        for row, n in zip(map(np.asarray, columns["FatJetPFCands_jetIdx"]), ak.num(columns["FatJet_pt"]), strict=True)
     ]
     where = ak.values_astype(ak.Array(used), np.int64) <= 128
     events, other = nest(columns), nest(changed)
@@ -380,9 +370,7 @@ def test_the_error_names_the_event_that_differs(tagger: Tagger, events: Any) -> 
     counts = np.asarray(ak.num(events.FatJet.pt)).copy()
     counts[7] += 2
     where = ak.unflatten(np.ones(counts.sum(), dtype=bool), counts)
-    with pytest.raises(
-        MismatchError, match=rf"where has {counts[7]} entries in event 7 where .* {counts[7] - 2} jets"
-    ):
+    with pytest.raises(MismatchError, match=rf"where has {counts[7]} entries in event 7 where .* {counts[7] - 2} jets"):
         tagger(events, where)
 
 
@@ -408,9 +396,7 @@ def test_none_in_where_means_no(tagger: Tagger, events: Any, scores: Any) -> Non
 
 def test_where_of_virtual_events(tagger: Tagger, nano: Path, events: Any, scores: Any) -> None:
     virtual = open_virtual(nano)
-    assert_same_scores(
-        tagger(virtual, virtual.FatJet.msoftdrop > 60), ak.mask(scores, events.FatJet.msoftdrop > 60)
-    )
+    assert_same_scores(tagger(virtual, virtual.FatJet.msoftdrop > 60), ak.mask(scores, events.FatJet.msoftdrop > 60))
 
 
 # collections that were changed
@@ -465,9 +451,7 @@ def test_columns_are_named_by_prefix_and_output(tagger: Tagger, events: Any) -> 
     } <= default
 
 
-def test_the_mass_of_the_jet_is_not_overwritten_and_the_given_events_stay(
-    tagger: Tagger, events: Any
-) -> None:
+def test_the_mass_of_the_jet_is_not_overwritten_and_the_given_events_stay(tagger: Tagger, events: Any) -> None:
     before = {name: events.FatJet[name].tolist() for name in events.FatJet.fields}
     attached = tagger.attach(events)
     assert attached.FatJet.mass.tolist() == before["mass"]
@@ -484,9 +468,7 @@ def test_events_without_a_known_collection(tagger: Tagger) -> None:
 
 
 def test_every_missing_column_is_named_with_who_wants_it(tagger: Tagger, events: Any) -> None:
-    without = ak.with_field(
-        events, ak.without_field(ak.without_field(events.PFCands, "dz"), "trkQuality"), "PFCands"
-    )
+    without = ak.with_field(events, ak.without_field(ak.without_field(events.PFCands, "dz"), "trkQuality"), "PFCands")
     with pytest.raises(MissingColumns) as error:
         tagger(without)
     text = str(error.value)
@@ -655,9 +637,7 @@ def test_a_provider_that_did_not_become_active_is_an_error(
             return ["CPUExecutionProvider"]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallback)
-    with pytest.raises(
-        ProviderError, match="CUDAExecutionProvider was asked for, CPUExecutionProvider is active"
-    ):
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider was asked for, CPUExecutionProvider is active"):
         jt.load_tagger("tinyParT", provider="cuda", threads=1)(events)
 
 
@@ -749,9 +729,7 @@ def test_a_fixed_batch_axis_is_filled_up(tmp_path: Path, events: Any, scores: An
     assert_same_scores(tagger(events[:1]), scores[:1])
 
 
-def test_a_folder_never_seen_works_without_a_description_of_ours(
-    tmp_path: Path, events: Any, scores: Any
-) -> None:
+def test_a_folder_never_seen_works_without_a_description_of_ours(tmp_path: Path, events: Any, scores: Any) -> None:
     folder = copy_of_tiny(tmp_path)
     (folder / "bundle.json").unlink()
     tagger = jt.load_tagger(folder, threads=1)

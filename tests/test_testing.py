@@ -35,9 +35,7 @@ def test_events_hang_together() -> None:
     assert ak.all(events.FatJetSVs.sVIdx < ak.num(events.SV.pt))
     for row in events.FatJetPFCands.pFCandsIdx.tolist():
         assert sorted(row) == list(range(len(row)))
-    used = ak.flatten(
-        [[np.sum(np.asarray(e.FatJetPFCands.jetIdx) == j) for j in range(len(e.FatJet))] for e in events]
-    )
+    used = ak.flatten([[np.sum(np.asarray(e.FatJetPFCands.jetIdx) == j) for j in range(len(e.FatJet))] for e in events])
     assert 0 < np.mean(np.asarray(used) == 0) < 0.06
     assert 0 < np.mean(np.asarray(used) > 128) < 0.06
     assert ak.any(events.FatJetSVs.sVIdx == -1)
@@ -72,9 +70,7 @@ def test_the_file_opens_with_coffea_and_holds_the_same(tmp_path: Path) -> None:
     made = make_events(25, seed=6)
     for collection in ("FatJet", "PFCands", "FatJetPFCands", "SV", "FatJetSVs"):
         for field in made[collection].fields:
-            assert ak.array_equal(
-                events[collection, field], made[collection, field], check_parameters=False
-            ), field
+            assert ak.array_equal(events[collection, field], made[collection, field], check_parameters=False), field
     assert ak.all(events.FatJet.delta_r(events.FatJet) == 0)
     assert events.event.tolist() == list(range(1, 26))
 

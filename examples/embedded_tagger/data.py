@@ -13,12 +13,45 @@ import torch
 __all__ = ["QCD", "TYPES", "Sample", "flat_weights", "held_out", "load", "make_batches", "prepared_files", "read"]
 
 #: the 37 types in the order of the V1 outputs
-TYPES = (
-    "HWqqWqq0c HWqqWqq1c HWqqWqq2c HWqqWq0c HWqqWq1c HWqqWq2c HWqqWev0c HWqqWev1c HWqqWmv0c HWqqWmv1c "
-    "HWqqWtauev0c HWqqWtauev1c HWqqWtaumv0c HWqqWtaumv1c HWqqWtauhv0c HWqqWtauhv1c Hbb Hcc Hss Hqq "
-    "Htauhtaue Htauhtaum Htauhtauh QCDbb QCDcc QCDb QCDc QCDothers TopbWqq0c TopbWqq1c TopbWq0c TopbWq1c "
-    "TopbWev TopbWmv TopbWtauhv TopbWtauev TopbWtaumv"
-).split()
+TYPES = [
+    "HWqqWqq0c",
+    "HWqqWqq1c",
+    "HWqqWqq2c",
+    "HWqqWq0c",
+    "HWqqWq1c",
+    "HWqqWq2c",
+    "HWqqWev0c",
+    "HWqqWev1c",
+    "HWqqWmv0c",
+    "HWqqWmv1c",
+    "HWqqWtauev0c",
+    "HWqqWtauev1c",
+    "HWqqWtaumv0c",
+    "HWqqWtaumv1c",
+    "HWqqWtauhv0c",
+    "HWqqWtauhv1c",
+    "Hbb",
+    "Hcc",
+    "Hss",
+    "Hqq",
+    "Htauhtaue",
+    "Htauhtaum",
+    "Htauhtauh",
+    "QCDbb",
+    "QCDcc",
+    "QCDb",
+    "QCDc",
+    "QCDothers",
+    "TopbWqq0c",
+    "TopbWqq1c",
+    "TopbWq0c",
+    "TopbWq1c",
+    "TopbWev",
+    "TopbWmv",
+    "TopbWtauhv",
+    "TopbWtauev",
+    "TopbWtaumv",
+]
 QCD = tuple(index for index, name in enumerate(TYPES) if name.startswith("QCD"))
 
 #: the plane in which signals and QCD are made flat, GeV
@@ -54,12 +87,13 @@ def prepared_files(folder: str | Path) -> list[Path]:
 
 
 def read(path: Path) -> Sample:
-    """One prepared file; the column ``file`` tells its jets from those of others."""
+    """One prepared file."""
     with np.load(path, allow_pickle=False) as file:
-        content = {name: file[name] for name in file.files}
-    objects = {name: content.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
-    content["file"] = np.full(len(content["label"]), zlib.crc32(path.stem.encode()), dtype=np.uint32)
-    return Sample(content, **objects)
+        columns = {name: file[name] for name in file.files}
+    objects = {name: columns.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
+    # unique over files, and the same whatever other files are there
+    columns["block"] = np.uint64(zlib.crc32(path.stem.encode()) << 20) + columns["luminosityBlock"].astype(np.uint64)
+    return Sample(columns, **objects)
 
 
 def load(folder: str | Path) -> Sample:
@@ -73,15 +107,9 @@ def load(folder: str | Path) -> Sample:
 
 
 def held_out(sample: Sample, share: int = 25) -> np.ndarray:
-    """Which jets are kept for validation: whole blocks of events, one in ``share``.
-
-    They are picked by a hash of the file and the block's number: in every file the same process has the same numbers.
-    """
-    file = sample.columns["file"].astype(np.uint64)
-    block = sample.columns["luminosityBlock"].astype(np.uint64)
-    mixed = (file * np.uint64(0x9E3779B97F4A7C15)) ^ (block * np.uint64(0xC2B2AE3D27D4EB4F))
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    return (mixed >> np.uint64(40)) % np.uint64(share) == 0
+    """Which jets are kept for validation: whole blocks of events, one in ``share``, by a hash of their number."""
+    mixed = (sample.columns["block"] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    return mixed % np.uint64(share) == 0
 
 
 def flat_weights(sample: Sample, flatten: bool = True, ceiling: float = 12.0) -> np.ndarray:

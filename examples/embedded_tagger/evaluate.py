@@ -123,7 +123,7 @@ def natural_weights(sample: data.Sample, prepared: Path, simulated: list[Path]) 
     factor = {kind: section[process == kind].mean() / total[process == kind].sum() for kind in np.unique(process)}
     factors = np.zeros(len(sample))
     for path, part in zip(files, runs, strict=True):
-        jets = np.flatnonzero(sample.columns["file"] == zlib.crc32(path.stem.encode()))
+        jets = np.flatnonzero(sample.columns["block"] >> np.uint64(20) == zlib.crc32(path.stem.encode()))
         blocks = np.zeros(int(part["luminosityBlock"].max()) + 1)
         blocks[part["luminosityBlock"]] = [factor[kind] for kind in part["genProcess"]]
         factors[jets] = blocks[sample.columns["luminosityBlock"][jets]]

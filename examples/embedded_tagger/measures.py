@@ -83,7 +83,7 @@ def effective(weights: np.ndarray) -> float:
 
 def event_numbers(sample: Sample) -> np.ndarray:
     """The event of each jet, counted from 0; jets of an event lie side by side."""
-    keys = [sample.columns[name].astype(np.int64) for name in ("file", "luminosityBlock", "event")]
+    keys = [sample.columns[name].astype(np.int64) for name in ("block", "event")]
     new = np.any([np.diff(key) != 0 for key in keys], axis=0)
     return np.concatenate([[0], np.cumsum(new)])
 

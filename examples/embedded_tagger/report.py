@@ -137,11 +137,14 @@ def _rejection(found: dict[str, Any]) -> str:
         "flavours", "discriminant", "pt [GeV]", "signal efficiency", "rejection, network", "jets left (effective)",
         "rejection, trees", "network / trees", "AUC, network", "AUC, trees", "network at 50 % (jets left)",
     )  # fmt: skip
-    return f"""Signal and multijets are weighted flat in the same plane of pt and mass (generated mass of signals, soft-drop mass of
-multijets). The five flavours of multijets stand as in nature, with the cross sections of the simulation, or with equal shares,
+    return f"""Signal and multijets are weighted flat in the same plane of pt and mass (generated mass of
+signals, soft-drop mass of
+multijets). The five flavours of multijets stand as in nature, with the cross sections of the simulation, or
+with equal shares,
 as the network was trained. The signal efficiency is 50 %, or as much more as leaves {LEAST_BACKGROUND}
 multijets (counted without
-weights) behind the cut of both taggers; the last column is at 50 % in any case. The trees see pt, soft-drop mass, ratios of
+weights) behind the cut of both taggers; the last column is at 50 % in any case. The trees see pt, soft-drop
+mass, ratios of
 subjettiness, numbers of candidates, charged candidates, leptons and secondary vertices, and the four largest
 impact-parameter
 significances; they were trained on the jets that the network was trained on, a forest for each line's
@@ -195,7 +198,8 @@ def _calibration(found: dict[str, Any]) -> str:
     rows = [
         (name, pm(item["error"], 4), pm(item["floor"], 4), item["bins"]) for name, item in found["calibration"].items()
     ]
-    return f"""Jets are weighted as in training, for which the probabilities are meant. The floor is the error that a perfectly calibrated
+    return f"""Jets are weighted as in training, for which the probabilities are meant. The floor is the error
+that a perfectly calibrated
 network would show on as many jets.
 
 {table(("probability of", "expected calibration error", "floor", "bins"), rows)}
@@ -225,7 +229,8 @@ def _mass_table(found: dict[str, Any], chosen: Sequence[int], what: str) -> str:
 
 def _mass(found: dict[str, Any]) -> str:
     types = (*HADRONIC, *NEUTRINOS)
-    return f"""Response: regressed over generated mass, in bins of the generated mass in GeV. The first and the last bin are the edges of
+    return f"""Response: regressed over generated mass, in bins of the generated mass in GeV. The first and the
+last bin are the edges of
 what was trained (15 and 250 GeV), where the response is pulled inwards.
 
 Median:
@@ -254,7 +259,8 @@ def _sculpting(found: dict[str, Any]) -> str:
             )  # fmt: skip
     header = ("network", "multijets", "JSD", "floor", "multijets that pass", "jets left (effective)")
     note = "" if len(found["sculpting"]) > 1 else "\n\nThe training without flattening was not given."
-    return f"""Jensen-Shannon divergence (base 2) of the soft-drop mass of multijets, 30 to 250 GeV in steps of 10 GeV, before and after
+    return f"""Jensen-Shannon divergence (base 2) of the soft-drop mass of multijets, 30 to 250 GeV in steps of
+10 GeV, before and after
 HbbvsQCD at 50 % signal efficiency. The floor is that of random subsamples of the same effective size.
 
 {table(header, rows)}{note}
@@ -266,7 +272,8 @@ def _onnx(found: dict[str, Any]) -> str:
     if "onnx" not in found:
         return "Not measured: no checkpoint was given."
     rows = [(length, f"{value:.1e}") for length, value in found["onnx"].items()]
-    return f"""Largest difference of any output, in units of max(1, |value|), over 0, 1 and 10 vertices, with and without zero padding. All
+    return f"""Largest difference of any output, in units of max(1, |value|), over 0, 1 and 10 vertices, with
+and without zero padding. All
 values are finite, also for jets without candidates and vertices.
 
 {table(("candidates", "difference"), rows)}"""
@@ -278,7 +285,8 @@ def _cost(found: dict[str, Any]) -> str:
         (name, f"{entry['megabytes']:.2f}", rounded(entry["jets_per_cpu_second"]))
         for name, entry in item["networks"].items()
     ]
-    return f"""ONNX Runtime, one thread, batches of {item["batch"]} jets with {item["candidates"]} candidates and {item["vertices"]} vertices; CPU time of the process, median of
+    return f"""ONNX Runtime, one thread, batches of {item["batch"]} jets with {item["candidates"]} candidates
+and {item["vertices"]} vertices; CPU time of the process, median of
 {item["runs"]} alternating runs, half the interquartile range as uncertainty; {item["processor"]}.
 
 {table(("network", "MB", "jets per CPU second"), rows)}"""
@@ -356,8 +364,10 @@ simulation of an experiment, its scores and masses mean little and no scale fact
 
 ## Data
 
-Simulated with `jettagger simulate --process v1-types` (Pythia 8, proton-proton collisions at 13.6 TeV, anti-kt jets with R = 0.8, a
-parametrised detector, no pile-up): jets with 200 <= pt < 1000 GeV and |eta| < 2.4. Resonances of 15 to 250 GeV decay to the types of
+Simulated with `jettagger simulate --process v1-types` (Pythia 8, proton-proton collisions at 13.6 TeV, anti-kt
+jets with R = 0.8, a
+parametrised detector, no pile-up): jets with 200 <= pt < 1000 GeV and |eta| < 2.4. Resonances of 15 to 250 GeV
+decay to the types of
 the outputs; multijets are generated with a bias in pt, and heavy flavours are enhanced with weights that undo it.
 
 ## Training

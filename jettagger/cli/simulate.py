@@ -34,9 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)"
     )
-    parser.add_argument(
-        "--pileup", type=float, help="mean number of further interactions, instead of the card's"
-    )
+    parser.add_argument("--pileup", type=float, help="mean number of further interactions, instead of the card's")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same arrays (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
@@ -50,24 +48,23 @@ def run(args: argparse.Namespace) -> int:
 
     from jettagger.errors import ConfigError
     from jettagger.simulation import MIXTURES, PROCESSES, simulate
+    from jettagger.simulation.processes import rates
 
     console = Console()
     if args.list:
         table = Table("process", "kind", "mass [GeV]", "jets/s/core", "what it is")
         for process in PROCESSES.values():
-            mass = (
-                "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
-            )
-            table.add_row(process.name, process.group, mass, f"{process.rate:.0f}", process.summary)
+            mass = "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
+            table.add_row(process.name, process.group, mass, str(rates().get(process.name, "-")), process.summary)
         for mixture in MIXTURES.values():
-            table.add_row(mixture.name, "mixture", "", "", mixture.summary)
+            table.add_row(mixture.name, "mixture", "", str(rates().get(mixture.name, "-")), mixture.summary)
         console.print(table)
         return 0
     if not args.process or not args.output:
         raise ConfigError("--process and --output are needed (or --list)")
     if args.mass and len(args.mass) > 2:
         raise ConfigError(f"--mass takes one or two numbers, got {len(args.mass)}")
-    mass = (args.mass[0], args.mass[-1]) if args.mass else None
+    chosen = (args.mass[0], args.mass[-1]) if args.mass else None
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
@@ -78,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             args.events,
             args.output,
             pt=tuple(args.pt),
-            mass=mass,
+            mass=chosen,
             seed=args.seed,
             card=args.card,
             pileup=args.pileup,
@@ -87,9 +84,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    table = Table(
-        "jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets"
-    )
+    table = Table("jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets")
     for name, count in summary.labels.items():
         table.add_row(name, str(count))
     console.print(table)

@@ -139,9 +139,14 @@ def floored(normchi2: Array) -> Array:
     return np.floor(normchi2)
 
 
-def same(value: Array) -> Array:
-    """The column as it is stored."""
-    return value
+def stored(text: str) -> Callable[[Array], Array]:
+    """A function that passes a column on as it is; the text says what the column is."""
+
+    def same(value: Array) -> Array:
+        return value
+
+    same.__doc__ = text
+    return same
 
 
 def is_type(code: int) -> Callable[[Array], Array]:
@@ -174,44 +179,72 @@ def _candidates(object_: str, stem: str) -> Iterator[Feature]:
 
 
 def _tracks(object_: str, stem: str) -> Iterator[Feature]:
-    yield Feature(f"{stem}_charge", object_, ("charge",), same, "e", PRODUCER)
-    yield Feature(f"{stem}_VTX_ass", object_, ("pvAssocQuality",), same, "code 0 to 7", ENCODING)
-    yield Feature(f"{stem}_lostInnerHits", object_, ("lostInnerHits",), same, "code -1 to 2", ENCODING)
-    yield Feature(f"{stem}_quality", object_, ("trkQuality",), same, "bit mask", ENCODING)
+    yield Feature(f"{stem}_charge", object_, ("charge",), stored("Electric charge."), "e", PRODUCER)
+    yield Feature(
+        f"{stem}_VTX_ass",
+        object_,
+        ("pvAssocQuality",),
+        stored("Quality of the association to the primary vertex."),
+        "code 0 to 7",
+        ENCODING,
+    )
+    yield Feature(
+        f"{stem}_lostInnerHits",
+        object_,
+        ("lostInnerHits",),
+        stored("Missing hits in the innermost pixel layers."),
+        "code -1 to 2",
+        ENCODING,
+    )
+    yield Feature(
+        f"{stem}_quality",
+        object_,
+        ("trkQuality",),
+        stored("Quality flags of the track; 0 without one."),
+        "bit mask",
+        ENCODING,
+    )
     yield Feature(f"{stem}_normchi2", object_, ("normchi2",), floored, "1", PRODUCER)
-    for name, unit in (("dz", "cm"), ("dzsig", "1"), ("dxy", "cm"), ("dxysig", "1")):
-        yield Feature(f"{stem}_{name}", object_, (name,), same, unit, PRODUCER)
-    for name, unit in (
-        ("btagEtaRel", "1"),
-        ("btagPtRatio", "1"),
-        ("btagPParRatio", "1"),
-        ("btagSip3dVal", "cm"),
-        ("btagSip3dSig", "1"),
-        ("btagJetDistVal", "cm"),
+    for name, unit, text in (
+        ("dz", "cm", "Longitudinal impact parameter; 0 without a track."),
+        ("dzsig", "1", "Longitudinal impact parameter over its error; 0 without a track."),
+        ("dxy", "cm", "Transverse impact parameter; 0 without a track."),
+        ("dxysig", "1", "Transverse impact parameter over its error; 0 without a track."),
     ):
-        yield Feature(f"{stem}_{name}", object_, (name,), same, unit, TRACKS)
+        yield Feature(f"{stem}_{name}", object_, (name,), stored(text), unit, PRODUCER)
+    for name, unit, text in (
+        ("btagEtaRel", "1", "Rapidity of the track along the jet axis."),
+        ("btagPtRatio", "1", "Momentum of the track across the jet axis over its momentum."),
+        ("btagPParRatio", "1", "Momentum of the track along the jet axis over its momentum."),
+        ("btagSip3dVal", "cm", "Signed impact parameter in space."),
+        ("btagSip3dSig", "1", "Signed impact parameter in space over its error."),
+        ("btagJetDistVal", "cm", "Distance of the track from the jet axis."),
+    ):
+        yield Feature(f"{stem}_{name}", object_, (name,), stored(text), unit, TRACKS)
 
 
 def _hits(object_: str, stem: str) -> Iterator[Feature]:
-    yield Feature(f"{stem}_isLostTrack", object_, ("isLostTrack",), same, "1", GLOBAL)
+    yield Feature(
+        f"{stem}_isLostTrack", object_, ("isLostTrack",), stored("One for tracks that are no candidates."), "1", GLOBAL
+    )
     for layers in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB"):
         name = f"{layers}LayersWithMeasurement"
-        yield Feature(f"{stem}_{name}", object_, (name,), same, "layers", GLOBAL)
+        yield Feature(f"{stem}_{name}", object_, (name,), stored(f"Layers with a hit: {layers}."), "layers", GLOBAL)
 
 
 def _vertices() -> Iterator[Feature]:
     yield from _kinematics("sv", "sv")
     yield Feature("sv_pt_log", "sv", ("pt",), log_pt, "ln GeV", PRODUCER)
-    for name, unit in (
-        ("mass", "GeV"),
-        ("ntracks", "1"),
-        ("normchi2", "1"),
-        ("dxy", "cm"),
-        ("dxysig", "1"),
-        ("d3d", "cm"),
-        ("d3dsig", "1"),
+    for name, unit, text in (
+        ("mass", "GeV", "Mass of the vertex."),
+        ("ntracks", "1", "Number of its tracks."),
+        ("normchi2", "1", "Normalised chi2 of its fit."),
+        ("dxy", "cm", "Transverse distance from the primary vertex."),
+        ("dxysig", "1", "Transverse distance from the primary vertex over its error."),
+        ("d3d", "cm", "Distance from the primary vertex in space."),
+        ("d3dsig", "1", "Distance from the primary vertex in space over its error."),
     ):
-        yield Feature(f"sv_{name}", "sv", (name,), same, unit, PRODUCER)
+        yield Feature(f"sv_{name}", "sv", (name,), stored(text), unit, PRODUCER)
 
 
 def features() -> Iterator[Feature]:
@@ -235,4 +268,4 @@ def features() -> Iterator[Feature]:
     yield from _vertices()
     yield Feature("jet_pt_log", "jet", ("pt",), log_pt, "ln GeV", GLOBAL)
     yield Feature("jet_mass_log", "jet", ("mass",), log_mass, "ln GeV", GLOBAL)
-    yield Feature("jet_eta", "jet", ("eta",), same, "1", GLOBAL)
+    yield Feature("jet_eta", "jet", ("eta",), stored("Pseudorapidity."), "1", GLOBAL)

@@ -215,9 +215,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
         if chosen is not None:
             providers[(source, name)] = chosen
         else:
-            stored = tuple(
-                " and ".join(column for column in way.columns if not offer.has(column)) for way in ways
-            )
+            stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
             missing.append(Need(object_, name, tuple(dict.fromkeys(names)), stored))
     return Plan(format_, providers, tuple(objects), tuple(missing))
 
@@ -255,16 +253,22 @@ class Jets:
     plan : Plan
     index : int64[jets]
         The selected jets, as positions in the flat collection of all jets.
+    kinematics : mapping, optional
+        Canonical columns of the jets that take the place of the stored ones, flat over all jets. What is stored
+        relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made with.
 
     Notes
     -----
     Made by `load`. Arrays are gathered when they are first asked for and kept.
     """
 
-    def __init__(self, columns: EventColumns, plan: Plan, index: Array) -> None:
+    def __init__(
+        self, columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
+    ) -> None:
         self.columns = columns
         self.plan = plan
         self.index = index
+        self.kinematics = dict(kinematics or {})
         self.dropped: dict[str, int] = {}
         self._rows: dict[str, Rows] = {}
         self._flat: dict[str, Array] = {}
@@ -301,6 +305,9 @@ class Jets:
     def _canonical(self, object_: str, name: str) -> Array:
         key = (object_, name)
         if key not in self._gathered:
+            if object_ == "jet" and name in self.kinematics:
+                self._gathered[key] = self.kinematics[name][self.index]
+                return self._gathered[key]
             provider = self.plan.providers[key]
             self._gathered[key] = provider(*(self._gather(object_, column) for column in provider.columns))
         return self._gathered[key]
@@ -353,7 +360,9 @@ class Jets:
         position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
         position[self.index] = np.arange(len(self))
         to_jet = (jet_index >= 0) & (jet_index < n_jets)
-        jet = np.where(to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1)
+        jet = np.where(
+            to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1
+        )
         known = (target_index >= 0) & (target_index < n_targets)
         nowhere = ~known & (target_index != -1) if link.dangling else ~known
         self.dropped[object_] = int(np.count_nonzero(nowhere & (jet >= 0)))
@@ -361,17 +370,16 @@ class Jets:
         jet = jet[rows]
         target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)[rows]
         key = link.order(
-            *(
-                self._stored(column)[rows if split(column)[0] == link.table else target]
-                for column in link.order.columns
-            )
+            *(self._stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
         )
         order = np.lexsort((-key, jet))
         counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
         return Rows(rows[order], target[order], jet[order], counts)
 
 
-def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
+def load(
+    columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
+) -> Jets:
     """Link the constituents of the selected jets, and check that they are theirs.
 
     Parameters
@@ -381,6 +389,8 @@ def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
         Without anything missing.
     index : int64[jets]
         Positions of the selected jets in the flat collection.
+    kinematics : mapping, optional
+        As for `Jets`.
 
     Returns
     -------
@@ -392,7 +402,7 @@ def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
         If leading constituents lie outside their jets: the jet collection was filtered or re-ordered after the file was
         read, so that the indices of the link table point to other jets.
     """
-    jets = Jets(columns, plan, index)
+    jets = Jets(columns, plan, index, kinematics)
     if "pf" in plan.objects and len(index):
         _check_geometry(jets)
     return jets
@@ -415,7 +425,7 @@ def _check_geometry(jets: Jets) -> None:
         event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
         raise MismatchError(
             f"{len(outside)} of {len(filled)} jets have their leading constituent more than {limit:.1f} from the axis "
-            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not the "
-            "collection that the link table was made for. Do not filter or re-order it before tagging; "
+            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not "
+            "the collection that the link table was made for. Do not filter or re-order it before tagging; "
             f"pass where=<mask on events.{name}> instead, and select afterwards"
         )

@@ -88,9 +88,7 @@ class EventColumns:
     def fields(self, collection: str) -> list[str]:
         """Fields of a collection, empty where there is no such collection."""
         if collection not in self._fields:
-            self._fields[collection] = (
-                list(self.events[collection].fields) if collection in self.events.fields else []
-            )
+            self._fields[collection] = list(self.events[collection].fields) if collection in self.events.fields else []
         return self._fields[collection]
 
     @property

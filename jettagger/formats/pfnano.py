@@ -1,9 +1,9 @@
 """PFNano: NanoAOD with the jets' particle-flow candidates and secondary vertices.
 
 Candidates without track details carry -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d0`` and ``d0Err``; that is decided per
-candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex of a
-jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices are kept:
-their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
+candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex
+of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
+are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def vertex_eta(
     with np.errstate(invalid="ignore", divide="ignore"):
         longitudinal = np.sqrt(np.maximum(total**2 - mass.astype(np.float64) ** 2 - pt.astype(np.float64) ** 2, 0))
         from_energy = np.arcsinh(longitudinal / pt)
-        step = np.sqrt(np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0))
+        step = np.sqrt(
+            np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0)
+        )
     above, below = jet_eta + step, jet_eta - step
     off_above = np.abs(energy(pt, above, mass) - total)
     off_below = np.abs(energy(pt, below, mass) - total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import Card
 from jettagger.simulation.detector import NEUTRINOS, Candidates, Vertices, primary_vertices, reconstruct
 from jettagger.simulation.generate import Floats, Ints, Truth
-from jettagger.simulation.jets import Jets, Substructure, cluster, substructure
+from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
 from jettagger.simulation.pileup import Pool, add_pileup
 from jettagger.simulation.processes import LABELS, Process
@@ -67,7 +68,7 @@ class Batch:
     candidates: Candidates
     fat: Jets
     fat_shape: Substructure
-    fat_truth: dict[str, NDArray[np.generic]]
+    fat_truth: dict[str, NDArray[Any]]
     small: Jets
     gen: Ints
     gen_fat: Jets
@@ -130,10 +131,9 @@ def process_batch(
     if pool is not None:
         candidates, n_pileup, other_event, other_z = add_pileup(candidates, vertices, pool, card, rng)
     correction = card["jets"]["correction"]
-    weighted = [
-        candidates.puppi * axis for axis in (candidates.px, candidates.py, candidates.pz, candidates.energy)
-    ]
-    floor = FAT_MIN_PT if not process.keep else max(FAT_MIN_PT, pt_range[0])
+    momenta = (candidates.px, candidates.py, candidates.pz, candidates.energy)
+    weighted = Vectors(*(candidates.puppi * axis for axis in momenta))
+    floor = pt_range[0] if process.keep else min(FAT_MIN_PT, pt_range[0])
     fat = _clustered(candidates, weighted, candidates.puppi > 0, n_events, FAT_RADIUS, floor / correction)
     fat = fat.take(np.abs(fat.eta) < FAT_MAX_ETA)
     found = truth_labels.resonances(truth)
@@ -160,20 +160,20 @@ def process_batch(
     small = small.take(np.abs(small.eta) < SMALL_MAX_ETA)
 
     gen = _generator_particles(truth, keep)
-    gen_axes = [axis[gen] for axis in (truth.px, truth.py, truth.pz, truth.energy)]
+    gen_vectors = Vectors(truth.px, truth.py, truth.pz, truth.energy).take(gen)
     gen_event = truth.event[gen]
-    gen_fat = cluster(gen_event, *gen_axes, n_events, radius=FAT_RADIUS, min_pt=GEN_FAT_MIN_PT)
-    gen_small = cluster(gen_event, *gen_axes, n_events, radius=SMALL_RADIUS, min_pt=GEN_SMALL_MIN_PT)
+    gen_fat = cluster(gen_event, gen_vectors, n_events, radius=FAT_RADIUS, min_pt=GEN_FAT_MIN_PT)
+    gen_small = cluster(gen_event, gen_vectors, n_events, radius=SMALL_RADIUS, min_pt=GEN_SMALL_MIN_PT)
     fat_match = match(fat, gen_fat, n_events, 0.5 * FAT_RADIUS)
     small_match = match(small, gen_small, n_events, 0.5 * SMALL_RADIUS)
     needed = np.isin(np.arange(len(gen_fat)), fat_match) | (not process.keep)
     gen_fat_mass = np.full(len(gen_fat), -1.0)
-    gen_fat_mass[needed] = substructure(gen_fat.take(needed), *gen_axes, full=False).softdrop_mass
+    gen_fat_mass[needed] = substructure(gen_fat.take(needed), gen_vectors, full=False).softdrop_mass
     qcd = kind["genResonanceMass"] < 0
     qcd &= (kind["label"] >= LABELS["QCDbb"]) & (kind["label"] <= LABELS["QCDothers"]) & (fat_match >= 0)
     kind["genResonanceMass"] = np.where(qcd, _pick(gen_fat_mass, fat_match), kind["genResonanceMass"])
     return Batch(
-        process, card, truth, vertices, candidates, fat, substructure(fat, *weighted), kind, small, gen,
+        process, card, truth, vertices, candidates, fat, substructure(fat, weighted), kind, small, gen,
         gen_fat, gen_small, gen_fat_mass, fat_match, small_match,
         secondary_vertices(truth, candidates, vertices), found, hadrons, n_pileup, other_event, other_z, keep,
     )  # fmt: skip
@@ -181,7 +181,7 @@ def process_batch(
 
 def _clustered(
     candidates: Candidates,
-    axes: list[Floats],
+    vectors: Vectors,
     used: NDArray[np.bool_],
     n_events: int,
     radius: float,
@@ -189,9 +189,7 @@ def _clustered(
 ) -> Jets:
     """Jets of some of the candidates, their members as indices into all."""
     rows = np.flatnonzero(used)
-    found = cluster(
-        candidates.event[rows], *(axis[rows] for axis in axes), n_events, radius=radius, min_pt=min_pt
-    )
+    found = cluster(candidates.event[rows], vectors.take(rows), n_events, radius=radius, min_pt=min_pt)
     return replace(found, members=rows[found.members])
 
 

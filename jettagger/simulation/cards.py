@@ -128,9 +128,7 @@ def _checked(content: Any, reference: dict[str, Any], where: str) -> Card:
             if number and not (good and found[key] == found[key]):
                 raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a number")
             if not number and not isinstance(found[key], type(value)):
-                raise ConfigError(
-                    f"{where}: {section}.{key} is {found[key]!r}, expected a {type(value).__name__}"
-                )
+                raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a {type(value).__name__}")
     return Card(
         str(content["name"]),
         int(content["version"]),

@@ -86,6 +86,7 @@ class Candidates:
         return Candidates(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def with_puppi(self, weight: Floats) -> Candidates:
+        """The same candidates with these PUPPI weights."""
         return replace(self, puppi=weight)
 
     @property
@@ -108,10 +109,7 @@ class Candidates:
 def concatenate(parts: list[Candidates]) -> Candidates:
     """Several sets of candidates in one, unsorted."""
     return Candidates(
-        **{
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(Candidates)
-        }
+        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Candidates)}
     )
 
 
@@ -279,9 +277,7 @@ def _tracks(
     angle = track["angle_resolution"] * rng.standard_normal((2, number))
     details = measured > track["details_min_pt"]
     radius = np.hypot(x, y)
-    lost = np.where(
-        radius > track["first_layer_radius"], 1 + (radius > 2.2 * track["first_layer_radius"]), -1
-    )
+    lost = np.where(radius > track["first_layer_radius"], 1 + (radius > 2.2 * track["first_layer_radius"]), -1)
     lost = np.where((lost == -1) & (rng.random(number) < track["lost_first_hit"]), 0, lost)
     degrees = np.maximum(rng.poisson(18.0, number), 4)
     chi2 = np.floor(rng.chisquare(degrees) / degrees).astype(np.int64)

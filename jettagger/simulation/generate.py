@@ -156,9 +156,7 @@ def _flat(batch: Any, ak: Any) -> Truth:
         return np.where(index > 0, index + start, -1)
 
     def vertex(name: str) -> Floats:
-        return np.nan_to_num(
-            ak.to_numpy(ak.fill_none(ak.flatten(particles.vProd[name]), 0.0)).astype(np.float64)
-        )
+        return np.nan_to_num(ak.to_numpy(ak.fill_none(ak.flatten(particles.vProd[name]), 0.0)).astype(np.float64))
 
     first = link(particles.daughter1)
     last = link(particles.daughter2)
@@ -170,9 +168,15 @@ def _flat(batch: Any, ak: Any) -> Truth:
         link(particles.mother1),
         first,
         np.where(last < first, first, last),
-        *(column(momentum[name]).astype(np.float64) for name in ("px", "py", "pz", "e")),
+        column(momentum.px).astype(np.float64),
+        column(momentum.py).astype(np.float64),
+        column(momentum.pz).astype(np.float64),
+        column(momentum.e).astype(np.float64),
         column(particles.m).astype(np.float64),
-        *(vertex(name) for name in ("px", "py", "pz", "e")),
+        vertex("px"),
+        vertex("py"),
+        vertex("pz"),
+        vertex("e"),
         ak.to_numpy(info.weights[:, 0]).astype(np.float64),
         {
             "x1": ak.to_numpy(info.x1).astype(np.float64),

@@ -44,9 +44,7 @@ def _all_labels() -> tuple[str, ...]:
     doubles = ["bb", "cc", "ss", "qq", "gg"]
     singles = ["b", "c", "s", "q", "g"]
     for index, first in enumerate(doubles):
-        names += [
-            f"X_YY_{first}{second}" for second in [*doubles[index:], "ee", "mm", *taus, *singles, "e", "m"]
-        ]
+        names += [f"X_YY_{first}{second}" for second in [*doubles[index:], "ee", "mm", *taus, *singles, "e", "m"]]
     names += [f"X_YY_{single}{pair}" for pair in ["ee", "mm", *taus] for single in singles]
     four = ["qqqb", "qqqc", "qqqs", "bbcq", "ccbs", "ccbq", "ccsq", "sscq", "qqbc", "qqbs", "qqcs", "bcsq"]
     names += [f"X_YY_{legs}" for legs in [*four, "bcs", "bcq", "bsq", "csq"]]
@@ -151,10 +149,7 @@ def columns(batch: Batch) -> dict[str, Any]:
     result["jet_genmass"] = batch.fat_truth["genResonanceMass"][rows].astype(np.float32)
     result["weight"] = batch.truth.weight[fat.event[rows]]
     result["process"] = np.full(len(rows), batch.process.number, np.int32)
-    return {
-        name: ak.Array(values) if isinstance(values, np.ndarray) else values
-        for name, values in result.items()
-    }
+    return {name: ak.Array(values) if isinstance(values, np.ndarray) else values for name, values in result.items()}
 
 
 def _ragged(values: Any, counts: Ints, kind: Any = np.float32) -> Any:
@@ -215,7 +210,7 @@ def _generator_jets(batch: Batch, rows: Ints) -> dict[str, Any]:
     eta = np.arcsinh(truth.pz[particle] / np.maximum(pt, 1e-12))
     phi = np.arctan2(truth.py[particle], truth.px[particle])
     jet = rows[owner]
-    values = {
+    kinematics = {
         "px": truth.px[particle],
         "py": truth.py[particle],
         "pz": truth.pz[particle],
@@ -227,7 +222,7 @@ def _generator_jets(batch: Batch, rows: Ints) -> dict[str, Any]:
         "z": truth.vz[particle],
         "t": truth.vt[particle],
     }
-    result.update({f"genpart_{name}": _ragged(value, counts) for name, value in values.items()})
+    result.update({f"genpart_{name}": _ragged(value, counts) for name, value in kinematics.items()})
     result["genpart_pid"] = _ragged(truth.id[particle], counts, np.int32)
     return result
 
@@ -260,9 +255,7 @@ def _labels(batch: Batch) -> NDArray[np.int32]:
             found.leg_eta[which] - fat.eta[row], delta_phi(found.leg_phi[which], np.array(fat.phi[row]))
         ) < 0.8  # fmt: skip
         codes = [int(code) for code in found.leg_code[which] if code > 0]
-        inside = [
-            int(code) for code, yes in zip(found.leg_code[which], here, strict=True) if yes and code > 0
-        ]
+        inside = [int(code) for code, yes in zip(found.leg_code[which], here, strict=True) if yes and code > 0]
         direct = found.kind[which] in (23, 24, 37) or (found.kind[which] == 25 and found.via[which] == 0)
         # a top has a leg that is not from a W: three quarks are a type of the list, b and a lepton are not
         if found.kind[which] == 6 and any(code in LEPTONS for code in codes):
@@ -314,7 +307,7 @@ def _truth_particles(batch: Batch, rows: Ints) -> dict[str, Any]:
             flags += [(False, False, False, False, True)] * len(here)
         counts.append(len(particles) - before)
     index = np.array(particles, np.int64)
-    flag = np.array(flags, bool).reshape(-1, 5)
+    table = np.array(flags, bool).reshape(-1, 5)
     size = np.array(counts, np.int64)
     pt = np.hypot(truth.px[index], truth.py[index])
     result = {
@@ -325,7 +318,7 @@ def _truth_particles(batch: Batch, rows: Ints) -> dict[str, Any]:
         "aux_genpart_pid": _ragged(truth.id[index], size, np.int32),
     }
     for column, name in enumerate(("isResX", "isResY", "isResDecayProd", "isTauDecayProd", "isQcdParton")):
-        result[f"aux_genpart_{name}"] = _ragged(flag[:, column], size, np.bool_)
+        result[f"aux_genpart_{name}"] = _ragged(table[:, column], size, np.bool_)
     return result
 
 

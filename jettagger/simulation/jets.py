@@ -7,14 +7,27 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jettagger.errors import require
 from jettagger.simulation.generate import Floats, Ints, offsets_of
 
-__all__ = ["Jets", "Substructure", "cluster", "substructure"]
+__all__ = ["Jets", "Substructure", "Vectors", "cluster", "substructure"]
+
+
+class Vectors(NamedTuple):
+    """Four-vectors as flat arrays, float64[n], in GeV."""
+
+    px: Floats
+    py: Floats
+    pz: Floats
+    energy: Floats
+
+    def take(self, index: Any) -> Vectors:
+        """A selection or reordering."""
+        return Vectors(*(axis[index] for axis in self))
 
 
 @dataclass(frozen=True)
@@ -78,31 +91,21 @@ def _fastjet() -> Any:
     return module
 
 
-def _vectors(px: Floats, py: Floats, pz: Floats, energy: Floats, counts: Ints) -> Any:
+def _records(vectors: Vectors, counts: Ints) -> Any:
     import awkward as ak
 
-    return ak.unflatten(ak.zip({"px": px, "py": py, "pz": pz, "E": energy}, with_name="Momentum4D"), counts)
+    columns = {"px": vectors.px, "py": vectors.py, "pz": vectors.pz, "E": vectors.energy}
+    return ak.unflatten(ak.zip(columns, with_name="Momentum4D"), counts)
 
 
-def cluster(
-    event: Ints,
-    px: Floats,
-    py: Floats,
-    pz: Floats,
-    energy: Floats,
-    n_events: int,
-    *,
-    radius: float,
-    min_pt: float,
-) -> Jets:
+def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_pt: float) -> Jets:
     """Anti-kt jets of all events.
 
     Parameters
     ----------
     event : int64[n]
         Event of each input, sorted.
-    px, py, pz, energy : float64[n]
-        GeV.
+    vectors : Vectors
     n_events : int
     radius : float
     min_pt : float
@@ -122,7 +125,7 @@ def cluster(
     fastjet = _fastjet()
     counts = np.bincount(event, minlength=n_events)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    sequence = fastjet.ClusterSequence(_vectors(px, py, pz, energy, counts), definition)
+    sequence = fastjet.ClusterSequence(_records(vectors, counts), definition)
     index = sequence.constituent_index(min_pt=min_pt)
     per_event = ak.to_numpy(ak.num(index, axis=1))
     sizes = ak.to_numpy(ak.flatten(ak.num(index, axis=2))).astype(np.int64)
@@ -134,9 +137,9 @@ def cluster(
     members = members[np.lexsort((members, owner))]
 
     def total(axis: Floats) -> Floats:
-        return np.bincount(owner, weights=axis[members], minlength=len(sizes))
+        return np.bincount(owner, weights=axis[members], minlength=len(sizes)).astype(np.float64)
 
-    sums = [total(axis) for axis in (px, py, pz, energy)]
+    sums = [total(axis) for axis in vectors]
     pt = np.hypot(sums[0], sums[1])
     order = np.lexsort((-pt, jet_event))
     rank = np.empty(len(order), np.int64)
@@ -171,15 +174,13 @@ class Substructure:
     subjet_mass: Floats
 
 
-def substructure(
-    jets: Jets, px: Floats, py: Floats, pz: Floats, energy: Floats, *, radius: float = 0.8, full: bool = True
-) -> Substructure:
+def substructure(jets: Jets, vectors: Vectors, *, radius: float = 0.8, full: bool = True) -> Substructure:
     """Substructure of jets from their constituents.
 
     Parameters
     ----------
     jets : Jets
-    px, py, pz, energy : float64[n]
+    vectors : Vectors
         The input that ``jets.members`` points to.
     radius : float
     full : bool
@@ -194,15 +195,13 @@ def substructure(
     sub = {name: np.zeros((number, 2)) for name in ("pt", "eta", "phi", "mass")}
     if number == 0:
         return Substructure(np.zeros(0), tau, sub["pt"], sub["eta"], sub["phi"], sub["mass"])
-    axes = [axis[jets.members] for axis in (px, py, pz, energy)]
-    mass, parts = _soft_drop(axes, jets.counts)
+    vectors = vectors.take(jets.members)
+    mass, parts = _soft_drop(vectors, jets.counts)
     if full:
         fastjet = _fastjet()
         aachen = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1000.0)
-        sequence = fastjet.ClusterSequence(_vectors(*axes, jets.counts), aachen)
-        tau = np.asarray(sequence.njettiness(njets=(1, 2, 3, 4), R0=radius), dtype=np.float64).reshape(
-            number, 4
-        )
+        sequence = fastjet.ClusterSequence(_records(vectors, jets.counts), aachen)
+        tau = np.asarray(sequence.njettiness(njets=(1, 2, 3, 4), R0=radius), dtype=np.float64).reshape(number, 4)
         pt = np.hypot(parts[0], parts[1])
         order = np.argsort(-pt, axis=1)
         values = {
@@ -215,7 +214,7 @@ def substructure(
     return Substructure(mass, tau, sub["pt"], sub["eta"], sub["phi"], sub["mass"])
 
 
-def _soft_drop(axes: list[Floats], counts: Ints, z_cut: float = 0.1) -> tuple[Floats, Floats]:
+def _soft_drop(vectors: Vectors, counts: Ints, z_cut: float = 0.1) -> tuple[Floats, Floats]:
     """Soft drop with beta 0: undo the Cambridge-Aachen clustering until both parts carry enough pt.
 
     All jets take a step at once; clustering a branch alone gives that branch of the whole, so that it can be
@@ -234,32 +233,30 @@ def _soft_drop(axes: list[Floats], counts: Ints, z_cut: float = 0.1) -> tuple[Fl
     number = len(counts)
     parts = np.zeros((4, number, 2))
     rows = np.arange(number)
-    current, sizes = [axis.copy() for axis in axes], counts.copy()
+    current, sizes = vectors, counts.copy()
     while len(rows):
         single = sizes == 1
         if np.any(single):
             flat = np.repeat(single, sizes)
             parts[:, rows[single], 0] = [axis[flat] for axis in current]
-            current = [axis[~flat] for axis in current]
+            current = current.take(~flat)
             rows, sizes = rows[~single], sizes[~single]
         if len(rows) == 0:
             break
-        sequence = fastjet.ClusterSequence(_vectors(*current, sizes), definition)
+        sequence = fastjet.ClusterSequence(_records(current, sizes), definition)
         index = sequence.exclusive_jets_constituent_index(njets=2)
         start = offsets_of(sizes)[:-1]
         lengths = ak.to_numpy(ak.num(index, axis=2)).astype(np.int64)
         branch = np.repeat(np.arange(2 * len(rows)), lengths.ravel())
         member = ak.to_numpy(ak.flatten(index, axis=None)).astype(np.int64) + start[branch // 2]
-        sums = np.stack(
-            [np.bincount(branch, weights=axis[member], minlength=2 * len(rows)) for axis in current]
-        )
+        sums = np.stack([np.bincount(branch, weights=axis[member], minlength=2 * len(rows)) for axis in current])
         sums = sums.reshape(4, len(rows), 2)
         pt = np.hypot(sums[0], sums[1])
         stop = np.min(pt, axis=1) > z_cut * np.sum(pt, axis=1)
         parts[:, rows[stop]] = sums[:, stop]
         harder = np.argmax(pt, axis=1)
         keep = ~stop[branch // 2] & (branch % 2 == harder[branch // 2])
-        current = [axis[member[keep]] for axis in current]
+        current = current.take(member[keep])
         sizes = lengths[~stop, harder[~stop]]
         rows = rows[~stop]
     total = np.sum(parts, axis=2)

@@ -9,6 +9,7 @@ inside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,7 +199,7 @@ def _type_of(kind: int, via: int, codes: list[int], inside: list[int]) -> str:
         return ""
     if not whole or len(codes) != 2:
         return ""
-    pair = tuple(sorted(codes))
+    pair = (min(codes), max(codes))
     if kind == 37:
         return "Xbc" if pair == (4, 5) else ""
     if kind == 24:
@@ -256,9 +257,7 @@ def heavy_hadrons(truth: Truth) -> Hadrons:
         flagged = has_quark(truth.id, flavour)
         index = np.flatnonzero(flagged)
         child_first, child_last = truth.daughter1[index], truth.daughter2[index]
-        has_child = (child_first >= 0) & (
-            flagged[np.maximum(child_first, 0)] | flagged[np.maximum(child_last, 0)]
-        )
+        has_child = (child_first >= 0) & (flagged[np.maximum(child_first, 0)] | flagged[np.maximum(child_last, 0)])
         index = index[~has_child]
         if flavour == 4:
             index = index[~_descends(truth, index, has_quark(truth.id, 5))]
@@ -316,7 +315,7 @@ def label_jets(
     cone: float = 0.8,
     qcd: bool = False,
     hadron_min_pt: float = 5.0,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     """Type, resonance mass and heavy hadrons of each jet.
 
     Parameters
@@ -391,7 +390,7 @@ def count_hadrons(
     *,
     cone: float,
     min_pt: float,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     """Numbers of beauty and charm hadrons within ``cone`` of each jet; charm from beauty does not count."""
     order = np.argsort(hadrons.event, kind="stable")
     left, right = pairs(jet_event, hadrons.event[order], n_events)

@@ -224,12 +224,8 @@ def _gen_jets(batch: Batch, jets: Jets, softdrop: Floats | None, cone: float) ->
     table.add("mass", jets.mass)
     if softdrop is not None:
         table.add("msoftdrop", softdrop)
-    heavy = count_hadrons(
-        jets.event, jets.eta, jets.phi, batch.hadrons, batch.truth.n_events, cone=cone, min_pt=5.0
-    )
-    table.add(
-        "hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "b"
-    )
+    heavy = count_hadrons(jets.event, jets.eta, jets.phi, batch.hadrons, batch.truth.n_events, cone=cone, min_pt=5.0)
+    table.add("hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "b")
     return table.done()
 
 
@@ -300,9 +296,7 @@ def track_variables(batch: Batch, jet_eta: Floats, jet_phi: Floats, member: Ints
     distance = np.sqrt(np.sum(nearest**2, axis=1))
     sine = 1.0 / np.cosh(part.eta)
     flat = part.dz * sine
-    error = np.sqrt((part.d0 * part.d0_error) ** 2 + (flat * part.dz_error * sine) ** 2) / np.maximum(
-        distance, 1e-9
-    )
+    error = np.sqrt((part.d0 * part.d0_error) ** 2 + (flat * part.dz_error * sine) ** 2) / np.maximum(distance, 1e-9)
     sign = np.where(np.sum(nearest * axis, axis=1) >= 0, 1.0, -1.0)
     normal = np.cross(axis, direction)
     length = np.maximum(np.sqrt(np.sum(normal**2, axis=1)), 1e-9)
@@ -409,9 +403,7 @@ def _small_jets(batch: Batch, gen_position: Ints) -> Any:
     table.add("jetId", np.full(len(small), 6), "i")
     table.add("nConstituents", small.counts, "i")
     heavy = count_hadrons(small.event, small.eta, small.phi, batch.hadrons, n_events, cone=0.4, min_pt=5.0)
-    table.add(
-        "hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "i"
-    )
+    table.add("hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "i")
     parton, flavour = _partons(batch, small, 0.4)
     table.add("partonFlavour", flavour, "i")
     table.add("genPartIdx", np.where(parton >= 0, gen_position[np.maximum(parton, 0)], -1), "i")

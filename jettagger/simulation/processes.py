@@ -7,8 +7,11 @@ are not rare.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
 
 import numpy as np
 
@@ -25,6 +28,7 @@ __all__ = [
     "label_id",
     "label_name",
     "members",
+    "rates",
 ]
 
 #: The 37 jet types in the order of the V1 tagger's outputs; the index is the value of ``FatJet_label``.
@@ -106,6 +110,9 @@ class Point:
     parity: int = 0
 
 
+Settings = Callable[[Point], list[str]]
+
+
 @dataclass(frozen=True)
 class Process:
     """One process that Pythia makes.
@@ -136,16 +143,13 @@ class Process:
         Factor on Pythia's cross section; 0 for a toy resonance, whose samples are normalised to 1 pb.
     small_constituents : bool
         Whether the constituents of AK4 jets are stored too.
-    rate : float
-        Fat jets (events, where no fat jet is asked for) stored per second of one core on the machine where
-        the documentation's figures were taken.
     """
 
     name: str
     number: int
     group: str
     summary: str
-    settings: Callable[[Point], list[str]] = field(repr=False)
+    settings: Settings = field(repr=False)
     fatjet: bool = True
     qcd_labels: bool = False
     keep: tuple[str, ...] = ()
@@ -153,7 +157,6 @@ class Process:
     mass_limits: tuple[float, float] = (15.0, 250.0)
     cross_section: float = 0.0
     small_constituents: bool = False
-    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -204,10 +207,14 @@ def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> lis
 
 def _flat(particle: int, low: float, high: float) -> list[str]:
     """A mass that is uniform between two values: a Breit-Wigner very much wider than its window."""
+    if high - low < 0.2:
+        low, high, width = 0.5 * (low + high) - 0.1, 0.5 * (low + high) + 0.1, 0.001
+    else:
+        width = 20.0 * (high - low) + 100.0
     return [
         "ParticleData:modeBreitWigner = 1",
         f"{particle}:m0 = {0.5 * (low + high):.3f}",
-        f"{particle}:mWidth = {20.0 * (high - low) + 100.0:.3f}",
+        f"{particle}:mWidth = {width:.3f}",
         f"{particle}:doForceWidth = on",
         f"{particle}:mMin = {low:.3f}",
         f"{particle}:mMax = {high:.3f}",
@@ -253,7 +260,7 @@ TAU = {"e": "11", "m": "13", "h": TAU_HADRONS}
 LEPTON = {"e": "11", "m": "13", "tau": "15"}
 
 
-def _two_body(*channels: str, visible: float = 1.0) -> Callable[[Point], list[str]]:
+def _two_body(*channels: str, visible: float = 1.0) -> Settings:
     def settings(point: Point) -> list[str]:
         centre, low, high = _window(point, 0.35)
         lines = _graviton("25 25", point, centre, visible)
@@ -267,12 +274,12 @@ def _two_body(*channels: str, visible: float = 1.0) -> Callable[[Point], list[st
     return settings
 
 
-def _ditau(first: str, second: str) -> Callable[[Point], list[str]]:
+def _ditau(first: str, second: str) -> Settings:
     base = _two_body("15 -15", visible=0.5 if (first, second) != ("h", "h") else 0.65)
     return lambda point: base(point) + _tau_decays(TAU[first], TAU[second], point.parity)
 
 
-def _ww(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
+def _ww(lepton: str = "", tau: str = "") -> Settings:
     def settings(point: Point) -> list[str]:
         centre, low, high = _window(point)
         visible = (0.65 if tau else 0.8) if lepton else 1.0
@@ -288,7 +295,7 @@ def _ww(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
     return settings
 
 
-def _top(lepton: str = "", tau: str = "") -> Callable[[Point], list[str]]:
+def _top(lepton: str = "", tau: str = "") -> Settings:
     def settings(point: Point) -> list[str]:
         centre, low, high = _window(point)
         visible = (0.6 if tau else 0.75) if lepton else 1.0
@@ -326,7 +333,7 @@ def _hzgamma(point: Point) -> list[str]:
     ]
 
 
-def _qcd(channels: tuple[str, ...], *extra: str) -> Callable[[Point], list[str]]:
+def _qcd(channels: tuple[str, ...], *extra: str) -> Settings:
     def settings(point: Point) -> list[str]:
         return [
             *(f"HardQCD:{channel} = on" for channel in channels),
@@ -357,12 +364,8 @@ def _training() -> list[Process]:
     }
     resonance = "resonance mass varied"
 
-    def signal(
-        name: str, number: int, summary: str, settings: Callable[[Point], list[str]], keep: tuple[str, ...]
-    ):  # type: ignore[no-untyped-def]
-        return Process(
-            name, number, "training", f"{summary}; {resonance}", settings, keep=keep, mass=(15.0, 250.0)
-        )
+    def signal(name: str, number: int, summary: str, settings: Settings, keep: tuple[str, ...]):  # type: ignore[no-untyped-def]
+        return Process(name, number, "training", f"{summary}; {resonance}", settings, keep=keep, mass=(15.0, 250.0))
 
     return [
         signal("HWW4q", 1, "H -> WW -> 4q, 4 or 3 quarks in the jet", _ww(), kept_ww[""]),
@@ -406,7 +409,7 @@ def _training() -> list[Process]:
     ]  # fmt: skip
 
 
-def _heavy(pair: str) -> Callable[[Point], list[str]]:
+def _heavy(pair: str) -> Settings:
     """A narrow resonance to a pair of particles of standard mass."""
 
     def settings(point: Point) -> list[str]:
@@ -428,7 +431,7 @@ def _heavy(pair: str) -> Callable[[Point], list[str]]:
     return settings
 
 
-def _hard(*switches: str, threshold: float = 0.0, semileptonic: bool = False) -> Callable[[Point], list[str]]:
+def _hard(*switches: str, threshold: float = 0.0, semileptonic: bool = False) -> Settings:
     """A Standard Model process, generated above a part of the jets' lowest pt."""
 
     def settings(point: Point) -> list[str]:
@@ -454,15 +457,13 @@ TTH = ("HiggsSM:gg2Httbar", "HiggsSM:qqbar2Httbar", "25:onMode = off", "25:onIfM
 
 
 def _analysis() -> list[Process]:
-    def background(
-        name: str, number: int, summary: str, settings: Callable[[Point], list[str]], **more: float
-    ) -> Process:
+    def background(name: str, number: int, summary: str, settings: Settings, **more: float) -> Process:
         return Process(
             name, number, "analysis", summary, settings, qcd_labels=True, small_constituents=True,
             fatjet=not name.endswith("-resolved"), cross_section=more.get("factor", 1.0),
         )  # fmt: skip
 
-    def signal(name: str, number: int, summary: str, settings: Callable[[Point], list[str]]) -> Process:
+    def signal(name: str, number: int, summary: str, settings: Settings) -> Process:
         return Process(
             name, number, "analysis", summary, settings, qcd_labels=True, small_constituents=True,
             mass=(2000.0, 2000.0), mass_limits=(300.0, 8000.0),
@@ -504,6 +505,19 @@ MIXTURES: dict[str, Mixture] = {
         {"Xgg": 1, "HZgamma": 1, "Xbc": 1},
     ),
 }  # fmt: skip
+
+
+@cache
+def rates() -> dict[str, int]:
+    """Fat jets (events, where no fat jet is asked for) per second of CPU time, as the benchmark measured them.
+
+    Examples
+    --------
+    >>> rates()["Hbb"] > 0
+    True
+    """
+    text = (resources.files("jettagger.simulation") / "rates.json").read_text()
+    return {name: int(value) for name, value in json.loads(text).items()}
 
 
 def members(name: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,7 +73,8 @@ class Plan:
         content = asdict(self)
         content["blocks"] = len(self.blocks)
         content["versions"] = versions()
-        return json.loads(json.dumps(content))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,7 @@ def plan(
         for number, size in enumerate(_shared(quota, [1] * n_blocks)):
             ordered.append(((number + 0.5) / n_blocks, name, number, size))
     ordered.sort()
-    blocks = tuple(
-        BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered)
-    )
+    blocks = tuple(BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered))
     return Plan(
         process,
         events,
@@ -247,7 +247,8 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     while accepted < block.events:
         left = block.events - accepted
         expected = max(accepted, 1) / max(tried, 1)
-        truth = generator.next(int(np.clip(1.05 * left / expected, 25, 400)))
+        # a little more than needed, so that few blocks take a third round
+        truth = generator.next(int(np.clip(1.08 * left / expected + 3, 10, 400)))
         batch = process_batch(truth, process, card, run.pt, rng, pool)
         enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
         n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
@@ -375,18 +376,16 @@ def simulate(
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)
-    facts = _all_blocks(run, folder, workers, report)
-    start = time.time()
-    _write(run, folder, target, facts)
-    manifest = _write_manifest(run, target, facts, start)
-    shutil.rmtree(folder)
+    with _alone(folder):
+        facts = _all_blocks(run, folder, workers, report)
+        _write(run, folder, target, facts)
+        manifest = _write_manifest(run, target, facts)
+        shutil.rmtree(folder)
     labels: dict[str, int] = {}
     for fact in facts:
         for name, count in fact["labels"].items():
             labels[name] = labels.get(name, 0) + count
-    return Summary(
-        target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest
-    )
+    return Summary(target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest)
 
 
 def _open_folder(target: Path, run: Plan, force: bool) -> Path:
@@ -414,6 +413,19 @@ def _open_folder(target: Path, run: Plan, force: bool) -> Path:
     return folder
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this run: two runs of one output would take it away from each other."""
+    import fcntl
+
+    with (folder / "plan.json").open() as note:
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(f"{folder} is in use: another run makes the same output") from error
+        yield
+
+
 def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
     done = {}
     for block in run.blocks:
@@ -423,9 +435,7 @@ def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
     return done
 
 
-def _all_blocks(
-    run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]
-) -> list[dict[str, Any]]:
+def _all_blocks(run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
     done = _finished(run, folder)
     total = sum(block.events for block in run.blocks)
     report(sum(fact["events"] for fact in done.values()), total)
@@ -526,7 +536,7 @@ def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
     tree.extend(columns)
 
 
-def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finished: float) -> Path:
+def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]]) -> Path:
     by_process: dict[str, dict[str, Any]] = {}
     for fact in facts:
         entry = by_process.setdefault(
@@ -539,7 +549,7 @@ def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finish
         for name, count in fact["labels"].items():
             entry["labels"][name] = entry["labels"].get(name, 0) + count
     content = {"format": "jettagger-simulation/1", **run.describe(), "processes": by_process}
-    content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished))
+    content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     path = target.with_name(target.name + ".manifest.json")
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")

@@ -71,7 +71,7 @@ class SecondaryVertices:
 
 def fit_lines(
     group: Ints, n_groups: int, points: Floats, phi: Floats, eta: Floats, error_t: Floats, error_z: Floats
-) -> tuple[Floats, NDArray[np.float64], Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """Least-squares common points of groups of straight lines.
 
     Parameters
@@ -116,8 +116,8 @@ def fit_lines(
         np.add.at(constant, group, weight * offset**2)
     # parallel lines leave a direction open: a very weak constraint keeps the matrix regular
     matrix += 1e-4 * np.eye(3)
-    covariance = np.linalg.inv(matrix)
-    position = np.einsum("nij,nj->ni", covariance, vector)
+    covariance: Floats = np.linalg.inv(matrix).astype(np.float64)
+    position: Floats = np.einsum("nij,nj->ni", covariance, vector)
     chi2 = constant - 2 * np.einsum("ni,ni->n", position, vector)
     chi2 += np.einsum("ni,nij,nj->n", position, matrix, position)
     return position, covariance, np.maximum(chi2, 0.0)
@@ -178,9 +178,7 @@ def secondary_vertices(
     return _fit(candidates, vertices, tracks, group, int(np.sum(several)), place[chosen][keep])
 
 
-def _displaced_groups(
-    truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]
-) -> Ints:
+def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]) -> Ints:
     """Number of the decay each displaced track comes from; near decays of one cascade are one."""
     group = np.full(len(event), -1, np.int64)
     rows = np.flatnonzero(displaced)
@@ -219,14 +217,14 @@ def _fit(
     n_tracks = np.bincount(group, minlength=number)
 
     def total(values: Floats) -> Floats:
-        return np.bincount(group, weights=values, minlength=number)
+        return np.bincount(group, weights=values, minlength=number).astype(np.float64)
 
     pt = candidates.pt[tracks]
     px, py, pz = total(pt * np.cos(phi)), total(pt * np.sin(phi)), total(pt * np.sinh(eta))
     energy = total(np.sqrt((pt * np.cosh(eta)) ** 2 + PION_MASS**2))
     sum_pt = np.maximum(np.hypot(px, py), 1e-9)
     momentum = np.sqrt(sum_pt**2 + pz**2)
-    d3d = np.maximum(np.sqrt(np.sum(position**2, axis=1)), 1e-9)
+    d3d: Floats = np.maximum(np.sqrt(np.sum(position**2, axis=1)), 1e-9)
     dxy = np.maximum(np.hypot(position[:, 0], position[:, 1]), 1e-9)
     # errors along the flight direction, with the primary vertex's own
     along = position / d3d[:, None]
@@ -235,10 +233,12 @@ def _fit(
     var3d = np.einsum("ni,nij,nj->n", along, covariance, along) + along**2 @ primary
     var2d = np.einsum("ni,nij,nj->n", flat, covariance[:, :2, :2], flat) + flat**2 @ primary[:2]
     pointing = (position[:, 0] * px + position[:, 1] * py + position[:, 2] * pz) / (d3d * momentum)
-    ndof = 2.0 * n_tracks - 3.0
+    ndof = 2.0 * n_tracks.astype(np.float64) - 3.0
     found = SecondaryVertices(
         event,
-        *position.T,
+        position[:, 0],
+        position[:, 1],
+        position[:, 2],
         sum_pt,
         np.arcsinh(pz / sum_pt),
         np.arctan2(py, px),

@@ -1,0 +1,66 @@
+"""Upper limits against the resonance mass, from the templates of a search.
+
+Reads templates.json and the pyhf workspaces that 'jettagger search' leaves in its output folder, and writes
+limits.json, limits.txt and, with matplotlib, limits.png beside them. Needs: pip install 'jettagger[stats]'.
+
+examples:
+  jettagger limit OUT/
+  jettagger limit OUT/ --signal graviton1000 --signal graviton2000
+  jettagger limit OUT/ --no-plot
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+from rich.progress import track
+
+from jettagger.errors import UnknownName
+from jettagger.files import complete_or_absent
+from jettagger.limits import limit, save_limits, table
+from jettagger.templates import load_workspaces
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger limit``."""
+    parser.add_argument("folder", type=Path, help="the output folder of 'jettagger search'")
+    parser.add_argument("--signal", action="append", default=[], help="only this signal; may be repeated")
+    parser.add_argument("--no-plot", action="store_true", help="no limits.png")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find the limits, print them as a table and write the files."""
+    signals, workspaces, asimov = load_workspaces(args.folder)
+    unknown = [name for name in args.signal if name not in signals]
+    if unknown:
+        raise UnknownName("signal", unknown, signals, str(args.folder))
+    chosen = args.signal or list(signals)
+    found = []
+    for name in track(chosen, description="limits", disable=not sys.stderr.isatty()):
+        signal = signals[name]
+        found.append(
+            limit(
+                workspaces[name],
+                signal=name,
+                mass=signal.mass,
+                cross_section=signal.cross_section,
+                asimov=asimov,
+            )
+        )
+    text = table(found) + "\n"
+    if asimov:
+        text += "no data: the limits are expected ones, 'observed' is left empty\n"
+    save_limits(found, args.folder / "limits.json")
+    with complete_or_absent(args.folder / "limits.txt") as part:
+        part.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    if not args.no_plot and importlib.util.find_spec("mplhep"):
+        from jettagger.plots import limit_band, save_figure
+
+        save_figure(limit_band(found), args.folder / "limits.png")
+    return 0

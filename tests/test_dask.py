@@ -1,0 +1,54 @@
+"""The processor on a dask cluster of real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning:distributed.*"),
+]
+
+
+def test_workers_give_the_same_columns(tmp_path: Path) -> None:
+    from coffea import processor
+    from coffea.nanoevents import PFNanoAODSchema
+    from test_processors import assert_same_columns, high
+
+    from jettagger.processors import TaggingProcessor
+    from jettagger.testing import write_pfnano
+
+    paths = [str(write_pfnano(tmp_path / f"{seed}.root", 12, seed=seed)) for seed in (1, 2)]
+    fileset: Any = {"A": {"files": dict.fromkeys(paths, "Events")}}
+    instance = TaggingProcessor("tinyParT", where=high, columns=["prob", "mass"])
+
+    def run(executor: Any) -> Any:
+        runner = processor.Runner(executor, schema=PFNanoAODSchema, chunksize=5)
+        return runner(fileset, processor_instance=instance)
+
+    expected = run(processor.IterativeExecutor(status=False))
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(tmp_path),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert set(client.run(_threads).values()) == {1}
+        assert_same_columns(run(processor.DaskExecutor(client=client, status=False)), expected)
+
+
+def _threads() -> int:
+    from jettagger.threads import default_threads
+
+    return default_threads()

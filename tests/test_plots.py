@@ -1,0 +1,148 @@
+"""Plots: what they show is what they were given; labels have units; bad input is refused; they are written whole."""
+
+import numpy as np
+import pytest
+
+from jettagger.discriminants import roc
+from jettagger.errors import InvalidValues, MismatchError, OutputError
+from jettagger.histograms import AxisSpec, HistSpec, pick
+from jettagger.limits import Limit
+
+pytest.importorskip("mplhep")
+from jettagger import plots
+
+
+def histogram(values, weight=1.0, bins=(4, 0, 200)):
+    axis = AxisSpec("mass", bins=bins, label="jet mass", unit="GeV")
+    spec = HistSpec("mass", [axis], categories=["dataset"])
+    h = spec.make()
+    spec.fill(h, {"mass": np.asarray(values, dtype=float)}, weight, dataset="a")
+    return pick(h)
+
+
+FLAT, PEAK = histogram([25, 75, 125, 175] * 10), histogram([125] * 8 + [75], 0.5)
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def lines_of(axes, label):
+    return next(handle for handle in axes.get_legend_handles_labels()[0] if handle.get_label() == label)
+
+
+def written(figure, tmp_path):
+    path = tmp_path / "plot.png"
+    plots.save_figure(figure, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [item.name for item in tmp_path.iterdir()] == ["plot.png"]
+
+
+def test_spectrum(tmp_path):
+    figure = plots.spectrum({"qcd": FLAT, "tt": PEAK}, data=FLAT, signals={"X": PEAK}, title="SR")
+    upper, lower = figure.axes
+    assert texts(upper) == ["qcd", "tt", "stat. uncertainty", "X", "data"] or set(texts(upper)) == {
+        "qcd", "tt", "stat. uncertainty", "X", "data",
+    }  # fmt: skip
+    assert lower.get_xlabel() == "jet mass [GeV]"
+    assert upper.get_xlabel() == ""
+    assert upper.get_ylabel() == "Events / 50 GeV"
+    assert lower.get_ylabel() == "data / bkg."
+    ratio = lower.containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(ratio, FLAT.values() / (FLAT.values() + PEAK.values()))
+    written(figure, tmp_path)
+
+
+def test_spectrum_without_data(tmp_path):
+    figure = plots.spectrum({"qcd": FLAT}, signals={"X": PEAK}, log=False)
+    assert figure.axes[1].get_ylabel() == "signal / bkg."
+    assert figure.axes[0].get_ylim()[0] == 0
+    assert figure.axes[0].get_ylim()[1] > FLAT.values().max()
+    written(figure, tmp_path)
+    written(plots.spectrum({"qcd": histogram([])}), tmp_path)
+
+
+def test_shapes_are_normalised(tmp_path):
+    figure = plots.shapes({"flat": FLAT, "peak": PEAK}, counted="Jets")
+    (axes,) = figure.axes
+    values, _, _ = lines_of(axes, "peak").get_data()
+    np.testing.assert_allclose(values, PEAK.values() / PEAK.values().sum())
+    assert axes.get_ylabel() == "Fraction of jets / 50 GeV"
+    written(figure, tmp_path)
+    written(plots.shapes({"flat": FLAT}, log=True), tmp_path)
+
+
+def test_roc_curves(tmp_path):
+    generator = np.random.default_rng(1)
+    curve = roc(generator.normal(1, 1, 500), generator.normal(0, 1, 500))
+    figure = plots.roc_curves({"HbbvsQCD": curve}, signal="H → bb", background="QCD")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "H → bb efficiency"
+    assert texts(axes)[0].startswith(f"HbbvsQCD (AUC {curve.auc.value:.4f} ±")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), curve.background[curve.background > 0])
+    written(figure, tmp_path)
+
+
+def test_sculpting(tmp_path):
+    figure = plots.sculpting(FLAT, {"1 % pass": PEAK})
+    _, lower = figure.axes
+    shape = PEAK.values() / PEAK.values().sum()
+    ratios = lower.patches[0].get_data()[0]
+    np.testing.assert_allclose(ratios, shape / 0.25)
+    assert lower.get_xlabel() == "jet mass [GeV]"
+    written(figure, tmp_path)
+
+
+def test_cutflow(tmp_path):
+    figure = plots.cutflow({"qcd": {"all": 100.0, "cut": 10.0}, "X": {"all": 5.0, "cut": 4.0}})
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["all", "cut"]
+    np.testing.assert_array_equal(axes.patches[0].get_data()[0], [100, 10])
+    written(figure, tmp_path)
+
+
+def test_limits(tmp_path):
+    limits = [
+        Limit("b", 2000.0, 2.0, (0.5, 0.7, 1.0, 1.5, 2.0), 0.1),
+        Limit("a", 1000.0, 1.0, (1.0, 1.4, 2.0, 3.0, 4.0), 0.2),
+    ]
+    figure = plots.limit_band(limits, process=r"X \to HH")
+    (axes,) = figure.axes
+    expected = lines_of(axes, "expected, median")
+    assert expected.get_xdata().tolist() == [1000, 2000]
+    np.testing.assert_allclose(expected.get_ydata(), [400, 100])
+    assert axes.get_ylabel().endswith("[fb]")
+    written(figure, tmp_path)
+    blind = plots.limit_band([Limit("a", 1000.0, 2.0, (1.0, 1.4, 2.0, 3.0, 4.0), 0.2, asimov=True)])
+    assert "observed" not in texts(blind.axes[0])
+    written(blind, tmp_path)
+
+
+def test_refused(tmp_path):
+    with pytest.raises(InvalidValues, match=r"at least one background"):
+        plots.spectrum({})
+    with pytest.raises(MismatchError, match=r"'tt' has other bins"):
+        plots.spectrum({"qcd": FLAT, "tt": histogram([1], bins=(5, 0, 200))})
+    plane = HistSpec("p", [AxisSpec(name, bins=(2, 0, 1)) for name in "xy"], categories=[]).make()
+    with pytest.raises(MismatchError, match=r"one variable can be drawn, got 2"):
+        plots.shapes({"plane": plane})
+    with pytest.raises(InvalidValues, match=r"'none' has no entries"):
+        plots.shapes({"none": histogram([])})
+    with pytest.raises(InvalidValues, match=r"'cut' has no entries"):
+        plots.sculpting(FLAT, {"cut": histogram([])})
+    with pytest.raises(InvalidValues, match=r"'before' has no entries"):
+        plots.sculpting(histogram([]), {})
+    with pytest.raises(MismatchError, match=r"'X' has other cuts"):
+        plots.cutflow({"qcd": {"all": 1.0}, "X": {"cut": 1.0}})
+    with pytest.raises(InvalidValues, match=r"no limits"):
+        plots.limit_band([])
+    with pytest.raises(OutputError):
+        plots.save_figure(plots.shapes({"flat": FLAT}), tmp_path / "absent" / "plot.png")
+
+
+def test_nothing_global_changes():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.shapes({"flat": FLAT})
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,424 @@
+"""Templates and fits: names that combine reads, workspaces that pyhf fits, bad bins, closure, limits."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import uproot
+
+from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
+from jettagger.histograms import AxisSpec, HistSpec
+from jettagger.templates import Signal, TemplateSpec, build, load_workspaces
+
+SPEC = HistSpec("mjj", [AxisSpec("mjj", bins=(20, 800, 2800), label="dijet mass", unit="GeV")])
+ONE_DATASET = {"qcd": ["qcd"]}
+SIGNALS = {"X1000": Signal(["x1000"], 1000, 0.1), "X2000": Signal(["x2000"], 2000, 0.1)}
+# jsonschema's own deprecation, which pyhf 0.7 always raises
+pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
+
+
+def simulated(seed=1, scale=1.0):
+    """A falling background in parts and two peaks, in a signal and a control region, with a shifted scale."""
+    generator = np.random.default_rng(seed)
+    h = SPEC.make()
+    for region, fraction in (("SR", 1.0), ("CR", 0.02)):
+        for dataset, slope, events in (("qcd_low", 250, 1500), ("qcd_high", 300, 500), ("tt", 200, 400)):
+            masses = 800 + generator.exponential(slope, 20_000)
+            fill(h, masses, events * scale / 20_000, dataset, region)
+        for mass in (1000, 2000):
+            fill(
+                h, generator.normal(mass, 0.05 * mass, 5000), 50 * fraction * scale / 5000, f"x{mass}", region
+            )
+    return h
+
+
+def fill(h, masses, weight, dataset, region):
+    for variation, factor in (("nominal", 1), ("jesUp", 1.02), ("jesDown", 0.98)):
+        SPEC.fill(h, {"mjj": masses * factor}, weight, dataset=dataset, region=region, variation=variation)
+
+
+def spec(**changes):
+    base = {
+        "processes": {"qcd": ["qcd_low", "qcd_high"], "tt": ["tt"]},
+        "signals": SIGNALS,
+        "normalisations": {"lumi": {"tt": 0.016, "X1000": 0.016, "X2000": 0.016}, "xsec_tt": {"tt": 0.1}},
+        "free": ["qcd"],
+    }
+    return TemplateSpec(**{**base, **changes})
+
+
+def bins(h, contents, dataset="qcd", region="SR", variation="nominal", weight=1.0):
+    """Write bin contents directly: negative ones come from weights."""
+    edges = h.axes["mjj"].centers
+    signs = np.array([1.0, -1.0])
+    for sign in signs:
+        wanted = np.where(np.sign(contents) == sign, np.abs(contents), 0.0)
+        values = {"mjj": edges[wanted > 0]}
+        SPEC.fill(
+            h, values, sign * wanted[wanted > 0] * weight, dataset=dataset, region=region, variation=variation
+        )
+
+
+# ---------------------------------------------------------------------------------------- contents
+
+
+def test_contents_are_those_of_the_histogram():
+    h = simulated()
+    templates = build(h, spec())
+    assert templates.asimov
+    assert list(templates.nominal) == ["SR", "CR"]
+    qcd = templates.nominal["SR"]["qcd"]
+    by_hand = h["qcd_low", "SR", "nominal", :] + h["qcd_high", "SR", "nominal", :]
+    np.testing.assert_allclose(qcd.values, by_hand.values(), atol=2e-3)
+    np.testing.assert_allclose(
+        qcd.shifts["jes"][0].sum(),
+        h["qcd_low", "SR", "jesUp", :].values().sum() + h["qcd_high", "SR", "jesUp", :].values().sum(),
+        rtol=1e-3,
+    )
+    total = sum(templates.nominal["SR"][name].values for name in ("qcd", "tt"))
+    np.testing.assert_allclose(templates.data["SR"], total)
+
+
+def test_names_that_combine_reads(tmp_path):
+    templates = build(
+        simulated(),
+        spec(
+            signals={"X1000": SIGNALS["X1000"]},
+            processes=ONE_DATASET | {"qcd": ["qcd_low"]},
+            normalisations={},
+        ),
+    )
+    names = templates.to_root(tmp_path / "t.root")
+    expected = {
+        f"{r}/{p}{s}" for r in ("SR", "CR") for p in ("qcd", "X1000") for s in ("", "_jesUp", "_jesDown")
+    }
+    assert set(names) == expected | {"SR/data_obs", "CR/data_obs"}
+    with uproot.open(tmp_path / "t.root") as file:
+        np.testing.assert_array_equal(file["SR/qcd"].values(), templates.nominal["SR"]["qcd"].values)
+        np.testing.assert_array_equal(file["SR/qcd"].variances(), templates.nominal["SR"]["qcd"].variances)
+        np.testing.assert_array_equal(
+            file["SR/qcd_jesUp"].values(), templates.nominal["SR"]["qcd"].shifts["jes"][0]
+        )
+        assert file["SR/data_obs"].axis().member("fTitle") == "dijet mass [GeV]"
+    other = templates.to_root(
+        tmp_path / "o.root",
+        nominal="{process}_{region}",
+        shifted="{process}_{region}_{variation}_{direction}",
+        data="data_{region}",
+    )
+    assert "qcd_SR_jes_Up" in other
+    with pytest.raises(ConfigError, match=r"'channel'. Allowed: {region}, {process}"):
+        templates.to_root(tmp_path / "o.root", nominal="{channel}/{process}")
+    with pytest.raises(ConfigError, match=r"gives the name 'SR/qcd' twice"):
+        templates.to_root(tmp_path / "o.root", shifted="{region}/{process}")
+
+
+# ---------------------------------------------------------------------------------------- bad bins
+
+
+def test_negative_bins_keep_the_yield_and_are_reported():
+    h = SPEC.make()
+    contents = np.full(20, 10.0)
+    contents[3] = -4.0
+    bins(h, contents)
+    bins(h, np.full(20, 1.0), dataset="x")
+    templates = build(h, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1000)}))
+    values = templates.nominal["SR"]["qcd"].values
+    assert values[3] == pytest.approx(1e-3)
+    assert values.sum() == pytest.approx(186.0 + 1e-3)
+    assert templates.report == (
+        "SR, qcd: negative bins [3] (-4 events) set to zero, the others scaled by 0.9789",
+        "SR: no background expected in bins [3], 0.001 ± 0.001 events of qcd added",
+    )
+
+
+def test_empty_bins_processes_and_variations_are_reported():
+    h = SPEC.make()
+    contents = np.full(20, 10.0)
+    contents[[5, 6]] = 0.0
+    bins(h, contents)
+    for variation in ("jesUp", "jesDown"):
+        bins(h, -contents if variation == "jesUp" else contents, variation=variation)
+    bins(h, np.full(20, -1.0), dataset="tt")
+    bins(h, np.full(20, 1.0), dataset="x")
+    templates = build(h, TemplateSpec({**ONE_DATASET, "tt": ["tt"]}, {"X": Signal(["x"], 1000)}, floor=0.01))
+    assert templates.report == (
+        "SR, qcd: variation jes left out, one side of it has no events",
+        "SR, tt: left out, its yield is -20 events",
+        "SR: no background expected in bins [5, 6], 0.01 ± 0.01 events of qcd added",
+    )
+    assert "tt" not in templates.nominal["SR"]
+    assert templates.nominal["SR"]["qcd"].values[5] == 0.01
+    assert templates.nominal["SR"]["qcd"].variances[5] == pytest.approx(1e-4)
+
+
+def test_fits_with_bad_bins_do_not_warn():
+    pytest.importorskip("pyhf")
+    from jettagger.limits import fit, model_of
+
+    h = SPEC.make()
+    contents = np.r_[np.full(10, 20.0), np.zeros(8), -1.0, 0.0]
+    for variation, factor in (("nominal", 1), ("jesUp", 1.1), ("jesDown", 0.9)):
+        bins(h, contents * factor, variation=variation)
+        bins(h, np.r_[np.zeros(5), np.full(3, 10.0), np.zeros(12)], dataset="x", variation=variation)
+    templates = build(h, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1000)}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*RefResolver.*", category=DeprecationWarning)
+        model, data = model_of(templates.workspace("X"))
+        assert fit(model, data).strength[0] == pytest.approx(0, abs=1e-2)
+
+
+# ---------------------------------------------------------------------------------------- refused
+
+
+def test_refused_specifications():
+    with pytest.raises(ConfigError, match=r"qcd: both a background and a signal"):
+        TemplateSpec(ONE_DATASET, {"qcd": Signal([], 1)})
+    with pytest.raises(ConfigError, match=r"at least one background"):
+        TemplateSpec({}, SIGNALS)
+    with pytest.raises(ConfigError, match=r"floor"):
+        TemplateSpec(ONE_DATASET, SIGNALS, floor=0)
+    with pytest.raises(UnknownName, match=r"unknown process in uncertainty 'lumi': 'ttt' \(nearest: tt"):
+        spec(normalisations={"lumi": {"ttt": 0.1}})
+    with pytest.raises(ConfigError, match=r"'lumi' of tt: expected a relative one, got -1"):
+        spec(normalisations={"lumi": {"tt": -1}})
+    with pytest.raises(UnknownName, match=r"unknown background.*'X1000'"):
+        spec(free=["X1000"])
+
+
+def test_refused_histograms():
+    h = simulated()
+    with pytest.raises(UnknownName, match=r"unknown dataset.*'qcd_lwo' \(nearest: qcd_low"):
+        build(h, spec(processes={"qcd": ["qcd_lwo"], "tt": ["tt"]}))
+    with pytest.raises(UnknownName, match=r"unknown region.*'SRR' \(nearest: SR"):
+        build(h, spec(regions=["SRR"]))
+    with pytest.raises(UnknownName, match=r"unknown variation.*'jer' \(nearest: jes"):
+        build(h, spec(variations=["jer"]))
+    with pytest.raises(MismatchError, match=r"one variable, got dataset, mjj"):
+        build(HistSpec("x", SPEC.axes, categories=["dataset"]).make(), spec())
+    bins(h, np.ones(20), dataset="tt", variation="jerUp")
+    with pytest.raises(MismatchError, match=r"variation 'jer': jerDown is not in the histogram"):
+        build(h, spec())
+    empty = SPEC.make()
+    bins(empty, np.zeros(20), region="VR")
+    bins(empty, np.ones(20))
+    with pytest.raises(InvalidValues, match=r"region 'VR' has no background: it selects nothing"):
+        build(empty, TemplateSpec(ONE_DATASET, {}))
+    other = SPEC.make()
+    bins(other, np.ones(20), variation="jesUp")
+    with pytest.raises(UnknownName, match=r"variation.*nominal"):
+        build(other, TemplateSpec(ONE_DATASET, {}))
+    broken = SPEC.make()
+    bins(broken, np.ones(20))
+    broken.view()["value"][0, 0, 0, 4] = np.nan
+    with pytest.raises(InvalidValues, match=r"SR, qcd: contents that are not finite in bins \[4\]"):
+        build(broken, TemplateSpec(ONE_DATASET, {}))
+    data = SPEC.make()
+    bins(data, np.ones(20))
+    bins(data, -np.ones(20), dataset="data")
+    with pytest.raises(InvalidValues, match=r"data with negative"):
+        build(data, TemplateSpec(ONE_DATASET, {}, data=["data"]))
+    templates = build(simulated(), spec())
+    with pytest.raises(UnknownName, match=r"unknown signal.*'X1001' \(nearest: X1000"):
+        templates.workspace("X1001")
+    nothing = SPEC.make()
+    bins(nothing, np.ones(20))
+    bins(nothing, np.zeros(20), dataset="x")
+    with pytest.raises(InvalidValues, match=r"'X' has no events in any region"):
+        build(nothing, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1)})).workspace("X")
+
+
+# ---------------------------------------------------------------------------------------- fits
+
+
+def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
+    pyhf = pytest.importorskip("pyhf")
+    from jettagger.limits import asimov, fit, model_of
+
+    templates = build(simulated(), spec())
+    workspace = templates.workspace("X1000", bounds=(-5, 10))
+    pyhf.schema.validate(workspace, "workspace.json")
+    before = pyhf.get_backend()
+    model, data = model_of(workspace)
+    assert set(model.config.parameters) == {
+        "mu",
+        "norm_qcd",
+        "jes",
+        "lumi",
+        "xsec_tt",
+        "mcstat_SR",
+        "mcstat_CR",
+    }
+    value, sigma = fit(model, data).strength
+    assert abs(value) < 0.02
+    assert 0 < sigma < 1
+    # the expectation with a signal comes back exactly, other templates' statistics aside
+    value, sigma = fit(model, asimov(model, 2.0)).strength
+    assert value == pytest.approx(2.0, abs=0.02)
+    # an independent sample with an injected signal comes back within the uncertainty
+    other = build(simulated(seed=2), spec())
+    injected = {r: other.data[r] + 2.0 * other.nominal[r]["X1000"].values for r in other.data}
+    generator = np.random.default_rng(3)
+    for observation in workspace["observations"]:
+        observation["data"] = generator.poisson(injected[observation["name"]]).astype(float).tolist()
+    model, data = model_of(workspace)
+    value, sigma = fit(model, data).strength
+    assert abs(value - 2.0) < 2.5 * sigma < 2.0
+    assert pyhf.get_backend() == before
+
+
+def test_the_fit_is_that_of_cabinetry():
+    cabinetry = pytest.importorskip("cabinetry")
+    from jettagger.limits import fit, model_of
+
+    workspace = build(simulated(), spec(regions=["SR"])).workspace("X1000", bounds=(-5, 10))
+    workspace["observations"][0]["data"][2] += 30.0
+    model, data = model_of(workspace)
+    mine = fit(model, data)
+    theirs = cabinetry.fit.fit(model, data.tolist())
+    assert list(mine.names) == list(theirs.labels)
+    np.testing.assert_allclose(mine.values, theirs.bestfit, atol=0.02)
+    np.testing.assert_allclose(mine.uncertainties, theirs.uncertainty, rtol=0.05, atol=1e-3)
+    assert mine.strength[0] > mine.strength[1]
+
+
+def test_data_are_taken_as_observed():
+    h = simulated()
+    bins(h, np.arange(20.0), dataset="data")
+    bins(h, np.ones(20), dataset="data", region="CR")
+    templates = build(h, spec(data=["data"]))
+    assert not templates.asimov
+    assert templates.data["SR"].tolist() == list(range(20))
+    assert templates.workspace("X1000")["observations"][0]["data"] == list(range(20))
+
+
+@pytest.mark.slow
+def test_pulls_of_toys_are_those_of_a_unit_gaussian():
+    pytest.importorskip("pyhf")
+    from jettagger.limits import model_of, pulls
+
+    model, _ = model_of(build(simulated(), spec()).workspace("X1000"), (-10.0, 20.0))
+    found = pulls(model, 1.0, 200, seed=20261122)
+    assert len(found) == 200
+    assert abs(found.mean()) < 3 * found.std(ddof=1) / math.sqrt(200)
+    assert abs(found.std(ddof=1) - 1) < 3 / math.sqrt(2 * 199)
+
+
+def test_toys_have_the_moments_of_the_model():
+    pytest.importorskip("pyhf")
+    from jettagger.limits import asimov, model_of, toys
+
+    model, _ = model_of(build(simulated(), spec()).workspace("X1000"))
+    drawn, expected = toys(model, 1.0, 4000, seed=1), asimov(model, 1.0)
+    assert np.array_equal(drawn, toys(model, 1.0, 4000, seed=1))
+    main = len(expected) - len(model.config.auxdata)
+    sigma = np.sqrt(expected[:main] / 4000)
+    assert np.all(np.abs(drawn[:, :main].mean(axis=0) - expected[:main]) < 5 * sigma + 1e-9)
+    np.testing.assert_allclose(drawn[:, main:].mean(axis=0), expected[main:], atol=0.1)
+
+
+def counting(background, observed, signal=1.0):
+    return {
+        "channels": [{"name": "SR", "samples": [
+            {"name": "s", "data": [signal], "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+            {"name": "b", "data": [background], "modifiers": []},
+        ]}],
+        "observations": [{"name": "SR", "data": [observed]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [
+            {"name": "mu", "bounds": [[0, 10]], "inits": [1]},
+        ]}}],
+        "version": "1.0.0",
+    }  # fmt: skip
+
+
+def test_limit_of_a_counting_experiment():
+    pytest.importorskip("pyhf")
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    from jettagger.limits import limit
+
+    found = limit(counting(100.0, 100.0), signal="s", mass=1000)
+
+    # The median expected limit in closed form: Asimov data n = b, no nuisance, CLs = (1 - Phi(sqrt(q))) / 0.5
+    def q(mu):
+        return 2 * (mu - 100 * math.log((100 + mu) / 100))
+
+    expected = brentq(lambda mu: norm.sf(math.sqrt(q(mu))) / 0.5 - 0.05, 1, 100)
+    assert found.expected[2] == pytest.approx(expected, rel=2e-3)
+    assert found.observed == pytest.approx(expected, rel=2e-3)
+    assert list(found.expected) == sorted(found.expected)
+    more = limit(counting(100.0, 120.0))
+    assert more.observed > found.observed
+    # scaling the signal scales the limit
+    assert limit(counting(100.0, 100.0, signal=0.01)).expected[2] == pytest.approx(100 * expected, rel=2e-3)
+    with pytest.raises(InvalidValues, match=r"signal 's': no upper limit can be found"):
+        limit(counting(100.0, 100.0, signal=1e-9), signal="s")
+
+
+def test_limits_are_those_of_pyhf():
+    pyhf = pytest.importorskip("pyhf")
+    from jettagger.limits import limit, model_of
+
+    templates = build(simulated(), spec(variations=["jes"], regions=["SR"], free=[]))
+    workspace = templates.workspace("X1000")
+    data = np.random.default_rng(5).poisson(templates.data["SR"]).astype(float)
+    workspace["observations"][0]["data"] = data.tolist()
+    found = limit(workspace)
+    model, data = model_of(workspace)
+    tested = [found.observed, *found.expected]
+    for position in (0, 1, 3, 5):
+        observed, expected = pyhf.infer.hypotest(
+            tested[position], data, model, test_stat="qtilde", return_expected_set=True
+        )
+        cls = observed if position == 0 else expected[position - 1]
+        assert float(cls) == pytest.approx(0.05, rel=0.02)
+
+
+def test_command_line(tmp_path, capsys):
+    pytest.importorskip("pyhf")
+    from jettagger.cli import main
+
+    templates = build(simulated(), spec())
+    files = templates.save(tmp_path)
+    assert {path.name for path in files} == {
+        "templates.root",
+        "templates.json",
+        "workspace_X1000.json",
+        "workspace_X2000.json",
+    }
+    assert main(["limit", str(tmp_path), "--no-plot"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].split()[:3] == ["X1000", "1000", "-"]
+    assert "no data" in printed
+    kept = json.loads((tmp_path / "limits.json").read_text())
+    assert [item["signal"] for item in kept["limits"]] == ["X1000", "X2000"]
+    # less background at the higher mass
+    assert kept["limits"][1]["expected"][2] < kept["limits"][0]["expected"][2]
+    assert (tmp_path / "limits.txt").read_text() == printed
+    assert not (tmp_path / "limits.png").exists()
+    pytest.importorskip("mplhep")
+    assert main(["limit", str(tmp_path), "--signal", "X2000"]) == 0
+    assert (tmp_path / "limits.png").read_bytes().startswith(b"\x89PNG")
+    assert "X1000" not in capsys.readouterr().out
+    assert main(["limit", str(tmp_path), "--signal", "X3000"]) == 2
+    assert "unknown signal" in capsys.readouterr().err
+    assert main(["limit", str(tmp_path / "absent")]) == 2
+    assert "cannot read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no JSON"),
+        ("{}", "expected the format"),
+        ('{"format": "jettagger templates", "version": 7}', "version 7, expected 1"),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, text, message):
+    (tmp_path / "templates.json").write_text(text)
+    with pytest.raises(InputFileError, match=message):
+        load_workspaces(tmp_path)
