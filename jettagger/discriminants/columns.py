@@ -46,7 +46,7 @@ class Resolved:
     probabilities: frozenset[str]
 
 
-class Unresolvable(Exception):  # noqa: N818
+class Unresolvable(Exception):
     """A tagger lacks what an expression needs.
 
     Attributes
