@@ -1,7 +1,7 @@
 """New fields on nested records without touching the old ones.
 
-Awkward's own ``with_field`` reads every column of a virtual array when lists were sliced or masked. Here the records are
-rebuilt around the same buffers: old columns stay unread until somebody asks for them.
+Awkward's own ``with_field`` reads every column of a virtual array when lists were sliced or masked. Here the
+records are rebuilt around the same buffers: old columns stay unread until somebody asks for them.
 """
 
 from __future__ import annotations

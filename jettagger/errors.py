@@ -203,8 +203,5 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        text = (
-            f"{purpose} needs the package '{error.name}', which is not installed: "
-            f"pip install 'jettagger[{extra}]'"
-        )
+        text = f"{purpose} needs the package '{error.name}', which is not installed: pip install 'jettagger[{extra}]'"
         raise MissingExtra(text) from error

@@ -7,11 +7,12 @@ Then only the columns of the plan are touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jettagger.errors import MismatchError, require
+from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.formats import EventColumns, Plan, split
 
 if TYPE_CHECKING:
@@ -36,9 +37,34 @@ def _map(function: _Scores, events: Any, where: Any, label: str) -> Any:
         raise MismatchError(
             f"where is a {type(where).__name__}, expected a dask-awkward array: events are a dask-awkward collection"
         )
+    _refuse_rntuple(events)
     arguments = (events,) if where is None else (events, where)
     meta = function(*(argument._meta for argument in arguments))
     return dask_awkward.map_partitions(function, *arguments, meta=meta, label=label)
+
+
+def _refuse_rntuple(events: Any) -> None:
+    """Say now what uproot would say of an RNTuple at the end, and less clearly.
+
+    Coffea asks uproot for the titles of branches, which fields of RNTuples lack; the failure would come when the
+    graph is computed, before any of our functions is reached.
+    """
+    for layer in events.dask.layers.values():
+        options = getattr(getattr(layer, "io_func", None), "interp_options", None) or {}
+        first = next(iter(getattr(layer, "inputs", None) or ()), None)
+        if "title" not in (options.get("ak_add_doc") or {}).values() or not isinstance(first, tuple):
+            continue
+        path, tree = first[0], first[1]
+        if not isinstance(path, str) or not Path(path).is_file():
+            continue
+        import uproot
+
+        with uproot.open(path) as file:
+            if "RNTuple" in type(file[tree]).__name__:
+                raise InputFileError(
+                    f"{path}: {tree!r} is an RNTuple, which coffea and uproot cannot read with mode='dask' "
+                    "('RField' object has no attribute 'title'); open it with mode='virtual' or mode='eager'"
+                )
 
 
 class _Scores:

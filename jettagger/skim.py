@@ -1,7 +1,7 @@
 """From event files to a skim: one row an event with the jets' kinematics and the outputs of a tagger.
 
-Files are cut into chunks that fit a memory budget, read with only the columns that are needed, scored in this process or
-in several, and written in order.
+Files are cut into chunks that fit a memory budget, read with only the columns that are needed, scored in this
+process or in several, and written in order.
 """
 
 from __future__ import annotations
@@ -307,8 +307,8 @@ def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
                 yield future.result()
             except BrokenProcessPool as error:
                 raise JettaggerError(
-                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path} (out of memory?): use a smaller "
-                    "--memory or fewer --workers; nothing was written"
+                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path} (out of memory?): use a "
+                    "smaller --memory or fewer --workers; nothing was written"
                 ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -202,6 +202,7 @@ class Tagger:
         where: Any = None,
         prefix: str | None = None,
         columns: Iterable[str] = DEFAULT_COLUMNS,
+        kinematics: Mapping[str, Any] | None = None,
     ) -> Any:
         """Score the fat jets and add the outputs as columns.
 
@@ -214,6 +215,9 @@ class Tagger:
             Of the columns; default: that of the bundle.
         columns : iterable of str
             Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+        kinematics : mapping, optional
+            ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``; inputs
+            that describe the jet are made with them. Only for arrays in memory or virtual ones.
 
         Returns
         -------
@@ -231,8 +235,10 @@ class Tagger:
         if _is_dask(events):
             from jettagger.lazy import attached
 
+            if kinematics:
+                raise MismatchError("kinematics are not taken with dask-awkward collections: map over the partitions")
             return attached(self, events, where, names)
-        return attach_scores(events, self.run(events, where, tuple(names)).scores, names)
+        return attach_scores(events, self.run(events, where, tuple(names), kinematics).scores, names)
 
     def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
         """Which columns ``attach`` adds.
@@ -261,7 +267,13 @@ class Tagger:
         """What will be read from these events; see `check_columns`."""
         return check_columns(self.bundle, EventColumns(events))
 
-    def run(self, events: Any, where: Any = None, names: tuple[str, ...] | None = None) -> Tagged:
+    def run(
+        self,
+        events: Any,
+        where: Any = None,
+        names: tuple[str, ...] | None = None,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> Tagged:
         """Score the fat jets of an eager or virtual array, with a report.
 
         Parameters
@@ -270,12 +282,14 @@ class Tagger:
         where : jagged bool array, optional
         names : tuple of str, optional
             The outputs to return; default: all.
+        kinematics : mapping, optional
+            As for `attach`.
 
         Returns
         -------
         Tagged
         """
-        selection = select_jets(self.bundle, events, where)
+        selection = select_jets(self.bundle, events, where, kinematics)
         outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
         jets = selection.jets
         values, more = self._score(jets)
@@ -324,7 +338,9 @@ class Selection(NamedTuple):
     report: Report
 
 
-def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
+def select_jets(
+    bundle: Bundle, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None
+) -> Selection:
     """Link the constituents of the jets that pass a mask and have some.
 
     Parameters
@@ -333,6 +349,8 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
         Whose inputs are wanted.
     events : awkward array
     where : jagged bool array, optional
+    kinematics : mapping, optional
+        As for `Tagger.attach`.
 
     Returns
     -------
@@ -347,13 +365,14 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
     plan = check_columns(bundle, columns)
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
-    jets = load(columns, plan, np.flatnonzero(chosen))
+    moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
+    jets = load(columns, plan, np.flatnonzero(chosen), moved)
     filled = np.ones(len(jets), dtype=bool)
     if any(plan.format.parent(group.object) == "pf" for group in bundle.groups):
         filled = jets.counts("pf") > 0
     empty = int(np.count_nonzero(~filled))
     if empty:
-        jets = load(columns, plan, jets.index[filled])
+        jets = load(columns, plan, jets.index[filled], moved)
     return Selection(
         jets,
         Report(
@@ -501,6 +520,17 @@ def _mask(columns: EventColumns, name: str, where: Any) -> Array:
             f"({len(differing)} events differ), expected {expected}"
         )
     return flat.astype(bool)
+
+
+def _moved(columns: EventColumns, name: str, key: str, values: Any) -> Array:
+    """One column of the jets after a variation, flat over all jets."""
+    import awkward as ak
+
+    counts = ak.to_numpy(ak.fill_none(ak.num(values, axis=1), 0))
+    if not np.array_equal(counts, columns.counts(name)):
+        raise MismatchError(f"the kinematics {key!r} are not aligned with events.{name}")
+    flat = ak.fill_none(ak.flatten(values, axis=1), np.nan)
+    return np.asarray(ak.to_numpy(flat), dtype=np.float32)
 
 
 def _recovered(jets: Jets) -> int:

@@ -131,7 +131,9 @@ def _jagged(collection: str, counts: Array, fields: dict[str, Array]) -> dict[st
     }
 
 
-def _candidates(rng: np.random.Generator, jet: dict[str, Array], counts: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+def _candidates(
+    rng: np.random.Generator, jet: dict[str, Array], counts: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
     total = int(counts.sum())
     of_jet = np.repeat(np.arange(len(counts)), counts)
     share = rng.exponential(1, total)
@@ -182,7 +184,9 @@ def _candidates(rng: np.random.Generator, jet: dict[str, Array], counts: Array) 
     return pf, link
 
 
-def _vertices(rng: np.random.Generator, jet: dict[str, Array], counts: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+def _vertices(
+    rng: np.random.Generator, jet: dict[str, Array], counts: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
     total = int(counts.sum())
     of_jet = np.repeat(np.arange(len(counts)), counts)
     significance = rng.exponential(15, total)
@@ -229,7 +233,8 @@ def make_events(n_events: int, *, seed: int = 0, jets: float = 2.2, constituents
     Returns
     -------
     awkward array
-        With ``FatJet``, ``PFCands``, ``FatJetPFCands``, ``SV``, ``FatJetSVs``, ``run``, ``luminosityBlock``, ``event``.
+        With ``FatJet``, ``PFCands``, ``FatJetPFCands``, ``SV``, ``FatJetSVs``, ``run``, ``luminosityBlock``,
+        ``event``.
 
     Examples
     --------
@@ -279,8 +284,8 @@ def write_pfnano(
 def make_tiny_model(path: str | os.PathLike[str], *, seed: int = 0) -> Path:
     """Write a small network with the interface of GloParT V1: same inputs, 166 output columns, dynamic axes.
 
-    The network embeds constituents and vertices, takes the means over the unmasked ones, and ends like the real one: 128
-    hidden neurons, then one linear layer to 37 logits (softmax in the graph) and a mass.
+    The network embeds constituents and vertices, takes the means over the unmasked ones, and ends like the real
+    one: 128 hidden neurons, then one linear layer to 37 logits (softmax in the graph) and a mass.
 
     Parameters
     ----------
@@ -325,9 +330,7 @@ def make_tiny_model(path: str | os.PathLike[str], *, seed: int = 0) -> Path:
         rows = add("Transpose", [both], f"{stem}_rows", perm=[0, 2, 1])
         embedded = add("Tanh", [linear(f"{stem}_embed", rows, channels + 4, 24)], f"{stem}_tanh")
         mask = add("Transpose", [f"{stem}_mask"], f"{stem}_mask_rows", perm=[0, 2, 1])
-        total = add(
-            "ReduceSum", [add("Mul", [embedded, mask], f"{stem}_kept"), last], f"{stem}_sum", keepdims=0
-        )
+        total = add("ReduceSum", [add("Mul", [embedded, mask], f"{stem}_kept"), last], f"{stem}_sum", keepdims=0)
         number = add("ReduceSum", [mask, last], f"{stem}_number", keepdims=0)
         pooled.append(add("Div", [total, add("Max", [number, one], f"{stem}_at_least_one")], f"{stem}_mean"))
     joined = add("Concat", pooled, "pooled", axis=1)

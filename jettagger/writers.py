@@ -45,7 +45,8 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     target = Path(path)
     if target.suffix not in SUFFIXES:
         raise ConfigError(
-            f"output {target}: suffix {target.suffix!r}{hint(target.suffix, SUFFIXES)}, expected {' or '.join(SUFFIXES)}"
+            f"output {target}: suffix {target.suffix!r}{hint(target.suffix, SUFFIXES)}, expected "
+            f"{' or '.join(SUFFIXES)}"
         )
     if target.is_dir():
         raise OutputError(f"cannot write {target}: it is a folder, expected the name of a file")

@@ -3,6 +3,21 @@
 They only use public names of jettagger, so each can be copied and changed.
 """
 
-from jettagger.processors.tagging import TaggingProcessor
+from __future__ import annotations
 
-__all__ = ["TaggingProcessor"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jettagger.processors.search import ResonanceSearchProcessor
+    from jettagger.processors.tagging import TaggingProcessor
+
+_HOMES = {"ResonanceSearchProcessor": "search", "TaggingProcessor": "tagging"}
+
+__all__ = ["ResonanceSearchProcessor", "TaggingProcessor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jettagger.processors.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jettagger.processors' has no attribute {name!r}")

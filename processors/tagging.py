@@ -26,15 +26,16 @@ class TaggingProcessor(processor.ProcessorABC):
     model : str
         Name of a model or its folder, as `jettagger.load_tagger` takes it.
     where : callable, optional
-        From the fat jets to a jagged bool mask (``lambda fatjets: fatjets.pt > 300``); only these jets are scored. It is sent
-        to the workers, so it must be picklable there (a plain function, or a lambda with coffea's cloudpickle).
+        From the fat jets to a jagged bool mask (``lambda fatjets: fatjets.pt > 300``); only these jets are scored.
+        It is sent to the workers, so it must be picklable there (a plain function, or a lambda with coffea's
+        cloudpickle).
     columns : iterable of str
         Kinds and names of outputs, as `jettagger.Tagger.attach` takes them.
     prefix : str, optional
         Of the columns; default: that of the model.
     output : path, optional
-        A folder: each chunk is written to a parquet file there and the result lists the files. Without it the result holds
-        the columns themselves.
+        A folder: each chunk is written to a parquet file there and the result lists the files. Without it the
+        result holds the columns themselves.
 
     Examples
     --------
@@ -67,8 +68,8 @@ class TaggingProcessor(processor.ProcessorABC):
         Returns
         -------
         dict
-            Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the file that
-            holds them.
+            Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the
+            file that holds them.
         """
         mask = None if self.where is None else self.where(events.FatJet)
         tagged = self.tagger.attach(events, where=mask, prefix=self.prefix, columns=self.columns)

@@ -51,9 +51,7 @@ def test_shell_commands_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_pfnano("nano.root", 5, seed=1)
-    lines = [
-        line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("jettagger ")
-    ]
+    lines = [line for block in blocks(README, "sh") for line in block.splitlines() if line.startswith("jettagger ")]
     assert len(lines) >= 5
     for line in lines:
         assert main(shlex.split(line, comments=True)[1:]) == 0, line

@@ -61,7 +61,7 @@ def test_two_cards_that_differ_in_tracking_and_fragmentation() -> None:
 
 
 def test_unknown_card_is_named_with_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="defalt.*nearest: default"):
+    with pytest.raises(UnknownName, match=r"defalt.*nearest: default"):
         load_card("defalt")
 
 
@@ -115,14 +115,14 @@ def test_label_names_and_numbers() -> None:
     assert label_id("QCDothers") == 27
     assert label_name(label_id("Xbc")) == "Xbc"
     assert min(number for name, number in LABELS.items() if name not in V1_TYPES) >= 100
-    with pytest.raises(UnknownName, match="Hb.*nearest"):
+    with pytest.raises(UnknownName, match=r"Hb.*nearest"):
         label_id("Hbc")
     with pytest.raises(UnknownName):
         label_name(99)
 
 
 def test_unknown_process_is_named_with_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="'Hbbb'.*nearest: Hbb"):
+    with pytest.raises(UnknownName, match=r"'Hbbb'.*nearest: Hbb"):
         plan("Hbbb", 10)
     with pytest.raises(UnknownName, match="format"):
         plan("Hbb", 10, format="nanoaod")
@@ -232,7 +232,9 @@ def _cases() -> list[tuple[int, int, list[int], list[int], str]]:
 
 
 @pytest.mark.parametrize(("kind", "via", "codes", "inside", "name"), _cases())
-def test_type_of_a_jet_from_the_legs_inside(kind: int, via: int, codes: list[int], inside: list[int], name: str) -> None:
+def test_type_of_a_jet_from_the_legs_inside(
+    kind: int, via: int, codes: list[int], inside: list[int], name: str
+) -> None:
     assert _type_of(kind, via, codes, inside) == name
     assert not name or name in LABELS
 

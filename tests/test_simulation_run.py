@@ -99,7 +99,7 @@ def test_a_block_that_always_kills_its_worker_is_named(tmp_path: Path, small_blo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "ProcessPoolExecutor", Killing)
-        with pytest.raises(JettaggerError, match="block 0 .Hqq. was not finished in 3 attempts"):
+        with pytest.raises(JettaggerError, match=r"block 0 .Hqq. was not finished in 3 attempts"):
             simulate("Hqq", 12, tmp_path / "never.root", workers=2, progress=progress)
     assert not (tmp_path / "never.root").exists()
 
@@ -155,6 +155,21 @@ def test_force_starts_anew_where_another_run_stopped(tmp_path: Path) -> None:
         simulate("Hbb", 2, tmp_path / "x.root")
     simulate("Hbb", 2, tmp_path / "x.root", force=True)
     assert (tmp_path / "x.root").exists()
+
+
+def test_two_runs_of_one_output_do_not_mix(tmp_path: Path) -> None:
+    output = tmp_path / "x.root"
+    refused: list[str] = []
+
+    def again(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(OutputError, match="is in use") as caught:
+                simulate("Hbb", 2, output)
+            refused.append(str(caught.value))
+
+    simulate("Hbb", 2, output, progress=again)
+    assert refused
+    assert output.exists()
 
 
 def test_a_full_disk_leaves_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +364,7 @@ def test_pileup_and_its_mitigation(tmp_path: Path) -> None:
     assert ak.mean(busy.PV_npvs) > 8
     assert ak.mean(busy.fixedGridRhoFastjetAll) > ak.mean(quiet.fixedGridRhoFastjetAll) + 3
     weight = ak.flatten(busy.PFCands_puppiWeight)
-    assert 0 < ak.min(weight)
+    assert ak.min(weight) > 0
     assert ak.max(weight) == 1
     assert ak.any((weight > 0.01) & (weight < 0.99))
     response = []
@@ -380,7 +395,7 @@ def test_flat_columns_and_types_are_the_published_ones(shared: Path, flat: Any) 
 
 def test_flat_jets_are_the_sums_of_their_parts(flat: Any) -> None:
     pt = np.hypot(ak.sum(flat.part_px, axis=1), ak.sum(flat.part_py, axis=1))
-    assert ak.to_numpy(flat.jet_pt / pt) == pytest.approx(1.03, rel=1e-4)
+    assert ak.to_numpy(flat.jet_pt / pt) == pytest.approx(1.002, rel=1e-4)
     gen = np.hypot(ak.sum(flat.genpart_px, axis=1), ak.sum(flat.genpart_py, axis=1))
     assert ak.to_numpy(gen) == pytest.approx(ak.to_numpy(flat.genjet_pt), rel=1e-4)
     assert ak.all(ak.num(flat.part_px) == flat.jet_nparticles)

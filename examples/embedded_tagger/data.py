@@ -13,12 +13,45 @@ import torch
 __all__ = ["QCD", "TYPES", "Sample", "flat_weights", "held_out", "load", "make_batches"]
 
 #: the 37 types in the order of the V1 outputs
-TYPES = (
-    "HWqqWqq0c HWqqWqq1c HWqqWqq2c HWqqWq0c HWqqWq1c HWqqWq2c HWqqWev0c HWqqWev1c HWqqWmv0c HWqqWmv1c "
-    "HWqqWtauev0c HWqqWtauev1c HWqqWtaumv0c HWqqWtaumv1c HWqqWtauhv0c HWqqWtauhv1c Hbb Hcc Hss Hqq "
-    "Htauhtaue Htauhtaum Htauhtauh QCDbb QCDcc QCDb QCDc QCDothers TopbWqq0c TopbWqq1c TopbWq0c TopbWq1c "
-    "TopbWev TopbWmv TopbWtauhv TopbWtauev TopbWtaumv"
-).split()
+TYPES = [
+    "HWqqWqq0c",
+    "HWqqWqq1c",
+    "HWqqWqq2c",
+    "HWqqWq0c",
+    "HWqqWq1c",
+    "HWqqWq2c",
+    "HWqqWev0c",
+    "HWqqWev1c",
+    "HWqqWmv0c",
+    "HWqqWmv1c",
+    "HWqqWtauev0c",
+    "HWqqWtauev1c",
+    "HWqqWtaumv0c",
+    "HWqqWtaumv1c",
+    "HWqqWtauhv0c",
+    "HWqqWtauhv1c",
+    "Hbb",
+    "Hcc",
+    "Hss",
+    "Hqq",
+    "Htauhtaue",
+    "Htauhtaum",
+    "Htauhtauh",
+    "QCDbb",
+    "QCDcc",
+    "QCDb",
+    "QCDc",
+    "QCDothers",
+    "TopbWqq0c",
+    "TopbWqq1c",
+    "TopbWq0c",
+    "TopbWq1c",
+    "TopbWev",
+    "TopbWmv",
+    "TopbWtauhv",
+    "TopbWtauev",
+    "TopbWtaumv",
+]
 QCD = tuple(index for index, name in enumerate(TYPES) if name.startswith("QCD"))
 
 #: the plane in which signals and QCD are made flat, GeV
@@ -67,7 +100,7 @@ def load(folder: str | Path, most_pf: int = 128) -> Sample:
 
 
 def held_out(sample: Sample, share: int = 25) -> np.ndarray:
-    """Which jets are kept for validation: whole blocks of events, one in ``share``, picked by a hash of their number."""
+    """Which jets are kept for validation: whole blocks of events, one in ``share``, by a hash of their number."""
     mixed = (sample.columns["block"] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
     return mixed % np.uint64(share) == 0
 

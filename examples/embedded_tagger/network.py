@@ -1,13 +1,13 @@
 """A small Particle Transformer with the interface of GloParT V1.
 
 Candidates and vertices are embedded, attend to each other with a bias from pair features (H. Qu, C. Li, S. Qian,
-arXiv:2202.03772), and are summarised by a class token. Of the 128 hidden neurons, 112 describe the jet and 16 are masses: the
-network weighs the candidates (a learned grooming), takes invariant masses of the weighted sums and scales them. One
-linear layer makes logits and the mass in GeV of all 128, so both can be recomputed from stored hidden neurons.
+arXiv:2202.03772), and are summarised by a class token. Of the 128 hidden neurons, 112 describe the jet and 16 are
+masses: the network weighs the candidates (a learned grooming), takes invariant masses of the weighted sums and scales
+them. One linear layer makes logits and the mass in GeV of all 128, so both can be recomputed from stored neurons.
 
-No batch norm: with padding and batches by length its running statistics come out wrong. The inputs are standardised with
-the constants of the input description. No atan2: the legacy ONNX exporter makes NaN of it for padded slots; distances in
-azimuth are chords between unit vectors.
+No batch norm: with padding and batches by length its running statistics come out wrong. The inputs are standardised
+with the constants of the input description. No atan2: the legacy ONNX exporter makes NaN of it for padded slots;
+distances in azimuth are chords between unit vectors.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
-        n, length, width = x.shape
+        n, _, width = x.shape
         size = width // self.heads
         query = self.query(x).reshape(n, -1, self.heads, size).transpose(1, 2)
         key, value = self.key_value(source).chunk(2, dim=-1)
@@ -146,9 +146,7 @@ class JetTransformer(nn.Module):
             self.head.weight[-1, -N_MASSES:] = MASS_SCALE / N_MASSES  # start from the mean of the weighed masses
             self.head.bias[-1].zero_()
 
-    def hidden(
-        self, pf: Tensor, pf_p4: Tensor, pf_mask: Tensor, sv: Tensor, sv_p4: Tensor, sv_mask: Tensor
-    ) -> Tensor:
+    def hidden(self, pf: Tensor, pf_p4: Tensor, pf_mask: Tensor, sv: Tensor, sv_p4: Tensor, sv_mask: Tensor) -> Tensor:
         """The 128 hidden neurons, float32[jets, 128]; inputs as in the exported file."""
         n_pf = pf.shape[2]
         mask = torch.cat([pf_mask, sv_mask], dim=2)

@@ -1,11 +1,12 @@
 """Step 3: train the network on the prepared jets.
 
-A loop of our own instead of weaver-core's: its Particle Transformer has batch norm, whose running statistics come out wrong
-for padded batches by length, and its head cannot carry the mass scale that the regression needs; and its environment is
-2.7 GB beside this one's.
+A loop of our own instead of weaver-core's: its Particle Transformer has batch norm, whose running statistics come
+out wrong for padded batches by length, and its head cannot carry the mass scale that the regression needs; and its
+environment is 2.7 GB beside this one's.
 
-The learning rate follows the share of the time budget that is spent, so a run of any length ends annealed. A checkpoint is
-written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are what is kept in the end.
+The learning rate follows the share of the time budget that is spent, so a run of any length ends annealed. A
+checkpoint is written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are
+what is kept in the end.
 
 Usage: python train.py PREPARED_FOLDER CHECKPOINT.pt [--minutes 60] [--threads 2] [--no-flatten] [--seed 1]
 """
@@ -44,7 +45,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def losses(model: JetTransformer, inputs: list[torch.Tensor], label: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def losses(
+    model: JetTransformer, inputs: list[torch.Tensor], label: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Cross-entropy of the types, and the absolute log ratio of masses: its minimum is the median response."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits, mass, _ = model(*inputs)
@@ -70,7 +73,9 @@ def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray, args:
         ratios.append(mass.float().numpy()[good] / truth[good])
     model.train()
     low, median, high = np.percentile(np.concatenate(ratios), [25, 50, 75])
-    return f"accuracy {right / len(jets):.4f}, mass response {median:.3f}, interquartile width {(high - low) / median:.3f}"
+    return (
+        f"accuracy {right / len(jets):.4f}, mass response {median:.3f}, interquartile width {(high - low) / median:.3f}"
+    )
 
 
 def main() -> None:

@@ -48,15 +48,16 @@ def run(args: argparse.Namespace) -> int:
 
     from jettagger.errors import ConfigError
     from jettagger.simulation import MIXTURES, PROCESSES, simulate
+    from jettagger.simulation.processes import rates
 
     console = Console()
     if args.list:
         table = Table("process", "kind", "mass [GeV]", "jets/s/core", "what it is")
         for process in PROCESSES.values():
             mass = "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
-            table.add_row(process.name, process.group, mass, f"{process.rate:.0f}", process.summary)
+            table.add_row(process.name, process.group, mass, str(rates().get(process.name, "-")), process.summary)
         for mixture in MIXTURES.values():
-            table.add_row(mixture.name, "mixture", "", "", mixture.summary)
+            table.add_row(mixture.name, "mixture", "", str(rates().get(mixture.name, "-")), mixture.summary)
         console.print(table)
         return 0
     if not args.process or not args.output:

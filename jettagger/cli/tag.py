@@ -28,14 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--model", "-m", required=True, metavar="M", help="name of a model (jettagger models list) or its folder")
     add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root")
     add("--prefix", metavar="P", help="prefix of the columns (default: the model's)")
-    add("--where", metavar="CUT", help="score only jets that pass, e.g. \"pt > 200\" (columns of FatJet, GeV)")
+    add("--where", metavar="CUT", help='score only jets that pass, e.g. "pt > 200" (columns of FatJet, GeV)')
     add(
         "--columns",
         default="prob,mass,hidden",
         metavar="LIST",
         help="kinds (prob, logit, mass, hidden, other, all) and names of outputs, by commas (default: %(default)s)",
     )
-    add("--keep", action="append", default=[], metavar="PATTERN", help="pass on further columns, e.g. \"FatJet_tau*\"")
+    add("--keep", action="append", default=[], metavar="PATTERN", help='pass on further columns, e.g. "FatJet_tau*"')
     add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         say(f"{job.n_events} events in {len({chunk.path for chunk in job.chunks})} files, {len(job.chunks)} chunks")
         say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
-        say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {job.collection}_{next(iter(job.names.values()))}")
+        say(
+            f"writes {', '.join(job.keep)} and {len(job.names)} columns like "
+            f"{job.collection}_{next(iter(job.names.values()))}"
+        )
         for path, reason in job.skipped.items():
             say(f"skips {path}: {reason}")
         return 0

@@ -180,9 +180,30 @@ def _candidates(object_: str, stem: str) -> Iterator[Feature]:
 
 def _tracks(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(f"{stem}_charge", object_, ("charge",), stored("Electric charge."), "e", PRODUCER)
-    yield Feature(f"{stem}_VTX_ass", object_, ("pvAssocQuality",), stored("Quality of the association to the primary vertex."), "code 0 to 7", ENCODING)
-    yield Feature(f"{stem}_lostInnerHits", object_, ("lostInnerHits",), stored("Missing hits in the innermost pixel layers."), "code -1 to 2", ENCODING)
-    yield Feature(f"{stem}_quality", object_, ("trkQuality",), stored("Quality flags of the track; 0 without one."), "bit mask", ENCODING)
+    yield Feature(
+        f"{stem}_VTX_ass",
+        object_,
+        ("pvAssocQuality",),
+        stored("Quality of the association to the primary vertex."),
+        "code 0 to 7",
+        ENCODING,
+    )
+    yield Feature(
+        f"{stem}_lostInnerHits",
+        object_,
+        ("lostInnerHits",),
+        stored("Missing hits in the innermost pixel layers."),
+        "code -1 to 2",
+        ENCODING,
+    )
+    yield Feature(
+        f"{stem}_quality",
+        object_,
+        ("trkQuality",),
+        stored("Quality flags of the track; 0 without one."),
+        "bit mask",
+        ENCODING,
+    )
     yield Feature(f"{stem}_normchi2", object_, ("normchi2",), floored, "1", PRODUCER)
     for name, unit, text in (
         ("dz", "cm", "Longitudinal impact parameter; 0 without a track."),
@@ -203,7 +224,9 @@ def _tracks(object_: str, stem: str) -> Iterator[Feature]:
 
 
 def _hits(object_: str, stem: str) -> Iterator[Feature]:
-    yield Feature(f"{stem}_isLostTrack", object_, ("isLostTrack",), stored("One for tracks that are no candidates."), "1", GLOBAL)
+    yield Feature(
+        f"{stem}_isLostTrack", object_, ("isLostTrack",), stored("One for tracks that are no candidates."), "1", GLOBAL
+    )
     for layers in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB"):
         name = f"{layers}LayersWithMeasurement"
         yield Feature(f"{stem}_{name}", object_, (name,), stored(f"Layers with a hit: {layers}."), "layers", GLOBAL)

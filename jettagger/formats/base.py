@@ -253,16 +253,22 @@ class Jets:
     plan : Plan
     index : int64[jets]
         The selected jets, as positions in the flat collection of all jets.
+    kinematics : mapping, optional
+        Canonical columns of the jets that take the place of the stored ones, flat over all jets. What is stored
+        relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made with.
 
     Notes
     -----
     Made by `load`. Arrays are gathered when they are first asked for and kept.
     """
 
-    def __init__(self, columns: EventColumns, plan: Plan, index: Array) -> None:
+    def __init__(
+        self, columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
+    ) -> None:
         self.columns = columns
         self.plan = plan
         self.index = index
+        self.kinematics = dict(kinematics or {})
         self.dropped: dict[str, int] = {}
         self._rows: dict[str, Rows] = {}
         self._flat: dict[str, Array] = {}
@@ -299,6 +305,9 @@ class Jets:
     def _canonical(self, object_: str, name: str) -> Array:
         key = (object_, name)
         if key not in self._gathered:
+            if object_ == "jet" and name in self.kinematics:
+                self._gathered[key] = self.kinematics[name][self.index]
+                return self._gathered[key]
             provider = self.plan.providers[key]
             self._gathered[key] = provider(*(self._gather(object_, column) for column in provider.columns))
         return self._gathered[key]
@@ -368,7 +377,9 @@ class Jets:
         return Rows(rows[order], target[order], jet[order], counts)
 
 
-def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
+def load(
+    columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
+) -> Jets:
     """Link the constituents of the selected jets, and check that they are theirs.
 
     Parameters
@@ -378,6 +389,8 @@ def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
         Without anything missing.
     index : int64[jets]
         Positions of the selected jets in the flat collection.
+    kinematics : mapping, optional
+        As for `Jets`.
 
     Returns
     -------
@@ -389,7 +402,7 @@ def load(columns: EventColumns, plan: Plan, index: Array) -> Jets:
         If leading constituents lie outside their jets: the jet collection was filtered or re-ordered after the file was
         read, so that the indices of the link table point to other jets.
     """
-    jets = Jets(columns, plan, index)
+    jets = Jets(columns, plan, index, kinematics)
     if "pf" in plan.objects and len(index):
         _check_geometry(jets)
     return jets

@@ -54,7 +54,7 @@ class OrtSession:
         present = onnxruntime.get_available_providers()
         if name not in present:
             raise ProviderError(
-                f"execution provider {provider!r} is not available{hint(name, present)}; this build of ONNX Runtime has "
+                f"execution provider {provider!r} is not available{hint(name, present)}; this ONNX Runtime has "
                 f"{', '.join(present)}"
             )
         # external data is found from the path; a plain file is checked to be still the one that was described

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -375,11 +376,11 @@ def simulate(
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)
-    facts = _all_blocks(run, folder, workers, report)
-    start = time.time()
-    _write(run, folder, target, facts)
-    manifest = _write_manifest(run, target, facts, start)
-    shutil.rmtree(folder)
+    with _alone(folder):
+        facts = _all_blocks(run, folder, workers, report)
+        _write(run, folder, target, facts)
+        manifest = _write_manifest(run, target, facts)
+        shutil.rmtree(folder)
     labels: dict[str, int] = {}
     for fact in facts:
         for name, count in fact["labels"].items():
@@ -410,6 +411,19 @@ def _open_folder(target: Path, run: Plan, force: bool) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
     return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this run: two runs of one output would take it away from each other."""
+    import fcntl
+
+    with (folder / "plan.json").open() as note:
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(f"{folder} is in use: another run makes the same output") from error
+        yield
 
 
 def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
@@ -522,7 +536,7 @@ def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
     tree.extend(columns)
 
 
-def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finished: float) -> Path:
+def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]]) -> Path:
     by_process: dict[str, dict[str, Any]] = {}
     for fact in facts:
         entry = by_process.setdefault(
@@ -535,7 +549,7 @@ def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]], finish
         for name, count in fact["labels"].items():
             entry["labels"][name] = entry["labels"].get(name, 0) + count
     content = {"format": "jettagger-simulation/1", **run.describe(), "processes": by_process}
-    content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(finished))
+    content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     path = target.with_name(target.name + ".manifest.json")
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")

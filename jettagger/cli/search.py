@@ -1,0 +1,162 @@
+"""Run a search for resonances: from files and a configuration to histograms, cutflows, templates and plots.
+
+The configuration is a YAML file: samples (files, cross sections in pb), the model to run or the scores in the files,
+jets, discriminants, cuts, regions, weights, variations, histograms and templates. A small one:
+
+  version: 1
+  luminosity: 138                          # 1/fb
+  model: inclParTMDV1                      # leave out to use scores that are in the files
+  samples:
+    tt:    {files: ["tt/*.root"], cross_section: 830}              # pb
+    X2000: {files: [root://host//store/x2000.root], cross_section: 0.01}
+  jets: {count: 2, preselection: "pt > 300 and abs(eta) < 2.4", order: HbbvsQCD, mass: msoftdrop}
+  discriminants: {HbbvsQCD: HbbvsQCD}
+  cuts:
+    near: "abs(deta) < 1.3"
+    tagged: "jet1.HbbvsQCD > 0.98 and jet2.HbbvsQCD > 0.98"
+  regions:
+    SR: {kind: signal, pass: [near, tagged]}
+    CR: {kind: control, pass: [near], fail: [tagged]}
+  variations:
+    jes: {up: {pt: "pt * 1.02", mass: "mass * 1.02"}, down: {pt: "pt * 0.98", mass: "mass * 0.98"}}
+  histograms:
+    mjj: {bins: [30, 800, 3800], label: dijet mass, unit: GeV}
+  templates:
+    histogram: mjj
+    processes: {tt: [tt]}
+    signals: {X2000: {datasets: [X2000], mass: 2000}}
+
+Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and in
+mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output folder is
+complete or not there; 'jettagger limit OUT/' goes on from it.
+
+examples:
+  jettagger search search.yaml -o OUT/ --dry-run
+  jettagger search search.yaml -o OUT/
+  jettagger search search.yaml -o OUT/ --executor futures --workers 8 --skip-broken
+  jettagger search search.yaml -o OUT/ --executor dask --scheduler tcp://host:8786
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+
+from jettagger.cli.console import progress_bar, say, table
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger search``."""
+    add = parser.add_argument
+    add("config", metavar="CONFIG.yaml", help="what to do, see above")
+    add("--output", "-o", required=True, metavar="OUT/", help="folder to write")
+    add("--executor", default="iterative", metavar="E", help="iterative, futures or dask (default: %(default)s)")
+    add("--workers", type=int, default=1, metavar="N", help="processes of futures and dask (default: %(default)s)")
+    add("--scheduler", metavar="ADDRESS", help="of a dask cluster; without it dask makes one on this machine")
+    add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
+    add("--no-plots", action="store_true", help="draw nothing")
+    add("--force", action="store_true", help="replace the output folder of an earlier search")
+    add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    from jettagger.processors.search import SearchWarning
+    from jettagger.search.config import read_config
+    from jettagger.search.files import survey
+    from jettagger.search.output import check_folder, write_output
+    from jettagger.search.run import EXECUTORS, run_search
+
+    if args.executor not in EXECUTORS:
+        from jettagger.errors import UnknownName
+
+        raise UnknownName("executor", args.executor, EXECUTORS)
+    config = read_config(args.config)
+    check_folder(args.output, force=args.force)
+    processor = config.make_processor()
+    patterns = sum(len(files.patterns) for files in config.files.values())
+    with progress_bar("opening files", patterns, "files") as advance:
+        found = survey(config, processor, skip_broken=args.skip_broken, progress=advance)
+    if args.dry_run:
+        _plan(config, processor, found)
+        return 0
+    status = sys.stderr.isatty() and args.executor != "iterative"
+    with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
+        # they are in the notes, which are printed below
+        warnings.simplefilter("ignore", SearchWarning)
+        result = run_search(
+            config,
+            executor=args.executor,
+            workers=args.workers,
+            scheduler=args.scheduler,
+            skip_broken=args.skip_broken,
+            found=found,
+            progress=advance,
+            status=status,
+        )
+    written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
+    _summary(result, args.output, written)
+    return 0
+
+
+def _plan(config: object, processor: object, found: object) -> None:
+    from jettagger.processors.search import ResonanceSearchProcessor
+    from jettagger.search.config import SearchConfig
+    from jettagger.search.files import Survey
+
+    assert isinstance(config, SearchConfig)
+    assert isinstance(processor, ResonanceSearchProcessor)
+    assert isinstance(found, Survey)
+    rows = []
+    for dataset, sample in config.samples.items():
+        mine = [info for info in found.files if info.dataset == dataset]
+        section = "data" if sample.data else f"{sample.cross_section:g}"
+        rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}"))
+    table("samples", ("dataset", "cross section [pb]", "files", "events"), rows)
+    say("")
+    regions = [
+        (name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()
+    ]
+    table("regions", ("region", "kind", "cuts"), regions)
+    say("")
+    if processor.tagger is not None:
+        say(f"runs {processor.tagger!r}")
+        say(f"takes {', '.join(processor.outputs)}")
+        for name, item in processor.variations.items():
+            inputs = processor.rescoring([*item.up, *item.down])
+            text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
+            say(f"variation {name}: the network {text}")
+    else:
+        say("runs no network: the scores are in the files")
+    say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
+    for path, reason in found.broken.items():
+        say(f"leaves out {path}: {reason}")
+
+
+def _summary(result: object, output: str, written: dict[str, str]) -> None:
+    from jettagger.search.run import SearchResult
+
+    assert isinstance(result, SearchResult)
+    rows = []
+    for dataset, counts in result.datasets.items():
+        last = {region: list(flow.values())[-1] for region, flow in result.cutflow[dataset].items()}
+        rows.append(
+            (dataset, f"{counts['events']}", f"{counts['jets']}", f"{counts['scored']}")
+            + tuple(f"{row['weighted']:.5g}" for row in last.values())
+        )
+    regions = list(result.config.processor["regions"])
+    table(f"events at {result.config.processor['luminosity']:g} /fb", ("dataset", "read", "fat jets", "scored", *regions), rows)
+    say("")
+    for name, text in written.items():
+        if not name.startswith("plots/"):
+            say(f"{output.rstrip('/')}/{name}: {text}")
+    plots = sum(name.startswith("plots/") for name in written)
+    if plots:
+        say(f"{output.rstrip('/')}/plots/: {plots} plots")
+    for note in result.notes:
+        say(f"warning: {note}")
+    for place, reason in result.missing.items():
+        say(f"missing: {place}: {reason}")

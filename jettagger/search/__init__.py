@@ -1,0 +1,28 @@
+"""A search for resonances from a configuration: files in, histograms, cutflows, templates and plots out.
+
+``jettagger search`` is the command line of this package; from Python::
+
+    from jettagger.search import read_config, run_search, write_output
+
+    result = run_search(read_config("search.yaml"), executor="futures", workers=4)
+    write_output(result, "search-output")
+"""
+
+from jettagger.search.config import SearchConfig, read_config
+from jettagger.search.files import Survey, survey
+from jettagger.search.output import cutflow_table, make_templates, record, write_output
+from jettagger.search.run import EXECUTORS, SearchResult, run_search
+
+__all__ = [
+    "EXECUTORS",
+    "SearchConfig",
+    "SearchResult",
+    "Survey",
+    "cutflow_table",
+    "make_templates",
+    "read_config",
+    "record",
+    "run_search",
+    "survey",
+    "write_output",
+]

@@ -1,0 +1,302 @@
+"""The files of a search: found, opened, compared with what the search needs, before any work is done."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
+from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
+from jettagger.rootfile import EventFile
+from jettagger.search.config import SearchConfig
+
+__all__ = ["FileInfo", "Survey", "expand", "survey"]
+
+#: files that are opened at a time: opening waits for disks and networks, not for the processor
+OPEN_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What was found when a file was opened.
+
+    Attributes
+    ----------
+    path, dataset : str
+    events : int
+        In its tree.
+    simulated : bool or None
+        Whether it has generator weights; None where nobody asks.
+    generated : float or None
+        The sum of generator weights in its tree ``Runs``.
+    """
+
+    path: str
+    dataset: str
+    events: int
+    simulated: bool | None = None
+    generated: float | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The files of a search.
+
+    Attributes
+    ----------
+    files : tuple of FileInfo
+        Those that can be read.
+    broken : dict
+        File to the reason why it is left out.
+    samples : dict
+        The samples, with the sums of weights that were read from the files.
+    """
+
+    files: tuple[FileInfo, ...]
+    broken: Mapping[str, str]
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+
+    @property
+    def events(self) -> int:
+        """Events in all files that can be read."""
+        return sum(info.events for info in self.files)
+
+    def fileset(self) -> dict[str, list[str]]:
+        """Data set to files, as coffea's Runner takes it."""
+        found: dict[str, list[str]] = {}
+        for info in self.files:
+            if info.events:
+                found.setdefault(info.dataset, []).append(info.path)
+        return found
+
+
+def expand(pattern: str, folder: Path) -> list[str]:
+    """The files that a path or a glob stands for, sorted.
+
+    Parameters
+    ----------
+    pattern : str
+        ``*``, ``?``, ``[...]`` and ``**`` are globs, locally and with a protocol (``root://``) for which fsspec has a
+        file system.
+    folder : pathlib.Path
+        What relative local paths start from.
+
+    Returns
+    -------
+    list of str
+        A path without globs is returned whether or not there is such a file.
+
+    Raises
+    ------
+    InputFileError
+        If no file fits a glob, or the server does not answer.
+    MissingExtra
+        If the protocol needs a package that is not installed.
+    """
+    magic = glob.has_magic(pattern.partition("://")[2] or pattern)
+    if "://" not in pattern:
+        path = str(folder / Path(pattern).expanduser())
+        found = sorted(glob.glob(path, recursive=True)) if magic else [path]
+    elif not magic:
+        found = [pattern]
+    else:
+        import fsspec
+
+        if pattern.startswith(("root://", "roots://")):
+            require("fsspec_xrootd", "xrootd", "finding files on an xrootd server")
+        try:
+            system, inside = fsspec.core.url_to_fs(pattern)
+            found = sorted(system.unstrip_protocol(path) for path in system.glob(inside))
+        except Exception as error:  # whatever the file system raises
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputFileError(f"{pattern}: the files cannot be listed: {reason}") from error
+    if not found:
+        raise InputFileError(f"no file fits {pattern!r}")
+    return found
+
+
+def survey(
+    config: SearchConfig,
+    processor: ResonanceSearchProcessor,
+    *,
+    skip_broken: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """Find and open all files of a search and compare them with what it needs; no event is read.
+
+    Parameters
+    ----------
+    config : SearchConfig
+    processor : ResonanceSearchProcessor
+        Made from it.
+    skip_broken : bool
+        Leave out files that cannot be opened, and say so in the result; else they are an error.
+    progress : callable, optional
+        Called with 1 after each file.
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    InputFileError
+        If a file cannot be opened, or a data set has none that can.
+    MismatchError
+        If data and simulation are mixed in one data set, or a file is in two.
+    ConfigError
+        If a column or a score is in no file; says on which line it is asked for.
+    MissingColumns
+        If a file lacks what the model needs.
+    """
+    broken: dict[str, str] = {}
+    wanted: list[tuple[str, str]] = []
+    place: dict[str, str] = {}
+    for dataset, files in config.files.items():
+        with config.at("samples", dataset, "files"):
+            for pattern in files.patterns:
+                try:
+                    found = expand(pattern, config.folder)
+                except InputFileError as error:
+                    if not skip_broken:
+                        raise
+                    broken[pattern] = str(error)
+                    continue
+                for path in found:
+                    if path in place:
+                        both = f"{place[path]!r} and {dataset!r}" if place[path] != dataset else f"{dataset!r} twice"
+                        raise MismatchError(f"{path} is in {both}: its events would count twice")
+                    place[path] = dataset
+                    wanted.append((dataset, path))
+
+    def look(item: tuple[str, str]) -> FileInfo | JettaggerError:
+        dataset, path = item
+        try:
+            return _look(config, processor, dataset, path)
+        except InputFileError as error:
+            return error
+
+    infos: list[FileInfo] = []
+    with ThreadPoolExecutor(OPEN_AT_ONCE) as pool:
+        for (dataset, path), found_ in zip(wanted, pool.map(look, wanted), strict=True):
+            if progress is not None:
+                progress(1)
+            if isinstance(found_, FileInfo):
+                infos.append(found_)
+            elif skip_broken:
+                broken[path] = str(found_)
+            else:
+                with config.at("samples", dataset, "files"):
+                    raise InputFileError(str(found_)) from found_
+    samples = dict(config.samples)
+    for dataset, files in config.files.items():
+        mine = [info for info in infos if info.dataset == dataset]
+        with config.at("samples", dataset, "files"):
+            if not mine:
+                raise InputFileError(f"dataset {dataset!r} has no file that can be read")
+            if not any(info.events for info in mine):
+                raise InputFileError(f"dataset {dataset!r} has no events in {len(mine)} files")
+            if files.from_runs:
+                lacking = [info.path for info in mine if info.generated is None]
+                if lacking:
+                    raise InputFileError(f"{lacking[0]} has no sum of generator weights in a tree 'Runs'")
+                total = sum(info.generated or 0.0 for info in mine)
+                samples[dataset] = replace(samples[dataset], sum_of_weights=total)
+    return Survey(tuple(infos), broken, samples)
+
+
+def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str) -> FileInfo:
+    sample = config.samples[dataset]
+    with EventFile(path, config.tree) as file:
+        simulated = None if processor.generator_weight is None else processor.generator_weight in file.names
+        if simulated is not None and simulated == sample.data:
+            is_, has = ("data", "has") if sample.data else ("simulation", "lacks")
+            with config.at("samples", dataset):
+                raise MismatchError(
+                    f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.generator_weight!r}: "
+                    "data and simulation must not be mixed in one dataset"
+                )
+        if file.n_events:
+            _check_columns(config, processor, file, sample)
+        generated = None if sample.data else _generated(file)
+        return FileInfo(path, dataset, file.n_events, simulated, generated)
+
+
+def _generated(file: EventFile) -> float | None:
+    """The sum of generator weights in the tree ``Runs``."""
+    found = file.sum_of("genEventSumw", "Runs")
+    return None if found is None else float(found)
+
+
+def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
+    """Compare the columns that the configuration asks for with those of one file."""
+    from jettagger.tagger import check_columns
+
+    if processor.tagger is not None:
+        check_columns(processor.tagger.bundle, file, file.path)
+    stored = file.fields(processor.collection)
+    if not stored:
+        with config.at("collection"):
+            raise UnknownName("collection", processor.collection, file.collections, file.path)
+    jets = [*stored, *processor.names.values()]
+    everything = [*jets, *processor.discriminants]
+    kind = f"column of {processor.collection}"
+    for name, item in processor.discriminants.items():
+        with config.at("discriminants", name):
+            item.resolve(tuple(jets), prefix=item.prefix or processor.prefix)
+    with config.at("jets", "preselection"):
+        _known(processor.preselection.names, stored, kind, file.path)
+    for key, known in (("pick", everything), ("order", everything), ("mass", everything)):
+        with config.at("jets", key):
+            _known([getattr(processor, key)], known, kind, file.path)
+    if not sample.data:
+        for name, variation in processor.variations.items():
+            for side, changes in (("up", variation.up), ("down", variation.down)):
+                for column, text in changes.items():
+                    from jettagger.expressions import parse
+
+                    with config.at("variations", name, side, column):
+                        late = column in processor.names.values()
+                        _known([column, *parse(text).names], jets if late else stored, kind, file.path)
+    events = _event_columns(file)
+    if processor.event_cut is not None:
+        with config.at("events"):
+            _known(processor.event_cut.names, events, "column", file.path)
+    own = [*(DIJET if processor.n_jets == 2 else ()), "njets"]
+    for path, expression in config.expressions():
+        if path[0] == "weights" and sample.data:
+            continue
+        with config.at(*path):
+            for name in expression.names:
+                front, _, column = name.partition(".")
+                if front in ("jet1", "jet2") and column:
+                    _known([column], everything, kind, file.path)
+                else:
+                    _known([name], [*own, *events], "column", file.path)
+
+
+def _event_columns(file: EventFile) -> list[str]:
+    """The columns as NanoEvents names them: ``MET_pt`` is ``MET.pt``."""
+    return sorted(name.replace("_", ".", 1) for name in file.names)
+
+
+def _known(names: Iterable[str], known: Iterable[str], kind: str, where: str) -> None:
+    known = list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UnknownName(kind, unknown, known, where)
+
+
+def to_dict(found: Survey) -> dict[str, Any]:
+    """The survey as JSON holds it."""
+    return {
+        "files": [
+            {"path": info.path, "dataset": info.dataset, "events": info.events, "generated": info.generated}
+            for info in found.files
+        ],
+        "broken": dict(found.broken),
+    }

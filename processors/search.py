@@ -1,0 +1,991 @@
+"""A search for resonances with fat jets inside a coffea job: candidates, regions, weights, histograms."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from coffea import processor
+from coffea.analysis_tools import PackedSelection, Weights
+
+import jettagger as jt
+from jettagger.discriminants import Discriminant, discriminant
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.expressions import Expression, parse
+from jettagger.histograms import HistSpec, sort_categories
+from jettagger.values import check_weights
+
+__all__ = [
+    "DIJET",
+    "KINDS",
+    "NOMINAL",
+    "JetVariation",
+    "Region",
+    "ResonanceSearchProcessor",
+    "Sample",
+    "SearchWarning",
+    "WeightFactor",
+    "dijet",
+]
+
+#: what a region may be
+KINDS = ("signal", "validation", "control")
+
+#: the category of what is not varied
+NOMINAL = "nominal"
+
+#: what is computed of two candidates
+DIJET = ("mjj", "ptjj", "deta", "dphi", "dr")
+
+#: cuts that are always there: on events, and on the number of jets
+EVENTS, JETS = "events", "jets"
+
+#: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
+MOST_CUTS = 31
+
+#: binary digits of sums that are kept: ten decimal ones
+DIGITS = 34
+
+
+class SearchWarning(UserWarning):
+    """Something in a search that is probably not meant: an empty region, overlapping regions."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of a data set.
+
+    Parameters
+    ----------
+    cross_section : float, optional
+        In pb, times branching and filter efficiencies; needed for simulation.
+    data : bool
+        Whether it is data: no generator weights, no corrections, no variations, not scaled.
+    sum_of_weights : float, optional
+        Of all generated events; default: that of the events that are read, which is wrong for skims.
+    golden_json : str, optional
+        File of certified luminosity sections; only for data.
+
+    Raises
+    ------
+    ConfigError
+        If simulation has no cross section, or data has one.
+    """
+
+    cross_section: float | None = None
+    data: bool = False
+    sum_of_weights: float | None = None
+    golden_json: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data and (self.cross_section is not None or self.sum_of_weights is not None):
+            raise ConfigError("data have neither a cross section nor a sum of weights")
+        if not self.data and self.cross_section is None:
+            raise ConfigError("simulation without cross section: give cross_section (in pb), or data: true")
+        if not self.data and self.golden_json is not None:
+            raise ConfigError("golden_json is for data")
+        for name in ("cross_section", "sum_of_weights"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} must be a number above zero, got {value}")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Events that pass some cuts and fail others.
+
+    Events for which a cut has no value, because a jet was not scored, neither pass nor fail it.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    passes, fails : sequence of str
+        Names of cuts.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is unknown, or a cut is to be passed and failed.
+    """
+
+    kind: str = "signal"
+    passes: Sequence[str] = ()
+    fails: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", tuple(self.passes))
+        object.__setattr__(self, "fails", tuple(self.fails))
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind of region {self.kind!r}, expected one of {', '.join(KINDS)}")
+        both = sorted(set(self.passes) & set(self.fails))
+        if both:
+            raise ConfigError(f"the cut {both[0]!r} is to be passed and failed: the region is empty")
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The names of its selections, in order; failed cuts are called ``not <cut>``."""
+        return (*self.passes, *(f"not {name}" for name in self.fails))
+
+
+@dataclass(frozen=True)
+class WeightFactor:
+    """A correction of simulation, with its variations.
+
+    Parameters
+    ----------
+    nominal : str
+        Expression in columns of the events and the candidates, e.g. ``puWeight``.
+    up, down : str, optional
+        The same after variation; both or neither.
+
+    Raises
+    ------
+    ConfigError
+        If one of the variations is missing.
+    """
+
+    nominal: str
+    up: str | None = None
+    down: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.up is None) != (self.down is None):
+            raise ConfigError(f"weight {self.nominal!r}: give both up and down, or neither")
+
+
+@dataclass(frozen=True)
+class JetVariation:
+    """A variation of the jets' kinematics or masses, such as the energy scale.
+
+    Parameters
+    ----------
+    up, down : mapping of str to str
+        Column of the jets to the expression, in columns of the jets, that takes its place: ``{"pt": "pt * 1.02"}``, or
+        ``{"pt": "pt_jesTotalUp"}`` where the file has it.
+    """
+
+    up: Mapping[str, str]
+    down: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "up", dict(self.up))
+        object.__setattr__(self, "down", dict(self.down))
+        if not self.up or not self.down:
+            raise ConfigError("a variation of jets needs columns for up and for down")
+
+
+def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
+    """The system of two jets.
+
+    Parameters
+    ----------
+    first, second : record arrays
+        With ``pt`` (GeV), ``eta``, ``phi`` and the column ``mass`` (GeV); None stays None.
+    mass : str
+        The column with the mass of each jet.
+
+    Returns
+    -------
+    dict of str to float64 array
+        ``mjj``, ``ptjj`` (GeV), ``deta`` (first minus second), ``dphi`` (in -pi to pi) and ``dr``.
+
+    Examples
+    --------
+    >>> jet = {"pt": [100.0], "eta": [0.0], "mass": [0.0]}
+    >>> one, other = (ak.Array({**jet, "phi": [phi]}) for phi in (0.0, 3.141592653589793))
+    >>> dijet(one, other)["mjj"].tolist()
+    [200.0]
+    """
+    total: dict[str, Any] = {}
+    parts = {}
+    for number, jet in enumerate((first, second)):
+        pt, eta, phi, m = (ak.values_astype(jet[name], np.float64) for name in ("pt", "eta", "phi", mass))
+        px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+        energy = np.sqrt(px**2 + py**2 + pz**2 + m**2)
+        parts[number] = (eta, phi)
+        for name, value in (("px", px), ("py", py), ("pz", pz), ("energy", energy)):
+            total[name] = total[name] + value if name in total else value
+    square = total["energy"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
+    deta = parts[0][0] - parts[1][0]
+    turn = parts[0][1] - parts[1][1]
+    dphi = np.arctan2(np.sin(turn), np.cos(turn))
+    return {
+        "mjj": np.sqrt(np.maximum(square, 0.0)),
+        "ptjj": np.hypot(total["px"], total["py"]),
+        "deta": deta,
+        "dphi": dphi,
+        "dr": np.hypot(deta, dphi),
+    }
+
+
+@dataclass(frozen=True)
+class _Columns(Mapping[str, Any]):
+    """Candidates and what was computed of them, in front of the columns of the events."""
+
+    own: Mapping[str, Any]
+    events: Any
+
+    def __getitem__(self, name: str) -> Any:
+        return self.own[name] if name in self.own else self.events[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self.own, *self.events.fields]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def find(self, name: str) -> Any:
+        """A column by its name with dots."""
+        found: Any = self
+        for part in name.split("."):
+            found = found[part]
+        return found
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """What stays the same for all variations of a chunk."""
+
+    dataset: str
+    sample: Sample
+    events: Any
+    numbers: Any
+    generator: Any
+    passed: Any
+    histograms: dict[str, Any] = field(default_factory=dict)
+
+
+class ResonanceSearchProcessor(processor.ProcessorABC):
+    """Histograms and cutflows of a search for resonances that decay to one fat jet or to two.
+
+    The events pass an event cut and have enough jets after the preselection; the candidates ``jet1`` (and ``jet2``) are
+    picked and ordered; cuts on them make regions. Each step is a method of its own: derive a class and replace one.
+
+    Cuts, weights and histograms are expressions (`jettagger.expressions`) in the columns of the events (``MET.pt``,
+    ``HLT.PFJet500``), in those of the candidates with the discriminants among them (``jet1.msoftdrop``,
+    ``jet2.HbbvsQCD``), in `DIJET` and ``njets``, the number of jets after the preselection.
+
+    Parameters
+    ----------
+    samples : mapping of str to Sample
+        Data set -> what is known of it.
+    regions : mapping of str to Region
+    histograms : sequence of HistSpec
+        With the categories ``dataset``, ``region`` and ``variation``.
+    cuts : mapping of str to str
+        Name -> expression, true or false for an event with candidates.
+    discriminants : mapping of str to (str or Discriminant)
+        Name -> a preset, an expression in scores, or a discriminant; they become columns of the jets.
+    model : str or Tagger, optional
+        The network to run; without it the scores are taken from the file.
+    prefix : str, optional
+        Of the tagger's columns; default: the model's, or the one tagger in the file that has the scores.
+    n_jets : int
+        1 or 2 candidates.
+    preselection : str
+        Expression in columns of the jets in the file; only these jets run through the network.
+    pick : str
+        The jets with the largest values of this column or discriminant are the candidates.
+    order : str
+        They are numbered by falling values of this column or discriminant.
+    mass : str
+        The column with the mass of the candidates that `dijet` takes, e.g. ``mass`` or ``msoftdrop``.
+    event_cut : str, optional
+        Expression in columns of the events, e.g. a trigger.
+    weights : mapping of str to WeightFactor
+        Corrections of simulation; the variations are called ``<name>Up`` and ``<name>Down``.
+    variations : mapping of str to JetVariation
+        Variations of the jets; called ``<name>Up`` and ``<name>Down``, too.
+    luminosity : float
+        In 1/fb, to which simulation is scaled.
+    generator_weight : str, optional
+        The column of the generator's weight, which tells simulation from data; None: each event counts 1.
+    collection : str
+        The fat jets.
+    threads : int, optional
+        Threads of the network.
+
+    Raises
+    ------
+    ConfigError, UnknownName
+        If something does not fit together: an unknown cut in a region, a score that the model lacks.
+
+    Notes
+    -----
+    A network whose inputs hold no jet column that a variation changes is run once and its scores are kept for the
+    variation: for GloParT V1 and the like only the jet's direction enters, and the energy scale changes no input. Other
+    networks are run again; `rescoring` decides.
+
+    Examples
+    --------
+    >>> from jettagger.histograms import AxisSpec
+    >>> search = ResonanceSearchProcessor(
+    ...     samples={"tt": Sample(cross_section=830)},
+    ...     cuts={"tagged": "jet1.HbbvsQCD > 0.9"},
+    ...     regions={"SR": Region("signal", ["tagged"]), "CR": Region("control", fails=["tagged"])},
+    ...     histograms=[HistSpec("mjj", [AxisSpec("mjj", bins=(10, 500, 3000), unit="GeV")])],
+    ...     discriminants={"HbbvsQCD": "HbbvsQCD"},
+    ...     model="tinyParT",
+    ... )
+    >>> search.outputs[0]
+    'probHbb'
+    """
+
+    def __init__(
+        self,
+        samples: Mapping[str, Sample],
+        regions: Mapping[str, Region],
+        histograms: Sequence[HistSpec],
+        *,
+        cuts: Mapping[str, str] | None = None,
+        discriminants: Mapping[str, str | Discriminant] | None = None,
+        model: str | jt.Tagger | None = None,
+        prefix: str | None = None,
+        n_jets: int = 2,
+        preselection: str = "pt > 200",
+        pick: str = "pt",
+        order: str = "pt",
+        mass: str = "mass",
+        event_cut: str | None = None,
+        weights: Mapping[str, WeightFactor] | None = None,
+        variations: Mapping[str, JetVariation] | None = None,
+        luminosity: float = 1.0,
+        generator_weight: str | None = "genWeight",
+        collection: str = "FatJet",
+        threads: int | None = None,
+    ) -> None:
+        self.samples = dict(samples)
+        self.regions = dict(regions)
+        self.histograms = tuple(histograms)
+        self.cuts = {name: _cut(text, f"cut {name!r}") for name, text in (cuts or {}).items()}
+        self.discriminants = {
+            name: item if isinstance(item, Discriminant) else discriminant(item)
+            for name, item in (discriminants or {}).items()
+        }
+        self.tagger = jt.load_tagger(model, threads=threads) if isinstance(model, str) else model
+        self.prefix = self.tagger.bundle.prefix if self.tagger is not None and prefix is None else prefix
+        self.n_jets = n_jets
+        self.preselection = _cut(preselection, "preselection")
+        self.pick, self.order, self.mass = pick, order, mass
+        self.event_cut = None if event_cut is None else _cut(event_cut, "event cut")
+        self.weights = dict(weights or {})
+        self.factors = {
+            name: tuple(
+                None if text is None else parse(text, f"weight {name!r}")
+                for text in (factor.nominal, factor.up, factor.down)
+            )
+            for name, factor in self.weights.items()
+        }
+        self.variations = dict(variations or {})
+        self.luminosity = luminosity
+        self.generator_weight = generator_weight
+        self.collection = collection
+        self._check()
+        self.outputs = self._outputs()
+        self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
+
+    # ---------------------------------------------------------------------------------------- what is needed
+
+    def _check(self) -> None:
+        """Refuse what does not fit together."""
+        if not self.samples or not self.regions or not self.histograms:
+            raise ConfigError("a search needs at least one sample, one region and one histogram")
+        if self.n_jets not in (1, 2):
+            raise ConfigError(f"n_jets must be 1 or 2, got {self.n_jets}")
+        if not (math.isfinite(self.luminosity) and self.luminosity > 0):
+            raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
+        if len(self.cuts) > MOST_CUTS:
+            raise ConfigError(f"{len(self.cuts)} cuts, at most {MOST_CUTS}")
+        reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]
+        if reserved:
+            raise ConfigError(f"a cut cannot be called {reserved[0]!r}")
+        for name, region in self.regions.items():
+            unknown = [cut for cut in (*region.passes, *region.fails) if cut not in self.cuts]
+            if unknown:
+                raise UnknownName("cut", unknown, self.cuts, f"region {name!r}")
+        taken = sorted(set(self.weights) & set(self.variations))
+        if taken:
+            raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
+        if "generator" in self.weights:
+            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
+        for spec in self.histograms:
+            if set(spec.categories) != {"dataset", "region", "variation"}:
+                raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
+        names = [spec.name for spec in self.histograms]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two histograms of one name: {', '.join(names)}")
+        known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
+        for expression in self._expressions():
+            for name in expression.names:
+                front = name.partition(".")[0]
+                if front in ("jet1", "jet2") and front not in known:
+                    raise UnknownName("candidate", front, known, expression.where or f"{expression}")
+                if self.n_jets == 1 and name in DIJET:
+                    raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
+
+    def _expressions(self) -> list[Expression]:
+        """All expressions in candidates and events."""
+        found = [*self.cuts.values()]
+        found += [item for parts in self.factors.values() for item in parts if item is not None]
+        found += [axis.parsed for spec in self.histograms for axis in spec.axes]
+        return found
+
+    @property
+    def jet_columns(self) -> tuple[str, ...]:
+        """The columns and discriminants of the candidates that are used."""
+        names = ["pt", "eta", "phi", self.pick, self.order]
+        if self.n_jets == 2:
+            names.append(self.mass)
+        for expression in self._expressions():
+            for name in expression.names:
+                front, _, column = name.partition(".")
+                if front in ("jet1", "jet2") and column:
+                    names.append(column)
+        return tuple(dict.fromkeys(names))
+
+    def _outputs(self) -> tuple[str, ...]:
+        """The outputs of the network that are used."""
+        if self.tagger is None:
+            return ()
+        known = [output.name for output in self.tagger.bundle.outputs]
+        wanted: list[str] = []
+        for item in self.discriminants.values():
+            if item.prefix in (None, self.prefix):
+                wanted += item.needs(known)
+        start = f"{self.prefix}_"
+        shifted = [c for item in self.variations.values() for side in (item.up, item.down) for c in side]
+        for column in (*self.jet_columns, *shifted):
+            if column.startswith(start):
+                name = column.removeprefix(start)
+                if name not in known:
+                    raise UnknownName("score", name, known, f"model {self.tagger.bundle.name!r}")
+                wanted.append(name)
+        if not wanted:
+            raise ConfigError(
+                f"the model {self.tagger.bundle.name!r} is to run, but no discriminant and no column "
+                f"{self.prefix}_... is used"
+            )
+        return tuple(dict.fromkeys(wanted))
+
+    def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """The inputs of the network that change when columns of the jets do.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            Columns of the jets that a variation changes.
+
+        Returns
+        -------
+        tuple of str
+            Names of input variables; empty if the scores can be kept.
+
+        Examples
+        --------
+        >>> from jettagger.histograms import AxisSpec
+        >>> spec = HistSpec("pt", [AxisSpec("pt", bins=(1, 0, 1), expression="jet1.tinyParT_mass")])
+        >>> search = ResonanceSearchProcessor({"a": Sample(1)}, {"all": Region()}, [spec], model="tinyParT")
+        >>> search.rescoring(["pt", "mass", "msoftdrop"])
+        ()
+        >>> "pfcand_etarel" in search.rescoring(["eta"])
+        True
+        """
+        if self.tagger is None:
+            return ()
+        columns = set(columns)
+        found = []
+        for feature in self.tagger.bundle.features:
+            needs = {need.removeprefix("jet.") for need in feature.needs if need.startswith("jet.")}
+            if feature.object == "jet":
+                needs |= set(feature.needs)
+            if needs & columns:
+                found.append(feature.name)
+        return tuple(found)
+
+    # ---------------------------------------------------------------------------------------- steps to replace
+
+    def sample(self, dataset: str) -> Sample:
+        """What is known of a data set.
+
+        Raises
+        ------
+        UnknownName
+            If nothing is.
+        """
+        if dataset not in self.samples:
+            raise UnknownName("dataset", dataset, self.samples, "the samples of this search")
+        return self.samples[dataset]
+
+    def check_kind(self, events: Any, dataset: str, sample: Sample) -> None:
+        """Refuse data among simulation and simulation among data.
+
+        Raises
+        ------
+        MismatchError
+            Names the file.
+        """
+        if self.generator_weight is None:
+            return
+        found = self.generator_weight in events.fields
+        if found == sample.data:
+            place = (getattr(events, "metadata", None) or {}).get("filename", "these events")
+            is_, column = ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
+            raise MismatchError(
+                f"dataset {dataset!r} is {is_}, {column} the column {self.generator_weight!r}: "
+                "data and simulation must not be mixed in one dataset"
+            )
+
+    def generator_weights(self, events: Any, sample: Sample) -> Any:
+        """The generator's weight of each event, float64[events]; 1 for data."""
+        if sample.data or self.generator_weight is None:
+            return np.ones(len(events))
+        return np.asarray(ak.to_numpy(events[self.generator_weight]), dtype=np.float64)
+
+    def event_mask(self, events: Any, sample: Sample) -> Any:
+        """Which events pass the event cut, and for data the certified luminosity sections; bool[events]."""
+        mask = np.ones(len(events), dtype=bool)
+        if self.event_cut is not None:
+            value = self.event_cut.evaluate(_Columns({}, events))
+            mask &= np.broadcast_to(ak.to_numpy(ak.fill_none(value, False)).astype(bool), len(events))
+        if sample.golden_json is not None:
+            from coffea.lumi_tools import LumiMask
+
+            mask &= np.asarray(LumiMask(sample.golden_json)(events.run, events.luminosityBlock))
+        return mask
+
+    def preselect(self, columns: Mapping[str, Any]) -> Any:
+        """Which jets pass the preselection: jagged bool from columns of the jets, which may be varied."""
+        mask = self.preselection.evaluate(columns)
+        return ak.fill_none(mask, False, axis=None)
+
+    def scored_jets(self, columns: Mapping[str, Any], preselected: Any) -> Any:
+        """Which of the preselected jets can become candidates, and so have to be scored."""
+        if self.pick not in columns:
+            return preselected
+        key = ak.where(preselected, columns[self.pick], -np.inf)
+        rank = ak.argsort(ak.argsort(key, axis=1, ascending=False), axis=1)
+        return preselected & (rank < self.n_jets)
+
+    def tag(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None) -> Any:
+        """Run the network: the events with its columns.
+
+        Parameters
+        ----------
+        events : NanoEvents
+        where : jagged bool array
+            The jets to score.
+        kinematics : mapping, optional
+            Columns of the jets that the network's inputs are to be computed with, instead of those in the file.
+        """
+        if self.tagger is None:
+            return events
+        return self.tagger.attach(
+            events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics
+        )
+
+    def make_jets(self, fatjets: Any, varied: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of the jets that are used, with the discriminants.
+
+        Parameters
+        ----------
+        fatjets : awkward array
+            With the scores.
+        varied : mapping
+            Columns that a variation changes.
+
+        Returns
+        -------
+        dict of str to jagged array
+        """
+        columns = {}
+        for name in self.jet_columns:
+            if name in self.discriminants:
+                continue
+            if name not in varied and name not in fatjets.fields:
+                raise UnknownName("column", name, [*fatjets.fields, *self.discriminants], self.collection)
+            columns[name] = varied[name] if name in varied else fatjets[name]
+        for name in self.jet_columns:
+            if name in self.discriminants:
+                item = self.discriminants[name]
+                prefix = item.prefix or self.prefix
+                needed = item.resolve(fatjets.fields, prefix=prefix).columns.values()
+                scores = {column: varied.get(column, fatjets[column]) for column in needed}
+                columns[name] = item(scores, prefix=prefix)
+        return columns
+
+    def candidates(self, jets: Any) -> list[Any]:
+        """Pick and order the candidates.
+
+        Parameters
+        ----------
+        jets : jagged record array
+            The preselected jets.
+
+        Returns
+        -------
+        list of record arrays
+            ``jet1`` (and ``jet2``), one entry an event; None where there are too few jets.
+        """
+        enough = ak.num(jets, axis=1) >= self.n_jets
+        for name in dict.fromkeys((self.pick, self.order)):
+            # jets without a score come last
+            key = ak.fill_none(ak.nan_to_num(jets[name], nan=-np.inf), -np.inf)
+            jets = jets[ak.argsort(key, axis=1, ascending=False)]
+            if name == self.pick:
+                jets = jets[:, : self.n_jets]
+        padded = ak.mask(ak.pad_none(jets, self.n_jets, axis=1, clip=True), enough)
+        return [padded[:, number] for number in range(self.n_jets)]
+
+    def event_columns(self, candidates: Sequence[Any]) -> dict[str, Any]:
+        """What is computed of the candidates, one number an event: `dijet` of two."""
+        return dijet(*candidates, mass=self.mass) if len(candidates) == 2 else {}
+
+    def event_weights(self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any) -> Weights:
+        """The weights of simulation.
+
+        Parameters
+        ----------
+        generator : float64[events]
+        columns : mapping
+            Candidates and events.
+        sample : Sample
+        numbers : array
+            The events' own numbers.
+
+        Returns
+        -------
+        coffea.analysis_tools.Weights
+
+        Raises
+        ------
+        InvalidValues
+            If a weight is not finite; names the event.
+        """
+        weights = Weights(len(generator))
+        weights.add("generator", generator)
+        if sample.data:
+            return weights
+        absent = ak.to_numpy(ak.is_none(columns["jet1"]))
+        for name, parts in self.factors.items():
+            values = []
+            for part in parts:
+                if part is None:
+                    values.append(None)
+                    continue
+                value = part.evaluate(columns)
+                if not isinstance(value, ak.Array):
+                    value = np.full(len(generator), float(value))
+                # a correction of candidates has no value for events without
+                value = ak.where(absent & ak.to_numpy(ak.is_none(value)), 1.0, value)
+                check_weights(value, name=f"weight {name!r} ({part})", events=numbers)
+                values.append(ak.to_numpy(ak.fill_none(value, 1.0)).astype(np.float64))
+            weights.add(name, *values)
+        return weights
+
+    def select(self, columns: Mapping[str, Any], passed: Any) -> PackedSelection:
+        """All cuts; ``not <cut>`` is its opposite.
+
+        Parameters
+        ----------
+        columns : mapping
+            Candidates and events.
+        passed : bool[events]
+            Which events pass the event cut.
+
+        Returns
+        -------
+        coffea.analysis_tools.PackedSelection
+        """
+        selection = PackedSelection(dtype="uint64")
+        selection.add(EVENTS, passed)
+        selection.add(JETS, ~ak.to_numpy(ak.is_none(columns["jet1"])))
+        for name, cut in self.cuts.items():
+            value = cut.evaluate(columns)
+            if not isinstance(value, ak.Array):
+                value = ak.Array(np.full(len(passed), bool(value)))
+            flat = ak.to_numpy(ak.fill_none(value, False))
+            if flat.dtype != np.bool_ and len(flat):
+                raise ConfigError(f"cut {name!r} gives {flat.dtype}, expected true or false: {cut}")
+            known = ~ak.to_numpy(ak.is_none(value))
+            selection.add(name, flat.astype(bool))
+            selection.add(f"not {name}", known & ~flat.astype(bool))
+        return selection
+
+    # ---------------------------------------------------------------------------------------- coffea's interface
+
+    def process(self, events: Any) -> dict[str, Any]:
+        """Histograms and counts of one chunk.
+
+        Parameters
+        ----------
+        events : NanoEvents
+
+        Returns
+        -------
+        dict
+            ``histograms``, and by data set ``sums``, ``cutflow``, ``files``; ``overlaps`` of regions.
+        """
+        dataset = events.metadata["dataset"]
+        sample = self.sample(dataset)
+        self.check_kind(events, dataset, sample)
+        numbers = ak.to_numpy(events.event) if "event" in events.fields else np.arange(len(events))
+        generator = self.generator_weights(events, sample)
+        check_weights(generator, name=f"{self.generator_weight}", events=numbers)
+        histograms = {spec.name: spec.make() for spec in self.histograms}
+        chunk = _Chunk(
+            dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms
+        )
+        fatjets = events[self.collection]
+        shifts = self._shifts(sample)
+        varied = {name: self._varied(fatjets, shift) for name, shift in shifts.items()}
+        masks, preselected = {}, {}
+        names = dict.fromkeys((*self.preselection.names, self.pick))
+        for name, new in varied.items():
+            columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
+            self.preselection.check([*fatjets.fields], f"column of {self.collection}")
+            preselected[name] = self.preselect(columns)
+            masks[name] = self.scored_jets(columns, preselected[name] & chunk.passed)
+        again = {name for name, new in varied.items() if self.rescoring(new)}
+        where = masks[NOMINAL]
+        for name in masks:
+            if name not in again:
+                where = where | masks[name]
+        tagged = self.tag(events, where)
+        counts = {"events": len(events), "sumw": float(generator.sum())}
+        counts["jets"] = int(ak.sum(ak.num(fatjets.pt)))
+        counts["scored"] = self._scored(tagged)
+        result: dict[str, Any] = {}
+        for name, new in varied.items():
+            found = self.tag(events, masks[name], new) if name in again else tagged
+            jets = found[self.collection]
+            new = {**new, **self._varied(jets, shifts[name], late=True)}
+            columns = self.make_jets(jets, new)
+            table = ak.zip({key: value[masks[name]] for key, value in columns.items()})
+            own = {f"jet{i}": jet for i, jet in enumerate(self.candidates(table), start=1)}
+            own |= self.event_columns(list(own.values()))
+            own["njets"] = ak.sum(preselected[name], axis=1)
+            filled = self._fill(chunk, name, _Columns(own, events))
+            if name == NOMINAL:
+                result = filled
+        place = events.metadata
+        files = {str(place.get("filename", "")): len(events)}
+        return {
+            "histograms": histograms,
+            "sums": {dataset: counts},
+            "files": {dataset: files},
+            **result,
+        }
+
+    def _shifts(self, sample: Sample) -> dict[str, Mapping[str, str]]:
+        """Name of each variation of the jets -> what it changes."""
+        shifts: dict[str, Mapping[str, str]] = {NOMINAL: {}}
+        if not sample.data:
+            for name, item in self.variations.items():
+                shifts |= {f"{name}Up": item.up, f"{name}Down": item.down}
+        return shifts
+
+    def _varied(self, fatjets: Any, shift: Mapping[str, str], late: bool = False) -> dict[str, Any]:
+        """New columns of a variation: those of the file, or late those of the network."""
+        own = set(self.names.values())
+        found = {}
+        for column, text in shift.items():
+            if (column in own) != late:
+                continue
+            expression = parse(text, f"variation of {column!r}")
+            expression.check(fatjets.fields, f"column of {self.collection}")
+            if column not in fatjets.fields:
+                raise UnknownName("column", column, fatjets.fields, f"variation of {self.collection}")
+            found[column] = expression.evaluate({name: fatjets[name] for name in expression.names})
+        return found
+
+    def _scored(self, events: Any) -> int:
+        if not self.names:
+            return 0
+        column = events[self.collection][next(iter(self.names.values()))]
+        return int(ak.sum(~ak.is_none(column, axis=1)))
+
+    def _fill(self, chunk: _Chunk, shift: str, columns: _Columns) -> dict[str, Any]:
+        """Fill the histograms of one variation of the jets; counts of the nominal one."""
+        selection = self.select(columns, chunk.passed)
+        weights = self.event_weights(chunk.generator, columns, chunk.sample, chunk.numbers)
+        variations = {shift: None}
+        if shift == NOMINAL:
+            variations |= {str(name): str(name) for name in sorted(weights.variations)}
+        masks = {
+            name: selection.all(EVENTS, JETS, *region.cuts) for name, region in self.regions.items()
+        }
+        arrays = {name: columns.find(name) for spec in self.histograms for name in self._needs(spec, columns)}
+        for region, mask in masks.items():
+            chosen = {name: array[mask] for name, array in arrays.items()}
+            for category, modifier in variations.items():
+                weight = weights.weight(modifier)[mask]
+                for spec in self.histograms:
+                    spec.fill(
+                        chunk.histograms[spec.name],
+                        chosen,
+                        weight,
+                        events=chunk.numbers[mask],
+                        dataset=chunk.dataset,
+                        region=region,
+                        variation=category,
+                    )
+        if shift != NOMINAL:
+            return {}
+        overlaps = {}
+        for name, region in self.regions.items():
+            for other, second in self.regions.items():
+                if region.kind == "signal" and second.kind != "signal":
+                    overlaps[f"{name} & {other}"] = int(np.count_nonzero(masks[name] & masks[other]))
+        return {"cutflow": {chunk.dataset: self._cutflow(selection, weights)}, "overlaps": overlaps}
+
+    def _needs(self, spec: HistSpec, columns: _Columns) -> tuple[str, ...]:
+        for axis in spec.axes:
+            for name in axis.parsed.names:
+                self._known(name, columns, f"histogram {spec.name!r}")
+        return spec.needs
+
+    def _known(self, name: str, columns: _Columns, where: str) -> None:
+        found: Any = columns
+        for part in name.split("."):
+            known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
+            if part not in known:
+                raise UnknownName("column", name, known, where)
+            found = found[part]
+
+    def _cutflow(self, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
+        found = {}
+        for name, region in self.regions.items():
+            flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
+            rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
+            found[name] = {
+                str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows
+            }
+        return found
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        """Scale simulation to the luminosity, sort, and look for what is probably not meant.
+
+        Parameters
+        ----------
+        accumulator : dict
+
+        Returns
+        -------
+        dict
+            ``histograms`` (name -> hist.Hist, in events), ``cutflow`` (data set -> region -> cut -> ``events`` and
+            ``weighted``, scaled), ``datasets`` (data set -> ``events``, ``jets``, ``scored``, ``sum_of_weights``,
+            ``scale``, ``files``), ``notes`` (list of str, also issued as `SearchWarning`).
+
+        Raises
+        ------
+        InvalidValues
+            If the generator weights of a data set do not sum up to a number above zero.
+        """
+        datasets = {}
+        for dataset in sorted(accumulator["sums"], key=list(self.samples).index):
+            sums, sample = accumulator["sums"][dataset], self.sample(dataset)
+            sums = {**sums, "sumw": float(_rounded(sums["sumw"]))}
+            scale = self.scale(dataset, sample, sums["sumw"])
+            datasets[dataset] = {
+                **{key: sums[key] for key in ("events", "jets", "scored")},
+                "sum_of_weights": sums["sumw"] if sample.sum_of_weights is None else sample.sum_of_weights,
+                "sum_of_read_weights": sums["sumw"],
+                "scale": scale,
+                "files": dict(sorted(accumulator["files"][dataset].items())),
+            }
+        histograms = {}
+        for name, histogram in accumulator["histograms"].items():
+            ordered = sort_categories(histogram)
+            view = ordered.view(flow=True)
+            position = [axis.name for axis in ordered.axes].index("dataset")
+            for number, dataset in enumerate(ordered.axes["dataset"]):
+                part = view[(slice(None),) * position + (number,)]
+                scale = datasets[dataset]["scale"]
+                part["value"] = _rounded(part["value"]) * scale
+                part["variance"] = _rounded(part["variance"]) * scale**2
+            histograms[name] = ordered
+        cutflow = {
+            dataset: {
+                region: {
+                    cut: {"events": row["events"], "weighted": float(_rounded(row["weighted"])) * datasets[dataset]["scale"]}
+                    for cut, row in accumulator["cutflow"][dataset][region].items()
+                }
+                for region in self.regions
+            }
+            for dataset in datasets
+        }
+        notes = self.notes(cutflow, accumulator["overlaps"])
+        for note in notes:
+            warnings.warn(note, SearchWarning, stacklevel=2)
+        return {"histograms": histograms, "cutflow": cutflow, "datasets": datasets, "notes": notes}
+
+    def scale(self, dataset: str, sample: Sample, sumw: float) -> float:
+        """The factor of a data set: luminosity times cross section over the sum of generator weights.
+
+        Parameters
+        ----------
+        dataset : str
+        sample : Sample
+        sumw : float
+            Of the events that were read.
+
+        Returns
+        -------
+        float
+            1 for data.
+
+        Raises
+        ------
+        InvalidValues
+            If the sum is not above zero.
+        """
+        if sample.data or sample.cross_section is None:
+            return 1.0
+        total = sumw if sample.sum_of_weights is None else sample.sum_of_weights
+        if not (math.isfinite(total) and total > 0):
+            raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
+        return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
+
+    def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
+        """What is probably not meant: regions that select nothing, signal regions that overlap with others.
+
+        Parameters
+        ----------
+        cutflow : mapping
+            As `postprocess` returns it.
+        overlaps : mapping of str to int
+            ``"SR & CR"`` -> events in both.
+
+        Returns
+        -------
+        list of str
+        """
+        notes = []
+        for region in self.regions:
+            empty = [name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]]
+            if len(empty) == len(cutflow):
+                notes.append(f"region {region!r} selects no event of any data set")
+            elif empty:
+                notes.append(f"region {region!r} selects no event of {', '.join(empty)}")
+        for pair, events in overlaps.items():
+            if events:
+                first, second = pair.split(" & ")
+                kind = self.regions[second].kind
+                notes.append(f"signal region {first!r} and {kind} region {second!r} share {events} events")
+        return notes
+
+
+def _rounded(values: Any) -> Any:
+    """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2.0**DIGITS) / 2.0**DIGITS, exponent)
+
+
+def _cut(text: str, where: str) -> Expression:
+    return parse(text, where)
