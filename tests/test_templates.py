@@ -155,7 +155,7 @@ def test_empty_bins_processes_and_variations_are_reported():
 
 
 def test_fits_with_bad_bins_do_not_warn():
-    pytest.importorskip("pyhf")
+    pyhf = pytest.importorskip("pyhf")
     from jettagger.limits import fit, model_of
 
     h = SPEC.make()
@@ -167,8 +167,9 @@ def test_fits_with_bad_bins_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*RefResolver.*", category=DeprecationWarning)
+        assert fit(templates.workspace("X"), bounds=(-1, 10)).strength[0] == pytest.approx(0, abs=1e-2)
         model, data = model_of(templates.workspace("X"))
-        assert fit(model, data).strength[0] == pytest.approx(0, abs=1e-2)
+        pyhf.infer.mle.fit(data, model)
 
 
 # ---------------------------------------------------------------------------------------- refused
@@ -241,8 +242,7 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     templates = build(simulated(), spec())
     workspace = templates.workspace("X1000", bounds=(-5, 10))
     pyhf.schema.validate(workspace, "workspace.json")
-    before = pyhf.get_backend()
-    model, data = model_of(workspace)
+    model, _ = model_of(workspace)
     assert set(model.config.parameters) == {
         "mu",
         "norm_qcd",
@@ -252,11 +252,11 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
         "mcstat_SR",
         "mcstat_CR",
     }
-    value, sigma = fit(model, data).strength
+    value, sigma = fit(workspace).strength
     assert abs(value) < 0.02
     assert 0 < sigma < 1
     # the expectation with a signal comes back exactly, other templates' statistics aside
-    value, sigma = fit(model, asimov(model, 2.0)).strength
+    value, sigma = fit(workspace, asimov(model, 2.0)).strength
     assert value == pytest.approx(2.0, abs=0.02)
     # an independent sample with an injected signal comes back within the uncertainty
     other = build(simulated(seed=2), spec())
@@ -264,10 +264,8 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     generator = np.random.default_rng(3)
     for observation in workspace["observations"]:
         observation["data"] = generator.poisson(injected[observation["name"]]).astype(float).tolist()
-    model, data = model_of(workspace)
-    value, sigma = fit(model, data).strength
+    value, sigma = fit(workspace).strength
     assert abs(value - 2.0) < 2.5 * sigma < 2.0
-    assert pyhf.get_backend() == before
 
 
 def test_the_fit_is_that_of_cabinetry():
@@ -277,12 +275,12 @@ def test_the_fit_is_that_of_cabinetry():
     workspace = build(simulated(), spec(regions=["SR"])).workspace("X1000", bounds=(-5, 10))
     workspace["observations"][0]["data"][2] += 30.0
     model, data = model_of(workspace)
-    mine = fit(model, data)
+    mine = fit(workspace)
     theirs = cabinetry.fit.fit(model, data.tolist())
     assert list(mine.names) == list(theirs.labels)
     np.testing.assert_allclose(mine.values, theirs.bestfit, atol=0.02)
     np.testing.assert_allclose(mine.uncertainties, theirs.uncertainty, rtol=0.05, atol=1e-3)
-    assert mine.strength[0] > mine.strength[1]
+    assert mine.strength[0] > 0.5
 
 
 def test_data_are_taken_as_observed():
@@ -298,10 +296,10 @@ def test_data_are_taken_as_observed():
 @pytest.mark.slow
 def test_pulls_of_toys_are_those_of_a_unit_gaussian():
     pytest.importorskip("pyhf")
-    from jettagger.limits import model_of, pulls
+    from jettagger.limits import pulls
 
-    model, _ = model_of(build(simulated(), spec()).workspace("X1000"), (-10.0, 20.0))
-    found = pulls(model, 1.0, 200, seed=20261122)
+    workspace = build(simulated(), spec()).workspace("X1000")
+    found = pulls(workspace, 1.0, 200, seed=20261122, bounds=(-10.0, 20.0))
     assert len(found) == 200
     assert abs(found.mean()) < 3 * found.std(ddof=1) / math.sqrt(200)
     assert abs(found.std(ddof=1) - 1) < 3 / math.sqrt(2 * 199)
@@ -355,7 +353,7 @@ def test_limit_of_a_counting_experiment():
     assert more.observed > found.observed
     # scaling the signal scales the limit
     assert limit(counting(100.0, 100.0, signal=0.01)).expected[2] == pytest.approx(100 * expected, rel=2e-3)
-    with pytest.raises(InvalidValues, match=r"signal 's': no upper limit can be found"):
+    with pytest.raises(InvalidValues, match=r"signal 's': the signal cannot be seen"):
         limit(counting(100.0, 100.0, signal=1e-9), signal="s")
 
 

@@ -1,0 +1,390 @@
+"""jettagger search: configuration, files, executors, the output folder."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from searches import CONFIG, columns, make_world, part, write
+
+import jettagger as jt
+from jettagger.cli import main
+from jettagger.errors import ConfigError, InputFileError, InvalidValues, JettaggerError, MismatchError, OutputError
+from jettagger.histograms import equal, load, pick
+from jettagger.processors.search import SearchWarning
+from jettagger.search import cutflow_table, read_config, run_search, survey, write_output
+from jettagger.search.files import expand
+
+
+@pytest.fixture(autouse=True)
+def _notes_are_no_errors() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files and a configuration."""
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def result(world: Path) -> Any:
+    """The search on one process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)
+        return run_search(read_config(world))
+
+
+def config(world: Path, *changes: tuple[str, str]) -> Any:
+    """The configuration with other text in some places."""
+    text = CONFIG
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return read_config(text, name="search.yaml", folder=world.parent)
+
+
+# ---------------------------------------------------------------------------------------- same everywhere
+
+
+def same(one: Any, other: Any, rtol: float = 0.0) -> None:
+    assert one.histograms.keys() == other.histograms.keys()
+    for name, histogram in one.histograms.items():
+        assert equal(histogram, other.histograms[name], rtol=rtol), name
+        assert histogram.sum(flow=True).value != 0
+    assert one.cutflow == other.cutflow if rtol == 0 else True
+
+
+@pytest.mark.parametrize("executor", ["futures", "dask"])
+def test_executors_give_identical_histograms(world: Path, result: Any, executor: str) -> None:
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    same(run_search(read_config(world), executor=executor, workers=2), result)
+
+
+@pytest.mark.parametrize("size", [5, 1000])
+def test_the_size_of_chunks_changes_nothing(world: Path, result: Any, size: int) -> None:
+    same(run_search(config(world, ("chunk_size: 12", f"chunk_size: {size}"))), result)
+
+
+def test_splitting_files_changes_nothing(world: Path, result: Any, tmp_path: Path) -> None:
+    made = columns(30, 1)
+    for name in ("X1.root", "run.root", "tt2.root"):
+        (tmp_path / name).symlink_to(world.parent / name)
+    for number, (first, last) in enumerate([(0, 3), (3, 20), (20, 30)]):
+        write(tmp_path / f"tt1_{number}.root", part(made, first, last))
+    path = tmp_path / "search.yaml"
+    path.write_text(CONFIG)
+    same(run_search(read_config(path)), result)
+
+
+def test_weights_with_rounding_give_the_same_too(tmp_path: Path) -> None:
+    """Sums of such weights differ in the last digits with the order of the chunks."""
+    world = make_world(tmp_path / "world", binary=False)
+    one = run_search(config(world, ("chunk_size: 12", "chunk_size: 7")))
+    same(run_search(config(world, ("chunk_size: 12", "chunk_size: 1000"))), one, rtol=1e-9)
+
+
+def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path: Path) -> None:
+    """The soft-drop mass of the leading jet, from a parquet file that jettagger tag wrote."""
+    changes = (
+        ("mjj: {bins: [8, 200, 1800], label: dijet mass, unit: GeV}", "m: {bins: [20, 0, 200], expression: jet1.msoftdrop}"),
+        ("count: 2", "count: 1"), ("abs(deta) < 2", "jet1.pt > 0"), ("histogram: mjj", "histogram: m"),
+    )  # fmt: skip
+    made = run_search(config(world, *changes))
+    skim = tmp_path / "skim.parquet"
+    files = [str(world.parent / f"tt{number}.root") for number in (1, 2)]
+    arguments = ["--where", "pt > 220 and abs(eta) < 2.2", "--columns", "prob", "--keep", "puWeight"]
+    assert main(["tag", *files, "--model", "tinyParT", *arguments, "-o", str(skim)]) == 0
+    events = ak.from_parquet(skim)
+    hbb = jt.discriminant("HbbvsQCD")(events)
+    chosen = (events.FatJet_pt > 220) & (abs(events.FatJet_eta) < 2.2)
+    leading = ak.firsts(events.FatJet_msoftdrop[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
+    score = ak.firsts(hbb[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
+    passed = ak.fill_none(score > 0.2, False)
+    weights = ak.values_astype(events.genWeight, np.float64) * events.puWeight
+    scale = 1000 * 10 * 2 / ak.sum(events.genWeight)
+    expected, _ = np.histogram(leading[passed].to_numpy(), bins=20, range=(0, 200), weights=weights[passed].to_numpy())
+    got = pick(made.histograms["m"], dataset="tt", region="SR", variation="nominal")
+    assert expected.any()
+    np.testing.assert_allclose(got.values(), expected * scale, rtol=1e-9)
+
+
+# ---------------------------------------------------------------------------------------- the output
+
+
+def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
+    written = write_output(result, tmp_path / "out", plots=False)
+    assert sorted(written) == sorted(path.name for path in (tmp_path / "out").iterdir())
+    histograms, record = load(tmp_path / "out" / "histograms.json")
+    assert all(equal(histograms[name], histogram) for name, histogram in result.histograms.items())
+    assert record["model"]["digest"] == jt.load_bundle("tinyParT").digest
+    made = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert made["configuration"]["content"]["luminosity"] == 10
+    assert {"coffea", "awkward", "jettagger", "python"} <= set(made["versions"])
+    assert [file["events"] for file in made["files"]] == [30, 8, 20, 15]
+    assert made["datasets"]["tt"]["files"] == {str(world.parent / "tt1.root"): 30, str(world.parent / "tt2.root"): 8}
+    assert json.loads((tmp_path / "out" / "cutflow.json").read_text()) == result.cutflow
+    table = (tmp_path / "out" / "cutflow.txt").read_text()
+    assert table == cutflow_table(result)
+    row = next(line for line in table.splitlines() if line.startswith("tagged"))
+    assert row.split()[1] == str(result.cutflow["tt"]["SR"]["tagged"]["events"])
+    assert "workspace_X1.json" in written
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written beside it
+
+
+def test_plots_are_drawn(result: Any, tmp_path: Path) -> None:
+    pytest.importorskip("mplhep")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        written = write_output(result, tmp_path / "out")
+    plots = {name for name in written if name.startswith("plots/")}
+    assert {"plots/mjj_SR.png", "plots/mjj_CR_shapes.png", "plots/cutflow_SR.png"} <= plots
+    assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in plots)
+
+
+def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(result: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_output(result, out, plots=False)
+    with pytest.raises(OutputError, match="exists already"):
+        write_output(result, out, plots=False)
+    (out / "old").write_text("")
+    write_output(result, out, plots=False, force=True)
+    assert not (out / "old").exists()
+    (out / "record.json").unlink()
+    with pytest.raises(OutputError, match="was not written by a search"):
+        write_output(result, out, plots=False, force=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="it is a file"):
+        write_output(result, tmp_path / "file")
+    with pytest.raises(OutputError, match="does not exist"):
+        write_output(result, tmp_path / "no" / "out")
+
+
+def test_nothing_is_left_when_writing_fails(result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jettagger.search.output.cutflow_table", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_output(result, tmp_path / "out", plots=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["search", str(world), "-o", str(out), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "tt       2                   2      38" in text
+    assert "variation jes: the network keeps the scores" in text
+    assert not out.exists()
+    assert main(["search", str(world), "-o", str(out), "--no-plots"]) == 0
+    text = capsys.readouterr().out
+    assert f"{out}/histograms.json: histograms" in text
+    assert (out / "templates.json").is_file()
+    assert main(["search", str(world), "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["search", str(world), "-o", str(tmp_path / "b"), "--executor", "future"]) == 2
+    assert "nearest: futures" in capsys.readouterr().err
+    assert main(["search", "--help"]) == 0
+    assert "--skip-broken" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------- broken files
+
+
+@pytest.fixture
+def broken_world(tmp_path: Path) -> Path:
+    """A world with a truncated file among the others."""
+    path = make_world(tmp_path)
+    content = (tmp_path / "tt2.root").read_bytes()
+    (tmp_path / "tt2.root").write_bytes(content[: len(content) // 3])
+    return path
+
+
+def test_a_file_that_fails_to_open_is_named(broken_world: Path) -> None:
+    with pytest.raises(InputFileError, match=r"search.yaml, line 7: .*tt2.root.*truncated or damaged"):
+        run_search(read_config(broken_world))
+
+
+def test_the_job_goes_on_if_told_so_and_says_what_is_missing(
+    broken_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = broken_world.parent / "out"
+    assert main(["search", str(broken_world), "-o", str(out), "--skip-broken", "--no-plots"]) == 0
+    assert f"missing: {broken_world.parent / 'tt2.root'}: " in capsys.readouterr().out
+    record = json.loads((out / "record.json").read_text())
+    assert list(record["missing"]) == [str(broken_world.parent / "tt2.root")]
+    assert record["datasets"]["tt"]["events"] == 30
+
+
+def test_damage_inside_of_a_file_is_named(tmp_path: Path) -> None:
+    """The file opens, but some of its data cannot be read."""
+    import uproot
+
+    world = make_world(tmp_path)
+    path = tmp_path / "tt2.root"
+    with uproot.open(path) as file:
+        place = int(file["Events"]["FatJet_pt"].member("fBasketSeek")[0])
+    content = bytearray(path.read_bytes())
+    content[place + 60 : place + 200] = b"\xff" * 140
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputFileError, match=r"tt2.root, events 0 to 8: cannot be processed"):
+        run_search(read_config(world))
+    found = run_search(read_config(world), skip_broken=True)
+    assert list(found.missing) == [f"{path}, events 0 to 8"]
+    assert found.datasets["tt"]["events"] == 30
+
+
+def test_a_data_set_without_files_is_refused(world: Path) -> None:
+    with pytest.raises(InputFileError, match=r"search.yaml, line 8: no file fits 'X9\*.root'"):
+        run_search(config(world, ("files: X1.root", "files: 'X9*.root'")))
+    with pytest.raises(InputFileError, match=r"line 8: dataset 'X1' has no file that can be read"):
+        run_search(config(world, ("files: X1.root", "files: X9.root")), skip_broken=True)
+
+
+def test_a_file_must_not_count_twice(world: Path) -> None:
+    with pytest.raises(MismatchError, match=r"line 8: .*tt1.root is in 'tt' and 'X1'"):
+        run_search(config(world, ("files: X1.root", "files: tt1.root")))
+
+
+def test_globs_of_other_file_systems(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    for name in ("b", "a"):
+        system.pipe(f"/search/{name}.root", b"")
+    assert expand("memory://search/*.root", tmp_path) == ["memory:///search/a.root", "memory:///search/b.root"]
+    assert expand("root://host//store/a.root", tmp_path) == ["root://host//store/a.root"]
+    with pytest.raises(InputFileError, match="no file fits"):
+        expand("memory://search/*.txt", tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- bad input
+
+
+def test_data_and_simulation_in_one_data_set(world: Path) -> None:
+    with pytest.raises(MismatchError, match=r"line 7: dataset 'tt' is simulation, but .*run.root lacks .*'genWeight'"):
+        run_search(config(world, ('["tt*.root"]', "[tt1.root, run.root]"), ("files: [run.root]", "files: [tt2.root]")))
+    with pytest.raises(MismatchError, match=r"line 9: dataset 'run' is data, but .*X1.root has the column 'genWeight'"):
+        run_search(config(world, ("[run.root]", "[X1.root]"), ("X1: {files: X1.root", "X1: {files: run.root")))
+
+
+def test_nan_weights_name_the_file_and_the_event(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    made = columns(20, 3)
+    made["genWeight"][7] = np.nan
+    write(tmp_path / "X1.root", made)
+    for executor in ("iterative", "futures"):
+        with pytest.raises(InvalidValues, match=r"X1.root: genWeight of event 8 .*is nan"):
+            run_search(read_config(world), executor=executor, skip_broken=True)
+
+
+def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
+    import uproot
+
+    world = make_world(tmp_path)
+    for number, total in ((1, 100.0), (2, 25.0)):
+        with uproot.update(tmp_path / f"tt{number}.root") as file:
+            tree = file.mktree("Runs", {"genEventSumw": np.dtype("f8")})
+            tree.extend({"genEventSumw": np.array([total / 2, total / 2])})
+    runs = ("cross_section: 2}", "cross_section: 2, sum_of_weights: Runs}")
+    found = run_search(config(world, runs))
+    assert found.datasets["tt"]["sum_of_weights"] == 125.0
+    assert found.datasets["tt"]["scale"] == pytest.approx(1000 * 10 * 2 / 125)
+    with pytest.raises(InputFileError, match="X1.root has no sum of generator weights"):
+        run_search(config(world, ("cross_section: 0.5}", "cross_section: 0.5, sum_of_weights: Runs}")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("luminosity: 10", "lumi: 10", r"line 2: unknown key 'lumi' \(nearest: luminosity\)"),
+        ("version: 1", "version: 2", "line 1: version 2, this jettagger reads 1"),
+        ("luminosity: 10", "luminosity: -1", "line 2: 'luminosity' must be above zero"),
+        (", cross_section: 2}", "}", "line 7: simulation without cross section"),
+        ("cross_section: 2}", "xsec: 2}", r"line 7: unknown key 'xsec' \(nearest: cross_section\)|line 7: unknown key"),
+        ("cross_section: 2}", "cross_section: big}", "line 7: 'cross_section' must be a number, got 'big'"),
+        ("data: true}", "data: maybe}", "line 9: 'data' must be true or false"),
+        ("count: 2", "count: 3", "line 11: 'count' must be 1 or 2, got 3"),
+        ("order: HbbvsQCD", "ordre: HbbvsQCD", r"line 13: unknown key 'ordre' \(nearest: order\)"),
+        ("HbbvsQCD: HbbvsQCD", "HbbvsQCD: HbbvsQDC", r"line 16: unknown discriminant: 'HbbvsQDC' \(nearest: HbbvsQCD"),
+        ("abs(deta) < 2", "open('x')", "line 18: position 1: unknown function 'open'"),
+        ("pass: [near, tagged]", "pass: [nera, tagged]", r"line 21: unknown cut: 'nera' \(nearest: near\)"),
+        ("kind: control", "kind: sideband", "line 22: kind of region 'sideband'"),
+        ("fail: [tagged]", "fail: [near]", "line 22: the cut 'near' is to be passed and failed"),
+        (', down: "2 * puWeight - puWeightUp"', "", "line 24: weight 'puWeight': give both up and down"),
+        ("    down: {pt", "    dwon: {pt", r"line 28: unknown key 'dwon' \(nearest: down\)"),
+        ("unit: GeV}\n  masses", "unti: GeV}\n  masses", r"line 30: unknown key 'unti' \(nearest: unit\)"),
+        ("bins: [8, 200, 1800]", "bins: [8, 1800, 200]", "line 30: axis 'mjj'"),
+        ("histogram: mjj", "histogram: mj", r"line 36: unknown histogram: 'mj' \(nearest: mjj\)"),
+        ("histogram: mjj", "histogram: masses", "line 36: templates need a histogram of one variable"),
+        ("tt: [tt]", "tt: [ttt]", r"line 37: unknown sample: 'ttt' \(nearest: tt\)"),
+        ("lumi: {tt: 0.02, X1", "lumi: {tt: 0.02, X2", "unknown process .*'X2'"),
+        ("chunk_size: 12", "chunk_size: many", "line 5: 'chunk_size' must be a number of events"),
+        ("chunk_size: 12", "schema: PFNano", r"line 5: unknown schema 'PFNano' \(nearest: PFNanoAODSchema"),
+        ("chunk_size: 12", "plots: 3", "line 5: 'plots' must be true or false"),
+        ("files: X1.root", "files: []", "line 8: no files for 'X1'"),
+        ("files: X1.root", "files: {a: b}", "line 8: 'files' must be a list"),
+    ],
+)
+def test_bad_configurations(world: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        config(world, (old, new))
+    assert str(caught.value).startswith("search.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model: tinyParT", "model: tinyPartT", "line 3: .*tinyParT"),
+        ("HbbvsQCD: HbbvsQCD", "HbbvsQCD: probHbB/(probHbB+sum(QCD))", r"line 16: unknown score.*nearest: probHbb"),
+        ("jet1.tinyParT_mass", "jet1.tinyParT_mas", r"line 33: unknown score .*'mas' \(nearest: mass"),
+        ("abs(deta) < 2", "abs(dteta) < 2", r"line 18: .*'dteta' \(nearest: deta"),
+        ("expression: jet1.msoftdrop", "expression: jet1.msofdrop", r"line 34: .*'msofdrop' \(nearest: msoftdrop"),
+        ("nominal: puWeight,", "nominal: puWieght,", r"line 24: .*'puWieght' \(nearest: puWeight"),
+        ("mass: msoftdrop", "mass: msoftdrp", r"line 14: .*'msoftdrp' \(nearest: msoftdrop"),
+        ("preselection: \"pt > 220", "preselection: \"ptt > 220", r"line 12: .*'ptt' \(nearest: pt"),
+        ("up: {pt: \"pt * 1.1\"", "up: {pt: \"p * 1.1\"", r"line 27: .*'p'"),
+        ("model: tinyParT\n", "collection: FatJets\nmodel: tinyParT\n", r"line 3: .*'FatJets' \(nearest: FatJet"),
+    ],
+)
+def test_configurations_that_do_not_fit_the_files_or_the_model(world: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(JettaggerError, match=message):
+        made = config(world, (old, new))
+        survey(made, made.make_processor())
+
+
+def test_unknown_scores_of_files(world: Path) -> None:
+    with pytest.raises(JettaggerError, match="search.yaml, line 15: HbbvsQCD: these jets have no scores"):
+        made = config(world, ("model: tinyParT\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
+        survey(made, made.make_processor())
+
+
+def test_regions_that_select_nothing_or_overlap_are_in_the_summary(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CONFIG.replace("fail: [tagged]}", "fail: []}\n  none: {kind: validation, pass: [never]}")
+    text = text.replace("  near: ", '  never: "mjj < 0"\n  near: ').partition("templates:")[0]
+    path = world.parent / "notes.yaml"
+    path.write_text(text)
+    assert main(["search", str(path), "-o", str(tmp_path / "out"), "--no-plots"]) == 0
+    said = capsys.readouterr().out
+    assert "warning: region 'none' selects no event of any data set" in said
+    assert "warning: signal region 'SR' and control region 'CR' share " in said
+
+
+def test_run_refuses_what_it_cannot_do(world: Path) -> None:
+    with pytest.raises(JettaggerError, match="nearest: dask"):
+        run_search(read_config(world), executor="dsak")
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        run_search(read_config(world), workers=0)
+    with pytest.raises(ConfigError, match="a scheduler is for the executor dask"):
+        run_search(read_config(world), scheduler="tcp://localhost:1")
