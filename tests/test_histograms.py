@@ -138,9 +138,11 @@ def test_bad_yaml(text, message):
 # ---------------------------------------------------------------------------------------- filling
 
 
-@given(
-    st.lists(st.tuples(st.floats(-50, 250), st.floats(-3, 3)), max_size=50),
-)
+# Not closer to an edge than rounding: boost-histogram puts -5e-324 into a bin that begins at 0.
+numbers = st.floats(-50, 250).map(lambda value: round(value, 3))
+
+
+@given(st.lists(st.tuples(numbers, st.floats(-3, 3)), max_size=50))
 @settings(deadline=None)
 def test_contents_are_those_of_numpy(entries):
     values, weights = np.array(entries, dtype=float).reshape(-1, 2).T

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["QCD", "TYPES", "Sample", "flat_weights", "held_out", "load", "make_batches"]
+__all__ = ["QCD", "TYPES", "Sample", "augment", "flat_weights", "held_out", "load", "make_batches"]
 
 #: the 37 types in the order of the V1 outputs
 TYPES = [
@@ -105,7 +105,7 @@ def held_out(sample: Sample, share: int = 25) -> np.ndarray:
     return mixed % np.uint64(share) == 0
 
 
-def flat_weights(sample: Sample, flatten: bool = True, ceiling: float = 12.0) -> np.ndarray:
+def flat_weights(sample: Sample, flatten: bool = True, ceiling: float = 4.0) -> np.ndarray:
     """A sampling weight per jet.
 
     Generator weights are respected; with ``flatten`` each type becomes flat in (pt, mass), the mass being that of the
@@ -144,10 +144,48 @@ def flat_weights(sample: Sample, flatten: bool = True, ceiling: float = 12.0) ->
     return result / result.sum()
 
 
+#: positions of variables in the V1 inputs whose sign changes when an event is mirrored
+PHIREL, CHARGE, DZ, DXY = 3, 5, (15, 16), (17, 18)
+
+#: chance with which a candidate is left out in training, and the share of the jet's pt above which it never is
+DROP, HARD = 0.08, 0.02
+
+
+def augment(inputs: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Mirror jets at random, exchange charges, and leave out some soft candidates; in place.
+
+    Nature does not change (beyond what a small network could tell) when azimuth, beam axis or charge are reversed. The
+    first also turns the sign of transverse impact parameters, the second that of longitudinal ones.
+
+    Parameters
+    ----------
+    inputs : list of float32[jets, objects, variables]
+        Features, four-vectors and mask of candidates, then of vertices.
+    rng : numpy.random.Generator
+    """
+    pf, pf_p4, pf_mask, sv, sv_p4, _ = inputs
+    azimuth, beam, charge = rng.choice(np.array([-1, 1], dtype=np.float32), (3, len(pf), 1))
+    pf[:, :, PHIREL] *= azimuth
+    sv[:, :, PHIREL] *= azimuth
+    pf[:, :, CHARGE] *= charge
+    for index in DXY:
+        pf[:, :, index] *= azimuth
+    for index in DZ:
+        pf[:, :, index] *= beam
+    for p4 in (pf_p4, sv_p4):
+        p4[:, :, 1] *= azimuth
+        p4[:, :, 2] *= beam
+    pt = np.hypot(pf_p4[:, :, 0], pf_p4[:, :, 1])
+    soft = pt < HARD * pt.sum(axis=1, keepdims=True)
+    kept = ~(soft & (rng.random(pt.shape) < DROP))[:, :, np.newaxis]
+    for array in (pf, pf_p4, pf_mask):
+        array *= kept
+
+
 def make_batches(
     sample: Sample, jets: np.ndarray, size: int, most_pf: int, most_sv: int, rng: np.random.Generator | None
 ) -> Iterator[tuple[np.ndarray, list[torch.Tensor]]]:
-    """Batches of similar length; shuffled if there is a generator.
+    """Batches of similar length; shuffled and augmented if there is a generator.
 
     Yields
     ------
@@ -178,6 +216,8 @@ def make_batches(
                     block = array[rows].astype(np.float32) * real[..., np.newaxis]
                 else:
                     block = np.zeros((*rows.shape, array.shape[1]), dtype=np.float32)
-                inputs.append(torch.from_numpy(np.ascontiguousarray(block.transpose(0, 2, 1))))
-            inputs.append(torch.from_numpy(real[:, np.newaxis].astype(np.float32)))
-        yield piece, inputs
+                inputs.append(block)
+            inputs.append(real[..., np.newaxis].astype(np.float32))
+        if rng is not None:
+            augment(inputs, rng)
+        yield piece, [torch.from_numpy(np.ascontiguousarray(array.transpose(0, 2, 1))) for array in inputs]

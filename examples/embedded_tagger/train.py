@@ -84,9 +84,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    model = JetTransformer(dropout=0.0)
+    model = JetTransformer(dropout=0.1)
     average = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.05, betas=(0.9, 0.98))
     path = Path(args.checkpoint)
     spent, steps, drawn = 0.0, 0, 0
     if path.exists():

@@ -154,7 +154,7 @@ def plan(
     Examples
     --------
     >>> [(block.process, block.events) for block in plan("Hbb", 300).blocks]
-    [('Hbb', 150), ('Hbb', 150)]
+    [('Hbb', 300)]
     """
     shares = processes.members(process)
     if format not in FORMATS:

@@ -115,8 +115,7 @@ def fit_lines(
         np.add.at(vector, group, (weight * offset)[:, None] * normal)
         np.add.at(constant, group, weight * offset**2)
     # parallel lines leave a direction open: a very weak constraint keeps the matrix regular
-    matrix += 1e-4 * np.eye(3)
-    covariance: Floats = np.linalg.inv(matrix).astype(np.float64)
+    covariance: Floats = np.linalg.inv(matrix + 1e-4 * np.eye(3)).astype(np.float64)
     position: Floats = np.einsum("nij,nj->ni", covariance, vector)
     chi2 = constant - 2 * np.einsum("ni,ni->n", position, vector)
     chi2 += np.einsum("ni,nij,nj->n", position, matrix, position)
