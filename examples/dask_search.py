@@ -27,7 +27,11 @@ def make_search() -> ResonanceSearchProcessor:
         SAMPLES,
         regions={"pass": Region("signal", passes=["tagged"]), "fail": Region("control", fails=["tagged"])},
         histograms=[
-            HistSpec("mass", [AxisSpec("mass", (20, 0, 200), unit="GeV", expression="jet1.msoftdrop")], label="events")
+            HistSpec(
+                "mass",
+                [AxisSpec("mass", (20, 0, 200), unit="GeV", expression="jet1.msoftdrop")],
+                label="events",
+            )
         ],
         cuts={"tagged": "jet1.HbbvsQCD > 0.2"},
         discriminants={"HbbvsQCD": "HbbvsQCD"},
@@ -43,7 +47,8 @@ def main(folder: str = "dask-example") -> None:
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     fileset = {
-        name: [str(write_pfnano(out / f"{name}.root", 120, seed=seed))] for seed, name in enumerate(SAMPLES, 1)
+        name: [str(write_pfnano(out / f"{name}.root", 120, seed=seed))]
+        for seed, name in enumerate(SAMPLES, 1)
     }
     # your own cluster: Client("tcp://scheduler:8786")
     with (

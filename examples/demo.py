@@ -1,46 +1,62 @@
-"""A first look: make events, tag their fat jets, draw what came out.
+"""A small search end to end: three signal masses, tt and QCD from files to plots, templates and a limit.
 
 Usage: python examples/demo.py [FOLDER]
+
+The same from the shell: jettagger search examples/demo.yaml -o FOLDER; jettagger limit FOLDER
 """
 
 from __future__ import annotations
 
 import sys
+import time
+import warnings
 from pathlib import Path
 
-import awkward as ak
-import matplotlib as mpl
+from jettagger.cli import main as jettagger
+from jettagger.histograms import pick
+from jettagger.plots import save_figure, sculpting
+from jettagger.processors.search import SearchWarning
+from jettagger.search import cutflow_table, read_config, run_search, write_output
 
-mpl.use("agg")
-import matplotlib.pyplot as plt
-import numpy as np
-
-import jettagger as jt
-from jettagger.testing import write_pfnano
+CONFIG = Path(__file__).with_name("demo.yaml")
 
 
-def main(folder: str = "demo-output") -> None:
-    """Write a sample, its skim and a picture into the folder."""
+def main(folder: str = "demo-output", config: str = str(CONFIG)) -> int:
+    """Search, write everything into the folder, and print what is there."""
+    start = time.perf_counter()
     out = Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    sample = write_pfnano(out / "events.root", 500, seed=1)
-    result = jt.tag_files([str(sample)], "tinyParT", str(out / "scores.parquet"), where="pt > 250", force=True)
-    print(f"{result.events} events, {result.report.jets} fat jets, {result.report.scored} scored -> {result.path}")
+    warnings.simplefilter("ignore", SearchWarning)  # the notes are printed below
+    search = read_config(config)
+    print(f"searching with {search.processor['model']} ...")
+    result = run_search(search)
+    written = write_output(result, out, force=True)
 
-    skim = ak.from_parquet(result.path)
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axis, output, label, bins in (
-        (axes[0], "probHbb", "probHbb", np.linspace(0, 0.1, 41)),
-        (axes[1], "mass", "regressed mass [GeV]", np.linspace(95, 105, 41)),
-    ):
-        values = ak.to_numpy(ak.drop_none(ak.flatten(skim[f"FatJet_tinyParT_{output}"])))
-        axis.hist(values, bins=bins, histtype="step", color="black")
-        axis.set_xlabel(label)
-        axis.set_ylabel("fat jets")
-    fig.suptitle("random weights: the numbers mean nothing")
-    fig.savefig(out / "scores.png", dpi=150)
-    print(f"picture: {out / 'scores.png'}")
+    # does the cut on the discriminant shape the background's mass?
+    mass = result.histograms["msoftdrop"]
+    nominal = {"dataset": ["QCD"], "variation": "nominal"}
+    tagged = {
+        name: pick(mass, region=regions, **nominal)
+        for name, regions in {"one tag or two": ["SR", "VR"], "two tags": "SR"}.items()
+    }
+    tagged = {name: part for name, part in tagged.items() if part.values().sum() > 0}
+    if tagged:
+        figure = sculpting(pick(mass, **nominal), tagged, title="QCD", counted="Events")
+        save_figure(figure, out / "plots" / "sculpting.png")
+        written["plots/sculpting.png"] = "mass of the background before and after the cut"
+
+    print(cutflow_table(result))
+    for note in result.notes:
+        print(f"note: {note}")
+    status = jettagger(["limit", str(out)])
+    if status == 0:
+        written |= dict.fromkeys(
+            ("limits.json", "limits.txt", "limits.png"), "limits against the resonance mass"
+        )
+    print(f"\nleft in {out}/ after {time.perf_counter() - start:.0f} s:")
+    for name, text in written.items():
+        print(f"  {name:32} {text}")
+    return status
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    sys.exit(main(*sys.argv[1:3]))

@@ -38,7 +38,12 @@ def main(folder: str = "skim-example") -> None:
     for region, chosen in (("pass", hbb > CUT), ("fail", hbb <= CUT)):
         masses = events.FatJet_msoftdrop[ak.fill_none(chosen, False)]
         spec.fill(
-            histogram, {"mass": masses}, events.genWeight, events=events.event, dataset="sample", region=region
+            histogram,
+            {"mass": masses},
+            events.genWeight,
+            events=events.event,
+            dataset="sample",
+            region=region,
         )
     save({"mass": histogram}, out / "histograms.json", {"skim": str(skim), "cut": f"HbbvsQCD > {CUT}"})
     for region in ("pass", "fail"):

@@ -136,14 +136,18 @@ class EventFile:
         found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
         return found
 
-    def sum_of(self, branch: str, tree: str) -> float | None:
-        """The sum of a branch of another tree of the file, e.g. ``genEventSumw`` of ``Runs``; None if it is not there."""
+    def table(self, tree: str, branches: Iterable[str]) -> dict[str, Any]:
+        """Some branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; those that are there."""
         if tree not in {name.partition(";")[0] for name in self._file.keys(recursive=False)}:
-            return None
-        found = self._file[tree]
-        if branch not in found.keys(recursive=False):
-            return None
-        return float(sum(found[branch].array(library="np")))
+            return {}
+        try:
+            found = self._file[tree]
+            known = set(found.keys(recursive=False))
+            return {name: found[name].array(library="np") for name in branches if name in known}
+        except Exception as error:
+            raise InputFileError(
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+            ) from error
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:
         """Uncompressed size of some columns per event, an estimate from the file's own figures."""

@@ -413,10 +413,14 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         if taken:
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
         if "generator" in self.weights:
-            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
+            raise ConfigError(
+                "a weight cannot be called 'generator': the generator's own weight is there already"
+            )
         for spec in self.histograms:
             if set(spec.categories) != {"dataset", "region", "variation"}:
-                raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
+                raise ConfigError(
+                    f"histogram {spec.name!r}: the categories must be dataset, region and variation"
+                )
         names = [spec.name for spec in self.histograms]
         if len(set(names)) < len(names):
             raise ConfigError(f"two histograms of one name: {', '.join(names)}")
@@ -535,7 +539,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         found = self.generator_weight in events.fields
         if found == sample.data:
             place = (getattr(events, "metadata", None) or {}).get("filename", "these events")
-            is_, column = ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
+            is_, column = (
+                ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
+            )
             raise MismatchError(
                 f"dataset {dataset!r} is {is_}, {column} the column {self.generator_weight!r}: "
                 "data and simulation must not be mixed in one dataset"
@@ -644,9 +650,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
 
     def event_columns(self, candidates: Sequence[Any]) -> dict[str, Any]:
         """What is computed of the candidates, one number an event: `dijet` of two."""
-        return dijet(*candidates, mass=self.mass) if len(candidates) == 2 else {}
+        return dijet(candidates[0], candidates[1], self.mass) if len(candidates) == 2 else {}
 
-    def event_weights(self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any) -> Weights:
+    def event_weights(
+        self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any
+    ) -> Weights:
         """The weights of simulation.
 
         Parameters
@@ -673,7 +681,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             return weights
         absent = ak.to_numpy(ak.is_none(columns["jet1"]))
         for name, parts in self.factors.items():
-            values = []
+            values: list[Any] = []
             for part in parts:
                 if part is None:
                     values.append(None)
@@ -747,7 +755,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         masks, preselected = {}, {}
         names = dict.fromkeys((*self.preselection.names, self.pick))
         for name, new in varied.items():
-            columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
+            columns = {
+                key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields
+            }
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
             preselected[name] = self.preselect(columns)
             masks[name] = self.scored_jets(columns, preselected[name] & chunk.passed)
@@ -814,12 +824,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """Fill the histograms of one variation of the jets; counts of the nominal one."""
         selection = self.select(columns, chunk.passed)
         weights = self.event_weights(chunk.generator, columns, chunk.sample, chunk.numbers)
-        variations = {shift: None}
+        variations: dict[str, str | None] = {shift: None}
         if shift == NOMINAL:
             variations |= {str(name): str(name) for name in sorted(weights.variations)}
-        masks = {
-            name: selection.all(EVENTS, JETS, *region.cuts) for name, region in self.regions.items()
-        }
+        masks = {name: selection.all(EVENTS, JETS, *region.cuts) for name, region in self.regions.items()}
         arrays = {name: columns.find(name) for spec in self.histograms for name in self._needs(spec, columns)}
         for region, mask in masks.items():
             chosen = {name: array[mask] for name, array in arrays.items()}
@@ -838,9 +846,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         if shift != NOMINAL:
             return {}
         overlaps = {}
-        for name, region in self.regions.items():
-            for other, second in self.regions.items():
-                if region.kind == "signal" and second.kind != "signal":
+        kinds = {name: item.kind for name, item in self.regions.items()}
+        for name, kind in kinds.items():
+            for other in kinds:
+                if kind == "signal" and kinds[other] != "signal":
                     overlaps[f"{name} & {other}"] = int(np.count_nonzero(masks[name] & masks[other]))
         return {"cutflow": {chunk.dataset: self._cutflow(selection, weights)}, "overlaps": overlaps}
 
@@ -858,13 +867,16 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 raise UnknownName("column", name, known, where)
             found = found[part]
 
-    def _cutflow(self, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
+    def _cutflow(
+        self, selection: PackedSelection, weights: Weights
+    ) -> dict[str, dict[str, dict[str, float]]]:
         found = {}
         for name, region in self.regions.items():
             flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
             rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
             found[name] = {
-                str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows
+                str(label): {"events": int(events), "weighted": float(weight)}
+                for label, events, weight in rows
             }
         return found
 
@@ -913,7 +925,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         cutflow = {
             dataset: {
                 region: {
-                    cut: {"events": row["events"], "weighted": float(_rounded(row["weighted"])) * datasets[dataset]["scale"]}
+                    cut: {
+                        "events": row["events"],
+                        "weighted": float(_rounded(row["weighted"])) * datasets[dataset]["scale"],
+                    }
                     for cut, row in accumulator["cutflow"][dataset][region].items()
                 }
                 for region in self.regions
@@ -949,7 +964,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             return 1.0
         total = sumw if sample.sum_of_weights is None else sample.sum_of_weights
         if not (math.isfinite(total) and total > 0):
-            raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
+            raise InvalidValues(
+                f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled"
+            )
         return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
 
     def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
@@ -968,7 +985,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         notes = []
         for region in self.regions:
-            empty = [name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]]
+            empty = [
+                name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]
+            ]
             if len(empty) == len(cutflow):
                 notes.append(f"region {region!r} selects no event of any data set")
             elif empty:

@@ -77,7 +77,10 @@ def write(path: Path, made: Mapping[str, Any], **trees: Any) -> Path:
 
 def part(made: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
     """Some of the events."""
-    return {name: ak.to_packed(array[first:last]) if isinstance(array, ak.Array) else array[first:last] for name, array in made.items()}
+    return {
+        name: ak.to_packed(array[first:last]) if isinstance(array, ak.Array) else array[first:last]
+        for name, array in made.items()
+    }
 
 
 def make_world(folder: Path, *, binary: bool = True) -> Path:

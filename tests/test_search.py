@@ -15,9 +15,16 @@ from searches import CONFIG, columns, make_world, part, write
 
 import jettagger as jt
 from jettagger.cli import main
-from jettagger.errors import ConfigError, InputFileError, InvalidValues, JettaggerError, MismatchError, OutputError
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    InvalidValues,
+    JettaggerError,
+    MismatchError,
+    OutputError,
+)
 from jettagger.histograms import equal, load, pick
-from jettagger.processors.search import SearchWarning
+from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from jettagger.search import cutflow_table, read_config, run_search, survey, write_output
 from jettagger.search.files import expand
 
@@ -96,7 +103,8 @@ def test_weights_with_rounding_give_the_same_too(tmp_path: Path) -> None:
 def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path: Path) -> None:
     """The soft-drop mass of the leading jet, from a parquet file that jettagger tag wrote."""
     changes = (
-        ("mjj: {bins: [8, 200, 1800], label: dijet mass, unit: GeV}", "m: {bins: [20, 0, 200], expression: jet1.msoftdrop}"),
+        ("mjj: {bins: [8, 200, 1800], label: dijet mass, unit: GeV}", 
+         "m: {bins: [20, 0, 200], expression: jet1.msoftdrop}"),
         ("count: 2", "count: 1"), ("abs(deta) < 2", "jet1.pt > 0"), ("histogram: mjj", "histogram: m"),
     )  # fmt: skip
     made = run_search(config(world, *changes))
@@ -107,12 +115,16 @@ def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path:
     events = ak.from_parquet(skim)
     hbb = jt.discriminant("HbbvsQCD")(events)
     chosen = (events.FatJet_pt > 220) & (abs(events.FatJet_eta) < 2.2)
-    leading = ak.firsts(events.FatJet_msoftdrop[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
+    leading = ak.firsts(
+        events.FatJet_msoftdrop[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)]
+    )
     score = ak.firsts(hbb[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
     passed = ak.fill_none(score > 0.2, False)
-    weights = ak.values_astype(events.genWeight, np.float64) * events.puWeight
-    scale = 1000 * 10 * 2 / ak.sum(events.genWeight)
-    expected, _ = np.histogram(leading[passed].to_numpy(), bins=20, range=(0, 200), weights=weights[passed].to_numpy())
+    weights = ak.values_astype(events.genWeight, np.float64) * ak.values_astype(events.puWeight, np.float64)
+    scale = 1000 * 10 * 2 / float(ak.sum(events.genWeight))
+    expected, _ = np.histogram(
+        leading[passed].to_numpy(), bins=20, range=(0, 200), weights=weights[passed].to_numpy()
+    )
     got = pick(made.histograms["m"], dataset="tt", region="SR", variation="nominal")
     assert expected.any()
     np.testing.assert_allclose(got.values(), expected * scale, rtol=1e-9)
@@ -131,7 +143,10 @@ def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
     assert made["configuration"]["content"]["luminosity"] == 10
     assert {"coffea", "awkward", "jettagger", "python"} <= set(made["versions"])
     assert [file["events"] for file in made["files"]] == [30, 8, 20, 15]
-    assert made["datasets"]["tt"]["files"] == {str(world.parent / "tt1.root"): 30, str(world.parent / "tt2.root"): 8}
+    assert made["datasets"]["tt"]["files"] == {
+        str(world.parent / "tt1.root"): 30,
+        str(world.parent / "tt2.root"): 8,
+    }
     assert json.loads((tmp_path / "out" / "cutflow.json").read_text()) == result.cutflow
     table = (tmp_path / "out" / "cutflow.txt").read_text()
     assert table == cutflow_table(result)
@@ -151,7 +166,9 @@ def test_plots_are_drawn(result: Any, tmp_path: Path) -> None:
     assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in plots)
 
 
-def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(result: Any, tmp_path: Path) -> None:
+def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(
+    result: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     write_output(result, out, plots=False)
     with pytest.raises(OutputError, match="exists already"):
@@ -169,7 +186,9 @@ def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(resul
         write_output(result, tmp_path / "no" / "out")
 
 
-def test_nothing_is_left_when_writing_fails(result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_when_writing_fails(
+    result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: Any) -> None:
         raise KeyboardInterrupt
 
@@ -237,11 +256,22 @@ def test_damage_inside_of_a_file_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[place + 60 : place + 200] = b"\xff" * 140
     path.write_bytes(bytes(content))
-    with pytest.raises(InputFileError, match=r"tt2.root, events 0 to 8: cannot be processed"):
+    with pytest.raises(InputFileError, match=r"tt2.root, events 0 to 8: cannot be read"):
         run_search(read_config(world))
     found = run_search(read_config(world), skip_broken=True)
     assert list(found.missing) == [f"{path}, events 0 to 8"]
     assert found.datasets["tt"]["events"] == 30
+
+
+def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path) -> None:
+    class Faulty(ResonanceSearchProcessor):
+        def event_columns(self, candidates: Any) -> dict[str, Any]:
+            raise ZeroDivisionError("oh")
+
+    with pytest.raises(
+        JettaggerError, match=r"tt1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
+    ):
+        run_search(read_config(world), cls=Faulty, skip_broken=True)
 
 
 def test_a_data_set_without_files_is_refused(world: Path) -> None:
@@ -261,7 +291,10 @@ def test_globs_of_other_file_systems(tmp_path: Path) -> None:
     system = fsspec.filesystem("memory")
     for name in ("b", "a"):
         system.pipe(f"/search/{name}.root", b"")
-    assert expand("memory://search/*.root", tmp_path) == ["memory:///search/a.root", "memory:///search/b.root"]
+    assert expand("memory://search/*.root", tmp_path) == [
+        "memory:///search/a.root",
+        "memory:///search/b.root",
+    ]
     assert expand("root://host//store/a.root", tmp_path) == ["root://host//store/a.root"]
     with pytest.raises(InputFileError, match="no file fits"):
         expand("memory://search/*.txt", tmp_path)
@@ -271,10 +304,25 @@ def test_globs_of_other_file_systems(tmp_path: Path) -> None:
 
 
 def test_data_and_simulation_in_one_data_set(world: Path) -> None:
-    with pytest.raises(MismatchError, match=r"line 7: dataset 'tt' is simulation, but .*run.root lacks .*'genWeight'"):
-        run_search(config(world, ('["tt*.root"]', "[tt1.root, run.root]"), ("files: [run.root]", "files: [tt2.root]")))
-    with pytest.raises(MismatchError, match=r"line 9: dataset 'run' is data, but .*X1.root has the column 'genWeight'"):
-        run_search(config(world, ("[run.root]", "[X1.root]"), ("X1: {files: X1.root", "X1: {files: run.root")))
+    with pytest.raises(
+        MismatchError, match=r"line 7: dataset 'tt' is simulation, but .*run.root lacks .*'genWeight'"
+    ):
+        run_search(
+            config(
+                world, ('["tt*.root"]', "[tt1.root, run.root]"), ("files: [run.root]", "files: [tt2.root]")
+            )
+        )
+    with pytest.raises(
+        MismatchError, match=r"line 9: dataset 'run' is data, but .*X1.root has the column 'genWeight'"
+    ):
+        run_search(
+            config(
+                world,
+                ("[run.root]", "[X1.root]"),
+                ("X1: {files: X1.root", "X1: {files: tt2.root"),
+                ("tt*", "tt1*"),
+            )
+        )
 
 
 def test_nan_weights_name_the_file_and_the_event(tmp_path: Path) -> None:
@@ -299,7 +347,7 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
     found = run_search(config(world, runs))
     assert found.datasets["tt"]["sum_of_weights"] == 125.0
     assert found.datasets["tt"]["scale"] == pytest.approx(1000 * 10 * 2 / 125)
-    with pytest.raises(InputFileError, match="X1.root has no sum of generator weights"):
+    with pytest.raises(InputFileError, match=r"X1.root has no sum of generator weights"):
         run_search(config(world, ("cross_section: 0.5}", "cross_section: 0.5, sum_of_weights: Runs}")))
 
 
@@ -310,12 +358,20 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
         ("version: 1", "version: 2", "line 1: version 2, this jettagger reads 1"),
         ("luminosity: 10", "luminosity: -1", "line 2: 'luminosity' must be above zero"),
         (", cross_section: 2}", "}", "line 7: simulation without cross section"),
-        ("cross_section: 2}", "xsec: 2}", r"line 7: unknown key 'xsec' \(nearest: cross_section\)|line 7: unknown key"),
+        (
+            "cross_section: 2}",
+            "xsec: 2}",
+            r"line 7: unknown key 'xsec' \(nearest: cross_section\)|line 7: unknown key",
+        ),
         ("cross_section: 2}", "cross_section: big}", "line 7: 'cross_section' must be a number, got 'big'"),
         ("data: true}", "data: maybe}", "line 9: 'data' must be true or false"),
         ("count: 2", "count: 3", "line 11: 'count' must be 1 or 2, got 3"),
         ("order: HbbvsQCD", "ordre: HbbvsQCD", r"line 13: unknown key 'ordre' \(nearest: order\)"),
-        ("HbbvsQCD: HbbvsQCD", "HbbvsQCD: HbbvsQDC", r"line 16: unknown discriminant: 'HbbvsQDC' \(nearest: HbbvsQCD"),
+        (
+            "HbbvsQCD: HbbvsQCD",
+            "HbbvsQCD: HbbvsQDC",
+            r"line 16: unknown discriminant: 'HbbvsQDC' \(nearest: HbbvsQCD",
+        ),
         ("abs(deta) < 2", "open('x')", "line 18: position 1: unknown function 'open'"),
         ("pass: [near, tagged]", "pass: [nera, tagged]", r"line 21: unknown cut: 'nera' \(nearest: near\)"),
         ("kind: control", "kind: sideband", "line 22: kind of region 'sideband'"),
@@ -345,27 +401,45 @@ def test_bad_configurations(world: Path, old: str, new: str, message: str) -> No
     ("old", "new", "message"),
     [
         ("model: tinyParT", "model: tinyPartT", "line 3: .*tinyParT"),
-        ("HbbvsQCD: HbbvsQCD", "HbbvsQCD: probHbB/(probHbB+sum(QCD))", r"line 16: unknown score.*nearest: probHbb"),
+        (
+            "HbbvsQCD: HbbvsQCD",
+            "HbbvsQCD: probHbB/(probHbB+sum(QCD))",
+            r"line 16: unknown score.*nearest: probHbb",
+        ),
         ("jet1.tinyParT_mass", "jet1.tinyParT_mas", r"line 33: unknown score .*'mas' \(nearest: mass"),
         ("abs(deta) < 2", "abs(dteta) < 2", r"line 18: .*'dteta' \(nearest: deta"),
-        ("expression: jet1.msoftdrop", "expression: jet1.msofdrop", r"line 34: .*'msofdrop' \(nearest: msoftdrop"),
+        (
+            "expression: jet1.msoftdrop",
+            "expression: jet1.msofdrop",
+            r"line 34: .*'msofdrop' \(nearest: msoftdrop",
+        ),
         ("nominal: puWeight,", "nominal: puWieght,", r"line 24: .*'puWieght' \(nearest: puWeight"),
         ("mass: msoftdrop", "mass: msoftdrp", r"line 14: .*'msoftdrp' \(nearest: msoftdrop"),
-        ("preselection: \"pt > 220", "preselection: \"ptt > 220", r"line 12: .*'ptt' \(nearest: pt"),
-        ("up: {pt: \"pt * 1.1\"", "up: {pt: \"p * 1.1\"", r"line 27: .*'p'"),
-        ("model: tinyParT\n", "collection: FatJets\nmodel: tinyParT\n", r"line 3: .*'FatJets' \(nearest: FatJet"),
+        ('preselection: "pt > 220', 'preselection: "ptt > 220', r"line 12: .*'ptt' \(nearest: pt"),
+        ('up: {pt: "pt * 1.1"', 'up: {pt: "p * 1.1"', r"line 27: .*'p'"),
+        (
+            "model: tinyParT\n",
+            "collection: FatJets\nmodel: tinyParT\n",
+            r"line 3: .*'FatJets' \(nearest: FatJet",
+        ),
     ],
 )
-def test_configurations_that_do_not_fit_the_files_or_the_model(world: Path, old: str, new: str, message: str) -> None:
+def test_configurations_that_do_not_fit_the_files_or_the_model(
+    world: Path, old: str, new: str, message: str
+) -> None:
     with pytest.raises(JettaggerError, match=message):
-        made = config(world, (old, new))
-        survey(made, made.make_processor())
+        look(world, (old, new))
+
+
+def look(world: Path, *changes: tuple[str, str]) -> Any:
+    """Read a configuration, load its model, open its files."""
+    made = config(world, *changes)
+    return survey(made, made.make_processor())
 
 
 def test_unknown_scores_of_files(world: Path) -> None:
-    with pytest.raises(JettaggerError, match="search.yaml, line 15: HbbvsQCD: these jets have no scores"):
-        made = config(world, ("model: tinyParT\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
-        survey(made, made.make_processor())
+    with pytest.raises(JettaggerError, match=r"search.yaml, line 15: HbbvsQCD: these jets have no scores"):
+        look(world, ("model: tinyParT\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
 
 
 def test_regions_that_select_nothing_or_overlap_are_in_the_summary(

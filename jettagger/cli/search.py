@@ -26,8 +26,8 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
     processes: {tt: [tt]}
     signals: {X2000: {datasets: [X2000], mass: 2000}}
 
-Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and in
-mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output folder is
+Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and
+in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output folder is
 complete or not there; 'jettagger limit OUT/' goes on from it.
 
 examples:
@@ -53,13 +53,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("config", metavar="CONFIG.yaml", help="what to do, see above")
     add("--output", "-o", required=True, metavar="OUT/", help="folder to write")
-    add("--executor", default="iterative", metavar="E", help="iterative, futures or dask (default: %(default)s)")
-    add("--workers", type=int, default=1, metavar="N", help="processes of futures and dask (default: %(default)s)")
+    add(
+        "--executor",
+        default="iterative",
+        metavar="E",
+        help="iterative, futures or dask (default: %(default)s)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of futures and dask (default: %(default)s)",
+    )
     add("--scheduler", metavar="ADDRESS", help="of a dask cluster; without it dask makes one on this machine")
     add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")
-    add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="open the files, check the configuration, and say what would be done",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +126,7 @@ def _plan(config: object, processor: object, found: object) -> None:
     assert isinstance(processor, ResonanceSearchProcessor)
     assert isinstance(found, Survey)
     rows = []
-    for dataset, sample in config.samples.items():
+    for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
         section = "data" if sample.data else f"{sample.cross_section:g}"
         rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}"))
@@ -127,7 +142,11 @@ def _plan(config: object, processor: object, found: object) -> None:
         say(f"takes {', '.join(processor.outputs)}")
         for name, item in processor.variations.items():
             inputs = processor.rescoring([*item.up, *item.down])
-            text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
+            text = (
+                f"is run again: {', '.join(inputs)} change"
+                if inputs
+                else "keeps the scores: no input changes"
+            )
             say(f"variation {name}: the network {text}")
     else:
         say("runs no network: the scores are in the files")
@@ -148,7 +167,11 @@ def _summary(result: object, output: str, written: dict[str, str]) -> None:
             + tuple(f"{row['weighted']:.5g}" for row in last.values())
         )
     regions = list(result.config.processor["regions"])
-    table(f"events at {result.config.processor['luminosity']:g} /fb", ("dataset", "read", "fat jets", "scored", *regions), rows)
+    table(
+        f"events at {result.config.processor['luminosity']:g} /fb",
+        ("dataset", "read", "fat jets", "scored", *regions),
+        rows,
+    )
     say("")
     for name, text in written.items():
         if not name.startswith("plots/"):

@@ -35,9 +35,19 @@ _TOP = (
 )  # fmt: skip
 _JETS = ("count", "preselection", "pick", "order", "mass")
 _SAMPLE = ("files", "data", "cross_section", "sum_of_weights", "golden_json")
-_TEMPLATES = ("histogram", "processes", "signals", "regions", "data", "variations", "normalisations", "free", "floor")
+_TEMPLATES = (
+    "histogram",
+    "processes",
+    "signals",
+    "regions",
+    "data",
+    "variations",
+    "normalisations",
+    "free",
+    "floor",
+)
 
-#: what ``sum_of_weights`` may be besides a number
+#: what ``sum_of_weights`` and ``cross_section`` may be besides a number
 RUNS = "Runs"
 
 
@@ -51,10 +61,13 @@ class FileSet:
         Paths and globs, local or with a protocol, as they were written.
     from_runs : bool
         Whether the sum of generator weights is that of the files' trees ``Runs``.
+    section_from_runs : bool
+        Whether the cross section is that in the trees ``Runs``, where ``jettagger simulate`` writes it.
     """
 
     patterns: tuple[str, ...]
     from_runs: bool = False
+    section_from_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,9 @@ class SearchConfig:
     digest: str = field(default="", compare=False)
 
     def make_processor(
-        self, cls: type[ResonanceSearchProcessor] = ResonanceSearchProcessor, samples: Mapping[str, Sample] | None = None
+        self,
+        cls: type[ResonanceSearchProcessor] = ResonanceSearchProcessor,
+        samples: Mapping[str, Sample] | None = None,
     ) -> ResonanceSearchProcessor:
         """The processor that does the work.
 
@@ -152,11 +167,11 @@ class SearchConfig:
             for key in ("nominal", "up", "down"):
                 text = getattr(factor, key)
                 if text is not None:
-                    path = ("weights", name, key)
-                    yield path, parse(text, self.document.where(*path))
+                    place = ("weights", name, key)
+                    yield place, parse(text, self.document.where(*place))
         for spec in self.processor["histograms"]:
             for axis in spec.axes:
-                path = ("histograms", spec.name)
+                path: tuple[Any, ...] = ("histograms", spec.name)
                 for more in (("axes", axis.name, "expression"), ("axes", axis.name), ("expression",)):
                     if (*path, *more) in self.document.lines:
                         path = (*path, *more)
@@ -183,7 +198,9 @@ def _at(document: Document, *path: Any) -> Iterator[None]:
         raise kind(f"{place}: {text}") from error
 
 
-def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = "") -> SearchConfig:
+def read_config(
+    source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = ""
+) -> SearchConfig:
     """Read the configuration of a search and check all that can be checked without opening files.
 
     Parameters
@@ -239,7 +256,9 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         raise ConfigError(f"{document.where('plots')}: 'plots' must be true or false, got {plots!r}")
     size = document.data.get("chunk_size", 20_000)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ConfigError(f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}")
+        raise ConfigError(
+            f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}"
+        )
     config = SearchConfig(
         document=document,
         folder=base,
@@ -317,17 +336,19 @@ def _samples(document: Document, folder: Path) -> tuple[dict[str, Sample], dict[
         if not isinstance(data, bool):
             raise ConfigError(f"{document.where(*here, 'data')}: 'data' must be true or false, got {data!r}")
         from_runs = _part(document, *here, "sum_of_weights") == RUNS
+        section_from_runs = _part(document, *here, "cross_section") == RUNS
         golden = _text(document, None, *here, "golden_json")
         with _at(document, *here):
             samples[name] = Sample(
-                cross_section=_number(document, *here, "cross_section"),
+                # a stand-in until the files are opened
+                cross_section=1.0 if section_from_runs else _number(document, *here, "cross_section"),
                 data=data,
                 sum_of_weights=None if from_runs else _number(document, *here, "sum_of_weights"),
                 golden_json=None if golden is None else str(folder / golden),
             )
             if from_runs and data:
                 raise ConfigError("data have no sum of weights")
-        files[name] = FileSet(patterns, from_runs)
+        files[name] = FileSet(patterns, from_runs, section_from_runs)
     if not samples:
         raise ConfigError(f"{document.where('samples')}: no samples")
     return samples, files
@@ -351,7 +372,9 @@ def _processor(document: Document) -> dict[str, Any]:
         raise ConfigError(f"{document.where('luminosity')}: 'luminosity' must be above zero (in 1/fb)")
     threads = _part(document, "threads")
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise ConfigError(f"{document.where('threads')}: 'threads' must be a number of threads, got {threads!r}")
+        raise ConfigError(
+            f"{document.where('threads')}: 'threads' must be a number of threads, got {threads!r}"
+        )
     cuts = {}
     for name in _mapping(document, "cuts"):
         cuts[name] = _text(document, "", "cuts", name) or ""
@@ -457,7 +480,8 @@ def _variations(document: Document) -> dict[str, JetVariation]:
         sides = {}
         for side in ("up", "down"):
             sides[side] = {
-                column: _text(document, "", *path, side, column) or "" for column in _mapping(document, *path, side)
+                column: _text(document, "", *path, side, column) or ""
+                for column in _mapping(document, *path, side)
             }
             for column, text in sides[side].items():
                 parse(text, document.where(*path, side, column))
@@ -489,6 +513,11 @@ def _templates(
         datasets = _known_samples(document, samples, *path, "datasets")
         section = _number(document, *path, "cross_section")
         if section is None:
+            if any(_part(document, "samples", item, "cross_section") == RUNS for item in datasets):
+                place = document.where(*path)
+                raise ConfigError(
+                    f"{place}: give cross_section (in pb) of {name!r}, that of its samples is in the files"
+                )
             section = sum(samples[item].cross_section or 0.0 for item in datasets)
         signals[name] = Signal(datasets, _number(document, *path, "mass") or 0.0, section)
     regions = _texts(document, "templates", "regions") or None
@@ -504,7 +533,10 @@ def _templates(
         if unknown:
             raise UnknownName("variation", unknown, known)
     normalisations = {
-        name: {process: _number(document, "templates", "normalisations", name, process) or 0.0 for process in parts}
+        name: {
+            process: _number(document, "templates", "normalisations", name, process) or 0.0
+            for process in parts
+        }
         for name, parts in _nested(document, "templates", "normalisations").items()
     }
     with _at(document, "templates"):
@@ -516,7 +548,11 @@ def _templates(
             variations=wanted,
             normalisations=normalisations,
             free=_texts(document, "templates", "free"),
-            **({} if _number(document, "templates", "floor") is None else {"floor": _part(document, "templates", "floor")}),
+            **(
+                {}
+                if _number(document, "templates", "floor") is None
+                else {"floor": _part(document, "templates", "floor")}
+            ),
         )
     return spec, histogram
 

@@ -33,6 +33,8 @@ class FileInfo:
         Whether it has generator weights; None where nobody asks.
     generated : float or None
         The sum of generator weights in its tree ``Runs``.
+    section : (float, float) or None
+        Cross section in pb in the tree ``Runs``, and the number of generated events that it stands for.
     """
 
     path: str
@@ -40,6 +42,7 @@ class FileInfo:
     events: int
     simulated: bool | None = None
     generated: float | None = None
+    section: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,11 @@ def survey(
                     continue
                 for path in found:
                     if path in place:
-                        both = f"{place[path]!r} and {dataset!r}" if place[path] != dataset else f"{dataset!r} twice"
+                        both = (
+                            f"{place[path]!r} and {dataset!r}"
+                            if place[path] != dataset
+                            else f"{dataset!r} twice"
+                        )
                         raise MismatchError(f"{path} is in {both}: its events would count twice")
                     place[path] = dataset
                     wanted.append((dataset, path))
@@ -206,6 +213,15 @@ def survey(
                     raise InputFileError(f"{lacking[0]} has no sum of generator weights in a tree 'Runs'")
                 total = sum(info.generated or 0.0 for info in mine)
                 samples[dataset] = replace(samples[dataset], sum_of_weights=total)
+            if files.section_from_runs:
+                sections = [info.section for info in mine if info.section is not None]
+                if len(sections) < len(mine):
+                    raise InputFileError(
+                        f"not all files of {dataset!r} have a cross section in a tree 'Runs'"
+                    )
+                events = sum(number for _, number in sections)
+                mean = sum(section * number for section, number in sections) / events
+                samples[dataset] = replace(samples[dataset], cross_section=mean)
     return Survey(tuple(infos), broken, samples)
 
 
@@ -222,17 +238,19 @@ def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: st
                 )
         if file.n_events:
             _check_columns(config, processor, file, sample)
-        generated = None if sample.data else _generated(file)
-        return FileInfo(path, dataset, file.n_events, simulated, generated)
+        runs = {} if sample.data else file.table("Runs", ("genEventSumw", "genEventCount", "crossSection"))
+        generated = section = None
+        if "genEventSumw" in runs:
+            generated = float(runs["genEventSumw"].sum())
+        if "crossSection" in runs and "genEventCount" in runs:
+            events = float(runs["genEventCount"].sum())
+            section = (float((runs["crossSection"] * runs["genEventCount"]).sum() / events), events)
+        return FileInfo(path, dataset, file.n_events, simulated, generated, section)
 
 
-def _generated(file: EventFile) -> float | None:
-    """The sum of generator weights in the tree ``Runs``."""
-    found = file.sum_of("genEventSumw", "Runs")
-    return None if found is None else float(found)
-
-
-def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
+def _check_columns(
+    config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample
+) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
     from jettagger.tagger import check_columns
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from coffea import processor
@@ -81,17 +82,29 @@ class _Guard(processor.ProcessorABC):
         key = (str(place["filename"]), int(place["entrystart"]), int(place["entrystop"]))
         try:
             return {"results": self.inner.process(events), "errors": {}}
-        except JettaggerError as error:
-            return {"results": {}, "errors": {key: error}}
         except Exception as error:
-            # Libraries raise whatever they like for damaged data; an error in the code of a user must be found, too.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = f"{type(error).__name__}: {text} (in {last.name}, line {last.lineno} of {last.filename})"
-            return {"results": {}, "errors": {key: InputFileError(f"cannot be processed: {reason}")}}
+            return {"results": {}, "errors": {key: _explained(error)}}
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         return accumulator
+
+
+def _explained(error: Exception) -> JettaggerError:
+    """An error of a chunk as one of jettagger's: whether the file cannot be read, or something else went wrong."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    for cause in causes:
+        # Columns are read when they are first used: what uproot raises then, damage above all, may come up anywhere.
+        if any("uproot" in Path(frame.filename).parts for frame in traceback.extract_tb(cause.__traceback__)):
+            text = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+            return InputFileError(f"cannot be read (truncated or damaged?): {type(cause).__name__}: {text}")
+    if isinstance(error, JettaggerError):
+        return error
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    place = f"in {last.name}, line {last.lineno} of {last.filename}"
+    return JettaggerError(f"cannot be processed: {type(error).__name__}: {text} ({place})")
 
 
 @dataclass
@@ -137,7 +150,9 @@ def _executor(
                 yield processor.DaskExecutor(client=client, status=status, retries=0)
             return
         with (
-            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
             distributed.Client(cluster) as client,
         ):
             yield processor.DaskExecutor(client=client, status=status, retries=0)
@@ -211,7 +226,9 @@ def run_search(
         output = runner(found.fileset(), _Guard(inner), treename=config.tree)
     missing = dict(found.broken) | _failures(output["errors"], skip_broken)
     if not output["results"]:
-        raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
+        raise InputFileError(
+            "no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items())
+        )
     result = inner.postprocess(output["results"])
     missing |= _unread(found, result["datasets"], missing)
     model = {}

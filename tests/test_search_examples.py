@@ -1,0 +1,81 @@
+"""The examples of searches are run."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from jettagger.histograms import load, pick
+from jettagger.rootfile import EventFile
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_coffea_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("coffea_search").main(str(tmp_path / "out"))
+    assert "X2000  SR: initial 1380, " in capsys.readouterr().out  # 138 /fb times 10 fb
+    histograms, _ = load(tmp_path / "out" / "histograms.json")
+    assert pick(histograms["mjj"], region="SR", variation="nominal").sum(flow=True).value > 0
+    assert histograms["masses"].axes["regressed"].label == "regressed [GeV]"
+
+
+def test_dask_search(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the cluster, which may end slowly on a busy machine
+        example("dask_search").main(str(tmp_path / "out"))
+    histograms, _ = load(tmp_path / "out" / "histograms.json")
+    assert list(histograms["mass"].axes["dataset"]) == ["QCD", "X2000"]
+
+
+def test_skim_histograms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example("skim_histograms").main(str(tmp_path / "out"))
+    histograms, record = load(tmp_path / "out" / "histograms.json")
+    assert record["cut"] == "HbbvsQCD > 0.2"
+    passed = pick(histograms["mass"], region="pass").sum(flow=True).value
+    assert f"pass: {passed:g} jets" in capsys.readouterr().out
+
+
+@pytest.mark.data
+def test_stored_scores(tmp_path: Path, shared: Path) -> None:
+    path = shared / "cms" / "nano_tt_v15.root"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of coffea on this file
+        example("stored_scores").main(str(path), str(tmp_path / "out"))
+    histograms, _ = load(tmp_path / "out" / "histograms.json")
+    with EventFile(path) as file:
+        events = file.read(["FatJet.pt", "FatJet.globalParT3_Xbb", "FatJet.globalParT3_QCD", "genWeight"])
+    values, weights = [], []
+    for jets, weight in zip(events.FatJet.tolist(), events.genWeight.tolist(), strict=True):
+        for jet in jets:
+            if jet["pt"] > 200:
+                values.append(jet["globalParT3_Xbb"] / (jet["globalParT3_Xbb"] + jet["globalParT3_QCD"]))
+                weights.append(weight)
+    expected, _ = np.histogram(values, bins=25, range=(0, 1), weights=weights)
+    assert expected.any()
+    np.testing.assert_allclose(pick(histograms["HbbvsQCD"], dataset="tt").values(), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    pytest.importorskip("pyhf")
+    if not (EXAMPLES / "data" / "QCD.root").exists():
+        pytest.skip("the embedded samples are not there")
+    assert example("demo").main(str(tmp_path / "out")) == 0
+    for name in ("limits.json", "limits.png", "templates.root", "plots/mjj_SR.png", "plots/sculpting.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
