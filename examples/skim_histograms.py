@@ -37,9 +37,7 @@ def main(folder: str = "skim-example") -> None:
     histogram = spec.make()
     for region, chosen in (("pass", hbb > CUT), ("fail", hbb <= CUT)):
         masses = events.FatJet_msoftdrop[ak.fill_none(chosen, False)]
-        spec.fill(
-            histogram, {"mass": masses}, events.genWeight, events=events.event, dataset="sample", region=region
-        )
+        spec.fill(histogram, {"mass": masses}, events.genWeight, events=events.event, dataset="sample", region=region)
     save({"mass": histogram}, out / "histograms.json", {"skim": str(skim), "cut": f"HbbvsQCD > {CUT}"})
     for region in ("pass", "fail"):
         print(f"{region}: {pick(histogram, region=region).sum(flow=True).value:g} jets")
