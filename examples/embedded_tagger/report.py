@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +59,8 @@ def pm(pair: Sequence[float], digits: int = 3) -> str:
 
 def rounded(pair: Sequence[float]) -> str:
     """A value with its uncertainty, to the digits that the uncertainty leaves."""
+    if not math.isfinite(pair[0]):
+        return "none left"
     sigma = pair[1]
     digits = 0 if sigma >= 9.5 else 1 if sigma >= 0.95 else 2 if sigma >= 0.095 else 3
     return pm(pair, digits)
