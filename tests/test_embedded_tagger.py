@@ -208,7 +208,7 @@ def run(*arguments: Any) -> str:
 
 @pytest.mark.slow
 def test_the_whole_way_in_small(tmp_path: Path) -> None:
-    """Simulate, prepare, train, export, evaluate: about two minutes on a core."""
+    """Simulate, prepare, train, export, evaluate: about two minutes on an idle core."""
     for module in ("torch", "pythia8mc", "fastjet", "sklearn", "matplotlib"):
         pytest.importorskip(module, reason=f"the steps need {module}")
     for name, seed, events in (("train", 1, 900), ("test", 2, 450)):
@@ -217,8 +217,8 @@ def test_the_whole_way_in_small(tmp_path: Path) -> None:
         run("-m", "jettagger", "simulate", "--process", "v1-types", "--events", events, "--seed", seed, "-o", out)
         run("prepare.py", tmp_path / f"prepared-{name}", out)
     train, checkpoint, folder = tmp_path / "prepared-train", tmp_path / "network.pt", tmp_path / EMBEDDED
-    budget = ("--minutes", 0.5, "--threads", 1, "--epoch-jets", 4000, "--batch", 64)
-    assert "accuracy" in run("train.py", train, checkpoint, *budget)
+    budget = ("--minutes", 0.8, "--threads", 1, "--epoch-jets", 4000, "--batch", 64)
+    assert "jets drawn" in run("train.py", train, checkpoint, *budget)
     run("export.py", checkpoint, folder)
     out = tmp_path / "out"
     run(
@@ -231,7 +231,7 @@ def test_the_whole_way_in_small(tmp_path: Path) -> None:
     assert [item.name for item in check(made) if item.passed is False] == []
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
     accuracy, sigma = found["accuracy"]["as_in_training"]
-    assert accuracy - 3 * sigma > 1 / 37
+    assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
     assert found["test"]["finite"]
     assert {row["mixture"] for row in found["rejection"]} == {"as in nature", "as in training"}
     assert max(found["onnx"].values()) < 1e-4

@@ -1,10 +1,8 @@
 """Step 5: what the tagger can do, on independent jets: RESULTS.md, results.json and pictures.
 
-Test jets come from runs of the simulation with other seeds than the training's. The network is run by ONNX
-Runtime, through
-the bundle as users get it. The baseline are gradient-boosted trees on the classic substructure, trained on the
-jets that the
-network was trained on (--prepared-train). No number in RESULTS.md is written by hand.
+Test jets come from runs of the simulation with other seeds than the training's. The network is run by ONNX Runtime,
+through the bundle as users get it. The baseline are gradient-boosted trees on the classic substructure, trained on
+the jets that the network was trained on (--prepared-train). No number in RESULTS.md is written by hand.
 
 Usage: python evaluate.py BUNDLE PREPARED_TEST --prepared-train PREPARED_TRAIN -o OUT
            [--simulated FOLDER ...] [--checkpoint FILE.pt] [--unflattened BUNDLE] [--reference BUNDLE] [--model-card]
@@ -14,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import time
 import zlib
@@ -218,13 +217,14 @@ def onnx_differences(checkpoint: Path, bundle: Any) -> dict[str, float]:
 def training_facts(checkpoint: Path, prepared: Path | None, training: Training | None) -> dict[str, Any]:
     """How long the network was trained, and on what."""
     import torch
+    from network import JetTransformer
 
     state = torch.load(checkpoint, weights_only=True)
     facts = {
         "minutes": state["spent"] / 60,
         "steps": int(state["steps"]),
         "jets_drawn": int(state["drawn"]),
-        "parameters": int(sum(value.numel() for value in state["model"].values())),
+        "parameters": sum(parameter.numel() for parameter in JetTransformer().parameters()),
     }
     if prepared is not None and training is not None:
         facts["jets"] = len(training.sample)
@@ -263,6 +263,15 @@ def cost(bundles: dict[str, Any]) -> dict[str, Any]:
             "megabytes": bundles[name].graph.path.stat().st_size / 1e6,
         }
     return result
+
+
+def finite(item: Any) -> Any:
+    """The same with None where a number is infinite, which JSON does not know."""
+    if isinstance(item, dict):
+        return {key: finite(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [finite(value) for value in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item
 
 
 def as_jets(bundle: Any, values: Array) -> ak.Array:
@@ -352,7 +361,8 @@ def main() -> None:
     results["cost"] = cost(bundles)
     results["goals"] = report.goals(results)
     say("written to " + str(args.out))
-    (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(finite(results), indent=1, allow_nan=False)
+    (args.out / "results.json").write_text(text + "\n", encoding="utf-8")
     pictures.draw(results, args.out)
     (args.out / "RESULTS.md").write_text(report.results(results), encoding="utf-8")
     if args.model_card:

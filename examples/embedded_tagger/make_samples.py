@@ -1,9 +1,8 @@
 """The small analysis samples in examples/data: X -> HH at three masses, tt and multijets, with truth, as PFNano files.
 
-Each file keeps the fat jets with all that a tagger reads, their truth
-(`FatJet_label`, `FatJet_genResonanceMass`), leptons,
-missing momentum, generator weights and the tree `Runs` with cross sections; small-radius jets, generator particles and
-candidates outside of the fat jets are dropped, so that all files together stay below 5 MB.
+Each file keeps the fat jets with all that a tagger reads, their truth (`FatJet_label`, `FatJet_genResonanceMass`),
+leptons, missing momentum, generator weights and the tree `Runs` with cross sections; small-radius jets, generator
+particles and candidates outside of the fat jets are dropped, so that all files together stay below 5 MB.
 
 Needs the extra `sim` (Pythia and FastJet).
 

@@ -1,8 +1,7 @@
 """The figures of merit, as plain numbers: weights in, values with statistical uncertainties out.
 
-Uncertainties are one standard deviation. Those of ratios, medians and divergences come from a bootstrap over
-events (all jets
-of an event together, with Poisson multiplicities), in which both taggers see the same replicas.
+Uncertainties are one standard deviation. Those of ratios, medians and divergences come from a bootstrap over events
+(all jets of an event together, with Poisson multiplicities), in which both taggers see the same replicas.
 """
 
 from __future__ import annotations
@@ -141,7 +140,9 @@ def _left(signal: np.ndarray, weights: np.ndarray, background: np.ndarray) -> fl
     if len(background) < LEAST_BACKGROUND:
         return 1.0
     cut = np.partition(background, -LEAST_BACKGROUND)[-LEAST_BACKGROUND]
-    return _passing(signal, weights, cut) / float(weights.sum())
+    below = signal[signal <= cut]
+    # a cut is where a signal jet lies: the next one below leaves at least as many
+    return _passing(signal, weights, below.max()) / float(weights.sum()) if len(below) else 1.0
 
 
 def _on_curve(curve: Roc, background: np.ndarray, efficiency: float, least: int = 10) -> float | None:
@@ -193,10 +194,9 @@ def compare_rejection(
     for name, scores in both.items():
         curve = roc(scores[s], scores[b], sw, bw)
         left = scores[b] >= curve.threshold_at(target)
-        at = curve.rejection_at(target)
         half = curve.rejection_at(0.5)
         result[name] = {
-            "rejection": [at.value, at.uncertainty],
+            "rejection": [curve.rejection_at(target).value],
             "rejection_at_half": [half.value, half.uncertainty],
             "jets_left": int(left.sum()),
             "effective_left": effective(bw[left]),
@@ -213,9 +213,13 @@ def compare_rejection(
             cut = _cut(scores[s], sw * times[s], target)
             rates.append(_passing(scores[b], bw * times[b], cut))
         if min(rates) > 0:
-            logs.append(np.log(rates[1] / rates[0]))
+            logs.append([np.log(rates[1] / rates[0]), *np.log(rates)])
     ratio = result["network"]["rejection"][0] / result["tree"]["rejection"][0]
-    result["ratio"] = [ratio, ratio * float(np.std(logs))]
+    # with hardly a replica that leaves any background there is no telling
+    spreads = np.std(logs, axis=0) if len(logs) >= REPLICAS // 2 else np.full(3, np.inf)
+    result["ratio"] = [ratio, ratio * float(spreads[0])]
+    for name, spread in zip(both, spreads[1:], strict=True):
+        result[name]["rejection"].append(result[name]["rejection"][0] * float(spread))
     return result
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -26,6 +29,29 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
+def filled(text: str, width: int = 120) -> str:
+    """Paragraphs of prose broken into lines of one width; tables, headings, lists and pictures stay as they are."""
+    paragraphs = []
+    for paragraph in re.split(r"\n{2,}", text.strip()):
+        if paragraph.startswith(("|", "#", "!")):
+            paragraphs.append(paragraph)
+            continue
+        items = re.split(r"\n(?=- )", paragraph)
+        paragraphs.append(
+            "\n".join(
+                textwrap.fill(
+                    " ".join(item.split()),
+                    width,
+                    subsequent_indent="  " if item.startswith("- ") else "",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+                for item in items
+            )
+        )
+    return "\n\n".join(paragraphs) + "\n"
+
+
 def pm(pair: Sequence[float], digits: int = 3) -> str:
     """A value with its uncertainty, to so many digits behind the point."""
     return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
@@ -33,6 +59,8 @@ def pm(pair: Sequence[float], digits: int = 3) -> str:
 
 def rounded(pair: Sequence[float]) -> str:
     """A value with its uncertainty, to the digits that the uncertainty leaves."""
+    if not math.isfinite(pair[0]):
+        return "none left"
     sigma = pair[1]
     digits = 0 if sigma >= 9.5 else 1 if sigma >= 0.95 else 2 if sigma >= 0.095 else 3
     return pm(pair, digits)
@@ -137,19 +165,14 @@ def _rejection(found: dict[str, Any]) -> str:
         "flavours", "discriminant", "pt [GeV]", "signal efficiency", "rejection, network", "jets left (effective)",
         "rejection, trees", "network / trees", "AUC, network", "AUC, trees", "network at 50 % (jets left)",
     )  # fmt: skip
-    return f"""Signal and multijets are weighted flat in the same plane of pt and mass (generated mass of
-signals, soft-drop mass of
-multijets). The five flavours of multijets stand as in nature, with the cross sections of the simulation, or
-with equal shares,
-as the network was trained. The signal efficiency is 50 %, or as much more as leaves {LEAST_BACKGROUND}
-multijets (counted without
-weights) behind the cut of both taggers; the last column is at 50 % in any case. The trees see pt, soft-drop
-mass, ratios of
-subjettiness, numbers of candidates, charged candidates, leptons and secondary vertices, and the four largest
-impact-parameter
-significances; they were trained on the jets that the network was trained on, a forest for each line's
-discriminant and flavours.
-Uncertainties of the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
+    return f"""Signal and multijets are weighted flat in the same plane of pt and mass (generated mass of signals,
+soft-drop mass of multijets). The five flavours of multijets stand as in nature, with the cross sections of the
+simulation, or with equal shares, as the network was trained. The signal efficiency is 50 %, or as much more as
+leaves {LEAST_BACKGROUND} multijets (counted without weights) behind the cut of both taggers; the last column is at
+50 % in any case. The trees see pt, soft-drop mass, ratios of subjettiness, numbers of candidates, charged
+candidates, leptons and secondary vertices, and the four largest impact-parameter significances; they were trained
+on the jets that the network was trained on, a forest for each line's discriminant and flavours. Uncertainties of
+the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
 
 {table(header, rows)}
 
@@ -198,9 +221,8 @@ def _calibration(found: dict[str, Any]) -> str:
     rows = [
         (name, pm(item["error"], 4), pm(item["floor"], 4), item["bins"]) for name, item in found["calibration"].items()
     ]
-    return f"""Jets are weighted as in training, for which the probabilities are meant. The floor is the error
-that a perfectly calibrated
-network would show on as many jets.
+    return f"""Jets are weighted as in training, for which the probabilities are meant. The floor is the error that
+a perfectly calibrated network would show on as many jets.
 
 {table(("probability of", "expected calibration error", "floor", "bins"), rows)}
 
@@ -229,17 +251,15 @@ def _mass_table(found: dict[str, Any], chosen: Sequence[int], what: str) -> str:
 
 def _mass(found: dict[str, Any]) -> str:
     types = (*HADRONIC, *NEUTRINOS)
-    return f"""Response: regressed over generated mass, in bins of the generated mass in GeV. The first and the
-last bin are the edges of
-what was trained (15 and 250 GeV), where the response is pulled inwards.
+    return f"""Response: regressed over generated mass, in bins of the generated mass in GeV. The first and the last
+bin are the edges of what was trained (15 and 250 GeV), where the response is pulled inwards.
 
 Median:
 
 {_mass_table(found, types, "median")}
 
-Interquartile width over the median, regressed / soft-drop mass, and in brackets how much narrower the
-regressed mass is (above
-1: narrower):
+Interquartile width over the median, regressed / soft-drop mass, and in brackets how much narrower the regressed
+mass is (above 1: narrower):
 
 {_mass_table(found, types, "width")}
 
@@ -259,9 +279,9 @@ def _sculpting(found: dict[str, Any]) -> str:
             )  # fmt: skip
     header = ("network", "multijets", "JSD", "floor", "multijets that pass", "jets left (effective)")
     note = "" if len(found["sculpting"]) > 1 else "\n\nThe training without flattening was not given."
-    return f"""Jensen-Shannon divergence (base 2) of the soft-drop mass of multijets, 30 to 250 GeV in steps of
-10 GeV, before and after
-HbbvsQCD at 50 % signal efficiency. The floor is that of random subsamples of the same effective size.
+    return f"""Jensen-Shannon divergence (base 2) of the soft-drop mass of multijets, 30 to 250 GeV in steps of 10
+GeV, before and after HbbvsQCD at 50 % signal efficiency. The floor is that of random subsamples of the same
+effective size.
 
 {table(header, rows)}{note}
 
@@ -272,9 +292,8 @@ def _onnx(found: dict[str, Any]) -> str:
     if "onnx" not in found:
         return "Not measured: no checkpoint was given."
     rows = [(length, f"{value:.1e}") for length, value in found["onnx"].items()]
-    return f"""Largest difference of any output, in units of max(1, |value|), over 0, 1 and 10 vertices, with
-and without zero padding. All
-values are finite, also for jets without candidates and vertices.
+    return f"""Largest difference of any output, in units of max(1, |value|), over 0, 1 and 10 vertices, with and
+without zero padding. All values are finite, also for jets without candidates and vertices.
 
 {table(("candidates", "difference"), rows)}"""
 
@@ -285,9 +304,9 @@ def _cost(found: dict[str, Any]) -> str:
         (name, f"{entry['megabytes']:.2f}", rounded(entry["jets_per_cpu_second"]))
         for name, entry in item["networks"].items()
     ]
-    return f"""ONNX Runtime, one thread, batches of {item["batch"]} jets with {item["candidates"]} candidates
-and {item["vertices"]} vertices; CPU time of the process, median of
-{item["runs"]} alternating runs, half the interquartile range as uncertainty; {item["processor"]}.
+    return f"""ONNX Runtime, one thread, batches of {item["batch"]} jets with {item["candidates"]} candidates and
+{item["vertices"]} vertices; CPU time of the process, median of {item["runs"]} alternating runs, half the
+interquartile range as uncertainty; {item["processor"]}.
 
 {table(("network", "MB", "jets per CPU second"), rows)}"""
 
@@ -307,17 +326,16 @@ def results(found: dict[str, Any]) -> str:
         "Cost": _cost(found),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
-    return f"""# What {found["network"]["name"]} can do
+    return filled(f"""# What {found["network"]["name"]} can do
 
-Written by `evaluate.py`; figures and uncertainties (one standard deviation) also in `results.json`. Measured
-on {test["jets"]} jets of
-{test["events"]} simulated events that were not used in training (other seeds), through ONNX Runtime. Network: SHA-256
-`{found["network"]["sha256"]}`.
+Written by `evaluate.py`; figures and uncertainties (one standard deviation) also in `results.json`. Measured on
+{test["jets"]} jets of {test["events"]} simulated events that were not used in training (other seeds), through ONNX
+Runtime. Network: SHA-256 `{found["network"]["sha256"]}`.
 
 {_goals(found)}
 
 {body}
-"""
+""")
 
 
 def model_card(found: dict[str, Any], bundle: Any) -> str:
@@ -327,7 +345,7 @@ def model_card(found: dict[str, Any], bundle: Any) -> str:
         "The facts of the training were not recorded."
         if training is None
         else (
-            f"{training['parameters']} parameters; {training['minutes']:.0f} minutes on two cores, "
+            f"{training['parameters']} parameters; {training['minutes']:.0f} minutes of training, "
             f"{training['steps']} steps, {training['jets_drawn']} jets drawn"
             + (f" from {training['jets']} in {training['files']} files" if "jets" in training else "")
             + "."
@@ -346,29 +364,25 @@ def model_card(found: dict[str, Any], bundle: Any) -> str:
     error = found["calibration"]["most probable type"]["error"]
     name = bundle.name
     flat = found["sculpting"][name]["flat in pt and mass"]
-    return f"""# {name}
+    return filled(f"""# {name}
 
-A small Particle Transformer with the interface of GloParT V1: the same input variables, {len(TYPES)}
-probabilities, a regressed mass in
-GeV, 128 hidden neurons before one linear layer. Licence: {bundle.card.licence}.
+A small Particle Transformer with the interface of GloParT V1: the same input variables, {len(TYPES)} probabilities,
+a regressed mass in GeV, 128 hidden neurons before one linear layer. Licence: {bundle.card.licence}.
 
 ## What it is for
 
 Demos, tests and development: code that works with it works with the experiment's network. Fine-tuning,
-decorrelation and searches can
-be tried on it from end to end.
+decorrelation and searches can be tried on it from end to end.
 
-**Not for physics results.** It has seen a simple parametrised detector and leading-order events without
-pile-up. On data, or on the
-simulation of an experiment, its scores and masses mean little and no scale factors exist.
+**Not for physics results.** It has seen a simple parametrised detector and leading-order events without pile-up. On
+data, or on the simulation of an experiment, its scores and masses mean little and no scale factors exist.
 
 ## Data
 
-Simulated with `jettagger simulate --process v1-types` (Pythia 8, proton-proton collisions at 13.6 TeV, anti-kt
-jets with R = 0.8, a
-parametrised detector, no pile-up): jets with 200 <= pt < 1000 GeV and |eta| < 2.4. Resonances of 15 to 250 GeV
-decay to the types of
-the outputs; multijets are generated with a bias in pt, and heavy flavours are enhanced with weights that undo it.
+Simulated with `jettagger simulate --process v1-types` (Pythia 8, proton-proton collisions at 13.6 TeV, anti-kt jets
+with R = 0.8, a parametrised detector, no pile-up): jets with 200 <= pt < 1000 GeV and |eta| < 2.4. Resonances of 15
+to 250 GeV decay to the types of the outputs; multijets are generated with a bias in pt, and heavy flavours are
+enhanced with weights that undo it.
 
 ## Training
 
@@ -381,8 +395,8 @@ share for types of multijets. Validation jets are whole blocks of events.
 
 ## Measured performance
 
-On {found["test"]["jets"]} independent jets, see `examples/embedded_tagger/RESULTS.md` for all of it and for
-what the figures mean.
+On {found["test"]["jets"]} independent jets, see `examples/embedded_tagger/RESULTS.md` for all of it and for what
+the figures mean.
 
 - accuracy over {len(TYPES)} types: {pm(accuracy["as_generated"], 4)} as generated,
 {pm(accuracy["as_in_training"], 4)} weighted as in training
@@ -400,4 +414,4 @@ statistical floor {pm(flat["floor"], 4)}
 pulled inwards.
 - Missing among the types: X -> gg, H -> Z gamma, charged H -> bc, photons and leptons alone.
 - With pile-up it was not tried.
-"""
+""")
