@@ -216,8 +216,8 @@ class Tagger:
         columns : iterable of str
             Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
         kinematics : mapping, optional
-            ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``; inputs
-            that describe the jet are made with them. Only for arrays in memory or virtual ones.
+            ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
+            inputs that describe the jet are made with them. Only for arrays in memory or virtual ones.
 
         Returns
         -------

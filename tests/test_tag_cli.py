@@ -192,7 +192,13 @@ sys.exit(main(sys.argv[1:]))
 def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SLOW, "tag", nano, "-m", "tinyParT", "-o", str(tmp_path / f"s{suffix}")]
     process = subprocess.Popen(
-        [*command, "--memory", "300KB"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, "--memory", "300KB"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a job in the background of a shell inherits that interrupts are ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "chunk\n"
