@@ -103,7 +103,7 @@ def test_weights_with_rounding_give_the_same_too(tmp_path: Path) -> None:
 def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path: Path) -> None:
     """The soft-drop mass of the leading jet, from a parquet file that jettagger tag wrote."""
     changes = (
-        ("mjj: {bins: [8, 200, 1800], label: dijet mass, unit: GeV}", 
+        ("mjj: {bins: [8, 200, 1800], label: dijet mass, unit: GeV}",
          "m: {bins: [20, 0, 200], expression: jet1.msoftdrop}"),
         ("count: 2", "count: 1"), ("abs(deta) < 2", "jet1.pt > 0"), ("histogram: mjj", "histogram: m"),
     )  # fmt: skip
@@ -269,7 +269,7 @@ def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path
             raise ZeroDivisionError("oh")
 
     with pytest.raises(
-        JettaggerError, match=r"tt1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
+        JettaggerError, match=r"X1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
     ):
         run_search(read_config(world), cls=Faulty, skip_broken=True)
 
