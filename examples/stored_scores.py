@@ -34,9 +34,7 @@ def main(path: str, folder: str = "stored-example") -> None:
             name, [AxisSpec(name, bins=(25, 0, 1), label=f"GloParT 3 {name}")], categories=["dataset"]
         )
         histograms[name] = spec.make()
-        missing = spec.fill(
-            histograms[name], {name: values}, events.genWeight, events=events.event, dataset="tt"
-        )
+        missing = spec.fill(histograms[name], {name: values}, events.genWeight, events=events.event, dataset="tt")
         number = int(ak.count(values))
         share = pick(histograms[name], dataset="tt")[{name: slice(20, None)}].sum().value
         share /= pick(histograms[name], dataset="tt").sum(flow=True).value

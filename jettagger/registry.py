@@ -10,10 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from jettagger.bundle import MODEL, PREPROCESS, Bundle
-from jettagger.errors import BundleError, BundleNotFound, OutputError, hint
+from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
 from jettagger.places import search_path, user_folder
 
-__all__ = ["add", "available", "load_bundle", "locate"]
+__all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
+
+#: the model with weights that comes with the package
+EMBEDDED = "inclParTToyV1"
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -38,6 +41,32 @@ def available() -> dict[str, Path]:
         for folder in _bundles_in(place):
             found.setdefault(folder.name, folder)
     return dict(sorted(found.items()))
+
+
+def choice() -> str:
+    """Which models can be named, and which of them comes with the package; for who has not chosen one.
+
+    Returns
+    -------
+    str
+        A line a model with its title, and how to load the embedded default.
+
+    Examples
+    --------
+    >>> print(choice().splitlines()[-1])
+    'inclParTToyV1' is the embedded default: load_tagger('inclParTToyV1')
+    """
+    lines = []
+    for name, folder in available().items():
+        try:
+            bundle = Bundle.from_folder(folder)
+        except JettaggerError:
+            lines.append(f"  {name}: broken, see 'jettagger models list'")
+            continue
+        title = bundle.card.title or "no title"
+        lines.append(f"  {name}: {title}{'' if bundle.has_weights else ' (without weights here)'}")
+    lines.append(f"{EMBEDDED!r} is the embedded default: load_tagger({EMBEDDED!r})")
+    return "\n".join(lines)
 
 
 def _bundles_in(place: Path) -> Iterator[Path]:

@@ -14,12 +14,12 @@ import numpy as np
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
-from jettagger.errors import BundleError, JettaggerError, MismatchError, MissingColumns
+from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
 from jettagger.network import evaluate
-from jettagger.registry import available, load_bundle
+from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
 from jettagger.sessions import Session, open_session
 
@@ -563,14 +563,15 @@ def _restore(folder: str, digest: str, threads: int | None, provider: str | None
 
 
 def load_tagger(
-    name_or_folder: str | os.PathLike[str], threads: int | None = None, provider: str | None = None
+    name_or_folder: str | os.PathLike[str] | None = None, threads: int | None = None, provider: str | None = None
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
     Parameters
     ----------
-    name_or_folder : str or path
-        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and ``preprocess.json``.
+    name_or_folder : str or path, optional
+        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and ``preprocess.json``. No
+        model is taken silently: without a name the error lists what is there and says what comes with the package.
     threads : int, optional
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
@@ -583,7 +584,7 @@ def load_tagger(
     Raises
     ------
     BundleNotFound
-        If there is no such model; lists the nearest names.
+        If no model was named, or there is none of that name; lists those that there are.
     BundleError
         If the folder is not usable.
     MissingModelFile
@@ -594,4 +595,6 @@ def load_tagger(
     >>> load_tagger("tinyParT").bundle["probHbb"].kind
     'prob'
     """
+    if name_or_folder is None:
+        raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
     return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider)

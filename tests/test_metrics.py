@@ -1,5 +1,6 @@
 """Efficiency, rejection, ROC, AUC and scans against scikit-learn and closed forms; weights refused."""
 
+import dataclasses
 import math
 
 import awkward as ak
@@ -99,9 +100,7 @@ def test_curve_and_area_are_those_of_scikit_learn(signal, background):
     np.testing.assert_allclose(mine.background, theirs[0], atol=1e-12)
     np.testing.assert_allclose(mine.signal, theirs[1], atol=1e-12)
     np.testing.assert_array_equal(mine.thresholds, theirs[2])
-    assert mine.auc.value == pytest.approx(
-        metrics.roc_auc_score(truth, scores, sample_weight=weights), abs=1e-12
-    )
+    assert mine.auc.value == pytest.approx(metrics.roc_auc_score(truth, scores, sample_weight=weights), abs=1e-12)
 
 
 def test_area_of_gaussians_is_the_closed_form():
@@ -146,14 +145,21 @@ def test_ends_of_the_curve():
         curve.threshold_at(2)
 
 
+def test_an_efficiency_above_one_by_rounding():
+    """The weights' running sum over their total comes out above one: the end of the curve can be read all the same."""
+    weights = np.random.default_rng(1).exponential(size=1000)
+    curve = roc(np.arange(1000.0), np.arange(1000.0), weights, weights)
+    rounded = dataclasses.replace(curve, signal=curve.signal * (1 + 4e-16), signal_uncertainty=0 * curve.signal)
+    assert rounded.signal[-1] > 1
+    assert rounded.background_at(1).value == pytest.approx(1)
+
+
 def test_negative_weights():
     generator = np.random.default_rng(5)
     signal, background = gaussians(20_000, 1.0, 5)
     sign = np.where(generator.random(20_000) < 0.2, -1.0, 1.0)
     weighted, plain = roc(signal, background, sign, sign), roc(signal, background)
-    assert abs(weighted.auc.value - plain.auc.value) < 4 * math.hypot(
-        weighted.auc.uncertainty, plain.auc.uncertainty
-    )
+    assert abs(weighted.auc.value - plain.auc.value) < 4 * math.hypot(weighted.auc.uncertainty, plain.auc.uncertainty)
     assert weighted.background_at(0.5).value == pytest.approx(plain.background_at(0.5).value, abs=0.02)
 
 
@@ -197,9 +203,7 @@ def test_scan_finds_the_mix():
     np.testing.assert_allclose(result.background, 0.8 * result.parts["Y"] + 0.2 * result.parts["Z"])
     by_hand = result.best(samples["x"])
     cut = np.quantile(by_hand, 0.4, method="lower")
-    expected = 0.8 * np.mean(result.best(samples["y"]) >= cut) + 0.2 * np.mean(
-        result.best(samples["z"]) >= cut
-    )
+    expected = 0.8 * np.mean(result.best(samples["y"]) >= cut) + 0.2 * np.mean(result.best(samples["z"]) >= cut)
     assert best == pytest.approx(expected, abs=2e-4)
     lines = str(result).splitlines()
     assert lines[0].split() == ["alpha", "beta", "background", "uncertainty", "Y", "Z"]

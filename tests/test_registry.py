@@ -13,7 +13,8 @@ from jettagger import registry
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, BundleNotFound, MissingModelFile, ModelFileError, OutputError
 from jettagger.places import PACKAGE, search_path, user_folder
-from jettagger.registry import add, available, load_bundle, locate
+from jettagger.registry import EMBEDDED, add, available, load_bundle, locate
+from jettagger.tagger import load_tagger
 from jettagger.testing import make_tiny_model
 
 
@@ -54,7 +55,7 @@ class TestSearch:
         (tmp_path / "notes").mkdir()
         (tmp_path / "file.txt").write_text("x")
         write_bundle(tmp_path / ".hidden")
-        assert set(available()) == {"tinyParT", "inclParTMDV1"}
+        assert set(available()) == {path.name for path in (PACKAGE / "models").iterdir()}
 
     def test_weights_alone_make_a_packaged_description_complete(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,24 @@ class TestSearch:
         monkeypatch.chdir(tmp_path)
         assert load_bundle("mine").folder == folder
         assert load_bundle("./mine/").folder == folder
+
+    def test_no_name_says_what_there_is_and_what_is_embedded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("JETTAGGER_MODELS", str(tmp_path))
+        write_bundle(tmp_path / "mine")
+        (tmp_path / "half").mkdir()
+        (tmp_path / "half" / "preprocess.json").write_text("{")
+        with pytest.raises(BundleNotFound, match="needs the name of a model") as info:
+            load_tagger()
+        text = str(info.value)
+        for name in available():
+            assert f"\n  {name}: " in text
+        assert load_bundle("tinyParT").card.title in text
+        assert "inclParTMDV1: GloParT V1" in text
+        assert "(without weights here)" in text
+        assert "half: broken" in text
+        assert text.endswith(f"{EMBEDDED!r} is the embedded default: load_tagger({EMBEDDED!r})")
 
     def test_not_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("JETTAGGER_MODELS", str(tmp_path))

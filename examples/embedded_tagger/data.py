@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-__all__ = ["QCD", "TYPES", "Sample", "augment", "flat_weights", "held_out", "load", "make_batches"]
+__all__ = [
+    "QCD",
+    "TYPES",
+    "Sample",
+    "augment",
+    "flat_weights",
+    "held_out",
+    "load",
+    "make_batches",
+    "prepared_files",
+    "read",
+]
 
 #: the 37 types in the order of the V1 outputs
 TYPES = [
@@ -81,22 +92,29 @@ class Sample:
         return np.cumsum(counts) - counts
 
 
-def load(folder: str | Path, most_pf: int = 128) -> Sample:
+def prepared_files(folder: str | Path) -> list[Path]:
+    """The complete prepared files of a folder."""
+    return [path for path in sorted(Path(folder).glob("*.npz")) if not path.name.endswith(".part.npz")]
+
+
+def read(path: Path) -> Sample:
+    """One prepared file."""
+    with np.load(path, allow_pickle=False) as file:
+        columns = {name: file[name] for name in file.files}
+    objects = {name: columns.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
+    # unique over files, and the same whatever other files are there
+    columns["block"] = np.uint64(zlib.crc32(path.stem.encode()) << 20) + columns["luminosityBlock"].astype(np.uint64)
+    return Sample(columns, **objects)
+
+
+def load(folder: str | Path) -> Sample:
     """All prepared files of a folder."""
-    parts = []
-    for path in sorted(Path(folder).glob("*.npz")):
-        if path.name.endswith(".part.npz"):
-            continue
-        with np.load(path, allow_pickle=False) as file:
-            part = {name: file[name] for name in file.files}
-        # unique over files, and the same whatever other files are there
-        part["block"] = np.uint64(zlib.crc32(path.stem.encode()) << 20) + part["luminosityBlock"].astype(np.uint64)
-        parts.append(part)
+    parts = [read(path) for path in prepared_files(folder)]
     if not parts:
         raise SystemExit(f"no prepared files in {folder}")
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    objects = {name: merged.pop(name) for name in ("pf", "pf_p4", "sv", "sv_p4")}
-    return Sample(merged, **objects)
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    objects = [np.concatenate([getattr(part, name) for part in parts]) for name in ("pf", "pf_p4", "sv", "sv_p4")]
+    return Sample(columns, *objects)
 
 
 def held_out(sample: Sample, share: int = 25) -> np.ndarray:

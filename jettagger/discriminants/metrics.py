@@ -146,8 +146,10 @@ class Roc:
         position = self._position(signal_efficiency)
         # A shift of the signal efficiency by its uncertainty moves the threshold, and with it the background.
         sigma = self.signal_uncertainty[position]
-        upper = self._position(min(self.signal[position] + sigma, 1.0))
-        lower = self._position(max(self.signal[position] - sigma, 0.0))
+        # rounding can leave an efficiency above one, too
+        upper, lower = (
+            self._position(float(np.clip(self.signal[position] + shift, 0.0, 1.0))) for shift in (sigma, -sigma)
+        )
         moved = (self.background[upper] - self.background[lower]) / 2
         return Measured(
             float(self.background[position]), float(math.hypot(self.background_uncertainty[position], moved))

@@ -1,0 +1,417 @@
+"""RESULTS.md and MODEL_CARD.md, written from results.json."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from data import TYPES
+from measures import HADRONIC, LEAST_BACKGROUND, MASS_BINS, NEUTRINOS, REPLICAS
+from pictures import NAMES
+
+__all__ = ["goals", "model_card", "results"]
+
+#: GeV, where the medians are to be right
+MASS_RANGE = (40.0, 200.0)
+MEDIAN_WITHIN = 0.05
+HBB_FACTOR = 2.0
+ONNX_TOLERANCE = 1e-4
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def filled(text: str, width: int = 120) -> str:
+    """Paragraphs of prose broken into lines of one width; tables, headings, lists and pictures stay as they are."""
+    paragraphs = []
+    for paragraph in re.split(r"\n{2,}", text.strip()):
+        if paragraph.startswith(("|", "#", "!")):
+            paragraphs.append(paragraph)
+            continue
+        items = re.split(r"\n(?=- )", paragraph)
+        paragraphs.append(
+            "\n".join(
+                textwrap.fill(
+                    " ".join(item.split()),
+                    width,
+                    subsequent_indent="  " if item.startswith("- ") else "",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+                for item in items
+            )
+        )
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def pm(pair: Sequence[float], digits: int = 3) -> str:
+    """A value with its uncertainty, to so many digits behind the point."""
+    return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
+
+
+def rounded(pair: Sequence[float]) -> str:
+    """A value with its uncertainty, to the digits that the uncertainty leaves."""
+    if not math.isfinite(pair[0]):
+        return "none left"
+    sigma = pair[1]
+    digits = 0 if sigma >= 9.5 else 1 if sigma >= 0.95 else 2 if sigma >= 0.095 else 3
+    return pm(pair, digits)
+
+
+def _inside(row: dict[str, Any]) -> bool:
+    return row["low"] >= MASS_RANGE[0] and row["high"] <= MASS_RANGE[1]
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    low, high = row["pt"]
+    return f"{row['discriminant']} {low:g}-{high:g} GeV, flavours {row['mixture']}: {rounded(row['ratio'])}"
+
+
+def _worst(rows: list[tuple[str, dict[str, Any]]], figure: Callable[[dict[str, Any]], str], most: int = 4) -> str:
+    if not rows:
+        return ""
+    named = [f"{name} {row['low']:g}-{row['high']:g} GeV {figure(row)}" for name, row in rows[:most]]
+    return f"; worst: {', '.join(named)}"
+
+
+def goals(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was to be reached, whether it was, and by how much it was missed.
+
+    Returns
+    -------
+    list of dict
+        ``met`` is None where nothing was measured.
+    """
+    result = []
+
+    def add(text: str, met: bool | None, detail: str) -> None:
+        result.append({"goal": text, "met": met, "detail": detail})
+
+    rows = found["rejection"]
+    lost = [row for row in rows if row["ratio"][0] <= 1]
+    detail = "; ".join(map(_ratio, lost))
+    least = min(rows, key=lambda row: row["ratio"][0], default=None)
+    if least is not None and not lost:
+        detail = f"least gain: {_ratio(least)}"
+    add("rejects more background than the trees, everywhere", not lost if rows else None, detail)
+    hbb = [row for row in rows if row["discriminant"] == "HbbvsQCD"]
+    add(
+        f"HbbvsQCD rejects at least {HBB_FACTOR:g} times as much as the trees",
+        all(row["ratio"][0] >= HBB_FACTOR for row in hbb) if hbb else None,
+        "; ".join(map(_ratio, hbb)),
+    )
+    bins = [(TYPES[index], row) for index in HADRONIC for row in found["mass"][TYPES[index]] if _inside(row)]
+    off = [(name, row) for name, row in bins if abs(row["network"]["median"][0] - 1) > MEDIAN_WITHIN]
+    add(
+        f"median mass within {100 * MEDIAN_WITHIN:g} % from {MASS_RANGE[0]:g} to {MASS_RANGE[1]:g} GeV, hadronic types",
+        not off if bins else None,
+        f"{len(bins) - len(off)} of {len(bins)} bins"
+        + _worst(
+            sorted(off, key=lambda item: -abs(item[1]["network"]["median"][0] - 1)),
+            lambda row: pm(row["network"]["median"]),
+        ),
+    )
+    bins = [(TYPES[index], row) for index in NEUTRINOS for row in found["mass"][TYPES[index]] if _inside(row)]
+    wide = [(name, row) for name, row in bins if row["gain"][0] <= 1]
+    add(
+        "mass narrower than the soft-drop mass, both medians scaled to one, types with neutrinos",
+        not wide if bins else None,
+        f"{len(bins) - len(wide)} of {len(bins)} bins"
+        + _worst(sorted(wide, key=lambda item: item[1]["gain"][0]), lambda row: f"factor {pm(row['gain'], 2)}"),
+    )
+    onnx = found.get("onnx")
+    add(
+        f"ONNX equals the training framework to {ONNX_TOLERANCE:g}",
+        max(onnx.values()) <= ONNX_TOLERANCE if onnx else None,
+        f"largest difference {max(onnx.values()):.1e}" if onnx else "",
+    )
+    return result
+
+
+def _goals(found: dict[str, Any]) -> str:
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    return table(
+        ("goal", "reached", "measured"),
+        [(item["goal"], words[item["met"]], item["detail"]) for item in found["goals"]],
+    )
+
+
+def _picture(name: str) -> str:
+    return f"![{NAMES[name]}]({name})"
+
+
+def _rejection(found: dict[str, Any]) -> str:
+    rows = []
+    for row in found["rejection"]:
+        network, tree = row["network"], row["tree"]
+        rows.append(
+            (
+                row["mixture"], row["discriminant"], f"{row['pt'][0]:g}-{row['pt'][1]:g}",
+                f"{100 * row['signal_efficiency']:.1f} %", rounded(network["rejection"]),
+                f"{network['jets_left']} ({network['effective_left']:.0f})",
+                rounded(tree["rejection"]), rounded(row["ratio"]), pm(network["auc"], 4), pm(tree["auc"], 4),
+                _at_half(network),
+            )
+        )  # fmt: skip
+    header = (
+        "flavours", "discriminant", "pt [GeV]", "signal efficiency", "rejection, network", "jets left (effective)",
+        "rejection, trees", "network / trees", "AUC, network", "AUC, trees", "network at 50 % (jets left)",
+    )  # fmt: skip
+    return f"""Signal and multijets are weighted flat in the same plane of pt and mass (generated mass of signals,
+soft-drop mass of multijets). The five flavours of multijets stand as in nature, with the cross sections of the
+simulation, or with equal shares, as the network was trained. The signal efficiency is 50 %, or as much more as
+leaves {LEAST_BACKGROUND} multijets (counted without weights) behind the cut of both taggers; the last column is at
+50 % in any case. The trees see pt, soft-drop mass, ratios of subjettiness, numbers of candidates, charged
+candidates, leptons and secondary vertices, and the four largest impact-parameter significances; they were trained
+on the jets that the network was trained on, a forest for each line's discriminant and flavours. Uncertainties of
+the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
+
+{table(header, rows)}
+
+{_picture("rejection.png")}"""
+
+
+def _at_half(network: dict[str, Any]) -> str:
+    left = network["jets_left_at_half"]
+    return f"{rounded(network['rejection_at_half'])} ({left})" if left else "none left"
+
+
+def _accuracy(found: dict[str, Any]) -> str:
+    item = found["accuracy"]
+    rows = [
+        ("as generated", item["jets"], pm(item["as_generated"], 4)),
+        ("the right type among the three most probable", item["jets"], pm(item["top3"], 4)),
+        ("weighted as in training", f"{item['effective']:.0f} (effective)", pm(item["as_in_training"], 4)),
+    ]
+    types = [
+        (name, entry["jets"], pm(entry["recall"]) if entry["jets"] else "no jets")
+        for name, entry in item["by_type"].items()
+    ]
+    half = -(-len(types) // 2)
+    left, right = types[:half], types[half:] + [("", "", "")] * (2 * half - len(types))
+    pairs = [(*a, *b) for a, b in zip(left, right, strict=True)]
+    charm = []
+    for title, group in found["charm"].items():
+        for row in group:
+            cells = [pm(pair) for pair in row["found"]] + [""] * (3 - len(row["found"]))
+            charm.append((title, row["type"], row["jets"], *cells))
+    most = max(entry["jets"] for entry in item["by_type"].values()) / item["jets"]
+    return f"""{table(("share of jets whose type is found", "jets", "accuracy"), rows)}
+
+Always naming the most frequent type would be right for {100 * most:.1f} % of the jets.
+
+{table(("type", "jets", "found") * 2, pairs)}
+
+{_picture("confusion.png")}
+
+Number of charm quarks, among types that differ in nothing else (each group alone; shares of the true type):
+
+{table(("group", "true type", "jets", "found 0 c", "found 1 c", "found 2 c"), charm)}"""
+
+
+def _calibration(found: dict[str, Any]) -> str:
+    rows = [
+        (name, pm(item["error"], 4), pm(item["floor"], 4), item["bins"]) for name, item in found["calibration"].items()
+    ]
+    return f"""Jets are weighted as in training, for which the probabilities are meant. The floor is the error that
+a perfectly calibrated network would show on as many jets.
+
+{table(("probability of", "expected calibration error", "floor", "bins"), rows)}
+
+{_picture("calibration.png")}"""
+
+
+def _mass_table(found: dict[str, Any], chosen: Sequence[int], what: str) -> str:
+    ranges = list(itertools.pairwise(MASS_BINS))
+    rows = []
+    for index in chosen:
+        by_bin = {row["low"]: row for row in found["mass"][TYPES[index]]}
+        cells = []
+        for low, _ in ranges:
+            row = by_bin.get(low)
+            if row is None:
+                cells.append("too few")
+            elif what == "median":
+                cells.append(pm(row["network"]["median"]))
+            else:
+                cells.append(
+                    f"{row['network']['width'][0]:.3f} / {row['softdrop']['width'][0]:.3f} ({pm(row['gain'], 2)})"
+                )
+        rows.append((TYPES[index], *cells))
+    return table(("type", *(f"{low:g}-{high:g}" for low, high in ranges)), rows)
+
+
+def _mass(found: dict[str, Any]) -> str:
+    types = (*HADRONIC, *NEUTRINOS)
+    return f"""Response: regressed over generated mass, in bins of the generated mass in GeV. The first and the last
+bin are the edges of what was trained (15 and 250 GeV), where the response is pulled inwards.
+
+Median:
+
+{_mass_table(found, types, "median")}
+
+Interquartile width over the median, regressed / soft-drop mass, and in brackets how much narrower the regressed
+mass is (above 1: narrower):
+
+{_mass_table(found, types, "width")}
+
+{_picture("mass.png")}"""
+
+
+def _sculpting(found: dict[str, Any]) -> str:
+    rows = []
+    for name, spectra in found["sculpting"].items():
+        for spectrum, item in spectra.items():
+            rows.append(
+                (
+                    name, spectrum, pm(item["divergence"], 4), pm(item["floor"], 4),
+                    f"{100 * item['background_efficiency']:.2f} %",
+                    f"{item['jets_left']} ({item['effective_left']:.0f})",
+                )
+            )  # fmt: skip
+    header = ("network", "multijets", "JSD", "floor", "multijets that pass", "jets left (effective)")
+    note = "" if len(found["sculpting"]) > 1 else "\n\nThe training without flattening was not given."
+    return f"""Jensen-Shannon divergence (base 2) of the soft-drop mass of multijets, 30 to 250 GeV in steps of 10
+GeV, before and after HbbvsQCD at 50 % signal efficiency. The floor is that of random subsamples of the same
+effective size.
+
+{table(header, rows)}{note}
+
+{_picture("sculpting.png")}"""
+
+
+def _onnx(found: dict[str, Any]) -> str:
+    if "onnx" not in found:
+        return "Not measured: no checkpoint was given."
+    rows = [(length, f"{value:.1e}") for length, value in found["onnx"].items()]
+    return f"""Largest difference of any output, in units of max(1, |value|), over 0, 1 and 10 vertices, with and
+without zero padding. All values are finite, also for jets without candidates and vertices.
+
+{table(("candidates", "difference"), rows)}"""
+
+
+def _cost(found: dict[str, Any]) -> str:
+    item = found["cost"]
+    rows = [
+        (name, f"{entry['megabytes']:.2f}", rounded(entry["jets_per_cpu_second"]))
+        for name, entry in item["networks"].items()
+    ]
+    return f"""ONNX Runtime, one thread, batches of {item["batch"]} jets with {item["candidates"]} candidates and
+{item["vertices"]} vertices; CPU time of the process, median of {item["runs"]} alternating runs, half the
+interquartile range as uncertainty; {item["processor"]}.
+
+{table(("network", "MB", "jets per CPU second"), rows)}"""
+
+
+def results(found: dict[str, Any]) -> str:
+    """The whole of RESULTS.md."""
+    test = found["test"]
+    parts = {
+        "Rejection of multijets": _rejection(found)
+        if found["rejection"]
+        else "Not measured: no training jets were given.",
+        "Types": _accuracy(found),
+        "Calibration": _calibration(found),
+        "Mass": _mass(found),
+        "Mass sculpting": _sculpting(found),
+        "ONNX against the training framework": _onnx(found),
+        "Cost": _cost(found),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+    return filled(f"""# What {found["network"]["name"]} can do
+
+Written by `evaluate.py`; figures and uncertainties (one standard deviation) also in `results.json`. Measured on
+{test["jets"]} jets of {test["events"]} simulated events that were not used in training (other seeds), through ONNX
+Runtime. Network: SHA-256 `{found["network"]["sha256"]}`.
+
+{_goals(found)}
+
+{body}
+""")
+
+
+def model_card(found: dict[str, Any], bundle: Any) -> str:
+    """The whole of MODEL_CARD.md."""
+    training, accuracy = found.get("training"), found["accuracy"]
+    trained = (
+        "The facts of the training were not recorded."
+        if training is None
+        else (
+            f"{training['parameters']} parameters; {training['minutes']:.0f} minutes of training, "
+            f"{training['steps']} steps, {training['jets_drawn']} jets drawn"
+            + (f" from {training['jets']} in {training['files']} files" if "jets" in training else "")
+            + "."
+        )
+    )
+    rejection = table(
+        ("flavours", "discriminant", "pt [GeV]", "signal efficiency", "rejection", "over trees on substructure"),
+        [
+            (
+                row["mixture"], row["discriminant"], f"{row['pt'][0]:g}-{row['pt'][1]:g}",
+                f"{100 * row['signal_efficiency']:.1f} %", rounded(row["network"]["rejection"]), rounded(row["ratio"]),
+            )
+            for row in found["rejection"]
+        ],
+    )  # fmt: skip
+    error = found["calibration"]["most probable type"]["error"]
+    name = bundle.name
+    flat = found["sculpting"][name]["flat in pt and mass"]
+    return filled(f"""# {name}
+
+A small Particle Transformer with the interface of GloParT V1: the same input variables, {len(TYPES)} probabilities,
+a regressed mass in GeV, 128 hidden neurons before one linear layer. Licence: {bundle.card.licence}.
+
+## What it is for
+
+Demos, tests and development: code that works with it works with the experiment's network. Fine-tuning,
+decorrelation and searches can be tried on it from end to end.
+
+**Not for physics results.** It has seen a simple parametrised detector and leading-order events without pile-up. On
+data, or on the simulation of an experiment, its scores and masses mean little and no scale factors exist.
+
+## Data
+
+Simulated with `jettagger simulate --process v1-types` (Pythia 8, proton-proton collisions at 13.6 TeV, anti-kt jets
+with R = 0.8, a parametrised detector, no pile-up): jets with 200 <= pt < 1000 GeV and |eta| < 2.4. Resonances of 15
+to 250 GeV decay to the types of the outputs; multijets are generated with a bias in pt, and heavy flavours are
+enhanced with weights that undo it.
+
+## Training
+
+{trained}
+Types and mass are learnt together: cross-entropy, and the absolute logarithm of the ratio of masses, whose
+minimum is the median.
+Jets are drawn with their generator weights so that each type is flat in pt and in mass
+(soft-drop mass for multijets), with twice the
+share for types of multijets. Validation jets are whole blocks of events.
+
+## Measured performance
+
+On {found["test"]["jets"]} independent jets, see `examples/embedded_tagger/RESULTS.md` for all of it and for what
+the figures mean.
+
+- accuracy over {len(TYPES)} types: {pm(accuracy["as_generated"], 4)} as generated,
+{pm(accuracy["as_in_training"], 4)} weighted as in training
+- expected calibration error: {pm(error, 4)}
+- divergence of the multijets' soft-drop mass at 50 % efficiency of HbbvsQCD: {pm(flat["divergence"], 4)},
+statistical floor {pm(flat["floor"], 4)}
+
+{rejection}
+
+{_goals(found)}
+
+## Known limits
+
+- Outside of pt 200 to 1000 GeV and masses of 15 to 250 GeV it extrapolates; near 15 and 250 GeV the mass is
+pulled inwards.
+- Missing among the types: X -> gg, H -> Z gamma, charged H -> bc, photons and leptons alone.
+- With pile-up it was not tried.
+""")
