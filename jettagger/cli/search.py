@@ -27,8 +27,8 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
     signals: {X2000: {datasets: [X2000], mass: 2000}}
 
 Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and
-in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output folder is
-complete or not there; 'jettagger limit OUT/' goes on from it.
+in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output
+folder is complete or not there; 'jettagger limit OUT/' goes on from it.
 
 examples:
   jettagger search search.yaml -o OUT/ --dry-run
