@@ -1,4 +1,4 @@
-# make demo: a tagged sample and its pictures in demo-output/.   make test: the test suite.
+# make demo: a small search, its plots, templates and limits in demo-output/.   make test: the test suite.
 # Both make their own environment in .venv from a plain python3 (3.10 or newer).
 PYTHON ?= python3
 VENV ?= .venv

@@ -217,7 +217,7 @@ class Tagger:
             Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
-            inputs that describe the jet are made with them. Only for arrays in memory or virtual ones.
+            inputs that describe the jet are made with them. Not for dask-awkward collections.
 
         Returns
         -------
@@ -236,7 +236,7 @@ class Tagger:
             from jettagger.lazy import attached
 
             if kinematics:
-                raise MismatchError("kinematics are not taken with dask-awkward collections: map over the partitions")
+                raise MismatchError("kinematics= is not for dask-awkward collections: map over the partitions")
             return attached(self, events, where, names)
         return attach_scores(events, self.run(events, where, tuple(names), kinematics).scores, names)
 

@@ -269,7 +269,7 @@ def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path
             raise ZeroDivisionError("oh")
 
     with pytest.raises(
-        JettaggerError, match=r"tt1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
+        JettaggerError, match=r"X1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
     ):
         run_search(read_config(world), cls=Faulty, skip_broken=True)
 

@@ -27,9 +27,8 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
     signals: {X2000: {datasets: [X2000], mass: 2000}}
 
 Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and
-in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output folder
-is
-complete or not there; 'jettagger limit OUT/' goes on from it.
+in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output
+folder is complete or not there; 'jettagger limit OUT/' goes on from it.
 
 examples:
   jettagger search search.yaml -o OUT/ --dry-run
@@ -43,8 +42,13 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from jettagger.cli.console import progress_bar, say, table
+
+if TYPE_CHECKING:
+    from jettagger.processors.search import ResonanceSearchProcessor
+    from jettagger.search import SearchResult, Survey
 
 __all__ = ["configure", "run"]
 
@@ -97,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar("opening files", patterns, "files") as advance:
         found = survey(config, processor, skip_broken=args.skip_broken, progress=advance)
     if args.dry_run:
-        _plan(config, processor, found)
+        _plan(processor, found)
         return 0
     status = sys.stderr.isatty() and args.executor != "iterative"
     with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
@@ -118,14 +122,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(config: object, processor: object, found: object) -> None:
-    from jettagger.processors.search import ResonanceSearchProcessor
-    from jettagger.search.config import SearchConfig
-    from jettagger.search.files import Survey
-
-    assert isinstance(config, SearchConfig)
-    assert isinstance(processor, ResonanceSearchProcessor)
-    assert isinstance(found, Survey)
+def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
     rows = []
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
@@ -156,16 +153,16 @@ def _plan(config: object, processor: object, found: object) -> None:
         say(f"leaves out {path}: {reason}")
 
 
-def _summary(result: object, output: str, written: dict[str, str]) -> None:
-    from jettagger.search.run import SearchResult
-
-    assert isinstance(result, SearchResult)
+def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
     rows = []
     for dataset, counts in result.datasets.items():
         last = {region: list(flow.values())[-1] for region, flow in result.cutflow[dataset].items()}
         rows.append(
-            (dataset, f"{counts['events']}", f"{counts['jets']}", f"{counts['scored']}")
-            + tuple(f"{row['weighted']:.5g}" for row in last.values())
+            (
+                dataset,
+                *(f"{counts[key]}" for key in ("events", "jets", "scored")),
+                *(f"{row['weighted']:.5g}" for row in last.values()),
+            )
         )
     regions = list(result.config.processor["regions"])
     table(
