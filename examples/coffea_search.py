@@ -36,9 +36,7 @@ def make_search(model: str = "tinyParT") -> ResonanceSearchProcessor:
             "CR": Region("control", passes=["near"], fails=["tagged"]),
         },
         histograms=[
-            HistSpec(
-                "mjj", [AxisSpec("mjj", bins=(20, 300, 1500), label="dijet mass", unit="GeV")], label="events"
-            ),
+            HistSpec("mjj", [AxisSpec("mjj", bins=(20, 300, 1500), label="dijet mass", unit="GeV")], label="events"),
             HistSpec(
                 "masses",
                 [
@@ -65,8 +63,7 @@ def make_search(model: str = "tinyParT") -> ResonanceSearchProcessor:
 def make_fileset(folder: Path, events: int = 120) -> dict[str, list[str]]:
     """Data set -> files."""
     return {
-        name: [str(write_pfnano(folder / f"{name}.root", events, seed=seed))]
-        for seed, name in enumerate(SAMPLES, 1)
+        name: [str(write_pfnano(folder / f"{name}.root", events, seed=seed))] for seed, name in enumerate(SAMPLES, 1)
     }
 
 
@@ -74,17 +71,12 @@ def main(folder: str = "search-example") -> None:
     """Run the search and save its histograms."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    runner = processor.Runner(
-        processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=100
-    )
+    runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=100)
     result = runner(make_fileset(out), make_search(), treename="Events")
     save(result["histograms"], out / "histograms.json")
     for dataset, regions in result["cutflow"].items():
         for region, flow in regions.items():
-            print(
-                f"{dataset:6} {region}: "
-                + ", ".join(f"{cut} {row['weighted']:.4g}" for cut, row in flow.items())
-            )
+            print(f"{dataset:6} {region}: " + ", ".join(f"{cut} {row['weighted']:.4g}" for cut, row in flow.items()))
     print(f"{out / 'histograms.json'}: {', '.join(result['histograms'])}")
 
 

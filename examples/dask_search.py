@@ -46,10 +46,7 @@ def main(folder: str = "dask-example") -> None:
     """Run the search on a local cluster and save its histograms."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    fileset = {
-        name: [str(write_pfnano(out / f"{name}.root", 120, seed=seed))]
-        for seed, name in enumerate(SAMPLES, 1)
-    }
+    fileset = {name: [str(write_pfnano(out / f"{name}.root", 120, seed=seed))] for seed, name in enumerate(SAMPLES, 1)}
     # your own cluster: Client("tcp://scheduler:8786")
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -30,9 +30,7 @@ def main(path: str, folder: str = "stored-example") -> None:
     for name in PRESETS:
         # several taggers may be stored: the prefix names the one that is meant
         values = jt.discriminant(name, prefix="globalParT3")(fatjets)[chosen]
-        spec = HistSpec(
-            name, [AxisSpec(name, bins=(25, 0, 1), label=f"GloParT 3 {name}")], categories=["dataset"]
-        )
+        spec = HistSpec(name, [AxisSpec(name, bins=(25, 0, 1), label=f"GloParT 3 {name}")], categories=["dataset"])
         histograms[name] = spec.make()
         missing = spec.fill(histograms[name], {name: values}, events.genWeight, events=events.event, dataset="tt")
         number = int(ak.count(values))

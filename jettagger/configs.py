@@ -60,9 +60,7 @@ class Document:
             raise ConfigError(f"{self.where(*path)}: {what} must be a mapping, got {_kind(part)}")
         return part
 
-    def check_keys(
-        self, allowed: Iterable[str], *path: Any, required: Iterable[str] = (), what: str = "key"
-    ) -> None:
+    def check_keys(self, allowed: Iterable[str], *path: Any, required: Iterable[str] = (), what: str = "key") -> None:
         """Refuse unknown keys of a mapping and missing ones.
 
         Raises
@@ -70,9 +68,7 @@ class Document:
         ConfigError
             Names the file, the line, the key, and the nearest allowed keys.
         """
-        check_keys(
-            self.mapping(*path), allowed, required, what=what, where=lambda key: self.where(*path, key)
-        )
+        check_keys(self.mapping(*path), allowed, required, what=what, where=lambda key: self.where(*path, key))
 
 
 def check_keys(

@@ -367,9 +367,7 @@ def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) ->
             source.refuse(node, f"{source.segment(node)!r} is no name of a column. Allowed: {_ALLOWED}")
     elif isinstance(node, ast.BinOp):
         if type(node.op) not in _BINARY:
-            source.refuse(
-                node, f"the operator in {source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}"
-            )
+            source.refuse(node, f"the operator in {source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
         _check(source, node.left, functions)
         _check(source, node.right, functions)
     elif isinstance(node, ast.UnaryOp):
@@ -413,9 +411,7 @@ def _check_call(source: Source, node: ast.Call, functions: Mapping[str, Function
         source.refuse(node, f"{name}(...) takes plain arguments only")
     function = functions[name]
     if not function.least <= len(node.args) <= function.most:
-        wanted = (
-            str(function.least) if function.least == function.most else f"{function.least} to {function.most}"
-        )
+        wanted = str(function.least) if function.least == function.most else f"{function.least} to {function.most}"
         source.refuse(node, f"{name}(...) takes {wanted} argument(s), got {len(node.args)}")
 
 

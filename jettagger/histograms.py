@@ -95,15 +95,11 @@ class AxisSpec:
             raise ConfigError(f"{what}: give either bins (number, low, high) or edges")
         if self.bins is not None:
             if len(self.bins) != 3 or not _is_count(self.bins[0]) or not _rising(self.bins[1:]):
-                raise ConfigError(
-                    f"{what}: bins must be (number, low, high) with low < high, got {self.bins}"
-                )
+                raise ConfigError(f"{what}: bins must be (number, low, high) with low < high, got {self.bins}")
             object.__setattr__(self, "bins", (int(self.bins[0]), float(self.bins[1]), float(self.bins[2])))
         if self.edges is not None:
             if len(self.edges) < 2 or not _rising(self.edges):
-                raise ConfigError(
-                    f"{what}: edges must be at least two rising numbers, got {list(self.edges)}"
-                )
+                raise ConfigError(f"{what}: edges must be at least two rising numbers, got {list(self.edges)}")
             object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
         _ = self.parsed
 
@@ -228,9 +224,7 @@ class HistSpec:
         axes = [axis.make() for axis in self.axes]
         return hist.Hist(*grow, *axes, storage=hist.storage.Weight(), name=self.name, label=self.label)
 
-    def fill(
-        self, histogram: Any, values: Any, weight: Any = None, *, events: Any = None, **categories: str
-    ) -> int:
+    def fill(self, histogram: Any, values: Any, weight: Any = None, *, events: Any = None, **categories: str) -> int:
         """Fill it from columns.
 
         Parameters
@@ -340,9 +334,7 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
         arrays = ak.broadcast_arrays(*arrays) if len(arrays) > 1 else arrays
     except ValueError as error:
         reason = str(error).strip().splitlines()[0]
-        raise MismatchError(
-            f"histogram {name!r}: columns and weights do not fit together: {reason}"
-        ) from error
+        raise MismatchError(f"histogram {name!r}: columns and weights do not fit together: {reason}") from error
     flat = [np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(a), np.nan)), dtype=np.float64) for a in arrays]
     good = np.logical_and.reduce([~np.isnan(array) for array in flat])
     kept = [array[good] for array in flat]
@@ -456,9 +448,7 @@ def add(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 total[name] = total[name] + histogram
             except (ValueError, TypeError) as error:
-                raise MismatchError(
-                    f"histogram {name!r} has different axes in two places: {error}"
-                ) from error
+                raise MismatchError(f"histogram {name!r} has different axes in two places: {error}") from error
     return {name: sort_categories(histogram) for name, histogram in total.items()}
 
 
@@ -491,9 +481,7 @@ def _open(path: Path, mode: str) -> Any:
     return path.open(mode)
 
 
-def save(
-    histograms: Mapping[str, Any], path: str | os.PathLike[str], record: Mapping[str, Any] | None = None
-) -> None:
+def save(histograms: Mapping[str, Any], path: str | os.PathLike[str], record: Mapping[str, Any] | None = None) -> None:
     """Write histograms to a JSON file in the format of UHI; nothing is lost.
 
     Parameters
@@ -606,9 +594,7 @@ def to_root(
                 key = pattern.format(histogram=name, categories="_".join(values), **chosen).strip("/")
             except (KeyError, IndexError, ValueError) as error:
                 allowed = ", ".join(f"{{{item}}}" for item in ("histogram", "categories", *known))
-                raise ConfigError(
-                    f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}"
-                ) from error
+                raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
             if key in parts:
                 raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
             parts[key] = pick(histogram, **chosen)

@@ -237,9 +237,7 @@ def fit(
 
 def _fit(likelihood: _Likelihood, data: Floats) -> Fit:
     values, _ = likelihood.minimise(data, "fit")
-    return Fit(
-        tuple(likelihood.model.config.par_names), values, likelihood.uncertainties(values, data, "fit")
-    )
+    return Fit(tuple(likelihood.model.config.par_names), values, likelihood.uncertainties(values, data, "fit"))
 
 
 def _guess(workspace: Mapping[str, Any], what: str) -> float:
@@ -302,9 +300,7 @@ def toys(model: Any, strength: float, number: int, seed: int) -> Floats:
     return np.concatenate([observed, *columns], axis=1)
 
 
-def pulls(
-    workspace: Mapping[str, Any], strength: float, number: int, seed: int, bounds: tuple[float, float]
-) -> Floats:
+def pulls(workspace: Mapping[str, Any], strength: float, number: int, seed: int, bounds: tuple[float, float]) -> Floats:
     """(fitted - true signal strength) / uncertainty, for random data sets.
 
     Parameters
@@ -511,8 +507,6 @@ def table(limits: Sequence[Limit]) -> str:
     for item in limits:
         numbers = [item.observed, *item.expected]
         shown = ["-" if item.asimov and not i else f"{number:.4g}" for i, number in enumerate(numbers)]
-        rows.append(
-            [item.signal, f"{item.mass:g}", *shown, f"{item.expected[2] * item.cross_section * 1e3:.4g}"]
-        )
+        rows.append([item.signal, f"{item.mass:g}", *shown, f"{item.expected[2] * item.cross_section * 1e3:.4g}"])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)

@@ -86,9 +86,7 @@ def _check(histograms: Mapping[str, Any]) -> None:
     edges = None
     for name, histogram in histograms.items():
         if len(histogram.axes) != 1:
-            raise MismatchError(
-                f"{name!r}: only histograms of one variable can be drawn, got {len(histogram.axes)}"
-            )
+            raise MismatchError(f"{name!r}: only histograms of one variable can be drawn, got {len(histogram.axes)}")
         if edges is not None and not np.array_equal(edges, histogram.axes[0].edges):
             raise MismatchError(f"{name!r} has other bins than the others")
         edges = histogram.axes[0].edges
@@ -169,9 +167,7 @@ def spectrum(
         _band(upper, edges, total - sigma, total + sigma, "stat. uncertainty")
         for i, (name, histogram) in enumerate(signals.items()):
             colour, style = LINES[i % len(LINES)]
-            upper.stairs(
-                _values(histogram)[0], edges, color=colour, linestyle=style, linewidth=2.2, label=name
-            )
+            upper.stairs(_values(histogram)[0], edges, color=colour, linestyle=style, linewidth=2.2, label=name)
         safe = np.where(total > 0, total, np.nan)
         _band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
         if data is not None:
@@ -243,9 +239,7 @@ def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int) -> N
         axes.set_ylim(0, largest * (1.15 + 0.12 * lines))
 
 
-def shapes(
-    histograms: Mapping[str, Any], *, title: str = "", log: bool = False, counted: str = "Jets"
-) -> Any:
+def shapes(histograms: Mapping[str, Any], *, title: str = "", log: bool = False, counted: str = "Jets") -> Any:
     """Shapes of one variable for several samples, each normalised to one.
 
     Parameters
@@ -334,9 +328,7 @@ def roc_curves(
             )
             low = np.maximum(curve.background - curve.background_uncertainty, 1e-12)
             high = curve.background + curve.background_uncertainty
-            axes.fill_between(
-                curve.signal[seen], low[seen], high[seen], color=colour, alpha=0.18, linewidth=0
-            )
+            axes.fill_between(curve.signal[seen], low[seen], high[seen], color=colour, alpha=0.18, linewidth=0)
             lowest = min(lowest, float(curve.background[seen].min())) if seen.any() else lowest
         axes.set_yscale("log")
         axes.set_xlim(0, 1)

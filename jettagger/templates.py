@@ -107,14 +107,10 @@ class TemplateSpec:
         for name, parts in self.normalisations.items():
             unknown = [key for key in parts if key not in self.processes and key not in self.signals]
             if unknown:
-                raise UnknownName(
-                    "process", unknown, [*self.processes, *self.signals], f"uncertainty {name!r}"
-                )
+                raise UnknownName("process", unknown, [*self.processes, *self.signals], f"uncertainty {name!r}")
             for process, value in parts.items():
                 if not 0 < value < 10:
-                    raise ConfigError(
-                        f"uncertainty {name!r} of {process}: expected a relative one, got {value}"
-                    )
+                    raise ConfigError(f"uncertainty {name!r} of {process}: expected a relative one, got {value}")
         unknown = [name for name in self.free if name not in self.processes]
         if unknown:
             raise UnknownName("background", unknown, self.processes, "the free normalisations")
@@ -204,9 +200,7 @@ class Templates:
                 key = pattern.format(**names)
             except (KeyError, IndexError, ValueError) as error:
                 allowed = ", ".join(f"{{{name}}}" for name in names)
-                raise ConfigError(
-                    f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}"
-                ) from error
+                raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
             if key in parts:
                 raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
             parts[key] = self._histogram(values, variances)
@@ -428,9 +422,7 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
                 found[process] = template
         backgrounds = [process for process in spec.processes if process in found]
         if not backgrounds:
-            raise InvalidValues(
-                f"region {region!r} has no background: it selects nothing, or only negative yields"
-            )
+            raise InvalidValues(f"region {region!r} has no background: it selects nothing, or only negative yields")
         _fill_empty(region, found, backgrounds, spec.floor, report)
         nominal[region] = found
         if spec.data:
@@ -485,9 +477,7 @@ def _positive(values: Floats, what: str, report: list[str]) -> Floats:
     if total <= 0:
         return np.zeros_like(values)
     factor = total / clipped.sum()
-    report.append(
-        f"{what}: negative bins {bins} ({lost:.3g} events) set to zero, the others scaled by {factor:.4g}"
-    )
+    report.append(f"{what}: negative bins {bins} ({lost:.3g} events) set to zero, the others scaled by {factor:.4g}")
     return np.asarray(clipped * factor)
 
 
@@ -527,8 +517,7 @@ def _fill_empty(
 ) -> None:
     """Give the first background a little where none is expected, nominally or after all variations."""
     everything = [
-        [found[name].values] + [half for pair in found[name].shifts.values() for half in pair]
-        for name in backgrounds
+        [found[name].values] + [half for pair in found[name].shifts.values() for half in pair] for name in backgrounds
     ]
     # The least that each process can have in a bin, over its variations, bounds the sum from below.
     least = np.sum([np.min(parts, axis=0) for parts in everything], axis=0)
@@ -544,6 +533,4 @@ def _fill_empty(
         {key: (up + extra, down + extra) for key, (up, down) in template.shifts.items()},
     )
     bins = np.flatnonzero(empty).tolist()
-    report.append(
-        f"{region}: no background expected in bins {bins}, {floor:g} ± {floor:g} events of {name} added"
-    )
+    report.append(f"{region}: no background expected in bins {bins}, {floor:g} ± {floor:g} events of {name} added")

@@ -54,9 +54,7 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
     raise InvalidValues(f"{name} of event {number} is {shown}; {bad.sum()} of {bad.size} are not finite")
 
 
-def flat(
-    values: Any, weights: Any = None, *, what: str = "values", events: Any = None
-) -> tuple[Floats, Floats, int]:
+def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any = None) -> tuple[Floats, Floats, int]:
     """Values and weights as flat arrays, without what is missing.
 
     Parameters

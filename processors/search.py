@@ -413,14 +413,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         if taken:
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
         if "generator" in self.weights:
-            raise ConfigError(
-                "a weight cannot be called 'generator': the generator's own weight is there already"
-            )
+            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
         for spec in self.histograms:
             if set(spec.categories) != {"dataset", "region", "variation"}:
-                raise ConfigError(
-                    f"histogram {spec.name!r}: the categories must be dataset, region and variation"
-                )
+                raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
         names = [spec.name for spec in self.histograms]
         if len(set(names)) < len(names):
             raise ConfigError(f"two histograms of one name: {', '.join(names)}")
@@ -539,9 +535,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         found = self.generator_weight in events.fields
         if found == sample.data:
             place = (getattr(events, "metadata", None) or {}).get("filename", "these events")
-            is_, column = (
-                ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
-            )
+            is_, column = ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
             raise MismatchError(
                 f"dataset {dataset!r} is {is_}, {column} the column {self.generator_weight!r}: "
                 "data and simulation must not be mixed in one dataset"
@@ -591,9 +585,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         if self.tagger is None:
             return events
-        return self.tagger.attach(
-            events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics
-        )
+        return self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics)
 
     def make_jets(self, fatjets: Any, varied: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of the jets that are used, with the discriminants.
@@ -652,9 +644,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """What is computed of the candidates, one number an event: `dijet` of two."""
         return dijet(candidates[0], candidates[1], self.mass) if len(candidates) == 2 else {}
 
-    def event_weights(
-        self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any
-    ) -> Weights:
+    def event_weights(self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any) -> Weights:
         """The weights of simulation.
 
         Parameters
@@ -746,18 +736,14 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         generator = self.generator_weights(events, sample)
         check_weights(generator, name=f"{self.generator_weight}", events=numbers)
         histograms = {spec.name: spec.make() for spec in self.histograms}
-        chunk = _Chunk(
-            dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms
-        )
+        chunk = _Chunk(dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms)
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
         varied = {name: self._varied(fatjets, shift) for name, shift in shifts.items()}
         masks, preselected = {}, {}
         names = dict.fromkeys((*self.preselection.names, self.pick))
         for name, new in varied.items():
-            columns = {
-                key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields
-            }
+            columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
             preselected[name] = self.preselect(columns)
             masks[name] = self.scored_jets(columns, preselected[name] & chunk.passed)
@@ -867,16 +853,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 raise UnknownName("column", name, known, where)
             found = found[part]
 
-    def _cutflow(
-        self, selection: PackedSelection, weights: Weights
-    ) -> dict[str, dict[str, dict[str, float]]]:
+    def _cutflow(self, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
         found = {}
         for name, region in self.regions.items():
             flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
             rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
             found[name] = {
-                str(label): {"events": int(events), "weighted": float(weight)}
-                for label, events, weight in rows
+                str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows
             }
         return found
 
@@ -964,9 +947,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             return 1.0
         total = sumw if sample.sum_of_weights is None else sample.sum_of_weights
         if not (math.isfinite(total) and total > 0):
-            raise InvalidValues(
-                f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled"
-            )
+            raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
         return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
 
     def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
@@ -985,9 +966,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         notes = []
         for region in self.regions:
-            empty = [
-                name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]
-            ]
+            empty = [name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]]
             if len(empty) == len(cutflow):
                 notes.append(f"region {region!r} selects no event of any data set")
             elif empty:

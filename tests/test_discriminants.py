@@ -115,9 +115,7 @@ def test_on_the_314_classes_by_hand():
     qcd = sum(by_label[f"label_QCD_{flavour}"] for flavour in ("bb", "cc", "b", "c", "others"))
     hbb = by_label["label_H_bb"]
     np.testing.assert_allclose(discriminant("HbbvsQCD")(jets).to_numpy(), hbb / (hbb + qcd), atol=1e-12)
-    four = sum(
-        by_label[f"label_H_{v}_{q}"] for v in ("WW", "WxWx", "WxWxStar") for q in ("cscs", "csqq", "qqqq")
-    )
+    four = sum(by_label[f"label_H_{v}_{q}"] for v in ("WW", "WxWx", "WxWxStar") for q in ("cscs", "csqq", "qqqq"))
     np.testing.assert_allclose(discriminant("HWW4qvsQCD")(jets).to_numpy(), four / (four + qcd), atol=1e-12)
 
 
@@ -153,22 +151,16 @@ def test_ready_ratios_of_the_experiment():
     assert ak.sum(stored == -10) == ak.sum(ak.is_none(got, axis=1)) == 20
     assert ak.all(ak.drop_none(got) == ak.values_astype(stored[stored >= 0], "float64"))
     # from ratios to scores and back: the odds times QCD are the scores
-    odds = {
-        name: jets[f"particleNet_{name}VsQCD"] / (1 - jets[f"particleNet_{name}VsQCD"])
-        for name in ("Xbb", "Xcc")
-    }
+    odds = {name: jets[f"particleNet_{name}VsQCD"] / (1 - jets[f"particleNet_{name}VsQCD"]) for name in ("Xbb", "Xcc")}
     by_hand = odds["Xbb"] / (odds["Xbb"] + odds["Xcc"])
     versus = discriminant("HbbvsHcc", prefix="particleNet")(jets)
     valid = ~ak.is_none(versus, axis=1) & (stored > 1e-4)
     np.testing.assert_allclose(ak.flatten(versus[valid]).to_numpy(), ak.flatten(by_hand[valid]), rtol=1e-4)
     taus = discriminant("HtautauvsQCD", prefix="particleNet")(jets)
     total = sum(
-        jets[f"particleNet_{name}VsQCD"] / (1 - jets[f"particleNet_{name}VsQCD"])
-        for name in ("Xte", "Xtm", "Xtt")
+        jets[f"particleNet_{name}VsQCD"] / (1 - jets[f"particleNet_{name}VsQCD"]) for name in ("Xte", "Xtm", "Xtt")
     )
-    np.testing.assert_allclose(
-        ak.flatten(taus[valid]).to_numpy(), ak.flatten((total / (1 + total))[valid]), rtol=2e-4
-    )
+    np.testing.assert_allclose(ak.flatten(taus[valid]).to_numpy(), ak.flatten((total / (1 + total))[valid]), rtol=2e-4)
 
 
 @needs_data
@@ -190,10 +182,7 @@ def test_each_tagger_of_real_files():
         discriminant("HbbvsQCD", prefix="globalPart")(jets)
     # what only one of them has needs no name
     assert discriminant("HWW4qvsQCD", prefix="globalParT3")(jets).to_list() != []
-    assert (
-        discriminant("HWWlvqqvsQCD")(jets).type
-        == discriminant("HWWlvqqvsQCD", prefix="globalParT3")(jets).type
-    )
+    assert discriminant("HWWlvqqvsQCD")(jets).type == discriminant("HWWlvqqvsQCD", prefix="globalParT3")(jets).type
     old = open_nano("pfnano.root").FatJet
     assert taggers(old.fields) == {
         "deepTagMD": "deepTagMD",
@@ -232,9 +221,7 @@ def test_an_attached_tagger_comes_before_what_the_experiment_stored():
     both = {f"particleNetMD_{name}": values for name, values in stored.items()}
     both |= {f"inclParTMDV1_{name}": [1 / 37] for name in V1}
     assert discriminant("HbbvsQCD")(ak.Array(both)).to_list() == [pytest.approx(1 / 6)]
-    assert discriminant("HbbvsQCD", prefix="particleNetMD")(ak.Array(both)).to_list() == [
-        pytest.approx(1 / 8)
-    ]
+    assert discriminant("HbbvsQCD", prefix="particleNetMD")(ak.Array(both)).to_list() == [pytest.approx(1 / 8)]
     two = both | {f"other_{name}": [1 / 37] for name in V1}
     with pytest.raises(ConfigError, match=r"several taggers.*'inclParTMDV1', 'other'$"):
         discriminant("HbbvsQCD")(ak.Array(two))
@@ -268,20 +255,14 @@ def test_containers_agree():
 def test_pandas_table():
     pandas = pytest.importorskip("pandas")
     scores = v1_scores(5)
-    assert (
-        discriminant("HbbvsQCD")(pandas.DataFrame(scores)).tolist()
-        == discriminant("HbbvsQCD")(scores).tolist()
-    )
+    assert discriminant("HbbvsQCD")(pandas.DataFrame(scores)).tolist() == discriminant("HbbvsQCD")(scores).tolist()
 
 
 def test_parquet_skim(tmp_path):
     scores = {name: values.astype(object) for name, values in v1_scores(6).items()}
     for name in V1:
         scores[name][2] = None
-    flat = {
-        f"FatJet_inclParTMDV1_{name}": ak.unflatten(ak.Array(list(v)), [4, 0, 2])
-        for name, v in scores.items()
-    }
+    flat = {f"FatJet_inclParTMDV1_{name}": ak.unflatten(ak.Array(list(v)), [4, 0, 2]) for name, v in scores.items()}
     ak.to_parquet(ak.Array(flat), tmp_path / "skim.parquet")
     got = discriminant("HbbvsQCD")(ak.from_parquet(tmp_path / "skim.parquet"))
     assert [None if x is None else "x" for x in ak.flatten(got)] == ["x", "x", None, "x", "x", "x"]
@@ -356,9 +337,7 @@ def test_arrays_of_other_lengths():
 def test_what_holds_no_columns():
     with pytest.raises(MissingColumns, match=r"jets with named columns, got list"):
         discriminant("HbbvsQCD")([1, 2])
-    with pytest.raises(
-        MissingColumns, match=r"no scores; it needs sum\(Hbb\), sum\(QCD\), found columns: pt"
-    ):
+    with pytest.raises(MissingColumns, match=r"no scores; it needs sum\(Hbb\), sum\(QCD\), found columns: pt"):
         discriminant("HbbvsQCD")(ak.Array({"pt": [1.0]}))
     with pytest.raises(ConfigError, match=r"needs no score"):
         discriminant("1 + 1")(ak.Array({"pt": [1.0]}))
@@ -394,16 +373,12 @@ def test_groups_cover_the_classes_of_the_models_own_files(name, folder, count):
 
 @needs_data
 def test_groups_cover_glopart3():
-    names = [
-        name for name in output_names("glopart-v3") if name.startswith("prob") and "WithMass" not in name
-    ]
+    names = [name for name in output_names("glopart-v3") if name.startswith("prob") and "WithMass" not in name]
     model("globalParT3").check_coverage(names)
 
 
 def test_coverage_is_checked():
-    with pytest.raises(
-        MismatchError, match=r"1 in no group \(probX\); 1 in a group but not among the names \(Xqq\)"
-    ):
+    with pytest.raises(MismatchError, match=r"1 in no group \(probX\); 1 in a group but not among the names \(Xqq\)"):
         model("particleNetMD").check_coverage(["Xbb", "Xcc", "QCD", "probX"])
 
 
@@ -497,16 +472,12 @@ def test_read(text, expected):
 
 
 def test_the_string_of_the_documentation():
-    item = Discriminant.from_string(
-        "(probHbb) / (probHbb + alpha * sum(probQCD*))", parameters={"alpha": 0.5}
-    )
+    item = Discriminant.from_string("(probHbb) / (probHbb + alpha * sum(probQCD*))", parameters={"alpha": 0.5})
     scores = v1_scores()
     hbb, qcd = scores["probHbb"].astype(float), column_sum(scores, V1_QCD)
     np.testing.assert_allclose(item(scores), hbb / (hbb + 0.5 * qcd), rtol=1e-12)
     signal = score("probHbb")
-    assert item == Discriminant(
-        signal / (signal + parameter("alpha") * sum_of("probQCD*")), parameters={"alpha": 0.5}
-    )
+    assert item == Discriminant(signal / (signal + parameter("alpha") * sum_of("probQCD*")), parameters={"alpha": 0.5})
 
 
 @pytest.mark.parametrize(
@@ -742,6 +713,4 @@ def test_imports_nothing_heavy():
 
 
 def test_alternatives_agree_with_products():
-    assert len(expand("probH{WW,WxWx,WxWxStar}{cscs,csqq,qqqq}")) == len(
-        list(itertools.product(range(3), range(3)))
-    )
+    assert len(expand("probH{WW,WxWx,WxWxStar}{cscs,csqq,qqqq}")) == len(list(itertools.product(range(3), range(3))))

@@ -46,9 +46,7 @@ def filled(seed=1, datasets=("tt", "qcd"), axes=(MASS,)):
     for dataset in datasets:
         for region in ("SR", "CR"):
             values = {axis.name: generator.normal(100, 60, 50) for axis in axes}
-            spec.fill(
-                h, values, generator.normal(1, 1, 50), dataset=dataset, region=region, variation="nominal"
-            )
+            spec.fill(h, values, generator.normal(1, 1, 50), dataset=dataset, region=region, variation="nominal")
     return h
 
 
@@ -149,9 +147,7 @@ def test_contents_are_those_of_numpy(entries):
     h = SPEC.make()
     assert SPEC.fill(h, {"mass": values}, weights, **PLACE) == 0
     counts, _ = np.histogram(values[values < 200], bins=4, range=(0, 200), weights=weights[values < 200])
-    squares, _ = np.histogram(
-        values[values < 200], bins=4, range=(0, 200), weights=weights[values < 200] ** 2
-    )
+    squares, _ = np.histogram(values[values < 200], bins=4, range=(0, 200), weights=weights[values < 200] ** 2)
     inside = pick(h)
     np.testing.assert_allclose(inside.values(), counts, atol=1e-12)
     np.testing.assert_allclose(inside.variances(), squares, atol=1e-12)
@@ -270,9 +266,7 @@ def test_a_file_of_another_version(tmp_path):
     save({"mass": filled()}, path)
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "version": 2, "jettagger": "9.9"}))
-    with pytest.raises(
-        InputFileError, match=r"h.json: histogram file of version 2, expected 1; .*jettagger 9.9"
-    ):
+    with pytest.raises(InputFileError, match=r"h.json: histogram file of version 2, expected 1; .*jettagger 9.9"):
         load(path)
 
 

@@ -50,9 +50,7 @@ HEAVY += ["pydantic", "uproot", "rich", "hist", "dask_awkward", "numba"]
 
 
 def modules() -> list[Path]:
-    return sorted(
-        path for path in PACKAGE.rglob("*.py") if "processors" not in path.relative_to(PACKAGE).parts
-    )
+    return sorted(path for path in PACKAGE.rglob("*.py") if "processors" not in path.relative_to(PACKAGE).parts)
 
 
 def room(path: Path) -> str:
@@ -152,9 +150,7 @@ def test_tagging_in_memory_needs_no_dask_torch_or_matplotlib() -> None:
 def test_importing_the_package_takes_little_more_than_numpy() -> None:
     def seconds(statement: str) -> float:
         code = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
-        run = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         return float(run.stdout)
 
     seconds("import numpy, jettagger")  # compiled files are there now

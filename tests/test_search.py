@@ -115,16 +115,12 @@ def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path:
     events = ak.from_parquet(skim)
     hbb = jt.discriminant("HbbvsQCD")(events)
     chosen = (events.FatJet_pt > 220) & (abs(events.FatJet_eta) < 2.2)
-    leading = ak.firsts(
-        events.FatJet_msoftdrop[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)]
-    )
+    leading = ak.firsts(events.FatJet_msoftdrop[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
     score = ak.firsts(hbb[chosen][ak.argsort(events.FatJet_pt[chosen], ascending=False)])
     passed = ak.fill_none(score > 0.2, False)
     weights = ak.values_astype(events.genWeight, np.float64) * ak.values_astype(events.puWeight, np.float64)
     scale = 1000 * 10 * 2 / float(ak.sum(events.genWeight))
-    expected, _ = np.histogram(
-        leading[passed].to_numpy(), bins=20, range=(0, 200), weights=weights[passed].to_numpy()
-    )
+    expected, _ = np.histogram(leading[passed].to_numpy(), bins=20, range=(0, 200), weights=weights[passed].to_numpy())
     got = pick(made.histograms["m"], dataset="tt", region="SR", variation="nominal")
     assert expected.any()
     np.testing.assert_allclose(got.values(), expected * scale, rtol=1e-9)
@@ -166,9 +162,7 @@ def test_plots_are_drawn(result: Any, tmp_path: Path) -> None:
     assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in plots)
 
 
-def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(
-    result: Any, tmp_path: Path
-) -> None:
+def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(result: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_output(result, out, plots=False)
     with pytest.raises(OutputError, match="exists already"):
@@ -186,9 +180,7 @@ def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(
         write_output(result, tmp_path / "no" / "out")
 
 
-def test_nothing_is_left_when_writing_fails(
-    result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_when_writing_fails(result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise KeyboardInterrupt
 
@@ -268,9 +260,7 @@ def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path
         def event_columns(self, candidates: Any) -> dict[str, Any]:
             raise ZeroDivisionError("oh")
 
-    with pytest.raises(
-        JettaggerError, match=r"X1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"
-    ):
+    with pytest.raises(JettaggerError, match=r"X1.root: cannot be processed: ZeroDivisionError: oh \(in event_columns"):
         run_search(read_config(world), cls=Faulty, skip_broken=True)
 
 
@@ -304,17 +294,9 @@ def test_globs_of_other_file_systems(tmp_path: Path) -> None:
 
 
 def test_data_and_simulation_in_one_data_set(world: Path) -> None:
-    with pytest.raises(
-        MismatchError, match=r"line 7: dataset 'tt' is simulation, but .*run.root lacks .*'genWeight'"
-    ):
-        run_search(
-            config(
-                world, ('["tt*.root"]', "[tt1.root, run.root]"), ("files: [run.root]", "files: [tt2.root]")
-            )
-        )
-    with pytest.raises(
-        MismatchError, match=r"line 9: dataset 'run' is data, but .*X1.root has the column 'genWeight'"
-    ):
+    with pytest.raises(MismatchError, match=r"line 7: dataset 'tt' is simulation, but .*run.root lacks .*'genWeight'"):
+        run_search(config(world, ('["tt*.root"]', "[tt1.root, run.root]"), ("files: [run.root]", "files: [tt2.root]")))
+    with pytest.raises(MismatchError, match=r"line 9: dataset 'run' is data, but .*X1.root has the column 'genWeight'"):
         run_search(
             config(
                 world,
@@ -424,9 +406,7 @@ def test_bad_configurations(world: Path, old: str, new: str, message: str) -> No
         ),
     ],
 )
-def test_configurations_that_do_not_fit_the_files_or_the_model(
-    world: Path, old: str, new: str, message: str
-) -> None:
+def test_configurations_that_do_not_fit_the_files_or_the_model(world: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(JettaggerError, match=message):
         look(world, (old, new))
 

@@ -48,9 +48,7 @@ def search(**changes: Any) -> ResonanceSearchProcessor:
         "order": "HbbvsQCD",
         "mass": "msoftdrop",
         "weights": {"pileup": WeightFactor("puWeight", "puWeightUp", "2 * puWeight - puWeightUp")},
-        "variations": {
-            "jes": JetVariation(SHIFT, {key: text.replace("1.1", "0.9") for key, text in SHIFT.items()})
-        },
+        "variations": {"jes": JetVariation(SHIFT, {key: text.replace("1.1", "0.9") for key, text in SHIFT.items()})},
         "luminosity": 10.0,
         "threads": 1,
     }
@@ -243,9 +241,7 @@ def jet_model(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "toy", groups=groups, card={"prefix": "toy"})
 
 
-def test_a_model_with_jet_features_is_run_again(
-    made: dict[str, Any], jet_model: Path, calls: list[Any]
-) -> None:
+def test_a_model_with_jet_features_is_run_again(made: dict[str, Any], jet_model: Path, calls: list[Any]) -> None:
     spec = HistSpec("mass", [AxisSpec("m", bins=(200_000, -200, 200), expression="jet1.toy_mass")])
     processor = search(
         model=str(jet_model), discriminants={}, cuts={"near": "abs(deta) < 2"}, order="pt",
@@ -262,9 +258,7 @@ def test_a_model_with_jet_features_is_run_again(
     pt, eta = moved["pt"], events.FatJet.eta
     chosen = (pt > 220) & (abs(eta) < 2.2)
     expected = []
-    for jets, masses, etas, pts in zip(
-        chosen.tolist(), again.tolist(), eta.tolist(), pt.tolist(), strict=True
-    ):
+    for jets, masses, etas, pts in zip(chosen.tolist(), again.tolist(), eta.tolist(), pt.tolist(), strict=True):
         kept = sorted((i for i, keep in enumerate(jets) if keep), key=lambda i: -pts[i])[:2]
         if len(kept) == 2 and abs(etas[kept[0]] - etas[kept[1]]) < 2 and masses[kept[0]] is not None:
             expected.append(masses[kept[0]])
@@ -395,9 +389,7 @@ def test_stored_scores_need_no_network(made: dict[str, Any]) -> None:
     tagged = jt.load_tagger("tinyParT", threads=1).run(nest(made)).scores
     stored = dict(made)
     for name in ("Hbb", "QCDbb", "QCDcc", "QCDb", "QCDc", "QCDothers"):
-        stored[f"FatJet_mine_prob{name}"] = ak.values_astype(
-            ak.fill_none(tagged[f"prob{name}"], np.nan), np.float32
-        )
+        stored[f"FatJet_mine_prob{name}"] = ak.values_astype(ak.fill_none(tagged[f"prob{name}"], np.nan), np.float32)
     without = run(search(model=None, prefix="mine"), stored)
     assert without["histograms"]["mjj"] == run(search(), made)["histograms"]["mjj"]
     assert without["sums"]["tt"]["scored"] == 0
@@ -430,9 +422,7 @@ def test_nan_weights_are_refused_with_the_number_of_the_event(made: dict[str, An
 def test_data_and_simulation_are_not_mixed(made: dict[str, Any]) -> None:
     with pytest.raises(MismatchError, match=r"'run' is data, but some.root has the column 'genWeight'"):
         run(search(), made, "run")
-    with pytest.raises(
-        MismatchError, match=r"'tt' is simulation, but some.root lacks the column 'genWeight'"
-    ):
+    with pytest.raises(MismatchError, match=r"'tt' is simulation, but some.root lacks the column 'genWeight'"):
         run(search(), columns(5, 4, data=True), "tt")
 
 
@@ -488,9 +478,7 @@ def test_regions_that_overlap_or_select_nothing_are_named(made: dict[str, Any]) 
         ),
     ],
 )
-def test_what_does_not_fit_together_is_refused(
-    changes: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         search(**changes)
 
@@ -542,9 +530,7 @@ def test_unknown_data_sets_and_cuts_that_are_numbers(made: dict[str, Any]) -> No
         run(search(cuts={"near": "deta", "tagged": "mjj > 1"}), made)
 
 
-def test_it_is_small_when_it_is_sent_and_reads_only_what_it_needs(
-    tmp_path: Path, made: dict[str, Any]
-) -> None:
+def test_it_is_small_when_it_is_sent_and_reads_only_what_it_needs(tmp_path: Path, made: dict[str, Any]) -> None:
     processor = pickle.loads(pickle.dumps(search()))
     assert len(pickle.dumps(processor)) < 20_000
     read: list[Any] = []

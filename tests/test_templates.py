@@ -28,9 +28,7 @@ def simulated(seed=1, scale=1.0):
             masses = 800 + generator.exponential(slope, 20_000)
             fill(h, masses, events * scale / 20_000, dataset, region)
         for mass in (1000, 2000):
-            fill(
-                h, generator.normal(mass, 0.05 * mass, 5000), 50 * fraction * scale / 5000, f"x{mass}", region
-            )
+            fill(h, generator.normal(mass, 0.05 * mass, 5000), 50 * fraction * scale / 5000, f"x{mass}", region)
     return h
 
 
@@ -56,9 +54,7 @@ def bins(h, contents, dataset="qcd", region="SR", variation="nominal", weight=1.
     for sign in signs:
         wanted = np.where(np.sign(contents) == sign, np.abs(contents), 0.0)
         values = {"mjj": edges[wanted > 0]}
-        SPEC.fill(
-            h, values, sign * wanted[wanted > 0] * weight, dataset=dataset, region=region, variation=variation
-        )
+        SPEC.fill(h, values, sign * wanted[wanted > 0] * weight, dataset=dataset, region=region, variation=variation)
 
 
 # ---------------------------------------------------------------------------------------- contents
@@ -91,16 +87,12 @@ def test_names_that_combine_reads(tmp_path):
         ),
     )
     names = templates.to_root(tmp_path / "t.root")
-    expected = {
-        f"{r}/{p}{s}" for r in ("SR", "CR") for p in ("qcd", "X1000") for s in ("", "_jesUp", "_jesDown")
-    }
+    expected = {f"{r}/{p}{s}" for r in ("SR", "CR") for p in ("qcd", "X1000") for s in ("", "_jesUp", "_jesDown")}
     assert set(names) == expected | {"SR/data_obs", "CR/data_obs"}
     with uproot.open(tmp_path / "t.root") as file:
         np.testing.assert_array_equal(file["SR/qcd"].values(), templates.nominal["SR"]["qcd"].values)
         np.testing.assert_array_equal(file["SR/qcd"].variances(), templates.nominal["SR"]["qcd"].variances)
-        np.testing.assert_array_equal(
-            file["SR/qcd_jesUp"].values(), templates.nominal["SR"]["qcd"].shifts["jes"][0]
-        )
+        np.testing.assert_array_equal(file["SR/qcd_jesUp"].values(), templates.nominal["SR"]["qcd"].shifts["jes"][0])
         assert file["SR/data_obs"].axis().member("fTitle") == "dijet mass [GeV]"
     other = templates.to_root(
         tmp_path / "o.root",

@@ -79,9 +79,7 @@ def test_bins_in_pt_and_mass():
         chosen = (jets.pt >= low) & (jets.pt < high)
         found = efficiency(passing[chosen])
         assert abs(found.value - 0.01) < 1e-3
-    outside = ak.Array(
-        {"pt": [199.0, 300.0, 300.0], "x": [5.0, 5.0, 5.0], "msoftdrop": [50.0, 300.0, np.nan]}
-    )
+    outside = ak.Array({"pt": [199.0, 300.0, 300.0], "x": [5.0, 5.0, 5.0], "msoftdrop": [50.0, 300.0, np.nan]})
     assert medium.passes(outside).to_list() == [False, False, False]
 
 

@@ -35,9 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         part.add_argument("--file", help="a YAML file with discriminants of one's own")
         part.add_argument("--model", help="only for this model")
     showing.add_argument("--form", choices=("ratio", "log_ratio"), default="ratio", help="default: ratio")
-    showing.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="the value of a parameter"
-    )
+    showing.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="the value of a parameter")
     showing.add_argument("--yaml", action="store_true", help="print it as YAML, to start a file of one's own")
 
 
@@ -60,10 +58,7 @@ def _print(lines: Iterable[str]) -> None:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text in aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _own(file: str | None) -> dict[str, Discriminant]:
@@ -142,7 +137,5 @@ def _groups(item: Model) -> list[str]:
         start = f"  {name:<{width}}  {len(members):>3}  "
         lines += textwrap.wrap(text, 110, initial_indent=start, subsequent_indent=" " * len(start))
     for name, stored in item.ready.items():
-        lines += textwrap.wrap(
-            f"{name} is stored: {stored}", 110, initial_indent="  ", subsequent_indent="    "
-        )
+        lines += textwrap.wrap(f"{name} is stored: {stored}", 110, initial_indent="  ", subsequent_indent="    ")
     return lines

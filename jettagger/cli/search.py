@@ -130,9 +130,7 @@ def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
         rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}"))
     table("samples", ("dataset", "cross section [pb]", "files", "events"), rows)
     say("")
-    regions = [
-        (name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()
-    ]
+    regions = [(name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()]
     table("regions", ("region", "kind", "cuts"), regions)
     say("")
     if processor.tagger is not None:
@@ -140,11 +138,7 @@ def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
         say(f"takes {', '.join(processor.outputs)}")
         for name, item in processor.variations.items():
             inputs = processor.rescoring([*item.up, *item.down])
-            text = (
-                f"is run again: {', '.join(inputs)} change"
-                if inputs
-                else "keeps the scores: no input changes"
-            )
+            text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
             say(f"variation {name}: the network {text}")
     else:
         say("runs no network: the scores are in the files")

@@ -256,9 +256,7 @@ def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def resolve(
-    expression: Node, columns: tuple[str, ...], prefix: str | None = None, what: str = ""
-) -> Resolved:
+def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = None, what: str = "") -> Resolved:
     """Find the columns that an expression needs.
 
     Parameters
@@ -317,13 +315,9 @@ def resolve(
         raise ConfigError(f"{what}: several taggers have the scores, name one with prefix=...: {listed}")
     if lacking:
         lines = "".join(f"\n  {name or '(no prefix)'}: {text}" for name, text in lacking.items())
-        raise MissingColumns(
-            f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}"
-        )
+        raise MissingColumns(f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}")
     needed = ", ".join(dict.fromkeys(str(n) for n in expression.walk() if isinstance(n, (Score, Sum))))
-    raise MissingColumns(
-        f"{what}: these jets have no scores; it needs {needed}, found columns: {_listed(columns)}"
-    )
+    raise MissingColumns(f"{what}: these jets have no scores; it needs {needed}, found columns: {_listed(columns)}")
 
 
 def _spelled(resolved: Resolved) -> list[str]:

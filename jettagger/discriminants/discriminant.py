@@ -207,11 +207,7 @@ class Discriminant:
             place = f"{where}, which {self.name or str(self.expression)!r} needs"
             raise UnknownName("score or group", list(error.missing), error.known, place) from None
         order = [node for node in found.expression.walk() if isinstance(node, (Score, Sum))]
-        scores = (
-            item
-            for node in order
-            for item in (found.members[node] if isinstance(node, Sum) else (node.name,))
-        )
+        scores = (item for node in order for item in (found.members[node] if isinstance(node, Sum) else (node.name,)))
         return tuple(dict.fromkeys(found.columns[item] for item in scores))
 
     # ---------------------------------------------------------------------------------------- variants

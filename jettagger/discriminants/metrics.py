@@ -81,9 +81,7 @@ def efficiency(passes: Any, weights: Any = None) -> Measured:
     values, factors, _ = flat(passes, weights, what="decisions")
     total = _total(factors, "efficiency")
     passed = values != 0
-    value, sigma = _fraction(
-        factors[passed].sum(), (factors[passed] ** 2).sum(), total, float((factors**2).sum())
-    )
+    value, sigma = _fraction(factors[passed].sum(), (factors[passed] ** 2).sum(), total, float((factors**2).sum()))
     return Measured(float(value), float(sigma))
 
 
@@ -295,9 +293,7 @@ class Scan:
             numbers += [part[position] for part in self.parts.values()]
             rows.append([f"{number:.4g}" for number in [*chosen, *numbers]])
         widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-        return "\n".join(
-            "  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows
-        )
+        return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
 
 
 def scan(

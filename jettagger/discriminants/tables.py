@@ -93,8 +93,7 @@ class Model:
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Every group, the unions too, to its classes."""
         together = {
-            name: tuple(item for part in parts for item in self.partition[part])
-            for name, parts in self.unions.items()
+            name: tuple(item for part in parts for item in self.partition[part]) for name, parts in self.unions.items()
         }
         return {**self.partition, **together}
 
@@ -195,9 +194,7 @@ def _model(document: Document, name: str) -> Model:
     classes = [item for group in partition.values() for item in group]
     if len(classes) != entry["count"] or len(set(classes)) != len(classes):
         twice = sorted({item for item in classes if classes.count(item) > 1})
-        text = (
-            f"{len(classes)} classes, expected {entry['count']}; in two groups: {', '.join(twice) or 'none'}"
-        )
+        text = f"{len(classes)} classes, expected {entry['count']}; in two groups: {', '.join(twice) or 'none'}"
         raise ConfigError(f"{document.where(*path, 'classes')}: model {name!r} has {text}")
     unions = {}
     for union, parts in entry.get("unions", {}).items():
@@ -206,10 +203,7 @@ def _model(document: Document, name: str) -> Model:
             where = document.where(*path, "unions", union)
             raise UnknownName("group", unknown, partition, where)
         unions[union] = tuple(parts)
-    ready = {
-        key: read(text, where=document.where(*path, "ready", key))
-        for key, text in entry.get("ready", {}).items()
-    }
+    ready = {key: read(text, where=document.where(*path, "ready", key)) for key, text in entry.get("ready", {}).items()}
     return Model(
         name=name,
         title=entry["title"],

@@ -76,12 +76,8 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
             content = json.loads(text)
             described = json.loads(content["description"])["jettagger"]
             if described["format"] != _FORMAT:
-                raise InputFileError(
-                    f"{name}: working points of format {described['format']!r}, expected {_FORMAT}"
-                )
-            self.discriminant = Discriminant.from_dict(
-                described["discriminant"], name=described["name"], where=name
-            )
+                raise InputFileError(f"{name}: working points of format {described['format']!r}, expected {_FORMAT}")
+            self.discriminant = Discriminant.from_dict(described["discriminant"], name=described["name"], where=name)
             self.efficiencies: dict[str, float] = dict(described["efficiencies"])
             self.inputs: dict[str, str] = dict(described["inputs"])
             self.record: dict[str, Any] = dict(described["record"])
@@ -148,9 +144,7 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputFileError(
-                f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-            ) from error
+            raise InputFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         points = cls(text, str(path))
         _ = points.evaluator
         return points
@@ -214,9 +208,7 @@ class WorkingPoint:
         for axis in self.points.inputs:
             if given[axis] is None:
                 raise ConfigError(f"the working points depend on {axis}: give {axis}=...")
-        return self.points.evaluator.evaluate(
-            self.name, systematic, *(given[axis] for axis in self.points.inputs)
-        )
+        return self.points.evaluator.evaluate(self.name, systematic, *(given[axis] for axis in self.points.inputs))
 
     def passes(
         self, jets: Any, systematic: str = "nominal", *, prefix: str | None = None, collection: str = "FatJet"
@@ -249,9 +241,7 @@ class WorkingPoint:
         for axis, column in self.points.inputs.items():
             if column not in columns.columns:
                 near = hint(column, columns.columns)
-                raise MissingColumns(
-                    f"the working points read {axis} from {column!r}, which is not there{near}"
-                )
+                raise MissingColumns(f"the working points read {axis} from {column!r}, which is not there{near}")
         others = [columns.get(column) for column in self.points.inputs.values()]
         decide = _Decide(self, systematic)
         if columns.lazy:
@@ -277,10 +267,7 @@ class _Decide:
                 return False
             given = {axis: float(item) for axis, item in given.items()}
             return bool(values >= self.point.threshold(**given, systematic=self.systematic))
-        given = {
-            axis: np.nan_to_num(np.asarray(item, dtype=np.float64), nan=-NEVER)
-            for axis, item in given.items()
-        }
+        given = {axis: np.nan_to_num(np.asarray(item, dtype=np.float64), nan=-NEVER) for axis, item in given.items()}
         return values >= self.point.threshold(**given, systematic=self.systematic)
 
     def _awkward(self, values: Any, given: Mapping[str, Any]) -> Any:
@@ -291,13 +278,9 @@ class _Decide:
             for item in given.values():
                 values = values + item
             return ak.fill_none(values >= 0, value=False, axis=None)
-        parts = [
-            ak.fill_none(ak.values_astype(item, np.float64), np.nan, axis=None) for item in given.values()
-        ]
+        parts = [ak.fill_none(ak.values_astype(item, np.float64), np.nan, axis=None) for item in given.values()]
         values, *parts = ak.broadcast_arrays(values, *parts)
-        flat = {
-            axis: np.asarray(ak.to_numpy(ak.ravel(part))) for axis, part in zip(given, parts, strict=True)
-        }
+        flat = {axis: np.asarray(ak.to_numpy(ak.ravel(part))) for axis, part in zip(given, parts, strict=True)}
         clean = {axis: np.nan_to_num(item, nan=-NEVER) for axis, item in flat.items()}
         scores = ak.to_numpy(ak.fill_none(ak.ravel(values), -np.inf))
         passing = scores >= self.point.threshold(**clean, systematic=self.systematic)
@@ -400,8 +383,7 @@ def derive(
         parts.append(ak.Array(weights))
     values, *parts = ak.broadcast_arrays(values, *parts)
     numbers = [
-        np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(item), np.nan)), dtype=np.float64)
-        for item in (values, *parts)
+        np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(item), np.nan)), dtype=np.float64) for item in (values, *parts)
     ]
     scores, factors = numbers[0], numbers[-1] if weights is not None else np.ones(len(numbers[0]))
     scored = np.isfinite(scores)
@@ -500,21 +482,15 @@ def _correction(
 
     data = category(
         "WorkingPoint",
-        {
-            point: category("systematic", {key: content(point, key) for key in _SYSTEMATICS})
-            for point in efficiencies
-        },
+        {point: category("systematic", {key: content(point, key) for key in _SYSTEMATICS}) for point in efficiencies},
     )
     listed = ", ".join(f"{key} {value:g}" for key, value in efficiencies.items())
     variables = [
         schemav2.Variable(name="WorkingPoint", type="string", description=f"background efficiency: {listed}"),
-        schemav2.Variable(
-            name="systematic", type="string", description="nominal, up, down (one standard deviation)"
-        ),
+        schemav2.Variable(name="systematic", type="string", description="nominal, up, down (one standard deviation)"),
     ]
     variables += [
-        schemav2.Variable(name=axis, type="real", description=f"{column} in GeV")
-        for axis, column in inputs.items()
+        schemav2.Variable(name=axis, type="real", description=f"{column} in GeV") for axis, column in inputs.items()
     ]
     correction = schemav2.Correction(
         name=title,

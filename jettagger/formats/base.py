@@ -377,9 +377,7 @@ class Jets:
         return Rows(rows[order], target[order], jet[order], counts)
 
 
-def load(
-    columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
-) -> Jets:
+def load(columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None) -> Jets:
     """Link the constituents of the selected jets, and check that they are theirs.
 
     Parameters

@@ -198,9 +198,7 @@ def _at(document: Document, *path: Any) -> Iterator[None]:
         raise kind(f"{place}: {text}") from error
 
 
-def read_config(
-    source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = ""
-) -> SearchConfig:
+def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = "") -> SearchConfig:
     """Read the configuration of a search and check all that can be checked without opening files.
 
     Parameters
@@ -256,9 +254,7 @@ def read_config(
         raise ConfigError(f"{document.where('plots')}: 'plots' must be true or false, got {plots!r}")
     size = document.data.get("chunk_size", 20_000)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ConfigError(
-            f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}"
-        )
+        raise ConfigError(f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}")
     config = SearchConfig(
         document=document,
         folder=base,
@@ -372,9 +368,7 @@ def _processor(document: Document) -> dict[str, Any]:
         raise ConfigError(f"{document.where('luminosity')}: 'luminosity' must be above zero (in 1/fb)")
     threads = _part(document, "threads")
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise ConfigError(
-            f"{document.where('threads')}: 'threads' must be a number of threads, got {threads!r}"
-        )
+        raise ConfigError(f"{document.where('threads')}: 'threads' must be a number of threads, got {threads!r}")
     cuts = {}
     for name in _mapping(document, "cuts"):
         cuts[name] = _text(document, "", "cuts", name) or ""
@@ -480,8 +474,7 @@ def _variations(document: Document) -> dict[str, JetVariation]:
         sides = {}
         for side in ("up", "down"):
             sides[side] = {
-                column: _text(document, "", *path, side, column) or ""
-                for column in _mapping(document, *path, side)
+                column: _text(document, "", *path, side, column) or "" for column in _mapping(document, *path, side)
             }
             for column, text in sides[side].items():
                 parse(text, document.where(*path, side, column))
@@ -533,10 +526,7 @@ def _templates(
         if unknown:
             raise UnknownName("variation", unknown, known)
     normalisations = {
-        name: {
-            process: _number(document, "templates", "normalisations", name, process) or 0.0
-            for process in parts
-        }
+        name: {process: _number(document, "templates", "normalisations", name, process) or 0.0 for process in parts}
         for name, parts in _nested(document, "templates", "normalisations").items()
     }
     with _at(document, "templates"):

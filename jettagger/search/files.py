@@ -171,11 +171,7 @@ def survey(
                     continue
                 for path in found:
                     if path in place:
-                        both = (
-                            f"{place[path]!r} and {dataset!r}"
-                            if place[path] != dataset
-                            else f"{dataset!r} twice"
-                        )
+                        both = f"{place[path]!r} and {dataset!r}" if place[path] != dataset else f"{dataset!r} twice"
                         raise MismatchError(f"{path} is in {both}: its events would count twice")
                     place[path] = dataset
                     wanted.append((dataset, path))
@@ -216,9 +212,7 @@ def survey(
             if files.section_from_runs:
                 sections = [info.section for info in mine if info.section is not None]
                 if len(sections) < len(mine):
-                    raise InputFileError(
-                        f"not all files of {dataset!r} have a cross section in a tree 'Runs'"
-                    )
+                    raise InputFileError(f"not all files of {dataset!r} have a cross section in a tree 'Runs'")
                 events = sum(number for _, number in sections)
                 mean = sum(section * number for section, number in sections) / events
                 samples[dataset] = replace(samples[dataset], cross_section=mean)
@@ -248,9 +242,7 @@ def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: st
         return FileInfo(path, dataset, file.n_events, simulated, generated, section)
 
 
-def _check_columns(
-    config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample
-) -> None:
+def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
     from jettagger.tagger import check_columns
 

@@ -240,9 +240,7 @@ def write_output(
         "record.json": "how it was made: configuration, model, versions, files",
     }
     with folder_complete_or_absent(folder, force=force) as part:
-        short = {
-            key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")
-        }
+        short = {key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")}
         save(result.histograms, part / "histograms.json", short)
         (part / "cutflow.txt").write_text(cutflow_table(result), encoding="utf-8")
         (part / "cutflow.json").write_text(json.dumps(result.cutflow, indent=1), encoding="utf-8")
@@ -291,9 +289,7 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
                 save_figure(figure, folder / f"{name}_{region}.png")
                 written[f"{name}_{region}.png"] = f"{name} in {region}"
             if filled:
-                save_figure(
-                    shapes(filled, title=region, counted="Events"), folder / f"{name}_{region}_shapes.png"
-                )
+                save_figure(shapes(filled, title=region, counted="Events"), folder / f"{name}_{region}_shapes.png")
                 written[f"{name}_{region}_shapes.png"] = f"shapes of {name} in {region}"
     for region in result.config.processor["regions"]:
         yields = {

@@ -150,9 +150,7 @@ def _executor(
                 yield processor.DaskExecutor(client=client, status=status, retries=0)
             return
         with (
-            distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None
-            ) as cluster,
+            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
             distributed.Client(cluster) as client,
         ):
             yield processor.DaskExecutor(client=client, status=status, retries=0)
@@ -226,9 +224,7 @@ def run_search(
         output = runner(found.fileset(), _Guard(inner), treename=config.tree)
     missing = dict(found.broken) | _failures(output["errors"], skip_broken)
     if not output["results"]:
-        raise InputFileError(
-            "no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items())
-        )
+        raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
     result = inner.postprocess(output["results"])
     missing |= _unread(found, result["datasets"], missing)
     model = {}
