@@ -167,13 +167,12 @@ def rejections(
             baseline = forest.predict_proba(table)[:, 1]
             for low, high in PT_RANGES:
                 inside = (pt >= low) & (pt < high)
-                row = measures.compare_rejection(
-                    network,
-                    baseline,
-                    np.where(inside & np.isin(label, labels), signal_weights, 0.0),
-                    np.where(inside, qcd, 0.0),
-                    events,
-                )
+                of_signal = np.where(inside & np.isin(label, labels), signal_weights, 0.0)
+                of_multijets = np.where(inside, qcd, 0.0)
+                if not (of_signal.any() and of_multijets.any()):
+                    say(f"flavours {mixture}: {name}, {low:g} to {high:g} GeV: no jets")
+                    continue
+                row = measures.compare_rejection(network, baseline, of_signal, of_multijets, events)
                 rows.append({"mixture": mixture, "discriminant": name, "pt": [low, high], **row})
                 ratio, sigma = row["ratio"]
                 say(f"flavours {mixture}: {name}, {low:g} to {high:g} GeV: ratio {ratio:.2f} +- {sigma:.2f}")
@@ -337,19 +336,14 @@ def main() -> None:
     if args.simulated:
         generated = natural_weights(sample, args.prepared_test, args.simulated)
         spectra["flat in pt, mass and flavours as in nature"] = measures.qcd_weights(sample, generated, flat_mass=False)
-    results["sculpting"] = {
-        name: {
-            spectrum: measures.sculpting(
-                ak.to_numpy(discriminant("HbbvsQCD")(columns), allow_missing=False),
-                hbb,
-                weights,
-                sample.columns["msoftdrop"],
-                events,
-            )
+    results["sculpting"] = {}
+    for name, columns in compared.items():
+        network = ak.to_numpy(discriminant("HbbvsQCD")(columns), allow_missing=False)
+        found = {
+            spectrum: measures.sculpting(network, hbb, weights, sample.columns["msoftdrop"], events)
             for spectrum, weights in spectra.items()
         }
-        for name, columns in compared.items()
-    }
+        results["sculpting"][name] = {spectrum: item for spectrum, item in found.items() if item is not None}
     say("sculpting")
     if args.checkpoint:
         results["onnx"] = onnx_differences(args.checkpoint, bundle)

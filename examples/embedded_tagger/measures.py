@@ -427,7 +427,7 @@ def sculpting(
     softdrop: np.ndarray,
     events: np.ndarray,
     seed: int = 1,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """How much a cut at 50 % signal efficiency changes the spectrum of the background's soft-drop mass.
 
     The floor is the divergence of random subsamples that have the same effective number of jets as those
@@ -444,9 +444,12 @@ def sculpting(
 
     Returns
     -------
-    dict
+    dict or None
+        None if no jet of the background passes.
     """
     s = np.flatnonzero(signal_weights > 0)
+    if not len(s):
+        return None
     inside = (softdrop >= SCULPTING_BINS[0]) & (softdrop < SCULPTING_BINS[-1])
     b = np.flatnonzero((background_weights > 0) & inside)
     cut = _cut(scores[s], signal_weights[s], 0.5)
@@ -456,7 +459,7 @@ def sculpting(
         return np.histogram(mass[chosen], SCULPTING_BINS, weights=weights[chosen])[0]
 
     if not passed.any():
-        raise SystemExit("no jet of the background passes the cut: more test jets are needed")
+        return None
     draw = replicas(events[b], seed)
     varied = []
     for number in range(REPLICAS):

@@ -50,9 +50,11 @@ def _rejection(rows: list[dict[str, Any]], path: Path) -> None:
     rows = [row for row in rows if row["mixture"] == rows[0]["mixture"]]
     names = list(dict.fromkeys(row["discriminant"] for row in rows))
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
-    for axis, name in zip(axes.flat, names, strict=True):
-        for row, color in zip([row for row in rows if row["discriminant"] == name], ("C0", "C1"), strict=True):
+    colors = {low: f"C{index}" for index, low in enumerate(sorted({row["pt"][0] for row in rows}))}
+    for axis, name in zip(axes.flat, names, strict=False):
+        for row in (row for row in rows if row["discriminant"] == name):
             low, high = row["pt"]
+            color = colors[low]
             for kind, style in (("network", "-"), ("tree", "--")):
                 background = np.array([np.nan if value is None else value for value in row[kind]["curve"]])
                 good = np.nan_to_num(background) > 0
@@ -111,7 +113,8 @@ def _mass(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
         axes[0, column].set(title=title, ylabel="median of regressed / generated mass", ylim=(0.6, 1.6))
         axes[0, column].axhspan(0.95, 1.05, color="grey", alpha=0.2)
         axes[1, column].set(xlabel="generated mass [GeV]", ylabel="interquartile width / median", ylim=(0, 1.2))
-        axes[0, column].legend(fontsize=6, ncols=3)
+        if axes[0, column].get_legend_handles_labels()[0]:
+            axes[0, column].legend(fontsize=6, ncols=3)
         for axis in axes[:, column]:
             axis.grid(alpha=0.3)
     _save(figure, path)
@@ -130,6 +133,9 @@ def _softdrop(axis: Axes, found: dict[str, list[dict[str, Any]]], names: list[st
 
 
 def _sculpting(found: dict[str, Any], path: Path) -> None:
+    found = {name: spectra for name, spectra in found.items() if spectra}
+    if not found:
+        return
     columns = max(map(len, found.values()))
     size = (4.6 * columns, 3.4 * len(found))
     figure, axes = plt.subplots(len(found), columns, figsize=size, layout="constrained", squeeze=False)

@@ -176,7 +176,9 @@ the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
 
 {table(header, rows)}
 
-{_picture("rejection.png")}"""
+{_picture("rejection.png")}
+
+{found["test"]["jets"]} test jets; a range of pt without signal or without multijets has no line."""
 
 
 def _at_half(network: dict[str, Any]) -> str:
@@ -285,7 +287,7 @@ effective size.
 
 {table(header, rows)}{note}
 
-{_picture("sculpting.png")}"""
+{_picture("sculpting.png") if rows else "No multijets are left behind the cut."}"""
 
 
 def _onnx(found: dict[str, Any]) -> str:
@@ -363,7 +365,12 @@ def model_card(found: dict[str, Any], bundle: Any) -> str:
     )  # fmt: skip
     error = found["calibration"]["most probable type"]["error"]
     name = bundle.name
-    flat = found["sculpting"][name]["flat in pt and mass"]
+    flat = found["sculpting"][name].get("flat in pt and mass")
+    sculpted = (
+        "not measured, no multijets are left"
+        if flat is None
+        else f"{pm(flat['divergence'], 4)}, statistical floor {pm(flat['floor'], 4)}"
+    )
     return filled(f"""# {name}
 
 A small Particle Transformer with the interface of GloParT V1: the same input variables, {len(TYPES)} probabilities,
@@ -401,8 +408,7 @@ the figures mean.
 - accuracy over {len(TYPES)} types: {pm(accuracy["as_generated"], 4)} as generated,
 {pm(accuracy["as_in_training"], 4)} weighted as in training
 - expected calibration error: {pm(error, 4)}
-- divergence of the multijets' soft-drop mass at 50 % efficiency of HbbvsQCD: {pm(flat["divergence"], 4)},
-statistical floor {pm(flat["floor"], 4)}
+- divergence of the multijets' soft-drop mass at 50 % efficiency of HbbvsQCD: {sculpted}
 
 {rejection}
 
