@@ -95,6 +95,14 @@ class Fit:
         return float(self.values[position]), float(self.uncertainties[position])
 
 
+#: minimisers in the order in which they are tried, with their options
+_METHODS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("SLSQP", {"maxiter": 1000, "ftol": 1e-7}),
+    ("L-BFGS-B", {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-12, "gtol": 1e-6}),
+    ("SLSQP", {"maxiter": 1000, "ftol": 1e-6}),
+)
+
+
 class _Likelihood:
     """The likelihood of one workspace, minimised with scipy.
 
@@ -166,15 +174,16 @@ class _Likelihood:
 
         if not len(free):
             return point, value(np.empty(0))
-        found = minimize(
-            value,
-            point[free] / scale,
-            jac=slope,
-            method="SLSQP",
-            bounds=list(zip(self.low[free] / scale, self.high[free] / scale, strict=True)),
-            options={"maxiter": 1000, "ftol": 1e-7},
-        )
-        if not found.success or found.fun >= 1e12:
+        bounds = list(zip(self.low[free] / scale, self.high[free] / scale, strict=True))
+        where = point[free] / scale
+        # few events behind a template make narrow valleys, where one method may stop and another goes on from there
+        for method, options in _METHODS:
+            found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=options)
+            if found.success and found.fun < 1e12:
+                break
+            if np.isfinite(found.x).all() and found.fun < 1e12:
+                where = found.x
+        else:
             raise InvalidValues(f"{what}: the fit does not converge: {found.message}")
         point[free] = found.x * scale
         return point, float(found.fun)
@@ -464,14 +473,23 @@ class _Scan:
     def expected_at(self, root: float, start: float) -> float:
         """The strength at which sqrt(q) of the Asimov data is ``root``."""
         strength = start
-        for _ in range(50):
+        low, high = 0.0, math.inf
+        for _ in range(60):
             found, _ = self._root("asimov", strength)
-            # sqrt(q) is nearly proportional to the strength
-            factor = root / found if found > 0 else 10.0
-            strength *= min(max(factor, 0.1), 10.0)
-            if abs(factor - 1) < 5e-4:
+            if abs(found / root - 1) < 5e-4 or high - low < 5e-4 * low:
                 return strength
-        raise InvalidValues(f"{self._what}: no upper limit was found; is it in the regions?")
+            if found < root:
+                low = max(low, strength)
+            else:
+                high = min(high, strength)
+            # sqrt(q) is nearly proportional to the strength; where it bends, the bracket is halved
+            guess = strength * min(max(root / found if found > 0 else 10.0, 0.1), 10.0)
+            inside = low < guess < high
+            strength = guess if inside else math.sqrt(low * high) if low > 0 else high / 2
+        raise InvalidValues(
+            f"{self._what}: no upper limit was found up to {low:.3g} times the signal (sqrt(q) = {found:.3g} there, "
+            f"{root:.3g} wanted); is the signal in the regions, and are there enough events behind the templates?"
+        )
 
     def cls(self, strength: float) -> float:
         """CLs of the data (Cowan et al., section 3.8 for q-tilde)."""
