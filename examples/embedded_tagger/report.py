@@ -418,6 +418,8 @@ the figures mean.
 
 - Outside of pt 200 to 1000 GeV and masses of 15 to 250 GeV it extrapolates; near 15 and 250 GeV the mass is
 pulled inwards.
+- The training jets of each type come from a handful of mass windows with gaps between them, so the network can take
+a mass for a type. Shorter runs with more seeds close the gaps.
 - Missing among the types: X -> gg, H -> Z gamma, charged H -> bc, photons and leptons alone.
 - With pile-up it was not tried.
 """)
