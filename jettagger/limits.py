@@ -175,16 +175,20 @@ class _Likelihood:
         if not len(free):
             return point, value(np.empty(0))
         bounds = list(zip(self.low[free] / scale, self.high[free] / scale, strict=True))
-        where = point[free] / scale
-        # few events behind a template make narrow valleys, where one method may stop and another goes on from there
-        for method, options in _METHODS:
-            found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=options)
-            if found.success and found.fun < 1e12:
-                break
-            if np.isfinite(found.x).all() and found.fun < 1e12:
-                where = found.x
+        found = None
+        for begin in (point[free] / scale, self.start[free] / scale):
+            where = begin
+            for method, options in _METHODS:
+                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=options)
+                if found.success and found.fun < 1e12:
+                    break
+                # a valley may stop one method and not the next; what lies outside of the likelihood is no way on
+                where = found.x if np.isfinite(found.x).all() and found.fun < 1e12 else begin
+            else:
+                continue
+            break
         else:
-            raise InvalidValues(f"{what}: the fit does not converge: {found.message}")
+            raise InvalidValues(f"{what}: the fit does not converge: {found.message if found else 'no start'}")
         point[free] = found.x * scale
         return point, float(found.fun)
 
