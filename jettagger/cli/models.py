@@ -33,7 +33,7 @@ The first folder found on the search path counts: those on $JETTAGGER_MODELS, yo
 
 examples:
   jettagger models list
-  JETTAGGER_MODELS=/eos/models:/work/models jettagger models list
+  JETTAGGER_MODELS=/eos/models:/data/models jettagger models list
 """
 
 _SHOW = """What a model takes and gives, and where it comes from.
