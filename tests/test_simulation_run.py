@@ -99,7 +99,7 @@ def test_a_block_that_always_kills_its_worker_is_named(tmp_path: Path, small_blo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "ProcessPoolExecutor", Killing)
-        with pytest.raises(JettaggerError, match=r"block 0 .Hqq. was not finished in 3 attempts"):
+        with pytest.raises(JettaggerError, match=r"block [01] .Hqq. was not finished in 3 attempts"):
             simulate("Hqq", 12, tmp_path / "never.root", workers=2, progress=progress)
     assert not (tmp_path / "never.root").exists()
 
