@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jettagger.errors import ConfigError
 from jettagger.simulation import PROCESSES, label_id, load_card
 from jettagger.simulation.processes import Point
 
@@ -197,3 +199,36 @@ def test_cards_make_different_detectors() -> None:
         tracks.append(int(np.sum(found.charge != 0)))
     assert widths[1] > 1.08 * widths[0]
     assert tracks[1] < tracks[0]
+
+
+def test_events_of_several_generators_side_by_side() -> None:
+    from jettagger.simulation.generate import Generator, concatenate
+
+    settings = PROCESSES["Hbb"].settings(Point((200.0, 600.0), (80.0, 200.0)))
+    truths = [Generator(settings, seed).next(3) for seed in (1, 2)]
+    both = concatenate(truths)
+    assert both.n_events == 6
+    assert both.info["pthat"].shape == (6,)
+    np.testing.assert_array_equal(both.event[-1], 5)
+    for truth, rows in zip(truths, (both.event < 3, both.event >= 3), strict=True):
+        for name in ("mother", "daughter1", "daughter2"):
+            own, merged = getattr(truth, name), getattr(both, name)[rows]
+            np.testing.assert_array_equal(own < 0, merged < 0)
+            np.testing.assert_array_equal(truth.id[own[own >= 0]], both.id[merged[merged >= 0]])
+            np.testing.assert_array_equal(truth.pz[own[own >= 0]], both.pz[merged[merged >= 0]])
+
+
+def test_tables_of_interactions_change_the_start_alone(tmp_path: Path) -> None:
+    from jettagger.simulation.generate import Generator, tabulate_interactions
+
+    tables = tabulate_interactions([], tmp_path / "tables.dat")
+    settings = PROCESSES["QCDlight"].settings(Point((300.0, 600.0), (0.0, 0.0)))
+    with_tables, without = Generator(settings, 3, tables).next(60), Generator(settings, 3).next(60)
+    particles = np.sort(with_tables.counts), np.sort(without.counts)
+    # other random numbers, the same physics: about 1500 particles an event, spread by half of that
+    spread = np.std(particles[1]) / np.sqrt(60)
+    assert abs(np.mean(particles[0]) - np.mean(particles[1])) < 5 * spread
+    again = Generator(settings, 3, tables).next(60)
+    np.testing.assert_array_equal(again.pz, with_tables.pz)
+    with pytest.raises(ConfigError, match="does not initialise"):
+        Generator(settings, 3, tmp_path / "absent.dat")

@@ -18,7 +18,7 @@ import uproot
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, JettaggerError, MissingExtra, OutputError
-from jettagger.simulation import LABELS, PROCESSES, V1_TYPES, label_id, plan, simulate
+from jettagger.simulation import LABELS, PROCESSES, V1_TYPES, label_id, plan, processes, simulate
 from jettagger.simulation import run as run_module
 
 pytest.importorskip("fastjet", reason="extra sim is not installed")
@@ -61,6 +61,25 @@ def test_same_seed_same_arrays_however_many_workers(tmp_path: Path, small_blocks
     assert set(summaries[1].labels) == {"Xgg", "HZgamma", "Xbc"}
     simulate("new-types", 12, tmp_path / "other.root", seed=6)
     assert not ak.array_equal(one, _arrays(tmp_path / "other.root"))
+
+
+def test_a_block_has_several_masses(tmp_path: Path) -> None:
+    run = plan("Hbb", 1000, mass=(50.0, 200.0))
+    points = [run_module.points_of(run, block) for block in run.blocks]
+    assert [sum(events for _, events in block) for block in points] == [block.events for block in run.blocks]
+    masses = sorted(point.u_mass for block in points for point, _ in block)
+    assert len(masses) == 12
+    # evenly spread: no gap of more than twice the mean
+    assert np.max(np.diff([masses[-1] - 1.0, *masses])) < 2.0 / 12
+    assert [len(run_module.points_of(run, block)) for run in [plan("QCD", 900)] for block in run.blocks] == [1, 1, 1]
+
+    simulate("Hbb", 24, tmp_path / "x.root", mass=(50.0, 200.0))
+    mass = ak.to_numpy(ak.flatten(_arrays(tmp_path / "x.root")["FatJet_genResonanceMass"]))
+    short = plan("Hbb", 24, mass=(50.0, 200.0))
+    windows = [processes._window(point, 0.35)[1:] for point, _ in run_module.points_of(short, short.blocks[0])]
+    assert len(windows) == 4
+    assert all(np.any((mass > low) & (mass < high)) for low, high in windows)
+    assert np.all(np.any([(mass > low) & (mass < high) for low, high in windows], axis=0))
 
 
 def test_a_killed_worker_does_not_matter(tmp_path: Path, small_blocks: None) -> None:
@@ -123,9 +142,9 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, small_blocks: None, monkeypa
     made: list[int] = []
     original = run_module.make_block
 
-    def counting(run: Any, block: Any) -> Any:
+    def counting(run: Any, block: Any, tables: Any) -> Any:
         made.append(block.index)
-        return original(run, block)
+        return original(run, block, tables)
 
     monkeypatch.setattr(run_module, "make_block", counting)
     with pytest.raises(OutputError, match=r"holds blocks of another run \(different: seed\)"):

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.errors import ConfigError, require
+from jettagger.files import complete_or_absent
 
-__all__ = ["Generator", "Truth", "local_index", "offsets_of"]
+__all__ = ["Generator", "Truth", "concatenate", "local_index", "offsets_of", "tabulate_interactions"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: What every process is made with: proton beams, and decays within 10 mm only.
+#: What every process is made with: proton beams, and decays within 10 mm only. Photons radiated by incoming
+#: quarks, a seventh of the time, are left out: few are in a jet.
 COMMON = (
+    "SpaceShower:QEDshowerByQ = off",
     "Beams:eCM = 13600.",
     "Print:quiet = on",
     "ParticleDecays:limitTau0 = on",
     "ParticleDecays:tau0Max = 10.",
     "Random:setSeed = on",
 )
+
+
+#: Pythia's numbers for what it does with a file of tables.
+WRITE_TABLES, READ_TABLES = 1, 2
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,23 @@ def offsets_of(counts: Ints) -> Ints:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
+def concatenate(truths: Sequence[Truth]) -> Truth:
+    """Events of several generators in one."""
+    if len(truths) == 1:
+        return truths[0]
+    shifts = offsets_of(np.array([len(truth.id) for truth in truths]))
+    columns: dict[str, Any] = {}
+    for entry in fields(Truth):
+        values = [getattr(truth, entry.name) for truth in truths]
+        if entry.name == "info":
+            columns["info"] = {name: np.concatenate([value[name] for value in values]) for name in values[0]}
+            continue
+        if entry.name in ("mother", "daughter1", "daughter2"):
+            values = [np.where(value < 0, -1, value + shift) for value, shift in zip(values, shifts, strict=False)]
+        columns[entry.name] = np.concatenate(values)
+    return Truth(**columns)
+
+
 def local_index(rows: Ints, n_rows: int) -> Ints:
     """Position within its row of each entry of sorted row numbers.
 
@@ -109,6 +135,9 @@ class Generator:
         Pythia settings beyond `COMMON`.
     seed : int
         Between 1 and 900,000,000.
+    tables : path, optional
+        What `tabulate_interactions` wrote for the same tune, which halves the time of the start. Events with
+        and without are the same within the rounding of the tables only: use one or the other.
 
     Raises
     ------
@@ -118,11 +147,12 @@ class Generator:
         If Pythia refuses a setting or does not initialise.
     """
 
-    def __init__(self, settings: Sequence[str], seed: int) -> None:
+    def __init__(self, settings: Sequence[str], seed: int, tables: str | os.PathLike[str] | None = None) -> None:
         module = require("pythia8mc", "sim", "simulating events")
         self.pythia = module.Pythia("", False)
         self.tried = 0
-        for line in (*COMMON, f"Random:seed = {1 + seed % 900_000_000}", *settings):
+        reuse = () if tables is None else _reuse(READ_TABLES, tables)
+        for line in (*COMMON, f"Random:seed = {1 + seed % 900_000_000}", *reuse, *settings):
             if not self.pythia.readString(line, False):
                 raise ConfigError(f"Pythia refuses the setting {line!r}")
         if not self.pythia.init():
@@ -141,6 +171,32 @@ class Generator:
         """Pythia's cross section so far and its error, in pb."""
         info = self.pythia.infoPython()
         return float(info.sigmaGen()) * 1e9, float(info.sigmaErr()) * 1e9
+
+
+def tabulate_interactions(tune: Sequence[str], path: Path) -> Path:
+    """Write what Pythia computes at its start about further parton interactions in a collision.
+
+    It depends on the beams and on the tune, not on the hard process, and is half of the time of a start.
+
+    Parameters
+    ----------
+    tune : sequence of str
+        The Pythia settings of the card.
+    path : pathlib.Path
+        File to write.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+    """
+    with complete_or_absent(path) as part:
+        Generator([*_reuse(WRITE_TABLES, part), "HardQCD:all = on", "PhaseSpace:pTHatMin = 100.", *tune], 1)
+    return path
+
+
+def _reuse(mode: int, path: str | os.PathLike[str]) -> tuple[str, str]:
+    return f"MultipartonInteractions:reuseInit = {mode}", f"MultipartonInteractions:initFile = {path}"
 
 
 def _flat(batch: Any, ak: Any) -> Truth:

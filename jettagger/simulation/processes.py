@@ -349,7 +349,7 @@ def _qcd(channels: tuple[str, ...], *extra: str) -> Settings:
 
 
 LIGHT_QCD = ("gg2gg", "gg2qqbar", "qg2qg", "qq2qq", "qqbar2gg", "qqbar2qqbarNew")
-ENHANCED = ("Enhancements:doEnhance = on", "EnhancedSplittings:List = {fsr:G2BB=4,fsr:G2CC=3}")
+ENHANCED = ("Enhancements:doEnhance = on", "EnhancedSplittings:List = {fsr:G2BB=2,fsr:G2CC=2}")
 HEAVY_QCD = ("QCDbb", "QCDcc", "QCDb", "QCDc")
 
 

@@ -11,36 +11,42 @@ import multiprocessing
 import os
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent
 from jettagger.simulation import processes
-from jettagger.simulation.block import process_batch
+from jettagger.simulation.block import Batch, process_batch
 from jettagger.simulation.cards import Card, load_card
-from jettagger.simulation.generate import Generator
-from jettagger.simulation.pileup import make_pool
-from jettagger.simulation.processes import PROCESSES, Point
+from jettagger.simulation.generate import Generator, concatenate, offsets_of, tabulate_interactions
+from jettagger.simulation.pileup import Pool, make_pool
+from jettagger.simulation.processes import PROCESSES, Point, Process
 
 __all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
 
 FORMATS = ("pfnano", "jetclass2")
 BLOCK_EVENTS = 400
+#: Points of mass that share a block where the mass varies; each needs a Pythia of its own.
+POINTS = 4
 #: Generated events before an empty selection is called hopeless, and the acceptance that is.
 PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
 ATTEMPTS = 3
 PARTS_PER_WRITE = 12
+MOST_AT_ONCE = 400
+TABLES = "interactions.dat"
 
 
 @dataclass(frozen=True)
@@ -200,22 +206,31 @@ def _shared(total: int, shares: list[int]) -> list[int]:
     return [int(size) for size in np.diff(edges)]
 
 
-def point_of(run: Plan, block: BlockSpec) -> Point:
-    """Mass window and pair mass of a block: points that fill the square evenly, shifted by the seed."""
-    start = np.random.default_rng([run.seed, PROCESSES[block.process].number, 7]).random(2)
-    steps = np.array([0.7548776662466927, 0.5698402909980532])
-    u_mass, u_scale = (start + block.number * steps) % 1.0
-    mass = run.mass or PROCESSES[block.process].mass or (0.0, 0.0)
-    return Point(run.pt, mass, float(u_mass), float(u_scale), block.number % 2)
+def points_of(run: Plan, block: BlockSpec) -> list[tuple[Point, int]]:
+    """Points of a block with their events; over the blocks they fill the square of mass and scale evenly."""
+    process = PROCESSES[block.process]
+    start = np.random.default_rng([run.seed, process.number, 7]).random(2)
+    # the golden ratio leaves the smallest gaps in mass, however many points there are
+    steps = np.array([0.5 * np.sqrt(5.0) - 0.5, np.sqrt(2.0) - 1.0])
+    mass = run.mass or process.mass or (0.0, 0.0)
+    n_points = min(POINTS, block.events) if mass[0] < mass[1] else 1
+    points = []
+    for place, events in enumerate(_shared(block.events, [1] * n_points)):
+        number = block.number * n_points + place
+        u_mass, u_scale = (start + number * steps) % 1.0
+        points.append((Point(run.pt, mass, float(u_mass), float(u_scale), number % 2), events))
+    return points
 
 
-def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+def make_block(run: Plan, block: BlockSpec, tables: Path | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Generate, reconstruct and label one block.
 
     Parameters
     ----------
     run : Plan
     block : BlockSpec
+    tables : pathlib.Path, optional
+        What `tabulate_interactions` wrote for the card; by default it is written anew.
 
     Returns
     -------
@@ -235,50 +250,108 @@ def make_block(run: Plan, block: BlockSpec) -> tuple[dict[str, Any], dict[str, A
     card = _card(run.card, run.pileup)
     seeds = np.random.SeedSequence([run.seed, process.number, block.number])
     rng = np.random.default_rng(seeds.spawn(1)[0])
-    settings = [*process.settings(point_of(run, block)), *card["generator"]["tune_settings"]]
-    pythia_seeds = seeds.generate_state(2)
-    generator = Generator(settings, int(pythia_seeds[0]))
-    pool = make_pool(card, int(pythia_seeds[1]), rng) if card["pileup"]["mean"] > 0 else None
+    points = points_of(run, block)
+    pool_seed, *pythia_seeds = (int(seed) for seed in seeds.generate_state(1 + len(points)))
+    pool = make_pool(card, pool_seed, rng) if card["pileup"]["mean"] > 0 else None
     writer = _writer(run.format)
+    tally = _Tally()
     parts: list[dict[str, Any]] = []
-    labels: dict[int, int] = {}
-    accepted = tried = jets = 0
-    sumw = sumw2 = 0.0
-    while accepted < block.events:
-        left = block.events - accepted
-        expected = max(accepted, 1) / max(tried, 1)
-        # a little more than needed, so that few blocks take a third round
-        truth = generator.next(int(np.clip(1.08 * left / expected + 3, 10, 400)))
-        batch = process_batch(truth, process, card, run.pt, rng, pool)
-        enough = np.flatnonzero(np.cumsum(batch.keep) >= left)
-        n_used = int(enough[0]) + 1 if len(enough) else truth.n_events
-        batch.keep[n_used:] = False
-        tried += n_used
-        sumw += float(np.sum(truth.weight[:n_used]))
-        sumw2 += float(np.sum(truth.weight[:n_used] ** 2))
+    with ExitStack() as stack:
+        if tables is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            tables = tabulate_interactions(card["generator"]["tune_settings"], Path(folder) / "interactions.dat")
+        sources = []
+        for (point, wanted), pythia_seed in zip(points, pythia_seeds, strict=True):
+            settings = [*process.settings(point), *card["generator"]["tune_settings"]]
+            sources.append(_Source(Generator(settings, pythia_seed, tables), wanted))
+    while any(source.left for source in sources):
+        batch = _next_batch(sources, process, card, run.pt, rng, pool, tally)
         if np.any(batch.keep):
-            parts.append(writer(batch, block, accepted))
-            stored = batch.fat_truth["label"][batch.keep[batch.fat.event]]
-            jets += len(stored)
-            for value, count in zip(*np.unique(stored, return_counts=True), strict=True):
-                labels[int(value)] = labels.get(int(value), 0) + int(count)
-            accepted += int(np.sum(batch.keep))
-        if tried >= PATIENCE and accepted < LEAST_ACCEPTANCE * tried:
-            raise ConfigError(
-                f"process {block.process!r}: {accepted} of {tried} generated events have a wanted jet with pt "
-                f"{run.pt[0]:g} to {run.pt[1]:g} GeV (acceptance {accepted / tried:.2%}, expected at least "
-                f"{LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
-            )
-    section, error = generator.cross_section
+            parts.append(writer(batch, block, tally.events))
+            tally.add_jets(batch.fat_truth["label"][batch.keep[batch.fat.event]], int(np.sum(batch.keep)))
+    section, error = sources[0].generator.cross_section
     facts = {
-        "block": block.index, "process": block.process, "processNumber": process.number, "events": accepted,
-        "genEventCount": tried, "genEventSumw": sumw, "genEventSumw2": sumw2, "jets": jets,
+        "block": block.index, "process": block.process, "processNumber": process.number, "events": tally.events,
+        "genEventCount": tally.tried, "genEventSumw": tally.sumw, "genEventSumw2": tally.sumw2, "jets": tally.jets,
         "crossSection": process.cross_section * section if process.cross_section else 1.0,
         "crossSectionError": process.cross_section * error,
-        "labels": {processes.label_name(value): count for value, count in sorted(labels.items())},
+        "labels": {processes.label_name(value): count for value, count in sorted(tally.labels.items())},
     }  # fmt: skip
     merged = {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
     return merged, facts
+
+
+@dataclass
+class _Source:
+    """A generator at one point, the events that are wanted from it and what it has given."""
+
+    generator: Generator
+    wanted: int
+    accepted: int = 0
+    tried: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.wanted - self.accepted
+
+    @property
+    def request(self) -> int:
+        """Events to generate: a little more than needed, so that few blocks take a third round."""
+        expected = max(self.accepted, 1) / max(self.tried, 1)
+        return int(np.clip(1.08 * self.left / expected + 3, 10, MOST_AT_ONCE))
+
+
+@dataclass
+class _Tally:
+    """What a block has so far."""
+
+    events: int = 0
+    tried: int = 0
+    jets: int = 0
+    sumw: float = 0.0
+    sumw2: float = 0.0
+    labels: dict[int, int] = field(default_factory=dict)
+
+    def add_tried(self, weights: NDArray[np.float64]) -> None:
+        self.tried += len(weights)
+        self.sumw += float(np.sum(weights))
+        self.sumw2 += float(np.sum(weights**2))
+
+    def add_jets(self, stored: NDArray[np.int64], events: int) -> None:
+        self.events += events
+        self.jets += len(stored)
+        for value, count in zip(*np.unique(stored, return_counts=True), strict=True):
+            self.labels[int(value)] = self.labels.get(int(value), 0) + int(count)
+
+
+def _next_batch(
+    sources: list[_Source],
+    process: Process,
+    card: Card,
+    pt: tuple[float, float],
+    rng: np.random.Generator,
+    pool: Pool | None,
+    tally: _Tally,
+) -> Batch:
+    """More events of every source that is not done; of what exceeds the wish, nothing is kept or counted."""
+    open_sources = [source for source in sources if source.left]
+    truths = [source.generator.next(source.request) for source in open_sources]
+    batch = process_batch(concatenate(truths), process, card, pt, rng, pool)
+    ends = offsets_of(np.array([truth.n_events for truth in truths]))
+    for source, truth, first, last in zip(open_sources, truths, ends[:-1], ends[1:], strict=True):
+        enough = np.flatnonzero(np.cumsum(batch.keep[first:last]) >= source.left)
+        used = int(enough[0]) + 1 if len(enough) else truth.n_events
+        batch.keep[first + used : last] = False
+        tally.add_tried(truth.weight[:used])
+        source.tried += used
+        source.accepted += int(np.sum(batch.keep[first:last]))
+        if source.tried >= PATIENCE and source.accepted < LEAST_ACCEPTANCE * source.tried:
+            raise ConfigError(
+                f"process {process.name!r}: {source.accepted} of {source.tried} generated events have a wanted jet "
+                f"with pt {pt[0]:g} to {pt[1]:g} GeV (acceptance {source.accepted / source.tried:.2%}, expected at "
+                f"least {LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
+            )
+    return batch
 
 
 def _writer(format: str) -> Callable[[Any, BlockSpec, int], dict[str, Any]]:
@@ -297,7 +370,7 @@ def _store_block(run: Plan, block: BlockSpec, folder: str) -> dict[str, Any]:
     """Make one block and put it into the folder; what a worker does."""
     import awkward as ak
 
-    data, facts = make_block(run, block)
+    data, facts = make_block(run, block, Path(folder) / TABLES)
     # list columns of records survive parquet as they are
     array = ak.zip(data, depth_limit=1)
     target = Path(folder) / f"block-{block.index:06d}.parquet"
@@ -377,6 +450,8 @@ def simulate(
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)
     with _alone(folder):
+        if not (folder / TABLES).is_file():
+            tabulate_interactions(_card(card, pileup)["generator"]["tune_settings"], folder / TABLES)
         facts = _all_blocks(run, folder, workers, report)
         _write(run, folder, target, facts)
         manifest = _write_manifest(run, target, facts)
