@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jettagger.acceleration import best_session, check_backend
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, COST, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
@@ -21,7 +22,7 @@ from jettagger.formats.base import Offer
 from jettagger.network import evaluate
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
-from jettagger.sessions import Session, open_session
+from jettagger.sessions import Session
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -111,11 +112,16 @@ class Tagger:
         Jets in one run at most.
     session : Session, optional
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
 
     Raises
     ------
     MissingModelFile
         If the bundle has no weights.
+    ConfigError
+        If there is no such backend.
 
     Examples
     --------
@@ -135,13 +141,16 @@ class Tagger:
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
+        backend: str = "fast",
     ) -> None:
+        check_backend(backend, provider)
         if session is None:
             bundle.require_weights()
         self.bundle = bundle
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
+        self.backend = backend
         self._session = session
 
     def __repr__(self) -> str:
@@ -150,10 +159,8 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        return (
-            _restore,
-            (str(self.bundle.folder), self.bundle.digest, self.threads, self.provider, self.batch_size),
-        )
+        settings = (self.threads, self.provider, self.batch_size, self.backend)
+        return (_restore, (str(self.bundle.folder), self.bundle.digest, *settings))
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("jettagger.Tagger", self.bundle.digest)
@@ -163,10 +170,7 @@ class Tagger:
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        graph = self.bundle.graph
-        if graph is None:  # the constructor has checked
-            raise BundleError(f"the bundle {self.bundle.name!r} has no weights")
-        return open_session(graph, self.threads, self.provider)
+        return best_session(self.bundle, self.threads, self.provider, self.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -308,9 +312,11 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
+        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        session = self.session
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
-            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
+            values[batch.jets] = evaluate(bundle, session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
@@ -555,15 +561,20 @@ def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: t
     return ak.Array(lists)
 
 
-def _restore(folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int) -> Tagger:
+def _restore(
+    folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int, backend: str
+) -> Tagger:
     bundle = load_bundle(Path(folder))
     if bundle.digest != digest:
         raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size)
+    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size, backend=backend)
 
 
 def load_tagger(
-    name_or_folder: str | os.PathLike[str] | None = None, threads: int | None = None, provider: str | None = None
+    name_or_folder: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
@@ -576,6 +587,8 @@ def load_tagger(
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
         Execution provider, e.g. ``cuda``; default: the CPU.
+    backend : {"fast", "onnxruntime", "openvino"}
+        What runs the network, see `Tagger`.
 
     Returns
     -------
@@ -597,4 +610,4 @@ def load_tagger(
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider)
+    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider, backend=backend)

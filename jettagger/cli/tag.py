@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
+    add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add("--force", action="store_true", help="replace an existing output")
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
-    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider)
+    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider, backend=args.backend)
     job = make_job(
         args.files,
         tagger,
