@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jettagger.rootfile import EventFile
     from jettagger.skim import tag_files
     from jettagger.tagger import Tagger, check_columns, load_tagger, make_inputs
+    from jettagger.taggers import Taggers, load_taggers
     from jettagger.writers import write_skim
 
 _HOMES = {
@@ -27,10 +28,12 @@ _HOMES = {
     "JettaggerError": "errors",
     "Report": "report",
     "Tagger": "tagger",
+    "Taggers": "taggers",
     "check_columns": "tagger",
     "discriminant": "discriminants",
     "load_bundle": "registry",
     "load_tagger": "tagger",
+    "load_taggers": "taggers",
     "make_inputs": "tagger",
     "tag_files": "skim",
     "write_skim": "writers",
@@ -42,11 +45,13 @@ __all__ = [
     "JettaggerError",
     "Report",
     "Tagger",
+    "Taggers",
     "__version__",
     "check_columns",
     "discriminant",
     "load_bundle",
     "load_tagger",
+    "load_taggers",
     "make_inputs",
     "tag_files",
     "write_skim",

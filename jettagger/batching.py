@@ -28,8 +28,9 @@ HUGE = 1e32
 class Cost:
     """What a run of a network costs: ``fixed`` and, for each jet of length L, L (1 + L/square).
 
-    The unit is the cost of one object alone. The numbers are those of Particle Transformers on one core (``python -m benchmarks.throughput --cost`` measures
-    them). They only decide how jets are put together, never what a jet gets.
+    The unit is the cost of one object alone. The numbers are those of Particle Transformers on one core
+    (``python -m benchmarks.throughput --cost`` measures them). They only decide how jets are put together, never what
+    a jet gets.
 
     Parameters
     ----------
@@ -144,7 +145,10 @@ class Table:
 
 
 def tabulate(
-    groups: Sequence[Group], objects: Objects, nonfinite: Literal["cmssw", "weaver"] = "cmssw"
+    groups: Sequence[Group],
+    objects: Objects,
+    nonfinite: Literal["cmssw", "weaver"] = "cmssw",
+    features: dict[str, Array] | None = None,
 ) -> tuple[Table, ...]:
     """Compute and transform all variables of all groups.
 
@@ -153,12 +157,14 @@ def tabulate(
     groups : sequence of Group
     objects : Objects
     nonfinite : {"cmssw", "weaver"}
+    features : dict, optional
+        Features of these objects by name, before any transformation; those that are there are used, new ones are added.
 
     Returns
     -------
     tuple of Table
     """
-    features: dict[str, Array] = {}
+    features = {} if features is None else features
     tables = []
     for group in groups:
         all_counts = objects.counts(group.object)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["CACHE", "ENVIRONMENT", "PACKAGE", "cache_folder", "search_path", "user_folder"]
+__all__ = ["CACHE", "ENVIRONMENT", "PACKAGE", "SHIPPED", "cache_folder", "search_path", "shipped", "user_folder"]
 
 ENVIRONMENT = "JETTAGGER_MODELS"
 CACHE = "JETTAGGER_CACHE"
+
+#: names the folder of the models that were sent to this worker, each under its digest
+SHIPPED = "JETTAGGER_SHIPPED"
 PACKAGE = Path(__file__).parent
 
 
@@ -39,6 +42,24 @@ def cache_folder() -> Path | None:
     if named == "off":
         return None
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("jettagger", appauthor=False))
+
+
+def shipped(digest: str) -> Path | None:
+    """Where a model lies that was sent to this worker.
+
+    Parameters
+    ----------
+    digest : str
+        Of the bundle.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where it was not sent.
+    """
+    folder = os.environ.get(SHIPPED, "")
+    shelf = Path(folder) / digest
+    return next(iter(sorted(shelf.iterdir())), None) if folder and shelf.is_dir() else None
 
 
 def search_path() -> list[Path]:

@@ -37,6 +37,8 @@ class Report:
         Length positions in the main input, and those that held a constituent.
     seconds : float
         Wall time in the network.
+    cached : int
+        Scored jets whose outputs were found in the score cache.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Report:
     slots: int = 0
     filled: int = 0
     seconds: float = 0.0
+    cached: int = 0
 
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):

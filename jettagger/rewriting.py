@@ -174,7 +174,8 @@ class _Net:
             _rename(node, old, new)
         if old in self.outputs:
             maker = self.makers()[old]
-            maker.output[list(maker.output).index(old)] = f"{old}_before"
+            self._number += 1
+            maker.output[list(maker.output).index(old)] = f"{old}_before{self._number}"
             self.add_named("Identity", [new], old)
         self.changed = True
 
@@ -528,8 +529,8 @@ def _heads(net: _Net) -> None:
             continue
         order = np.arange(columns).reshape(heads, size).T.ravel()
         scale = np.tile(factors.ravel(), size)
-        layer_ = [net.constant((value[..., order] * scale).astype(value.dtype)) for value in (matrix, bias)]
-        product = net.add("Gemm", [source, *layer_])
+        folded = [net.constant((value[..., order] * scale).astype(value.dtype)) for value in (matrix, bias)]
+        product = net.add("Gemm", [source, *folded])
         net.replace(last.output[0], net.add("Reshape", [product, last.input[1]]))
 
 

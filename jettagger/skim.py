@@ -1,7 +1,8 @@
 """From event files to a skim: one row an event with the jets' kinematics and the outputs of a tagger.
 
-Files are cut into chunks that fit a memory budget, read with only the columns that are needed, scored in this
-process or in several, and written in order.
+Files are cut into chunks that fit a memory budget, read with only the columns that are needed (those of constituents
+only for events with a jet to score), scored in this process or in several, and written in order. One process reads the
+next chunk while the network works on the last one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import json
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -33,8 +34,11 @@ __all__ = ["Chunk", "Job", "Progress", "SkimResult", "make_job", "run_job", "tag
 EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
 JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
-#: bytes in memory per byte of input columns: decoded, linked, gathered, transformed
-OVERHEAD = 8
+#: bytes in memory per byte of input columns: decoded, linked, gathered, transformed, and the next chunk
+OVERHEAD = 10
+
+#: events without a jet to score that are read nevertheless rather than begin to read anew behind them
+GAP = 200
 
 #: jets are scored in batches anyway; larger chunks bring nothing
 MOST_EVENTS = 20_000
@@ -69,6 +73,8 @@ class Job:
     chunks : tuple of Chunk
     skipped : dict of str to str
         Files that were left out, and why.
+    needed : tuple of str
+        Those of ``inputs`` that the model needs; empty: all.
     """
 
     tagger: Tagger
@@ -79,6 +85,7 @@ class Job:
     where: str | None
     chunks: tuple[Chunk, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
 
     @property
     def n_events(self) -> int:
@@ -184,7 +191,7 @@ def make_job(
             with EventFile(path) as file:
                 settings = _settings(file, tagger, names, expression, list(keep))
                 if job is None:
-                    job = Job(tagger, names, *settings, where, ())
+                    job = Job(tagger, names, *settings, where, (), needed=check_columns(tagger.bundle, file).columns)
                 elif settings != (job.collection, job.inputs, job.keep):
                     raise MissingColumns(_difference(file.path, settings, job))
                 size = _events_per_chunk(file, settings[1], memory // workers)
@@ -197,7 +204,7 @@ def make_job(
     if job is None:
         reasons = "; ".join(skipped.values())
         raise InputFileError(f"none of the {len(files)} files can be read: {reasons}")
-    return Job(tagger, names, job.collection, job.inputs, job.keep, where, tuple(chunks), skipped)
+    return replace(job, chunks=tuple(chunks), skipped=skipped)
 
 
 def _settings(
@@ -258,6 +265,65 @@ def _open(path: str) -> EventFile:
     return _OPEN[path]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A chunk in memory.
+
+    Parameters
+    ----------
+    events : awkward array
+        All events, with the columns to keep and those of ``where``.
+    where : awkward array or None
+        The mask on their jets.
+    passing : int64[n] or None
+        Events that have a jet to score; None where that is all of them.
+    inputs : awkward array or None
+        The columns of the model for these events; None where there are none.
+    """
+
+    events: Any
+    where: Any
+    passing: Any
+    inputs: Any
+
+
+def read_chunk(job: Job, chunk: Chunk) -> Loaded:
+    """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
+
+    Parameters
+    ----------
+    job : Job
+    chunk : Chunk
+
+    Returns
+    -------
+    Loaded
+    """
+    file = _open(chunk.path)
+    if job.where is None:
+        events = file.read(job.inputs, chunk.start, chunk.stop)
+        return Loaded(events, None, None, events)
+    import awkward as ak
+    import numpy as np
+
+    expression = parse(job.where, where="--where")
+    few = {f"{job.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in job.keep}
+    few |= {column for column in job.inputs if column.startswith(f"{job.collection}.")}
+    events = file.read(sorted(few), chunk.start, chunk.stop)
+    jets = events[job.collection]
+    where = expression.evaluate({name: jets[name] for name in jets.fields})
+    wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
+    if not len(wanted):
+        return Loaded(events, where, wanted, None)
+    columns = sorted(job.needed or job.inputs)
+    breaks = np.flatnonzero(np.diff(wanted) > GAP) + 1
+    parts = []
+    for span in np.split(wanted, breaks):
+        first, last = int(span[0]), int(span[-1]) + 1
+        parts.append(file.read(columns, chunk.start + first, chunk.start + last)[span - first])
+    return Loaded(events, where, wanted, ak.concatenate(parts) if len(parts) > 1 else parts[0])
+
+
 def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
     """Read, score and arrange one chunk.
 
@@ -272,12 +338,13 @@ def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
         Flat columns, one entry an event.
     Report
     """
-    events = _open(chunk.path).read(job.inputs, chunk.start, chunk.stop)
-    jets = events[job.collection]
-    where = None
-    if job.where is not None:
-        where = parse(job.where, where="--where").evaluate({name: jets[name] for name in jets.fields})
-    scores, report = job.tagger.run(events, where, tuple(job.names))
+    return score_chunk(job, read_chunk(job, chunk))
+
+
+def score_chunk(job: Job, loaded: Loaded) -> tuple[dict[str, Any], Report]:
+    """Score and arrange a chunk that was read; see `process_chunk`."""
+    events = loaded.events
+    scores, report = _scores(job, loaded)
     columns: dict[str, Any] = {}
     for name in job.keep:
         collection, _, field_ = name.partition("_")
@@ -287,10 +354,52 @@ def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
     return columns, report
 
 
+def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
+    if loaded.passing is None:
+        return job.tagger.run(loaded.inputs, loaded.where, tuple(job.names))
+    import awkward as ak
+    import numpy as np
+
+    counts = ak.to_numpy(ak.num(loaded.where, axis=1))
+    jets = int(counts.sum())
+    if loaded.inputs is None:
+        float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
+        records = ak.contents.RecordArray([float32] * len(job.names), list(job.names), length=0)
+        report = Report(events=len(counts), jets=jets, not_selected=jets)
+        index = np.full(jets, -1, dtype=np.int64)
+    else:
+        few, report = job.tagger.run(loaded.inputs, loaded.where[loaded.passing], tuple(job.names))
+        flat = ak.to_layout(ak.flatten(few, axis=1)).to_IndexedOptionArray64()
+        taken = np.zeros(len(counts), dtype=bool)
+        taken[loaded.passing] = True
+        index = np.full(jets, -1, dtype=np.int64)
+        index[np.repeat(taken, counts)] = np.asarray(flat.index)
+        records = flat.content
+        left = jets - report.jets
+        report += Report(events=len(counts) - report.events, jets=left, not_selected=left)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    content = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)), report
+
+
+def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
+    """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
+        following = deque(reader.submit(read_chunk, job, chunk) for chunk in job.chunks[:1])
+        try:
+            for chunk in [*job.chunks[1:], None]:
+                loaded = following.popleft().result()
+                if chunk is not None:
+                    following.append(reader.submit(read_chunk, job, chunk))
+                yield score_chunk(job, loaded)
+                del loaded  # before the next one is waited for
+        finally:
+            reader.shutdown(wait=True, cancel_futures=True)
+
+
 def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
     if workers == 1:
-        for chunk in job.chunks:
-            yield process_chunk(job, chunk)
+        yield from _read_ahead(job)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of ONNX Runtime
     pool = ProcessPoolExecutor(workers, mp_context=context)

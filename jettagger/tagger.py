@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jettagger._version import __version__
 from jettagger.acceleration import best_session, check_backend
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.batching import BATCH_SIZE, COST, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
+from jettagger.cache import DiskCache
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
-from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
+from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
 from jettagger.formats.base import Offer
 from jettagger.network import evaluate
+from jettagger.places import cache_folder, shipped
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
 from jettagger.sessions import Session
@@ -115,6 +121,9 @@ class Tagger:
     backend : {"fast", "onnxruntime", "openvino"}
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
         ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
+    cache : bool, path or DiskCache, optional
+        Where scores are kept, so that the same jets need the network once: True is the user's cache folder. An entry is
+        found by the bundle and by the content of the columns that the model reads, so that whatever changes misses.
 
     Raises
     ------
@@ -142,16 +151,34 @@ class Tagger:
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
         backend: str = "fast",
+        cache: bool | str | os.PathLike[str] | DiskCache | None = None,
     ) -> None:
         check_backend(backend, provider)
         if session is None:
             bundle.require_weights()
-        self.bundle = bundle
+        self._bundle: Bundle | None = bundle
+        self._origin = (str(bundle.folder), bundle.digest)
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
         self.backend = backend
+        self.cache = open_score_cache(cache)
         self._session = session
+
+    @property
+    def bundle(self) -> Bundle:
+        """The description of the model.
+
+        Raises
+        ------
+        BundleNotFound
+            If the tagger came from another process and its model is not here.
+        BundleError
+            If it is here with another content.
+        """
+        if self._bundle is None:
+            self._bundle = _find(*self._origin)
+        return self._bundle
 
     def __repr__(self) -> str:
         return f"Tagger({self.bundle.name!r}, {len(self.bundle.outputs)} outputs, from {self.bundle.folder})"
@@ -159,11 +186,15 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        settings = (self.threads, self.provider, self.batch_size, self.backend)
-        return (_restore, (str(self.bundle.folder), self.bundle.digest, *settings))
+        settings = (self.threads, self.provider, self.batch_size, self.backend, self._cache_settings)
+        return (_restore, (*self._origin, *settings))
+
+    @property
+    def _cache_settings(self) -> tuple[str, int] | None:
+        return None if self.cache is None else (str(self.cache.folder), self.cache.limit)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("jettagger.Tagger", self.bundle.digest)
+        return ("jettagger.Tagger", self._origin[1])
 
     @property
     def session(self) -> Session:
@@ -293,22 +324,50 @@ class Tagger:
         -------
         Tagged
         """
-        selection = select_jets(self.bundle, events, where, kinematics)
-        outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
-        jets = selection.jets
-        values, more = self._score(jets)
-        counts = jets.columns.counts(jets.plan.format.jets)
-        index = np.full(int(counts.sum()), -1, dtype=np.int64)
-        index[jets.index] = np.arange(len(jets))
-        scores = _jagged(values, index, counts, jets.columns.valid, outputs)
-        return Tagged(scores, selection.report + more)
+        columns = EventColumns(events)
+        plan = check_columns(self.bundle, columns)
+        request = make_request(columns, plan, where, kinematics)
+        key = None if self.cache is None else block_key(self.bundle, self.backend, request)
+        kept = None if self.cache is None or key is None else self.cache.get(key)
+        scored = None if kept is None else _unpacked(kept)
+        if scored is None:
+            selection = link_jets([self.bundle], request)
+            scored = self.score(selection)
+            if self.cache is not None and key is not None:
+                self.cache.put(key, _packed(scored))
+        return self.arranged(scored, request, names)
 
-    def _score(self, jets: Jets) -> tuple[Array, Report]:
+    def arranged(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
+        """Scores of the jets of a request as jagged records."""
+        outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
+        counts = request.columns.counts(request.plan.format.jets)
+        index = np.full(int(counts.sum()), -1, dtype=np.int64)
+        index[scored.index] = np.arange(len(scored.index))
+        scores = _jagged(scored.values, index, counts, request.columns.valid, outputs)
+        return Tagged(scores, scored.report)
+
+    def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
+        """Run the network on jets that are linked.
+
+        Parameters
+        ----------
+        selection : Selection
+        features : dict, optional
+            Features by name; those that are there are used, new ones are added.
+
+        Returns
+        -------
+        Scored
+        """
+        values, more = self._score(selection.jets, features)
+        return Scored(values, selection.jets.index, selection.report + more)
+
+    def _score(self, jets: Jets, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
         bundle = self.bundle
         values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
         if not len(jets):
             return values, Report()
-        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, features)
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
@@ -344,6 +403,34 @@ class Selection(NamedTuple):
     report: Report
 
 
+@dataclass(frozen=True)
+class Scored:
+    """All outputs of the scored jets, float32[n, outputs], and which of all jets these are, int64[n]."""
+
+    values: Array
+    index: Array
+    report: Report
+
+
+class Request(NamedTuple):
+    """A chunk of events, which columns are needed, and which jets were asked for."""
+
+    columns: EventColumns
+    plan: Plan
+    chosen: Array
+    not_selected: int
+    absent: int
+    moved: dict[str, Array]
+
+
+def make_request(columns: EventColumns, plan: Plan, where: Any, kinematics: Mapping[str, Any] | None) -> Request:
+    """Which jets are asked for; reads ``where`` and what the jets' collection holds of it only."""
+    name = plan.format.jets
+    chosen, not_selected, absent = _chosen(columns, name, where)
+    moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
+    return Request(columns, plan, chosen, not_selected, absent, moved)
+
+
 def select_jets(
     bundle: Bundle, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None
 ) -> Selection:
@@ -369,12 +456,15 @@ def select_jets(
     """
     columns = EventColumns(events)
     plan = check_columns(bundle, columns)
-    name = plan.format.jets
-    chosen, not_selected, absent = _chosen(columns, name, where)
-    moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
+    return link_jets([bundle], make_request(columns, plan, where, kinematics))
+
+
+def link_jets(bundles: Sequence[Bundle], request: Request) -> Selection:
+    """Link the constituents of the jets of a request; jets without any are left out."""
+    columns, plan, chosen, not_selected, absent, moved = request
     jets = load(columns, plan, np.flatnonzero(chosen), moved)
     filled = np.ones(len(jets), dtype=bool)
-    if any(plan.format.parent(group.object) == "pf" for group in bundle.groups):
+    if any(plan.format.parent(group.object) == "pf" for bundle in bundles for group in bundle.groups):
         filled = jets.counts("pf") > 0
     empty = int(np.count_nonzero(~filled))
     if empty:
@@ -389,6 +479,58 @@ def select_jets(
             without_constituents=empty,
         ),
     )
+
+
+#: bytes of scores that are kept in the user's cache folder
+SCORE_LIMIT = 5_000_000_000
+
+
+def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None) -> DiskCache | None:
+    """The cache that a tagger was asked to use."""
+    if cache is None or cache is False:
+        return None
+    if isinstance(cache, DiskCache):
+        return cache
+    if isinstance(cache, tuple):
+        return DiskCache(*cache)
+    if cache is not True:
+        return DiskCache(cache, SCORE_LIMIT)
+    folder = cache_folder()
+    return None if folder is None else DiskCache(folder / "scores", SCORE_LIMIT)
+
+
+def block_key(bundle: Bundle, backend: str, request: Request) -> str:
+    """A name for what comes out: the model, and the content of all that goes in.
+
+    Events carry no name that identifies a slice of them, so the columns themselves are hashed, before they are linked.
+    """
+    digest = hashlib.sha256(f"scores {__version__} {bundle.digest} {backend}".encode())
+
+    def add(name: str, values: Array) -> None:
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+
+    columns = request.columns
+    for collection in sorted({split(column)[0] for column in request.plan.columns}):
+        add(collection, columns.counts(collection))
+    for column in request.plan.columns:
+        add(column, columns.flat(column))
+    add("chosen", request.chosen)
+    add("valid", columns.valid)
+    for name, values in sorted(request.moved.items()):
+        add(f"moved {name}", values)
+    add("counts", np.array([request.not_selected, request.absent]))
+    return digest.hexdigest()
+
+
+def _packed(scored: Scored) -> dict[str, Array]:
+    report = {item.name: getattr(scored.report, item.name) for item in fields(Report)}
+    return {"values": scored.values, "index": scored.index, "report": np.array(json.dumps(report))}
+
+
+def _unpacked(kept: Mapping[str, Array]) -> Scored:
+    report = Report(**json.loads(str(kept["report"])))
+    return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0))
 
 
 def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
@@ -561,13 +703,42 @@ def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: t
     return ak.Array(lists)
 
 
-def _restore(
-    folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int, backend: str
-) -> Tagger:
-    bundle = load_bundle(Path(folder))
+def _find(folder: str, digest: str) -> Bundle:
+    """The bundle of a tagger that came from another process."""
+    try:
+        bundle = load_bundle(shipped(digest) or Path(folder))
+    except BundleNotFound as error:
+        raise BundleNotFound(
+            f"there is no model at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
+            f"tagger) sends a model to all workers of a dask cluster ({error})"
+        ) from error
     if bundle.digest != digest:
-        raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size, backend=backend)
+        raise BundleError(f"the bundle in {bundle.folder} is not the one that was sent: its content has changed")
+    return bundle
+
+
+def _restore(
+    folder: str,
+    digest: str,
+    threads: int | None,
+    provider: str | None,
+    batch_size: int,
+    backend: str,
+    cache: tuple[str, int] | None,
+) -> Tagger:
+    tagger = Tagger.__new__(Tagger)
+    tagger._origin = (folder, digest)
+    tagger.threads = threads
+    tagger.provider = provider
+    tagger.batch_size = batch_size
+    tagger.backend = backend
+    tagger.cache = open_score_cache(cache)
+    tagger._session = None
+    tagger._bundle = None
+    # dask's scheduler unpickles what it passes on, and need not have the model: who uses the tagger must
+    with suppress(BundleNotFound):
+        tagger._bundle = _find(folder, digest)
+    return tagger
 
 
 def load_tagger(
@@ -575,6 +746,7 @@ def load_tagger(
     threads: int | None = None,
     provider: str | None = None,
     backend: str = "fast",
+    cache: bool | str | os.PathLike[str] | DiskCache | None = None,
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
@@ -589,6 +761,8 @@ def load_tagger(
         Execution provider, e.g. ``cuda``; default: the CPU.
     backend : {"fast", "onnxruntime", "openvino"}
         What runs the network, see `Tagger`.
+    cache : bool, path or DiskCache, optional
+        Where scores are kept, see `Tagger`; default: nowhere.
 
     Returns
     -------
@@ -610,4 +784,4 @@ def load_tagger(
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider, backend=backend)
+    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider, backend=backend, cache=cache)

@@ -33,6 +33,7 @@ LAYERS = [
     ["network"],
     ["acceleration"],
     ["tagger", "lazy"],
+    ["taggers"],
     ["rootfile"],
     ["writers", "testing"],
     ["skim"],

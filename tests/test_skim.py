@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +32,7 @@ from jettagger.errors import (
     UnknownName,
 )
 from jettagger.rootfile import EventFile, write_tree
-from jettagger.skim import make_job, process_chunk, run_job, tag_files
+from jettagger.skim import make_job, run_job, score_chunk, tag_files
 from jettagger.tagger import Tagger
 from jettagger.testing import make_columns, make_events, write_pfnano
 from jettagger.writers import check_target, write_skim
@@ -382,9 +386,9 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
         count += 1
         if count == 2:
             raise KeyboardInterrupt
-        return process_chunk(*args)
+        return score_chunk(*args)
 
-    monkeypatch.setattr(skim, "process_chunk", interrupted)
+    monkeypatch.setattr(skim, "score_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tag_files(files, tagger, str(tmp_path / "out.root"), columns=["mass"])
     assert count == 2
@@ -446,3 +450,119 @@ def test_an_rntuple_written_by_uproot_is_an_input(tagger: Tagger, tmp_path: Path
     result = tag_files([str(path)], tagger, str(tmp_path / "out.parquet"), columns=["mass"])
     expected = tagger(make_events(12, seed=4)).mass
     assert_same({"m": read(result.path)["FatJet_tinyParT_mass"]}, {"m": expected.tolist()})
+
+
+class TestReading:
+    """What is read, when, and that nothing but the time depends on it."""
+
+    @pytest.fixture
+    def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], int, int]]:
+        found: list[tuple[set[str], int, int]] = []
+        real = EventFile.read
+
+        def noted(self: EventFile, columns: Any, start: int = 0, stop: int | None = None) -> Any:
+            columns = list(columns)
+            found.append(({column.split(".")[0] for column in columns}, start, self.n_events if stop is None else stop))
+            return real(self, columns, start, stop)
+
+        monkeypatch.setattr(EventFile, "read", noted)
+        return found
+
+    def test_candidates_are_read_for_events_that_need_them(
+        self, tagger: Tagger, tmp_path: Path, reads: list[tuple[set[str], int, int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = str(write_pfnano(tmp_path / "in.root", 40, seed=4))
+        with EventFile(path) as file:
+            events = file.read([*tagger.plan(make_events(1, seed=0)).columns, "FatJet.msoftdrop"])
+        cut = float(np.sort(ak.to_numpy(ak.max(events.FatJet.pt, axis=1, mask_identity=False)))[-4])
+        monkeypatch.setattr(skim, "GAP", 1)
+        reads.clear()
+        result = tag_files([path], tagger, str(tmp_path / "out.parquet"), where=f"pt >= {cut}", columns=["mass"])
+        heavy = [(start, stop) for collections, start, stop in reads if "PFCands" in collections and stop - start < 20]
+        assert heavy
+        assert sum(stop - start for start, stop in heavy) <= 8
+        expected = tagger.run(events, events.FatJet.pt >= cut, ("mass",))
+        written = ak.from_parquet(tmp_path / "out.parquet")
+        got, wanted = (
+            ak.to_numpy(ak.drop_none(ak.flatten(x))) for x in (written.FatJet_tinyParT_mass, expected.scores.mass)
+        )
+        np.testing.assert_allclose(got, wanted, rtol=1e-4)
+        assert ak.is_none(written.FatJet_tinyParT_mass, axis=1).tolist() == ak.is_none(expected.scores, axis=1).tolist()
+        for name in ("events", "jets", "scored", "not_selected", "without_constituents"):
+            assert getattr(result.report, name) == getattr(expected.report, name), name
+
+    def test_no_event_needs_them(self, tagger: Tagger, tmp_path: Path, reads: list[tuple[set[str], int, int]]) -> None:
+        path = str(write_pfnano(tmp_path / "in.root", 12, seed=4))
+        job = make_job([path], tagger, where="pt > 1e9", columns=["mass"])
+        reads.clear()
+        result = run_job(job, str(tmp_path / "out.parquet"))
+        assert not any("PFCands" in collections for collections, _, _ in reads)
+        written = ak.from_parquet(tmp_path / "out.parquet")
+        assert len(written) == 12
+        assert ak.all(ak.is_none(written.FatJet_tinyParT_mass, axis=1))
+        assert result.report.not_selected == result.report.jets == ak.sum(ak.num(written.FatJet_pt))
+
+    def test_the_next_chunk_is_read_meanwhile_and_no_more(
+        self, tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When a chunk is scored, the next one may be read, the one after it never."""
+        order: list[tuple[str, int]] = []
+        real_read, real_score = skim.read_chunk, skim.score_chunk
+
+        def read(job: Any, chunk: Any) -> Any:
+            order.append(("read", len([1 for what, _ in order if what == "read"])))
+            return real_read(job, chunk)
+
+        def score(job: Any, loaded: Any) -> Any:
+            number = len([1 for what, _ in order if what == "score"])
+            order.append(("score", number))
+            time.sleep(0.05)
+            assert max(place for what, place in order if what == "read") <= number + 1
+            return real_score(job, loaded)
+
+        monkeypatch.setattr(skim, "read_chunk", read)
+        monkeypatch.setattr(skim, "score_chunk", score)
+        job = make_job(files, tagger, memory=600_000, columns=["mass"])
+        run_job(job, str(tmp_path / "out.parquet"))
+        assert len(job.chunks) > 3
+        assert [place for what, place in order if what == "score"] == list(range(len(job.chunks)))
+        assert order.index(("read", 2)) < order.index(("score", 2))
+
+    def test_an_error_of_the_reader_comes_back_as_it_is(
+        self, tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = make_job(files, tagger, columns=["mass"])
+        gone = dataclasses.replace(job, chunks=(*job.chunks, skim.Chunk("/no.root", 0, 5)))
+        with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
+            run_job(gone, str(tmp_path / "out.parquet"))
+        assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["prob,mass", "prob,mass,hidden"])
+def test_memory_is_bounded_by_the_budget_not_by_the_files(tmp_path: Path, columns: str) -> None:
+    """20,000 events in a process of its own stay below 1 GB over what the imports take."""
+    path = write_pfnano(tmp_path / "in.root", 1000, seed=1)
+    code = (
+        "import resource, sys; import awkward, uproot, onnxruntime, pyarrow.parquet, numba\n"
+        "import jettagger as jt; from jettagger.testing import make_events\n"
+        "tagger = jt.load_tagger('tinyParT', threads=1); tagger(make_events(2, seed=1))\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6\n"
+        "base = peak()\n"
+        f"jt.tag_files([{str(path)!r}] * 20, tagger, {str(tmp_path / 'out.parquet')!r}, columns={columns.split(',')})\n"
+        "print(peak() - base)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 1.0
+
+
+@pytest.mark.slow
+def test_many_chunks_do_not_grow(tagger: Tagger, tmp_path: Path) -> None:
+    """200 chunks in one process: the second half takes no more memory than the first."""
+    path = str(write_pfnano(tmp_path / "in.root", 40, seed=1))
+    job = make_job([path], tagger, columns=["prob", "mass", "hidden"])
+    memory = []
+    for _ in range(200):
+        skim.process_chunk(job, job.chunks[0])
+        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    assert max(memory[150:]) - max(memory[50:100]) < 20_000_000

@@ -41,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
     add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
+    add(
+        "--cache",
+        action="store_true",
+        help="keep scores in the user's cache folder; the same jets are then found there",
+    )
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add("--force", action="store_true", help="replace an existing output")
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
@@ -53,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
-    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider, backend=args.backend)
+    tagger = load_tagger(
+        args.model, threads=args.threads, provider=args.provider, backend=args.backend, cache=args.cache
+    )
     job = make_job(
         args.files,
         tagger,
@@ -93,6 +100,7 @@ def _summary(result: object, seconds: float) -> None:
         ("events", f"{report.events}"),
         ("fat jets", f"{report.jets}"),
         ("scored", f"{report.scored}"),
+        ("found in the score cache", f"{report.cached}"),
         ("not scored: left out by --where", f"{report.not_selected}"),
         ("not scored: no constituents", f"{report.without_constituents}"),
         ("more constituents than the model takes", f"{report.truncated}"),

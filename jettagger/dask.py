@@ -1,0 +1,159 @@
+"""Models for the workers of a dask cluster, and how many threads they may take.
+
+Workers that share no file system with the client get the model's files through the scheduler, once each, and so do
+those that join later. What arrives is checked against the bundle's digest before it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin
+
+from jettagger.bundle import Bundle
+from jettagger.errors import BundleError, ConfigError
+from jettagger.places import SHIPPED
+from jettagger.tagger import Tagger
+from jettagger.threads import THREADS, usable_cores
+
+if TYPE_CHECKING:
+    from distributed import Client, Worker
+
+__all__ = ["BundlePlugin", "install", "threads_per_slot"]
+
+logger = logging.getLogger("distributed.worker")
+
+
+def threads_per_slot(cores: int, slots: int) -> int:
+    """Threads of a network in one task slot of a worker.
+
+    Parameters
+    ----------
+    cores : int
+        Of the worker.
+    slots : int
+        Tasks that it runs at a time (dask's ``nthreads``).
+
+    Returns
+    -------
+    int
+        At least 1; never so many that all slots together exceed the cores, as far as that is possible.
+
+    Examples
+    --------
+    >>> threads_per_slot(8, 2), threads_per_slot(2, 2), threads_per_slot(1, 4)
+    (4, 1, 1)
+    """
+    if cores < 1 or slots < 1:
+        raise ConfigError(f"a worker has at least one core and one slot, got {cores} and {slots}")
+    return max(cores // slots, 1)
+
+
+class BundlePlugin(WorkerPlugin):
+    """Puts a model on a worker when it starts.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    cores : int, optional
+        Of each worker; default: as many as it has task slots.
+    """
+
+    idempotent = True
+
+    def __init__(self, bundle: Bundle, cores: int | None = None) -> None:
+        bundle.require_weights()
+        threads_per_slot(1 if cores is None else cores, 1)
+        self.name = f"jettagger-{bundle.digest}"
+        self.digest = bundle.digest
+        self.label = bundle.name
+        self.folder = bundle.folder.name  # a bundle without a card is called after it
+        self.cores = cores
+        paths = dict(bundle.files)
+        for path in bundle.graph.external if bundle.graph else ():
+            paths[str(path.relative_to(bundle.folder.resolve()))] = path
+        self.files = {name: path.read_bytes() for name, path in paths.items()}
+
+    def setup(self, worker: Worker) -> None:
+        """Write the files, check them, and set the number of threads.
+
+        Parameters
+        ----------
+        worker : distributed.Worker
+
+        Raises
+        ------
+        BundleError
+            If what arrived is not what was sent.
+        """
+        shelf = Path(worker.local_directory) / "jettagger-models"
+        folder = shelf / self.digest
+        if not folder.is_dir():
+            shelf.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=shelf))
+            try:
+                self._write(part / self.folder)
+                with suppress(OSError):  # another worker of this folder may have been first
+                    os.replace(part, folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        os.environ[SHIPPED] = str(shelf)
+        slots = int(worker.state.nthreads)
+        cores = min(self.cores or slots, usable_cores())
+        os.environ[THREADS] = str(threads_per_slot(max(cores, 1), slots))
+        logger.info("jettagger: model %s at %s, %s threads a task", self.label, folder, os.environ[THREADS])
+
+    def _write(self, folder: Path) -> None:
+        for name, content in self.files.items():
+            target = folder / name
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise BundleError(f"the model {self.label!r} has a file {name!r} outside its folder; refused")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        found = Bundle.from_folder(folder).digest
+        if found != self.digest:
+            raise BundleError(
+                f"the model {self.label!r} did not arrive as it was sent: digest {found}, not {self.digest}"
+            )
+
+
+def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[str, Any]:
+    """Send a model to all workers of a cluster, also to those that join later.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    tagger : Tagger
+        Its bundle is sent; taggers with this bundle then work on every worker, wherever they were loaded.
+    cores : int, optional
+        Of each worker; default: as many as it has task slots. A network may take cores / slots threads, fewer where
+        affinity or control groups allow fewer cores. Taggers that were given ``threads`` keep them.
+
+    Returns
+    -------
+    dict
+        What dask says of each worker.
+
+    Raises
+    ------
+    MissingModelFile
+        If the bundle has no weights.
+    BundleError
+        If the model did not arrive as it was sent.
+
+    Examples
+    --------
+    ::
+
+        client = distributed.Client(cluster)
+        jettagger.dask.install(client, jt.load_tagger("inclParTMDV1"))
+    """
+    result: dict[str, Any] = client.register_plugin(BundlePlugin(tagger.bundle, cores))
+    return result

@@ -1,0 +1,209 @@
+"""Several models on the same events: constituents are linked and shared features are made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from jettagger.errors import ConfigError, MismatchError
+from jettagger.features.definition import Array
+from jettagger.formats import EventColumns, make_plan
+from jettagger.tagger import (
+    DEFAULT_COLUMNS,
+    Tagged,
+    Tagger,
+    attach_scores,
+    check_columns,
+    link_jets,
+    load_tagger,
+    make_request,
+)
+
+__all__ = ["Taggers", "load_taggers"]
+
+
+class Taggers(Mapping[str, Tagger]):
+    """Taggers that are applied together.
+
+    Parameters
+    ----------
+    taggers : iterable of Tagger
+        Of different models; the columns that they add must differ, too.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or two of the same name.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> taggers = load_taggers(["tinyParT", "inclParTToyV1"])
+    >>> events = taggers.attach(make_events(3, seed=1), columns=["mass"])
+    >>> [name for name in events.FatJet.fields if name.endswith("_mass")]
+    ['tinyParT_mass', 'inclParTToyV1_mass']
+    """
+
+    def __init__(self, taggers: Iterable[Tagger]) -> None:
+        self._taggers: dict[str, Tagger] = {}
+        for tagger in taggers:
+            name = tagger.bundle.name
+            if name in self._taggers:
+                raise ConfigError(f"two of the taggers are called {name!r}; each model is applied once")
+            self._taggers[name] = tagger
+        if not self._taggers:
+            raise ConfigError("no taggers given, expected at least one")
+
+    def __getitem__(self, name: str) -> Tagger:
+        return self._taggers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._taggers)
+
+    def __len__(self) -> int:
+        return len(self._taggers)
+
+    def __repr__(self) -> str:
+        return f"Taggers({', '.join(map(repr, self))})"
+
+    def __call__(self, events: Any, where: Any = None) -> dict[str, Any]:
+        """Score the fat jets with all models.
+
+        Parameters
+        ----------
+        events : awkward array
+            In memory or virtual; map over the partitions of a dask-awkward collection.
+        where : jagged bool array, optional
+            Only jets where it is True are scored.
+
+        Returns
+        -------
+        dict of str to awkward array
+            For each model what `Tagger.__call__` gives.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for `Tagger.__call__`.
+        """
+        return {name: tagged.scores for name, tagged in self.run(events, where).items()}
+
+    def run(
+        self,
+        events: Any,
+        where: Any = None,
+        names: Mapping[str, tuple[str, ...]] | None = None,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tagged]:
+        """Score the fat jets with all models, with reports.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : jagged bool array, optional
+        names : mapping, optional
+            Model -> outputs to return; default: all.
+        kinematics : mapping, optional
+            As for `Tagger.attach`.
+
+        Returns
+        -------
+        dict of str to Tagged
+        """
+        if any(tagger.cache is not None for tagger in self.values()):
+            given = names or {}
+            return {name: tagger.run(events, where, given.get(name), kinematics) for name, tagger in self.items()}
+        columns = EventColumns(events)
+        plans = [check_columns(tagger.bundle, columns) for tagger in self.values()]
+        needed = [feature for tagger in self.values() for feature in tagger.bundle.features]
+        request = make_request(columns, make_plan(plans[0].format, columns, needed), where, kinematics)
+        # jets without candidates are left out by models that take candidates, not by others
+        groups: dict[bool, list[Tagger]] = {}
+        for tagger in self.values():
+            parents = {request.plan.format.parent(group.object) for group in tagger.bundle.groups}
+            groups.setdefault("pf" in parents, []).append(tagger)
+        found: dict[str, Tagged] = {}
+        for members in groups.values():
+            selection = link_jets([tagger.bundle for tagger in members], request)
+            features: dict[str, Array] = {}
+            for tagger in members:
+                name = tagger.bundle.name
+                scored = tagger.score(selection, features)
+                found[name] = tagger.arranged(scored, request, None if names is None else names.get(name))
+        return {name: found[name] for name in self}
+
+    def attach(
+        self,
+        events: Any,
+        where: Any = None,
+        columns: Iterable[str] = DEFAULT_COLUMNS,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Score the fat jets with all models and add the outputs as columns.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : jagged bool array, optional
+        columns : iterable of str
+            Kinds and names of outputs, as for `Tagger.attach`; each model adds those that it has.
+        kinematics : mapping, optional
+            As for `Tagger.attach`.
+
+        Returns
+        -------
+        awkward array
+            New events whose ``FatJet`` has ``<prefix>_<output>`` of each model.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for `Tagger.attach`; MismatchError also where two models would add the same column.
+        """
+        wanted = list(columns)
+        names = {name: tagger.column_names(wanted) for name, tagger in self.items()}
+        every = [column for found in names.values() for column in found.values()]
+        twice = sorted({column for column in every if every.count(column) > 1})
+        if twice:
+            raise MismatchError(f"two models would add the column {twice[0]!r}: give one of them another prefix")
+        tagged = self.run(events, where, {name: tuple(found) for name, found in names.items()}, kinematics)
+        for name, result in tagged.items():
+            events = attach_scores(events, result.scores, names[name])
+        return events
+
+
+def load_taggers(
+    names_or_folders: Iterable[str | os.PathLike[str]],
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
+) -> Taggers:
+    """Taggers that are applied together: constituents are linked and shared features are made once.
+
+    Parameters
+    ----------
+    names_or_folders : iterable of str or path
+        As for `jettagger.load_tagger`.
+    threads, provider, backend
+        As for `jettagger.load_tagger`.
+
+    Returns
+    -------
+    Taggers
+
+    Raises
+    ------
+    BundleNotFound, BundleError, MissingModelFile
+        As for `jettagger.load_tagger`.
+    ConfigError
+        If none is named, or one twice.
+
+    Examples
+    --------
+    >>> list(load_taggers(["tinyParT"]))
+    ['tinyParT']
+    """
+    if isinstance(names_or_folders, str):
+        raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
+    return Taggers(load_tagger(name, threads, provider, backend) for name in names_or_folders)

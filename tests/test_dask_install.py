@@ -1,0 +1,168 @@
+"""Models that travel to the workers of a cluster, threads of a slot, and accidents."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from networks import write_bundle
+
+distributed = pytest.importorskip("distributed")
+
+from jettagger.bundle import Bundle  # noqa: E402
+from jettagger.dask import BundlePlugin, install, threads_per_slot  # noqa: E402
+from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile  # noqa: E402
+from jettagger.registry import load_bundle  # noqa: E402
+from jettagger.tagger import Tagger, load_tagger  # noqa: E402
+from jettagger.testing import make_events  # noqa: E402
+
+
+class Worker:
+    """What a plugin sees of a worker."""
+
+    def __init__(self, folder: Path, nthreads: int = 1) -> None:
+        self.local_directory = str(folder)
+        self.state = type("State", (), {"nthreads": nthreads})()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle.from_folder(write_bundle(tmp_path / "client" / "toy"))
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the plugin sets does not outlive a test."""
+    for name in ("JETTAGGER_SHIPPED", "JETTAGGER_THREADS"):
+        monkeypatch.setenv(name, "")
+
+
+def test_a_model_arrives_and_is_found(bundle: Bundle, tmp_path: Path) -> None:
+    sent = pickle.dumps(Tagger(bundle))
+    plugin = pickle.loads(pickle.dumps(BundlePlugin(bundle)))
+    shutil.rmtree(tmp_path / "client")  # a worker that shares no file system
+    lost = pickle.loads(sent)
+    with pytest.raises(BundleNotFound, match=r"no model at .*toy.*jettagger\.dask\.install\(client, tagger\)"):
+        lost(make_events(3, seed=1))
+    assert pickle.dumps(lost) == sent, "whoever passes it on does not need the model"
+    plugin.setup(Worker(tmp_path / "worker"))
+    tagger = pickle.loads(sent)
+    assert tagger.bundle.digest == bundle.digest
+    assert tagger.bundle.folder.is_relative_to(tmp_path / "worker")
+    assert ak.count(tagger(make_events(3, seed=1)).probHbb) > 0
+    plugin.setup(Worker(tmp_path / "worker"))  # a second time does no harm
+    assert len(list((tmp_path / "worker" / "jettagger-models").iterdir())) == 1
+
+
+def test_what_arrives_damaged_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    plugin = BundlePlugin(bundle)
+    plugin.files["preprocess.json"] = plugin.files["preprocess.json"].replace(b'"median": 0.0', b'"median": 0.5', 1)
+    with pytest.raises(BundleError, match="'toy' did not arrive as it was sent"):
+        plugin.setup(Worker(tmp_path / "worker"))
+    assert list((tmp_path / "worker" / "jettagger-models").iterdir()) == []
+
+
+def test_files_outside_the_folder_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    plugin = BundlePlugin(bundle)
+    plugin.files["../../escaped"] = b"x"
+    with pytest.raises(BundleError, match="outside its folder; refused"):
+        plugin.setup(Worker(tmp_path / "worker"))
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_models_without_weights_are_refused() -> None:
+    with pytest.raises(MissingModelFile):
+        BundlePlugin(load_bundle("inclParTMDV1"))
+
+
+@pytest.mark.parametrize(("cores", "slots", "threads"), [(1, 1, 1), (8, 2, 4), (8, 3, 2), (2, 4, 1)])
+def test_threads_of_a_slot(cores: int, slots: int, threads: int) -> None:
+    assert threads_per_slot(cores, slots) == threads
+
+
+def test_no_cores() -> None:
+    with pytest.raises(ConfigError, match="at least one core and one slot, got 0 and 1"):
+        threads_per_slot(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("cores", "usable", "slots", "threads"), [(None, 8, 4, "1"), (8, 8, 2, "4"), (8, 4, 2, "2"), (1, 8, 2, "1")]
+)
+def test_the_plugin_sets_the_budget(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int | None,
+    usable: int,
+    slots: int,
+    threads: str,
+) -> None:
+    monkeypatch.setattr("jettagger.dask.usable_cores", lambda: usable)
+    BundlePlugin(bundle, cores).setup(Worker(tmp_path, slots))
+    assert os.environ["JETTAGGER_THREADS"] == threads
+    assert load_tagger("tinyParT").session.threads == int(threads)  # type: ignore[attr-defined]
+
+
+def score(tagger: Tagger, seed: int, pause: float = 0) -> Any:
+    """One partition."""
+    time.sleep(pause)
+    return ak.to_numpy(ak.flatten(tagger(make_events(6, seed=seed)).probHbb))
+
+
+def place() -> str:
+    return os.environ.get("JETTAGGER_SHIPPED", "")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:distributed.*")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class TestCluster:
+    """Real processes; the bundle's folder is renamed, so that workers cannot see it."""
+
+    @pytest.fixture(scope="class")
+    def client(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+        folder = tmp_path_factory.mktemp("dask")
+        settings = {"processes": True, "dashboard_address": None, "local_directory": str(folder)}
+        with (
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, **settings) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+
+    def test_all_workers_new_ones_and_one_that_is_killed(self, client: Any, tmp_path: Path) -> None:
+        folder = write_bundle(tmp_path / "toy")
+        bundle = Bundle.from_folder(folder)
+        tagger = Tagger(bundle)
+        expected = [score(tagger, seed) for seed in range(10)]
+        install(client, tagger)
+        folder.rename(tmp_path / "hidden")
+        places = client.run(place)
+        assert len(set(places.values())) == len(places) == 2
+        # in the middle of the job one worker dies; dask starts another, which gets the model, too
+        futures = client.map(lambda seed: score(tagger, seed, 0.3), range(10), pure=False)
+        distributed.wait(futures[:2])
+        victim = next(iter(client.run(os.getpid).values()))
+        os.kill(victim, signal.SIGKILL)
+        for found, wanted in zip(client.gather(futures), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+        client.wait_for_workers(2, timeout=60)
+        assert all(client.run(place).values())
+        assert victim not in client.run(os.getpid).values()
+
+    def test_without_the_model_the_error_says_what_to_do(self, client: Any, tmp_path: Path) -> None:
+        folder = write_bundle(tmp_path / "other", seed=3)
+        tagger = Tagger(Bundle.from_folder(folder))
+        folder.rename(tmp_path / "hidden")
+        with pytest.raises(BundleNotFound, match=r"jettagger\.dask\.install"):
+            client.submit(score, tagger, 1).result()

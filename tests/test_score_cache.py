@@ -1,0 +1,117 @@
+"""Scores kept on disk: found for the same content only."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from comparing import assert_same_scores
+from networks import write_bundle
+
+from jettagger.bundle import Bundle
+from jettagger.cache import DiskCache
+from jettagger.tagger import Tagger, load_tagger
+from jettagger.testing import make_events
+
+
+@pytest.fixture
+def tagger(tiny: Bundle, tmp_path: Path) -> Tagger:
+    return Tagger(tiny, threads=1, cache=tmp_path / "scores")
+
+
+@pytest.fixture(scope="module")
+def events() -> Any:
+    return make_events(15, seed=9)
+
+
+def cached(tagger: Tagger, events: Any, *arguments: Any, **options: Any) -> int:
+    return tagger.run(events, *arguments, **options).report.cached
+
+
+def test_the_second_time_the_network_does_not_run(tagger: Tagger, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tagger.run(events)
+    assert first.report.cached == 0
+    monkeypatch.setattr(Tagger, "session", property(lambda _: pytest.fail("the network was asked")))
+    second = tagger.run(events)
+    assert_same_scores(second.scores, first.scores)
+    assert second.report.cached == second.report.scored == first.report.scored
+    assert second.report.jets == first.report.jets
+    assert second.report.seconds == 0
+    few = tagger.run(events, None, ("mass",))
+    assert few.scores.fields == ["mass"]
+    assert ak.all(few.scores.mass == first.scores.mass)
+
+
+def changed(events: Any, collection: str, field: str) -> Any:
+    """The events with one value a little different."""
+    flat = ak.to_numpy(ak.flatten(events[collection, field])).copy()
+    flat[len(flat) // 2] = np.nextafter(flat[len(flat) // 2], np.inf, dtype=flat.dtype)
+    values = ak.unflatten(flat, ak.num(events[collection, field]))
+    return ak.with_field(events, ak.with_field(events[collection], values, field), collection)
+
+
+def test_whatever_changes_misses(tagger: Tagger, events: Any, tmp_path: Path) -> None:
+    tagger.run(events)
+    mask = events.FatJet.pt > 250
+    assert cached(tagger, events) > 0
+    assert cached(tagger, events[:10]) == 0
+    assert cached(tagger, events[::-1]) == 0
+    assert cached(tagger, events[np.arange(15) % 2 == 0]) == 0
+    assert cached(tagger, events, mask) == 0
+    assert cached(tagger, events, mask) > 0
+    assert cached(tagger, events, ~mask) == 0
+    for collection, field in (("FatJet", "eta"), ("PFCands", "pt"), ("FatJetSVs", "mass")):
+        assert cached(tagger, changed(events, collection, field)) == 0
+    assert cached(tagger, events, kinematics={"pt": events.FatJet.pt * 1.01}) == 0
+    other = Bundle.from_folder(write_bundle(tmp_path / "other"))
+    assert cached(Tagger(other, threads=1, cache=tmp_path / "scores"), events) == 0
+
+
+def test_what_the_model_does_not_read_does_not_matter(tagger: Tagger, events: Any) -> None:
+    tagger.run(events)
+    more = ak.with_field(events, np.arange(15), "another")
+    assert cached(tagger, more) > 0
+
+
+def test_events_that_are_none_are_part_of_the_content(tagger: Tagger, events: Any) -> None:
+    masked = ak.mask(events, np.arange(15) != 3)
+    first = tagger.run(masked)
+    again = tagger.run(masked)
+    assert again.report.cached > 0
+    assert_same_scores(again.scores, first.scores)
+    assert cached(tagger, ak.mask(events, np.arange(15) != 4)) == 0
+
+
+def test_no_jets(tagger: Tagger, events: Any) -> None:
+    nothing = events.FatJet.pt < 0
+    first, second = tagger.run(events, nothing), tagger.run(events, nothing)
+    assert_same_scores(second.scores, first.scores)
+
+
+def test_a_damaged_entry_is_scored_anew(tagger: Tagger, events: Any) -> None:
+    expected = tagger.run(events)
+    assert isinstance(tagger.cache, DiskCache)
+    (path,) = tagger.cache.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        found = tagger.run(events)
+    assert found.report.cached == 0
+    assert_same_scores(found.scores, expected.scores)
+    assert cached(tagger, events) > 0
+
+
+def test_where_it_lies(tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path))
+    found = load_tagger("tinyParT", cache=True).cache
+    assert found is not None
+    assert found.folder == tmp_path / "scores"
+    monkeypatch.setenv("JETTAGGER_CACHE", "off")
+    assert load_tagger("tinyParT", cache=True).cache is None
+    assert load_tagger("tinyParT").cache is None
+    own = DiskCache(tmp_path / "own", 1000)
+    travelled = pickle.loads(pickle.dumps(Tagger(tiny, cache=own))).cache
+    assert (travelled.folder, travelled.limit) == (own.folder, 1000)

@@ -1,0 +1,104 @@
+"""Several models on the same events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import pytest
+from comparing import assert_same_scores
+from networks import GROUPS, write_bundle
+
+import jettagger as jt
+from jettagger.bundle import Bundle
+from jettagger.errors import BundleNotFound, ConfigError, MismatchError, MissingColumns, UnknownName
+from jettagger.features.definition import Feature
+from jettagger.tagger import Tagger
+from jettagger.taggers import Taggers, load_taggers
+from jettagger.testing import make_events
+
+
+@pytest.fixture
+def taggers(tmp_path: Path, tiny: Bundle) -> Taggers:
+    other = Bundle.from_folder(write_bundle(tmp_path / "other", card={"name": "other"}))
+    return Taggers([Tagger(tiny, threads=1), Tagger(other, threads=1)])
+
+
+@pytest.fixture(scope="module")
+def events() -> Any:
+    return make_events(20, seed=5)
+
+
+def test_each_gives_what_it_gives_alone(taggers: Taggers, events: Any) -> None:
+    mask = events.FatJet.pt > 250
+    together = taggers.run(events, mask)
+    assert list(together) == ["tinyParT", "other"]
+    for name, tagged in together.items():
+        alone = taggers[name].run(events, mask)
+        assert_same_scores(tagged.scores, alone.scores)
+        assert tagged.report.scored == alone.report.scored
+        assert tagged.report.not_selected == alone.report.not_selected
+    assert_same_scores(taggers(events, mask)["other"], together["other"].scores)
+
+
+def test_features_are_made_once(taggers: Taggers, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    real = Feature.__call__
+
+    def counted(self: Feature, *arrays: Any) -> Any:
+        made.append(self.name)
+        return real(self, *arrays)
+
+    monkeypatch.setattr(Feature, "__call__", counted)
+    taggers(events)
+    assert len(made) == len(set(made))
+    assert {name for group in GROUPS.values() for name in group} <= set(made)
+
+
+def test_columns_of_both(taggers: Taggers, events: Any) -> None:
+    tagged = taggers.attach(events, columns=["mass"])
+    added = set(tagged.FatJet.fields) - set(events.FatJet.fields)
+    assert added == {"tinyParT_mass", "other_mass"}
+    alone = taggers["other"].attach(events, columns=["mass"])
+    assert ak.all(tagged.FatJet.other_mass == alone.FatJet.other_mass)
+
+
+def test_models_with_and_without_candidates(tmp_path: Path, tiny: Bundle, events: Any) -> None:
+    """A model of vertices alone scores jets without candidates, the other does not."""
+    groups = {name: GROUPS[name] for name in ("sv_features", "sv_mask")}
+    vertices = Bundle.from_folder(write_bundle(tmp_path / "sv", groups=groups, card={"name": "vertices"}))
+    both = Taggers([Tagger(tiny, threads=1), Tagger(vertices, threads=1)])
+    for name, tagged in both.run(events).items():
+        assert_same_scores(tagged.scores, both[name](events))
+
+
+def test_score_caches_are_used(tmp_path: Path, tiny: Bundle, events: Any) -> None:
+    taggers = Taggers([Tagger(tiny, threads=1, cache=tmp_path)])
+    first = taggers.run(events)["tinyParT"]
+    second = taggers.run(events)["tinyParT"]
+    assert second.report.cached == first.report.scored > 0
+    assert_same_scores(second.scores, first.scores)
+
+
+def test_bad_input(taggers: Taggers, tiny: Bundle, events: Any) -> None:
+    with pytest.raises(ConfigError, match="two of the taggers are called 'tinyParT'"):
+        Taggers([Tagger(tiny), Tagger(tiny)])
+    with pytest.raises(ConfigError, match="no taggers given"):
+        load_taggers([])
+    with pytest.raises(ConfigError, match="takes a list of models, got the text 'tinyParT'"):
+        load_taggers("tinyParT")
+    with pytest.raises(BundleNotFound, match="nearest: tinyParT"):
+        jt.load_taggers(["tinyPart"])
+    with pytest.raises(UnknownName, match="probHbbb"):
+        taggers.attach(events, columns=["probHbbb"])
+    lacking = ak.without_field(events, "SV")
+    with pytest.raises(MissingColumns, match=r"SV\.eta"):
+        taggers(lacking)
+
+
+def test_columns_that_collide(tmp_path: Path, tiny: Bundle, events: Any) -> None:
+    card = {"name": "other", "prefix": "tinyParT"}
+    other = Bundle.from_folder(write_bundle(tmp_path / "other", card=card))
+    with pytest.raises(MismatchError, match="two models would add the column 'tinyParT_mass'"):
+        Taggers([Tagger(tiny), Tagger(other)]).attach(events, columns=["mass"])
