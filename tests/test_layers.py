@@ -38,6 +38,7 @@ LAYERS = [
     ["writers", "testing"],
     ["skim", "flatskim", "delphesskim"],
     ["convert"],
+    ["jetpictures"],
     ["discriminants"],
     ["histograms"],
     ["templates"],

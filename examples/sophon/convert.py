@@ -61,8 +61,8 @@ def main() -> None:
     if args.state is not None:
         model.load_state_dict(torch.load(args.state, map_location="cpu", weights_only=True))
     else:  # hidden neurons that differ from jet to jet
-        torch.nn.init.normal_(model.head[0].weight, std=0.3)
-        torch.nn.init.normal_(model.head[3].weight, std=0.3)
+        torch.nn.init.normal_(model.head[0].weight, std=0.1)
+        torch.nn.init.normal_(model.head[3].weight, std=0.1)
     model.eval()
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
