@@ -179,3 +179,26 @@ def test_the_onnx_file_gives_what_torch_gives_at_all_lengths(tmp_path: Path) -> 
 def test_the_card_names_all_outputs() -> None:
     card = json.loads((PACKAGE / "models/Sophon/bundle.json").read_text())
     assert len(set(card["output_names"])) == 316
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # the toy's scores are 0 or 1, so ratios may be 0/0
+@pytest.mark.data
+def test_the_notebook_runs(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from networks import Head
+    from weavers import weaver_bundle
+
+    groups = {name: ("",) * number for name, number in GROUPS.items()}
+    card = json.loads((PACKAGE / "models/Sophon/bundle.json").read_text())
+    heads = (Head("a", 188, softmax=True), Head("b", 128))
+    config = (PACKAGE / "models/Sophon/data.yaml").read_text()
+    folder = weaver_bundle(tmp_path / "like", config, groups, heads, card=card, axes={"pf": 128})
+    monkeypatch.setenv("JETS", str(shared / "sophon/JetClassII_example.parquet"))
+    monkeypatch.setenv("MODEL", str(folder))
+    names: dict[str, object] = {"__name__": "notebook"}
+    script = (REPOSITORY / "examples/sophon/notebook.py").read_text()
+    exec(compile(script, "notebook.py", "exec"), names)
+    ratios = np.nan_to_num(np.asarray(ak.drop_none(names["xbb_vs_qcd"])))
+    assert len(ratios) == 100
+    assert np.all((ratios >= 0) & (ratios <= 1))
+    assert len(names["figure"].axes) == 7  # type: ignore[attr-defined]
