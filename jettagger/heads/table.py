@@ -57,7 +57,7 @@ def _leptons_near(table: JetTable) -> Array:
         # every lepton with every jet of its event
         pairs = table.counts[event]
         lepton = np.repeat(np.arange(len(event)), pairs)
-        first = np.repeat(np.concatenate([[0], np.cumsum(pairs)[:-1]]), pairs)
+        first = np.repeat(np.cumsum(pairs) - pairs, pairs)
         jet = jet_starts[event[lepton]] + np.arange(len(lepton)) - first
         distance = np.hypot(eta[jet] - lepton_eta[lepton], _delta_phi(phi[jet], lepton_phi[lepton]))
         number += np.bincount(jet[distance < NEAR], minlength=table.n_jets)
