@@ -12,8 +12,29 @@ Applying needs no torch::
 Heads are trained by `jettagger.finetuning`.
 """
 
+from jettagger.heads.description import HeadCard, Input, Parent
+from jettagger.heads.export import Mlp, Trees, head_model, write_head
+from jettagger.heads.head import Head, fold_of, load_head
 from jettagger.heads.rescore import Rescorer
 from jettagger.heads.table import DERIVED, Derived, JetTable
 from jettagger.heads.tail import LastLayer, Tail, cut_tail
 
-__all__ = ["DERIVED", "Derived", "JetTable", "LastLayer", "Rescorer", "Tail", "cut_tail"]
+__all__ = [
+    "DERIVED",
+    "Derived",
+    "Head",
+    "HeadCard",
+    "Input",
+    "JetTable",
+    "LastLayer",
+    "Mlp",
+    "Parent",
+    "Rescorer",
+    "Tail",
+    "Trees",
+    "cut_tail",
+    "fold_of",
+    "head_model",
+    "load_head",
+    "write_head",
+]
