@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,10 +14,12 @@ import numpy as np
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
+from jettagger.card import Kind
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
+from jettagger.heads import Head, JetTable, load_head
 from jettagger.network import evaluate
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
@@ -46,7 +48,7 @@ class Tagged(NamedTuple):
     report: Report
 
 
-def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") -> Plan:
+def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:
     """Compare what a model needs with what an input offers; nothing is read.
 
     Parameters
@@ -56,6 +58,8 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") ->
         Events or an open file.
     source : str
         Named in the error.
+    heads : iterable of Head
+        Heads that run with the model; the columns that they read join those of the plan.
 
     Returns
     -------
@@ -79,7 +83,8 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") ->
             f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
             f"{instead}{remark}"
         )
-    return plan
+    more = [column for head in heads for column in head.needs(offer, format_.jets, source)]
+    return replace(plan, more=tuple(dict.fromkeys(more)))
 
 
 def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
@@ -111,11 +116,15 @@ class Tagger:
         Jets in one run at most.
     session : Session, optional
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
+    heads : sequence of Head
+        Run on the outputs; see `with_heads`.
 
     Raises
     ------
     MissingModelFile
         If the bundle has no weights.
+    MismatchError
+        If a head belongs to another model, or if two have the same name.
 
     Examples
     --------
@@ -135,9 +144,16 @@ class Tagger:
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
+        heads: Sequence[Head] = (),
     ) -> None:
         if session is None:
             bundle.require_weights()
+        for head in heads:
+            head.check_parent(bundle)
+        names = [head.name for head in heads]
+        if len(set(names)) != len(names):
+            raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(names))}")
+        self.heads = tuple(heads)
         self.bundle = bundle
         self.threads = threads
         self.provider = provider
@@ -145,18 +161,60 @@ class Tagger:
         self._session = session
 
     def __repr__(self) -> str:
-        return f"Tagger({self.bundle.name!r}, {len(self.bundle.outputs)} outputs, from {self.bundle.folder})"
+        heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
+        return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
         return (
             _restore,
-            (str(self.bundle.folder), self.bundle.digest, self.threads, self.provider, self.batch_size),
+            (str(self.bundle.folder), self.bundle.digest, self.threads, self.provider, self.batch_size, self.heads),
         )
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("jettagger.Tagger", self.bundle.digest)
+        return ("jettagger.Tagger", self.bundle.digest, *(head.digest for head in self.heads))
+
+    def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
+        """A tagger that also runs heads, in the same pass.
+
+        Parameters
+        ----------
+        *heads : Head or path
+            Heads that were trained on this model.
+
+        Returns
+        -------
+        Tagger
+            Its scores have ``<head>_<output>`` for each output of a head, and ``attach`` adds columns of that name.
+            They are NaN where a column of the jet or the event that the head takes is missing.
+
+        Raises
+        ------
+        MismatchError
+            If a head was trained on another model, or if two have the same name.
+        BundleError
+            If the folder of a head is damaged.
+        """
+        loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
+        return Tagger(
+            self.bundle,
+            threads=self.threads,
+            provider=self.provider,
+            batch_size=self.batch_size,
+            session=self._session,
+            heads=(*self.heads, *loaded),
+        )
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """All outputs: those of the model, then those of the heads as ``<head>_<output>``."""
+        found = list(self.bundle.outputs)
+        for head in self.heads:
+            kind: Kind = "mass" if head.card.kind == "mass" else "prob"
+            for column, raw in zip(head.columns, head.card.outputs, strict=True):
+                found.append(Output(column, raw, kind, len(found)))
+        return tuple(found)
 
     @property
     def session(self) -> Session:
@@ -215,6 +273,7 @@ class Tagger:
             Of the columns; default: that of the bundle.
         columns : iterable of str
             Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+            The columns of heads are always added.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
             inputs that describe the jet are made with them. Not for dask-awkward collections.
@@ -261,11 +320,16 @@ class Tagger:
         prefix = self.bundle.prefix if prefix is None else prefix
         if not prefix.isidentifier():
             raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
-        return {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+        names = {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+        own = {column: column for head in self.heads for column in head.columns}
+        taken = sorted(set(own) & {*names, *names.values()})
+        if taken:
+            raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
+        return {**names, **own}
 
     def plan(self, events: Any) -> Plan:
         """What will be read from these events; see `check_columns`."""
-        return check_columns(self.bundle, EventColumns(events))
+        return check_columns(self.bundle, EventColumns(events), heads=self.heads)
 
     def run(
         self,
@@ -289,15 +353,34 @@ class Tagger:
         -------
         Tagged
         """
-        selection = select_jets(self.bundle, events, where, kinematics)
-        outputs = self.bundle.outputs if names is None else tuple(self.bundle[name] for name in names)
+        own = {output.name: output for output in self.outputs[len(self.bundle.outputs) :]}
+        outputs = self.outputs
+        if names is not None:
+            outputs = tuple(own[name] if name in own else self.bundle[name] for name in names)
+        selection = select_jets(self.bundle, events, where, kinematics, self.heads)
         jets = selection.jets
         values, more = self._score(jets)
+        if self.heads:
+            values = np.concatenate([values, *(self._apply(head, jets, values) for head in self.heads)], axis=1)
         counts = jets.columns.counts(jets.plan.format.jets)
         index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[jets.index] = np.arange(len(jets))
         scores = _jagged(values, index, counts, jets.columns.valid, outputs)
         return Tagged(scores, selection.report + more)
+
+    def _apply(self, head: Head, jets: Jets, values: Array) -> Array:
+        """The outputs of a head for the jets that were scored."""
+        collection = jets.plan.format.jets
+        moved = {f"{collection}_{name}": column for name, column in jets.kinematics.items()}
+        table = JetTable(jets.columns, collection=collection, given=moved)
+        source = {item.name: item.source for item in head.card.inputs}
+
+        def get(name: str) -> Array:
+            if source.get(name) == "tagger":
+                return values[:, self.bundle[name].index]
+            return table.values(name)[jets.index]
+
+        return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
 
     def _score(self, jets: Jets) -> tuple[Array, Report]:
         bundle = self.bundle
@@ -339,7 +422,11 @@ class Selection(NamedTuple):
 
 
 def select_jets(
-    bundle: Bundle, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None
+    bundle: Bundle,
+    events: Any,
+    where: Any = None,
+    kinematics: Mapping[str, Any] | None = None,
+    heads: Iterable[Head] = (),
 ) -> Selection:
     """Link the constituents of the jets that pass a mask and have some.
 
@@ -351,6 +438,8 @@ def select_jets(
     where : jagged bool array, optional
     kinematics : mapping, optional
         As for `Tagger.attach`.
+    heads : iterable of Head
+        Whose columns must be there, too.
 
     Returns
     -------
@@ -362,7 +451,7 @@ def select_jets(
         As for `Tagger.__call__`.
     """
     columns = EventColumns(events)
-    plan = check_columns(bundle, columns)
+    plan = check_columns(bundle, columns, heads=heads)
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
     moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
@@ -555,11 +644,13 @@ def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: t
     return ak.Array(lists)
 
 
-def _restore(folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int) -> Tagger:
+def _restore(
+    folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int, heads: tuple[Head, ...]
+) -> Tagger:
     bundle = load_bundle(Path(folder))
     if bundle.digest != digest:
         raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size)
+    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size, heads=heads)
 
 
 def load_tagger(

@@ -31,6 +31,7 @@ LAYERS = [
     ["batching"],
     ["sessions"],
     ["network"],
+    ["heads"],
     ["tagger", "lazy"],
     ["rootfile"],
     ["writers", "testing"],
