@@ -96,6 +96,7 @@ def _summary(result: object, seconds: float) -> None:
         ("scored", f"{report.scored}"),
         ("not scored: left out by --where", f"{report.not_selected}"),
         ("not scored: no constituents", f"{report.without_constituents}"),
+        ("not scored: outside the training selection", f"{report.outside_domain}"),
         ("more constituents than the model takes", f"{report.truncated}"),
         ("vertices recovered", f"{report.recovered_vertices}"),
         ("links that point to nothing", f"{report.dangling_links}"),
