@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,13 +14,25 @@ from jettagger.formats.flat import FlatTable, JetTable
 from jettagger.report import Report
 from jettagger.weaver import DataConfig, Values, WeaverJets
 
-__all__ = ["IN_DOMAIN", "FlatSelection", "Outside", "jet_table", "needed_columns", "select_flat"]
+__all__ = ["IN_DOMAIN", "FlatSelection", "Outside", "check_table", "jet_table", "needed_columns", "select_flat"]
 
 #: the column that says whether a jet passes the selection that the network was trained on
 IN_DOMAIN = "inDomain"
 
 #: what happens to jets outside the training selection
 Outside = Literal["score", "skip"]
+
+
+class Offered(Protocol):
+    """What tells which columns an input has."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """Names of the columns."""
 
 
 class FlatSelection(NamedTuple):
@@ -112,13 +125,13 @@ def needed_columns(bundle: Bundle) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.stored(name) for name in config.columns()))
 
 
-def check_table(bundle: Bundle, table: JetTable, source: str = "this table") -> None:
+def check_table(bundle: Bundle, table: Offered, source: str = "this table") -> None:
     """Compare what a model needs with the columns of a table; nothing is read.
 
     Parameters
     ----------
     bundle : Bundle
-    table : JetTable
+    table : JetTable or open file
     source : str
         Named in the error.
 
