@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jettagger.acceleration import best_session, check_backend
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, COST, Batch, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.card import Kind
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
@@ -24,7 +25,7 @@ from jettagger.heads import Head, JetTable, load_head
 from jettagger.network import evaluate
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
-from jettagger.sessions import Session, open_session
+from jettagger.sessions import Session
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -124,6 +125,9 @@ class Tagger:
     outside : {"score", "skip"}
         What happens to jets outside the training selection of a data configuration: they are scored and flagged in
         the column ``<prefix>_inDomain``, or flagged and left unscored.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
 
     Raises
     ------
@@ -131,6 +135,8 @@ class Tagger:
         If the bundle has no weights.
     MismatchError
         If a head belongs to another model, or if two have the same name.
+    ConfigError
+        If there is no such backend.
 
     Examples
     --------
@@ -150,10 +156,12 @@ class Tagger:
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
+        backend: str = "fast",
         heads: Sequence[Head] = (),
         jets: str | None = None,
         outside: Outside = "score",
     ) -> None:
+        check_backend(backend, provider)
         if session is None:
             bundle.require_weights()
         for head in heads:
@@ -166,6 +174,7 @@ class Tagger:
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
+        self.backend = backend
         self.jets = jets
         self.outside = outside
         self._session = session
@@ -181,19 +190,13 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        return (
-            _restore,
-            (
-                str(self.bundle.folder),
-                self.bundle.digest,
-                self.threads,
-                self.provider,
-                self.batch_size,
-                self.heads,
-                self.jets,
-                self.outside,
-            ),
-        )
+        return (_restore, (str(self.bundle.folder), self.bundle.digest, self._options))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """How this tagger was made, but for the bundle and a session of its own."""
+        names = ("threads", "provider", "batch_size", "backend", "heads", "jets", "outside")
+        return {name: getattr(self, name) for name in names}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("jettagger.Tagger", self.bundle.digest, self.jets, self.outside, *(head.digest for head in self.heads))
@@ -220,16 +223,7 @@ class Tagger:
             If the folder of a head is damaged.
         """
         loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
-        return Tagger(
-            self.bundle,
-            threads=self.threads,
-            provider=self.provider,
-            batch_size=self.batch_size,
-            session=self._session,
-            heads=(*self.heads, *loaded),
-            jets=self.jets,
-            outside=self.outside,
-        )
+        return Tagger(self.bundle, session=self._session, **{**self._options, "heads": (*self.heads, *loaded)})
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -246,10 +240,7 @@ class Tagger:
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        graph = self.bundle.graph
-        if graph is None:  # the constructor has checked
-            raise BundleError(f"the bundle {self.bundle.name!r} has no weights")
-        return open_session(graph, self.threads, self.provider)
+        return best_session(self.bundle, self.threads, self.provider, self.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -466,9 +457,11 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
+        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        session = self.session
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
-            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
+            values[batch.jets] = evaluate(bundle, session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
@@ -767,31 +760,19 @@ def _jagged(
 def _restore(
     folder: str,
     digest: str,
-    threads: int | None,
-    provider: str | None,
-    batch_size: int,
-    heads: tuple[Head, ...],
-    jets: str | None,
-    outside: Outside,
+    options: dict[str, Any],
 ) -> Tagger:
     bundle = load_bundle(Path(folder))
     if bundle.digest != digest:
         raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(
-        bundle,
-        threads=threads,
-        provider=provider,
-        batch_size=batch_size,
-        heads=heads,
-        jets=jets,
-        outside=outside,
-    )
+    return Tagger(bundle, **options)
 
 
 def load_tagger(
     name_or_folder: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     provider: str | None = None,
+    backend: str = "fast",
     *,
     jets: str | None = None,
     outside: Outside = "score",
@@ -807,6 +788,8 @@ def load_tagger(
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
         Execution provider, e.g. ``cuda``; default: the CPU.
+    backend : {"fast", "onnxruntime", "openvino"}
+        What runs the network, see `Tagger`.
     jets, outside
         As for `Tagger`, for models with a data configuration of weaver.
 
@@ -830,4 +813,5 @@ def load_tagger(
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider, jets=jets, outside=outside)
+    bundle = load_bundle(name_or_folder)
+    return Tagger(bundle, threads=threads, provider=provider, backend=backend, jets=jets, outside=outside)

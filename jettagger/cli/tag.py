@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
     add("--head", action="append", default=[], metavar="HEAD", help="folder of a head to run, too (repeatable)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
+    add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
     add(
@@ -73,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
-    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider, outside=args.outside)
+    tagger = load_tagger(
+        args.model, threads=args.threads, provider=args.provider, backend=args.backend, outside=args.outside
+    )
     tagger = tagger.with_heads(*args.head)
     settings: dict[str, Any] = {
         "prefix": args.prefix,
