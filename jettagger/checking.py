@@ -297,7 +297,10 @@ class _Probe:
             for table in tables:
                 if table.group.object == object_:
                     array = batch.inputs[table.group.name]
-                    more = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], high - array.shape[2]))
+                    wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
+                    slots = np.arange(array.shape[2], high) % int(table.counts[0])
+                    pad = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], len(slots)))
+                    more = array[:, :, slots] if wrap else pad
                     longer[table.group.name] = np.concatenate([array, more], axis=2)
             padded.append(evaluate(self.bundle, self.session, longer))
         detail = f"jets with {', '.join(map(str, numbers))} {object_}, padded to {high}"

@@ -10,6 +10,7 @@ import numpy as np
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.features.definition import Array
+from jettagger.formats.delphes import DelphesJets, is_delphes
 from jettagger.formats.flat import FlatTable, JetTable
 from jettagger.report import Report
 from jettagger.weaver import DataConfig, Values, WeaverJets
@@ -84,7 +85,7 @@ def jet_table(events: Any, collection: str | None = None) -> JetTable:
     Parameters
     ----------
     events : awkward array
-        A table with one row a jet.
+        A table with one row a jet, or events of Delphes.
     collection : str, optional
         Which jets, where the input has several collections.
 
@@ -97,6 +98,9 @@ def jet_table(events: Any, collection: str | None = None) -> JetTable:
     InputFileError
         If the input is none of these.
     """
+    fields = getattr(events, "fields", [])
+    if is_delphes(fields):
+        return DelphesJets(events, collection)
     if collection is not None:
         raise InputFileError(f"a table with one row a jet has no collection {collection!r} to choose")
     return FlatTable(events)

@@ -249,7 +249,7 @@ class Tagger:
         ----------
         events : awkward array or dask-awkward collection
             NanoEvents or plain records with the collections of a known format; for models with a data configuration
-            of weaver a table with one row a jet.
+            of weaver a table with one row a jet, or events that `jettagger.delphesfile.DelphesFile` has read.
         where : jagged bool array, optional
             Aligned with ``events.FatJet``, or with the rows of a table; only jets where it is True are scored.
 

@@ -8,6 +8,9 @@ Models that weaver trained take files with one row a jet (JetClass, JetClass-II;
 also one member as TARBALL::MEMBER). Their skim has one row a jet: jet_*, labels, <prefix>_<output>, and
 <prefix>_inDomain, which tells whether the jet passes the selection of the training.
 
+From Delphes files, such models score the jets of a collection (--jets): one row an event, with event, <jets>_pt and the
+like, and <jets>_<prefix>_<output>.
+
 examples:
   jettagger tag nano.root --model tinyParT -o scores.parquet
   jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
@@ -16,6 +19,7 @@ examples:
   jettagger tag nano.root --model my/folder -o scores.parquet --dry-run
   jettagger tag QCD_0350.parquet --model Sophon --where "jet_pt > 300" -o scores.parquet
   jettagger tag QCD_0350-0359.tar --model Sophon --outside skip -o scores.root
+  jettagger tag delphes.root --model Sophon --jets JetPUPPIAK15 --where "pt > 200" -o scores.parquet
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
     add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
+    add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
     add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
     add(
         "--outside",
@@ -69,15 +74,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
+    from jettagger.delphesfile import is_delphes_file
     from jettagger.skim import make_job, run_job
     from jettagger.tagger import load_tagger
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
     tagger = load_tagger(
-        args.model, threads=args.threads, provider=args.provider, backend=args.backend, outside=args.outside
-    )
-    tagger = tagger.with_heads(*args.head)
+        args.model,
+        threads=args.threads,
+        provider=args.provider,
+        backend=args.backend,
+        jets=args.jets,
+        outside=args.outside,
+    ).with_heads(*args.head)
     settings: dict[str, Any] = {
         "prefix": args.prefix,
         "where": args.where,
@@ -87,10 +97,14 @@ def run(args: argparse.Namespace) -> int:
         "workers": args.workers,
         "skip_broken": args.skip_broken,
     }
-    if tagger.bundle.weaver is not None:
+    if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
+        from jettagger.delphesskim import make_delphes_job
+
+        job: Job = make_delphes_job(args.files, tagger, **settings)
+    elif tagger.bundle.weaver is not None:
         from jettagger.flatskim import make_flat_job
 
-        job: Job = make_flat_job(args.files, tagger, tree=args.tree, **settings)
+        job = make_flat_job(args.files, tagger, tree=args.tree, **settings)
     elif args.tree is not None:
         raise ConfigError("--tree is for models that take files with one row a jet")
     else:
