@@ -103,6 +103,10 @@ _METHODS: tuple[tuple[str, dict[str, float]], ...] = (
 )
 
 
+#: how often all of them are tried, and the difference of -2 ln L within which two must agree
+ROUNDS, AGREEMENT = 4, 1e-3
+
+
 class _Likelihood:
     """The likelihood of one workspace, minimised with scipy.
 
@@ -182,23 +186,27 @@ class _Likelihood:
 
         if not len(free):
             return point, value(np.empty(0))
+        # ln L is a difference of terms n ln n: their last digits bound what can be converged to
+        main = data[: len(data) - len(self.model.config.auxdata)]
+        noise = 8 * np.finfo(float).eps * float(np.sum(main * np.log(main + 1)))
         bounds = list(zip(self.low[free] / scale, self.high[free] / scale, strict=True))
-        found = None
+        message = ""
         for begin in (point[free] / scale, self.start[free] / scale):
-            where = begin
-            for method, options in _METHODS:
-                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=options)
-                if found.success and found.fun < 1e12:
-                    break
-                # a valley may stop one method and not the next; what lies outside of the likelihood is no way on
-                where = found.x if np.isfinite(found.x).all() and found.fun < 1e12 else begin
-            else:
-                continue
-            break
-        else:
-            raise InvalidValues(f"{what}: the fit does not converge: {found.message if found else 'no start'}")
-        point[free] = found.x * scale
-        return point, float(found.fun)
+            best, where, succeeded = math.inf, begin, False
+            for method, options in _METHODS * ROUNDS:
+                reached = {**options, "ftol": max(options["ftol"], noise)}
+                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=reached)
+                succeeded, message = succeeded or bool(found.success), str(found.message)
+                if not (np.isfinite(found.x).all() and found.fun < 1e12):
+                    continue  # what lies outside of the likelihood is no way on
+                gain = best - float(found.fun)
+                if gain > 0:
+                    best, where = float(found.fun), found.x
+                # A method may stop in a narrow valley and call it a minimum: the next one has to agree.
+                if succeeded and gain < AGREEMENT:
+                    point[free] = where * scale
+                    return point, best
+        raise InvalidValues(f"{what}: the fit does not converge: {message}")
 
     def uncertainties(self, point: Floats, data: Floats, what: str) -> Floats:
         """One standard deviation of each parameter, from the second derivatives at the minimum.
@@ -528,7 +536,8 @@ class _Scan:
             distance = observed - of_asimov
         else:
             distance = (observed**2 - of_asimov**2) / (2 * of_asimov)
-        return float(norm.sf(distance + of_asimov) / norm.sf(distance))
+        # in logarithms: where data and expectation are far apart both are below the smallest number
+        return math.exp(norm.logsf(distance + of_asimov) - norm.logsf(distance))
 
 
 def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str]) -> None:
