@@ -11,7 +11,7 @@ demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(PY) -m pytest -q $(TESTS)
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

@@ -19,7 +19,7 @@ from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent
-from jettagger.network import evaluate, stacked
+from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.sessions import Session, open_session
 from jettagger.toyjets import ToyJets, toy_table
 from jettagger.weaver import Values, WeaverJets
@@ -27,12 +27,6 @@ from jettagger.weaver import Values, WeaverJets
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
 
 BATCH_SIZES = (1, 2, 7)
-
-#: how much a probability may change
-PROB_TOLERANCE = 1e-5
-
-#: how much a mass, a logit, a hidden neuron may change, times max(1, |value|)
-OTHER_TOLERANCE = 1e-4
 
 #: further objects than a model takes, for the check of what happens then
 BEYOND = 5
@@ -405,7 +399,7 @@ class _Probe:
 
 def _only(tables: Sequence[Table], pad_mode: Literal["constant", "wrap"]) -> Batch:
     """The one batch of jets of the same length."""
-    (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode)
+    (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
     return batch
 
 

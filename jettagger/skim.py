@@ -111,6 +111,7 @@ class Job:
                 "model": bundle.name,
                 "model_version": bundle.card.version,
                 "digest": bundle.digest,
+                "heads": {head.name: head.digest for head in self.tagger.heads},
                 "columns": dict(self.names),
                 "where": self.where,
                 "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
@@ -219,7 +220,7 @@ def make_job(
 def _settings(
     file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    plan = check_columns(tagger.bundle, file, file.path)
+    plan = check_columns(tagger.bundle, file, file.path, tagger.heads)
     collection = plan.format.jets
     taken = sorted(set(names.values()) & set(file.fields(collection)))
     if taken:

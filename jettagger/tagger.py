@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jettagger.acceleration import best_session, check_backend
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, COST, Batch, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
+from jettagger.card import Kind
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
+from jettagger.heads import Head, JetTable, load_head
 from jettagger.network import evaluate
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
-from jettagger.sessions import Session, open_session
+from jettagger.sessions import Session
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -47,7 +50,7 @@ class Tagged(NamedTuple):
     report: Report
 
 
-def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") -> Plan:
+def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:
     """Compare what a model needs with what an input offers; nothing is read.
 
     Parameters
@@ -57,6 +60,8 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") ->
         Events or an open file.
     source : str
         Named in the error.
+    heads : iterable of Head
+        Heads that run with the model; the columns that they read join those of the plan.
 
     Returns
     -------
@@ -80,7 +85,8 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events") ->
             f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
             f"{instead}{remark}"
         )
-    return plan
+    more = [column for head in heads for column in head.needs(offer, format_.jets, source)]
+    return replace(plan, more=tuple(dict.fromkeys(more)))
 
 
 def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
@@ -112,16 +118,25 @@ class Tagger:
         Jets in one run at most.
     session : Session, optional
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
+    heads : sequence of Head
+        Run on the outputs; see `with_heads`.
     jets : str, optional
         The collection of jets, where events have several of the kind that the model takes (Delphes).
     outside : {"score", "skip"}
         What happens to jets outside the training selection of a data configuration: they are scored and flagged in
         the column ``<prefix>_inDomain``, or flagged and left unscored.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
 
     Raises
     ------
     MissingModelFile
         If the bundle has no weights.
+    MismatchError
+        If a head belongs to another model, or if two have the same name.
+    ConfigError
+        If there is no such backend.
 
     Examples
     --------
@@ -141,52 +156,91 @@ class Tagger:
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
+        backend: str = "fast",
+        heads: Sequence[Head] = (),
         jets: str | None = None,
         outside: Outside = "score",
     ) -> None:
+        check_backend(backend, provider)
         if session is None:
             bundle.require_weights()
+        for head in heads:
+            head.check_parent(bundle)
+        names = [head.name for head in heads]
+        if len(set(names)) != len(names):
+            raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(names))}")
+        self.heads = tuple(heads)
         self.bundle = bundle
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
+        self.backend = backend
         self.jets = jets
         self.outside = outside
         self._session = session
         if bundle.weaver is None and (jets is not None or outside != "score"):
             raise MismatchError(f"jets= and outside= are for models with a data configuration, not {bundle.name!r}")
+        if bundle.weaver is not None and heads:
+            raise MismatchError(f"heads run on models with preprocess.json, {bundle.name!r} has a data configuration")
 
     def __repr__(self) -> str:
-        return f"Tagger({self.bundle.name!r}, {len(self.bundle.outputs)} outputs, from {self.bundle.folder})"
+        heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
+        return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        return (
-            _restore,
-            (
-                str(self.bundle.folder),
-                self.bundle.digest,
-                self.threads,
-                self.provider,
-                self.batch_size,
-                self.jets,
-                self.outside,
-            ),
-        )
+        return (_restore, (str(self.bundle.folder), self.bundle.digest, self._options))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """How this tagger was made, but for the bundle and a session of its own."""
+        names = ("threads", "provider", "batch_size", "backend", "heads", "jets", "outside")
+        return {name: getattr(self, name) for name in names}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("jettagger.Tagger", self.bundle.digest, self.jets, self.outside)
+        return ("jettagger.Tagger", self.bundle.digest, self.jets, self.outside, *(head.digest for head in self.heads))
+
+    def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
+        """A tagger that also runs heads, in the same pass.
+
+        Parameters
+        ----------
+        *heads : Head or path
+            Heads that were trained on this model.
+
+        Returns
+        -------
+        Tagger
+            Its scores have ``<head>_<output>`` for each output of a head, and ``attach`` adds columns of that name.
+            They are NaN where a column of the jet or the event that the head takes is missing.
+
+        Raises
+        ------
+        MismatchError
+            If a head was trained on another model, or if two have the same name.
+        BundleError
+            If the folder of a head is damaged.
+        """
+        loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
+        return Tagger(self.bundle, session=self._session, **{**self._options, "heads": (*self.heads, *loaded)})
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """All outputs: those of the model, then those of the heads as ``<head>_<output>``."""
+        found = list(self.bundle.outputs)
+        for head in self.heads:
+            kind: Kind = "mass" if head.card.kind == "mass" else "prob"
+            for column, raw in zip(head.columns, head.card.outputs, strict=True):
+                found.append(Output(column, raw, kind, len(found)))
+        return tuple(found)
 
     @property
     def session(self) -> Session:
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        graph = self.bundle.graph
-        if graph is None:  # the constructor has checked
-            raise BundleError(f"the bundle {self.bundle.name!r} has no weights")
-        return open_session(graph, self.threads, self.provider)
+        return best_session(self.bundle, self.threads, self.provider, self.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -237,6 +291,7 @@ class Tagger:
             Of the columns; default: that of the bundle.
         columns : iterable of str
             Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+            The columns of heads are always added.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
             inputs that describe the jet are made with them. Not for dask-awkward collections.
@@ -296,13 +351,17 @@ class Tagger:
         if not prefix.isidentifier():
             raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
         names = {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+        own = {column: column for head in self.heads for column in head.columns}
+        taken = sorted(set(own) & {*names, *names.values()})
+        if taken:
+            raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
         if names and self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
             names[IN_DOMAIN] = f"{prefix}_{IN_DOMAIN}"
-        return names
+        return {**names, **own}
 
     def plan(self, events: Any) -> Plan:
         """What will be read from these events; see `check_columns`."""
-        return check_columns(self.bundle, EventColumns(events))
+        return check_columns(self.bundle, EventColumns(events), heads=self.heads)
 
     def run(
         self,
@@ -326,18 +385,36 @@ class Tagger:
         -------
         Tagged
         """
-        chosen = None if names is None else [name for name in names if name != IN_DOMAIN]
-        outputs = self.bundle.outputs if chosen is None else tuple(self.bundle[name] for name in chosen)
+        own = {output.name: output for output in self.outputs[len(self.bundle.outputs) :]}
+        outputs = self.outputs
+        if names is not None:
+            outputs = tuple(own[name] if name in own else self.bundle[name] for name in names if name != IN_DOMAIN)
         if self.bundle.weaver is not None:
             return self._run_flat(self._select_flat(events, where, kinematics), outputs)
-        selection = select_jets(self.bundle, events, where, kinematics)
+        selection = select_jets(self.bundle, events, where, kinematics, self.heads)
         jets = selection.jets
         values, more = self._score(jets)
+        if self.heads:
+            values = np.concatenate([values, *(self._apply(head, jets, values) for head in self.heads)], axis=1)
         counts = jets.columns.counts(jets.plan.format.jets)
         index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[jets.index] = np.arange(len(jets))
         scores = _jagged(values, index, counts, jets.columns.valid, outputs)
         return Tagged(scores, selection.report + more)
+
+    def _apply(self, head: Head, jets: Jets, values: Array) -> Array:
+        """The outputs of a head for the jets that were scored."""
+        collection = jets.plan.format.jets
+        moved = {f"{collection}_{name}": column for name, column in jets.kinematics.items()}
+        table = JetTable(jets.columns, collection=collection, given=moved)
+        source = {item.name: item.source for item in head.card.inputs}
+
+        def get(name: str) -> Array:
+            if source.get(name) == "tagger":
+                return values[:, self.bundle[name].index]
+            return table.values(name)[jets.index]
+
+        return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
 
     def _select_flat(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> FlatSelection:
         if kinematics:
@@ -380,9 +457,11 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
+        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        session = self.session
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
-            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
+            values[batch.jets] = evaluate(bundle, session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
@@ -411,7 +490,11 @@ class Selection(NamedTuple):
 
 
 def select_jets(
-    bundle: Bundle, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None
+    bundle: Bundle,
+    events: Any,
+    where: Any = None,
+    kinematics: Mapping[str, Any] | None = None,
+    heads: Iterable[Head] = (),
 ) -> Selection:
     """Link the constituents of the jets that pass a mask and have some.
 
@@ -423,6 +506,8 @@ def select_jets(
     where : jagged bool array, optional
     kinematics : mapping, optional
         As for `Tagger.attach`.
+    heads : iterable of Head
+        Whose columns must be there, too.
 
     Returns
     -------
@@ -434,7 +519,7 @@ def select_jets(
         As for `Tagger.__call__`.
     """
     columns = EventColumns(events)
-    plan = check_columns(bundle, columns)
+    plan = check_columns(bundle, columns, heads=heads)
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
     moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
@@ -675,22 +760,19 @@ def _jagged(
 def _restore(
     folder: str,
     digest: str,
-    threads: int | None,
-    provider: str | None,
-    batch_size: int,
-    jets: str | None = None,
-    outside: Outside = "score",
+    options: dict[str, Any],
 ) -> Tagger:
     bundle = load_bundle(Path(folder))
     if bundle.digest != digest:
         raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size, jets=jets, outside=outside)
+    return Tagger(bundle, **options)
 
 
 def load_tagger(
     name_or_folder: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     provider: str | None = None,
+    backend: str = "fast",
     *,
     jets: str | None = None,
     outside: Outside = "score",
@@ -706,6 +788,8 @@ def load_tagger(
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
         Execution provider, e.g. ``cuda``; default: the CPU.
+    backend : {"fast", "onnxruntime", "openvino"}
+        What runs the network, see `Tagger`.
     jets, outside
         As for `Tagger`, for models with a data configuration of weaver.
 
@@ -729,4 +813,5 @@ def load_tagger(
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider, jets=jets, outside=outside)
+    bundle = load_bundle(name_or_folder)
+    return Tagger(bundle, threads=threads, provider=provider, backend=backend, jets=jets, outside=outside)

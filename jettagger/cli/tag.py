@@ -15,6 +15,7 @@ examples:
   jettagger tag nano.root --model tinyParT -o scores.parquet
   jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
   jettagger tag nano.root --model part-ak8-2023 --columns probHbb,probHcc --keep "FatJet_tau*" -o scores.parquet
+  jettagger tag nano.root --model inclParTToyV1 --head heads/XggHead -o scores.parquet
   jettagger tag nano.root --model my/folder -o scores.parquet --dry-run
   jettagger tag QCD_0350.parquet --model Sophon --where "jet_pt > 300" -o scores.parquet
   jettagger tag QCD_0350-0359.tar --model Sophon --outside skip -o scores.root
@@ -55,7 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
+    add("--head", action="append", default=[], metavar="HEAD", help="folder of a head to run, too (repeatable)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
+    add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
     add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
@@ -77,7 +80,14 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
-    tagger = load_tagger(args.model, threads=args.threads, provider=args.provider, jets=args.jets, outside=args.outside)
+    tagger = load_tagger(
+        args.model,
+        threads=args.threads,
+        provider=args.provider,
+        backend=args.backend,
+        jets=args.jets,
+        outside=args.outside,
+    ).with_heads(*args.head)
     settings: dict[str, Any] = {
         "prefix": args.prefix,
         "where": args.where,
