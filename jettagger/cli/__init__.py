@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
+    "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
 
