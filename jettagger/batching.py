@@ -15,16 +15,52 @@ import numpy as np
 from jettagger.bundle import Group, Variable
 from jettagger.features.definition import Array
 
-__all__ = ["BATCH_SIZE", "Batch", "Objects", "Table", "make_batches", "tabulate", "transform"]
+__all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "Objects", "Table", "make_batches", "tabulate", "transform"]
 
 #: jets in a batch at most
 BATCH_SIZE = 64
 
-#: padded slots that a batch may waste before a new one is started: a run has a fixed cost, too
-WASTE = 96
-
 #: absolute values above this count as infinite
 HUGE = 1e32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run of a network costs: ``fixed`` and, for each jet of length L, L (1 + L/square).
+
+    The unit is the cost of one object alone. The numbers are those of Particle Transformers on one core
+    (``python -m benchmarks.throughput --cost`` measures them). They only decide how jets are put together, never what
+    a jet gets.
+
+    Parameters
+    ----------
+    fixed : float
+        Of a run, whatever it holds.
+    square : float
+        The length at which pairs of objects cost as much as the objects.
+    cells : float
+        Jets times length squared in a run at most: what lies between the layers should stay in the core's cache.
+
+    Examples
+    --------
+    >>> float(Cost(square=50).of(np.array([50]))[0])
+    100.0
+    """
+
+    fixed: float = 40
+    square: float = 66
+    cells: float = 65_536
+
+    def of(self, lengths: Array) -> Array:
+        """The cost of jets of these lengths, without the fixed part."""
+        return lengths * (1 + lengths / self.square)
+
+
+#: of Particle Transformers of 0.8 to 3 million parameters in ONNX Runtime
+COST = Cost()
+
+#: how far the lengths of jets that are sorted together may differ; the cheapest is taken for each chunk
+WIDTHS = (2, 4, 8, 16, 32)
 
 
 class Objects(Protocol):
@@ -167,6 +203,7 @@ def make_batches(
     *,
     batch_size: int = BATCH_SIZE,
     pad_mode: Literal["constant", "wrap"] = "constant",
+    cost: Cost | None = COST,
 ) -> Iterator[Batch]:
     """Cut the jets into batches of similar length, longest first.
 
@@ -180,7 +217,9 @@ def make_batches(
     batch_size : int
         Jets in a batch at most.
     pad_mode : {"constant", "wrap"}
-        Fill with the pad values, or repeat the objects; masks are always filled.
+        Fill with the pad values, or repeat the objects, where the group does not say it; masks are always filled.
+    cost : Cost or None
+        Of a run; None: only ``batch_size`` and objects without a mask cut.
 
     Yields
     ------
@@ -188,15 +227,12 @@ def make_batches(
     """
     lengths, masked = _lengths(tables)
     names = sorted(lengths, key=lambda name: -int(lengths[name][1]))
-    jet_lengths = [lengths[name][0] for name in names]
-    if not jet_lengths or not len(jet_lengths[0]):
+    if not names or not len(lengths[names[0]][0]):
         return
-    order = np.lexsort([-values for values in reversed(jet_lengths)])
-    sorted_lengths = np.stack([values[order] for values in jet_lengths])
+    jet_lengths = np.stack([lengths[name][0] for name in names])
     exact = np.array([not masked[name] for name in names])
-    for start, stop in _cuts(sorted_lengths, exact, batch_size):
-        jets = order[start:stop]
-        longest = {name: int(sorted_lengths[row, start:stop].max()) for row, name in enumerate(names)}
+    for jets in _cheapest(jet_lengths, exact, batch_size, cost):
+        longest = {name: int(jet_lengths[row, jets].max()) for row, name in enumerate(names)}
         yield _fill(tables, jets, longest, pad_mode)
 
 
@@ -210,23 +246,59 @@ def _lengths(tables: Sequence[Table]) -> tuple[dict[str, tuple[Array, int]], dic
     return lengths, masked
 
 
-def _cuts(lengths: Array, exact: Array, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Where to cut jets sorted by falling length, so that little is padded."""
-    n_jets = lengths.shape[1]
-    totals = lengths.sum(axis=0)
+def _cheapest(lengths: Array, exact: Array, batch_size: int, cost: Cost | None) -> list[Array]:
+    """Which jets run together: buckets in all lengths at once, as wide as is cheapest for these jets."""
+    if cost is None:
+        return _cut(lengths, exact, batch_size, None, _sorted(lengths, exact, 1))[0]
+    best, least = _cut(lengths, exact, batch_size, cost, _sorted(lengths, exact, WIDTHS[0]))
+    for width in WIDTHS[1:]:
+        batches, total = _cut(lengths, exact, batch_size, cost, _sorted(lengths, exact, width))
+        if total >= least:
+            break
+        best, least = batches, total
+    return best
+
+
+def _sorted(lengths: Array, exact: Array, width: int) -> Array:
+    """Jets by falling length of their main objects in steps, then of the others; exact lengths come first of all."""
+    main, others = lengths[0], lengths[1:]
+    step = -((main.max() - main) // width)
+    keys = [-main, *(-row for row in others[::-1]), -step, *(-row for row in lengths[exact][::-1])]
+    return np.lexsort(keys)
+
+
+def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order: Array) -> tuple[list[Array], float]:
+    """Batches of jets in this order, and what they cost.
+
+    A batch ends where its padding costs more than another run.
+    """
+    batches = []
+    total = 0.0
     start = 0
-    while start < n_jets:
-        stop = min(start + batch_size, n_jets)
-        part = lengths[:, start:stop]
+    ordered = lengths[:, order]
+    own = None if cost is None else np.cumsum(cost.of(ordered.sum(axis=0)))
+    numbers = np.arange(1, batch_size + 1)
+    while start < len(order):
+        jets = order[start : start + batch_size]
+        part = ordered[:, start : start + batch_size]
+        stop = len(jets)
         changed = np.flatnonzero((part[exact] != part[exact][:, :1]).any(axis=0))
         if len(changed):
-            stop = start + int(changed[0])
-        waste = np.cumsum(totals[start] - totals[start:stop])
-        over = np.flatnonzero(waste > WASTE)
-        if len(over):
-            stop = start + int(over[0])
-        yield start, stop
-        start = stop
+            stop = int(changed[0])
+        if cost is not None and own is not None:
+            padded = np.maximum.accumulate(part, axis=1).sum(axis=0)
+            number = numbers[: len(jets)]
+            each = cost.of(padded)
+            before = own[start - 1] if start else 0.0
+            over = number * each - (own[start : start + batch_size] - before) > cost.fixed
+            over |= number * np.square(padded, dtype=np.float64) > cost.cells
+            over[0] = False
+            if over[:stop].any():
+                stop = int(over.argmax())
+            total += cost.fixed + float(stop * each[stop - 1])
+        batches.append(jets[:stop])
+        start += stop
+    return batches, total
 
 
 def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
@@ -235,7 +307,7 @@ def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_
     slots = filled = 0
     for table in tables:
         length = longest[table.group.object]
-        wrap = pad_mode == "wrap" and not table.group.is_mask
+        wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
         key = (table.group.object, wrap)
         if key not in rows:
             slot = np.arange(length)

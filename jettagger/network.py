@@ -11,7 +11,13 @@ from jettagger.errors import ModelFileError
 from jettagger.features.definition import Array
 from jettagger.sessions import Session
 
-__all__ = ["evaluate", "softmax", "stacked"]
+__all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "evaluate", "softmax", "stacked"]
+
+#: how much a probability may change
+PROB_TOLERANCE = 1e-5
+
+#: how much a mass, a logit, a hidden neuron may change, times max(1, |value|)
+OTHER_TOLERANCE = 1e-4
 
 
 def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> Array:
@@ -44,6 +50,30 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
     if marked:
         values[:, marked] = softmax(values[:, marked])
     return values
+
+
+def deviation(bundle: Bundle, values: Array, reference: Array) -> float:
+    """How far outputs are from their reference, in units of what is allowed.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    values, reference : float32[n, outputs]
+        As `evaluate` gives them.
+
+    Returns
+    -------
+    float
+        The largest change of any output over its tolerance (`PROB_TOLERANCE` for probabilities, `OTHER_TOLERANCE`
+        times max(1, abs(value)) for others); infinite where only one of both is finite.
+    """
+    probable = np.array([output.kind == "prob" for output in bundle.outputs])
+    old, new = reference.astype(np.float64), values.astype(np.float64)
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
+    with np.errstate(invalid="ignore"):
+        change = np.abs(new - old) / np.where(probable, PROB_TOLERANCE, OTHER_TOLERANCE * np.maximum(1, np.abs(old)))
+    change = np.where(same, 0, np.where(np.isfinite(change), change, np.inf))
+    return float(change.max(initial=0))
 
 
 def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:

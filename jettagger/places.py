@@ -1,13 +1,14 @@
-"""Where models lie: in the package, on ``$JETTAGGER_MODELS``, in the user's folder."""
+"""Where models lie (in the package, on ``$JETTAGGER_MODELS``, in the user's folder), and where caches do."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["ENVIRONMENT", "PACKAGE", "search_path", "user_folder"]
+__all__ = ["CACHE", "ENVIRONMENT", "PACKAGE", "cache_folder", "search_path", "user_folder"]
 
 ENVIRONMENT = "JETTAGGER_MODELS"
+CACHE = "JETTAGGER_CACHE"
 PACKAGE = Path(__file__).parent
 
 
@@ -22,6 +23,22 @@ def user_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("jettagger", appauthor=False)) / "models"
+
+
+def cache_folder() -> Path | None:
+    """The folder for what can be made anew: ``$JETTAGGER_CACHE``, or ``jettagger`` among the user's caches.
+
+    Returns
+    -------
+    pathlib.Path or None
+        It need not exist. None where the variable is ``off``: nothing is kept.
+    """
+    import platformdirs
+
+    named = os.environ.get(CACHE, "")
+    if named == "off":
+        return None
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("jettagger", appauthor=False))
 
 
 def search_path() -> list[Path]:

@@ -85,6 +85,22 @@ class Job:
         """Events in all chunks."""
         return sum(chunk.stop - chunk.start for chunk in self.chunks)
 
+    def process(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+        """Read, score and arrange one chunk; see `process_chunk`."""
+        events = _open(chunk.path).read(self.inputs, chunk.start, chunk.stop)
+        jets = events[self.collection]
+        where = None
+        if self.where is not None:
+            where = parse(self.where, where="--where").evaluate({name: jets[name] for name in jets.fields})
+        scores, report = self.tagger.run(events, where, tuple(self.names))
+        columns: dict[str, Any] = {}
+        for name in self.keep:
+            collection, _, field_ = name.partition("_")
+            columns[name] = events[name] if name in events.fields else events[collection, field_]
+        for output, column in self.names.items():
+            columns[f"{self.collection}_{column}"] = scores[output]
+        return columns, report
+
     @property
     def provenance(self) -> str:
         """How the output is made, as JSON."""
@@ -273,19 +289,7 @@ def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
         Flat columns, one entry an event.
     Report
     """
-    events = _open(chunk.path).read(job.inputs, chunk.start, chunk.stop)
-    jets = events[job.collection]
-    where = None
-    if job.where is not None:
-        where = parse(job.where, where="--where").evaluate({name: jets[name] for name in jets.fields})
-    scores, report = job.tagger.run(events, where, tuple(job.names))
-    columns: dict[str, Any] = {}
-    for name in job.keep:
-        collection, _, field_ = name.partition("_")
-        columns[name] = events[name] if name in events.fields else events[collection, field_]
-    for output, column in job.names.items():
-        columns[f"{job.collection}_{column}"] = scores[output]
-    return columns, report
+    return job.process(chunk)
 
 
 def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jettagger.acceleration import best_session, check_backend
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, COST, Batch, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.card import Kind
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
+from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
 from jettagger.formats.base import Offer
 from jettagger.heads import Head, JetTable, load_head
 from jettagger.network import evaluate
 from jettagger.registry import available, choice, load_bundle
 from jettagger.report import Report
-from jettagger.sessions import Session, open_session
+from jettagger.sessions import Session
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -118,6 +120,14 @@ class Tagger:
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
     heads : sequence of Head
         Run on the outputs; see `with_heads`.
+    jets : str, optional
+        The collection of jets, where events have several of the kind that the model takes (Delphes).
+    outside : {"score", "skip"}
+        What happens to jets outside the training selection of a data configuration: they are scored and flagged in
+        the column ``<prefix>_inDomain``, or flagged and left unscored.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
 
     Raises
     ------
@@ -125,6 +135,8 @@ class Tagger:
         If the bundle has no weights.
     MismatchError
         If a head belongs to another model, or if two have the same name.
+    ConfigError
+        If there is no such backend.
 
     Examples
     --------
@@ -144,8 +156,12 @@ class Tagger:
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
         session: Session | None = None,
+        backend: str = "fast",
         heads: Sequence[Head] = (),
+        jets: str | None = None,
+        outside: Outside = "score",
     ) -> None:
+        check_backend(backend, provider)
         if session is None:
             bundle.require_weights()
         for head in heads:
@@ -158,7 +174,14 @@ class Tagger:
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
+        self.backend = backend
+        self.jets = jets
+        self.outside = outside
         self._session = session
+        if bundle.weaver is None and (jets is not None or outside != "score"):
+            raise MismatchError(f"jets= and outside= are for models with a data configuration, not {bundle.name!r}")
+        if bundle.weaver is not None and heads:
+            raise MismatchError(f"heads run on models with preprocess.json, {bundle.name!r} has a data configuration")
 
     def __repr__(self) -> str:
         heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
@@ -167,13 +190,16 @@ class Tagger:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        return (
-            _restore,
-            (str(self.bundle.folder), self.bundle.digest, self.threads, self.provider, self.batch_size, self.heads),
-        )
+        return (_restore, (str(self.bundle.folder), self.bundle.digest, self._options))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """How this tagger was made, but for the bundle and a session of its own."""
+        names = ("threads", "provider", "batch_size", "backend", "heads", "jets", "outside")
+        return {name: getattr(self, name) for name in names}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("jettagger.Tagger", self.bundle.digest, *(head.digest for head in self.heads))
+        return ("jettagger.Tagger", self.bundle.digest, self.jets, self.outside, *(head.digest for head in self.heads))
 
     def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
         """A tagger that also runs heads, in the same pass.
@@ -197,14 +223,7 @@ class Tagger:
             If the folder of a head is damaged.
         """
         loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
-        return Tagger(
-            self.bundle,
-            threads=self.threads,
-            provider=self.provider,
-            batch_size=self.batch_size,
-            session=self._session,
-            heads=(*self.heads, *loaded),
-        )
+        return Tagger(self.bundle, session=self._session, **{**self._options, "heads": (*self.heads, *loaded)})
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -221,10 +240,7 @@ class Tagger:
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        graph = self.bundle.graph
-        if graph is None:  # the constructor has checked
-            raise BundleError(f"the bundle {self.bundle.name!r} has no weights")
-        return open_session(graph, self.threads, self.provider)
+        return best_session(self.bundle, self.threads, self.provider, self.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -232,14 +248,16 @@ class Tagger:
         Parameters
         ----------
         events : awkward array or dask-awkward collection
-            NanoEvents or plain records with the collections of a known format.
+            NanoEvents or plain records with the collections of a known format; for models with a data configuration
+            of weaver a table with one row a jet, or events that `jettagger.delphesfile.DelphesFile` has read.
         where : jagged bool array, optional
-            Aligned with ``events.FatJet``; only jets where it is True are scored.
+            Aligned with ``events.FatJet``, or with the rows of a table; only jets where it is True are scored.
 
         Returns
         -------
         awkward array or dask-awkward collection
-            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored.
+            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored. For a
+            table ``jets * ?{output: float32, ...}``.
 
         Raises
         ------
@@ -248,7 +266,7 @@ class Tagger:
         MismatchError
             If ``where`` has another shape, or if ``FatJet`` was filtered or re-ordered after reading.
         """
-        if _is_dask(events):
+        if self._in_partitions(events):
             from jettagger.lazy import scores
 
             return scores(self, events, where)
@@ -282,6 +300,8 @@ class Tagger:
         -------
         awkward array or dask-awkward collection
             New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they are.
+            For a table, a new table with these columns. Models with a data configuration that has a selection add the
+            bool column ``<prefix>_inDomain``, None where the input lacks what the selection needs.
 
         Raises
         ------
@@ -291,13 +311,23 @@ class Tagger:
             If ``columns`` names what the model does not have.
         """
         names = self.column_names(columns, prefix)
-        if _is_dask(events):
+        if self._in_partitions(events):
             from jettagger.lazy import attached
 
             if kinematics:
                 raise MismatchError("kinematics= is not for dask-awkward collections: map over the partitions")
             return attached(self, events, where, names)
+        if self.bundle.weaver is not None:
+            return self._attach_flat(events, where, names, kinematics)
         return attach_scores(events, self.run(events, where, tuple(names), kinematics).scores, names)
+
+    def _in_partitions(self, events: Any) -> bool:
+        if _is_dask(events) and self.bundle.weaver is not None:
+            raise MismatchError(
+                f"{self.bundle.name!r} is described by a data configuration, which dask-awkward collections cannot be "
+                "scored with: use dask_awkward.map_partitions(tagger.attach, ...), or eager and virtual arrays"
+            )
+        return _is_dask(events)
 
     def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
         """Which columns ``attach`` adds.
@@ -325,6 +355,8 @@ class Tagger:
         taken = sorted(set(own) & {*names, *names.values()})
         if taken:
             raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
+        if names and self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
+            names[IN_DOMAIN] = f"{prefix}_{IN_DOMAIN}"
         return {**names, **own}
 
     def plan(self, events: Any) -> Plan:
@@ -356,7 +388,9 @@ class Tagger:
         own = {output.name: output for output in self.outputs[len(self.bundle.outputs) :]}
         outputs = self.outputs
         if names is not None:
-            outputs = tuple(own[name] if name in own else self.bundle[name] for name in names)
+            outputs = tuple(own[name] if name in own else self.bundle[name] for name in names if name != IN_DOMAIN)
+        if self.bundle.weaver is not None:
+            return self._run_flat(self._select_flat(events, where, kinematics), outputs)
         selection = select_jets(self.bundle, events, where, kinematics, self.heads)
         jets = selection.jets
         values, more = self._score(jets)
@@ -382,7 +416,39 @@ class Tagger:
 
         return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
 
-    def _score(self, jets: Jets) -> tuple[Array, Report]:
+    def _select_flat(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> FlatSelection:
+        if kinematics:
+            raise MismatchError("kinematics= is not for models with a data configuration: change the table's columns")
+        return select_flat(self.bundle, events, where, self.jets, self.outside)
+
+    def _run_flat(self, selection: FlatSelection, outputs: tuple[Output, ...]) -> Tagged:
+        values, more = self._score(selection.jets)
+        index = np.full(len(selection.table), -1, dtype=np.int64)
+        index[selection.rows] = np.arange(len(selection.rows))
+        counts = selection.table.counts
+        scores = _jagged(values, index, counts, None, outputs)
+        if self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
+            scores = with_domain(scores, selection.in_domain, selection.table.present, counts)
+        return Tagged(scores, selection.report + more)
+
+    def _attach_flat(
+        self, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None
+    ) -> Any:
+        import awkward as ak
+
+        selection = self._select_flat(events, where, kinematics)
+        outputs = tuple(self.bundle[name] for name in names if name != IN_DOMAIN)
+        scores = self._run_flat(selection, outputs).scores
+        table = selection.table
+        owner = events[table.collection] if table.collection else events
+        refuse_existing(owner.fields, names, table.collection or "the table")
+        flat = scores if table.counts is None else ak.flatten(scores, axis=1)
+        new = {column: ak.to_layout(flat[output]) for output, column in names.items()}
+        if table.counts is None:
+            return with_fields(events, new)
+        return with_fields(events, {table.collection: ak.to_layout(with_list_fields(owner, table.counts, new))})
+
+    def _score(self, jets: Objects) -> tuple[Array, Report]:
         bundle = self.bundle
         values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
         if not len(jets):
@@ -391,9 +457,11 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode):
+        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        session = self.session
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
-            values[batch.jets] = evaluate(bundle, self.session, batch.inputs)
+            values[batch.jets] = evaluate(bundle, session, batch.inputs)
             seconds += time.perf_counter() - start
             slots += batch.slots
             filled += batch.filled
@@ -404,8 +472,8 @@ class Tagger:
         return values, Report(
             scored=len(jets),
             truncated=int(np.count_nonzero(truncated)),
-            recovered_vertices=_recovered(jets),
-            dangling_links=sum(jets.dropped.values()),
+            recovered_vertices=_recovered(jets) if isinstance(jets, Jets) else 0,
+            dangling_links=sum(jets.dropped.values()) if isinstance(jets, Jets) else 0,
             replaced_values=sum(table.replaced for table in tables),
             nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
             slots=slots,
@@ -474,7 +542,9 @@ def select_jets(
     )
 
 
-def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE) -> Iterator[Batch]:
+def make_inputs(
+    bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE, collection: str | None = None
+) -> Iterator[Batch]:
     """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
 
     Parameters
@@ -486,6 +556,8 @@ def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: i
         Only these jets.
     batch_size : int
         Jets in a batch at most.
+    collection : str, optional
+        The jets, where events have several collections that a data configuration can be applied to.
 
     Yields
     ------
@@ -500,12 +572,20 @@ def make_inputs(bundle: Bundle, events: Any, where: Any = None, *, batch_size: i
     >>> batch.inputs["pf_features"].shape[1]
     25
     """
-    jets = select_jets(bundle, events, where).jets
+    jets: Objects
+    if bundle.weaver is not None:
+        chosen = select_flat(bundle, events, where, collection)
+        jets, index = chosen.jets, chosen.rows
+    elif collection is not None:
+        raise MismatchError(f"jets= is for models with a data configuration, not {bundle.name!r}")
+    else:
+        jets = select_jets(bundle, events, where).jets
+        index = jets.index
     if not len(jets):
         return
     tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
     for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
-        yield replace(batch, jets=jets.index[batch.jets])
+        yield replace(batch, jets=index[batch.jets])
 
 
 def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
@@ -626,7 +706,38 @@ def _recovered(jets: Jets) -> int:
     return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
 
 
-def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: tuple[Output, ...]) -> ak.Array:
+def with_domain(scores: Any, in_domain: Array | None, present: Array, counts: Array | None) -> Any:
+    """Scores with the flag that tells whether a jet passes the training selection.
+
+    Parameters
+    ----------
+    scores : awkward array
+        ``jets * ?{...}``, or ``events * var * ?{...}`` with ``counts``.
+    in_domain : bool[jets] or None
+        None where the input lacks what the selection needs.
+    present : bool[jets]
+        Jets that are there.
+    counts : int64[events] or None
+
+    Returns
+    -------
+    awkward array
+        With the field ``inDomain``, also for jets that were not scored.
+    """
+    import awkward as ak
+
+    known = present if in_domain is not None else np.zeros(len(present), dtype=bool)
+    content = np.zeros(len(present), dtype=bool) if in_domain is None else in_domain
+    flag = ak.contents.ByteMaskedArray(ak.index.Index8(known.astype(np.int8)), ak.contents.NumpyArray(content), True)
+    flat = scores if counts is None else ak.flatten(scores, axis=1)
+    columns = {name: flat[name] for name in flat.fields} | {IN_DOMAIN: ak.Array(flag.to_IndexedOptionArray64())}
+    result = ak.zip(columns, depth_limit=1)
+    return result if counts is None else ak.unflatten(result, counts)
+
+
+def _jagged(
+    values: Array, index: Array, counts: Array | None, valid: Array | None, outputs: tuple[Output, ...]
+) -> ak.Array:
     import awkward as ak
 
     by_column = np.asfortranarray(values)
@@ -636,37 +747,51 @@ def _jagged(values: Array, index: Array, counts: Array, valid: Array, outputs: t
         length=len(values),
     )
     jets = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
-    offsets = np.concatenate([[0], np.cumsum(counts[valid])]).astype(np.int64)
+    if counts is None:
+        return ak.Array(jets)
+    offsets = np.concatenate([[0], np.cumsum(counts if valid is None else counts[valid])]).astype(np.int64)
     lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), jets)
-    if not valid.all():
+    if valid is not None and not valid.all():
         events = np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int64)
         lists = ak.contents.IndexedOptionArray(ak.index.Index64(events), lists)
     return ak.Array(lists)
 
 
 def _restore(
-    folder: str, digest: str, threads: int | None, provider: str | None, batch_size: int, heads: tuple[Head, ...]
+    folder: str,
+    digest: str,
+    options: dict[str, Any],
 ) -> Tagger:
     bundle = load_bundle(Path(folder))
     if bundle.digest != digest:
         raise BundleError(f"the bundle in {folder} is not the one that was sent: its content has changed")
-    return Tagger(bundle, threads=threads, provider=provider, batch_size=batch_size, heads=heads)
+    return Tagger(bundle, **options)
 
 
 def load_tagger(
-    name_or_folder: str | os.PathLike[str] | None = None, threads: int | None = None, provider: str | None = None
+    name_or_folder: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
+    *,
+    jets: str | None = None,
+    outside: Outside = "score",
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
     Parameters
     ----------
     name_or_folder : str or path, optional
-        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and ``preprocess.json``. No
+        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and an input description. No
         model is taken silently: without a name the error lists what is there and says what comes with the package.
     threads : int, optional
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
         Execution provider, e.g. ``cuda``; default: the CPU.
+    backend : {"fast", "onnxruntime", "openvino"}
+        What runs the network, see `Tagger`.
+    jets, outside
+        As for `Tagger`, for models with a data configuration of weaver.
 
     Returns
     -------
@@ -688,4 +813,5 @@ def load_tagger(
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    return Tagger(load_bundle(name_or_folder), threads=threads, provider=provider)
+    bundle = load_bundle(name_or_folder)
+    return Tagger(bundle, threads=threads, provider=provider, backend=backend, jets=jets, outside=outside)

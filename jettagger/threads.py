@@ -5,25 +5,87 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from pathlib import Path
 
-__all__ = ["default_threads", "in_worker", "usable_cores"]
+from jettagger.errors import ConfigError
+
+__all__ = ["THREADS", "cgroup_cores", "default_threads", "in_worker", "usable_cores"]
+
+#: names the number of threads of a network where nothing else is said
+THREADS = "JETTAGGER_THREADS"
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, by its affinity.
+    """Cores that this process may use, by its affinity and the limits of its control groups.
 
     Returns
     -------
     int
+        At least 1; a limit of one and a half cores is one.
 
     Examples
     --------
     >>> usable_cores() >= 1
     True
     """
-    if hasattr(os, "sched_getaffinity"):
-        return max(len(os.sched_getaffinity(0)), 1)
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cgroup_cores()
+    return max(int(min(cores, cores if limit is None else limit)), 1)
+
+
+def cgroup_cores(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float | None:
+    """Cores that the control groups of this process allow, as containers and batch systems set them.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Where control groups are mounted.
+    membership : pathlib.Path
+        Lists those of this process.
+
+    Returns
+    -------
+    float or None
+        The smallest limit on the way up; None where there is none.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    limits = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = (
+            root
+            if not controllers
+            else next((root / name for name in (controllers, "cpu") if (root / name).is_dir()), root)
+        )
+        place = top / path.strip("/")
+        for folder in [place, *place.parents]:
+            limits += _limit(folder)
+            if folder == top:
+                break
+    return min(limits, default=None)
+
+
+def _limit(folder: Path) -> list[float]:
+    """The limit of one control group, of version 2 or 1; empty where there is none."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return []
+    if not quota.isdigit() or not period.isdigit() or not int(period):
+        return []  # "max" and -1: no limit
+    return [int(quota) / int(period)]
 
 
 def in_worker() -> bool:
@@ -46,10 +108,22 @@ def in_worker() -> bool:
 
 
 def default_threads() -> int:
-    """One in a worker, where the scheduler hands out the cores; all usable cores in a plain process.
+    """Threads of a network where nothing was said.
 
     Returns
     -------
     int
+        ``$JETTAGGER_THREADS`` (`jettagger.dask.install` sets it in workers); without it one in a worker, where the
+        scheduler hands out the cores, and all usable cores in a plain process.
+
+    Raises
+    ------
+    ConfigError
+        If the variable holds no positive whole number.
     """
+    named = os.environ.get(THREADS, "")
+    if named:
+        if not named.isdigit() or not int(named):
+            raise ConfigError(f"${THREADS} must be a whole number of at least 1, got {named!r}")
+        return int(named)
     return 1 if in_worker() else usable_cores()

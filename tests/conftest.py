@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,10 @@ import pytest
 
 if TYPE_CHECKING:
     from jettagger.bundle import Bundle
+
+#: one for all tests of a run, as rewriting a large graph takes seconds
+CACHES = Path(tempfile.mkdtemp(prefix="jettagger-tests-"))
+atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -46,6 +53,7 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     """No test sees, or changes, the models of the user who runs it."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
     monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
+    monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
 
 
 @pytest.fixture(scope="session")

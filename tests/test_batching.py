@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettagger.batching import BATCH_SIZE, WASTE, Batch, make_batches, tabulate, transform
+from jettagger.batching import BATCH_SIZE, COST, Batch, Cost, make_batches, tabulate, transform
 from jettagger.bundle import Group, Variable
 from jettagger.features import lookup
 
@@ -308,14 +308,45 @@ class TestBatches:
             assert batch.filled == real.sum()
             assert batch.slots == batch.inputs["pf_mask"].size
 
-    def test_little_is_wasted(self) -> None:
-        """Slots beyond each jet's own length, over the objects of a batch together."""
+    def test_padding_costs_less_than_another_run(self) -> None:
+        """In both lengths together, and no batch outgrows the cache."""
         rng = np.random.default_rng(1)
         counts, vertices = rng.integers(0, 140, 300), rng.integers(0, 14, 300)
         for batch in self.batches(ALL, jets_of(counts.tolist(), vertices.tolist())):
-            own = np.clip(counts[batch.jets], 16, 128) + np.clip(vertices[batch.jets], 1, 10)
-            first = own[0]
-            assert (first - own).sum() <= WASTE
+            own = np.clip(counts[batch.jets], 16, 128) + np.clip(vertices[batch.jets], 1, 10) + 1
+            length = batch.inputs["pf_mask"].shape[2] + batch.inputs["sv_mask"].shape[2] + 1
+            assert len(own) * COST.of(np.array(length)) - COST.of(own).sum() <= COST.fixed
+            assert len(own) == 1 or len(own) * length**2 <= COST.cells
+
+    def test_buckets_are_cheaper_than_a_list_of_one_length(self) -> None:
+        """Against cutting after the number of candidates alone, as many as fit, for jets with many vertices or few."""
+        rng = np.random.default_rng(2)
+        counts, vertices = rng.integers(16, 128, 1000), rng.choice([1, 10], 1000)
+
+        def price(found: Sequence[Batch]) -> float:
+            lengths = np.array([b.inputs["pf_mask"].shape[2] + b.inputs["sv_mask"].shape[2] + 1 for b in found])
+            return float(sum(len(b.jets) * COST.of(lengths)[i] + COST.fixed for i, b in enumerate(found)))
+
+        found = self.batches(ALL, jets_of(counts.tolist(), vertices.tolist()))
+        own = COST.of(counts + vertices + 1).sum()
+        assert price(found) < 1.08 * own
+        order = np.argsort(-counts, kind="stable")
+        naive = 0.0
+        for start in range(0, 1000, 16):
+            part = order[start : start + 16]
+            length = np.array(counts[part].max() + vertices[part].max() + 1)
+            naive += len(part) * float(COST.of(length)) + COST.fixed
+        assert price(found) < 0.97 * naive
+
+    def test_without_a_cost_only_the_size_cuts(self) -> None:
+        found = self.batches((FEATURES, MASK), jets_of(list(range(16, 129))), batch_size=64, cost=None)
+        assert [len(batch.jets) for batch in found] == [64, 49]
+
+    def test_more_cells_make_larger_batches(self) -> None:
+        jets = jets_of([100] * 40)
+        small = self.batches((FEATURES, MASK), jets)
+        assert [len(batch.jets) for batch in small] == [6] * 6 + [4]
+        assert len(self.batches((FEATURES, MASK), jets, cost=Cost(cells=np.inf))) == 1
 
     def test_objects_without_a_mask_see_no_padding_of_others(self) -> None:
         """Only jets with the same number of such objects share a batch."""

@@ -395,7 +395,7 @@ enhanced with weights that undo it.
 
 {trained}
 Types and mass are learnt together: cross-entropy, the absolute logarithm of the ratio of masses, whose minimum is
-the median, and for hadronic types the squared slope of that logarithm against the mass.
+the median, and for hadronic types the squared bias of that logarithm and its squared slope against the mass.
 Jets are drawn with their generator weights so that each type is flat in pt and in mass
 (soft-drop mass for multijets), with twice the
 share for types of multijets. Validation jets are whole blocks of events.

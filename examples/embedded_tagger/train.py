@@ -47,14 +47,15 @@ def arguments() -> argparse.Namespace:
 
 #: hadronic types whose response must not depend on the mass, together: first and last number
 FLAT_RESPONSE = ((0, 2), (3, 5), (16, 19), (28, 29), (30, 31))
-FEWEST = 6
+FEWEST, BIAS_WEIGHT = 6, 2.0
 
 
-def slopes(log_ratio: torch.Tensor, target: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Sum over the groups of hadronic types of the squared slope of the log response against the log mass.
+def bias(log_ratio: torch.Tensor, target: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Squared mean of the log response, and squared change of it over a standard deviation of the log mass.
 
-    What a jet does not tell, a regression replaces by the average jet: light resonances come out too heavy and heavy
-    ones too light. The slope is what this costs, and a calibration would have to undo it afterwards.
+    Of each group of hadronic types, weighted with its share of the jets. What a jet does not tell, a regression
+    replaces by the average jet: light resonances come out too heavy and heavy ones too light, and a calibration would
+    have to undo it afterwards.
     """
     total = log_ratio.new_zeros(())
     x, y = torch.log(target.clamp(min=1.0)), log_ratio.clamp(-1.0, 1.0)
@@ -62,14 +63,15 @@ def slopes(log_ratio: torch.Tensor, target: torch.Tensor, label: torch.Tensor) -
         chosen = (label >= first) & (label <= last) & (target > LOWEST_MASS)
         if int(chosen.sum()) >= FEWEST:
             dx = x[chosen] - x[chosen].mean()
-            total = total + ((dx * y[chosen]).sum() / (dx**2).sum().clamp(min=1e-3)) ** 2
+            change = (dx * y[chosen]).mean() / (dx**2).mean().clamp(min=1e-3).sqrt()
+            total = total + chosen.float().mean() * (y[chosen].mean() ** 2 + change**2)
     return total
 
 
 def losses(
     model: JetTransformer, inputs: list[torch.Tensor], label: torch.Tensor, target: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of the types, the absolute log ratio of masses (its minimum is the median response), and slopes."""
+    """Cross-entropy of the types, the absolute log ratio of masses (its minimum is the median response), and bias."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits, mass, _ = model(*inputs)
     types = torch.nn.functional.cross_entropy(logits.float(), label)
@@ -77,7 +79,7 @@ def losses(
     ratio = torch.log(mass.float().clamp(min=1.0) / target.clamp(min=1.0))
     negative = torch.relu(1.0 - mass.float())
     masses = ((ratio.abs() + negative) * known).sum() / known.sum().clamp(min=1)
-    return types + masses + slopes(ratio, target, label)
+    return types + masses + BIAS_WEIGHT * bias(ratio, target, label)
 
 
 @torch.no_grad()
@@ -86,7 +88,7 @@ def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray, args:
     if not len(jets):
         return "no jets held out"
     model.eval()
-    right, ratios, bends = 0, [], []
+    right, ratios, biases = 0, [], []
     for piece, inputs in data.make_batches(sample, jets, 512, args.most_pf, args.most_sv, None):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, mass, _ = model(*inputs)
@@ -96,7 +98,7 @@ def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray, args:
         good = (truth > 40) & (label < data.QCD[0])
         ratios.append(mass.float().numpy()[good] / truth[good])
         log_ratio = torch.log(mass.float().clamp(min=1.0) / torch.from_numpy(truth).clamp(min=1.0))
-        bends.append(float(slopes(log_ratio, torch.from_numpy(truth), torch.from_numpy(label))))
+        biases.append(float(bias(log_ratio, torch.from_numpy(truth), torch.from_numpy(label))))
     model.train()
     responses = np.concatenate(ratios)
     if not len(responses):
@@ -104,7 +106,7 @@ def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray, args:
     low, median, high = np.percentile(responses, [25, 50, 75])
     return (
         f"accuracy {right / len(jets):.4f}, mass response {median:.3f}, interquartile width "
-        f"{(high - low) / median:.3f}, squared slopes {np.mean(bends):.3f}"
+        f"{(high - low) / median:.3f}, squared bias {np.mean(biases):.4f}"
     )
 
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
     "models": ("jettagger.cli.models", "list, show, check and add models"),
     "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
+    "convert": ("jettagger.cli.convert", "event files to flat files with one row a jet"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),

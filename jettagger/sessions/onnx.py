@@ -12,7 +12,7 @@ from jettagger.features.definition import Array
 from jettagger.graph import Graph
 from jettagger.threads import default_threads
 
-__all__ = ["OrtSession", "open_session"]
+__all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_session"]
 
 #: short names of execution providers
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
@@ -32,6 +32,8 @@ class OrtSession:
         Threads within an operator.
     provider : str
         Execution provider, short or full name.
+    rewritten : bytes, optional
+        An ONNX file with the same inputs and outputs to run in the place of the graph's.
 
     Raises
     ------
@@ -41,7 +43,7 @@ class OrtSession:
         If ONNX Runtime refuses the file.
     """
 
-    def __init__(self, graph: Graph, threads: int, provider: str) -> None:
+    def __init__(self, graph: Graph, threads: int, provider: str, rewritten: bytes | None = None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -58,8 +60,8 @@ class OrtSession:
                 f"{', '.join(present)}"
             )
         # external data is found from the path; a plain file is checked to be still the one that was described
-        source: Any = str(graph.path) if graph.external else graph.path.read_bytes()
-        if not graph.external and hashlib.sha256(source).hexdigest() != graph.sha256:
+        source: Any = rewritten or (str(graph.path) if graph.external else graph.path.read_bytes())
+        if not rewritten and not graph.external and hashlib.sha256(source).hexdigest() != graph.sha256:
             raise ModelFileError(f"{graph.path} has changed since it was described (SHA-256 expected {graph.sha256})")
         try:
             session = onnxruntime.InferenceSession(source, options, providers=[name])
@@ -76,6 +78,14 @@ class OrtSession:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate the network; see `Session.run`."""
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+def checked_threads(threads: int | None) -> int:
+    """A number of threads that can be used; None is the default."""
+    threads = default_threads() if threads is None else threads
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads must be a whole number of at least 1, got {threads!r}")
+    return threads
 
 
 def open_session(graph: Graph, threads: int | None = None, provider: str | None = None) -> OrtSession:
@@ -102,9 +112,7 @@ def open_session(graph: Graph, threads: int | None = None, provider: str | None 
     ModelFileError
         If ONNX Runtime refuses the file.
     """
-    threads = default_threads() if threads is None else threads
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ConfigError(f"threads must be a whole number of at least 1, got {threads!r}")
+    threads = checked_threads(threads)
     provider = provider or "cpu"
     key = (os.getpid(), graph.sha256, threads, PROVIDERS.get(provider, provider))
     if key not in _SESSIONS:

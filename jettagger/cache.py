@@ -1,0 +1,127 @@
+"""Arrays kept on disk under a key: found again in later runs and by other processes, never needed.
+
+An entry is one file that carries its own checksum. What is damaged is ignored with a warning and made anew; writers
+that come at the same time each put a complete file in place; the oldest entries go when the folder grows beyond its
+limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from jettagger.errors import OutputError
+from jettagger.features.definition import Array
+from jettagger.files import complete_or_absent
+
+__all__ = ["DiskCache"]
+
+SUFFIX = ".jettagger"
+MAGIC = b"jettagger-cache-1\n"
+
+
+class DiskCache:
+    """A folder of arrays.
+
+    Parameters
+    ----------
+    folder : path
+        Made when something is written.
+    limit : int
+        Bytes that the entries may take together.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cache = DiskCache(tempfile.mkdtemp(), limit=1_000_000)
+    >>> cache.put("abc", {"x": np.arange(3)})
+    >>> cache.get("abc")["x"].tolist(), cache.get("abd")
+    ([0, 1, 2], None)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int) -> None:
+        self.folder = Path(folder)
+        self.limit = limit
+
+    def __repr__(self) -> str:
+        return f"DiskCache({str(self.folder)!r}, limit={self.limit})"
+
+    def get(self, key: str) -> dict[str, Array] | None:
+        """What was put there.
+
+        Parameters
+        ----------
+        key : str
+            Hexadecimal.
+
+        Returns
+        -------
+        dict of str to array, or None
+            None where there is nothing, or nothing that can be trusted; the latter gives a RuntimeWarning.
+        """
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            warnings.warn(f"cannot read the cache {path}: {error.strerror or error}; going on without", RuntimeWarning)
+            return None
+        head = len(MAGIC) + 32
+        if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[head:]).digest() != content[len(MAGIC) : head]:
+            warnings.warn(f"the cache file {path} is damaged; it is ignored and written anew", RuntimeWarning)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):
+            os.utime(path)  # used last
+        with np.load(io.BytesIO(content[head:]), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+    def put(self, key: str, arrays: Mapping[str, Array]) -> None:
+        """Keep arrays; where the disk does not allow it, a RuntimeWarning says so and nothing is kept.
+
+        Parameters
+        ----------
+        key : str
+            Hexadecimal.
+        arrays : mapping of str to array
+            Of numbers and text, no objects.
+        """
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        content = stream.getvalue()
+        if len(content) > self.limit:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with complete_or_absent(self._path(key)) as part:
+                part.write_bytes(MAGIC + hashlib.sha256(content).digest() + content)
+            self._trim()
+        except (OSError, OutputError) as error:
+            warnings.warn(f"nothing is kept in the cache {self.folder}: {error}", RuntimeWarning)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{SUFFIX}"
+
+    def _trim(self) -> None:
+        """Drop what was not used for longest until the rest fits."""
+        entries = []
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with suppress(OSError):  # another process may have dropped it
+                stat = path.stat()
+                entries.append((stat.st_mtime_ns, stat.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
+            if total <= self.limit:
+                return
+            with suppress(OSError):
+                path.unlink()
+            total -= size

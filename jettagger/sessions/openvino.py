@@ -1,0 +1,94 @@
+"""OpenVINO in this process (extra ``openvino``): another way to run the same ONNX file on the CPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import ModelFileError, require
+from jettagger.features.definition import Array
+from jettagger.graph import Graph
+from jettagger.sessions.onnx import checked_threads
+
+__all__ = ["OpenVinoSession", "open_openvino"]
+
+# a compiled network does not survive a fork, so the process is part of the key
+_SESSIONS: dict[tuple[int, str, int], OpenVinoSession] = {}
+
+
+class OpenVinoSession:
+    """A network in OpenVINO, in float32.
+
+    Parameters
+    ----------
+    graph : Graph
+        The file to load.
+    threads : int
+        Threads of a run.
+
+    Raises
+    ------
+    MissingExtra
+        If OpenVINO is not installed.
+    ModelFileError
+        If OpenVINO refuses the file.
+    """
+
+    provider = "OpenVINO"
+
+    def __init__(self, graph: Graph, threads: int) -> None:
+        openvino = require("openvino", "openvino", "the backend 'openvino'")
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 is taken where the processor has it
+            "ENABLE_CPU_PINNING": False,  # the scheduler of the machine knows better who else is there
+        }
+        try:
+            compiled = openvino.Core().compile_model(str(graph.path), "CPU", options)
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise ModelFileError(f"OpenVINO cannot load {graph.path}: {error}") from error
+        self.threads = threads
+        self._outputs = [tensor.name for tensor in graph.outputs]
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate the network; see `Session.run`."""
+        contiguous: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        with self._lock:  # one request is one run
+            result = self._request.infer(contiguous)
+            return {name: np.array(result[place]) for place, name in enumerate(self._outputs)}
+
+
+def open_openvino(graph: Graph, threads: int | None = None) -> OpenVinoSession:
+    """The OpenVINO session of a network in this process; made when first asked for, kept afterwards.
+
+    Parameters
+    ----------
+    graph : Graph
+    threads : int, optional
+        Default: 1 in a worker, all usable cores in a plain process.
+
+    Returns
+    -------
+    OpenVinoSession
+
+    Raises
+    ------
+    ConfigError
+        If ``threads`` is not a positive whole number.
+    MissingExtra
+        If OpenVINO is not installed.
+    ModelFileError
+        If OpenVINO refuses the file.
+    """
+    threads = checked_threads(threads)
+    key = (os.getpid(), graph.sha256, threads)
+    if key not in _SESSIONS:
+        _SESSIONS[key] = OpenVinoSession(graph, threads)
+    return _SESSIONS[key]

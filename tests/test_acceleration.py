@@ -1,0 +1,181 @@
+"""The default session: proven equal, kept on disk, or the file as it is with a reason."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+from networks import write_bundle
+from transformers import write_transformer
+
+import jettagger.acceleration as acceleration
+from jettagger.acceleration import best_session
+from jettagger.bundle import Bundle
+from jettagger.errors import ConfigError, MissingExtra, ProviderError
+from jettagger.network import deviation
+from jettagger.sessions import ReplaySession, open_session
+from jettagger.tagger import Tagger, load_tagger
+from jettagger.testing import make_events
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No session and no entry of another test."""
+    monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(acceleration, "_SESSIONS", {})
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle.from_folder(write_transformer(tmp_path / "toy"))
+
+
+def scores(bundle: Bundle, backend: str) -> Any:
+    events = make_events(12, seed=3)
+    found = Tagger(bundle, threads=1, backend=backend)(events)
+    flat = ak.flatten(found, axis=1)
+    return np.stack([ak.to_numpy(flat[name]) for name in flat.fields], axis=1)
+
+
+def entries(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache" / "graphs").glob("*.jettagger"))
+
+
+def test_scores_are_those_of_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    assert deviation(bundle, scores(bundle, "fast"), scores(bundle, "onnxruntime")) < 1
+    assert best_session(bundle, 1) is not open_session(bundle.graph, 1)  # type: ignore[arg-type]
+    assert best_session(bundle, 1) is best_session(bundle, 1)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_the_second_process_does_not_write_it_anew(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best_session(bundle, 1)
+    monkeypatch.setattr(acceleration, "_SESSIONS", {})
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_: pytest.fail("rewritten again"))
+    assert best_session(bundle, 1) is not open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+def test_a_damaged_entry_is_made_anew(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best_session(bundle, 1)
+    (path,) = entries(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    monkeypatch.setattr(acceleration, "_SESSIONS", {})
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        best_session(bundle, 1)
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_a_graph_that_is_not_equal_is_not_used(tmp_path: Path) -> None:
+    bundle = Bundle.from_folder(write_transformer(tmp_path / "toy", symmetric=False))
+    with pytest.warns(RuntimeWarning, match=r"'toy' runs as it is: .* differs by .* times the tolerance"):
+        session = best_session(bundle, 1)
+    assert session is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> bytes:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(acceleration, "rewrite", broken)
+    with pytest.warns(RuntimeWarning, match=r"runs as it is: it could not be rewritten \(RuntimeError: no such"):
+        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+def test_a_graph_that_does_not_load_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_: b"not ONNX")
+    with pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten fails \(ModelFileError"):
+        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+def test_where_nothing_is_gained_nothing_is_said(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"batch": 4}, {"axes": {"pf": 20}}, {}], ids=str)
+def test_fixed_axes(tmp_path: Path, options: Any) -> None:
+    lengths = {"pf": {"min_length": 20 if "axes" in options else 4, "max_length": 20}}
+    lengths |= {"sv": {"min_length": 1, "max_length": 5}}
+    bundle = Bundle.from_folder(write_bundle(tmp_path / "fixed", lengths=lengths, **options))
+    assert deviation(bundle, scores(bundle, "fast"), scores(bundle, "onnxruntime")) < 1
+
+
+def test_no_cache(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JETTAGGER_CACHE", "off")
+    best_session(bundle, 1)
+    assert not entries(tmp_path)
+
+
+def test_unknown_backends_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"backend 'openvno' \(nearest: openvino\), expected one of fast, onnxr"):
+        load_tagger("tinyParT", backend="openvno")
+    with pytest.raises(ConfigError, match="provider 'cuda' is for ONNX Runtime"):
+        load_tagger("tinyParT", backend="openvino", provider="cuda")
+
+
+def test_other_providers_get_the_file_as_it_is(bundle: Bundle) -> None:
+    with pytest.raises(ProviderError, match="'cuda' is not available"):
+        best_session(bundle, 1, "cuda")
+
+
+def test_the_backend_travels_with_the_tagger(tiny: Bundle) -> None:
+    assert pickle.loads(pickle.dumps(Tagger(tiny, backend="onnxruntime"))).backend == "onnxruntime"
+    assert pickle.loads(pickle.dumps(Tagger(tiny))).backend == "fast"
+
+
+def test_a_session_of_its_own_is_used_as_it_is(tiny: Bundle) -> None:
+    session = ReplaySession(lambda inputs: {"scores": np.zeros((len(inputs["pf_mask"]), 166), dtype="f4")})
+    assert Tagger(tiny, session=session).session is session
+
+
+def test_without_openvino_the_error_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['openvino'] = None; import jettagger as jt; "
+        "tagger = jt.load_tagger('tinyParT', backend='openvino'); tagger.session"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert MissingExtra.__name__ in run.stderr
+    assert "pip install 'jettagger[openvino]'" in run.stderr
+
+
+def test_openvino_gives_the_same(bundle: Bundle) -> None:
+    pytest.importorskip("openvino")
+    found, expected = scores(bundle, "openvino"), scores(bundle, "onnxruntime")
+    assert deviation(bundle, found, expected) < 1
+    session = best_session(bundle, 1, backend="openvino")
+    assert session is best_session(bundle, 1, backend="openvino")
+
+
+class TestDeviation:
+    def test_units(self, tiny: Bundle) -> None:
+        reference = np.zeros((2, 166), dtype="f4")
+        assert deviation(tiny, reference, reference) == 0
+        changed = reference.copy()
+        changed[1, tiny["probHbb"].index] = 2e-5
+        assert deviation(tiny, changed, reference) == pytest.approx(2, rel=1e-3)
+        masses = reference.copy()
+        masses[:, tiny["mass"].index] = 100
+        moved = masses.copy()
+        moved[0, tiny["mass"].index] = 100.02
+        assert deviation(tiny, moved, masses) == pytest.approx(2, rel=1e-3)
+
+    def test_what_is_not_finite(self, tiny: Bundle) -> None:
+        reference = np.zeros((1, 166), dtype="f4")
+        bad = reference.copy()
+        bad[0, 3] = np.nan
+        assert deviation(tiny, bad, reference) == np.inf
+        assert deviation(tiny, reference, bad) == np.inf
+        assert deviation(tiny, bad, bad) == 0
+        assert deviation(tiny, reference[:0], reference[:0]) == 0
