@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
+    "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
 

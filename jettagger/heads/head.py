@@ -217,15 +217,34 @@ class Head:
         folds = self.card.folds
         if folds > 1 and event is None:
             raise MismatchError(f"the head {self.name!r} has {folds} folds: it needs the event numbers ({EVENT!r})")
+        which = fold_of(np.asarray(event), folds) if folds > 1 else np.zeros(len(inputs), dtype=np.int64)
+        return self.compute_folds(inputs, which, threads=threads, provider=provider)
+
+    def compute_folds(
+        self, inputs: Array, fold: Array, *, threads: int | None = None, provider: str | None = None
+    ) -> NDArray[np.float32]:
+        """As `compute`, where it is known which network each jet gets.
+
+        Parameters
+        ----------
+        inputs : float[jets, inputs]
+        fold : int[jets]
+            From 0 to ``folds - 1``.
+        threads, provider
+            As for the tagger.
+
+        Returns
+        -------
+        float32[jets, outputs]
+        """
         values = np.full((len(inputs), len(self.card.outputs)), np.nan, dtype=np.float32)
         good = np.flatnonzero(np.isfinite(inputs).all(axis=1))
-        which = fold_of(np.asarray(event)[good], folds) if folds > 1 else np.zeros(len(good), dtype=np.int64)
         session = open_session(self.graph, threads, provider)
         for start in range(0, len(good), _ROWS):
             rows = good[start : start + _ROWS]
-            found = session.run({COLUMNS: inputs[rows]})
-            stacked = np.stack([found[f"fold{fold}"] for fold in range(folds)])
-            values[rows] = stacked[which[start : start + _ROWS], np.arange(len(rows))]
+            found = session.run({COLUMNS: np.ascontiguousarray(inputs[rows], dtype=np.float32)})
+            stacked = np.stack([found[f"fold{number}"] for number in range(self.card.folds)])
+            values[rows] = stacked[fold[rows], np.arange(len(rows))]
         return values
 
     def _evaluate(self, events: Any, prefix: str | None, collection: str) -> tuple[JetTable, dict[str, Array], Array]:
