@@ -5,13 +5,13 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types dev clean
+.PHONY: demo test lint types dev weaver clean
 
 demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(PY) -m pytest -q $(TESTS)
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
@@ -35,5 +35,13 @@ $(VENV)/.dev: $(VENV)/.test
 	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats,dev]'
 	touch $@
 
+# weaver-core with torch (gigabytes), for comparisons with its loader and for training: an environment of its own
+weaver: .venv-weaver/.done
+
+.venv-weaver/.done: setup.cfg
+	$(PYTHON) -m venv .venv-weaver
+	.venv-weaver/bin/python -m pip install $(PIP_FLAGS) -e '.[weaver]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-weaver demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,18 +15,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from jettagger.simulation import MIXTURES, PROCESSES, plan, simulate
+from jettagger.simulation import MIXTURES, PROCESSES, load_card, plan, simulate
+from jettagger.simulation.generate import tabulate_interactions
 from jettagger.simulation.run import make_block
 
 RATES = Path(__file__).resolve().parent.parent / "jettagger" / "simulation" / "rates.json"
 
 
-def rate(name: str, events: int) -> float:
-    """Fat jets (events, where no fat jet is asked for) per second of CPU time of the first block of a process."""
+def rate(name: str, events: int, tables: Path) -> float:
+    """Fat jets (events, where no fat jet is asked for) per second of CPU time over the blocks of a process."""
     run = plan(name, events)
     start = time.process_time()
-    _, facts = make_block(run, run.blocks[0])
-    number = facts["jets"] if PROCESSES[name].fatjet else facts["events"]
+    number = 0
+    for block in run.blocks:
+        _, facts = make_block(run, block, tables)
+        number += facts["jets"] if PROCESSES[name].fatjet else facts["events"]
     return float(number / (time.process_time() - start))
 
 
@@ -43,19 +46,21 @@ def scaling(events: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=400, help="of each process (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=800, help="of each process (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="store the rates for the list")
     parser.add_argument("--scaling", action="store_true", help="compare two processes with one instead")
     args = parser.parse_args()
     if args.scaling:
-        one, two = scaling(10 * args.events)
+        one, two = scaling(5 * args.events)
         print(f"one process {one:.1f} s, two {two:.1f} s: factor {one / two:.2f}")
         return
-    rate("Hqq", 20)  # imports and tables
     rates = {}
-    for name in PROCESSES:
-        rates[name] = round(rate(name, args.events))
-        print(f"| {name} | {rates[name]} |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        tables = tabulate_interactions(load_card()["generator"]["tune_settings"], Path(folder) / "interactions.dat")
+        rate("Hqq", 20, tables)  # imports
+        for name in PROCESSES:
+            rates[name] = round(rate(name, args.events, tables))
+            print(f"| {name} | {rates[name]} |", flush=True)
     shares = MIXTURES["v1-types"].shares
     mean = sum(shares.values()) / sum(share / rates[name] for name, share in shares.items())
     print(f"| v1-types | {mean:.0f} |")

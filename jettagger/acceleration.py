@@ -20,6 +20,7 @@ from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.features.definition import Array
+from jettagger.graph import file_sha256
 from jettagger.network import deviation, evaluate
 from jettagger.places import cache_folder
 from jettagger.rewriting import VERSION, rewrite
@@ -107,6 +108,8 @@ def _rewritten(bundle: Bundle, threads: int) -> Session | None:
     graph = bundle.graph
     if graph is None:
         return None
+    if not graph.path.is_file() or file_sha256(graph.path) != graph.sha256:
+        return None  # opening the file as it is says what became of it
     folder = cache_folder()
     cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
     parts = (bundle.digest, str(VERSION), onnxruntime.__version__, platform.machine())

@@ -222,7 +222,7 @@ def make_batches(
     batch_size : int
         Jets in a batch at most.
     pad_mode : {"constant", "wrap"}
-        Fill with the pad values, or repeat the objects; masks are always filled.
+        Fill with the pad values, or repeat the objects, where the group does not say it; masks are always filled.
     cost : Cost or None
         Of a run; None: only ``batch_size`` and objects without a mask cut.
 
@@ -312,7 +312,7 @@ def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_
     slots = filled = 0
     for table in tables:
         length = longest[table.group.object]
-        wrap = pad_mode == "wrap" and not table.group.is_mask
+        wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
         key = (table.group.object, wrap)
         if key not in rows:
             slot = np.arange(length)

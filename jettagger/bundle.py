@@ -1,8 +1,8 @@
 """A bundle: a frozen description of one model, read from a folder and checked before anything runs.
 
-A folder holds ``model.onnx``, an input description ``preprocess.json`` as CMSSW reads it, and optionally
-``bundle.json`` (see `jettagger.card`). The package knows some public networks by the checksum of their files and adds
-the missing card to these.
+A folder holds ``model.onnx``, an input description (``preprocess.json`` as CMSSW reads it, or a data configuration of
+weaver in YAML) and optionally ``bundle.json`` (see `jettagger.card`). The package knows some public networks by the
+checksum of their files and adds the missing card to these.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jettagger.card import KINDS, Card, Kind, read_card, read_json
 from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
+from jettagger.features.cms import stored
 from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.places import PACKAGE, user_folder
+from jettagger.weaver import DataConfig, read_config
 
-__all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "read_groups"]
+__all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "is_bundle", "read_groups", "weaver_groups"]
 
 MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
 
@@ -69,12 +71,15 @@ class Group:
     variables : tuple of Variable
     min_length, max_length : int
         Bounds of the length axis; equal where the axis is fixed.
+    pad_mode : {"constant", "wrap"} or None
+        How slots behind the last object are filled; None: as the card says.
     """
 
     name: str
     variables: tuple[Variable, ...]
     min_length: int
     max_length: int
+    pad_mode: Literal["constant", "wrap"] | None = None
 
     @property
     def object(self) -> str:
@@ -84,7 +89,8 @@ class Group:
     @property
     def is_mask(self) -> bool:
         """Whether the group is the mask that tells real entries from padding."""
-        return len(self.variables) == 1 and self.variables[0].feature.name.endswith("_mask")
+        names = (self.name, self.variables[0].feature.name)
+        return len(self.variables) == 1 and any(name.endswith("_mask") for name in names)
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,10 @@ class Bundle:
         SHA-256 over weights and descriptions: two bundles with the same digest give the same scores.
     described_by : str
         Where the card comes from: ``bundle.json``, ``jettagger`` (a network known by its checksum), ``inferred``.
+    files : mapping of str to pathlib.Path
+        The files that it was read from.
+    weaver : DataConfig or None
+        The data configuration, where the inputs are described by one; its inputs are those that the network takes.
 
     Examples
     --------
@@ -178,6 +188,7 @@ class Bundle:
     digest: str
     described_by: str
     files: Mapping[str, Path] = field(repr=False)
+    weaver: DataConfig | None = field(default=None, repr=False)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Bundle:
@@ -304,34 +315,104 @@ class Bundle:
         raise MissingModelFile(f"{text} {self.card.get_weights}".rstrip())
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder looks like one of a model: it has weights, or a description of inputs.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_bundle(PACKAGE / "models" / "tinyParT"), is_bundle(PACKAGE / "models")
+    (True, False)
+    """
+    if (folder / MODEL).is_file() or (folder / PREPROCESS).is_file():
+        return True
+    return (folder / CARD).is_file() and bool(_configurations(folder))
+
+
+def _configurations(folder: Path) -> list[Path]:
+    """The YAML files of a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+
+
+def _description(folder: Path, card: Card | None) -> Path | None:
+    """The file with the input description of a folder, if it has one."""
+    if card is not None and card.inputs is not None:
+        path = folder / card.inputs
+        return path if path.is_file() else None
+    if (folder / PREPROCESS).is_file():
+        return folder / PREPROCESS
+    found = _configurations(folder)
+    if len(found) > 1:
+        raise BundleError(
+            f"{folder} has several YAML files ({', '.join(path.name for path in found)}): name the data configuration "
+            f'as "inputs" in {CARD}'
+        )
+    return found[0] if found else None
+
+
+def _files(folder: Path) -> tuple[dict[str, Path], str]:
+    """The files of a bundle by their roles' names, and which of them describes the inputs."""
+    packaged = PACKAGE / "models" / folder.name
+    found: dict[str, Path] = {}
+    if (folder / MODEL).exists():
+        found[MODEL] = folder / MODEL
+    places = [folder]
+    own = read_card(folder / CARD) if (folder / CARD).exists() else None
+    if _description(folder, own) is None and is_bundle(packaged):
+        places.append(packaged)  # weights dropped into a folder named like a model that the package describes
+    for place in places:
+        if CARD not in found and (place / CARD).exists():
+            found[CARD] = place / CARD
+    card = read_card(found[CARD]) if CARD in found else None
+    description = next((path for place in places if (path := _description(place, card)) is not None), None)
+    if description is None:
+        named = f" the file {card.inputs!r} that {CARD} names" if card is not None and card.inputs else ""
+        raise MissingModelFile(
+            f"{folder} has no{named or f' {PREPROCESS}'}; expected the input description ({PREPROCESS}, or a data "
+            f"configuration of weaver in YAML) beside {MODEL}, or the name of a model that jettagger describes as the "
+            f"folder's name{hint(folder.name, _packaged_names())}"
+        )
+    found[description.name] = description
+    return found, description.name
+
+
 def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
     folder = folder.resolve()
-    packaged = PACKAGE / "models" / folder.name
-    files = {}
-    for name in (MODEL, PREPROCESS, CARD):
-        if (folder / name).exists():
-            files[name] = folder / name
-        elif name != MODEL and not (folder / PREPROCESS).exists() and (packaged / name).exists():
-            # weights dropped into a folder named like a model that the package describes
-            files[name] = packaged / name
-    if PREPROCESS not in files:
-        raise MissingModelFile(
-            f"{folder} has no {PREPROCESS}; expected the input description beside {MODEL}, or the name of a model "
-            f"that jettagger describes as the folder's name{hint(folder.name, _packaged_names())}"
-        )
+    files, source = _files(folder)
     graph = inspect(files[MODEL]) if MODEL in files else None
-    description = read_json(files[PREPROCESS])
-    hashes = {PREPROCESS: file_sha256(files[PREPROCESS])}
+    hashes = {source: file_sha256(files[source])}
     if graph is not None:  # that of the graph covers external data, too
         hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
     card, described_by = _card(folder, files, hashes)
     _verify(card, folder, hashes)
-    groups = _fit(read_groups(description, str(files[PREPROCESS])), graph, str(files[PREPROCESS]))
-    outputs = _outputs(card, described_by, description, graph, folder)
+    where = str(files[source])
+    if files[source].suffix == ".json":
+        description, config = read_json(files[source]), None
+        groups = read_groups(description, where)
+    else:
+        config = read_config(files[source])
+        if graph is not None:
+            config = config.keeping(tensor.name for tensor in graph.inputs)
+        groups = weaver_groups(config)
+        labels = config.labels
+        # labels of type custom name targets, not classes
+        names = list(labels.names) if labels is not None and labels.type == "simple" else None
+        description = {"output_names": names}
+        if "nonfinite" not in card.model_fields_set:
+            card = card.model_copy(update={"nonfinite": "weaver"})
+    groups = _fit(groups, graph, where)
+    outputs = _outputs(card, described_by, description, graph, folder, source)
     weights = graph.sha256 if graph is not None else ""
-    content = card.model_dump_json(exclude={"sha256"}) + hashes[PREPROCESS] + weights
+    content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
     return Bundle(
         folder=folder,
         card=card,
@@ -341,7 +422,40 @@ def _read(folder: Path) -> Bundle:
         digest=hashlib.sha256(content.encode()).hexdigest(),
         described_by=described_by,
         files=files,
+        weaver=config,
     )
+
+
+def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
+    """The input groups of a data configuration of weaver.
+
+    Parameters
+    ----------
+    config : DataConfig
+
+    Returns
+    -------
+    tuple of Group
+        Their features are passed on as they are: `jettagger.weaver.WeaverJets` evaluates the expressions.
+
+    Examples
+    --------
+    >>> config = read_config(text="inputs: {pf_mask: {length: 8, pad_mode: constant, vars: [[part_mask, null]]}}")
+    >>> weaver_groups(config)[0].is_mask
+    True
+    """
+    groups = []
+    for group in config.inputs:
+        variables = []
+        for item in group.variables:
+            formula = config.formulas.get(item.name)
+            text = f"= {formula.text.strip()}" if formula is not None else "Column of the file."
+            feature = Feature(item.name, group.axis, (item.name,), stored(text), "1", Path(config.where).name)
+            # without a centre weaver neither scales nor clips
+            settings = () if item.center is None else (item.center, item.scale, 0.0, item.low, item.high)
+            variables.append(replace(Variable(feature, *settings), pad=item.pad))
+        groups.append(Group(group.name, tuple(variables), group.length, group.length, group.pad_mode))
+    return tuple(groups)
 
 
 def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
@@ -357,7 +471,7 @@ def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
 
 
 def _packaged_names() -> list[str]:
-    return sorted(path.name for path in (PACKAGE / "models").iterdir() if (path / PREPROCESS).is_file())
+    return sorted(path.name for path in (PACKAGE / "models").iterdir() if is_bundle(path))
 
 
 def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[Card, str]:
@@ -366,7 +480,7 @@ def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) ->
     for path in sorted((PACKAGE / "known").glob("*.json")):
         card = read_card(path)
         expected = card.sha256.get(MODEL) or card.sha256.get(PREPROCESS)
-        if expected in (hashes.get(MODEL), hashes[PREPROCESS]):
+        if expected in hashes.values():
             return card.model_copy(update={"sha256": {}}), "jettagger"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"
     prefix = re.sub(r"\W", "_", name)
@@ -511,7 +625,7 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
         else:
             shortest = 1 if group.min_length == group.max_length else max(group.min_length, 1)
             longest = group.max_length
-        fitted.append(Group(group.name, group.variables, shortest, longest))
+        fitted.append(replace(group, min_length=shortest, max_length=longest))
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:
         bounds = (group.min_length, group.max_length)
@@ -524,15 +638,16 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
 
 
 def _outputs(
-    card: Card, described_by: str, description: Mapping[str, Any], graph: Graph | None, folder: Path
+    card: Card, described_by: str, description: Mapping[str, Any], graph: Graph | None, folder: Path, source: str
 ) -> tuple[Output, ...]:
     names = card.output_names
     if names is None:
         names = description.get("output_names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             kind = "missing" if names is None else f"a {type(names).__name__}"
+            missing = "'output_names'" if source.endswith(".json") else "the list of classes (labels of type simple)"
             raise BundleError(
-                f"{folder}: 'output_names' of {PREPROCESS} is {kind}, expected a list; add \"output_names\" "
+                f'{folder}: {missing} of {source} is {kind}, expected a list; add "output_names" '
                 f"(a list, in the order of the model's columns) to {CARD}"
             )
     columns = _width(graph)

@@ -65,8 +65,13 @@ class Card(_Strict):
     prefix: str | None = Field(
         default=None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="default prefix of the columns"
     )
+    inputs: str | None = Field(
+        default=None,
+        pattern=r"^[^/\\]+\.(json|ya?ml)$",
+        description="file beside it with the input description; default: preprocess.json, or the only YAML file",
+    )
     output_names: list[str] | None = Field(
-        default=None, description="names of the output columns, in order; default: those of preprocess.json"
+        default=None, description="names of the output columns, in order; default: those of the input description"
     )
     kinds: dict[Kind, Patterns] = Field(
         default_factory=dict, description="kind -> patterns of output names (shell style); the first match counts"

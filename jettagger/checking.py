@@ -14,14 +14,15 @@ from typing import Literal
 
 import numpy as np
 
-from jettagger.batching import Batch, Table, make_batches, tabulate
+from jettagger.batching import Batch, Objects, Table, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.sessions import Session, open_session
-from jettagger.toyjets import ToyJets
+from jettagger.toyjets import ToyJets, toy_table
+from jettagger.weaver import Values, WeaverJets
 
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
 
@@ -230,7 +231,12 @@ class _Probe:
     def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[Table, ...]:
         """Jets with so many objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
-        toys = ToyJets(full or {"jet": np.ones(n_jets)}, self.seed)
+        config = self.bundle.weaver
+        toys: Objects
+        if config is None:
+            toys = ToyJets(full or {"jet": np.ones(n_jets)}, self.seed)
+        else:
+            toys = WeaverJets(Values(config, toy_table(config, full or {"jet": np.ones(n_jets)}, self.seed)), n_jets)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
 
     def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
@@ -291,7 +297,10 @@ class _Probe:
             for table in tables:
                 if table.group.object == object_:
                     array = batch.inputs[table.group.name]
-                    more = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], high - array.shape[2]))
+                    wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
+                    slots = np.arange(array.shape[2], high) % int(table.counts[0])
+                    pad = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], len(slots)))
+                    more = array[:, :, slots] if wrap else pad
                     longer[table.group.name] = np.concatenate([array, more], axis=2)
             padded.append(evaluate(self.bundle, self.session, longer))
         detail = f"jets with {', '.join(map(str, numbers))} {object_}, padded to {high}"

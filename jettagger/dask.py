@@ -1,7 +1,7 @@
 """Models for the workers of a dask cluster, and how many threads they may take.
 
-Workers that share no file system with the client get the model's files through the scheduler, once each, and so do
-those that join later. What arrives is checked against the bundle's digest before it is used.
+Workers that share no file system with the client get the files of a model and of its heads through the scheduler, once
+each, and so do those that join later. What arrives is checked against its digest before it is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from distributed import WorkerPlugin
 
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError
+from jettagger.heads import Head, load_head
+from jettagger.heads.description import DESCRIPTION, NETWORK
 from jettagger.places import SHIPPED
 from jettagger.tagger import Tagger
 from jettagger.threads import THREADS, usable_cores
@@ -55,8 +59,70 @@ def threads_per_slot(cores: int, slots: int) -> int:
     return max(cores // slots, 1)
 
 
+@dataclass(frozen=True)
+class Parcel:
+    """The files of a model or of a head.
+
+    Parameters
+    ----------
+    label : str
+        For messages.
+    digest : str
+    folder : str
+        Name of its folder: a bundle without a card is called after it.
+    files : dict of str to bytes
+        By their paths inside it.
+    is_head : bool
+    """
+
+    label: str
+    digest: str
+    folder: str
+    files: dict[str, bytes]
+    is_head: bool = False
+
+    def unpack(self, shelf: Path) -> Path:
+        """Write the files, check them, and put them on the shelf under the digest; complete or not at all."""
+        place = shelf / self.digest
+        if not place.is_dir():
+            shelf.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=shelf))
+            try:
+                self._write(part / self.folder)
+                with suppress(OSError):  # another worker of this folder may have been first
+                    os.replace(part, place)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        return place
+
+    def _write(self, folder: Path) -> None:
+        for name, content in self.files.items():
+            target = folder / name
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise BundleError(f"{self.label} has a file {name!r} outside its folder; refused")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        found = load_head(folder).digest if self.is_head else Bundle.from_folder(folder).digest
+        if found != self.digest:
+            raise BundleError(f"{self.label} did not arrive as it was sent: digest {found}, not {self.digest}")
+
+
+def _model(bundle: Bundle) -> Parcel:
+    bundle.require_weights()
+    paths = dict(bundle.files)
+    for path in bundle.graph.external if bundle.graph else ():
+        paths[str(path.relative_to(bundle.folder.resolve()))] = path
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    return Parcel(f"the model {bundle.name!r}", bundle.digest, bundle.folder.name, files)
+
+
+def _head(head: Head) -> Parcel:
+    files = {name: (head.folder / name).read_bytes() for name in (DESCRIPTION, NETWORK)}
+    return Parcel(f"the head {head.name!r}", head.digest, head.folder.name, files, is_head=True)
+
+
 class BundlePlugin(WorkerPlugin):
-    """Puts a model on a worker when it starts.
+    """Puts a model, and heads, on a worker when it starts.
 
     Parameters
     ----------
@@ -64,22 +130,17 @@ class BundlePlugin(WorkerPlugin):
         With weights.
     cores : int, optional
         Of each worker; default: as many as it has task slots.
+    heads : sequence of Head
+        That run on the model.
     """
 
     idempotent = True
 
-    def __init__(self, bundle: Bundle, cores: int | None = None) -> None:
-        bundle.require_weights()
+    def __init__(self, bundle: Bundle, cores: int | None = None, heads: Sequence[Head] = ()) -> None:
         threads_per_slot(1 if cores is None else cores, 1)
-        self.name = f"jettagger-{bundle.digest}"
-        self.digest = bundle.digest
-        self.label = bundle.name
-        self.folder = bundle.folder.name  # a bundle without a card is called after it
+        self.parcels = [_model(bundle), *map(_head, heads)]
+        self.name = "-".join(["jettagger", *(parcel.digest for parcel in self.parcels)])
         self.cores = cores
-        paths = dict(bundle.files)
-        for path in bundle.graph.external if bundle.graph else ():
-            paths[str(path.relative_to(bundle.folder.resolve()))] = path
-        self.files = {name: path.read_bytes() for name, path in paths.items()}
 
     def setup(self, worker: Worker) -> None:
         """Write the files, check them, and set the number of threads.
@@ -94,34 +155,13 @@ class BundlePlugin(WorkerPlugin):
             If what arrived is not what was sent.
         """
         shelf = Path(worker.local_directory) / "jettagger-models"
-        folder = shelf / self.digest
-        if not folder.is_dir():
-            shelf.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=shelf))
-            try:
-                self._write(part / self.folder)
-                with suppress(OSError):  # another worker of this folder may have been first
-                    os.replace(part, folder)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+        places = [str(parcel.unpack(shelf)) for parcel in self.parcels]
         os.environ[SHIPPED] = str(shelf)
         slots = int(worker.state.nthreads)
         cores = min(self.cores or slots, usable_cores())
         os.environ[THREADS] = str(threads_per_slot(max(cores, 1), slots))
-        logger.info("jettagger: model %s at %s, %s threads a task", self.label, folder, os.environ[THREADS])
-
-    def _write(self, folder: Path) -> None:
-        for name, content in self.files.items():
-            target = folder / name
-            if not target.resolve().is_relative_to(folder.resolve()):
-                raise BundleError(f"the model {self.label!r} has a file {name!r} outside its folder; refused")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        found = Bundle.from_folder(folder).digest
-        if found != self.digest:
-            raise BundleError(
-                f"the model {self.label!r} did not arrive as it was sent: digest {found}, not {self.digest}"
-            )
+        label = self.parcels[0].label
+        logger.info("jettagger: %s at %s, %s threads a task", label, ", ".join(places), os.environ[THREADS])
 
 
 def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[str, Any]:
@@ -131,7 +171,7 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
     ----------
     client : distributed.Client
     tagger : Tagger
-        Its bundle is sent; taggers with this bundle then work on every worker, wherever they were loaded.
+        Its bundle and its heads are sent; taggers with these then work on every worker, wherever they were loaded.
     cores : int, optional
         Of each worker; default: as many as it has task slots. A network may take cores / slots threads, fewer where
         affinity or control groups allow fewer cores. Taggers that were given ``threads`` keep them.
@@ -155,5 +195,5 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
         client = distributed.Client(cluster)
         jettagger.dask.install(client, jt.load_tagger("inclParTMDV1"))
     """
-    result: dict[str, Any] = client.register_plugin(BundlePlugin(tagger.bundle, cores))
+    result: dict[str, Any] = client.register_plugin(BundlePlugin(tagger.bundle, cores, tagger.heads))
     return result

@@ -1,8 +1,9 @@
-"""Writing files so that an output is complete or not there."""
+"""Writing files and folders so that an output is complete or not there."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from jettagger.errors import OutputError
 
-__all__ = ["complete_or_absent"]
+__all__ = ["check_folder", "complete_or_absent", "folder_complete_or_absent"]
 
 
 @contextmanager
@@ -67,3 +68,80 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
+
+
+@contextmanager
+def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, force: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without an error.
+
+    Parameters
+    ----------
+    target : path
+        The folder to write in the end.
+    marker : str
+        A file that every such folder holds: only a folder with it, or an empty one, is ever replaced.
+    force : bool
+        Whether an existing one may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputError
+        If it exists and ``force`` is not given, is something else, or cannot be written.
+    """
+    target = check_folder(target, marker=marker, force=force)
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        yield part
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o777 & ~umask)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+            os.replace(target, old / "old")
+            os.replace(part, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target} completely: {error.strerror or error}; nothing was left") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_folder(target: str | os.PathLike[str], *, marker: str, force: bool = False) -> Path:
+    """Refuse an output folder that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    target : path
+    marker, force
+        As for `folder_complete_or_absent`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputError
+    """
+    target = Path(target)
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a file, expected the name of a folder")
+    if not target.parent.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"cannot write {target}: the folder {target.parent} is not writable")
+    if target.exists() and any(target.iterdir()):
+        if not (target / marker).is_file():
+            raise OutputError(f"{target} has no {marker}, so it is something else: it is not replaced")
+        if not force:
+            raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    return target

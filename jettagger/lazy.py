@@ -125,7 +125,7 @@ def _touch(tagger: Tagger, events: Any, where: Any) -> Plan:
     columns = EventColumns(events)
     for column in plan.columns:
         collection, field = split(column)
-        ak.typetracer.touch_data(columns.events[collection, field])
+        ak.typetracer.touch_data(columns.events[collection, field] if field else columns.events[collection])
     if where is not None:
         ak.typetracer.touch_data(where)
     return plan
@@ -137,7 +137,7 @@ def _form(tagger: Tagger, plan: Plan, events: Any) -> Any:
 
     lists = ak.to_layout(EventColumns(events).events[plan.format.jets, "pt"])
     float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
-    outputs = tagger.bundle.outputs
+    outputs = tagger.outputs
     records = ak.contents.RecordArray([float32] * len(outputs), [output.name for output in outputs], length=0)
     jets = ak.contents.IndexedOptionArray(ak.index.Index64(np.empty(0, dtype=np.int64)), records)
     empty = ak.contents.ListOffsetArray(ak.index.Index64(np.zeros(1, dtype=np.int64)), jets)

@@ -103,6 +103,10 @@ _METHODS: tuple[tuple[str, dict[str, float]], ...] = (
 )
 
 
+#: how often all of them are tried, and the difference of -2 ln L within which two must agree
+ROUNDS, AGREEMENT = 4, 1e-3
+
+
 class _Likelihood:
     """The likelihood of one workspace, minimised with scipy.
 
@@ -124,6 +128,9 @@ class _Likelihood:
             if parameter.constrained:
                 self.scale[where] = np.maximum(parameter.width(), 1e-4)
         self.scale[config.poi_index] = unit
+        # A strength of one may be far beyond what the data allow, where fits start badly.
+        low, high = self.low[config.poi_index], self.high[config.poi_index]
+        self.start[config.poi_index] = np.clip(unit, low, high)
 
     def slope(self, point: Floats, data: Floats, free: NDArray[np.intp]) -> Floats:
         """The gradient of -2 ln L in the free parameters."""
@@ -136,7 +143,12 @@ class _Likelihood:
         points[rows + len(rows), free] = below
         with np.errstate(invalid="ignore", divide="ignore"):
             values = -2 * np.asarray(self._batch.logpdf(points, data), dtype=np.float64)
-        slopes = (values[rows] - values[rows + len(rows)]) / (above - below)
+        # the last row is the point itself, for the sides on which a rate would be negative and nothing is defined
+        upper, lower, here = values[rows], values[rows + len(rows)], values[-1]
+        above, upper = np.where(np.isfinite(upper), above, point[free]), np.where(np.isfinite(upper), upper, here)
+        below, lower = np.where(np.isfinite(lower), below, point[free]), np.where(np.isfinite(lower), lower, here)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slopes = (upper - lower) / (above - below)
         return np.asarray(np.nan_to_num(slopes, nan=0.0, posinf=0.0, neginf=0.0))
 
     def minimise(
@@ -174,23 +186,27 @@ class _Likelihood:
 
         if not len(free):
             return point, value(np.empty(0))
+        # ln L is a difference of terms n ln n: their last digits bound what can be converged to
+        main = data[: len(data) - len(self.model.config.auxdata)]
+        noise = 8 * np.finfo(float).eps * float(np.sum(main * np.log(main + 1)))
         bounds = list(zip(self.low[free] / scale, self.high[free] / scale, strict=True))
-        found = None
+        message = ""
         for begin in (point[free] / scale, self.start[free] / scale):
-            where = begin
-            for method, options in _METHODS:
-                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=options)
-                if found.success and found.fun < 1e12:
-                    break
-                # a valley may stop one method and not the next; what lies outside of the likelihood is no way on
-                where = found.x if np.isfinite(found.x).all() and found.fun < 1e12 else begin
-            else:
-                continue
-            break
-        else:
-            raise InvalidValues(f"{what}: the fit does not converge: {found.message if found else 'no start'}")
-        point[free] = found.x * scale
-        return point, float(found.fun)
+            best, where, succeeded = math.inf, begin, False
+            for method, options in _METHODS * ROUNDS:
+                reached = {**options, "ftol": max(options["ftol"], noise)}
+                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=reached)
+                succeeded, message = succeeded or bool(found.success), str(found.message)
+                if not (np.isfinite(found.x).all() and found.fun < 1e12):
+                    continue  # what lies outside of the likelihood is no way on
+                gain = best - float(found.fun)
+                if gain > 0:
+                    best, where = float(found.fun), found.x
+                # A method may stop in a narrow valley and call it a minimum: the next one has to agree.
+                if succeeded and gain < AGREEMENT:
+                    point[free] = where * scale
+                    return point, best
+        raise InvalidValues(f"{what}: the fit does not converge: {message}")
 
     def uncertainties(self, point: Floats, data: Floats, what: str) -> Floats:
         """One standard deviation of each parameter, from the second derivatives at the minimum.
@@ -254,7 +270,7 @@ def _fit(likelihood: _Likelihood, data: Floats) -> Fit:
 
 
 def _guess(workspace: Mapping[str, Any], what: str) -> float:
-    """Two standard deviations of the background's fluctuation, without systematic uncertainties."""
+    """Two standard deviations of the background's fluctuation, or two events, without systematic uncertainties."""
     significance = 0.0
     for channel in workspace["channels"]:
         signal = background = np.zeros(1)
@@ -264,9 +280,9 @@ def _guess(workspace: Mapping[str, Any], what: str) -> float:
                 signal = signal + values
             else:
                 background = background + values
-        spread = np.maximum(background + np.sqrt(background), 1e-6)
+        spread = background + np.sqrt(np.maximum(background, 0)) + 1
         significance += float(np.sum(np.square(signal) / spread))
-    if not 1e-10 < significance < 1e10:
+    if not 1e-10 < significance < math.inf:
         raise InvalidValues(f"{what}: the signal cannot be seen; is it in the regions?")
     return 2 / math.sqrt(significance)
 
@@ -360,6 +376,8 @@ class Limit:
         In pb, that a strength of 1 stands for.
     asimov : bool
         Whether the data were the sum of the backgrounds, so that nothing was observed.
+    confidence_level : float
+        Of all of them.
     """
 
     signal: str
@@ -368,6 +386,7 @@ class Limit:
     expected: tuple[float, float, float, float, float]
     cross_section: float = 1.0
     asimov: bool = False
+    confidence_level: float = 0.95
 
 
 def limit(
@@ -418,18 +437,20 @@ def limit(
     if scan.is_asimov:
         observed = bands[2]
     else:
-        low, high = bands[0], bands[2]
+        # nothing below the strength that fits best can be excluded
+        low, high = bands[0], max(bands[2], 1.5 * scan.fitted)
         while excess(low) < 0:
             low /= 2
             if low < 1e-6 * bands[2]:
                 raise InvalidValues(f"{what}: the data exclude any strength; is the background right?")
         while excess(high) > 0:
             high *= 2
-            if high > 1e3 * bands[4]:
+            if high > scan.most:
                 raise InvalidValues(f"{what}: no strength is excluded by the data; is the background right?")
         observed = float(brentq(excess, low, high, rtol=1e-4)) if low < high else low
     lowest, low, median, high, highest = bands
-    return Limit(signal, mass, observed, (lowest, low, median, high, highest), cross_section, asimov)
+    expected = (lowest, low, median, high, highest)
+    return Limit(signal, mass, observed, expected, cross_section, asimov, confidence_level=1 - level)
 
 
 class _Scan:
@@ -443,7 +464,8 @@ class _Scan:
         self._what = what
         self.guess = _guess(workspace, what)
         # The bounds only have to be wide: strengths far above the limit are never fitted.
-        self._likelihood = _Likelihood(workspace, (0.0, 1000 * self.guess), self.guess)
+        self.most = 1e5 * self.guess
+        self._likelihood = _Likelihood(workspace, (0.0, self.most), self.guess)
         self._starts: dict[str, Floats] = {}
         self._known: dict[tuple[str, float], float] = {}
         self._minimum: dict[str, tuple[float, float]] = {}
@@ -458,6 +480,12 @@ class _Scan:
         found = self._likelihood.minimise(data, self._what, strength=strength, start=self._starts.get(key))
         self._starts[key] = found[0]
         return found
+
+    @property
+    def fitted(self) -> float:
+        """The strength that fits the data best."""
+        self._root("data", 0.0)
+        return self._minimum["data"][0]
 
     def _root(self, key: str, strength: float) -> tuple[float, float]:
         """sqrt(q) of a strength, and the strength that fits best."""
@@ -484,6 +512,8 @@ class _Scan:
                 return strength
             if found < root:
                 low = max(low, strength)
+                if low > self.most:
+                    break
             else:
                 high = min(high, strength)
             # sqrt(q) is nearly proportional to the strength; where it bends, the bracket is halved
@@ -502,11 +532,12 @@ class _Scan:
         of_asimov, _ = self._root("asimov", strength)
         observed, fitted = self._root("data", strength)
         observed = 0.0 if fitted > strength else observed
-        if observed <= of_asimov:
+        if observed <= of_asimov or of_asimov == 0:
             distance = observed - of_asimov
         else:
             distance = (observed**2 - of_asimov**2) / (2 * of_asimov)
-        return float(norm.sf(distance + of_asimov) / norm.sf(distance))
+        # in logarithms: where data and expectation are far apart both are below the smallest number
+        return math.exp(norm.logsf(distance + of_asimov) - norm.logsf(distance))
 
 
 def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str]) -> None:
@@ -517,7 +548,7 @@ def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written.
     """
-    content = {"confidence_level": 0.95, "limits": [asdict(item) for item in limits]}
+    content = {"limits": [asdict(item) for item in limits]}
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

@@ -6,6 +6,7 @@ lightness, so that a plot can be read in grey.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ __all__ = ["cutflow", "limit_band", "roc_curves", "save_figure", "sculpting", "s
 
 Floats = NDArray[np.float64]
 
+#: of contents that are shown on a logarithmic scale, lest a stray event squeezes the rest
+DECADES = 4.0
 #: fills from light to dark, told apart without colour too
 FILLS = ("#c6dbef", "#fdae6b", "#74a476", "#9e6ab8", "#a63603", "#4a4a4a")
 #: colours and styles of lines, told apart without colour too
@@ -68,7 +71,10 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written.
     """
-    with complete_or_absent(path) as part:
+    matplotlib = require("matplotlib", "plot", "plotting")
+    # Formulae look for all fonts that they might need; the calligraphic one, "cursive", is on few machines and warns.
+    plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"]}
+    with complete_or_absent(path) as part, matplotlib.rc_context(plain):
         figure.savefig(part, dpi=120, metadata=None)
 
 
@@ -187,12 +193,12 @@ def spectrum(
             lower.set_ylabel("signal / bkg.")
             if signals and any(_values(h)[0].any() for h in signals.values()):
                 lower.set_yscale("log")
-                _floor(lower, [np.nan_to_num(_values(h)[0] / safe) for h in signals.values()], room=3)
+                _floor(lower, [np.nan_to_num(_values(h)[0] / safe) for h in signals.values()], 3, DECADES)
         lower.axhline(1, color="black", linewidth=0.8)
         everything = [total, *(_values(h)[0] for h in signals.values())]
         if data is not None:
             everything.append(_values(data)[0])
-        _headroom(upper, everything, log, lines=(len(backgrounds) + len(signals) + 3) // 2)
+        _headroom(upper, everything, log, lines=(len(backgrounds) + len(signals) + 3) // 2, decades=DECADES)
         upper.set_xlabel("")
         upper.set_ylabel(_per_unit(first, counted))
         upper.legend(loc="upper right", ncols=2, frameon=False)
@@ -216,22 +222,22 @@ def _band(axes: Any, edges: Floats, low: Floats, high: Floats, label: str | None
     )
 
 
-def _floor(axes: Any, contents: Sequence[Floats], room: float) -> None:
-    """The range of a logarithmic scale: four decades at most below the largest content."""
-    largest = max(float(np.max(item)) for item in contents)
+def _floor(axes: Any, contents: Sequence[Floats], room: float, decades: float = math.inf) -> None:
+    """The range of a logarithmic scale: down to the smallest content that is not zero, or some decades."""
+    largest = max(float(np.nanmax(item)) for item in contents)
     positive = [float(np.min(item[item > 0])) for item in contents if (item > 0).any()]
-    lowest = max(min(positive, default=largest / 10), largest * 1e-4)
+    lowest = max(min(positive, default=largest / 10), largest / 10**decades)
     axes.set_ylim(lowest / 2, largest * room)
 
 
-def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int) -> None:
+def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, decades: float = math.inf) -> None:
     """Room above the contents for a legend of so many lines."""
-    largest = max(float(np.max(item)) for item in contents)
+    largest = max(float(np.nanmax(item)) for item in contents)
     if largest <= 0:
         return
     if log:
         axes.set_yscale("log")
-        _floor(axes, contents, room=1)
+        _floor(axes, contents, 1, decades)
         low = axes.get_ylim()[0]
         decades = np.log10(largest / low)
         axes.set_ylim(low, largest * 10 ** (decades * (0.12 + 0.09 * lines)))
@@ -286,7 +292,7 @@ def shapes(histograms: Mapping[str, Any], *, title: str = "", log: bool = False,
             )
             contents.append(values / total)
         first = next(iter(histograms.values()))
-        _headroom(axes, contents, log, lines=(len(histograms) + 1) // 2)
+        _headroom(axes, contents, log, lines=(len(histograms) + 1) // 2, decades=DECADES)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel(first.axes[0].label)
         axes.set_ylabel(f"Fraction of {_per_unit(first, counted[0].lower() + counted[1:])}")
@@ -408,7 +414,7 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
     Parameters
     ----------
     yields : mapping
-        Sample to a mapping from cut to events, in the order of the cuts; the same cuts for all.
+        Sample to a mapping from cut to events, in the order of the cuts; the same cuts for all. NaN is not drawn.
     title, counted : str
         Above the plot; what the counts are.
 
@@ -495,7 +501,7 @@ def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") 
         )
         axes.set_ylim(low / 2, high * (high / low) ** 0.5 * 3)
         axes.set_xlabel("Resonance mass [GeV]")
-        axes.set_ylabel(rf"95 % CL upper limit on $\sigma({process})$ [fb]")
+        axes.set_ylabel(rf"{100 * ordered[0].confidence_level:.4g} % CL upper limit on $\sigma({process})$ [fb]")
         axes.legend(loc="upper right", frameon=False)
         axes.set_title(title, loc="right", fontsize=14)
     return figure

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from jettagger.bundle import MODEL, PREPROCESS, Bundle
+from jettagger.bundle import Bundle, is_bundle
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
 from jettagger.places import search_path, user_folder
 
@@ -17,10 +17,6 @@ __all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
 
 #: the model with weights that comes with the package
 EMBEDDED = "inclParTToyV1"
-
-
-def _is_bundle(folder: Path) -> bool:
-    return (folder / MODEL).is_file() or (folder / PREPROCESS).is_file()
 
 
 def available() -> dict[str, Path]:
@@ -72,11 +68,11 @@ def choice() -> str:
 def _bundles_in(place: Path) -> Iterator[Path]:
     if not place.is_dir():
         return
-    if _is_bundle(place):
+    if is_bundle(place):
         yield place
         return
     for folder in sorted(place.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and _is_bundle(folder):
+        if folder.is_dir() and not folder.name.startswith(".") and is_bundle(folder):
             yield folder
 
 

@@ -23,6 +23,8 @@ class Report:
         Jets that were None already.
     without_constituents : int
         Jets that have none and were not scored.
+    outside_domain : int
+        Jets that were not scored because they fail the selection that the network was trained on.
     truncated : int
         Scored jets with more constituents than the network takes; the leading ones were used.
     recovered_vertices : int
@@ -52,6 +54,7 @@ class Report:
     not_selected: int = 0
     absent: int = 0
     without_constituents: int = 0
+    outside_domain: int = 0
     truncated: int = 0
     recovered_vertices: int = 0
     dangling_links: int = 0

@@ -149,6 +149,11 @@ class EventFile:
                 f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
             ) from error
 
+    def note(self) -> str:
+        """The note that `write_tree` left in the file, empty where there is none."""
+        names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
+        return str(self._file["jettagger"]) if "jettagger" in names else ""
+
     def bytes_per_event(self, columns: Iterable[str]) -> float:
         """Uncompressed size of some columns per event, an estimate from the file's own figures."""
         if not self.n_events:

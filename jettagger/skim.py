@@ -74,7 +74,7 @@ class Job:
     skipped : dict of str to str
         Files that were left out, and why.
     needed : tuple of str
-        Those of ``inputs`` that the model needs; empty: all.
+        Those of ``inputs`` that the model and its heads need; empty: all.
     """
 
     tagger: Tagger
@@ -92,6 +92,69 @@ class Job:
         """Events in all chunks."""
         return sum(chunk.stop - chunk.start for chunk in self.chunks)
 
+    def process(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+        """Read, score and arrange one chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        dict of str to awkward array
+            Flat columns, one entry a row of the skim.
+        Report
+        """
+        return self.score(self.read(chunk))
+
+    def read(self, chunk: Chunk) -> Any:
+        """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        Loaded
+            Other jobs give what their own `score` takes.
+        """
+        file = _open(chunk.path)
+        if self.where is None:
+            events = file.read(self.inputs, chunk.start, chunk.stop)
+            return Loaded(events, None, None, events)
+        import awkward as ak
+        import numpy as np
+
+        expression = parse(self.where, where="--where")
+        few = {f"{self.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in self.keep}
+        few |= {column for column in self.inputs if column.startswith(f"{self.collection}.")}
+        events = file.read(sorted(few), chunk.start, chunk.stop)
+        jets = events[self.collection]
+        where = expression.evaluate({name: jets[name] for name in jets.fields})
+        wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
+        if not len(wanted):
+            return Loaded(events, where, wanted, None)
+        columns = sorted(self.needed or self.inputs)
+        breaks = np.flatnonzero(np.diff(wanted) > GAP) + 1
+        parts = []
+        for span in np.split(wanted, breaks):
+            first, last = int(span[0]), int(span[-1]) + 1
+            parts.append(file.read(columns, chunk.start + first, chunk.start + last)[span - first])
+        return Loaded(events, where, wanted, ak.concatenate(parts) if len(parts) > 1 else parts[0])
+
+    def score(self, loaded: Any) -> tuple[dict[str, Any], Report]:
+        """Score and arrange a chunk that `read` gave; see `process`."""
+        events = loaded.events
+        scores, report = _scores(self, loaded)
+        columns: dict[str, Any] = {}
+        for name in self.keep:
+            collection, _, field_ = name.partition("_")
+            columns[name] = events[name] if name in events.fields else events[collection, field_]
+        for output, column in self.names.items():
+            columns[f"{self.collection}_{column}"] = scores[output]
+        return columns, report
+
     @property
     def provenance(self) -> str:
         """How the output is made, as JSON."""
@@ -102,6 +165,7 @@ class Job:
                 "model": bundle.name,
                 "model_version": bundle.card.version,
                 "digest": bundle.digest,
+                "heads": {head.name: head.digest for head in self.tagger.heads},
                 "columns": dict(self.names),
                 "where": self.where,
                 "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
@@ -191,7 +255,8 @@ def make_job(
             with EventFile(path) as file:
                 settings = _settings(file, tagger, names, expression, list(keep))
                 if job is None:
-                    job = Job(tagger, names, *settings, where, (), needed=check_columns(tagger.bundle, file).columns)
+                    needed = check_columns(tagger.bundle, file, file.path, tagger.heads).columns
+                    job = Job(tagger, names, *settings, where, (), needed=needed)
                 elif settings != (job.collection, job.inputs, job.keep):
                     raise MissingColumns(_difference(file.path, settings, job))
                 size = _events_per_chunk(file, settings[1], memory // workers)
@@ -210,7 +275,7 @@ def make_job(
 def _settings(
     file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    plan = check_columns(tagger.bundle, file, file.path)
+    plan = check_columns(tagger.bundle, file, file.path, tagger.heads)
     collection = plan.format.jets
     taken = sorted(set(names.values()) & set(file.fields(collection)))
     if taken:
@@ -287,71 +352,9 @@ class Loaded:
     inputs: Any
 
 
-def read_chunk(job: Job, chunk: Chunk) -> Loaded:
-    """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
-
-    Parameters
-    ----------
-    job : Job
-    chunk : Chunk
-
-    Returns
-    -------
-    Loaded
-    """
-    file = _open(chunk.path)
-    if job.where is None:
-        events = file.read(job.inputs, chunk.start, chunk.stop)
-        return Loaded(events, None, None, events)
-    import awkward as ak
-    import numpy as np
-
-    expression = parse(job.where, where="--where")
-    few = {f"{job.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in job.keep}
-    few |= {column for column in job.inputs if column.startswith(f"{job.collection}.")}
-    events = file.read(sorted(few), chunk.start, chunk.stop)
-    jets = events[job.collection]
-    where = expression.evaluate({name: jets[name] for name in jets.fields})
-    wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
-    if not len(wanted):
-        return Loaded(events, where, wanted, None)
-    columns = sorted(job.needed or job.inputs)
-    breaks = np.flatnonzero(np.diff(wanted) > GAP) + 1
-    parts = []
-    for span in np.split(wanted, breaks):
-        first, last = int(span[0]), int(span[-1]) + 1
-        parts.append(file.read(columns, chunk.start + first, chunk.start + last)[span - first])
-    return Loaded(events, where, wanted, ak.concatenate(parts) if len(parts) > 1 else parts[0])
-
-
 def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
-    """Read, score and arrange one chunk.
-
-    Parameters
-    ----------
-    job : Job
-    chunk : Chunk
-
-    Returns
-    -------
-    dict of str to awkward array
-        Flat columns, one entry an event.
-    Report
-    """
-    return score_chunk(job, read_chunk(job, chunk))
-
-
-def score_chunk(job: Job, loaded: Loaded) -> tuple[dict[str, Any], Report]:
-    """Score and arrange a chunk that was read; see `process_chunk`."""
-    events = loaded.events
-    scores, report = _scores(job, loaded)
-    columns: dict[str, Any] = {}
-    for name in job.keep:
-        collection, _, field_ = name.partition("_")
-        columns[name] = events[name] if name in events.fields else events[collection, field_]
-    for output, column in job.names.items():
-        columns[f"{job.collection}_{column}"] = scores[output]
-    return columns, report
+    """`Job.process` as a function, for other processes."""
+    return job.process(chunk)
 
 
 def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
@@ -385,13 +388,13 @@ def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
 def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
     """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
     with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
-        following = deque(reader.submit(read_chunk, job, chunk) for chunk in job.chunks[:1])
+        following = deque(reader.submit(job.read, chunk) for chunk in job.chunks[:1])
         try:
             for chunk in [*job.chunks[1:], None]:
                 loaded = following.popleft().result()
                 if chunk is not None:
-                    following.append(reader.submit(read_chunk, job, chunk))
-                yield score_chunk(job, loaded)
+                    following.append(reader.submit(job.read, chunk))
+                yield job.score(loaded)
                 del loaded  # before the next one is waited for
         finally:
             reader.shutdown(wait=True, cancel_futures=True)

@@ -29,12 +29,14 @@ class Taggers(Mapping[str, Tagger]):
     Parameters
     ----------
     taggers : iterable of Tagger
-        Of different models; the columns that they add must differ, too.
+        Of different models, with their heads; the columns that they add must differ, too.
 
     Raises
     ------
     ConfigError
         If there are none, or two of the same name.
+    MismatchError
+        If a model has a data configuration of weaver: it takes other inputs.
 
     Examples
     --------
@@ -51,6 +53,8 @@ class Taggers(Mapping[str, Tagger]):
             name = tagger.bundle.name
             if name in self._taggers:
                 raise ConfigError(f"two of the taggers are called {name!r}; each model is applied once")
+            if tagger.bundle.weaver is not None:
+                raise MismatchError(f"{name!r} has a data configuration and is applied alone: use load_tagger")
             self._taggers[name] = tagger
         if not self._taggers:
             raise ConfigError("no taggers given, expected at least one")
@@ -115,7 +119,7 @@ class Taggers(Mapping[str, Tagger]):
             given = names or {}
             return {name: tagger.run(events, where, given.get(name), kinematics) for name, tagger in self.items()}
         columns = EventColumns(events)
-        plans = [check_columns(tagger.bundle, columns) for tagger in self.values()]
+        plans = [check_columns(tagger.bundle, columns, heads=tagger.heads) for tagger in self.values()]
         needed = [feature for tagger in self.values() for feature in tagger.bundle.features]
         request = make_request(columns, make_plan(plans[0].format, columns, needed), where, kinematics)
         # jets without candidates are left out by models that take candidates, not by others
@@ -198,6 +202,8 @@ def load_taggers(
         As for `jettagger.load_tagger`.
     ConfigError
         If none is named, or one twice.
+    MismatchError
+        If a model has a data configuration of weaver.
 
     Examples
     --------

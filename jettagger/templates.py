@@ -30,6 +30,9 @@ __all__ = ["POI", "Signal", "Template", "TemplateSpec", "Templates", "build", "l
 #: the parameter of interest: the signal's strength
 POI = "mu"
 
+#: which names in the ROOT file have a pattern
+_PATTERNS = ("nominal", "shifted", "data")
+
 _FORMAT = "jettagger templates"
 VERSION = 1
 
@@ -69,6 +72,8 @@ class TemplateSpec:
         By default all that the histogram has.
     data : sequence of str
         Data sets of data; without any, the sum of the backgrounds is taken (an Asimov data set).
+    blind : sequence of str
+        Regions whose data are not looked at: there the sum of the backgrounds is taken in any case.
     variations : sequence of str, optional
         Shape variations without ``Up`` and ``Down``; by default all that the histogram has.
     normalisations : mapping
@@ -78,6 +83,8 @@ class TemplateSpec:
         Backgrounds whose normalisation the fit may choose.
     floor : float
         What the first background gets in a bin where none is expected, in events.
+    names : mapping
+        Patterns for names in the ROOT file, ``nominal``, ``shifted`` and ``data``, as :meth:`Templates.to_root` has it.
 
     Raises
     ------
@@ -91,10 +98,12 @@ class TemplateSpec:
     signals: Mapping[str, Signal]
     regions: Sequence[str] | None = None
     data: Sequence[str] = ()
+    blind: Sequence[str] = ()
     variations: Sequence[str] | None = None
     normalisations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     free: Sequence[str] = ()
     floor: float = 1e-3
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         both = sorted(set(self.processes) & set(self.signals))
@@ -111,6 +120,9 @@ class TemplateSpec:
             for process, value in parts.items():
                 if not 0 < value < 10:
                     raise ConfigError(f"uncertainty {name!r} of {process}: expected a relative one, got {value}")
+        unknown = [name for name in self.names if name not in _PATTERNS]
+        if unknown:
+            raise UnknownName("pattern", unknown, _PATTERNS, "the names of templates")
         unknown = [name for name in self.free if name not in self.processes]
         if unknown:
             raise UnknownName("background", unknown, self.processes, "the free normalisations")
@@ -148,7 +160,7 @@ class Templates:
     data : dict
         Region to observed events in each bin.
     asimov : bool
-        Whether the data are the sum of the backgrounds.
+        Whether the data are the sum of the backgrounds, in all regions or in the blind ones: nothing is observed.
     report : tuple of str
         What was repaired, one line each.
     """
@@ -243,8 +255,8 @@ class Templates:
         -------
         dict
             In pyhf's JSON format. ``mu`` scales the signal; ``mcstat_<region>`` are the statistical
-            uncertainties of the templates; variations and normalisations have their own names;
-            ``norm_<process>`` are free.
+            uncertainties of the sum of the backgrounds, ``mcstat_<region>_<signal>`` those of the signal;
+            variations and normalisations have their own names; ``norm_<process>`` are free.
 
         Raises
         ------
@@ -288,7 +300,9 @@ class Templates:
                 factors = {"hi": 1 + parts[name], "lo": 1 / (1 + parts[name])}
                 modifiers.append({"name": uncertainty, "type": "normsys", "data": factors})
         errors = np.sqrt(template.variances).tolist()
-        modifiers.append({"name": f"mcstat_{region}", "type": "staterror", "data": errors})
+        # The statistics of simulated backgrounds must not scale the signal, which one parameter for both would do.
+        statistics = f"mcstat_{region}_{name}" if is_signal else f"mcstat_{region}"
+        modifiers.append({"name": statistics, "type": "staterror", "data": errors})
         return {"name": name, "data": template.values.tolist(), "modifiers": modifiers}
 
     # ---------------------------------------------------------------------------------------- files
@@ -308,7 +322,7 @@ class Templates:
         """
         folder = Path(folder)
         written = [folder / "templates.root"]
-        self.to_root(written[0])
+        self.to_root(written[0], **self.spec.names)
         listed = {}
         for name, signal in self.spec.signals.items():
             if not any(name in processes for processes in self.nominal.values()):
@@ -425,14 +439,17 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
             raise InvalidValues(f"region {region!r} has no background: it selects nothing, or only negative yields")
         _fill_empty(region, found, backgrounds, spec.floor, report)
         nominal[region] = found
-        if spec.data:
+        if spec.data and region not in spec.blind:
             observed = _contents(histogram, region, spec.data, "nominal")[0]
             if (observed < 0).any() or not np.isfinite(observed).all():
                 raise InvalidValues(f"region {region!r}: data with negative or infinite contents")
             data[region] = observed
         else:
             data[region] = np.sum([found[process].values for process in backgrounds], axis=0)
-    return Templates(spec, variables[0], nominal, data, not spec.data, tuple(report))
+    blind = [region for region in regions if region in spec.blind]
+    if spec.data and blind:
+        report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds stands for the data")
+    return Templates(spec, variables[0], nominal, data, bool(blind) or not spec.data, tuple(report))
 
 
 def _known(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:

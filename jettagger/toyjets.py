@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from jettagger.features.cms import delta_phi
+from jettagger.features.cms import delta_phi, energy, etarel, px, py, pz
 from jettagger.features.definition import Array
+from jettagger.weaver import DataConfig
 
-__all__ = ["ToyJets"]
+__all__ = ["ToyJets", "toy_table"]
 
 Draw = Callable[[np.random.Generator, int], Array]
 
@@ -135,3 +137,59 @@ class ToyJets:
         salt = zlib.crc32(f"{object_}.{name}".encode())
         parts = [draw(np.random.default_rng([self._seed, salt, jet]), int(number)) for jet, number in enumerate(counts)]
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)
+
+
+#: columns of flat tables that are one a jet
+_PER_JET = ("jet", "fj", "genjet", "event", "ak8", "ak15")
+
+_KINEMATICS: Mapping[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
+    "px": (("pt", "phi"), px),
+    "py": (("pt", "phi"), py),
+    "pz": (("pt", "eta"), pz),
+    "energy": (("pt", "eta", "mass"), energy),
+    "deta": (("eta", "jet.eta"), etarel),
+    "dphi": (("phi", "jet.phi"), delta_phi),
+    "isElectron": (("pdgId",), lambda code: (np.abs(code) == 11).astype(np.float32)),
+    "isMuon": (("pdgId",), lambda code: (np.abs(code) == 13).astype(np.float32)),
+    "isPhoton": (("pdgId",), lambda code: (code == 22).astype(np.float32)),
+    "isChargedHadron": (("pdgId",), lambda code: (np.abs(code) == 211).astype(np.float32)),
+    "isNeutralHadron": (("pdgId",), lambda code: (code == 130).astype(np.float32)),
+    "sdmass": (("mass",), lambda mass: 0.7 * mass),
+}
+
+
+def toy_table(config: DataConfig, counts: Mapping[str, Array], seed: int = 0) -> dict[str, Any]:
+    """Jets as a flat table with the columns that a data configuration needs.
+
+    Parameters
+    ----------
+    config : DataConfig
+    counts : mapping of str to int array
+        Axis (``pf`` of ``pf_features``) -> number of entries of each jet.
+    seed : int
+
+    Returns
+    -------
+    dict of str to awkward array
+        Column of the file -> one entry a jet. Four-momenta and positions are those of `ToyJets`.
+
+    Examples
+    --------
+    >>> from jettagger.weaver import read_config
+    >>> config = read_config(text="inputs: {pf_vectors: {length: 4, vars: [part_px, part_py, part_pz, part_energy]}}")
+    >>> toy_table(config, {"pf": np.array([2, 3])}, seed=1)["part_px"].typestr
+    '2 * var * float32'
+    """
+    import awkward as ak
+
+    toys = ToyJets(counts, seed)
+    columns: dict[str, Any] = {}
+    for group in config.inputs:
+        for name in config.columns([variable.name for variable in group.variables]):
+            stem, _, rest = name.rpartition("_")
+            object_ = "jet" if stem in _PER_JET or group.axis not in counts else group.axis
+            needs, function = _KINEMATICS.get(rest, ((rest or name,), lambda values: values))
+            values = function(*(toys.column(object_, need) for need in needs)).astype(np.float32)
+            column = ak.Array(values) if object_ == "jet" else ak.unflatten(values, counts[object_])
+            columns.setdefault(config.stored(name), column)
+    return columns

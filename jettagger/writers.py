@@ -131,7 +131,7 @@ def _table(chunk: Mapping[str, Any]) -> Any:
             # said once for all chunks: which entries may be null does not depend on a chunk's content
             item = pyarrow.field("item", kind.value_type, nullable=layout.content.is_option)
             kind = pyarrow.list_(item)
-        fields.append(pyarrow.field(name, kind, nullable=False))
+        fields.append(pyarrow.field(name, kind, nullable=layout.is_option))
         arrays.append(array.cast(kind))
     return pyarrow.table(arrays, schema=pyarrow.schema(fields))
 
@@ -148,6 +148,8 @@ def _nan_for_none(column: Any) -> Any:
 
     array = ak.Array(column)
     layout = ak.to_layout(array)
+    if layout.is_option:
+        return ak.values_astype(ak.fill_none(array, np.float32(np.nan)), np.float32)
     if layout.is_list and layout.content.is_option:
         return ak.values_astype(ak.fill_none(array, np.float32(np.nan), axis=1), np.float32)
     return array

@@ -9,12 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
     from jettagger.processors.search import ResonanceSearchProcessor
     from jettagger.processors.tagging import TaggingProcessor
 
-_HOMES = {"ResonanceSearchProcessor": "search", "TaggingProcessor": "tagging"}
+_HOMES = {
+    "FinetuneInputsProcessor": "finetune_inputs",
+    "ResonanceSearchProcessor": "search",
+    "TaggingProcessor": "tagging",
+}
 
-__all__ = ["ResonanceSearchProcessor", "TaggingProcessor"]
+__all__ = ["FinetuneInputsProcessor", "ResonanceSearchProcessor", "TaggingProcessor"]
 
 
 def __getattr__(name: str) -> Any:

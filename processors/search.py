@@ -33,8 +33,8 @@ __all__ = [
     "dijet",
 ]
 
-#: what a region may be
-KINDS = ("signal", "validation", "control")
+#: what a region may be; an inclusive one is there to look at and may overlap with the others
+KINDS = ("signal", "validation", "control", "inclusive")
 
 #: the category of what is not varied
 NOMINAL = "nominal"
@@ -104,7 +104,8 @@ class Region:
     Parameters
     ----------
     kind : str
-        One of `KINDS`.
+        One of `KINDS`: where a signal is looked for, where the background's description is checked, where it is taken
+        from, and ``inclusive`` for plots before the cuts that make the others.
     passes, fails : sequence of str
         Names of cuts.
 
@@ -310,6 +311,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         The fat jets.
     threads : int, optional
         Threads of the network.
+    blind : bool
+        Data in signal regions are not looked at: such events are filled into no histogram of any region, and the last
+        row of the cutflow of these regions has None.
 
     Raises
     ------
@@ -359,6 +363,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         generator_weight: str | None = "genWeight",
         collection: str = "FatJet",
         threads: int | None = None,
+        blind: bool = True,
     ) -> None:
         self.samples = dict(samples)
         self.regions = dict(regions)
@@ -386,6 +391,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         self.luminosity = luminosity
         self.generator_weight = generator_weight
         self.collection = collection
+        self.blind = blind
         self._check()
         self.outputs = self._outputs()
         self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
@@ -472,6 +478,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 f"{self.prefix}_... is used"
             )
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def signal_regions(self) -> tuple[str, ...]:
+        """The names of the signal regions."""
+        return tuple(name for name, region in self.regions.items() if region.kind == "signal")
 
     def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
         """The inputs of the network that change when columns of the jets do.
@@ -815,7 +826,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             variations |= {str(name): str(name) for name in sorted(weights.variations)}
         masks = {name: selection.all(EVENTS, JETS, *region.cuts) for name, region in self.regions.items()}
         arrays = {name: columns.find(name) for spec in self.histograms for name in self._needs(spec, columns)}
+        blind = self.blind and chunk.sample.data
+        hidden = np.zeros(len(chunk.passed), dtype=bool)
+        for region in self.signal_regions if blind else ():
+            hidden |= masks[region]
         for region, mask in masks.items():
+            mask = mask & ~hidden
             chosen = {name: array[mask] for name, array in arrays.items()}
             for category, modifier in variations.items():
                 weight = weights.weight(modifier)[mask]
@@ -835,8 +851,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         kinds = {name: item.kind for name, item in self.regions.items()}
         for name, kind in kinds.items():
             for other in kinds:
-                if kind == "signal" and kinds[other] != "signal":
-                    overlaps[f"{name} & {other}"] = int(np.count_nonzero(masks[name] & masks[other]))
+                if kind == "signal" and kinds[other] in ("validation", "control"):
+                    shared = 0 if blind else int(np.count_nonzero(masks[name] & masks[other]))
+                    overlaps[f"{name} & {other}"] = shared
         return {"cutflow": {chunk.dataset: self._cutflow(selection, weights)}, "overlaps": overlaps}
 
     def _needs(self, spec: HistSpec, columns: _Columns) -> tuple[str, ...]:
@@ -874,8 +891,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         -------
         dict
             ``histograms`` (name -> hist.Hist, in events), ``cutflow`` (data set -> region -> cut -> ``events`` and
-            ``weighted``, scaled), ``datasets`` (data set -> ``events``, ``jets``, ``scored``, ``sum_of_weights``,
-            ``scale``, ``files``), ``notes`` (list of str, also issued as `SearchWarning`).
+            ``weighted``, scaled; None where data are blind), ``datasets`` (data set -> ``events``, ``jets``,
+            ``scored``, ``sum_of_weights``, ``scale``, ``files``), ``notes`` (list of str, also issued as
+            `SearchWarning`).
 
         Raises
         ------
@@ -905,19 +923,21 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 part["value"] = _rounded(part["value"]) * scale
                 part["variance"] = _rounded(part["variance"]) * scale**2
             histograms[name] = ordered
-        cutflow = {
-            dataset: {
-                region: {
+        cutflow: dict[str, Any] = {}
+        for dataset, counts in datasets.items():
+            cutflow[dataset] = {}
+            for region in self.regions:
+                rows = accumulator["cutflow"][dataset][region]
+                flow = {
                     cut: {
                         "events": row["events"],
-                        "weighted": float(_rounded(row["weighted"])) * datasets[dataset]["scale"],
+                        "weighted": float(_rounded(row["weighted"])) * counts["scale"],
                     }
-                    for cut, row in accumulator["cutflow"][dataset][region].items()
+                    for cut, row in rows.items()
                 }
-                for region in self.regions
-            }
-            for dataset in datasets
-        }
+                if self.blind and self.sample(dataset).data and region in self.signal_regions:
+                    flow[list(flow)[-1]] = {"events": None, "weighted": None}
+                cutflow[dataset][region] = flow
         notes = self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)
@@ -966,8 +986,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         notes = []
         for region in self.regions:
-            empty = [name for name, flows in cutflow.items() if not list(flows[region].values())[-1]["events"]]
-            if len(empty) == len(cutflow):
+            last = {name: list(flows[region].values())[-1]["events"] for name, flows in cutflow.items()}
+            empty = [name for name, events in last.items() if events == 0]
+            if empty and len(empty) == sum(events is not None for events in last.values()):
                 notes.append(f"region {region!r} selects no event of any data set")
             elif empty:
                 notes.append(f"region {region!r} selects no event of {', '.join(empty)}")

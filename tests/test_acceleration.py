@@ -18,7 +18,7 @@ from transformers import write_transformer
 import jettagger.acceleration as acceleration
 from jettagger.acceleration import best_session
 from jettagger.bundle import Bundle
-from jettagger.errors import ConfigError, MissingExtra, ProviderError
+from jettagger.errors import ConfigError, MissingExtra, ModelFileError, ProviderError
 from jettagger.network import deviation
 from jettagger.sessions import ReplaySession, open_session
 from jettagger.tagger import Tagger, load_tagger
@@ -62,6 +62,22 @@ def test_the_second_process_does_not_write_it_anew(
     monkeypatch.setattr(acceleration, "_SESSIONS", {})
     monkeypatch.setattr(acceleration, "rewrite", lambda *_: pytest.fail("rewritten again"))
     assert best_session(bundle, 1) is not open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_file_that_changed_is_refused_with_and_without_an_entry(
+    bundle: Bundle, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kept:
+        best_session(bundle, 1)
+        monkeypatch.setattr(acceleration, "_SESSIONS", {})
+    path = bundle.require_weights()
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ModelFileError, match="has changed since it was described"):
+        best_session(bundle, 5)
+    path.unlink()
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        best_session(bundle, 5)
 
 
 def test_a_damaged_entry_is_made_anew(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

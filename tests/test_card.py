@@ -38,6 +38,7 @@ def test_all_keys(tmp_path: Path) -> None:
         "version": "2",
         "title": "a toy",
         "prefix": "Toy2",
+        "inputs": "data.yaml",
         "output_names": ["probA", "m"],
         "kinds": {"prob": ["prob*"], "mass": ["m"]},
         "softmax": ["prob*"],

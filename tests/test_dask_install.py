@@ -14,6 +14,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from comparing import assert_same_scores
+from heads import make_head
 from networks import write_bundle
 
 distributed = pytest.importorskip("distributed")
@@ -63,9 +65,32 @@ def test_a_model_arrives_and_is_found(bundle: Bundle, tmp_path: Path) -> None:
     assert len(list((tmp_path / "worker" / "jettagger-models").iterdir())) == 1
 
 
+def test_heads_arrive_with_their_model(bundle: Bundle, tmp_path: Path) -> None:
+    names = (bundle.outputs[0].name, "FatJet_pt")
+    head = make_head(tmp_path / "client" / "head", parent=bundle, inputs=names)
+    events = make_events(3, seed=1)
+    tagger = Tagger(bundle, heads=[head])
+    expected = tagger(events)
+    sent = pickle.dumps(tagger)
+    plugin = pickle.loads(pickle.dumps(BundlePlugin(bundle, heads=tagger.heads)))
+    assert plugin.name != BundlePlugin(bundle).name, "one with heads is not taken for one without"
+    BundlePlugin(bundle).setup(Worker(tmp_path / "worker"))
+    shutil.rmtree(tmp_path / "client")
+    lost = pickle.loads(sent)
+    with pytest.raises(MissingModelFile, match=r"no head at .*head.*jettagger\.dask\.install\(client, tagger\)"):
+        lost(events)
+    assert pickle.dumps(lost) == sent
+    plugin.setup(Worker(tmp_path / "worker"))
+    assert_same_scores(pickle.loads(sent)(events), expected)
+    plugin.parcels[1].files["head.json"] += b" "
+    with pytest.raises(BundleError, match="the head 'Toy' did not arrive as it was sent"):
+        plugin.setup(Worker(tmp_path / "other"))
+
+
 def test_what_arrives_damaged_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     plugin = BundlePlugin(bundle)
-    plugin.files["preprocess.json"] = plugin.files["preprocess.json"].replace(b'"median": 0.0', b'"median": 0.5', 1)
+    files = plugin.parcels[0].files
+    files["preprocess.json"] = files["preprocess.json"].replace(b'"median": 0.0', b'"median": 0.5', 1)
     with pytest.raises(BundleError, match="'toy' did not arrive as it was sent"):
         plugin.setup(Worker(tmp_path / "worker"))
     assert list((tmp_path / "worker" / "jettagger-models").iterdir()) == []
@@ -73,7 +98,7 @@ def test_what_arrives_damaged_is_refused(bundle: Bundle, tmp_path: Path) -> None
 
 def test_files_outside_the_folder_are_refused(bundle: Bundle, tmp_path: Path) -> None:
     plugin = BundlePlugin(bundle)
-    plugin.files["../../escaped"] = b"x"
+    plugin.parcels[0].files["../../escaped"] = b"x"
     with pytest.raises(BundleError, match="outside its folder; refused"):
         plugin.setup(Worker(tmp_path / "worker"))
     assert not list(tmp_path.rglob("escaped"))

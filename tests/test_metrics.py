@@ -4,12 +4,13 @@ import dataclasses
 import math
 
 import awkward as ak
+import hist
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.discriminants import auc, discriminant, efficiency, rejection, roc, scan
+from jettagger.discriminants import auc, binned_roc, discriminant, efficiency, rejection, roc, scan
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.values import check_weights, flat
 
@@ -161,6 +162,35 @@ def test_negative_weights():
     weighted, plain = roc(signal, background, sign, sign), roc(signal, background)
     assert abs(weighted.auc.value - plain.auc.value) < 4 * math.hypot(weighted.auc.uncertainty, plain.auc.uncertainty)
     assert weighted.background_at(0.5).value == pytest.approx(plain.background_at(0.5).value, abs=0.02)
+
+
+def test_curves_of_histograms_are_those_of_their_values():
+    """Weighted, with a value a bin: nothing is lost, also beyond the ends."""
+    generator = np.random.default_rng(5)
+    s, b = generator.integers(-2, 13, 400) / 10.0, generator.integers(-4, 11, 300) / 10.0
+    sw, bw = generator.uniform(0.5, 2, 400), generator.uniform(0.5, 2, 300)
+    filled = [hist.Hist.new.Reg(25, -0.75, 1.75).Weight().fill(x, weight=w) for x, w in ((s, sw), (b, bw))]  # 0.1 wide
+    found, exact = binned_roc(*filled), roc(s, b, sw, bw)
+    assert found.auc.value == pytest.approx(exact.auc.value)
+    assert found.auc.uncertainty == pytest.approx(exact.auc.uncertainty)
+    for wanted in (0.2, 0.5, 0.9):
+        mine, theirs = found.background_at(wanted), exact.background_at(wanted)
+        assert mine.value == pytest.approx(theirs.value)
+        assert found.threshold_at(wanted) == pytest.approx(exact.threshold_at(wanted), abs=0.06)
+    narrow = [hist.Hist.new.Reg(5, 0.05, 0.55).Weight().fill(x, weight=w) for x, w in ((s, sw), (b, bw))]
+    assert binned_roc(*narrow).signal[[0, -1]].tolist() == pytest.approx([0, 1])
+    without = [hist.Hist.new.Reg(25, -0.75, 1.75, flow=False).Double().fill(x) for x in (s, b)]
+    assert binned_roc(*without).auc.value == pytest.approx(roc(s, b).auc.value)
+
+
+def test_curves_of_histograms_are_refused():
+    one = hist.Hist.new.Reg(2, 0, 1).Double()
+    with pytest.raises(MismatchError, match="one variable, got 1 and 2"):
+        binned_roc(one, hist.Hist.new.Reg(2, 0, 1).Reg(2, 0, 1).Double())
+    with pytest.raises(MismatchError, match="different bins"):
+        binned_roc(one, hist.Hist.new.Reg(3, 0, 1).Double())
+    with pytest.raises(InvalidValues, match="signal: the sum of weights is 0"):
+        binned_roc(one, one)
 
 
 def test_auc_is_that_of_the_curve():

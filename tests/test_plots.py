@@ -101,6 +101,32 @@ def test_cutflow(tmp_path):
     written(figure, tmp_path)
 
 
+def test_cutflow_shows_all_that_is_left(tmp_path):
+    """Signals are small beside multijets, and data may be blind."""
+    yields = {"qcd": {"all": 1e9, "cut": 1e7}, "X": {"all": 20.0, "cut": 0.5}, "data": {"all": 1e9, "cut": np.nan}}
+    (axes,) = plots.cutflow({**yields, "none": {"all": 0.0, "cut": 0.0}}).axes
+    low, high = axes.get_ylim()
+    assert 0 < low < 0.5
+    assert high > 1e9
+    written(plots.cutflow(yields), tmp_path)
+
+
+def test_no_font_is_asked_for_that_few_machines_have(tmp_path, monkeypatch):
+    import matplotlib._mathtext as mathtext
+
+    asked, find = [], mathtext.findfont
+
+    def findfont(font, **options):
+        asked.append(str(font))
+        return find(font, **options)
+
+    monkeypatch.setattr(mathtext, "findfont", findfont)
+    # a text of its own: matplotlib remembers those it has laid out
+    written(plots.spectrum({"qcd": FLAT}, title="138.25 fb$^{-1}$"), tmp_path)
+    assert asked
+    assert "cursive" not in " ".join(asked)
+
+
 def test_limits(tmp_path):
     limits = [
         Limit("b", 2000.0, 2.0, (0.5, 0.7, 1.0, 1.5, 2.0), 0.1),

@@ -10,10 +10,13 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores
+from heads import make_head
 from networks import write_bundle
+from weavers import weaver_bundle
 
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
+from jettagger.errors import MismatchError
 from jettagger.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
@@ -84,6 +87,49 @@ def test_events_that_are_none_are_part_of_the_content(tagger: Tagger, events: An
     assert again.report.cached > 0
     assert_same_scores(again.scores, first.scores)
     assert cached(tagger, ak.mask(events, np.arange(15) != 4)) == 0
+
+
+def test_heads_run_on_scores_from_the_cache(events: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load_tagger("inclParTToyV1", threads=1, cache=tmp_path / "scores")
+    head = make_head(tmp_path / "head", inputs=("hidNeurons003", "mass", "FatJet_eta"))
+    tagger = plain.with_heads(head)
+    assert tagger.cache is not None
+    mask = events.FatJet.pt > 250
+    moved = {"eta": events.FatJet.eta + 0.1}
+    without = load_tagger("inclParTToyV1", threads=1).with_heads(head)
+    expected = [without.run(events, mask), without.run(events, mask, kinematics=moved)]
+    for kinematics in (None, moved):
+        plain.run(events, mask, kinematics=kinematics)
+    monkeypatch.setattr(Tagger, "session", property(lambda _: pytest.fail("the network was asked")))
+    for wanted, kinematics in zip(expected, (None, moved), strict=True):
+        found = tagger.run(events, mask, kinematics=kinematics)
+        assert found.report.cached == found.report.scored == wanted.report.scored > 0
+        assert found.scores.fields == wanted.scores.fields
+        assert_same_scores(found.scores, wanted.scores)
+    assert ak.any(abs(expected[0].scores.Toy_probA - expected[1].scores.Toy_probA) > 1e-5), "the variation is seen"
+    few = tagger.run(events, mask, ("Toy_probB", "mass")).scores
+    assert few.fields == ["Toy_probB", "mass"]
+    assert_same_scores(few, expected[0].scores[["Toy_probB", "mass"]])
+
+
+def test_what_a_head_reads_does_not_change_the_entry(events: Any, tmp_path: Path) -> None:
+    head = make_head(tmp_path / "head", inputs=("hidNeurons003", "MET_pt"))
+    tagger = load_tagger("inclParTToyV1", threads=1, cache=tmp_path / "scores").with_heads(head)
+
+    def run(pt: float) -> Any:
+        met = ak.zip({"pt": np.full(len(events), pt, dtype=np.float32)})
+        return tagger.run(ak.with_field(events, met, "MET"))
+
+    first, second = run(20), run(90)
+    assert first.report.cached == 0
+    assert second.report.cached == second.report.scored > 0
+    assert ak.any(abs(first.scores.Toy_probA - second.scores.Toy_probA) > 1e-5)
+
+
+def test_not_for_models_with_a_data_configuration(tmp_path: Path) -> None:
+    folder = weaver_bundle(tmp_path / "toy")
+    with pytest.raises(MismatchError, match="cache= is for models with preprocess"):
+        load_tagger(folder, cache=tmp_path / "scores")
 
 
 def test_no_jets(tagger: Tagger, events: Any) -> None:

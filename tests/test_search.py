@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +158,34 @@ def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written beside it
 
 
+def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mplhep")
+    made = config(
+        world,
+        ("regions:\n", "regions:\n  all: {kind: inclusive, pass: [near]}\n"),
+        (
+            "histograms:\n",
+            "histograms:\n  hbb: {bins: [10, 0, 1], expression: jet1.HbbvsQCD}\n"
+            "  msoftdrop: {bins: [5, 0, 200], expression: jet1.msoftdrop, unit: GeV}\n",
+        ),
+        ("processes: {tt: [tt]}", "processes: {tt: [tt]}\n  data: [run]"),
+    )
+    found = run_search(made)
+    assert made.templates is not None
+    assert made.templates.regions == ("SR", "CR")
+    table = cutflow_table(found)
+    row = next(line for line in table.splitlines() if line.startswith("tagged"))
+    assert row.split()[-2:] == ["blind", "blind"]
+    written = write_output(found, tmp_path / "out")
+    drawn = {name.removeprefix("plots/") for name in written}
+    assert {"hbb_all_roc_tt.png", "hbb_all_shapes.png", "msoftdrop_all_sculpting_tt.png", "mjj_SR.png"} <= drawn
+    assert not {name for name in drawn if "_SR_shapes" in name or "mjj_all_roc" in name or "mjj_all_sculpt" in name}
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["blind"] == ["SR"]
+    assert record["templates"][-1] == "SR: blind, the sum of the backgrounds stands for the data"
+    assert json.loads((tmp_path / "out" / "templates.json").read_text())["asimov"]
+
+
 def test_plots_are_drawn(result: Any, tmp_path: Path) -> None:
     pytest.importorskip("mplhep")
     with warnings.catch_warnings():
@@ -207,6 +241,63 @@ def test_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "nearest: futures" in capsys.readouterr().err
     assert main(["search", "--help"]) == 0
     assert "--skip-broken" in capsys.readouterr().out
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from jettagger.processors.search import ResonanceSearchProcessor
+
+class Slow(ResonanceSearchProcessor):
+    def process(self, events):
+        Path("started").touch()
+        time.sleep(300)
+
+if __name__ == "__main__":
+    import slow
+    from jettagger.cli import main
+    from jettagger.search.config import SearchConfig
+    make = SearchConfig.make_processor
+    SearchConfig.make_processor = lambda self, cls=None, samples=None: make(self, slow.Slow, samples)
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
+def test_an_interrupted_search_leaves_nothing_behind(world: Path, tmp_path: Path, executor: str) -> None:
+    """Ctrl-C of a terminal, which reaches all processes, while chunks are running and others wait."""
+    if executor == "dask":
+        pytest.importorskip("distributed")
+    (tmp_path / "slow.py").write_text(SLOW)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    root = Path(jt.__file__).resolve().parent.parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "slow.py"), "search", str(world), "-o", "out", "--executor", executor]
+    with subprocess.Popen(
+        [*command, "--workers", "2"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        end = time.monotonic() + 240
+        # workers of dask have folders of their own
+        while not any(folder.rglob("started")) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=200)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, said
+    assert "jettagger: interrupted, nothing half-written is left" in said
+    if executor != "dask":  # its workers report how they were lost
+        assert "Traceback" not in said
+    assert {path.name for path in folder.iterdir()} <= {"started"}
 
 
 # ---------------------------------------------------------------------------------------- broken files
@@ -369,6 +460,13 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
         ("chunk_size: 12", "chunk_size: many", "line 5: 'chunk_size' must be a number of events"),
         ("chunk_size: 12", "schema: PFNano", r"line 5: unknown schema 'PFNano' \(nearest: PFNanoAODSchema"),
         ("chunk_size: 12", "plots: 3", "line 5: 'plots' must be true or false"),
+        ("chunk_size: 12", "blind: 'no'", "line 5: 'blind' must be true or false, got 'no'"),
+        ("histogram: mjj", "histogram: mjj\n  names: {dtaa: x}", r"unknown pattern .*'dtaa' \(nearest: data"),
+        (
+            "SR: {kind: signal, pass: [near, tagged]}\n  CR: {kind: control, pass: [near], fail: [tagged]}",
+            "all: {kind: inclusive}",
+            "line 34: no region for templates",
+        ),
         ("files: X1.root", "files: []", "line 8: no files for 'X1'"),
         ("files: X1.root", "files: {a: b}", "line 8: 'files' must be a list"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -77,5 +78,12 @@ def test_demo(tmp_path: Path) -> None:
     if not (EXAMPLES / "data" / "QCD.root").exists():
         pytest.skip("the embedded samples are not there")
     assert example("demo").main(str(tmp_path / "out")) == 0
-    for name in ("limits.json", "limits.png", "templates.root", "plots/mjj_SR.png", "plots/sculpting.png"):
+    plots = ("mjj_SR", "HbbvsQCD_all_shapes", "HbbvsQCD_all_roc_QCD", "mass_all_shapes", "mass_all_sculpting_QCD")
+    for name in ("limits.png", "templates.root", *(f"plots/{plot}.png" for plot in plots)):
         assert (tmp_path / "out" / name).stat().st_size > 0
+    made = json.loads((tmp_path / "out" / "limits.json").read_text())["limits"]
+    assert [item["mass"] for item in made] == [1000, 1500, 2000]
+    for item in made:
+        lowest, low, median, high, highest = item["expected"]
+        assert 0.01 < lowest < low < median < high < highest < 1000
+        assert highest < 10 * lowest

@@ -405,6 +405,35 @@ def test_golden_json_is_for_data(tmp_path: Path) -> None:
     assert run(processor, data, "run")["cutflow"]["run"]["SR"]["events"]["events"] == 10
 
 
+def test_data_in_signal_regions_are_blind(made: dict[str, Any]) -> None:
+    """They are in no histogram of any region, and control regions show theirs; simulation is never blind."""
+    data = columns(60, 4, data=True)
+    regions = {
+        "all": Region("inclusive", ["near"]),
+        "SR": Region("signal", ["near", "tagged"]),
+        "CR": Region("control", ["near"], ["tagged"]),
+    }
+    samples = {"run": Sample(data=True), "tt": Sample(cross_section=2.0)}
+    blind, seen = (search(samples=samples, regions=regions, blind=value) for value in (True, False))
+    found, expected = (processor.postprocess(run(processor, data, "run")) for processor in (blind, seen))
+
+    def events(result: dict[str, Any], region: str) -> float:
+        return float(pick(result["histograms"]["mjj"], dataset="run", region=region).sum(flow=True).value)
+
+    n_signal, n_control = events(expected, "SR"), events(expected, "CR")
+    assert n_signal > 0
+    assert n_control > 0
+    assert events(expected, "all") == n_signal + n_control
+    assert (events(found, "all"), events(found, "SR"), events(found, "CR")) == (n_control, 0, n_control)
+    assert found["cutflow"]["run"]["SR"]["tagged"] == {"events": None, "weighted": None}
+    assert found["cutflow"]["run"]["SR"]["near"] == expected["cutflow"]["run"]["SR"]["near"]
+    assert found["cutflow"]["run"]["CR"] == expected["cutflow"]["run"]["CR"]
+    assert expected["cutflow"]["run"]["SR"]["tagged"]["events"] == n_signal
+    assert found["notes"] == expected["notes"] == []
+    for name, histogram in run(blind, made)["histograms"].items():
+        assert histogram == run(seen, made)["histograms"][name]
+
+
 # ---------------------------------------------------------------------------------------- what is refused
 
 
@@ -492,7 +521,7 @@ def test_values_refuse_what_makes_no_sense() -> None:
         Sample(cross_section=1.0, golden_json="a.json")
     with pytest.raises(ConfigError, match="cross_section must be a number above zero, got -1"):
         Sample(cross_section=-1.0)
-    with pytest.raises(ConfigError, match="expected one of signal, validation, control"):
+    with pytest.raises(ConfigError, match="expected one of signal, validation, control, inclusive"):
         Region("sideband")
     with pytest.raises(ConfigError, match="'a' is to be passed and failed"):
         Region("signal", ["a"], ["a"])

@@ -429,6 +429,15 @@ def test_flat_jets_are_the_sums_of_their_parts(flat: Any) -> None:
     assert ak.all(flat.part_d0err[~neutral] > 0)
 
 
+def test_flat_positions_are_mirrored_as_in_the_published_files(flat: Any) -> None:
+    for stem, name in (("part", "part_deta"), ("genpart", "genpart_jet_deta")):
+        pt = np.hypot(flat[f"{stem}_px"], flat[f"{stem}_py"])
+        away = np.arcsinh(flat[f"{stem}_pz"] / pt) - flat.jet_eta
+        assert ak.max(np.abs(away * np.where(flat.jet_eta > 0, 1, -1) - flat[name])) < 1e-3
+    assert ak.any(flat.jet_eta > 0)
+    assert ak.any(flat.jet_eta < 0)
+
+
 def test_flat_truth(flat: Any) -> None:
     from jettagger.simulation.jetclass2 import JETCLASS2_LABELS
 

@@ -32,7 +32,7 @@ from jettagger.errors import (
     UnknownName,
 )
 from jettagger.rootfile import EventFile, write_tree
-from jettagger.skim import make_job, run_job, score_chunk, tag_files
+from jettagger.skim import Job, make_job, run_job, tag_files
 from jettagger.tagger import Tagger
 from jettagger.testing import make_columns, make_events, write_pfnano
 from jettagger.writers import check_target, write_skim
@@ -380,15 +380,16 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
     tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
+    real = Job.score
 
     def interrupted(*args: Any) -> Any:
         nonlocal count
         count += 1
         if count == 2:
             raise KeyboardInterrupt
-        return score_chunk(*args)
+        return real(*args)
 
-    monkeypatch.setattr(skim, "score_chunk", interrupted)
+    monkeypatch.setattr(Job, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tag_files(files, tagger, str(tmp_path / "out.root"), columns=["mass"])
     assert count == 2
@@ -507,7 +508,7 @@ class TestReading:
     ) -> None:
         """When a chunk is scored, the next one may be read, the one after it never."""
         order: list[tuple[str, int]] = []
-        real_read, real_score = skim.read_chunk, skim.score_chunk
+        real_read, real_score = Job.read, Job.score
 
         def read(job: Any, chunk: Any) -> Any:
             order.append(("read", len([1 for what, _ in order if what == "read"])))
@@ -520,8 +521,8 @@ class TestReading:
             assert max(place for what, place in order if what == "read") <= number + 1
             return real_score(job, loaded)
 
-        monkeypatch.setattr(skim, "read_chunk", read)
-        monkeypatch.setattr(skim, "score_chunk", score)
+        monkeypatch.setattr(Job, "read", read)
+        monkeypatch.setattr(Job, "score", score)
         job = make_job(files, tagger, memory=600_000, columns=["mass"])
         run_job(job, str(tmp_path / "out.parquet"))
         assert len(job.chunks) > 3
@@ -563,6 +564,6 @@ def test_many_chunks_do_not_grow(tagger: Tagger, tmp_path: Path) -> None:
     job = make_job([path], tagger, columns=["prob", "mass", "hidden"])
     memory = []
     for _ in range(200):
-        skim.process_chunk(job, job.chunks[0])
+        job.process(job.chunks[0])
         memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
     assert max(memory[150:]) - max(memory[50:100]) < 20_000_000

@@ -175,13 +175,13 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 SLOW = """
 import sys, time
 from jettagger import skim
-real = skim.score_chunk
+real = skim.Job.score
 def slow(*arguments):
     result = real(*arguments)
     print("chunk", file=sys.stderr, flush=True)
     time.sleep(0.5)
     return result
-skim.score_chunk = slow
+skim.Job.score = slow
 from jettagger.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -8,7 +8,9 @@ from typing import Any
 import awkward as ak
 import pytest
 from comparing import assert_same_scores
+from heads import make_head
 from networks import GROUPS, write_bundle
+from weavers import weaver_bundle
 
 import jettagger as jt
 from jettagger.bundle import Bundle
@@ -43,6 +45,7 @@ def test_each_gives_what_it_gives_alone(taggers: Taggers, events: Any) -> None:
 
 
 def test_features_are_made_once(taggers: Taggers, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    taggers(events)  # a network that is opened for the first time is proven with jets of its own
     made: list[str] = []
     real = Feature.__call__
 
@@ -71,6 +74,30 @@ def test_models_with_and_without_candidates(tmp_path: Path, tiny: Bundle, events
     both = Taggers([Tagger(tiny, threads=1), Tagger(vertices, threads=1)])
     for name, tagged in both.run(events).items():
         assert_same_scores(tagged.scores, both[name](events))
+
+
+def test_heads_run_with_their_models(tmp_path: Path, tiny: Bundle, events: Any) -> None:
+    head = make_head(tmp_path / "head", inputs=("hidNeurons003", "FatJet_eta"))
+    toy = jt.load_tagger("inclParTToyV1", threads=1).with_heads(head)
+    both = Taggers([toy, Tagger(tiny, threads=1)])
+    moved = {"eta": events.FatJet.eta + 0.1}
+    alone = toy.attach(events, kinematics=moved)
+    found = both.attach(events, kinematics=moved)
+    assert ak.any(abs(found.FatJet.Toy_probA - toy(events).Toy_probA) > 1e-4), "the variation reaches the head"
+    for name in (*head.columns, "inclParTToyV1_mass"):
+        got, wanted = found.FatJet[name], alone.FatJet[name]
+        assert ak.is_none(got, axis=1).tolist() == ak.is_none(wanted, axis=1).tolist()
+        assert ak.all(abs(got - wanted) < 1e-4 * (1 + abs(wanted)))
+    assert "tinyParT_mass" in found.FatJet.fields
+    needs_met = toy.with_heads(make_head(tmp_path / "met", "Met", inputs=("hidNeurons003", "MET_sumEt")))
+    with pytest.raises(MissingColumns, match="the head 'Met' lacks the columns MET_sumEt"):
+        Taggers([needs_met])(events)
+
+
+def test_models_of_tables_of_jets_are_refused(tmp_path: Path, tiny: Bundle) -> None:
+    folder = weaver_bundle(tmp_path / "toy")
+    with pytest.raises(MismatchError, match="'toy' has a data configuration and is applied alone: use load_tagger"):
+        load_taggers(["tinyParT", folder])
 
 
 def test_score_caches_are_used(tmp_path: Path, tiny: Bundle, events: Any) -> None:

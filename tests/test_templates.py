@@ -178,6 +178,8 @@ def test_refused_specifications():
         spec(normalisations={"lumi": {"ttt": 0.1}})
     with pytest.raises(ConfigError, match=r"'lumi' of tt: expected a relative one, got -1"):
         spec(normalisations={"lumi": {"tt": -1}})
+    with pytest.raises(UnknownName, match=r"unknown pattern in the names of templates: 'shiftde' \(nearest: shifted"):
+        spec(names={"shiftde": "{region}"})
     with pytest.raises(UnknownName, match=r"unknown background.*'X1000'"):
         spec(free=["X1000"])
 
@@ -243,6 +245,8 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
         "xsec_tt",
         "mcstat_SR",
         "mcstat_CR",
+        "mcstat_SR_X1000",
+        "mcstat_CR_X1000",
     }
     value, sigma = fit(workspace).strength
     assert abs(value) < 0.02
@@ -283,6 +287,23 @@ def test_data_are_taken_as_observed():
     assert not templates.asimov
     assert templates.data["SR"].tolist() == list(range(20))
     assert templates.workspace("X1000")["observations"][0]["data"] == list(range(20))
+
+
+def test_data_of_blind_regions_are_not_taken(tmp_path):
+    h = simulated()
+    bins(h, np.arange(20.0), dataset="data")
+    bins(h, np.ones(20), dataset="data", region="CR")
+    templates = build(h, spec(data=["data"], blind=["SR"], names={"data": "{region}/observed"}))
+    assert templates.asimov
+    expected = sum(templates.nominal["SR"][name].values for name in ("qcd", "tt"))
+    np.testing.assert_array_equal(templates.data["SR"], expected)
+    np.testing.assert_array_equal(templates.data["CR"], np.ones(20))
+    assert templates.report[-1] == "SR: blind, the sum of the backgrounds stands for the data"
+    templates.save(tmp_path)
+    with uproot.open(tmp_path / "templates.root") as file:
+        np.testing.assert_array_equal(file["CR/observed"].values(), np.ones(20))
+        assert "CR/data_obs" not in file
+    assert load_workspaces(tmp_path)[2]
 
 
 @pytest.mark.slow

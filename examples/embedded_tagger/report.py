@@ -394,8 +394,8 @@ enhanced with weights that undo it.
 ## Training
 
 {trained}
-Types and mass are learnt together: cross-entropy, and the absolute logarithm of the ratio of masses, whose
-minimum is the median.
+Types and mass are learnt together: cross-entropy, the absolute logarithm of the ratio of masses, whose minimum is
+the median, and for hadronic types the squared bias of that logarithm and its squared slope against the mass.
 Jets are drawn with their generator weights so that each type is flat in pt and in mass
 (soft-drop mass for multijets), with twice the
 share for types of multijets. Validation jets are whole blocks of events.
@@ -418,8 +418,6 @@ the figures mean.
 
 - Outside of pt 200 to 1000 GeV and masses of 15 to 250 GeV it extrapolates; near 15 and 250 GeV the mass is
 pulled inwards.
-- The training jets of each type come from a handful of mass windows with gaps between them, so the network can take
-a mass for a type. Shorter runs with more seeds close the gaps.
 - Missing among the types: X -> gg, H -> Z gamma, charged H -> bc, photons and leptons alone.
 - With pile-up it was not tried.
 """)

@@ -22,8 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
     "models": ("jettagger.cli.models", "list, show, check and add models"),
     "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
+    "convert": ("jettagger.cli.convert", "event files to flat files with one row a jet"),
+    "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
+    "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
 

@@ -148,6 +148,8 @@ def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
 
 
 def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
+    from jettagger.search.output import blind_regions
+
     rows = []
     for dataset, counts in result.datasets.items():
         last = {region: list(flow.values())[-1] for region, flow in result.cutflow[dataset].items()}
@@ -155,7 +157,7 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
             (
                 dataset,
                 *(f"{counts[key]}" for key in ("events", "jets", "scored")),
-                *(f"{row['weighted']:.5g}" for row in last.values()),
+                *("blind" if row["weighted"] is None else f"{row['weighted']:.5g}" for row in last.values()),
             )
         )
     regions = list(result.config.processor["regions"])
@@ -171,6 +173,9 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
     plots = sum(name.startswith("plots/") for name in written)
     if plots:
         say(f"{output.rstrip('/')}/plots/: {plots} plots")
+    hidden = blind_regions(result)
+    if hidden:
+        say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")
     for note in result.notes:
         say(f"warning: {note}")
     for place, reason in result.missing.items():

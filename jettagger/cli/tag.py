@@ -1,22 +1,39 @@
-"""Score the fat jets of NanoAOD-like ROOT files and write a skim.
+"""Score the fat jets of files and write a skim.
 
-The skim has one row an event: run, luminosityBlock, event, the kinematics of the fat jets (GeV), and one list column
-FatJet_<prefix>_<output> for each output. Jets that were not scored are null in parquet and NaN in ROOT.
+From NanoAOD-like ROOT files the skim has one row an event: run, luminosityBlock, event, the kinematics of the fat jets
+(GeV), and one list column FatJet_<prefix>_<output> for each output. Jets that were not scored are null in parquet and
+NaN in ROOT.
+
+Models that weaver trained take files with one row a jet (JetClass, JetClass-II; ROOT, parquet, or tarballs of them,
+also one member as TARBALL::MEMBER). Their skim has one row a jet: jet_*, labels, <prefix>_<output>, and
+<prefix>_inDomain, which tells whether the jet passes the selection of the training.
+
+From Delphes files, such models score the jets of a collection (--jets): one row an event, with event, <jets>_pt and the
+like, and <jets>_<prefix>_<output>.
 
 examples:
   jettagger tag nano.root --model tinyParT -o scores.parquet
   jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
   jettagger tag nano.root --model part-ak8-2023 --columns probHbb,probHcc --keep "FatJet_tau*" -o scores.parquet
+  jettagger tag nano.root --model inclParTToyV1 --head heads/XggHead -o scores.parquet
   jettagger tag nano.root --model my/folder -o scores.parquet --dry-run
+  jettagger tag QCD_0350.parquet --model Sophon --where "jet_pt > 300" -o scores.parquet
+  jettagger tag QCD_0350-0359.tar --model Sophon --outside skip -o scores.root
+  jettagger tag delphes.root --model Sophon --jets JetPUPPIAK15 --where "pt > 200" -o scores.parquet
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING, Any
 
 from jettagger.cli.console import progress_bar, say
+from jettagger.errors import ConfigError
 from jettagger.units import parse_size
+
+if TYPE_CHECKING:
+    from jettagger.skim import Job
 
 __all__ = ["configure", "run"]
 
@@ -24,11 +41,11 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="ROOT files with a tree Events (TTree or RNTuple), local or root://")
+    add("files", nargs="+", metavar="FILE", help="ROOT files, local or root://; parquet files and tarballs of jets")
     add("--model", "-m", required=True, metavar="M", help="name of a model (jettagger models list) or its folder")
     add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root")
     add("--prefix", metavar="P", help="prefix of the columns (default: the model's)")
-    add("--where", metavar="CUT", help='score only jets that pass, e.g. "pt > 200" (columns of FatJet, GeV)')
+    add("--where", metavar="CUT", help='score only jets that pass, e.g. "pt > 200" (columns of the jets, GeV)')
     add(
         "--columns",
         default="prob,mass,hidden",
@@ -39,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
+    add("--head", action="append", default=[], metavar="HEAD", help="folder of a head to run, too (repeatable)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
     add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
     add(
@@ -47,43 +65,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep scores in the user's cache folder; the same jets are then found there",
     )
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
+    add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
+    add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
+    add(
+        "--outside",
+        choices=("score", "skip"),
+        default="score",
+        help="jets outside the selection of the training: score and flag them, or leave them unscored (%(default)s)",
+    )
     add("--force", action="store_true", help="replace an existing output")
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
+    from jettagger.delphesfile import is_delphes_file
     from jettagger.skim import make_job, run_job
     from jettagger.tagger import load_tagger
     from jettagger.writers import check_target
 
     check_target(args.output, force=args.force)
     tagger = load_tagger(
-        args.model, threads=args.threads, provider=args.provider, backend=args.backend, cache=args.cache
-    )
-    job = make_job(
-        args.files,
-        tagger,
-        prefix=args.prefix,
-        where=args.where,
-        columns=[item for item in args.columns.split(",") if item],
-        keep=args.keep,
-        memory=parse_size(args.memory),
-        workers=args.workers,
-        skip_broken=args.skip_broken,
-    )
+        args.model,
+        threads=args.threads,
+        provider=args.provider,
+        backend=args.backend,
+        cache=args.cache,
+        jets=args.jets,
+        outside=args.outside,
+    ).with_heads(*args.head)
+    settings: dict[str, Any] = {
+        "prefix": args.prefix,
+        "where": args.where,
+        "columns": [item for item in args.columns.split(",") if item],
+        "keep": args.keep,
+        "memory": parse_size(args.memory),
+        "workers": args.workers,
+        "skip_broken": args.skip_broken,
+    }
+    if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
+        from jettagger.delphesskim import make_delphes_job
+
+        job: Job = make_delphes_job(args.files, tagger, **settings)
+    elif tagger.bundle.weaver is not None:
+        from jettagger.flatskim import make_flat_job
+
+        job = make_flat_job(args.files, tagger, tree=args.tree, **settings)
+    elif args.tree is not None:
+        raise ConfigError("--tree is for models that take files with one row a jet")
+    else:
+        job = make_job(args.files, tagger, **settings)
+    rows = "events" if job.collection else "jets"
     if args.dry_run:
-        say(f"{job.n_events} events in {len({chunk.path for chunk in job.chunks})} files, {len(job.chunks)} chunks")
+        say(f"{job.n_events} {rows} in {len({chunk.path for chunk in job.chunks})} files, {len(job.chunks)} chunks")
         say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
-        say(
-            f"writes {', '.join(job.keep)} and {len(job.names)} columns like "
-            f"{job.collection}_{next(iter(job.names.values()))}"
-        )
+        like = f"{job.collection}_{next(iter(job.names.values()))}".lstrip("_")
+        say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {like}")
         for path, reason in job.skipped.items():
             say(f"skips {path}: {reason}")
         return 0
     start = time.perf_counter()
-    with progress_bar("tagging", job.n_events, "events") as advance:
+    with progress_bar("tagging", job.n_events, rows) as advance:
         result = run_job(job, args.output, workers=args.workers, force=args.force, progress=advance)
     _summary(result, time.perf_counter() - start)
     return 0
@@ -103,6 +145,7 @@ def _summary(result: object, seconds: float) -> None:
         ("found in the score cache", f"{report.cached}"),
         ("not scored: left out by --where", f"{report.not_selected}"),
         ("not scored: no constituents", f"{report.without_constituents}"),
+        ("not scored: outside the training selection", f"{report.outside_domain}"),
         ("more constituents than the model takes", f"{report.truncated}"),
         ("vertices recovered", f"{report.recovered_vertices}"),
         ("links that point to nothing", f"{report.dangling_links}"),

@@ -21,7 +21,7 @@ from jettagger.discriminants.algebra import (
 )
 from jettagger.discriminants.columns import taggers
 from jettagger.discriminants.discriminant import ZERO, Discriminant, discriminant, load, save
-from jettagger.discriminants.metrics import Measured, Roc, Scan, auc, efficiency, rejection, roc, scan
+from jettagger.discriminants.metrics import Measured, Roc, Scan, auc, binned_roc, efficiency, rejection, roc, scan
 from jettagger.discriminants.tables import Model, Preset, model, models, presets
 from jettagger.discriminants.working_points import WorkingPoint, WorkingPoints, derive
 
@@ -37,6 +37,7 @@ __all__ = [
     "WorkingPoint",
     "WorkingPoints",
     "auc",
+    "binned_roc",
     "derive",
     "discriminant",
     "efficiency",

@@ -145,17 +145,20 @@ class Plan:
         Objects whose links are followed.
     missing : tuple of Need
         Empty where the model can run.
+    more : tuple of str
+        Columns that are read for other reasons, e.g. for heads.
     """
 
     format: Format
     providers: Mapping[tuple[str, str], Provider]
     objects: tuple[str, ...]
     missing: tuple[Need, ...]
+    more: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The exact set of stored columns that will be read, sorted."""
-        found = {column for provider in self.providers.values() for column in provider.columns}
+        found = {column for provider in self.providers.values() for column in provider.columns} | set(self.more)
         for object_ in self.objects:
             link = self.format.links[object_]
             found |= {f"{link.table}.{link.jet_index}", f"{link.table}.{link.target_index}", *link.order.columns}

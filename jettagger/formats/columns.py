@@ -81,8 +81,10 @@ class EventColumns:
         return list(self.events.fields)
 
     def has(self, column: str) -> bool:
-        """Whether a column ``"Collection.field"`` exists; nothing is read."""
+        """Whether a column ``"Collection.field"``, or a plain one of the event, exists; nothing is read."""
         collection, field = split(column)
+        if not field:
+            return collection in self.events.fields and not self.fields(collection)
         return field in self.fields(collection)
 
     def fields(self, collection: str) -> list[str]:

@@ -31,7 +31,7 @@ SCHEMAS = ("PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema")
 _TOP = (
     "version", "luminosity", "tree", "schema", "chunk_size", "generator_weight", "collection", "model", "prefix",
     "threads", "samples", "events", "jets", "discriminants", "cuts", "regions", "weights", "variations",
-    "histograms", "templates", "plots",
+    "histograms", "templates", "plots", "blind",
 )  # fmt: skip
 _JETS = ("count", "preselection", "pick", "order", "mass")
 _SAMPLE = ("files", "data", "cross_section", "sum_of_weights", "golden_json")
@@ -45,6 +45,7 @@ _TEMPLATES = (
     "normalisations",
     "free",
     "floor",
+    "names",
 )
 
 #: what ``sum_of_weights`` and ``cross_section`` may be besides a number
@@ -249,9 +250,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         near = hint(str(schema), SCHEMAS)
         place = document.where("schema")
         raise ConfigError(f"{place}: unknown schema {schema!r}{near}, expected one of {', '.join(SCHEMAS)}")
-    plots = document.data.get("plots", True)
-    if not isinstance(plots, bool):
-        raise ConfigError(f"{document.where('plots')}: 'plots' must be true or false, got {plots!r}")
+    plots = _switch(document, "plots")
     size = document.data.get("chunk_size", 20_000)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ConfigError(f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}")
@@ -292,6 +291,14 @@ def _mapping(document: Document, *path: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise ConfigError(f"{document.where(*path, key)}: a name must be text, got {key!r}")
     return part
+
+
+def _switch(document: Document, name: str) -> bool:
+    """A key that is true or false, and true if it is absent."""
+    value = document.data.get(name, True)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{document.where(name)}: {name!r} must be true or false, got {value!r}")
+    return value
 
 
 def _text(document: Document, default: str | None, *path: Any) -> str | None:
@@ -396,6 +403,7 @@ def _processor(document: Document) -> dict[str, Any]:
         "luminosity": luminosity,
         "generator_weight": generator,
         "collection": _text(document, "FatJet", "collection"),
+        "blind": _switch(document, "blind"),
     }
 
 
@@ -513,11 +521,14 @@ def _templates(
                 )
             section = sum(samples[item].cross_section or 0.0 for item in datasets)
         signals[name] = Signal(datasets, _number(document, *path, "mass") or 0.0, section)
-    regions = _texts(document, "templates", "regions") or None
+    kinds = {name: region.kind for name, region in arguments["regions"].items()}
+    regions = _texts(document, "templates", "regions") or tuple(k for k, kind in kinds.items() if kind != "inclusive")
     with _at(document, "templates", "regions"):
-        unknown = [name for name in regions or () if name not in arguments["regions"]]
+        unknown = [name for name in regions if name not in kinds]
         if unknown:
-            raise UnknownName("region", unknown, arguments["regions"])
+            raise UnknownName("region", unknown, kinds)
+        if not regions:
+            raise ConfigError("no region for templates: inclusive ones are for plots only, unless they are named")
     variations = _part(document, "templates", "variations")
     wanted = None if variations is None else _texts(document, "templates", "variations")
     with _at(document, "templates", "variations"):
@@ -535,9 +546,14 @@ def _templates(
             signals=signals,
             regions=regions,
             data=_known_samples(document, samples, "templates", "data"),
+            blind=[name for name, kind in kinds.items() if kind == "signal"] if arguments["blind"] else (),
             variations=wanted,
             normalisations=normalisations,
             free=_texts(document, "templates", "free"),
+            names={
+                name: _text(document, "", "templates", "names", name) or ""
+                for name in _mapping(document, "templates", "names")
+            },
             **(
                 {}
                 if _number(document, "templates", "floor") is None

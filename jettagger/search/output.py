@@ -5,24 +5,26 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.errors import InvalidValues, OutputError
+from jettagger.discriminants import binned_roc
+from jettagger.errors import OutputError
 from jettagger.histograms import categories_of, pick, save, variables_of
 from jettagger.search.files import to_dict
 from jettagger.search.run import SearchResult
 from jettagger.templates import Templates, build
 
-__all__ = ["cutflow_table", "folder_complete_or_absent", "make_templates", "record", "write_output"]
+__all__ = ["blind_regions", "cutflow_table", "folder_complete_or_absent", "make_templates", "record", "write_output"]
 
 #: packages whose versions the record holds
 PACKAGES = (
@@ -146,9 +148,27 @@ def record(result: SearchResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         **to_dict(result.survey),
         "datasets": result.datasets,
+        "blind": blind_regions(result),
         "missing": result.missing,
         "notes": list(result.notes),
     }
+
+
+def blind_regions(result: SearchResult) -> list[str]:
+    """The regions whose data were not looked at; none without data.
+
+    Parameters
+    ----------
+    result : SearchResult
+
+    Returns
+    -------
+    list of str
+    """
+    arguments = result.config.processor
+    if not arguments["blind"] or not any(sample.data for sample in result.config.samples.values()):
+        return []
+    return [name for name, region in arguments["regions"].items() if region.kind == "signal"]
 
 
 def cutflow_table(result: SearchResult) -> str:
@@ -170,7 +190,8 @@ def cutflow_table(result: SearchResult) -> str:
             row = [cut]
             for dataset in datasets:
                 entry = result.cutflow[dataset][name][cut]
-                row += [f"{entry['events']}", f"{entry['weighted']:.6g}"]
+                seen = entry["events"] is not None
+                row += [f"{entry['events']}", f"{entry['weighted']:.6g}"] if seen else ["blind", "blind"]
             rows.append(row)
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
@@ -264,42 +285,102 @@ def _groups(result: SearchResult) -> tuple[dict[str, Any], dict[str, Any], list[
     return dict(spec.processes), {name: signal.datasets for name, signal in spec.signals.items()}, data
 
 
-def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
-    """Spectra of all histograms of one variable in all regions, shapes, and cutflows."""
-    from jettagger.plots import cutflow, save_figure, shapes, spectrum
+def _is_discriminant(result: SearchResult, histogram: Any) -> bool:
+    """Whether the variable of a histogram is a discriminant of a candidate."""
+    front, _, column = _expression(result, histogram).partition(".")
+    return front in ("jet1", "jet2") and column in result.config.processor["discriminants"]
 
+
+def _is_mass(result: SearchResult, histogram: Any) -> bool:
+    """Whether the variable of a histogram is a mass of a candidate, by the name of the column."""
+    front, _, column = _expression(result, histogram).partition(".")
+    named = column in (result.config.processor["mass"], "msoftdrop") or "mass" in column.lower().split("_")
+    return front in ("jet1", "jet2") and named
+
+
+def _expression(result: SearchResult, histogram: Any) -> str:
+    """What fills a histogram of one variable."""
+    (variable,) = variables_of(histogram)
+    for spec in result.config.processor["histograms"]:
+        for axis in spec.axes:
+            if axis.name == variable.name and result.histograms.get(spec.name) is histogram:
+                return str(axis.expression or axis.name).strip()
+    return ""
+
+
+def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
+    """Spectra of all histograms of one variable in all regions, cutflows, and before tagging more.
+
+    In inclusive regions: shapes of all processes; ROC curves of discriminants; and how the other regions shape the
+    masses of the candidates.
+    """
+    from jettagger.plots import cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
+
+    regions = result.config.processor["regions"]
+    inclusive = [name for name, region in regions.items() if region.kind == "inclusive"]
+    blind = result.config.processor["blind"]
     backgrounds, signals, data = _groups(result)
     luminosity = f"{result.config.processor['luminosity']:g} fb$^{{-1}}$"
-    written = {}
+    written: dict[str, str] = {}
+
+    def keep(figure: Any, name: str, text: str) -> None:
+        save_figure(figure, folder / f"{name}.png")
+        written[f"{name}.png"] = text
+
     for name, histogram in result.histograms.items():
         if len(variables_of(histogram)) != 1:
             continue
-        for region in categories_of(histogram)["region"]:
+        known = categories_of(histogram)["dataset"]
 
-            def part(datasets: Any, region: str = region, histogram: Any = histogram) -> Any:
-                return pick(histogram, dataset=list(datasets), region=region, variation="nominal")
+        def part(datasets: Any, region: str | list[str], histogram: Any = histogram, known: Any = known) -> Any:
+            chosen = [dataset for dataset in datasets if dataset in known]
+            return pick(histogram, dataset=chosen, region=region, variation="nominal") if chosen else None
 
-            stacked = {key: part(datasets) for key, datasets in backgrounds.items()}
-            lines = {key: part(datasets) for key, datasets in signals.items()}
-            observed = part(data) if data else None
-            title = f"{region}, {luminosity}"
-            filled = {key: item for key, item in {**stacked, **lines}.items() if item.values().sum() > 0}
-            if any(key in filled for key in stacked):
+        is_discriminant = _is_discriminant(result, histogram)
+        for region, rules in regions.items():
+            stacked = _filled(backgrounds, lambda datasets, region=region, part=part: part(datasets, region))
+            lines = _filled(signals, lambda datasets, region=region, part=part: part(datasets, region))
+            if stacked:
+                hidden = blind and rules.kind == "signal"
+                observed = None if hidden or not data else part(data, region)
+                title = f"{region}, {luminosity}" + (", data blind" if hidden and data else "")
                 figure = spectrum(stacked, data=observed, signals=lines, title=title)
-                save_figure(figure, folder / f"{name}_{region}.png")
-                written[f"{name}_{region}.png"] = f"{name} in {region}"
-            if filled:
-                save_figure(shapes(filled, title=region, counted="Events"), folder / f"{name}_{region}_shapes.png")
-                written[f"{name}_{region}_shapes.png"] = f"shapes of {name} in {region}"
-    for region in result.config.processor["regions"]:
+                keep(figure, f"{name}_{region}", f"{name} in {region}")
+            if {**stacked, **lines} and (rules.kind == "inclusive" or not inclusive):
+                figure = shapes({**stacked, **lines}, title=region, log=is_discriminant, counted="Events")
+                keep(figure, f"{name}_{region}_shapes", f"shapes of {name} in {region}")
+            if rules.kind != "inclusive":
+                continue
+            for background, item in stacked.items():
+                if lines and is_discriminant:
+                    curves = {signal: binned_roc(values, item) for signal, values in lines.items()}
+                    figure = roc_curves(curves, title=f"{name}, {region}", signal="signal", background=background)
+                    keep(figure, f"{name}_{region}_roc_{background}", f"ROC curves of {name} against {background}")
+                after = {
+                    other: part(backgrounds[background], other)
+                    for other in regions
+                    if _is_mass(result, histogram) and other not in inclusive
+                }
+                after = {other: values for other, values in after.items() if values.values().sum() > 0}
+                if after:
+                    figure = sculpting(item, after, title=f"{background}, {region}", counted="Events")
+                    keep(
+                        figure,
+                        f"{name}_{region}_sculpting_{background}",
+                        f"{name} of {background} before and after the cuts of the regions",
+                    )
+    for region in regions:
         yields = {
-            dataset: {cut: row["weighted"] for cut, row in flows[region].items()}
+            dataset: {
+                cut: math.nan if row["weighted"] is None else row["weighted"] for cut, row in flows[region].items()
+            }
             for dataset, flows in result.cutflow.items()
         }
-        try:
-            figure = cutflow(yields, title=f"{region}, {luminosity}")
-        except InvalidValues:
-            continue
-        save_figure(figure, folder / f"cutflow_{region}.png")
-        written[f"cutflow_{region}.png"] = f"cutflow of {region}"
+        keep(cutflow(yields, title=f"{region}, {luminosity}"), f"cutflow_{region}", f"cutflow of {region}")
     return written
+
+
+def _filled(processes: Mapping[str, Any], part: Any) -> dict[str, Any]:
+    """The histograms of those processes that have something in them."""
+    found = {name: part(datasets) for name, datasets in processes.items()}
+    return {name: item for name, item in found.items() if item is not None and item.values().sum() > 0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -131,6 +133,21 @@ def _schema(name: str) -> Any:
     return type(name, (getattr(schemas, name),), {"warn_missing_crossrefs": False})
 
 
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal: the first one ends the others, which have nothing to say to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _kill(pool: Any) -> None:
+    """End a pool and what it runs at once."""
+    if "kill_workers" in inspect.signature(pool.shutdown).parameters:  # loky
+        pool.shutdown(wait=True, kill_workers=True)
+        return
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
 @contextmanager
 def _executor(
     name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool
@@ -138,7 +155,14 @@ def _executor(
     if name == "iterative":
         yield _Iterative(status=False, retries=0, progress=progress, stop=stop)
     elif name == "futures":
-        yield processor.FuturesExecutor(workers=workers, status=status, retries=0)
+        # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
+        pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=_ignore_interrupts)
+        try:
+            yield processor.FuturesExecutor(pool=pool, workers=workers, status=status, retries=0)
+        except BaseException:
+            _kill(pool)
+            raise
+        pool.shutdown()
     else:
         distributed = require("distributed", "dask", "running on dask")
         if scheduler is not None:

@@ -60,7 +60,10 @@ class OrtSession:
                 f"{', '.join(present)}"
             )
         # external data is found from the path; a plain file is checked to be still the one that was described
-        source: Any = rewritten or (str(graph.path) if graph.external else graph.path.read_bytes())
+        try:
+            source: Any = rewritten or (str(graph.path) if graph.external else graph.path.read_bytes())
+        except OSError as error:
+            raise ModelFileError(f"{graph.path} cannot be read: {error.strerror or error}") from error
         if not rewritten and not graph.external and hashlib.sha256(source).hexdigest() != graph.sha256:
             raise ModelFileError(f"{graph.path} has changed since it was described (SHA-256 expected {graph.sha256})")
         try:

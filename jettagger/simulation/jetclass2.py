@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.features.cms import eta_sign
+from jettagger.jetclass2 import LABELS
 from jettagger.simulation.block import Batch
 from jettagger.simulation.generate import Floats, Ints, Truth, local_index, offsets_of
 from jettagger.simulation.labels import (
@@ -25,7 +27,7 @@ from jettagger.simulation.labels import (
     last_copy,
     pairs,
 )
-from jettagger.simulation.processes import LABELS
+from jettagger.simulation.processes import LABELS as V1_LABELS
 
 __all__ = ["JETCLASS2_LABELS", "columns", "jetclass2_label"]
 
@@ -35,33 +37,8 @@ LETTERS = {1: "q", 2: "q", 3: "s", 4: "c", 5: "b", GLUON: "g"}
 LEPTONS = {ELECTRON: "e", MUON: "m", TAU_E: "taue", TAU_M: "taum", TAU_H: "tauh"}
 
 
-def _all_labels() -> tuple[str, ...]:
-    """The 188 names in their published order, built by the rules that made them."""
-    quarks = ["b", "c", "s", "q"]
-    taus = ["tauhtaue", "tauhtaum", "tauhtauh"]
-    mixed = ["bc", "cs", "bq", "cq", "sq"]
-    names = [f"X_{pair}" for pair in [*(2 * q for q in quarks), *mixed, "gg", "ee", "mm", *taus]]
-    doubles = ["bb", "cc", "ss", "qq", "gg"]
-    singles = ["b", "c", "s", "q", "g"]
-    for index, first in enumerate(doubles):
-        names += [f"X_YY_{first}{second}" for second in [*doubles[index:], "ee", "mm", *taus, *singles, "e", "m"]]
-    names += [f"X_YY_{single}{pair}" for pair in ["ee", "mm", *taus] for single in singles]
-    four = ["qqqb", "qqqc", "qqqs", "bbcq", "ccbs", "ccbq", "ccsq", "sscq", "qqbc", "qqbs", "qqcs", "bcsq"]
-    names += [f"X_YY_{legs}" for legs in [*four, "bcs", "bcq", "bsq", "csq"]]
-    names += [
-        f"X_YY_{pair}{lepton}v"
-        for lepton in ("e", "m", "taue", "taum", "tauh")
-        for pair in ("bc", "cs", "bq", "cq", "sq", "qq")
-    ]
-    for beauty in ("bb", "b", ""):
-        for charm in ("cc", "c", ""):
-            names += [f"QCD_{beauty}{charm}{strange}" for strange in ("ss", "s", "")]
-    names[-1] = "QCD_light"
-    return tuple(names)
-
-
 #: The names of the 188 classes; the index is the value of ``jet_label``.
-JETCLASS2_LABELS = _all_labels()
+JETCLASS2_LABELS = LABELS
 
 _BY_LEGS: dict[tuple[str, ...], int] = {}
 for _index, _name in enumerate(JETCLASS2_LABELS[:161]):
@@ -171,7 +148,7 @@ def _constituents(batch: Batch, rows: Ints) -> dict[str, Any]:
         "py": member.puppi * member.py,
         "pz": member.puppi * member.pz,
         "energy": member.puppi * member.energy,
-        "deta": member.eta - part.eta[owner],
+        "deta": eta_sign(part.eta[owner]) * (member.eta - part.eta[owner]),  # mirrored, as in the published files
         "dphi": delta_phi(member.phi, part.phi[owner]),
         "d0val": MM_PER_CM * member.d0,
         "d0err": MM_PER_CM * member.d0_error,
@@ -215,7 +192,7 @@ def _generator_jets(batch: Batch, rows: Ints) -> dict[str, Any]:
         "py": truth.py[particle],
         "pz": truth.pz[particle],
         "energy": truth.energy[particle],
-        "jet_deta": eta - fat.eta[jet],
+        "jet_deta": eta_sign(fat.eta[jet]) * (eta - fat.eta[jet]),
         "jet_dphi": delta_phi(phi, fat.phi[jet]),
         "x": truth.vx[particle],
         "y": truth.vy[particle],
@@ -262,7 +239,7 @@ def _labels(batch: Batch) -> NDArray[np.int32]:
             continue
         label[row] = jetclass2_label(bool(direct), codes, inside)
     kind = batch.fat_truth["label"]
-    qcd = (kind >= LABELS["QCDbb"]) & (kind <= LABELS["QCDothers"])
+    qcd = (kind >= V1_LABELS["QCDbb"]) & (kind <= V1_LABELS["QCDothers"])
     if np.any(qcd):
         partons = _qcd_partons(batch.truth)
         left, right = _inside(batch, partons)
@@ -289,7 +266,7 @@ def _truth_particles(batch: Batch, rows: Ints) -> dict[str, Any]:
     truth, found = batch.truth, batch.resonances
     owner = batch.fat_truth["resonance"]
     kind = batch.fat_truth["label"]
-    qcd = (kind >= LABELS["QCDbb"]) & (kind <= LABELS["QCDothers"])
+    qcd = (kind >= V1_LABELS["QCDbb"]) & (kind <= V1_LABELS["QCDothers"])
     partons = _qcd_partons(truth) if np.any(qcd) else np.zeros(0, np.int64)
     left, right = _inside(batch, partons)
     particles: list[int] = []

@@ -1,0 +1,50 @@
+"""Convert event files to flat files with one row a jet, as JetClass-II has them.
+
+Delphes: the fat jets of a collection with their candidates (cleaned, sorted by pt, longitudinal impact parameters
+relative to the primary vertex): part_*, jet_*; where the file has generator particles, also genjet_*, genpart_*,
+aux_genpart_* and the class of the jet in jet_label (-1: none of the 188). GeV and mm.
+
+examples:
+  jettagger convert delphes events.root -o jets.root
+  jettagger convert delphes events.root --jets JetPUPPIAK15 -o jets.parquet
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jettagger.cli.console import progress_bar, table
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add = parser.add_argument
+    add("format", choices=("delphes",), help="what the input is")
+    add("file", metavar="FILE", help="ROOT file that Delphes wrote")
+    add("--output", "-o", required=True, metavar="OUT", help="file to write, .root or .parquet")
+    add("--jets", metavar="NAME", help="collection of jets (default: JetPUPPIAK8, or the only one)")
+    add("--force", action="store_true", help="replace an existing output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    from jettagger.convert import convert_delphes
+    from jettagger.delphesfile import DelphesFile
+    from jettagger.writers import check_target
+
+    check_target(args.output, force=args.force)
+    with DelphesFile(args.file) as file:
+        n_events = file.n_events
+    with progress_bar("converting", n_events, "events") as advance:
+        done = convert_delphes(args.file, args.output, jets=args.jets, force=args.force, progress=advance)
+    rows = [
+        ("events", f"{done.events}"),
+        ("jets", f"{done.jets}"),
+        ("jets with a class", f"{done.labelled}"),
+        ("not written: no constituents", f"{done.empty}"),
+        ("references that point to nothing", f"{done.dangling}"),
+    ]
+    table(f"{done.path}", ("", ""), rows)
+    return 0

@@ -1,0 +1,100 @@
+"""Draw jets as point clouds: size by pt, marker by type, filled for charged, colour by displacement.
+
+Beside the constituents: the generator particles with the decay products (x) and the resonance (+), where the file has
+them, and with --model the five highest scores. Files with one row a jet (JetClass-II; ROOT, parquet, TARBALL::MEMBER)
+and Delphes files.
+
+examples:
+  jettagger show jet jets.parquet -n 3 -o jet.png              the jet in row 3, counted from 0
+  jettagger show jet jets.parquet -n 0:4 --model Sophon -o jets.pdf
+  jettagger show jet delphes.root -n 0 --jets JetPUPPIAK15 -o jet.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from jettagger.cli.console import say
+from jettagger.errors import ConfigError
+
+__all__ = ["configure", "run"]
+
+#: more jets than this make no picture that can be read
+MOST = 12
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add = parser.add_argument
+    add("what", choices=("jet",), help="what to draw")
+    add("file", metavar="FILE", help="file with one row a jet, or Delphes file")
+    add("--number", "-n", default="0", metavar="N", help="row of the jet, counted from 0, or a range such as 0:4")
+    add("--model", "-m", metavar="M", help="show the five highest scores of this model")
+    add("--output", "-o", required=True, metavar="OUT", help="picture to write: .png, .pdf, .svg")
+    add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
+    add("--tree", metavar="NAME", help="tree of ROOT files (default: the only one)")
+    add("--force", action="store_true", help="replace an existing picture")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    from jettagger.errors import OutputError
+    from jettagger.jetpictures import draw_jets
+    from jettagger.plots import save_figure
+    from jettagger.tagger import load_tagger
+
+    start, stop = _rows(args.number)
+    if Path(args.output).exists() and not args.force:
+        raise OutputError(f"{args.output} exists already; use --force to replace it")
+    tagger = None if args.model is None else load_tagger(args.model)
+    jets = _read(args, start, stop)
+    scores = None
+    if tagger is not None:
+        kinds = ("prob", "logit")
+        names = [output.name for output in tagger.bundle.outputs if output.kind in kinds]
+        table = tagger(jets)
+        scores = [{name: table[name][row] for name in names} for row in range(len(jets))]
+    save_figure(draw_jets(jets, scores), args.output)
+    say(f"wrote {args.output}")
+    return 0
+
+
+def _rows(text: str) -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    try:
+        start = int(first)
+        stop = int(last) if colon else start + 1
+    except ValueError:
+        start, stop = 0, 0
+    if not 0 <= start < stop or stop - start > MOST:
+        raise ConfigError(f"--number: expected a row or a range of at most {MOST} rows such as 0:4, got {text!r}")
+    return start, stop
+
+
+def _read(args: argparse.Namespace, start: int, stop: int) -> Any:
+    import awkward as ak
+
+    from jettagger.convert import flat_columns
+    from jettagger.delphesfile import DelphesFile, is_delphes_file
+    from jettagger.flatfile import FlatFile
+
+    if is_delphes_file(args.file):
+        with DelphesFile(args.file) as file:
+            generator = [name for name in file.collections if name.startswith("GenJet")]
+            done, parts = 0, []
+            for event in range(file.n_events):
+                columns, _ = flat_columns(file.read(args.jets, event, event + 1, ["Particle", *generator]), args.jets)
+                parts.append(ak.zip(columns, depth_limit=1))
+                done += len(parts[-1])
+                if done >= stop:
+                    break
+        jets = ak.concatenate(parts)[start:stop] if parts else []
+        total = done
+    else:
+        with FlatFile(args.file, args.tree) as file:
+            jets, total = file.read(None, start, stop), file.n_jets
+    if len(jets) < stop - start:
+        raise ConfigError(f"--number {args.number}: {args.file} has {total} jets")
+    return jets

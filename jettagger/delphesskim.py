@@ -1,0 +1,119 @@
+"""From Delphes files to a skim with one row an event: the jets of a collection and the outputs of a tagger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jettagger.delphesfile import DelphesFile
+from jettagger.errors import ConfigError, InputFileError
+from jettagger.expressions import parse
+from jettagger.flatjets import check_table
+from jettagger.formats.delphes import DelphesJets
+from jettagger.report import Report
+from jettagger.skim import OVERHEAD, Chunk, Job
+from jettagger.tagger import DEFAULT_COLUMNS, Tagger
+
+__all__ = ["DelphesJob", "make_delphes_job"]
+
+#: column of the skim -> column of the flat table
+_KINEMATICS = {"pt": "jet_pt", "eta": "jet_eta", "phi": "jet_phi", "energy": "jet_energy", "sdmass": "jet_sdmass"}
+
+#: events of Delphes are large, most of that is read for the links alone
+_MOST_EVENTS = 2_000
+
+
+@dataclass(frozen=True)
+class DelphesJob(Job):
+    """A job on Delphes files."""
+
+    def read(self, chunk: Chunk) -> Any:
+        """The events of one chunk."""
+        with DelphesFile(chunk.path) as file:
+            return file.read(self.collection, chunk.start, chunk.stop)
+
+    def score(self, loaded: Any) -> tuple[dict[str, Any], Report]:
+        """Score and arrange a chunk."""
+        import awkward as ak
+
+        events = loaded
+        table = DelphesJets(events, self.collection)
+        jets = {name: ak.unflatten(table.column(column), table.counts) for name, column in _kinematics(table).items()}
+        where = None if self.where is None else parse(self.where, where="--where").evaluate(jets)
+        scores, report = self.tagger.run(events, where, tuple(self.names))
+        columns: dict[str, Any] = {}
+        if "event" in self.keep:
+            columns["event"] = ak.to_numpy(ak.fill_none(ak.firsts(events.Event.Number), -1))
+        columns |= {f"{self.collection}_{name}": values for name, values in jets.items()}
+        columns |= {f"{self.collection}_{column}": scores[output] for output, column in self.names.items()}
+        return columns, report
+
+
+def _kinematics(table: DelphesJets) -> dict[str, str]:
+    return {name: column for name, column in _KINEMATICS.items() if column in table.fields}
+
+
+def make_delphes_job(
+    files: Sequence[str],
+    tagger: Tagger,
+    *,
+    prefix: str | None = None,
+    where: str | None = None,
+    columns: Iterable[str] = DEFAULT_COLUMNS,
+    keep: Iterable[str] = (),
+    memory: int = 500_000_000,
+    workers: int = 1,
+    skip_broken: bool = False,
+) -> DelphesJob:
+    """Open all files, see whether they have the jets, and cut them into chunks.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Delphes files.
+    tagger : Tagger
+        Of a model with a data configuration of weaver; its ``jets`` is the collection.
+    prefix, where, columns, memory, workers, skip_broken
+        As for `jettagger.skim.make_job`; ``where`` may name ``pt``, ``eta``, ``phi``, ``energy`` and ``sdmass``.
+    keep : iterable of str
+        Must be empty: the skim has the kinematics of the jets.
+
+    Returns
+    -------
+    DelphesJob
+
+    Raises
+    ------
+    InputFileError, MissingColumns, ConfigError, UnknownName
+    """
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
+    if list(keep):
+        raise ConfigError("--keep is not for Delphes files: 'jettagger convert delphes' writes all columns of the jets")
+    names = tagger.column_names(columns, prefix)
+    if not names:
+        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
+    chunks: list[Chunk] = []
+    skipped: dict[str, str] = {}
+    collection, inputs, kept = "", (), ()  # type: tuple[str, tuple[str, ...], tuple[str, ...]]
+    for path in map(str, files):
+        try:
+            with DelphesFile(path) as file:
+                probe = file.read(tagger.jets, 0, min(file.n_events, 5))
+                table = DelphesJets(probe, tagger.jets)
+                check_table(tagger.bundle, table, path)
+                if where is not None:
+                    parse(where, where="--where").check(list(_kinematics(table)), f"column of {table.collection}")
+                collection, inputs = table.collection, tuple(probe.fields)
+                kept = (*(["event"] if "Number" in file.fields("Event") else []), *_kinematics(table))
+                size = int(max(1, min(memory // workers / (OVERHEAD * max(probe.nbytes / 5, 1)), _MOST_EVENTS)))
+                steps = range(0, max(file.n_events, 1), size)
+                chunks += [Chunk(path, start, min(start + size, file.n_events)) for start in steps]
+        except InputFileError as error:
+            if not skip_broken:
+                raise
+            skipped[path] = str(error)
+    if not chunks:
+        raise InputFileError(f"none of the {len(files)} files can be read: {'; '.join(skipped.values()) or 'no files'}")
+    return DelphesJob(tagger, names, collection, inputs, kept, where, tuple(chunks), skipped)

@@ -1,0 +1,36 @@
+"""Training heads on hidden neurons, scores and columns of jets and events; extra ``train``.
+
+One call, or ``jettagger finetune CONFIG.yaml -o HEAD/``::
+
+    from jettagger.finetuning import finetune
+
+    result = finetune("xgg.yaml", "heads/XggHead")
+
+Skims are read once; jets wait in shards on disk and are trained from there in random order, so memory does not grow
+with the number of jets. Applying heads is the business of `jettagger.heads` and needs nothing of this.
+"""
+
+from jettagger.finetuning.config import FinetuneConfig, read_config
+from jettagger.finetuning.history import Epoch
+from jettagger.finetuning.measure import Comparison, Measures, Response, response
+from jettagger.finetuning.prepare import Survey, survey
+from jettagger.finetuning.run import FinetuneResult, finetune
+from jettagger.finetuning.score import score_skim
+from jettagger.finetuning.skims import Skim, open_skim
+
+__all__ = [
+    "Comparison",
+    "Epoch",
+    "FinetuneConfig",
+    "FinetuneResult",
+    "Measures",
+    "Response",
+    "Skim",
+    "Survey",
+    "finetune",
+    "open_skim",
+    "read_config",
+    "response",
+    "score_skim",
+    "survey",
+]

@@ -1,0 +1,125 @@
+"""Training a boosted decision tree with XGBoost, from shards on disk."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import require
+from jettagger.finetuning.config import BdtModel
+from jettagger.finetuning.history import Epoch, Follow
+from jettagger.finetuning.prepare import Prepared
+from jettagger.heads.export import COLUMNS, Trees
+
+__all__ = ["train_bdt"]
+
+
+def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> Trees:
+    """Train one ensemble of trees.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Of a head of the kind ``classes``, with weights that are not negative.
+    model : int
+        Its number, which is that of the fold that it does not see.
+    follow : callable
+        Called with an `Epoch` after each tree.
+    folder : pathlib.Path
+        For XGBoost's quantised copy of the inputs.
+
+    Returns
+    -------
+    Trees
+        Those up to the best validation loss.
+
+    Raises
+    ------
+    MissingExtra
+        If xgboost or onnxmltools is not installed.
+    """
+    xgboost = require("xgboost", "train", "training a boosted decision tree")
+    require("onnxmltools", "train", "writing a boosted decision tree")
+    config = prepared.config
+    shape, settings = config.model, config.training
+    assert isinstance(shape, BdtModel)
+
+    class Shards(xgboost.DataIter):  # type: ignore[misc, name-defined, unused-ignore]
+        """The shards of the store, as XGBoost wants to see them: once for the quantiles, then as it likes."""
+
+        def __init__(self, which: str) -> None:
+            self.which = which
+            self.position = 0
+            super().__init__(cache_prefix=str(folder / f"{which}{model}"))
+
+        def next(self, input_data: Any) -> bool:
+            while self.position < prepared.store.shards:
+                rows = prepared.part(prepared.store.shard(self.position), model, self.which)
+                self.position += 1
+                if len(rows):
+                    layout = prepared.layout
+                    label, weight = rows[:, layout["label"]], prepared.weights(rows)
+                    input_data(data=np.ascontiguousarray(layout.x(rows)), label=label, weight=weight)
+                    return True
+            return False
+
+        def reset(self) -> None:
+            self.position = 0
+
+    train = xgboost.ExtMemQuantileDMatrix(Shards("train"), nthread=settings.threads)
+    held = xgboost.ExtMemQuantileDMatrix(Shards("validation"), ref=train, nthread=settings.threads)
+    start = math.log(len(config.outputs))  # the loss of equal probabilities
+
+    class Live(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined, unused-ignore]
+        """Tells of each tree."""
+
+        best = math.inf
+
+        def after_iteration(self, model_: Any, epoch: int, evals_log: Any) -> bool:
+            train_loss, loss = (float(evals_log[name]["mlogloss"][-1]) for name in ("train", "validation"))
+            follow(Epoch(model, epoch + 1, train_loss, loss, loss < self.best, start))
+            self.best = min(self.best, loss)
+            return False
+
+    parameters = {
+        "objective": "multi:softprob",
+        "num_class": len(config.outputs),
+        "eval_metric": "mlogloss",
+        "tree_method": "hist",
+        "max_depth": shape.depth,
+        "eta": shape.rate,
+        "subsample": shape.subsample,
+        "colsample_bytree": shape.columns,
+        "min_child_weight": shape.min_weight,
+        "seed": settings.seed * 1000 + model,
+        "nthread": settings.threads,
+    }
+    booster = xgboost.train(
+        parameters,
+        train,
+        num_boost_round=shape.trees,
+        evals=[(train, "train"), (held, "validation")],
+        early_stopping_rounds=settings.patience,
+        callbacks=[Live()],
+        verbose_eval=False,
+    )
+    return Trees(_attributes(booster[: booster.best_iteration + 1], len(prepared.layout.inputs)))
+
+
+def _attributes(booster: Any, inputs: int) -> list[Any]:
+    """The trees as ONNX has them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages that onnxmltools could use as well
+        import onnxmltools
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        booster.feature_names = None  # the converter wants numbers
+        model = onnxmltools.convert_xgboost(
+            booster, initial_types=[(COLUMNS, FloatTensorType([None, inputs]))], target_opset=15
+        )
+    (node,) = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
+    return list(node.attribute)

@@ -1,0 +1,379 @@
+"""How good a head is, on jets that it has not seen, beside the tagger's own discriminants and mass."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.discriminants import Measured, Roc, roc
+from jettagger.finetuning.config import Loss
+from jettagger.finetuning.losses import cross_entropy, mass_loss
+from jettagger.finetuning.prepare import Prepared
+from jettagger.heads import Head
+
+__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Response", "measure", "response"]
+
+Floats = NDArray[np.float64]
+
+#: signal efficiencies at which the rejection is given
+EFFICIENCIES = (0.3, 0.5)
+
+#: jets that are measured on at most, and those that the use of inputs is judged by
+_MOST, _PERMUTED = 300_000, 10_000
+
+#: jets in a bin of mass or pt at least
+_FEWEST = 30
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One class against another.
+
+    Parameters
+    ----------
+    signal, background : str
+    curves : dict of str to Roc
+        ``head`` is ``p_s / (p_s + p_b)``; the best plain score and the configured discriminants follow.
+    """
+
+    signal: str
+    background: str
+    curves: Mapping[str, Roc]
+
+    def summary(self) -> dict[str, Any]:
+        """Rejections and areas as plain numbers."""
+        found: dict[str, Any] = {}
+        for name, curve in self.curves.items():
+            row: dict[str, Any] = {"auc": _plain(curve.auc)}
+            for value in EFFICIENCIES:
+                row[f"rejection at {value:g}"] = _plain(curve.rejection_at(value))
+            found[name] = row
+        return found
+
+
+@dataclass(frozen=True)
+class Response:
+    """The response ``mass / target`` of some jets.
+
+    Parameters
+    ----------
+    jets : int
+    median : Measured
+    width : Measured
+        Distance of the quartiles over the median.
+    """
+
+    jets: int
+    median: Measured
+    width: Measured
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All that was measured.
+
+    Parameters
+    ----------
+    kind : str
+    loss : float
+        Of the head, weighted as in training.
+    own_loss : float
+        That of equal probabilities, or of the tagger's own mass.
+    comparisons : tuple of Comparison
+        For classes.
+    calibration : dict of str to list of (mean output, fraction, uncertainty, jets)
+        For classes; with the weights of training.
+    responses : dict of str to dict of str to Response
+        For masses: class -> ``head`` and ``tagger``.
+    profiles : dict
+        For masses: ``mass`` and ``pt`` -> class -> ``edges`` and, for ``head`` and ``tagger``, a `Response` a bin.
+    features : dict of str to float
+        By how much the loss grows when an input, or a group of inputs, is shuffled among the jets.
+    ratios : dict of str to array
+        For masses: ``head`` and ``tagger`` -> response of each jet.
+    """
+
+    kind: str
+    loss: float
+    own_loss: float
+    comparisons: tuple[Comparison, ...] = ()
+    calibration: Mapping[str, list[tuple[float, float, float, int]]] | None = None
+    responses: Mapping[str, Mapping[str, Response]] | None = None
+    profiles: Mapping[str, Mapping[str, Any]] | None = None
+    features: Mapping[str, float] | None = None
+    ratios: Mapping[str, Floats] | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """The main numbers, for the description of the head."""
+        found: dict[str, Any] = {"loss": self.loss, "loss without the head": self.own_loss}
+        if self.kind == "classes":
+            found["comparisons"] = {f"{item.signal} vs {item.background}": item.summary() for item in self.comparisons}
+        else:
+            found["responses"] = _responses(self.responses or {})
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """All numbers, for JSON."""
+        found = self.summary() | {"features": dict(self.features or {})}
+        if self.calibration is not None:
+            keys = ("mean output", "fraction", "uncertainty", "jets")
+            found["calibration"] = {
+                name: [dict(zip(keys, point, strict=True)) for point in points]
+                for name, points in self.calibration.items()
+            }
+        if self.profiles is not None:
+            found["profiles"] = {
+                axis: {
+                    name: {"edges": part["edges"], **{k: [_response(r) for r in part[k]] for k in ("head", "tagger")}}
+                    for name, part in by_class.items()
+                }
+                for axis, by_class in self.profiles.items()
+            }
+        return found
+
+
+def _plain(value: Measured) -> list[float | None]:
+    """Value and uncertainty; null for what is infinite."""
+    return [float(x) if math.isfinite(x) else None for x in (value.value, value.uncertainty)]
+
+
+def _response(item: Response | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    return {"jets": item.jets, "median": _plain(item.median), "interquartile width": _plain(item.width)}
+
+
+def _responses(responses: Mapping[str, Mapping[str, Response]]) -> dict[str, Any]:
+    return {name: {who: _response(item) for who, item in both.items()} for name, both in responses.items()}
+
+
+def response(ratio: Any, weights: Any = None) -> Response:
+    """Median and interquartile width of a response.
+
+    Parameters
+    ----------
+    ratio : float[n]
+        ``mass / target``.
+    weights : float[n], optional
+
+    Returns
+    -------
+    Response
+        Uncertainties are those of sample quantiles, ``q (1 - q) / (n f**2)`` with the density f from the quantiles
+        beside it, and their covariance (Cramer, Mathematical Methods of Statistics, 28.5); n is the effective number.
+
+    Examples
+    --------
+    >>> response(np.linspace(0.5, 1.5, 1001)).width.value
+    0.5
+    """
+    ratio = np.asarray(ratio, dtype=np.float64)
+    weights = np.ones(len(ratio)) if weights is None else np.maximum(np.asarray(weights, dtype=np.float64), 0)
+    order = np.argsort(ratio, kind="stable")
+    values, sums = ratio[order], np.cumsum(weights[order])
+    # positions such that equal weights give NumPy's quantiles
+    places = (sums - weights[order]) / max(sums[-1] - weights[order][-1], 1e-300)
+
+    def at(q: float) -> float:
+        return float(np.interp(q, places, values))
+
+    n = float(sums[-1] ** 2 / np.sum(weights**2))
+    low, middle, high = at(0.25), at(0.5), at(0.75)
+    slope = {q: (at(q + 0.05) - at(q - 0.05)) / 0.1 for q in (0.25, 0.5, 0.75)}  # 1 / density
+    median = Measured(middle, slope[0.5] * math.sqrt(0.25 / n))
+    spread = 0.1875 * (slope[0.25] ** 2 + slope[0.75] ** 2) - 2 * 0.0625 * slope[0.25] * slope[0.75]
+    width = (high - low) / middle
+    return Response(len(ratio), median, Measured(width, math.sqrt(max(spread, 0.0) / n) / abs(middle)))
+
+
+def measure(head: Head, prepared: Prepared) -> Measures:
+    """Apply a head to the jets that its networks have not seen, and compare.
+
+    Parameters
+    ----------
+    head : Head
+        As it was written, so that what is measured is what is applied.
+    prepared : Prepared
+
+    Returns
+    -------
+    Measures
+    """
+    rows, fold = _unseen(prepared)
+    layout, config = prepared.layout, prepared.config
+    x = layout.x(rows)
+    values = head.compute_folds(x, fold)
+    weights = prepared.weights(rows).astype(np.float64)
+    label = rows[:, layout["label"]].astype(np.int64)
+    if config.kind == "classes":
+        loss = cross_entropy(values, label, weights)
+        features = _features(head, prepared, rows, fold, lambda out, y: cross_entropy(out, label[y], weights[y]))
+        own = math.log(len(config.classes))
+        calibration = _calibration(values, label, weights, list(config.classes))
+        return Measures("classes", loss, own, _compare(values, label, rows, prepared), calibration, features=features)
+    target = rows[:, layout["target"]].astype(np.float64)
+    own_mass = x[:, layout.inputs.index("mass")].astype(np.float64)
+
+    def judged(out: Any, chosen: Any) -> float:
+        return mass_loss(out[:, 0], target[chosen], weights[chosen], config.loss)
+
+    ratios = {"head": values[:, 0] / target, "tagger": own_mass / target}
+    names = list(config.classes) or ["all"]
+    raw = rows[:, layout["weight"]].astype(np.float64)
+    responses = {
+        name: {who: response(ratio[label == i], raw[label == i]) for who, ratio in ratios.items()}
+        for i, name in enumerate(names)
+    }
+    profiles: dict[str, dict[str, Any]] = {"mass": {}, "pt": {}}
+    for axis, column in (("mass", target), ("pt", rows[:, layout["FatJet_pt"]] if _has_pt(prepared) else None)):
+        if column is None:
+            del profiles[axis]
+            continue
+        for i, name in enumerate(names):
+            profiles[axis][name] = _profile(
+                column[label == i], {k: r[label == i] for k, r in ratios.items()}, raw[label == i]
+            )
+    return Measures(
+        "mass",
+        judged(values, slice(None)),
+        _own(own_mass, target, weights, config.loss),
+        responses=responses,
+        profiles=profiles,
+        features=_features(head, prepared, rows, fold, judged),
+        ratios=ratios,
+    )
+
+
+def _own(own: Floats, target: Floats, weights: Floats, loss: Loss) -> float:
+    return mass_loss(own, target, weights, loss)
+
+
+def _has_pt(prepared: Prepared) -> bool:
+    return "FatJet_pt" in prepared.layout.extras
+
+
+def _unseen(prepared: Prepared) -> tuple[Any, Any]:
+    """Jets that are tested, each with the number of the network that has not seen it."""
+    parts, folds, count = [], [], 0
+    for rows in prepared.store:
+        for model in range(prepared.models):
+            mine = prepared.part(rows, model, "test")[: _MOST - count]
+            parts.append(mine)
+            folds.append(np.full(len(mine), model, dtype=np.int64))
+            count += len(mine)
+    return np.concatenate(parts), np.concatenate(folds)
+
+
+def _compare(values: Any, label: Any, rows: Any, prepared: Prepared) -> tuple[Comparison, ...]:
+    layout, config = prepared.layout, prepared.config
+    raw = rows[:, layout["weight"]].astype(np.float64)
+    scores = {name: rows[:, layout[name]].astype(np.float64) for name in layout.extras if name.startswith("prob")}
+    plain = _plain_discriminants(scores)
+    given = {name: rows[:, layout[f"compare:{name}"]].astype(np.float64) for name in config.compare}
+    found = []
+    names = list(config.classes)
+    for s, b in itertools.permutations(range(len(names)), 2):
+        if len(names) == 2 and s == 1:
+            continue  # the same again
+        signal, background = label == s, label == b
+        pair = values[:, s].astype(np.float64) + values[:, b]
+        curves = {"head": values[:, s] / np.maximum(pair, 1e-30)}
+        best = _best(plain, signal, background, raw)
+        if best:
+            curves[f"best score: {best}"] = plain[best]
+        curves |= given
+        made = {
+            name: roc(column[signal], column[background], raw[signal], raw[background])
+            for name, column in curves.items()
+        }
+        found.append(Comparison(names[s], names[b], made))
+    return tuple(found)
+
+
+def _plain_discriminants(scores: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Each score, each score against QCD, and what is no QCD."""
+    found = dict(scores)
+    qcd = sum((column for name, column in scores.items() if name.startswith("probQCD")), np.zeros(1))
+    if len(qcd) > 1:
+        for name, column in scores.items():
+            if not name.startswith("probQCD"):
+                found[f"{name} / ({name} + QCD)"] = column / np.maximum(column + qcd, 1e-30)
+        found["1 - QCD"] = 1 - qcd
+    return found
+
+
+def _best(plain: Mapping[str, Floats], signal: Any, background: Any, weights: Floats) -> str:
+    """The plain discriminant with the lowest background at half of the signal."""
+
+    def passing(column: Floats) -> float:
+        order = np.argsort(-column[signal])
+        sums = np.cumsum(weights[signal][order])
+        cut = column[signal][order][min(int(np.searchsorted(sums, sums[-1] / 2)), len(order) - 1)]
+        return float(weights[background][column[background] >= cut].sum())
+
+    return min(plain, key=lambda name: passing(plain[name]), default="")
+
+
+def _calibration(
+    values: Any, label: Any, weights: Floats, names: Sequence[str], bins: int = 10
+) -> dict[str, list[tuple[float, float, float, int]]]:
+    found: dict[str, list[tuple[float, float, float, int]]] = {}
+    for number, name in enumerate(names):
+        output = values[:, number].astype(np.float64)
+        place = np.clip((output * bins).astype(int), 0, bins - 1)
+        points = []
+        for bin_ in range(bins):
+            inside = place == bin_
+            w = weights[inside]
+            if inside.sum() < 5 or w.sum() <= 0:
+                continue
+            fraction = float(w[label[inside] == number].sum() / w.sum())
+            effective = float(w.sum() ** 2 / np.sum(w**2))
+            sigma = math.sqrt(max(fraction * (1 - fraction), 1 / (effective + 1)) / effective)
+            points.append((float(np.average(output[inside], weights=w)), fraction, sigma, int(inside.sum())))
+        found[name] = points
+    return found
+
+
+def _profile(column: Any, ratios: Mapping[str, Floats], weights: Floats, most: int = 8) -> dict[str, Any]:
+    bins = int(min(most, max(len(column) // _FEWEST, 1)))
+    edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1))) if len(column) else np.zeros(2)
+    found: dict[str, Any] = {"edges": [float(edge) for edge in edges]}
+    for who, ratio in ratios.items():
+        found[who] = []
+        for low, high in itertools.pairwise(edges):
+            inside = (column >= low) & ((column < high) | (high == edges[-1]))
+            enough = inside.sum() >= min(_FEWEST, 5)
+            found[who].append(response(ratio[inside], weights[inside]) if enough else None)
+    return found
+
+
+def _features(head: Head, prepared: Prepared, rows: Any, fold: Any, judge: Any) -> dict[str, float]:
+    """Growth of the loss when inputs are shuffled: groups first, then single inputs, the most useful first."""
+    layout = prepared.layout
+    rng = np.random.default_rng(prepared.config.training.seed)
+    chosen = rng.permutation(len(rows))[:_PERMUTED]
+    x, fold = layout.x(rows)[chosen].copy(), fold[chosen]
+    before = judge(head.compute_folds(x, fold), chosen)
+
+    def grows(columns: list[int]) -> float:
+        kept = x[:, columns].copy()
+        x[:, columns] = kept[rng.permutation(len(x))]
+        after = judge(head.compute_folds(x, fold), chosen)
+        x[:, columns] = kept
+        return float(after - before)
+
+    kinds: dict[str, list[int]] = {}
+    for column, name in enumerate(layout.inputs):
+        kind = "hidden neurons" if name.startswith("hidNeuron") else "scores" if name.startswith("prob") else name
+        kinds.setdefault(kind, []).append(column)
+    groups = {f"all {kind}": grows(columns) for kind, columns in kinds.items() if len(columns) > 1}
+    single = {name: grows([column]) for column, name in enumerate(layout.inputs)}
+    ranked = sorted(single, key=lambda name: -single[name])
+    return groups | {name: single[name] for name in ranked}

@@ -1,0 +1,271 @@
+"""The report of a training: numbers as JSON, tables as Markdown, pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettagger.discriminants import Measured
+from jettagger.errors import require
+from jettagger.finetuning.history import Epoch
+from jettagger.finetuning.measure import EFFICIENCIES, Measures, Response
+from jettagger.finetuning.prepare import Prepared
+from jettagger.plots import LINES, roc_curves, save_figure
+
+__all__ = ["tables", "write_report"]
+
+#: single inputs that are shown
+_SHOWN = 20
+
+
+def tables(measures: Measures) -> str:
+    """The main numbers as Markdown.
+
+    Parameters
+    ----------
+    measures : Measures
+
+    Returns
+    -------
+    str
+    """
+    if measures.kind == "classes":
+        heads = [f"rejection at {100 * value:g} %" for value in EFFICIENCIES]
+        lines = [_line("classes", "discriminant", "AUC", *heads), _line(*["---"] * (3 + len(heads)))]
+        for item in measures.comparisons:
+            for name, curve in item.curves.items():
+                cells = [_number(curve.rejection_at(value)) for value in EFFICIENCIES]
+                lines.append(_line(f"{item.signal} vs {item.background}", name, _number(curve.auc), *cells))
+        return "\n".join(lines)
+    lines = [_line("class", "jets", "mass of", "median response", "interquartile width"), _line(*["---"] * 5)]
+    for name, both in (measures.responses or {}).items():
+        for who in ("tagger", "head"):
+            found = both[who]
+            lines.append(_line(name, str(found.jets), who, _number(found.median), _number(found.width)))
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: Measured) -> str:
+    """With two digits of the uncertainty."""
+    if not math.isfinite(value.value):
+        return "no background passes"
+    digits = max(0, 1 - math.floor(math.log10(value.uncertainty))) if value.uncertainty > 0 else 3
+    return f"{value.value:.{digits}f} ± {value.uncertainty:.{digits}f}"
+
+
+def write_report(
+    measures: Measures, history: Sequence[Epoch], prepared: Prepared, folder: Path, *, plots: bool = True
+) -> dict[str, str]:
+    """Write ``report.json``, ``report.md`` and the pictures.
+
+    Parameters
+    ----------
+    measures : Measures
+    history : sequence of Epoch
+    prepared : Prepared
+    folder : pathlib.Path
+        An existing one.
+    plots : bool
+        Whether pictures are drawn; needs the extra ``plot``.
+
+    Returns
+    -------
+    dict of str to str
+        File -> what it is.
+    """
+    config = prepared.config
+    content = {
+        "head": config.name,
+        "kind": config.kind,
+        "jets": prepared.jets,
+        "left_out": prepared.left_out,
+        **measures.content(),
+        "history": [asdict(epoch) for epoch in history],
+    }
+    (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    written = {"report.json": "all numbers", "report.md": "the main numbers"}
+    if plots:
+        for name, (what, figure) in _figures(measures, history, config.name).items():
+            save_figure(figure, folder / name)
+            written[name] = what
+    (folder / "report.md").write_text(_page(measures, prepared, written), encoding="utf-8")
+    return written
+
+
+def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> str:
+    lines = [
+        f"# {prepared.config.name}",
+        "",
+        prepared.config.title,
+        "" if prepared.config.title else None,
+        tables(measures),
+        "",
+    ]
+    lines += [_line("class", "for training", "for validation", "for the test"), _line(*["---"] * 4)]
+    lines += [_line(name, *(str(n) for n in row.values())) for name, row in prepared.jets.items()]
+    if prepared.left_out:
+        lines += ["", "Left out: " + ", ".join(f"{n} jets {why}" for why, n in prepared.left_out.items()) + "."]
+    lines += ["", *(f"![{what}]({name})" for name, what in written.items() if name.endswith(".png")), ""]
+    return "\n".join(line for line in lines if line is not None)
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """mplhep's style, as in `jettagger.plots`; nothing global stays changed."""
+    mplhep = require("mplhep", "plot", "plotting")
+    matplotlib = require("matplotlib", "plot", "plotting")
+    with matplotlib.rc_context():
+        mplhep.style.use(mplhep.style.ROOT)
+        matplotlib.rcParams.update({"font.size": 15, "legend.fontsize": 12, "figure.figsize": (8.5, 6.5)})
+        yield
+
+
+def _canvas(rows: int = 1, columns: int = 1, **keywords: Any) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained", **keywords)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _figures(measures: Measures, history: Sequence[Epoch], name: str) -> dict[str, tuple[str, Any]]:
+    found: dict[str, tuple[str, Any]] = {}
+    with _drawing():
+        if history:
+            found["losses.png"] = ("losses", _losses(history, name))
+        if measures.features:
+            found["features.png"] = ("use of the inputs", _features(measures.features, name))
+        if measures.calibration:
+            found["calibration.png"] = ("calibration of the outputs", _calibration(measures.calibration, name))
+        if measures.profiles:
+            for axis, by_class in measures.profiles.items():
+                what = f"mass response against {axis}"
+                found[f"response_{axis}.png"] = (what, _profiles(by_class, axis, name))
+        if measures.ratios:
+            found["response.png"] = ("mass response", _response(measures.ratios, name))
+    for item in measures.comparisons:
+        title = f"{item.signal} vs {item.background}"
+        figure = roc_curves(item.curves, title=name, signal=item.signal, background=item.background)
+        found[f"roc_{item.signal}_{item.background}.png"] = (f"ROC curves, {title}", figure)
+    return found
+
+
+def _losses(history: Sequence[Epoch], name: str) -> Any:
+    figure, ((axes,),) = _canvas()
+    models = sorted({epoch.model for epoch in history})
+    for model in models:
+        mine = [epoch for epoch in history if epoch.model == model]
+        x = [epoch.number for epoch in mine]
+        colour = LINES[model % len(LINES)][0]
+        label = f" {model}" if len(models) > 1 else ""
+        axes.plot(x, [epoch.train for epoch in mine], color=colour, linestyle="--", label=f"training{label}")
+        axes.plot(x, [epoch.validation for epoch in mine], color=colour, label=f"validation{label}")
+        best = min(mine, key=lambda epoch: epoch.validation)
+        axes.plot([best.number], [best.validation], "o", color=colour, markersize=8)
+    axes.set_xlabel("Epoch or tree")
+    axes.set_ylabel("Loss")
+    axes.legend(frameon=False)
+    axes.set_title(name, loc="right", fontsize=14)
+    return figure
+
+
+def _features(features: Any, name: str) -> Any:
+    groups = [item for item in features if item.startswith("all ")]
+    single = [item for item in features if not item.startswith("all ")][:_SHOWN]
+    items = groups + single
+    figure, ((axes,),) = _canvas(figsize=(8.5, 1.8 + 0.34 * len(items)))
+    colours = [LINES[0][0] if item in groups else "#9ecae1" for item in items]
+    places = np.arange(len(items))[::-1]
+    axes.barh(places, [features[item] for item in items], color=colours, height=0.75)
+    axes.set_yticks(places, items, fontsize=11)
+    axes.yaxis.set_tick_params(which="both", length=0)
+    axes.minorticks_off()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("Growth of the loss when shuffled")
+    axes.set_title(name, loc="right", fontsize=14)
+    return figure
+
+
+def _calibration(calibration: Any, name: str) -> Any:
+    figure, ((axes,),) = _canvas()
+    axes.plot([0, 1], [0, 1], color="#969696", linewidth=1)
+    for number, (class_, points) in enumerate(calibration.items()):
+        colour, style = LINES[number % len(LINES)]
+        mean, fraction, sigma, _ = (np.array(column) for column in zip(*points, strict=True)) if points else [[]] * 4
+        axes.errorbar(mean, fraction, yerr=sigma, color=colour, linestyle=style, marker="o", markersize=5, label=class_)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("Mean output in the bin")
+    axes.set_ylabel("Fraction of the class (training weights)")
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_title(name, loc="right", fontsize=14)
+    return figure
+
+
+def _profiles(by_class: Any, axis: str, name: str) -> Any:
+    figure, panels = _canvas(2, len(by_class), figsize=(max(8.5, 4.4 * len(by_class)), 8))
+    for column, (class_, part) in enumerate(by_class.items()):
+        edges = np.array(part["edges"])
+        centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+        for number, who in enumerate(("tagger", "head")):
+            colour, marker = LINES[number][0], "os"[number]
+            for row, quantity in enumerate(("median", "width")):
+                points = [_value(item, quantity) for item in part[who]]
+                value, sigma = (np.array(items) for items in zip(*points, strict=True))
+                panels[row][column].errorbar(
+                    centres,
+                    value,
+                    xerr=half,
+                    yerr=sigma,
+                    color=colour,
+                    marker=marker,
+                    markersize=5,
+                    linestyle="",
+                    label=who,
+                )
+        panels[0][column].axhline(1, color="#969696", linewidth=1)
+        panels[0][column].set_title(class_, fontsize=14)
+        panels[1][column].set_xlabel("Generated mass [GeV]" if axis == "mass" else "Jet $p_T$ [GeV]")
+        panels[1][column].set_ylim(bottom=0)
+    panels[0][0].set_ylabel("Median response")
+    panels[1][0].set_ylabel("Interquartile width")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    figure.suptitle(name, x=0.02, ha="left", fontsize=14)
+    return figure
+
+
+def _value(item: Response | None, quantity: str) -> tuple[float, float]:
+    if item is None:
+        return math.nan, math.nan
+    found: Measured = getattr(item, quantity)
+    return found.value, found.uncertainty
+
+
+def _response(ratios: Any, name: str) -> Any:
+    figure, ((axes,),) = _canvas()
+    edges = np.linspace(0, 2, 61)
+    for number, who in enumerate(("tagger", "head")):
+        ratio = ratios[who]
+        counts, _ = np.histogram(np.clip(ratio, 0, 2 - 1e-9), edges)
+        colour, style = LINES[number]
+        axes.stairs(counts / max(counts.sum(), 1), edges, color=colour, linestyle=style, linewidth=2, label=who)
+    axes.axvline(1, color="#969696", linewidth=1)
+    axes.set_xlim(0, 2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("Mass / generated mass (last bin: all above)")
+    axes.set_ylabel("Fraction of the jets")
+    axes.legend(frameon=False)
+    axes.set_title(name, loc="right", fontsize=14)
+    return figure

@@ -1,0 +1,189 @@
+"""From a configuration and skims to the folder of a head with its report."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jettagger.bundle import Bundle
+from jettagger.errors import require
+from jettagger.files import check_folder, folder_complete_or_absent
+from jettagger.finetuning.bdt import train_bdt
+from jettagger.finetuning.config import BdtModel, FinetuneConfig, read_config
+from jettagger.finetuning.history import Epoch, Follow
+from jettagger.finetuning.measure import Measures, measure
+from jettagger.finetuning.mlp import train_mlp
+from jettagger.finetuning.prepare import Prepared, Survey, prepare, survey
+from jettagger.finetuning.report import write_report
+from jettagger.heads import Head, load_head, write_head
+from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
+from jettagger.registry import load_bundle
+
+__all__ = ["FinetuneResult", "finetune"]
+
+#: the folder of pictures and numbers in that of a head
+REPORT = "report"
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a training gave.
+
+    Parameters
+    ----------
+    head : Head
+    jets : dict
+        Class -> jets for training, validation and test.
+    left_out : dict of str to int
+        Why jets were left out, and how many.
+    history : tuple of Epoch
+    measures : Measures
+        On jets that the networks have not seen.
+    seconds : dict of str to float
+        ``reading``, ``training``, ``measuring``.
+    report : dict of str to str
+        Files of the report and what they are.
+    unknown_model : tuple of str
+        Skims that do not say which model made their columns.
+    """
+
+    head: Head
+    jets: dict[str, dict[str, int]]
+    left_out: dict[str, int]
+    history: tuple[Epoch, ...]
+    measures: Measures
+    seconds: dict[str, float]
+    report: dict[str, str]
+    unknown_model: tuple[str, ...]
+
+
+def finetune(
+    config: FinetuneConfig | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    plots: bool = True,
+    found: Survey | None = None,
+    progress: Callable[[int], None] | None = None,
+    follow: Follow | None = None,
+    begin: Callable[[Prepared], None] | None = None,
+) -> FinetuneResult:
+    """Train a head: ``jettagger finetune`` as a function.
+
+    Parameters
+    ----------
+    config : FinetuneConfig or path
+    output : path
+        The folder to write; complete or not there.
+    force : bool
+        Whether an existing head may be replaced.
+    plots : bool
+        Whether pictures are drawn.
+    found : Survey, optional
+        Of the skims, where it was made already.
+    progress : callable, optional
+        Called with the number of events after each chunk that was read.
+    follow : callable, optional
+        Called with an `Epoch` after each epoch.
+    begin : callable, optional
+        Called when the jets are ready.
+
+    Returns
+    -------
+    FinetuneResult
+
+    Raises
+    ------
+    ConfigError, InvalidValues, MissingColumns, MismatchError, InputFileError
+        As for `read_config`, `survey` and `prepare`.
+    MissingExtra
+        If the extra ``train`` is not installed.
+    OutputError
+        If the folder cannot be written; nothing is left then.
+    """
+    if not isinstance(config, FinetuneConfig):
+        config = read_config(config)
+    check_folder(output, marker=DESCRIPTION, force=force)
+    with config.at("parent"):
+        bundle = load_bundle(config.parent)
+    found = survey(config, bundle) if found is None else found
+    for module in ("xgboost", "onnxmltools") if isinstance(config.model, BdtModel) else ("torch",):
+        require(module, "train", "training a head")
+    if plots:
+        require("mplhep", "plot", "the pictures of the report")
+    history: list[Epoch] = []
+
+    def note(epoch: Epoch) -> None:
+        history.append(epoch)
+        if follow is not None:
+            follow(epoch)
+
+    ticks = [time.perf_counter()]
+    with folder_complete_or_absent(output, marker=DESCRIPTION, force=force) as folder:
+        with tempfile.TemporaryDirectory(prefix="jettagger-finetune-") as scratch:
+            place = Path(scratch)
+            prepared = prepare(config, bundle, found, place, progress)
+            if begin is not None:
+                begin(prepared)
+            ticks.append(time.perf_counter())
+            if isinstance(config.model, BdtModel):
+                parts: list[Any] = [train_bdt(prepared, i, note, place) for i in range(prepared.models)]
+            else:
+                parts = [train_mlp(prepared, i, note) for i in range(prepared.models)]
+            ticks.append(time.perf_counter())
+            card = _write(config, bundle, prepared, parts, folder)
+            measures = measure(load_head(folder), prepared)
+        summary = {"jets": prepared.jets, "left_out": prepared.left_out, **measures.summary()}
+        write_head_card(card.model_copy(update={"metrics": summary}), folder)
+        (folder / REPORT).mkdir()
+        report = write_report(measures, history, prepared, folder / REPORT, plots=plots)
+        ticks.append(time.perf_counter())
+    seconds = dict(
+        zip(("reading", "training", "measuring"), (b - a for a, b in itertools.pairwise(ticks)), strict=True)
+    )
+    return FinetuneResult(
+        load_head(output),
+        prepared.jets,
+        prepared.left_out,
+        tuple(history),
+        measures,
+        seconds,
+        report,
+        found.unknown_model,
+    )
+
+
+def _write(config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: list[Any], folder: Path) -> HeadCard:
+    def text(expressions: Any) -> Any:
+        return {name: item.text for name, item in expressions.items()}
+
+    training = {
+        "select": config.select.text if config.select else None,
+        "target": config.target.text if config.target else None,
+        "weight": config.weight.text if config.weight else None,
+        "classes": text(config.classes),
+        "flatten": {axis.column: list(axis.edges) for axis in config.flatten},
+        "model": {"kind": "bdt" if isinstance(config.model, BdtModel) else "mlp", **asdict(config.model)},
+        "loss": asdict(config.loss) if config.kind == "mass" else None,
+        "training": asdict(config.training),
+        "split": asdict(config.split),
+        "files": list(config.files),
+    }
+    return write_head(
+        folder,
+        name=config.name,
+        kind=config.kind,
+        parent=bundle,
+        inputs=prepared.layout.inputs,
+        outputs=config.outputs,
+        parts=parts,
+        prefix=config.prefix,
+        title=config.title,
+        training=training,
+    )

@@ -1,0 +1,90 @@
+"""Heads on the files of skims: whose parent is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jettagger.errors import MismatchError
+from jettagger.finetuning.skims import open_skim
+from jettagger.heads import Head, load_head
+from jettagger.writers import write_skim
+
+__all__ = ["score_skim"]
+
+#: events in a chunk
+_ROWS = 20_000
+
+
+def score_skim(
+    path: str | os.PathLike[str],
+    heads: Sequence[Head | str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    prefix: str | None = None,
+    force: bool = False,
+) -> int:
+    """Run heads on a skim that holds their inputs, without constituents and without the backbone.
+
+    Parameters
+    ----------
+    path : path
+        ``.parquet`` or ``.root``, from ``jettagger tag`` or a processor of jettagger.
+    heads : sequence of Head or path
+    output : path
+        ``.parquet`` or ``.root``: all columns of the skim, and ``FatJet_<head>_<output>``.
+    prefix : str, optional
+        Of the tagger's columns; default: that of the skims that the heads were trained on.
+    force : bool
+        Whether an existing output may be replaced.
+
+    Returns
+    -------
+    int
+        Events written.
+
+    Raises
+    ------
+    MismatchError
+        If the skim was made with another model than the parent, or if it does not say with which.
+    MissingColumns
+        If inputs are missing, e.g. the hidden neurons.
+    InputFileError, OutputError
+    """
+    skim = open_skim(os.fspath(path))
+    loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
+    for head in loaded:
+        if not skim.digest:
+            raise MismatchError(
+                f"{skim.path} does not say which model made its columns, so the head {head.name!r} cannot know whether "
+                "it was its parent; if you know, use head.attach(ak.from_parquet(...))"
+            )
+        head.check_digest(skim.digest, f"the model {skim.record.get('model')!r} that made {skim.path}")
+        skim.columns_of(head.inputs, head.card.parent.prefix if prefix is None else prefix, f"the head {head.name!r}")
+    record: dict[str, Any] = {**skim.record, "heads": {head.name: head.digest for head in loaded}}
+
+    def chunks() -> Iterator[dict[str, Any]]:
+        columns = [name for name in skim.names if not _is_counter(name, skim.names)]
+        for events in skim.read(columns, _ROWS):
+            flat = {name: _column(events, name) for name in columns}
+            for head in loaded:
+                values = head(events, prefix)
+                for column, output_ in zip(head.columns, head.card.outputs, strict=True):
+                    flat[f"FatJet_{column}"] = values[output_]
+            yield flat
+
+    return write_skim(output, chunks(), json.dumps(record), force=force)
+
+
+def _is_counter(name: str, names: Sequence[str]) -> bool:
+    """Whether a column of a ROOT file counts a collection; it is written anew."""
+    return name.startswith("n") and any(other.startswith(f"{name[1:]}_") for other in names)
+
+
+def _column(events: Any, name: str) -> Any:
+    if name in events.fields:
+        return events[name]
+    collection, _, field = name.partition("_")
+    return events[collection, field]

@@ -1,0 +1,181 @@
+"""Training skims, parquet or ROOT: what is in them, who made them, and their jets chunk by chunk."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import InputFileError
+from jettagger.heads import JetTable
+from jettagger.rootfile import EventFile
+
+__all__ = ["Skim", "expand", "open_skim"]
+
+
+@dataclass(frozen=True)
+class Skim:
+    """One file with a row an event.
+
+    Parameters
+    ----------
+    path : str
+    events : int
+    names : tuple of str
+        Flat names of all columns.
+    record : dict
+        What the file says of how it was made; empty where it says nothing.
+    """
+
+    path: str
+    events: int
+    names: tuple[str, ...]
+    record: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the model that made the tagger's columns, empty where the file does not say."""
+        return str(self.record.get("digest", ""))
+
+    def columns_of(self, names: Iterable[str], prefix: str, what: str) -> tuple[str, ...]:
+        """The stored columns that some columns are made of; nothing is read.
+
+        Raises
+        ------
+        MissingColumns
+            With the file and all that is missing.
+        """
+        names = list(names)
+        table = JetTable(self._empty(), prefix)
+        table.require(names, f"{self.path}: {what}")
+        return tuple(dict.fromkeys(need for name in names for need in table.needs(name)))
+
+    def _empty(self) -> Any:
+        import awkward as ak
+
+        if self.path.endswith(".root"):
+            with EventFile(self.path) as file:
+                return file.read(self.names, 0, 0)
+        import pyarrow.parquet
+
+        return ak.from_arrow(pyarrow.parquet.read_schema(self.path).empty_table())
+
+    def read(self, columns: Sequence[str], rows: int) -> Iterator[Any]:
+        """The events, some at a time.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Flat names.
+        rows : int
+            Events in a chunk at most.
+
+        Yields
+        ------
+        awkward array
+
+        Raises
+        ------
+        InputFileError
+            If the file is damaged.
+        """
+        import awkward as ak
+
+        if self.path.endswith(".root"):
+            with EventFile(self.path) as file:
+                for start in range(0, file.n_events, rows):
+                    yield file.read(columns, start, min(start + rows, file.n_events))
+            return
+        import pyarrow.parquet
+
+        try:
+            file_ = pyarrow.parquet.ParquetFile(self.path)
+            for batch in file_.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                if batch.num_rows:
+                    yield ak.from_arrow(batch)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {_reason(error)}") from error
+
+
+def open_skim(path: str) -> Skim:
+    """Look into a file.
+
+    Parameters
+    ----------
+    path : str
+        ``.parquet`` or ``.root``.
+
+    Returns
+    -------
+    Skim
+
+    Raises
+    ------
+    InputFileError
+        If it is missing, damaged, or neither parquet nor ROOT.
+    """
+    if path.endswith(".root"):
+        with EventFile(path) as file:
+            names, events, note = sorted(file.names), file.n_events, file.note()
+        return Skim(path, events, tuple(names), _record(note))
+    if not path.endswith(".parquet"):
+        raise InputFileError(f"{path}: expected a file .parquet or .root")
+    if not Path(path).is_file():
+        raise InputFileError(f"no such file: {path}")
+    import pyarrow.parquet
+
+    try:
+        file_ = pyarrow.parquet.ParquetFile(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputFileError(f"{path} is not a readable parquet file: {_reason(error)}") from error
+    schema = file_.schema_arrow
+    note = (schema.metadata or {}).get(b"jettagger", b"").decode()
+    return Skim(path, file_.metadata.num_rows, tuple(schema.names), _record(note))
+
+
+def _record(note: str) -> dict[str, Any]:
+    try:
+        content = json.loads(note) if note else {}
+    except json.JSONDecodeError:  # written by somebody else
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
+    """The files that patterns mean, sorted and each once.
+
+    Parameters
+    ----------
+    patterns : iterable of str
+        Paths and globs; relative ones start at ``folder``.
+    folder : pathlib.Path
+    where : str
+        Where they were written.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputFileError
+        If a pattern matches nothing.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        full = str(folder / pattern)
+        matches = sorted(glob.glob(full)) if glob.has_magic(full) else [full]
+        if not matches:
+            raise InputFileError(f"{where}: no file matches {full}")
+        for path in matches:
+            if not Path(path).is_file():
+                raise InputFileError(f"{where}: no such file: {path}")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,123 @@
+"""Rows on disk in random order: shuffling across files of any size at constant memory.
+
+Each row is sent to one of several shards by chance while the files are read once. An epoch then goes through the
+shards in random order, two at a time, and shuffles the rows of each pair in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.errors import OutputError
+
+__all__ = ["Store"]
+
+Rows = NDArray[np.float32]
+
+#: shards in memory together, and copies of them that are made on the way
+_AT_ONCE, _COPIES = 2, 4
+
+_MOST_SHARDS = 500
+
+
+class Store:
+    """Rows of float32 in shards.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the shards lie; it must exist.
+    width : int
+        Numbers in a row.
+    rows : int
+        Rows to be expected; decides how many shards there are.
+    memory : int
+        Bytes that the rows in work may take.
+    seed : int
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with Store(Path(tempfile.mkdtemp()), 2, rows=10, memory=10**6, seed=1) as store:
+    ...     store.add(np.arange(20, dtype="f4").reshape(10, 2))
+    >>> sum(len(rows) for rows in store.epoch(np.random.default_rng(0)))
+    10
+    """
+
+    def __init__(self, folder: Path, width: int, rows: int, memory: int, seed: int) -> None:
+        self.width = width
+        size = 4 * width * max(rows, 1)
+        self.shards = int(min(max(1, -(-size * _AT_ONCE * _COPIES // memory)), _MOST_SHARDS))
+        self.rows = 0
+        self.folder = folder
+        self._memory = memory
+        self._random = np.random.default_rng([seed, 7])
+        self._paths = [folder / f"shard{number:03d}.bin" for number in range(self.shards)]
+        self._files: list[IO[bytes]] = []
+        self._cache: dict[int, Rows] = {}
+
+    def __enter__(self) -> Store:
+        self._files = [path.open("wb") for path in self._paths]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    def add(self, rows: Rows) -> None:
+        """Scatter rows over the shards.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full.
+        """
+        shard = self._random.integers(0, self.shards, len(rows))
+        order = np.argsort(shard, kind="stable")
+        bounds = np.searchsorted(shard[order], np.arange(self.shards + 1))
+        sorted_ = np.ascontiguousarray(rows[order], dtype=np.float32)
+        try:
+            for number in np.flatnonzero(np.diff(bounds)):
+                self._files[number].write(sorted_[bounds[number] : bounds[number + 1]].tobytes())
+        except OSError as problem:
+            raise OutputError(f"cannot keep the rows in {self.folder}: {problem.strerror or problem}") from problem
+        self.rows += len(rows)
+
+    def shard(self, number: int) -> Rows:
+        """One shard; kept in memory if all of them fit."""
+        if number in self._cache:
+            return self._cache[number]
+        rows: Rows = np.fromfile(self._paths[number], dtype=np.float32).reshape(-1, self.width)
+        if self.shards == 1:
+            self._cache[number] = rows
+        return rows
+
+    def __iter__(self) -> Iterator[Rows]:
+        """All shards, one after the other."""
+        return (self.shard(number) for number in range(self.shards))
+
+    def epoch(self, random: np.random.Generator) -> Iterator[Rows]:
+        """All rows once, in random order; a new order each time.
+
+        Parameters
+        ----------
+        random : numpy.random.Generator
+
+        Yields
+        ------
+        float32[n, width]
+        """
+        order = random.permutation(self.shards)
+        for start in range(0, self.shards, _AT_ONCE):
+            parts = [self.shard(number) for number in order[start : start + _AT_ONCE]]
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            yield rows[random.permutation(len(rows))]

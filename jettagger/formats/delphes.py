@@ -1,0 +1,340 @@
+"""Delphes: fat jets of a collection with their particle-flow candidates, as a flat table in JetClass-II's columns.
+
+Constituents are found through their references (``TRefArray``), whose numbers are the ``fUniqueID`` of candidates.
+Candidates with ``|pz|`` above 10 TeV, ``|eta|`` above 5 or without transverse momentum are dropped, the others are
+sorted by transverse momentum. Longitudinal impact parameters that are not zero are taken relative to the first vertex,
+which is the primary one. Momenta are in GeV, impact parameters in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import InputFileError, MismatchError
+from jettagger.features.cms import delta_phi, eta_sign
+from jettagger.features.definition import Array
+
+__all__ = [
+    "CANDIDATES",
+    "DEFAULT_JETS",
+    "JET_FIELDS",
+    "DelphesJets",
+    "fourmass",
+    "is_delphes",
+    "jet_collections",
+    "link",
+]
+
+CANDIDATES = "ParticleFlowCandidate"
+VERTICES = "Vertex"
+DEFAULT_JETS = "JetPUPPIAK8"
+
+#: cleaning of the constituents, as in the n-tuplizer of JetClass-II
+MAX_PZ = 1e4
+MAX_ETA = 5.0
+
+#: fields of jets that are read
+JET_FIELDS = ("PT", "Eta", "Phi", "Mass", "Tau", "SoftDroppedP4", "Constituents")
+
+_CANDIDATE_FIELDS = ("fUniqueID", "PT", "Eta", "Phi", "Mass", "Charge", "PID", "D0", "ErrorD0", "DZ", "ErrorDZ")
+
+
+def is_delphes(fields: Sequence[str]) -> bool:
+    """Whether collections are those of Delphes.
+
+    Parameters
+    ----------
+    fields : sequence of str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_delphes(["Event", "Particle", "JetPUPPIAK8"]), is_delphes(["FatJet", "PFCands"])
+    (True, False)
+    """
+    return CANDIDATES in fields or {"Event", "Particle"} <= set(fields)
+
+
+def jet_collections(events: Any) -> list[str]:
+    """Collections of jets that have constituents.
+
+    Parameters
+    ----------
+    events : awkward array
+
+    Returns
+    -------
+    list of str
+    """
+    return [name for name in events.fields if {"PT", "Constituents"} <= set(events[name].fields)]
+
+
+def link(event: Array, refs: Array, target_event: Array, unique: Array) -> Array:
+    """Where references point to.
+
+    Parameters
+    ----------
+    event, refs : int64[references]
+        Event and number of each reference.
+    target_event, unique : int64[objects]
+        Event and ``fUniqueID`` of each object; 0 says that nothing refers to it.
+
+    Returns
+    -------
+    int64[references]
+        Position of the object, -1 where there is none in the event.
+
+    Examples
+    --------
+    >>> zero = np.zeros(3, dtype=int)
+    >>> link(zero, np.array([7, 5, 9]), zero[:2], np.array([5, 7])).tolist()
+    [1, 0, -1]
+    """
+    keys = target_event.astype(np.int64) << 32 | unique.astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    wanted = event.astype(np.int64) << 32 | refs.astype(np.int64)
+    place = np.searchsorted(keys[order], wanted)
+    found = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), dtype=np.int64)
+    known = np.zeros(len(wanted), dtype=bool) if not len(order) else (keys[found] == wanted) & (refs != 0)
+    return np.where(known, found, -1)
+
+
+def fourmass(p4: Any) -> Any:
+    """The mass of ROOT's four-vectors in GeV; negative where they are spacelike, as ROOT has it."""
+    square = p4.fE**2 - p4.fP.fX**2 - p4.fP.fY**2 - p4.fP.fZ**2
+    return np.sign(square) * np.sqrt(np.abs(square))
+
+
+class DelphesJets:
+    """The jets of a collection as a flat table.
+
+    Parameters
+    ----------
+    events : awkward array
+        As `jettagger.delphesfile.DelphesFile` reads them.
+    collection : str, optional
+        Default: ``JetPUPPIAK8``, or the only collection of jets with constituents.
+
+    Raises
+    ------
+    InputFileError
+        If there is no such collection, or if there are no candidates; lists what is there.
+    """
+
+    def __init__(self, events: Any, collection: str | None = None) -> None:
+        here = jet_collections(events)
+        if collection is None:
+            collection = here[0] if len(here) == 1 else DEFAULT_JETS
+        if collection not in here:
+            raise InputFileError(
+                f"no jets {collection!r} with constituents; collections of jets: {', '.join(here) or 'none'}; all "
+                f"collections: {', '.join(sorted(events.fields))}"
+            )
+        lacking = [
+            name
+            for name in _CANDIDATE_FIELDS
+            if CANDIDATES not in events.fields or name not in events[CANDIDATES].fields
+        ]
+        if lacking:
+            missing = CANDIDATES if CANDIDATES not in events.fields else f"{CANDIDATES}.{', '.join(lacking)}"
+            raise InputFileError(
+                f"no candidates: {missing} is missing; collections: {', '.join(sorted(events.fields))}. Constituents "
+                "are read from a Delphes card that writes particle-flow candidates"
+            )
+        self.title = f"Delphes, jets {collection}"
+        self.collection = collection
+        self.events = events
+        self._jets = events[collection]
+        self._sorted: tuple[Array, Array, Array] | None = None
+        self._dangling = 0
+        self.radius = 1.5 if "AK15" in collection else 0.8
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    @cached_property
+    def counts(self) -> Array:
+        """Number of jets of each event, int64[events]."""
+        import awkward as ak
+
+        return ak.to_numpy(ak.num(self._jets.PT, axis=1)).astype(np.int64)
+
+    @property
+    def present(self) -> Array:
+        """All of them are there, bool[jets]."""
+        return np.ones(len(self), dtype=bool)
+
+    @cached_property
+    def event(self) -> Array:
+        """The event of each jet, int64[jets]."""
+        return np.repeat(np.arange(len(self.events)), self.counts)
+
+    @cached_property
+    def fields(self) -> Sequence[str]:
+        """Names of the columns that can be made."""
+        names = [*_PARTS, *_JETS, "jet_nparticles"]
+        if "SoftDroppedP4" in self._jets.fields:
+            names.append("jet_sdmass")
+        if "Tau" in self._jets.fields:
+            names += [f"jet_tau{number}" for number in range(1, 5)]
+        return names
+
+    def jet(self, field: str) -> Array:
+        """A number of the jets, float64[jets]."""
+        import awkward as ak
+
+        return ak.to_numpy(ak.flatten(self._jets[field], axis=1)).astype(np.float64)
+
+    def _candidate(self, field: str) -> Array:
+        import awkward as ak
+
+        return ak.to_numpy(ak.flatten(self.events[CANDIDATES, field], axis=1))
+
+    @property
+    def dangling(self) -> int:
+        """References to constituents that do not exist."""
+        self._rows()
+        return self._dangling
+
+    def _rows(self) -> tuple[Array, Array, Array]:
+        """Candidate and jet of each constituent, sorted; number of constituents of each jet."""
+        import awkward as ak
+
+        if self._sorted is None:
+            references = ak.flatten(self._jets.Constituents, axis=1)
+            references = references.refs if "refs" in references.fields else references
+            numbers = ak.to_numpy(ak.num(references, axis=1)).astype(np.int64)
+            jet = np.repeat(np.arange(len(self)), numbers)
+            refs = ak.to_numpy(ak.flatten(references, axis=1)).astype(np.int64)
+            sizes = ak.to_numpy(ak.num(self.events[CANDIDATES, "fUniqueID"], axis=1))
+            owner = np.repeat(np.arange(len(self.events)), sizes)
+            row = link(self.event[jet], refs, owner, self._candidate("fUniqueID"))
+            self._dangling = int(np.count_nonzero(row < 0))
+            jet, row = jet[row >= 0], row[row >= 0]
+            pt, eta = (self._candidate(name).astype(np.float64)[row] for name in ("PT", "Eta"))
+            with np.errstate(over="ignore", invalid="ignore"):
+                good = (pt > 0) & (np.abs(eta) <= MAX_ETA) & (np.abs(pt * np.sinh(eta)) <= MAX_PZ)
+            jet, row, pt = jet[good], row[good], pt[good]
+            order = np.lexsort((-pt, jet))
+            self._sorted = row[order], jet[order], np.bincount(jet, minlength=len(self)).astype(np.int64)
+        return self._sorted
+
+    def column(self, name: str) -> Any:
+        """A column in the shape and type of JetClass-II, one entry a jet."""
+        import awkward as ak
+
+        if name in _PARTS:
+            row, jet, counts = self._rows()
+            needs, kind = _PARTS[name]
+            values = [self._value(need, row, jet) for need in needs]
+            return ak.unflatten(_FUNCTIONS.get(name, _same)(*values).astype(kind), counts)
+        if name in _JETS:
+            return ak.Array(
+                _JETS[name](*(self.jet(field) for field in ("PT", "Eta", "Phi", "Mass"))).astype(np.float32)
+            )
+        if name == "jet_nparticles":
+            return ak.Array(self._rows()[2].astype(np.int32))
+        if name == "jet_sdmass":
+            return ak.Array(
+                ak.to_numpy(fourmass(ak.flatten(self._jets.SoftDroppedP4, axis=1)[:, 0])).astype(np.float32)
+            )
+        number = int(name.removeprefix("jet_tau"))
+        return ak.Array(ak.to_numpy(ak.flatten(self._jets.Tau, axis=1)[:, number - 1]).astype(np.float32))
+
+    def _value(self, need: str, row: Array, jet: Array) -> Array:
+        if need.startswith("jet."):
+            return self.jet(need[4:])[jet]
+        if need == "vertex":
+            return self._vertex()[self.event[jet]]
+        values = self._candidate(need)[row]
+        return values.astype(np.float64) if values.dtype.kind == "f" else values
+
+    def _vertex(self) -> Array:
+        """z of the primary vertex in mm, 0 where there is none, float64[events]."""
+        import awkward as ak
+
+        if VERTICES not in self.events.fields or "Z" not in self.events[VERTICES].fields:
+            return np.zeros(len(self.events))
+        return ak.to_numpy(ak.fill_none(ak.firsts(self.events[VERTICES, "Z"]), 0)).astype(np.float64)
+
+    def mask(self, where: Any) -> Array:
+        """A selection, jagged like the collection, as bool[jets].
+
+        Raises
+        ------
+        MismatchError
+            If it is not aligned with the jets.
+        """
+        import awkward as ak
+
+        expected = f"a jagged bool array aligned with events.{self.collection} ({len(self.events)} events)"
+        try:
+            counts = ak.to_numpy(ak.num(where, axis=1))
+            flags = ak.to_numpy(ak.fill_none(ak.flatten(where, axis=1), False))
+        except (ValueError, TypeError) as error:
+            raise MismatchError(f"where is {type(where).__name__}, expected {expected}") from error
+        if len(counts) != len(self.counts) or (counts != self.counts).any() or (flags.dtype != np.bool_ and len(flags)):
+            raise MismatchError(f"where has {len(flags)} entries in {len(counts)} events, expected {expected}")
+        return flags.astype(bool)
+
+
+def _same(values: Array) -> Array:
+    return values
+
+
+def _code(code: int) -> Callable[[Array], Array]:
+    return lambda pid: np.abs(pid) == code
+
+
+def _energy(pt: Array, eta: Array, phi: Array, mass: Array) -> Array:
+    return np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+
+
+_MOMENTUM = ("PT", "Eta", "Phi", "Mass")
+
+#: column -> what it is made of (of the candidate, ``jet.`` of the jet, ``vertex``), type
+_PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "part_px": (("PT", "Phi"), "float32"),
+    "part_py": (("PT", "Phi"), "float32"),
+    "part_pz": (("PT", "Eta"), "float32"),
+    "part_energy": (_MOMENTUM, "float32"),
+    "part_deta": (("Eta", "jet.Eta"), "float32"),
+    "part_dphi": (("Phi", "jet.Phi"), "float32"),
+    "part_d0val": (("D0",), "float32"),
+    "part_d0err": (("ErrorD0",), "float32"),
+    "part_dzval": (("DZ", "vertex"), "float32"),
+    "part_dzerr": (("ErrorDZ",), "float32"),
+    "part_charge": (("Charge",), "int32"),
+    "part_isElectron": (("PID",), "bool"),
+    "part_isMuon": (("PID",), "bool"),
+    "part_isPhoton": (("PID",), "bool"),
+    "part_isChargedHadron": (("PID", "Charge"), "bool"),
+    "part_isNeutralHadron": (("PID", "Charge"), "bool"),
+}
+_FUNCTIONS: Mapping[str, Callable[..., Array]] = {
+    "part_px": lambda pt, phi: pt * np.cos(phi),
+    "part_py": lambda pt, phi: pt * np.sin(phi),
+    "part_pz": lambda pt, eta: pt * np.sinh(eta),
+    "part_energy": _energy,
+    "part_deta": lambda eta, axis: eta_sign(axis) * (eta - axis),
+    "part_dphi": delta_phi,
+    "part_dzval": lambda dz, vertex: np.where(dz != 0, dz - vertex, dz),
+    "part_isElectron": _code(11),
+    "part_isMuon": _code(13),
+    "part_isPhoton": lambda pid: pid == 22,
+    "part_isChargedHadron": lambda pid, charge: (charge != 0) & (np.abs(pid) != 11) & (np.abs(pid) != 13),
+    "part_isNeutralHadron": lambda pid, charge: (charge == 0) & (pid != 22),
+}
+_JETS: Mapping[str, Callable[..., Array]] = {
+    "jet_pt": lambda pt, eta, phi, mass: pt,
+    "jet_eta": lambda pt, eta, phi, mass: eta,
+    "jet_phi": lambda pt, eta, phi, mass: phi,
+    "jet_energy": _energy,
+}

@@ -1,0 +1,40 @@
+"""Hidden neurons put to use: scores from stored neurons, and heads, small networks that take them as inputs.
+
+Applying needs no torch::
+
+    from jettagger.heads import Rescorer, load_head
+
+    scores = Rescorer(jt.load_bundle("inclParTToyV1"), temperature=1.3)(skim)   # a skim that holds the neurons
+    head = load_head("heads/XggHead")
+    tagger = jt.load_tagger("inclParTToyV1").with_heads(head)                   # its columns in the same pass
+    skim = head.attach(skim)                                                    # or from stored neurons
+
+Heads are trained by `jettagger.finetuning`.
+"""
+
+from jettagger.heads.description import HeadCard, Input, Parent
+from jettagger.heads.export import Mlp, Trees, head_model, write_head
+from jettagger.heads.head import Head, fold_of, load_head
+from jettagger.heads.rescore import Rescorer
+from jettagger.heads.table import DERIVED, Derived, JetTable
+from jettagger.heads.tail import LastLayer, Tail, cut_tail
+
+__all__ = [
+    "DERIVED",
+    "Derived",
+    "Head",
+    "HeadCard",
+    "Input",
+    "JetTable",
+    "LastLayer",
+    "Mlp",
+    "Parent",
+    "Rescorer",
+    "Tail",
+    "Trees",
+    "cut_tail",
+    "fold_of",
+    "head_model",
+    "load_head",
+    "write_head",
+]

@@ -1,0 +1,130 @@
+"""``head.json``: what a head takes and gives, which model it belongs to, how it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from jettagger.card import read_json
+from jettagger.errors import BundleError, MissingModelFile, hint
+
+__all__ = [
+    "DESCRIPTION",
+    "NETWORK",
+    "SCHEMA_VERSION",
+    "HeadCard",
+    "Input",
+    "Parent",
+    "read_head_card",
+    "write_head_card",
+]
+
+SCHEMA_VERSION = 1
+DESCRIPTION, NETWORK = "head.json", "head.onnx"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parent(_Strict):
+    """The model whose outputs a head takes."""
+
+    name: str = Field(description="name of the model")
+    version: str = Field(default="", description="its version")
+    prefix: str = Field(description="prefix of its columns in the training skims")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of its bundle, weights and descriptions")
+
+
+class Input(_Strict):
+    """One input column."""
+
+    name: str = Field(min_length=1, description="an output of the tagger, or a column by its name in the skim")
+    source: Literal["tagger", "event"] = Field(description="whether the tagger gives it or the events hold it")
+
+
+class HeadCard(_Strict):
+    """The content of ``head.json``."""
+
+    schema_version: Literal[1] = Field(description="version of this schema")
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="name of the head and prefix of its columns")
+    title: str = ""
+    kind: Literal["classes", "mass"] = Field(description="probabilities of classes, or a mass in GeV")
+    model: Literal["mlp", "bdt"] = Field(description="what stands behind it")
+    parent: Parent
+    inputs: list[Input] = Field(min_length=1, description="input columns in the order of the network's")
+    outputs: list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]] = Field(min_length=1)
+    folds: int = Field(ge=1, description="networks, each for the events that it was not trained on; 1: one for all")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description=f"of {NETWORK}")
+    training: dict[str, Any] = Field(default_factory=dict, description="the configuration of the training")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="what was measured on jets held out")
+    jettagger: str = Field(default="", description="version that wrote it")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> HeadCard:
+        names = [item.name for item in self.inputs]
+        for what, given in (("inputs", names), ("outputs", self.outputs)):
+            twice = sorted({name for name in given if given.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} appear twice: {', '.join(twice)}")
+        return self
+
+
+def read_head_card(folder: Path) -> HeadCard:
+    """Read and validate the description in a folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    HeadCard
+
+    Raises
+    ------
+    MissingModelFile
+        If the folder or the file is not there.
+    BundleError
+        If the file is no valid description; lists every problem with its place.
+    """
+    path = folder / DESCRIPTION
+    if not folder.is_dir():
+        raise MissingModelFile(f"{folder} is not a folder, expected one of a head with {DESCRIPTION} and {NETWORK}")
+    if not path.is_file():
+        found = sorted(item.name for item in folder.iterdir())
+        raise MissingModelFile(
+            f"{folder} has no {DESCRIPTION}, so it is no head; it holds {', '.join(found) or 'nothing'}"
+        )
+    content = read_json(path)
+    if content.get("schema_version") != SCHEMA_VERSION:
+        got = content.get("schema_version")
+        raise BundleError(f"{path}: schema_version is {got!r}, this version of jettagger reads {SCHEMA_VERSION}")
+    try:
+        return HeadCard.model_validate(content)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False):
+            place = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                models: dict[str, type[BaseModel]] = {"parent": Parent, "inputs": Input}
+                model = models.get(str(item["loc"][0]), HeadCard) if len(item["loc"]) > 1 else HeadCard
+                problems.append(f"unknown key {place!r}{hint(str(item['loc'][-1]), model.model_fields)}")
+            else:
+                problems.append(f"{place}: {item['msg']}".removeprefix(": "))
+        raise BundleError(f"{path} is not a valid description of a head: " + "; ".join(problems)) from error
+
+
+def write_head_card(card: HeadCard, folder: Path) -> None:
+    """Write the description into a folder.
+
+    Parameters
+    ----------
+    card : HeadCard
+    folder : pathlib.Path
+    """
+    text = json.dumps(card.model_dump(), indent=2, ensure_ascii=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")

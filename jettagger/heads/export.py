@@ -1,0 +1,210 @@
+"""Heads as ONNX: standardisation, layers or trees, and the softmax or the mass in one graph, made without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger._version import __version__
+from jettagger.bundle import Bundle
+from jettagger.errors import MismatchError
+from jettagger.graph import file_sha256
+from jettagger.heads.description import NETWORK, HeadCard, Input, Parent, write_head_card
+
+__all__ = ["ACTIVATIONS", "CLIP", "LARGEST", "Mlp", "Trees", "head_model", "write_head"]
+
+Floats = NDArray[np.floating[Any]]
+
+#: name of the network's input, and of the property with the names of its columns
+COLUMNS = "columns"
+
+#: standardised inputs are cut off here, in standard deviations: a wild value must not lead to wild outputs
+CLIP = 10.0
+
+#: a mass head changes the tagger's mass by a factor of exp(LARGEST) at most
+LARGEST = 3.0
+
+#: name -> operators
+ACTIVATIONS: dict[str, tuple[str, ...]] = {"relu": ("Relu",), "tanh": ("Tanh",), "silu": ("Sigmoid", "Mul")}
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """A network of dense layers.
+
+    Parameters
+    ----------
+    center, width : float[inputs]
+        The inputs are standardised as ``(x - center) / width``.
+    layers : sequence of (weights, bias)
+        ``float[out, in]`` and ``float[out]``.
+    activation : str
+        Between the layers, one of `ACTIVATIONS`.
+    """
+
+    center: Floats
+    width: Floats
+    layers: Sequence[tuple[Floats, Floats]]
+    activation: str = "relu"
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A boosted decision tree, as the attributes of ONNX's ``TreeEnsembleClassifier``; gives probabilities.
+
+    Parameters
+    ----------
+    attributes : sequence of onnx.AttributeProto
+    """
+
+    attributes: Sequence[Any] = field(repr=False)
+
+
+def head_model(
+    inputs: Sequence[str], outputs: Sequence[str], parts: Sequence[Mlp | Trees], kind: Literal["classes", "mass"]
+) -> Any:
+    """The ONNX model of a head.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Names of the columns of the one input, ``float32[jets, inputs]``; kept in the model's properties.
+    outputs : sequence of str
+    parts : sequence of Mlp or Trees
+        One a fold; each has an output ``fold<i>``, ``float32[jets, outputs]``.
+    kind : str
+        ``classes``: a softmax; ``mass``: ``mass * exp(network)``, which is the tagger's own mass where the network
+        gives 0. The tagger's mass must be among the inputs.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Examples
+    --------
+    >>> layer = (np.zeros((1, 2)), np.zeros(1))
+    >>> model = head_model(["mass", "MET_pt"], ["mass"], [Mlp(np.zeros(2), np.ones(2), [layer])], "mass")
+    >>> [node.op_type for node in model.graph.node]
+    ['Sub', 'Div', 'Clip', 'Gemm', 'Clip', 'Exp', 'Gather', 'Mul']
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    if kind == "mass" and ("mass" not in inputs or len(outputs) != 1):
+        raise MismatchError("a mass head has one output and the tagger's 'mass' among its inputs")
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def constant(name: str, value: Any, dtype: Any = np.float32) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
+        return name
+
+    def add(operator: str, sources: list[str], target: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, sources, [target], **attributes))
+        return target
+
+    for number, part in enumerate(parts):
+        front, target = f"f{number}_", f"fold{number}"
+        if isinstance(part, Trees):
+            node = helper.make_node("TreeEnsembleClassifier", [COLUMNS], [f"{front}label", target], domain="ai.onnx.ml")
+            node.attribute.extend(part.attributes)
+            nodes.append(node)
+            continue
+        x = add("Sub", [COLUMNS, constant(f"{front}center", part.center)], f"{front}centred")
+        x = add("Div", [x, constant(f"{front}width", part.width)], f"{front}scaled")
+        x = add("Clip", [x, constant(f"{front}low", -CLIP), constant(f"{front}high", CLIP)], f"{front}standard")
+        for depth, (weights, bias) in enumerate(part.layers):
+            if depth:
+                before = x
+                for operator in ACTIVATIONS[part.activation]:
+                    sources = [before, x] if operator == "Mul" else [x]
+                    x = add(operator, sources, f"{front}{operator.lower()}{depth}")
+            sources = [x, constant(f"{front}w{depth}", weights), constant(f"{front}b{depth}", bias)]
+            x = add("Gemm", sources, f"{front}layer{depth}", transB=1)
+        if kind == "classes":
+            add("Softmax", [x], target, axis=1)
+        else:
+            bounds = [constant(f"{front}least", -LARGEST), constant(f"{front}most", LARGEST)]
+            factor = add("Exp", [add("Clip", [x, *bounds], f"{front}log")], f"{front}factor")
+            place = constant(f"{front}place", [list(inputs).index("mass")], np.int64)
+            add("Mul", [factor, add("Gather", [COLUMNS, place], f"{front}mass", axis=1)], target)
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        [helper.make_tensor_value_info(COLUMNS, TensorProto.FLOAT, ["N", len(inputs)])],
+        [helper.make_tensor_value_info(f"fold{i}", TensorProto.FLOAT, ["N", len(outputs)]) for i in range(len(parts))],
+        initializer=constants,
+    )
+    opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="jettagger")
+    helper.set_model_props(model, {"inputs": json.dumps(list(inputs)), "outputs": json.dumps(list(outputs))})
+    return model
+
+
+def write_head(
+    folder: Path,
+    *,
+    name: str,
+    kind: Literal["classes", "mass"],
+    parent: Bundle,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    parts: Sequence[Mlp | Trees],
+    prefix: str | None = None,
+    title: str = "",
+    training: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> HeadCard:
+    """Write the network and the description of a head into an existing folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    name : str
+        Also the prefix of its columns.
+    kind : str
+        ``classes`` or ``mass``.
+    parent : Bundle
+        The model whose outputs it takes.
+    inputs, outputs, parts
+        As for `head_model`; inputs that are outputs of the parent come from it, the others from the events.
+    prefix : str, optional
+        Of the parent's columns in the skims; default: that of the parent.
+    title : str
+    training, metrics : dict, optional
+        Kept in the description.
+
+    Returns
+    -------
+    HeadCard
+    """
+    known = {output.name for output in parent.outputs}
+    model = head_model(inputs, outputs, parts, kind)
+    (folder / NETWORK).write_bytes(model.SerializeToString(deterministic=True))
+    card = HeadCard(
+        schema_version=1,
+        name=name,
+        title=title,
+        kind=kind,
+        model="bdt" if isinstance(parts[0], Trees) else "mlp",
+        parent=Parent(
+            name=parent.name,
+            version=parent.card.version,
+            prefix=parent.prefix if prefix is None else prefix,
+            digest=parent.digest,
+        ),
+        inputs=[Input(name=item, source="tagger" if item in known else "event") for item in inputs],
+        outputs=list(outputs),
+        folds=len(parts),
+        sha256=file_sha256(folder / NETWORK),
+        training=training or {},
+        metrics=metrics or {},
+        jettagger=__version__,
+    )
+    write_head_card(card, folder)
+    return card

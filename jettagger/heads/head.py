@@ -1,0 +1,376 @@
+"""A head: a small network on a tagger's outputs and on columns of jets and events, with a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.bundle import Bundle
+from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
+from jettagger.features.definition import Array
+from jettagger.formats.base import Offer
+from jettagger.graph import Graph, file_sha256, inspect
+from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, read_head_card
+from jettagger.heads.export import COLUMNS
+from jettagger.heads.table import DERIVED, JetTable
+from jettagger.sessions import open_session
+
+__all__ = ["EVENT", "Head", "fold_of", "load_head"]
+
+#: the column that decides in which fold an event is
+EVENT = "event"
+
+#: jets in one run
+_ROWS = 50_000
+
+
+def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
+    """The fold of events, from their numbers alone: all jets of an event are in one fold, in every file and run.
+
+    Parameters
+    ----------
+    event : int array
+        Event numbers.
+    folds : int
+    salt : int
+        Another value gives an independent division.
+
+    Returns
+    -------
+    int64 array
+        From 0 to ``folds - 1``.
+
+    Notes
+    -----
+    SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the number, modulo the number of folds: consecutive events, or
+    event numbers with a pattern, are spread evenly.
+
+    Examples
+    --------
+    >>> fold_of(np.arange(6), 3).tolist()
+    [0, 1, 2, 2, 2, 2]
+    """
+    with np.errstate(over="ignore"):
+        x = np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return (x % np.uint64(folds)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained head; made by `load_head`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    card : HeadCard
+        What it takes and gives, its parent, its training and metrics.
+    graph : Graph
+    digest : str
+        SHA-256 over description and network: two heads with the same digest give the same numbers.
+    """
+
+    folder: Path
+    card: HeadCard
+    graph: Graph
+    digest: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore, (str(self.folder), self.digest))
+
+    def __repr__(self) -> str:
+        outputs = ", ".join(self.card.outputs)
+        return f"Head({self.name!r}, {len(self.inputs)} inputs -> {outputs}, on {self.card.parent.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Name of the head, and prefix of its columns."""
+        return self.card.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the input columns, in order."""
+        return tuple(item.name for item in self.card.inputs)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it adds to the jets, e.g. ``XggHead_probXgg``."""
+        return tuple(f"{self.name}_{output}" for output in self.card.outputs)
+
+    def check_parent(self, bundle: Bundle) -> None:
+        """Refuse another model than the one whose outputs the head was trained on.
+
+        Raises
+        ------
+        MismatchError
+        """
+        self.check_digest(bundle.digest, f"the model {bundle.name!r} in {bundle.folder}")
+
+    def check_digest(self, digest: str, what: str) -> None:
+        """As `check_parent`, with the digest of a model, e.g. from the metadata of a skim.
+
+        Raises
+        ------
+        MismatchError
+        """
+        parent = self.card.parent
+        if digest != parent.digest:
+            raise MismatchError(
+                f"the head {self.name!r} was trained on {parent.name!r} (digest {parent.digest[:12]}...), {what} has "
+                f"the digest {digest[:12]}...: the same column does not mean the same there. Train a head on it"
+            )
+
+    def needs(self, offer: Offer, collection: str = "FatJet", what: str = "these events") -> tuple[str, ...]:
+        """The stored columns of jets and events that the head reads, ``"Collection.field"`` or plain; nothing is read.
+
+        Parameters
+        ----------
+        offer : Offer
+            Events or an open file.
+        collection : str
+        what : str
+            Named in the error.
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        MissingColumns
+            Names all that are missing.
+        """
+        found: list[str] = []
+        missing: list[str] = []
+        wanted = [item.name for item in self.card.inputs if item.source == "event"]
+        for name in [*wanted, *([EVENT] if self.card.folds > 1 else [])]:
+            derived = DERIVED.get(name.removeprefix(f"{collection}_")) if name.startswith(f"{collection}_") else None
+            ways = [(name,)] + ([] if derived is None else [tuple(n.format(jets=collection) for n in derived.needs)])
+            stored = (tuple(_stored(offer, item) for item in way) for way in ways)
+            columns = next((way for way in stored if None not in way), None)
+            if columns is not None:
+                found += [item for item in columns if item is not None]
+            else:
+                lacking = [item for item in ways[-1] if _stored(offer, item) is None]
+                missing.append(name if lacking == [name] else f"{name} (or, to make it, {', '.join(lacking)})")
+        if missing:
+            raise MissingColumns(f"{what}: the head {self.name!r} lacks the columns {'; '.join(missing)}")
+        return tuple(dict.fromkeys(found))
+
+    def gather(self, get: Callable[[str], Array]) -> tuple[Array, Array | None]:
+        """The input matrix.
+
+        Parameters
+        ----------
+        get : callable
+            From the name of a column to its values, one a jet.
+
+        Returns
+        -------
+        inputs : float32[jets, inputs]
+        event : array or None
+            The event numbers, where folds need them.
+        """
+        inputs = np.stack([np.asarray(get(name), dtype=np.float32) for name in self.inputs], axis=1)
+        return inputs, get(EVENT) if self.card.folds > 1 else None
+
+    def compute(
+        self, inputs: Any, event: Any = None, *, threads: int | None = None, provider: str | None = None
+    ) -> NDArray[np.float32]:
+        """Run the network.
+
+        Parameters
+        ----------
+        inputs : float[jets, inputs]
+        event : int[jets], optional
+            Event numbers; needed by a head with folds, where each event gets the network that has not seen it.
+        threads : int, optional
+        provider : str, optional
+            As for the tagger.
+
+        Returns
+        -------
+        float32[jets, outputs]
+            Probabilities, or a mass in GeV; NaN where an input is not finite.
+
+        Raises
+        ------
+        MismatchError
+            If there is another number of inputs, or if the event numbers are missing.
+        """
+        inputs = np.ascontiguousarray(inputs, dtype=np.float32)
+        if inputs.ndim != 2 or inputs.shape[1] != len(self.inputs):
+            raise MismatchError(
+                f"inputs of the shape {list(inputs.shape)} for the head {self.name!r}, "
+                f"expected [jets, {len(self.inputs)}]"
+            )
+        folds = self.card.folds
+        if folds > 1 and event is None:
+            raise MismatchError(f"the head {self.name!r} has {folds} folds: it needs the event numbers ({EVENT!r})")
+        which = fold_of(np.asarray(event), folds) if folds > 1 else np.zeros(len(inputs), dtype=np.int64)
+        return self.compute_folds(inputs, which, threads=threads, provider=provider)
+
+    def compute_folds(
+        self, inputs: Array, fold: Array, *, threads: int | None = None, provider: str | None = None
+    ) -> NDArray[np.float32]:
+        """As `compute`, where it is known which network each jet gets.
+
+        Parameters
+        ----------
+        inputs : float[jets, inputs]
+        fold : int[jets]
+            From 0 to ``folds - 1``.
+        threads, provider
+            As for the tagger.
+
+        Returns
+        -------
+        float32[jets, outputs]
+        """
+        values = np.full((len(inputs), len(self.card.outputs)), np.nan, dtype=np.float32)
+        good = np.flatnonzero(np.isfinite(inputs).all(axis=1))
+        session = open_session(self.graph, threads, provider)
+        for start in range(0, len(good), _ROWS):
+            rows = good[start : start + _ROWS]
+            found = session.run({COLUMNS: np.ascontiguousarray(inputs[rows], dtype=np.float32)})
+            stacked = np.stack([found[f"fold{number}"] for number in range(self.card.folds)])
+            values[rows] = stacked[fold[rows], np.arange(len(rows))]
+        return values
+
+    def _evaluate(self, events: Any, prefix: str | None, collection: str) -> tuple[JetTable, dict[str, Array], Array]:
+        table = JetTable(events, self.card.parent.prefix if prefix is None else prefix, collection)
+        wanted = [*self.inputs, *([EVENT] if self.card.folds > 1 else [])]
+        table.require(wanted, f"the head {self.name!r}")
+        inputs, event = self.gather(table.values)
+        values = self.compute(inputs, event)
+        tagged = [column for column, item in enumerate(self.card.inputs) if item.source == "tagger"]
+        scored: Array = np.asarray(np.isfinite(inputs[:, tagged]).all(axis=1))
+        return table, dict(zip(self.card.outputs, values.T, strict=True)), scored
+
+    def __call__(self, events: Any, prefix: str | None = None, collection: str = "FatJet") -> Any:
+        """The outputs for jets whose inputs are stored; the backbone is not needed.
+
+        Parameters
+        ----------
+        events : awkward array
+            Tagged events, or a skim with flat columns (``ak.from_parquet``). Arrays do not say which model made their
+            columns: that it was the parent is up to you (files are checked by `jettagger.finetuning.score_skim`).
+        prefix : str, optional
+            Of the tagger's columns; default: that of the skims that the head was trained on.
+        collection : str
+
+        Returns
+        -------
+        awkward array
+            ``events * var * ?{output: float32}``; None where the tagger has not scored the jet, NaN where another
+            input is missing.
+
+        Raises
+        ------
+        MissingColumns
+            Names all missing inputs, with the nearest columns.
+        """
+        table, values, scored = self._evaluate(events, prefix, collection)
+        return table.records(values, scored)
+
+    def attach(self, events: Any, prefix: str | None = None, collection: str = "FatJet") -> Any:
+        """The events, or the skim, with the head's columns ``FatJet_<head>_<output>``.
+
+        Parameters
+        ----------
+        events, prefix, collection
+            As for the call.
+
+        Returns
+        -------
+        awkward array
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for the call; MismatchError also where a column is there already.
+        """
+        table, values, scored = self._evaluate(events, prefix, collection)
+        return table.attach(events, dict(zip(self.columns, values.values(), strict=True)), scored)
+
+
+def _stored(offer: Offer, name: str) -> str | None:
+    """How an offer calls a flat name."""
+    collection, _, field = name.partition("_")
+    for candidate in ([f"{collection}.{field}"] if field else []) + [name]:
+        if offer.has(candidate):
+            return candidate
+    return None
+
+
+def load_head(folder: str | os.PathLike[str]) -> Head:
+    """Read the folder of a head and check that it is whole.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    MissingModelFile
+        If the folder or one of its files is not there.
+    BundleError
+        If the description is invalid, or if it and the network contradict each other.
+    ModelFileError
+        If the network is damaged.
+    """
+    place = Path(folder).expanduser().resolve()
+    card = read_head_card(place)
+    path = place / NETWORK
+    if not path.is_file():
+        raise MissingModelFile(f"{place} has no {NETWORK}: the folder of the head {card.name!r} is not complete")
+    found = file_sha256(path)
+    if found != card.sha256:
+        raise BundleError(
+            f"{path} is damaged or was replaced: its SHA-256 is {found}, {DESCRIPTION} says {card.sha256}"
+        )
+    graph = inspect(path)
+    _compare(graph, card, path)
+    digest = hashlib.sha256(file_sha256(place / DESCRIPTION).encode() + found.encode()).hexdigest()
+    return Head(place, card, graph, digest)
+
+
+def _compare(graph: Graph, card: HeadCard, path: Path) -> None:
+    import onnx
+
+    properties = {item.key: item.value for item in onnx.load(path).metadata_props}
+    for what, names in (("inputs", [item.name for item in card.inputs]), ("outputs", card.outputs)):
+        try:
+            inside = json.loads(properties.get(what, "null"))
+        except json.JSONDecodeError:
+            inside = None
+        if inside != names:
+            other = next((n for n in names if n not in (inside or [])), names[0])
+            raise BundleError(
+                f"{path}: its {what} are not those of {DESCRIPTION} (first: {other!r}{hint(other, inside or [])})"
+            )
+    shapes = [(item.name, item.shape[1:]) for item in (*graph.inputs, *graph.outputs)]
+    expected = [(COLUMNS, (len(card.inputs),))] + [(f"fold{i}", (len(card.outputs),)) for i in range(card.folds)]
+    if shapes != expected:
+        raise BundleError(f"{path}: inputs and outputs are {shapes}, {DESCRIPTION} asks for {expected}")
+
+
+def _restore(folder: str, digest: str) -> Head:
+    head = load_head(folder)
+    if head.digest != digest:
+        raise BundleError(f"the head in {folder} is not the one that was sent: its content has changed")
+    return head

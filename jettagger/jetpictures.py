@@ -1,0 +1,250 @@
+"""Jets as point clouds in the plane of pseudorapidity and azimuth, beside their generator particles and highest scores.
+
+Needs the extra ``plot``. Columns are those of JetClass-II; what a table lacks is left out of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.errors import InvalidValues, MissingColumns, require
+from jettagger.features.cms import delta_phi, eta_sign
+
+__all__ = ["draw_jets", "highest"]
+
+Floats = NDArray[np.float64]
+
+#: how many scores are shown
+TOP = 5
+
+#: displacements from this on have the same colour, in mm
+LARGE = 2.0
+
+_NEEDED = ("jet_pt", "part_px", "part_py", "part_deta", "part_dphi", "part_charge")
+_GENERATOR = ("genpart_px", "genpart_py", "genpart_jet_deta", "genpart_jet_dphi", "genpart_pid")
+_TRUTH = ("jet_eta", "jet_phi", "aux_genpart_eta", "aux_genpart_phi", "aux_genpart_pid")
+_MARKERS = {"hadron": "o", "electron": "^", "muon": "v", "photon": "p"}
+_NAMES = {
+    1: "d", 2: "u", 3: "s", 4: "c", 5: "b", 6: "t", 11: "e", 12: r"$\nu$", 13: r"$\mu$", 14: r"$\nu$", 15: r"$\tau$",
+    16: r"$\nu$", 21: "g", 22: r"$\gamma$", 23: "Z", 24: "W", 25: "H",
+}  # fmt: skip
+#: charged particles that live long enough to be seen
+_CHARGED = (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334)
+
+
+def highest(scores: Mapping[str, float | None], number: int = TOP) -> list[tuple[str, float]]:
+    """The highest scores of a jet.
+
+    Parameters
+    ----------
+    scores : mapping of str to float or None
+        None where the jet was not scored.
+    number : int
+
+    Returns
+    -------
+    list of (name, score)
+        Falling; empty for a jet that was not scored.
+
+    Examples
+    --------
+    >>> highest({"probXbb": 0.2, "probXcc": 0.7, "probQCDb": 0.1}, 2)
+    [('probXcc', 0.7), ('probXbb', 0.2)]
+    """
+    known = [(name, float(value)) for name, value in scores.items() if value is not None and np.isfinite(value)]
+    return sorted(known, key=lambda item: -item[1])[:number]
+
+
+def draw_jets(
+    jets: Any, scores: Sequence[Mapping[str, float | None]] | None = None, titles: Sequence[str] | None = None
+) -> Any:
+    """Draw jets, one a row.
+
+    Parameters
+    ----------
+    jets : awkward array of records
+        Columns of JetClass-II (GeV, mm).
+    scores : sequence of mapping, optional
+        For each jet its scores by name.
+    titles : sequence of str, optional
+        For each jet what is written above it; default: transverse momentum, soft-drop mass and class.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingColumns
+        If the table lacks what a point cloud needs.
+    InvalidValues
+        If there are no jets.
+    """
+    missing = [name for name in _NEEDED if name not in jets.fields]
+    if missing:
+        raise MissingColumns(f"a point cloud needs the columns {', '.join(missing)}, which are missing")
+    if not len(jets):
+        raise InvalidValues("there is no jet to draw")
+    require("matplotlib", "plot", "drawing jets")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    generator = all(name in jets.fields for name in _GENERATOR)
+    columns = 1 + generator + (scores is not None)
+    widths = [1.0] * (1 + generator) + [0.55] * (scores is not None)
+    figure = Figure(figsize=(5.2 * sum(widths) + 1.2, 5.0 * len(jets)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(jets), columns, squeeze=False, width_ratios=widths)
+    colours = ScalarMappable(Normalize(0, LARGE), "viridis")
+    for row, jet in enumerate(jets):
+        reach = _reach(jet)
+        title = titles[row] if titles is not None else _title(jet)
+        _constituents(axes[row][0], jet, reach, colours)
+        axes[row][0].set_title(title, fontsize=10)
+        if generator:
+            _particles(axes[row][1], jet, reach, colours)
+        if scores is not None:
+            _bars(axes[row][-1], highest(scores[row]))
+    _legend(axes[0][0])
+    bar = figure.colorbar(colours, ax=axes[:, : 1 + generator].ravel().tolist(), shrink=0.6, extend="max", pad=0.01)
+    bar.set_label("displacement [mm]", fontsize=9)
+    return figure
+
+
+def _title(jet: Any) -> str:
+    from jettagger.jetclass2 import LABELS
+
+    parts = [f"$p_T$ = {jet['jet_pt']:.0f} GeV"]
+    if "jet_sdmass" in jet.fields:
+        parts.append(f"$m_{{SD}}$ = {jet['jet_sdmass']:.0f} GeV")
+    if "jet_label" in jet.fields:
+        label = int(jet["jet_label"])
+        parts.append(LABELS[label].replace("_", " ") if 0 <= label < len(LABELS) else "no class")
+    return ", ".join(parts)
+
+
+def _values(jet: Any, name: str) -> Floats:
+    return np.asarray(jet[name]).astype(np.float64)
+
+
+def _reach(jet: Any) -> float:
+    """Half the width of the picture, the same for both sides: it holds what carries the momentum."""
+    if not len(jet["part_deta"]):
+        return 0.85
+    distance = np.maximum(np.abs(_values(jet, "part_deta")), np.abs(_values(jet, "part_dphi")))
+    pt = np.hypot(_values(jet, "part_px"), _values(jet, "part_py"))
+    return float(np.clip(1.05 * distance[pt > 0.002 * pt.sum()].max(initial=0.8), 0.85, 1.8))
+
+
+def _displacement(*components: Floats) -> Floats:
+    squares: Floats = sum((component**2 for component in components), np.zeros_like(components[0]))
+    return np.sqrt(squares)
+
+
+def _cloud(axes: Any, x: Floats, y: Floats, pt: Floats, total: float, kinds: Any, charged: Any, colours: Any) -> None:
+    # large ones first, so that they hide nothing
+    size = 12 + 900 * np.sqrt(np.clip(pt / max(total, 1e-9), 0, 1))
+    shade = colours[0].to_rgba(np.minimum(colours[1], LARGE))
+    for index in np.argsort(-pt):
+        face = shade[index] if charged[index] else "none"
+        axes.scatter(
+            x[index], y[index], s=size[index], marker=_MARKERS[kinds[index]], facecolor=face, edgecolor=shade[index],
+            alpha=0.75, linewidth=1.2,
+        )  # fmt: skip
+
+
+def _constituents(axes: Any, jet: Any, reach: float, colours: Any) -> None:
+    pt = np.hypot(_values(jet, "part_px"), _values(jet, "part_py"))
+    kinds = np.full(len(pt), "hadron", dtype=object)
+    for kind in ("Electron", "Muon", "Photon"):
+        if f"part_is{kind}" in jet.fields:
+            kinds[_values(jet, f"part_is{kind}") > 0] = kind.lower()
+    impact = [_values(jet, name) for name in ("part_d0val", "part_dzval") if name in jet.fields]
+    displaced = _displacement(*impact) if impact else np.zeros(len(pt))
+    charged = _values(jet, "part_charge") != 0
+    x, y = _values(jet, "part_deta"), _values(jet, "part_dphi")
+    _cloud(axes, x, y, pt, float(jet["jet_pt"]), kinds, charged, (colours, displaced))
+    outside = int(np.count_nonzero((np.abs(x) > reach) | (np.abs(y) > reach)))
+    more = f"; outside of the picture: {outside}" if outside else ""
+    _frame(axes, reach, f"{len(pt)} constituents{more}")
+
+
+def _particles(axes: Any, jet: Any, reach: float, colours: Any) -> None:
+    pt = np.hypot(_values(jet, "genpart_px"), _values(jet, "genpart_py"))
+    code = np.abs(_values(jet, "genpart_pid")).astype(int)
+    kinds = np.full(len(pt), "hadron", dtype=object)
+    for value, kind in ((11, "electron"), (13, "muon"), (22, "photon")):
+        kinds[code == value] = kind
+    vertex = [_values(jet, name) for name in ("genpart_x", "genpart_y") if name in jet.fields]
+    displaced = _displacement(*vertex) if vertex else np.zeros(len(pt))
+    x, y = _values(jet, "genpart_jet_deta"), _values(jet, "genpart_jet_dphi")
+    _cloud(axes, x, y, pt, float(jet["jet_pt"]), kinds, np.isin(code, _CHARGED), (colours, displaced))
+    outside = _truth(axes, jet, reach) if all(name in jet.fields for name in _TRUTH) else 0
+    outside += int(np.count_nonzero((np.abs(x) > reach) | (np.abs(y) > reach)))
+    more = f"; outside of the picture: {outside}" if outside else ""
+    _frame(axes, reach, f"{len(pt)} generator particles{more}")
+
+
+def _truth(axes: Any, jet: Any, reach: float) -> int:
+    """Crosses with letters where the decay products went; returns how many lie outside of the picture."""
+    axis = np.float64(jet["jet_eta"])
+    x = eta_sign(np.asarray(axis)) * (_values(jet, "aux_genpart_eta") - axis)
+    y = delta_phi(_values(jet, "aux_genpart_phi"), np.float64(jet["jet_phi"]))
+    outside = 0
+    for index, code in enumerate(_values(jet, "aux_genpart_pid").astype(int)):
+        if abs(x[index]) > reach or abs(y[index]) > reach:
+            outside += 1
+            continue
+        letter = next(
+            (
+                role
+                for role in "XY"
+                if f"aux_genpart_isRes{role}" in jet.fields and jet[f"aux_genpart_isRes{role}"][index]
+            ),
+            "",
+        )
+        resonance = bool(letter)
+        colour = "#7a0177" if resonance else "#d94801"
+        axes.scatter(x[index], y[index], marker="+" if resonance else "x", s=110, color=colour, linewidth=1.8, zorder=5)
+        name = letter or _NAMES.get(abs(code), str(code))
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
+        place = (x[index], y[index])
+        axes.annotate(name, place, (6, 6), textcoords="offset points", color=colour, fontsize=11, zorder=6, bbox=box)
+    return outside
+
+
+def _frame(axes: Any, reach: float, text: str) -> None:
+    axes.set(
+        xlim=(-reach, reach), ylim=(-reach, reach), xlabel=r"$\Delta\eta$ (mirrored)", ylabel=r"$\Delta\phi$ [rad]"
+    )
+    axes.set_aspect("equal")
+    axes.text(0.02, 0.02, text, transform=axes.transAxes, fontsize=9, color="#4a4a4a")
+
+
+def _bars(axes: Any, top: list[tuple[str, float]]) -> None:
+    if not top:
+        axes.text(0.5, 0.5, "not scored", ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    names = [name.removeprefix("prob") for name, _ in top][::-1]
+    values = [value for _, value in top][::-1]
+    axes.barh(range(len(top)), values, color="#9ecae1", edgecolor="#08306b")
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        axes.text(0.02, place, f"{name}  {value:.3f}", va="center", fontsize=10)
+    axes.set(xlim=(0, 1), yticks=[], xlabel="score", title=f"{len(top)} highest scores")
+    axes.title.set_fontsize(10)
+
+
+def _legend(axes: Any) -> None:
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = {"color": "none", "markeredgecolor": "#4a4a4a", "markersize": 7}
+    handles = [Line2D([], [], marker=marker, label=kind, **style) for kind, marker in _MARKERS.items()]
+    handles.append(Line2D([], [], marker="o", label="charged", **(style | {"markerfacecolor": "#4a4a4a"})))
+    axes.legend(handles=handles, fontsize=8, loc="upper right", framealpha=0.7)

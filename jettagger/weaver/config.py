@@ -1,0 +1,574 @@
+"""The content of a weaver data configuration, read from YAML and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jettagger.errors import ConfigError, hint
+from jettagger.weaver.expressions import Formula, parse_formula
+
+__all__ = ["DataConfig", "InputGroup", "InputVariable", "Labels", "read_config"]
+
+PadMode = Literal["constant", "wrap"]
+
+_KEYS = (
+    "treename",
+    "branch_magic",
+    "file_magic",
+    "selection",
+    "test_time_selection",
+    "preprocess",
+    "new_variables",
+    "inputs",
+    "labels",
+    "observers",
+    "monitor_variables",
+    "weights",
+    "bucketing",
+)
+_INPUT_KEYS = ("length", "pad_mode", "vars")
+_PREPROCESS_KEYS = ("method", "data_fraction", "params")
+_PARAMETERS = ("length", "pad_mode", "center", "scale", "min", "max", "pad_value")
+
+#: what weaver adds to each table by itself: whether a jet is read for training
+TRAINING_FLAG = "aux_training_"
+
+#: a file that is larger than this, or that unfolds to more nodes through anchors, is no data configuration
+_MAX_BYTES = 50_000_000
+_MAX_NODES = 200_000
+
+
+@dataclass(frozen=True)
+class InputVariable:
+    """One channel of an input: ``clip((x - center) * scale, low, high)``, or the value as it is.
+
+    Parameters
+    ----------
+    name : str
+        A column of the file, or a new variable.
+    center : float or None
+        None leaves the values as they are: neither scaled nor clipped.
+    scale : float
+    low, high : float
+        Bounds of the scaled value.
+    pad : float
+        Value of the slots behind the last entry.
+    """
+
+    name: str
+    center: float | None = None
+    scale: float = 1.0
+    low: float = -5.0
+    high: float = 5.0
+    pad: float = 0.0
+
+
+@dataclass(frozen=True)
+class InputGroup:
+    """One input tensor.
+
+    Parameters
+    ----------
+    name : str
+    length : int
+        Slots; longer lists are cut.
+    pad_mode : {"constant", "wrap"}
+        Fill with the pad values, or repeat the list from its start.
+    variables : tuple of InputVariable
+    """
+
+    name: str
+    length: int
+    pad_mode: PadMode
+    variables: tuple[InputVariable, ...]
+
+    @property
+    def axis(self) -> str:
+        """What the slots are: the groups ``pf_features``, ``pf_vectors`` and ``pf_mask`` share ``pf``."""
+        return self.name.rpartition("_")[0] or self.name
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the network is trained to predict.
+
+    Parameters
+    ----------
+    type : {"simple", "custom"}
+        ``simple``: each class is a column or variable that is 1 for its jets. ``custom``: names and their expressions.
+    names : tuple of str
+        The classes (``simple``), or the names of the targets (``custom``).
+    """
+
+    type: Literal["simple", "custom"]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A weaver data configuration.
+
+    Parameters
+    ----------
+    where : str
+        The file, for messages.
+    inputs : tuple of InputGroup
+    formulas : mapping of str to Formula
+        New variables, and the targets of custom labels.
+    selection : Formula or None
+        Which jets the network is trained on.
+    test_time_selection : Formula or None
+        Which jets weaver reads for predictions; None: those of ``selection``.
+    labels : Labels or None
+    method : {"manual", "auto"}
+    observers, monitor_variables : tuple of str
+    treename : str or None
+    branch_magic : mapping of str to str
+        Parts of names -> what stands for them in the file.
+    file_magic : tuple of str
+        Columns that weaver makes from the names of files.
+    lines : mapping of str to int
+        Line of each new variable and input.
+
+    Examples
+    --------
+    >>> config = read_config(text='''
+    ... new_variables:
+    ...   part_mask: ak.ones_like(part_px)
+    ...   part_pt: np.hypot(part_px, part_py)
+    ... inputs:
+    ...   pf_features: {length: 128, pad_mode: wrap, vars: [[part_pt, 1.7, 0.7], [part_deta, null]]}
+    ...   pf_mask: {length: 128, pad_mode: constant, vars: [[part_mask, null]]}
+    ... ''')
+    >>> config.columns()
+    ('part_px', 'part_py', 'part_deta')
+    """
+
+    where: str
+    inputs: tuple[InputGroup, ...]
+    formulas: Mapping[str, Formula]
+    selection: Formula | None = None
+    test_time_selection: Formula | None = None
+    labels: Labels | None = None
+    method: Literal["manual", "auto"] = "manual"
+    observers: tuple[str, ...] = ()
+    monitor_variables: tuple[str, ...] = ()
+    treename: str | None = None
+    branch_magic: Mapping[str, str] = field(default_factory=dict)
+    file_magic: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables of all inputs, each once."""
+        return tuple(dict.fromkeys(variable.name for group in self.inputs for variable in group.variables))
+
+    def place(self, name: str) -> str:
+        """Where a variable was written: file and line."""
+        return f"{self.where}, line {self.lines[name]}" if name in self.lines else self.where
+
+    def stored(self, name: str) -> str:
+        """The name of a column in the file, after ``branch_magic``."""
+        for part, other in self.branch_magic.items():
+            name = name.replace(part, other)
+        return name
+
+    def columns(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        """The columns of the file that variables are made of.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Columns and new variables; default: those of all inputs.
+
+        Returns
+        -------
+        tuple of str
+            In the order in which they are needed, as the configuration names them.
+
+        Raises
+        ------
+        ConfigError
+            If a variable is defined by itself, directly or through others.
+        """
+        found: dict[str, None] = {}
+        done: set[str] = set()
+        for name in self.variables if names is None else names:
+            self._descend(name, (), found, done)
+        return tuple(found)
+
+    def _descend(self, name: str, path: tuple[str, ...], found: dict[str, None], done: set[str]) -> None:
+        if name in path:
+            circle = " -> ".join([*path[path.index(name) :], name])
+            raise ConfigError(f"{self.place(name)}: {name!r} is defined by itself: {circle}")
+        if name in done:
+            return
+        formula = self.formulas.get(name)
+        if formula is None:
+            if name != TRAINING_FLAG:
+                found[name] = None
+        else:
+            for needed in formula.names:
+                self._descend(needed, (*path, name), found, done)
+        done.add(name)
+
+    def needing(self, column: str) -> tuple[str, ...]:
+        """The inputs that cannot be made without a column."""
+        return tuple(name for name in self.variables if column in self.columns([name]))
+
+    def columns_of(self, formula: Formula | None) -> tuple[str, ...]:
+        """The columns of the file that an expression needs."""
+        return () if formula is None else self.columns(formula.names)
+
+    def keeping(self, names: Iterable[str]) -> DataConfig:
+        """The same configuration with these inputs only."""
+        names = set(names)
+        return replace(self, inputs=tuple(group for group in self.inputs if group.name in names))
+
+
+class _Reader:
+    """The document of a file, with the line of each entry."""
+
+    def __init__(self, text: str, where: str) -> None:
+        import yaml
+
+        self.where = where
+        if len(text) > _MAX_BYTES:
+            raise ConfigError(f"{where}: {len(text)} characters, a data configuration has {_MAX_BYTES} at most")
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        try:
+            stream = loader(text)
+            node = stream.get_single_node()
+            self.lines: dict[tuple[str | int, ...], int] = {}
+            self._nodes = 0
+            if node is not None:
+                self._walk(node, ())
+            content = None if node is None else stream.construct_document(node)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise ConfigError(f"{where}{place}: cannot be read as YAML: {reason}") from None
+        except (ValueError, TypeError, RecursionError) as error:  # a date that is none, an unhashable key
+            raise ConfigError(f"{where}: cannot be read as YAML: {error}") from None
+        if not isinstance(content, dict):
+            kind = "nothing" if content is None else f"a {type(content).__name__}"
+            raise ConfigError(f"{where}: holds {kind}, expected a data configuration with the key 'inputs'")
+        self.content: dict[str, Any] = content
+
+    def _walk(self, node: Any, path: tuple[str | int, ...]) -> None:
+        import yaml
+
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise ConfigError(f"{self.where}: more than {_MAX_NODES} entries, this is no data configuration")
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if path and path[0] == "weights":  # tables of numbers, long ones
+            return
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                name = str(key.value)
+                if name in seen:
+                    raise ConfigError(f"{self.where}, line {key.start_mark.line + 1}: {name!r} is there twice")
+                seen.add(name)
+                child = (*path, name)
+                self.lines[child] = key.start_mark.line + 1
+                self._walk(value, child)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._walk(value, (*path, index))
+
+    def error(self, path: Sequence[str | int], message: str) -> ConfigError:
+        """An error with the line of an entry, or of the entry around it."""
+        parts = tuple(path)
+        while parts and parts not in self.lines:
+            parts = parts[:-1]
+        name = ".".join(str(part) for part in path)
+        line = f", line {self.lines[parts]}" if parts else ""
+        return ConfigError(f"{self.where}{line}: {name}: {message}" if name else f"{self.where}: {message}")
+
+    def place(self, path: Sequence[str | int]) -> str:
+        """File, line and key of an entry, for messages."""
+        return f"{self.where}, line {self.lines.get(tuple(path), 1)}, {'.'.join(str(part) for part in path)}"
+
+    def section(self, key: str) -> dict[str, Any]:
+        """A mapping at the top, empty where it is absent."""
+        value = self.content.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.error([key], f"expected a mapping, got {_shown(value)}")
+        for name in value:
+            if not isinstance(name, str):
+                raise self.error([key], f"expected names as keys, got {name!r}")
+        return value
+
+    def unknown(self, path: Sequence[str | int], found: Iterable[Any], known: Sequence[str]) -> None:
+        """Refuse keys that are not known."""
+        for key in found:
+            if key not in known:
+                text = f"unknown key{hint(str(key), known)}. Known: {', '.join(known)}"
+                raise self.error([*path, str(key)], text)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of names."""
+        value = self.content.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.error([key], f"expected a list of names, got {_shown(value)}")
+        return tuple(value)
+
+    def formula(self, path: Sequence[str | int], value: Any) -> Formula:
+        """An expression; a plain number is one, too."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = repr(value)
+        if not isinstance(value, str):
+            raise self.error(path, f"expected an expression, got {_shown(value)}")
+        return parse_formula(value, self.place(path))
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:60]!r}"
+
+
+def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None = None) -> DataConfig:
+    """Read a weaver data configuration.
+
+    Parameters
+    ----------
+    path : path, optional
+        A YAML file.
+    text : str, optional
+        Its content, if it is not to be read from the file.
+
+    Returns
+    -------
+    DataConfig
+
+    Raises
+    ------
+    ConfigError
+        With file, line and key: unreadable YAML, unknown keys, expressions that are not allowed, definitions that
+        contradict each other or run in a circle.
+
+    Examples
+    --------
+    >>> read_config(text="inputs: {jet: {length: 1, vars: [jet_pt]}}").variables
+    ('jet_pt',)
+    """
+    where = "data configuration" if path is None else os.fspath(path)
+    if text is None:
+        if path is None:
+            raise TypeError("read_config() needs a path or a text")
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {where}: {error}") from error
+    reader = _Reader(text, where)
+    reader.unknown([], reader.content, _KEYS)
+    formulas: dict[str, Formula] = {}
+    for name, value in reader.section("new_variables").items():
+        if not name.isidentifier():
+            raise reader.error(["new_variables", name], "is no name: letters, digits and _ only")
+        if str(value).strip() != name:  # weaver's own shorthand for "the column itself"
+            formulas[name] = reader.formula(["new_variables", name], value)
+    labels = _labels(reader, formulas)
+    method, given = _preprocess(reader)
+    config = DataConfig(
+        where=where,
+        inputs=tuple(_inputs(reader, method, given)),
+        formulas=formulas,
+        selection=_selection(reader, "selection"),
+        test_time_selection=_selection(reader, "test_time_selection"),
+        labels=labels,
+        method=method,
+        observers=reader.names("observers"),
+        monitor_variables=reader.names("monitor_variables"),
+        treename=_treename(reader),
+        branch_magic=_magic(reader),
+        file_magic=tuple(reader.section("file_magic")),
+        lines=_lines(reader, formulas),
+    )
+    _check(reader, config)
+    return config
+
+
+def _lines(reader: _Reader, formulas: Mapping[str, Formula]) -> dict[str, int]:
+    lines = {name: reader.lines[key] for name in formulas if (key := ("new_variables", name)) in reader.lines}
+    for path, line in reader.lines.items():
+        if len(path) >= 4 and path[0] == "inputs" and path[2] == "vars" and isinstance(path[3], int):
+            value = reader.content["inputs"][path[1]]["vars"][path[3]]
+            name = value[0] if isinstance(value, list) else value
+            lines.setdefault(str(name), line)
+    return lines
+
+
+def _treename(reader: _Reader) -> str | None:
+    value = reader.content.get("treename")
+    if value is not None and not isinstance(value, str):
+        raise reader.error(["treename"], f"expected a name, got {_shown(value)}")
+    return value
+
+
+def _magic(reader: _Reader) -> dict[str, str]:
+    section = reader.section("branch_magic")
+    for name, value in section.items():
+        if not name or not isinstance(value, str):
+            raise reader.error(["branch_magic", name], f"expected part of a name: its replacement, got {_shown(value)}")
+    return section
+
+
+def _selection(reader: _Reader, key: str) -> Formula | None:
+    value = reader.content.get(key)
+    return None if value is None or value == "" else reader.formula([key], value)
+
+
+def _labels(reader: _Reader, formulas: dict[str, Formula]) -> Labels | None:
+    section = reader.section("labels")
+    if not section:
+        return None
+    reader.unknown(["labels"], section, ("type", "value"))
+    kind, value = section.get("type"), section.get("value")
+    if kind == "simple":
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            raise reader.error(["labels", "value"], f"expected a list of classes, got {_shown(value)}")
+        twice = sorted({item for item in value if value.count(item) > 1})
+        if twice:
+            raise reader.error(["labels", "value"], f"classes are there twice: {', '.join(twice)}")
+        for index, item in enumerate(value):  # a class may be an expression, as a rule it is a name
+            formula = reader.formula(["labels", "value", index], item)
+            if formula.names != (item,):
+                formulas.setdefault(item, formula)
+        return Labels("simple", tuple(value))
+    if kind == "custom":
+        if not isinstance(value, dict) or not value or not all(isinstance(name, str) for name in value):
+            raise reader.error(["labels", "value"], f"expected names and their expressions, got {_shown(value)}")
+        for name, expression in value.items():
+            if name in formulas:
+                raise reader.error(["labels", "value", name], "is a new variable, too: give the label another name")
+            if str(expression).strip() != name:
+                formulas[name] = reader.formula(["labels", "value", name], expression)
+        return Labels("custom", tuple(value))
+    raise reader.error(["labels", "type"], f"expected simple or custom, got {kind!r}")
+
+
+def _preprocess(reader: _Reader) -> tuple[Literal["manual", "auto"], dict[str, Any]]:
+    section = reader.section("preprocess")
+    reader.unknown(["preprocess"], section, _PREPROCESS_KEYS)
+    method = section.get("method", "manual")
+    if not isinstance(method, str) or not (method.lower() == "manual" or method.lower().startswith("auto")):
+        raise reader.error(["preprocess", "method"], f"expected manual or auto, got {method!r}")
+    params = section.get("params")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise reader.error(["preprocess", "params"], f"expected a mapping of variables, got {_shown(params)}")
+    for name, content in params.items():
+        path = ["preprocess", "params", str(name)]
+        if not isinstance(content, dict):
+            raise reader.error(path, f"expected a mapping, got {_shown(content)}")
+        reader.unknown(path, content, _PARAMETERS)
+        missing = [key for key in _PARAMETERS if key not in content and key != "pad_value"]
+        if missing:
+            raise reader.error(path, f"lacks {', '.join(missing)}")
+    return ("manual" if method.lower() == "manual" else "auto"), params
+
+
+def _inputs(reader: _Reader, method: str, given: Mapping[str, Any]) -> Iterator[InputGroup]:
+    section = reader.section("inputs")
+    if not section:
+        raise reader.error([], "has no 'inputs', expected at least one group of variables")
+    before: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    for name, content in section.items():
+        path = ["inputs", name]
+        if not isinstance(content, dict):
+            raise reader.error(path, f"expected length, pad_mode and vars, got {_shown(content)}")
+        reader.unknown(path, content, _INPUT_KEYS)
+        items = content.get("vars")
+        if not isinstance(items, list) or not items:
+            raise reader.error([*path, "vars"], f"expected a list of variables, got {_shown(items)}")
+        length, pad_mode = content.get("length"), str(content.get("pad_mode", "constant")).lower()
+        group: list[InputVariable] = []
+        for index, item in enumerate(items):
+            here: list[str | int] = [*path, "vars", index]
+            variable = _variable(reader, here, item, "manual" if given else method)
+            if given:
+                if variable.name not in given:
+                    raise reader.error(here, f"{variable.name!r} is not among the preprocess.params of this file")
+                known = given[variable.name]
+                length, pad_mode = known["length"], str(known["pad_mode"]).lower()
+                values = [variable.name, *(known.get(key, 0) for key in _PARAMETERS[2:])]
+                variable = _variable(reader, ["preprocess", "params", variable.name], values, "manual")
+            settings = (length, pad_mode, variable)
+            other, same = before.setdefault(variable.name, (name, settings))
+            if same != settings:
+                text = f"{variable.name!r} is in {other!r} with another length, pad_mode or scaling; weaver keeps one"
+                raise reader.error(here, f"{text} set for each variable")
+            if variable in group:
+                raise reader.error(here, f"{variable.name!r} is in this group twice")
+            group.append(variable)
+        if length is None:
+            raise reader.error([*path, "length"], "missing: inputs without a fixed length are not supported")
+        if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+            raise reader.error([*path, "length"], f"expected a whole number from 1, got {length!r}")
+        if pad_mode not in ("constant", "wrap"):
+            raise reader.error([*path, "pad_mode"], f"expected constant or wrap, got {pad_mode!r}")
+        if name.endswith("_mask") and pad_mode != "constant":
+            raise reader.error([*path, "pad_mode"], f"expected constant for a mask, got {pad_mode!r}")
+        yield InputGroup(name, length, "wrap" if pad_mode == "wrap" else "constant", tuple(group))
+
+
+def _variable(reader: _Reader, path: Sequence[str | int], item: Any, method: str) -> InputVariable:
+    values = item if isinstance(item, list) else [item]
+    if not values or not isinstance(values[0], str) or not values[0].isidentifier():
+        raise reader.error(path, f"expected the name of a variable, or a list that starts with one, got {_shown(item)}")
+    if len(values) > 6:
+        raise reader.error(path, f"expected at most name, centre, scale, min, max, pad value; got {len(values)} items")
+    name, center = values[0], values[1] if len(values) > 1 else ("auto" if method == "auto" else None)
+    if center == "auto":
+        if name.endswith("_mask"):  # weaver never standardises a mask
+            center = None
+        else:
+            raise reader.error(
+                path,
+                f"{name!r} has no centre and scale, they are found in training: use the file *.auto.yaml that weaver "
+                "wrote beside this one",
+            )
+    numbers = []
+    for word, value in zip(
+        ("scale", "min", "max", "pad value"), [*values[2:], *(1, -5, 5, 0)[len(values[2:]) :]], strict=True
+    ):
+        numbers.append(_number(reader, path, word, value))
+    if center is not None:
+        center = _number(reader, path, "centre", center)
+    variable = InputVariable(name, center, *numbers)
+    if not variable.low <= variable.high:
+        raise reader.error(path, f"min {variable.low:g} exceeds max {variable.high:g}")
+    return variable
+
+
+def _number(reader: _Reader, path: Sequence[str | int], word: str, value: Any) -> float:
+    if isinstance(value, str):  # YAML 1.1 takes 1e8 for text
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or np.isnan(value):
+        raise reader.error(path, f"{word}: expected a number, got {_shown(value)}")
+    if word in ("centre", "scale", "pad value") and not np.isfinite(value):
+        raise reader.error(path, f"{word}: expected a finite number, got {value!r}")
+    return float(value)
+
+
+def _check(reader: _Reader, config: DataConfig) -> None:
+    if config.observers and config.monitor_variables:
+        raise reader.error(["monitor_variables"], "cannot be there together with 'observers': weaver reads one of them")
+    for name in config.formulas:  # circles, also among variables that no input needs
+        config.columns([name])

@@ -1,0 +1,74 @@
+"""The page on searches: its configuration, commands and Python blocks run; its tables are complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from searches import columns, write
+
+from jettagger.cli import main
+from jettagger.processors.search import KINDS, SearchWarning
+from jettagger.search import EXECUTORS, config
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "search.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyhf")
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("qcd1", "qcd2", "tt", "x1000", "data"), 1):
+        made = columns(60, seed, data=name == "data")
+        if name != "data":
+            made["genWeight"] = abs(made["genWeight"])
+        more = ("MET_pt", "MET_phi", "fixedGridRhoFastjetAll")
+        made |= {column: np.full(60, 2.0, dtype=np.float32) for column in more}
+        write(tmp_path / f"{name}.root", made)
+    (text,) = blocks("yaml")
+    # so that the few toy events of data and simulation are of the same number
+    text = re.sub(r"cross_section: [\d.]+", "cross_section: 0.0005", text)
+    Path("search.yaml").write_text(text, encoding="utf-8")
+    (shell,) = blocks("sh")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)
+        for block in blocks("python"):
+            exec(compile(block, str(PAGE), "exec"), {"__name__": "document"})
+        for line in shell.splitlines():
+            # drawing is tested elsewhere
+            extra = {"search": ["--no-plots"], "limit": ["--no-plot"]}[shlex.split(line)[1]]
+            assert main([*shlex.split(line, comments=True)[1:], *extra]) == 0, line
+    said = capsys.readouterr().out
+    assert "blind: data in SR are in no histogram" in said
+    written = re.findall(r"`([\w<>.]+\.\w+)`", TEXT[TEXT.index("| file |") : TEXT.index("The folder is complete")])
+    names = {name.replace("<signal>", "X1000") for name in written}
+    assert {path.name for path in Path("out").iterdir()} == names - {"limits.png", "jettagger.histograms.load"}
+    row = re.search(r"^tagged .*$", Path("out/cutflow.txt").read_text(), flags=re.MULTILINE)
+    assert row is not None
+    assert row.group().split()[-2:] == ["blind", "blind"]
+
+
+def named(start: str, end: str) -> set[str]:
+    part = TEXT[TEXT.index(start) :]
+    part = part[: part.index(end)]
+    cells = re.findall(r"^\| (`[^|]*) \|", part, flags=re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_every_key_has_a_line() -> None:
+    assert named("## Keys", "### Samples") == set(config._TOP)
+    assert named("### Samples", "### Jets") == set(config._SAMPLE)
+    assert named("### Templates", "## The output") == set(config._TEMPLATES)
+    jets = TEXT[TEXT.index("`jets` has ") : TEXT.index("Cuts, weights and histograms are")]
+    assert {name for name in config._JETS if f"`{name}` (" in jets} == set(config._JETS)
+    assert named("| kind |", "A region that selects nothing") == set(KINDS)
+    assert named("| `--executor` |", "All give identical") - {"executor"} == set(EXECUTORS)

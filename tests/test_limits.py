@@ -1,0 +1,186 @@
+"""Limits: those of pyhf and of closed forms, also where bins are empty, signals large, and a minimiser gives up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jettagger import limits
+from jettagger.errors import InvalidValues
+from jettagger.limits import limit, model_of, save_limits
+
+pyhf = pytest.importorskip("pyhf")
+# jsonschema's own deprecation, which pyhf 0.7 always raises
+pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
+
+
+def floats(values: Sequence[float]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def workspace(
+    signal: Sequence[float], background: Sequence[float], data: Sequence[float], *modifiers: dict[str, Any]
+) -> dict[str, Any]:
+    """One region, one background."""
+    strength = {"name": "mu", "type": "normfactor", "data": None}
+    parameter = {"name": "mu", "bounds": [[0, 10]], "inits": [1]}
+    samples = [
+        {"name": "s", "data": floats(signal), "modifiers": [strength]},
+        {"name": "b", "data": floats(background), "modifiers": list(modifiers)},
+    ]
+    return {
+        "channels": [{"name": "SR", "samples": samples}],
+        "observations": [{"name": "SR", "data": floats(data)}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [parameter]}}],
+        "version": "1.0.0",
+    }
+
+
+def statistics(*errors: float) -> dict[str, Any]:
+    return {"name": "mcstat", "type": "staterror", "data": floats(errors)}
+
+
+def norm(size: float) -> dict[str, Any]:
+    return {"name": "norm", "type": "normsys", "data": {"hi": 1 + size, "lo": 1 / (1 + size)}}
+
+
+def shape(up: Sequence[float], down: Sequence[float]) -> dict[str, Any]:
+    return {"name": "jes", "type": "histosys", "data": {"hi_data": floats(up), "lo_data": floats(down)}}
+
+
+MODELS = {
+    "no background": workspace([1], [0], [0]),
+    "no background, one event": workspace([1], [0], [1]),
+    "floors": workspace([1, 1], [1e-3, 1e-3], [0, 0], statistics(1e-3, 1e-3)),
+    "empty bins": workspace([2, 5, 1], [50, 1e-3, 3], [47, 0, 4], statistics(10, 1e-3, 2), norm(0.3)),
+    "large signal": workspace([1000, 2000], [5, 1], [6, 1], statistics(1, 0.5), norm(0.3)),
+    "excess": workspace([5, 10, 2], [100, 20, 3], [130, 90, 20], statistics(10, 4, 2), norm(0.1)),
+    "deficit": workspace([5, 10, 2], [100, 20, 3], [80, 8, 0], statistics(5, 2, 1), norm(0.1)),
+    # two deviations down make a rate negative: there is no likelihood beyond
+    "rates below zero": workspace(
+        [5, 10, 2], [100, 20, 3], [120, 18, 2], statistics(10, 4, 2), shape([140, 35, 7], [60, 5, 0.2])
+    ),
+}
+
+
+def scaled(space: dict[str, Any], factor: float) -> dict[str, Any]:
+    """With a larger signal."""
+    copy: dict[str, Any] = json.loads(json.dumps(space))
+    signal = copy["channels"][0]["samples"][0]
+    signal["data"] = [value * factor for value in signal["data"]]
+    return copy
+
+
+@pytest.mark.parametrize("name", ["no background", "no background, one event", "floors"])
+def test_limits_are_those_that_pyhf_finds(name: str) -> None:
+    """Its own search begins at a strength of zero, where numerical noise stops it for other models."""
+    found = limit(MODELS[name])
+    # pyhf needs the limit inside of fixed bounds
+    factor = found.expected[2] / 2
+    space = scaled(MODELS[name], factor)
+    space["measurements"][0]["config"]["parameters"][0]["bounds"] = [[0, 20]]
+    model, data = model_of(space)
+    observed, expected = pyhf.infer.intervals.upper_limits.upper_limit(data, model, scan=None, rtol=1e-4)
+    assert found.observed == pytest.approx(factor * float(observed), rel=2e-3)
+    np.testing.assert_allclose(found.expected, factor * np.asarray(expected, dtype=float), rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["empty bins", "large signal", "excess", "deficit", "rates below zero"])
+def test_cls_is_that_of_pyhf_at_the_limits(name: str) -> None:
+    found = limit(MODELS[name])
+    factor = found.expected[2] / 2
+    space = scaled(MODELS[name], factor)
+    space["measurements"][0]["config"]["parameters"][0]["bounds"] = [[0, 20]]
+    model, data = model_of(space)
+    for position, value in enumerate([found.observed, *found.expected]):
+        observed, expected = pyhf.infer.hypotest(
+            value / factor, data, model, test_stat="qtilde", return_expected_set=True
+        )
+        assert float([observed, *expected][position]) == pytest.approx(0.05, rel=0.01)
+
+
+def test_data_far_from_the_expectation() -> None:
+    """Both probabilities of CLs are below the smallest number there."""
+    found = limit(workspace([1], [1e6], [100], norm(0.01)))
+    assert 0 < found.observed < found.expected[0]
+
+
+def test_without_background_the_limit_is_the_closed_form() -> None:
+    """Asimov data are empty: q = 2 mu, and CLs = 0.05 at sqrt(q) = 1.96."""
+    found = limit(MODELS["no background"])
+    assert found.expected[2] == pytest.approx(1.959964**2 / 2, rel=1e-3)
+    assert found.observed == pytest.approx(found.expected[2], rel=1e-3)
+
+
+@pytest.mark.parametrize("position", [1, 2])
+@pytest.mark.parametrize("name", MODELS)
+def test_each_minimiser_alone_finds_the_same(name: str, position: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = limit(MODELS[name])
+    monkeypatch.setattr(limits, "_METHODS", (limits._METHODS[position],))
+    found = limit(MODELS[name])
+    np.testing.assert_allclose(found.expected, expected.expected, rtol=1e-3)
+    assert found.observed == pytest.approx(expected.observed, rel=1e-3)
+
+
+def test_the_next_minimiser_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = limit(MODELS["excess"])
+    gives_up = ("SLSQP", {"maxiter": 1, "ftol": 1e-30})
+    monkeypatch.setattr(limits, "_METHODS", (gives_up, limits._METHODS[1]))
+    assert limit(MODELS["excess"]).observed == pytest.approx(expected.observed, rel=1e-3)
+    monkeypatch.setattr(limits, "_METHODS", (gives_up,))
+    with pytest.raises(InvalidValues, match="the signal: the fit does not converge"):
+        limit(MODELS["excess"])
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e3, 1e7])
+@pytest.mark.parametrize("name", ["empty bins", "rates below zero", "excess"])
+def test_the_size_of_the_signal_only_scales_the_limit(name: str, factor: float) -> None:
+    one, other = limit(MODELS[name]), limit(scaled(MODELS[name], factor))
+    assert other.observed * factor == pytest.approx(one.observed, rel=2e-3)
+    np.testing.assert_allclose(np.asarray(other.expected) * factor, one.expected, rtol=2e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    background=st.lists(st.floats(0, 1e4), min_size=1, max_size=4),
+    share=st.floats(0.05, 1.0),
+    relative=st.floats(0.01, 0.6),
+    seed=st.integers(0, 1000),
+)
+def test_limits_are_finite_and_in_order(background: list[float], share: float, relative: float, seed: int) -> None:
+    """Whatever the templates are, with floors in empty bins and data that fluctuate."""
+    rates = np.maximum(background, 1e-3)
+    signal = share * np.linspace(1, 2, len(rates))
+    data = np.random.default_rng(seed).poisson(rates)
+    found = limit(workspace(signal, rates, data, statistics(*(relative * rates)), norm(0.2)))
+    assert 0 < found.observed < np.inf
+    assert list(found.expected) == sorted(found.expected)
+    assert found.expected[0] > 0.2 * found.expected[2]
+    assert found.expected[4] < 5 * found.expected[2]
+
+
+def test_what_has_no_limit_is_said() -> None:
+    # one simulated event, an uncertainty of 100 %: a signal of zero is one deviation away, whatever its strength
+    space = workspace([5], [10], [10])
+    space["channels"][0]["samples"][0]["modifiers"].append(statistics(5))
+    with pytest.raises(InvalidValues, match=r"'X': no upper limit was found up to .* enough events behind"):
+        limit(space, signal="X")
+    with pytest.raises(InvalidValues, match="'X': the signal cannot be seen"):
+        limit(workspace([0, 0], [1, 1], [1, 1]), signal="X")
+    with pytest.raises(InvalidValues, match="'X': no strength is excluded by the data"):
+        limit(workspace([1], [1], [1e6]), signal="X")
+
+
+def test_other_confidence_levels(tmp_path: Path) -> None:
+    loose = limit(MODELS["empty bins"], level=0.1)
+    assert loose.expected[2] < limit(MODELS["empty bins"]).expected[2]
+    save_limits([loose], tmp_path / "limits.json")
+    (kept,) = json.loads((tmp_path / "limits.json").read_text())["limits"]
+    assert kept["confidence_level"] == pytest.approx(0.9)

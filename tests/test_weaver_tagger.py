@@ -1,0 +1,463 @@
+"""Models whose inputs a data configuration describes: bundles, inputs against weaver-core's own, scores of tables."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import Head, write_bundle
+from weavers import CONFIG, HEADS, run_in_weaver, table, weaver_bundle
+
+import jettagger as jt
+from jettagger.bundle import Bundle
+from jettagger.checking import check
+from jettagger.errors import (
+    BundleError,
+    ConfigError,
+    InputFileError,
+    MismatchError,
+    MissingColumns,
+    MissingModelFile,
+    UnknownName,
+)
+from jettagger.tagger import Tagger, make_inputs
+from jettagger.weaver import read_config
+
+LOADER = Path(__file__).parent / "weaver_loader.py"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle.from_folder(weaver_bundle(tmp_path / "toy"))
+
+
+def stacked(bundle: Bundle, jets: ak.Array) -> dict[str, np.ndarray]:
+    """The inputs of all jets in their order, at the full length."""
+    inputs: dict[str, np.ndarray] = {}
+    for batch in make_inputs(bundle, jets):
+        for name, array in batch.inputs.items():
+            inputs.setdefault(name, np.full((len(jets), *array.shape[1:]), np.nan, "f4"))[batch.jets] = array
+    return inputs
+
+
+# bundles
+
+
+def test_a_bundle_with_a_data_configuration(bundle: Bundle) -> None:
+    assert bundle.weaver is not None
+    assert [group.name for group in bundle.groups] == ["pf_features", "pf_mask"]  # the network has no pf_points
+    assert bundle.weaver.variables == ("part_logpt", "part_charge", "part_d0err", "part_mask")
+    assert [output.raw for output in bundle.outputs] == ["label_a", "label_b", "label_c"]
+    assert [output.name for output in bundle.outputs] == ["proba", "probb", "probc"]
+    assert bundle.card.nonfinite == "weaver"
+    first, second, _ = bundle.groups[0].variables
+    assert (first.median, first.norm_factor, first.lower_bound, first.upper_bound) == (1.7, 0.7, -5, 5)
+    assert (second.median, second.norm_factor, second.lower_bound, second.upper_bound) == (0, 1, -1e32, 1e32)
+    assert first.feature.doc == "= np.log(part_pt)"
+    assert "data.yaml" in bundle.files
+
+
+def test_an_input_of_the_network_that_is_not_described_is_refused(tmp_path: Path) -> None:
+    groups = {"pf_features": ("", "", ""), "sv_features": ("",), "pf_mask": ("",)}
+    with pytest.raises(BundleError, match=r"inputs of the model without a group: \['sv_features'\]"):
+        Bundle.from_folder(weaver_bundle(tmp_path / "toy", groups=groups))
+
+
+def test_the_number_of_variables_is_that_of_the_network(tmp_path: Path) -> None:
+    groups = {"pf_features": ("", ""), "pf_mask": ("",)}
+    with pytest.raises(BundleError, match="'pf_features' has 3 variables"):
+        Bundle.from_folder(weaver_bundle(tmp_path / "toy", groups=groups))
+
+
+def test_classes_that_the_configuration_does_not_name_come_from_the_card(tmp_path: Path) -> None:
+    config = CONFIG.replace(
+        "type: simple, value: [label_a, label_b, label_c]", "type: custom, value: {truth: jet_label}"
+    )
+    with pytest.raises(BundleError, match=r"list of classes .*of data\.yaml is missing.*output_names.*bundle\.json"):
+        Bundle.from_folder(weaver_bundle(tmp_path / "one", config))
+    card = {"output_names": ["label_x", "label_y", "label_z"], "kinds": {"prob": ["label_*"]}}
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path / "two", config, card=card))
+    assert [output.name for output in bundle.outputs] == ["probx", "proby", "probz"]
+
+
+def test_which_file_describes_the_inputs(tmp_path: Path) -> None:
+    folder = weaver_bundle(tmp_path / "toy")
+    (folder / "other.yml").write_text(CONFIG)
+    with pytest.raises(BundleError, match=r'several YAML files \(data.yaml, other.yml\).*"inputs"'):
+        Bundle.from_folder(folder)
+    card = {"schema_version": 1, "name": "toy", "inputs": "other.yml", "kinds": {"prob": ["label*"]}}
+    (folder / "bundle.json").write_text(json.dumps(card))
+    assert "other.yml" in Bundle.from_folder(folder).files
+    (folder / "bundle.json").write_text(json.dumps(card | {"inputs": "absent.yaml"}))
+    with pytest.raises(MissingModelFile, match=r"has no the file|absent\.yaml"):
+        Bundle.from_folder(folder)
+    both = write_bundle(tmp_path / "both")
+    (both / "notes.yaml").write_text("a: 1")
+    assert Bundle.from_folder(both).weaver is None
+
+
+def test_a_broken_configuration_is_refused_when_the_bundle_is_read(tmp_path: Path) -> None:
+    folder = weaver_bundle(tmp_path / "toy", CONFIG.replace("np.hypot", "np.hypotenuse"))
+    with pytest.raises(ConfigError, match=r"data\.yaml, line 4, new_variables\.part_pt: position 1: unknown function"):
+        Bundle.from_folder(folder)
+
+
+def test_the_digest_depends_on_the_configuration(tmp_path: Path) -> None:
+    one = Bundle.from_folder(weaver_bundle(tmp_path / "one", card={}))
+    two = Bundle.from_folder(weaver_bundle(tmp_path / "two", CONFIG.replace("1.7", "1.6"), card={}))
+    assert one.digest != two.digest
+
+
+def test_models_with_a_configuration_can_be_added_named_and_checked(bundle: Bundle) -> None:
+    from jettagger.registry import add, available
+
+    added = add(bundle.folder, "mine")
+    assert (added / "data.yaml").is_file()
+    assert "mine" in available()
+    results = check(bundle)
+    assert [result for result in results if result.passed is False] == []
+    assert sum(result.passed is True for result in results) > 8
+
+
+# inputs
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("selected", [True, False])
+def test_inputs_of_real_jets_are_those_of_weaver(shared: Path, tmp_path: Path, selected: bool) -> None:
+    """All 100 example jets, and the 85 of them that pass the training selection."""
+    text = (shared / "sophon/JetClassII_full.yaml").read_text()
+    if not selected:
+        text = text.replace("(jet_pt > 200) & (jet_pt < 2500) & (jet_sdmass > 20) & (jet_sdmass < 500)", "jet_pt > 0")
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    run_in_weaver(LOADER, str(config), "out.npz", str(shared / "sophon/JetClassII_example.parquet"), cwd=tmp_path)
+    expected = np.load(tmp_path / "out.npz")
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "data.yaml").write_text(text)
+    (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "x", "output_names": ["a"]}))
+    bundle = Bundle.from_folder(folder)
+    arrays = ak.from_parquet(shared / "sophon/JetClassII_example.parquet")
+    inputs = stacked(bundle, arrays)
+    assert bundle.weaver is not None
+    flags = Tagger(bundle, session=Never())._select_flat(arrays, None, None).in_domain
+    assert flags is not None
+    assert flags.sum() == (85 if selected else 100)
+    assert set(inputs) == {"pf_points", "pf_features", "pf_vectors", "pf_mask"}
+    for name, array in inputs.items():
+        reference = expected[f"input__{name}"]
+        assert reference.shape == array[flags].shape
+        np.testing.assert_allclose(array[flags], reference, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(expected["label__truth_label"], ak.to_numpy(arrays.jet_label)[flags])
+
+
+HARD = """\
+new_variables:
+   part_mask: ak.ones_like(part_px)
+   part_ratio: part_px / part_py
+   part_root: np.sqrt(part_pz)
+   part_log: np.log(_clip(part_px, 0, 10))
+   part_order: part_px[ak.argsort(part_py, ascending=False)]
+   part_shifted: part_px - ak.mean(part_px, axis=1)
+   part_p4pt: _p4_from_pxpypze(part_px, part_py, part_pz, part_energy).pt
+   jet_first: ak.fill_none(ak.firsts(part_px), -1)
+   jet_leading: ak.fill_none(ak.max(np.hypot(part_px, part_py), axis=1), 0)
+   part_where: ak.where(part_charge == 0, part_px, -part_px)
+   label_a: (jet_label % 2) == 0
+   label_b: (jet_label % 2) == 1
+inputs:
+   pf_features:
+      length: 12
+      pad_mode: MODE
+      vars:
+         - [part_ratio, 0.5, 2, -3, 3, PAD]
+         - [part_root, 1.0, 1.5, -5, 5, PAD]
+         - [part_log, 1, 1, -2, 2, PAD]
+         - [part_px, null, 1, -5, 5, PAD]
+         - [part_order, 3, 0.1, -5, 5, PAD]
+         - [part_shifted, 0, 1, -5, 5, PAD]
+         - [part_p4pt, 20, 0.05, -5, 5, PAD]
+         - [part_where, 1, 1, -5, 5, PAD]
+   jet_features: {length: 1, vars: [[jet_first, 1, 2], jet_leading, [jet_pt, 500, 0.002]]}
+   pf_mask: {length: 12, pad_mode: constant, vars: [[part_mask, null]]}
+labels: {type: simple, value: [label_a, label_b]}
+"""
+
+
+@pytest.mark.parametrize(("mode", "pad"), [("wrap", 0), ("constant", -1), ("constant", 0)])
+def test_values_that_are_hard_are_those_of_weaver(tmp_path: Path, mode: str, pad: int) -> None:
+    """Roots of negative numbers, lists that are longer than the input, sorting, sums, both paddings."""
+    text = HARD.replace("MODE", mode).replace("PAD", str(pad))
+    jets = table(40, seed=3)[:-1]
+    ak.to_parquet(jets, tmp_path / "jets.parquet")
+    (tmp_path / "data.yaml").write_text(text)
+    run_in_weaver(LOADER, "data.yaml", "out.npz", "jets.parquet", cwd=tmp_path)
+    expected = np.load(tmp_path / "out.npz")
+    inputs = stacked(Bundle.from_folder(tmp_path_bundle(tmp_path, text)), jets)
+    for name, array in inputs.items():
+        np.testing.assert_allclose(array, expected[f"input__{name}"], rtol=1e-6, atol=1e-6)
+    assert np.isfinite(inputs["pf_features"]).all()
+    np.testing.assert_array_equal(expected["label___label_"], ak.to_numpy(jets.jet_label) % 2)
+
+
+def tmp_path_bundle(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "data.yaml").write_text(text)
+    return folder
+
+
+class Never:
+    """A session that is not to be run."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def run(self, inputs: object) -> dict[str, np.ndarray]:
+        raise AssertionError("the network was run")
+
+
+def test_the_order_is_scale_clip_then_nan_and_infinities_without_a_centre_stay(tmp_path: Path) -> None:
+    text = (
+        "new_variables: {part_mask: ak.ones_like(part_px)}\n"
+        "inputs:\n  pf_features: {length: 4, vars: [[part_px, 4, 0.5, -2, 2, 7], [part_py, null]]}\n"
+        "  pf_mask: {length: 4, vars: [part_mask]}\nlabels: {type: simple, value: [a]}\n"
+    )
+    bundle = Bundle.from_folder(tmp_path_bundle(tmp_path, text))
+    values = [np.nan, np.inf, 5.0]
+    inputs = stacked(bundle, ak.Array({"part_px": [values], "part_py": [values]}))["pf_features"][0]
+    assert inputs[0].tolist() == [0.0, 2.0, 0.5, 7.0]
+    assert inputs[1].tolist() == [0.0, np.inf, 5.0, 0.0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_the_inputs_of_a_jet_do_not_depend_on_the_others(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path_factory.mktemp("bundle")))
+    jets = table(8, seed=1)
+    whole = stacked_by_jet(bundle, jets)
+    chosen = sorted(data.draw(st.sets(st.integers(0, 7), min_size=1), label="jets"))
+    for jet, inputs in stacked_by_jet(bundle, jets[chosen]).items():
+        for name, array in inputs.items():
+            n = min(array.shape[1], whole[chosen[jet]][name].shape[1])
+            np.testing.assert_array_equal(array[:, :n], whole[chosen[jet]][name][:, :n])
+
+
+def stacked_by_jet(bundle: Bundle, jets: ak.Array) -> dict[int, dict[str, np.ndarray]]:
+    found = {}
+    for batch in make_inputs(bundle, jets):
+        for row, jet in enumerate(batch.jets):
+            found[int(jet)] = {name: array[row] for name, array in batch.inputs.items()}
+    return found
+
+
+# scores
+
+
+def test_a_table_gets_one_row_a_jet(bundle: Bundle) -> None:
+    jets = table(6)
+    jets["jet_sdmass"] = np.array([10, 30, 30, 30, 30, 15], dtype="f4")
+    tagged = Tagger(bundle).attach(jets)
+    assert len(tagged) == 6
+    assert tagged.fields[-4:] == ["toy_proba", "toy_probb", "toy_probc", "toy_inDomain"]
+    sums = tagged.toy_proba + tagged.toy_probb + tagged.toy_probc
+    assert ak.is_none(sums).tolist() == [False] * 5 + [True]  # the last jet has no constituents
+    assert ak.all(np.abs(ak.drop_none(sums) - 1) < 1e-5)
+    expected = (jets.jet_pt > 200) & (jets.jet_sdmass > 20)
+    assert tagged.toy_inDomain.tolist() == expected.tolist()
+    assert 0 < ak.sum(expected) < 6
+    assert "toy_proba" not in jets.fields
+
+
+def test_scores_are_those_of_each_jet_alone_and_of_a_chosen_part(bundle: Bundle) -> None:
+    jets = table(12, seed=4)
+    tagger = Tagger(bundle)
+    whole = tagger(jets)
+    for jet in range(11):
+        assert tagger(jets[jet : jet + 1]).proba[0] == pytest.approx(whole.proba[jet], abs=1e-6)
+    part = tagger(jets, where=jets.jet_pt > 400)
+    assert ak.is_none(part.proba).tolist() == [*(~(jets.jet_pt > 400)).tolist()[:-1], True]
+    assert part.inDomain.tolist() == whole.inDomain.tolist()
+
+
+def test_jets_outside_the_training_selection_can_be_left_out(bundle: Bundle) -> None:
+    jets = table(12, seed=4)
+    inside = ((jets.jet_pt > 200) & (jets.jet_sdmass > 20)).tolist()
+    tagger = Tagger(bundle, outside="skip")
+    result = tagger.run(jets)
+    assert [score is not None for score in result.scores.proba.tolist()] == [*inside[:-1], False]
+    assert result.report.outside_domain == inside[:-1].count(False) + (not inside[-1])
+    assert result.report.scored + result.report.outside_domain + result.report.without_constituents == 12
+    assert result.scores.inDomain.tolist() == inside
+    with pytest.raises(MismatchError, match="outside is 'drop', expected 'score' or 'skip'"):
+        Tagger(bundle, outside="drop").run(jets)  # type: ignore[arg-type]
+
+
+def test_a_selection_for_tests_decides_what_is_left_out(tmp_path: Path) -> None:
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path / "t", f"test_time_selection: jet_pt > 500\n{CONFIG}"))
+    jets = table(12, seed=4)
+    scores = Tagger(bundle, outside="skip")(jets)
+    assert ak.is_none(scores.proba).tolist() == [*(~(jets.jet_pt > 500)).tolist()[:-1], True]
+    assert scores.inDomain.tolist() == ((jets.jet_pt > 200) & (jets.jet_sdmass > 20)).tolist()
+
+
+def test_without_the_columns_of_the_selection_the_flag_is_unknown(bundle: Bundle) -> None:
+    jets = table(6)[[name for name in table(6).fields if name != "jet_sdmass"]]
+    tagged = Tagger(bundle).attach(jets)
+    assert tagged.toy_inDomain.tolist() == [None] * 6
+    assert ak.count(tagged.toy_proba) == 5
+    with pytest.raises(MissingColumns, match="needs jet_sdmass"):
+        Tagger(bundle, outside="skip")(jets)
+
+
+def test_missing_columns_are_all_named_with_what_needs_them_and_where(bundle: Bundle) -> None:
+    jets = table(6)
+    jets = ak.with_field(
+        jets[[name for name in jets.fields if name not in ("part_py", "part_charge")]], jets.part_py, "part_pyy"
+    )
+    with pytest.raises(MissingColumns) as info:
+        Tagger(bundle)(jets)
+    message = str(info.value)
+    assert "part_py (nearest: part_pyy" in message
+    assert "needed by part_logpt (line 5)" in message
+    assert "part_charge" in message
+
+
+def test_tables_that_are_none_and_masks_that_do_not_fit_are_refused(bundle: Bundle) -> None:
+    tagger = Tagger(bundle)
+    with pytest.raises(InputFileError, match="expected a table of jets"):
+        tagger([1, 2])
+    with pytest.raises(
+        MismatchError, match=r"where is bool\[3\], expected a bool array with one entry a jet \(6 jets\)"
+    ):
+        tagger(table(6), where=np.ones(3, dtype=bool))
+    with pytest.raises(MismatchError, match="where is float64"):
+        tagger(table(6), where=np.ones(6))
+    with pytest.raises(MismatchError, match="kinematics"):
+        tagger.run(table(6), kinematics={"pt": table(6).jet_pt})
+    with pytest.raises(MismatchError, match="the table has 4 of these columns already"):
+        tagger.attach(tagger.attach(table(6)))
+    with pytest.raises(UnknownName, match="probx"):
+        tagger.attach(table(6), columns=["probx"])
+    with pytest.raises(InputFileError, match="has no collection 'FatJet'"):
+        Tagger(bundle, jets="FatJet")(table(6))
+    with pytest.raises(MismatchError, match="jets= and outside= are for models with a data configuration"):
+        jt.load_tagger("tinyParT", outside="skip")
+
+
+def test_rows_that_are_none_stay_none(bundle: Bundle) -> None:
+    jets = ak.mask(table(6), [True, False, True, True, True, True])
+    tagged = Tagger(bundle).attach(jets)
+    assert tagged[1] is None
+    report = Tagger(bundle).run(jets).report
+    assert (report.jets, report.absent, report.scored, report.without_constituents) == (6, 1, 4, 1)
+    plain = Tagger(bundle).attach(table(6))
+    assert tagged.toy_proba.tolist()[2:] == pytest.approx([*plain.toy_proba.tolist()[2:-1], None], abs=1e-6)
+
+
+def test_empty_tables_give_empty_scores(bundle: Bundle) -> None:
+    tagged = Tagger(bundle).attach(table(6)[:0])
+    assert len(tagged) == 0
+    assert str(tagged.toy_proba.type) == "0 * ?float32"
+    assert str(tagged.toy_inDomain.type) == "0 * ?bool"
+
+
+def test_a_tagger_of_this_kind_is_a_value(bundle: Bundle) -> None:
+    tagger = Tagger(bundle, outside="skip")
+    again = pickle.loads(pickle.dumps(tagger))
+    assert again.outside == "skip"
+    assert again(table(6)).tolist() == tagger(table(6)).tolist()
+
+
+def test_two_axes_and_variables_of_the_jet(tmp_path: Path) -> None:
+    config = """\
+inputs:
+   pf_features: {length: 8, vars: [part_px]}
+   sv_features: {length: 3, vars: [sv_mass]}
+   jet_features: {length: 1, vars: [jet_pt]}
+labels: {type: simple, value: [label_a, label_b, label_c]}
+"""
+    groups = {"pf_features": ("",), "sv_features": ("",), "jet_features": ("",)}
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path / "t", config, groups))
+    jets = ak.Array(
+        {"part_px": [[1.0, 2.0], [3.0], []], "sv_mass": [[], [1.0, 2.0, 3.0, 4.0], [2.0]], "jet_pt": [1.0, 2.0, 3.0]}
+    )
+    scores = Tagger(bundle)(jets)
+    assert ak.is_none(scores.proba).tolist() == [False, False, True]
+    assert scores.fields == ["proba", "probb", "probc"]  # no selection, no flag
+
+
+def test_inputs_are_batched_with_their_own_paddings(tmp_path: Path) -> None:
+    """``wrap`` repeats the list, ``constant`` fills; both in one model."""
+    config = """\
+inputs:
+   pf_wrapped: {length: 5, pad_mode: wrap, vars: [part_px]}
+   pf_filled: {length: 5, pad_mode: constant, vars: [[part_py, null, 1, -5, 5, 9]]}
+"""
+    folder = tmp_path_bundle(tmp_path, config)
+    (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "x", "output_names": ["a"]}))
+    jets = ak.Array({"part_px": [[1.0, 2.0]], "part_py": [[3.0, 4.0]]})
+    (batch,) = make_inputs(Bundle.from_folder(folder), jets)
+    assert batch.inputs["pf_wrapped"].tolist() == [[[1, 2, 1, 2, 1]]]
+    assert batch.inputs["pf_filled"].tolist() == [[[3, 4, 9, 9, 9]]]
+
+
+def test_what_is_exported_for_cmssw_is_the_same_model(tmp_path: Path) -> None:
+    """Weaver's own preprocess.json of this configuration: medians, factors, bounds, paddings."""
+    (tmp_path / "data.yaml").write_text(CONFIG)
+    script = tmp_path / "export.py"
+    script.write_text(
+        "import sys\nfrom weaver.utils.data.config import DataConfig\n"
+        "DataConfig.load(sys.argv[1]).export_json(sys.argv[2])\n"
+    )
+    run_in_weaver(script, "data.yaml", "preprocess.json", cwd=tmp_path)
+    exported = json.loads((tmp_path / "preprocess.json").read_text())
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path / "toy", heads=HEADS))
+    assert exported["output_names"] == [output.raw for output in bundle.outputs]
+    for group in bundle.groups:
+        assert exported[group.name]["var_length"] == 20
+        for variable in group.variables:
+            info = exported[group.name]["var_infos"][variable.feature.name]
+            assert info == {
+                "median": variable.median,
+                "norm_factor": variable.norm_factor,
+                "replace_inf_value": variable.replace_inf_value,
+                "lower_bound": variable.lower_bound,
+                "upper_bound": variable.upper_bound,
+                "pad": variable.pad,
+            }
+
+
+def test_a_fixed_length_of_the_graph_is_honoured(tmp_path: Path) -> None:
+    free = Bundle.from_folder(weaver_bundle(tmp_path / "free"))
+    fixed = Bundle.from_folder(weaver_bundle(tmp_path / "fixed", axes={"pf": 20}))
+    assert {(group.min_length, group.max_length) for group in fixed.groups} == {(20, 20)}
+    assert {(group.min_length, group.max_length) for group in free.groups} == {(1, 20)}
+    assert {batch.inputs["pf_mask"].shape[2] for batch in make_inputs(fixed, table(6))} == {20}
+    assert ak.to_list(Tagger(fixed)(table(6)).proba)[:5] == pytest.approx(ak.to_list(Tagger(free)(table(6)).proba)[:5])
+
+
+def test_hidden_neurons_beside_the_classes_are_named_by_the_card(tmp_path: Path) -> None:
+    names = ["label_a", "label_b", "label_c", "hidNeuron000", "hidNeuron001"]
+    card = {"output_names": names, "kinds": {"prob": ["label_*"], "hidden": ["hidNeuron*"]}, "prefix": "my"}
+    heads = (*HEADS, Head("hidden", 2))
+    bundle = Bundle.from_folder(weaver_bundle(tmp_path / "toy", heads=heads, card=card))
+    tagged = Tagger(bundle).attach(table(6), columns=["hidden"])
+    assert [name for name in tagged.fields if name.startswith("my_")] == [
+        "my_hidNeurons000",
+        "my_hidNeurons001",
+        "my_inDomain",
+    ]
+
+
+def test_the_configuration_is_read_once_more_from_its_own_text() -> None:
+    assert read_config(text=CONFIG) == read_config(text=CONFIG)
