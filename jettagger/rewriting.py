@@ -577,9 +577,10 @@ def _rows(net: _Net) -> None:
 
 def _stacks(net: _Net, node: Any) -> bool:
     """Whether a Reshape only splits the rows of a matrix."""
+    if node.op_type != "Reshape" or net.rank(node.input[0]) != 2 or net.rank(node.output[0]) <= 2:
+        return False
     before, after = net.shapes.get(node.input[0], ()), net.shapes.get(node.output[0], ())
-    same = all(a[-1] == b[-1] for a, b in zip(before, after, strict=False))
-    return node.op_type == "Reshape" and net.rank(node.input[0]) == 2 and net.rank(node.output[0]) > 2 and same
+    return all(a[-1] == b[-1] for a, b in zip(before, after, strict=False))
 
 
 def _batched(net: _Net) -> None:
