@@ -20,7 +20,7 @@ import numpy as np
 
 from jettagger.errors import ConfigError, MismatchError, UnknownName, hint
 
-__all__ = ["FUNCTIONS", "Expression", "Function", "Source", "parse"]
+__all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "Function", "Source", "parse"]
 
 #: the longest text that is read, in characters
 MAX_LENGTH = 10_000
@@ -112,7 +112,8 @@ FUNCTIONS: dict[str, Function] = {
     "where": Function(_where, 3, 3, "second argument where the first is true, else the third"),
 }
 
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+#: the operators that an expression may use, by their place in Python's grammar
+BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -123,7 +124,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_,
 }
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -366,7 +367,7 @@ def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) ->
         if _dotted(node) is None:
             source.refuse(node, f"{source.segment(node)!r} is no name of a column. Allowed: {_ALLOWED}")
     elif isinstance(node, ast.BinOp):
-        if type(node.op) not in _BINARY:
+        if type(node.op) not in BINARY:
             source.refuse(node, f"the operator in {source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
         _check(source, node.left, functions)
         _check(source, node.right, functions)
@@ -389,7 +390,7 @@ def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) ->
 
 def _check_comparison(source: Source, node: ast.Compare) -> None:
     for symbol in node.ops:
-        if type(symbol) not in _COMPARE:
+        if type(symbol) not in COMPARE:
             source.refuse(node, f"{source.segment(node)!r}: allowed comparisons are < <= > >= == !=")
     for side in (node.left, *node.comparators):
         loose = isinstance(side, ast.BinOp) and isinstance(side.op, (ast.BitAnd, ast.BitOr))
@@ -461,12 +462,12 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any], functions: Mapping[str,
     if isinstance(node, ast.BinOp):
         left, right = _evaluate(node.left, values, functions), _evaluate(node.right, values, functions)
         if isinstance(node.op, (ast.BitAnd, ast.BitOr)) or not isinstance(left, (int, float)):
-            return _BINARY[type(node.op)](left, right)
+            return BINARY[type(node.op)](left, right)
         if not isinstance(right, (int, float)):
-            return _BINARY[type(node.op)](left, right)
+            return BINARY[type(node.op)](left, right)
         # Python's own integers grow without bound and divide by zero with an exception; the result is a plain
         # number again so that it does not widen float32 columns.
-        return float(_BINARY[type(node.op)](np.float64(left), np.float64(right)))
+        return float(BINARY[type(node.op)](np.float64(left), np.float64(right)))
     if isinstance(node, ast.UnaryOp):
         operand = _evaluate(node.operand, values, functions)
         if isinstance(node.op, ast.USub):
@@ -484,7 +485,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any], functions: Mapping[str,
         sides = [_evaluate(side, values, functions) for side in (node.left, *node.comparators)]
         result = None
         for symbol, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
-            part = _COMPARE[type(symbol)](left, right)
+            part = COMPARE[type(symbol)](left, right)
             result = part if result is None else result & part
         return result
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)  # noqa: PT018

@@ -8,14 +8,12 @@ import json
 import math
 import os
 import platform
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from jettagger import files
 from jettagger._version import __version__
 from jettagger.discriminants import binned_roc
 from jettagger.errors import OutputError
@@ -24,7 +22,7 @@ from jettagger.search.files import to_dict
 from jettagger.search.run import SearchResult
 from jettagger.templates import Templates, build
 
-__all__ = ["blind_regions", "cutflow_table", "folder_complete_or_absent", "make_templates", "record", "write_output"]
+__all__ = ["blind_regions", "check_folder", "cutflow_table", "make_templates", "record", "write_output"]
 
 #: packages whose versions the record holds
 PACKAGES = (
@@ -40,48 +38,8 @@ PACKAGES = (
 )
 
 
-@contextmanager
-def folder_complete_or_absent(target: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without an error.
-
-    Parameters
-    ----------
-    target : path
-        The folder to write in the end.
-    force : bool
-        Whether an existing one may be replaced.
-
-    Yields
-    ------
-    pathlib.Path
-
-    Raises
-    ------
-    OutputError
-        If it exists and ``force`` is not given, is a file, or cannot be written.
-    """
-    target = Path(target)
-    check_folder(target, force=force)
-    try:
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    try:
-        yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o777 & ~umask)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            os.replace(target, old / "old")
-            os.replace(part, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(part, target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target} completely: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+#: a file of every output folder of a search
+RECORD = "record.json"
 
 
 def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -91,7 +49,7 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path
     ----------
     target : path
     force : bool
-        Whether an existing folder may be replaced; only one that a search wrote.
+        Whether an existing folder may be replaced; only one that a search wrote, or an empty one.
 
     Returns
     -------
@@ -102,18 +60,12 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path
     OutputError
     """
     target = Path(target)
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a file, expected the name of a folder")
-    if not target.parent.is_dir():
-        raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"cannot write {target}: the folder {target.parent} is not writable")
-    if target.exists():
+    if target.is_dir():
         if not force:
             raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
-        if any(target.iterdir()) and not (target / "record.json").is_file():
+        if any(target.iterdir()) and not (target / RECORD).is_file():
             raise OutputError(f"{target} was not written by a search: it is not replaced")
-    return target
+    return files.check_folder(target, marker=RECORD, force=force)
 
 
 def record(result: SearchResult) -> dict[str, Any]:
@@ -258,14 +210,15 @@ def write_output(
         "histograms.json": "histograms (UHI JSON; jettagger.histograms.load reads them)",
         "cutflow.txt": "events after each cut, as a table",
         "cutflow.json": "the same for programs",
-        "record.json": "how it was made: configuration, model, versions, files",
+        RECORD: "how it was made: configuration, model, versions, files",
     }
-    with folder_complete_or_absent(folder, force=force) as part:
+    check_folder(folder, force=force)
+    with files.folder_complete_or_absent(folder, marker=RECORD, force=force) as part:
         short = {key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")}
         save(result.histograms, part / "histograms.json", short)
         (part / "cutflow.txt").write_text(cutflow_table(result), encoding="utf-8")
         (part / "cutflow.json").write_text(json.dumps(result.cutflow, indent=1), encoding="utf-8")
-        (part / "record.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
+        (part / RECORD).write_text(json.dumps(made, indent=1), encoding="utf-8")
         if templates is not None:
             for path in templates.save(part):
                 text = {".root": "templates for CMS combine", ".json": "workspace for pyhf"}[path.suffix]

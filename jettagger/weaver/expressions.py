@@ -12,21 +12,13 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import MismatchError, hint
-from jettagger.expressions import Source
+from jettagger.expressions import BINARY, COMPARE, Source
 from jettagger.weaver.functions import DTYPES, HELPERS, KEYWORDS, METHODS, MODULES, PROPERTIES, known_names, resolve
 
 __all__ = ["Formula", "parse_formula"]
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
+    **BINARY,
     ast.BitXor: operator.xor,
     ast.LShift: operator.lshift,
     ast.RShift: operator.rshift,
@@ -35,14 +27,6 @@ _UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
     ast.Invert: operator.invert,
-}
-_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
 }
 _ALLOWED = (
     "numbers, names of columns, + - * / // % **, comparisons, & | ^ ~, indexing, lists, and calls of functions of np, "
@@ -176,7 +160,7 @@ def _check(source: Source, node: ast.expr) -> None:
             source.refuse(node, f"{source.segment(node)!r}: write ~ for 'not', arrays have no single truth")
         _check(source, node.operand)
     elif isinstance(node, ast.Compare):
-        if len(node.ops) > 1 or type(node.ops[0]) not in _COMPARE:
+        if len(node.ops) > 1 or type(node.ops[0]) not in COMPARE:
             text = f"{source.segment(node)!r}: one of < <= > >= == != is allowed; join two comparisons with &"
             source.refuse(node, text)
         _check(source, node.left)
@@ -291,7 +275,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.UnaryOp):
         return _UNARY[type(node.op)](_evaluate(node.operand, values))
     if isinstance(node, ast.Compare):
-        return _COMPARE[type(node.ops[0])](_evaluate(node.left, values), _evaluate(node.comparators[0], values))
+        return COMPARE[type(node.ops[0])](_evaluate(node.left, values), _evaluate(node.comparators[0], values))
     if isinstance(node, ast.Subscript):
         return _evaluate(node.value, values)[_index(node.slice, values)]
     if isinstance(node, ast.List):
