@@ -87,8 +87,8 @@ def _classes(found: Mapping[str, Any], pictures: Path, output: Path, new: Sequen
         "Each against multijets. Heads on the 128 hidden neurons and on the 37 scores (with pt), trained with the same",
         "jets, and the best of all scores, of each score against the sum of those of QCD, and of 1 - QCD. Both classes",
         "are weighted to the same, flat shape in pt and soft-drop mass (20 to 220 GeV), in training and here, so that",
-        "mass alone tells nothing. Jets are tested by the one of several networks that has not seen them. The uncertainty",
-        "of a gain comes from replicas of the test jets, common to both.",
+        "mass alone tells nothing. Jets are tested by the one of several networks that has not seen them.",
+        "The uncertainty of a gain comes from replicas of the test jets, common to both.",
         "",
         *_head(
             "type",
