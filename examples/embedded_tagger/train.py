@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--epoch-jets", type=int, default=60_000, help="jets drawn between two looks at the folder")
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--most-pf", type=int, default=80, help="candidates of a jet in training")
+    parser.add_argument("--most-pf", type=int, default=80, help="candidates of a jet in the first part of the training")
     parser.add_argument("--most-sv", type=int, default=6)
     parser.add_argument("--no-flatten", action="store_true", help="keep the spectra of pt and mass as generated")
     parser.add_argument("--seed", type=int, default=1)
@@ -103,6 +103,12 @@ class MedianBalance(torch.nn.Module):
         return result
 
 
+#: from this part of the budget on, nothing is left out at random: masses are held to what whole jets give
+SETTLED = 0.7
+
+#: candidates and vertices of a jet from then on
+SETTLED_LENGTHS = (112, 8)
+
 #: of the mass against the types
 MASS_WEIGHT = 2.0
 
@@ -125,14 +131,21 @@ def losses(
     return types + MASS_WEIGHT * (masses * known).sum() / known.sum().clamp(min=1)
 
 
+def settle(model: JetTransformer) -> None:
+    """No more dropout."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
 @torch.no_grad()
-def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray, args: argparse.Namespace) -> str:
+def validate(model: JetTransformer, sample: data.Sample, jets: np.ndarray) -> str:
     """Accuracy and mass response on jets that are never drawn."""
     if not len(jets):
         return "no jets held out"
     model.eval()
     right, responses, cells, balance = 0, [], [], MedianBalance()
-    for piece, inputs in data.make_batches(sample, jets, 512, args.most_pf, args.most_sv, None):
+    for piece, inputs in data.make_batches(sample, jets, 512, *SETTLED_LENGTHS, None):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, mass, _ = model(*inputs)
         label = sample.columns["label"][piece]
@@ -205,8 +218,12 @@ def main() -> None:
             target = torch.from_numpy(sample.columns["genResonanceMass"].astype(np.float32))
             print(f"{len(sample)} jets in {files} files, effective {1 / np.sum(weights**2):.0f}", flush=True)
         jets = rng.choice(len(sample), min(args.epoch_jets, 2 * len(sample)), p=weights)
+        drop, lengths = data.DROP, (args.most_pf, args.most_sv)
+        if spent > SETTLED * budget:
+            settle(model)
+            drop, lengths = 0.0, SETTLED_LENGTHS
         total, count, start = 0.0, 0, time.monotonic()
-        for piece, inputs in data.make_batches(sample, jets, args.batch, args.most_pf, args.most_sv, rng):
+        for piece, inputs in data.make_batches(sample, jets, args.batch, *lengths, rng, drop):
             tick = time.monotonic()
             share = min(spent / budget, 1.0)
             warm = min((steps + 1) / 300, 1.0)
@@ -233,7 +250,7 @@ def main() -> None:
         speed = len(jets) / (time.monotonic() - start)
         print(
             f"{spent / 60:6.1f} min, {drawn} jets drawn ({speed:.0f}/s), loss {total / count:.4f}, "
-            f"{validate(average, sample, checks, args)}",
+            f"{validate(average, sample, checks)}",
             flush=True,
         )
         save()
