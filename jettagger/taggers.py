@@ -9,16 +9,9 @@ from typing import Any
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, make_plan
-from jettagger.tagger import (
-    DEFAULT_COLUMNS,
-    Tagged,
-    Tagger,
-    attach_scores,
-    check_columns,
-    link_jets,
-    load_tagger,
-    make_request,
-)
+from jettagger.scores import attach_scores
+from jettagger.selection import check_columns, link_jets, make_request
+from jettagger.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger
 
 __all__ = ["Taggers", "load_taggers"]
 

@@ -31,6 +31,7 @@ from jettagger.errors import (
     OutputError,
     UnknownName,
 )
+from jettagger.jobs import Chunk
 from jettagger.rootfile import EventFile, write_tree
 from jettagger.skim import Job, make_job, run_job, tag_files
 from jettagger.tagger import Tagger
@@ -413,7 +414,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
 
 def test_an_error_in_a_worker_comes_back_as_it_is(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     job = make_job(files, tagger, workers=2, columns=["mass"])
-    gone = skim.Job(job.tagger, job.names, job.collection, job.inputs, job.keep, None, (skim.Chunk("/no.root", 0, 5),))
+    gone = skim.Job(job.tagger, job.names, job.collection, job.inputs, job.keep, None, (Chunk("/no.root", 0, 5),))
     with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
         run_job(gone, str(tmp_path / "out.parquet"), workers=2)
     assert list(tmp_path.iterdir()) == []
@@ -533,7 +534,7 @@ class TestReading:
         self, tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = make_job(files, tagger, columns=["mass"])
-        gone = dataclasses.replace(job, chunks=(*job.chunks, skim.Chunk("/no.root", 0, 5)))
+        gone = dataclasses.replace(job, chunks=(*job.chunks, Chunk("/no.root", 0, 5)))
         with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
             run_job(gone, str(tmp_path / "out.parquet"))
         assert not (tmp_path / "out.parquet").exists()
