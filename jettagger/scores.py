@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from jettagger.report import Report
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Scored", "attach_scores", "jagged", "refuse_existing", "with_domain"]
+__all__ = ["Scored", "attach_scores", "jagged", "joined", "refuse_existing", "with_domain"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class Scored:
     values: Array
     index: Array
     report: Report
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """Scores of several parts of a chunk as those of one."""
+    report = parts[0].report
+    for part in parts[1:]:
+        report += part.report
+    return Scored(
+        np.concatenate([part.values for part in parts]), np.concatenate([part.index for part in parts]), report
+    )
 
 
 def jagged(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +13,19 @@ from jettagger.bundle import Bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
 from jettagger.features.definition import Array
 from jettagger.flatjets import select_flat
-from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan
+from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
 from jettagger.formats.base import Offer
 from jettagger.heads import Head
 from jettagger.registry import available, load_bundle
 from jettagger.report import Report
 
-__all__ = ["Request", "Selection", "check_columns", "link_jets", "make_inputs", "make_request", "select_jets"]
+__all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_inputs", "make_request", "select_jets"]
+
+#: bytes that the jets of a chunk which are in work at a time may take
+BLOCK = 100_000_000
+
+#: bytes for each linked constituent: links, gathered columns, features, transformed values
+LINKED = 1_000
 
 
 def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:
@@ -73,10 +79,21 @@ def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
     return names
 
 
-class Selection(NamedTuple):
-    """The jets of a chunk that can be scored, and what became of the others."""
+@dataclass(frozen=True)
+class Selection:
+    """Jets that can be scored, and what became of the others.
+
+    Parameters
+    ----------
+    jets : Jets
+        Of some or of all events of a chunk.
+    index : int64[jets]
+        Their positions in the flat collection of all jets of the chunk.
+    report : Report
+    """
 
     jets: Jets
+    index: Array
     report: Report
 
 
@@ -89,6 +106,13 @@ class Request(NamedTuple):
     not_selected: int
     absent: int
     moved: dict[str, Array]
+
+    @property
+    def report(self) -> Report:
+        """What is known before anything is linked."""
+        return Report(
+            events=len(self.columns), jets=len(self.chosen), not_selected=self.not_selected, absent=self.absent
+        )
 
 
 def make_request(
@@ -125,25 +149,70 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
 
 
 def link_jets(bundles: Sequence[Bundle], request: Request) -> Selection:
-    """Link the constituents of the jets of a request; jets without any are left out."""
-    columns, plan, chosen, not_selected, absent, moved = request
-    jets = load(columns, plan, np.flatnonzero(chosen), moved)
-    filled = np.ones(len(jets), dtype=bool)
+    """Link the constituents of all jets of a request at once; jets without any are left out."""
+    return _linked(bundles, request, np.arange(len(request.columns)))
+
+
+def blocks(bundles: Sequence[Bundle], request: Request, budget: int = BLOCK) -> Iterator[Selection]:
+    """Link the constituents of the jets of a request, some events at a time.
+
+    So what is made of a chunk takes a bounded part of the memory, however large the chunk is. Events without a jet to
+    score are passed over.
+
+    Parameters
+    ----------
+    bundles : sequence of Bundle
+        Whose inputs are wanted.
+    request : Request
+    budget : int
+        Bytes that a block may take, roughly; one event is taken in any case.
+
+    Yields
+    ------
+    Selection
+    """
+    columns, plan = request.columns, request.plan
+    offsets = columns.offsets(plan.format.jets)
+    before = np.concatenate([[0], np.cumsum(request.chosen)])
+    busy = np.flatnonzero(before[offsets[1:]] > before[offsets[:-1]])
+    if not len(busy):
+        return
+    size = np.zeros(len(busy))
+    for object_ in plan.objects:
+        link = plan.format.links[object_]
+        read = sum(split(column)[0] == link.target for column in plan.columns)
+        size += LINKED * columns.counts(link.table)[busy] + 4 * read * columns.counts(link.target)[busy]
+    end = np.cumsum(size)
+    start = 0
+    while start < len(busy):
+        spent = end[start - 1] if start else 0
+        stop = max(int(np.searchsorted(end, spent + budget, side="right")), start + 1)
+        places = busy[start:stop]
+        if places[-1] - places[0] < 2 * len(places):  # neighbours are read in place, without copying
+            places = np.arange(places[0], places[-1] + 1)
+        yield _linked(bundles, request, places)
+        start = stop
+
+
+def _linked(bundles: Sequence[Bundle], request: Request, events: Array) -> Selection:
+    """The chosen jets of some events with their constituents; jets without any are left out."""
+    columns, plan = request.columns, request.plan
+    whole = len(events) == len(columns)
+    if whole:
+        index = np.arange(len(request.chosen))
+    else:
+        counts, offsets = columns.counts(plan.format.jets)[events], columns.offsets(plan.format.jets)[events]
+        index = np.repeat(offsets - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    moved = {name: values[index] for name, values in request.moved.items()}
+    chosen = np.flatnonzero(request.chosen[index])
+    jets = load(columns if whole else columns.part(events), plan, chosen, moved)
+    empty = 0
     if any(plan.format.parent(group.object) == "pf" for bundle in bundles for group in bundle.groups):
         filled = jets.counts("pf") > 0
-    empty = int(np.count_nonzero(~filled))
-    if empty:
-        jets = load(columns, plan, jets.index[filled], moved)
-    return Selection(
-        jets,
-        Report(
-            events=len(columns),
-            jets=len(chosen),
-            not_selected=not_selected,
-            absent=absent,
-            without_constituents=empty,
-        ),
-    )
+        empty = int(np.count_nonzero(~filled))
+        if empty:
+            jets = jets.only(filled)
+    return Selection(jets, index[jets.index], Report(without_constituents=empty))
 
 
 def make_inputs(

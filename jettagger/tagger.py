@@ -28,8 +28,8 @@ from jettagger.places import shipped
 from jettagger.registry import choice, load_bundle
 from jettagger.report import Report
 from jettagger.scorecache import block_key, open_score_cache, packed, unpacked
-from jettagger.scores import Scored, attach_scores, jagged, refuse_existing, with_domain
-from jettagger.selection import Request, Selection, check_columns, link_jets, make_request
+from jettagger.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
+from jettagger.selection import Request, Selection, blocks, check_columns, make_request
 from jettagger.sessions import Session
 
 if TYPE_CHECKING:
@@ -393,12 +393,12 @@ class Tagger:
     def _kept_or_scored(self, request: Request) -> Scored:
         """What the model gives for a request, from the cache where it has that."""
         if self.cache is None:
-            return self.score(link_jets([self.bundle], request))
+            return score_together([self], request)[0]
         key = block_key(self.bundle, self.backend, request)
         kept = self.cache.get(key)
         if kept is not None:
             return unpacked(kept)
-        scored = self.score(link_jets([self.bundle], request))
+        scored = score_together([self], request)[0]
         self.cache.put(key, packed(scored))
         return scored
 
@@ -480,7 +480,7 @@ class Tagger:
         Scored
         """
         values, more = self._score(selection.jets, features)
-        return Scored(values, selection.jets.index, selection.report + more)
+        return Scored(values, selection.index, selection.report + more)
 
     def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
         bundle = self.bundle
@@ -522,6 +522,31 @@ def _is_dask(array: Any) -> bool:
 
 def _recovered(jets: Jets) -> int:
     return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
+
+
+def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
+    """Run networks on the jets of a request: constituents are linked and features are made once for all.
+
+    Parameters
+    ----------
+    taggers : sequence of Tagger
+        Either all take candidates or none does, as jets without any are left out for all of them.
+    request : Request
+
+    Returns
+    -------
+    list of Scored
+        One for each tagger.
+    """
+    parts: list[list[Scored]] = [
+        [Scored(np.empty((0, len(tagger.bundle.outputs)), np.float32), np.empty(0, np.int64), request.report)]
+        for tagger in taggers
+    ]
+    for selection in blocks([tagger.bundle for tagger in taggers], request):
+        features: dict[str, Array] = {}
+        for tagger, found in zip(taggers, parts, strict=True):
+            found.append(tagger.score(selection, features))
+    return [joined(found) for found in parts]
 
 
 def _sent(what: str, load: Callable[[Path], Sent], folder: str, digest: str) -> Sent:
