@@ -22,10 +22,10 @@ from jettagger.report import Report
 __all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_inputs", "make_request", "select_jets"]
 
 #: bytes that the jets of a chunk which are in work at a time may take
-BLOCK = 100_000_000
+BLOCK = 150_000_000
 
 #: bytes for each linked constituent: links, gathered columns, features, transformed values
-LINKED = 1_000
+LINKED = 500
 
 
 def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:

@@ -23,6 +23,7 @@ from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Jets, Plan
 from jettagger.heads import Head, JetTable, load_head
+from jettagger.memory import check_fits
 from jettagger.network import evaluate
 from jettagger.places import shipped
 from jettagger.registry import choice, load_bundle
@@ -387,6 +388,7 @@ class Tagger:
             return self._run_flat(self._select_flat(events, where, kinematics), self._chosen_outputs(names))
         columns = EventColumns(events)
         plan = check_columns(self.bundle, columns, heads=self.heads)
+        check_fits(columns, plan)
         request = make_request(columns, plan, where, kinematics)
         return self.arranged(self._kept_or_scored(request), request, names)
 

@@ -33,7 +33,7 @@ LAYERS = [
     ["sessions"],
     ["network", "flatjets"],
     ["heads", "acceleration"],
-    ["selection", "scores"],
+    ["selection", "scores", "memory"],
     ["scorecache"],
     ["tagger", "lazy"],
     ["taggers"],

@@ -187,6 +187,30 @@ class EventColumns:
             return ak.to_numpy(values).astype(kind, copy=False)
         return ak.to_numpy(values)
 
+    @property
+    def source(self) -> str:
+        """Where the events are from, as far as coffea's Runner has told: file and range."""
+        import awkward as ak
+
+        known = ak.to_layout(self.events).purelist_parameter("metadata")
+        try:
+            return f"events {known['entrystart']} to {known['entrystop']} of {known['filename']}"
+        except (TypeError, KeyError):
+            return f"a chunk of {len(self)} events"
+
+    def nbytes(self, columns: Iterable[str]) -> int:
+        """Bytes that the values of some columns of objects take; reads the numbers of objects only."""
+        import awkward as ak
+
+        total = 0
+        for collection, field in map(split, columns):
+            if field:
+                form = ak.to_layout(self.events[collection, field]).form
+                while not hasattr(form, "primitive"):
+                    form = form.content
+                total += int(self.counts(collection).sum()) * np.dtype(form.primitive).itemsize
+        return total
+
     def missing(self, columns: Iterable[str]) -> list[str]:
         """Those of the columns that do not exist."""
         return [column for column in columns if not self.has(column)]
