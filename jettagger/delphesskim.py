@@ -11,9 +11,9 @@ from jettagger.errors import ConfigError
 from jettagger.expressions import parse
 from jettagger.flatjets import check_table
 from jettagger.formats.delphes import DelphesJets
-from jettagger.jobs import Chunk, Layout, chunk_rows, output_columns, survey
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
-from jettagger.skim import Job
+from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 
 __all__ = ["DelphesJob", "make_delphes_job"]
@@ -63,7 +63,7 @@ def make_delphes_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
 ) -> DelphesJob:
@@ -92,7 +92,7 @@ def make_delphes_job(
         raise ConfigError("--keep is not for Delphes files: 'jettagger convert delphes' writes all columns of the jets")
     names = output_columns(tagger, columns, prefix, workers)
 
-    def examine(path: str) -> tuple[Layout, int, int]:
+    def examine(path: str) -> Content:
         with DelphesFile(path) as file:
             probe = min(file.n_events, 5)
             events = file.read(tagger.jets, 0, probe)
@@ -103,7 +103,15 @@ def make_delphes_job(
             kept = (*(["event"] if "Number" in file.fields("Event") else []), *_kinematics(table))
             size = events.nbytes / probe if probe else 0
             layout = Layout(table.collection, tuple(events.fields), kept)
-            return layout, file.n_events, chunk_rows(size, memory // workers, _MOST_EVENTS)
+            return Content(layout, file.n_events, chunk_rows(size, memory // workers, _MOST_EVENTS))
 
     found = survey(map(str, files), examine, skip_broken=skip_broken)
-    return DelphesJob(tagger, names, where=where, chunks=found.chunks, skipped=found.skipped, **found.layout._asdict())
+    return DelphesJob(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        **found.layout._asdict(),
+    )

@@ -11,9 +11,9 @@ from jettagger.errors import ConfigError, InputFileError, UnknownName
 from jettagger.expressions import parse
 from jettagger.flatfile import SEPARATOR, TARBALLS, FlatFile, members
 from jettagger.flatjets import check_table, needed_columns
-from jettagger.jobs import Chunk, Layout, chunk_rows, output_columns, survey
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
-from jettagger.skim import Job
+from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 
 __all__ = ["FlatJob", "make_flat_job"]
@@ -93,7 +93,7 @@ def make_flat_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
     tree: str | None = None,
@@ -124,16 +124,23 @@ def make_flat_job(
     skipped: dict[str, str] = {}
     paths = _expanded(files, skipped, skip_broken=skip_broken)
 
-    def examine(path: str) -> tuple[Layout, int, int]:
+    def examine(path: str) -> Content:
         with FlatFile(path, tree) as file:
             layout = _layout(file, tagger, names, where, patterns)
             probe = min(file.n_jets, 20)
             size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            return layout, file.n_jets, chunk_rows(size, memory // workers)
+            return Content(layout, file.n_jets, chunk_rows(size, memory // workers))
 
     found = survey(paths, examine, skip_broken=skip_broken, skipped=skipped)
     return FlatJob(
-        tagger, names, where=where, chunks=found.chunks, skipped=found.skipped, tree=tree, **found.layout._asdict()
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        tree=tree,
+        **found.layout._asdict(),
     )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
 from jettagger.tagger import Tagger
 
-__all__ = ["MOST_ROWS", "Chunk", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
+__all__ = ["MOST_ROWS", "Chunk", "Content", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
 
-#: bytes in memory per byte of input columns: decoded, linked, gathered, transformed, and the next chunk
-OVERHEAD = 10
+#: bytes in memory per byte of input columns: decoded, selected, in work, and the next chunk with its compressed data
+OVERHEAD = 6
 
-#: jets are scored in batches anyway; larger chunks bring nothing
-MOST_ROWS = 20_000
+#: jets are scored in batches anyway; larger chunks bring nothing, and reading should overlap with scoring
+MOST_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,38 @@ class Layout(NamedTuple):
     inputs: tuple[str, ...]
     keep: tuple[str, ...]
     needed: tuple[str, ...] = ()
+
+
+class Content(NamedTuple):
+    """What is in a file.
+
+    Parameters
+    ----------
+    layout : Layout
+    rows : int
+        Events or jets.
+    size : int
+        How many of them make a chunk at most.
+    edges : int array
+        Where chunks end best: numbers of rows at which blocks of compressed data begin.
+    """
+
+    layout: Layout
+    rows: int
+    size: int
+    edges: Any = ()
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The first row of each chunk, and the one behind its last; an empty file is one empty chunk."""
+        edges = np.asarray(self.edges, dtype=np.int64)
+        start = 0
+        while start < self.rows or start == 0:
+            stop = min(start + self.size, self.rows)
+            near = edges[(edges > start) & (edges <= stop)]
+            if len(near) and stop < self.rows:
+                stop = int(near[-1])
+            yield start, stop
+            start = max(stop, 1)
 
 
 class Survey(NamedTuple):
@@ -92,14 +126,14 @@ def chunk_rows(bytes_per_row: float, budget: int, most: int = MOST_ROWS) -> int:
     Examples
     --------
     >>> chunk_rows(5_000, 50_000_000), chunk_rows(5_000, 1), chunk_rows(1, 50_000_000)
-    (1000, 1, 20000)
+    (1666, 1, 5000)
     """
     return int(max(1, min(budget / (OVERHEAD * max(bytes_per_row, 1)), most)))
 
 
 def survey(
     paths: Iterable[str],
-    examine: Callable[[str], tuple[Layout, int, int]],
+    examine: Callable[[str], Content],
     *,
     skip_broken: bool,
     skipped: Mapping[str, str] | None = None,
@@ -110,7 +144,7 @@ def survey(
     ----------
     paths : iterable of str
     examine : callable
-        Gives the layout of a file, its number of rows, and how many of them make a chunk.
+        What is in a file.
     skip_broken : bool
         Leave out files that cannot be read, and say so in the result; else they are an error.
     skipped : mapping, optional
@@ -133,16 +167,16 @@ def survey(
     left_out = dict(skipped or {})
     for path in paths:
         try:
-            layout, rows, size = examine(path)
+            content = examine(path)
         except InputFileError as error:
             if not skip_broken:
                 raise
             left_out[path] = str(error)
             continue
-        first = first or layout
-        if layout != first:
-            raise MissingColumns(_difference(path, layout, first))
-        chunks += [Chunk(path, start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
+        first = first or content.layout
+        if content.layout != first:
+            raise MissingColumns(_difference(path, content.layout, first))
+        chunks += [Chunk(path, start, stop) for start, stop in content.ranges()]
     if first is None:
         number = len(paths) + len(skipped or {})
         if not number:

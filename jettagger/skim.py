@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.errors import ConfigError, JettaggerError, UnknownName
+from jettagger.errors import ConfigError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
-from jettagger.jobs import Chunk, Layout, chunk_rows, output_columns, survey
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
 from jettagger.rootfile import EventFile
 from jettagger.selection import check_columns
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
+from jettagger.units import size_text
 from jettagger.writers import check_target, write_skim
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
@@ -36,8 +37,8 @@ __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
 EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
 JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
-#: events without a jet to score that are read nevertheless rather than begin to read anew behind them
-GAP = 200
+#: bytes for the data of all chunks that are in work at a time, where nothing was said
+MEMORY = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Job:
         Files that were left out, and why.
     needed : tuple of str
         Those of ``inputs`` that the model and its heads need; empty: all.
+    memory : int
+        Budget in bytes for the data in work.
     """
 
     tagger: Tagger
@@ -73,6 +76,7 @@ class Job:
     chunks: tuple[Chunk, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
+    memory: int = MEMORY
 
     @property
     def n_events(self) -> int:
@@ -123,7 +127,9 @@ class Job:
         if not len(wanted):
             return Loaded(events, where, wanted, None)
         columns = sorted(self.needed or self.inputs)
-        breaks = np.flatnonzero(np.diff(wanted) > GAP) + 1
+        # blocks of compressed data without an event to score are passed over, the others are decoded once
+        block = np.searchsorted(file.edges(columns), chunk.start + wanted, side="right")
+        breaks = np.flatnonzero(np.diff(block) > 1) + 1
         parts = []
         for span in np.split(wanted, breaks):
             first, last = int(span[0]), int(span[-1]) + 1
@@ -192,7 +198,7 @@ def make_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
 ) -> Job:
@@ -230,15 +236,23 @@ def make_job(
     expression = None if where is None else parse(where, where="--where")
     patterns = list(keep)
 
-    def examine(path: str) -> tuple[Layout, int, int]:
+    def examine(path: str) -> Content:
         with EventFile(path) as file:
             layout = _layout(file, tagger, names, expression, patterns)
             probe = min(file.n_events, 20)
             size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            return layout, file.n_events, chunk_rows(size, memory // workers)
+            return Content(layout, file.n_events, chunk_rows(size, memory // workers), file.edges(layout.inputs))
 
     found = survey(map(str, files), examine, skip_broken=skip_broken)
-    return Job(tagger, names, where=where, chunks=found.chunks, skipped=found.skipped, **found.layout._asdict())
+    return Job(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        **found.layout._asdict(),
+    )
 
 
 def _layout(
@@ -370,9 +384,10 @@ def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
             try:
                 yield future.result()
             except BrokenProcessPool as error:
-                raise JettaggerError(
-                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path} (out of memory?): use a "
-                    "smaller --memory or fewer --workers; nothing was written"
+                raise WorkerError(
+                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path}, most likely out of memory "
+                    f"(budget of the data in work: {size_text(job.memory)}): use a smaller --memory or fewer "
+                    "--workers; nothing was written"
                 ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -435,7 +450,7 @@ def tag_files(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     force: bool = False,
 ) -> SkimResult:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
-from jettagger.jobs import MOST_ROWS, OVERHEAD, Layout, chunk_rows, output_columns, survey
+from jettagger.jobs import MOST_ROWS, OVERHEAD, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.tagger import load_tagger
 
 LAYOUT = Layout("FatJet", ("FatJet.pt",), ("event",))
@@ -18,20 +19,25 @@ LAYOUT = Layout("FatJet", ("FatJet.pt",), ("event",))
 @given(rows=st.lists(st.integers(0, 50), min_size=1, max_size=5), size=st.integers(1, 20))
 def test_chunks_cover_each_file_once_and_in_order(rows: list[int], size: int) -> None:
     files = {f"{number}.root": count for number, count in enumerate(rows)}
-    found = survey(files, lambda path: (LAYOUT, files[path], size), skip_broken=False)
+    edges = np.unique(np.random.default_rng(size).integers(0, 60, 6))
+    found = survey(files, lambda path: Content(LAYOUT, files[path], size, edges), skip_broken=False)
     assert found.layout == LAYOUT
     assert list(dict.fromkeys(chunk.path for chunk in found.chunks)) == list(files)
     for path, count in files.items():
         chunks = [chunk for chunk in found.chunks if chunk.path == path]
         assert (chunks[0].start, chunks[-1].stop) == (0, count)
         assert all(one.stop == other.start for one, other in pairwise(chunks))
-        assert all(chunk.stop - chunk.start <= size for chunk in chunks)
+        for chunk in chunks:
+            assert chunk.stop - chunk.start <= size
+            within = [int(edge) for edge in edges if chunk.start < edge <= chunk.start + size]
+            if within and chunk.stop < count and chunk.start + size < count:
+                assert chunk.stop == within[-1], "chunks end where blocks of the file do"
 
 
-def look(path: str) -> tuple[Layout, int, int]:
+def look(path: str) -> Content:
     if "broken" in path:
         raise InputFileError(f"{path} is damaged")
-    return LAYOUT, 10, 4
+    return Content(LAYOUT, 10, 4)
 
 
 def test_broken_files_are_errors_or_left_out_with_the_reason() -> None:
@@ -56,7 +62,7 @@ def test_broken_files_are_errors_or_left_out_with_the_reason() -> None:
 def test_all_files_must_be_like_the_first(other: Layout, expected: str) -> None:
     layouts = {"a.root": LAYOUT, "b.root": other}
     with pytest.raises(MissingColumns, match=expected):
-        survey(layouts, lambda path: (layouts[path], 1, 1), skip_broken=True)
+        survey(layouts, lambda path: Content(layouts[path], 1, 1), skip_broken=True)
 
 
 @given(size=st.floats(0, 1e12), budget=st.integers(0, 10**12))
