@@ -19,7 +19,7 @@ from jettagger.finetuning.measure import EFFICIENCIES, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
 
-__all__ = ["tables", "write_report"]
+__all__ = ["canvas", "drawing", "number", "tables", "write_report"]
 
 #: single inputs that are shown
 _SHOWN = 20
@@ -41,14 +41,14 @@ def tables(measures: Measures) -> str:
         lines = [_line("classes", "discriminant", "AUC", *heads), _line(*["---"] * (3 + len(heads)))]
         for item in measures.comparisons:
             for name, curve in item.curves.items():
-                cells = [_number(curve.rejection_at(value)) for value in EFFICIENCIES]
-                lines.append(_line(f"{item.signal} vs {item.background}", name, _number(curve.auc), *cells))
+                cells = [number(curve.rejection_at(value)) for value in EFFICIENCIES]
+                lines.append(_line(f"{item.signal} vs {item.background}", name, number(curve.auc), *cells))
         return "\n".join(lines)
     lines = [_line("class", "jets", "mass of", "median response", "interquartile width"), _line(*["---"] * 5)]
     for name, both in (measures.responses or {}).items():
         for who in ("tagger", "head"):
             found = both[who]
-            lines.append(_line(name, str(found.jets), who, _number(found.median), _number(found.width)))
+            lines.append(_line(name, str(found.jets), who, number(found.median), number(found.width)))
     return "\n".join(lines)
 
 
@@ -56,8 +56,22 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _number(value: Measured) -> str:
-    """With two digits of the uncertainty."""
+def number(value: Measured) -> str:
+    """A number as text, with two digits of its uncertainty.
+
+    Parameters
+    ----------
+    value : Measured
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> number(Measured(12.345, 0.678)), number(Measured(1234.5, 67.8)), number(Measured(math.inf, math.inf))
+    ('12.35 ± 0.68', '1234 ± 68', 'no background passes')
+    """
     if not math.isfinite(value.value):
         return "no background passes"
     digits = max(0, 1 - math.floor(math.log10(value.uncertainty))) if value.uncertainty > 0 else 3
@@ -121,8 +135,14 @@ def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> st
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
-    """mplhep's style, as in `jettagger.plots`; nothing global stays changed."""
+def drawing() -> Iterator[None]:
+    """Draw in mplhep's style, as in `jettagger.plots`; nothing global stays changed.
+
+    Raises
+    ------
+    MissingExtra
+        If matplotlib or mplhep is not installed.
+    """
     mplhep = require("mplhep", "plot", "plotting")
     matplotlib = require("matplotlib", "plot", "plotting")
     with matplotlib.rc_context():
@@ -131,7 +151,20 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _canvas(rows: int = 1, columns: int = 1, **keywords: Any) -> tuple[Any, Any]:
+def canvas(rows: int = 1, columns: int = 1, **keywords: Any) -> tuple[Any, Any]:
+    """A figure without a window.
+
+    Parameters
+    ----------
+    rows, columns : int
+    keywords
+        Of ``matplotlib.figure.Figure``.
+
+    Returns
+    -------
+    figure, axes
+        Axes as an array of rows and columns.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -142,7 +175,7 @@ def _canvas(rows: int = 1, columns: int = 1, **keywords: Any) -> tuple[Any, Any]
 
 def _figures(measures: Measures, history: Sequence[Epoch], name: str) -> dict[str, tuple[str, Any]]:
     found: dict[str, tuple[str, Any]] = {}
-    with _drawing():
+    with drawing():
         if history:
             found["losses.png"] = ("losses", _losses(history, name))
         if measures.features:
@@ -163,7 +196,7 @@ def _figures(measures: Measures, history: Sequence[Epoch], name: str) -> dict[st
 
 
 def _losses(history: Sequence[Epoch], name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+    figure, ((axes,),) = canvas()
     models = sorted({epoch.model for epoch in history})
     for model in models:
         mine = [epoch for epoch in history if epoch.model == model]
@@ -185,7 +218,7 @@ def _features(features: Any, name: str) -> Any:
     groups = [item for item in features if item.startswith("all ")]
     single = [item for item in features if not item.startswith("all ")][:_SHOWN]
     items = groups + single
-    figure, ((axes,),) = _canvas(figsize=(8.5, 1.8 + 0.34 * len(items)))
+    figure, ((axes,),) = canvas(figsize=(8.5, 1.8 + 0.34 * len(items)))
     colours = [LINES[0][0] if item in groups else "#9ecae1" for item in items]
     places = np.arange(len(items))[::-1]
     axes.barh(places, [features[item] for item in items], color=colours, height=0.75)
@@ -199,7 +232,7 @@ def _features(features: Any, name: str) -> Any:
 
 
 def _calibration(calibration: Any, name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+    figure, ((axes,),) = canvas()
     axes.plot([0, 1], [0, 1], color="#969696", linewidth=1)
     for number, (class_, points) in enumerate(calibration.items()):
         colour, style = LINES[number % len(LINES)]
@@ -215,7 +248,7 @@ def _calibration(calibration: Any, name: str) -> Any:
 
 
 def _profiles(by_class: Any, axis: str, name: str) -> Any:
-    figure, panels = _canvas(2, len(by_class), figsize=(max(8.5, 4.4 * len(by_class)), 8))
+    figure, panels = canvas(2, len(by_class), figsize=(max(8.5, 4.4 * len(by_class)), 8))
     for column, (class_, part) in enumerate(by_class.items()):
         edges = np.array(part["edges"])
         centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
@@ -254,7 +287,7 @@ def _value(item: Response | None, quantity: str) -> tuple[float, float]:
 
 
 def _response(ratios: Any, name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+    figure, ((axes,),) = canvas()
     edges = np.linspace(0, 2, 61)
     for number, who in enumerate(("tagger", "head")):
         ratio = ratios[who]
