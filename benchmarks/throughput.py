@@ -35,8 +35,8 @@ from jettagger.batching import BATCH_SIZE, COST, make_batches, tabulate, transfo
 from jettagger.bundle import Bundle
 from jettagger.network import PROB_TOLERANCE, deviation, evaluate
 from jettagger.rootfile import EventFile, write_tree
+from jettagger.selection import check_columns, select_jets
 from jettagger.sessions import Session
-from jettagger.tagger import check_columns, select_jets
 
 FILES = sorted(str(path) for path in (Path(__file__).parent.parent / "examples" / "data").glob("*.root"))
 

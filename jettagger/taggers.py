@@ -7,18 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jettagger.errors import ConfigError, MismatchError
-from jettagger.features.definition import Array
 from jettagger.formats import EventColumns, make_plan
-from jettagger.tagger import (
-    DEFAULT_COLUMNS,
-    Tagged,
-    Tagger,
-    attach_scores,
-    check_columns,
-    link_jets,
-    load_tagger,
-    make_request,
-)
+from jettagger.scores import attach_scores
+from jettagger.selection import check_columns, make_request
+from jettagger.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
 
 __all__ = ["Taggers", "load_taggers"]
 
@@ -129,11 +121,8 @@ class Taggers(Mapping[str, Tagger]):
             groups.setdefault("pf" in parents, []).append(tagger)
         found: dict[str, Tagged] = {}
         for members in groups.values():
-            selection = link_jets([tagger.bundle for tagger in members], request)
-            features: dict[str, Array] = {}
-            for tagger in members:
+            for tagger, scored in zip(members, score_together(members, request), strict=True):
                 name = tagger.bundle.name
-                scored = tagger.score(selection, features)
                 found[name] = tagger.arranged(scored, request, None if names is None else names.get(name))
         return {name: found[name] for name in self}
 
