@@ -157,8 +157,15 @@ def _mass_picture(table: Mapping[str, Any]) -> Any:
         axes.set_ylim(-0.6, len(table) - 0.4)
         axes.grid(axis="x", alpha=0.3)
         axes.set_xlabel("Interquartile width of the mass response")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, borderaxespad=0.5
+        )
     return figure
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=3, frameon=False, borderaxespad=0.5)
 
 
 def _sizes(found: Mapping[str, Any], output: Path, sizes: Sequence[int], networks: Sequence[str]) -> list[str]:
@@ -226,7 +233,13 @@ def _size_picture(rows: Mapping[str, Sequence[Any]]) -> Any:
             axes.set_xlabel("Training jets")
             axes.set_ylabel(label)
             axes.grid(alpha=0.3)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=3,
+            frameon=False,
+            borderaxespad=0.5,
+        )
     return figure
 
 
