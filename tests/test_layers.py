@@ -39,7 +39,7 @@ LAYERS = [
     ["jetclass2"],
     ["writers", "testing"],
     ["skim", "flatskim", "delphesskim"],
-    ["convert"],
+    ["convert", "nanojets"],
     ["jetpictures"],
     ["discriminants"],
     ["histograms"],
