@@ -364,8 +364,6 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits on file sizes here")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_real_limit_on_the_file_leaves_nothing(suffix: str, files: list[str], tmp_path: Path) -> None:
-    import subprocess
-    import sys
 
     # the system refuses to write more, as a full disk does
     output = tmp_path / f"out{suffix}"
@@ -544,33 +542,3 @@ class TestReading:
         with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
             run_job(gone, str(tmp_path / "out.parquet"))
         assert not (tmp_path / "out.parquet").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("columns", ["prob,mass", "prob,mass,hidden"])
-def test_memory_is_bounded_by_the_budget_not_by_the_files(tmp_path: Path, columns: str) -> None:
-    """20,000 events in a process of its own stay below 1 GB over what the imports take."""
-    path = write_pfnano(tmp_path / "in.root", 1000, seed=1)
-    code = (
-        "import resource, sys; import awkward, uproot, onnxruntime, pyarrow.parquet, numba\n"
-        "import jettagger as jt; from jettagger.testing import make_events\n"
-        "tagger = jt.load_tagger('tinyParT', threads=1); tagger(make_events(2, seed=1))\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6\n"
-        "base = peak()\n"
-        f"jt.tag_files([{str(path)!r}] * 20, tagger, {str(tmp_path / 'out.parquet')!r}, columns={columns.split(',')})\n"
-        "print(peak() - base)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 1.0
-
-
-@pytest.mark.slow
-def test_many_chunks_do_not_grow(tagger: Tagger, tmp_path: Path) -> None:
-    """200 chunks in one process: the second half takes no more memory than the first."""
-    path = str(write_pfnano(tmp_path / "in.root", 40, seed=1))
-    job = make_job([path], tagger, columns=["prob", "mass", "hidden"])
-    memory = []
-    for _ in range(200):
-        job.process(job.chunks[0])
-        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-    assert max(memory[150:]) - max(memory[50:100]) < 20_000_000
