@@ -182,7 +182,8 @@ def _new_class(bench: Bench, signal: str) -> Result:
         )
         result, values, rows, prepared = bench.train(text)
         layout = prepared.layout
-        label, jets = _same_jets(label, rows[:, layout["label"]].astype(int)), result.jets
+        label = _same_jets(label, rows[:, layout["label"]].astype(int))
+        jets = _tested(result, label)
         weight = prepared.weights(rows).astype(np.float64)
         name = "head on the hidden neurons" if inputs == "hidden" else "head on the 37 scores"
         columns[name] = values[:, 0].astype(np.float64)
@@ -268,7 +269,7 @@ def _masses(bench: Bench) -> Result:
         label = _same_jets(label, rows[:, layout["label"]].astype(int))
         ratios["tagger"] = rows[:, layout.inputs.index("mass")] / target
         ratios[who] = values[:, 0] / target
-        jets = {title: result.jets[name] for title, name in zip(MASSES, _mass_names(), strict=True)}
+        jets = dict(zip(MASSES, _tested(result, label).values(), strict=True))
     table: Result = {}
     for number, title in enumerate(MASSES):
         mine = {who: ratio[label == number] for who, ratio in ratios.items()}
@@ -281,6 +282,11 @@ def _masses(bench: Bench) -> Result:
             value = found[who].width.value / found["tagger"].width.value
             table[title][who]["of tagger"] = [value, _spread(widths[who] / widths["tagger"])]
     return {"jets": jets, "table": table}
+
+
+def _tested(result: FinetuneResult, label: Any) -> Result:
+    """Numbers of jets of each class: for one of the networks, and all that are tested."""
+    return {name: row | {"test": int(np.sum(label == i))} for i, (name, row) in enumerate(result.jets.items())}
 
 
 def _same_jets(before: Any, now: Any) -> Any:
