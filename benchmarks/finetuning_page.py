@@ -95,12 +95,13 @@ def _goals(found: Mapping[str, Any], new: Sequence[str]) -> list[str]:
     lines = [*_head("goal", "reached", "measured"), *rows]
     if "cost" in found:
         item = found["cost"]["models"]["network"]
-        seconds, share = item["reading"] + item["training"], item["cpu"] / found["cost"]["backbone"]
+        seconds = item["reading"] + item["training"]
+        share = max(head["cpu"] for head in found["cost"]["models"].values()) / found["cost"]["backbone"]
         yes = {True: "yes", False: "**no**"}
         goal = f"reading and training with {item['jets']} jets x 128 neurons takes under two minutes"
         lines.append(_row(goal, yes[seconds < 120], f"{seconds:.0f} s"))
         goal = "applying a head costs under 3 % of the backbone"
-        lines.append(_row(goal, yes[share < 0.03], f"{100 * share:.2f} %"))
+        lines.append(_row(goal, yes[share < 0.03], f"{100 * share:.2f} % (the slower kind)"))
     return [*lines, ""] if len(lines) > 2 else []
 
 
@@ -292,8 +293,8 @@ def _cost(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Cost",
         "",
-        f"{part['threads']} threads, {part['machine']}; invented jets with 128 neurons, two classes. Applying: time",
-        "of one thread, beside that of the backbone.",
+        f"Invented jets with 128 neurons, two classes; {part['threads']} thread(s) for training, {part['machine']}. Applying:",
+        "CPU time of one thread, beside that of the backbone.",
         "",
         *_head("head", "jets", "epochs, trees", "reading [s]", "training [s]", "applying [us/jet]", "of the backbone"),
     ]

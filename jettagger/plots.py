@@ -41,6 +41,10 @@ LINES = (
 )
 
 
+#: letters of a name that leave room for the area behind it
+_LONG = 36
+
+
 @contextmanager
 def _style() -> Iterator[Any]:
     """mplhep's plain style for one figure, without a window; nothing global stays changed."""
@@ -325,7 +329,8 @@ def roc_curves(
         digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
         for i, (name, curve) in enumerate(curves.items()):
             colour, style = LINES[i % len(LINES)]
-            label = f"{name} (AUC {curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f})"
+            area = f"(AUC {curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f})"
+            label = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
             seen = curve.background > 0
             axes.plot(
                 curve.signal[seen],
@@ -346,7 +351,8 @@ def roc_curves(
         axes.set_xlabel(f"{signal} efficiency")
         axes.set_ylabel(f"{background} efficiency")
         axes.grid(which="both", alpha=0.25)
-        axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
+        legend = axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
+        legend.set_in_layout(False)  # a wide one must not squeeze the axes
         axes.set_title(title, loc="right", fontsize=14)
     return figure
 

@@ -96,7 +96,18 @@ def test_the_legend_leaves_the_curves_visible():
     for shift, corner in ((0.5, "lower right"), (5, "upper left")):
         curve = roc(generator.normal(shift, 1, 5000), generator.normal(0, 1, 5000))
         (axes,) = plots.roc_curves({"it": curve}).axes
+        assert "\n" not in texts(axes)[0]
         assert axes.get_legend()._loc == {"upper left": 2, "lower right": 4}[corner]
+
+
+def test_long_names_do_not_squeeze_the_curves(tmp_path):
+    generator = np.random.default_rng(1)
+    curve = roc(generator.normal(1, 1, 500), generator.normal(0, 1, 500))
+    figure = plots.roc_curves({"probHWqqWqq0c / (probHWqqWqq0c + all of QCD)": curve})
+    written(figure, tmp_path)
+    (axes,) = figure.axes
+    assert texts(axes)[0].count("\n") == 1
+    assert axes.get_position().width > 0.75
 
 
 def test_sculpting(tmp_path):
