@@ -193,6 +193,7 @@ class Batch:
     jets : int64[n]
         Which jets, as positions among those tabulated.
     inputs : dict of str to float32[n, variables, length]
+        Without the axes that a group lacks.
     slots, filled : int
         Length positions over all jets of the first group, and how many of them hold an object.
     """
@@ -323,5 +324,8 @@ def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_
             rows[key] = np.where(taken, table.starts[jets][:, np.newaxis] + within, -1)
             if not rows.keys() - {key}:
                 slots, filled = real.size, int(np.count_nonzero(real))
-        inputs[table.group.name] = np.ascontiguousarray(table.values[rows[key]].transpose(0, 2, 1))
+        array = table.values[rows[key]].transpose(0, 2, 1)
+        for _ in range(3 - table.group.rank):
+            array = array[..., 0]
+        inputs[table.group.name] = np.ascontiguousarray(array)
     return Batch(jets=jets, inputs=inputs, slots=slots, filled=filled)

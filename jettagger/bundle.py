@@ -73,6 +73,9 @@ class Group:
         Bounds of the length axis; equal where the axis is fixed.
     pad_mode : {"constant", "wrap"} or None
         How slots behind the last object are filled; None: as the card says.
+    rank : {3, 2, 1}
+        Axes of the tensor. Numbers of the jet that weaver does not pad are ``float32[jets, variables]``, or
+        ``float32[jets]``.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Group:
     min_length: int
     max_length: int
     pad_mode: Literal["constant", "wrap"] | None = None
+    rank: int = 3
 
     @property
     def object(self) -> str:
@@ -451,10 +455,13 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
             formula = config.formulas.get(item.name)
             text = f"= {formula.text.strip()}" if formula is not None else "Column of the file."
             feature = Feature(item.name, group.axis, (item.name,), stored(text), "1", Path(config.where).name)
-            # without a centre weaver neither scales nor clips
+            # without a centre weaver neither scales nor clips; where it repeats the list, an empty one gives zeros
             settings = () if item.center is None else (item.center, item.scale, 0.0, item.low, item.high)
-            variables.append(replace(Variable(feature, *settings), pad=item.pad))
-        groups.append(Group(group.name, tuple(variables), group.length, group.length, group.pad_mode))
+            pad = item.pad if group.pad_mode == "constant" else 0.0
+            variables.append(replace(Variable(feature, *settings), pad=pad))
+        length = group.length or 1
+        rank = 3 if group.length is not None else min(len(variables), 2)
+        groups.append(Group(group.name, tuple(variables), length, length, group.pad_mode, rank))
     return tuple(groups)
 
 
@@ -609,12 +616,15 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
     fitted = []
     for group in groups:
         tensor = inputs[group.name]
-        if len(tensor.shape) != 3 or tensor.dtype != "float32":
+        # a single number of the jet may come with or without an axis of variables
+        ranks = (group.rank,) if group.rank != 1 else (1, 2)
+        if len(tensor.shape) not in ranks or tensor.dtype != "float32":
             raise BundleError(
                 f"{graph.path}: input {group.name!r} is {tensor.dtype}{list(tensor.shape)}, "
-                "expected float32 [jets, variables, length]"
+                f"expected float32 [{', '.join(('jets', 'variables', 'length')[: group.rank])}]"
             )
-        channels, length = tensor.shape[1], tensor.shape[2]
+        rank = len(tensor.shape)
+        channels, length = (*tensor.shape, 1, 1)[1:3] if rank < 3 else tensor.shape[1:]
         if isinstance(channels, int) and channels != len(group.variables):
             raise BundleError(
                 f"{where}: group {group.name!r} has {len(group.variables)} variables, "
@@ -625,7 +635,7 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
         else:
             shortest = 1 if group.min_length == group.max_length else max(group.min_length, 1)
             longest = group.max_length
-        fitted.append(replace(group, min_length=shortest, max_length=longest))
+        fitted.append(replace(group, min_length=shortest, max_length=longest, rank=rank))
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:
         bounds = (group.min_length, group.max_length)

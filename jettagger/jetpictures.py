@@ -30,8 +30,12 @@ _TRUTH = ("jet_eta", "jet_phi", "aux_genpart_eta", "aux_genpart_phi", "aux_genpa
 _MARKERS = {"hadron": "o", "electron": "^", "muon": "v", "photon": "p"}
 _NAMES = {
     1: "d", 2: "u", 3: "s", 4: "c", 5: "b", 6: "t", 11: "e", 12: r"$\nu$", 13: r"$\mu$", 14: r"$\nu$", 15: r"$\tau$",
-    16: r"$\nu$", 21: "g", 22: r"$\gamma$", 23: "Z", 24: "W", 25: "H",
+    16: r"$\nu$", 21: "g", 22: r"$\gamma$", 23: "Z", 24: "W", 25: "H", 111: r"$\pi^0$", 211: r"$\pi$", 130: "K",
+    310: "K", 321: "K",
 }  # fmt: skip
+_RESONANCES = (6, 23, 24, 25)
+#: where letters stand beside their particle, in points
+_AROUND = ((11, 11), (11, -13), (-12, 11), (-12, -13), (24, 0), (-24, 0), (0, 24), (0, -26))
 #: charged particles that live long enough to be seen
 _CHARGED = (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334)
 
@@ -96,6 +100,7 @@ def draw_jets(
     from matplotlib.figure import Figure
 
     generator = all(name in jets.fields for name in _GENERATOR)
+    truth = all(name in jets.fields for name in _TRUTH)
     columns = 1 + generator + (scores is not None)
     widths = [1.0] * (1 + generator) + [0.55] * (scores is not None)
     figure = Figure(figsize=(5.2 * sum(widths) + 1.2, 5.0 * len(jets)), layout="constrained")
@@ -109,10 +114,13 @@ def draw_jets(
         axes[row][0].set_title(title, fontsize=10)
         if generator:
             _particles(axes[row][1], jet, reach, colours)
+        elif truth:
+            _truth(axes[row][0], jet, reach)
         if scores is not None:
             _bars(axes[row][-1], highest(scores[row]))
-    _legend(axes[0][0])
-    bar = figure.colorbar(colours, ax=axes[:, : 1 + generator].ravel().tolist(), shrink=0.6, extend="max", pad=0.01)
+    _legend(figure)
+    where = axes[:, : 1 + generator].ravel().tolist()
+    bar = figure.colorbar(colours, ax=where, shrink=0.8, aspect=25 * len(jets), extend="max", extendfrac=0.02, pad=0.01)
     bar.set_label("displacement [mm]", fontsize=9)
     return figure
 
@@ -125,7 +133,8 @@ def _title(jet: Any) -> str:
         parts.append(f"$m_{{SD}}$ = {jet['jet_sdmass']:.0f} GeV")
     if "jet_label" in jet.fields:
         label = int(jet["jet_label"])
-        parts.append(LABELS[label].replace("_", " ") if 0 <= label < len(LABELS) else "no class")
+        known = 0 <= label < len(LABELS)
+        parts.append(LABELS[label].replace("_", " ") if known else "no class" if label == -1 else f"no label: {label}")
     return ", ".join(parts)
 
 
@@ -197,6 +206,7 @@ def _truth(axes: Any, jet: Any, reach: float) -> int:
     x = eta_sign(np.asarray(axis)) * (_values(jet, "aux_genpart_eta") - axis)
     y = delta_phi(_values(jet, "aux_genpart_phi"), np.float64(jet["jet_phi"]))
     outside = 0
+    places: list[tuple[float, float]] = []
     for index, code in enumerate(_values(jet, "aux_genpart_pid").astype(int)):
         if abs(x[index]) > reach or abs(y[index]) > reach:
             outside += 1
@@ -209,13 +219,17 @@ def _truth(axes: Any, jet: Any, reach: float) -> int:
             ),
             "",
         )
-        resonance = bool(letter)
+        resonance = bool(letter) or abs(code) in _RESONANCES
         colour = "#7a0177" if resonance else "#d94801"
         axes.scatter(x[index], y[index], marker="+" if resonance else "x", s=110, color=colour, linewidth=1.8, zorder=5)
         name = letter or _NAMES.get(abs(code), str(code))
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
-        place = (x[index], y[index])
-        axes.annotate(name, place, (6, 6), textcoords="offset points", color=colour, fontsize=11, zorder=6, bbox=box)
+        place = (float(x[index]), float(y[index]))
+        # letters of particles that are close to each other stand around them
+        near = sum(np.hypot(place[0] - other[0], place[1] - other[1]) < 0.12 * reach for other in places)
+        places.append(place)
+        settings = {"textcoords": "offset points", "color": colour, "fontsize": 11, "ha": "center", "va": "center"}
+        axes.annotate(name, place, _AROUND[near % len(_AROUND)], **settings, zorder=6, bbox=box)
     return outside
 
 
@@ -234,17 +248,20 @@ def _bars(axes: Any, top: list[tuple[str, float]]) -> None:
         return
     names = [name.removeprefix("prob") for name, _ in top][::-1]
     values = [value for _, value in top][::-1]
-    axes.barh(range(len(top)), values, color="#9ecae1", edgecolor="#08306b")
+    # low scores of many classes would be invisible on an axis up to one
+    end = 1.0 if values[-1] > 0.2 else 1.3 * values[-1] or 1.0
+    axes.barh(range(len(top)), values, height=0.35, color="#9ecae1", edgecolor="#08306b")
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        axes.text(0.02, place, f"{name}  {value:.3f}", va="center", fontsize=10)
-    axes.set(xlim=(0, 1), yticks=[], xlabel="score", title=f"{len(top)} highest scores")
+        axes.text(0.02 * end, place + 0.22, f"{name}  {value:.3f}", va="bottom", fontsize=10)
+    axes.set(xlim=(0, end), ylim=(-0.6, len(top) - 0.2), yticks=[], xlabel="score", title=f"{len(top)} highest scores")
     axes.title.set_fontsize(10)
+    axes.locator_params(axis="x", nbins=5)
 
 
-def _legend(axes: Any) -> None:
+def _legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
 
     style: dict[str, Any] = {"color": "none", "markeredgecolor": "#4a4a4a", "markersize": 7}
     handles = [Line2D([], [], marker=marker, label=kind, **style) for kind, marker in _MARKERS.items()]
     handles.append(Line2D([], [], marker="o", label="charged", **(style | {"markerfacecolor": "#4a4a4a"})))
-    axes.legend(handles=handles, fontsize=8, loc="upper right", framealpha=0.7)
+    figure.legend(handles=handles, fontsize=9, loc="outside lower left", ncols=len(handles), frameon=False)

@@ -237,11 +237,29 @@ def test_a_file_without_the_jets_or_the_candidates_lists_what_is_there() -> None
 
 
 @pytest.mark.data
+def test_the_shell_says_which_jets_there_are(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, output = weaver_bundle(tmp_path / "toy"), str(tmp_path / "x.root")
+    for command in (
+        ["convert", "delphes", example(shared), "--jets", "JetAK9", "-o", output],
+        ["tag", example(shared), "-m", str(folder), "--jets", "JetAK9", "-o", output],
+    ):
+        assert main(command) != 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert "no jets 'JetAK9'" in said
+        assert "JetPUPPIAK15" in said
+    assert not Path(output).exists()
+
+
+@pytest.mark.data
 def test_files_that_lack_something_are_refused(shared: Path, tmp_path: Path) -> None:
     with DelphesFile(example(shared)) as file:
         assert file.jets == ["Jet", "JetAK15", "JetAK8", "JetPUPPI", "JetPUPPIAK15", "JetPUPPIAK8"]
         with pytest.raises(InputFileError, match=r"no jets 'JetPUPPIAK9' \(nearest: JetPUPPIAK8.*ScalarHT"):
             file.read("JetPUPPIAK9")
+    with DelphesFile(example(shared)) as file:
+        file.collections = [name for name in file.collections if name != "ParticleFlowCandidate"]
+        with pytest.raises(InputFileError, match=r"has no ParticleFlowCandidate, .*collections: .*JetPUPPIAK8.*Vertex"):
+            file.read()
     assert is_delphes_file(example(shared))
     with pytest.raises(InputFileError, match="no such file"):
         DelphesFile(tmp_path / "none.root")

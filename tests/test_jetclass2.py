@@ -199,7 +199,7 @@ def test_the_next_jets_are_read_while_the_network_works(tmp_path: Path, monkeypa
     assert all(name.startswith("jettagger-reader") for name in names)
 
 
-def test_a_tarball_with_a_broken_member_is_read_around_it(tmp_path: Path) -> None:
+def test_a_tarball_with_a_broken_member_is_read_around_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = write_root(tmp_path / "x.root", table(6)).read_bytes()
     path = write_tarball(
         tmp_path / "QCD_0350-0352.tar", {"QCD_0350.root": good, "QCD_0351.root": good[:900], "QCD_0352.root": good}
@@ -217,6 +217,13 @@ def test_a_tarball_with_a_broken_member_is_read_around_it(tmp_path: Path) -> Non
     result = run_job(job, str(tmp_path / "out.parquet"))
     assert result.events == 12
     assert list(result.skipped) == [names[1]]
+    command = ["tag", str(path), "-m", str(tagger.bundle.folder), "-o", str(tmp_path / "shell.parquet")]
+    assert main(command) != 0
+    assert "QCD_0351.root" in "".join(capsys.readouterr().err.split())
+    assert main([*command, "--skip-broken"]) == 0
+    said = capsys.readouterr()
+    assert "QCD_0351.root" in "".join((said.out + said.err).split())
+    assert len(ak.from_parquet(tmp_path / "shell.parquet")) == 12
 
 
 def test_a_truncated_tarball_gives_what_lies_before_the_damage(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ LAYERS = [
     ["jetclass2"],
     ["writers", "testing", "jobs"],
     ["skim", "flatskim", "delphesskim"],
-    ["convert"],
+    ["convert", "nanojets"],
     ["jetpictures"],
     ["discriminants"],
     ["histograms"],

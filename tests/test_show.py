@@ -12,7 +12,9 @@ from weavers import weaver_bundle
 
 from jettagger.cli import main
 from jettagger.errors import InvalidValues, MissingColumns
+from jettagger.nanojets import read_jets
 from jettagger.tagger import load_tagger
+from jettagger.testing import write_pfnano
 
 pytest.importorskip("matplotlib")
 from jettagger.jetpictures import draw_jets, highest
@@ -83,6 +85,32 @@ def test_generator_particles_and_decay_products_are_beside_them() -> None:
     assert texts(axes) == ["X", "b", "2 generator particles; outside of the picture: 2"]
 
 
+def test_letters_of_near_particles_stand_around_them() -> None:
+    near = {
+        "aux_genpart_eta": [[-1.1, -1.11, -1.1, -1.5]],
+        "aux_genpart_phi": [[3.0, 3.01, 3.02, 3.0]],
+        "aux_genpart_pid": [[24, 211, -111, 99]],
+        "aux_genpart_isResX": [[False, False, False, False]],
+    }
+    axes = draw_jets(jets_of(**near)).axes[1]
+    letters = [item for item in axes.texts if hasattr(item, "xyann")]
+    assert [item.get_text() for item in letters] == ["W", r"$\pi$", r"$\pi^0$", "99"]
+    assert len({item.xyann for item in letters[:3]}) == 3
+    assert letters[3].xyann == letters[0].xyann
+
+
+def test_decay_products_stand_on_the_constituents_where_there_are_no_generator_particles() -> None:
+    axes = draw_jets(jets_of(genpart_pid=None)).axes[0]
+    assert texts(axes)[-2:] == ["X", "b"]
+    assert clouds(axes)[-2:] == [(0.1, round(-6.2 + 2 * np.pi, 6)), (0.2, 0.1)]
+
+
+def test_low_scores_are_visible() -> None:
+    axes = draw_jets(jets_of(), [{f"prob{name}": 0.01 for name in "abcdefg"}]).axes[2]
+    assert axes.get_xlim() == (0, pytest.approx(0.013))
+    assert draw_jets(jets_of(), [{"proba": 0.0}]).axes[2].get_xlim() == (0, 1)
+
+
 def test_the_five_highest_scores_are_bars() -> None:
     scores = {
         f"prob{name}": value for name, value in zip("abcdefg", (0.3, 0.1, 0.25, 0.05, 0.2, 0.06, 0.04), strict=True)
@@ -102,6 +130,7 @@ def test_what_a_table_lacks_is_left_out() -> None:
     assert len(figure.axes) == 2  # the constituents and the colour bar
     assert figure.axes[0].get_title() == "$p_T$ = 200 GeV"
     assert draw_jets(jets_of(jet_label=[-1])).axes[0].get_title().endswith("no class")
+    assert draw_jets(jets_of(jet_label=[188])).axes[0].get_title().endswith("no label: 188")
     empty = {name: [[]] for name in jets_of().fields if name.startswith("part_")}
     assert "0 constituents" in texts(draw_jets(jets_of(**empty)).axes[0])
     with pytest.raises(MissingColumns, match="part_deta"):
@@ -129,6 +158,17 @@ def test_a_picture_is_written_from_the_shell(tmp_path: Path, capsys: pytest.Capt
         assert main(["show", "jet", path, "-n", number, "-o", output, "--force"]) == 2
         assert message in capsys.readouterr().err
     assert load_tagger(folder)(jets).proba[0] is not None
+
+
+def test_jets_of_pfnano_files_are_drawn_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = str(tmp_path / "pfnano.root"), str(tmp_path / "jet.png")
+    write_pfnano(path, 4, seed=2)
+    total = read_jets(path, 0, 1)[2]
+    assert 2 < total < 13
+    assert main(["show", "jet", path, "-n", f"1:{total}", "--model", "tinyParT", "-o", output]) == 0
+    assert main(["show", "jet", path, "-n", str(total), "-o", output, "--force"]) == 2
+    assert f"has {total} jets" in capsys.readouterr().err
+    assert main(["show", "jet", path, "-o", output, "--force"]) == 0
 
 
 @pytest.mark.data

@@ -51,6 +51,7 @@ JAGGED = {
         ("ak.fill_none(ak.pad_none(x, 2, clip=True), 0.)", [[1.0, -2.0], [0.0, 0.0], [8.0, 0.0]]),
         ("ak.sum(x, axis=1) + len(j)", [6.0, 3.0, 11.0]),
         ("ak.num(x)", [3, 0, 1]),
+        ("np.searchsorted([15, 30], j)", [0, 1, 2]),
         ("np.maximum(np.abs(x), 2)", [[2.0, 2.0, 4.0], [], [8.0]]),
         ("np.stack([j, j + 1], axis=1)", [[10.0, 11.0], [20.0, 21.0], [40.0, 41.0]]),
         ("ak.concatenate([x, y], axis=1)", [[1.0, -2.0, 4.0, 0.5, 0.25, 2.0], [], [8.0, 1.0]]),
@@ -268,6 +269,10 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("selection: x > 1", "no 'inputs'"),
         (BASE + "select: x", r"line 3: select: unknown key \(nearest: selection"),
         (BASE + "inputs: {}", r"line 3: 'inputs' is there twice"),
+        (BASE + "new_variables:\n  y: x\n  y: x + 1", r"line 5: 'y' is there twice"),
+        (BASE + "labels: {type: simple, values: [a]}", r"labels.values: unknown key \(nearest: value"),
+        (BASE + "labels: {type: hybrid, value: [a]}", "expected simple or custom, got 'hybrid'"),
+        (BASE + "labels: {type: simple, value_cls_names: [a]}", "labels.value_cls_index: expected an expression"),
         (BASE + "new_variables: {y: 'x + )'}", r"line 3, new_variables.y: position 5"),
         (BASE + "new_variables:\n  y: np.loadtxt(x)", "line 4, new_variables.y: position 1: unknown function 'np.load"),
         (BASE + "new_variables: {y: [1]}", "line 3: new_variables.y: expected an expression, got list"),
@@ -289,7 +294,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {pf: {length: 4}}", "expected a list of variables"),
         ("inputs: {pf: [x]}", "expected length, pad_mode and vars"),
         ("inputs: {pf: {vars: [x]}}", "inputs.pf.length: missing"),
-        ("inputs: {pf: {length: 0, vars: [x]}}", "expected a whole number from 1, got 0"),
+        ("inputs: {pf: {length: 0, vars: [x]}}", "expected a whole number from 1 or null, got 0"),
         ("inputs: {pf: {length: true, vars: [x]}}", "expected a whole number"),
         ("inputs: {pf: {length: 4, padmode: wrap, vars: [x]}}", r"unknown key \(nearest: pad_mode\)"),
         ("inputs: {pf: {length: 4, pad_mode: edge, vars: [x]}}", "expected constant or wrap, got 'edge'"),
@@ -300,7 +305,6 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {pf: {length: 4, vars: [[x, 0, .nan]]}}", "scale: expected a number"),
         ("inputs: {pf: {length: 4, vars: [[x, 0, .inf]]}}", "scale: expected a finite number"),
         ("inputs: {pf: {length: 4, vars: [[x, 0, 1, 5, -5]]}}", "min 5 exceeds max -5"),
-        ("inputs: {pf: {length: 4, vars: [x, x]}}", "in this group twice"),
         ("inputs: {a: {length: 4, vars: [x]}, b: {length: 5, vars: [x]}}", "'x' is in 'a' with another length"),
         ("inputs: {a: {length: 4, vars: [x]}, b: {length: 4, vars: [[x, 1]]}}", "another length, pad_mode or scaling"),
         ("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
@@ -385,6 +389,43 @@ def test_jet_variables_have_one_slot_and_deeper_lists_are_refused() -> None:
     text = "new_variables: {a: 'part_px[:, :, np.newaxis]'}\ninputs: {pf: {length: 4, vars: [a]}}"
     with pytest.raises(MismatchError, match="expected a number or a list of numbers a jet"):
         WeaverJets(values_of(text), 6).counts("pf")
+
+
+def test_what_real_configurations_repeat_is_read() -> None:
+    """The same line twice, the same variable twice in a group, a label that is a new variable of the same text."""
+    text = """\
+new_variables:
+  part_mask: ak.ones_like(part_px)
+  part_mask: ak.ones_like(part_px)
+  truth: jet_label
+inputs: {pf_a: {length: 4, vars: [part_px, part_px]}, pf_mask: {length: 4, vars: [part_mask]}}
+labels: {type: custom, value: {truth: jet_label}}
+"""
+    values = values_of(text)
+    assert [variable.name for variable in values.config.inputs[0].variables] == ["part_px", "part_px"]
+    assert values.truth()["truth"].tolist() == table().jet_label.tolist()
+
+
+def test_targets_of_forks_of_weaver_name_the_classes() -> None:
+    inputs = "inputs: {j: {length: 1, vars: [jet_pt]}}\n"
+    names = "value: null, value_cls_index: jet_label % 2, value_cls_names: [label_even, label_odd]"
+    for kind in ("simple", "hybrid"):
+        values = values_of(inputs + f"labels: {{type: {kind}, {names}, value_custom: {{mass: jet_sdmass}}}}")
+        assert values.config.labels is not None
+        assert values.config.labels.names == ("label_even", "label_odd")
+        assert values.truth()["label"].tolist() == (table().jet_label % 2).tolist()
+    hybrid = values_of(f"{CONFIG.replace('type: simple,', 'type: hybrid, value_custom: {m: jet_sdmass},')}")
+    assert hybrid.truth()["label"].tolist() == values_of(CONFIG).truth()["label"].tolist()
+
+
+def test_numbers_of_the_jet_have_no_length() -> None:
+    text = "inputs: {event: {length: null, vars: [jet_pt, jet_sdmass]}, pf_a: {length: 4, vars: [part_px]}}"
+    values = values_of(text)
+    group = values.config.inputs[0]
+    assert (group.length, group.axis) == (None, "jet")
+    assert WeaverJets(values, 6).counts("jet").tolist() == [1] * 6
+    with pytest.raises(MismatchError, match=r"'part_px' is .*expected a number a jet \(length: null\)"):
+        WeaverJets(values_of("inputs: {event: {length: null, vars: [part_px]}}"), 6).counts("jet")
 
 
 def test_missing_values_become_nan() -> None:

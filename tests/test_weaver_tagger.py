@@ -8,6 +8,7 @@ from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,6 +207,148 @@ def test_values_that_are_hard_are_those_of_weaver(tmp_path: Path, mode: str, pad
         np.testing.assert_allclose(array, expected[f"input__{name}"], rtol=1e-6, atol=1e-6)
     assert np.isfinite(inputs["pf_features"]).all()
     np.testing.assert_array_equal(expected["label___label_"], ak.to_numpy(jets.jet_label) % 2)
+
+
+AUTO = """\
+selection: jet_pt > 300
+new_variables:
+   part_mask: ak.ones_like(part_px)
+   part_ratio: part_px / part_py
+   part_constant: part_mask * 3
+   label_a: (jet_label % 2) == 0
+   label_b: (jet_label % 2) == 1
+preprocess: {method: auto, data_fraction: 1}
+inputs:
+   pf_features:
+      length: 8
+      pad_mode: wrap
+      vars: [part_px, [part_energy], [part_py, 2, 0.5], [part_charge, null], part_constant, part_ratio]
+   pf_mask: {length: 8, pad_mode: constant, vars: [[part_mask, null]]}
+   jet_features: {length: 1, vars: [jet_pt, jet_sdmass]}
+labels: {type: simple, value: [label_a, label_b]}
+"""
+
+STANDARDISE = """\
+import sys
+from weaver.utils.dataset import SimpleIterDataset
+SimpleIterDataset({"_": ["jets.parquet"]}, "data.yaml", for_training=True, async_load=False, name="train")
+"""
+
+
+def test_what_weaver_standardised_by_itself_is_used(tmp_path: Path) -> None:
+    """The file that a training with ``method: auto`` writes: its numbers, and the inputs made with them."""
+    jets = table(60, seed=8)[:-1]
+    ak.to_parquet(jets, tmp_path / "jets.parquet")
+    (tmp_path / "data.yaml").write_text(AUTO)
+    (tmp_path / "standardise.py").write_text(STANDARDISE)
+    with pytest.raises(ConfigError, match=r"'part_px' has no centre and scale.*\.auto\.yaml"):
+        read_config(tmp_path / "data.yaml")
+    run_in_weaver(tmp_path / "standardise.py", cwd=tmp_path)
+    (made,) = tmp_path.glob("data.*.auto.yaml")
+    config = read_config(made)
+    found = {variable.name: variable for group in config.inputs for variable in group.variables}
+    trained = jets[jets.jet_pt > 300]
+    for name in ("part_px", "part_energy", "jet_pt", "jet_sdmass"):
+        low, centre, high = np.percentile(ak.to_numpy(ak.flatten(trained[name], axis=None)), [16, 50, 84])
+        assert found[name].center == pytest.approx(centre)
+        assert found[name].scale == pytest.approx(1 / max(high - centre, centre - low))
+    assert (found["part_py"].center, found["part_py"].scale) == (2, 0.5)
+    assert (found["part_constant"].center, found["part_constant"].scale) == (3, 1)
+    assert found["part_charge"].center is None
+    assert found["part_mask"].center is None
+    run_in_weaver(LOADER, made.name, "out.npz", "jets.parquet", cwd=tmp_path)
+    expected = np.load(tmp_path / "out.npz")
+    folder = tmp_path_bundle(tmp_path, made.read_text())
+    inputs = stacked(Bundle.from_folder(folder), trained)
+    assert set(inputs) == {"pf_features", "pf_mask", "jet_features"}
+    for name, array in inputs.items():
+        np.testing.assert_allclose(array, expected[f"input__{name}"], rtol=1e-6, atol=1e-6)
+
+
+NUMBERS = """\
+new_variables:
+   jet_odd: ak.where(jet_pt > 400, np.inf, jet_pt)
+   jet_none: ak.where(jet_pt > 400, np.nan, jet_pt)
+   part_ratio: part_px / part_py
+   label_a: jet_label >= 0
+inputs:
+   pf_features: {length: 6, pad_mode: wrap, vars: [[part_px, 1, 2], [part_ratio, null]]}
+   sv_filled: {length: 6, pad_mode: wrap, vars: [[sv_mass, 1, 2, -5, 5, 3]]}
+   event: {length: null, vars: [[jet_pt, 500, 0.01], [jet_sdmass, null], [jet_odd, null], [jet_none, 1, 1, 0, 9]]}
+   single: {length: null, vars: [[jet_eta, 0, 2]]}
+   jet_features: {length: 1, vars: [[jet_phi, null], [jet_wide, null]]}
+labels: {type: simple, value: [label_a]}
+"""
+
+
+def test_numbers_without_a_length_are_those_of_weaver(tmp_path: Path) -> None:
+    """``length: null`` gives tensors without an axis of slots; infinities, NaN and empty lists among them."""
+    jets = table(20, seed=4)
+    rng = np.random.default_rng(2)
+    for name in ("jet_eta", "jet_phi", "jet_wide"):
+        jets[name] = rng.normal(0, 1, 20).astype("f4")
+    jets["jet_wide"] = np.where(np.arange(20) % 5 == 0, -np.inf, ak.to_numpy(jets.jet_wide)).astype("f4")
+    jets["sv_mass"] = ak.unflatten(rng.normal(1, 1, 30).astype("f4"), [0, 3] * 10)
+    ak.to_parquet(jets, tmp_path / "jets.parquet")
+    (tmp_path / "data.yaml").write_text(NUMBERS)
+    run_in_weaver(LOADER, "data.yaml", "out.npz", "jets.parquet", cwd=tmp_path)
+    expected = np.load(tmp_path / "out.npz")
+    assert expected["input__event"].shape == (20, 4)
+    assert expected["input__single"].shape == (20,)
+    folder = tmp_path_bundle(tmp_path, NUMBERS)
+    (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "x", "output_names": ["a"]}))
+    bundle = Bundle.from_folder(folder)
+    assert {group.name: group.rank for group in bundle.groups} == {
+        "pf_features": 3, "sv_filled": 3, "event": 2, "single": 1, "jet_features": 3,
+    }  # fmt: skip
+    kept = ak.num(jets.part_px) > 0  # the others are not scored
+    for name, array in stacked(bundle, jets).items():
+        np.testing.assert_allclose(array[kept], expected[f"input__{name}"][kept], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_a_network_with_numbers_of_the_jet_is_run(tmp_path: Path, axes: int) -> None:
+    config = """\
+inputs:
+   pf_features: {length: 8, vars: [part_px]}
+   pf_mask: {length: 8, vars: [part_mask]}
+   event: {length: null, vars: [NAMES]}
+new_variables: {part_mask: ak.ones_like(part_px)}
+labels: {type: simple, value: [label_a, label_b, label_c]}
+""".replace("NAMES", ", ".join(["[jet_pt, 400, 0.01]", "[jet_sdmass, 50, 0.01]"][:axes]))
+    groups, heads = {"pf_features": ("",), "pf_mask": ("",)}, (Head("softmax", 3),)
+    folder = weaver_bundle(tmp_path / "toy", config, groups, heads)
+    model = onnx.load(folder / "model.onnx")
+    shape = ["N", axes][:axes]
+    model.graph.input.append(onnx.helper.make_tensor_value_info("event", onnx.TensorProto.FLOAT, shape))
+    constants = {"flat": np.array([-1, axes]), "weights": np.eye(axes, 3, dtype="f4")}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in constants.items())
+    (last,) = model.graph.output
+    nodes = [
+        onnx.helper.make_node("Reshape", ["event", "flat"], ["event_flat"]),
+        onnx.helper.make_node("MatMul", ["event_flat", "weights"], ["event_part"]),
+        onnx.helper.make_node("Add", [last.name, "event_part"], ["total"]),
+    ]
+    model.graph.node.extend(nodes)
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("total", onnx.TensorProto.FLOAT, ["N", 3]))
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    bundle = Bundle.from_folder(folder)
+    assert {group.name: group.rank for group in bundle.groups}["event"] == axes
+    jets = table(6)
+    scores = Tagger(bundle)(jets)
+    plain = Tagger(Bundle.from_folder(weaver_bundle(tmp_path / "plain", config, groups, heads)))(jets)
+    added = [np.clip((ak.to_numpy(jets.jet_pt) - 400) * 0.01, -5, 5), (ak.to_numpy(jets.jet_sdmass) - 50) * 0.01]
+    for number, name in enumerate(("logita", "logitb", "logitc")):
+        expected = ak.to_numpy(plain[name][:-1]) + (added[number][:-1] if number < axes else 0)
+        np.testing.assert_allclose(ak.to_numpy(scores[name][:-1]), expected, atol=1e-5)
+    wrong = model.graph.input[-1].type.tensor_type.shape.dim.add()
+    wrong.dim_value = 1
+    wrong = model.graph.input[-1].type.tensor_type.shape.dim.add()
+    wrong.dim_value = 1
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(BundleError, match=r"input 'event' is float32\['N'.*expected float32 \[jets"):
+        Bundle.from_folder(folder)
 
 
 def tmp_path_bundle(tmp_path: Path, text: str) -> Path:

@@ -1,11 +1,12 @@
 """Draw jets as point clouds: size by pt, marker by type, filled for charged, colour by displacement.
 
 Beside the constituents: the generator particles with the decay products (x) and the resonance (+), where the file has
-them, and with --model the five highest scores. Files with one row a jet (JetClass-II; ROOT, parquet, TARBALL::MEMBER)
-and Delphes files.
+them, and with --model the five highest scores. Files with one row a jet (JetClass-II; ROOT, parquet, TARBALL::MEMBER),
+Delphes files and PFNano files, whose jets are counted through all events.
 
 examples:
   jettagger show jet jets.parquet -n 3 -o jet.png              the jet in row 3, counted from 0
+  jettagger show jet pfnano.root -n 0:3 --model tinyParT -o jets.png
   jettagger show jet jets.parquet -n 0:4 --model Sophon -o jets.pdf
   jettagger show jet delphes.root -n 0 --jets JetPUPPIAK15 -o jet.png
 """
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
     add("what", choices=("jet",), help="what to draw")
-    add("file", metavar="FILE", help="file with one row a jet, or Delphes file")
+    add("file", metavar="FILE", help="file with one row a jet, Delphes file or PFNano file")
     add("--number", "-n", default="0", metavar="N", help="row of the jet, counted from 0, or a range such as 0:4")
     add("--model", "-m", metavar="M", help="show the five highest scores of this model")
     add("--output", "-o", required=True, metavar="OUT", help="picture to write: .png, .pdf, .svg")
@@ -49,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
     tagger = None if args.model is None else load_tagger(args.model)
-    jets = _read(args, start, stop)
+    jets, table = _read(args, start, stop, tagger)
     scores = None
     if tagger is not None:
         kinds = ("prob", "logit")
         names = [output.name for output in tagger.bundle.outputs if output.kind in kinds]
-        table = tagger(jets)
+        table = tagger(jets) if table is None else table
         scores = [{name: table[name][row] for name in names} for row in range(len(jets))]
     save_figure(draw_jets(jets, scores), args.output)
     say(f"wrote {args.output}")
@@ -73,28 +74,56 @@ def _rows(text: str) -> tuple[int, int]:
     return start, stop
 
 
-def _read(args: argparse.Namespace, start: int, stop: int) -> Any:
-    import awkward as ak
-
-    from jettagger.convert import flat_columns
-    from jettagger.delphesfile import DelphesFile, is_delphes_file
+def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any) -> tuple[Any, Any]:
+    """The jets as a flat table; their scores, where these need the events."""
+    from jettagger.delphesfile import is_delphes_file
     from jettagger.flatfile import FlatFile
+    from jettagger.nanojets import is_event_file
 
+    scores = None
     if is_delphes_file(args.file):
-        with DelphesFile(args.file) as file:
-            generator = [name for name in file.collections if name.startswith("GenJet")]
-            done, parts = 0, []
-            for event in range(file.n_events):
-                columns, _ = flat_columns(file.read(args.jets, event, event + 1, ["Particle", *generator]), args.jets)
-                parts.append(ak.zip(columns, depth_limit=1))
-                done += len(parts[-1])
-                if done >= stop:
-                    break
-        jets = ak.concatenate(parts)[start:stop] if parts else []
-        total = done
+        jets, total = _from_delphes(args, start, stop)
+    elif is_event_file(args.file):
+        jets, total, scores = _from_events(args.file, start, stop, tagger)
     else:
         with FlatFile(args.file, args.tree) as file:
             jets, total = file.read(None, start, stop), file.n_jets
     if len(jets) < stop - start:
         raise ConfigError(f"--number {args.number}: {args.file} has {total} jets")
-    return jets
+    return jets, scores
+
+
+def _from_delphes(args: argparse.Namespace, start: int, stop: int) -> tuple[Any, int]:
+    import awkward as ak
+
+    from jettagger.convert import flat_columns
+    from jettagger.delphesfile import DelphesFile
+
+    with DelphesFile(args.file) as file:
+        generator = [name for name in file.collections if name.startswith("GenJet")]
+        done, parts = 0, []
+        for event in range(file.n_events):
+            columns, _ = flat_columns(file.read(args.jets, event, event + 1, ["Particle", *generator]), args.jets)
+            parts.append(ak.zip(columns, depth_limit=1))
+            done += len(parts[-1])
+            if done >= stop:
+                break
+    return (ak.concatenate(parts)[start:stop] if parts else []), done
+
+
+def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, int, Any]:
+    import awkward as ak
+
+    from jettagger.nanojets import nano_table, read_jets
+    from jettagger.rootfile import EventFile
+    from jettagger.tagger import check_columns
+
+    more: tuple[str, ...] = ()
+    events_needed = tagger is not None and tagger.bundle.weaver is None
+    if events_needed:
+        with EventFile(path) as file:
+            more = check_columns(tagger.bundle, file, path, tagger.heads).columns
+    events, chosen, total = read_jets(path, start, stop, more)
+    jets = nano_table(events)[chosen] if total > start else []
+    scores = ak.flatten(tagger(events), axis=1)[chosen] if events_needed and len(jets) else None
+    return jets, total, scores

@@ -77,22 +77,22 @@ class InputGroup:
     Parameters
     ----------
     name : str
-    length : int
-        Slots; longer lists are cut.
+    length : int or None
+        Slots; longer lists are cut. None: numbers of the jet, which weaver neither pads nor gives an axis of slots.
     pad_mode : {"constant", "wrap"}
         Fill with the pad values, or repeat the list from its start.
     variables : tuple of InputVariable
     """
 
     name: str
-    length: int
+    length: int | None
     pad_mode: PadMode
     variables: tuple[InputVariable, ...]
 
     @property
     def axis(self) -> str:
         """What the slots are: the groups ``pf_features``, ``pf_vectors`` and ``pf_mask`` share ``pf``."""
-        return self.name.rpartition("_")[0] or self.name
+        return "jet" if self.length is None else self.name.rpartition("_")[0] or self.name
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,13 @@ class Labels:
         ``simple``: each class is a column or variable that is 1 for its jets. ``custom``: names and their expressions.
     names : tuple of str
         The classes (``simple``), or the names of the targets (``custom``).
+    index : str or None
+        The variable that is the index of the class, where the classes are no variables of their own.
     """
 
     type: Literal["simple", "custom"]
     names: tuple[str, ...]
+    index: str | None = None
 
 
 @dataclass(frozen=True)
@@ -273,12 +276,13 @@ class _Reader:
         if path and path[0] == "weights":  # tables of numbers, long ones
             return
         if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
+            seen: dict[str, Any] = {}
             for key, value in node.value:
                 name = str(key.value)
-                if name in seen:
-                    raise ConfigError(f"{self.where}, line {key.start_mark.line + 1}: {name!r} is there twice")
-                seen.add(name)
+                if not isinstance(value, yaml.ScalarNode) or name not in seen or seen[name] != value.value:
+                    if name in seen:  # with another value; weaver would silently take the last one
+                        raise ConfigError(f"{self.where}, line {key.start_mark.line + 1}: {name!r} is there twice")
+                    seen[name] = getattr(value, "value", None)
                 child = (*path, name)
                 self.lines[child] = key.start_mark.line + 1
                 self._walk(value, child)
@@ -436,24 +440,32 @@ def _labels(reader: _Reader, formulas: dict[str, Formula]) -> Labels | None:
     section = reader.section("labels")
     if not section:
         return None
-    reader.unknown(["labels"], section, ("type", "value"))
+    # forks of weaver have targets of further kinds (value_cls_index, value_custom, ...), which scores do not need
+    further = [key for key in section if str(key).startswith("value_")]
+    reader.unknown(["labels"], [key for key in section if key not in further], ("type", "value", "names"))
     kind, value = section.get("type"), section.get("value")
-    if kind == "simple":
+    index = None
+    if value is None and section.get("value_cls_names"):
+        value = section["value_cls_names"]
+        index = "_label_"
+        formulas[index] = reader.formula(["labels", "value_cls_index"], section.get("value_cls_index"))
+    if kind == "simple" or (kind == "hybrid" and further):
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
             raise reader.error(["labels", "value"], f"expected a list of classes, got {_shown(value)}")
         twice = sorted({item for item in value if value.count(item) > 1})
         if twice:
             raise reader.error(["labels", "value"], f"classes are there twice: {', '.join(twice)}")
-        for index, item in enumerate(value):  # a class may be an expression, as a rule it is a name
-            formula = reader.formula(["labels", "value", index], item)
+        for number, item in enumerate(value if index is None else ()):
+            # a class may be an expression, as a rule it is a name
+            formula = reader.formula(["labels", "value", number], item)
             if formula.names != (item,):
                 formulas.setdefault(item, formula)
-        return Labels("simple", tuple(value))
+        return Labels("simple", tuple(value), index)
     if kind == "custom":
         if not isinstance(value, dict) or not value or not all(isinstance(name, str) for name in value):
             raise reader.error(["labels", "value"], f"expected names and their expressions, got {_shown(value)}")
         for name, expression in value.items():
-            if name in formulas:
+            if name in formulas and formulas[name].text.strip() != str(expression).strip():
                 raise reader.error(["labels", "value", name], "is a new variable, too: give the label another name")
             if str(expression).strip() != name:
                 formulas[name] = reader.formula(["labels", "value", name], expression)
@@ -513,13 +525,13 @@ def _inputs(reader: _Reader, method: str, given: Mapping[str, Any]) -> Iterator[
             if same != settings:
                 text = f"{variable.name!r} is in {other!r} with another length, pad_mode or scaling; weaver keeps one"
                 raise reader.error(here, f"{text} set for each variable")
-            if variable in group:
-                raise reader.error(here, f"{variable.name!r} is in this group twice")
             group.append(variable)
-        if length is None:
-            raise reader.error([*path, "length"], "missing: inputs without a fixed length are not supported")
-        if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-            raise reader.error([*path, "length"], f"expected a whole number from 1, got {length!r}")
+        if "length" not in content:
+            raise reader.error(
+                [*path, "length"], "missing: expected the number of slots, or null for numbers of the jet"
+            )
+        if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+            raise reader.error([*path, "length"], f"expected a whole number from 1 or null, got {length!r}")
         if pad_mode not in ("constant", "wrap"):
             raise reader.error([*path, "pad_mode"], f"expected constant or wrap, got {pad_mode!r}")
         if name.endswith("_mask") and pad_mode != "constant":

@@ -30,9 +30,9 @@ _NUMPY = _words(
     fmax fmin fmod full_like greater greater_equal heaviside hstack hypot invert isclose isfinite isin isinf isnan
     isneginf isposinf less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor max
     maximum mean median min minimum mod multiply nan_to_num nanmax nanmean nanmin nansum negative not_equal ones_like
-    percentile positive power prod rad2deg radians reciprocal remainder rint round sign signbit sin sinh sort sqrt
-    square squeeze stack std subtract sum take_along_axis tan tanh transpose trapezoid true_divide trunc var vstack
-    where zeros_like
+    percentile positive power prod rad2deg radians reciprocal remainder rint round searchsorted sign signbit sin sinh
+    sort sqrt square squeeze stack std subtract sum take_along_axis tan tanh transpose trapezoid true_divide trunc var
+    vstack where zeros_like
     """
 )
 _AWKWARD = _words(

@@ -110,6 +110,8 @@ class Values:
             return {}
         if labels.type == "custom":
             return {name: ak.to_numpy(self[name]) for name in labels.names}
+        if labels.index is not None:
+            return {"label": ak.to_numpy(self[labels.index])}
         table = np.stack([ak.to_numpy(self[name]) for name in labels.names], axis=1)
         bad = np.flatnonzero(table.sum(axis=1) != 1)
         if len(bad):
@@ -133,6 +135,8 @@ class WeaverJets:
         self._counts: dict[str, tuple[str, Array]] = {}
         self._flat: dict[str, tuple[Array, Array]] = {}
         self._first = {group.axis: group.variables[0].name for group in reversed(values.config.inputs)}
+        groups = [group for group in values.config.inputs if group.length is None]
+        self._numbers = {variable.name for group in groups for variable in group.variables}
 
     def __len__(self) -> int:
         return self._size
@@ -170,13 +174,21 @@ class WeaverJets:
         if "?" in str(array.type) or "option" in str(array.type):
             array = ak.fill_none(ak.fill_none(array, [], axis=0) if array.ndim > 1 else array, np.nan, axis=-1)
         if array.ndim == 1 and not array.fields:
-            counts, flat = np.ones(len(array), dtype=np.int64), array
-        elif array.ndim == 2 and not array.fields:
-            counts, flat = ak.to_numpy(ak.num(array, axis=1)).astype(np.int64), ak.flatten(array, axis=1)
+            counts, flat = np.ones(len(array), dtype=np.int64), ak.to_numpy(array)
+            # weaver makes infinities finite here (and leaves them in lists): in single precision where it pads
+            flat = np.nan_to_num(flat if name in self._numbers else flat.astype(np.float32), nan=np.nan)
+            with np.errstate(over="ignore"):
+                flat = flat.astype(np.float32)
+        elif array.ndim == 2 and not array.fields and name not in self._numbers:
+            counts = ak.to_numpy(ak.num(array, axis=1)).astype(np.int64)
+            flat = ak.to_numpy(ak.flatten(array, axis=1)).astype(np.float32)
         else:
-            counts, flat = np.empty(0, dtype=np.int64), array[:0]
+            counts, flat = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         if len(counts) != self._size:
+            expected = (
+                "a number a jet (length: null)" if name in self._numbers else "a number or a list of numbers a jet"
+            )
             place = self.values.config.place(name)
-            raise MismatchError(f"{place}: {name!r} is {array.type}, expected a number or a list of numbers a jet")
-        self._flat[name] = counts, ak.to_numpy(flat).astype(np.float32)
+            raise MismatchError(f"{place}: {name!r} is {array.type}, expected {expected}")
+        self._flat[name] = counts, flat
         return self._flat[name]
