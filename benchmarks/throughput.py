@@ -158,7 +158,7 @@ def network(bundle: Bundle, events: Any, repetitions: int, peers: int) -> dict[s
     backends = {"": "onnxruntime", " fast": "fast"} | ({" openvino": "openvino"} if find_spec("openvino") else {})
     sessions = {name: best_session(bundle, threads=1, backend=backend) for name, backend in backends.items()}
     timed = {name: Timed(session) for name, session in sessions.items()}
-    taggers = {name: Tagger(bundle, session=session) for name, session in timed.items()}
+    taggers = {name: Tagger(bundle, session=timed[name], backend=backend) for name, backend in backends.items()}
     batches = exact_batches(bundle, events)
     few = events[: max(len(events) // 20, 1)]
     for tagger in taggers.values():
