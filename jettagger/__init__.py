@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from jettagger.registry import load_bundle
     from jettagger.report import Report
     from jettagger.rootfile import EventFile
+    from jettagger.selection import check_columns, make_inputs
     from jettagger.skim import tag_files
-    from jettagger.tagger import Tagger, check_columns, load_tagger, make_inputs
+    from jettagger.tagger import Tagger, load_tagger
     from jettagger.taggers import Taggers, load_taggers
     from jettagger.writers import write_skim
 
@@ -29,12 +30,12 @@ _HOMES = {
     "Report": "report",
     "Tagger": "tagger",
     "Taggers": "taggers",
-    "check_columns": "tagger",
+    "check_columns": "selection",
     "discriminant": "discriminants",
     "load_bundle": "registry",
     "load_tagger": "tagger",
     "load_taggers": "taggers",
-    "make_inputs": "tagger",
+    "make_inputs": "selection",
     "tag_files": "skim",
     "write_skim": "writers",
 }

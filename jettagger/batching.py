@@ -47,9 +47,9 @@ class Cost:
     100.0
     """
 
-    fixed: float = 40
+    fixed: float = 50
     square: float = 66
-    cells: float = 65_536
+    cells: float = 40_000
 
     def of(self, lengths: Array) -> Array:
         """The cost of jets of these lengths, without the fixed part."""

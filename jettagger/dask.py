@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import WorkerPlugin
+from distributed import KilledWorker, WorkerPlugin
 
 from jettagger.bundle import Bundle
-from jettagger.errors import BundleError, ConfigError
+from jettagger.errors import BundleError, ConfigError, WorkerError
 from jettagger.heads import Head, load_head
 from jettagger.heads.description import DESCRIPTION, NETWORK
 from jettagger.places import SHIPPED
 from jettagger.tagger import Tagger
 from jettagger.threads import THREADS, usable_cores
+from jettagger.units import size_text
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
 
-__all__ = ["BundlePlugin", "install", "threads_per_slot"]
+__all__ = ["BundlePlugin", "install", "lost_workers_named", "threads_per_slot"]
 
 logger = logging.getLogger("distributed.worker")
 
@@ -197,3 +199,44 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
     """
     result: dict[str, Any] = client.register_plugin(BundlePlugin(tagger.bundle, cores, tagger.heads))
     return result
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Name the chunk and the memory limit where workers died at one.
+
+    Dask gives up a task after several workers died running it, mostly as they exceeded their memory limit. Its
+    error, and that of coffea's ``DaskExecutor``, say neither the limit nor what to do.
+
+    Raises
+    ------
+    WorkerError
+        In the place of ``distributed.KilledWorker`` and of what coffea makes of it.
+
+    Examples
+    --------
+    ::
+
+        with jettagger.dask.lost_workers_named():
+            result = runner(fileset, processor_instance=instance)
+    """
+    try:
+        yield
+    except Exception as error:
+        killed: BaseException | None = error
+        while killed is not None and not isinstance(killed, KilledWorker):
+            killed = killed.__cause__ or killed.__context__
+        if killed is None:
+            raise
+        limit = int(killed.last_worker.memory_limit or 0)
+        most = f"{size_text(limit)} each" if limit else "none set"
+        raise WorkerError(
+            f"{killed.allowed_failures + 1} workers died at {_place(error, killed)}, most likely out of memory (memory "
+            f"limit of the workers: {most}): use a smaller chunksize or workers with more memory"
+        ) from error
+
+
+def _place(error: Exception, killed: KilledWorker) -> str:
+    """The chunk that coffea's executor names, or dask's key of the task."""
+    found = re.search(r"filename='([^']*)'.*entrystart=(\d+), entrystop=(\d+)", str(error))
+    return f"events {found[2]} to {found[3]} of {found[1]}" if found else f"the task {killed.task!r}"

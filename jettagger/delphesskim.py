@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jettagger.delphesfile import DelphesFile
-from jettagger.errors import ConfigError, InputFileError
+from jettagger.errors import ConfigError
 from jettagger.expressions import parse
 from jettagger.flatjets import check_table
 from jettagger.formats.delphes import DelphesJets
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
-from jettagger.skim import OVERHEAD, Chunk, Job
+from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 
 __all__ = ["DelphesJob", "make_delphes_job"]
@@ -62,7 +63,7 @@ def make_delphes_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
 ) -> DelphesJob:
@@ -87,33 +88,30 @@ def make_delphes_job(
     ------
     InputFileError, MissingColumns, ConfigError, UnknownName
     """
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
     if list(keep):
         raise ConfigError("--keep is not for Delphes files: 'jettagger convert delphes' writes all columns of the jets")
-    names = tagger.column_names(columns, prefix)
-    if not names:
-        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
-    chunks: list[Chunk] = []
-    skipped: dict[str, str] = {}
-    collection, inputs, kept = "", (), ()  # type: tuple[str, tuple[str, ...], tuple[str, ...]]
-    for path in map(str, files):
-        try:
-            with DelphesFile(path) as file:
-                probe = file.read(tagger.jets, 0, min(file.n_events, 5))
-                table = DelphesJets(probe, tagger.jets)
-                check_table(tagger.bundle, table, path)
-                if where is not None:
-                    parse(where, where="--where").check(list(_kinematics(table)), f"column of {table.collection}")
-                collection, inputs = table.collection, tuple(probe.fields)
-                kept = (*(["event"] if "Number" in file.fields("Event") else []), *_kinematics(table))
-                size = int(max(1, min(memory // workers / (OVERHEAD * max(probe.nbytes / 5, 1)), _MOST_EVENTS)))
-                steps = range(0, max(file.n_events, 1), size)
-                chunks += [Chunk(path, start, min(start + size, file.n_events)) for start in steps]
-        except InputFileError as error:
-            if not skip_broken:
-                raise
-            skipped[path] = str(error)
-    if not chunks:
-        raise InputFileError(f"none of the {len(files)} files can be read: {'; '.join(skipped.values()) or 'no files'}")
-    return DelphesJob(tagger, names, collection, inputs, kept, where, tuple(chunks), skipped)
+    names = output_columns(tagger, columns, prefix, workers)
+
+    def examine(path: str) -> Content:
+        with DelphesFile(path) as file:
+            probe = min(file.n_events, 5)
+            events = file.read(tagger.jets, 0, probe)
+            table = DelphesJets(events, tagger.jets)
+            check_table(tagger.bundle, table, path)
+            if where is not None:
+                parse(where, where="--where").check(list(_kinematics(table)), f"column of {table.collection}")
+            kept = (*(["event"] if "Number" in file.fields("Event") else []), *_kinematics(table))
+            size = events.nbytes / probe if probe else 0
+            layout = Layout(table.collection, tuple(events.fields), kept)
+            return Content(layout, file.n_events, chunk_rows(size, memory // workers, _MOST_EVENTS))
+
+    found = survey(map(str, files), examine, skip_broken=skip_broken)
+    return DelphesJob(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        **found.layout._asdict(),
+    )

@@ -13,6 +13,7 @@ Every message says what went wrong, where, what was found and what was expected:
     ├── MismatchError           arrays or definitions that must agree do not
     ├── InvalidValues           numbers that cannot be used, such as weights that are NaN
     ├── ProviderError           the requested execution provider is not the active one
+    ├── WorkerError             a worker process died, or has not the memory for its chunk
     ├── OutputError             an output cannot be written, or exists already
     ├── ConfigError             a configuration or an expression is invalid
     └── MissingExtra            an optional dependency is not installed
@@ -41,6 +42,7 @@ __all__ = [
     "OutputError",
     "ProviderError",
     "UnknownName",
+    "WorkerError",
     "nearest",
     "require",
 ]
@@ -84,6 +86,10 @@ class InvalidValues(JettaggerError):
 
 class ProviderError(JettaggerError):
     """Raised when the execution provider that was asked for is not the one that became active."""
+
+
+class WorkerError(JettaggerError):
+    """Raised when a worker process died at a chunk, most likely for memory, or has not the memory for it."""
 
 
 class OutputError(JettaggerError):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jettagger.errors import ConfigError, InputFileError, MissingColumns, UnknownName
+from jettagger.errors import ConfigError, InputFileError, UnknownName
 from jettagger.expressions import parse
 from jettagger.flatfile import SEPARATOR, TARBALLS, FlatFile, members
 from jettagger.flatjets import check_table, needed_columns
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
-from jettagger.skim import MOST_EVENTS, OVERHEAD, Chunk, Job
+from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 
 __all__ = ["FlatJob", "make_flat_job"]
@@ -92,7 +93,7 @@ def make_flat_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
     tree: str | None = None,
@@ -118,44 +119,32 @@ def make_flat_job(
     ------
     InputFileError, MissingColumns, ConfigError, UnknownName
     """
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    names = tagger.column_names(columns, prefix)
-    if not names:
-        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
+    names = output_columns(tagger, columns, prefix, workers)
+    patterns = list(keep)
     skipped: dict[str, str] = {}
     paths = _expanded(files, skipped, skip_broken=skip_broken)
-    job: FlatJob | None = None
-    chunks: list[Chunk] = []
-    for path in paths:
-        try:
-            with FlatFile(path, tree) as file:
-                settings = _settings(file, tagger, names, where, list(keep))
-                if job is None:
-                    job = FlatJob(tagger, names, "", *settings, where, (), tree=tree)
-                elif settings != (job.inputs, job.keep):
-                    lacking = sorted({*job.inputs, *job.keep} - {*settings[0], *settings[1]})
-                    more = sorted({*settings[0], *settings[1]} - {*job.inputs, *job.keep})
-                    raise MissingColumns(
-                        f"{path} differs from the first file: it lacks {', '.join(lacking) or 'nothing'} and has "
-                        f"besides {', '.join(more) or 'nothing'}; tag such files separately"
-                    )
-                size = _rows(file, settings[0], memory // workers)
-                chunks += [
-                    Chunk(path, start, min(start + size, file.n_jets)) for start in range(0, max(file.n_jets, 1), size)
-                ]
-        except InputFileError as error:
-            if not skip_broken:
-                raise
-            skipped[path] = str(error)
-    if job is None:
-        raise InputFileError(f"none of the {len(files)} files can be read: {'; '.join(skipped.values()) or 'no files'}")
-    return FlatJob(tagger, names, "", job.inputs, job.keep, where, tuple(chunks), skipped, tree=tree)
+
+    def examine(path: str) -> Content:
+        with FlatFile(path, tree) as file:
+            layout = _layout(file, tagger, names, where, patterns)
+            probe = min(file.n_jets, 20)
+            size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
+            return Content(layout, file.n_jets, chunk_rows(size, memory // workers))
+
+    found = survey(paths, examine, skip_broken=skip_broken, skipped=skipped)
+    return FlatJob(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        tree=tree,
+        **found.layout._asdict(),
+    )
 
 
-def _settings(
-    file: FlatFile, tagger: Tagger, names: Mapping[str, str], where: str | None, patterns: list[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _layout(file: FlatFile, tagger: Tagger, names: Mapping[str, str], where: str | None, patterns: list[str]) -> Layout:
     check_table(tagger.bundle, _Table(file), file.path)
     taken = sorted(set(names.values()) & set(file.names))
     if taken:
@@ -178,12 +167,4 @@ def _settings(
         domain = [config.stored(name) for formula in selections for name in config.columns_of(formula)]
     keep = tuple(dict.fromkeys(kept))
     inputs = {*needed_columns(tagger.bundle), *keep, *used, *(name for name in domain if name in file.names)}
-    return tuple(sorted(inputs)), keep
-
-
-def _rows(file: FlatFile, inputs: Sequence[str], budget: int) -> int:
-    probe = min(file.n_jets, 20)
-    if not probe:
-        return 1
-    size = file.read(inputs, 0, probe).nbytes / probe
-    return int(max(1, min(budget / (OVERHEAD * max(size, 1)), MOST_EVENTS)))
+    return Layout("", tuple(sorted(inputs)), keep)

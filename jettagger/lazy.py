@@ -14,6 +14,7 @@ import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.formats import EventColumns, Plan, split
+from jettagger.scores import attach_scores, refuse_existing
 
 if TYPE_CHECKING:
     from jettagger.tagger import Tagger
@@ -96,15 +97,11 @@ class _Attach(_Scores):
         self.names = names
 
     def _compute(self, events: Any, where: Any) -> Any:
-        from jettagger.tagger import attach_scores
-
         names = self.names or {}
         return attach_scores(events, self.tagger.run(events, where, tuple(names)).scores, names)
 
     def _trace(self, events: Any, where: Any) -> Any:
         import awkward as ak
-
-        from jettagger.tagger import refuse_existing
 
         plan = _touch(self.tagger, events, where)
         name = plan.format.jets

@@ -320,9 +320,12 @@ def roc_curves(
     with _style():
         figure, (axes,) = _figure()
         lowest = 1.0
+        # all areas with as many digits as the most precise one deserves
+        smallest = min((c.auc.uncertainty for c in curves.values() if c.auc.uncertainty > 0), default=1e-4)
+        digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
         for i, (name, curve) in enumerate(curves.items()):
             colour, style = LINES[i % len(LINES)]
-            label = f"{name} (AUC {curve.auc.value:.4f} ± {curve.auc.uncertainty:.1g})"
+            label = f"{name} (AUC {curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f})"
             seen = curve.background > 0
             axes.plot(
                 curve.signal[seen],

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from jettagger.errors import InputFileError, hint
+from jettagger.features.definition import Array
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 
@@ -135,6 +138,29 @@ class EventFile:
             return {name: self._tree[name].array(entry_start=start, entry_stop=stop) for name in names}
         found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
         return found
+
+    def edges(self, columns: Iterable[str]) -> Array:
+        """Where the file's blocks of compressed data begin in all of some columns; what ends there is decoded once.
+
+        Parameters
+        ----------
+        columns : iterable of str
+
+        Returns
+        -------
+        int64[n + 1]
+            Numbers of events, from 0 to ``n_events``.
+        """
+        import uproot
+
+        found: set[int] = set()
+        if isinstance(self._tree, uproot.behaviors.RNTuple.RNTuple):
+            found = {int(cluster.num_first_entry) for cluster in self._tree.ntuple.cluster_summaries}
+        else:
+            names = [column.replace(".", "_", 1) for column in columns]
+            starts = [set(map(int, self._tree[name].entry_offsets)) for name in names]
+            found = set.intersection(*starts) if starts else set()
+        return np.array(sorted(found | {0, self.n_events}), dtype=np.int64)
 
     def table(self, tree: str, branches: Iterable[str]) -> dict[str, Any]:
         """Some branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; those that are there."""

@@ -14,43 +14,31 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, MissingColumns, UnknownName
+from jettagger.errors import ConfigError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
+from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
 from jettagger.rootfile import EventFile
-from jettagger.tagger import DEFAULT_COLUMNS, Tagger, check_columns, load_tagger
+from jettagger.selection import check_columns
+from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
+from jettagger.units import size_text
 from jettagger.writers import check_target, write_skim
 
-__all__ = ["Chunk", "Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
+__all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
 
 #: kept in every skim where the input has them
 EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
 JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
-#: bytes in memory per byte of input columns: decoded, linked, gathered, transformed, and the next chunk
-OVERHEAD = 10
-
-#: events without a jet to score that are read nevertheless rather than begin to read anew behind them
-GAP = 200
-
-#: jets are scored in batches anyway; larger chunks bring nothing
-MOST_EVENTS = 20_000
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A range of events of one file."""
-
-    path: str
-    start: int
-    stop: int
+#: bytes for the data of all chunks that are in work at a time, where nothing was said
+MEMORY = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,8 @@ class Job:
         Files that were left out, and why.
     needed : tuple of str
         Those of ``inputs`` that the model and its heads need; empty: all.
+    memory : int
+        Budget in bytes for the data in work.
     """
 
     tagger: Tagger
@@ -86,6 +76,7 @@ class Job:
     chunks: tuple[Chunk, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
+    memory: int = MEMORY
 
     @property
     def n_events(self) -> int:
@@ -136,7 +127,9 @@ class Job:
         if not len(wanted):
             return Loaded(events, where, wanted, None)
         columns = sorted(self.needed or self.inputs)
-        breaks = np.flatnonzero(np.diff(wanted) > GAP) + 1
+        # blocks of compressed data without an event to score are passed over, the others are decoded once
+        block = np.searchsorted(file.edges(columns), chunk.start + wanted, side="right")
+        breaks = np.flatnonzero(np.diff(block) > 1) + 1
         parts = []
         for span in np.split(wanted, breaks):
             first, last = int(span[0]), int(span[-1]) + 1
@@ -205,7 +198,7 @@ def make_job(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
 ) -> Job:
@@ -239,42 +232,32 @@ def make_job(
     ------
     InputFileError, MissingColumns, ConfigError, UnknownName
     """
-    if not files:
-        raise ConfigError("no input files")
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    names = tagger.column_names(columns, prefix)
-    if not names:
-        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
+    names = output_columns(tagger, columns, prefix, workers)
     expression = None if where is None else parse(where, where="--where")
-    job: Job | None = None
-    chunks: list[Chunk] = []
-    skipped: dict[str, str] = {}
-    for path in files:
-        try:
-            with EventFile(path) as file:
-                settings = _settings(file, tagger, names, expression, list(keep))
-                if job is None:
-                    needed = check_columns(tagger.bundle, file, file.path, tagger.heads).columns
-                    job = Job(tagger, names, *settings, where, (), needed=needed)
-                elif settings != (job.collection, job.inputs, job.keep):
-                    raise MissingColumns(_difference(file.path, settings, job))
-                size = _events_per_chunk(file, settings[1], memory // workers)
-                steps = range(0, max(file.n_events, 1), size)
-                chunks += [Chunk(file.path, start, min(start + size, file.n_events)) for start in steps]
-        except InputFileError as error:
-            if not skip_broken:
-                raise
-            skipped[str(path)] = str(error)
-    if job is None:
-        reasons = "; ".join(skipped.values())
-        raise InputFileError(f"none of the {len(files)} files can be read: {reasons}")
-    return replace(job, chunks=tuple(chunks), skipped=skipped)
+    patterns = list(keep)
+
+    def examine(path: str) -> Content:
+        with EventFile(path) as file:
+            layout = _layout(file, tagger, names, expression, patterns)
+            probe = min(file.n_events, 20)
+            size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
+            return Content(layout, file.n_events, chunk_rows(size, memory // workers), file.edges(layout.inputs))
+
+    found = survey(map(str, files), examine, skip_broken=skip_broken)
+    return Job(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        **found.layout._asdict(),
+    )
 
 
-def _settings(
+def _layout(
     file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+) -> Layout:
     plan = check_columns(tagger.bundle, file, file.path, tagger.heads)
     collection = plan.format.jets
     taken = sorted(set(names.values()) & set(file.fields(collection)))
@@ -293,29 +276,12 @@ def _settings(
         used = [f"{collection}.{name}" for name in sorted(expression.names)]
     keep = tuple(dict.fromkeys(wanted))
     inputs = {*plan.columns, *used, *(_dotted(name, file) for name in keep)}
-    return collection, tuple(sorted(inputs)), keep
+    return Layout(collection, tuple(sorted(inputs)), keep, plan.columns)
 
 
 def _dotted(name: str, file: EventFile) -> str:
     collection, _, field_ = name.partition("_")
     return f"{collection}.{field_}" if field_ and f"n{collection}" in file.names else name
-
-
-def _difference(path: str, settings: tuple[str, tuple[str, ...], tuple[str, ...]], job: Job) -> str:
-    lacking = sorted({*job.inputs, *job.keep} - {*settings[1], *settings[2]})
-    more = sorted({*settings[1], *settings[2]} - {*job.inputs, *job.keep})
-    return (
-        f"{path} differs from the first file: it lacks {', '.join(lacking) or 'nothing'} and has besides "
-        f"{', '.join(more) or 'nothing'}; tag such files separately"
-    )
-
-
-def _events_per_chunk(file: EventFile, inputs: Sequence[str], budget: int) -> int:
-    probe = min(file.n_events, 20)
-    if not probe:
-        return 1
-    size = file.read(inputs, 0, probe).nbytes / probe
-    return int(max(1, min(budget / (OVERHEAD * max(size, 1)), MOST_EVENTS)))
 
 
 # one open file per process: chunks of a file come one after the other
@@ -418,9 +384,10 @@ def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
             try:
                 yield future.result()
             except BrokenProcessPool as error:
-                raise JettaggerError(
-                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path} (out of memory?): use a "
-                    "smaller --memory or fewer --workers; nothing was written"
+                raise WorkerError(
+                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path}, most likely out of memory "
+                    f"(budget of the data in work: {size_text(job.memory)}): use a smaller --memory or fewer "
+                    "--workers; nothing was written"
                 ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -483,7 +450,7 @@ def tag_files(
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
     keep: Iterable[str] = (),
-    memory: int = 500_000_000,
+    memory: int = MEMORY,
     workers: int = 1,
     force: bool = False,
 ) -> SkimResult:

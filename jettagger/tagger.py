@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from jettagger._version import __version__
-from jettagger.acceleration import best_session, check_backend
+from jettagger.acceleration import best_session, check_backend, cost_of
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, COST, Batch, Objects, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.cache import DiskCache
 from jettagger.card import Kind
-from jettagger.errors import (
-    BundleError,
-    BundleNotFound,
-    JettaggerError,
-    MismatchError,
-    MissingColumns,
-    MissingModelFile,
-)
+from jettagger.errors import BundleError, BundleNotFound, MismatchError, MissingModelFile
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
-from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
-from jettagger.formats.base import Offer
+from jettagger.formats import EventColumns, Jets, Plan
 from jettagger.heads import Head, JetTable, load_head
+from jettagger.memory import check_fits
 from jettagger.network import evaluate
-from jettagger.places import cache_folder, shipped
-from jettagger.registry import available, choice, load_bundle
+from jettagger.places import shipped
+from jettagger.registry import choice, load_bundle
 from jettagger.report import Report
+from jettagger.scorecache import block_key, open_score_cache, packed, unpacked
+from jettagger.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
+from jettagger.selection import Request, Selection, blocks, check_columns, make_request
 from jettagger.sessions import Session
 
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "check_columns", "load_tagger", "make_inputs"]
+__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "load_tagger"]
+
+Sent = TypeVar("Sent", Bundle, Head)
 
 #: the kinds of outputs that become columns when nothing else is said
 DEFAULT_COLUMNS = ("prob", "mass", "hidden")
@@ -61,57 +55,6 @@ class Tagged(NamedTuple):
 
     scores: ak.Array
     report: Report
-
-
-def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:
-    """Compare what a model needs with what an input offers; nothing is read.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    offer : Offer
-        Events or an open file.
-    source : str
-        Named in the error.
-    heads : iterable of Head
-        Heads that run with the model; the columns that they read join those of the plan.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    MissingColumns
-        Listing every missing column, the variables that want it, and what would run on this input instead.
-    InputFileError
-        If the format is not known.
-    """
-    format_ = detect(offer.collections)
-    plan = make_plan(format_, offer, bundle.features)
-    if plan.missing:
-        lines = "\n".join(f"  {need}" for need in plan.missing)
-        others = _runnable(format_, offer, bundle.name)
-        instead = f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"
-        remark = f"; {format_.remark}" if format_.remark else ""
-        raise MissingColumns(
-            f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
-            f"{instead}{remark}"
-        )
-    more = [column for head in heads for column in head.needs(offer, format_.jets, source)]
-    return replace(plan, more=tuple(dict.fromkeys(more)))
-
-
-def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
-    names = []
-    for name in available():
-        try:
-            bundle = load_bundle(name)
-        except JettaggerError:
-            continue
-        if bundle.name != but and not make_plan(format_, offer, bundle.features).missing:
-            names.append(name if bundle.has_weights else f"{name} (without weights here)")
-    return names
 
 
 class Tagger:
@@ -140,7 +83,8 @@ class Tagger:
         the column ``<prefix>_inDomain``, or flagged and left unscored.
     backend : {"fast", "onnxruntime", "openvino"}
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
-        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
+        by 1e-4, and other outputs by 1e-3 relative.
     cache : bool, path or DiskCache, optional
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
@@ -218,7 +162,7 @@ class Tagger:
             If it is here with another content.
         """
         if self._bundle is None:
-            self._bundle = _find(*self._origin)
+            self._bundle = _sent_model(*self._origin)
         return self._bundle
 
     @property
@@ -233,7 +177,7 @@ class Tagger:
             If one is here with another content.
         """
         if self._heads is None:
-            self._heads = tuple(_find_head(*origin) for origin in self._head_origins)
+            self._heads = tuple(_sent_head(*origin) for origin in self._head_origins)
         return self._heads
 
     def __repr__(self) -> str:
@@ -444,20 +388,23 @@ class Tagger:
             return self._run_flat(self._select_flat(events, where, kinematics), self._chosen_outputs(names))
         columns = EventColumns(events)
         plan = check_columns(self.bundle, columns, heads=self.heads)
+        check_fits(columns, plan)
         request = make_request(columns, plan, where, kinematics)
-        return self.arranged(self._kept_or_scored(request), request, names)
+        scored = self.kept(request)
+        if scored is None:
+            (scored,) = score_together([self], request)
+            self.keep(request, scored)
+        return self.arranged(scored, request, names)
 
-    def _kept_or_scored(self, request: Request) -> Scored:
-        """What the model gives for a request, from the cache where it has that."""
-        if self.cache is None:
-            return self.score(link_jets([self.bundle], request))
-        key = block_key(self.bundle, self.backend, request)
-        kept = self.cache.get(key)
-        if kept is not None:
-            return _unpacked(kept)
-        scored = self.score(link_jets([self.bundle], request))
-        self.cache.put(key, _packed(scored))
-        return scored
+    def kept(self, request: Request) -> Scored | None:
+        """What the cache holds for a request; None where that is nothing, or where there is no cache."""
+        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.backend, request))
+        return None if found is None else unpacked(found)
+
+    def keep(self, request: Request, scored: Scored) -> None:
+        """Put what the model gave for a request into the cache, if there is one."""
+        if self.cache is not None:
+            self.cache.put(block_key(self.bundle, self.backend, request), packed(scored))
 
     def arranged(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
         """Scores of the jets of a request as jagged records, with those of the heads, which run here."""
@@ -467,7 +414,7 @@ class Tagger:
         counts = request.columns.counts(request.plan.format.jets)
         index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[scored.index] = np.arange(len(scored.index))
-        scores = _jagged(values, index, counts, request.columns.valid, self._chosen_outputs(names))
+        scores = jagged(values, index, counts, request.columns.valid, self._chosen_outputs(names))
         return Tagged(scores, scored.report)
 
     def _chosen_outputs(self, names: tuple[str, ...] | None) -> tuple[Output, ...]:
@@ -501,7 +448,7 @@ class Tagger:
         index = np.full(len(selection.table), -1, dtype=np.int64)
         index[selection.rows] = np.arange(len(selection.rows))
         counts = selection.table.counts
-        scores = _jagged(values, index, counts, None, outputs)
+        scores = jagged(values, index, counts, None, outputs)
         if self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
             scores = with_domain(scores, selection.in_domain, selection.table.present, counts)
         return Tagged(scores, selection.report + more)
@@ -537,7 +484,7 @@ class Tagger:
         Scored
         """
         values, more = self._score(selection.jets, features)
-        return Scored(values, selection.jets.index, selection.report + more)
+        return Scored(values, selection.index, selection.report + more)
 
     def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
         bundle = self.bundle
@@ -548,7 +495,7 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        cost = cost_of(self.backend, self.provider)
         session = self.session
         for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
@@ -573,391 +520,59 @@ class Tagger:
         )
 
 
-class Selection(NamedTuple):
-    """The jets of a chunk that can be scored, and what became of the others."""
-
-    jets: Jets
-    report: Report
-
-
-@dataclass(frozen=True)
-class Scored:
-    """All outputs of the scored jets, float32[n, outputs], and which of all jets these are, int64[n]."""
-
-    values: Array
-    index: Array
-    report: Report
-
-
-class Request(NamedTuple):
-    """A chunk of events, which columns are needed, and which jets were asked for."""
-
-    columns: EventColumns
-    plan: Plan
-    chosen: Array
-    not_selected: int
-    absent: int
-    moved: dict[str, Array]
-
-
-def make_request(columns: EventColumns, plan: Plan, where: Any, kinematics: Mapping[str, Any] | None) -> Request:
-    """Which jets are asked for; reads ``where`` and what the jets' collection holds of it only."""
-    name = plan.format.jets
-    chosen, not_selected, absent = _chosen(columns, name, where)
-    moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
-    return Request(columns, plan, chosen, not_selected, absent, moved)
-
-
-def select_jets(
-    bundle: Bundle,
-    events: Any,
-    where: Any = None,
-    kinematics: Mapping[str, Any] | None = None,
-    heads: Iterable[Head] = (),
-) -> Selection:
-    """Link the constituents of the jets that pass a mask and have some.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Whose inputs are wanted.
-    events : awkward array
-    where : jagged bool array, optional
-    kinematics : mapping, optional
-        As for `Tagger.attach`.
-    heads : iterable of Head
-        Whose columns must be there, too.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    MissingColumns, MismatchError
-        As for `Tagger.__call__`.
-    """
-    columns = EventColumns(events)
-    plan = check_columns(bundle, columns, heads=heads)
-    return link_jets([bundle], make_request(columns, plan, where, kinematics))
-
-
-def link_jets(bundles: Sequence[Bundle], request: Request) -> Selection:
-    """Link the constituents of the jets of a request; jets without any are left out."""
-    columns, plan, chosen, not_selected, absent, moved = request
-    jets = load(columns, plan, np.flatnonzero(chosen), moved)
-    filled = np.ones(len(jets), dtype=bool)
-    if any(plan.format.parent(group.object) == "pf" for bundle in bundles for group in bundle.groups):
-        filled = jets.counts("pf") > 0
-    empty = int(np.count_nonzero(~filled))
-    if empty:
-        jets = load(columns, plan, jets.index[filled], moved)
-    return Selection(
-        jets,
-        Report(
-            events=len(columns),
-            jets=len(chosen),
-            not_selected=not_selected,
-            absent=absent,
-            without_constituents=empty,
-        ),
-    )
-
-
-#: bytes of scores that are kept in the user's cache folder
-SCORE_LIMIT = 5_000_000_000
-
-
-def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None) -> DiskCache | None:
-    """The cache that a tagger was asked to use."""
-    if cache is None or cache is False:
-        return None
-    if isinstance(cache, DiskCache):
-        return cache
-    if isinstance(cache, tuple):
-        return DiskCache(*cache)
-    if cache is not True:
-        return DiskCache(cache, SCORE_LIMIT)
-    folder = cache_folder()
-    return None if folder is None else DiskCache(folder / "scores", SCORE_LIMIT)
-
-
-def block_key(bundle: Bundle, backend: str, request: Request) -> str:
-    """A name for what comes out: the model, and the content of all that goes in.
-
-    Events carry no name that identifies a slice of them, so the columns themselves are hashed, before they are linked.
-    """
-    digest = hashlib.sha256(f"scores {__version__} {bundle.digest} {backend}".encode())
-
-    def add(name: str, values: Array) -> None:
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
-
-    columns = request.columns
-    stored = replace(request.plan, more=()).columns  # what heads read does not change what the model gives
-    for collection in sorted({split(column)[0] for column in stored}):
-        add(collection, columns.counts(collection))
-    for column in stored:
-        add(column, columns.flat(column))
-    add("chosen", request.chosen)
-    add("valid", columns.valid)
-    for name, values in sorted(request.moved.items()):
-        add(f"moved {name}", values)
-    add("counts", np.array([request.not_selected, request.absent]))
-    return digest.hexdigest()
-
-
-def _packed(scored: Scored) -> dict[str, Array]:
-    report = {item.name: getattr(scored.report, item.name) for item in fields(Report)}
-    return {"values": scored.values, "index": scored.index, "report": np.array(json.dumps(report))}
-
-
-def _unpacked(kept: Mapping[str, Array]) -> Scored:
-    report = Report(**json.loads(str(kept["report"])))
-    return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0))
-
-
-def make_inputs(
-    bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE, collection: str | None = None
-) -> Iterator[Batch]:
-    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    events : awkward array
-        In memory or virtual.
-    where : jagged bool array, optional
-        Only these jets.
-    batch_size : int
-        Jets in a batch at most.
-    collection : str, optional
-        The jets, where events have several collections that a data configuration can be applied to.
-
-    Yields
-    ------
-    Batch
-        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
-        jets without constituents are in no batch.
-
-    Examples
-    --------
-    >>> from jettagger.testing import make_events
-    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
-    >>> batch.inputs["pf_features"].shape[1]
-    25
-    """
-    jets: Objects
-    if bundle.weaver is not None:
-        chosen = select_flat(bundle, events, where, collection)
-        jets, index = chosen.jets, chosen.rows
-    elif collection is not None:
-        raise MismatchError(f"jets= is for models with a data configuration, not {bundle.name!r}")
-    else:
-        jets = select_jets(bundle, events, where).jets
-        index = jets.index
-    if not len(jets):
-        return
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
-    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
-        yield replace(batch, jets=index[batch.jets])
-
-
-def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
-    """Add outputs to the fat jets of events as columns.
-
-    Parameters
-    ----------
-    events : awkward array
-        In memory or virtual.
-    scores : awkward array
-        From `Tagger.run` on the same events.
-    names : mapping of str to str
-        Output -> column.
-
-    Returns
-    -------
-    awkward array
-    """
-    import awkward as ak
-
-    columns = EventColumns(events)
-    name = detect(columns.collections).jets
-    refuse_existing(columns.fields(name), names, name)
-    layout = ak.to_layout(scores)
-    lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
-    content = lists.content[: int(lists.offsets[-1])]
-    index, records = content.index, content.content
-    new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
-    fatjets = with_list_fields(columns.events[name], columns.counts(name), new)
-    if not columns.valid.all():
-        fatjets = ak.drop_none(fatjets, axis=0)
-        full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)
-        jets = ak.contents.IndexedOptionArray(ak.index.Index64(full), ak.to_layout(fatjets))
-        return with_fields(events, {name: jets})
-    return with_fields(events, {name: ak.to_layout(fatjets)})
-
-
-def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection: str) -> None:
-    """Raise where a column exists already.
-
-    Parameters
-    ----------
-    fields : iterable of str
-        Those of the collection.
-    names : mapping of str to str
-        Output -> column.
-    collection : str
-
-    Raises
-    ------
-    MismatchError
-    """
-    taken = sorted(set(fields) & set(names.values()))
-    if taken:
-        raise MismatchError(
-            f"{collection} has {len(taken)} of these columns already ({', '.join(taken[:3])}, ...): "
-            "give another prefix=, or tag the events as they were read"
-        )
-
-
 def _is_dask(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] == "dask_awkward"
-
-
-def _chosen(columns: EventColumns, name: str, where: Any) -> tuple[Array, int, int]:
-    """Which jets to score; how many were left out by ``where``; how many are None."""
-    present = columns.present(name)
-    absent = int(np.count_nonzero(~present))
-    if where is None:
-        return present, 0, absent
-    selected = _mask(columns, name, where)
-    return present & selected, int(np.count_nonzero(present & ~selected)), absent
-
-
-def _mask(columns: EventColumns, name: str, where: Any) -> Array:
-    import awkward as ak
-
-    expected = f"a jagged bool array aligned with events.{name} ({len(columns)} events)"
-    if not isinstance(where, ak.Array):
-        raise MismatchError(f"where is a {type(where).__name__}, expected {expected}")
-    if len(where) != len(columns):
-        raise MismatchError(f"where has {len(where)} events, expected {expected}")
-    if not columns.valid.all():
-        where = where[columns.valid]
-    try:
-        where = ak.fill_none(where, [], axis=0)
-        where = ak.fill_none(where, False, axis=1)
-        counts = ak.to_numpy(ak.num(where, axis=1))
-        flat = ak.to_numpy(ak.flatten(where, axis=1))
-    except (ValueError, TypeError) as error:
-        raise MismatchError(f"where has the type {where.type}, expected {expected}") from error
-    if flat.dtype != np.bool_ and len(flat):
-        raise MismatchError(f"where holds {flat.dtype}, expected {expected}")
-    wanted = columns.counts(name)[columns.valid]
-    differing = np.flatnonzero(counts != wanted)
-    if len(differing):
-        first = int(differing[0])
-        event = int(np.flatnonzero(columns.valid)[first])
-        raise MismatchError(
-            f"where has {counts[first]} entries in event {event} where events.{name} has {wanted[first]} jets "
-            f"({len(differing)} events differ), expected {expected}"
-        )
-    return flat.astype(bool)
-
-
-def _moved(columns: EventColumns, name: str, key: str, values: Any) -> Array:
-    """One column of the jets after a variation, flat over all jets."""
-    import awkward as ak
-
-    counts = ak.to_numpy(ak.fill_none(ak.num(values, axis=1), 0))
-    if not np.array_equal(counts, columns.counts(name)):
-        raise MismatchError(f"the kinematics {key!r} are not aligned with events.{name}")
-    flat = ak.fill_none(ak.flatten(values, axis=1), np.nan)
-    return np.asarray(ak.to_numpy(flat), dtype=np.float32)
 
 
 def _recovered(jets: Jets) -> int:
     return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
 
 
-def with_domain(scores: Any, in_domain: Array | None, present: Array, counts: Array | None) -> Any:
-    """Scores with the flag that tells whether a jet passes the training selection.
+def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
+    """Run networks on the jets of a request: constituents are linked and features are made once for all.
 
     Parameters
     ----------
-    scores : awkward array
-        ``jets * ?{...}``, or ``events * var * ?{...}`` with ``counts``.
-    in_domain : bool[jets] or None
-        None where the input lacks what the selection needs.
-    present : bool[jets]
-        Jets that are there.
-    counts : int64[events] or None
+    taggers : sequence of Tagger
+        Either all take candidates or none does, as jets without any are left out for all of them.
+    request : Request
 
     Returns
     -------
-    awkward array
-        With the field ``inDomain``, also for jets that were not scored.
+    list of Scored
+        One for each tagger.
     """
-    import awkward as ak
-
-    known = present if in_domain is not None else np.zeros(len(present), dtype=bool)
-    content = np.zeros(len(present), dtype=bool) if in_domain is None else in_domain
-    flag = ak.contents.ByteMaskedArray(ak.index.Index8(known.astype(np.int8)), ak.contents.NumpyArray(content), True)
-    flat = scores if counts is None else ak.flatten(scores, axis=1)
-    columns = {name: flat[name] for name in flat.fields} | {IN_DOMAIN: ak.Array(flag.to_IndexedOptionArray64())}
-    result = ak.zip(columns, depth_limit=1)
-    return result if counts is None else ak.unflatten(result, counts)
-
-
-def _jagged(
-    values: Array, index: Array, counts: Array | None, valid: Array | None, outputs: tuple[Output, ...]
-) -> ak.Array:
-    import awkward as ak
-
-    by_column = np.asfortranarray(values)
-    records = ak.contents.RecordArray(
-        [ak.contents.NumpyArray(by_column[:, output.index]) for output in outputs],
-        [output.name for output in outputs],
-        length=len(values),
-    )
-    jets = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
-    if counts is None:
-        return ak.Array(jets)
-    offsets = np.concatenate([[0], np.cumsum(counts if valid is None else counts[valid])]).astype(np.int64)
-    lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), jets)
-    if valid is not None and not valid.all():
-        events = np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int64)
-        lists = ak.contents.IndexedOptionArray(ak.index.Index64(events), lists)
-    return ak.Array(lists)
+    parts: list[list[Scored]] = [
+        [Scored(np.empty((0, len(tagger.bundle.outputs)), np.float32), np.empty(0, np.int64), request.report)]
+        for tagger in taggers
+    ]
+    for selection in blocks([tagger.bundle for tagger in taggers], request):
+        features: dict[str, Array] = {}
+        for tagger, found in zip(taggers, parts, strict=True):
+            found.append(tagger.score(selection, features))
+    return [joined(found) for found in parts]
 
 
-def _find(folder: str, digest: str) -> Bundle:
-    """The bundle of a tagger that came from another process."""
+def _sent(what: str, load: Callable[[Path], Sent], folder: str, digest: str) -> Sent:
+    """The model or the head of a tagger that came from another process."""
     try:
-        bundle = load_bundle(shipped(digest) or Path(folder))
-    except BundleNotFound as error:
-        raise BundleNotFound(
-            f"there is no model at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
-            f"tagger) sends a model to all workers of a dask cluster ({error})"
-        ) from error
-    if bundle.digest != digest:
-        raise BundleError(f"the bundle in {bundle.folder} is not the one that was sent: its content has changed")
-    return bundle
-
-
-def _find_head(folder: str, digest: str) -> Head:
-    """A head of a tagger that came from another process."""
-    try:
-        head = load_head(shipped(digest) or Path(folder))
-    except MissingModelFile as error:
-        raise MissingModelFile(
-            f"there is no head at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
+        found = load(shipped(digest) or Path(folder))
+    except (BundleNotFound, MissingModelFile) as error:
+        raise type(error)(
+            f"there is no {what} at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
             f"tagger) sends a model with its heads to all workers of a dask cluster ({error})"
         ) from error
-    if head.digest != digest:
-        raise BundleError(f"the head in {head.folder} is not the one that was sent: its content has changed")
-    return head
+    if found.digest != digest:
+        raise BundleError(f"the {what} in {found.folder} is not the one that was sent: its content has changed")
+    return found
+
+
+def _sent_model(folder: str, digest: str) -> Bundle:
+    return _sent("model", load_bundle, folder, digest)
+
+
+def _sent_head(folder: str, digest: str) -> Head:
+    return _sent("head", load_head, folder, digest)
 
 
 def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
@@ -976,8 +591,8 @@ def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
     tagger._heads = None
     # dask's scheduler unpickles what it passes on, and need not have the model: who uses the tagger must
     with suppress(BundleNotFound, MissingModelFile):
-        tagger._bundle = _find(*tagger._origin)
-        tagger._heads = tuple(_find_head(*origin) for origin in tagger._head_origins)
+        tagger._bundle = _sent_model(*tagger._origin)
+        tagger._heads = tuple(_sent_head(*origin) for origin in tagger._head_origins)
     return tagger
 
 

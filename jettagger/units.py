@@ -6,7 +6,7 @@ import re
 
 from jettagger.errors import ConfigError
 
-__all__ = ["parse_size"]
+__all__ = ["parse_size", "size_text"]
 
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -37,3 +37,27 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise ConfigError(f"expected a positive size like 500MB or 2GiB, got {text!r}")
     return size
+
+
+def size_text(size: float) -> str:
+    """A size in bytes for messages, three digits.
+
+    Parameters
+    ----------
+    size : float
+
+    Returns
+    -------
+    str
+        `parse_size` reads it.
+
+    Examples
+    --------
+    >>> size_text(500_000_000), size_text(1_234_000_000), size_text(12)
+    ('500 MB', '1.23 GB', '12 B')
+    """
+    for unit in ("", "k", "M", "G"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}B"
+        size /= 1000
+    return f"{size:.3g} TB"

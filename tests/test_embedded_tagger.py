@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -204,6 +206,48 @@ def run(*arguments: Any) -> str:
     )
     assert done.returncode == 0, f"{arguments[0]}:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def test_the_median_is_held_in_each_bin_of_mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A regression on a poor measurement pulls to the middle; the tilted loss does not, in any bin."""
+    torch = pytest.importorskip("torch", reason="training needs torch")
+    monkeypatch.syspath_prepend(str(STEPS))
+    train = importlib.import_module("train")
+    generator = torch.Generator().manual_seed(1)
+
+    def jets(number: int) -> tuple[Any, Any]:
+        mass = 30 + 190 * torch.rand(number, generator=generator)
+        return mass, torch.log(mass / 100) + 0.35 * torch.randn(number, generator=generator)
+
+    def log_ratio(points: Any, mass: Any, measured: Any) -> Any:
+        place = ((measured + 2) * 8).clamp(0, 34.99)
+        left = place.long()
+        return measured + torch.lerp(points[left], points[left + 1], place - left) - torch.log(mass / 100)
+
+    label = torch.full((1024,), train.HADRONIC[3])
+    distances = {}
+    for name in ("plain", "held"):
+        balance = train.MedianBalance()
+        points = torch.zeros(36, requires_grad=True)  # a piecewise linear function of what is measured
+        optimiser = torch.optim.Adam([points], lr=0.02)
+        for step in range(1200):
+            optimiser.param_groups[0]["lr"] = 0.02 * (1 - step / 1200)
+            mass, measured = jets(1024)
+            ratio = log_ratio(points, mass, measured)
+            loss = ratio.abs()
+            if name == "held":
+                loss = loss + balance(ratio, mass, label)
+            optimiser.zero_grad()
+            loss.mean().backward()
+            optimiser.step()
+        mass, measured = jets(60_000)
+        with torch.no_grad():
+            response = torch.exp(log_ratio(points, mass, measured))
+        edges = (40, 60, 80, 120, 160, 200)
+        bins = [response[(mass >= low) & (mass < high)] for low, high in itertools.pairwise(edges)]
+        distances[name] = max(abs(float(torch.median(one)) - 1) for one in bins)
+    assert distances["held"] < 0.04
+    assert distances["plain"] > 0.08
 
 
 @pytest.mark.slow

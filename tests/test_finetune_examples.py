@@ -24,20 +24,31 @@ def test_there_is_one_of_each_kind() -> None:
     ]
 
 
+def load_script(name: str) -> Any:
+    """A script of the examples as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What make_skims.py makes of a few events."""
     for module in ("pythia8mc", "fastjet"):
         pytest.importorskip(module, reason="the extra sim is not installed")
-    spec = importlib.util.spec_from_file_location("make_skims", EXAMPLES / "make_skims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     folder = tmp_path_factory.mktemp("work")
     processes = ("Xgg", "Hqq", "QCDlight", "Htauhtauh", "HWWmv")
-    skims = script.main([str(folder), "--events", "40", "--processes", *processes])
-    assert len(skims) == len(processes)
+    script = load_script("make_skims")
+    arguments = [str(folder), "--events", "40", "--processes", *processes]
+    assert script.main([*arguments, "--simulate-only"]) == []
+    assert not (folder / "skims").exists()
+    before = [path.stat().st_mtime_ns for path in sorted((folder / "samples").glob("*.root"))]
+    skims = script.main(arguments)
+    assert len(skims) == len(before) == len(processes)
+    assert before == [path.stat().st_mtime_ns for path in sorted((folder / "samples").glob("*.root"))]
     return folder
 
 

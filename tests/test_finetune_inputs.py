@@ -16,7 +16,8 @@ from jettagger.errors import MissingColumns, UnknownName
 from jettagger.finetuning import open_skim
 from jettagger.processors import FinetuneInputsProcessor
 from jettagger.processors.finetune_inputs import generator_labels
-from jettagger.testing import make_events, write_pfnano
+from jettagger.rootfile import write_tree
+from jettagger.testing import make_columns, make_events, write_pfnano
 
 Particle = tuple[int, float, float, float, int]  # pdgId, eta, phi, mass, mother
 
@@ -116,6 +117,57 @@ def test_skims_are_written_by_executors(executor: Any, tmp_path: Path) -> None:
         ak.flatten(skim.FatJet_tinyParT_mass).to_numpy(), ak.flatten(expected).to_numpy(), rtol=1e-4
     )
     assert open_skim(out["toy"]["files"][0]).digest == jt.load_bundle("tinyParT").digest
+
+
+def with_generator(path: Path, seed: int) -> str:
+    """A PFNano file with an H -> gg on the first fat jet of every other event."""
+    columns = make_columns(30, seed=seed)
+    particles: list[list[Particle]] = []
+    for number, (etas, phis) in enumerate(zip(columns["FatJet_eta"], columns["FatJet_phi"], strict=True)):
+        if number % 2 or not len(etas):
+            particles.append([])
+        else:
+            eta, phi = etas[0], phis[0]
+            particles.append([(25, eta, phi, 125, -1), (21, eta, phi + 0.1, 0, 0), (21, eta + 0.1, phi, 0, 0)])
+    made = with_particles(particles, [[(0.0, 0.0)]] * len(particles)).GenPart
+    columns |= {f"GenPart_{name}": made[name] for name in made.fields} | {"GenPart_pt": 0 * made.eta + 100}
+    write_tree(path, [columns])
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:distributed.*")
+def test_dask_workers_write_the_same_skims(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+    files = {f"toy{i}": [with_generator(tmp_path / f"{i}.root", i)] for i in range(2)}
+    skims = {}
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path / "dask")
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        for name, executor in (
+            ("iterative", processor.IterativeExecutor(status=False)),
+            ("dask", processor.DaskExecutor(client=client, status=False)),
+        ):
+            job = FinetuneInputsProcessor("tinyParT", tmp_path / name, keep=["FatJet_rawFactor"])
+            run = processor.Runner(executor=executor, schema=PFNanoAODSchema, chunksize=8)
+            skims[name] = run(files, job, treename="Events")
+    assert set(skims["dask"]) == {"toy0", "toy1"}
+    for dataset, found in skims["dask"].items():
+        expected = skims["iterative"][dataset]
+        assert {key: found[key] for key in ("events", "jets")} == {key: expected[key] for key in ("events", "jets")}
+        names = [[Path(path).name for path in result["files"]] for result in (found, expected)]
+        assert names[0] == names[1]
+        assert len(names[0]) > 2
+        ours, theirs = (ak.concatenate([ak.from_parquet(path) for path in r["files"]]) for r in (found, expected))
+        assert ours.fields == theirs.fields
+        assert 8 < ak.sum(ours.FatJet_genGluons == 2) < len(ours)
+        for name in ours.fields:
+            first, second = (ak.to_numpy(ak.flatten(array[name], axis=None)) for array in (ours, theirs))
+            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_patterns_that_match_nothing(tmp_path: Path) -> None:

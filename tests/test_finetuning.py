@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,12 +30,16 @@ from jettagger.errors import (
     MissingExtra,
     OutputError,
 )
-from jettagger.finetuning import finetune, open_skim, read_config, response, score_skim, survey
+from jettagger.finetuning import Epoch, finetune, open_skim, read_config, response, score_skim, survey
 from jettagger.finetuning.config import Loss
 from jettagger.finetuning.losses import cross_entropy, mass_loss
-from jettagger.finetuning.prepare import Prepared, _Moments, prepare
+from jettagger.finetuning.measure import _calibration, _profile
+from jettagger.finetuning.prepare import Prepared, _Moments, balance, prepare
 from jettagger.finetuning.store import Store
 from jettagger.heads import fold_of, load_head
+
+#: scores that the toy skims hold
+SCORES = ("probHbb", "probQCDothers")
 
 
 def torch() -> Any:
@@ -148,6 +156,29 @@ def test_classes_are_balanced_and_flat_in_pt(skims: Path, tmp_path: Path) -> Non
     assert weights.mean() == pytest.approx(1, rel=1e-3)
 
 
+def test_classes_are_flat_in_pt_and_mass_together(tmp_path: Path) -> None:
+    write_toy(tmp_path / "toy1.parquet", 2500)
+    pt, mass = [200, 400, 1000], [0, 40, 100, 800]
+    content = text(flatten=f"{{FatJet_pt: {pt}, FatJet_msoftdrop: {mass}}}", compare="{m: FatJet_msoftdrop}")
+    jets = prepared(tmp_path, tmp_path / "s", content)
+    rows = np.concatenate(list(jets.store))
+    rows = rows[rows[:, jets.layout["fold"]] > 0]
+    columns = [rows[:, jets.layout[name]] for name in ("FatJet_pt", "compare:m")]
+    weights, label = jets.weights(rows), rows[:, jets.layout["label"]]
+    for k in range(3):
+        mine = [column[label == k] for column in columns]
+        cells = np.histogram2d(*mine, [pt, mass], weights=weights[label == k])[0]
+        before = np.histogram2d(*mine, [pt, mass])[0]
+        assert before.max() > 1.5 * before.min()
+        np.testing.assert_allclose(cells, cells.mean(), rtol=1e-3)
+
+
+def test_nearly_empty_cells_do_not_get_huge_weights() -> None:
+    factors = balance(np.array([[1000.0, 1.0], [500.0, 500.0]]), total=2001)
+    assert factors[0, 1] / factors[0, 0] == pytest.approx(20 / (1001 / 2 / 1000))
+    assert (factors * [[1000, 1], [500, 500]]).sum(axis=1) == pytest.approx([1000.5, 1000.5])
+
+
 @settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_moments_do_not_depend_on_the_pieces(sizes: list[int], seed: int) -> None:
@@ -189,6 +220,25 @@ def test_memory_does_not_grow_with_the_jets(tmp_path: Path) -> None:
         assert sum(path.stat().st_size for path in place.iterdir()) == 400_000 * pieces
     assert peaks[1] < 3_500_000 < 400_000 * 40
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
+    """The whole way from skims to shards, and through an epoch."""
+    peaks = []
+    for files in (3, 12):
+        folder = tmp_path / str(files)
+        folder.mkdir()
+        for number in range(files):
+            write_toy(folder / f"toy{number}.parquet", 1000, first=1000 * number, seed=number)
+        tracemalloc.start()
+        jets = prepared(folder, folder / "s", text(training="{memory: 600kB}"))
+        for _ in jets.store.epoch(np.random.default_rng(0)):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert jets.store.rows == pytest.approx(1500 * files, rel=0.1)
+    assert jets.store.shards > 3
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def test_skims_are_read_in_chunks(skims: Path) -> None:
@@ -398,6 +448,44 @@ def test_an_untrained_mass_head_gives_the_tagger_s_mass(loss: str, skims: Path, 
     assert result.measures.loss == result.measures.own_loss
 
 
+def test_a_quantile_is_learnt(skims: Path, tmp_path: Path) -> None:
+    """As many jets have a target below the head's mass as was asked for."""
+    torch()
+    content = MASS.replace("toy*.parquet", "toy*").replace("epochs: 25", "epochs: 12")
+    content += "loss: {kind: quantile, q: 0.8}\n"
+    result = finetune(configured(skims, content), tmp_path / "mass", plots=False)
+    assert result.measures.ratios is not None
+    assert np.mean(result.measures.ratios["head"] > 1) == pytest.approx(0.8, abs=0.07)
+    assert result.head.card.training["loss"] == {"kind": "quantile", "scale": 0.1, "q": 0.8}
+
+
+def test_trees_stop_early_and_keep_the_best(tmp_path: Path) -> None:
+    xgboost()
+    write_toy(tmp_path / "toy1.parquet", 400)
+    content = text(model="{kind: bdt, trees: 200, depth: 4, rate: 0.5}", training="{seed: 1, threads: 1, patience: 3}")
+    result = finetune(configured(tmp_path, content), tmp_path / "trees", plots=False)
+    numbers = [epoch.validation for epoch in result.history]
+    assert len(numbers) < 200
+    best = int(np.argmin(numbers))
+    assert len(numbers) - 1 - best == 3
+    (node,) = onnx.load(result.head.folder / "head.onnx").graph.node
+    (trees,) = [attribute.ints for attribute in node.attribute if attribute.name == "nodes_treeids"]
+    assert len(set(trees)) == 3 * (best + 1)
+
+
+def test_scores_and_columns_of_jets_can_be_inputs(skims: Path, tmp_path: Path) -> None:
+    torch()
+    absent = json.dumps([o.name for o in jt.load_bundle(MODEL).select(["prob"]) if o.name not in SCORES])
+    content = text(inputs="[prob, FatJet_eta, FatJet_msoftdrop, MET_pt, FatJet_metDeltaPhi]", exclude=absent)
+    result = finetune(configured(skims, content), tmp_path / "head", plots=False)
+    assert set(result.head.inputs) == {*SCORES, "FatJet_eta", "FatJet_msoftdrop", "MET_pt", "FatJet_metDeltaPhi"}
+    sources = {item.name: item.source for item in result.head.card.inputs}
+    assert sources["probHbb"] == "tagger"
+    assert sources["MET_pt"] == "event"
+    curves = {(item.signal, item.background): item.curves for item in result.measures.comparisons}
+    assert curves["A", "C"]["head"].auc.value > 0.6
+
+
 def test_early_stopping_keeps_the_best(skims: Path, tmp_path: Path) -> None:
     torch()
     content = text(training="{epochs: 60, batch: 64, rate: 2e-2, patience: 2, seed: 1, threads: 1}")
@@ -406,6 +494,33 @@ def test_early_stopping_keeps_the_best(skims: Path, tmp_path: Path) -> None:
     assert len(numbers) < 60
     assert len(numbers) - 1 - int(np.argmin(numbers)) == 2
     assert [epoch.best for epoch in result.history][int(np.argmin(numbers))]
+
+
+def test_the_calibration_of_true_probabilities_is_the_diagonal() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.dirichlet([1, 1, 1], 20_000)
+    label = (rng.uniform(size=(len(p), 1)) > np.cumsum(p, axis=1)).sum(axis=1).clip(0, 2)
+    points = _calibration(p, label, rng.uniform(0.5, 2, len(p)), ["A", "B", "C"])
+    pulls = [(fraction - mean) / sigma for found in points.values() for mean, fraction, sigma, _ in found]
+    assert len(pulls) == 30
+    assert np.std(pulls) == pytest.approx(1, abs=0.4)
+    wrong = _calibration(p[:, ::-1], label, np.ones(len(p)), ["A", "B", "C"])
+    assert max(abs(f - m) / s for m, f, s, _ in wrong["A"]) > 5
+
+
+def test_a_profile_is_the_response_bin_by_bin() -> None:
+    rng = np.random.default_rng(4)
+    mass = rng.uniform(20, 200, 2000)
+    ratios = {"head": rng.normal(1, 0.1, 2000), "tagger": rng.normal(1 + mass / 1000, 0.2, 2000)}
+    found = _profile(mass, ratios, np.ones(2000))
+    edges = np.array(found["edges"])
+    assert len(edges) == 9
+    for number in range(8):
+        inside = (mass >= edges[number]) & (mass <= edges[number + 1])
+        low, middle, high = np.quantile(ratios["tagger"][inside], [0.25, 0.5, 0.75])
+        assert found["tagger"][number].median.value == pytest.approx(middle, rel=0.01)
+        assert found["tagger"][number].width.value == pytest.approx((high - low) / middle, rel=0.05)
+        assert found["head"][number].jets == pytest.approx(250, abs=1)
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
@@ -542,6 +657,19 @@ def test_jets_that_cannot_be_used(
         prepared(tmp_path, tmp_path / "s", content)
 
 
+def test_skims_without_events_or_jets(tmp_path: Path) -> None:
+    write_toy(tmp_path / "toy1.parquet", 0)
+    with pytest.raises(ConfigError, match=r"line \d+: the class 'A' selects no jet \(nothing was left out\)"):
+        prepared(tmp_path, tmp_path / "s")
+    skim = ak.from_parquet(write_toy(tmp_path / "toy1.parquet", 30))
+    none = {name: skim[name][:, :0] if name.startswith("FatJet_") else skim[name] for name in skim.fields}
+    jt.write_skim(tmp_path / "toy1.parquet", [none], json.dumps({}), force=True)
+    with pytest.raises(ConfigError, match="the class 'A' selects no jet"):
+        prepared(tmp_path, tmp_path / "s")
+    write_toy(tmp_path / "toy2.parquet", 400)  # beside one that has jets it does not matter
+    assert prepared(tmp_path, tmp_path / "s").store.rows > 500
+
+
 def test_a_share_of_the_events_can_be_used(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy1.parquet", 1000)
     least = "least_jets: 10\n"
@@ -570,8 +698,6 @@ def test_masses_without_a_target_are_left_out(tmp_path: Path) -> None:
 
 
 def test_without_torch_it_says_what_to_install(skims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"pip install 'jettagger\[train\]'"):
         finetune(configured(skims), tmp_path / "head", plots=False)
@@ -591,7 +717,42 @@ def test_nothing_is_left_after_a_failure_and_nothing_else_is_replaced(tmp_path: 
         finetune(config, tmp_path / "mine", plots=False, force=True)
 
 
+def test_ctrl_c_leaves_nothing_behind(skims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    def stop(epoch: Epoch) -> None:
+        assert any(scratch.iterdir())
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    (tmp_path / "heads").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(configured(skims), tmp_path / "heads" / "Abc", plots=False, follow=stop)
+    assert not any(scratch.iterdir())
+    assert not any((tmp_path / "heads").iterdir())
+
+
 # ---------------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_live_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jettagger.cli import finetune as command
+
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with command._live() as follow:
+        for number in range(1, 21):
+            follow(Epoch(0, number, 1 / number, 2 / number, number != 7, 3.0))
+    last = screen.getvalue().rpartition("losses")[2]
+    assert "0.10000" in last  # epoch 20
+    assert "0.20000" in last  # the loss of validation of epoch 10
+    assert "0.25000" not in last  # epoch 8 has gone up and out
+    assert last.count("best") == 12
 
 
 def test_the_command(skims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

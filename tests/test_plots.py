@@ -78,9 +78,17 @@ def test_roc_curves(tmp_path):
     figure = plots.roc_curves({"HbbvsQCD": curve}, signal="H → bb", background="QCD")
     (axes,) = figure.axes
     assert axes.get_xlabel() == "H → bb efficiency"
-    assert texts(axes)[0].startswith(f"HbbvsQCD (AUC {curve.auc.value:.4f} ±")
+    assert texts(axes)[0] == f"HbbvsQCD (AUC {curve.auc.value:.3f} ± {curve.auc.uncertainty:.3f})"
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), curve.background[curve.background > 0])
     written(figure, tmp_path)
+
+
+def test_areas_have_as_many_digits_as_the_most_precise():
+    generator = np.random.default_rng(1)
+    few, many = (roc(generator.normal(1, 1, n), generator.normal(0, 1, n)) for n in (100, 20_000))
+    (axes,) = plots.roc_curves({"few": few, "many": many}).axes
+    digits = [[len(number.partition(".")[2].rstrip(")")) for number in text.split()[2::2]] for text in texts(axes)[:2]]
+    assert digits == [[4, 4], [4, 4]]
 
 
 def test_sculpting(tmp_path):

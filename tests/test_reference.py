@@ -15,8 +15,9 @@ import jettagger as jt
 from jettagger.errors import MissingColumns
 from jettagger.formats.nesting import nest
 from jettagger.rootfile import EventFile
+from jettagger.selection import check_columns
 from jettagger.sessions import ReplaySession
-from jettagger.tagger import Tagger, check_columns
+from jettagger.tagger import Tagger
 
 pytestmark = pytest.mark.data
 

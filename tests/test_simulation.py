@@ -155,7 +155,7 @@ def test_blocks_add_up_to_the_events(events: int, process: str) -> None:
     assert sum(block.events for block in run.blocks) == events
     assert [block.index for block in run.blocks] == list(range(len(run.blocks)))
     assert len({(block.process, block.number) for block in run.blocks}) == len(run.blocks)
-    assert all(0 < block.events <= 400 for block in run.blocks)
+    assert all(0 < block.events <= 800 for block in run.blocks)
 
 
 def test_every_process_initialises_in_pythia() -> None:

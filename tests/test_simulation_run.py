@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -64,14 +65,14 @@ def test_same_seed_same_arrays_however_many_workers(tmp_path: Path, small_blocks
 
 
 def test_a_block_has_several_masses(tmp_path: Path) -> None:
-    run = plan("Hbb", 1000, mass=(50.0, 200.0))
+    run = plan("Hbb", 1600, mass=(50.0, 200.0))
     points = [run_module.points_of(run, block) for block in run.blocks]
     assert [sum(events for _, events in block) for block in points] == [block.events for block in run.blocks]
     masses = sorted(point.u_mass for block in points for point, _ in block)
     assert len(masses) == 12
     # evenly spread: no gap of more than twice the mean
     assert np.max(np.diff([masses[-1] - 1.0, *masses])) < 2.0 / 12
-    assert [len(run_module.points_of(run, block)) for run in [plan("QCD", 900)] for block in run.blocks] == [1, 1, 1]
+    assert [len(run_module.points_of(run, block)) for run in [plan("QCD", 1700)] for block in run.blocks] == [1, 1, 1]
 
     simulate("Hbb", 24, tmp_path / "x.root", mass=(50.0, 200.0))
     mass = ak.to_numpy(ak.flatten(_arrays(tmp_path / "x.root")["FatJet_genResonanceMass"]))
@@ -477,6 +478,13 @@ def test_command_writes_and_reports(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([*command, "--force", "--mass", "100"]) == 0
     mass = ak.flatten(_arrays(output).FatJet_genResonanceMass)
     assert ak.to_numpy(mass) == pytest.approx(100.0, abs=0.2)
+
+
+def test_the_documented_rates_are_those_of_the_list() -> None:
+    text = (Path(__file__).parent.parent / "docs/simulation.md").read_text(encoding="utf-8")
+    rates = processes.rates()
+    assert set(rates) == {*processes.PROCESSES, *processes.MIXTURES}
+    assert [name for name, rate in rates.items() if not re.search(rf"\b{name} {rate}[ ,]", text)] == []
 
 
 def test_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

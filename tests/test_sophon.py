@@ -17,8 +17,9 @@ from jettagger.checking import check
 from jettagger.errors import MissingModelFile
 from jettagger.places import PACKAGE
 from jettagger.registry import load_bundle
+from jettagger.selection import make_inputs
 from jettagger.sessions import open_session
-from jettagger.tagger import load_tagger, make_inputs
+from jettagger.tagger import load_tagger
 from jettagger.weaver import Values, read_config
 
 CONVERT = REPOSITORY / "examples" / "sophon" / "convert.py"

@@ -27,7 +27,8 @@ from jettagger.errors import (
     MissingModelFile,
     UnknownName,
 )
-from jettagger.tagger import Tagger, make_inputs
+from jettagger.selection import make_inputs
+from jettagger.tagger import Tagger
 from jettagger.weaver import read_config
 
 LOADER = Path(__file__).parent / "weaver_loader.py"

@@ -169,7 +169,7 @@ PHIREL, CHARGE, DZ, DXY = 3, 5, (15, 16), (17, 18)
 DROP, HARD = 0.08, 0.02
 
 
-def augment(inputs: list[np.ndarray], rng: np.random.Generator) -> None:
+def augment(inputs: list[np.ndarray], rng: np.random.Generator, drop: float = DROP) -> None:
     """Mirror jets at random, exchange charges, and leave out some soft candidates; in place.
 
     Nature does not change (beyond what a small network could tell) when azimuth, beam axis or charge are reversed. The
@@ -180,6 +180,8 @@ def augment(inputs: list[np.ndarray], rng: np.random.Generator) -> None:
     inputs : list of float32[jets, objects, variables]
         Features, four-vectors and mask of candidates, then of vertices.
     rng : numpy.random.Generator
+    drop : float
+        Chance with which a soft candidate is left out.
     """
     pf, pf_p4, pf_mask, sv, sv_p4, _ = inputs
     azimuth, beam, charge = rng.choice(np.array([-1, 1], dtype=np.float32), (3, len(pf), 1))
@@ -195,13 +197,19 @@ def augment(inputs: list[np.ndarray], rng: np.random.Generator) -> None:
         p4[:, :, 2] *= beam
     pt = np.hypot(pf_p4[:, :, 0], pf_p4[:, :, 1])
     soft = pt < HARD * pt.sum(axis=1, keepdims=True)
-    kept = ~(soft & (rng.random(pt.shape) < DROP))[:, :, np.newaxis]
+    kept = ~(soft & (rng.random(pt.shape) < drop))[:, :, np.newaxis]
     for array in (pf, pf_p4, pf_mask):
         array *= kept
 
 
 def make_batches(
-    sample: Sample, jets: np.ndarray, size: int, most_pf: int, most_sv: int, rng: np.random.Generator | None
+    sample: Sample,
+    jets: np.ndarray,
+    size: int,
+    most_pf: int,
+    most_sv: int,
+    rng: np.random.Generator | None,
+    drop: float = DROP,
 ) -> Iterator[tuple[np.ndarray, list[torch.Tensor]]]:
     """Batches of similar length; shuffled and augmented if there is a generator.
 
@@ -237,5 +245,5 @@ def make_batches(
                 inputs.append(block)
             inputs.append(real[..., np.newaxis].astype(np.float32))
         if rng is not None:
-            augment(inputs, rng)
+            augment(inputs, rng, drop)
         yield piece, [torch.from_numpy(np.ascontiguousarray(array.transpose(0, 2, 1))) for array in inputs]

@@ -11,6 +11,7 @@ Usage: python evaluate.py BUNDLE PREPARED_TEST --prepared-train PREPARED_TRAIN -
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import platform
@@ -37,6 +38,9 @@ from jettagger.toyjets import ToyJets
 
 #: which presets are measured
 DISCRIMINANTS = ("HbbvsQCD", "HccvsQCD", "HWW4qvsQCD", "HWWlvqqvsQCD", "TopvsQCD", "HtautauvsQCD")
+
+#: mixtures of the flavours of multijets
+AS_IN_NATURE, AS_IN_TRAINING = "as in nature", "as in training"
 
 #: GeV
 PT_RANGES = ((200.0, 400.0), (400.0, 1000.0))
@@ -135,8 +139,8 @@ def qcd_mixtures(sample: data.Sample, prepared: Path, simulated: list[Path] | No
     mixtures = {}
     if simulated:
         natural = natural_weights(sample, prepared, simulated)
-        mixtures["as in nature"] = measures.qcd_weights(sample, natural, flat_mass=True)
-    mixtures["as in training"] = np.where(multijets, data.flat_weights(sample), 0.0)
+        mixtures[AS_IN_NATURE] = measures.qcd_weights(sample, natural, flat_mass=True)
+    mixtures[AS_IN_TRAINING] = np.where(multijets, data.flat_weights(sample), 0.0)
     return mixtures
 
 
@@ -152,20 +156,51 @@ def signal_labels(name: str) -> tuple[int, ...]:
     return tuple(data.TYPES.index(member.removeprefix("prob")) for member in members)
 
 
+def flavour_factors(training: Training, mixture: str) -> dict[int, float]:
+    """For each QCD type its share of a mixture over its share of what the network was trained on."""
+    label = training.sample.columns["label"]
+    shares = {
+        name: {kind: float(weights[label == kind].sum() / weights.sum()) for kind in data.QCD}
+        for name, weights in training.mixtures.items()
+    }
+    reference = shares[AS_IN_TRAINING]
+    return {kind: shares[mixture][kind] / reference[kind] for kind in data.QCD if reference[kind] > 0}
+
+
+def weighed(name: str, probabilities: Array, factors: dict[int, float]) -> Array:
+    """A preset, S / (S + QCD), whose QCD scores count with factors: the prior of another mixture of flavours."""
+    signal = probabilities[:, list(signal_labels(name))].sum(axis=1)
+    multijets = sum(factor * probabilities[:, kind] for kind, factor in factors.items())
+    return np.asarray(signal / np.maximum(signal + multijets, 1e-300))
+
+
 def rejections(
-    scores: ak.Array, sample: data.Sample, mixtures: dict[str, Array], table: Array, training: Training
+    scores: ak.Array,
+    probabilities: Array,
+    sample: data.Sample,
+    mixtures: dict[str, Array],
+    table: Array,
+    training: Training,
 ) -> list[dict[str, Any]]:
-    """The network against the trees, for each mixture of flavours, discriminant and range of pt."""
+    """The network against the trees, for each mixture of flavours, discriminant and range of pt.
+
+    In a mixture that the network was not trained for, it stands with QCD scores weighed for it (``weighed``: true)
+    and with the preset as it is.
+    """
     label, pt = sample.columns["label"], sample.columns["pt"]
     signal_weights, events = data.flat_weights(sample), measures.event_numbers(sample)
     rows = []
     for mixture, qcd in mixtures.items():
+        factors = flavour_factors(training, mixture)
+        say(f"flavours {mixture}: " + ", ".join(f"{data.TYPES[kind]} {value:.2f}" for kind, value in factors.items()))
         for name in DISCRIMINANTS:
             labels = signal_labels(name)
-            network = ak.to_numpy(discriminant(name)(scores), allow_missing=False)
+            networks = {False: ak.to_numpy(discriminant(name)(scores), allow_missing=False)}
+            if mixture != AS_IN_TRAINING:
+                networks = {True: weighed(name, probabilities, factors), **networks}
             forest = trees.train(training.sample, training.table, labels, training.mixtures[mixture])
             baseline = forest.predict_proba(table)[:, 1]
-            for low, high in PT_RANGES:
+            for (low, high), (prior, network) in itertools.product(PT_RANGES, networks.items()):
                 inside = (pt >= low) & (pt < high)
                 of_signal = np.where(inside & np.isin(label, labels), signal_weights, 0.0)
                 of_multijets = np.where(inside, qcd, 0.0)
@@ -173,7 +208,7 @@ def rejections(
                     say(f"flavours {mixture}: {name}, {low:g} to {high:g} GeV: no jets")
                     continue
                 row = measures.compare_rejection(network, baseline, of_signal, of_multijets, events)
-                rows.append({"mixture": mixture, "discriminant": name, "pt": [low, high], **row})
+                rows.append({"mixture": mixture, "weighed": prior, "discriminant": name, "pt": [low, high], **row})
                 ratio, sigma = row["ratio"]
                 say(f"flavours {mixture}: {name}, {low:g} to {high:g} GeV: ratio {ratio:.2f} +- {sigma:.2f}")
     return rows
@@ -302,7 +337,7 @@ def main() -> None:
         jets_of_trees, table = trees.load_table(args.prepared_train, args.most_train_jets)
         training = Training(jets_of_trees, table, qcd_mixtures(jets_of_trees, args.prepared_train, args.simulated))
         say(f"{len(table)} training jets for the trees")
-        rejection = rejections(scored, sample, mixtures, trees.substructure(full)[jets], training)
+        rejection = rejections(scored, probabilities, sample, mixtures, trees.substructure(full)[jets], training)
     results: dict[str, Any] = {
         "network": {"name": bundle.name, "sha256": bundle.graph.sha256, "title": bundle.card.title},
         "test": {
@@ -332,7 +367,7 @@ def main() -> None:
     if args.unflattened:
         other = jt.load_bundle(args.unflattened)
         compared["without flattening"] = as_jets(other, score(other, full, jets))
-    spectra = {"flat in pt and mass": mixtures["as in training"]}
+    spectra = {"flat in pt and mass": mixtures[AS_IN_TRAINING]}
     if args.simulated:
         generated = natural_weights(sample, args.prepared_test, args.simulated)
         spectra["flat in pt, mass and flavours as in nature"] = measures.qcd_weights(sample, generated, flat_mass=False)

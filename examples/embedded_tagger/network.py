@@ -137,11 +137,11 @@ class JetTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.describe = nn.Sequential(nn.Linear(width, N_HIDDEN - N_MASSES), nn.GELU())
         self.groom = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, N_MASSES))
-        self.scale = nn.Linear(width, N_MASSES)
+        self.scale = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, N_MASSES))
         self.head = nn.Linear(N_HIDDEN, N_CLASSES + 1)
         with torch.no_grad():
             self.groom[1].bias.fill_(2.0)  # start from nearly all candidates
-            self.scale.bias.fill_(1.0)
+            self.scale[-1].bias.fill_(1.0)
             self.head.weight[-1].zero_()
             self.head.weight[-1, -N_MASSES:] = MASS_SCALE / N_MASSES  # start from the mean of the weighed masses
             self.head.bias[-1].zero_()

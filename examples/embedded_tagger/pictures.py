@@ -47,7 +47,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _rejection(rows: list[dict[str, Any]], path: Path) -> None:
-    rows = [row for row in rows if row["mixture"] == rows[0]["mixture"]]
+    rows = [row for row in rows if all(row[key] == rows[0][key] for key in ("mixture", "weighed"))]
     names = list(dict.fromkeys(row["discriminant"] for row in rows))
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
     colors = {low: f"C{index}" for index, low in enumerate(sorted({row["pt"][0] for row in rows}))}

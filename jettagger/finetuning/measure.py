@@ -17,7 +17,7 @@ from jettagger.finetuning.losses import cross_entropy, mass_loss
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head
 
-__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Response", "measure", "response"]
+__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Response", "measure", "response", "unseen"]
 
 Floats = NDArray[np.float64]
 
@@ -205,7 +205,7 @@ def measure(head: Head, prepared: Prepared) -> Measures:
     -------
     Measures
     """
-    rows, fold = _unseen(prepared)
+    rows, fold = unseen(prepared)
     layout, config = prepared.layout, prepared.config
     x = layout.x(rows)
     values = head.compute_folds(x, fold)
@@ -258,8 +258,18 @@ def _has_pt(prepared: Prepared) -> bool:
     return "FatJet_pt" in prepared.layout.extras
 
 
-def _unseen(prepared: Prepared) -> tuple[Any, Any]:
-    """Jets that are tested, each with the number of the network that has not seen it."""
+def unseen(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Jets that are tested, 300,000 at most, each with the number of the network that has not seen it.
+
+    Parameters
+    ----------
+    prepared : Prepared
+
+    Returns
+    -------
+    rows : float32[n, layout.width]
+    fold : int64[n]
+    """
     parts, folds, count = [], [], 0
     for rows in prepared.store:
         for model in range(prepared.models):

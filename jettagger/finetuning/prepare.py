@@ -19,7 +19,7 @@ from jettagger.finetuning.skims import Skim, expand, open_skim
 from jettagger.finetuning.store import Store
 from jettagger.heads import JetTable, fold_of
 
-__all__ = ["Layout", "Prepared", "Survey", "prepare", "survey"]
+__all__ = ["Layout", "Prepared", "Survey", "balance", "prepare", "survey"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -415,20 +415,41 @@ class _Pass:
                         )
 
     def _factors(self) -> Floats:
-        sums = np.maximum(self.sums, 0.0)
-        filled = sums > 0
-        factors = np.zeros_like(sums)
-        total = self.moments.count
-        for number in range(len(sums)):
-            cells = np.count_nonzero(filled[number])
-            if not cells:
-                name = self.names[number]
-                raise InvalidValues(f"the weights of the class {name!r} add up to {self.sums[number].sum():g}")
-            average = sums[number].sum() / cells
-            factors[number, filled[number]] = np.minimum(average / sums[number, filled[number]], _CAP)
-            # every class has the same weight, whatever its number of jets
-            factors[number] *= total / len(sums) / (factors[number] * sums[number]).sum()
-        return factors
+        for name, sums in zip(self.names, self.sums, strict=True):
+            if not (sums > 0).any():
+                raise InvalidValues(f"the weights of the class {name!r} add up to {sums.sum():g}")
+        return balance(self.sums, self.moments.count)
+
+
+def balance(sums: Floats, total: float) -> Floats:
+    """What weights are multiplied with so that each class is flat over the cells and all classes weigh the same.
+
+    Parameters
+    ----------
+    sums : float64[classes, cells]
+        Sums of the weights; in each class one of them must be positive.
+    total : float
+        What all new weights add up to.
+
+    Returns
+    -------
+    float64[classes, cells]
+        0 where nothing is; jets of a nearly empty cell get no more than 20 times what flattening gives on average.
+
+    Examples
+    --------
+    >>> balance(np.array([[1.0, 3.0], [2.0, 0.0]]), total=8).tolist()
+    [[2.0, 0.6666666666666666], [2.0, 0.0]]
+    """
+    sums = np.maximum(sums, 0.0)
+    factors = np.zeros_like(sums)
+    for number, row in enumerate(sums):
+        filled = row > 0
+        average = row.sum() / np.count_nonzero(filled)
+        factors[number, filled] = np.minimum(average / row[filled], _CAP)
+        # every class has the same weight, whatever its number of jets
+        factors[number] *= total / len(sums) / (factors[number] * row).sum()
+    return factors
 
 
 def _numbers(expression: Expression, values: Callable[[str], Any], length: int) -> Floats:

@@ -14,12 +14,13 @@ import numpy as np
 
 from jettagger.discriminants import Measured
 from jettagger.errors import require
+from jettagger.finetuning.config import BdtModel, FinetuneConfig
 from jettagger.finetuning.history import Epoch
 from jettagger.finetuning.measure import EFFICIENCIES, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
 
-__all__ = ["tables", "write_report"]
+__all__ = ["canvas", "drawing", "number", "tables", "write_report"]
 
 #: single inputs that are shown
 _SHOWN = 20
@@ -41,14 +42,14 @@ def tables(measures: Measures) -> str:
         lines = [_line("classes", "discriminant", "AUC", *heads), _line(*["---"] * (3 + len(heads)))]
         for item in measures.comparisons:
             for name, curve in item.curves.items():
-                cells = [_number(curve.rejection_at(value)) for value in EFFICIENCIES]
-                lines.append(_line(f"{item.signal} vs {item.background}", name, _number(curve.auc), *cells))
+                cells = [number(curve.rejection_at(value)) for value in EFFICIENCIES]
+                lines.append(_line(f"{item.signal} vs {item.background}", name, number(curve.auc), *cells))
         return "\n".join(lines)
     lines = [_line("class", "jets", "mass of", "median response", "interquartile width"), _line(*["---"] * 5)]
     for name, both in (measures.responses or {}).items():
         for who in ("tagger", "head"):
             found = both[who]
-            lines.append(_line(name, str(found.jets), who, _number(found.median), _number(found.width)))
+            lines.append(_line(name, str(found.jets), who, number(found.median), number(found.width)))
     return "\n".join(lines)
 
 
@@ -56,8 +57,22 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _number(value: Measured) -> str:
-    """With two digits of the uncertainty."""
+def number(value: Measured) -> str:
+    """A number as text, with two digits of its uncertainty.
+
+    Parameters
+    ----------
+    value : Measured
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> number(Measured(12.345, 0.678)), number(Measured(1234.5, 67.8)), number(Measured(math.inf, math.inf))
+    ('12.35 ± 0.68', '1234 ± 68', 'no background passes')
+    """
     if not math.isfinite(value.value):
         return "no background passes"
     digits = max(0, 1 - math.floor(math.log10(value.uncertainty))) if value.uncertainty > 0 else 3
@@ -96,7 +111,7 @@ def write_report(
     (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     written = {"report.json": "all numbers", "report.md": "the main numbers"}
     if plots:
-        for name, (what, figure) in _figures(measures, history, config.name).items():
+        for name, (what, figure) in _figures(measures, history, config).items():
             save_figure(figure, folder / name)
             written[name] = what
     (folder / "report.md").write_text(_page(measures, prepared, written), encoding="utf-8")
@@ -121,30 +136,56 @@ def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> st
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
-    """mplhep's style, as in `jettagger.plots`; nothing global stays changed."""
+def drawing() -> Iterator[None]:
+    """Draw in mplhep's style, as in `jettagger.plots`; nothing global stays changed.
+
+    Raises
+    ------
+    MissingExtra
+        If matplotlib or mplhep is not installed.
+    """
     mplhep = require("mplhep", "plot", "plotting")
     matplotlib = require("matplotlib", "plot", "plotting")
     with matplotlib.rc_context():
         mplhep.style.use(mplhep.style.ROOT)
-        matplotlib.rcParams.update({"font.size": 15, "legend.fontsize": 12, "figure.figsize": (8.5, 6.5)})
+        matplotlib.rcParams.update(
+            {"font.size": 15, "legend.fontsize": 12, "figure.figsize": (8.5, 6.5), "legend.borderaxespad": 1.5}
+        )
         yield
 
 
-def _canvas(rows: int = 1, columns: int = 1, **keywords: Any) -> tuple[Any, Any]:
+def canvas(
+    rows: int = 1, columns: int = 1, *, height_ratios: Sequence[float] | None = None, **keywords: Any
+) -> tuple[Any, Any]:
+    """A figure without a window.
+
+    Parameters
+    ----------
+    rows, columns : int
+    height_ratios : sequence of float, optional
+        Of the rows.
+    keywords
+        Of ``matplotlib.figure.Figure``.
+
+    Returns
+    -------
+    figure, axes
+        Axes as an array of rows and columns.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(layout="constrained", **keywords)
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios)
 
 
-def _figures(measures: Measures, history: Sequence[Epoch], name: str) -> dict[str, tuple[str, Any]]:
+def _figures(measures: Measures, history: Sequence[Epoch], config: FinetuneConfig) -> dict[str, tuple[str, Any]]:
+    name = config.name
     found: dict[str, tuple[str, Any]] = {}
-    with _drawing():
+    with drawing():
         if history:
-            found["losses.png"] = ("losses", _losses(history, name))
+            found["losses.png"] = ("losses", _losses(history, config.name, isinstance(config.model, BdtModel)))
         if measures.features:
             found["features.png"] = ("use of the inputs", _features(measures.features, name))
         if measures.calibration:
@@ -162,44 +203,63 @@ def _figures(measures: Measures, history: Sequence[Epoch], name: str) -> dict[st
     return found
 
 
-def _losses(history: Sequence[Epoch], name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+def _losses(history: Sequence[Epoch], name: str, trees: bool) -> Any:
+    from matplotlib.lines import Line2D
+
+    figure, ((axes,),) = canvas()
     models = sorted({epoch.model for epoch in history})
     for model in models:
         mine = [epoch for epoch in history if epoch.model == model]
         x = [epoch.number for epoch in mine]
         colour = LINES[model % len(LINES)][0]
-        label = f" {model}" if len(models) > 1 else ""
-        axes.plot(x, [epoch.train for epoch in mine], color=colour, linestyle="--", label=f"training{label}")
-        axes.plot(x, [epoch.validation for epoch in mine], color=colour, label=f"validation{label}")
+        axes.plot(x, [epoch.train for epoch in mine], color=colour, linestyle="--")
+        axes.plot(x, [epoch.validation for epoch in mine], color=colour)
         best = min(mine, key=lambda epoch: epoch.validation)
         axes.plot([best.number], [best.validation], "o", color=colour, markersize=8)
-    axes.set_xlabel("Epoch or tree")
+    colour = "black" if len(models) > 1 else LINES[0][0]
+    shown = [
+        Line2D([], [], color=colour, linestyle="--", label="training"),
+        Line2D([], [], color=colour, label="validation"),
+        Line2D([], [], color=colour, linestyle="", marker="o", markersize=8, label="kept"),
+    ]
+    if len(models) > 1:
+        shown += [Line2D([], [], color=LINES[m % len(LINES)][0], label=f"network {m}") for m in models]
+    axes.set_xlabel("Tree" if trees else "Epoch")
     axes.set_ylabel("Loss")
-    axes.legend(frameon=False)
+    axes.legend(handles=shown, frameon=False, ncols=2 if len(models) > 1 else 1)
     axes.set_title(name, loc="right", fontsize=14)
     return figure
 
 
 def _features(features: Any, name: str) -> Any:
+    """Groups and inputs that are in none above, single members of groups below, with a scale of their own."""
     groups = [item for item in features if item.startswith("all ")]
-    single = [item for item in features if not item.startswith("all ")][:_SHOWN]
-    items = groups + single
-    figure, ((axes,),) = _canvas(figsize=(8.5, 1.8 + 0.34 * len(items)))
-    colours = [LINES[0][0] if item in groups else "#9ecae1" for item in items]
-    places = np.arange(len(items))[::-1]
-    axes.barh(places, [features[item] for item in items], color=colours, height=0.75)
-    axes.set_yticks(places, items, fontsize=11)
-    axes.yaxis.set_tick_params(which="both", length=0)
-    axes.minorticks_off()
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("Growth of the loss when shuffled")
-    axes.set_title(name, loc="right", fontsize=14)
+    fronts = [front for kind, front in (("hidden neurons", "hidNeuron"), ("scores", "prob")) if f"all {kind}" in groups]
+    members = [item for item in features if item not in groups and item.startswith(tuple(fronts))][:_SHOWN]
+    others = [item for item in features if item not in groups and not item.startswith(tuple(fronts))][:_SHOWN]
+    panels = [items for items in (groups + others, members) if items]
+    figure, axes = canvas(
+        len(panels),
+        1,
+        figsize=(8.5, sum(1.3 + 0.34 * len(items) for items in panels)),
+        height_ratios=[1 + len(items) for items in panels],
+    )
+    for (panel,), items in zip(axes, panels, strict=True):
+        colours = [LINES[0][0] if item in groups else "#9ecae1" for item in items]
+        places = np.arange(len(items))[::-1]
+        panel.barh(places, [features[item] for item in items], color=colours, height=0.75)
+        panel.set_yticks(places, items, fontsize=11)
+        panel.set_ylim(-0.8, len(items) - 0.2)
+        panel.yaxis.set_tick_params(which="both", length=0)
+        panel.minorticks_off()
+        panel.axvline(0, color="black", linewidth=0.8)
+    axes[-1][0].set_xlabel("Growth of the loss when shuffled")
+    axes[0][0].set_title(name, loc="right", fontsize=14)
     return figure
 
 
 def _calibration(calibration: Any, name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+    figure, ((axes,),) = canvas()
     axes.plot([0, 1], [0, 1], color="#969696", linewidth=1)
     for number, (class_, points) in enumerate(calibration.items()):
         colour, style = LINES[number % len(LINES)]
@@ -215,7 +275,7 @@ def _calibration(calibration: Any, name: str) -> Any:
 
 
 def _profiles(by_class: Any, axis: str, name: str) -> Any:
-    figure, panels = _canvas(2, len(by_class), figsize=(max(8.5, 4.4 * len(by_class)), 8))
+    figure, panels = canvas(2, len(by_class), figsize=(max(8.5, 4.4 * len(by_class)), 8))
     for column, (class_, part) in enumerate(by_class.items()):
         edges = np.array(part["edges"])
         centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
@@ -241,7 +301,8 @@ def _profiles(by_class: Any, axis: str, name: str) -> Any:
         panels[1][column].set_ylim(bottom=0)
     panels[0][0].set_ylabel("Median response")
     panels[1][0].set_ylabel("Interquartile width")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    handles = panels[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False, borderaxespad=0.5)
     figure.suptitle(name, x=0.02, ha="left", fontsize=14)
     return figure
 
@@ -254,7 +315,7 @@ def _value(item: Response | None, quantity: str) -> tuple[float, float]:
 
 
 def _response(ratios: Any, name: str) -> Any:
-    figure, ((axes,),) = _canvas()
+    figure, ((axes,),) = canvas()
     edges = np.linspace(0, 2, 61)
     for number, who in enumerate(("tagger", "head")):
         ratio = ratios[who]

@@ -336,6 +336,28 @@ class Jets:
         gathered[known] = values[rows.target[known]]
         return gathered
 
+    def only(self, kept: Array) -> Jets:
+        """Some of these jets, without linking anew.
+
+        Parameters
+        ----------
+        kept : bool[jets]
+
+        Returns
+        -------
+        Jets
+        """
+        found = Jets(self.columns, self.plan, self.index[kept], self.kinematics)
+        found._flat = self._flat
+        found.dropped = dict(self.dropped)
+        new = np.where(kept, np.cumsum(kept) - 1, -1)
+        for name, rows in self._rows.items():
+            if rows.subset is None:
+                taken = kept[rows.jet]
+                jet = new[rows.jet[taken]]
+                found._rows[name] = Rows(rows.table[taken], rows.target[taken], jet, rows.counts[kept])
+        return found
+
     def rows(self, object_: str) -> Rows:
         """The rows of an object, linked to the selected jets and sorted."""
         if object_ not in self._rows:
@@ -424,9 +446,10 @@ def _check_geometry(jets: Jets) -> None:
         name = jets.plan.format.jets
         flat = int(jets.index[filled[outside[0]]])
         event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
+        jet = flat - int(jets.columns.offsets(name)[event])
         raise MismatchError(
             f"{len(outside)} of {len(filled)} jets have their leading constituent more than {limit:.1f} from the axis "
-            f"(first: event {event} of this chunk, jet {flat - int(jets.columns.offsets(name)[event])}): {name} is not "
+            f"(first: event {jets.columns.place(event)} of this chunk, jet {jet}): {name} is not "
             "the collection that the link table was made for. Do not filter or re-order it before tagging; "
             f"pass where=<mask on events.{name}> instead, and select afterwards"
         )

@@ -71,9 +71,42 @@ class EventColumns:
         self._fields: dict[str, list[str]] = {}
         self._valid: Array | None = None
         self._counts: dict[str, Array] = {}
+        self._places: Array | None = None
+
+    def part(self, places: Array) -> EventColumns:
+        """The columns of some events; nothing is read, and what is not asked for of other events is not copied.
+
+        Parameters
+        ----------
+        places : int64[events]
+            Rising positions of the events in this array.
+
+        Returns
+        -------
+        EventColumns
+        """
+        found = EventColumns.__new__(EventColumns)
+        found.events, found._fields = self.events, self._fields
+        found._valid = self.valid[places]
+        found._counts = {name: counts[places] for name, counts in self._counts.items()}
+        found._places = places if self._places is None else self._places[places]
+        return found
+
+    def place(self, event: int) -> int:
+        """The position of an event in the array that this, or what it is a part of, was made from."""
+        return event if self._places is None else int(self._places[event])
+
+    def _taken(self, array: Any) -> Any:
+        """The entries of the events of this part."""
+        places = self._places
+        if places is None:
+            return array
+        if len(places) and places[-1] - places[0] + 1 == len(places):
+            return array[int(places[0]) : int(places[-1]) + 1]  # without copying
+        return array[places]
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.events) if self._places is None else len(self._places)
 
     @property
     def collections(self) -> list[str]:
@@ -110,7 +143,7 @@ class EventColumns:
         if not self.has(column):
             known = [f"{collection}.{name}" for name in self.fields(collection)] or self.collections
             raise UnknownName("column", column, known, "these events")
-        array = self.events[collection, field]
+        array = self._taken(self.events[collection, field])
         return array if self.valid.all() else ak.drop_none(array, axis=0)
 
     def counts(self, collection: str) -> Array:
@@ -118,11 +151,11 @@ class EventColumns:
         import awkward as ak
 
         if collection not in self._counts:
-            lists = self.events[collection]
+            lists = self._taken(_without_fields(self.events[collection]))
             if not self.valid.all():
                 lists = ak.drop_none(lists, axis=0)
             try:
-                found = ak.to_numpy(ak.fill_none(ak.num(_without_fields(lists), axis=1), 0))
+                found = ak.to_numpy(ak.fill_none(ak.num(lists, axis=1), 0))
             except (ValueError, TypeError) as error:
                 raise MismatchError(f"{collection} is no list of objects per event: {lists.type!s:.80}") from error
             counts = np.zeros(len(self), dtype=np.int64)
@@ -138,10 +171,10 @@ class EventColumns:
         """For each object whether it is there (not None), bool[objects]."""
         import awkward as ak
 
-        lists = self.events[collection]
+        lists = self._taken(_without_fields(self.events[collection]))
         if not self.valid.all():
             lists = ak.drop_none(lists, axis=0)
-        return _not_none(ak.to_layout(ak.flatten(_without_fields(lists), axis=1)))
+        return _not_none(ak.to_layout(ak.flatten(lists, axis=1)))
 
     def flat(self, column: str) -> Array:
         """All values of a column, event after event; one entry an object, NaN (or 0 for integers) for None."""
@@ -153,6 +186,30 @@ class EventColumns:
             values = ak.fill_none(values, np.nan if kind.kind == "f" else 0)
             return ak.to_numpy(values).astype(kind, copy=False)
         return ak.to_numpy(values)
+
+    @property
+    def source(self) -> str:
+        """Where the events are from, as far as coffea's Runner has told: file and range."""
+        import awkward as ak
+
+        known = ak.to_layout(self.events).purelist_parameter("metadata")
+        try:
+            return f"events {known['entrystart']} to {known['entrystop']} of {known['filename']}"
+        except (TypeError, KeyError):
+            return f"a chunk of {len(self)} events"
+
+    def nbytes(self, columns: Iterable[str]) -> int:
+        """Bytes that the values of some columns of objects take; reads the numbers of objects only."""
+        import awkward as ak
+
+        total = 0
+        for collection, field in map(split, columns):
+            if field:
+                form = ak.to_layout(self.events[collection, field]).form
+                while not hasattr(form, "primitive"):
+                    form = form.content
+                total += int(self.counts(collection).sum()) * np.dtype(form.primitive).itemsize
+        return total
 
     def missing(self, columns: Iterable[str]) -> list[str]:
         """Those of the columns that do not exist."""

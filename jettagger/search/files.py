@@ -244,7 +244,7 @@ def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: st
 
 def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
-    from jettagger.tagger import check_columns
+    from jettagger.selection import check_columns
 
     if processor.tagger is not None:
         check_columns(processor.tagger.bundle, file, file.path)

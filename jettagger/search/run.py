@@ -165,17 +165,20 @@ def _executor(
         pool.shutdown()
     else:
         distributed = require("distributed", "dask", "running on dask")
+        from jettagger.dask import lost_workers_named
+
         if scheduler is not None:
             try:
                 client = distributed.Client(scheduler, timeout="30s")
             except (OSError, TimeoutError, ValueError) as error:
                 raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
-            with client:
+            with client, lost_workers_named():
                 yield processor.DaskExecutor(client=client, status=status, retries=0)
             return
         with (
             distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
             distributed.Client(cluster) as client,
+            lost_workers_named(),
         ):
             yield processor.DaskExecutor(client=client, status=status, retries=0)
 

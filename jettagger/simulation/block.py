@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import Card
-from jettagger.simulation.detector import NEUTRINOS, Candidates, Vertices, primary_vertices, reconstruct
+from jettagger.simulation.detector import Candidates, Vertices, is_neutrino, primary_vertices, reconstruct
 from jettagger.simulation.generate import Floats, Ints, Truth
 from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
@@ -202,7 +202,7 @@ def _pick(values: Floats, index: Ints) -> Floats:
 
 def _generator_particles(truth: Truth, keep: NDArray[np.bool_]) -> Ints:
     """Visible final particles of kept events, sorted by event and falling pt."""
-    index = np.flatnonzero((truth.status > 0) & ~np.isin(np.abs(truth.id), NEUTRINOS) & keep[truth.event])
+    index = np.flatnonzero((truth.status > 0) & ~is_neutrino(truth.id) & keep[truth.event])
     pt = np.hypot(truth.px[index], truth.py[index])
     near = (np.abs(truth.pz[index]) < np.sinh(5.0) * pt) & (pt > 1e-3)
     index, pt = index[near], pt[near]

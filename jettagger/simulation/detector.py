@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from jettagger.simulation.cards import Card
 from jettagger.simulation.generate import Floats, Ints, Truth
 
-__all__ = ["Candidates", "Vertices", "primary_vertices", "reconstruct"]
+__all__ = ["Candidates", "Vertices", "is_neutrino", "primary_vertices", "reconstruct"]
 
 Bools = NDArray[np.bool_]
 PION_MASS = 0.13957
-NEUTRINOS = (12, 14, 16)
 #: CMSSW's codes of pvAssociationQuality: used in the fit of the primary vertex, displaced, of another vertex
 USED_IN_FIT, COMPATIBLE, OTHER_VERTEX = 7, 6, 0
 
@@ -196,7 +195,7 @@ def reconstruct(truth: Truth, vertices: Vertices, card: Card, rng: np.random.Gen
     """
     limits, track = card["acceptance"], card["tracking"]
     kinds = np.abs(truth.id)
-    index = np.flatnonzero((truth.status > 0) & ~np.isin(kinds, NEUTRINOS))
+    index = np.flatnonzero((truth.status > 0) & ~is_neutrino(truth.id))
     pt = np.hypot(truth.px[index], truth.py[index])
     eta = np.arcsinh(truth.pz[index] / np.maximum(pt, 1e-12))
     near = (np.abs(eta) < limits["max_abs_eta"]) & (pt > 0.05)
@@ -223,6 +222,18 @@ def reconstruct(truth: Truth, vertices: Vertices, card: Card, rng: np.random.Gen
     ]
     everything = concatenate([tracks, *clusters])
     return everything.take(np.lexsort((-everything.pt, everything.event)))
+
+
+def is_neutrino(identity: Ints) -> NDArray[np.bool_]:
+    """Whether particles are neutrinos.
+
+    Examples
+    --------
+    >>> is_neutrino(np.array([12, -16, 11])).tolist()
+    [True, True, False]
+    """
+    kind = np.abs(identity)
+    return (kind == 12) | (kind == 14) | (kind == 16)
 
 
 def charges(identity: Ints) -> Ints:

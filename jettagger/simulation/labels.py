@@ -245,9 +245,13 @@ def has_quark(identity: Ints, quark: int) -> Bools:
     >>> has_quark(np.array([511, -5122, 411, 5]), 5).tolist()
     [True, True, False, False]
     """
-    number = np.abs(identity) % 10_000
-    heaviest = np.where(number >= 1000, number // 1000, number // 100)
-    return (heaviest == quark) & (np.abs(identity) > 100) & (np.abs(identity) < 10_000_000)
+    kind = np.abs(identity)
+    result = np.zeros(len(kind), bool)
+    # few particles are left for the divisions, which are slow
+    rows = np.flatnonzero((kind > 100 * quark) & (kind < 10_000_000))
+    number = kind[rows] % 10_000
+    result[rows] = np.where(number >= 1000, number // 1000, number // 100) == quark
+    return result
 
 
 def heavy_hadrons(truth: Truth) -> Hadrons:

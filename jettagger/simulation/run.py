@@ -38,9 +38,10 @@ from jettagger.simulation.processes import PROCESSES, Point, Process
 __all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
 
 FORMATS = ("pfnano", "jetclass2")
-BLOCK_EVENTS = 400
-#: Points of mass that share a block where the mass varies; each needs a Pythia of its own.
-POINTS = 4
+BLOCK_EVENTS = 800
+#: Where the mass varies, a block has a point of mass for so many events, and this many at least. Each needs a
+#: Pythia of its own, whose start takes as long as twenty events.
+POINT_EVENTS, FEWEST_POINTS = 134, 4
 #: Generated events before an empty selection is called hopeless, and the acceptance that is.
 PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
 ATTEMPTS = 3
@@ -213,7 +214,7 @@ def points_of(run: Plan, block: BlockSpec) -> list[tuple[Point, int]]:
     # the golden ratio leaves the smallest gaps in mass, however many points there are
     steps = np.array([0.5 * np.sqrt(5.0) - 0.5, np.sqrt(2.0) - 1.0])
     mass = run.mass or process.mass or (0.0, 0.0)
-    n_points = min(POINTS, block.events) if mass[0] < mass[1] else 1
+    n_points = min(max(FEWEST_POINTS, -(-block.events // POINT_EVENTS)), block.events) if mass[0] < mass[1] else 1
     points = []
     for place, events in enumerate(_shared(block.events, [1] * n_points)):
         number = block.number * n_points + place

@@ -1,0 +1,230 @@
+"""Tables of what the benchmarks measured, for the screen and for the documentation.
+
+    python -m benchmarks.report docs/measured.json docs/scaling.md    # writes the tables into the page
+
+The page has ``<!-- measured: SECTION -->`` and ``<!-- end -->`` around each table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+#: what the rows of the table of networks are called
+TITLES = {
+    "peer": "the usual way: padded to 128, batches of 192",
+    "tagger": "tagger, the file's graph as it is",
+    "bound": "bound: that network alone, jets of the same length together",
+    "tagger fast": "tagger, as it is by default",
+    "bound fast": "bound with the rewritten graph",
+    "tagger openvino": "tagger with OpenVINO",
+    "bound openvino": "bound with OpenVINO",
+}
+
+#: head of the table of networks
+NETWORK = ("", "CPU ms/jet", "wall ms/jet", "over its bound", "faster than the usual way", "own share", "difference")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a Markdown table, the first as its head.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+
+    Returns
+    -------
+    str
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Where this runs."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.M)
+        name = found[1] if found else name
+    packages = {package: version(package) for package in ("onnxruntime", "numpy", "awkward", "uproot")}
+    return {"processor": name, "cores": os.cpu_count(), "python": platform.python_version(), **packages}
+
+
+def keep(path: Path | None, section: str, name: str, found: Any) -> None:
+    """Add a result to a file of results, in the place of an older one.
+
+    Parameters
+    ----------
+    path : path or None
+        None: nothing is kept.
+    section, name : str
+    found : dict
+        Numbers are kept with four digits.
+    """
+    if path is None:
+        return
+    content = json.loads(path.read_text()) if path.exists() else {}
+    content["machine"] = machine()
+    content.setdefault(section, {})[name] = _rounded(found)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def show(section: str, found: Mapping[str, Any]) -> str:
+    """A section of the results as Markdown.
+
+    Parameters
+    ----------
+    section : str
+    found : dict
+        Name -> what was measured.
+
+    Returns
+    -------
+    str
+    """
+    return str(globals()[f"_{section}"](found))
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['processor']}, {found['cores']} cores, Python {found['python']}, ONNX Runtime {found['onnxruntime']}, "
+        f"NumPy {found['numpy']}"
+    )
+
+
+def _network(found: Mapping[str, Any]) -> str:
+    parts = []
+    for model, one in found.items():
+        rows = [
+            ("", "CPU ms/jet", "wall ms/jet", "over its bound", "faster than the usual way", "own share", "difference")
+        ]
+        for name, values in one["variants"].items():
+            rows.append(
+                (
+                    TITLES[name],
+                    f"{values['cpu_ms']:.2f}",
+                    f"{values['wall_ms']:.2f}",
+                    f"{values['over_bound']:.3f}" if "over_bound" in values else "",
+                    f"{values['over_peer']:.1f}" if "over_peer" in values else "",
+                    f"{100 * values['own_share']:.1f} %" if "own_share" in values else "",
+                    f"{values['difference']:.2g}" if "difference" in values else "",
+                )
+            )
+        gains = [
+            f"{TITLES[name]}: {values['over_file']:.2f} times as fast as with the file's"
+            for name, values in one["variants"].items()
+            if "over_file" in values
+        ]
+        parts.append(
+            f"{model}: {one['jets']} jets with {one['constituents']:.0f} constituents on average, {one['truncated']} "
+            f"with more than the network takes.\n\n{table(rows)}\n\n" + "; ".join(gains) + "."
+        )
+    return "\n\n".join(parts)
+
+
+def _reading(found: Mapping[str, Any]) -> str:
+    rows = [("format, codec", "MB", "CPU ms/jet", "jets/s on a core")]
+    for one in found.values():
+        for name, values in one.items():
+            rows.append(
+                (name, f"{values['megabytes']:.1f}", f"{values['cpu_ms']:.3f}", f"{1e3 / values['cpu_ms']:,.0f}")
+            )
+    return table(rows)
+
+
+def _files(found: Mapping[str, Any]) -> str:
+    rows = [("codec", "reading, ms/jet", "inference, ms/jet", "`jettagger tag`, ms/jet", "over the larger of both")]
+    for one in found.values():
+        for codec, values in one.items():
+            wall = values["wall_ms"]
+            numbers = [f"{wall[name]:.3f}" for name in ("reading", "inference", "tag")]
+            rows.append((codec, *numbers, f"{values['over_larger']:.3f}"))
+    return table(rows)
+
+
+def _second(found: Mapping[str, Any]) -> str:
+    rows = [("the second of two models", "its cost over its network alone")]
+    rows += [(name, f"{value:.3f}") for one in found.values() for name, value in one.items()]
+    return table(rows)
+
+
+def _cache(found: Mapping[str, Any]) -> str:
+    rows = [("model", "a hit over inference")]
+    rows += [(name, f"{100 * one['hit_over_inference']:.1f} %") for name, one in found.items()]
+    return table(rows)
+
+
+def _dask(found: Mapping[str, Any]) -> str:
+    rows = [("workers", "jets/s", "factor")]
+    first = 0.0
+    for name, value in next(iter(found.values())).items():
+        first = first or value
+        rows.append((name, f"{value:.0f}", f"{value / first:.2f}"))
+    return table(rows)
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    rows = [("", "MB")]
+    rows += [(name, f"{value / 1e6:.0f}") for one in found.values() for name, value in one.items()]
+    return table(rows)
+
+
+def cost_of(jets: float, cpu_ms: float) -> str:
+    """Core hours of many jets, two digits."""
+    hours = jets * cpu_ms / 3.6e6
+    return f"{float(f'{hours:.2g}'):,.0f}"
+
+
+def _cost(found: Mapping[str, Any]) -> str:
+    rows = [("core hours for 10⁹ jets", "the usual way", "file's graph", "by default")]
+    for model, one in found.items():
+        names = ("peer", "tagger", "tagger fast")
+        rows.append((model, *(cost_of(1e9, one["variants"][name]["cpu_ms"]) for name in names)))
+    return table(rows)
+
+
+def page(text: str, results: Mapping[str, Any]) -> str:
+    """A page with its tables made anew.
+
+    Parameters
+    ----------
+    text : str
+    results : dict
+        As `keep` writes them.
+
+    Returns
+    -------
+    str
+    """
+
+    def made(match: re.Match[str]) -> str:
+        section = match[1]
+        found = results["network"] if section == "cost" else results[section]
+        return f"<!-- measured: {section} -->\n{show(section, found)}\n<!-- end -->"
+
+    return re.sub(r"<!-- measured: (\w+) -->\n.*?<!-- end -->", made, text, flags=re.S)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, target = map(Path, sys.argv[1:])
+    target.write_text(page(target.read_text(), json.loads(source.read_text())))
