@@ -42,7 +42,7 @@ from benchmarks.from_scratch import NETWORKS, Jets, read_jets, train
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.expressions import parse
 from jettagger.finetuning import FinetuneResult, finetune, read_config
-from jettagger.finetuning.measure import EFFICIENCIES, unseen
+from jettagger.finetuning.measure import EFFICIENCIES, response, unseen
 from jettagger.finetuning.prepare import Prepared, balance
 from jettagger.heads import Head, JetTable, fold_of
 from jettagger.simulation.processes import LABELS
@@ -125,11 +125,11 @@ class Bench:
         text = f"version: 1\nname: Bench\nparent: {MODEL}\nleast_jets: {self.least_jets}\n{text}"
         return read_config(text, name="benchmark", folder=self.work)
 
-    def files(self, folder: str, *names: str, test: bool | None = False) -> list[Path]:
-        """Samples or skims of processes: those for the test of `sizes`, the others, or (None) all."""
+    def files(self, folder: str, *names: str, test: bool | None = False, needed: int = 2) -> list[Path]:
+        """Samples or skims of processes, the first ones needed: those that test `sizes`, the others, or (None) all."""
         found = sorted(path for path in (self.work / folder).iterdir() if path.suffix in (".root", ".parquet"))
         found = [path for path in found if path.name.startswith(names) and test in (None, TEST in path.name)]
-        for name in names[:2]:  # further ones may be absent
+        for name in names[:needed]:
             if not any(path.name.startswith(name) for path in found):
                 kind = f"{name}*{TEST}*" if test else f"{name}*"
                 raise SystemExit(f"{self.work / folder} has no {kind}: see --help for what makes them")
@@ -182,15 +182,13 @@ def _new_class(bench: Bench, signal: str) -> Result:
         )
         result, values, rows, prepared = bench.train(text)
         layout = prepared.layout
-        mine, weight = rows[:, layout["label"]].astype(int), prepared.weights(rows).astype(np.float64)
-        if label is not None and not np.array_equal(mine, label):
-            raise RuntimeError("the two heads were tested with different jets")
-        label, jets = mine, result.jets
+        label, jets = _same_jets(label, rows[:, layout["label"]].astype(int)), result.jets
+        weight = prepared.weights(rows).astype(np.float64)
         name = "head on the hidden neurons" if inputs == "hidden" else "head on the 37 scores"
         columns[name] = values[:, 0].astype(np.float64)
         if inputs == "hidden":
             plain = _plain(rows, layout)
-            best = max(plain, key=lambda item: _rejection(plain[item], mine, weight, 0.5))
+            best = max(plain, key=lambda name: _rejection(plain[name], label, weight, 0.5))
             columns[f"best discriminant: {best}"] = plain[best]
     order = sorted(columns, key=lambda name: (not name.startswith("head on the hidden"), name))
     curves = {
@@ -249,22 +247,41 @@ def _masses(bench: Bench) -> Result:
         for name, items in zip(_mass_names(), MASSES.values(), strict=True)
     )
     plain = "hidden, mass, FatJet_pt, FatJet_msoftdrop, FatJet_mass, FatJet_nLeptonsNear"
-    skims = _listed(bench.files("skims", "H", "Top", f"v1-types{TEST}", test=None))
-    table: dict[str, Result] = {title: {} for title in MASSES}
+    skims = _listed(bench.files("skims", "H", "Top", f"v1-types{TEST}", test=None, needed=1))
+    ratios: dict[str, Any] = {}
+    label: Any = None
     jets: Result = {}
     for who, inputs in (("head without MET", plain), ("head with MET", f"{plain}, MET_pt, FatJet_metDeltaPhi")):
         text = (
             f"kind: mass\nfiles: {skims}\ninputs: [{inputs}]\ntarget: FatJet_genResonanceMass\n"
-            f'select: "{WINDOW}"\nclasses:\n{classes}training: {{threads: {bench.threads}}}\n'
+            f'select: "{WINDOW}"\nclasses:\n{classes}'
+            f"training: {{threads: {bench.threads}, memory: 8GB}}\nsplit: {{folds: {FOLDS}}}\n"
         )
-        result, *_ = bench.train(text)
-        assert result.measures.responses is not None
-        for title, name in zip(MASSES, _mass_names(), strict=True):
-            both = result.measures.responses[name]
-            for key, item in (("tagger", both["tagger"]), (who, both["head"])):
-                table[title][key] = {"median": measured(item.median), "width": measured(item.width)}
-            jets[title] = result.jets[name]
+        result, values, rows, prepared = bench.train(text)
+        layout = prepared.layout
+        target = rows[:, layout["target"]].astype(np.float64)
+        label = _same_jets(label, rows[:, layout["label"]].astype(int))
+        ratios["tagger"] = rows[:, layout.inputs.index("mass")] / target
+        ratios[who] = values[:, 0] / target
+        jets = {title: result.jets[name] for title, name in zip(MASSES, _mass_names(), strict=True)}
+    table: Result = {}
+    for number, title in enumerate(MASSES):
+        mine = {who: ratio[label == number] for who, ratio in ratios.items()}
+        found = {who: response(ratio) for who, ratio in mine.items()}
+        table[title] = {who: {"median": measured(x.median), "width": measured(x.width)} for who, x in found.items()}
+        rng = np.random.default_rng(1)
+        replicas = [rng.poisson(1, len(mine["tagger"])) for _ in range(REPLICAS)]
+        widths = {who: np.array([response(ratio, w).width.value for w in replicas]) for who, ratio in mine.items()}
+        for who in found:
+            value = found[who].width.value / found["tagger"].width.value
+            table[title][who]["of tagger"] = [value, float(np.std(widths[who] / widths["tagger"]))]
     return {"jets": jets, "table": table}
+
+
+def _same_jets(before: Any, now: Any) -> Any:
+    if before is not None and not np.array_equal(before, now):
+        raise RuntimeError("the two heads were tested with different jets")
+    return now
 
 
 def _mass_names() -> list[str]:

@@ -122,15 +122,15 @@ def _masses(found: Mapping[str, Any], output: Path) -> list[str]:
         "",
         "Response: mass over the generated mass of the resonance; its interquartile width is divided by the median.",
         "One head for all rows takes hidden neurons, the tagger's mass, pt, masses and leptons near the jet; another",
-        "MET and its angle to the jet besides.",
+        "MET and its angle to the jet besides. Jets are tested by the one of several networks that has not seen them.",
+        "The uncertainty of a ratio comes from replicas of the jets, common to both.",
         "",
         *_head("jets", "number", "", "median", "width", "width over the tagger's"),
     ]
     for title, both in part["table"].items():
-        own = both["tagger"]["width"][0]
         for who in RESPONSES:
             item = both[who]
-            ratio = f"{item['width'][0] / own:.2f}" if who != "tagger" else ""
+            ratio = _cell(item["of tagger"]) if who != "tagger" else ""
             jets = str(part["jets"][title]["test"]) if who == "tagger" else ""
             first = title if who == "tagger" else ""
             lines.append(_row(first, jets, who, _cell(item["median"]), _cell(item["width"]), ratio))
