@@ -232,9 +232,14 @@ def _ratios(head: Any, other: Any, label: Any, weight: Any) -> Result:
     replicas = [weight * rng.poisson(1, len(weight)) for _ in range(REPLICAS)]
     for e in EFFICIENCIES:
         value, *spread = (_rejection(head, label, w, e) / _rejection(other, label, w, e) for w in (weight, *replicas))
-        good = np.array([x for x in spread if np.isfinite(x)])
-        found[f"{e:g}"] = measured(Measured(value, float(np.std(good)) if len(good) > REPLICAS / 2 else float("inf")))
+        found[f"{e:g}"] = measured(Measured(value, _spread(spread)))
     return found
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Half of the central 68 % of replicas; some may be infinite."""
+    low, high = np.sort(np.asarray(values))[[round(0.16 * (len(values) - 1)), round(0.84 * (len(values) - 1))]]
+    return float(high - low) / 2
 
 
 # -------------------------------------------------------------------------------------------------------------- masses
@@ -274,7 +279,7 @@ def _masses(bench: Bench) -> Result:
         widths = {who: np.array([response(ratio, w).width.value for w in replicas]) for who, ratio in mine.items()}
         for who in found:
             value = found[who].width.value / found["tagger"].width.value
-            table[title][who]["of tagger"] = [value, float(np.std(widths[who] / widths["tagger"]))]
+            table[title][who]["of tagger"] = [value, _spread(widths[who] / widths["tagger"])]
     return {"jets": jets, "table": table}
 
 

@@ -42,7 +42,7 @@ def write_page(
     sizes, networks, new
         Rows of the tables.
     """
-    text = [f"# What heads on {model} bring\n", *_intro(found, model)]
+    text = [f"# What heads on {model} bring\n", *_intro(found, model), *_goals(found, new)]
     text += _classes(found, pictures, output, new)
     text += _masses(found, output)
     text += _sizes(found, output, sizes, networks)
@@ -58,10 +58,48 @@ def _intro(found: Mapping[str, Any], model: str) -> list[str]:
     made = f", digest {digests.pop()[:12]}" if len(digests) == 1 else ""
     return [
         f"Written by `python -m benchmarks.finetuning`; the numbers are also in `results.json`. Tagger: {model}{made}.",
-        "Jets: `make_skims.py` (200 < pt < 1000 GeV, |eta| < 2.4); those of the tables took no part in the training of",
-        "the tagger. Uncertainties are one standard deviation, statistical.",
+        "Jets: `make_skims.py` (200 < pt < 1000 GeV, |eta| < 2.4); those that test took no part in the training of the",
+        "tagger. Uncertainties are one standard deviation, statistical.",
         "",
     ]
+
+
+def _goals(found: Mapping[str, Any], new: Sequence[str]) -> list[str]:
+    """What was wanted, whether it was reached, and the worst case."""
+    rows = []
+
+    def add(goal: str, cases: Mapping[str, tuple[Sequence[float | None], bool]]) -> None:
+        if cases:
+            missed = [f"{what} {_cell(value)}" for what, (value, reached) in cases.items() if not reached]
+            all_ = [f"{what} {_cell(value)}" for what, (value, _) in cases.items()]
+            rows.append(_row(goal, "**no**" if missed else "yes", "; ".join(missed or all_)))
+
+    for other, goal in (("best", "the best plain discriminant"), ("head on the 37", "a head on the scores")):
+        gains = {
+            f"{name} at {100 * e:g} %": part["gain"][what][f"{e:g}"]
+            for name in new
+            if (part := found.get(f"class-{name}"))
+            for what in part["gain"]
+            if what.startswith(other)
+            for e in EFFICIENCIES
+        }
+        cases = {what: (gain, gain[0] is None or gain[0] > 1) for what, gain in gains.items()}
+        add(f"a head on hidden neurons rejects more than {goal}: by a factor", cases)
+    widths = {
+        what: both["head with MET"]["of tagger"] for what, both in found.get("masses", {"table": {}})["table"].items()
+    }
+    goal = "with MET the mass is narrower than the tagger's: width over the tagger's"
+    add(goal, {what: (width, width[0] < 1) for what, width in widths.items()})
+    lines = [*_head("goal", "reached", "measured (all, or those that miss it)"), *rows]
+    if "cost" in found:
+        item = found["cost"]["models"]["network"]
+        seconds, share = item["reading"] + item["training"], item["cpu"] / found["cost"]["backbone"]
+        yes = {True: "yes", False: "**no**"}
+        goal = f"reading and training with {item['jets']} jets x 128 neurons takes under two minutes"
+        lines.append(_row(goal, yes[seconds < 120], f"{seconds:.0f} s"))
+        goal = "applying a head costs under 3 % of the backbone"
+        lines.append(_row(goal, yes[share < 0.03], f"{100 * share:.2f} %"))
+    return [*lines, ""] if len(lines) > 2 else []
 
 
 def _row(*cells: str) -> str:

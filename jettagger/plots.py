@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -341,13 +341,25 @@ def roc_curves(
             lowest = min(lowest, float(curve.background[seen].min())) if seen.any() else lowest
         axes.set_yscale("log")
         axes.set_xlim(0, 1)
-        axes.set_ylim(max(lowest / 2, 1e-6), 1)
+        bottom = max(lowest / 2, 1e-6)
+        axes.set_ylim(bottom, 1)
         axes.set_xlabel(f"{signal} efficiency")
         axes.set_ylabel(f"{background} efficiency")
         axes.grid(which="both", alpha=0.25)
-        axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
+        axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
         axes.set_title(title, loc="right", fontsize=14)
     return figure
+
+
+def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
+    """Where a wide legend hides less of ROC curves on a logarithmic axis from ``bottom`` to 1."""
+    x = np.linspace(0.02, 0.98, 97)
+    upper = lower = 0
+    for curve in curves:
+        height = 1 - np.log(np.maximum(np.interp(x, curve.signal, curve.background), bottom)) / math.log(bottom)
+        upper += np.count_nonzero((height > 0.8) & (x < 0.8))
+        lower += np.count_nonzero((height < 0.2) & (x > 0.2))
+    return "upper left" if upper <= lower else "lower right"
 
 
 def sculpting(before: Any, after: Mapping[str, Any], *, title: str = "", counted: str = "Jets") -> Any:

@@ -103,6 +103,9 @@ def test_the_steps_and_the_page(bench: Any, work: Path, capsys: pytest.CaptureFi
     for title in ("Types that the tagger does not know", "Mass where neutrinos are", "Cost"):
         assert f"## {title}\n" in page
     assert "How many jets" not in page
+    goals = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in page.splitlines() if "| yes" in row}
+    assert "a head on hidden neurons rejects more than a head on the scores: by a factor" in goals
+    assert "applying a head costs under 3 % of the backbone" in goals
     pictures = {line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")}
     assert pictures == {"roc_Xgg.png", "roc_HZgamma.png", "roc_Xbc.png", "masses.png"}
     assert all((results / name).stat().st_size > 5000 for name in pictures)

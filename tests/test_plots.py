@@ -91,6 +91,14 @@ def test_areas_have_as_many_digits_as_the_most_precise():
     assert digits == [[4, 4], [4, 4]]
 
 
+def test_the_legend_leaves_the_curves_visible():
+    generator = np.random.default_rng(1)
+    for shift, corner in ((0.5, "lower right"), (5, "upper left")):
+        curve = roc(generator.normal(shift, 1, 5000), generator.normal(0, 1, 5000))
+        (axes,) = plots.roc_curves({"it": curve}).axes
+        assert axes.get_legend()._loc == {"upper left": 2, "lower right": 4}[corner]
+
+
 def test_sculpting(tmp_path):
     figure = plots.sculpting(FLAT, {"1 % pass": PEAK})
     _, lower = figure.axes

@@ -75,6 +75,8 @@ def number(value: Measured) -> str:
     """
     if not math.isfinite(value.value):
         return "no background passes"
+    if not math.isfinite(value.uncertainty):
+        return f"{value.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(value.uncertainty))) if value.uncertainty > 0 else 3
     return f"{value.value:.{digits}f} ± {value.uncertainty:.{digits}f}"
 
