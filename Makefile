@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP_FLAGS := --quiet --disable-pip-version-check
+# which torch 'make weaver' takes, e.g. TORCH=torch==2.13.0, or a wheel without CUDA
+TORCH ?= torch>=2.6
 
 .PHONY: demo test lint types dev weaver clean
 
@@ -39,8 +41,8 @@ $(VENV)/.dev: $(VENV)/.test
 weaver: .venv-weaver/.done
 
 .venv-weaver/.done: setup.cfg
-	$(PYTHON) -m venv .venv-weaver
-	.venv-weaver/bin/python -m pip install $(PIP_FLAGS) -e '.[weaver]'
+	$(PYTHON) -m venv .venv-weaver || { echo "no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+	.venv-weaver/bin/python -m pip install $(PIP_FLAGS) '$(TORCH)' -e '.[weaver]'
 	touch $@
 
 clean:

@@ -215,12 +215,13 @@ def page(text: str, results: Mapping[str, Any]) -> str:
     str
     """
 
-    def made(match: re.Match[str]) -> str:
+    def filled(match: re.Match[str]) -> str:
         section = match[1]
-        found = results["network"] if section == "cost" else results[section]
-        return f"<!-- measured: {section} -->\n{show(section, found)}\n<!-- end -->"
+        found = results.get("network" if section == "cost" else section)
+        made = "Not measured yet." if found is None else show(section, found)
+        return f"<!-- measured: {section} -->\n{made}\n<!-- end -->"
 
-    return re.sub(r"<!-- measured: (\w+) -->\n.*?<!-- end -->", made, text, flags=re.S)
+    return re.sub(r"<!-- measured: (\w+) -->\n.*?<!-- end -->", filled, text, flags=re.S)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def exact_batches(bundle: Bundle, events: Any) -> list[tuple[dict[str, Any], flo
     for batch in make_batches(tables, cost=replace(COST, fixed=1e-6)):
         n_jets = len(batch.jets)
         length = sum({group.object: batch.inputs[group.name].shape[2] for group in bundle.groups}.values())
-        full = max(min(int(COST.cells / length**2), 8), n_jets)
+        full = max(min(int(COST.cells / length**2), 16), n_jets)
         rows = np.arange(full) % n_jets
         found.append(({name: np.ascontiguousarray(array[rows]) for name, array in batch.inputs.items()}, n_jets / full))
     return found
@@ -158,7 +158,7 @@ def network(bundle: Bundle, events: Any, repetitions: int, peers: int) -> dict[s
     backends = {"": "onnxruntime", " fast": "fast"} | ({" openvino": "openvino"} if find_spec("openvino") else {})
     sessions = {name: best_session(bundle, threads=1, backend=backend) for name, backend in backends.items()}
     timed = {name: Timed(session) for name, session in sessions.items()}
-    taggers = {name: Tagger(bundle, session=session) for name, session in timed.items()}
+    taggers = {name: Tagger(bundle, session=timed[name], backend=backend) for name, backend in backends.items()}
     batches = exact_batches(bundle, events)
     few = events[: max(len(events) // 20, 1)]
     for tagger in taggers.values():

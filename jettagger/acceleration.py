@@ -3,6 +3,9 @@
 By default that is ONNX Runtime with the graph written anew (`jettagger.rewriting`). The new graph and the answers of
 the old one to a few random jets are kept in the user's cache; each time a process loads it, these jets are run again
 and must come out the same. Where they do not, or where something fails, the file runs as it is and a warning says why.
+
+OpenVINO computes some functions less exactly: it may be off by ten times as much, 1e-4 for probabilities and 1e-3
+relative for the rest, which is tested with the same jets when it is opened.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import hashlib
 import os
 import platform
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from jettagger.batching import make_batches, tabulate
+from jettagger.batching import COST, Cost, make_batches, tabulate
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.errors import BundleError, ConfigError, hint
@@ -28,10 +32,16 @@ from jettagger.sessions import OrtSession, Session, open_openvino, open_session
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
 from jettagger.toyjets import ToyJets
 
-__all__ = ["BACKENDS", "best_session"]
+__all__ = ["BACKENDS", "best_session", "cost_of"]
 
 #: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
 BACKENDS = ("fast", "onnxruntime", "openvino")
+
+#: how far OpenVINO may be off, in units of what a rewritten graph may
+OPENVINO_TOLERANCE = 10
+
+#: a run of OpenVINO has more to prepare, and minds large batches less
+OPENVINO_COST = replace(COST, fixed=180, cells=130_000)
 
 #: bytes of rewritten graphs that are kept
 LIMIT = 500_000_000
@@ -39,7 +49,7 @@ LIMIT = 500_000_000
 Inputs = dict[str, Array]
 
 # sessions do not survive a fork, so the process is part of the key
-_SESSIONS: dict[tuple[int, str, int], Session] = {}
+_SESSIONS: dict[tuple[int, str, int, str], Session] = {}
 
 
 def best_session(
@@ -82,15 +92,55 @@ def best_session(
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     check_backend(backend, provider)
+    key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
     if backend == "openvino":
-        return open_openvino(graph, threads)
+        if key not in _SESSIONS:
+            _SESSIONS[key] = _checked_openvino(bundle, key[2])
+        return _SESSIONS[key]
     on_cpu = PROVIDERS.get(provider or "cpu", provider) == PROVIDERS["cpu"]
     if backend == "onnxruntime" or not on_cpu or graph.external:
         return open_session(graph, threads, provider)
-    key = (os.getpid(), bundle.digest, checked_threads(threads))
     if key not in _SESSIONS:
         _SESSIONS[key] = _rewritten(bundle, key[2]) or open_session(graph, threads, provider)
     return _SESSIONS[key]
+
+
+def cost_of(backend: str = "fast", provider: str | None = None) -> Cost:
+    """What decides how jets are put into batches.
+
+    Parameters
+    ----------
+    backend : str
+    provider : str, optional
+
+    Returns
+    -------
+    Cost
+        Measured on CPUs; other providers get batches as large as is allowed, whatever the jets' length.
+    """
+    if PROVIDERS.get(provider or "cpu", provider) != PROVIDERS["cpu"]:
+        return replace(COST, cells=np.inf)
+    return OPENVINO_COST if backend == "openvino" else COST
+
+
+def _checked_openvino(bundle: Bundle, threads: int) -> Session:
+    """OpenVINO, or ONNX Runtime where that gives other scores."""
+    graph = bundle.graph
+    if graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    session, plain = open_openvino(graph, threads), open_session(graph, threads)
+    off = max(
+        deviation(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs))
+        for inputs in _proof(bundle)
+    )
+    if off <= OPENVINO_TOLERANCE:
+        return session
+    warnings.warn(
+        f"the network of {bundle.name!r} runs in ONNX Runtime: OpenVINO differs by {off:.3g} times the tolerance of "
+        f"rewritten graphs, {OPENVINO_TOLERANCE} are allowed",
+        RuntimeWarning,
+    )
+    return plain
 
 
 def check_backend(backend: str, provider: str | None = None) -> None:

@@ -47,7 +47,7 @@ class EventFile:
             if Path(self.path).is_dir():
                 raise InputFileError(f"{self.path} is a folder, expected a ROOT file")
         try:
-            self._file = uproot.open(self.path)
+            self._file = uproot.open(self.path, array_cache=None)  # each range is read once
         except Exception as error:  # uproot's errors for damaged files have no common base
             raise InputFileError(
                 f"{self.path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}"

@@ -6,15 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from jettagger.acceleration import best_session, check_backend
+from jettagger.acceleration import best_session, check_backend, cost_of
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.batching import BATCH_SIZE, COST, Objects, make_batches, tabulate
+from jettagger.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.cache import DiskCache
 from jettagger.card import Kind
@@ -84,7 +83,8 @@ class Tagger:
         the column ``<prefix>_inDomain``, or flagged and left unscored.
     backend : {"fast", "onnxruntime", "openvino"}
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
-        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``).
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
+        by 1e-4, and other outputs by 1e-3 relative.
     cache : bool, path or DiskCache, optional
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
@@ -390,19 +390,21 @@ class Tagger:
         plan = check_columns(self.bundle, columns, heads=self.heads)
         check_fits(columns, plan)
         request = make_request(columns, plan, where, kinematics)
-        return self.arranged(self._kept_or_scored(request), request, names)
+        scored = self.kept(request)
+        if scored is None:
+            (scored,) = score_together([self], request)
+            self.keep(request, scored)
+        return self.arranged(scored, request, names)
 
-    def _kept_or_scored(self, request: Request) -> Scored:
-        """What the model gives for a request, from the cache where it has that."""
-        if self.cache is None:
-            return score_together([self], request)[0]
-        key = block_key(self.bundle, self.backend, request)
-        kept = self.cache.get(key)
-        if kept is not None:
-            return unpacked(kept)
-        scored = score_together([self], request)[0]
-        self.cache.put(key, packed(scored))
-        return scored
+    def kept(self, request: Request) -> Scored | None:
+        """What the cache holds for a request; None where that is nothing, or where there is no cache."""
+        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.backend, request))
+        return None if found is None else unpacked(found)
+
+    def keep(self, request: Request, scored: Scored) -> None:
+        """Put what the model gave for a request into the cache, if there is one."""
+        if self.cache is not None:
+            self.cache.put(block_key(self.bundle, self.backend, request), packed(scored))
 
     def arranged(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
         """Scores of the jets of a request as jagged records, with those of the heads, which run here."""
@@ -493,7 +495,7 @@ class Tagger:
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
-        cost = COST if self.provider in (None, "cpu") else replace(COST, cells=np.inf)  # a GPU wants large batches
+        cost = cost_of(self.backend, self.provider)
         session = self.session
         for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()

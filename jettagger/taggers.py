@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from jettagger.cache import DiskCache
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.formats import EventColumns, make_plan
+from jettagger.memory import check_fits
 from jettagger.scores import attach_scores
 from jettagger.selection import check_columns, make_request
 from jettagger.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
@@ -107,24 +109,30 @@ class Taggers(Mapping[str, Tagger]):
         -------
         dict of str to Tagged
         """
-        if any(tagger.cache is not None for tagger in self.values()):
-            given = names or {}
-            return {name: tagger.run(events, where, given.get(name), kinematics) for name, tagger in self.items()}
         columns = EventColumns(events)
-        plans = [check_columns(tagger.bundle, columns, heads=tagger.heads) for tagger in self.values()]
-        needed = [feature for tagger in self.values() for feature in tagger.bundle.features]
-        request = make_request(columns, make_plan(plans[0].format, columns, needed), where, kinematics)
+        plans = {name: check_columns(tagger.bundle, columns, heads=tagger.heads) for name, tagger in self.items()}
+        format_ = next(iter(plans.values())).format
+        shared = make_request(columns, next(iter(plans.values())), where, kinematics)
+        requests = {name: shared._replace(plan=plan) for name, plan in plans.items()}
+        found = {name: tagger.kept(requests[name]) for name, tagger in self.items()}
         # jets without candidates are left out by models that take candidates, not by others
-        groups: dict[bool, list[Tagger]] = {}
-        for tagger in self.values():
-            parents = {request.plan.format.parent(group.object) for group in tagger.bundle.groups}
-            groups.setdefault("pf" in parents, []).append(tagger)
-        found: dict[str, Tagged] = {}
+        groups: dict[bool, list[str]] = {}
+        for name in (name for name, scored in found.items() if scored is None):
+            parents = {format_.parent(group.object) for group in self[name].bundle.groups}
+            groups.setdefault("pf" in parents, []).append(name)
         for members in groups.values():
-            for tagger, scored in zip(members, score_together(members, request), strict=True):
-                name = tagger.bundle.name
-                found[name] = tagger.arranged(scored, request, None if names is None else names.get(name))
-        return {name: found[name] for name in self}
+            needed = [feature for name in members for feature in self[name].bundle.features]
+            plan = make_plan(format_, columns, needed)
+            check_fits(columns, plan)
+            taggers = [self[name] for name in members]
+            for name, scored in zip(members, score_together(taggers, shared._replace(plan=plan)), strict=True):
+                self[name].keep(requests[name], scored)
+                found[name] = scored
+        return {
+            name: self[name].arranged(scored, requests[name], None if names is None else names.get(name))
+            for name, scored in found.items()
+            if scored is not None
+        }
 
     def attach(
         self,
@@ -171,6 +179,7 @@ def load_taggers(
     threads: int | None = None,
     provider: str | None = None,
     backend: str = "fast",
+    cache: bool | str | os.PathLike[str] | DiskCache | None = None,
 ) -> Taggers:
     """Taggers that are applied together: constituents are linked and shared features are made once.
 
@@ -178,7 +187,7 @@ def load_taggers(
     ----------
     names_or_folders : iterable of str or path
         As for `jettagger.load_tagger`.
-    threads, provider, backend
+    threads, provider, backend, cache
         As for `jettagger.load_tagger`.
 
     Returns
@@ -201,4 +210,4 @@ def load_taggers(
     """
     if isinstance(names_or_folders, str):
         raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
-    return Taggers(load_tagger(name, threads, provider, backend) for name in names_or_folders)
+    return Taggers(load_tagger(name, threads, provider, backend, cache) for name in names_or_folders)

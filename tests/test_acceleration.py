@@ -16,7 +16,8 @@ from networks import write_bundle
 from transformers import write_transformer
 
 import jettagger.acceleration as acceleration
-from jettagger.acceleration import best_session
+from jettagger.acceleration import best_session, cost_of
+from jettagger.batching import COST
 from jettagger.bundle import Bundle
 from jettagger.errors import ConfigError, MissingExtra, ModelFileError, ProviderError
 from jettagger.network import deviation
@@ -172,6 +173,29 @@ def test_openvino_gives_the_same(bundle: Bundle) -> None:
     assert deviation(bundle, found, expected) < 1
     session = best_session(bundle, 1, backend="openvino")
     assert session is best_session(bundle, 1, backend="openvino")
+
+
+def test_openvino_is_not_used_where_it_gives_other_scores(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = open_session(bundle.graph, 1)  # type: ignore[arg-type]
+
+    def off(by: float) -> ReplaySession:
+        def answer(inputs: Any) -> Any:
+            return {name: array + np.float32(by) for name, array in plain.run(inputs).items()}
+
+        return ReplaySession(answer)
+
+    monkeypatch.setattr(acceleration, "open_openvino", lambda *_: off(5e-5))
+    assert best_session(bundle, 1, backend="openvino") is not plain
+    monkeypatch.setattr(acceleration, "_SESSIONS", {})
+    monkeypatch.setattr(acceleration, "open_openvino", lambda *_: off(5e-3))
+    with pytest.warns(RuntimeWarning, match=r"'toy' runs in ONNX Runtime: OpenVINO differs by .*, 10 are allowed"):
+        assert best_session(bundle, 1, backend="openvino") is plain
+
+
+def test_batches_follow_what_runs_them() -> None:
+    assert cost_of() == cost_of("onnxruntime", "cpu") == COST
+    assert cost_of("openvino").fixed > COST.fixed
+    assert cost_of("fast", "cuda").cells == np.inf
 
 
 class TestDeviation:

@@ -345,7 +345,7 @@ class TestBatches:
     def test_more_cells_make_larger_batches(self) -> None:
         jets = jets_of([100] * 40)
         small = self.batches((FEATURES, MASK), jets)
-        assert [len(batch.jets) for batch in small] == [6] * 6 + [4]
+        assert [len(batch.jets) for batch in small] == [4] * 10
         assert len(self.batches((FEATURES, MASK), jets, cost=Cost(cells=np.inf))) == 1
 
     def test_objects_without_a_mask_see_no_padding_of_others(self) -> None:

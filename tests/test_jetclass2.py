@@ -185,7 +185,7 @@ def test_unknown_splits_parts_and_folders(tmp_path: Path) -> None:
 
 def test_the_next_jets_are_read_while_the_network_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_root(tmp_path / "x.root", table(30))
-    job = make_flat_job([str(path)], Tagger(load_toy(tmp_path)), memory=20_000)
+    job = make_flat_job([str(path)], Tagger(load_toy(tmp_path)), memory=8_000)
     names: list[str] = []
     real = FlatFile.read
 

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -477,6 +478,13 @@ def test_command_writes_and_reports(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([*command, "--force", "--mass", "100"]) == 0
     mass = ak.flatten(_arrays(output).FatJet_genResonanceMass)
     assert ak.to_numpy(mass) == pytest.approx(100.0, abs=0.2)
+
+
+def test_the_documented_rates_are_those_of_the_list() -> None:
+    text = (Path(__file__).parent.parent / "docs/simulation.md").read_text(encoding="utf-8")
+    rates = processes.rates()
+    assert set(rates) == {*processes.PROCESSES, *processes.MIXTURES}
+    assert [name for name, rate in rates.items() if not re.search(rf"\b{name} {rate}[ ,]", text)] == []
 
 
 def test_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from networks import GROUPS, write_bundle
 from weavers import weaver_bundle
 
 import jettagger as jt
+from jettagger import selection
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleNotFound, ConfigError, MismatchError, MissingColumns, UnknownName
 from jettagger.features.definition import Feature
@@ -100,12 +101,69 @@ def test_models_of_tables_of_jets_are_refused(tmp_path: Path, tiny: Bundle) -> N
         load_taggers(["tinyParT", folder])
 
 
-def test_score_caches_are_used(tmp_path: Path, tiny: Bundle, events: Any) -> None:
-    taggers = Taggers([Tagger(tiny, threads=1, cache=tmp_path)])
-    first = taggers.run(events)["tinyParT"]
-    second = taggers.run(events)["tinyParT"]
-    assert second.report.cached == first.report.scored > 0
-    assert_same_scores(second.scores, first.scores)
+@pytest.fixture
+def kept(tmp_path: Path, tiny: Bundle) -> Taggers:
+    other = Bundle.from_folder(write_bundle(tmp_path / "other", seed=5, card={"name": "other"}))
+    return Taggers(Tagger(bundle, threads=1, cache=tmp_path / "scores") for bundle in (tiny, other))
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """Which networks are run, and how often constituents are linked."""
+    calls: dict[str, list[int]] = {"linked": [], "tinyParT": [], "other": []}
+    link, score = selection._linked, Tagger.score
+
+    def linked(*arguments: Any) -> Any:
+        calls["linked"].append(1)
+        return link(*arguments)
+
+    def scored(self: Tagger, *arguments: Any) -> Any:
+        calls[self.bundle.name].append(1)
+        return score(self, *arguments)
+
+    monkeypatch.setattr(selection, "_linked", linked)
+    monkeypatch.setattr(Tagger, "score", scored)
+    return calls
+
+
+def test_what_is_in_the_score_cache_is_not_run(kept: Taggers, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = count_calls(monkeypatch)
+    first = kept.run(events, events.FatJet.pt > 250)
+    assert {name: len(made) for name, made in calls.items()} == {"linked": 1, "tinyParT": 1, "other": 1}, "together"
+    second = kept.run(events, events.FatJet.pt > 250)
+    assert {name: len(made) for name, made in calls.items()} == {"linked": 1, "tinyParT": 1, "other": 1}, "not again"
+    for name, tagged in second.items():
+        assert tagged.report.cached == first[name].report.scored > 0
+        assert_same_scores(tagged.scores, first[name].scores)
+    alone = kept["other"].run(events, events.FatJet.pt > 250)
+    assert alone.report.cached > 0, "a tagger alone finds what several together have kept"
+
+
+def test_only_what_misses_is_run(kept: Taggers, events: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {name: Tagger(tagger.bundle, threads=1)(events) for name, tagger in kept.items()}
+    kept["other"].run(events)
+    calls = count_calls(monkeypatch)
+    found = kept.run(events)
+    assert {name: len(made) for name, made in calls.items()} == {"linked": 1, "tinyParT": 1, "other": 0}
+    assert list(found) == ["tinyParT", "other"]
+    for name, tagged in found.items():
+        assert_same_scores(tagged.scores, expected[name])
+    assert (found["tinyParT"].report.cached, found["other"].report.cached > 0) == (0, True)
+
+
+def test_damaged_entries_are_run_together(kept: Taggers, events: Any) -> None:
+    expected = kept(events)
+    for path in kept["other"].cache.folder.iterdir():  # type: ignore[union-attr]
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(RuntimeWarning, match="is damaged; it is ignored"):
+        found = kept.run(events)
+    for name, tagged in found.items():
+        assert tagged.report.cached == 0
+        assert_same_scores(tagged.scores, expected[name])
+
+
+def test_the_cache_is_an_argument(tmp_path: Path) -> None:
+    taggers = load_taggers(["tinyParT", "inclParTToyV1"], cache=tmp_path)
+    assert {tagger.cache.folder for tagger in taggers.values() if tagger.cache} == {tmp_path}
 
 
 def test_bad_input(taggers: Taggers, tiny: Bundle, events: Any) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jettagger import threads
+from jettagger.acceleration import best_session
+from jettagger.bundle import Bundle
 from jettagger.errors import ConfigError
 from jettagger.threads import cgroup_cores, default_threads, usable_cores
 
@@ -71,3 +76,22 @@ def test_the_environment_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "in_worker", lambda: True)
     assert default_threads() == 1
+
+
+def test_threads_of_a_network_do_not_spin(tiny: Bundle) -> None:
+    """Idle threads of one network leave the cores to the others."""
+    for backend in ("fast", "onnxruntime"):
+        session: Any = best_session(tiny, 2, backend=backend)
+        options = session._session.get_session_options()
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_affinity_is_respected() -> None:
+    """As seen by a process that may use one core only."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system has no affinity")
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from jettagger.threads import *; "
+    code += "print(usable_cores(), default_threads())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", "1"]

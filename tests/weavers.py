@@ -103,10 +103,12 @@ def weaver_python() -> str:
     pytest.skip("no environment with weaver-core: 'make weaver' makes one, or JETTAGGER_WEAVER_PYTHON names another")
 
 
-def run_in_weaver(script: Path, *arguments: str, cwd: Path) -> str:
-    """Run a script there; returns what it printed."""
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def run_in_weaver(script: Path, *arguments: str, cwd: Path, together: bool = False) -> str:
+    """Run a script there; returns what it printed, with what it said on the error stream if ``together``."""
+    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     command = [weaver_python(), str(script), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    errors = subprocess.STDOUT if together else subprocess.PIPE
+    done = subprocess.run(command, cwd=cwd, env=settings, stdout=subprocess.PIPE, stderr=errors, text=True, check=False)
+    assert done.returncode == 0, (done.stderr or done.stdout)[-3000:]
     return done.stdout

@@ -6,6 +6,7 @@ Uncertainties are one standard deviation. Those of ratios, medians and divergenc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "MASS_BINS",
     "NEUTRINOS",
     "REPLICAS",
+    "WHOLE",
     "accuracy",
     "calibration",
     "charm_confusion",
@@ -52,6 +54,9 @@ HADRONIC = tuple(
     for index, name in enumerate(TYPES)
     if name in ("Hbb", "Hcc", "Hss", "Hqq") or name.startswith(("HWqqWq", "TopbWq"))
 )
+
+#: hadronic types that hold all quarks of their resonance
+WHOLE = tuple(index for index in HADRONIC if not re.search(r"Wq\dc$", TYPES[index]))
 NEUTRINOS = tuple(index for index in range(len(TYPES)) if index not in (*HADRONIC, *QCD))
 
 #: groups of types that differ only in the number of charm quarks

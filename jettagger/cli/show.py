@@ -116,7 +116,7 @@ def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, in
 
     from jettagger.nanojets import nano_table, read_jets
     from jettagger.rootfile import EventFile
-    from jettagger.tagger import check_columns
+    from jettagger.selection import check_columns
 
     more: tuple[str, ...] = ()
     events_needed = tagger is not None and tagger.bundle.weaver is None
