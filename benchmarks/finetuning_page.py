@@ -293,8 +293,8 @@ def _cost(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Cost",
         "",
-        f"Invented jets with 128 neurons, two classes; {part['threads']} thread(s) for training, {part['machine']}. Applying:",
-        "CPU time of one thread, beside that of the backbone.",
+        f"Invented jets with 128 neurons, two classes; {part['threads']} thread(s) for training, {part['machine']}.",
+        "Applying: CPU time of one thread, beside that of the backbone.",
         "",
         *_head("head", "jets", "epochs, trees", "reading [s]", "training [s]", "applying [us/jet]", "of the backbone"),
     ]
