@@ -237,12 +237,12 @@ class TestCluster:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
-        assert process.returncode != 0
+        assert process.returncode != 0, said
         assert said.rstrip().endswith("KeyboardInterrupt"), said
         while tasks() - before and time.monotonic() < end:
             time.sleep(0.1)
         assert not tasks() - before
-        time.sleep(1)  # what was running has ended, or will not write any more
+        time.sleep(3)  # what was running has ended, or will not write any more
         names = [item.name for item in out.iterdir()]
         assert 2 <= len(names) < 30
         for name in names:
@@ -258,7 +258,7 @@ from coffea.nanoevents import PFNanoAODSchema
 from jettagger.processors import TaggingProcessor
 
 def slowly(fatjets):
-    time.sleep(0.3)
+    time.sleep(1)
     return fatjets.pt > 250
 
 if __name__ == "__main__":
