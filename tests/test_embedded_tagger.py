@@ -224,7 +224,7 @@ def test_the_median_is_held_in_each_bin_of_mass(monkeypatch: pytest.MonkeyPatch)
         left = place.long()
         return measured + torch.lerp(points[left], points[left + 1], place - left) - torch.log(mass / 100)
 
-    label = torch.full((1024,), train.HADRONIC[3])
+    label = torch.full((1024,), importlib.import_module("data").HADRONIC[3])
     distances = {}
     for name in ("plain", "held"):
         balance = train.MedianBalance()
@@ -248,6 +248,20 @@ def test_the_median_is_held_in_each_bin_of_mass(monkeypatch: pytest.MonkeyPatch)
         distances[name] = max(abs(float(torch.median(one)) - 1) for one in bins)
     assert distances["held"] < 0.04
     assert distances["plain"] > 0.08
+
+
+def test_scores_weighed_for_the_mixture_of_training_are_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("torch", "sklearn", "matplotlib"):
+        pytest.importorskip(module, reason=f"the evaluation needs {module}")
+    monkeypatch.syspath_prepend(str(STEPS))
+    evaluate, data = importlib.import_module("evaluate"), importlib.import_module("data")
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(37), 50)
+    jets = ak.zip({f"x_prob{name}": probabilities[:, index] for index, name in enumerate(data.TYPES)})
+    for name in evaluate.DISCRIMINANTS:
+        preset = ak.to_numpy(discriminant(name)(jets))
+        assert evaluate.weighed(name, probabilities, dict.fromkeys(data.QCD, 1.0)) == pytest.approx(preset)
+        heavier = evaluate.weighed(name, probabilities, dict.fromkeys(data.QCD, 4.0))
+        assert heavier == pytest.approx(preset / (preset + 4 * (1 - preset)))  # the odds of the background times four
 
 
 @pytest.mark.slow
@@ -277,7 +291,11 @@ def test_the_whole_way_in_small(tmp_path: Path) -> None:
     accuracy, sigma = found["accuracy"]["as_in_training"]
     assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
     assert found["test"]["finite"]
-    assert {row["mixture"] for row in found["rejection"]} == {"as in nature", "as in training"}
+    assert {(row["mixture"], row["weighed"]) for row in found["rejection"]} == {
+        ("as in nature", True),
+        ("as in nature", False),
+        ("as in training", False),
+    }
     assert max(found["onnx"].values()) < 1e-4
     text = (out / "RESULTS.md").read_text(encoding="utf-8")
     for picture in out.glob("*.png"):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 __all__ = [
+    "HADRONIC",
     "QCD",
     "TYPES",
     "Sample",
@@ -64,6 +65,13 @@ TYPES = [
     "TopbWtaumv",
 ]
 QCD = tuple(index for index, name in enumerate(TYPES) if name.startswith("QCD"))
+
+#: types without a neutrino of a W or tau
+HADRONIC = tuple(
+    index
+    for index, name in enumerate(TYPES)
+    if name in ("Hbb", "Hcc", "Hss", "Hqq") or name.startswith(("HWqqWq", "TopbWq"))
+)
 
 #: the plane in which signals and QCD are made flat, GeV
 PT_EDGES = np.array([200, 230, 260, 300, 350, 420, 500, 600, 720, 860, 1000, 1e9])

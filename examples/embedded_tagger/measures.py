@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from data import MASS_EDGES, PT_EDGES, QCD, TYPES, Sample
+from data import HADRONIC, MASS_EDGES, PT_EDGES, QCD, TYPES, Sample
 
 from jettagger.discriminants import Roc, roc
 
 __all__ = [
     "CHARM_COUNTS",
     "CURVE",
-    "HADRONIC",
     "MASS_BINS",
     "NEUTRINOS",
     "REPLICAS",
@@ -48,15 +47,10 @@ MASS_BINS = (15.0, 40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0, 200.0, 2
 #: GeV, of the soft-drop mass in which sculpting is looked for
 SCULPTING_BINS = np.arange(30.0, 251.0, 10.0)
 
-#: types without a neutrino of a W or tau, and those with
-HADRONIC = tuple(
-    index
-    for index, name in enumerate(TYPES)
-    if name in ("Hbb", "Hcc", "Hss", "Hqq") or name.startswith(("HWqqWq", "TopbWq"))
-)
-
 #: hadronic types that hold all quarks of their resonance
 WHOLE = tuple(index for index in HADRONIC if not re.search(r"Wq\dc$", TYPES[index]))
+
+#: types with a neutrino of a W or tau
 NEUTRINOS = tuple(index for index in range(len(TYPES)) if index not in (*HADRONIC, *QCD))
 
 #: groups of types that differ only in the number of charm quarks

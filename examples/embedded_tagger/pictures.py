@@ -10,9 +10,9 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from data import QCD, TYPES
+from data import HADRONIC, QCD, TYPES
 from matplotlib.axes import Axes
-from measures import CURVE, HADRONIC
+from measures import CURVE
 from PIL import Image
 
 __all__ = ["NAMES", "draw"]

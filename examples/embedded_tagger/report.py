@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from data import TYPES
-from measures import HADRONIC, LEAST_BACKGROUND, MASS_BINS, NEUTRINOS, REPLICAS, WHOLE
+from data import HADRONIC, TYPES
+from measures import LEAST_BACKGROUND, MASS_BINS, NEUTRINOS, REPLICAS, WHOLE
 from pictures import NAMES
 
 __all__ = ["goals", "model_card", "results"]

@@ -45,9 +45,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-#: hadronic types: the mass they are reconstructed with must be right in the median, whatever the mass
-HADRONIC = (0, 1, 2, 3, 4, 5, 16, 17, 18, 19, 28, 29, 30, 31)
-
 #: log response within which a jet counts as neither above nor below, and to which the loss is tilted
 SOFT_SIGN, REACH = 0.03, 0.3
 
@@ -79,10 +76,10 @@ class MedianBalance(torch.nn.Module):
         super().__init__()
         self.step, self.most = step, most
         position = torch.full((len(data.TYPES),), -1)
-        position[list(HADRONIC)] = torch.arange(len(HADRONIC))
+        position[list(data.HADRONIC)] = torch.arange(len(data.HADRONIC))
         self.register_buffer("position", position)
         self.register_buffer("edges", torch.tensor(BIAS_EDGES))
-        self.register_buffer("tilt", torch.zeros(len(HADRONIC) * (len(BIAS_EDGES) - 1)))
+        self.register_buffer("tilt", torch.zeros(len(data.HADRONIC) * (len(BIAS_EDGES) - 1)))
 
     def cells(self, target: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Row of ``tilt`` of each jet, -1 for none."""

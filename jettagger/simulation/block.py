@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import Card
-from jettagger.simulation.detector import Candidates, Vertices, is_neutrino, primary_vertices, reconstruct
-from jettagger.simulation.generate import Floats, Ints, Truth
+from jettagger.simulation.detector import Candidates, Vertices, primary_vertices, reconstruct
+from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino
 from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
 from jettagger.simulation.pileup import Pool, add_pileup

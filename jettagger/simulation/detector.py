@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.simulation.cards import Card
-from jettagger.simulation.generate import Floats, Ints, Truth
+from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino
 
-__all__ = ["Candidates", "Vertices", "is_neutrino", "primary_vertices", "reconstruct"]
+__all__ = ["Candidates", "Vertices", "primary_vertices", "reconstruct"]
 
 Bools = NDArray[np.bool_]
 PION_MASS = 0.13957
@@ -222,18 +222,6 @@ def reconstruct(truth: Truth, vertices: Vertices, card: Card, rng: np.random.Gen
     ]
     everything = concatenate([tracks, *clusters])
     return everything.take(np.lexsort((-everything.pt, everything.event)))
-
-
-def is_neutrino(identity: Ints) -> NDArray[np.bool_]:
-    """Whether particles are neutrinos.
-
-    Examples
-    --------
-    >>> is_neutrino(np.array([12, -16, 11])).tolist()
-    [True, True, False]
-    """
-    kind = np.abs(identity)
-    return (kind == 12) | (kind == 14) | (kind == 16)
 
 
 def charges(identity: Ints) -> Ints:

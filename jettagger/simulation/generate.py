@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jettagger.errors import ConfigError, require
 from jettagger.files import complete_or_absent
 
-__all__ = ["Generator", "Truth", "concatenate", "local_index", "offsets_of", "tabulate_interactions"]
+__all__ = ["Generator", "Truth", "concatenate", "is_neutrino", "local_index", "offsets_of", "tabulate_interactions"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,6 +112,18 @@ def concatenate(truths: Sequence[Truth]) -> Truth:
             values = [np.where(value < 0, -1, value + shift) for value, shift in zip(values, shifts, strict=False)]
         columns[entry.name] = np.concatenate(values)
     return Truth(**columns)
+
+
+def is_neutrino(identity: Ints) -> NDArray[np.bool_]:
+    """Whether particles are neutrinos.
+
+    Examples
+    --------
+    >>> is_neutrino(np.array([12, -16, 11])).tolist()
+    [True, True, False]
+    """
+    kind = np.abs(identity)
+    return (kind == 12) | (kind == 14) | (kind == 16)
 
 
 def local_index(rows: Ints, n_rows: int) -> Ints:

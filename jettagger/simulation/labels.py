@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.simulation.generate import Floats, Ints, Truth, local_index
+from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino, local_index
 from jettagger.simulation.processes import LABELS
 
 __all__ = ["Hadrons", "Resonances", "delta_phi", "heavy_hadrons", "label_jets", "last_copy", "resonances"]
@@ -25,7 +25,6 @@ Bools = NDArray[np.bool_]
 GLUON, PHOTON, ELECTRON, MUON, TAU_E, TAU_M, TAU_H = 21, 22, 11, 13, 151, 152, 153
 LEPTON_NAMES = {ELECTRON: "ev", MUON: "mv", TAU_E: "tauev", TAU_M: "taumv", TAU_H: "tauhv"}
 MAX_LEGS = 4
-NEUTRINOS = (12, 14, 16)
 
 
 def delta_phi(first: Floats, second: Floats) -> Floats:
@@ -98,8 +97,6 @@ def _legs(truth: Truth, index: Ints) -> list[tuple[int, float, float, int]]:
         kind = abs(int(truth.id[child]))
         if kind in (23, 24):
             found += _legs(truth, last_copy(truth, np.array([child]))[0])
-        elif kind in NEUTRINOS:
-            continue
         elif kind == 15:
             found.append(_tau_leg(truth, child))
         elif kind <= 5 or kind in (ELECTRON, MUON, GLUON, PHOTON):
@@ -120,7 +117,7 @@ def _tau_leg(truth: Truth, index: int) -> tuple[int, float, float, int]:
     children = np.arange(truth.daughter1[last], truth.daughter2[last] + 1)
     kinds = np.abs(truth.id[children])
     code = TAU_H
-    visible = children[~np.isin(kinds, NEUTRINOS)]
+    visible = children[~is_neutrino(kinds)]
     for lepton, name in ((ELECTRON, TAU_E), (MUON, TAU_M)):
         if np.any(kinds == lepton) and np.any(kinds == lepton + 1):
             code, visible = name, children[kinds == lepton]
