@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ CACHES = Path(tempfile.mkdtemp(prefix="jettagger-tests-"))
 atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# a job in the background of a shell inherits that interrupts are ignored, and so would every process that a test starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

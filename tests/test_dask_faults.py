@@ -251,7 +251,7 @@ class TestCluster:
 
 
 JOB = """
-import signal, sys, time
+import sys, time
 import distributed
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
@@ -262,7 +262,6 @@ def slowly(fatjets):
     return fatjets.pt > 250
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background of a shell ignore it
     address, path, out = sys.argv[1:]
     with distributed.Client(address) as client:
         executor = processor.DaskExecutor(client=client, status=False)

@@ -197,8 +197,6 @@ def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # a job in the background of a shell inherits that interrupts are ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "chunk\n"
