@@ -221,14 +221,11 @@ def _stored_proof(entry: dict[str, Any]) -> list[tuple[Inputs, Array]]:
     ]
 
 
-def _limits(bundle: Bundle) -> dict[str, tuple[int, int]]:
-    return {group.object: (group.min_length, group.max_length) for group in bundle.groups if group.object != "jet"}
-
-
 def _inputs(bundle: Bundle, counts: dict[str, Array], seed: int) -> list[Inputs]:
     """Batches of random jets with so many objects; one batch where all objects have a mask."""
     n_jets = len(next(iter(counts.values())))
-    tables = tabulate(bundle.groups, ToyJets(counts, seed), bundle.card.nonfinite)
+    objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
+    tables = tabulate(bundle.groups, ToyJets(objects, seed), bundle.card.nonfinite)
     size = bundle.fixed_batch or n_jets
     batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=None)
     return [dict(batch.inputs) for batch in batches]
@@ -238,7 +235,7 @@ def _probe(bundle: Bundle, place: int) -> Inputs:
     """Jets of one length; lengths differ from probe to probe and from object to object."""
     n_jets = bundle.fixed_batch or (2, 3, 5)[place]
     counts = {}
-    for number, (name, (low, high)) in enumerate(_limits(bundle).items()):
+    for number, (name, (low, high)) in enumerate(bundle.limits.items()):
         length = min(max(low, 1) + (2, 7, 13)[place] + number * (3, 2, 4)[place], high)
         counts[name] = np.full(n_jets, length)
     return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=place)[0]
@@ -251,7 +248,7 @@ def _proof(bundle: Bundle) -> list[Inputs]:
     found: list[Inputs] = []
     for share in (0.15, 0.4, 1.0):
         counts = {}
-        for name, (low, high) in _limits(bundle).items():
+        for name, (low, high) in bundle.limits.items():
             top = max(low, round(high * share), 1)
             counts[name] = rng.integers(0 if name == "sv" else 1, top + 1, n_jets)
             counts[name][0] = top

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -231,25 +231,37 @@ def make_batches(
     ------
     Batch
     """
-    lengths, masked = _lengths(tables)
-    names = sorted(lengths, key=lambda name: -int(lengths[name][1]))
-    if not names or not len(lengths[names[0]][0]):
+    axes = sorted(_axes(tables), key=lambda axis: -axis.limit)
+    if not axes or not len(axes[0].lengths):
         return
-    jet_lengths = np.stack([lengths[name][0] for name in names])
-    exact = np.array([not masked[name] for name in names])
+    jet_lengths = np.stack([axis.lengths for axis in axes])
+    exact = np.array([axis.exact for axis in axes])
     for jets in _cheapest(jet_lengths, exact, batch_size, cost):
-        longest = {name: int(jet_lengths[row, jets].max()) for row, name in enumerate(names)}
+        longest = {axis.name: int(axis.lengths[jets].max()) for axis in axes}
         yield _fill(tables, jets, longest, pad_mode)
 
 
-def _lengths(tables: Sequence[Table]) -> tuple[dict[str, tuple[Array, int]], dict[str, bool]]:
-    lengths: dict[str, tuple[Array, int]] = {}
-    masked: dict[str, bool] = {}
+class _Axis(NamedTuple):
+    """Groups that have the same length in a run: the slots that each jet needs, the limit, whether padding is seen."""
+
+    name: str
+    lengths: Array
+    limit: int
+    exact: bool
+
+
+def _axes(tables: Sequence[Table]) -> Iterator[_Axis]:
+    by_name: dict[str, list[Table]] = {}
     for table in tables:
-        group = table.group
-        lengths[group.object] = (np.clip(table.counts, group.min_length, group.max_length), group.max_length)
-        masked[group.object] = masked.get(group.object, False) or group.is_mask
-    return lengths, masked
+        by_name.setdefault(table.group.axis, []).append(table)
+    for name, members in by_name.items():
+        shortest = max(table.group.min_length for table in members)
+        limit = max(table.group.max_length for table in members)
+        masks = [table.counts for table in members if table.group.is_mask]
+        # a mask tells real entries of the groups that have as many
+        exact = not all(any(np.array_equal(table.counts, counts) for counts in masks) for table in members)
+        counts = np.max([table.counts for table in members], axis=0)
+        yield _Axis(name, np.clip(counts, shortest, limit), limit, exact)
 
 
 def _cheapest(lengths: Array, exact: Array, batch_size: int, cost: Cost | None) -> list[Array]:
@@ -312,7 +324,7 @@ def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_
     inputs = {}
     slots = filled = 0
     for table in tables:
-        length = longest[table.group.object]
+        length = longest[table.group.axis]
         wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
         key = (table.group.object, wrap)
         if key not in rows:

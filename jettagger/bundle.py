@@ -76,6 +76,10 @@ class Group:
     rank : {3, 2, 1}
         Axes of the tensor. Numbers of the jet that weaver does not pad are ``float32[jets, variables]``, or
         ``float32[jets]``.
+    axis : str
+        Of the slots: groups of one axis have the same length in a run. Default: the object.
+    per_jet : bool
+        Whether there is one slot, for numbers of the jet.
     """
 
     name: str
@@ -84,17 +88,22 @@ class Group:
     max_length: int
     pad_mode: Literal["constant", "wrap"] | None = None
     rank: int = 3
+    axis: str = ""
+    per_jet: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.axis:
+            object.__setattr__(self, "axis", self.object)
 
     @property
     def object(self) -> str:
-        """What the group describes, one of `jettagger.features.OBJECTS`."""
+        """What the group describes: one of `jettagger.features.OBJECTS`, with a data configuration the group itself."""
         return self.variables[0].feature.object
 
     @property
     def is_mask(self) -> bool:
-        """Whether the group is the mask that tells real entries from padding."""
-        names = (self.name, self.variables[0].feature.name)
-        return len(self.variables) == 1 and any(name.endswith("_mask") for name in names)
+        """Whether the group is the mask that tells real entries from padding, by the definition of its variable."""
+        return len(self.variables) == 1 and self.variables[0].feature.is_mask
 
 
 @dataclass(frozen=True)
@@ -297,6 +306,27 @@ class Bundle:
         seen = {variable.feature.name: variable.feature for group in self.groups for variable in group.variables}
         return tuple(seen.values())
 
+    @cached_property
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Axis -> shortest and longest length of the groups on it, in the order of the description."""
+        found: dict[str, tuple[int, int]] = {}
+        for group in self.groups:
+            if not group.per_jet:
+                shortest, longest = found.get(group.axis, (group.min_length, group.max_length))
+                found[group.axis] = (max(shortest, group.min_length), min(longest, group.max_length))
+        return found
+
+    @cached_property
+    def constituents(self) -> tuple[Group, ...]:
+        """The groups of which a jet needs an entry to be scored: candidates.
+
+        A data configuration does not say what its lists are: the first and the longest.
+        """
+        if self.weaver is None:
+            return tuple(group for group in self.groups if group.object == "pf")
+        lists = [group for group in self.groups if not group.per_jet] or list(self.groups)
+        return (lists[0], max(lists, key=lambda group: group.max_length))
+
     def require_weights(self) -> Path:
         """The path of the ONNX file.
 
@@ -414,6 +444,8 @@ def _read(folder: Path) -> Bundle:
         if "nonfinite" not in card.model_fields_set:
             card = card.model_copy(update={"nonfinite": "weaver"})
     groups = _fit(groups, graph, where)
+    if config is not None:
+        groups = _with_axes(groups, graph)
     outputs = _outputs(card, described_by, description, graph, folder, source)
     weights = graph.sha256 if graph is not None else ""
     content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
@@ -444,7 +476,10 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
 
     Examples
     --------
-    >>> config = read_config(text="inputs: {pf_mask: {length: 8, pad_mode: constant, vars: [[part_mask, null]]}}")
+    >>> config = read_config(text='''
+    ... new_variables: {part_mask: ak.ones_like(part_pt)}
+    ... inputs: {pf_mask: {length: 8, pad_mode: constant, vars: [[part_mask, null]]}}
+    ... ''')
     >>> weaver_groups(config)[0].is_mask
     True
     """
@@ -454,15 +489,40 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
         for item in group.variables:
             formula = config.formulas.get(item.name)
             text = f"= {formula.text.strip()}" if formula is not None else "Column of the file."
-            feature = Feature(item.name, group.axis, (item.name,), stored(text), "1", Path(config.where).name)
+            source, is_mask = Path(config.where).name, config.is_mask(item) and group.pad_mode == "constant"
+            feature = Feature(item.name, group.name, (item.name,), stored(text), "1", source, is_mask)
             # without a centre weaver neither scales nor clips; where it repeats the list, an empty one gives zeros
             settings = () if item.center is None else (item.center, item.scale, 0.0, item.low, item.high)
             pad = item.pad if group.pad_mode == "constant" else 0.0
             variables.append(replace(Variable(feature, *settings), pad=pad))
         length = group.length or 1
         rank = 3 if group.length is not None else min(len(variables), 2)
-        groups.append(Group(group.name, tuple(variables), length, length, group.pad_mode, rank))
+        groups.append(Group(group.name, tuple(variables), length, length, group.pad_mode, rank, per_jet=length == 1))
     return tuple(groups)
+
+
+def _with_axes(groups: tuple[Group, ...], graph: Graph | None) -> tuple[Group, ...]:
+    """Groups of a data configuration on the axes that the graph and their lengths declare.
+
+    Groups share an axis where the graph gives their lengths the same name: ONNX Runtime then takes them for equal. A
+    length that the exporter named after its own input says nothing of others; such groups, and those of fixed length,
+    share an axis where the configuration gives them the same length.
+    """
+    symbols: dict[str, str] = {}
+    for tensor in graph.inputs if graph is not None else ():
+        length = tensor.shape[2] if len(tensor.shape) == 3 else "?"
+        if isinstance(length, str) and length != "?" and tensor.name not in length:
+            symbols[tensor.name] = length
+    members: dict[str | int, list[str]] = {}
+    for group in groups:
+        key = group.name if group.rank < 3 else symbols.get(group.name, group.max_length)
+        members.setdefault(key, []).append(group.name)
+    axes: dict[str, str] = {}
+    for names in members.values():
+        common = os.path.commonprefix(names).rstrip("_")  # noqa: RUF071 - a name to show
+        axis = names[0] if not common or common in axes.values() else common
+        axes |= dict.fromkeys(names, axis)
+    return tuple(replace(group, axis=axes[group.name]) for group in groups)
 
 
 def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
@@ -555,6 +615,7 @@ def _group(name: str, content: Mapping[str, Any], where: str) -> Group:
         variables=tuple(_variable(feature, infos[feature.name], place) for feature in features),
         min_length=shortest,
         max_length=longest,
+        per_jet=objects == ["jet"],
     )
 
 

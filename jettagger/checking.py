@@ -217,11 +217,9 @@ class _Probe:
         self.bundle = bundle
         self.session = session
         self.seed = seed
-        #: object -> shortest and longest length of its inputs, in the order of the description
-        self.limits = {
-            group.object: (group.min_length, group.max_length) for group in bundle.groups if group.object != "jet"
-        }
-        self.masked = {group.object for group in bundle.groups if group.is_mask}
+        #: axis -> shortest and longest length of its inputs, in the order of the description
+        self.limits = bundle.limits
+        self.masked = {group.axis for group in bundle.groups if group.is_mask}
 
     def middle(self, object_: str) -> int:
         """A length between the limits that leaves room for padding where there is any."""
@@ -236,7 +234,9 @@ class _Probe:
         if config is None:
             toys = ToyJets(full or {"jet": np.ones(n_jets)}, self.seed)
         else:
-            toys = WeaverJets(Values(config, toy_table(config, full or {"jet": np.ones(n_jets)}, self.seed)), n_jets)
+            axes = {group.name: group.axis for group in self.bundle.groups}
+            table = toy_table(config, full or {"jet": np.ones(n_jets)}, axes, self.seed)
+            toys = WeaverJets(Values(config, table), n_jets)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
 
     def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
@@ -295,7 +295,7 @@ class _Probe:
             plain.append(evaluate(self.bundle, self.session, batch.inputs))
             longer = dict(batch.inputs)
             for table in tables:
-                if table.group.object == object_:
+                if table.group.axis == object_:
                     array = batch.inputs[table.group.name]
                     wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
                     slots = np.arange(array.shape[2], high) % int(table.counts[0])
@@ -318,7 +318,7 @@ class _Probe:
             permutation = permutation[::-1]
         changed = dict(batch.inputs)
         for group in self.bundle.groups:
-            if group.object == object_:
+            if group.axis == object_:
                 array = changed[group.name].copy()
                 array[:, :, :number] = array[:, :, permutation]
                 changed[group.name] = array
@@ -329,7 +329,7 @@ class _Probe:
 
     def without(self, object_: str) -> Iterable[Check]:
         """Jets that have none of the objects; those without any constituents are never scored."""
-        if object_ == "pf" or len(self.limits) < 2:
+        if object_ in {group.axis for group in self.bundle.constituents} or len(self.limits) < 2:
             return
         counts = {name: 0 if name == object_ else self.middle(name) for name in self.limits}
         values = self.values(self.tables(counts, 2))

@@ -215,8 +215,7 @@ def select_flat(
         chosen = chosen & inside
     index = np.flatnonzero(chosen)
     jets = WeaverJets(Values(config, _Taken(table, index)), len(index))  # type: ignore[arg-type]
-    main = max(bundle.groups, key=lambda group: group.max_length).object
-    filled = jets.counts(main) > 0
+    filled = np.any([jets.counts(group.object) > 0 for group in bundle.constituents], axis=0)
     empty = int(np.count_nonzero(~filled))
     if empty:
         index = index[filled]

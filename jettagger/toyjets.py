@@ -6,7 +6,7 @@ Any column can be asked for. Those of a known name get values of their usual siz
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ class ToyJets:
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)
 
 
-#: columns of flat tables that are one a jet
+#: beginnings of names of columns that are one a jet, as a rule
 _PER_JET = ("jet", "fj", "genjet", "event", "ak8", "ak15")
 
 _KINEMATICS: Mapping[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
@@ -158,14 +158,28 @@ _KINEMATICS: Mapping[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
 }
 
 
-def toy_table(config: DataConfig, counts: Mapping[str, Array], seed: int = 0) -> dict[str, Any]:
+def _listed(config: DataConfig, groups: Container[str]) -> set[str]:
+    """Columns that are lists by how they are used: variables of a group of lists, and what masks are made for."""
+    found: set[str] = set()
+    for group in config.inputs:
+        for variable in group.variables if group.name in groups else ():
+            if variable.name not in config.formulas or config.is_mask(variable):
+                found.update(config.columns([variable.name]))
+    return found
+
+
+def toy_table(
+    config: DataConfig, counts: Mapping[str, Array], axes: Mapping[str, str] | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Jets as a flat table with the columns that a data configuration needs.
 
     Parameters
     ----------
     config : DataConfig
     counts : mapping of str to int array
-        Axis (``pf`` of ``pf_features``) -> number of entries of each jet.
+        Axis -> number of entries of each jet.
+    axes : mapping of str to str, optional
+        Group -> its axis; default: each group its own. Groups whose axis has no counts hold numbers of the jet.
     seed : int
 
     Returns
@@ -177,19 +191,25 @@ def toy_table(config: DataConfig, counts: Mapping[str, Array], seed: int = 0) ->
     --------
     >>> from jettagger.weaver import read_config
     >>> config = read_config(text="inputs: {pf_vectors: {length: 4, vars: [part_px, part_py, part_pz, part_energy]}}")
-    >>> toy_table(config, {"pf": np.array([2, 3])}, seed=1)["part_px"].typestr
+    >>> toy_table(config, {"pf_vectors": np.array([2, 3])}, seed=1)["part_px"].typestr
     '2 * var * float32'
     """
     import awkward as ak
 
-    toys = ToyJets(counts, seed)
+    # an axis may be called like the jet itself
+    lists = {axis: "entry" if axis == "jet" else axis for axis in counts}
+    toys = ToyJets({lists[axis]: numbers for axis, numbers in counts.items()}, seed)
     columns: dict[str, Any] = {}
+    axis_of = {group.name: (axes or {}).get(group.name, group.name) for group in config.inputs}
+    listed = _listed(config, {group for group, axis in axis_of.items() if axis in counts})
+    stems = {name.rpartition("_")[0] for name in listed}
     for group in config.inputs:
         for name in config.columns([variable.name for variable in group.variables]):
             stem, _, rest = name.rpartition("_")
-            object_ = "jet" if stem in _PER_JET or group.axis not in counts else group.axis
+            single = axis_of[group.name] not in counts or (stem in _PER_JET and stem not in stems)
+            object_ = "jet" if single and name not in listed else lists[axis_of[group.name]]
             needs, function = _KINEMATICS.get(rest, ((rest or name,), lambda values: values))
             values = function(*(toys.column(object_, need) for need in needs)).astype(np.float32)
-            column = ak.Array(values) if object_ == "jet" else ak.unflatten(values, counts[object_])
+            column = ak.Array(values) if object_ == "jet" else ak.unflatten(values, toys.counts(object_))
             columns.setdefault(config.stored(name), column)
     return columns

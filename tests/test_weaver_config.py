@@ -375,12 +375,12 @@ def test_simple_labels_are_one_of_their_classes() -> None:
     assert values_of("inputs: {j: {length: 1, vars: [jet_pt]}}").truth() == {}
 
 
-def test_variables_of_an_axis_have_the_same_lengths() -> None:
+def test_variables_of_a_group_have_the_same_lengths() -> None:
     text = "new_variables: {part_few: 'part_px[:, :2]'}\ninputs: {pf_a: {length: 4, vars: [part_px, part_few]}}"
     jets = WeaverJets(values_of(text), 6)
-    assert jets.column("pf", "part_px").dtype == np.float32
+    assert jets.column("pf_a", "part_px").dtype == np.float32
     with pytest.raises(MismatchError, match=r"line 1: 'part_few' has 2 entries in jet \d where 'part_px' has"):
-        jets.column("pf", "part_few")
+        jets.column("pf_a", "part_few")
 
 
 def test_jet_variables_have_one_slot_and_deeper_lists_are_refused() -> None:
@@ -421,11 +421,10 @@ def test_targets_of_forks_of_weaver_name_the_classes() -> None:
 def test_numbers_of_the_jet_have_no_length() -> None:
     text = "inputs: {event: {length: null, vars: [jet_pt, jet_sdmass]}, pf_a: {length: 4, vars: [part_px]}}"
     values = values_of(text)
-    group = values.config.inputs[0]
-    assert (group.length, group.axis) == (None, "jet")
-    assert WeaverJets(values, 6).counts("jet").tolist() == [1] * 6
+    assert values.config.inputs[0].length is None
+    assert WeaverJets(values, 6).counts("event").tolist() == [1] * 6
     with pytest.raises(MismatchError, match=r"'part_px' is .*expected a number a jet \(length: null\)"):
-        WeaverJets(values_of("inputs: {event: {length: null, vars: [part_px]}}"), 6).counts("jet")
+        WeaverJets(values_of("inputs: {event: {length: null, vars: [part_px]}}"), 6).counts("event")
 
 
 def test_missing_values_become_nan() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Head, write_bundle
+from onnx import TensorProto, helper, numpy_helper
 from weavers import CONFIG, HEADS, run_in_weaver, table, weaver_bundle
 
 import jettagger as jt
-from jettagger.bundle import Bundle
+from jettagger.bundle import Bundle, weaver_groups
 from jettagger.checking import check
 from jettagger.errors import (
     BundleError,
@@ -27,8 +30,9 @@ from jettagger.errors import (
     MissingModelFile,
     UnknownName,
 )
+from jettagger.features.definition import Array
 from jettagger.selection import make_inputs
-from jettagger.tagger import Tagger
+from jettagger.tagger import Tagger, load_tagger
 from jettagger.weaver import read_config
 
 LOADER = Path(__file__).parent / "weaver_loader.py"
@@ -538,6 +542,139 @@ labels: {type: simple, value: [label_a, label_b, label_c]}
     scores = Tagger(bundle)(jets)
     assert ak.is_none(scores.proba).tolist() == [False, False, True]
     assert scores.fields == ["proba", "probb", "probc"]  # no selection, no flag
+
+
+def pooled(folder: Path, config: str, inputs: dict[str, tuple[int, Any]], masks: dict[str, str]) -> Array:
+    """A bundle whose network sums each input over its slots, behind its mask; returns the weights of the two classes.
+
+    ``inputs``: name -> channels and the length axis, None for numbers of the jet.
+    """
+    nodes, parts = [], []
+    for name, (_, axis) in inputs.items():
+        source = name
+        if name in masks:
+            nodes.append(helper.make_node("Mul", [name, masks[name]], [f"{name}_masked"]))
+            source = f"{name}_masked"
+        if axis is not None:
+            nodes.append(helper.make_node("ReduceSum", [source, "last"], [f"{name}_sum"], keepdims=0))
+            source = f"{name}_sum"
+        parts.append(source)
+    width = sum(channels for channels, _ in inputs.values())
+    weights = np.linspace(-1, 1, 2 * width, dtype=np.float32).reshape(width, 2)
+    nodes += [
+        helper.make_node("Concat", parts, ["all"], axis=1),
+        helper.make_node("MatMul", ["all", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["softmax"], axis=1),
+    ]
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, *([] if axis is None else [axis])])
+        for name, (channels, axis) in inputs.items()
+    ]
+    result = helper.make_tensor_value_info("softmax", TensorProto.FLOAT, ["N", 2])
+    constants = [numpy_helper.from_array(np.array([2]), "last"), numpy_helper.from_array(weights, "weights")]
+    content = helper.make_graph(nodes, "sums", tensors, [result], constants)
+    model = helper.make_model(content, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    (folder / "data.yaml").write_text(config + "labels: {type: simple, value: [label_A, label_B]}\n")
+    return weights
+
+
+#: symbols of the length axes: as weaver exports them, as PyTorch calls them itself, all alike, fixed, none
+AXES: dict[str, Callable[[str, str, int], Any]] = {
+    "named": lambda group, kind, length: kind,
+    "by the beginning": lambda group, kind, length: f"n_{group.split('_')[0]}",
+    "after the input": lambda group, kind, length: f"{group}_dynamic_axes_2",
+    "alike": lambda group, kind, length: "n",
+    "fixed": lambda group, kind, length: length,
+    "unnamed": lambda group, kind, length: "",
+}
+
+
+def softmax(logits: Array) -> Array:
+    """Along the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("edges", [300, 50])
+def test_each_group_has_its_own_length_whatever_it_is_called(tmp_path: Path, axes: str, edges: int) -> None:
+    """Pairs of tracks in ``pf_ef`` beside tracks in ``pf_features``; scores in closed form."""
+    config = f"""\
+new_variables: {{part_mask: ak.ones_like(part_pt), edge_valid: ak.ones_like(edge_d)}}
+inputs:
+  pf_features: {{length: 50, vars: [[part_pt, null]]}}
+  pf_mask: {{length: 50, vars: [[part_mask, null]]}}
+  pf_ef: {{length: {edges}, vars: [[edge_d, null]]}}
+  pf_ef_slots: {{length: {edges}, vars: [[edge_valid, null]]}}
+"""
+    kinds = {"pf_features": ("n", 50), "pf_mask": ("n", 50), "pf_ef": ("e", edges), "pf_ef_slots": ("e", edges)}
+    inputs = {name: (1, AXES[axes](name, kind, length)) for name, (kind, length) in kinds.items()}
+    weights = pooled(tmp_path / "t", config, inputs, {"pf_features": "pf_mask", "pf_ef": "pf_ef_slots"})
+    rng = np.random.default_rng(3)
+    tracks, pairs = rng.integers(1, 9, 30), rng.integers(0, 40, 30)
+    pt = ak.unflatten(rng.normal(0, 0.2, tracks.sum()).astype(np.float32), tracks)
+    distance = ak.unflatten(rng.normal(0, 0.1, pairs.sum()).astype(np.float32), pairs)
+    scores = load_tagger(tmp_path / "t")(ak.Array({"part_pt": pt, "edge_d": distance}))
+    sums = [ak.to_numpy(ak.sum(pt, axis=1)), tracks, ak.to_numpy(ak.sum(distance, axis=1)), pairs]
+    want = softmax(np.stack(sums, axis=1) @ weights)
+    found = np.stack([ak.to_numpy(scores.probA), ak.to_numpy(scores.probB)], axis=1)
+    np.testing.assert_allclose(found, want, atol=2e-6)
+    results = check(Bundle.from_folder(tmp_path / "t"))
+    assert not [result for result in results if result.passed is False]
+
+
+def test_a_list_of_jets_beside_numbers_of_the_event(tmp_path: Path) -> None:
+    config = """\
+new_variables: {jet_mask: ak.ones_like(jet_pt)}
+inputs:
+  jet: {length: 6, vars: [[jet_pt, 0, 0.01]]}
+  jet_mask: {length: 6, vars: [[jet_mask, null]]}
+  event: {length: null, vars: [[met, 0, 0.01], [ht, 0, 0.001]]}
+"""
+    inputs = {"jet": (1, "n"), "jet_mask": (1, "n"), "event": (2, None)}
+    weights = pooled(tmp_path / "t", config, inputs, {"jet": "jet_mask"})
+    events = ak.Array({"jet_pt": [[100.0, 50.0], [200.0, 30.0, 20.0]], "met": [100.0, 20.0], "ht": [150.0, 250.0]})
+    tagger = load_tagger(tmp_path / "t")
+    want = softmax(np.array([[1.5, 2, 1.0, 0.15], [2.5, 3, 0.2, 0.25]]) @ weights)
+    scores = tagger(events)
+    np.testing.assert_allclose(np.stack([scores.probA, scores.probB], axis=1), want, atol=1e-6)
+    assert [(group.axis, group.per_jet, group.is_mask) for group in tagger.bundle.groups] == [
+        ("jet", False, False),
+        ("jet", False, True),
+        ("event", True, False),
+    ]
+    assert not [result for result in check(tagger.bundle) if result.passed is False]
+
+
+def test_a_mask_is_one_by_its_definition(tmp_path: Path) -> None:
+    """A list that is only called a mask hides no padding: such jets run with others of exactly their length."""
+    text = "new_variables:\n  part_mask: {}\ninputs: {{pf_mask: {{length: 8, vars: [[part_mask, null]]}}}}\n"
+    for formula, expected in (
+        ("ak.ones_like(part_pt)", True),
+        ("np.ones_like(part_pt)", True),
+        ("ak.values_astype(ak.ones_like(part_pt), 'float32')", True),
+        ("part_pt * 2", False),
+        ("part_pt > 0", False),
+    ):
+        (group,) = weaver_groups(read_config(text=text.format(formula)))
+        assert group.is_mask is expected, formula
+    (group,) = weaver_groups(read_config(text="inputs: {pf_mask: {length: 8, vars: [[part_mask, null]]}}"))
+    assert not group.is_mask
+    jets = ak.Array({"part_pt": [[1.0], [2.0, 3.0], [4.0], [5.0, 6.0, 7.0]]})
+    folder = tmp_path / "t"
+    pooled(folder, text.format("part_pt * 2"), {"pf_mask": (1, "n")}, {})
+    batches = list(make_inputs(Bundle.from_folder(folder), jets))
+    assert sorted(batch.inputs["pf_mask"].shape for batch in batches) == [(1, 1, 2), (1, 1, 3), (2, 1, 1)]
+
+
+def test_a_jet_without_the_first_and_the_longest_list_is_not_scored(tmp_path: Path) -> None:
+    """A jet with one track has no pair of tracks, and is scored all the same."""
+    config = "inputs: {pf: {length: 3, vars: [part_pt]}, pairs: {length: 9, vars: [edge_d]}}\n"
+    pooled(tmp_path / "t", config, {"pf": (1, "n"), "pairs": (1, "e")}, {})
+    jets = ak.Array({"part_pt": [[1.0], [], []], "edge_d": [[], [0.5], []]})
+    assert ak.is_none(load_tagger(tmp_path / "t")(jets).probA).tolist() == [False, False, True]
 
 
 def test_inputs_are_batched_with_their_own_paddings(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _show(args: argparse.Namespace) -> int:
         say("")
         header = ("variable", "unit", "median", "factor", "from", "to", "pad", "meaning")
         mask = ", mask" if group.is_mask else ""
-        table(f"input {group.name}: {len(lines)} of {group.object}, length {length}{mask}", header, lines)
+        table(f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}", header, lines)
     for kind, names in _outputs(bundle).items():
         say(f"\n{len(names)} outputs of kind {kind}:")
         say(_wrapped(_short(names)))
@@ -256,7 +256,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     inputs = [
         {
             "name": group.name,
-            "object": group.object,
+            "object": group.axis,
             "mask": group.is_mask,
             "min_length": group.min_length,
             "max_length": group.max_length,

@@ -167,7 +167,7 @@ def _kinematics(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(f"{stem}_py", object_, ("pt", "phi"), py, "GeV", PRODUCER)
     yield Feature(f"{stem}_pz", object_, ("pt", "eta"), pz, "GeV", PRODUCER)
     yield Feature(f"{stem}_energy", object_, ("pt", "eta", "mass"), energy, "GeV", PRODUCER)
-    yield Feature(f"{stem}_mask", object_, ("pt",), mask, "1", PRODUCER)
+    yield Feature(f"{stem}_mask", object_, ("pt",), mask, "1", PRODUCER, is_mask=True)
 
 
 def _candidates(object_: str, stem: str) -> Iterator[Feature]:

@@ -35,6 +35,8 @@ class Feature:
         Unit of the returned values; ``"1"`` for pure numbers.
     source : str
         Where the definition comes from.
+    is_mask : bool
+        Whether it is 1 for every object, and so tells objects from padding.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Feature:
     function: Callable[..., Array]
     unit: str
     source: str
+    is_mask: bool = False
 
     @property
     def doc(self) -> str:

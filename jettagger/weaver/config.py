@@ -89,11 +89,6 @@ class InputGroup:
     pad_mode: PadMode
     variables: tuple[InputVariable, ...]
 
-    @property
-    def axis(self) -> str:
-        """What the slots are: the groups ``pf_features``, ``pf_vectors`` and ``pf_mask`` share ``pf``."""
-        return "jet" if self.length is None else self.name.rpartition("_")[0] or self.name
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -172,6 +167,11 @@ class DataConfig:
     def variables(self) -> tuple[str, ...]:
         """The variables of all inputs, each once."""
         return tuple(dict.fromkeys(variable.name for group in self.inputs for variable in group.variables))
+
+    def is_mask(self, variable: InputVariable) -> bool:
+        """Whether a variable is 1 for every entry of a list and 0 for padding, by its definition."""
+        formula = self.formulas.get(variable.name)
+        return variable.center is None and variable.pad == 0 and formula is not None and formula.is_ones
 
     def place(self, name: str) -> str:
         """Where a variable was written: file and line."""

@@ -77,6 +77,18 @@ class Formula:
                 found.setdefault(node.id, self._parsed[0].offset(node))
         return tuple(sorted(found, key=found.__getitem__))
 
+    @cached_property
+    def is_ones(self) -> bool:
+        """Whether it is 1 for each entry of a column: ``ak.ones_like(x)``, also of another element type."""
+        node = self._parsed[1]
+        while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            if node.func.attr == "ones_like":
+                return True
+            if node.func.attr != "values_astype":
+                break
+            node = node.args[0]
+        return False
+
     def evaluate(self, value: Callable[[str], Any]) -> Any:
         """The value of the expression.
 

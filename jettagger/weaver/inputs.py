@@ -134,7 +134,7 @@ class WeaverJets:
         self._size = n_jets
         self._counts: dict[str, tuple[str, Array]] = {}
         self._flat: dict[str, tuple[Array, Array]] = {}
-        self._first = {group.axis: group.variables[0].name for group in reversed(values.config.inputs)}
+        self._first = {group.name: group.variables[0].name for group in values.config.inputs}
         groups = [group for group in values.config.inputs if group.length is None]
         self._numbers = {variable.name for group in groups for variable in group.variables}
 
@@ -142,7 +142,7 @@ class WeaverJets:
         return self._size
 
     def counts(self, object_: str) -> Array:
-        """Number of entries of each jet along an axis, int64[jets]."""
+        """Number of entries of each jet in a group, int64[jets]; 1 for numbers of the jet."""
         return self._split(self._first[object_])[0]
 
     def column(self, object_: str, name: str) -> Array:
@@ -151,7 +151,7 @@ class WeaverJets:
         Raises
         ------
         MismatchError
-            If it has another number of entries a jet than the other variables of the axis.
+            If it has another number of entries a jet than the other variables of the group.
         """
         counts, flat = self._split(name)
         expected = self.counts(object_)
