@@ -14,24 +14,24 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from jettagger.card import KINDS, Card, Kind, read_card, read_json
+from jettagger.card import KINDS, Card, read_card, read_json
 from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
 from jettagger.graph import Graph, file_sha256, inspect
+from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
 from jettagger.places import PACKAGE, user_folder
+from jettagger.probing import Behaviour, Input, observed
 from jettagger.weaver import DataConfig, read_config
 
 __all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "is_bundle", "read_groups", "weaver_groups"]
 
 MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
 
-_HIDDEN = re.compile(r"^hidNeurons?_?(\d+)$")
 _VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
 
 
@@ -104,61 +104,6 @@ class Group:
     def is_mask(self) -> bool:
         """Whether the group is the mask that tells real entries from padding, by the definition of its variable."""
         return len(self.variables) == 1 and self.variables[0].feature.is_mask
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output column.
-
-    Parameters
-    ----------
-    name : str
-        Canonical name, e.g. ``probHWqqWqq0c``, ``mass``, ``hidNeurons000``.
-    raw : str
-        The name in the model's own description.
-    kind : str
-        One of ``prob``, ``logit``, ``mass``, ``hidden``, ``other``.
-    index : int
-        Position among all columns of the model.
-    softmax : bool
-        Whether a softmax over the marked outputs must still be taken.
-    """
-
-    name: str
-    raw: str
-    kind: Kind
-    index: int
-    softmax: bool = False
-
-
-def canonical_name(raw: str, kind: Kind) -> str:
-    """The name under which an output is offered.
-
-    Parameters
-    ----------
-    raw : str
-        Name in the model's description.
-    kind : str
-        Kind of the output: what did not pass a softmax is never called ``prob``.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> canonical_name("label_H_WqqWqq_0c", "prob"), canonical_name("hidNeuron7", "hidden")
-    ('probHWqqWqq0c', 'hidNeurons007')
-    >>> canonical_name("probXbb", "logit")
-    'logitXbb'
-    """
-    match = _HIDDEN.match(raw)
-    if match:
-        return f"hidNeurons{int(match.group(1)):03d}"
-    for stem in ("label_", "prob_", "prob", "logit_", "logit"):
-        if raw.startswith(stem) and kind in ("prob", "logit"):
-            return kind + raw[len(stem) :].replace("_", "")
-    return raw
 
 
 @dataclass(frozen=True)
@@ -242,15 +187,13 @@ class Bundle:
     @property
     def fixed_batch(self) -> int | None:
         """The batch size that the graph insists on, or None."""
-        axes = {tensor.shape[0] for tensor in self.graph.inputs if tensor.shape} if self.graph else set()
-        fixed = [axis for axis in axes if isinstance(axis, int)]
-        return fixed[0] if fixed else None
+        return None if self.graph is None else self.graph.fixed_batch
 
     @cached_property
     def _by_name(self) -> dict[str, Output]:
         table = {output.raw: output for output in self.outputs}
         for output in self.outputs:
-            if match := _HIDDEN.match(output.raw):
+            if match := HIDDEN.match(output.raw):
                 table[f"hidNeuron{int(match.group(1)):03d}"] = output
                 table[f"hidNeuron{int(match.group(1))}"] = output
                 table[f"hidNeurons{int(match.group(1))}"] = output
@@ -299,6 +242,26 @@ class Bundle:
                 known = [*KINDS, "all", *(output.name for output in self.outputs)]
                 raise UnknownName("kind or output", item, known, f"bundle {self.name!r}")
         return tuple(output for output in self.outputs if output.index in chosen)
+
+    def kinds(self) -> str:
+        """How many outputs there are of each kind, with their names, for messages.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> Bundle.from_folder(PACKAGE / "models" / "Sophon").kinds()[:42]
+        '188 of kind prob (probXbb, probXcc, probXs'
+        """
+        texts = []
+        for kind in KINDS:
+            names = [output.name for output in self.outputs if output.kind == kind]
+            if names:
+                more = ", ..." if len(names) > 8 else ""
+                texts.append(f"{len(names)} of kind {kind} ({', '.join(names[:8])}{more})")
+        return ", ".join(texts)
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -446,7 +409,7 @@ def _read(folder: Path) -> Bundle:
     groups = _fit(groups, graph, where)
     if config is not None:
         groups = _with_axes(groups, graph)
-    outputs = _outputs(card, described_by, description, graph, folder, source)
+    outputs = read_outputs(card, description, graph, folder, source, lambda: _behaviour(groups, graph))
     weights = graph.sha256 if graph is not None else ""
     content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
     return Bundle(
@@ -708,112 +671,20 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
     return tuple(fitted)
 
 
-def _outputs(
-    card: Card, described_by: str, description: Mapping[str, Any], graph: Graph | None, folder: Path, source: str
-) -> tuple[Output, ...]:
-    names = card.output_names
-    if names is None:
-        names = description.get("output_names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            kind = "missing" if names is None else f"a {type(names).__name__}"
-            missing = "'output_names'" if source.endswith(".json") else "the list of classes (labels of type simple)"
-            raise BundleError(
-                f'{folder}: {missing} of {source} is {kind}, expected a list; add "output_names" '
-                f"(a list, in the order of the model's columns) to {CARD}"
-            )
-    columns = _width(graph)
-    if columns is not None and columns != len(names):
-        raise BundleError(
-            f"{folder}: the model gives {columns} output columns, the description names {len(names)}; "
-            f'add the full list as "output_names" to {CARD}'
-        )
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
-    if repeated:
-        raise BundleError(f"{folder}: output names appear twice: {repeated}")
-    kinds = _declared(card, names, folder) if described_by != "inferred" else _inferred(names, graph)
-    outputs = []
-    for index, raw in enumerate(names):
-        softmax = any(fnmatchcase(raw, pattern) for pattern in card.softmax)
-        outputs.append(Output(canonical_name(raw, kinds[index]), raw, kinds[index], index, softmax))
-    seen: dict[str, str] = {}
-    for output in outputs:
-        if seen.setdefault(output.name, output.raw) != output.raw:
-            raise BundleError(f"{folder}: outputs {seen[output.name]!r} and {output.raw!r} are both {output.name!r}")
-    taken = {*seen, *names, *KINDS, "all"} | {
-        f"hidNeuron{plural}{number}"
-        for name in seen
-        if (match := _HIDDEN.match(name))
-        for plural in ("", "s")
-        for number in (int(match.group(1)), f"{int(match.group(1)):03d}")
-    }
-    for alias, target in card.aliases.items():
-        if alias in taken:
-            raise BundleError(f"{folder}: alias {alias!r} (for {target!r}) is taken: an output or a kind has this name")
-        if target not in seen:
-            raise BundleError(f"{folder}: alias {alias!r} points to {target!r}, no output{hint(target, seen)}")
-    return tuple(outputs)
-
-
-def _width(graph: Graph | None) -> int | None:
-    """The number of output columns, where the graph fixes it."""
+def _behaviour(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None:
+    """What the network does with random inputs of full length."""
     if graph is None:
         return None
-    total = 0
-    for tensor in graph.outputs:
-        if len(tensor.shape) == 1:
-            total += 1
-        elif len(tensor.shape) == 2 and isinstance(tensor.shape[1], int):
-            total += tensor.shape[1]
-        else:
-            return None
-    return total
-
-
-def _declared(card: Card, names: Sequence[str], folder: Path) -> list[Kind]:
-    def matches(raw: str, kind: Kind, pattern: str) -> bool:
-        return fnmatchcase(raw, pattern) or fnmatchcase(canonical_name(raw, kind), pattern)
-
-    for kind, patterns in card.kinds.items():
-        for pattern in patterns:
-            if not any(matches(raw, kind, pattern) for raw in names):
-                raise BundleError(
-                    f"{folder}: pattern {pattern!r} for the kind {kind!r} of {card.name!r} matches no output"
-                    f"{hint(pattern.strip('*'), names)}"
-                )
-    for pattern in card.softmax:
-        if not any(fnmatchcase(raw, pattern) for raw in names):
-            raise BundleError(f"{folder}: 'softmax' pattern {pattern!r} of {card.name!r} matches no output")
-    return [
-        next(
-            (kind for kind, patterns in card.kinds.items() if any(matches(raw, kind, item) for item in patterns)),
-            "other",
-        )
-        for raw in names
-    ]
-
-
-def _inferred(names: Sequence[str], graph: Graph | None) -> list[Kind]:
-    softmaxed: list[bool] = []
-    if graph is not None:
-        for tensor in graph.outputs:
-            width = 1 if len(tensor.shape) < 2 else tensor.shape[1]
-            if not isinstance(width, int):
-                break
-            flags = [False] * width
-            for start, stop in graph.softmaxed[tensor.name]:
-                flags[start:stop] = [True] * (stop - start)
-            softmaxed += flags
-    softmaxed += [False] * (len(names) - len(softmaxed))
-    kinds: list[Kind] = []
-    for raw, passed in zip(names, softmaxed, strict=False):
-        if passed:
-            kinds.append("prob")
-        elif _HIDDEN.match(raw):
-            kinds.append("hidden")
-        elif raw == "mass":
-            kinds.append("mass")
-        elif raw.startswith(("label", "prob", "logit")):
-            kinds.append("logit")
-        else:
-            kinds.append("other")
-    return kinds
+    return observed(
+        graph,
+        [
+            Input(
+                group.name,
+                tuple(variable.feature.name for variable in group.variables),
+                group.max_length,
+                group.rank,
+                group.is_mask,
+            )
+            for group in groups
+        ],
+    )

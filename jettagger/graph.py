@@ -48,8 +48,8 @@ class Graph:
     sha256 : str
         Of the file and of its external data, if any.
     inputs, outputs : tuple of Tensor
-    softmaxed : dict of str to tuple of (start, stop)
-        For each output the column ranges that are direct results of a softmax.
+    softmaxed, linear : dict of str to tuple of (start, stop)
+        For each output the column ranges that are direct results of a softmax, or of a linear layer.
     opset : int
     nodes : int
     external : tuple of pathlib.Path
@@ -61,9 +61,16 @@ class Graph:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     softmaxed: dict[str, tuple[tuple[int, int], ...]]
+    linear: dict[str, tuple[tuple[int, int], ...]]
     opset: int
     nodes: int
     external: tuple[Path, ...]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The number of jets that the inputs insist on, or None."""
+        fixed = [tensor.shape[0] for tensor in self.inputs if tensor.shape and isinstance(tensor.shape[0], int)]
+        return int(fixed[0]) if fixed else None
 
 
 def file_sha256(*paths: Path) -> str:
@@ -120,28 +127,38 @@ def inspect(path: str | os.PathLike[str]) -> Graph:
         raise ModelFileError(f"{path} is not a readable ONNX model: {error}") from error
     external = sorted(_external_files(model, path))
     constant = {item.name for item in model.graph.initializer}
+    ranges = _ranges(model)
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
     return Graph(
         path=path,
         sha256=file_sha256(path, *external),
-        inputs=tuple(_tensor(item) for item in model.graph.input if item.name not in constant),
-        outputs=tuple(_tensor(item) for item in model.graph.output),
-        softmaxed=_softmaxed(model),
+        inputs=tuple(_tensor(item, path) for item in model.graph.input if item.name not in constant),
+        outputs=tuple(_tensor(item, path) for item in model.graph.output),
+        softmaxed=ranges[_SOFTMAX],
+        linear=ranges[_LINEAR],
         opset=opset,
         nodes=len(model.graph.node),
         external=tuple(external),
     )
 
 
-def _tensor(item: Any) -> Tensor:
+def _tensor(item: Any, path: Path) -> Tensor:
     from onnx import helper
 
+    if not item.type.HasField("tensor_type"):
+        raise ModelFileError(
+            f"{path}: {item.name!r} is a {item.type.WhichOneof('value') or 'value without a type'}, expected a tensor"
+        )
     kind = item.type.tensor_type
     shape = tuple(
         int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or "?")
         for dim in kind.shape.dim
     )
-    return Tensor(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+    try:
+        dtype = str(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(f"{path}: {item.name!r} has an unknown type of elements ({kind.elem_type})") from error
+    return Tensor(item.name, shape, dtype)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -199,7 +216,19 @@ def _all_tensors(model: Any) -> Iterator[Any]:
         yield from _tensors(training.algorithm)
 
 
-def _softmaxed(model: Any) -> dict[str, tuple[tuple[int, int], ...]]:
+#: how a column came about, where its last operator says it
+_SOFTMAX, _LINEAR, _OTHER = "softmax", "linear", ""
+
+#: operators that hand on values, each column or some of them
+_HANDED_ON = {"Identity", "Cast", "Dropout"}
+_MOVED = {"Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"}
+
+#: how many operators are followed from an output back
+_DEPTH = 200
+
+
+def _ranges(model: Any) -> dict[str, dict[str, tuple[tuple[int, int], ...]]]:
+    """For each way in which a column can come about, the ranges of such columns in each output."""
     import onnx
 
     try:
@@ -208,38 +237,62 @@ def _softmaxed(model: Any) -> dict[str, tuple[tuple[int, int], ...]]:
         inferred = model
     widths: dict[str, int] = {}
     for item in [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]:
-        dims = item.type.tensor_type.shape.dim
-        if dims and dims[-1].WhichOneof("value") == "dim_value":
-            widths[item.name] = int(dims[-1].dim_value)
-    producer = {name: node for node in model.graph.node for name in node.output}
-    result = {}
+        dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in item.type.tensor_type.shape.dim]
+        if len(dims) == 1:
+            widths[item.name] = 1
+        elif len(dims) == 2 and dims[1] is not None:
+            widths[item.name] = int(dims[1])
+    trace = _Trace(model, widths)
+    result: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {_SOFTMAX: {}, _LINEAR: {}}
     for output in model.graph.output:
-        ranges: list[tuple[int, int]] = []
+        segments = trace.segments(output.name)
+        places: list[tuple[int, int, str]] = []
         start = 0
-        for name, passed in _segments(output.name, producer):
+        for name, origin in segments:
             width = widths.get(name)
             if width is None:
-                ranges = []
+                places = []
                 break
-            if passed:
-                ranges.append((start, start + width))
+            places.append((start, start + width, origin))
             start += width
-        result[output.name] = tuple(ranges)
+        for origin, by_output in result.items():
+            by_output[output.name] = tuple((low, high) for low, high, found in places if found == origin)
     return result
 
 
-def _segments(name: str, producer: dict[str, Any]) -> list[tuple[str, bool]]:
-    """The tensors that an output is concatenated from, and whether each is the result of a softmax."""
-    node = producer.get(name)
-    if node is None:
-        return [(name, False)]
-    if node.op_type == "Softmax":
-        return [(name, _over_columns(node))]
-    if node.op_type in ("Identity", "Cast", "Dropout"):
-        return _segments(node.input[0], producer)
-    if node.op_type == "Concat" and _over_columns(node):
-        return [segment for part in node.input for segment in _segments(part, producer)]
-    return [(name, False)]
+class _Trace:
+    """Follows outputs back to the operators that made them."""
+
+    def __init__(self, model: Any, widths: dict[str, int]) -> None:
+        self.producer = {name: node for node in model.graph.node for name in node.output}
+        self.constant = {item.name for item in model.graph.initializer}
+        self.constant |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+        self.widths = widths
+
+    def segments(self, name: str, depth: int = 0) -> list[tuple[str, str]]:
+        """The tensors that an output is concatenated from, and how each came about."""
+        node = self.producer.get(name)
+        if node is None or depth > _DEPTH:
+            return [(name, _OTHER)]
+        if node.op_type == "Softmax":  # of other ranks the axis of the columns is not known
+            return [(name, _SOFTMAX if name in self.widths and _over_columns(node) else _OTHER)]
+        if node.op_type in _HANDED_ON:
+            return self.segments(node.input[0], depth + 1)
+        if node.op_type == "Concat" and _over_columns(node):
+            return [segment for part in node.input for segment in self.segments(part, depth + 1)]
+        return [(name, _LINEAR if self.linear(name) else _OTHER)]
+
+    def linear(self, name: str, depth: int = 0) -> bool:
+        """Whether a tensor is a weighted sum with nothing behind it but a bias and changes of shape."""
+        node = self.producer.get(name)
+        if node is None or depth > _DEPTH:
+            return False
+        if node.op_type in ("MatMul", "Gemm", "Conv"):
+            return True
+        if node.op_type in _HANDED_ON | _MOVED:
+            return self.linear(node.input[0], depth + 1)
+        varying = [part for part in node.input if part not in self.constant]
+        return node.op_type in ("Add", "Sub") and len(varying) == 1 and self.linear(varying[0], depth + 1)
 
 
 def _over_columns(node: Any) -> bool:

@@ -101,10 +101,7 @@ def output_columns(tagger: Tagger, columns: Iterable[str], prefix: str | None, w
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
-    names = tagger.column_names(columns, prefix)
-    if not names:
-        raise ConfigError("columns: no kind and no name of an output given, so nothing would be written")
-    return names
+    return tagger.column_names(columns, prefix)
 
 
 def chunk_rows(bytes_per_row: float, budget: int, most: int = MOST_ROWS) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from jettagger.bundle import Bundle
 from jettagger.errors import ModelFileError
 from jettagger.features.definition import Array
-from jettagger.sessions import Session
+from jettagger.sessions import Session, flat_columns
 
 __all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "evaluate", "softmax", "stacked"]
 
@@ -38,7 +38,7 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
     Raises
     ------
     ModelFileError
-        If the network gives another number of columns or jets than it should.
+        If the network cannot be run on these inputs, or gives another number of columns or jets than it should.
     """
     n_jets = len(next(iter(inputs.values())))
     fixed = bundle.fixed_batch
@@ -95,9 +95,11 @@ def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:
     Raises
     ------
     ModelFileError
-        If there are not as many columns as the bundle names, or not as many rows.
+        If there are not as many columns as the bundle names, or not as many rows; if an output has several numbers
+        along more than one axis.
     """
-    parts = [array.reshape(len(array), -1)[:n_jets] for array in outputs.values()]
+    rows = max(n_jets, bundle.fixed_batch or 0)
+    parts = [flat_columns(name, array, rows)[:n_jets] for name, array in outputs.items()]
     found = (min(map(len, parts)), sum(part.shape[1] for part in parts))
     expected = (n_jets, len(bundle.outputs))
     if found != expected:

@@ -17,7 +17,7 @@ from jettagger.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.cache import DiskCache
 from jettagger.card import Kind
-from jettagger.errors import BundleError, BundleNotFound, MismatchError, MissingModelFile
+from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Jets, Plan
@@ -306,6 +306,8 @@ class Tagger:
         ------
         MissingColumns, MismatchError
             As for the call; MismatchError also where a column of that name exists already.
+        ConfigError
+            If ``columns`` selects none of the model's outputs.
         UnknownName
             If ``columns`` names what the model does not have.
         """
@@ -341,6 +343,15 @@ class Tagger:
         dict of str to str
             Name of the output -> name of the column.
 
+        Raises
+        ------
+        ConfigError
+            If nothing is selected.
+        MismatchError
+            If a head has a column of the same name.
+        UnknownName
+            If ``columns`` names what the model does not have.
+
         Examples
         --------
         >>> load_tagger("tinyParT").column_names(["mass"], prefix="my")
@@ -349,7 +360,13 @@ class Tagger:
         prefix = self.bundle.prefix if prefix is None else prefix
         if not prefix.isidentifier():
             raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
+        columns = [columns] if isinstance(columns, str) else list(columns)
         names = {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+        if not names and not self.heads:
+            raise ConfigError(
+                f"columns={columns!r} selects no output of {self.bundle.name!r}: nothing would be written. It gives "
+                f"{self.bundle.kinds()}. Name kinds or outputs, e.g. columns=['all']; kinds are declared in bundle.json"
+            )
         own = {column: column for head in self.heads for column in head.columns}
         taken = sorted(set(own) & {*names, *names.values()})
         if taken:

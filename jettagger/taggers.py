@@ -163,7 +163,15 @@ class Taggers(Mapping[str, Tagger]):
             As for `Tagger.attach`; MismatchError also where two models would add the same column.
         """
         wanted = list(columns)
-        names = {name: tagger.column_names(wanted) for name, tagger in self.items()}
+        names: dict[str, dict[str, str]] = {}
+        for name, tagger in self.items():
+            try:
+                names[name] = tagger.column_names(wanted)
+            except ConfigError:  # not of these kinds; one of the others may be
+                names[name] = {}
+        if not any(names.values()):
+            gives = "; ".join(f"{name!r} gives {tagger.bundle.kinds()}" for name, tagger in self.items())
+            raise ConfigError(f"columns={wanted!r} selects no output of any model: {gives}")
         every = [column for found in names.values() for column in found.values()]
         twice = sorted({column for column in every if every.count(column) > 1})
         if twice:

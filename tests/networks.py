@@ -173,3 +173,101 @@ def write_bundle(
     if card is not None:
         (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "toy"} | dict(card)))
     return folder
+
+
+#: weights of the sums over constituents in `ending`; the columns differ in sign
+ENDING_WEIGHTS = np.array([[0.02, -0.03, 0.01]], dtype="f4")
+
+
+def ending(kind: str, *, batch: int | str = "N") -> onnx.ModelProto:
+    """A network with three numbers ``l = s W``, s the sum of ``pfcand_pt_log_nopuppi``, and an ending.
+
+    ``softmax``, ``written out`` (exponentials over their sum), ``split`` (a softmax cut in two outputs), ``averaged``
+    (the mean of two equal softmaxes), ``permuted`` (a softmax behind a product with a matrix), ``sigmoid``, ``two``
+    (p and 1 - p), ``three axes`` and ``leading axis`` (a softmax of shape [N, 1, 3], [1, N, 3]), ``square``
+    ([N, 3, 3]), ``untyped`` (a softmax without declared axes), ``linear``, ``small`` (linear, near 0.5), ``relu``,
+    ``tanh``, ``over jets`` (a softmax over the jets), ``integers``, ``constant`` (0.25 for every jet).
+    """
+    nodes: list[Any] = []
+    weights = [
+        numpy_helper.from_array(ENDING_WEIGHTS * (1e-4 if kind == "small" else 1), "W"),
+        numpy_helper.from_array(np.array([2], dtype=np.int64), "last"),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), "columns"),
+        numpy_helper.from_array(np.array([0], dtype=np.int64), "first"),
+        numpy_helper.from_array(np.array(0.5, dtype="f4"), "half"),
+        numpy_helper.from_array(np.array(0, dtype="f4"), "zero"),
+        numpy_helper.from_array(np.array(0.25, dtype="f4"), "quarter"),
+        numpy_helper.from_array(np.array(1, dtype="f4"), "one"),
+        numpy_helper.from_array(np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype="f4"), "cycle"),
+        numpy_helper.from_array(np.array([2, 1], dtype=np.int64), "parts"),
+    ]
+
+    def add(operator: str, sources: list[str], *names: str, **attributes: Any) -> None:
+        nodes.append(helper.make_node(operator, sources, list(names), **attributes))
+
+    add("Mul", ["pf_features", "pf_mask"], "masked")
+    add("ReduceSum", ["masked", "last"], "s", keepdims=0)
+    add("MatMul", ["s", "W"], "l")
+    results: dict[str, list[int | str] | None] = {"out": [batch, 3]}
+    if kind in ("softmax", "untyped"):
+        add("Softmax", ["l"], "out", axis=1)
+        if kind == "untyped":
+            results = {"out": None}
+    elif kind == "written out":
+        add("Exp", ["l"], "e")
+        add("ReduceSum", ["e", "columns"], "total", keepdims=1)
+        add("Div", ["e", "total"], "out")
+    elif kind == "split":
+        add("Softmax", ["l"], "p", axis=1)
+        add("Split", ["p", "parts"], "a", "b", axis=1)
+        results = {"a": [batch, 2], "b": [batch, 1]}
+    elif kind == "averaged":
+        add("Softmax", ["l"], "p", axis=1)
+        add("Add", ["p", "p"], "twice")
+        add("Mul", ["twice", "half"], "out")
+    elif kind == "permuted":
+        add("Softmax", ["l"], "p", axis=1)
+        add("MatMul", ["p", "cycle"], "out")
+    elif kind in ("sigmoid", "tanh", "relu"):
+        add({"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}[kind], ["l"], "out")
+    elif kind == "two":
+        add("Slice", ["l", "first", "columns", "columns"], "x")
+        add("Sigmoid", ["x"], "p")
+        add("Sub", ["one", "p"], "q")
+        add("Concat", ["p", "q"], "out", axis=1)
+        results = {"out": [batch, 2]}
+    elif kind in ("three axes", "leading axis"):
+        add("Softmax", ["l"], "p", axis=1)
+        add("Unsqueeze", ["p", "columns" if kind == "three axes" else "first"], "out")
+        results = {"out": [batch, 1, 3] if kind == "three axes" else [1, batch, 3]}
+    elif kind == "square":
+        add("Unsqueeze", ["l", "columns"], "row")
+        add("Unsqueeze", ["l", "last"], "column")
+        add("Mul", ["row", "column"], "out")
+        results = {"out": [batch, 3, 3]}
+    elif kind == "linear":
+        add("Identity", ["l"], "out")
+    elif kind == "small":
+        add("Add", ["l", "half"], "out")
+    elif kind == "over jets":
+        add("Softmax", ["l"], "out", axis=0)
+    elif kind == "integers":
+        add("Cast", ["l"], "out", to=TensorProto.INT64)
+    elif kind == "constant":
+        add("Mul", ["l", "zero"], "nothing")
+        add("Add", ["nothing", "quarter"], "out")
+    info = helper.make_tensor_value_info
+    inputs = [info(name, TensorProto.FLOAT, [batch, 1, "n_pf"]) for name in ("pf_features", "pf_mask")]
+    dtype = TensorProto.INT64 if kind == "integers" else TensorProto.FLOAT
+    outputs = [info(name, dtype, shape) for name, shape in results.items()]
+    content = helper.make_graph(nodes, "ending", inputs, outputs, initializer=weights)
+    return helper.make_model(content, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def write_ending(folder: Path, kind: str, names: Sequence[str], **options: Any) -> Path:
+    """A folder with a network of `ending` and its input description."""
+    groups = {"pf_features": ("pfcand_pt_log_nopuppi",), "pf_mask": ("pfcand_mask",)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(ending(kind, **options).SerializeToString())
+    (folder / "preprocess.json").write_text(json.dumps(description(groups, list(names))))
+    return folder

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.bundle import Bundle
-from jettagger.errors import BundleError, MismatchError
+from jettagger.errors import BundleError, MismatchError, ModelFileError
 from jettagger.network import softmax
+from jettagger.sessions import flat_columns, run_error
 from jettagger.threads import default_threads
 
 __all__ = ["LastLayer", "Tail", "cut_tail", "softmax_groups"]
@@ -143,9 +144,21 @@ class Tail:
             options.intra_op_num_threads = default_threads()
             options.log_severity_level = 3
             providers = ["CPUExecutionProvider"]
-            self._sessions["session"] = onnxruntime.InferenceSession(self.model, options, providers=providers)
-        found = self._sessions["session"].run(None, {_INPUT: hidden.astype(np.float32)})
-        return np.concatenate([part.reshape(len(hidden), -1) for part in found], axis=1).astype(np.float64)
+            try:
+                session = onnxruntime.InferenceSession(self.model, options, providers=providers)
+            except Exception as error:  # ONNX Runtime's exceptions have no common base
+                raise ModelFileError(
+                    f"ONNX Runtime cannot load what lies behind the hidden neurons of {self.bundle.name!r} "
+                    f"({self.bundle.require_weights()}): {error}; run the tagger"
+                ) from error
+            self._sessions["session"] = session
+        inputs = {_INPUT: hidden.astype(np.float32)}
+        try:
+            found = self._sessions["session"].run(None, inputs)
+        except Exception as error:
+            raise run_error("ONNX Runtime", self.bundle.require_weights(), inputs, error) from error
+        parts = [flat_columns(f"number {place}", part, len(hidden)) for place, part in enumerate(found)]
+        return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def cut_tail(bundle: Bundle) -> Tail:

@@ -1,13 +1,17 @@
-"""What a session is."""
+"""What a session is, and how what it gives is laid out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
+
+from jettagger.errors import ModelFileError
 from jettagger.features.definition import Array
 
-__all__ = ["Session"]
+__all__ = ["Session", "flat_columns", "run_error"]
 
 
 class Session(Protocol):
@@ -25,4 +29,81 @@ class Session(Protocol):
         -------
         dict of str to float32 array
             All outputs in the network's order, first axis the jets.
+
+        Raises
+        ------
+        ModelFileError
+            If the network cannot be run on these inputs.
         """
+
+
+def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exception) -> ModelFileError:
+    """The error for a network that failed in a run, with what it was given and what can be done.
+
+    Parameters
+    ----------
+    backend : str
+        What ran the network.
+    path : pathlib.Path
+        The ONNX file.
+    inputs : mapping of str to array
+    error : Exception
+        What the backend raised.
+
+    Returns
+    -------
+    ModelFileError
+    """
+    said = " ".join(str(error).split())
+    shapes = ", ".join(f"{name} {list(np.shape(array))}" for name, array in inputs.items())
+    jets = max((len(array) for array in inputs.values() if np.ndim(array)), default=0)
+    if isinstance(error, MemoryError) or any(word in said.lower() for word in ("bad_alloc", "bad alloc", "memory")):
+        advice = "the memory was not enough: try a smaller batch_size, or fewer threads"
+    else:
+        advice = (
+            "a network that insists on a number of jets wants batch_size=1, one that insists on a length wants it as "
+            "min_length and max_length (or var_length) of its input description; 'jettagger models check' on its "
+            "folder runs it with few and many jets and objects"
+        )
+    return ModelFileError(f"{backend} cannot run {path} on {jets} jets with the inputs {shapes}: {said}. {advice}")
+
+
+def flat_columns(name: str, output: Any, n_rows: int) -> Array:
+    """An output of a network as a matrix: one row a jet.
+
+    Parameters
+    ----------
+    name : str
+        Of the output, for the error.
+    output : array
+        As a session gives it.
+    n_rows : int
+        Jets of the run. An axis of size one before theirs is dropped.
+
+    Returns
+    -------
+    array[rows, columns]
+
+    Raises
+    ------
+    ModelFileError
+        If it holds no numbers, has no axis of jets, or has several numbers along more than one further axis.
+
+    Examples
+    --------
+    >>> flat_columns("x", np.zeros((4, 1, 3)), 4).shape, flat_columns("x", np.zeros((1, 4, 3)), 4).shape
+    ((4, 3), (4, 3))
+    """
+    if not isinstance(output, np.ndarray) or output.dtype.kind not in "fiub":
+        found = f"{output.dtype}" if isinstance(output, np.ndarray) else type(output).__name__
+        raise ModelFileError(f"the network's output {name!r} is {found}, expected numbers")
+    if output.ndim > 1 and output.shape[0] == 1 != n_rows == output.shape[1]:
+        output = output[0]
+    if output.ndim == 0:
+        raise ModelFileError(f"the network's output {name!r} is a single number, expected one row a jet")
+    if sum(size > 1 for size in output.shape[1:]) > 1:
+        raise ModelFileError(
+            f"the network's output {name!r} is {list(output.shape)} for {n_rows} jets, several numbers along more than "
+            "one axis; expected [jets] or [jets, columns], further axes of size one"
+        )
+    return output.reshape(len(output), -1 if output.size else int(np.prod(output.shape[1:])))

@@ -10,6 +10,7 @@ from typing import Any
 from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
 from jettagger.features.definition import Array
 from jettagger.graph import Graph
+from jettagger.sessions.base import run_error
 from jettagger.threads import default_threads
 
 __all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_session"]
@@ -76,11 +77,16 @@ class OrtSession:
         self.provider = active
         self.threads = threads
         self._session = session
+        self._path = graph.path
         self._outputs = [tensor.name for tensor in graph.outputs]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate the network; see `Session.run`."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        try:
+            values = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise run_error("ONNX Runtime", self._path, inputs, error) from error
+        return dict(zip(self._outputs, values, strict=True))
 
 
 def checked_threads(threads: int | None) -> int:

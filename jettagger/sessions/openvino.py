@@ -12,6 +12,7 @@ import numpy as np
 from jettagger.errors import ModelFileError, require
 from jettagger.features.definition import Array
 from jettagger.graph import Graph
+from jettagger.sessions.base import run_error
 from jettagger.sessions.onnx import checked_threads
 
 __all__ = ["OpenVinoSession", "open_openvino"]
@@ -54,6 +55,7 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise ModelFileError(f"OpenVINO cannot load {graph.path}: {error}") from error
         self.threads = threads
+        self._path = graph.path
         self._outputs = [tensor.name for tensor in graph.outputs]
         self._lock = threading.Lock()
 
@@ -61,8 +63,11 @@ class OpenVinoSession:
         """Evaluate the network; see `Session.run`."""
         contiguous: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         with self._lock:  # one request is one run
-            result = self._request.infer(contiguous)
-            return {name: np.array(result[place]) for place, name in enumerate(self._outputs)}
+            try:
+                result = self._request.infer(contiguous)
+                return {name: np.array(result[place]) for place, name in enumerate(self._outputs)}
+            except RuntimeError as error:
+                raise run_error("OpenVINO", self._path, inputs, error) from error
 
 
 def open_openvino(graph: Graph, threads: int | None = None) -> OpenVinoSession:
