@@ -2,22 +2,26 @@
 
 Awkward's own ``with_field`` reads every column of a virtual array when lists were sliced or masked. Here the
 records are rebuilt around the same buffers: old columns stay unread until somebody asks for them.
+
+Unions, which awkward makes where arrays with different columns are concatenated, stay unions: each kind of record gets
+the new fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jettagger.errors import MismatchError
 from jettagger.features.definition import Array
 
 __all__ = ["with_fields", "with_list_fields"]
 
 
 def _resolve(layout: Any, carry: Array) -> tuple[Any, Array]:
-    """Follow indexed and option layouts down to the records; -1 in the result is None."""
+    """Follow indexed and option layouts down to what they hold; -1 in the result is None."""
     while layout.is_indexed or layout.is_option:
         if layout.is_option and not layout.is_indexed:
             layout = layout.to_IndexedOptionArray64()
@@ -28,32 +32,74 @@ def _resolve(layout: Any, carry: Array) -> tuple[Any, Array]:
     return layout, carry
 
 
+def _kinds(layout: Any, carry: Array) -> Iterator[tuple[Any, Array, Array]]:
+    """What ``layout[carry]`` is made of: each member of a union with the carry into it and the places that it takes."""
+    layout, carry = _resolve(layout, carry)
+    places = np.flatnonzero(carry >= 0)
+    if not layout.is_union:
+        yield layout, carry[places], places
+        return
+    tags = np.asarray(layout.tags)[carry[places]]
+    index = np.asarray(layout.index)[carry[places]].astype(np.int64)
+    for tag, content in enumerate(layout.contents):
+        chosen = tags == tag
+        for member, inner, own in _kinds(content, index[chosen]):
+            yield member, inner, places[chosen][own]
+
+
+def _joined(contents: Sequence[Any], places: Sequence[Array], length: int) -> Any:
+    """Contents at their places among so many entries, None where there are none."""
+    import awkward as ak
+
+    index = np.full(length, -1, dtype=np.int64)
+    tags = np.zeros(length, dtype=np.int8)
+    for tag, own in enumerate(places):
+        index[own] = np.arange(len(own))
+        tags[own] = tag
+    present = index >= 0
+    result = contents[0]
+    if len(contents) > 1:
+        result = ak.contents.UnionArray.simplified(ak.index.Index8(tags[present]), _index(index[present]), contents)
+        index[present] = np.arange(np.count_nonzero(present))
+    return result if present.all() else ak.contents.IndexedOptionArray.simplified(_index(index), result)
+
+
+def _index(values: Array) -> Any:
+    import awkward as ak
+
+    return ak.index.Index64(values.astype(np.int64, copy=False))
+
+
+def _carried(content: Any, carry: Array) -> Any:
+    """``content[carry]``, unread; the content itself where that is all of it."""
+    import awkward as ak
+
+    whole = len(carry) == content.length and bool((carry == np.arange(len(carry))).all())
+    return content if whole else ak.contents.IndexedArray.simplified(_index(carry), content)
+
+
 def _records(layout: Any, carry: Array, new: Mapping[str, Any]) -> Any:
     """Records ``layout[carry]`` with new contents, one entry a carried record; None where carry is -1."""
     import awkward as ak
 
-    layout, carry = _resolve(layout, carry)
-    present = carry >= 0
-    taken = carry[present]
-    whole = len(taken) == layout.length and bool((taken == np.arange(len(taken))).all())
-    contents = {}
-    for name in layout.fields:
-        content = layout.content(name)
-        if not whole:
-            content = ak.contents.IndexedArray.simplified(ak.index.Index64(taken), content)
-        contents[name] = content
-    for name, content in new.items():
-        if not present.all():
-            index = ak.index.Index64(np.flatnonzero(present))
-            content = ak.contents.IndexedArray.simplified(index, content)
-        contents[name] = content
-    records = ak.contents.RecordArray(
-        list(contents.values()), list(contents), length=len(taken), parameters=layout.parameters
-    )
-    if present.all():
-        return records
-    index = np.where(present, np.cumsum(present) - 1, -1).astype(np.int64)
-    return ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
+    records, places = [], []
+    for member, taken, own in _kinds(layout, carry):
+        if not member.is_record:
+            if not len(own):  # of a kind that no entry has
+                continue
+            raise MismatchError(f"expected records to add the columns {', '.join(new)} to, got {member.form.type}")
+        contents = {name: _carried(member.content(name), taken) for name in member.fields}
+        contents |= {name: _carried(content, own) for name, content in new.items()}
+        records.append(
+            ak.contents.RecordArray(
+                list(contents.values()), list(contents), length=len(own), parameters=member.parameters
+            )
+        )
+        places.append(own)
+    if not records:
+        empty = [_carried(content, np.empty(0, dtype=np.int64)) for content in new.values()]
+        records, places = [ak.contents.RecordArray(empty, list(new), length=0)], [np.empty(0, dtype=np.int64)]
+    return _joined(records, places, len(carry))
 
 
 def with_fields(array: Any, new: Mapping[str, Any]) -> Any:
@@ -62,7 +108,7 @@ def with_fields(array: Any, new: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     array : awkward array of records
-        May be indexed, masked, virtual.
+        May be indexed, masked, virtual, a union of different records.
     new : mapping of str to awkward layout
         New contents, one entry a record; an existing field of that name is replaced.
 
@@ -70,6 +116,11 @@ def with_fields(array: Any, new: Mapping[str, Any]) -> Any:
     -------
     awkward array
         Of the same behaviour and attributes.
+
+    Raises
+    ------
+    MismatchError
+        If some entries are no records.
 
     Examples
     --------
@@ -91,7 +142,7 @@ def with_list_fields(array: Any, counts: Array, new: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     array : awkward array of lists of records
-        May be indexed, masked, virtual at both levels.
+        May be indexed, masked, virtual, a union at both levels.
     counts : int64[lists]
         Length of each list; 0 for lists that are None.
     new : mapping of str to awkward layout
@@ -101,6 +152,11 @@ def with_list_fields(array: Any, counts: Array, new: Mapping[str, Any]) -> Any:
     -------
     awkward array
         Lists that are None stay so.
+
+    Raises
+    ------
+    MismatchError
+        If some entries are no lists of records.
 
     Examples
     --------
@@ -113,15 +169,28 @@ def with_list_fields(array: Any, counts: Array, new: Mapping[str, Any]) -> Any:
     import awkward as ak
 
     layout = ak.to_layout(array)
-    lists, carry = _resolve(layout, np.arange(layout.length))
-    present = carry >= 0
-    starts = np.asarray(lists.starts)[carry[present]].astype(np.int64)
-    lengths = counts[present]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    inner = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, lengths)
-    content = _records(lists.content, inner, new)
-    result = ak.contents.ListOffsetArray(ak.index.Index64(offsets), content, parameters=lists.parameters)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    present = np.zeros(layout.length, dtype=bool)
+    contents, places, parameters = [], [], None
+    for lists, carry, own in _kinds(layout, np.arange(layout.length)):
+        if not lists.is_list:
+            if not len(own):
+                continue
+            raise MismatchError(f"expected lists to add the columns {', '.join(new)} to, got {lists.form.type}")
+        present[own] = True
+        lengths = counts[own]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        slots = np.repeat(offsets[own], lengths) + within
+        inner = np.repeat(np.asarray(lists.starts)[carry].astype(np.int64), lengths) + within
+        own_new = {name: _carried(content, slots) for name, content in new.items()}
+        contents.append(_records(lists.content, inner, own_new))
+        places.append(slots)
+        parameters = lists.parameters
+    if not contents:  # all lists are None, of no known type
+        contents, places = [_records(ak.contents.EmptyArray(), offsets[:0], new)], [offsets[:0]]
+    content = _joined(contents, places, int(offsets[-1]))
+    result = ak.contents.ListOffsetArray(_index(offsets), content, parameters=parameters)
     if not present.all():
-        index = np.where(present, np.cumsum(present) - 1, -1).astype(np.int64)
-        result = ak.contents.IndexedOptionArray(ak.index.Index64(index), result)
+        # lists that are None have no entries: only their places are marked
+        result = ak.contents.IndexedOptionArray(_index(np.where(present, np.arange(len(present)), -1)), result)
     return ak.Array(result, behavior=array.behavior, attrs=array.attrs)

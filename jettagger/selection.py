@@ -59,6 +59,12 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", he
         others = _runnable(format_, offer, bundle.name)
         instead = f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"
         remark = f"; {format_.remark}" if format_.remark else ""
+        uneven = offer.uneven if isinstance(offer, EventColumns) else []
+        if uneven:
+            remark += (
+                f"\nthe events were put together from some that have the columns {', '.join(uneven[:6])} and others "
+                "that have not (a union of records): tag them apart, before they are concatenated"
+            )
         raise MissingColumns(
             f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
             f"{instead}{remark}"

@@ -6,7 +6,7 @@ events. Touches only the columns that are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.features.definition import Array
 
-__all__ = ["EventColumns", "split"]
+__all__ = ["EventColumns", "not_none", "split"]
 
 
 def split(column: str) -> tuple[str, str]:
@@ -63,7 +63,7 @@ class EventColumns:
     def __init__(self, events: Any) -> None:
         import awkward as ak
 
-        if not isinstance(events, ak.Array) or not events.fields:
+        if not isinstance(events, ak.Array) or not events.fields or events.ndim != 1:
             kind = type(events).__name__ if not isinstance(events, ak.Array) else str(events.type)[:80]
             raise InputFileError(f"expected an array of events with fields like FatJet, got {kind}")
         # without behaviours: classes of coffea refuse records that lack fields which taggers do not need
@@ -132,7 +132,7 @@ class EventColumns:
         import awkward as ak
 
         if self._valid is None:
-            self._valid = _not_none(ak.to_layout(self.events))
+            self._valid = not_none(ak.to_layout(self.events))
         return self._valid
 
     def column(self, column: str) -> Any:
@@ -143,7 +143,7 @@ class EventColumns:
         if not self.has(column):
             known = [f"{collection}.{name}" for name in self.fields(collection)] or self.collections
             raise UnknownName("column", column, known, "these events")
-        array = self._taken(self.events[collection, field])
+        array = self._taken(self.events[collection, field] if field else self.events[collection])
         return array if self.valid.all() else ak.drop_none(array, axis=0)
 
     def counts(self, collection: str) -> Array:
@@ -171,21 +171,35 @@ class EventColumns:
         """For each object whether it is there (not None), bool[objects]."""
         import awkward as ak
 
+        self.counts(collection)  # refuses what is no list
         lists = self._taken(_without_fields(self.events[collection]))
         if not self.valid.all():
             lists = ak.drop_none(lists, axis=0)
-        return _not_none(ak.to_layout(ak.flatten(lists, axis=1)))
+        return not_none(ak.to_layout(ak.flatten(lists, axis=1)))
 
     def flat(self, column: str) -> Array:
-        """All values of a column, event after event; one entry an object, NaN (or 0 for integers) for None."""
+        """All values of a column, event after event; one entry an object, NaN (or 0 for integers) for None.
+
+        Raises
+        ------
+        MismatchError
+            If it is not one number an object.
+        """
         import awkward as ak
 
-        values = ak.flatten(self.column(column), axis=1)
-        if "?" in str(values.type) or "option" in str(values.type):
-            kind = ak.to_numpy(ak.drop_none(values)[:0]).dtype
-            values = ak.fill_none(values, np.nan if kind.kind == "f" else 0)
-            return ak.to_numpy(values).astype(kind, copy=False)
-        return ak.to_numpy(values)
+        array = self.column(column)
+        try:
+            values = ak.flatten(array, axis=1)
+            kind = None
+            if "?" in str(values.type) or "option" in str(values.type):
+                kind = ak.to_numpy(ak.drop_none(values)[:0]).dtype
+                values = ak.fill_none(values, np.nan if kind.kind == "f" else 0)
+            flat = ak.to_numpy(values)
+        except (ValueError, TypeError):
+            flat, kind = np.empty((0, 0)), None
+        if flat.ndim != 1 or flat.dtype.kind not in "biuf":
+            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number an object")
+        return flat if kind is None else flat.astype(kind, copy=False)
 
     @property
     def source(self) -> str:
@@ -205,22 +219,51 @@ class EventColumns:
         total = 0
         for collection, field in map(split, columns):
             if field:
-                form = ak.to_layout(self.events[collection, field]).form
-                while not hasattr(form, "primitive"):
-                    form = form.content
-                total += int(self.counts(collection).sum()) * np.dtype(form.primitive).itemsize
+                leaves = _members(ak.to_layout(self.events[collection, field]))
+                size = max((leaf.dtype.itemsize for leaf in leaves if leaf.is_numpy), default=0)
+                total += int(self.counts(collection).sum()) * size
         return total
+
+    @property
+    def uneven(self) -> list[str]:
+        """Columns that only some of the events have: those of a union, which concatenating different events makes."""
+        import awkward as ak
+
+        found: set[str] = set()
+        for member in _members(ak.to_layout(self.events)):
+            for collection in member.fields:
+                for inner in _members(member.content(collection)):
+                    found |= {f"{collection}.{name}" for name in inner.fields} or {collection}
+        return sorted(column for column in found if not self.has(column))
 
     def missing(self, columns: Iterable[str]) -> list[str]:
         """Those of the columns that do not exist."""
         return [column for column in columns if not self.has(column)]
 
 
-def _not_none(layout: Any) -> Array:
-    """For each entry of a layout whether it is not None."""
+def not_none(layout: Any) -> Array:
+    """For each entry of a layout whether it is not None, bool[entries]."""
     if layout.is_indexed and not layout.is_option:
-        return _not_none(layout.content)[np.asarray(layout.index)]
+        return not_none(layout.content)[np.asarray(layout.index)]
+    if layout.is_union:
+        tags, index = np.asarray(layout.tags), np.asarray(layout.index)
+        flags = np.ones(layout.length, dtype=bool)
+        for tag, content in enumerate(layout.contents):
+            own = tags[: layout.length] == tag
+            flags[own] = not_none(content)[index[: layout.length][own]]
+        return flags
     return np.asarray(layout.mask_as_bool(valid_when=True)) if layout.is_option else np.ones(layout.length, dtype=bool)
+
+
+def _members(layout: Any) -> Iterator[Any]:
+    """What a layout holds below lists, indices and options: one thing, or the members of a union."""
+    if layout.is_union:
+        for content in layout.contents:
+            yield from _members(content)
+    elif layout.is_indexed or layout.is_option or layout.is_list:
+        yield from _members(layout.content)
+    else:
+        yield layout
 
 
 def _without_fields(lists: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.features.definition import Array
+from jettagger.formats.columns import not_none
 
 __all__ = ["FlatTable", "JetTable"]
 
@@ -100,14 +101,7 @@ class FlatTable:
         import awkward as ak
 
         if self._present is None:
-            layout = ak.to_layout(self.jets)
-            while layout.is_indexed and not layout.is_option:
-                layout = layout.project()
-            self._present = (
-                np.asarray(layout.mask_as_bool(valid_when=True))
-                if layout.is_option
-                else np.ones(layout.length, dtype=bool)
-            )
+            self._present = not_none(ak.to_layout(self.jets))
         return self._present
 
     def mask(self, where: Any) -> Array:
