@@ -18,7 +18,7 @@ MODEL = "inclParTToyV1"
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for module in ("torch", "onnxmltools"):
+    for module in ("torch", "xgboost"):
         pytest.importorskip(module, reason="the extra train is not installed")
     pytest.importorskip("mplhep", reason="the extra plot is not installed")
     monkeypatch.syspath_prepend(ROOT)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jettagger.errors import require
+from jettagger.finetuning.booster import trees_of
 from jettagger.finetuning.config import BdtModel
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
-from jettagger.heads.export import COLUMNS, Trees
+from jettagger.finetuning.verify import Trained
 
 __all__ = ["train_bdt"]
 
 
-def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> Trees:
+def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> Trained:
     """Train one ensemble of trees.
 
     Parameters
@@ -34,16 +35,15 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
 
     Returns
     -------
-    Trees
-        Those up to the best validation loss.
+    Trained
+        The trees up to the best validation loss.
 
     Raises
     ------
     MissingExtra
-        If xgboost or onnxmltools is not installed.
+        If xgboost is not installed.
     """
     xgboost = require("xgboost", "train", "training a boosted decision tree")
-    require("onnxmltools", "train", "writing a boosted decision tree")
     config = prepared.config
     shape, settings = config.model, config.training
     assert isinstance(shape, BdtModel)
@@ -107,19 +107,10 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
         callbacks=[Live()],
         verbose_eval=False,
     )
-    return Trees(_attributes(booster[: booster.best_iteration + 1], len(prepared.layout.inputs)))
+    best = booster.best_iteration + 1
 
+    def predict(x: NDArray[np.float32]) -> Any:
+        return booster.predict(xgboost.DMatrix(x, nthread=settings.threads), iteration_range=(0, best))
 
-def _attributes(booster: Any, inputs: int) -> list[Any]:
-    """The trees as ONNX has them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of packages that onnxmltools could use as well
-        import onnxmltools
-        from onnxmltools.convert.common.data_types import FloatTensorType
-
-        booster.feature_names = None  # the converter wants numbers
-        model = onnxmltools.convert_xgboost(
-            booster, initial_types=[(COLUMNS, FloatTensorType([None, inputs]))], target_opset=15
-        )
-    (node,) = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
-    return list(node.attribute)
+    part = trees_of(booster[:best], len(prepared.layout.inputs), len(config.outputs))
+    return Trained(part, predict, f"xgboost {xgboost.__version__}")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.discriminants import Measured, Roc, roc
+from jettagger.errors import InvalidValues
 from jettagger.finetuning.config import Loss
-from jettagger.finetuning.losses import cross_entropy, mass_loss
+from jettagger.finetuning.losses import cross_entropies, cross_entropy, mass_loss, mass_losses
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head
 
-__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Response", "measure", "response", "unseen"]
+__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "response", "unseen"]
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +76,23 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Network:
+    """One of the networks (or ensembles of trees) of a head, on the jets that it has not seen.
+
+    Parameters
+    ----------
+    loss, prior : float
+        Its loss, and that of the prior.
+    uncertainty : float
+        Of their difference, one standard deviation, statistical.
+    """
+
+    loss: float
+    prior: float
+    uncertainty: float
+
+
+@dataclass(frozen=True)
 class Measures:
     """All that was measured.
 
@@ -85,6 +103,11 @@ class Measures:
         Of the head, weighted as in training.
     own_loss : float
         That of equal probabilities, or of the tagger's own mass.
+    prior_loss : float
+        That of what is known without any input: equal probabilities (all classes have the same weight), or one mass for
+        all jets, the median of the training's targets (their quantile for a quantile's loss).
+    networks : tuple of Network
+        One a fold.
     comparisons : tuple of Comparison
         For classes.
     calibration : dict of str to list of (mean output, fraction, uncertainty, jets)
@@ -102,6 +125,8 @@ class Measures:
     kind: str
     loss: float
     own_loss: float
+    prior_loss: float
+    networks: tuple[Network, ...]
     comparisons: tuple[Comparison, ...] = ()
     calibration: Mapping[str, list[tuple[float, float, float, int]]] | None = None
     responses: Mapping[str, Mapping[str, Response]] | None = None
@@ -111,7 +136,11 @@ class Measures:
 
     def summary(self) -> dict[str, Any]:
         """The main numbers, for the description of the head."""
-        found: dict[str, Any] = {"loss": self.loss, "loss without the head": self.own_loss}
+        found: dict[str, Any] = {
+            "loss": self.loss,
+            "loss without the head": self.own_loss,
+            "loss of the prior": self.prior_loss,
+        }
         if self.kind == "classes":
             found["comparisons"] = {f"{item.signal} vs {item.background}": item.summary() for item in self.comparisons}
         else:
@@ -120,7 +149,8 @@ class Measures:
 
     def content(self) -> dict[str, Any]:
         """All numbers, for JSON."""
-        found = self.summary() | {"features": dict(self.features or {})}
+        found = self.summary() | {"networks": [asdict(item) for item in self.networks]}
+        found |= {"features": dict(self.features or {})}
         if self.calibration is not None:
             keys = ("mean output", "fraction", "uncertainty", "jets")
             found["calibration"] = {
@@ -204,19 +234,32 @@ def measure(head: Head, prepared: Prepared) -> Measures:
     Returns
     -------
     Measures
+
+    Raises
+    ------
+    InvalidValues
+        If the weights of the jets that test a network do not add up to more than 0.
     """
     rows, fold = unseen(prepared)
     layout, config = prepared.layout, prepared.config
+    weights = prepared.weights(rows).astype(np.float64)
+    for number, total in enumerate(np.bincount(fold, weights, prepared.models)):
+        if not total > 0:
+            raise InvalidValues(
+                f"{config.document.where('weight')}: the weights of the jets that test network {number} add up to "
+                f"{total:g}, expected more than 0: it cannot be judged"
+            )
     x = layout.x(rows)
     values = head.compute_folds(x, fold)
-    weights = prepared.weights(rows).astype(np.float64)
     label = rows[:, layout["label"]].astype(np.int64)
     if config.kind == "classes":
         loss = cross_entropy(values, label, weights)
         features = _features(head, prepared, rows, fold, lambda out, y: cross_entropy(out, label[y], weights[y]))
         own = math.log(len(config.classes))
+        networks = _networks(cross_entropies(values, label), np.full(len(rows), own), weights, fold)
         calibration = _calibration(values, label, weights, list(config.classes))
-        return Measures("classes", loss, own, _compare(values, label, rows, prepared), calibration, features=features)
+        comparisons = _compare(values, label, rows, prepared)
+        return Measures("classes", loss, own, own, networks, comparisons, calibration, features=features)
     target = rows[:, layout["target"]].astype(np.float64)
     own_mass = x[:, layout.inputs.index("mass")].astype(np.float64)
 
@@ -239,10 +282,15 @@ def measure(head: Head, prepared: Prepared) -> Measures:
             profiles[axis][name] = _profile(
                 column[label == i], {k: r[label == i] for k, r in ratios.items()}, raw[label == i]
             )
+    constant = _constants(prepared)[fold]
     return Measures(
         "mass",
         judged(values, slice(None)),
         _own(own_mass, target, weights, config.loss),
+        _own(constant, target, weights, config.loss),
+        _networks(
+            mass_losses(values[:, 0], target, config.loss), mass_losses(constant, target, config.loss), weights, fold
+        ),
         responses=responses,
         profiles=profiles,
         features=_features(head, prepared, rows, fold, judged),
@@ -252,6 +300,33 @@ def measure(head: Head, prepared: Prepared) -> Measures:
 
 def _own(own: Floats, target: Floats, weights: Floats, loss: Loss) -> float:
     return mass_loss(own, target, weights, loss)
+
+
+def _networks(losses: Floats, priors: Floats, weights: Floats, fold: Any) -> tuple[Network, ...]:
+    """Loss, that of the prior, and the uncertainty of the difference, for each network."""
+    found = []
+    for number in range(int(fold.max(initial=0)) + 1):
+        loss, prior, w = (values[fold == number] for values in (losses, priors, weights))
+        total = w.sum()
+        mean = float(np.sum(w * (loss - prior)) / total)
+        sigma = float(np.sqrt(np.sum((w * (loss - prior - mean)) ** 2)) / total)
+        found.append(Network(float(np.sum(w * loss) / total), float(np.sum(w * prior) / total), sigma))
+    return tuple(found)
+
+
+def _constants(prepared: Prepared) -> Floats:
+    """For each network, the one mass that fits its training jets best: the median, or the quantile of the loss."""
+    layout, loss = prepared.layout, prepared.config.loss
+    found = []
+    for model in range(prepared.models):
+        parts = [prepared.part(rows, model, "train") for rows in prepared.store]
+        target = np.concatenate([rows[:, layout["target"]] for rows in parts]).astype(np.float64)
+        weights = np.maximum(np.concatenate([prepared.weights(rows) for rows in parts]), 0).astype(np.float64)
+        order = np.argsort(target, kind="stable")
+        sums = np.cumsum(weights[order])
+        q = loss.q if loss.kind == "quantile" else 0.5
+        found.append(target[order][min(int(np.searchsorted(sums, q * sums[-1])), len(target) - 1)])
+    return np.asarray(found)
 
 
 def _has_pt(prepared: Prepared) -> bool:

@@ -13,6 +13,7 @@ from jettagger.errors import InvalidValues, require
 from jettagger.finetuning.config import Loss, MlpModel
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
+from jettagger.finetuning.verify import Trained
 from jettagger.heads.export import CLIP, LARGEST, Mlp
 
 __all__ = ["train_mlp"]
@@ -38,7 +39,7 @@ def _batches(
         yield rest
 
 
-def train_mlp(prepared: Prepared, model: int, follow: Follow) -> Mlp:
+def train_mlp(prepared: Prepared, model: int, follow: Follow) -> Trained:
     """Train one network.
 
     Parameters
@@ -51,8 +52,8 @@ def train_mlp(prepared: Prepared, model: int, follow: Follow) -> Mlp:
 
     Returns
     -------
-    Mlp
-        That of the epoch with the best validation loss.
+    Trained
+        The network of the epoch with the best validation loss.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def train_mlp(prepared: Prepared, model: int, follow: Follow) -> Mlp:
         torch.set_num_threads(before)
 
 
-def _train(torch: Any, prepared: Prepared, shape: MlpModel, model: int, follow: Follow) -> Mlp:
+def _train(torch: Any, prepared: Prepared, shape: MlpModel, model: int, follow: Follow) -> Trained:
     config, layout = prepared.config, prepared.layout
     settings = config.training
     network = _network(torch, len(layout.inputs), shape, len(config.outputs), zero=config.kind == "mass")
@@ -84,10 +85,13 @@ def _train(torch: Any, prepared: Prepared, shape: MlpModel, model: int, follow: 
     width = torch.from_numpy(prepared.width.astype(np.float32))
     mass_column = layout.inputs.index("mass") if config.kind == "mass" else 0
 
+    def forward(x: Any) -> Any:
+        return network(((x - center) / width).clamp(-CLIP, CLIP))
+
     def losses(rows: Rows) -> tuple[Any, Any]:
         x = torch.from_numpy(np.ascontiguousarray(layout.x(rows)))
         weights = torch.from_numpy(prepared.weights(rows))
-        out = network(((x - center) / width).clamp(-CLIP, CLIP))
+        out = forward(x)
         if config.kind == "classes":
             label = torch.from_numpy(rows[:, layout["label"]].astype(np.int64))
             return torch.nn.functional.cross_entropy(out, label, reduction="none") * weights, weights
@@ -144,7 +148,18 @@ def _train(torch: Any, prepared: Prepared, shape: MlpModel, model: int, follow: 
     network.load_state_dict(best)
     linear = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
     layers = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
-    return Mlp(prepared.center, prepared.width, layers, shape.activation)
+    network.eval()
+
+    def predict(rows: Rows) -> Any:
+        x = torch.from_numpy(np.ascontiguousarray(rows))
+        with torch.no_grad():
+            out = forward(x)
+            if config.kind == "classes":
+                return torch.softmax(out, dim=1).numpy()
+            return (x[:, [mass_column]] * out.clamp(-LARGEST, LARGEST).exp()).numpy()
+
+    part = Mlp(prepared.center, prepared.width, layers, shape.activation)
+    return Trained(part, predict, f"torch {torch.__version__}")
 
 
 def _network(torch: Any, inputs: int, shape: MlpModel, outputs: int, *, zero: bool) -> Any:

@@ -21,6 +21,7 @@ from jettagger.finetuning.measure import Measures, measure
 from jettagger.finetuning.mlp import train_mlp
 from jettagger.finetuning.prepare import Prepared, Survey, prepare, survey
 from jettagger.finetuning.report import write_report
+from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
 from jettagger.registry import load_bundle
@@ -51,6 +52,8 @@ class FinetuneResult:
         Files of the report and what they are.
     unknown_model : tuple of str
         Skims that do not say which model made their columns.
+    difference : float
+        The largest one between the head and the trainer's own predictions, on jets held out.
     """
 
     head: Head
@@ -61,6 +64,7 @@ class FinetuneResult:
     seconds: dict[str, float]
     report: dict[str, str]
     unknown_model: tuple[str, ...]
+    difference: float
 
 
 def finetune(
@@ -101,7 +105,8 @@ def finetune(
     Raises
     ------
     ConfigError, InvalidValues, MissingColumns, MismatchError, InputFileError
-        As for `read_config`, `survey` and `prepare`.
+        As for `read_config`, `survey` and `prepare`; MismatchError also where the head does not give what the trainer
+        predicts, InvalidValues where its loss on jets that it has not seen is above that of its prior.
     MissingExtra
         If the extra ``train`` is not installed.
     OutputError
@@ -113,8 +118,7 @@ def finetune(
     with config.at("parent"):
         bundle = load_bundle(config.parent)
     found = survey(config, bundle) if found is None else found
-    for module in ("xgboost", "onnxmltools") if isinstance(config.model, BdtModel) else ("torch",):
-        require(module, "train", "training a head")
+    require("xgboost" if isinstance(config.model, BdtModel) else "torch", "train", "training a head")
     if plots:
         require("mplhep", "plot", "the pictures of the report")
     history: list[Epoch] = []
@@ -133,12 +137,14 @@ def finetune(
                 begin(prepared)
             ticks.append(time.perf_counter())
             if isinstance(config.model, BdtModel):
-                parts: list[Any] = [train_bdt(prepared, i, note, place) for i in range(prepared.models)]
+                trained = [train_bdt(prepared, i, note, place) for i in range(prepared.models)]
             else:
-                parts = [train_mlp(prepared, i, note) for i in range(prepared.models)]
+                trained = [train_mlp(prepared, i, note) for i in range(prepared.models)]
             ticks.append(time.perf_counter())
-            card = _write(config, bundle, prepared, parts, folder)
+            card = _write(config, bundle, prepared, [network.part for network in trained], folder)
+            difference = check_export(load_head(folder), prepared, trained)
             measures = measure(load_head(folder), prepared)
+        check_use(config.name, measures)
         summary = {"jets": prepared.jets, "left_out": prepared.left_out, **measures.summary()}
         write_head_card(card.model_copy(update={"metrics": summary}), folder)
         (folder / REPORT).mkdir()
@@ -156,6 +162,7 @@ def finetune(
         seconds,
         report,
         found.unknown_model,
+        difference,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -56,14 +56,15 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Trees:
-    """A boosted decision tree, as the attributes of ONNX's ``TreeEnsembleClassifier``; gives probabilities.
+    """A boosted decision tree that gives a sum of leaves for each output, from which the softmax or the mass is made.
 
     Parameters
     ----------
-    attributes : sequence of onnx.AttributeProto
+    attributes : mapping of str to list
+        Those of ONNX's ``TreeEnsembleRegressor``.
     """
 
-    attributes: Sequence[Any] = field(repr=False)
+    attributes: Mapping[str, Any] = field(repr=False)
 
 
 def head_model(
@@ -79,8 +80,8 @@ def head_model(
     parts : sequence of Mlp or Trees
         One a fold; each has an output ``fold<i>``, ``float32[jets, outputs]``.
     kind : str
-        ``classes``: a softmax; ``mass``: ``mass * exp(network)``, which is the tagger's own mass where the network
-        gives 0. The tagger's mass must be among the inputs.
+        ``classes``: a softmax; ``mass``: ``mass * exp(part)``, which is the tagger's own mass where the part gives 0.
+        The tagger's mass must be among the inputs.
 
     Returns
     -------
@@ -108,13 +109,7 @@ def head_model(
         nodes.append(helper.make_node(operator, sources, [target], **attributes))
         return target
 
-    for number, part in enumerate(parts):
-        front, target = f"f{number}_", f"fold{number}"
-        if isinstance(part, Trees):
-            node = helper.make_node("TreeEnsembleClassifier", [COLUMNS], [f"{front}label", target], domain="ai.onnx.ml")
-            node.attribute.extend(part.attributes)
-            nodes.append(node)
-            continue
+    def dense(part: Mlp, front: str) -> str:
         x = add("Sub", [COLUMNS, constant(f"{front}center", part.center)], f"{front}centred")
         x = add("Div", [x, constant(f"{front}width", part.width)], f"{front}scaled")
         x = add("Clip", [x, constant(f"{front}low", -CLIP), constant(f"{front}high", CLIP)], f"{front}standard")
@@ -126,6 +121,14 @@ def head_model(
                     x = add(operator, sources, f"{front}{operator.lower()}{depth}")
             sources = [x, constant(f"{front}w{depth}", weights), constant(f"{front}b{depth}", bias)]
             x = add("Gemm", sources, f"{front}layer{depth}", transB=1)
+        return x
+
+    for number, part in enumerate(parts):
+        front, target = f"f{number}_", f"fold{number}"
+        if isinstance(part, Trees):
+            x = add("TreeEnsembleRegressor", [COLUMNS], f"{front}sums", domain="ai.onnx.ml", **part.attributes)
+        else:
+            x = dense(part, front)
         if kind == "classes":
             add("Softmax", [x], target, axis=1)
         else:

@@ -329,7 +329,8 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
     MissingModelFile
         If the folder or one of its files is not there.
     BundleError
-        If the description is invalid, or if it and the network contradict each other.
+        If the description is invalid, if it and the network contradict each other, or if a class of boosted decision
+        trees has no tree.
     ModelFileError
         If the network is damaged.
     """
@@ -352,7 +353,16 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
 def _compare(graph: Graph, card: HeadCard, path: Path) -> None:
     import onnx
 
-    properties = {item.key: item.value for item in onnx.load(path).metadata_props}
+    model = onnx.load(path)
+    for node in model.graph.node:  # written so for two classes, by jettagger before it wrote the trees itself
+        given = next((set(item.ints) for item in node.attribute if item.name == "class_ids"), set())
+        without = [name for number, name in enumerate(card.outputs) if number not in given]
+        if node.op_type == "TreeEnsembleClassifier" and without:
+            raise BundleError(
+                f"{path}: no tree adds to the output {without[0]!r}, so that the probabilities of the head "
+                f"{card.name!r} are wrong (often inverted): train it again with this version of jettagger"
+            )
+    properties = {item.key: item.value for item in model.metadata_props}
     for what, names in (("inputs", [item.name for item in card.inputs]), ("outputs", card.outputs)):
         try:
             inside = json.loads(properties.get(what, "null"))

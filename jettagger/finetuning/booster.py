@@ -1,0 +1,96 @@
+"""The trees of an XGBoost model as ONNX has them, read from XGBoost's own JSON.
+
+The converter of onnxmltools gives all leaves of a model with two classes to the first of them (onnx/onnxmltools#671).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import MismatchError
+from jettagger.heads.export import Trees
+
+__all__ = ["trees_of"]
+
+#: objectives whose base score is added to the sum of the leaves as it is
+_PLAIN = ("multi:softprob", "reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
+
+
+def trees_of(booster: Any, inputs: int, outputs: int) -> Trees:
+    """The trees of a model, which give what XGBoost calls margins.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+        With the objective ``multi:softprob``, or one of a regression without a link function.
+    inputs, outputs : int
+        How many it must have.
+
+    Returns
+    -------
+    Trees
+
+    Raises
+    ------
+    MismatchError
+        If it has other inputs, outputs, an objective, a kind of tree or a split that is not known here.
+
+    Notes
+    -----
+    Of XGBoost's JSON (doc/model.schema in its repository): a row goes left if its value is below ``split_conditions``,
+    as ``default_left`` says if it is NaN; of a leaf, ``split_conditions`` is the value; ``tree_info`` says which output
+    a tree adds to.
+    """
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    sizes, objective, kind = learner["learner_model_param"], learner["objective"]["name"], learner["gradient_booster"]
+    found = (int(sizes["num_feature"]), max(int(sizes["num_class"]), int(sizes["num_target"])))
+    if found != (inputs, outputs):
+        raise MismatchError(
+            f"the trees have {found[0]} inputs and {found[1]} outputs, expected {inputs} inputs and {outputs} outputs"
+        )
+    if objective not in _PLAIN or kind["name"] != "gbtree":
+        raise MismatchError(
+            f"trees of the kind {kind['name']!r} with the objective {objective!r} cannot be written, expected 'gbtree' "
+            f"with one of {', '.join(_PLAIN)}"
+        )
+    base = np.broadcast_to(np.asarray(json.loads(sizes["base_score"].lower()), dtype=np.float64), (outputs,))
+    nodes: dict[str, list[Any]] = {f"nodes_{name}": [] for name in _NODES}
+    leaves: dict[str, list[Any]] = {f"target_{name}": [] for name in ("treeids", "nodeids", "ids", "weights")}
+    for number, (tree, output) in enumerate(zip(kind["model"]["trees"], kind["model"]["tree_info"], strict=True)):
+        _add(tree, number, output, nodes, leaves)
+    return Trees({"n_targets": outputs, "base_values": base.tolist(), **nodes, **leaves})
+
+
+_NODES = (
+    *("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids"),
+    "missing_value_tracks_true",
+)
+
+
+def _add(
+    tree: Mapping[str, Any], number: int, output: int, nodes: dict[str, list[Any]], leaves: dict[str, list[Any]]
+) -> None:
+    """One tree; nodes that pruning has cut off are left behind."""
+    if int(tree["tree_param"]["size_leaf_vector"]) > 1 or any(tree["split_type"]):
+        raise MismatchError(
+            f"tree {number} has leaves with several values, or splits of categories: it cannot be written"
+        )
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        left, right = tree["left_children"][node], tree["right_children"][node]
+        value = tree["split_conditions"][node]
+        if left < 0:
+            row = (number, node, 0, "LEAF", 0.0, 0, 0, 0)
+            for name, item in zip(leaves, (number, node, output, value), strict=True):
+                leaves[name].append(item)
+        else:
+            missing = int(tree["default_left"][node])
+            row = (number, node, tree["split_indices"][node], "BRANCH_LT", value, left, right, missing)
+            waiting += [right, left]
+        for name, item in zip(nodes, row, strict=True):
+            nodes[name].append(item)
