@@ -180,6 +180,11 @@ class Bundle:
         return self.card.prefix or re.sub(r"\W", "_", self.card.name)
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that is read for it: descriptions, network, external data."""
+        return (*self.files.values(), *(self.graph.external if self.graph else ()))
+
+    @property
     def has_weights(self) -> bool:
         """Whether the network itself is there."""
         return self.graph is not None

@@ -18,7 +18,7 @@ from jettagger.batching import Batch, Objects, Table, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.sessions import Session, open_session
 from jettagger.toyjets import ToyJets, toy_table
@@ -143,7 +143,7 @@ def write_golden(
     MissingModelFile
         If the bundle has no weights.
     OutputError
-        If the file cannot be written.
+        If the file cannot be written, or is one of the model's.
 
     Notes
     -----
@@ -151,6 +151,7 @@ def write_golden(
     gives them: transformed and padded inputs, outputs before any softmax that jettagger takes.
     """
     bundle.require_weights()
+    refuse_inputs(path, bundle.sources)
     session = session or _open(bundle)
     probe = _Probe(bundle, session, seed)
     tables = probe.tables({name: probe.middle(name) for name in probe.limits}, bundle.fixed_batch or jets)

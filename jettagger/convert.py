@@ -18,7 +18,7 @@ from jettagger.features.cms import delta_phi, eta_sign
 from jettagger.features.definition import Array
 from jettagger.formats.delphes import DelphesJets, fourmass, link
 from jettagger.jetclass2 import LABELS
-from jettagger.writers import write_skim
+from jettagger.writers import check_target, write_skim
 
 __all__ = ["Converted", "class_of", "convert_delphes", "flat_columns"]
 
@@ -362,8 +362,9 @@ def convert_delphes(
     InputFileError
         If the file has no such jets, or no candidates.
     OutputError
-        If the output cannot be written completely; nothing is left then.
+        If the output cannot be written completely, or is the input; nothing is changed then.
     """
+    check_target(output, force=force, inputs=[path])
     counts = {"events": 0, "jets": 0, "empty": 0, "dangling": 0, "labelled": 0}
     with DelphesFile(path) as file:
 

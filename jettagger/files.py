@@ -1,17 +1,161 @@
-"""Writing files and folders so that an output is complete or not there."""
+"""Writing files and folders so that an output is complete or not there, and never one of its own inputs."""
 
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from jettagger.errors import OutputError
+from jettagger.errors import MismatchError, OutputError
 
-__all__ = ["check_folder", "complete_or_absent", "folder_complete_or_absent"]
+__all__ = [
+    "SEPARATOR",
+    "check_folder",
+    "complete_or_absent",
+    "folder_complete_or_absent",
+    "identity",
+    "refuse_inputs",
+    "refuse_repeats",
+]
+
+#: between a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
+SEPARATOR = "::"
+
+#: wrappers of fsspec that keep a copy of the same file
+_CACHES = re.compile(r"^((simplecache|filecache|blockcache)::)+")
+
+#: the port that a protocol has where none is named
+_PORTS = {"root": 1094, "http": 80, "https": 443}
+
+
+def identity(path: str | os.PathLike[str]) -> Hashable:
+    """What all names of one file have in common: relative and absolute paths, links, spellings of a URL.
+
+    Parameters
+    ----------
+    path : path or str
+        Local, a URL, or a member of a tarball, ``TARBALL::MEMBER``. It need not exist.
+
+    Returns
+    -------
+    hashable
+        Equal for two names of the same file. Local files are compared by device and inode, URLs by protocol, host,
+        port and path.
+
+    Examples
+    --------
+    >>> identity("root://eos.cern.ch//store/a.root") == identity("root://EOS.cern.ch:1094/store/./a.root?auth=x")
+    True
+    >>> identity("a.root") == identity("./a.root"), identity("a.root") == identity("b.root")
+    (True, False)
+    """
+    text = _CACHES.sub("", os.fspath(path))
+    if text.startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    front, _, member = text.partition(SEPARATOR)
+    if "://" in front:
+        return _url_identity(text)
+    try:
+        status = os.stat(front)
+    except (OSError, ValueError):  # not there: nothing but its place tells it from others
+        return ("path", os.path.realpath(front), member)
+    return ("inode", status.st_dev, status.st_ino, member)
+
+
+def _url_identity(url: str) -> Hashable:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # who opens it says what is wrong with it
+        return ("url", url)
+    protocol = {"xroot": "root", "roots": "root", "xroots": "root"}.get(parts.scheme.lower(), parts.scheme.lower())
+    port = parts.netloc.rpartition("@")[2].partition(":")[2] or str(_PORTS.get(protocol, ""))
+    place = "/" + posixpath.normpath(unquote(parts.path)).lstrip("/")
+    # what follows the question mark says in XRootD how a file is reached, elsewhere which one is meant
+    return ("url", protocol, (parts.hostname or "").lower(), port, place, "" if protocol == "root" else parts.query)
+
+
+def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that is one of the files that it is made of, or a folder that holds one.
+
+    Writing it would end in the loss of the input, so no ``force`` allows it.
+
+    Parameters
+    ----------
+    output : path
+        The file or folder to write.
+    inputs : iterable of path
+        Everything that is read for it: data, configurations, files of models.
+
+    Raises
+    ------
+    OutputError
+
+    Examples
+    --------
+    >>> refuse_inputs("skim.root", ["nano.root"])
+    >>> refuse_inputs("nano.root", ["./nano.root"])
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.OutputError: nano.root is an input (./nano.root) and cannot be the output, --force or not: ...
+    """
+    output = os.fspath(output)
+    mine = identity(output)
+    is_folder = os.path.isdir(output)
+    known: dict[str, bool] = {}
+    for path in (os.fspath(path) for path in inputs):
+        whole = path if "://" in path else path.partition(SEPARATOR)[0]
+        if identity(whole) == mine:
+            raise OutputError(
+                f"{output} is an input ({path}) and cannot be the output, --force or not: nothing would be left of it; "
+                "write to another place"
+            )
+        if not is_folder or "://" in whole:
+            continue
+        for name in (os.path.abspath(whole), os.path.realpath(whole)):
+            folder = os.path.dirname(name)
+            if folder not in known:
+                known[folder] = any(identity(place) == mine for place in (folder, *map(str, Path(folder).parents)))
+            if known[folder]:
+                raise OutputError(
+                    f"the folder {output} holds an input ({path}) and cannot be the output, --force or not: all of it "
+                    "would be replaced; write to another place"
+                )
+
+
+def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse the same file twice among inputs, whatever it is called: its events would count twice.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        As for `identity`.
+
+    Raises
+    ------
+    MismatchError
+        With both names.
+
+    Examples
+    --------
+    >>> refuse_repeats(["a.root", "b.root"])
+    >>> refuse_repeats(["a.root", "./a.root"])
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.MismatchError: the same file is given twice, a.root and ./a.root: its events would count twice
+    """
+    seen: dict[Hashable, str] = {}
+    for path in (os.fspath(path) for path in paths):
+        key = identity(path)
+        if key in seen:
+            both = path if seen[key] == path else f"{seen[key]} and {path}"
+            raise MismatchError(f"the same file is given twice, {both}: its events would count twice")
+        seen[key] = path
 
 
 @contextmanager
@@ -115,7 +259,13 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
         shutil.rmtree(part, ignore_errors=True)
 
 
-def check_folder(target: str | os.PathLike[str], *, marker: str, force: bool = False) -> Path:
+def check_folder(
+    target: str | os.PathLike[str],
+    *,
+    marker: str,
+    force: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
     """Refuse an output folder that cannot be written, before any work is done.
 
     Parameters
@@ -123,6 +273,8 @@ def check_folder(target: str | os.PathLike[str], *, marker: str, force: bool = F
     target : path
     marker, force
         As for `folder_complete_or_absent`.
+    inputs : iterable of path
+        What it is made of, as for `refuse_inputs`.
 
     Returns
     -------
@@ -132,6 +284,7 @@ def check_folder(target: str | os.PathLike[str], *, marker: str, force: bool = F
     ------
     OutputError
     """
+    refuse_inputs(target, inputs)
     target = Path(target)
     if target.exists() and not target.is_dir():
         raise OutputError(f"cannot write {target}: it is a file, expected the name of a folder")

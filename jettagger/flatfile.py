@@ -12,11 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from jettagger.errors import InputFileError, UnknownName, hint
+from jettagger.files import SEPARATOR
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]
-
-#: between a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
-SEPARATOR = "::"
 
 TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CONTENT = (".root", ".parquet")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
+from jettagger.files import identity, refuse_repeats
 from jettagger.tagger import Tagger
 
 __all__ = ["MOST_ROWS", "Chunk", "Content", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
@@ -157,12 +158,18 @@ def survey(
         For a file that cannot be read, or if none can be.
     MissingColumns
         If a file has another layout than the first.
+    MismatchError
+        If a file is there twice.
     """
     paths = list(paths)
+    read: dict[Hashable, str] = {}
     first: Layout | None = None
     chunks: list[Chunk] = []
     left_out = dict(skipped or {})
     for path in paths:
+        key = identity(path)
+        if key in read:
+            refuse_repeats([read[key], path])
         try:
             content = examine(path)
         except InputFileError as error:
@@ -170,6 +177,7 @@ def survey(
                 raise
             left_out[path] = str(error)
             continue
+        read[key] = path
         first = first or content.layout
         if content.layout != first:
             raise MissingColumns(_difference(path, content.layout, first))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jettagger.bundle import Bundle, is_bundle
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
+from jettagger.files import refuse_inputs
 from jettagger.places import search_path, user_folder
 
 __all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
@@ -155,7 +156,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     BundleError
         If the folder is no usable bundle.
     OutputError
-        If the name is taken, or the copy cannot be completed.
+        If the name is taken, the model lies there already, or the copy cannot be completed.
     """
     bundle = Bundle.from_folder(folder)
     bundle.require_weights()
@@ -163,6 +164,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     if Path(name).name != name or name.startswith("."):
         raise BundleError(f"{name!r} cannot be the name of a model: expected a plain folder name")
     target = user_folder() / name
+    refuse_inputs(target, [bundle.folder, *bundle.sources])
     if target.exists() and not force:
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
     part: Path | None = None

@@ -231,6 +231,8 @@ def make_job(
     Raises
     ------
     InputFileError, MissingColumns, ConfigError, UnknownName
+    MismatchError
+        If a file is there twice, whatever it is called.
     """
     names = output_columns(tagger, columns, prefix, workers)
     expression = None if where is None else parse(where, where="--where")
@@ -417,9 +419,10 @@ def run_job(
     Raises
     ------
     OutputError
-        If the output cannot be written completely; nothing is left then.
+        If the output cannot be written completely, or is an input; nothing is changed then.
     """
-    target = check_target(output, force=force)
+    inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
+    target = check_target(output, force=force, inputs=inputs)
     total = Report()
 
     def columns() -> Generator[dict[str, Any], None, None]:
@@ -481,7 +484,8 @@ def tag_files(
     >>> tag_files([str(path)], "tinyParT", f"{folder}/scores.parquet", columns=["prob"]).events
     5
     """
-    check_target(output, force=force)
+    files = list(files)
+    check_target(output, force=force, inputs=map(str, files))
     tagger = model if isinstance(model, Tagger) else load_tagger(model)
     job = make_job(
         files, tagger, prefix=prefix, where=where, columns=columns, keep=keep, memory=memory, workers=workers

@@ -180,6 +180,11 @@ class Tagger:
             self._heads = tuple(_sent_head(*origin) for origin in self._head_origins)
         return self._heads
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that is read for the model and its heads."""
+        return (*self.bundle.sources, *(path for head in self.heads for path in head.sources))
+
     def __repr__(self) -> str:
         heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
         return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import ConfigError, OutputError, hint
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.rootfile import write_tree
 
 __all__ = ["SUFFIXES", "check_target", "write_skim"]
@@ -22,7 +22,9 @@ SUFFIXES = (".parquet", ".root")
 METADATA = "jettagger"
 
 
-def check_target(path: str | os.PathLike[str], *, force: bool = False) -> Path:
+def check_target(
+    path: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> Path:
     """Refuse an output that cannot be written, before any work is done.
 
     Parameters
@@ -30,6 +32,8 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     path : path
     force : bool
         Whether an existing file may be replaced.
+    inputs : iterable of path
+        The files that it is made of; none of them may be the output.
 
     Returns
     -------
@@ -40,8 +44,9 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     ConfigError
         If the suffix is not known.
     OutputError
-        If the folder is missing or not writable, or if the file exists.
+        If the folder is missing or not writable, or if the file exists or is an input.
     """
+    refuse_inputs(path, inputs)
     target = Path(path)
     if target.suffix not in SUFFIXES:
         raise ConfigError(
@@ -60,7 +65,12 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> Path:
 
 
 def write_skim(
-    path: str | os.PathLike[str], chunks: Iterable[Mapping[str, Any]], metadata: str, *, force: bool = False
+    path: str | os.PathLike[str],
+    chunks: Iterable[Mapping[str, Any]],
+    metadata: str,
+    *,
+    force: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> int:
     """Write chunks of flat columns as one file.
 
@@ -74,6 +84,8 @@ def write_skim(
         JSON on how the file was made; kept in the file.
     force : bool
         Whether an existing file may be replaced.
+    inputs : iterable of path
+        The files that it is made of; none of them may be the output.
 
     Returns
     -------
@@ -85,7 +97,7 @@ def write_skim(
     OutputError
         If it cannot be written completely; nothing is left then.
     """
-    target = check_target(path, force=force)
+    target = check_target(path, force=force, inputs=inputs)
     with complete_or_absent(target, force=force) as part:
         if target.suffix == ".parquet":
             return _write_parquet(part, chunks, metadata)

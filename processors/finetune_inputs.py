@@ -27,6 +27,7 @@ from coffea import processor
 import jettagger as jt
 from jettagger.errors import MissingColumns, UnknownName
 from jettagger.heads import JetTable
+from jettagger.processors.tagging import in_order
 
 __all__ = ["LEGS", "FinetuneInputsProcessor", "generator_labels"]
 
@@ -272,8 +273,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         path = self.output / f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
         bundle = self.tagger.bundle
         record = {"model": bundle.name, "digest": bundle.digest, "columns": dict(self.names), "files": [key[0]]}
-        jt.write_skim(path, [content], json.dumps(record), force=True)
-        return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: str(path)}}}
+        jt.write_skim(path, [content], json.dumps(record), force=True, inputs=[key[0]])
+        return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: [str(path)]}}}
 
     def _kept(self, events: Any, names: list[str]) -> dict[str, ak.Array]:
         found = {}
@@ -299,9 +300,14 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         -------
         dict
             Dataset -> ``events``, ``jets`` and ``files`` (list of str).
+
+        Raises
+        ------
+        MismatchError
+            If a file was read twice.
         """
         for result in accumulator.values():
-            result["files"] = [chunk for _, chunk in sorted(result.pop("chunks").items())]
+            result["files"] = in_order(result.pop("chunks"))
         return accumulator
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import awkward as ak
 from coffea import processor
 
 import jettagger as jt
+from jettagger.files import refuse_repeats
 
 __all__ = ["TaggingProcessor"]
 
@@ -84,10 +85,10 @@ class TaggingProcessor(processor.ProcessorABC):
         if self.output is not None:
             self.output.mkdir(parents=True, exist_ok=True)
             name = f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
-            jt.write_skim(self.output / name, [content], "{}", force=True)
+            jt.write_skim(self.output / name, [content], "{}", force=True, inputs=[place["filename"]])
             chunk = str(self.output / name)
         jets = int(ak.sum(ak.num(fatjets.pt)))
-        return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: chunk}}}
+        return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: [chunk]}}}
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Put the chunks into the order of files and events, whatever order the workers had.
@@ -100,14 +101,42 @@ class TaggingProcessor(processor.ProcessorABC):
         -------
         dict
             Dataset -> ``events``, ``jets``, and ``columns`` (flat name -> awkward array) or ``files`` (list of str).
+
+        Raises
+        ------
+        MismatchError
+            If a file was read twice.
         """
         for result in accumulator.values():
-            chunks = [chunk for _, chunk in sorted(result.pop("chunks").items())]
+            chunks = in_order(result.pop("chunks"))
             if self.output is not None:
                 result["files"] = chunks
             else:
                 result["columns"] = {name: ak.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         return accumulator
+
+
+def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:
+    """The chunks in the order of files and events.
+
+    Parameters
+    ----------
+    chunks : mapping
+        File and first event -> what came of each time that this chunk was processed.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    MismatchError
+        If a file was read twice, whatever it is called.
+    """
+    refuse_repeats({name for name, _ in chunks})
+    for (name, _), found in chunks.items():
+        refuse_repeats([name] * len(found))
+    return [found[0] for _, found in sorted(chunks.items())]
 
 
 def _plain(array: Any) -> ak.Array:

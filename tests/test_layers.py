@@ -100,7 +100,7 @@ def test_the_core_knows_no_single_capability(path: Path) -> None:
 
 
 #: what processors may import besides the top of the package: modules whose names are documented for users
-PUBLIC = ["discriminants", "errors", "expressions", "heads", "histograms", "values"]
+PUBLIC = ["discriminants", "errors", "expressions", "files", "heads", "histograms", "values"]
 
 
 def test_processors_use_public_names_only() -> None:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.delphesfile import DelphesFile
     from jettagger.writers import check_target
 
-    check_target(args.output, force=args.force)
+    check_target(args.output, force=args.force, inputs=[args.file])
     with DelphesFile(args.file) as file:
         n_events = file.n_events
     with progress_bar("converting", n_events, "events") as advance:

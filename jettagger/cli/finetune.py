@@ -74,18 +74,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     from jettagger.errors import JettaggerError
-    from jettagger.files import check_folder
+    from jettagger.files import check_folder, refuse_inputs
     from jettagger.finetuning import finetune, read_config, survey
+    from jettagger.finetuning.prepare import files_read
     from jettagger.heads.description import DESCRIPTION
     from jettagger.registry import load_bundle
 
     config = read_config(args.config)
-    check_folder(args.output, marker=DESCRIPTION, force=args.force)
+    check_folder(args.output, marker=DESCRIPTION, force=args.force, inputs=[args.config])
     try:
         bundle = load_bundle(config.parent)
     except JettaggerError as error:
         raise type(error)(f"{config.document.where('parent')}: {error}") from error
     found = survey(config, bundle)
+    refuse_inputs(args.output, files_read(bundle, found))
     _plan(config, found)
     if args.dry_run:
         return 0

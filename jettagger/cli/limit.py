@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.progress import track
 
 from jettagger.errors import UnknownName
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.limits import limit, save_limits, table
 from jettagger.templates import load_workspaces
 
@@ -36,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Find the limits, print them as a table and write the files."""
     signals, workspaces, asimov = load_workspaces(args.folder)
+    for name in ("limits.json", "limits.txt", "limits.png"):
+        refuse_inputs(args.folder / name, [path for path in args.folder.glob("*.json") if path.name != name])
     unknown = [name for name in args.signal if name not in signals]
     if unknown:
         raise UnknownName("signal", unknown, signals, str(args.folder))

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     from jettagger.processors.search import SearchWarning
     from jettagger.search.config import read_config
-    from jettagger.search.files import survey
+    from jettagger.search.files import files_read, survey
     from jettagger.search.output import check_folder, write_output
     from jettagger.search.run import EXECUTORS, run_search
 
@@ -95,11 +95,12 @@ def run(args: argparse.Namespace) -> int:
 
         raise UnknownName("executor", args.executor, EXECUTORS)
     config = read_config(args.config)
-    check_folder(args.output, force=args.force)
+    check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
     patterns = sum(len(files.patterns) for files in config.files.values())
     with progress_bar("opening files", patterns, "files") as advance:
         found = survey(config, processor, skip_broken=args.skip_broken, progress=advance)
+    check_folder(args.output, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
         _plan(processor, found)
         return 0

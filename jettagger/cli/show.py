@@ -42,14 +42,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     from jettagger.errors import OutputError
+    from jettagger.files import refuse_inputs
     from jettagger.jetpictures import draw_jets
     from jettagger.plots import save_figure
     from jettagger.tagger import load_tagger
 
     start, stop = _rows(args.number)
+    refuse_inputs(args.output, [args.file])
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
     tagger = None if args.model is None else load_tagger(args.model)
+    refuse_inputs(args.output, [] if tagger is None else tagger.sources)
     jets, table = _read(args, start, stop, tagger)
     scores = None
     if tagger is not None:

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.tagger import load_tagger
     from jettagger.writers import check_target
 
-    check_target(args.output, force=args.force)
+    check_target(args.output, force=args.force, inputs=args.files)
     tagger = load_tagger(
         args.model,
         threads=args.threads,

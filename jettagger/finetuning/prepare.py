@@ -205,6 +205,11 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> Survey:
     return Survey(skims, tuple(columns), layout, tuple(skim.path for skim in skims if not skim.digest))
 
 
+def files_read(bundle: Bundle, found: Survey) -> list[str]:
+    """Every file that a training reads besides its configuration: skims and the parent."""
+    return [*(skim.path for skim in found.skims), *map(str, bundle.sources)]
+
+
 def _has(skim: Skim, name: str, prefix: str) -> bool:
     return name in skim.names or f"FatJet_{prefix}_{name}" in skim.names
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from jettagger.bundle import Bundle
 from jettagger.errors import require
-from jettagger.files import check_folder, folder_complete_or_absent
+from jettagger.files import check_folder, folder_complete_or_absent, refuse_inputs
 from jettagger.finetuning.bdt import train_bdt
 from jettagger.finetuning.config import BdtModel, FinetuneConfig, read_config
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.measure import Measures, measure
 from jettagger.finetuning.mlp import train_mlp
-from jettagger.finetuning.prepare import Prepared, Survey, prepare, survey
+from jettagger.finetuning.prepare import Prepared, Survey, files_read, prepare, survey
 from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
@@ -110,14 +110,15 @@ def finetune(
     MissingExtra
         If the extra ``train`` is not installed.
     OutputError
-        If the folder cannot be written; nothing is left then.
+        If the folder cannot be written, or holds what is read for it; nothing is changed then.
     """
     if not isinstance(config, FinetuneConfig):
         config = read_config(config)
-    check_folder(output, marker=DESCRIPTION, force=force)
+    check_folder(output, marker=DESCRIPTION, force=force, inputs=[config.document.name])
     with config.at("parent"):
         bundle = load_bundle(config.parent)
     found = survey(config, bundle) if found is None else found
+    refuse_inputs(output, files_read(bundle, found))
     require("xgboost" if isinstance(config.model, BdtModel) else "torch", "train", "training a head")
     if plots:
         require("mplhep", "plot", "the pictures of the report")

@@ -63,6 +63,7 @@ def score_skim(
             )
         head.check_digest(skim.digest, f"the model {skim.record.get('model')!r} that made {skim.path}")
         skim.columns_of(head.inputs, head.card.parent.prefix if prefix is None else prefix, f"the head {head.name!r}")
+    inputs: list[str | os.PathLike[str]] = [skim.path, *(source for head in loaded for source in head.sources)]
     record: dict[str, Any] = {**skim.record, "heads": {head.name: head.digest for head in loaded}}
 
     def chunks() -> Iterator[dict[str, Any]]:
@@ -75,7 +76,7 @@ def score_skim(
                     flat[f"FatJet_{column}"] = values[output_]
             yield flat
 
-    return write_skim(output, chunks(), json.dumps(record), force=force)
+    return write_skim(output, chunks(), json.dumps(record), force=force, inputs=inputs)
 
 
 def _is_counter(name: str, names: Sequence[str]) -> bool:

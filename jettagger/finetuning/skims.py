@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettagger.errors import InputFileError
+from jettagger.errors import InputFileError, MismatchError
+from jettagger.files import refuse_repeats
 from jettagger.heads import JetTable
 from jettagger.rootfile import EventFile
 
@@ -145,7 +146,7 @@ def _record(note: str) -> dict[str, Any]:
 
 
 def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
-    """The files that patterns mean, sorted and each once.
+    """The files that patterns mean, each once.
 
     Parameters
     ----------
@@ -163,6 +164,8 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
     ------
     InputFileError
         If a pattern matches nothing.
+    MismatchError
+        If a file is there twice, whatever it is called.
     """
     found: list[str] = []
     for pattern in patterns:
@@ -174,7 +177,11 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
             if not Path(path).is_file():
                 raise InputFileError(f"{where}: no such file: {path}")
         found += matches
-    return list(dict.fromkeys(found))
+    try:
+        refuse_repeats(found)
+    except MismatchError as error:
+        raise MismatchError(f"{where}: {error}") from None
+    return found
 
 
 def _reason(error: BaseException) -> str:

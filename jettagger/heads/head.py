@@ -98,6 +98,11 @@ class Head:
         return self.card.name
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that is read for it: description and network."""
+        return (self.folder / DESCRIPTION, self.folder / NETWORK)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the input columns, in order."""
         return tuple(item.name for item in self.card.inputs)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
+from jettagger.files import identity
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
+from jettagger.registry import load_bundle
 from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
 
-__all__ = ["FileInfo", "Survey", "expand", "survey"]
+__all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
 #: files that are opened at a time: opening waits for disks and networks, not for the processor
 OPEN_AT_ONCE = 8
@@ -122,6 +124,29 @@ def expand(pattern: str, folder: Path) -> list[str]:
     return found
 
 
+def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
+    """Everything that a search reads: the configuration, files of events, certified runs, the model.
+
+    Parameters
+    ----------
+    config : SearchConfig
+    found : Survey, optional
+        Its files, where they are known already.
+
+    Returns
+    -------
+    list of str
+    """
+    paths = [config.document.name, *(sample.golden_json for sample in config.samples.values() if sample.golden_json)]
+    if found is not None:
+        paths += [*(info.path for info in found.files), *found.broken]
+    model = config.processor.get("model")
+    if model is not None:
+        bundle = model.bundle if hasattr(model, "bundle") else load_bundle(model)
+        paths += map(str, bundle.sources)
+    return paths
+
+
 def survey(
     config: SearchConfig,
     processor: ResonanceSearchProcessor,
@@ -158,7 +183,7 @@ def survey(
     """
     broken: dict[str, str] = {}
     wanted: list[tuple[str, str]] = []
-    place: dict[str, str] = {}
+    place: dict[Hashable, tuple[str, str]] = {}
     for dataset, files in config.files.items():
         with config.at("samples", dataset, "files"):
             for pattern in files.patterns:
@@ -170,10 +195,13 @@ def survey(
                     broken[pattern] = str(error)
                     continue
                 for path in found:
-                    if path in place:
-                        both = f"{place[path]!r} and {dataset!r}" if place[path] != dataset else f"{dataset!r} twice"
-                        raise MismatchError(f"{path} is in {both}: its events would count twice")
-                    place[path] = dataset
+                    key = identity(path)
+                    if key in place:
+                        other, name = place[key]
+                        both = f"{other!r} and {dataset!r}" if other != dataset else f"{dataset!r} twice"
+                        also = "" if name == path else f", also called {name},"
+                        raise MismatchError(f"{path}{also} is in {both}: its events would count twice")
+                    place[key] = (dataset, path)
                     wanted.append((dataset, path))
 
     def look(item: tuple[str, str]) -> FileInfo | JettaggerError:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from jettagger._version import __version__
 from jettagger.discriminants import binned_roc
 from jettagger.errors import OutputError
 from jettagger.histograms import categories_of, pick, save, variables_of
-from jettagger.search.files import to_dict
+from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
 from jettagger.templates import Templates, build
 
@@ -42,7 +42,7 @@ PACKAGES = (
 RECORD = "record.json"
 
 
-def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path:
+def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[str] = ()) -> Path:
     """Refuse an output folder that cannot be written, before any work is done.
 
     Parameters
@@ -50,6 +50,8 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path
     target : path
     force : bool
         Whether an existing folder may be replaced; only one that a search wrote, or an empty one.
+    inputs : iterable of str
+        What the search reads; none of it may be in the folder.
 
     Returns
     -------
@@ -59,6 +61,7 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False) -> Path
     ------
     OutputError
     """
+    files.refuse_inputs(target, inputs)
     target = Path(target)
     if target.is_dir():
         if not force:
@@ -200,8 +203,9 @@ def write_output(
     Raises
     ------
     OutputError
-        If it cannot be written completely; nothing is left then.
+        If it cannot be written completely, or holds what the search has read; nothing is changed then.
     """
+    check_folder(folder, force=force, inputs=files_read(result.config, result.survey))
     templates = make_templates(result)
     made = record(result)
     if templates is not None:
@@ -212,7 +216,6 @@ def write_output(
         "cutflow.json": "the same for programs",
         RECORD: "how it was made: configuration, model, versions, files",
     }
-    check_folder(folder, force=force)
     with files.folder_complete_or_absent(folder, marker=RECORD, force=force) as part:
         short = {key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")}
         save(result.histograms, part / "histograms.json", short)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.simulation import processes
 from jettagger.simulation.block import Batch, process_batch
 from jettagger.simulation.cards import Card, load_card
@@ -435,14 +435,17 @@ def simulate(
     UnknownName, ConfigError, MissingExtra
         See `plan` and `make_block`.
     OutputError
-        If the output exists, a folder with blocks of a different run lies beside it, or the disk is full.
+        If the output exists or is the card, a folder with blocks of a different run lies beside it, or the disk is
+        full.
     """
+    target = Path(output)
+    for path in (target, _blocks_folder(target), _manifest(target)):
+        refuse_inputs(path, [card])
     require("pythia8mc", "sim", "simulating events")
     require("fastjet", "sim", "clustering jets")
     if workers < 1:
         raise ConfigError(f"{workers} workers were asked for, expected 1 or more")
     run = plan(process, events, pt=pt, mass=mass, seed=seed, card=card, pileup=pileup, format=format)
-    target = Path(output)
     suffixes = (".root",) if format == "pfnano" else (".root", ".parquet")
     if target.suffix not in suffixes:
         raise ConfigError(f"output {target}: format {format!r} is written to {' or '.join(suffixes)}")
@@ -464,8 +467,16 @@ def simulate(
     return Summary(target, sum(fact["events"] for fact in facts), sum(fact["jets"] for fact in facts), labels, manifest)
 
 
+def _blocks_folder(target: Path) -> Path:
+    return target.with_name(target.name + ".blocks")
+
+
+def _manifest(target: Path) -> Path:
+    return target.with_name(target.name + ".manifest.json")
+
+
 def _open_folder(target: Path, run: Plan, force: bool) -> Path:
-    folder = target.with_name(target.name + ".blocks")
+    folder = _blocks_folder(target)
     note = folder / "plan.json"
     wanted = run.describe()
     if note.is_file():
@@ -626,7 +637,7 @@ def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]]) -> Pat
             entry["labels"][name] = entry["labels"].get(name, 0) + count
     content = {"format": "jettagger-simulation/1", **run.describe(), "processes": by_process}
     content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    path = target.with_name(target.name + ".manifest.json")
+    path = _manifest(target)
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")
     return path

@@ -1,0 +1,423 @@
+"""No output is ever one of its inputs, and no file counts twice: every command, every name that a file can have."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import pytest
+from coffea import processor
+from coffea.nanoevents import PFNanoAODSchema
+from hypothesis import given
+from hypothesis import strategies as st
+from searches import make_world
+from toyskims import CONFIG, write_toy
+from weavers import table, weaver_bundle
+
+import jettagger as jt
+from jettagger import jobs
+from jettagger.cli import COMMANDS, main
+from jettagger.convert import convert_delphes
+from jettagger.errors import MismatchError, OutputError
+from jettagger.files import check_folder, identity, refuse_inputs, refuse_repeats
+from jettagger.finetuning import score_skim
+from jettagger.jobs import Content, Layout
+from jettagger.places import PACKAGE, user_folder
+from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
+from jettagger.search.config import read_config
+from jettagger.search.files import survey
+from jettagger.testing import write_pfnano
+from jettagger.writers import write_skim
+
+TINY = PACKAGE / "models" / "tinyParT"
+
+
+def symlink(path: Path) -> Path:
+    """Another name of a file or of a folder."""
+    link = path.with_name(f"link-{path.name}")
+    link.symlink_to(path)
+    return link
+
+
+def hard_link(path: Path) -> Path:
+    link = path.with_name(f"hard-{path.name}")
+    os.link(path, link)
+    return link
+
+
+#: every name that a file can have, from its own
+NAMES: dict[str, Callable[[Path], str]] = {
+    "path": str,
+    "relative": os.path.relpath,
+    "dotted": lambda path: f"{path.parent}/../{path.parent.name}/./{path.name}",
+    "symlink": lambda path: str(symlink(path)),
+    "hard link": lambda path: str(hard_link(path)),
+}
+FOLDERS = {name: NAMES[name] for name in ("path", "relative", "dotted", "symlink")}
+
+
+def nano(folder: Path) -> Path:
+    return write_pfnano(folder / "nano.root", 3, seed=1)
+
+
+def tag(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["tag", str(path), "-m", "tinyParT", "-o"], path
+
+
+def tag_dry(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["tag", str(path), "-m", "tinyParT", "--dry-run", "-o"], path
+
+
+def tag_network(folder: Path) -> tuple[list[str], Path]:
+    model = Path(shutil.copytree(TINY, folder / "model"))
+    os.link(model / "model.onnx", folder / "network.root")
+    return ["tag", str(nano(folder)), "-m", str(model), "-o"], folder / "network.root"
+
+
+def convert(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)  # what is in it is looked at later
+    return ["convert", "delphes", str(path), "-o"], path
+
+
+def show(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["show", "jet", str(path), "-o"], path
+
+
+def simulate(folder: Path) -> tuple[list[str], Path]:
+    card = Path(shutil.copy(PACKAGE / "simulation" / "cards" / "default.yaml", folder / "card.yaml"))
+    return ["simulate", "--process", "Hbb", "--card", str(card), "-o"], card
+
+
+def search(folder: Path) -> tuple[list[str], Path]:
+    """The configuration and all files lie in the folder of an earlier search."""
+    config = make_world(folder / "out")
+    (folder / "out" / "record.json").write_text("{}")
+    return ["search", str(config), "-o"], config.parent
+
+
+def search_sample(folder: Path) -> tuple[list[str], Path]:
+    """Only one file of a sample does."""
+    config = make_world(folder / "world")
+    out = folder / "out"
+    out.mkdir()
+    (out / "record.json").write_text("{}")
+    shutil.move(config.parent / "X1.root", out / "X1.root")
+    config.write_text(config.read_text().replace("files: X1.root", "files: ../out/X1.root"))
+    return ["search", str(config), "-o"], out
+
+
+def search_model(folder: Path) -> tuple[list[str], Path]:
+    config = make_world(folder / "world")
+    out = folder / "out"
+    out.mkdir()
+    (out / "record.json").write_text("{}")
+    shutil.copytree(TINY, out / "myParT")
+    config.write_text(config.read_text().replace("model: tinyParT", f"model: {out / 'myParT'}"))
+    return ["search", str(config), "-o"], out
+
+
+def finetune(folder: Path) -> tuple[list[str], Path]:
+    """The configuration lies in the folder of an earlier head."""
+    head = folder / "head"
+    head.mkdir()
+    (head / "head.json").write_text("{}")
+    (head / "xgg.yaml").write_text(CONFIG.format(name="Toy"))
+    write_toy(head / "toy.parquet", 20)
+    return ["finetune", str(head / "xgg.yaml"), "-o"], head
+
+
+def finetune_skim(folder: Path) -> tuple[list[str], Path]:
+    head = folder / "head"
+    head.mkdir()
+    (head / "head.json").write_text("{}")
+    write_toy(head / "toy.parquet", 20)
+    (folder / "xgg.yaml").write_text(CONFIG.format(name="Toy").replace("toy*.parquet", "head/toy*.parquet"))
+    return ["finetune", str(folder / "xgg.yaml"), "-o"], head
+
+
+def golden(folder: Path) -> tuple[list[str], Path]:
+    model = Path(shutil.copytree(TINY, folder / "model"))
+    return ["models", "check", str(model), "--write-golden"], model / "model.onnx"
+
+
+#: command -> ways in which a file that it reads could be its output, and what that output can be called
+FILES = {
+    "tag": [tag, tag_dry, tag_network],
+    "convert": [convert],
+    "show": [show],
+    "simulate": [simulate],
+    "search": [search, search_sample, search_model],
+    "finetune": [finetune, finetune_skim],
+    "models check": [golden],
+}
+#: commands with an output that no argument names; each has a test of its own below
+OWN = {"limit", "models add"}
+READERS = {"models list", "models show", "discriminants list", "discriminants show", "discriminants groups"}
+
+
+def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command of the shell with its parser, also those below others."""
+    for verb, (module, _) in COMMANDS.items():
+        parser = argparse.ArgumentParser(prog=verb)
+        importlib.import_module(module).configure(parser)
+        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        if not below:
+            yield verb, parser
+        for name, inner in below[0].choices.items() if below else ():
+            yield f"{verb} {name}", inner
+
+
+def test_every_command_is_in_these_tests() -> None:
+    found = dict(commands())
+    assert set(found) == set(FILES) | OWN | READERS
+    for name in READERS:
+        options = {option for action in found[name]._actions for option in action.option_strings}
+        assert options.isdisjoint({"-o", "--output", "--force"}), f"{name} writes"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says no, and not a byte has changed; without --force, that the output exists may be said first."""
+    before = content(folder)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    exists = "exists already" in said.err and "--force" not in arguments
+    assert exists or "cannot be the output, --force or not" in said.err, said.err
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("command", "make"), [(command, make) for command, makes in FILES.items() for make in makes], ids=lambda x: str(x)
+)
+def test_an_output_is_never_an_input(
+    command: str,
+    make: Callable[[Path], tuple[list[str], Path]],
+    name: str,
+    force: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments, target = make(tmp_path)
+    if target.is_dir() and name not in FOLDERS:
+        pytest.skip("folders have no hard links")
+    options = {option for action in dict(commands())[command]._actions for option in action.option_strings}
+    if force and "--force" not in options:
+        pytest.skip(f"{command} has no --force")
+    refused([*arguments, NAMES[name](target), *(["--force"] if force else [])], tmp_path, capsys)
+
+
+def test_a_model_is_not_added_to_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "add", str(TINY), "--name", "mine"]) == 0
+    place = user_folder() / "mine"
+    for folder in (place, symlink(place)):
+        refused(["models", "add", str(folder), "--name", "mine", "--force"], user_folder(), capsys)
+    inner = Path(shutil.copytree(TINY, place / "inner"))
+    refused(["models", "add", str(inner), "--name", "mine", "--force"], user_folder(), capsys)
+
+
+@pytest.mark.parametrize("output", ["limits.json", "limits.txt", "limits.png"])
+def test_limits_replace_no_workspace(output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "templates.json").write_text(
+        '{"format": "jettagger templates", "version": 1, "signals": {}, "asimov": true}'
+    )
+    os.link(tmp_path / "templates.json", tmp_path / output)
+    refused(["limit", str(tmp_path)], tmp_path, capsys)
+
+
+class TestFunctions:
+    """What has no command, and what commands share."""
+
+    def test_skims(self, tmp_path: Path) -> None:
+        path = nano(tmp_path)
+        before = content(tmp_path)
+        with pytest.raises(OutputError, match="cannot be the output"):
+            jt.tag_files([str(path)], "tinyParT", str(path), force=True)
+        with pytest.raises(OutputError, match="cannot be the output"):
+            convert_delphes(path, path, force=True)
+        with pytest.raises(OutputError, match="cannot be the output"):
+            write_skim(path, [{"event": ak.Array([1])}], "{}", force=True, inputs=[path])
+        assert content(tmp_path) == before
+
+    def test_a_link_that_appears_between_the_check_and_the_job(self, tmp_path: Path) -> None:
+        from jettagger.skim import make_job, run_job
+
+        path = nano(tmp_path)
+        job = make_job([str(path)], jt.load_tagger("tinyParT"))
+        with pytest.raises(OutputError, match="cannot be the output"):
+            run_job(job, str(symlink(path)), force=True)
+
+    def test_heads_on_skims(self, tmp_path: Path) -> None:
+        path = write_toy(tmp_path / "toy.parquet", 20)
+        before = content(tmp_path)
+        with pytest.raises(OutputError, match="cannot be the output"):
+            score_skim(path, [], hard_link(path), force=True)
+        (tmp_path / "hard-toy.parquet").unlink()
+        assert content(tmp_path) == before
+
+    def test_processors(self, tmp_path: Path) -> None:
+        """A chunk's file has the name of its input where that lies in the output folder under that name."""
+        path = nano(tmp_path)
+        runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema)
+        instance = TaggingProcessor("tinyParT", columns=["mass"], output=tmp_path / "out")
+        fileset = {"A": {"files": {str(path): "Events"}}}
+        (written,) = runner(fileset, processor_instance=instance)["A"]["files"]
+        Path(written).unlink()
+        os.link(path, written)
+        before = content(tmp_path)
+        with pytest.raises(OutputError, match="cannot be the output"):
+            instance.process(_events(path))
+        assert content(tmp_path) == before
+
+    def test_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "out" / "deep").mkdir(parents=True)
+        (tmp_path / "out" / "deep" / "a.root").write_text("x")
+        (tmp_path / "out" / "head.json").write_text("{}")
+        with pytest.raises(OutputError, match="holds an input"):
+            check_folder(
+                tmp_path / "out", marker="head.json", force=True, inputs=[tmp_path / "out" / "deep" / "a.root"]
+            )
+        check_folder(tmp_path / "out", marker="head.json", force=True, inputs=[tmp_path / "outside.root"])
+        refuse_inputs(tmp_path / "out" / "new", [tmp_path / "out" / "deep" / "a.root"])
+
+
+def _events(path: Path) -> Any:
+    import uproot
+    from coffea.nanoevents import NanoEventsFactory
+
+    with uproot.open(path) as file:
+        uuid = file.file.uuid
+    metadata = {
+        "dataset": "A",
+        "filename": str(path),
+        "fileuuid": str(uuid),
+        "entrystart": 0,
+        "entrystop": 3,
+    }
+    return NanoEventsFactory.from_root(
+        {str(path): "Events"}, schemaclass=PFNanoAODSchema, mode="virtual", metadata=metadata
+    ).events()
+
+
+# ------------------------------------------------------------------------------------------------ twice
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestTheSameFileTwice:
+    def test_tag(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = nano(tmp_path)
+        output = tmp_path / "s.parquet"
+        for more in ([], ["--skip-broken"], ["--dry-run"]):
+            assert main(["tag", str(path), NAMES[name](path), "-m", "tinyParT", "-o", str(output), *more]) == 2
+            assert "given twice" in capsys.readouterr().err
+            for link in tmp_path.glob("*-nano.root"):
+                link.unlink()
+        assert not output.exists()
+
+    def test_tag_flat(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = weaver_bundle(tmp_path / "model")
+        path = tmp_path / "jets.parquet"
+        ak.to_parquet(table(), path)
+        assert main(["tag", str(path), NAMES[name](path), "-m", str(model), "-o", str(tmp_path / "s.parquet")]) == 2
+        assert "given twice" in capsys.readouterr().err
+
+    def test_tag_tarballs(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = weaver_bundle(tmp_path / "model")
+        ak.to_parquet(table(), tmp_path / "jets.parquet")
+        path = tmp_path / "jets.tar"
+        with tarfile.open(path, "w") as archive:
+            archive.add(tmp_path / "jets.parquet", "jets.parquet")
+        other = NAMES[name](path)
+        for second in (other, f"{other}::jets.parquet"):
+            assert main(["tag", str(path), second, "-m", str(model), "-o", str(tmp_path / "s.parquet")]) == 2
+            assert "given twice" in capsys.readouterr().err
+
+    def test_finetune(self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = write_toy(tmp_path / "toy.parquet", 20)
+        second = NAMES[name](path)
+        text = CONFIG.format(name="Toy").replace("[toy*.parquet]", f"[toy.parquet, '{Path(second).absolute()}']")
+        (tmp_path / "toy.yaml").write_text(text)
+        assert main(["finetune", str(tmp_path / "toy.yaml"), "-o", str(tmp_path / "head"), "--dry-run"]) == 2
+        said = capsys.readouterr().err
+        assert "given twice" in said
+        assert "toy.yaml, line 5" in said
+
+    @pytest.mark.parametrize("sample", ["the same", "another"])
+    def test_search(self, name: str, sample: str, tmp_path: Path) -> None:
+        path = make_world(tmp_path)
+        second = Path(NAMES[name](tmp_path / "tt1.root")).absolute()
+        old, new = {
+            "the same": ('["tt*.root"]', f'[tt1.root, tt2.root, "{second}"]'),
+            "another": ("files: X1.root", f'files: [X1.root, "{second}"]'),
+        }[sample]
+        config = read_config(path.read_text().replace(old, new), "search.yaml", tmp_path)
+        with pytest.raises(MismatchError, match="its events would count twice"):
+            survey(config, config.make_processor())
+
+    def test_processors(self, name: str, tmp_path: Path) -> None:
+        path = nano(tmp_path)
+        fileset = {"A": [str(path), NAMES[name](path)]}
+        runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema)
+        for instance in (
+            TaggingProcessor("tinyParT", columns=["mass"]),
+            TaggingProcessor("tinyParT", columns=["mass"], output=tmp_path / "out"),
+            FinetuneInputsProcessor("tinyParT", tmp_path / "out", labels=None, keep=()),
+        ):
+            with pytest.raises(MismatchError, match="given twice"):
+                runner(fileset, treename="Events", processor_instance=instance)
+
+
+def test_globs_that_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_toy(tmp_path / "toy.parquet", 20)
+    text = CONFIG.format(name="Toy").replace("[toy*.parquet]", "[toy*.parquet, '*.parquet']")
+    (tmp_path / "toy.yaml").write_text(text)
+    assert main(["finetune", str(tmp_path / "toy.yaml"), "-o", str(tmp_path / "head"), "--dry-run"]) == 2
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_remote_files_are_compared_by_what_the_url_means() -> None:
+    urls = ["root://host.example//store/a.root", "root://HOST.example:1094/store/b/../a.root"]
+    content = Content(Layout("FatJet", (), ()), 1, 1)
+    with pytest.raises(MismatchError, match="given twice"):
+        jobs.survey(urls, lambda path: content, skip_broken=True)
+
+
+HOSTS = st.sampled_from(["a.example", "b.example"])
+PATHS = st.lists(st.sampled_from(["store", "x.root", "y"]), min_size=1, max_size=4).map("/".join)
+
+
+@given(HOSTS, PATHS, HOSTS, PATHS, st.booleans(), st.booleans(), st.booleans())
+def test_spellings_of_a_url(
+    host: str, path: str, other_host: str, other: str, port: bool, slash: bool, opaque: bool
+) -> None:
+    """Host, port and path decide, not how they are written."""
+    one = f"root://{host}//{path}"
+    two = f"{'simplecache::' if opaque else ''}ROOT://{other_host.upper()}{':1094' if port else ''}/"
+    two += f"{'/' if slash else './'}{other}{'?xrd.wantprot=unix' if opaque else ''}"
+    assert (identity(one) == identity(two)) == ((host, path) == (other_host, other))
+
+
+def test_what_identity_tells_apart(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("same")
+    (tmp_path / "b").write_text("same")
+    assert identity(tmp_path / "a") != identity(tmp_path / "b"), "equal content is not the same file"
+    assert identity(f"file://{tmp_path}/a") == identity(tmp_path / "a")
+    assert identity("https://h.example/get?id=1") != identity("https://h.example/get?id=2")
+    assert identity("x.tar::a.root") != identity("x.tar::b.root")
+    assert identity("root://h.example:2000//a") != identity("root://h.example//a")
+    refuse_repeats([tmp_path / "a", tmp_path / "b", tmp_path / "absent", "root://[bad"])
