@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import awkward as ak
@@ -280,7 +281,6 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         (BASE + "new_variables: {a: b, b: c, c: a + x}", "'a' is defined by itself: a -> b -> c -> a"),
         (BASE + "new_variables: {a: a + 1}", "'a' is defined by itself: a -> a"),
         (BASE + "observers: jet_pt", "expected a list of names"),
-        (BASE + "observers: [a]\nmonitor_variables: [b]", "line 4: monitor_variables: cannot be there together"),
         (BASE + "labels: {type: regression, value: [x]}", "labels.type: expected simple or custom, got 'regression'"),
         (BASE + "labels: {type: simple, value: {a: b}}", "expected a list of classes"),
         (BASE + "labels: {type: simple, value: [a, a]}", "classes are there twice: a"),
@@ -288,6 +288,11 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         (BASE + "labels: {type: custom, value: {a: 1, 2: b}}", "expected names and their expressions"),
         (BASE + "new_variables: {a: x}\nlabels: {type: custom, value: {a: y}}", "is a new variable, too"),
         (BASE + "preprocess: {method: magic}", "expected manual or auto, got 'magic'"),
+        (BASE + "new_variable: {y: x}", r"line 3: new_variable: unknown key \(nearest: new_variables"),
+        (BASE + "extra_inputs: {}", "line 3: extra_inputs: unknown key"),
+        (BASE + "input_transform: log", "line 3: input_transform: unknown key"),
+        (BASE + "aux_labels: {}\nnew_variables: {x: np.loadtxt(z)}", "line 4, new_variables.x: position 1: unknown"),
+        (BASE + "aux_labels: {}\nselection: y > 0\nnew_variables: {y: z.foo()}", "new_variables.y: position 1"),
         (BASE + "preprocess: {methods: manual}", r"unknown key \(nearest: method\)"),
         (BASE + "treename: 3", "expected a name"),
         ("inputs: {pf: {length: 4, vars: []}}", "expected a list of variables"),
@@ -316,6 +321,76 @@ def test_a_configuration_that_makes_no_sense_is_refused(text: str, message: str)
     with pytest.raises(ConfigError, match=message) as info:
         read_config(text=text)
     assert str(info.value).startswith("data configuration")
+
+
+@pytest.mark.parametrize("module", ["awkward", "awkward0", "ak"])
+@pytest.mark.parametrize(("function", "value"), [("ones_like", 1), ("zeros_like", 0)])
+def test_the_first_syntax_of_masks_means_what_it_meant(module: str, function: str, value: int) -> None:
+    """Weaver's first configurations, with which CMS's ParticleNet was trained, are in awkward 0."""
+    formula = parse_formula(f"{module}.JaggedArray.{function}(x)")
+    assert formula.names == ("x",)
+    assert formula.evaluate({"x": ak.Array([[0.1, 0.2], []])}.__getitem__).tolist() == [[value, value], []]
+    assert formula.is_ones == bool(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "modern"),
+    [
+        ("awkward.JaggedArray.fromcounts(n, x)", "ak.unflatten(values, counts)"),
+        ("awkward0.JaggedArray.concatenate([x, y])", "ak.concatenate([...], axis=1)"),
+        ("awkward0.flatten(x)", "ak.flatten(...)"),
+        ("x.counts", "ak.num(x)"),
+        ("x.sum()", "ak.sum(x, axis=-1)"),
+        ("(x + y).max()", "ak.max(x + y, axis=-1)"),
+        ("x.pad(20).fillna(0)", "ak.fill_none(x.pad(20), value)"),
+        ("x.flatten()", "ak.flatten(x)"),
+        ("x.ones_like()", "ak.ones_like(x)"),
+    ],
+)
+def test_what_else_is_of_awkward_0_is_refused_with_todays_spelling(text: str, modern: str) -> None:
+    with pytest.raises(ConfigError, match=rf"is of awkward 0, .*: write {re.escape(modern)}\n"):
+        parse_formula(text)
+    with pytest.raises(ConfigError, match=r"is of awkward 0, which is not supported\n"):
+        parse_formula("awkward0.topandas(x)")
+
+
+def test_types_and_sides_that_files_name() -> None:
+    x = ak.Array([0.5, 1.5]).__array__()
+    columns = {"x": x}.__getitem__
+    assert parse_formula("ak.values_astype(x > 1, np.int_)").evaluate(columns).tolist() == [0, 1]
+    assert parse_formula("np.searchsorted([0.5, 1.0], x, side='right')").evaluate(columns).tolist() == [1, 2]
+    with pytest.raises(ConfigError, match="side is one of left, right"):
+        parse_formula("np.searchsorted([0.5, 1.0], x, side='above')")
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (
+            "labels: {type: simple, value: [a]}\naux_labels: {type: custom, value_pair: {b: x}}",
+            r"aux_labels \(line 4\)",
+        ),
+        ("labels: {type: simple, value: [a], split_per_cls: True}", r"labels\.split_per_cls \(line 3\)"),
+        ("observers: [a]\nmonitor_variables: [b]", r"monitor_variables \(line 4\)"),
+        ("author: somebody\nloss: {gamma: 2}", r"author \(line 3\), loss \(line 4\)"),
+        ("new_variables: {_label_: 'np.stack([a], axis=1).argmax(1)'}", r"new_variables\._label_ \(line 3\)"),
+        (
+            "aux_labels: {b: y}\nnew_variables:\n  y: np.repeat(x, 2)",
+            r"aux_labels \(line 3\), new_variables\.y \(line 5\)",
+        ),
+    ],
+)
+def test_keys_of_forks_that_scores_do_not_need_are_passed_over_with_one_warning(text: str, keys: str) -> None:
+    with pytest.warns(UserWarning, match=rf"are passed over: {keys}$") as caught:
+        config = read_config(text=BASE + text)
+    assert len(caught) == 1
+    assert config.inputs == read_config(text=BASE).inputs
+    assert config.columns() == ("x",)
+
+
+def test_an_index_of_classes_without_names_leaves_them_to_the_card() -> None:
+    for value in ("value: fj_label, value_custom: {m: x}", "value: null, value_cls_index: fj_label, value_cls_num: 3"):
+        assert read_config(text=BASE + f"labels: {{type: hybrid, {value}}}").labels is None
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

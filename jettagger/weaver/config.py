@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jettagger.errors import ConfigError, hint
+from jettagger.errors import ConfigError, hint, nearest
 from jettagger.weaver.expressions import Formula, parse_formula
 
 __all__ = ["DataConfig", "InputGroup", "InputVariable", "Labels", "read_config"]
@@ -33,9 +35,14 @@ _KEYS = (
     "weights",
     "bucketing",
 )
+#: those that scores do not need
+_IDLE = ("labels", "observers", "monitor_variables", "weights", "bucketing", "names")
 _INPUT_KEYS = ("length", "pad_mode", "vars")
 _PREPROCESS_KEYS = ("method", "data_fraction", "params")
 _PARAMETERS = ("length", "pad_mode", "center", "scale", "min", "max", "pad_value")
+
+#: parts of keys that would change what the network gets
+_OF_INPUTS = re.compile("input|variable|preproc|transform|norm|standard|scal|pad|length|select", re.IGNORECASE)
 
 #: what weaver adds to each table by itself: whether a jet is read for training
 TRAINING_FLAG = "aux_training_"
@@ -243,6 +250,8 @@ class _Reader:
         import yaml
 
         self.where = where
+        #: keys that scores do not need, with their lines
+        self.passed_over: list[str] = []
         if len(text) > _MAX_BYTES:
             raise ConfigError(f"{where}: {len(text)} characters, a data configuration has {_MAX_BYTES} at most")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -315,12 +324,28 @@ class _Reader:
                 raise self.error([key], f"expected names as keys, got {name!r}")
         return value
 
-    def unknown(self, path: Sequence[str | int], found: Iterable[Any], known: Sequence[str]) -> None:
-        """Refuse keys that are not known."""
+    def unknown(
+        self, path: Sequence[str | int], found: Iterable[Any], known: Sequence[str], *, idle: bool = False
+    ) -> None:
+        """Refuse keys that are not known.
+
+        Those of forks of weaver are noted where they are ``idle``: they are no misspelling of a key that is missing,
+        and by their name say nothing of inputs.
+        """
+        found = list(found)
         for key in found:
             if key not in known:
+                meant = set(nearest(str(key), known)) - set(found) - set(_IDLE)
+                if idle and not meant and not _OF_INPUTS.search(str(key)):
+                    self.pass_over([*path, str(key)])
+                    continue
                 text = f"unknown key{hint(str(key), known)}. Known: {', '.join(known)}"
                 raise self.error([*path, str(key)], text)
+
+    def pass_over(self, path: Sequence[str | int]) -> None:
+        """Note a key that scores do not need."""
+        line = self.lines.get(tuple(path))
+        self.passed_over.append(".".join(map(str, path)) + (f" (line {line})" if line else ""))
 
     def names(self, key: str) -> tuple[str, ...]:
         """A list of names."""
@@ -361,8 +386,13 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     Raises
     ------
     ConfigError
-        With file, line and key: unreadable YAML, unknown keys, expressions that are not allowed, definitions that
-        contradict each other or run in a circle.
+        With file, line and key: unreadable YAML, unknown keys that may change inputs, expressions that are not allowed,
+        definitions that contradict each other or run in a circle.
+
+    Warns
+    -----
+    UserWarning
+        Once, naming the keys of forks of weaver that scores do not need.
 
     Examples
     --------
@@ -378,13 +408,20 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {where}: {error}") from error
     reader = _Reader(text, where)
-    reader.unknown([], reader.content, _KEYS)
+    reader.unknown([], reader.content, _KEYS, idle=True)
+    of_fork = bool(reader.passed_over)
     formulas: dict[str, Formula] = {}
+    unread: dict[str, ConfigError] = {}
     for name, value in reader.section("new_variables").items():
         if not name.isidentifier():
             raise reader.error(["new_variables", name], "is no name: letters, digits and _ only")
         if str(value).strip() != name:  # weaver's own shorthand for "the column itself"
-            formulas[name] = reader.formula(["new_variables", name], value)
+            try:
+                formulas[name] = reader.formula(["new_variables", name], value)
+            except ConfigError as error:
+                if not of_fork and not name.startswith("_"):  # which weaver itself wrote there for training
+                    raise
+                unread[name] = error
     labels = _labels(reader, formulas)
     method, given = _preprocess(reader)
     config = DataConfig(
@@ -403,7 +440,22 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
         lines=_lines(reader, formulas),
     )
     _check(reader, config)
+    _pass_over_unread(reader, config, unread)
+    if reader.passed_over:
+        text = "that scores do not need, and that jettagger does not know, are passed over"
+        warnings.warn(f"{where}: keys {text}: {', '.join(reader.passed_over)}", stacklevel=2)
     return config
+
+
+def _pass_over_unread(reader: _Reader, config: DataConfig, unread: Mapping[str, ConfigError]) -> None:
+    """Variables with expressions that are not allowed may stand where nothing that scores need is made of them."""
+    needed = set(config.columns())
+    for formula in (config.selection, config.test_time_selection):
+        needed.update(config.columns_of(formula))
+    for name, error in unread.items():
+        if name in needed:
+            raise error
+        reader.pass_over(["new_variables", name])
 
 
 def _lines(reader: _Reader, formulas: Mapping[str, Formula]) -> dict[str, int]:
@@ -442,13 +494,15 @@ def _labels(reader: _Reader, formulas: dict[str, Formula]) -> Labels | None:
         return None
     # forks of weaver have targets of further kinds (value_cls_index, value_custom, ...), which scores do not need
     further = [key for key in section if str(key).startswith("value_")]
-    reader.unknown(["labels"], [key for key in section if key not in further], ("type", "value", "names"))
+    reader.unknown(["labels"], [key for key in section if key not in further], ("type", "value", "names"), idle=True)
     kind, value = section.get("type"), section.get("value")
     index = None
     if value is None and section.get("value_cls_names"):
         value = section["value_cls_names"]
         index = "_label_"
         formulas[index] = reader.formula(["labels", "value_cls_index"], section.get("value_cls_index"))
+    if kind == "hybrid" and further and not isinstance(value, list):
+        return None  # the index of the class alone: what the classes are is not said
     if kind == "simple" or (kind == "hybrid" and further):
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
             raise reader.error(["labels", "value"], f"expected a list of classes, got {_shown(value)}")
@@ -580,7 +634,7 @@ def _number(reader: _Reader, path: Sequence[str | int], word: str, value: Any) -
 
 
 def _check(reader: _Reader, config: DataConfig) -> None:
-    if config.observers and config.monitor_variables:
-        raise reader.error(["monitor_variables"], "cannot be there together with 'observers': weaver reads one of them")
+    if config.observers and config.monitor_variables:  # weaver reads one of them
+        reader.pass_over(["monitor_variables"])
     for name in config.formulas:  # circles, also among variables that no input needs
         config.columns([name])

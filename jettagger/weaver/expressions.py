@@ -13,7 +13,19 @@ import numpy as np
 
 from jettagger.errors import MismatchError, hint
 from jettagger.expressions import BINARY, COMPARE, Source
-from jettagger.weaver.functions import DTYPES, HELPERS, KEYWORDS, METHODS, MODULES, PROPERTIES, known_names, resolve
+from jettagger.weaver.functions import (
+    CHOICES,
+    DTYPES,
+    HELPERS,
+    KEYWORDS,
+    LEGACY,
+    METHODS,
+    MODULES,
+    PROPERTIES,
+    known_names,
+    modern,
+    resolve,
+)
 
 __all__ = ["Formula", "parse_formula"]
 
@@ -66,7 +78,7 @@ class Formula:
     @cached_property
     def _parsed(self) -> tuple[Source, ast.expr]:
         source = Source(self.text, self.where)
-        return source, source.tree()
+        return source, _Legacy().visit(source.tree())
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -204,6 +216,8 @@ def _module(node: ast.expr) -> str | None:
 
 def _check_attribute(source: Source, node: ast.Attribute) -> None:
     module = _module(node.value)
+    if (node.attr not in PROPERTIES or _is_jagged(node)) and (text := _today(source, node)):
+        source.refuse(node, text)
     if module is None:
         if node.attr not in PROPERTIES:
             close = hint(node.attr, PROPERTIES)
@@ -237,6 +251,8 @@ def _check_call(source: Source, node: ast.Call) -> None:
     else:
         known = isinstance(function, ast.Name) and function.id in HELPERS
     if not known:
+        if isinstance(function, ast.Attribute) and (text := _today(source, function)):
+            source.refuse(node, text)
         names = known_names()
         listed = "np.*, ak.*, math.* (elementwise functions, sums, sorting) and " + ", ".join(HELPERS)
         source.refuse(node, f"unknown function {asked!r}{hint(asked, names)}. Allowed: {listed}")
@@ -245,7 +261,11 @@ def _check_call(source: Source, node: ast.Call) -> None:
     for keyword in node.keywords:
         if keyword.arg not in KEYWORDS:
             source.refuse(node, f"{asked}(...): the argument {keyword.arg or '**'!r} is not allowed")
-        _check_argument(source, keyword.value)
+        words = CHOICES.get(keyword.arg)
+        if words is None:
+            _check_argument(source, keyword.value)
+        elif not isinstance(keyword.value, ast.Constant) or keyword.value.value not in words:
+            source.refuse(node, f"{asked}(...): {keyword.arg} is one of {', '.join(sorted(words))}")
 
 
 def _check_argument(source: Source, node: ast.expr) -> None:
@@ -257,6 +277,32 @@ def _check_argument(source: Source, node: ast.expr) -> None:
     if isinstance(node, ast.Starred):
         source.refuse(node, "arguments cannot be unpacked")
     _check(source, node)
+
+
+class _Legacy(ast.NodeTransformer):
+    """``awkward.JaggedArray.ones_like`` and its like become ``ak.ones_like``."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if node.attr in LEGACY and _is_jagged(node.value):
+            name = ast.copy_location(ast.Name("ak", ast.Load()), node.value)
+            return ast.copy_location(ast.Attribute(name, node.attr, node.ctx), node)
+        return node
+
+
+def _is_jagged(node: ast.expr) -> bool:
+    """Whether this is ``JaggedArray`` of awkward, under any of its names."""
+    module = _module(node.value) if isinstance(node, ast.Attribute) and node.attr == "JaggedArray" else None
+    return module is not None and MODULES[module][0] == "awkward"
+
+
+def _today(source: Source, node: ast.Attribute) -> str:
+    """What to write in the place of something of awkward 0; empty where it is none."""
+    of_class = _is_jagged(node.value) or _module(node.value) == "awkward0"
+    text = modern(node.attr, "..." if of_class else source.segment(node.value))
+    if of_class or (text and _module(node.value) is None):
+        return f"{source.segment(node)!r} is of awkward 0, which is not supported" + (f": write {text}" if text else "")
+    return ""
 
 
 def _plain(value: Any) -> bool:

@@ -9,15 +9,32 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DTYPES", "HELPERS", "KEYWORDS", "METHODS", "MODULES", "PROPERTIES", "known_names", "resolve"]
+__all__ = [
+    "CHOICES",
+    "DTYPES",
+    "HELPERS",
+    "KEYWORDS",
+    "LEGACY",
+    "METHODS",
+    "MODULES",
+    "PROPERTIES",
+    "known_names",
+    "modern",
+    "resolve",
+]
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+#: other names of element types, of NumPy now and before
+_TYPES = MappingProxyType(
+    {"bool_": "bool", "int_": "int64", "float_": "float64", "single": "float32", "double": "float64"}
+)
+
 #: element types that may be named, as text or as ``np.float32``
-DTYPES = _words("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64")
+DTYPES = _words("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64") | set(_TYPES)
 
 _CONSTANTS = _words("pi e inf nan newaxis")
 
@@ -57,12 +74,38 @@ MODULES: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = MappingProxy
         "numpy": ("numpy", _NUMPY, _CONSTANTS | DTYPES),
         "ak": ("awkward", _AWKWARD, frozenset()),
         "awkward": ("awkward", _AWKWARD, frozenset()),
+        "awkward0": ("awkward", frozenset(), frozenset()),
         "math": ("math", _MATH, frozenset({"pi", "e", "inf", "nan", "tau"})),
     }
 )
 
+#: functions of awkward 0's ``JaggedArray`` that weaver's first configurations make masks with; the same ones today
+LEGACY = _words("ones_like zeros_like")
+
+_MODERN: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: f"ak.{name}({{array}}, axis=-1)" for name in ("sum", "prod", "max", "min", "mean", "std", "var")},
+        **{name: f"ak.{name}({{array}}, axis=-1)" for name in ("any", "all", "count", "argmax", "argmin", "argsort")},
+        **{name: f"ak.{name}({{array}})" for name in ("ones_like", "zeros_like", "flatten", "ravel")},
+        "counts": "ak.num({array})",
+        "size": "ak.num({array})",
+        "content": "ak.flatten({array})",
+        "pad": "_pad({array}, length)",
+        "fillna": "ak.fill_none({array}, value)",
+        "regular": "ak.to_regular({array})",
+        "compact": "ak.to_packed({array})",
+        "astype": "ak.values_astype({array}, type)",
+        "fromcounts": "ak.unflatten(values, counts)",
+        "fromoffsets": "ak.unflatten(values, counts)",
+        "concatenate": "ak.concatenate([...], axis=1)",
+    }
+)
+
 #: arguments that may be given by name
-KEYWORDS = _words("axis keepdims mask_identity ascending stable clip copy nan posinf neginf decimals value dtype")
+KEYWORDS = _words("axis keepdims mask_identity ascending stable clip copy nan posinf neginf decimals value dtype side")
+
+#: arguments that are one of some words
+CHOICES: Mapping[str, frozenset[str]] = MappingProxyType({"side": _words("left right")})
 
 #: what may be asked of a four-momentum
 PROPERTIES = _words(
@@ -201,6 +244,29 @@ def known_names() -> list[str]:
     return [*HELPERS, *(f"{module}.{name}" for module, functions in short.items() for name in sorted(functions))]
 
 
+def modern(name: str, array: str = "x") -> str:
+    """How a function or method of awkward 0 is written today.
+
+    Parameters
+    ----------
+    name : str
+    array : str
+        What it was asked of.
+
+    Returns
+    -------
+    str
+        Empty if awkward 0 had none of that name, or if it has no counterpart in expressions.
+
+    Examples
+    --------
+    >>> modern("counts", "pfcand_pt")
+    'ak.num(pfcand_pt)'
+    """
+    text = _MODERN.get(name, f"ak.{name}({{array}})" if name in _AWKWARD else "")
+    return text.replace("{array}", array)
+
+
 def resolve(module: str, name: str) -> Any:
     """The function or constant behind ``module.name``.
 
@@ -219,5 +285,5 @@ def resolve(module: str, name: str) -> Any:
     np.float64(5.0)
     """
     if name in DTYPES and MODULES[module][0] == "numpy":
-        return np.dtype(name).type
+        return np.dtype(_TYPES.get(name, name)).type
     return getattr(importlib.import_module(MODULES[module][0]), name)
