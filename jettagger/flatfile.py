@@ -13,6 +13,7 @@ from typing import Any
 
 from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.files import SEPARATOR
+from jettagger.rntuple import field_paths, is_rntuple
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]
 
@@ -149,7 +150,8 @@ class FlatFile:
         try:
             self._tree = self._file[name]
             self.n_jets = int(self._tree.num_entries)
-            self.names = sorted(self._tree.keys(recursive=False))
+            self._paths = field_paths(self._tree) if is_rntuple(self._tree) else {}
+            self.names = sorted(self._paths or self._tree.keys(recursive=False))
         except Exception as error:
             raise InputFileError(
                 f"{self.path}: {name!r} cannot be read (truncated or damaged?): {_line(error)}"
@@ -216,6 +218,9 @@ class FlatFile:
         try:
             if self._parquet is not None:
                 found = self._row_groups(wanted, start, stop)
+            elif self._paths:
+                paths = {name: self._tree[self._paths[name]] for name in wanted}
+                found = {name: field.array(entry_start=start, entry_stop=stop) for name, field in paths.items()}
             else:
                 found = self._tree.arrays(wanted, entry_start=start, entry_stop=stop, how=dict)
         except Exception as error:

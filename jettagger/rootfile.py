@@ -15,6 +15,7 @@ from jettagger.errors import InputFileError, hint
 from jettagger.features.definition import Array
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
+from jettagger.rntuple import field_paths, is_rntuple
 
 __all__ = ["EventFile", "write_tree"]
 
@@ -80,11 +81,16 @@ class EventFile:
         self._file.close()
 
     @cached_property
+    def _paths(self) -> Mapping[str, str]:
+        """Flat name of each column -> what uproot calls it."""
+        if is_rntuple(self._tree):
+            return field_paths(self._tree)
+        return {name: name for name in self._tree.keys(recursive=False)}
+
+    @cached_property
     def names(self) -> frozenset[str]:
-        """Flat names of all columns, e.g. ``FatJet_pt``."""
-        # ROOT's importer of RNTuples lists jagged fields again below _collectionN; uproot is slow in going there
-        names = self._tree.keys(recursive=False)
-        return frozenset(name for name in names if not name.startswith("_collection"))
+        """Flat names of all columns, e.g. ``FatJet_pt``; of records in an RNTuple (``FatJet.pt``), too."""
+        return frozenset(self._paths)
 
     @cached_property
     def collections(self) -> list[str]:
@@ -131,11 +137,10 @@ class EventFile:
         return nest({name: arrays[name] for name in flat})
 
     def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
-        import uproot
-
-        if isinstance(self._tree, uproot.behaviors.RNTuple.RNTuple):
+        if is_rntuple(self._tree):
             # uproot's arrays() would walk through all fields of all collections, seconds for a NanoAOD
-            return {name: self._tree[name].array(entry_start=start, entry_stop=stop) for name in names}
+            paths = {name: self._paths.get(name, name) for name in names}
+            return {name: self._tree[path].array(entry_start=start, entry_stop=stop) for name, path in paths.items()}
         found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
         return found
 
@@ -151,10 +156,8 @@ class EventFile:
         int64[n + 1]
             Numbers of events, from 0 to ``n_events``.
         """
-        import uproot
-
         found: set[int] = set()
-        if isinstance(self._tree, uproot.behaviors.RNTuple.RNTuple):
+        if is_rntuple(self._tree):
             found = {int(cluster.num_first_entry) for cluster in self._tree.ntuple.cluster_summaries}
         else:
             names = [column.replace(".", "_", 1) for column in columns]
@@ -186,7 +189,7 @@ class EventFile:
             return 0.0
         total = 0
         for column in columns:
-            branch = self._tree[column.replace(".", "_", 1)]
+            branch = self._tree[self._paths[column.replace(".", "_", 1)]]
             total += int(getattr(branch, "uncompressed_bytes", 0) or 0)
         return total / self.n_events
 

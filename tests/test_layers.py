@@ -39,6 +39,7 @@ LAYERS = [
     ["scorecache"],
     ["tagger", "lazy"],
     ["taggers"],
+    ["rntuple"],
     ["rootfile", "flatfile", "delphesfile"],
     ["jetclass2"],
     ["writers", "testing", "jobs"],

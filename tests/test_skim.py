@@ -6,10 +6,12 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import uproot
+from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 
 import jettagger as jt
 from jettagger import skim
@@ -32,6 +35,7 @@ from jettagger.errors import (
     UnknownName,
     WorkerError,
 )
+from jettagger.flatfile import FlatFile
 from jettagger.jobs import Chunk
 from jettagger.rootfile import EventFile, write_tree
 from jettagger.skim import Job, make_job, run_job, tag_files
@@ -451,6 +455,50 @@ def test_an_rntuple_written_by_uproot_is_an_input(tagger: Tagger, tmp_path: Path
     result = tag_files([str(path)], tagger, str(tmp_path / "out.parquet"), columns=["mass"])
     expected = tagger(make_events(12, seed=4)).mass
     assert_same({"m": read(result.path)["FatJet_tinyParT_mass"]}, {"m": expected.tolist()})
+
+
+def test_an_rntuple_of_records_is_an_input_like_a_tree(tagger: Tagger, tmp_path: Path) -> None:
+    """``file["Events"] = {"FatJet": ak.zip(...)}`` makes an RNTuple whose fields are ``FatJet.pt``."""
+    events = make_events(12, seed=4)
+    records, tree = tmp_path / "records.root", tmp_path / "tree.root"
+    with uproot.recreate(records) as file:
+        file["Events"] = {name: ak.to_packed(events[name]) for name in events.fields}
+        assert "RNTuple" in file.classnames()["Events;1"]
+    write_tree(tree, [make_columns(12, seed=4)])
+    with EventFile(records) as new, EventFile(tree) as old:
+        assert new.names == {name for name in old.names if not re.match("n[A-Z]", name)}
+        assert new.fields("FatJet") == old.fields("FatJet")
+        assert new.has("FatJet.pt")
+        assert not new.has("FatJet")
+        columns = ["FatJet.pt", "PFCands.charge", "event"]
+        assert new.read(columns, 2, 7).tolist() == old.read(columns, 2, 7).tolist()
+        assert new.edges(columns).tolist() == [0, 12]
+        with pytest.raises(InputFileError, match="FatJet_nothing"):
+            new.read(["FatJet.nothing"])
+    found, expected = (
+        tag_files([str(path)], tagger, str(tmp_path / f"{path.stem}.parquet"), where="pt > 250")
+        for path in (records, tree)
+    )
+    assert_same(read(found.path), read(expected.path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what coffea says of files without the columns of a full NanoAOD
+        opened = NanoEventsFactory.from_root({str(records): "Events"}, schemaclass=PFNanoAODSchema, mode="virtual")
+        scores = tagger(opened.events()).probHbb
+    assert ak.almost_equal(scores, tagger(events).probHbb)
+
+
+def test_records_of_an_rntuple_are_flat_columns_of_jets(tmp_path: Path) -> None:
+    jets = ak.Array({"pt": [300.0, 500.0], "eta": [0.1, -0.2]})
+    part = ak.Array([[{"px": 1.0, "py": 2.0}], []])
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file["tree"] = {"jet": jets, "part": part, "label": np.array([1, 0])}
+    with FlatFile(tmp_path / "jets.root") as file:
+        assert file.names == ["jet_eta", "jet_pt", "label", "part_px", "part_py"]
+        assert file.read(["part_px", "jet_pt", "label"]).tolist() == [
+            {"part_px": [1.0], "jet_pt": 300.0, "label": 1},
+            {"part_px": [], "jet_pt": 500.0, "label": 0},
+        ]
+        assert file.read(["part_py"], 0, 1).tolist() == [{"part_py": [2.0]}]
 
 
 class TestReading:
