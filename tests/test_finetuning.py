@@ -761,8 +761,8 @@ def test_the_command(skims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "1800 events in 2 files" in shown
     assert not out.exists()
     assert main(["finetune", str(path), "-o", str(out)]) == 0
-    shown = capsys.readouterr().out
-    assert "network  epoch  training    validation" in shown
+    shown, err = capsys.readouterr()
+    assert "network  epoch  training    validation" in err
     assert "| A vs C | mine |" in shown
     assert "left out:" in shown
     files = {item.name for item in (out / "report").iterdir()}

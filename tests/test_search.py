@@ -322,7 +322,7 @@ def test_the_job_goes_on_if_told_so_and_says_what_is_missing(
 ) -> None:
     out = broken_world.parent / "out"
     assert main(["search", str(broken_world), "-o", str(out), "--skip-broken", "--no-plots"]) == 0
-    assert f"missing: {broken_world.parent / 'tt2.root'}: " in capsys.readouterr().out
+    assert f"missing: {broken_world.parent / 'tt2.root'}: " in capsys.readouterr().err
     record = json.loads((out / "record.json").read_text())
     assert list(record["missing"]) == [str(broken_world.parent / "tt2.root")]
     assert record["datasets"]["tt"]["events"] == 30
@@ -528,7 +528,7 @@ def test_regions_that_select_nothing_or_overlap_are_in_the_summary(
     path = world.parent / "notes.yaml"
     path.write_text(text)
     assert main(["search", str(path), "-o", str(tmp_path / "out"), "--no-plots"]) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "warning: region 'none' selects no event of any data set" in said
     assert "warning: signal region 'SR' and control region 'CR' share " in said
 

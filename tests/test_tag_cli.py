@@ -94,7 +94,7 @@ def test_broken_files_are_named_at_the_end(nano: str, tmp_path: Path, capsys: py
     missing = str(tmp_path / "missing.root")
     output = str(tmp_path / "s.parquet")
     assert tag(nano, missing, "-m", "tinyParT", "-o", output, "--columns", "mass", "--skip-broken") == 0
-    assert f"skipped {missing}: no such file" in capsys.readouterr().out
+    assert f"warning: skipped {missing}: no such file" in capsys.readouterr().err
     assert tag(nano, missing, "-m", "tinyParT", "-o", output, "--force") == 2
     assert f"error: no such file: {missing}" in capsys.readouterr().err
 

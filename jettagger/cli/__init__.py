@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from jettagger._version import __version__
@@ -60,6 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        return _main(arguments)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """A warning of the code as one line, without the place in the code."""
+    print(f"jettagger: warning: {message}", file=sys.stderr)  # noqa: T201
+
+
+def _main(arguments: list[str]) -> int:
     top = argparse.ArgumentParser(
         prog="jettagger",
         description="Apply pre-trained large-R jet taggers to NanoAOD-like files.",

@@ -1,17 +1,31 @@
-"""What the commands print: lines, tables that can be pasted, a progress bar on a terminal."""
+"""What the commands print: results on standard output, warnings and progress on standard error."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
-__all__ = ["progress_bar", "say", "table"]
+__all__ = ["INTERVAL", "progress_bar", "say", "table", "tell", "warn"]
+
+#: seconds between two lines of progress where there is no terminal
+INTERVAL = 30.0
 
 
 def say(text: str) -> None:
     """Print a line on standard output, as it is."""
     print(text)  # noqa: T201
+
+
+def tell(text: str) -> None:
+    """Print a line on standard error: what is going on, which is no result."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    tell(f"jettagger: warning: {text}")
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -43,7 +57,9 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 @contextmanager
 def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, if that is a terminal.
+    """Progress on standard error: a bar on a terminal, elsewhere a line now and then.
+
+    What libraries print on standard output meanwhile goes to standard error, too.
 
     Parameters
     ----------
@@ -58,9 +74,34 @@ def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], N
     callable
         To be called with the number of units done since the last call.
     """
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
+    with redirect_stdout(sys.stderr):
+        if not sys.stderr.isatty():
+            yield _Lines(what, total, unit)
+            return
+        with _bar(what, total, unit) as advance:
+            yield advance
+
+
+class _Lines:
+    """A line of progress, but not more often than each `INTERVAL`; short work is silent."""
+
+    def __init__(self, what: str, total: int, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        self.done += done
+        now = time.monotonic()
+        if now - self.last < INTERVAL:
+            return
+        self.last = now
+        share = f" ({100 * self.done / self.total:.0f} %)" if self.total else ""
+        tell(f"{self.what}: {self.done} of {self.total} {self.unit}{share} in {now - self.start:.0f} s")
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -46,11 +46,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import progress_bar, say, table
+from jettagger.cli import console
+from jettagger.cli.console import progress_bar, say, table, tell, warn
 
 if TYPE_CHECKING:
     from jettagger.finetuning import Epoch, FinetuneConfig, FinetuneResult, Survey
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         bar = stack.enter_context(ExitStack())  # ends before the table of losses begins
         advance = bar.enter_context(progress_bar("reading", found.events, "events"))
         follow = stack.enter_context(_live())
@@ -115,22 +118,24 @@ def _plan(config: FinetuneConfig, found: Survey) -> None:
     say(f"{config.name}: {shown} -> {', '.join(config.outputs)}")
     say(f"{found.events} events in {len(found.skims)} files")
     for path in found.unknown_model:
-        say(f"warning: {path} does not say which model made its columns; taken for {config.parent}")
+        warn(f"{path} does not say which model made its columns; taken for {config.parent}")
 
 
 @contextmanager
 def _live() -> Iterator[Any]:
-    """A table of losses that grows: in place on a terminal, line by line elsewhere."""
+    """A table of losses that grows: in place on a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
-        first = True
+        first, last = True, time.monotonic()
 
         def line(epoch: Epoch) -> None:
-            nonlocal first
+            nonlocal first, last
             if first:
-                say("network  epoch  training    validation")
-                first = False
+                tell("network  epoch  training    validation")
+            elif time.monotonic() - last < console.INTERVAL:
+                return
+            first, last = False, time.monotonic()
             mark = "  best" if epoch.best else ""
-            say(f"{epoch.model:>7}  {epoch.number:>5}  {epoch.train:<10.5f}  {epoch.validation:<10.5f}{mark}")
+            tell(f"{epoch.model:>7}  {epoch.number:>5}  {epoch.train:<10.5f}  {epoch.validation:<10.5f}{mark}")
 
         yield line
         return

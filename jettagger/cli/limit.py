@@ -16,8 +16,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from rich.progress import track
-
+from jettagger.cli.console import progress_bar
 from jettagger.errors import UnknownName
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.limits import limit, save_limits, table
@@ -43,17 +42,19 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownName("signal", unknown, signals, str(args.folder))
     chosen = args.signal or list(signals)
     found = []
-    for name in track(chosen, description="limits", disable=not sys.stderr.isatty()):
-        signal = signals[name]
-        found.append(
-            limit(
-                workspaces[name],
-                signal=name,
-                mass=signal.mass,
-                cross_section=signal.cross_section,
-                asimov=asimov,
+    with progress_bar("limits", len(chosen), "signals") as advance:
+        for name in chosen:
+            signal = signals[name]
+            found.append(
+                limit(
+                    workspaces[name],
+                    signal=name,
+                    mass=signal.mass,
+                    cross_section=signal.cross_section,
+                    asimov=asimov,
+                )
             )
-        )
+            advance(1)
     text = table(found) + "\n"
     if asimov:
         text += "no data: the limits are expected ones, 'observed' is left empty\n"

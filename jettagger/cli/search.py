@@ -44,7 +44,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import progress_bar, say, table
+from jettagger.cli.console import progress_bar, say, table, warn
 
 if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _plan(processor, found)
         return 0
-    status = sys.stderr.isatty() and args.executor != "iterative"
+    status = sys.stderr.isatty() and args.executor == "dask"
     with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
         # they are in the notes, which are printed below
         warnings.simplefilter("ignore", SearchWarning)
@@ -178,6 +178,6 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
     if hidden:
         say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")
     for note in result.notes:
-        say(f"warning: {note}")
+        warn(note)
     for place, reason in result.missing.items():
-        say(f"missing: {place}: {reason}")
+        warn(f"missing: {place}: {reason}")

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 
+from jettagger.cli.console import progress_bar
+
 __all__ = ["configure", "run"]
 
 
@@ -43,7 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger simulate``."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
     from jettagger.errors import ConfigError
@@ -65,11 +66,14 @@ def run(args: argparse.Namespace) -> int:
     if args.mass and len(args.mass) > 2:
         raise ConfigError(f"--mass takes one or two numbers, got {len(args.mass)}")
     chosen = (args.mass[0], args.mass[-1]) if args.mass else None
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(f"{args.process} events", total=args.events)
+    reported = 0
+    with progress_bar(f"simulating {args.process}", args.events, "events") as advance:
+
+        def follow(done: int, _: int) -> None:
+            nonlocal reported
+            advance(done - reported)
+            reported = done
+
         summary = simulate(
             args.process,
             args.events,
@@ -82,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             format=args.format,
             workers=args.workers,
             force=args.force,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=follow,
         )
     table = Table("jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets")
     for name, count in summary.labels.items():

@@ -28,7 +28,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import progress_bar, say
+from jettagger.cli.console import progress_bar, say, warn
 from jettagger.errors import ConfigError
 from jettagger.units import parse_size
 
@@ -156,4 +156,4 @@ def _summary(result: object, seconds: float) -> None:
     ]
     table(f"{result.path}", ("", ""), rows)
     for path, reason in result.skipped.items():
-        say(f"skipped {path}: {reason}")
+        warn(f"skipped {path}: {reason}")

@@ -148,6 +148,19 @@ def _kill(pool: Any) -> None:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _follow(pool: Any, progress: Progress) -> None:
+    """Report each chunk that a pool has finished."""
+    submit = pool.submit
+
+    def submit_and_follow(function: Any, item: Any, *more: Any, **options: Any) -> Any:
+        future = submit(function, item, *more, **options)
+        if hasattr(item, "entrystart"):  # a chunk, not a file to look at or results to merge
+            future.add_done_callback(lambda _: progress(item.entrystop - item.entrystart))
+        return future
+
+    pool.submit = submit_and_follow
+
+
 @contextmanager
 def _executor(
     name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool
@@ -157,8 +170,10 @@ def _executor(
     elif name == "futures":
         # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
         pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=_ignore_interrupts)
+        if progress is not None:
+            _follow(pool, progress)
         try:
-            yield processor.FuturesExecutor(pool=pool, workers=workers, status=status, retries=0)
+            yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=0)
         except BaseException:
             _kill(pool)
             raise
@@ -214,9 +229,9 @@ def run_search(
     found : Survey, optional
         What `survey` found already.
     progress : callable, optional
-        Called with the number of events after each chunk of the iterative executor.
+        Called with the number of events after each chunk, not with dask.
     status : bool
-        Whether the other executors show coffea's own progress.
+        Whether the executor dask shows its own progress.
 
     Returns
     -------

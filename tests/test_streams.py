@@ -1,0 +1,197 @@
+"""Standard output holds results alone; warnings and progress go to standard error, line by line without a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from searches import CONFIG as SEARCH
+from searches import make_world
+from toyskims import CONFIG, write_toy
+
+from jettagger.cli import COMMANDS, console, main
+from jettagger.delphesfile import DelphesFile
+from jettagger.places import PACKAGE
+from jettagger.testing import write_pfnano
+
+TINY = PACKAGE / "models" / "tinyParT"
+Said = tuple[str, str]
+
+
+def needs(*modules: str) -> None:
+    for module in modules:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
+    capsys.readouterr()
+    assert main(list(arguments)) == 0
+    said = capsys.readouterr()
+    assert "warning" not in said.out
+    assert "\r" not in said.out + said.err, "no bar without a terminal"
+    return said.out, said.err
+
+
+def tag(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path = write_pfnano(folder / "nano.root", 20, seed=1)
+    arguments = ["tag", str(path), str(folder / "absent.root"), "-m", "tinyParT", "--memory", "300KB", "--skip-broken"]
+    return run(capsys, *arguments, "-o", str(folder / "s.parquet")), "fat jets", "tagging: 20 of 20 events (100 %)"
+
+
+def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    import jettagger.convert
+
+    class Small:
+        def __init__(self, path: str) -> None:
+            self.n_events = 7
+
+        def __enter__(self) -> Small:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def work(*_: object, progress: Callable[[int], None], **__: object) -> jettagger.convert.Converted:
+        print("a library talks")  # noqa: T201
+        progress(7)
+        return jettagger.convert.Converted(folder / "o.root", 7, 3, 0, 0, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jettagger.delphesfile.DelphesFile", Small)
+        patch.setattr("jettagger.convert.convert_delphes", work)
+        said = run(capsys, "convert", "delphes", "x.root", "-o", str(folder / "o.root"))
+    assert "a library talks" in said[1]
+    assert DelphesFile is not Small
+    return said, "references that point to nothing", "converting: 7 of 7 events"
+
+
+def search(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path = make_world(folder)
+    (folder / "tt2.root").write_text("broken")
+    text = SEARCH.replace("fail: [tagged]}", "fail: []}\n  none: {kind: validation, pass: [never]}")
+    path.write_text(text.replace("  near: ", '  never: "mjj < 0"\n  near: ').partition("templates:")[0])
+    out = str(folder / "out")
+    said = run(capsys, "search", str(path), "-o", out, "--no-plots", "--skip-broken")
+    assert "jettagger: warning: region 'none' selects no event" in said[1]
+    assert f"jettagger: warning: missing: {folder / 'tt2.root'}" in said[1]
+    return said, "fat jets", "searching: 65 of 65 events (100 %)"
+
+
+def finetune(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("torch")
+    write_toy(folder / "toy.parquet", 1200, digest=False)
+    path = folder / "toy.yaml"
+    path.write_text(CONFIG.format(name="Toy").replace("epochs: 8", "epochs: 3"))
+    said = run(capsys, "finetune", str(path), "-o", str(folder / "Toy"), "--no-plots")
+    assert "does not say which model made its columns" in said[1]
+    assert ("reading: 1200 of 1200 events" in said[1]) == (console.INTERVAL == 0)
+    return said, "loss on jets that it has not seen", "network  epoch  training    validation"
+
+
+def limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("pyhf")
+    path = make_world(folder)
+    main(["search", str(path), "-o", str(folder / "out"), "--no-plots"])
+    return run(capsys, "limit", str(folder / "out"), "--no-plot"), "expected [fb]", "limits: 1 of 1 signals"
+
+
+def simulate(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("pythia8mc", "fastjet")
+    arguments = ["simulate", "--process", "Hbb", "--events", "2", "--pileup", "0"]
+    return run(capsys, *arguments, "-o", str(folder / "h.root")), "jet type", "simulating Hbb: 2 of 2 events"
+
+
+def show(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("mplhep")
+    path = write_pfnano(folder / "nano.root", 3, seed=1)
+    return run(capsys, "show", "jet", str(path), "-o", str(folder / "j.png")), "wrote ", ""
+
+
+def models(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    out, err = run(capsys, "models", "show", "tinyParT", "--json")
+    assert json.loads(out)["name"] == "tinyParT"
+    assert err == ""
+    shutil.copytree(TINY, folder / "mine")
+    (out, err), more = run(capsys, "models", "check", "tinyParT", "--json"), run(capsys, "models", "list")
+    assert json.loads(out)["passed"]
+    return (out + more[0], err + more[1]), "inclParTMDV1", ""
+
+
+def discriminants(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    return run(capsys, "discriminants", "list"), "HbbvsQCD", ""
+
+
+VERBS = {
+    function.__name__: function
+    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit)
+}
+
+
+def test_every_verb_is_in_these_tests() -> None:
+    assert set(VERBS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+@pytest.mark.parametrize("interval", [0.0, 3600.0], ids=["always", "rarely"])
+def test_streams(
+    verb: str, interval: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "INTERVAL", interval)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*selects no event.*|.*share.*")
+        (out, err), result, progress = VERBS[verb](tmp_path, capsys)
+    assert result in out
+    assert progress not in out or not progress
+    if progress and interval == 0:
+        assert progress in err
+    if interval and verb != "finetune":  # the first losses are always shown
+        assert not re.search(r"\d of \d", err), "short work is silent"
+
+
+def test_warnings_of_the_code_are_lines_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warned(_: object) -> int:
+        warnings.warn("the network runs as it is", RuntimeWarning)
+        return 0
+
+    monkeypatch.setattr("jettagger.cli.discriminants.run", warned)
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        before = warnings.showwarning
+        assert main(["discriminants", "list"]) == 0
+        assert warnings.showwarning is before
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "jettagger: warning: the network runs as it is\n")
+
+
+def test_processes_report_their_chunks(tmp_path: Path) -> None:
+    """In a shell, with a pool of processes, both streams in files."""
+    path = make_world(tmp_path)
+    code = "from jettagger.cli import console, main; console.INTERVAL = 0; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "search", str(path), "-o", str(tmp_path / "out"), "--no-plots"]
+    done = subprocess.run([*command, "--executor", "futures"], capture_output=True, text=True, check=True)
+    assert "searching: 73 of 73 events (100 %)" in done.stderr
+    assert "\r" not in done.stdout + done.stderr
+    assert done.stdout.startswith("events at 10 /fb\n")
+
+
+def test_a_bar_on_a_terminal_leaves_standard_output_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with console.progress_bar("tagging", 10, "events") as advance:
+        print("a library talks")  # noqa: T201
+        advance(10)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "a library talks" in said.err
