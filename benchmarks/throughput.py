@@ -42,6 +42,7 @@ from jettagger.acceleration import best_session
 from jettagger.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
 from jettagger.bundle import Bundle
 from jettagger.network import deviation, evaluate
+from jettagger.padding import as_run
 from jettagger.rootfile import EventFile, write_tree
 from jettagger.selection import check_columns, select_jets
 from jettagger.sessions import Session
@@ -124,7 +125,7 @@ def peer(bundle: Bundle, session: Session, events: Any) -> Any:
 def exact_batches(bundle: Bundle, events: Any) -> list[tuple[dict[str, Any], float]]:
     """Batches of jets of the same lengths, filled up with copies, and the share of each that is no copy."""
     jets = select_jets(bundle, events).jets
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite)
     found = []
     for batch in make_batches(tables, cost=replace(COST, fixed=1e-6)):
         n_jets = len(batch.jets)
@@ -323,7 +324,7 @@ def cost(bundle: Bundle, events: Any, repetitions: int) -> None:
     """Milliseconds a jet by length and number of jets in a run."""
     session = best_session(bundle, threads=1)
     jets = select_jets(bundle, events).jets
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite)
     rows = [("length", *(f"{number} jets" for number in (1, 4, 8, 16, 32, 64)))]
     seen: set[int] = set()
     for batch in make_batches(tables, cost=replace(COST, fixed=1e-6)):

@@ -26,6 +26,7 @@ from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.features.definition import Array
 from jettagger.graph import file_sha256
 from jettagger.network import deviation, evaluate
+from jettagger.padding import as_run
 from jettagger.places import cache_folder
 from jettagger.rewriting import VERSION, rewrite
 from jettagger.sessions import OrtSession, Session, open_openvino, open_session
@@ -93,6 +94,8 @@ def best_session(
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     check_backend(backend, provider)
     key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
+    if key not in _SESSIONS:
+        bundle = as_run(bundle)
     if backend == "openvino":
         if key not in _SESSIONS:
             _SESSIONS[key] = _checked_openvino(bundle, key[2])

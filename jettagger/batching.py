@@ -213,9 +213,9 @@ def make_batches(
 ) -> Iterator[Batch]:
     """Cut the jets into batches of similar length, longest first.
 
-    A batch is padded to the longest of its jets, never below the group's ``min_length``. Objects without a mask
-    group see padding, so their jets are batched with others of exactly the same length: what a jet gets never
-    depends on the others.
+    A batch is padded to the longest of its jets, never below the group's ``min_length``. Where there is no mask
+    group, or where the group is ``exact``, the network sees padding, so jets are batched with others of exactly the
+    same length: what a jet gets never depends on the others.
 
     Parameters
     ----------
@@ -259,7 +259,8 @@ def _axes(tables: Sequence[Table]) -> Iterator[_Axis]:
         limit = max(table.group.max_length for table in members)
         masks = [table.counts for table in members if table.group.is_mask]
         # a mask tells real entries of the groups that have as many
-        exact = not all(any(np.array_equal(table.counts, counts) for counts in masks) for table in members)
+        exact = any(table.group.exact for table in members)
+        exact |= not all(any(np.array_equal(table.counts, counts) for counts in masks) for table in members)
         counts = np.max([table.counts for table in members], axis=0)
         yield _Axis(name, np.clip(counts, shortest, limit), limit, exact)
 

@@ -70,7 +70,7 @@ class Group:
         Name of the ONNX input.
     variables : tuple of Variable
     min_length, max_length : int
-        Bounds of the length axis; equal where the axis is fixed.
+        Bounds of the length axis: those of the description, and equal where the graph fixes the axis.
     pad_mode : {"constant", "wrap"} or None
         How slots behind the last object are filled; None: as the card says.
     rank : {3, 2, 1}
@@ -80,6 +80,8 @@ class Group:
         Of the slots: groups of one axis have the same length in a run. Default: the object.
     per_jet : bool
         Whether there is one slot, for numbers of the jet.
+    exact : bool
+        Whether jets of different length must not run together, as the network sees padding.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Group:
     rank: int = 3
     axis: str = ""
     per_jet: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not self.axis:
@@ -631,7 +634,7 @@ def _number(value: Any, place: str, *, infinite: bool) -> float:
 
 
 def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:
-    """Compare the groups with the ONNX inputs; the length axis of the ONNX file decides."""
+    """Compare the groups with the ONNX inputs; where the ONNX file fixes a length, that decides."""
     if graph is None:
         return groups
     inputs = {tensor.name: tensor for tensor in graph.inputs}
@@ -662,8 +665,7 @@ def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Gr
         if isinstance(length, int):
             shortest, longest = length, length
         else:
-            shortest = 1 if group.min_length == group.max_length else max(group.min_length, 1)
-            longest = group.max_length
+            shortest, longest = max(group.min_length, 1), group.max_length
         fitted.append(replace(group, min_length=shortest, max_length=longest, rank=rank))
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:

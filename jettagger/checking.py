@@ -14,15 +14,14 @@ from typing import Literal
 
 import numpy as np
 
-from jettagger.batching import Batch, Objects, Table, make_batches, tabulate
+from jettagger.batching import Batch, Table, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
+from jettagger.padding import as_run, measured_slots, toy_objects
 from jettagger.sessions import Session, open_session
-from jettagger.toyjets import ToyJets, toy_table
-from jettagger.weaver import Values, WeaverJets
 
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
 
@@ -215,11 +214,12 @@ class _Probe:
     """Runs one network on jets of chosen lengths."""
 
     def __init__(self, bundle: Bundle, session: Session, seed: int) -> None:
-        self.bundle = bundle
+        self.bundle = as_run(bundle)
+        self.slots = measured_slots(bundle)
         self.session = session
         self.seed = seed
         #: axis -> shortest and longest length of its inputs, in the order of the description
-        self.limits = bundle.limits
+        self.limits = self.bundle.limits
         self.masked = {group.axis for group in bundle.groups if group.is_mask}
 
     def middle(self, object_: str) -> int:
@@ -230,14 +230,7 @@ class _Probe:
     def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[Table, ...]:
         """Jets with so many objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
-        config = self.bundle.weaver
-        toys: Objects
-        if config is None:
-            toys = ToyJets(full or {"jet": np.ones(n_jets)}, self.seed)
-        else:
-            axes = {group.name: group.axis for group in self.bundle.groups}
-            table = toy_table(config, full or {"jet": np.ones(n_jets)}, axes, self.seed)
-            toys = WeaverJets(Values(config, table), n_jets)
+        toys = toy_objects(self.bundle, full, n_jets, self.seed)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
 
     def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
@@ -285,7 +278,12 @@ class _Probe:
         low, high = self.limits[object_]
         name = f"padding of {object_}"
         if low == high:
-            yield Check(name, None, detail=f"the length is fixed at {high}")
+            why = f"the length is fixed at {high}"
+            measured = self.slots.get(object_)
+            if measured is not None and measured.change:
+                change = "refused" if np.isinf(measured.change) else f"{measured.change:.3g} times the tolerance off"
+                why = f"scores with fewer slots are {change}: all jets are padded to the {high} of the description"
+            yield Check(name, None, detail=why)
             return
         counts = {other: self.middle(other) for other in self.limits}
         plain, padded = [], []

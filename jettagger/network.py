@@ -45,7 +45,11 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
     if fixed is not None and n_jets < fixed:
         rows = np.concatenate([np.arange(n_jets), np.zeros(fixed - n_jets, dtype=np.int64)])
         inputs = {name: array[rows] for name, array in inputs.items()}
-    values = stacked(bundle, session.run(inputs), n_jets)
+    try:
+        found = session.run(inputs)
+    except ModelFileError as error:
+        raise ModelFileError(f"the model {bundle.name!r} in {bundle.folder}: {error}") from error
+    values = stacked(bundle, found, n_jets)
     marked = [output.index for output in bundle.outputs if output.softmax]
     if marked:
         values[:, marked] = softmax(values[:, marked])

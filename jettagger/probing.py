@@ -20,7 +20,7 @@ from jettagger.graph import Graph
 from jettagger.places import cache_folder
 from jettagger.sessions import OrtSession, flat_columns
 
-__all__ = ["Behaviour", "Input", "observed", "probe_cache"]
+__all__ = ["FOUR_MOMENTUM", "Behaviour", "Input", "observed", "probe_cache"]
 
 #: changes when the same network may be seen in another way
 VERSION = 1
@@ -36,7 +36,8 @@ ROUNDING = 1e-5
 #: how much an output of a jet may change with the others in its batch, by rounding
 ALONE = 1e-4
 
-_FOUR_MOMENTUM = ("px", "py", "pz", "energy")
+#: last words of the names of variables that are a four-momentum together
+FOUR_MOMENTUM = ("px", "py", "pz", "energy")
 
 _KNOWN: dict[str, Behaviour] = {}
 
@@ -152,9 +153,9 @@ def _random(inputs: Sequence[Input], n_jets: int, seed: int, scale: float) -> di
         else:
             array = scale * rng.normal(size=shape)
             stems = [name.rpartition("_")[2].lower() for name in item.variables]
-            if set(_FOUR_MOMENTUM) <= set(stems):
+            if set(FOUR_MOMENTUM) <= set(stems):
                 momenta = _momenta(rng, (n_jets, item.length))
-                for stem in _FOUR_MOMENTUM:
+                for stem in FOUR_MOMENTUM:
                     array[:, stems.index(stem)] = scale * momenta[stem]
         array = array.astype(np.float32)
         for _ in range(3 - item.rank):

@@ -103,7 +103,7 @@ def _simplified(model: bytes) -> Any:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(target)
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return onnx.load(target)
 
@@ -259,7 +259,7 @@ class _Net:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         taken = {item.name for item in session.get_inputs()}
         shapes: dict[str, list[Shape]] = {}

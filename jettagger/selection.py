@@ -16,6 +16,7 @@ from jettagger.flatjets import select_flat
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
 from jettagger.formats.base import Offer
 from jettagger.heads import Head
+from jettagger.padding import as_run
 from jettagger.registry import available, load_bundle
 from jettagger.report import Report
 
@@ -262,6 +263,7 @@ def make_inputs(
         index = jets.index
     if not len(jets):
         return
+    bundle = as_run(bundle)
     tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
     for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
         yield replace(batch, jets=index[batch.jets])

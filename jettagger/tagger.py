@@ -24,6 +24,7 @@ from jettagger.formats import EventColumns, Jets, Plan
 from jettagger.heads import Head, JetTable, load_head
 from jettagger.memory import check_fits
 from jettagger.network import evaluate
+from jettagger.padding import as_run
 from jettagger.places import shipped
 from jettagger.registry import choice, load_bundle
 from jettagger.report import Report
@@ -509,7 +510,7 @@ class Tagger:
         return Scored(values, selection.index, selection.report + more)
 
     def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
-        bundle = self.bundle
+        bundle = as_run(self.bundle)
         values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
         if not len(jets):
             return values, Report()

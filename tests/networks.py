@@ -271,3 +271,76 @@ def write_ending(folder: Path, kind: str, names: Sequence[str], **options: Any) 
     (folder / "model.onnx").write_bytes(ending(kind, **options).SerializeToString())
     (folder / "preprocess.json").write_text(json.dumps(description(groups, list(names))))
     return folder
+
+
+POOLED_WEIGHTS = {"sum": 0.02, "needs": 0.02, "slots": 0.02, "largest": 0.1}
+
+
+def pooled(
+    kind: str, *, k: int = 4, masked: bool = True, length: int | str = "n_pf", batch: int | str = "N", baked: int = 0
+) -> onnx.ModelProto:
+    """A network of one number a slot, x = ``pf_features`` (times ``pf_mask``), pooled to v; gives softmax(w v, -w v).
+
+    w is that of `POOLED_WEIGHTS`, else 1.
+
+    ``sum``; ``mean`` of all slots, padding included; ``last`` (a convolution over slots, then their mean); ``counted``
+    (the sum over the number of slots that the mask tells); ``largest`` (the sum of the ``k`` largest); ``needs`` (the
+    sum, by a network that refuses fewer than ``k`` slots); ``baked`` jets, or slots where ``kind`` is ``slots``, are
+    built into the graph in spite of its symbolic axes.
+    """
+    nodes: list[Any] = []
+    weight = POOLED_WEIGHTS.get(kind, 1.0)
+    weights = [
+        numpy_helper.from_array(np.array([2], dtype=np.int64), "last"),
+        numpy_helper.from_array(np.array([k], dtype=np.int64), "k"),
+        numpy_helper.from_array(np.array(0, dtype="f4"), "zero"),
+        numpy_helper.from_array(np.array([[weight, -weight]], "f4"), "W"),
+        numpy_helper.from_array(np.array([[[0.5, 1.0, 0.5]]], "f4"), "kernel"),
+        numpy_helper.from_array(np.array([0.25], "f4"), "bias"),
+        numpy_helper.from_array(np.array([baked or -1, 1, k if kind == "slots" else -1], dtype=np.int64), "shape"),
+    ]
+
+    def add(operator: str, sources: list[str], *names: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, sources, list(names), **attributes))
+        return names[0]
+
+    x = add("Mul", ["pf_features", "pf_mask"], "x") if masked else "pf_features"
+    if baked or kind == "slots":
+        x = add("Reshape", [x, "shape"], "reshaped")
+    if kind in ("sum", "slots"):
+        add("ReduceSum", [x, "last"], "v", keepdims=0)
+    elif kind == "mean":
+        add("ReduceMean", [x], "v", axes=[2], keepdims=0)
+    elif kind == "last":
+        add("Conv", [x, "kernel", "bias"], "c", pads=[1, 1])
+        add("ReduceMean", ["c"], "v", axes=[2], keepdims=0)
+    elif kind == "counted":
+        add("ReduceSum", [x, "last"], "total", keepdims=0)
+        add("ReduceSum", ["pf_mask", "last"], "number", keepdims=0)
+        add("Div", ["total", "number"], "v")
+    elif kind in ("largest", "needs"):
+        add("TopK", [x, "k"], "top", "places", axis=2)
+        add("ReduceSum", ["top", "last"], "v" if kind == "largest" else "of_top", keepdims=0)
+        if kind == "needs":
+            add("ReduceSum", [x, "last"], "total", keepdims=0)
+            add("Mul", ["of_top", "zero"], "nothing")
+            add("Add", ["total", "nothing"], "v")
+    add("MatMul", ["v", "W"], "l")
+    add("Softmax", ["l"], "softmax", axis=1)
+    info = helper.make_tensor_value_info
+    names = ("pf_features", "pf_mask") if masked else ("pf_features",)
+    inputs = [info(name, TensorProto.FLOAT, [batch, 1, length]) for name in names]
+    content = helper.make_graph(nodes, "pooled", inputs, [info("softmax", TensorProto.FLOAT, [batch, 2])], weights)
+    return helper.make_model(content, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def write_pooled(folder: Path, kind: str, lengths: Mapping[str, int], **options: Any) -> Path:
+    """A folder with a network of `pooled` and its input description; x is ``pfcand_pt_log_nopuppi`` minus 1."""
+    groups = {"pf_features": ("pfcand_pt_log_nopuppi",), "pf_mask": ("pfcand_mask",)}
+    if not options.get("masked", True):
+        del groups["pf_mask"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(pooled(kind, **options).SerializeToString())
+    content = description(groups, ["label_a", "label_b"], {"pf": lengths}, {"pfcand_pt_log_nopuppi": {"median": 1.0}})
+    (folder / "preprocess.json").write_text(json.dumps(content))
+    return folder

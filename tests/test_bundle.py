@@ -144,17 +144,18 @@ class TestUnseenFolder:
 
 
 class TestLengths:
-    """The axis of the ONNX file decides."""
+    """The description counts, unless the axis of the ONNX file is fixed."""
 
     @pytest.mark.parametrize(
         ("lengths", "axis", "expected"),
         [
-            ({"var_length": 20}, "n", (1, 20)),
+            ({"var_length": 20}, "n", (20, 20)),
+            ({"min_length": 20, "max_length": 20}, "n", (20, 20)),
             ({"var_length": 20}, 12, (12, 12)),
             ({"min_length": 4, "max_length": 20}, "n", (4, 20)),
             ({"min_length": 4, "max_length": 20}, 20, (20, 20)),
             ({"min_length": 0, "max_length": 20}, "n", (1, 20)),
-            ({"var_length": 20, "min_length": 3, "max_length": 9}, "n", (1, 20)),
+            ({"var_length": 20, "min_length": 3, "max_length": 9}, "n", (20, 20)),
         ],
     )
     def test_axis(self, tmp_path: Path, lengths: dict[str, int], axis: int | str, expected: tuple[int, int]) -> None:

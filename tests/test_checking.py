@@ -135,7 +135,8 @@ class TestFaults:
         assert {name.partition(":")[0] for name in found} == {"order of pf", "order of sv"}
 
     def test_padding(self, tmp_path: Path) -> None:
-        found = failed(write_bundle(tmp_path / "m", fault="padding"))
+        with pytest.warns(RuntimeWarning, match="in spite of their mask: jets run only with others"):
+            found = failed(write_bundle(tmp_path / "m", fault="padding", seed=41))
         assert {name.partition(":")[0] for name in found} == {"padding of pf", "padding of sv"}
 
     def test_batch(self, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ LAYERS = [
     ["registry"],
     ["batching"],
     ["network", "flatjets"],
+    ["padding"],
     ["heads", "acceleration"],
     ["selection", "scores", "memory"],
     ["scorecache"],

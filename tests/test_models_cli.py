@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from networks import write_bundle
+from networks import write_bundle, write_pooled
 
 from jettagger.bundle import Bundle
 from jettagger.cli import main
@@ -218,3 +218,11 @@ class TestAdd:
         assert status == 2
         assert "is not a folder" in err
         assert not user_folder().exists() or os.listdir(user_folder()) == []
+
+
+@pytest.mark.filterwarnings("ignore:the network of 'toy':RuntimeWarning")
+def test_add_says_that_padding_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "add", str(write_pooled(tmp_path / "toy", "mean", {"var_length": 40}))]) == 0
+    assert "padding changes its scores: jets run with 40 slots, as described (pf)" in capsys.readouterr().out
+    assert main(["models", "add", str(write_pooled(tmp_path / "sum", "sum", {"var_length": 40}))]) == 0
+    assert "padding" not in capsys.readouterr().out

@@ -15,6 +15,7 @@ from jettagger import jetclass2
 from jettagger.bundle import Bundle
 from jettagger.checking import check
 from jettagger.errors import MissingModelFile
+from jettagger.padding import as_run
 from jettagger.places import PACKAGE
 from jettagger.registry import load_bundle
 from jettagger.selection import make_inputs
@@ -163,7 +164,7 @@ def test_the_onnx_file_gives_what_torch_gives_at_all_lengths(tmp_path: Path) -> 
     path = tmp_path / "lengths.npz"
     bundle = random_network(tmp_path / "free", "--option", "num_layers", "2", "--lengths", str(path))
     assert bundle.graph is not None
-    assert {(group.min_length, group.max_length) for group in bundle.groups} == {(1, 128)}
+    assert {(group.min_length, group.max_length) for group in as_run(bundle).groups} == {(1, 128)}
     session = open_session(bundle.graph)
     stored = np.load(path)
     for length in range(1, 129):

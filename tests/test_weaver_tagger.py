@@ -31,6 +31,7 @@ from jettagger.errors import (
     UnknownName,
 )
 from jettagger.features.definition import Array
+from jettagger.padding import as_run
 from jettagger.selection import make_inputs
 from jettagger.tagger import Tagger, load_tagger
 from jettagger.weaver import read_config
@@ -722,7 +723,8 @@ def test_a_fixed_length_of_the_graph_is_honoured(tmp_path: Path) -> None:
     free = Bundle.from_folder(weaver_bundle(tmp_path / "free"))
     fixed = Bundle.from_folder(weaver_bundle(tmp_path / "fixed", axes={"pf": 20}))
     assert {(group.min_length, group.max_length) for group in fixed.groups} == {(20, 20)}
-    assert {(group.min_length, group.max_length) for group in free.groups} == {(1, 20)}
+    assert {(group.min_length, group.max_length) for group in free.groups} == {(20, 20)}
+    assert {(group.min_length, group.max_length) for group in as_run(free).groups} == {(1, 20)}
     assert {batch.inputs["pf_mask"].shape[2] for batch in make_inputs(fixed, table(6))} == {20}
     assert ak.to_list(Tagger(fixed)(table(6)).proba)[:5] == pytest.approx(ak.to_list(Tagger(free)(table(6)).proba)[:5])
 

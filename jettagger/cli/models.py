@@ -61,6 +61,9 @@ examples:
 
 _ADD = """Copy a model into your own folder, so that it can be named. It is there completely, or not at all.
 
+Random jets show whether padding changes its scores; if so, it is said, and the lengths of the description
+are used.
+
 examples:
   jettagger models add path/to/folder
   jettagger models add path/to/folder --name myParT --force
@@ -344,8 +347,13 @@ def _number(value: float | None) -> float | None:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from jettagger.registry import add
+    from jettagger.padding import measured_slots
+    from jettagger.registry import add, load_bundle
 
     target = add(args.folder, args.name, force=args.force)
     say(f"added {target.name}: {target}")
+    for axis, slots in measured_slots(load_bundle(target)).items():
+        if slots.change:
+            lengths = "their own length only" if slots.exact else f"{slots.longest} slots, as described"
+            say(f"padding changes its scores: jets run with {lengths} ({axis})")
     return 0

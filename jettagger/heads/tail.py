@@ -142,7 +142,7 @@ class Tail:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = default_threads()
-            options.log_severity_level = 3
+            options.log_severity_level = 4  # what fails is raised
             providers = ["CPUExecutionProvider"]
             try:
                 session = onnxruntime.InferenceSession(self.model, options, providers=providers)

@@ -51,7 +51,7 @@ class OrtSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # lengths differ from run to run
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         name = PROVIDERS.get(provider, provider)
         present = onnxruntime.get_available_providers()
