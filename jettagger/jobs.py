@@ -10,6 +10,7 @@ import numpy as np
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
 from jettagger.files import identity, refuse_repeats
+from jettagger.generated import Source
 from jettagger.tagger import Tagger
 
 __all__ = ["MOST_ROWS", "Chunk", "Content", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
@@ -63,12 +64,15 @@ class Content(NamedTuple):
         How many of them make a chunk at most.
     edges : int array
         Where chunks end best: numbers of rows at which blocks of compressed data begin.
+    sources : tuple of Source
+        The generated events behind it, see `jettagger.generated`; empty where it does not say.
     """
 
     layout: Layout
     rows: int
     size: int
     edges: Any = ()
+    sources: tuple[Source, ...] = ()
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The first row of each chunk, and the one behind its last; an empty file is one empty chunk."""
@@ -84,11 +88,15 @@ class Content(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What the files of a job are: their common layout, their chunks, and the ones left out with the reason."""
+    """What the files of a job are: their common layout, their chunks, and the ones left out with the reason.
+
+    ``sources`` are the generated events behind those that are not left out; empty if one of them does not say.
+    """
 
     layout: Layout
     chunks: tuple[Chunk, ...]
     skipped: Mapping[str, str]
+    sources: tuple[Source, ...] = ()
 
 
 def output_columns(tagger: Tagger, columns: Iterable[str], prefix: str | None, workers: int) -> dict[str, str]:
@@ -166,6 +174,8 @@ def survey(
     first: Layout | None = None
     chunks: list[Chunk] = []
     left_out = dict(skipped or {})
+    sources: list[Source] = []
+    silent = False
     for path in paths:
         key = identity(path)
         if key in read:
@@ -182,12 +192,14 @@ def survey(
         if content.layout != first:
             raise MissingColumns(_difference(path, content.layout, first))
         chunks += [Chunk(path, start, stop) for start, stop in content.ranges()]
+        sources += content.sources
+        silent = silent or not content.sources
     if first is None:
         number = len(paths) + len(skipped or {})
         if not number:
             raise ConfigError("no input files")
         raise InputFileError(f"none of the {number} files can be read: {'; '.join(left_out.values())}")
-    return Survey(first, tuple(chunks), left_out)
+    return Survey(first, tuple(chunks), left_out, () if silent else tuple(sources))
 
 
 def _difference(path: str, layout: Layout, first: Layout) -> str:

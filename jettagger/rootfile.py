@@ -165,14 +165,13 @@ class EventFile:
             found = set.intersection(*starts) if starts else set()
         return np.array(sorted(found | {0, self.n_events}), dtype=np.int64)
 
-    def table(self, tree: str, branches: Iterable[str]) -> dict[str, Any]:
-        """Some branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; those that are there."""
+    def table(self, tree: str) -> dict[str, Any]:
+        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; none if it is not there."""
         if tree not in {name.partition(";")[0] for name in self._file.keys(recursive=False)}:
             return {}
         try:
             found = self._file[tree]
-            known = set(found.keys(recursive=False))
-            return {name: found[name].array(library="np") for name in branches if name in known}
+            return {name: found[name].array(library="np") for name in found.keys(recursive=False)}
         except Exception as error:
             raise InputFileError(
                 f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
@@ -205,6 +204,7 @@ def write_tree(
     tree: str = TREE,
     compression: str = "zstd",
     note: str = "",
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int:
     """Write flat columns as a TTree that coffea's schemas open.
 
@@ -218,6 +218,8 @@ def write_tree(
         ``zstd``, ``zlib`` or ``lzma``.
     note : str
         Kept in the file as the object ``jettagger``, if not empty.
+    more : mapping of str to mapping, optional
+        Further trees: name -> columns with a number, or a list of numbers, a row; none is written without columns.
 
     Returns
     -------
@@ -229,6 +231,7 @@ def write_tree(
     OSError
         If the file cannot be written; `jettagger.files.complete_or_absent` then clears up and names the output.
     """
+    import awkward as ak
     import uproot
 
     compressions = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(4)}
@@ -242,6 +245,10 @@ def write_tree(
                 target = file.mktree(tree, types)
             n_events += len(next(iter(chunk.values())))
             target.extend(content)
+        for name, columns in (more or {}).items():
+            rows = {column: ak.Array(values) for column, values in columns.items()}
+            if rows:
+                file.mktree(name, {column: _branch_type(array) for column, array in rows.items()}).extend(rows)
         if note:
             file["jettagger"] = note
     return n_events

@@ -23,6 +23,7 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.errors import ConfigError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
+from jettagger.generated import Source, sources_of_root
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
 from jettagger.rootfile import EventFile
@@ -65,6 +66,8 @@ class Job:
         Those of ``inputs`` that the model and its heads need; empty: all.
     memory : int
         Budget in bytes for the data in work.
+    sources : tuple of Source
+        The generated events behind the files that are read; empty where one of them does not say.
     """
 
     tagger: Tagger
@@ -77,6 +80,7 @@ class Job:
     skipped: Mapping[str, str] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
     memory: int = MEMORY
+    sources: tuple[Source, ...] = ()
 
     @property
     def n_events(self) -> int:
@@ -163,6 +167,7 @@ class Job:
                 "where": self.where,
                 "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
                 "skipped": dict(self.skipped),
+                "generated": [source.to_dict() for source in self.sources],
             }
         )
 
@@ -179,12 +184,19 @@ class SkimResult:
     report : Report
     skipped : dict of str to str
         Files that were left out, and why.
+    sources : tuple of Source
+        The generated events behind the files that were read, whose sums the skim carries; empty where one of them
+        does not say.
+    simulated : bool
+        Whether they have generator weights.
     """
 
     path: Path
     events: int
     report: Report
     skipped: Mapping[str, str]
+    sources: tuple[Source, ...] = ()
+    simulated: bool = False
 
 
 Progress = Callable[[int], None]
@@ -243,7 +255,13 @@ def make_job(
             layout = _layout(file, tagger, names, expression, patterns)
             probe = min(file.n_events, 20)
             size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            return Content(layout, file.n_events, chunk_rows(size, memory // workers), file.edges(layout.inputs))
+            return Content(
+                layout,
+                file.n_events,
+                chunk_rows(size, memory // workers),
+                file.edges(layout.inputs),
+                sources_of_root(file),
+            )
 
     found = survey(map(str, files), examine, skip_broken=skip_broken)
     return Job(
@@ -253,6 +271,7 @@ def make_job(
         chunks=found.chunks,
         skipped=found.skipped,
         memory=memory,
+        sources=found.sources,
         **found.layout._asdict(),
     )
 
@@ -441,7 +460,7 @@ def run_job(
         while _OPEN:
             with suppress(OSError):
                 _OPEN.popitem()[1].close()
-    return SkimResult(target, events, total, job.skipped)
+    return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep)
 
 
 def tag_files(

@@ -12,6 +12,7 @@ import numpy as np
 
 from jettagger.errors import ConfigError, OutputError, hint
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.generated import RUNS, merged_rows, sources_of_note
 from jettagger.rootfile import write_tree
 
 __all__ = ["SUFFIXES", "check_target", "write_skim"]
@@ -81,7 +82,8 @@ def write_skim(
     chunks : iterable of mapping of str to array
         At least one chunk, all with the same columns; entries may be None.
     metadata : str
-        JSON on how the file was made; kept in the file.
+        JSON on how the file was made; kept in the file. What it says of generated events (`jettagger.generated`)
+        becomes a tree ``Runs`` in a ROOT file, too.
     force : bool
         Whether an existing file may be replaced.
     inputs : iterable of path
@@ -150,7 +152,10 @@ def _table(chunk: Mapping[str, Any]) -> Any:
 
 def _write_root(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: str) -> int:
     return write_tree(
-        part, ({name: _nan_for_none(column) for name, column in chunk.items()} for chunk in chunks), note=metadata
+        part,
+        ({name: _nan_for_none(column) for name, column in chunk.items()} for chunk in chunks),
+        note=metadata,
+        more={RUNS: merged_rows(sources_of_note(metadata))},
     )
 
 

@@ -26,6 +26,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.errors import MissingColumns, UnknownName
+from jettagger.generated import read_sources
 from jettagger.heads import JetTable
 from jettagger.processors.tagging import in_order
 
@@ -272,7 +273,14 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         self.output.mkdir(parents=True, exist_ok=True)
         path = self.output / f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
         bundle = self.tagger.bundle
-        record = {"model": bundle.name, "digest": bundle.digest, "columns": dict(self.names), "files": [key[0]]}
+        sources = read_sources(place["filename"], place["treename"], place["entrystart"], place["entrystop"])
+        record = {
+            "model": bundle.name,
+            "digest": bundle.digest,
+            "columns": dict(self.names),
+            "files": [key[0]],
+            "generated": [source.to_dict() for source in sources],
+        }
         jt.write_skim(path, [content], json.dumps(record), force=True, inputs=[key[0]])
         return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: [str(path)]}}}
 

@@ -14,6 +14,7 @@ from coffea import processor
 from coffea.analysis_tools import PackedSelection, Weights
 
 import jettagger as jt
+from jettagger.cutlogic import doubt, never
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
@@ -48,12 +49,18 @@ EVENTS, JETS = "events", "jets"
 #: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
 MOST_CUTS = 31
 
+#: luminosities in 1/fb between which data of the LHC and its upgrade lie, short runs aside
+LUMINOSITIES = (0.5, 4000.0)
+
+#: what a sum of generator weights may be besides a number: that of the events that are read
+EVENTS_READ = "events"
+
 #: binary digits of sums that are kept: ten decimal ones
 DIGITS = 34
 
 
 class SearchWarning(UserWarning):
-    """Something in a search that is probably not meant: an empty region, overlapping regions."""
+    """Something in a search that is probably not meant: an empty region, an idle cut, a doubtful sum of weights."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,9 @@ class Sample:
         In pb, times branching and filter efficiencies; needed for simulation.
     data : bool
         Whether it is data: no generator weights, no corrections, no variations, not scaled.
-    sum_of_weights : float, optional
-        Of all generated events; default: that of the events that are read, which is wrong for skims.
+    sum_of_weights : float or str, optional
+        Of all generated events; ``"events"``: that of the events that are read, which is wrong for skims. The default
+        is the same and says so.
     golden_json : str, optional
         File of certified luminosity sections; only for data.
 
@@ -79,7 +87,7 @@ class Sample:
 
     cross_section: float | None = None
     data: bool = False
-    sum_of_weights: float | None = None
+    sum_of_weights: float | str | None = None
     golden_json: str | None = None
 
     def __post_init__(self) -> None:
@@ -89,10 +97,14 @@ class Sample:
             raise ConfigError("simulation without cross section: give cross_section (in pb), or data: true")
         if not self.data and self.golden_json is not None:
             raise ConfigError("golden_json is for data")
-        for name in ("cross_section", "sum_of_weights"):
+        for name, words in (("cross_section", ()), ("sum_of_weights", (EVENTS_READ,))):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} must be a number above zero, got {value}")
+            if value is None or value in words:
+                continue
+            if isinstance(value, str) or not (math.isfinite(value) and value > 0):
+                also = "".join(f" or {word!r}" for word in words)
+                raise ConfigError(f"{name} must be a number above zero{also}, got {value!r}")
+            object.__setattr__(self, name, float(value))
 
 
 @dataclass(frozen=True)
@@ -738,7 +750,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         dict
-            ``histograms``, and by data set ``sums``, ``cutflow``, ``files``; ``overlaps`` of regions.
+            ``histograms``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``; ``overlaps`` of regions;
+            ``passing``, the simulated events that pass and fail each cut.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -781,11 +794,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             if name == NOMINAL:
                 result = filled
         place = events.metadata
-        files = {str(place.get("filename", "")): len(events)}
+        path = str(place.get("filename", ""))
         return {
             "histograms": histograms,
             "sums": {dataset: counts},
-            "files": {dataset: files},
+            "files": {dataset: {path: len(events)}},
+            "file_weights": {dataset: {path: counts["sumw"]}},
             **result,
         }
 
@@ -854,7 +868,22 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 if kind == "signal" and kinds[other] in ("validation", "control"):
                     shared = 0 if blind else int(np.count_nonzero(masks[name] & masks[other]))
                     overlaps[f"{name} & {other}"] = shared
-        return {"cutflow": {chunk.dataset: self._cutflow(selection, weights)}, "overlaps": overlaps}
+        passing = {} if chunk.sample.data else self._passing(selection)
+        flows = {chunk.dataset: self._cutflow(selection, weights)}
+        return {"cutflow": flows, "overlaps": overlaps, "passing": passing}
+
+    def _passing(self, selection: PackedSelection) -> dict[str, dict[str, int]]:
+        """How many events pass and fail each cut: of all events, and of those with candidates."""
+        found = {}
+        if self.event_cut is not None:
+            passed = int(np.count_nonzero(selection.all(EVENTS)))
+            found[EVENTS] = {"passed": passed, "failed": len(selection.all(EVENTS)) - passed}
+        for name in self.cuts:
+            found[name] = {
+                word: int(np.count_nonzero(selection.all(EVENTS, JETS, cut)))
+                for word, cut in (("passed", name), ("failed", f"not {name}"))
+            }
+        return found
 
     def _needs(self, spec: HistSpec, columns: _Columns) -> tuple[str, ...]:
         for axis in spec.axes:
@@ -907,7 +936,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             scale = self.scale(dataset, sample, sums["sumw"])
             datasets[dataset] = {
                 **{key: sums[key] for key in ("events", "jets", "scored")},
-                "sum_of_weights": sums["sumw"] if sample.sum_of_weights is None else sample.sum_of_weights,
+                "sum_of_weights": sample.sum_of_weights if isinstance(sample.sum_of_weights, float) else sums["sumw"],
                 "sum_of_read_weights": sums["sumw"],
                 "scale": scale,
                 "files": dict(sorted(accumulator["files"][dataset].items())),
@@ -938,7 +967,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 if self.blind and self.sample(dataset).data and region in self.signal_regions:
                     flow[list(flow)[-1]] = {"events": None, "weighted": None}
                 cutflow[dataset][region] = flow
-        notes = self.notes(cutflow, accumulator["overlaps"])
+        notes = [*self.doubts(), *self._unknown_sums(datasets), *self._idle_cuts(accumulator.get("passing", {}))]
+        notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)
         return {"histograms": histograms, "cutflow": cutflow, "datasets": datasets, "notes": notes}
@@ -965,10 +995,69 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         if sample.data or sample.cross_section is None:
             return 1.0
-        total = sumw if sample.sum_of_weights is None else sample.sum_of_weights
+        total = sample.sum_of_weights if isinstance(sample.sum_of_weights, float) else sumw
         if not (math.isfinite(total) and total > 0):
             raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
         return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
+
+    def doubts(self) -> list[str]:
+        """What is probably not meant in the search itself, whatever the events are.
+
+        Returns
+        -------
+        list of str
+            A luminosity that no LHC sample has; cuts, and cuts of a region together, that are never or always true.
+
+        Examples
+        --------
+        >>> from jettagger.histograms import AxisSpec
+        >>> spec = HistSpec("pt", [AxisSpec("pt", bins=(1, 0, 1), expression="jet1.pt")])
+        >>> cuts = {"window": "150 < jet1.mass < 90"}
+        >>> ResonanceSearchProcessor({"a": Sample(1)}, {"all": Region()}, [spec], cuts=cuts).doubts()
+        ["cut 'window': '150 < jet1.mass < 90' is never true"]
+        """
+        notes = []
+        low, high = LUMINOSITIES
+        if not low <= self.luminosity <= high:
+            notes.append(
+                f"the luminosity is {self.luminosity:g}/fb: data of the LHC have between {low:g} and {high:g}; is it "
+                "in other units? (1/fb = 1000/pb)"
+            )
+        named = {"the cut on events": self.event_cut, "the preselection of jets": self.preselection}
+        named |= {f"cut {name!r}": cut for name, cut in self.cuts.items()}
+        doubtful = {name: doubt(cut) for name, cut in named.items() if cut is not None}
+        notes += [f"{name}: {text}" for name, text in doubtful.items() if text]
+        for name, region in self.regions.items():
+            cuts = [f"({self.cuts[cut]})" for cut in region.passes]
+            cuts += [f"(not ({self.cuts[cut]}))" for cut in region.fails]
+            alone = any(doubtful[f"cut {cut!r}"] for cut in (*region.passes, *region.fails))
+            if cuts and not alone and never(parse(" and ".join(cuts))):
+                notes.append(f"region {name!r}: its cuts exclude each other")
+        return notes
+
+    def _unknown_sums(self, datasets: Mapping[str, Any]) -> list[str]:
+        """Simulation that is scaled by the events that were read because nobody said anything else."""
+        return [
+            f"dataset {name!r}: the sum of generator weights of all generated events is not known; the sum over the "
+            f"{counts['events']} events read, {counts['sum_of_read_weights']:.6g}, is taken, which is right only if no "
+            "event was left out before: give sum_of_weights ('events' if that is meant)"
+            for name, counts in datasets.items()
+            if not self.sample(name).data and self.sample(name).sum_of_weights is None
+        ]
+
+    def _idle_cuts(self, passing: Mapping[str, Mapping[str, int]]) -> list[str]:
+        """Cuts that select all simulated events with candidates, or none."""
+        notes = []
+        for name, counts in passing.items():
+            cut = self.event_cut if name == EVENTS else self.cuts[name]
+            known = counts["passed"] + counts["failed"]
+            if cut is None or not known or doubt(cut) or (counts["passed"] and counts["failed"]):
+                continue
+            word = "each" if counts["passed"] else "none"
+            what = "the cut on events" if name == EVENTS else f"cut {name!r}"
+            of = "simulated events" + ("" if name == EVENTS else " with candidates")
+            notes.append(f"{what} ({cut}) passes {word} of the {known} {of}")
+        return notes
 
     def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
         """What is probably not meant: regions that select nothing, signal regions that overlap with others.

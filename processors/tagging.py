@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,10 +13,11 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.files import refuse_repeats
+from jettagger.generated import read_sources
 
 __all__ = ["TaggingProcessor"]
 
-IDENTITY = ("run", "luminosityBlock", "event")
+IDENTITY = ("run", "luminosityBlock", "event", "genWeight")
 KINEMATICS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
 
@@ -85,10 +87,28 @@ class TaggingProcessor(processor.ProcessorABC):
         if self.output is not None:
             self.output.mkdir(parents=True, exist_ok=True)
             name = f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
-            jt.write_skim(self.output / name, [content], "{}", force=True, inputs=[place["filename"]])
+            jt.write_skim(
+                self.output / name,
+                [content],
+                json.dumps(self._provenance(place)),
+                force=True,
+                inputs=[place["filename"]],
+            )
             chunk = str(self.output / name)
         jets = int(ak.sum(ak.num(fatjets.pt)))
         return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: [chunk]}}}
+
+    def _provenance(self, place: Mapping[str, Any]) -> dict[str, Any]:
+        """How a chunk was made, with the generated events behind it."""
+        bundle = self.tagger.bundle
+        sources = read_sources(place["filename"], place["treename"], place["entrystart"], place["entrystop"])
+        return {
+            "model": bundle.name,
+            "digest": bundle.digest,
+            "columns": dict(self.names),
+            "files": [str(place["filename"])],
+            "generated": [source.to_dict() for source in sources],
+        }
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Put the chunks into the order of files and events, whatever order the workers had.

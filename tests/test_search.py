@@ -436,7 +436,7 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
             "xsec: 2}",
             r"line 7: unknown key 'xsec' \(nearest: cross_section\)|line 7: unknown key",
         ),
-        ("cross_section: 2}", "cross_section: big}", "line 7: 'cross_section' must be a number, got 'big'"),
+        ("cross_section: 2}", "cross_section: big}", "line 7: 'cross_section' must be a number or Runs, got 'big'"),
         ("data: true}", "data: maybe}", "line 9: 'data' must be true or false"),
         ("count: 2", "count: 3", "line 11: 'count' must be 1 or 2, got 3"),
         ("order: HbbvsQCD", "ordre: HbbvsQCD", r"line 13: unknown key 'ordre' \(nearest: order\)"),

@@ -35,7 +35,7 @@ MJJ = HistSpec("mjj", [AxisSpec("mjj", bins=(8, 200, 1800), unit="GeV")])
 def search(**changes: Any) -> ResonanceSearchProcessor:
     """A search with two regions."""
     settings: dict[str, Any] = {
-        "samples": {"tt": Sample(2.0), "run": Sample(data=True)},
+        "samples": {"tt": Sample(2.0, sum_of_weights="events"), "run": Sample(data=True)},
         "regions": {
             "SR": Region("signal", ["near", "tagged"]),
             "CR": Region("control", ["near"], ["tagged"]),
@@ -467,9 +467,10 @@ def test_regions_that_overlap_or_select_nothing_are_named(made: dict[str, Any]) 
     with pytest.warns(SearchWarning) as caught:
         notes = processor.postprocess(run(processor, made))["notes"]
     assert [str(item.message) for item in caught] == notes
-    assert notes[0] == "region 'empty' selects no event of any data set"
-    assert notes[1].startswith("signal region 'SR' and control region 'CR' share ")
-    assert len(notes) == 2
+    assert notes[0].startswith("cut 'never' (mjj < 0) passes none of the ")
+    assert notes[1] == "region 'empty' selects no event of any data set"
+    assert notes[2].startswith("signal region 'SR' and control region 'CR' share ")
+    assert len(notes) == 3
 
 
 @pytest.mark.parametrize(
@@ -521,6 +522,8 @@ def test_values_refuse_what_makes_no_sense() -> None:
         Sample(cross_section=1.0, golden_json="a.json")
     with pytest.raises(ConfigError, match="cross_section must be a number above zero, got -1"):
         Sample(cross_section=-1.0)
+    with pytest.raises(ConfigError, match="sum_of_weights must be a number above zero or 'events', got 'Runs'"):
+        Sample(cross_section=1.0, sum_of_weights="Runs")
     with pytest.raises(ConfigError, match="expected one of signal, validation, control, inclusive"):
         Region("sideband")
     with pytest.raises(ConfigError, match="'a' is to be passed and failed"):

@@ -48,7 +48,7 @@ from jettagger.cli.console import progress_bar, say, table, warn
 
 if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
-    from jettagger.search import SearchResult, Survey
+    from jettagger.search import SearchConfig, SearchResult, Survey
 
 __all__ = ["configure", "run"]
 
@@ -73,6 +73,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--scheduler", metavar="ADDRESS", help="of a dask cluster; without it dask makes one on this machine")
     add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
+    add(
+        "--retries",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how often a file, or a part of one, that cannot be read is opened again (default: %(default)s)",
+    )
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")
     add(
@@ -99,10 +106,10 @@ def run(args: argparse.Namespace) -> int:
     processor = config.make_processor()
     patterns = sum(len(files.patterns) for files in config.files.values())
     with progress_bar("opening files", patterns, "files") as advance:
-        found = survey(config, processor, skip_broken=args.skip_broken, progress=advance)
+        found = survey(config, processor, skip_broken=args.skip_broken, retries=args.retries, progress=advance)
     check_folder(args.output, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
-        _plan(processor, found)
+        _plan(config, processor, found)
         return 0
     status = sys.stderr.isatty() and args.executor == "dask"
     with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
@@ -114,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             scheduler=args.scheduler,
             skip_broken=args.skip_broken,
+            retries=args.retries,
             found=found,
             progress=advance,
             status=status,
@@ -123,13 +131,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
+def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Survey) -> None:
     rows = []
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
         section = "data" if sample.data else f"{sample.cross_section:g}"
-        rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}"))
-    table("samples", ("dataset", "cross section [pb]", "files", "events"), rows)
+        total = sample.sum_of_weights
+        text = "-" if sample.data else f"{total:.6g}" if isinstance(total, float) else "that of the events read"
+        text += " (Runs)" if found.from_runs(config, dataset) else ""
+        rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}", text))
+    table("samples", ("dataset", "cross section [pb]", "files", "events", "sum of weights"), rows)
     say("")
     regions = [(name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()]
     table("regions", ("region", "kind", "cuts"), regions)
@@ -144,6 +155,8 @@ def _plan(processor: ResonanceSearchProcessor, found: Survey) -> None:
     else:
         say("runs no network: the scores are in the files")
     say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
+    for note in processor.doubts():
+        say(f"warning: {note}")
     for path, reason in found.broken.items():
         say(f"leaves out {path}: {reason}")
 

@@ -155,5 +155,11 @@ def _summary(result: object, seconds: float) -> None:
         ("jets per second", f"{report.scored / seconds:.0f}" if report.scored else "-"),
     ]
     table(f"{result.path}", ("", ""), rows)
+    if result.simulated:
+        known = [source.count for source in result.sources]
+        count = "number unknown" if None in known else f"{sum(number or 0 for number in known)}"
+        total = sum(source.sum_of_weights for source in result.sources)
+        text = f"{count}, sum of generator weights {total:.10g}" if result.sources else "not known: no tree Runs"
+        say(f"generated events behind the files that were read: {text}")
     for path, reason in result.skipped.items():
         warn(f"skipped {path}: {reason}")

@@ -17,7 +17,14 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
-from jettagger.processors.search import JetVariation, Region, ResonanceSearchProcessor, Sample, WeightFactor
+from jettagger.processors.search import (
+    EVENTS_READ,
+    JetVariation,
+    Region,
+    ResonanceSearchProcessor,
+    Sample,
+    WeightFactor,
+)
 from jettagger.templates import Signal, TemplateSpec
 
 __all__ = ["SCHEMAS", "VERSION", "FileSet", "SearchConfig", "read_config"]
@@ -61,7 +68,8 @@ class FileSet:
     patterns : tuple of str
         Paths and globs, local or with a protocol, as they were written.
     from_runs : bool
-        Whether the sum of generator weights is that of the files' trees ``Runs``.
+        Whether the sum of generator weights must be that of the files' trees ``Runs``, which is the default where they
+        have it.
     section_from_runs : bool
         Whether the cross section is that in the trees ``Runs``, where ``jettagger simulate`` writes it.
     """
@@ -340,13 +348,23 @@ def _samples(document: Document, folder: Path) -> tuple[dict[str, Sample], dict[
             raise ConfigError(f"{document.where(*here, 'data')}: 'data' must be true or false, got {data!r}")
         from_runs = _part(document, *here, "sum_of_weights") == RUNS
         section_from_runs = _part(document, *here, "cross_section") == RUNS
+        from_events = _part(document, *here, "sum_of_weights") == EVENTS_READ
+        for key, words in (("cross_section", (RUNS,)), ("sum_of_weights", (RUNS, EVENTS_READ))):
+            value = _part(document, *here, key)
+            if isinstance(value, str) and value not in words:
+                raise ConfigError(
+                    f"{document.where(*here, key)}: {key!r} must be a number or {' or '.join(words)}, got {value!r}"
+                    f"{hint(value, words)}"
+                )
         golden = _text(document, None, *here, "golden_json")
         with _at(document, *here):
             samples[name] = Sample(
                 # a stand-in until the files are opened
                 cross_section=1.0 if section_from_runs else _number(document, *here, "cross_section"),
                 data=data,
-                sum_of_weights=None if from_runs else _number(document, *here, "sum_of_weights"),
+                sum_of_weights=(
+                    EVENTS_READ if from_events else None if from_runs else _number(document, *here, "sum_of_weights")
+                ),
                 golden_json=None if golden is None else str(folder / golden),
             )
             if from_runs and data:

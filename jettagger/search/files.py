@@ -5,21 +5,26 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
+from jettagger.generated import Source, sources_of_root
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
 from jettagger.registry import load_bundle
 from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
+from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
 #: files that are opened at a time: opening waits for disks and networks, not for the processor
 OPEN_AT_ONCE = 8
+
+#: how often what cannot be read is tried again before it counts as broken
+RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,21 @@ class FileInfo:
         In its tree.
     simulated : bool or None
         Whether it has generator weights; None where nobody asks.
-    generated : float or None
-        The sum of generator weights in its tree ``Runs``.
-    section : (float, float) or None
-        Cross section in pb in the tree ``Runs``, and the number of generated events that it stands for.
+    sources : tuple of Source
+        The generated events behind it, from its tree ``Runs`` or from the provenance of a skim; empty where it does
+        not say.
     """
 
     path: str
     dataset: str
     events: int
     simulated: bool | None = None
-    generated: float | None = None
-    section: tuple[float, float] | None = None
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def generated(self) -> float | None:
+        """The sum of generator weights of the files behind it, also where it holds a part of them."""
+        return generated_sum([self], GENERATOR_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,19 @@ class Survey:
         File to the reason why it is left out.
     samples : dict
         The samples, with the sums of weights that were read from the files.
+    lost : dict
+        Data set to those of ``broken`` that belong to it.
     """
 
     files: tuple[FileInfo, ...]
     broken: Mapping[str, str]
     samples: Mapping[str, Sample] = field(default_factory=dict)
+    lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def from_runs(self, config: SearchConfig, dataset: str) -> bool:
+        """Whether a sample is divided by the sum in the trees ``Runs`` of its files."""
+        own, made = config.samples[dataset], self.samples[dataset]
+        return own.sum_of_weights is None and made.sum_of_weights is not None
 
     @property
     def events(self) -> int:
@@ -152,6 +168,7 @@ def survey(
     processor: ResonanceSearchProcessor,
     *,
     skip_broken: bool = False,
+    retries: int = RETRIES,
     progress: Callable[[int], None] | None = None,
 ) -> Survey:
     """Find and open all files of a search and compare them with what it needs; no event is read.
@@ -163,6 +180,8 @@ def survey(
         Made from it.
     skip_broken : bool
         Leave out files that cannot be opened, and say so in the result; else they are an error.
+    retries : int
+        How often a file that cannot be opened is tried again.
     progress : callable, optional
         Called with 1 after each file.
 
@@ -182,6 +201,7 @@ def survey(
         If a file lacks what the model needs.
     """
     broken: dict[str, str] = {}
+    left_out: dict[str, list[str]] = {}
     wanted: list[tuple[str, str]] = []
     place: dict[Hashable, tuple[str, str]] = {}
     for dataset, files in config.files.items():
@@ -193,6 +213,7 @@ def survey(
                     if not skip_broken:
                         raise
                     broken[pattern] = str(error)
+                    left_out.setdefault(dataset, []).append(pattern)
                     continue
                 for path in found:
                     key = identity(path)
@@ -206,10 +227,13 @@ def survey(
 
     def look(item: tuple[str, str]) -> FileInfo | JettaggerError:
         dataset, path = item
-        try:
-            return _look(config, processor, dataset, path)
-        except InputFileError as error:
-            return error
+        for left in range(retries, -1, -1):
+            try:
+                return _look(config, processor, dataset, path)
+            except InputFileError as error:
+                if not left:
+                    return error
+        raise AssertionError("the last attempt returns")
 
     infos: list[FileInfo] = []
     with ThreadPoolExecutor(OPEN_AT_ONCE) as pool:
@@ -220,6 +244,7 @@ def survey(
                 infos.append(found_)
             elif skip_broken:
                 broken[path] = str(found_)
+                left_out.setdefault(dataset, []).append(path)
             else:
                 with config.at("samples", dataset, "files"):
                     raise InputFileError(str(found_)) from found_
@@ -231,20 +256,10 @@ def survey(
                 raise InputFileError(f"dataset {dataset!r} has no file that can be read")
             if not any(info.events for info in mine):
                 raise InputFileError(f"dataset {dataset!r} has no events in {len(mine)} files")
-            if files.from_runs:
-                lacking = [info.path for info in mine if info.generated is None]
-                if lacking:
-                    raise InputFileError(f"{lacking[0]} has no sum of generator weights in a tree 'Runs'")
-                total = sum(info.generated or 0.0 for info in mine)
-                samples[dataset] = replace(samples[dataset], sum_of_weights=total)
-            if files.section_from_runs:
-                sections = [info.section for info in mine if info.section is not None]
-                if len(sections) < len(mine):
-                    raise InputFileError(f"not all files of {dataset!r} have a cross section in a tree 'Runs'")
-                events = sum(number for _, number in sections)
-                mean = sum(section * number for section, number in sections) / events
-                samples[dataset] = replace(samples[dataset], cross_section=mean)
-    return Survey(tuple(infos), broken, samples)
+            samples[dataset] = normalise(
+                dataset, samples[dataset], files, mine, processor.generator_weight, left_out.get(dataset, [])
+            )
+    return Survey(tuple(infos), broken, samples, {dataset: tuple(paths) for dataset, paths in left_out.items()})
 
 
 def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str) -> FileInfo:
@@ -260,14 +275,8 @@ def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: st
                 )
         if file.n_events:
             _check_columns(config, processor, file, sample)
-        runs = {} if sample.data else file.table("Runs", ("genEventSumw", "genEventCount", "crossSection"))
-        generated = section = None
-        if "genEventSumw" in runs:
-            generated = float(runs["genEventSumw"].sum())
-        if "crossSection" in runs and "genEventCount" in runs:
-            events = float(runs["genEventCount"].sum())
-            section = (float((runs["crossSection"] * runs["genEventCount"]).sum() / events), events)
-        return FileInfo(path, dataset, file.n_events, simulated, generated, section)
+        sources = () if sample.data else sources_of_root(file)
+        return FileInfo(path, dataset, file.n_events, simulated, sources)
 
 
 def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:

@@ -6,20 +6,23 @@ import inspect
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coffea import processor
-from coffea.nanoevents import schemas
+from coffea.nanoevents import NanoEventsFactory, schemas
 from coffea.processor import accumulate
 
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
-from jettagger.processors.search import ResonanceSearchProcessor
+from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from jettagger.search.config import SearchConfig
-from jettagger.search.files import Survey, survey
+from jettagger.search.files import RETRIES, Survey, survey
+from jettagger.search.normalisation import Read, follow, generated_sum
+from jettagger.search.normalisation import notes as normalisation_notes
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
 
@@ -74,18 +77,41 @@ class _Guard(processor.ProcessorABC):
     Parameters
     ----------
     inner : ResonanceSearchProcessor
+    schema : str
+        What the events are read with.
+    retries : int
+        How often a chunk that cannot be read is opened again.
     """
 
-    def __init__(self, inner: ResonanceSearchProcessor) -> None:
+    def __init__(self, inner: ResonanceSearchProcessor, schema: str, retries: int) -> None:
         self.inner = inner
+        self.schema = schema
+        self.retries = retries
 
     def process(self, events: Any) -> dict[str, Any]:
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]), int(place["entrystop"]))
-        try:
-            return {"results": self.inner.process(events), "errors": {}}
-        except Exception as error:
-            return {"results": {}, "errors": {key: _explained(error)}}
+        for left in range(self.retries, -1, -1):
+            try:
+                events = self._again(place) if events is None else events
+                return {"results": self.inner.process(events), "errors": {}}
+            except Exception as error:
+                reason = _explained(error)
+                if not left or not isinstance(reason, InputFileError):
+                    return {"results": {}, "errors": {key: reason}}
+            events = None
+        raise AssertionError("the last attempt returns")
+
+    def _again(self, place: Mapping[str, Any]) -> Any:
+        """The events of a chunk from a file that is opened anew."""
+        return NanoEventsFactory.from_root(
+            {str(place["filename"]): str(place["treename"])},
+            schemaclass=_schema(self.schema),
+            metadata=dict(place),
+            entry_start=int(place["entrystart"]),
+            entry_stop=int(place["entrystop"]),
+            mode="virtual",
+        ).events()
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         return accumulator
@@ -163,17 +189,17 @@ def _follow(pool: Any, progress: Progress) -> None:
 
 @contextmanager
 def _executor(
-    name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool
+    name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool, retries: int
 ) -> Iterator[Any]:
     if name == "iterative":
-        yield _Iterative(status=False, retries=0, progress=progress, stop=stop)
+        yield _Iterative(status=False, retries=retries, progress=progress, stop=stop)
     elif name == "futures":
         # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
         pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=_ignore_interrupts)
         if progress is not None:
             _follow(pool, progress)
         try:
-            yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=0)
+            yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=retries)
         except BaseException:
             _kill(pool)
             raise
@@ -188,14 +214,14 @@ def _executor(
             except (OSError, TimeoutError, ValueError) as error:
                 raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
             with client, lost_workers_named():
-                yield processor.DaskExecutor(client=client, status=status, retries=0)
+                yield processor.DaskExecutor(client=client, status=status, retries=retries)
             return
         with (
             distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
             distributed.Client(cluster) as client,
             lost_workers_named(),
         ):
-            yield processor.DaskExecutor(client=client, status=status, retries=0)
+            yield processor.DaskExecutor(client=client, status=status, retries=retries)
 
 
 def run_search(
@@ -205,6 +231,7 @@ def run_search(
     workers: int = 1,
     scheduler: str | None = None,
     skip_broken: bool = False,
+    retries: int = RETRIES,
     cls: type[ResonanceSearchProcessor] = ResonanceSearchProcessor,
     found: Survey | None = None,
     progress: Progress | None = None,
@@ -223,7 +250,10 @@ def run_search(
     scheduler : str, optional
         Address of a dask scheduler; jettagger and the files must be reachable for its workers.
     skip_broken : bool
-        Go on without files, or parts of files, that cannot be read; the result names them.
+        Go on without files, or parts of files, that cannot be read; the result names them, and simulation is divided by
+        the generator weights of the generated events behind what was read.
+    retries : int
+        How often a file, or a part of one, that cannot be read is opened again before it counts as broken.
     cls : type
         A class derived from `jettagger.processors.ResonanceSearchProcessor`.
     found : Survey, optional
@@ -242,7 +272,8 @@ def run_search(
     ConfigError, UnknownName
         If the configuration does not fit the files or the model.
     InputFileError
-        If a file cannot be read, and ``skip_broken`` was not given; names all of them.
+        If a file cannot be read, and ``skip_broken`` was not given; names all of them. With it, if nothing of a data
+        set can be read, or if it is not known which share of the generated events was.
     InvalidValues
         If a weight is not finite; names the file and the event.
     """
@@ -252,10 +283,17 @@ def run_search(
         raise ConfigError(f"workers must be at least 1, got {workers}")
     if scheduler is not None and executor != "dask":
         raise ConfigError(f"a scheduler is for the executor dask, not for {executor}")
+    if retries < 0:
+        raise ConfigError(f"retries must not be below zero, got {retries}")
     start = time.perf_counter()
-    found = survey(config, config.make_processor(cls), skip_broken=skip_broken) if found is None else found
+    if found is None:
+        found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries)
     inner = config.make_processor(cls, found.samples)
-    with _executor(executor, workers, scheduler, progress, status, not skip_broken) as runs_on:
+    with (
+        _executor(executor, workers, scheduler, progress, status, not skip_broken, retries) as runs_on,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
         runner = processor.Runner(
             executor=runs_on,
             schema=_schema(config.schema),
@@ -263,12 +301,17 @@ def run_search(
             savemetrics=False,
             skipbadfiles=skip_broken,
         )
-        output = runner(found.fileset(), _Guard(inner), treename=config.tree)
+        output = runner(found.fileset(), _Guard(inner, config.schema, retries), treename=config.tree)
     missing = dict(found.broken) | _failures(output["errors"], skip_broken)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
+    read = _read(output["results"])
+    missing |= _unread(found, read, missing)
+    generated = _normalise(config, found, inner, read)
     result = inner.postprocess(output["results"])
-    missing |= _unread(found, result["datasets"], missing)
+    further = _further_notes(config, found, inner, result["datasets"], generated, missing)
+    for note in further:
+        warnings.warn(note, SearchWarning, stacklevel=2)
     model = {}
     if inner.tagger is not None:
         bundle = inner.tagger.bundle
@@ -279,7 +322,7 @@ def run_search(
         histograms=result["histograms"],
         cutflow=result["cutflow"],
         datasets=result["datasets"],
-        notes=tuple(result["notes"]),
+        notes=(*further, *result["notes"]),
         missing=missing,
         model=model,
         executor=executor,
@@ -305,12 +348,74 @@ def _failures(errors: Mapping[tuple[str, int, int], JettaggerError], skip_broken
     return missing
 
 
-def _unread(found: Survey, datasets: Mapping[str, Any], missing: Mapping[str, str]) -> dict[str, str]:
+def _read(results: Mapping[str, Any]) -> dict[str, Read]:
+    """File to what is in the histograms."""
+    weights = results.get("file_weights", {})
+    return {
+        path: Read(events, float(weights.get(dataset, {}).get(path, 0.0)))
+        for dataset, files in results["files"].items()
+        for path, events in files.items()
+    }
+
+
+def _unread(found: Survey, read: Mapping[str, Read], missing: Mapping[str, str]) -> dict[str, str]:
     """Files with events that are in no result and have no reason yet."""
     lacking = {}
     for info in found.files:
-        read = datasets.get(info.dataset, {}).get("files", {}).get(info.path, 0)
+        events = read.get(info.path, Read()).events
         named = any(place.startswith(info.path) for place in missing)
-        if read < info.events and not named:
-            lacking[info.path] = f"{info.events - read} of {info.events} events were not read"
+        if events < info.events and not named:
+            lacking[info.path] = f"{info.events - events} of {info.events} events were not read"
     return lacking
+
+
+def _normalise(
+    config: SearchConfig, found: Survey, inner: ResonanceSearchProcessor, read: Mapping[str, Read]
+) -> dict[str, float | None]:
+    """Give the processor sums of weights for what was read; data set to what the files say of that."""
+    generated: dict[str, float | None] = {}
+    for dataset, sample in found.samples.items():
+        mine = [info for info in found.files if info.dataset == dataset]
+        if not any(read.get(info.path, Read()).events for info in mine):
+            raise InputFileError(f"dataset {dataset!r}: no event of its {len(mine)} files could be read")
+        arguments = (mine, read, inner.generator_weight, config.tree)
+        inner.samples[dataset] = follow(dataset, sample, found.from_runs(config, dataset), *arguments)
+        generated[dataset] = None
+        if not sample.data and all(info.sources for info in mine):
+            with suppress(InputFileError):
+                whole = generated_sum(mine, inner.generator_weight)
+                of_all = follow(dataset, replace(sample, sum_of_weights=whole), True, *arguments)
+                generated[dataset] = float(of_all.sum_of_weights or 0.0)
+    return generated
+
+
+def _further_notes(
+    config: SearchConfig,
+    found: Survey,
+    inner: ResonanceSearchProcessor,
+    datasets: Mapping[str, Any],
+    generated: Mapping[str, float | None],
+    missing: Mapping[str, str],
+) -> list[str]:
+    """What a processor does not see: sums of weights besides the one that was taken, data that are missing."""
+    notes = []
+    for dataset, sample in inner.samples.items():
+        mine = [info for info in found.files if info.dataset == dataset]
+        if sample.data:
+            lost = [place for place in missing if place in found.lost.get(dataset, ())]
+            lost += [place for place in missing if any(place.startswith(info.path) for info in mine)]
+            if lost:
+                notes.append(
+                    f"dataset {dataset!r} are data, and {len(lost)} files or parts of files are missing: they have "
+                    f"less than the luminosity of {inner.luminosity:g}/fb to which simulation is scaled"
+                )
+            continue
+        before = found.samples[dataset].sum_of_weights
+        after = sample.sum_of_weights
+        if isinstance(before, float) and isinstance(after, float) and before != after:
+            notes.append(
+                f"dataset {dataset!r} was not read whole: it is divided by {after:.6g}, the generator weights of the "
+                f"events behind what was read, of {before:.6g}"
+            )
+        notes += normalisation_notes(dataset, sample, datasets[dataset], generated[dataset], inner.generator_weight)
+    return notes

@@ -1,0 +1,362 @@
+"""What simulation is divided by: the generator weights of the generated events behind what is in the histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jettagger.errors import InputFileError, MismatchError
+from jettagger.generated import RUNS, Source
+from jettagger.processors.search import EVENTS_READ, Sample
+from jettagger.rootfile import EventFile
+
+if TYPE_CHECKING:
+    from jettagger.search.config import FileSet
+    from jettagger.search.files import FileInfo
+
+__all__ = ["Read", "cross_section", "follow", "generated_sum", "normalise"]
+
+#: relative differences of two sums that are rounding, of numbers with few digits, too
+ROUNDING = 1e-3
+
+#: the column of the weights that ``Runs`` sums up
+GENERATOR_WEIGHT = "genWeight"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of a file: events, and the sum of their generator weights."""
+
+    events: int = 0
+    weights: float = 0.0
+
+
+def _weight(source: Source, column: str | None) -> float:
+    """Of all generated events of a source; without a column of weights each counts 1."""
+    if column is not None:
+        return source.sum_of_weights
+    if source.count is None:
+        raise InputFileError(
+            f"{source.file}: its tree {RUNS!r} has the sum of generator weights but no number of generated events, "
+            "which 'generator_weight: null' needs"
+        )
+    return float(source.count)
+
+
+def _distinct(infos: Iterable[FileInfo]) -> list[Source]:
+    """Each source once, although parts of it may be in several skims."""
+    return list({source.file: source for info in infos for source in info.sources}.values())
+
+
+def generated_sum(infos: Sequence[FileInfo], column: str | None) -> float | None:
+    """The sum of generator weights of all generated events behind files.
+
+    Parameters
+    ----------
+    infos : sequence of FileInfo
+    column : str, optional
+        Of the generator weights; None: each event counts 1.
+
+    Returns
+    -------
+    float or None
+        None where not all of the files say it.
+    """
+    if not infos or not all(info.sources for info in infos):
+        return None
+    return math.fsum(_weight(source, column) for source in _distinct(infos))
+
+
+def normalise(
+    dataset: str, sample: Sample, files: FileSet, infos: Sequence[FileInfo], column: str | None, broken: Sequence[str]
+) -> Sample:
+    """Choose what a sample is divided by, before any event is read.
+
+    Parameters
+    ----------
+    dataset : str
+    sample : Sample
+    files : FileSet
+        What the configuration says.
+    infos : sequence of FileInfo
+        The files that can be opened.
+    column : str, optional
+        Of the generator weights; None: each event counts 1.
+    broken : sequence of str
+        The files that are left out.
+
+    Returns
+    -------
+    Sample
+        With the sum in ``Runs`` where that is taken, and the cross section in ``Runs`` where that is asked for.
+
+    Raises
+    ------
+    InputFileError
+        If what the configuration asks for is not in all files, or belongs to files that are left out, too.
+    MismatchError
+        If events are in two of the files.
+    """
+    if sample.data:
+        return sample
+    _check_twice(dataset, infos)
+    if files.section_from_runs:
+        sample = replace(sample, cross_section=cross_section(dataset, infos))
+    if isinstance(sample.sum_of_weights, float) and broken:
+        raise InputFileError(
+            f"dataset {dataset!r}: sum_of_weights is {sample.sum_of_weights:g} for all files, but {broken[0]} is left "
+            f"out and its share of that is not known: give the sum for the other files, or 'sum_of_weights: {RUNS}'"
+        )
+    counted = column in (None, GENERATOR_WEIGHT)
+    if sample.sum_of_weights is not None or not (counted or files.from_runs):
+        return sample
+    lacking = [info.path for info in infos if not info.sources]
+    if files.from_runs and lacking:
+        raise InputFileError(f"{lacking[0]} has no sum of generator weights in a tree {RUNS!r}")
+    if lacking and len(lacking) < len(infos):
+        known = next(info.path for info in infos if info.sources)
+        raise InputFileError(
+            f"dataset {dataset!r}: {known} has the generator weights of all generated events in a tree {RUNS!r}, "
+            f"{lacking[0]} has not: give a number as sum_of_weights, or 'sum_of_weights: events' if no file was skimmed"
+        )
+    total = generated_sum(infos, column)
+    if total is None:
+        return sample
+    if not total > 0:
+        raise InputFileError(
+            f"dataset {dataset!r}: the sums of generator weights in its trees {RUNS!r} add up to {total:g}, expected a "
+            "number above zero; give a number as sum_of_weights"
+        )
+    return replace(sample, sum_of_weights=total)
+
+
+def _check_twice(dataset: str, infos: Sequence[FileInfo]) -> None:
+    """Refuse skims that hold the same events of a source."""
+    ranges: dict[str, list[tuple[int, int, str]]] = {}
+    for info in infos:
+        for source in info.sources:
+            ranges.setdefault(source.file, []).append((source.first, source.last, info.path))
+    for file, spans in ranges.items():
+        spans.sort()
+        for (_, last, path), (first, end, other) in pairwise(spans):
+            if first < min(last, end):
+                raise MismatchError(
+                    f"dataset {dataset!r}: events {first} to {min(last, end)} of {file} are in {path} and in {other}: "
+                    "they would count twice"
+                )
+
+
+def cross_section(dataset: str, infos: Sequence[FileInfo]) -> float:
+    """The cross section in the trees ``Runs``, as ``jettagger simulate`` writes it.
+
+    Parameters
+    ----------
+    dataset : str
+    infos : sequence of FileInfo
+
+    Returns
+    -------
+    float
+        In pb: the mean over all rows, which are estimates of one number, weighted with their generated events.
+
+    Raises
+    ------
+    InputFileError
+        If a file has none.
+    MismatchError
+        If the files hold several processes, whose cross sections are not estimates of one number.
+    """
+    needed = ("crossSection", "genEventCount")
+    sources = _distinct(infos)
+    if any(not info.sources for info in infos) or any(name not in item.runs for item in sources for name in needed):
+        raise InputFileError(f"not all files of {dataset!r} have a cross section in a tree {RUNS!r}")
+    processes = sorted({int(number) for source in sources for number in source.runs.get("genProcess", ())})
+    if len(processes) > 1:
+        raise MismatchError(
+            f"dataset {dataset!r} holds {len(processes)} processes (genProcess {', '.join(map(str, processes))}) with "
+            "cross sections of their own: make a sample of each, or give cross_section in pb"
+        )
+    sections, counts = (np.array([x for item in sources for x in item.runs[name]], dtype=float) for name in needed)
+    mean = float((sections * counts).sum() / counts.sum()) if counts.sum() > 0 else math.nan
+    if not (math.isfinite(mean) and mean > 0):
+        raise InputFileError(
+            f"dataset {dataset!r}: the cross section in its trees {RUNS!r} is {mean}, expected a number above zero"
+        )
+    return mean
+
+
+def follow(
+    dataset: str,
+    sample: Sample,
+    from_runs: bool,
+    infos: Sequence[FileInfo],
+    read: Mapping[str, Read],
+    column: str | None,
+    tree: str,
+) -> Sample:
+    """Let what a sample is divided by follow what was read of it, after a run that went on without parts of files.
+
+    A generated event belongs to what was read or to what was not. Where a file holds all that were generated, those
+    read are summed up. Where it is a skim, the sum in ``Runs`` is divided like the generator weights of its events.
+
+    Parameters
+    ----------
+    dataset : str
+    sample : Sample
+        With the sum for all files.
+    from_runs : bool
+        Whether that is the sum in ``Runs``, which whole files leave with what was read of them.
+    infos : sequence of FileInfo
+    read : mapping of str to Read
+        File to what was read.
+    column : str, optional
+        Of the generator weights; None: each event counts 1.
+    tree : str
+        Name of the tree of events.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    InputFileError
+        If the share of what was read is not known.
+    """
+    if sample.data or not isinstance(sample.sum_of_weights, float):
+        return sample
+    if all(read.get(info.path, Read()).events == info.events for info in infos) and (
+        not from_runs or all(_covered(group) for group in _groups(infos))
+    ):
+        return sample
+    groups = _groups(infos) if from_runs else [list(infos)]
+    total = math.fsum(_share(dataset, sample.sum_of_weights, from_runs, group, read, column, tree) for group in groups)
+    return replace(sample, sum_of_weights=total)
+
+
+def _share(
+    dataset: str,
+    total: float,
+    from_runs: bool,
+    group: Sequence[FileInfo],
+    read: Mapping[str, Read],
+    column: str | None,
+    tree: str,
+) -> float:
+    """The generator weights of the generated events behind what was read of some files."""
+    mine = [read.get(info.path, Read()) for info in group]
+    events, there = sum(item.events for item in mine), sum(info.events for info in group)
+    weights = math.fsum(item.weights for item in mine)
+    covered = not from_runs or _covered(group)
+    whole = math.fsum(_weight(source, column) for source in _distinct(group)) if from_runs else total
+    if covered and events == there:
+        return whole
+    if events == 0:
+        return 0.0
+    sources = _distinct(group) if from_runs else []
+    inside = sum(source.last - source.first for info in group for source in info.sources)
+    if sources and there == inside and all(source.count == source.events for source in sources):
+        return weights
+    everything = _all_weights(group, mine, column, tree) if covered else None
+    if everything is None or not (everything > 0 and weights > 0):
+        paths = [info.path for info, item in zip(group, mine, strict=True) if item.events < info.events]
+        place = f"{there - events} of {there} events" if paths else "some chunks"
+        of = sources[0].file if sources and not paths else ", ".join(paths)
+        raise InputFileError(
+            f"dataset {dataset!r}: {place} of {of} were not read, and which share of the generated events is behind "
+            f"them is not known ({column or 'their number'} cannot be read, or does not tell): leave the file out"
+        )
+    return whole * weights / everything
+
+
+def _all_weights(group: Sequence[FileInfo], mine: Sequence[Read], column: str | None, tree: str) -> float | None:
+    """The generator weights of all events in files; None where they cannot be read."""
+    found = []
+    for info, item in zip(group, mine, strict=True):
+        if item.events == info.events:
+            found.append(item.weights)
+        elif column is None:
+            found.append(float(info.events))
+        else:
+            try:
+                found.append(_column_sum(info.path, column, tree))
+            except InputFileError:
+                return None
+    total = math.fsum(found)
+    return total if math.isfinite(total) else None
+
+
+def _column_sum(path: str, column: str, tree: str) -> float:
+    if path.endswith(".parquet"):
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            values = pyarrow.parquet.read_table(path, columns=[column])[column].to_numpy()
+        except (OSError, KeyError, pyarrow.ArrowException) as error:
+            raise InputFileError(f"{path}: {column!r} cannot be read: {error}") from error
+        return float(values.astype(np.float64).sum())
+    with EventFile(path, tree) as file:
+        return float(np.asarray(file.read([column])[column], dtype=np.float64).sum())
+
+
+def _groups(infos: Sequence[FileInfo]) -> list[list[FileInfo]]:
+    """Files that hold parts of the same sources, together."""
+    groups: list[tuple[set[str], list[FileInfo]]] = []
+    for info in infos:
+        names, members = {source.file for source in info.sources}, [info]
+        apart = []
+        for other, others in groups:
+            if names & other:
+                names, members = names | other, others + members
+            else:
+                apart.append((other, others))
+        groups = [*apart, (names, members)]
+    return [members for _, members in groups]
+
+
+def _covered(group: Sequence[FileInfo]) -> bool:
+    """Whether all events of the sources are in the files; they overlap nowhere."""
+    inside: dict[str, int] = {}
+    for info in group:
+        for source in info.sources:
+            inside[source.file] = inside.get(source.file, 0) + source.last - source.first
+    return all(inside[source.file] >= source.events for source in _distinct(group))
+
+
+def notes(
+    dataset: str, sample: Sample, counts: Mapping[str, Any], generated: float | None, column: str | None
+) -> list[str]:
+    """What is said of the sum that a sample was divided by.
+
+    Parameters
+    ----------
+    dataset : str
+    sample : Sample
+        As the search used it.
+    counts : mapping
+        Of the data set, as the processor returns them.
+    generated : float or None
+        The sum in ``Runs`` for what was read.
+    column : str, optional
+        Of the generator weights.
+
+    Returns
+    -------
+    list of str
+    """
+    if sample.data or generated is None or column not in (None, GENERATOR_WEIGHT):
+        return []
+    used = float(counts["sum_of_weights"])
+    if not used > 0 or abs(generated / used - 1) <= ROUNDING:
+        return []
+    what = "the sum over the events read" if sample.sum_of_weights in (None, EVENTS_READ) else "sum_of_weights as given"
+    return [
+        f"dataset {dataset!r} is divided by {used:.6g}, {what}, but its tree {RUNS!r} says {generated:.6g} for all "
+        f"generated events: its yields are {generated / used:.4g} times those with 'sum_of_weights: {RUNS}'"
+    ]
