@@ -17,7 +17,8 @@ from jettagger.histograms import AxisSpec, HistSpec, save
 from jettagger.processors.search import JetVariation, Region, ResonanceSearchProcessor, Sample
 from jettagger.testing import write_pfnano
 
-SAMPLES = {"X2000": Sample(cross_section=0.01), "QCD": Sample(cross_section=100.0)}  # pb
+# pb; the files hold all events that were generated
+SAMPLES = {name: Sample(section, sum_of_weights="events") for name, section in {"X2000": 0.01, "QCD": 100.0}.items()}
 
 
 class CentralSearch(ResonanceSearchProcessor):
