@@ -501,6 +501,6 @@ def test_cuts_that_select_nothing_or_everything_are_named(tmp_path: Path, capsys
     text = CONFIG.replace(*changes[0]).replace(*changes[1])
     (tmp_path / "search.yaml").write_text(text)
     assert main(["search", str(tmp_path / "search.yaml"), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "warning: cut 'window': '150 < jet1.pt < 90' is never true" in said
-    assert "1000 (Runs)" in said
+    said = capsys.readouterr()
+    assert "warning: cut 'window': '150 < jet1.pt < 90' is never true" in said.err
+    assert "1000 (Runs)" in said.out

@@ -156,7 +156,7 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
         say("runs no network: the scores are in the files")
     say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
     for note in processor.doubts():
-        say(f"warning: {note}")
+        warn(note)
     for path, reason in found.broken.items():
         say(f"leaves out {path}: {reason}")
 
