@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import platform
 import tempfile
 import time
@@ -42,7 +43,7 @@ from benchmarks.from_scratch import NETWORKS, Jets, read_jets, train
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.expressions import parse
 from jettagger.finetuning import FinetuneResult, finetune, read_config
-from jettagger.finetuning.measure import EFFICIENCIES, response, unseen
+from jettagger.finetuning.measure import EFFICIENCIES, plain, response, unseen
 from jettagger.finetuning.prepare import Prepared, balance
 from jettagger.heads import Head, JetTable, fold_of
 from jettagger.simulation.processes import LABELS
@@ -153,14 +154,9 @@ def _listed(paths: Sequence[Path]) -> str:
     return json.dumps([str(path.resolve()) for path in paths])
 
 
-def measured(value: Measured) -> list[float | None]:
-    """Value and uncertainty for JSON."""
-    return [float(x) if np.isfinite(x) else None for x in (value.value, value.uncertainty)]
-
-
 def summary(curve: Roc) -> Result:
     """Area and rejections."""
-    return {"auc": measured(curve.auc), **{f"{e:g}": measured(curve.rejection_at(e)) for e in EFFICIENCIES}}
+    return {"auc": plain(curve.auc), **{f"{e:g}": plain(curve.rejection_at(e)) for e in EFFICIENCIES}}
 
 
 # ------------------------------------------------------------------------------------------------------------- classes
@@ -233,14 +229,16 @@ def _ratios(head: Any, other: Any, label: Any, weight: Any) -> Result:
     replicas = [weight * rng.poisson(1, len(weight)) for _ in range(REPLICAS)]
     for e in EFFICIENCIES:
         value, *spread = (_rejection(head, label, w, e) / _rejection(other, label, w, e) for w in (weight, *replicas))
-        found[f"{e:g}"] = measured(Measured(value, _spread(spread)))
+        sigma, above = _spread(spread)
+        found[f"{e:g}"] = plain(Measured(value, sigma, above if sigma > value / 2 or math.isinf(value) else None))
     return found
 
 
-def _spread(values: Sequence[float]) -> float:
-    """Half of the central 68 % of replicas; some may be infinite."""
-    low, high = np.sort(np.asarray(values))[[round(0.16 * (len(values) - 1)), round(0.84 * (len(values) - 1))]]
-    return float(high - low) / 2
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    """Half of the central 68 % of replicas, and what 95 % of them exceed; some may be infinite, or NaN: no telling."""
+    known = np.sort(np.nan_to_num(np.asarray(values), nan=0.0, posinf=np.inf))
+    least, low, high = (float(known[round(part * (len(known) - 1))]) for part in (0.05, 0.16, 0.84))
+    return math.inf if math.isinf(high) else (high - low) / 2, least
 
 
 # -------------------------------------------------------------------------------------------------------------- masses
@@ -274,13 +272,13 @@ def _masses(bench: Bench) -> Result:
     for number, title in enumerate(MASSES):
         mine = {who: ratio[label == number] for who, ratio in ratios.items()}
         found = {who: response(ratio) for who, ratio in mine.items()}
-        table[title] = {who: {"median": measured(x.median), "width": measured(x.width)} for who, x in found.items()}
+        table[title] = {who: {"median": plain(x.median), "width": plain(x.width)} for who, x in found.items()}
         rng = np.random.default_rng(1)
         replicas = [rng.poisson(1, len(mine["tagger"])) for _ in range(REPLICAS)]
         widths = {who: np.array([response(ratio, w).width.value for w in replicas]) for who, ratio in mine.items()}
         for who in found:
             value = found[who].width.value / found["tagger"].width.value
-            table[title][who]["of tagger"] = [value, _spread(widths[who] / widths["tagger"])]
+            table[title][who]["of tagger"] = [value, _spread(widths[who] / widths["tagger"])[0]]
     return {"jets": jets, "table": table}
 
 

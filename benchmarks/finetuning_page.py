@@ -114,8 +114,9 @@ def _head(*cells: str) -> list[str]:
 
 
 def _cell(value: Sequence[float | None]) -> str:
-    middle, sigma = (math.inf if x is None else x for x in value)
-    return number(Measured(middle, sigma))
+    """A number as it is stored, where it has one with its bound."""
+    middle, sigma, *above = (math.inf if x is None else x for x in value)
+    return number(Measured(middle, sigma, *above))
 
 
 def _classes(found: Mapping[str, Any], pictures: Path, output: Path, new: Sequence[str]) -> list[str]:
@@ -266,10 +267,23 @@ def _size_picture(rows: Mapping[str, Sequence[Any]]) -> Any:
             there = [part for part in parts if part]
             x = [part["jets"][0] for part in there]
             for axes, key in zip(panels, ("auc", "0.5"), strict=True):
-                y, sigma = zip(*([math.nan if v is None else v for v in part[key]] for part in there), strict=True)
+                # a bound in place of a value that says little: an arrow upwards
+                bounded = [len(part[key]) > 2 for part in there]
+                y = [part[key][2 if limit else 0] for part, limit in zip(there, bounded, strict=True)]
+                sigma = [
+                    0.1 * part[key][2] if limit else part[key][1] for part, limit in zip(there, bounded, strict=True)
+                ]
                 colour, style = LINES[number_]
                 axes.errorbar(
-                    x, y, yerr=sigma, color=colour, linestyle=style, marker="os^"[number_], markersize=6, label=name
+                    x,
+                    y,
+                    yerr=sigma,
+                    lolims=bounded,
+                    color=colour,
+                    linestyle=style,
+                    marker="os^"[number_],
+                    markersize=6,
+                    label=name,
                 )
         for axes, label in zip(panels, ("AUC", "Background rejection at 50 %"), strict=True):
             axes.set_xscale("log")

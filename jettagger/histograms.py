@@ -34,6 +34,7 @@ __all__ = [
     "add",
     "categories_of",
     "equal",
+    "fine_edges",
     "load",
     "pick",
     "save",
@@ -312,6 +313,28 @@ class HistSpec:
             for key, item in rest["axes"].items()
         ]
         return cls(name, axes, label=counts)
+
+
+def fine_edges() -> tuple[float, ...]:
+    """Bins for curves of any discriminant: so fine that they change no area by more than about 0.001.
+
+    Returns
+    -------
+    tuple of float
+        Rising. 250 a decade of the distance to zero, from 1e-8, and to one; steps of 0.01 from -30 to 30, for
+        logarithms.
+
+    Examples
+    --------
+    >>> edges = np.array(fine_edges())
+    >>> near = edges[(edges > 0.001) & (edges < 0.002)]
+    >>> bool(len(near) > 70)
+    True
+    """
+    decades = np.logspace(-8, 3, 11 * 250 + 1)
+    steps = np.linspace(-30, 30, 6001)
+    edges = np.concatenate([-decades, [0.0], decades, 1 - decades[decades < 0.5], steps])
+    return tuple(np.unique(np.round(edges, 12)).tolist())
 
 
 def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tuple[list[Any], Any, int]:

@@ -310,6 +310,8 @@ def roc_curves(
 ) -> Any:
     """ROC curves: background efficiency against signal efficiency, with bands of the statistical uncertainty.
 
+    The legend has the areas with their uncertainties, and by how much the bins of histograms may have changed them.
+
     Parameters
     ----------
     curves : mapping
@@ -329,7 +331,8 @@ def roc_curves(
         digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
         for i, (name, curve) in enumerate(curves.items()):
             colour, style = LINES[i % len(LINES)]
-            area = f"(AUC {curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f})"
+            area = curve.auc.bound or f"{curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f}"
+            area = f"(AUC {area}, bins < {_rounded_up(curve.binning)})" if curve.binning else f"(AUC {area})"
             label = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
             seen = curve.background > 0
             axes.plot(
@@ -355,6 +358,12 @@ def roc_curves(
         legend.set_in_layout(False)  # a wide one must not squeeze the axes
         axes.set_title(title, loc="right", fontsize=14)
     return figure
+
+
+def _rounded_up(number: float) -> str:
+    """One digit, not below the number."""
+    power = 10.0 ** math.floor(math.log10(number))
+    return f"{math.ceil(number / power * (1 - 1e-9)) * power:.1g}"
 
 
 def _free_corner(curves: Iterable[Roc], bottom: float) -> str:

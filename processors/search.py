@@ -18,7 +18,7 @@ from jettagger.cutlogic import doubt, never
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
-from jettagger.histograms import HistSpec, sort_categories
+from jettagger.histograms import AxisSpec, HistSpec, fine_edges, sort_categories
 from jettagger.values import check_weights
 
 __all__ = [
@@ -272,6 +272,7 @@ class _Chunk:
     generator: Any
     passed: Any
     histograms: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
 
 
 class ResonanceSearchProcessor(processor.ProcessorABC):
@@ -405,6 +406,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         self.collection = collection
         self.blind = blind
         self._check()
+        self.curves = self._curves()
         self.outputs = self._outputs()
         self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
 
@@ -446,6 +448,18 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                     raise UnknownName("candidate", front, known, expression.where or f"{expression}")
                 if self.n_jets == 1 and name in DIJET:
                     raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
+
+    def _curves(self) -> dict[str, HistSpec]:
+        """Histograms of the discriminants of candidates again, for ROC curves in inclusive regions: in fine bins."""
+        found = {}
+        for spec in self.histograms:
+            axis = spec.axes[0]
+            front, _, column = str(axis.expression or axis.name).strip().partition(".")
+            inclusive = any(region.kind == "inclusive" for region in self.regions.values())
+            if len(spec.axes) == 1 and front in ("jet1", "jet2") and column in self.discriminants and inclusive:
+                fine = AxisSpec(axis.name, edges=fine_edges(), label=axis.label, expression=axis.expression)
+                found[spec.name] = HistSpec(spec.name, [fine], spec.label, spec.categories)
+        return found
 
     def _expressions(self) -> list[Expression]:
         """All expressions in candidates and events."""
@@ -750,8 +764,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         dict
-            ``histograms``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``; ``overlaps`` of regions;
-            ``passing``, the simulated events that pass and fail each cut.
+            ``histograms``, ``curves``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``; ``overlaps``
+            of regions; ``passing``, the simulated events that pass and fail each cut.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -760,7 +774,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         generator = self.generator_weights(events, sample)
         check_weights(generator, name=f"{self.generator_weight}", events=numbers)
         histograms = {spec.name: spec.make() for spec in self.histograms}
-        chunk = _Chunk(dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms)
+        curves = {name: spec.make() for name, spec in self.curves.items()}
+        chunk = _Chunk(dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms, curves)
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
         varied = {name: self._varied(fatjets, shift) for name, shift in shifts.items()}
@@ -797,6 +812,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         path = str(place.get("filename", ""))
         return {
             "histograms": histograms,
+            "curves": curves,
             "sums": {dataset: counts},
             "files": {dataset: {path: len(events)}},
             "file_weights": {dataset: {path: counts["sumw"]}},
@@ -849,9 +865,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             chosen = {name: array[mask] for name, array in arrays.items()}
             for category, modifier in variations.items():
                 weight = weights.weight(modifier)[mask]
-                for spec in self.histograms:
+                filled = [(spec, chunk.histograms[spec.name]) for spec in self.histograms]
+                if category == NOMINAL and self.regions[region].kind == "inclusive":
+                    filled += [(spec, chunk.curves[name]) for name, spec in self.curves.items()]
+                for spec, histogram in filled:
                     spec.fill(
-                        chunk.histograms[spec.name],
+                        histogram,
                         chosen,
                         weight,
                         events=chunk.numbers[mask],
@@ -919,7 +938,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         dict
-            ``histograms`` (name -> hist.Hist, in events), ``cutflow`` (data set -> region -> cut -> ``events`` and
+            ``histograms`` (name -> hist.Hist, in events), ``curves`` (the same of discriminants, in inclusive regions,
+            with `jettagger.histograms.fine_edges`), ``cutflow`` (data set -> region -> cut -> ``events`` and
             ``weighted``, scaled; None where data are blind), ``datasets`` (data set -> ``events``, ``jets``,
             ``scored``, ``sum_of_weights``, ``scale``, ``files``), ``notes`` (list of str, also issued as
             `SearchWarning`).
@@ -941,17 +961,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 "scale": scale,
                 "files": dict(sorted(accumulator["files"][dataset].items())),
             }
-        histograms = {}
-        for name, histogram in accumulator["histograms"].items():
-            ordered = sort_categories(histogram)
-            view = ordered.view(flow=True)
-            position = [axis.name for axis in ordered.axes].index("dataset")
-            for number, dataset in enumerate(ordered.axes["dataset"]):
-                part = view[(slice(None),) * position + (number,)]
-                scale = datasets[dataset]["scale"]
-                part["value"] = _rounded(part["value"]) * scale
-                part["variance"] = _rounded(part["variance"]) * scale**2
-            histograms[name] = ordered
+        scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
+        histograms, curves = (
+            {name: _scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
+            for kind in ("histograms", "curves")
+        )
         cutflow: dict[str, Any] = {}
         for dataset, counts in datasets.items():
             cutflow[dataset] = {}
@@ -971,7 +985,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)
-        return {"histograms": histograms, "cutflow": cutflow, "datasets": datasets, "notes": notes}
+        return {
+            "histograms": histograms,
+            "curves": curves,
+            "cutflow": cutflow,
+            "datasets": datasets,
+            "notes": notes,
+        }
 
     def scale(self, dataset: str, sample: Sample, sumw: float) -> float:
         """The factor of a data set: luminosity times cross section over the sum of generator weights.
@@ -1087,6 +1107,18 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 kind = self.regions[second].kind
                 notes.append(f"signal region {first!r} and {kind} region {second!r} share {events} events")
         return notes
+
+
+def _scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
+    """A histogram with sorted categories, each data set times its factor."""
+    ordered = sort_categories(histogram)
+    view = ordered.view(flow=True)
+    position = [axis.name for axis in ordered.axes].index("dataset")
+    for number, dataset in enumerate(ordered.axes["dataset"]):
+        part = view[(slice(None),) * position + (number,)]
+        part["value"] = _rounded(part["value"]) * scales[dataset]
+        part["variance"] = _rounded(part["variance"]) * scales[dataset] ** 2
+    return ordered
 
 
 def _rounded(values: Any) -> Any:

@@ -6,8 +6,10 @@ import importlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,18 @@ import awkward as ak
 import numpy as np
 import onnx
 import pytest
+import uproot
 from onnx import numpy_helper
 
 import jettagger as jt
 from jettagger.bundle import Bundle
 from jettagger.checking import check
 from jettagger.discriminants import auc, discriminant
+from jettagger.expressions import parse
 from jettagger.network import softmax
 from jettagger.places import PACKAGE
 from jettagger.registry import EMBEDDED, load_bundle
+from jettagger.search import read_config
 from jettagger.sessions import open_session
 from jettagger.testing import make_events
 
@@ -193,6 +198,115 @@ class TestSamples:
         assert weights.min() > 0
         assert weights.max() > 5 * weights.min()
         assert ak.min(ak.max(events.FatJet.pt, axis=1)) > 390
+
+    def test_no_variation_of_the_demo_selects_what_was_cut_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Random events near all cuts: what a variation selects is kept, with the two jets that it takes."""
+        monkeypatch.syspath_prepend(str(STEPS))
+        samples = importlib.import_module("make_samples")
+        search = read_config(REPOSITORY / "examples" / "demo.yaml").processor
+        cuts = set.intersection(*(set(region.passes) for region in search["regions"].values()))
+        assert cuts == {"hard", "near", "masses"}  # the others cut on scores alone
+        shifts = {"nominal": {}} | {
+            f"{name} {side}": getattr(item, side)
+            for name, item in search["variations"].items()
+            for side in ("up", "down")
+        }
+        assert len(shifts) > 2
+        rng = np.random.default_rng(1)
+        number = 40_000
+        pt = -np.sort(-rng.choice([300.0, 420.0, 600.0, 1300.0], (number, 3)) * rng.uniform(0.9, 1.1, (number, 3)))
+        jets = ak.zip(
+            {
+                "pt": ak.from_regular(pt),
+                "eta": ak.from_regular(rng.uniform(0.8, 2.5, (number, 3)) * rng.choice([-0.3, 1.0], (number, 3))),
+                "msoftdrop": ak.from_regular(
+                    rng.choice([50.0, 100.0, 200.0], (number, 3)) * rng.uniform(0.9, 1.1, (number, 3))
+                ),
+                "mass": ak.from_regular(rng.uniform(50, 200, (number, 3))),
+                "place": ak.from_regular(np.tile(np.arange(3), (number, 1))),
+            }
+        )
+        kept_jets, kept_events = samples.choose(jets, samples.Preselection())
+        started = pt.max(axis=1) > samples.Preselection().start
+        selected = {}
+        for name, shift in shifts.items():
+            varied = {key: parse(shift[key]).evaluate(jets) if key in shift else jets[key] for key in jets.fields}
+            table = ak.zip(varied)[parse(search["preselection"]).evaluate(varied)]
+            first, second = (ak.pad_none(table, 2)[:, number] for number in range(2))
+            columns = {"jet1": first, "jet2": second, "deta": first.eta - second.eta}
+            passing = [ak.fill_none(parse(str(search["cuts"][cut])).evaluate(columns), False) for cut in sorted(cuts)]
+            selected[name] = ak.to_numpy(np.logical_and.reduce(passing))
+            assert selected[name].sum() > 100
+            for jet in (first, second):
+                place = ak.to_numpy(jet.place[selected[name]])
+                assert ak.to_numpy(kept_jets)[selected[name], place].all(), name
+            assert (ak.to_numpy(kept_events) & started)[selected[name]].all(), name
+        for name in list(shifts)[1:]:
+            assert (selected[name] & ~selected["nominal"]).sum() > 50
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("name", [*MASSES, "tt", "QCD"])
+    def test_were_made_with_these_cuts_and_hold_events_beyond_those_of_the_demo(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(str(STEPS))
+        samples = importlib.import_module("make_samples")
+        with uproot.open(SAMPLES / f"{name}.root") as file:
+            stated, runs = json.loads(str(file["preselection"])), file["Runs"].arrays(library="np")
+        cuts = samples.Preselection(start=samples.SAMPLES[name].pt[0])
+        assert stated == json.loads(json.dumps(asdict(cuts)))
+        jets = sample(name).FatJet
+        good, events = samples.choose(jets, cuts)
+        assert ak.all(good)
+        assert ak.all(events)
+        if name == "QCD":  # events that only a varied energy scale selects, as dense below the cut as above it
+            heavy = ak.to_numpy(ak.min(jets.msoftdrop[:, :2], axis=1))
+            bands = [np.count_nonzero((heavy > low) & (heavy < low + 2)) for low in (48, 50, 52)]
+            assert bands[0] > np.mean(bands[1:]) - 3 * np.sqrt(np.mean(bands))
+            assert ak.sum(jets.pt < 300) > 10
+        generated = {key: runs[key].sum() for key in ("genEventCount", "genEventSumw", "genEventSumw2")}
+        assert generated["genEventCount"] > len(jets)
+        weights = ak.to_numpy(sample(name).genWeight)
+        assert generated["genEventSumw"] > weights.sum()
+        assert generated["genEventSumw2"] > (weights**2).sum()
+
+
+class TestTexts:
+    @pytest.fixture
+    def report(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        for module in ("torch", "matplotlib"):
+            pytest.importorskip(module, reason=f"the texts need {module}")
+        monkeypatch.syspath_prepend(str(STEPS))
+        return importlib.import_module("report")
+
+    def test_are_those_of_the_stored_results(self, report: Any) -> None:
+        found = report.stored(STEPS)
+        assert report.goals(found) == found["goals"]
+        assert (STEPS / "RESULTS.md").read_text(encoding="utf-8") == report.results(found)
+        card = (PACKAGE / "models" / EMBEDDED / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert card == report.model_card(found, load_bundle(EMBEDDED))
+
+    def test_give_a_bound_where_an_uncertainty_says_little(self, report: Any) -> None:
+        assert str(report.rejection([7449.0, 640656.0], 360.0)).startswith("> ")
+        nothing = report.rejection([None, None], 1000.0)
+        assert nothing.above == pytest.approx(1 / (1 - 0.05 ** (1 / 1000)))
+        assert report.rejection([100.0, 10.0], 1e4).above is None
+        row = {
+            "background_effective": 1000.0,
+            "network": {"rejection": [400.0, 300.0]},
+            "tree": {"rejection": [20.0, 1.0]},
+            "ratio": [20.0, 15.0],
+        }
+        least = report.rejection([400.0, 300.0], 1000.0).above / 20 / np.exp(1.645 * 0.05)
+        assert report.gain(row) == f"> {least:.3g} (95 % CL)"
+        assert report.area([0.99991, 0.000047]) == "0.999910 ± 0.000047"
+
+    @pytest.mark.parametrize("path", ["embedded_tagger/RESULTS.md", "finetune/RESULTS.md"])
+    def test_print_no_uncertainty_that_says_nothing(self, path: str) -> None:
+        text = (REPOSITORY / "examples" / path).read_text(encoding="utf-8")
+        pairs = [(float(value), float(sigma)) for value, sigma in re.findall(r"([\d.]+) ± ([\d.]+)", text)]
+        assert len(pairs) > 50
+        assert [pair for pair in pairs if pair[0] > 1 and pair[1] > pair[0] / 2] == []
 
 
 def run(*arguments: Any) -> str:

@@ -45,6 +45,7 @@ LAYERS = [
     ["rootfile", "flatfile", "delphesfile"],
     ["jetclass2", "generated"],
     ["writers", "testing", "jobs"],
+    ["provenance"],
     ["skim", "flatskim", "delphesskim"],
     ["convert", "nanojets"],
     ["jetpictures"],

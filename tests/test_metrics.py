@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import awkward as ak
 import hist
@@ -10,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.discriminants import auc, binned_roc, discriminant, efficiency, rejection, roc, scan
+from jettagger.discriminants import (
+    Measured,
+    as_rejection,
+    auc,
+    binned_roc,
+    discriminant,
+    efficiency,
+    rejection,
+    roc,
+    scan,
+)
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.values import check_weights, flat
 
@@ -51,6 +62,78 @@ def test_nested_and_missing():
     assert efficiency(passes).value == pytest.approx(2 / 3)
     assert efficiency(passes, [3.0, 1.0, 1.0]).value == pytest.approx(4 / 5)
     assert efficiency(passes, ak.Array([[3.0, 9.0], [], [1.0, 4.0]])).value == pytest.approx(7 / 8)
+
+
+# ---------------------------------------------------------------------------------------- bounds
+
+
+@given(st.integers(0, 30), st.integers(1, 400))
+@settings(deadline=None, max_examples=30)
+def test_bounds_are_those_of_clopper_and_pearson(passing, failing):
+    """Without weights: SciPy's exact interval, at the confidence level of one side."""
+    from scipy.stats import binomtest
+
+    number = passing + failing
+    interval = binomtest(passing, number).proportion_ci(0.9, method="exact")
+    made = rejection(np.arange(number) < passing)
+    assert (made.above is None) == (1 - passing / number <= passing / 4)  # the uncertainty is below half of the value
+    if made.above is not None:
+        assert made.above == pytest.approx(1 / interval.high)
+        assert str(made).startswith("> ")
+        assert str(made).endswith(" (95 % CL)")
+    if passing == 0:
+        assert made.value == math.inf
+        assert efficiency(np.zeros(number)).below == pytest.approx(interval.high)
+        assert efficiency(np.ones(number)).above == pytest.approx(1 - interval.high)
+
+
+def test_bounds_hold_in_repeated_experiments():
+    """Few weighted events behind the cut: the true rejection exceeds the bound in 95 % of experiments, or more."""
+    generator = np.random.default_rng(3)
+    held = []
+    for _ in range(400):
+        weights = generator.exponential(1, 300)
+        made = rejection(generator.random(300) < 1 / 250, weights)  # one event on average
+        held.append(made.above is None or made.above < 250)
+    assert np.mean(held) > 0.95 - 2 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def test_bounds_of_curves_hold_in_repeated_experiments():
+    """The same where the threshold is uncertain, too."""
+    from scipy.stats import norm
+
+    truth = norm.sf(2.5)  # of the background, at half of the signal
+    held, bounds = [], 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        curve = roc(generator.normal(2.5, 1, 100), generator.normal(0, 1, 200), None, generator.exponential(1, 200))
+        made = curve.rejection_at(0.5)
+        bounds += made.above is not None
+        held.append(made.above is None or made.above < 1 / truth)
+    assert bounds > 100
+    assert np.mean(held) > 0.95 - 2 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_small_weights_that_pass_do_not_make_a_bound_of_their_own():
+    """Two of 1000 pass with tiny weights: an event of usual weight could be there as well."""
+    weights = np.r_[1e-6, 1e-6, np.ones(998)]
+    made = rejection(np.arange(1000) < 2, weights)
+    assert made.value == pytest.approx(998 / 2e-6)
+    assert made.above == pytest.approx(rejection(np.arange(998) < 0).above, rel=1e-3)
+    # nor do opposite weights that cancel
+    opposite = rejection(np.arange(1000) < 2, np.r_[3.0, -3.0, np.ones(998)])
+    assert opposite.value == math.inf
+    assert opposite.above == pytest.approx(1000 / (3 * math.sqrt(2) * 3), rel=0.02)  # three events that weigh so much
+
+
+def test_a_number_with_its_bound():
+    assert str(Measured(7449, 640656, above=120.4)) == "> 120 (95 % CL)"
+    assert str(Measured(0.0, 0.0, below=0.012345)) == "< 0.0123 (95 % CL)"
+    assert str(Measured(1e7, 1e7, above=123456.7)) == "> 123000 (95 % CL)"
+    assert str(Measured(1.0, 0.0, above=0.999312)) == "> 0.99931 (95 % CL)"
+    assert str(Measured(12.345, 0.678)) == "12.35 ± 0.68"
+    assert as_rejection(Measured(0.01, 0.005), 1e4).above is None
+    assert as_rejection(Measured(0.01, 0.0051), 1e4).above is not None
 
 
 # ---------------------------------------------------------------------------------------- weights
@@ -140,8 +223,12 @@ def test_ends_of_the_curve():
     assert curve.signal[-1] == curve.background[-1] == 1
     assert curve.background_at(1).value == 0
     assert curve.rejection_at(1).value == math.inf
+    assert curve.rejection_at(1).above == pytest.approx(1 / (1 - 0.05**0.5))  # none of two
     assert curve.background_at(0).value == 0
     assert curve.auc.value == 1
+    # two of two on each side of a threshold, with 97.5 % each
+    assert curve.auc.above == pytest.approx(0.025)
+    assert roc([0.1], [0.2, 0.3]).auc.below == pytest.approx(1 - 0.025**1.5)
     with pytest.raises(ConfigError, match=r"between 0 and 1, got 2"):
         curve.threshold_at(2)
 
@@ -181,6 +268,23 @@ def test_curves_of_histograms_are_those_of_their_values():
     assert binned_roc(*narrow).signal[[0, -1]].tolist() == pytest.approx([0, 1])
     without = [hist.Hist.new.Reg(25, -0.75, 1.75, flow=False).Double().fill(x) for x in (s, b)]
     assert binned_roc(*without).auc.value == pytest.approx(roc(s, b).auc.value)
+
+
+@given(st.integers(0, 1000), st.integers(1, 12))
+@settings(deadline=None, max_examples=30)
+def test_the_area_of_the_values_is_within_the_error_of_the_binning(seed, bins):
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(seed)
+    s, b = generator.beta(3, 1, 80), generator.beta(1, 3, 60)
+    sw, bw = generator.exponential(1, 80), generator.exponential(1, 60)
+    made = binned_roc(*(hist.Hist.new.Reg(bins, 0, 1).Weight().fill(x, weight=w) for x, w in ((s, sw), (b, bw))))
+    truth, scores, weights = np.r_[np.ones(80), np.zeros(60)], np.r_[s, b], np.r_[sw, bw]
+    exact = metrics.roc_auc_score(truth, scores, sample_weight=weights)
+    assert abs(made.auc.value - exact) <= made.binning + 1e-12
+    assert roc(s, b, sw, bw).binning == 0
+    # reached by the worst that a bin can hold: all signal above all background
+    one = binned_roc(*(hist.Hist.new.Reg(1, 0, 1).Double().fill(x) for x in ([0.9], [0.1])))
+    assert one.auc.value + one.binning == roc([0.9], [0.1]).auc.value
 
 
 def test_curves_of_histograms_are_refused():
@@ -236,7 +340,9 @@ def test_scan_finds_the_mix():
     expected = 0.8 * np.mean(result.best(samples["y"]) >= cut) + 0.2 * np.mean(result.best(samples["z"]) >= cut)
     assert best == pytest.approx(expected, abs=2e-4)
     lines = str(result).splitlines()
-    assert lines[0].split() == ["alpha", "beta", "background", "uncertainty", "Y", "Z"]
+    heads = ["alpha", "beta", "background", "uncertainty", "below (95 % CL)", "Y", "Z"]
+    assert re.split(r"  +", lines[0].strip()) == heads
+    assert (result.below > result.background).all()
     assert len(lines) == 4
 
 

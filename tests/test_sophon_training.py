@@ -409,6 +409,6 @@ def test_the_error_of_an_area_is_its_spread(compare: ModuleType) -> None:
         signal = 1 / (1 + np.exp(-rng.normal(truth, 1)))
         return str(compare.area(truth, np.stack([1 - signal, signal], axis=1), 1, 0))
 
-    values, errors = np.array([[float(part) for part in draw().split(" +- ")] for _ in range(200)]).T
+    values, errors = np.array([[float(part) for part in draw().split(" ± ")] for _ in range(200)]).T
     assert values.mean() == pytest.approx(0.7602, abs=0.005)  # of two normal distributions one width apart
     assert errors.mean() == pytest.approx(values.std(), rel=0.15)

@@ -199,7 +199,7 @@ def test_files_that_are_not_working_points(tmp_path):
     described = json.loads(content["description"])
     described["jettagger"]["format"] = 9
     path.write_text(json.dumps({**content, "description": json.dumps(described)}))
-    with pytest.raises(InputFileError, match=r"format 9, expected 1"):
+    with pytest.raises(InputFileError, match=r"format 9, expected 2"):
         WorkingPoints.load(path)
     content["corrections"][0]["data"] = {"nodetype": "nothing"}
     path.write_text(json.dumps(content))

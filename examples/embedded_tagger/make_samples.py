@@ -2,11 +2,13 @@
 
 All files together stay below 5 MB, and yet a search finds events in them that look like its signal:
 
-- events: kept if the two leading fat jets have pt from 300 to 1300 GeV, |eta| < 2.4, a soft-drop mass from 50 to 200
-  GeV, and are less than 1.5 apart in eta. The tree `Runs` counts all generated events: cross sections stay right.
-- columns: the two leading fat jets with all that a tagger reads, their truth (`FatJet_label`,
-  `FatJet_genResonanceMass`), leptons, missing momentum and generator weights. Small-radius jets, generator particles
-  and candidates outside of the two jets are dropped.
+- events: looser than the cuts of a search with pt from 300 to 1300 GeV, |eta| < 2.4, soft-drop masses from 50 to 200
+  GeV and |deta| < 1.5 by more than an energy scale varied by 3 % moves a jet, so that no variation misses events that
+  were cut away here. The cuts (`Preselection`) stand in the file, as JSON under the name `preselection`. The tree
+  `Runs` counts all generated events: cross sections stay right.
+- columns: the fat jets within the ranges of pt and eta with all that a tagger reads, their truth (`FatJet_label`,
+  `FatJet_genResonanceMass`), leptons, missing momentum and generator weights. Other fat jets, small-radius jets,
+  generator particles and candidates outside of the jets are dropped.
 - precision: candidates are sorted by jet and pt, and what is known of a track to a few per cent has 6 bits of mantissa.
 
 Needs the extra `sim` (Pythia and FastJet).
@@ -17,8 +19,9 @@ Usage: python make_samples.py OUT_FOLDER [--scale 1.0]
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +56,25 @@ SAMPLES = {
     "QCD": Sample("QCD", 16000, (400.0, 2000.0), 505),
 }
 
-#: cuts on the two leading fat jets: ranges of pt and soft-drop mass in GeV, largest |eta| and distance in eta
-PT, MSOFTDROP, ETA, DETA = (300.0, 1300.0), (50.0, 200.0), 2.4, 1.5
+
+@dataclass(frozen=True)
+class Preselection:
+    """Which fat jets and events are kept: ranges in GeV, ends excluded.
+
+    Jets are kept within the ranges of pt and eta, down to the second with a pt within ``surely`` and |eta| below
+    ``central``, so that none further down is ever among the two leading ones; events with two of them that have a
+    soft-drop mass within its range and are less than ``deta`` apart in eta. Events start from a jet of pt ``start``.
+    """
+
+    pt: tuple[float, float] = (288.0, 1355.0)
+    surely: tuple[float, float] = (312.0, 1250.0)
+    eta: float = 2.42
+    central: float = 2.4
+    msoftdrop: tuple[float, float] = (48.0, 208.5)
+    deta: float = 1.52
+    start: float = 400.0
+
+
 #: bits of mantissa that are kept of what is measured of tracks; PFNano itself has 10
 BITS = 6
 
@@ -77,32 +97,43 @@ def collections(events: Any) -> dict[str, Any]:
     return columns
 
 
-def near_the_signal(columns: dict[str, Any]) -> Any:
-    """Which events have two leading fat jets that a search for pairs of heavy particles would look at."""
-    jets = columns["FatJet"]
-    two = ak.num(jets.pt) >= 2
-    pair = ak.pad_none(jets, 2, clip=True)
-    good = (pair.pt > PT[0]) & (pair.pt < PT[1]) & (abs(pair.eta) < ETA)
-    good = good & (pair.msoftdrop > MSOFTDROP[0]) & (pair.msoftdrop < MSOFTDROP[1])
-    near = abs(pair.eta[:, 0] - pair.eta[:, 1]) < DETA
-    return ak.fill_none(two & ak.all(good, axis=1) & near, False)
+def before(flags: Any) -> Any:
+    """How many jets of its event before each one have a flag, int64[events][jets]."""
+    counts = ak.num(flags)
+    ahead = np.concatenate([[0], np.cumsum(ak.to_numpy(ak.flatten(flags)))])
+    starts = np.concatenate([[0], np.cumsum(ak.to_numpy(counts))])[:-1]
+    return ak.unflatten(ahead[:-1] - np.repeat(ahead[starts], ak.to_numpy(counts)), counts)
 
 
-def leading_jets(columns: dict[str, Any]) -> dict[str, Any]:
-    """Keep what belongs to the two leading fat jets; candidates are sorted by jet and pt, and the links count anew."""
-    links = columns["FatJetPFCands"]
-    links = links[links.jetIdx < 2]
+def choose(jets: Any, cuts: Preselection) -> tuple[Any, Any]:
+    """Which fat jets and which events are kept: bool[events][jets] and bool[events]."""
+    good = (jets.pt > cuts.pt[0]) & (jets.pt < cuts.pt[1]) & (abs(jets.eta) < cuts.eta)
+    sure = good & (jets.pt > cuts.surely[0]) & (jets.pt < cuts.surely[1]) & (abs(jets.eta) < cuts.central)
+    good = good & (before(sure) < 2)
+    heavy = jets[good & (jets.msoftdrop > cuts.msoftdrop[0]) & (jets.msoftdrop < cuts.msoftdrop[1])]
+    one, other = ak.unzip(ak.combinations(heavy.eta, 2))
+    return good, ak.any(abs(one - other) < cuts.deta, axis=1)
+
+
+def chosen_jets(columns: dict[str, Any], good: Any) -> dict[str, Any]:
+    """Keep what belongs to some fat jets; candidates are sorted by jet and pt, and the links count anew."""
+    place = before(good)
+
+    def kept(links: Any) -> Any:
+        links = links[good[links.jetIdx]]
+        return ak.with_field(links, ak.values_astype(place[links.jetIdx], np.int32), "jetIdx")
+
+    links = kept(columns["FatJetPFCands"])
     linked = columns["PFCands"][links.pFCandsIdx]
     order = ak.argsort(linked.pt, axis=1, ascending=False, stable=True)
     order = order[ak.argsort(links.jetIdx[order], axis=1, stable=True)]
-    vertices = columns["FatJetSVs"]
-    jets = columns["FatJet"][:, :2]
+    jets = columns["FatJet"][good]
     pieces = columns["SubJet"]
     used = ak.max(ak.where(jets.subJetIdx2 >= 0, jets.subJetIdx2, jets.subJetIdx1), axis=1)
     return columns | {
         "FatJet": jets,
         "SubJet": pieces[ak.local_index(pieces.pt) <= ak.fill_none(used, -1)],
-        "FatJetSVs": vertices[vertices.jetIdx < 2],
+        "FatJetSVs": kept(columns["FatJetSVs"]),
         "PFCands": linked[order],
         "FatJetPFCands": ak.with_field(links[order], ak.local_index(order), "pFCandsIdx"),
     }
@@ -126,15 +157,15 @@ def rounded_tracks(columns: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def slim(source: Path, target: Path) -> int:
+def slim(source: Path, target: Path, cuts: Preselection) -> int:
     """Write the smaller file, which is there completely or not at all; the number of its events."""
     parts = []
     with uproot.open(source) as file:
         for events in file["Events"].iterate(step_size=1000):
             columns = collections(events)
-            chosen = near_the_signal(columns)
+            good, chosen = choose(columns["FatJet"], cuts)
             columns = {name: array[chosen] for name, array in columns.items()}
-            parts.append(rounded_tracks(leading_jets(columns)))
+            parts.append(rounded_tracks(chosen_jets(columns, good[chosen])))
         runs = file["Runs"].arrays(library="np")
     columns = {name: ak.concatenate([part[name] for part in parts]) for name in parts[0]}
     with complete_or_absent(target) as part, uproot.recreate(part, compression=uproot.LZMA(9)) as file:
@@ -143,6 +174,7 @@ def slim(source: Path, target: Path) -> int:
         file["Events"].extend(columns)
         file.mktree("Runs", {name: values.dtype for name, values in runs.items()})
         file["Runs"].extend(runs)
+        file["preselection"] = json.dumps(asdict(cuts))
     return len(columns["genWeight"])
 
 
@@ -167,7 +199,7 @@ def main() -> None:
                 mass=None if sample.mass is None else (sample.mass, sample.mass),
                 seed=sample.seed,
             )
-            events = slim(full, target)
+            events = slim(full, target, Preselection(start=sample.pt[0]))
         size = target.stat().st_size
         print(f"{target}: {events} of {summary.events} events, {size / 1e6:.2f} MB", flush=True)
     total = sum((args.out / f"{name}.root").stat().st_size for name in SAMPLES)

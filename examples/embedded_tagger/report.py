@@ -1,19 +1,32 @@
-"""RESULTS.md and MODEL_CARD.md, written from results.json."""
+"""RESULTS.md and MODEL_CARD.md, written from results.json.
+
+Usage, after a change of the texts: python report.py BUNDLE [FOLDER], with results.json in the folder
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from data import HADRONIC, TYPES
 from measures import LEAST_BACKGROUND, MASS_BINS, NEUTRINOS, REPLICAS, WHOLE
 from pictures import NAMES
 
+import jettagger as jt
+from jettagger.discriminants import Measured, as_rejection
+
 __all__ = ["goals", "model_card", "results"]
+
+#: whose rejections a row has
+WHO = ("network", "tree")
 
 #: GeV, where the medians are to be right
 MASS_RANGE = (40.0, 200.0)
@@ -57,10 +70,50 @@ def pm(pair: Sequence[float], digits: int = 3) -> str:
     return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
 
 
+def area(pair: Sequence[float]) -> str:
+    """An area under a curve, to four digits or as many as its uncertainty has two of."""
+    return pm(pair, max(4, 1 - math.floor(math.log10(pair[1])) if pair[1] > 0 else 4))
+
+
+def rejection(pair: Sequence[float | None], effective: float) -> Measured:
+    """A background rejection as it is stored, None where nothing passes, with its bound.
+
+    Parameters
+    ----------
+    pair : value and uncertainty
+    effective : float
+        Effective number of background jets.
+    """
+    value, sigma = pair
+    if value is None or not math.isfinite(value):
+        return as_rejection(Measured(0.0, 0.0), effective)
+    # an uncertainty that no replica could tell is as large as the value
+    sigma = sigma if sigma is not None and math.isfinite(sigma) else value
+    return as_rejection(Measured(1 / value, sigma / value**2), effective)
+
+
+def _of(row: dict[str, Any], who: str, at: str = "rejection") -> str:
+    """The rejection of the network or of the trees: the value, or where that says little the bound."""
+    return rejection(row[who][at], row["background_effective"]).bound or rounded(row[who][at])
+
+
+def gain(row: dict[str, Any]) -> str:
+    """Rejection of the network over that of the trees, with a bound where that of the network has one.
+
+    The bound takes the two as independent; their common jets make the true one tighter.
+    """
+    network = rejection(row["network"]["rejection"], row["background_effective"])
+    value, sigma = (math.nan if number is None else number for number in row["ratio"])
+    if network.above is None and sigma <= value / 2:
+        return rounded(row["ratio"])
+    tree, spread = row["tree"]["rejection"]
+    lowest = tree * math.exp(NormalDist().inv_cdf(0.95) * (spread / tree))
+    least = network.value - NormalDist().inv_cdf(0.95) * network.uncertainty if network.above is None else network.above
+    return str(Measured(value, sigma, above=least / lowest))
+
+
 def rounded(pair: Sequence[float]) -> str:
     """A value with its uncertainty, to the digits that the uncertainty leaves."""
-    if not math.isfinite(pair[0]):
-        return "none left"
     sigma = pair[1]
     digits = 0 if sigma >= 9.5 else 1 if sigma >= 0.95 else 2 if sigma >= 0.095 else 3
     return pm(pair, digits)
@@ -72,7 +125,7 @@ def _inside(row: dict[str, Any]) -> bool:
 
 def _ratio(row: dict[str, Any]) -> str:
     low, high = row["pt"]
-    return f"{_named(row)} {low:g}-{high:g} GeV, flavours {row['mixture']}: {rounded(row['ratio'])}"
+    return f"{_named(row)} {low:g}-{high:g} GeV, flavours {row['mixture']}: {gain(row)}"
 
 
 def _named(row: dict[str, Any]) -> str:
@@ -173,10 +226,9 @@ def _rejection(found: dict[str, Any]) -> str:
         rows.append(
             (
                 row["mixture"], _named(row), f"{row['pt'][0]:g}-{row['pt'][1]:g}",
-                f"{100 * row['signal_efficiency']:.1f} %", rounded(network["rejection"]),
+                f"{100 * row['signal_efficiency']:.1f} %", _of(row, "network"),
                 f"{network['jets_left']} ({network['effective_left']:.0f})",
-                rounded(tree["rejection"]), rounded(row["ratio"]), pm(network["auc"], 4), pm(tree["auc"], 4),
-                _at_half(network),
+                _of(row, "tree"), gain(row), area(network["auc"]), area(tree["auc"]), _at_half(row),
             )
         )  # fmt: skip
     header = (
@@ -193,7 +245,10 @@ leaves {LEAST_BACKGROUND} multijets (counted without weights) behind the cut of 
 50 % in any case. The trees see pt, soft-drop mass, ratios of subjettiness, numbers of candidates, charged
 candidates, leptons and secondary vertices, and the four largest impact-parameter significances; they were trained
 on the jets that the network was trained on, a forest for each line's discriminant and flavours. Uncertainties of
-the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
+the ratio: {REPLICAS} bootstrap replicas of the events, common to both. Where the uncertainty of a rejection exceeds
+half of its value, because fewer than four effective jets are left, a lower bound at 95 % CL stands in its place:
+that of Clopper and Pearson for effective numbers, in which a jet that is left counts at least as much as the
+average multijet.
 
 {table(header, rows)}
 
@@ -202,9 +257,8 @@ the ratio: {REPLICAS} bootstrap replicas of the events, common to both.
 {found["test"]["jets"]} test jets; a range of pt without signal or without multijets has no line."""
 
 
-def _at_half(network: dict[str, Any]) -> str:
-    left = network["jets_left_at_half"]
-    return f"{rounded(network['rejection_at_half'])} ({left})" if left else "none left"
+def _at_half(row: dict[str, Any]) -> str:
+    return f"{_of(row, 'network', 'rejection_at_half')} ({row['network']['jets_left_at_half']})"
 
 
 def _accuracy(found: dict[str, Any]) -> str:
@@ -374,12 +428,12 @@ def model_card(found: dict[str, Any], bundle: Any) -> str:
             + "."
         )
     )
-    rejection = table(
+    rejections = table(
         ("flavours", "discriminant", "pt [GeV]", "signal efficiency", "rejection", "over trees on substructure"),
         [
             (
                 row["mixture"], _named(row), f"{row['pt'][0]:g}-{row['pt'][1]:g}",
-                f"{100 * row['signal_efficiency']:.1f} %", rounded(row["network"]["rejection"]), rounded(row["ratio"]),
+                f"{100 * row['signal_efficiency']:.1f} %", _of(row, "network"), gain(row),
             )
             for row in found["rejection"]
         ],
@@ -432,7 +486,7 @@ the figures mean.
 - expected calibration error: {pm(error, 4)}
 - divergence of the multijets' soft-drop mass at 50 % efficiency of HbbvsQCD: {sculpted}
 
-{rejection}
+{rejections}
 
 {_goals(found)}
 
@@ -443,3 +497,28 @@ pulled inwards.
 - Missing among the types: X -> gg, H -> Z gamma, charged H -> bc, photons and leptons alone.
 - With pile-up it was not tried.
 """)
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """What `evaluate.py` measured, with infinite numbers, which JSON has not, in place of None."""
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for row in found["rejection"]:
+        for place, names in ((row, ["ratio"]), *((row[who], ["rejection", "rejection_at_half"]) for who in WHO)):
+            for name in names:
+                place[name] = [math.inf if number is None else number for number in place[name]]
+    return found
+
+
+def main(bundle: str, folder: str = ".") -> None:
+    """Write the texts again."""
+    out, made = Path(folder), jt.load_bundle(bundle)
+    found = stored(out)
+    found["goals"] = goals(found)
+    content = json.loads((out / "results.json").read_text(encoding="utf-8")) | {"goals": found["goals"]}
+    (out / "results.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "RESULTS.md").write_text(results(found), encoding="utf-8")
+    (made.folder / "MODEL_CARD.md").write_text(model_card(found, made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

@@ -21,9 +21,20 @@ from jettagger.discriminants.algebra import (
 )
 from jettagger.discriminants.columns import taggers
 from jettagger.discriminants.discriminant import ZERO, Discriminant, discriminant, load, save
-from jettagger.discriminants.metrics import Measured, Roc, Scan, auc, binned_roc, efficiency, rejection, roc, scan
+from jettagger.discriminants.metrics import (
+    Measured,
+    Roc,
+    Scan,
+    as_rejection,
+    auc,
+    binned_roc,
+    efficiency,
+    rejection,
+    roc,
+    scan,
+)
 from jettagger.discriminants.tables import Model, Preset, model, models, presets
-from jettagger.discriminants.working_points import WorkingPoint, WorkingPoints, derive
+from jettagger.discriminants.working_points import ProvenanceWarning, WorkingPoint, WorkingPoints, derive
 
 __all__ = [
     "LOG_FLOOR",
@@ -32,10 +43,12 @@ __all__ = [
     "Measured",
     "Model",
     "Preset",
+    "ProvenanceWarning",
     "Roc",
     "Scan",
     "WorkingPoint",
     "WorkingPoints",
+    "as_rejection",
     "auc",
     "binned_roc",
     "derive",

@@ -15,7 +15,7 @@ from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio
 from jettagger.discriminants.tables import Model, find_model, presets
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
 
-__all__ = ["Resolved", "Table", "Unresolvable", "resolve", "resolve_names", "table", "taggers"]
+__all__ = ["Resolved", "Table", "Unresolvable", "generator_weights", "resolve", "resolve_names", "table", "taggers"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,29 @@ def table(jets: Any, collection: str = "FatJet") -> Table:
     flat = {name.removeprefix(start): name for name in names if name.startswith(start)}
     columns = flat or {name: name for name in names}
     return Table(tuple(columns), lambda name: jets[columns[name]], origin == "dask_awkward")
+
+
+#: the column of the generator's weight in events and skims
+GENERATOR_WEIGHT = "genWeight"
+
+
+def generator_weights(jets: Any) -> Any:
+    """The generator's weights that stand beside the jets, in events and skims.
+
+    Parameters
+    ----------
+    jets : as for `table`
+
+    Returns
+    -------
+    array or None
+        One an event; None where there are none, as for jets that were taken out of their events.
+    """
+    origin = type(jets).__module__.partition(".")[0]
+    if origin == "pyarrow":
+        return jets[GENERATOR_WEIGHT].to_numpy() if GENERATOR_WEIGHT in jets.column_names else None
+    names = jets if isinstance(jets, Mapping) or origin == "pandas" else getattr(jets, "fields", ())
+    return jets[GENERATOR_WEIGHT] if GENERATOR_WEIGHT in names else None
 
 
 @lru_cache(maxsize=256)

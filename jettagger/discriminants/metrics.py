@@ -1,7 +1,8 @@
 """How well a discriminant separates: efficiency, rejection, ROC curve, AUC; weighted, with uncertainties.
 
 Uncertainties are statistical, one standard deviation. Those of weighted efficiencies follow from the sums of
-squared weights of what passes and what fails; without weights they are the binomial ones. Jets without a
+squared weights of what passes and what fails; without weights they are the binomial ones. Where that says little,
+because hardly anything passes, a number has a bound at 95 % CL besides, which is what is printed. Jets without a
 score are left out and counted.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,24 +18,70 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.discriminants.columns import generator_weights
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.values import flat
 
-__all__ = ["Measured", "Roc", "Scan", "auc", "binned_roc", "efficiency", "rejection", "roc", "scan"]
+__all__ = [
+    "CONFIDENCE",
+    "Measured",
+    "Roc",
+    "Scan",
+    "as_rejection",
+    "auc",
+    "binned_roc",
+    "efficiency",
+    "rejection",
+    "roc",
+    "scan",
+]
+
+#: the confidence level of bounds
+CONFIDENCE = 0.95
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number with its statistical uncertainty (one standard deviation)."""
+    """A number with its statistical uncertainty (one standard deviation), or with a bound where that says little.
+
+    Attributes
+    ----------
+    value, uncertainty : float
+    above, below : float, optional
+        What the number exceeds, or stays below, at 95 % CL; printed in place of the value.
+
+    Examples
+    --------
+    >>> print(Measured(12.345, 0.678), Measured(math.inf, math.inf, above=123.4), sep=", ")
+    12.35 ± 0.68, > 123 (95 % CL)
+    """
 
     value: float
     uncertainty: float
+    above: float | None = None
+    below: float | None = None
+
+    @property
+    def bound(self) -> str:
+        """The bound as text; empty without one."""
+        for sign, limit in ((">", self.above), ("<", self.below)):
+            if limit is not None:
+                return f"{sign} {_short(limit)} ({100 * CONFIDENCE:g} % CL)"
+        return ""
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} ± {self.uncertainty:.2g}"
+        return self.bound or f"{self.value:.4g} ± {self.uncertainty:.2g}"
+
+
+def _short(number: float) -> str:
+    """Three digits, large numbers without an exponent; as many more near one as tell it from one."""
+    if number >= 1000:
+        return f"{float(f'{number:.3g}'):.0f}"
+    away = 1 - number
+    return f"{number:.{1 - math.floor(math.log10(away))}f}" if 0 < away < 0.01 else f"{number:.3g}"
 
 
 def _fraction(passing: Any, passing2: Any, total: float, total2: float) -> tuple[Any, Any]:
@@ -41,6 +89,31 @@ def _fraction(passing: Any, passing2: Any, total: float, total2: float) -> tuple
     value = passing / total
     variance = ((1 - value) ** 2 * passing2 + value**2 * (total2 - passing2)) / total**2
     return value, np.sqrt(np.maximum(variance, 0.0))
+
+
+def _upper(value: float, sigma: float, effective: float) -> float:
+    """The upper end of a fraction at 95 % CL (Clopper and Pearson, 1934), for weights with effective numbers.
+
+    An event that passes weighs as much as those that do on average, but not less than the average of all: that few with
+    small weights pass does not tell that none with a large one would.
+    """
+    from scipy.stats import beta
+
+    # with less than one effective event, of weights of both signs, the variance alone sets the scale
+    passing = sigma**2 / value if value > 0 and value >= sigma else sigma
+    scale = max(1 / effective, passing)
+    counted, number = max(value, 0.0) / scale, 1 / scale
+    return float(beta.ppf(CONFIDENCE, counted + 1, number - counted)) if number > counted else 1.0
+
+
+def _bounded(value: float, sigma: float, effective: float) -> Measured:
+    """A fraction, with a bound where nothing passes, nothing fails, or the uncertainty exceeds either."""
+    above = below = None
+    if value <= 0 or sigma > value:
+        below = _upper(value, sigma, effective)
+    elif value >= 1 or sigma > 1 - value:
+        above = 1 - _upper(1 - value, sigma, effective)
+    return Measured(value, sigma, above, below)
 
 
 def _total(weights: Floats, what: str) -> float:
@@ -65,7 +138,8 @@ def efficiency(passes: Any, weights: Any = None) -> Measured:
     Returns
     -------
     Measured
-        Its variance is ``((1 - e)**2 * sum(w**2, passing) + e**2 * sum(w**2, failing)) / sum(w)**2``, which
+        With a bound where nothing passes or fails. Its variance is
+        ``((1 - e)**2 * sum(w**2, passing) + e**2 * sum(w**2, failing)) / sum(w)**2``, which
         for equal weights is the binomial ``e * (1 - e) / n``.
 
     Raises
@@ -77,16 +151,55 @@ def efficiency(passes: Any, weights: Any = None) -> Measured:
     --------
     >>> print(efficiency([True, True, False, False]))
     0.5 ± 0.25
+    >>> print(efficiency([False] * 300))
+    < 0.00994 (95 % CL)
     """
+    return _passing(passes, weights)[0]
+
+
+def _passing(passes: Any, weights: Any) -> tuple[Measured, float]:
+    """The efficiency, and the effective number of jets."""
     values, factors, _ = flat(passes, weights, what="decisions")
     total = _total(factors, "efficiency")
     passed = values != 0
-    value, sigma = _fraction(factors[passed].sum(), (factors[passed] ** 2).sum(), total, float((factors**2).sum()))
-    return Measured(float(value), float(sigma))
+    squares = float((factors**2).sum())
+    value, sigma = _fraction(factors[passed].sum(), (factors[passed] ** 2).sum(), total, squares)
+    effective = total**2 / squares
+    return _bounded(float(value), float(sigma), effective), effective
+
+
+def as_rejection(passing: Measured, effective: float) -> Measured:
+    """One over an efficiency.
+
+    Parameters
+    ----------
+    passing : Measured
+        The efficiency.
+    effective : float
+        The effective number of all jets, ``sum(w)**2 / sum(w**2)``.
+
+    Returns
+    -------
+    Measured
+        With a lower bound at 95 % CL where the uncertainty exceeds half of the value, which is so with fewer than
+        four jets that pass. Infinite if nothing passes.
+
+    Examples
+    --------
+    >>> print(as_rejection(Measured(0.01, 0.001), 10_000), as_rejection(Measured(1e-4, 1e-4), 10_000), sep=", ")
+    100 ± 10, > 2110 (95 % CL)
+    """
+    if passing.value > 0 and passing.uncertainty <= passing.value / 2:
+        return Measured(1 / passing.value, passing.uncertainty / passing.value**2)
+    upper = passing.below
+    upper = _upper(passing.value, passing.uncertainty, effective) if upper is None else upper
+    if passing.value <= 0:
+        return Measured(math.inf, math.inf, above=1 / upper)
+    return Measured(1 / passing.value, passing.uncertainty / passing.value**2, above=1 / upper)
 
 
 def rejection(passes: Any, weights: Any = None) -> Measured:
-    """One over the efficiency; infinite, with infinite uncertainty, if nothing passes.
+    """One over the efficiency; infinite, with infinite uncertainty, if nothing passes, and then with a bound.
 
     Parameters
     ----------
@@ -97,10 +210,7 @@ def rejection(passes: Any, weights: Any = None) -> Measured:
     -------
     Measured
     """
-    passing = efficiency(passes, weights)
-    if passing.value <= 0:
-        return Measured(math.inf, math.inf)
-    return Measured(1 / passing.value, passing.uncertainty / passing.value**2)
+    return as_rejection(*_passing(passes, weights))
 
 
 @dataclass(frozen=True)
@@ -119,6 +229,10 @@ class Roc:
         Area under the curve: the probability that a signal jet scores higher than a background jet.
     missing : tuple of int
         How many signal and background jets had no score and were left out.
+    effective : tuple of float
+        Effective numbers of signal and background jets, ``sum(w)**2 / sum(w**2)``.
+    binning : float
+        By how much the area may be off, to either side, because values share bins; 0 for an exact curve.
     """
 
     thresholds: Floats
@@ -128,6 +242,8 @@ class Roc:
     background_uncertainty: Floats
     auc: Measured
     missing: tuple[int, int]
+    effective: tuple[float, float]
+    binning: float = 0.0
 
     def threshold_at(self, signal_efficiency: float) -> float:
         """The highest threshold at which at least this fraction of the signal passes."""
@@ -139,8 +255,14 @@ class Roc:
         Returns
         -------
         Measured
-            Its uncertainty contains that of the threshold, through the local slope of the curve.
+            Its uncertainty contains that of the threshold, through the local slope of the curve; the bound, too.
         """
+        passing, upper = self._background_at(signal_efficiency)
+        bounded = passing.value <= 0 or passing.uncertainty > passing.value
+        return Measured(passing.value, passing.uncertainty, below=upper if bounded else None)
+
+    def _background_at(self, signal_efficiency: float) -> tuple[Measured, float]:
+        """The background efficiency, and what it stays below at 95 % CL."""
         position = self._position(signal_efficiency)
         # A shift of the signal efficiency by its uncertainty moves the threshold, and with it the background.
         sigma = self.signal_uncertainty[position]
@@ -149,16 +271,16 @@ class Roc:
             self._position(float(np.clip(self.signal[position] + shift, 0.0, 1.0))) for shift in (sigma, -sigma)
         )
         moved = (self.background[upper] - self.background[lower]) / 2
-        return Measured(
-            float(self.background[position]), float(math.hypot(self.background_uncertainty[position], moved))
-        )
+        value, sigma = float(self.background[position]), float(self.background_uncertainty[position])
+        # one-sided, as the bound of the efficiency itself: 1.64 standard deviations of the threshold
+        up = statistics.NormalDist().inv_cdf(CONFIDENCE) * max(float(self.background[upper]) - value, 0.0)
+        limit = value + math.hypot(_upper(value, sigma, self.effective[1]) - value, up)
+        return Measured(value, math.hypot(sigma, float(moved))), min(limit, 1.0)
 
     def rejection_at(self, signal_efficiency: float) -> Measured:
-        """One over the background efficiency there; infinite if no background passes."""
-        passing = self.background_at(signal_efficiency)
-        if passing.value <= 0:
-            return Measured(math.inf, math.inf)
-        return Measured(1 / passing.value, passing.uncertainty / passing.value**2)
+        """One over the background efficiency there, with a bound where hardly any background passes."""
+        passing, upper = self._background_at(signal_efficiency)
+        return as_rejection(Measured(passing.value, passing.uncertainty, below=upper), self.effective[1])
 
     def _position(self, signal_efficiency: float) -> int:
         if not 0 <= signal_efficiency <= 1:
@@ -201,7 +323,12 @@ def _auc(
     # DeLong, DeLong, Clarke-Pearson (1988), with weights
     variance = (squares[0] * (of_signal - value) ** 2).sum() / totals[0] ** 2
     variance += (squares[1] * (of_background - value) ** 2).sum() / totals[1] ** 2
-    return Measured(value, float(np.sqrt(variance)))
+    numbers = (totals[0] ** 2 / squares[0].sum(), totals[1] ** 2 / squares[1].sum())
+    # Separated completely: the area is at least the signal above times the background below a threshold between them.
+    least = math.prod((0.5 - CONFIDENCE / 2) ** (1 / float(number)) for number in numbers)
+    above = least if value >= 1 - 1e-12 else None
+    below = 1 - least if value <= 1e-12 else None
+    return Measured(value, float(np.sqrt(variance)), above, below)
 
 
 def roc(signal: Any, background: Any, signal_weights: Any = None, background_weights: Any = None) -> Roc:
@@ -217,7 +344,8 @@ def roc(signal: Any, background: Any, signal_weights: Any = None, background_wei
     Returns
     -------
     Roc
-        Exact: with a point for each value that occurs.
+        Exact: with a point for each value that occurs, of which equal ones pass together. Negative weights count as
+        they are, so that the curve may turn back and the area may leave the range from 0 to 1 by its uncertainty.
 
     Raises
     ------
@@ -239,7 +367,8 @@ def roc(signal: Any, background: Any, signal_weights: Any = None, background_wei
     tpr, tpr_sigma = _fraction(s_sum, s_square, totals[0], float((sw**2).sum()))
     fpr, fpr_sigma = _fraction(b_sum, b_square, totals[1], float((bw**2).sum()))
     area = _auc(s, sw, b, bw, totals, (sw**2, bw**2))
-    return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (s_missing, b_missing))
+    effective = (totals[0] ** 2 / float((sw**2).sum()), totals[1] ** 2 / float((bw**2).sum()))
+    return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (s_missing, b_missing), effective)
 
 
 def binned_roc(signal: Any, background: Any) -> Roc:
@@ -253,8 +382,9 @@ def binned_roc(signal: Any, background: Any) -> Roc:
     Returns
     -------
     Roc
-        With a point for each edge. Values that share a bin are ties, of which half are counted as right, so that the
-        area is a little below that of the values if the bins are wide.
+        With a point for each edge. Values that share a bin are ties, of which half are counted as right. The area of
+        the values themselves is between those with all and with none of these right: ``binning`` is half of their
+        share among all pairs. It holds for weights that are not negative.
 
     Raises
     ------
@@ -267,8 +397,9 @@ def binned_roc(signal: Any, background: Any) -> Roc:
     --------
     >>> from hist import Hist
     >>> filled = [Hist.new.Reg(10, 0, 1).Double().fill(x) for x in ([0.92, 0.81, 0.33], [0.74, 0.21, 0.12])]
-    >>> print(binned_roc(*filled).auc.value)
-    0.8888888888888888
+    >>> curve = binned_roc(*filled)
+    >>> print(curve.auc.value, curve.binning)
+    0.8888888888888888 0.0
     """
     if len(signal.axes) != 1 or len(background.axes) != 1:
         got = f"{len(signal.axes)} and {len(background.axes)}"
@@ -284,7 +415,9 @@ def binned_roc(signal: Any, background: Any) -> Roc:
     fpr, fpr_sigma = _fraction(sums[2], sums[3], totals[1], float(b2.sum()))
     area = _auc(places, sw, places, bw, totals, (s2, b2))
     thresholds = np.concatenate([[np.inf], edges[::-1], [-np.inf]])
-    return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (0, 0))
+    effective = (totals[0] ** 2 / float(s2.sum()), totals[1] ** 2 / float(b2.sum()))
+    binning = float(np.abs(sw * bw).sum() / 2 / totals[0] / totals[1])
+    return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (0, 0), effective, binning)
 
 
 def _bins(histogram: Any, number: int) -> tuple[Floats, Floats]:
@@ -330,6 +463,8 @@ class Scan:
         Efficiency of the mix, one axis a parameter.
     uncertainty : numpy.ndarray
         Its statistical uncertainty.
+    below : numpy.ndarray
+        What it stays below at 95 % CL: where hardly any background passes, the uncertainty says little.
     parts : dict
         The efficiency of each background alone.
     """
@@ -339,6 +474,7 @@ class Scan:
     signal_efficiency: float
     background: Floats
     uncertainty: Floats
+    below: Floats
     parts: dict[str, Floats]
 
     @property
@@ -349,11 +485,11 @@ class Scan:
         return self.discriminant.with_parameters(**chosen)
 
     def __str__(self) -> str:
-        heads = [*self.grid, "background", "uncertainty", *self.parts]
+        heads = [*self.grid, "background", "uncertainty", f"below ({100 * CONFIDENCE:g} % CL)", *self.parts]
         rows = [heads]
         for position in np.ndindex(self.background.shape):
             chosen = [values[i] for values, i in zip(self.grid.values(), position, strict=True)]
-            numbers = [self.background[position], self.uncertainty[position]]
+            numbers = [self.background[position], self.uncertainty[position], self.below[position]]
             numbers += [part[position] for part in self.parts.values()]
             rows.append([f"{number:.4g}" for number in [*chosen, *numbers]])
         widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
@@ -388,7 +524,8 @@ def scan(
     signal_efficiency : float
         The fraction of the signal that is to pass.
     weights : mapping, optional
-        Weights of ``"signal"`` and of the backgrounds by name; one a jet or one an event.
+        Weights of ``"signal"`` and of the backgrounds by name; one a jet or one an event. Samples that are not named
+        count with the generator's weights (``genWeight``) where these stand beside the jets, else each jet once.
     prefix : str, optional
         The tagger, needed if there are several.
 
@@ -415,19 +552,25 @@ def scan(
     unknown = [name for name in parameters if name not in discriminant.parameters]
     if unknown:
         raise UnknownName("parameter", unknown, discriminant.parameters, str(discriminant))
+    for name, jets in {"signal": signal, **backgrounds}.items():
+        beside = generator_weights(jets)
+        if name not in given and beside is not None:
+            given[name] = beside
     grid = {name: tuple(float(value) for value in values) for name, values in parameters.items()}
     shape = tuple(len(values) for values in grid.values())
     share = {name: mix[name] / sum(mix.values()) for name in backgrounds}
     parts = {name: np.empty(shape) for name in backgrounds}
     sigmas = {name: np.empty(shape) for name in backgrounds}
+    limits = {name: np.empty(shape) for name in backgrounds}
     for position, chosen in zip(np.ndindex(shape), itertools.product(*grid.values()), strict=True):
         item = discriminant.with_parameters(**dict(zip(grid, chosen, strict=True)))
         of_signal = item(signal, prefix=prefix)
         for name, jets in backgrounds.items():
             curve = roc(of_signal, item(jets, prefix=prefix), given.get("signal"), given.get(name))
-            there = curve.background_at(signal_efficiency)
+            there, limits[name][position] = curve._background_at(signal_efficiency)
             parts[name][position], sigmas[name][position] = there.value, there.uncertainty
     total = sum((share[name] * parts[name] for name in backgrounds), np.zeros(shape))
     # The threshold is common to all backgrounds, so that their uncertainties are taken as fully correlated.
     uncertainty = sum((share[name] * sigmas[name] for name in backgrounds), np.zeros(shape))
-    return Scan(discriminant, grid, signal_efficiency, total, uncertainty, parts)
+    below = sum((share[name] * limits[name] for name in backgrounds), np.zeros(shape))
+    return Scan(discriminant, grid, signal_efficiency, total, uncertainty, below, parts)

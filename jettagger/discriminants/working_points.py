@@ -3,7 +3,8 @@
 They are kept as correctionlib JSON (schema version 2): a correction with the inputs ``WorkingPoint`` (the
 name), ``systematic`` (``nominal``, ``up`` and ``down``: the threshold and its statistical uncertainty) and,
 when they are in bins, ``pt`` and ``mass`` in GeV. A jet outside of the bins gets a threshold that no score
-reaches.
+reaches. The description of the file is JSON, too: what is cut on, and whose scores it was derived on (model, digest,
+prefix, names), so that scores of another model are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,22 +24,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger._version import __version__
-from jettagger.discriminants.columns import table
+from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
-from jettagger.errors import ConfigError, InputFileError, InvalidValues, MissingColumns, UnknownName, hint
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    InvalidValues,
+    MismatchError,
+    MissingColumns,
+    UnknownName,
+    hint,
+)
 from jettagger.files import complete_or_absent
+from jettagger.provenance import Origin, origin
 from jettagger.values import check_weights
 
-__all__ = ["NEVER", "WorkingPoint", "WorkingPoints", "derive"]
+__all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
 
 #: the threshold outside of the bins; no discriminant reaches it
 NEVER = 1e30
 
 _SYSTEMATICS = ("nominal", "up", "down")
-_FORMAT = 1
+#: of the description; files of the first one do not say whose scores they belong to
+_FORMAT, _WITHOUT_MODEL = 2, 1
 
 Floats = NDArray[np.float64]
+
+
+class ProvenanceWarning(UserWarning):
+    """A file does not say which model it belongs to, so that this cannot be checked."""
 
 
 class WorkingPoints(Mapping[str, "WorkingPoint"]):
@@ -61,7 +77,13 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
     inputs : dict
         ``pt`` and ``mass`` (those that the thresholds depend on) to the column that is read for it.
     record : dict
-        How they were made: sizes of the sample, achieved efficiencies, versions.
+        How they were made: sizes of the sample, weights, achieved efficiencies, versions.
+    origin : Origin or None
+        The model whose scores they were derived on; None where that is not known.
+    prefix : str or None
+        The prefix of these scores; None in files of the first format.
+    scores : tuple of str
+        Their names, without the prefix.
 
     Raises
     ------
@@ -75,12 +97,16 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         try:
             content = json.loads(text)
             described = json.loads(content["description"])["jettagger"]
-            if described["format"] != _FORMAT:
+            if described["format"] not in (_FORMAT, _WITHOUT_MODEL):
                 raise InputFileError(f"{name}: working points of format {described['format']!r}, expected {_FORMAT}")
             self.discriminant = Discriminant.from_dict(described["discriminant"], name=described["name"], where=name)
             self.efficiencies: dict[str, float] = dict(described["efficiencies"])
             self.inputs: dict[str, str] = dict(described["inputs"])
             self.record: dict[str, Any] = dict(described["record"])
+            made = described["scores"] if described["format"] != _WITHOUT_MODEL else {}
+            self.origin = None if made.get("model") is None else origin(made)
+            self.prefix: str | None = made.get("prefix")
+            self.scores: tuple[str, ...] = tuple(made.get("names", ()))
             self._correction = content["corrections"][0]["name"]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputFileError(f"{name}: not working points as jettagger writes them: {error!r}") from error
@@ -140,6 +166,11 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         ------
         InputFileError
             If the file is not there, is not valid, or is of another format.
+
+        Warns
+        -----
+        ProvenanceWarning
+            If the file is of the first format, which does not say whose scores it belongs to.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -147,10 +178,64 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
             raise InputFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         points = cls(text, str(path))
         _ = points.evaluator
+        if points.prefix is None:
+            warnings.warn(
+                f"{path}: of an older jettagger, does not say which model its thresholds were derived for: whether "
+                "they fit the scores that they are applied to is not checked; derive them again",
+                ProvenanceWarning,
+                stacklevel=2,
+            )
         return points
 
+    def check(self, found: Resolved, source: Any) -> None:
+        """Refuse scores that these working points were not derived on.
+
+        Parameters
+        ----------
+        found : Resolved
+            The columns that the discriminant is computed from.
+        source : skim, provenance, pyarrow table, Tagger, Bundle or None
+            Where the scores are from, as `jettagger.provenance.origin` takes it.
+
+        Raises
+        ------
+        MismatchError
+            Names both models, or both prefixes or scores where a model is not known.
+        """
+        if self.prefix is None:
+            return
+        what = f"{self._name}: thresholds on {self.discriminant.name or self.discriminant}"
+        theirs = None if source is None else origin(source)
+        if self.origin is not None and theirs is not None:
+            self.origin.check(theirs, what)
+        elif found.prefix != self.prefix:
+            raise MismatchError(
+                f"{what} were derived on scores with the prefix {self.prefix!r}, these have {found.prefix!r}: of "
+                "another tagger? If it is the same model under another name, give model=... (the skim or the tagger) "
+                "to derive() and to passes()"
+            )
+        names = _names(found)
+        if names != self.scores:
+            raise MismatchError(
+                f"{what} were derived on {_short(self.scores)}, here they would apply to {_short(names)}"
+            )
+
     def table(self) -> str:
-        """The thresholds as a text table, one line a working point and bin."""
+        """The thresholds as a text table, one line a working point and bin, below whose scores they hold for."""
+        return "\n".join([*self._context(), "", *self._lines()])
+
+    def _context(self) -> list[str]:
+        model = "not known" if self.origin is None else f"{self.origin.model}, digest {self.origin.digest}"
+        prefix = "not known" if self.prefix is None else self.prefix or "none"
+        weights = self.record.get("weights", "given" if self.record["weighted"] else "none: each jet counts once")
+        return [
+            f"{self.discriminant.name or 'discriminant'} = {self.discriminant}",
+            f"model: {model}",
+            f"prefix: {prefix}; scores: {_short(self.scores) if self.scores else 'not known'}",
+            f"weights: {weights}",
+        ]
+
+    def _lines(self) -> list[str]:
         rows = [["working point", "efficiency", "achieved", *self.inputs, "threshold", "uncertainty", "jets"]]
         for entry in self.record["bins"]:
             for name, asked in self.efficiencies.items():
@@ -160,9 +245,17 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
                 numbers = [f"{found['threshold']:.6g}", f"{sigma:.2g}", str(entry["jets"])]
                 rows.append([name, f"{asked:g}", f"{found['achieved']:.4g}", *spans, *numbers])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _names(found: Resolved) -> tuple[str, ...]:
+    """The scores, without the prefix."""
+    start = f"{found.prefix}_" if found.prefix else ""
+    return tuple(sorted(column.removeprefix(start) for column in found.columns.values()))
+
+
+def _short(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 @dataclass(frozen=True)
@@ -211,7 +304,13 @@ class WorkingPoint:
         return self.points.evaluator.evaluate(self.name, systematic, *(given[axis] for axis in self.points.inputs))
 
     def passes(
-        self, jets: Any, systematic: str = "nominal", *, prefix: str | None = None, collection: str = "FatJet"
+        self,
+        jets: Any,
+        systematic: str = "nominal",
+        *,
+        prefix: str | None = None,
+        collection: str = "FatJet",
+        model: Any = None,
     ) -> Any:
         """Whether jets reach the threshold.
 
@@ -225,6 +324,9 @@ class WorkingPoint:
             The tagger, needed if there are several.
         collection : str
             The jets' name in events and skims.
+        model : path, mapping, Tagger or Bundle, optional
+            Whose scores these are: the skim that they were read from, its provenance, or what made them. Arrow
+            tables of skims say so themselves.
 
         Returns
         -------
@@ -235,9 +337,14 @@ class WorkingPoint:
         ------
         MissingColumns
             If a score, or the column for pt or mass, is not there.
+        MismatchError
+            If the scores are of another model than those that the thresholds were derived on: by its digest where both
+            are known, else by the prefix; or if other scores would be taken.
         """
-        values = self.points.discriminant(jets, prefix=prefix, collection=collection)
         columns = table(jets, collection)
+        found = self.points.discriminant.resolve(columns.columns, prefix=prefix)
+        self.points.check(found, _source(jets) if model is None else model)
+        values = self.points.discriminant(jets, prefix=prefix, collection=collection)
         for axis, column in self.points.inputs.items():
             if column not in columns.columns:
                 near = hint(column, columns.columns)
@@ -249,6 +356,11 @@ class WorkingPoint:
 
             return dask_awkward.map_partitions(decide, values, *others, label=f"passes-{self.name}")
         return decide(values, *others)
+
+
+def _source(jets: Any) -> Any:
+    """What jets say themselves of where they are from."""
+    return jets if type(jets).__module__.partition(".")[0] == "pyarrow" else None
 
 
 @dataclass(frozen=True)
@@ -322,6 +434,7 @@ def derive(
     prefix: str | None = None,
     collection: str = "FatJet",
     name: str = "",
+    model: Any = None,
 ) -> WorkingPoints:
     """Find the thresholds at which stated fractions of a background pass.
 
@@ -336,8 +449,10 @@ def derive(
         A background sample, as discriminants take it.
     efficiencies : mapping
         Name of each working point to its background efficiency, e.g. ``{"loose": 0.05, "tight": 0.005}``.
-    weights : array, optional
-        One a jet or one an event.
+    weights : array or False, optional
+        One a jet or one an event. By default the generator's weights, the column ``genWeight``, where it stands beside
+        the jets in events or a skim; of jets alone each counts once. False: each counts once in any case. The record
+        says which.
     pt, mass : sequence of float, optional
         Edges of bins in GeV; ``inf`` may be the last. Without both, one threshold holds for all jets.
     columns : mapping, optional
@@ -348,6 +463,9 @@ def derive(
         As for discriminants.
     name : str
         The name of the correction; by default that of the discriminant.
+    model : path, mapping, Tagger or Bundle, optional
+        Whose scores these are: the skim that they were read from, its provenance, or what made them. It is kept with
+        the thresholds, which then refuse scores of another one. Arrow tables of skims say so themselves.
 
     Returns
     -------
@@ -378,6 +496,9 @@ def derive(
         if column not in there.columns:
             raise MissingColumns(f"bins in {axis} need the column {column!r}, which is not there")
     parts = [ak.Array(there.get(column)) for column in inputs.values()]
+    weighted = "given" if weights is not None else f"{GENERATOR_WEIGHT} of the table"
+    weights = generator_weights(background) if weights is None else None if weights is False else weights
+    weighted = "none: each jet counts once" if weights is None else weighted
     if weights is not None:
         check_weights(weights)
         parts.append(ak.Array(weights))
@@ -397,20 +518,32 @@ def derive(
             chosen &= (number >= low) & (number < high)
             entry[axis] = [low, high]
         label = ", ".join(f"{axis} {low:g}-{high:g} GeV" for axis, (low, high) in entry.items()) or "all jets"
-        found = {
+        thresholds = {
             key: _threshold(scores[chosen], factors[chosen], value, least, f"working point {key!r}, {label}")
             for key, value in efficiencies.items()
         }
-        bins.append({**entry, "jets": int(chosen.sum()), "points": found})
+        bins.append({**entry, "jets": int(chosen.sum()), "points": thresholds})
     record = {
         "jettagger": __version__,
         "jets": int(scored.sum()),
         "without_score": int((~scored).sum()),
         "weighted": weights is not None,
+        "weights": weighted,
         "bins": bins,
     }
-    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record)
+    found = discriminant.resolve(there.columns, prefix=prefix)
+    source = _source(background) if model is None else model
+    known = None if source is None else origin(source)
+    if model is not None and known is None:
+        raise ConfigError("model: it does not say which model made it; give the tagger or the bundle")
+    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record, _scores(found, known))
     return WorkingPoints(text)
+
+
+def _scores(found: Resolved, known: Origin | None) -> dict[str, Any]:
+    """Whose scores they were derived on, for the description."""
+    made = {"model": None, "digest": None, "heads": {}} if known is None else known.to_dict()
+    return {**made, "prefix": found.prefix, "names": list(_names(found))}
 
 
 def _threshold(scores: Floats, weights: Floats, wanted: float, least: float, what: str) -> dict[str, float]:
@@ -450,6 +583,7 @@ def _correction(
     inputs: dict[str, str],
     edges: Mapping[str, list[float]],
     record: dict[str, Any],
+    scores: dict[str, Any],
 ) -> str:
     from correctionlib import schemav2
 
@@ -506,6 +640,7 @@ def _correction(
         "discriminant": discriminant.to_dict(),
         "efficiencies": efficiencies,
         "inputs": inputs,
+        "scores": scores,
         "record": _plain(record),
     }
     whole = schemav2.CorrectionSet(

@@ -18,7 +18,7 @@ from jettagger.finetuning.losses import cross_entropies, cross_entropy, mass_los
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head
 
-__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "response", "unseen"]
+__all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "plain", "response", "unseen"]
 
 Floats = NDArray[np.float64]
 
@@ -40,21 +40,26 @@ class Comparison:
     ----------
     signal, background : str
     curves : dict of str to Roc
-        ``head`` is ``p_s / (p_s + p_b)``; the best plain score and the configured discriminants follow.
+        ``head`` is ``p_s / (p_s + p_b)``; the best plain score and the configured discriminants follow. Jets count with
+        their own weights, not with those that flatten.
+    pt : Roc, optional
+        Of the transverse momentum alone, whose spectra differ; None where the skims do not have it.
     """
 
     signal: str
     background: str
     curves: Mapping[str, Roc]
+    pt: Roc | None = None
 
     def summary(self) -> dict[str, Any]:
         """Rejections and areas as plain numbers."""
         found: dict[str, Any] = {}
         for name, curve in self.curves.items():
-            row: dict[str, Any] = {"auc": _plain(curve.auc)}
+            row: dict[str, Any] = {"auc": plain(curve.auc)}
             for value in EFFICIENCIES:
-                row[f"rejection at {value:g}"] = _plain(curve.rejection_at(value))
+                row[f"rejection at {value:g}"] = plain(curve.rejection_at(value))
             found[name] = row
+        found["pt alone"] = {"auc": None if self.pt is None else plain(self.pt.auc)}
         return found
 
 
@@ -168,15 +173,26 @@ class Measures:
         return found
 
 
-def _plain(value: Measured) -> list[float | None]:
-    """Value and uncertainty; null for what is infinite."""
-    return [float(x) if math.isfinite(x) else None for x in (value.value, value.uncertainty)]
+def plain(value: Measured) -> list[float | None]:
+    """A number for JSON.
+
+    Parameters
+    ----------
+    value : Measured
+
+    Returns
+    -------
+    list
+        Value and uncertainty, None for what is infinite; where the uncertainty says little, the lower bound follows.
+    """
+    shown = [value.value, value.uncertainty] + ([] if value.above is None else [value.above])
+    return [float(x) if math.isfinite(x) else None for x in shown]
 
 
 def _response(item: Response | None) -> dict[str, Any] | None:
     if item is None:
         return None
-    return {"jets": item.jets, "median": _plain(item.median), "interquartile width": _plain(item.width)}
+    return {"jets": item.jets, "median": plain(item.median), "interquartile width": plain(item.width)}
 
 
 def _responses(responses: Mapping[str, Mapping[str, Response]]) -> dict[str, Any]:
@@ -377,7 +393,9 @@ def _compare(values: Any, label: Any, rows: Any, prepared: Prepared) -> tuple[Co
             name: roc(column[signal], column[background], raw[signal], raw[background])
             for name, column in curves.items()
         }
-        found.append(Comparison(names[s], names[b], made))
+        pt = rows[:, layout["FatJet_pt"]].astype(np.float64) if _has_pt(prepared) else None
+        alone = None if pt is None else roc(pt[signal], pt[background], raw[signal], raw[background])
+        found.append(Comparison(names[s], names[b], made, alone))
     return tuple(found)
 
 

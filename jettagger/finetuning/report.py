@@ -16,7 +16,7 @@ from jettagger.discriminants import Measured
 from jettagger.errors import require
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
 from jettagger.finetuning.history import Epoch
-from jettagger.finetuning.measure import EFFICIENCIES, Measures, Response
+from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
 
@@ -44,7 +44,7 @@ def tables(measures: Measures) -> str:
             for name, curve in item.curves.items():
                 cells = [number(curve.rejection_at(value)) for value in EFFICIENCIES]
                 lines.append(_line(f"{item.signal} vs {item.background}", name, number(curve.auc), *cells))
-        return "\n".join(lines)
+        return "\n".join([*lines, "", _spectra(measures.comparisons)])
     lines = [_line("class", "jets", "mass of", "median response", "interquartile width"), _line(*["---"] * 5)]
     for name, both in (measures.responses or {}).items():
         for who in ("tagger", "head"):
@@ -53,12 +53,28 @@ def tables(measures: Measures) -> str:
     return "\n".join(lines)
 
 
+def _spectra(comparisons: Sequence[Comparison]) -> str:
+    """Whether transverse momentum helps to tell the classes apart, since nothing is flattened here."""
+    text = "Jets count with their own weights, without flattening in pt or mass"
+    known = {f"{item.signal} vs {item.background}": item.pt.auc for item in comparisons if item.pt is not None}
+    if not known:
+        return f"{text}; the skims have no FatJet_pt to tell whether the spectra of the classes differ."
+    apart = {name: area for name, area in known.items() if abs(area.value - 0.5) > max(3 * area.uncertainty, 0.01)}
+    if not apart:
+        return f"{text}; the spectra of pt are alike."
+    listed = ", ".join(f"{name} {number(area)}" for name, area in apart.items())
+    return (
+        f"{text}, and **the spectra of pt differ**: what pt alone tells is in these numbers, for whatever has it as an "
+        f"input or depends on it. AUC of pt alone: {listed}."
+    )
+
+
 def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def number(value: Measured) -> str:
-    """A number as text, with two digits of its uncertainty.
+    """A number as text, with two digits of its uncertainty, or its bound.
 
     Parameters
     ----------
@@ -70,9 +86,11 @@ def number(value: Measured) -> str:
 
     Examples
     --------
-    >>> number(Measured(12.345, 0.678)), number(Measured(1234.5, 67.8)), number(Measured(math.inf, math.inf))
-    ('12.35 ± 0.68', '1234 ± 68', 'no background passes')
+    >>> number(Measured(12.345, 0.678)), number(Measured(1234.5, 67.8)), number(Measured(7449, 640656, above=120.4))
+    ('12.35 ± 0.68', '1234 ± 68', '> 120 (95 % CL)')
     """
+    if value.bound:
+        return value.bound
     if not math.isfinite(value.value):
         return "no background passes"
     if not math.isfinite(value.uncertainty):

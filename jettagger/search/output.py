@@ -308,10 +308,11 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
             if rules.kind != "inclusive":
                 continue
             for background, item in stacked.items():
-                if lines and is_discriminant:
-                    curves = {signal: binned_roc(values, item) for signal, values in lines.items()}
+                if lines and name in result.curves:
+                    curves = _roc_curves(result, name, region, signals, backgrounds[background])
                     figure = roc_curves(curves, title=f"{name}, {region}", signal="signal", background=background)
-                    keep(figure, f"{name}_{region}_roc_{background}", f"ROC curves of {name} against {background}")
+                    text = f"ROC curves of {name} against {background}, of all events of {region}: nothing is flattened"
+                    keep(figure, f"{name}_{region}_roc_{background}", text)
                 after = {
                     other: part(backgrounds[background], other)
                     for other in regions
@@ -334,6 +335,21 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
         }
         keep(cutflow(yields, title=f"{region}, {luminosity}"), f"cutflow_{region}", f"cutflow of {region}")
     return written
+
+
+def _roc_curves(
+    result: SearchResult, name: str, region: str, signals: Mapping[str, Any], background: Any
+) -> dict[str, Any]:
+    """Curves of all signals that have events, from the histogram in fine bins."""
+    fine = result.curves[name]
+    known = categories_of(fine)["dataset"]
+
+    def part(datasets: Any) -> Any:
+        chosen = [dataset for dataset in datasets if dataset in known]
+        return pick(fine, dataset=chosen, region=region, variation="nominal") if chosen else None
+
+    against = part(background)
+    return {signal: binned_roc(values, against) for signal, values in _filled(signals, part).items()}
 
 
 def _filled(processes: Mapping[str, Any], part: Any) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class SearchResult:
         What is probably not meant.
     missing : dict
         File, or part of one, to the reason why it is not in the histograms.
+    curves : dict
+        Name to the histogram again, of discriminants in inclusive regions, in fine bins: for ROC curves.
     model : dict
         Name, version and checksum of the model that was run; empty without one.
     executor : str
@@ -65,6 +67,7 @@ class SearchResult:
     datasets: dict[str, Any]
     notes: tuple[str, ...]
     missing: dict[str, str]
+    curves: dict[str, Any] = field(default_factory=dict)
     model: dict[str, str] = field(default_factory=dict)
     executor: str = "iterative"
     workers: int = 1
@@ -324,6 +327,7 @@ def run_search(
         datasets=result["datasets"],
         notes=(*further, *result["notes"]),
         missing=missing,
+        curves=result["curves"],
         model=model,
         executor=executor,
         workers=workers,

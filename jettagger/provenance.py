@@ -1,0 +1,150 @@
+"""Who made the scores of a skim: what skims say of themselves, and what taggers and bundles are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import ConfigError, InputFileError, MismatchError
+from jettagger.rootfile import EventFile
+from jettagger.writers import METADATA
+
+__all__ = ["Origin", "origin", "read_provenance"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that made some scores.
+
+    Parameters
+    ----------
+    model : str
+    digest : str
+        Of the bundle.
+    heads : mapping of str to str
+        Name of each head to its digest.
+    """
+
+    model: str
+    digest: str
+    heads: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.model!r} (digest {self.digest[:12]})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"model": self.model, "digest": self.digest, "heads": dict(self.heads)}
+
+    def check(self, other: Origin, what: str) -> None:
+        """Refuse scores that another model made.
+
+        Parameters
+        ----------
+        other : Origin
+            Whose scores these are.
+        what : str
+            What was made for this model, for the message.
+
+        Raises
+        ------
+        MismatchError
+        """
+        if other.digest != self.digest:
+            raise MismatchError(f"{what} belong to the model {self}, these scores are of {other}")
+        for name, digest in self.heads.items():
+            theirs = other.heads.get(name, digest)
+            if theirs != digest:
+                raise MismatchError(
+                    f"{what} belong to the head {name!r} with the digest {digest[:12]}, these scores are of one with "
+                    f"the digest {theirs[:12]}"
+                )
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a skim says of how it was made.
+
+    Parameters
+    ----------
+    path : path
+        ``.parquet`` or ``.root``, as ``jettagger tag`` writes them.
+
+    Returns
+    -------
+    dict
+        Model, digest, heads, columns, files; empty for a file that jettagger did not write.
+
+    Raises
+    ------
+    InputFileError
+        If it is missing, damaged, or neither parquet nor ROOT.
+    """
+    text = os.fspath(path)
+    if text.endswith(".root"):
+        with EventFile(text) as file:
+            return _parsed(file.note())
+    if not text.endswith(".parquet"):
+        raise InputFileError(f"{text}: expected a skim .parquet or .root")
+    if not Path(text).is_file():
+        raise InputFileError(f"no such file: {text}")
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(text)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputFileError(f"{text} is not a readable parquet file: {str(error).splitlines()[0]}") from error
+    return _of_schema(schema)
+
+
+def _of_schema(schema: Any) -> dict[str, Any]:
+    return _parsed((schema.metadata or {}).get(METADATA.encode(), b"").decode())
+
+
+def _parsed(note: str) -> dict[str, Any]:
+    try:
+        content = json.loads(note) if note else {}
+    except json.JSONDecodeError:  # written by somebody else
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def origin(source: Any) -> Origin | None:
+    """The model behind some scores.
+
+    Parameters
+    ----------
+    source : path, mapping, pyarrow table, Tagger or Bundle
+        A skim, what `read_provenance` gives, a table that was read from a skim, or what made the scores.
+
+    Returns
+    -------
+    Origin or None
+        None where a skim or a table does not say.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    InputFileError
+        If a skim cannot be read.
+    """
+    if isinstance(source, Origin):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        source = read_provenance(source)
+    elif type(source).__module__.partition(".")[0] == "pyarrow" and hasattr(source, "schema"):
+        source = _of_schema(source.schema)
+    if isinstance(source, Mapping):
+        known = isinstance(source.get("model"), str) and isinstance(source.get("digest"), str)
+        return Origin(source["model"], source["digest"], dict(source.get("heads") or {})) if known else None
+    heads = {head.name: head.digest for head in getattr(source, "heads", ())}
+    bundle = getattr(source, "bundle", source)
+    if not isinstance(getattr(bundle, "digest", None), str) or not isinstance(getattr(bundle, "name", None), str):
+        raise ConfigError(
+            f"model: expected the path of a skim, its provenance, a tagger or a bundle, got {type(source).__name__}"
+        )
+    return Origin(bundle.name, bundle.digest, heads)
