@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -164,12 +165,22 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     --------
     >>> nearest("probHbB", ["probHbb", "probHcc", "mass"])[0]
     'probHbb'
+    >>> nearest("FatJet_pt", ["eta", "mass", "pt"])
+    ['pt']
     """
+    known = list(known)
+    # one of the two has the name of its collection in front: FatJet_pt, FatJet.pt, jet1.pt for pt
+    same = [item for item in known if item != name and (_bare(item) == name or _bare(name) == item)]
     by_folded: dict[str, str] = {}
     for item in known:
         by_folded.setdefault(item.lower().replace("_", ""), item)
     matches = difflib.get_close_matches(name.lower().replace("_", ""), list(by_folded), n=count, cutoff=0.5)
-    return [by_folded[match] for match in matches]
+    return list(dict.fromkeys([*same, *(by_folded[match] for match in matches)]))[:count]
+
+
+def _bare(name: str) -> str:
+    """A column without its collection."""
+    return re.split(r"[._]", name, maxsplit=1)[-1]
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from jettagger.errors import ConfigError, MismatchError, UnknownName, hint
 
-__all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "Function", "Source", "parse"]
+__all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "Function", "Source", "parse", "select"]
 
 #: the longest text that is read, in characters
 MAX_LENGTH = 10_000
@@ -354,6 +354,54 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
     source = Source(text, where)
     _check(source, source.tree(), functions)
     return Expression(source.text, where, functions)
+
+
+def select(
+    text: str, known: Iterable[str], get: Callable[[str], Any], count: int, kind: str = "column"
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which entries of flat columns pass a cut.
+
+    Parameters
+    ----------
+    text : str
+        The cut, e.g. ``"pt > 200"``.
+    known : iterable of str
+        Names of the columns.
+    get : callable
+        Name to column, one entry an object, NumPy or awkward.
+    count : int
+        Number of objects.
+    kind : str
+        What the columns are, for messages.
+
+    Returns
+    -------
+    bool[count]
+        False where the value is missing.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such column; with the nearest.
+    ConfigError
+        If it is no cut.
+
+    Examples
+    --------
+    >>> select("pt > 200", ["pt"], {"pt": np.array([150.0, 250.0])}.__getitem__, 2).tolist()
+    [False, True]
+    """
+    expression = parse(text, where="where")
+    expression.check(known, kind)
+    found = expression.evaluate({name: get(name) for name in expression.names})
+    if type(found).__module__.partition(".")[0] == "awkward":
+        import awkward as ak
+
+        found = ak.to_numpy(ak.fill_none(found, False)) if found.ndim == 1 else np.empty((0, 0))
+    flags = np.asarray(found)
+    if flags.dtype != np.bool_ or flags.ndim > 1:
+        raise ConfigError(f"where: {text!r} is no cut: it gives {flags.dtype}, expected true or false for each jet")
+    return np.broadcast_to(flags, (count,)).copy()
 
 
 def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) -> None:

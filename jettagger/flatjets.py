@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, InputFileError, MismatchError, MissingColumns, hint
+from jettagger.expressions import select
 from jettagger.features.definition import Array
 from jettagger.formats.delphes import DelphesJets, is_delphes
 from jettagger.formats.flat import FlatTable, JetTable
@@ -106,6 +107,12 @@ def jet_table(events: Any, collection: str | None = None) -> JetTable:
     return FlatTable(events)
 
 
+def _cut(table: JetTable, text: str) -> Array:
+    """The jets that pass a cut in columns of the table; those of a collection are also named without ``jet_``."""
+    short = {} if table.counts is None else {name.removeprefix("jet_"): name for name in table.fields}
+    return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
+
+
 def _config(bundle: Bundle) -> DataConfig:
     if bundle.weaver is None:
         raise BundleError(f"the inputs of {bundle.name!r} are not described by a data configuration of weaver")
@@ -172,8 +179,8 @@ def select_flat(
         Described by a data configuration.
     events : awkward array
         As for `jet_table`.
-    where : bool array, optional
-        Only jets where it is True are scored.
+    where : str or bool array, optional
+        Only jets where it is True are scored; a text is a cut in columns of the jets.
     collection : str, optional
         Which jets, where there are several collections.
     outside : {"score", "skip"}
@@ -197,7 +204,9 @@ def select_flat(
     table = jet_table(events, collection)
     check_table(bundle, table)
     present = table.present
-    chosen = present if where is None else present & table.mask(where)
+    chosen = (
+        present if where is None else present & (_cut(table, where) if isinstance(where, str) else table.mask(where))
+    )
     rows = np.flatnonzero(present)
     values = Values(config, _Taken(table, rows))  # type: ignore[arg-type]
     in_domain = _flags(config, table, values, rows)

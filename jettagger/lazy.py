@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, require
+from jettagger.expressions import parse
 from jettagger.formats import EventColumns, Plan, split
 from jettagger.scores import attach_scores, refuse_existing
 
@@ -34,9 +35,12 @@ def attached(tagger: Tagger, events: Any, where: Any, names: Mapping[str, str]) 
 
 def _map(function: _Scores, events: Any, where: Any, label: str) -> Any:
     dask_awkward = require("dask_awkward", "dask-awkward", "tagging a dask-awkward collection")
-    if where is not None and not isinstance(where, dask_awkward.Array):
+    if isinstance(where, str):
+        function.cut, where = where, None
+    elif where is not None and not isinstance(where, dask_awkward.Array):
         raise MismatchError(
-            f"where is a {type(where).__name__}, expected a dask-awkward array: events are a dask-awkward collection"
+            f"where is a {type(where).__name__}, expected a cut such as 'pt > 200' or a dask-awkward array: events are "
+            "a dask-awkward collection"
         )
     _refuse_rntuple(events)
     arguments = (events,) if where is None else (events, where)
@@ -74,10 +78,12 @@ class _Scores:
     def __init__(self, tagger: Tagger) -> None:
         self.tagger = tagger
         self.names: dict[str, str] | None = None
+        self.cut: str | None = None
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         import awkward as ak
 
+        where = where if self.cut is None else self.cut
         if ak.backend(events) == "typetracer":
             return self._trace(events, where)
         return self._compute(events, where)
@@ -123,7 +129,12 @@ def _touch(tagger: Tagger, events: Any, where: Any) -> Plan:
     for column in plan.columns:
         collection, field = split(column)
         ak.typetracer.touch_data(columns.events[collection, field] if field else columns.events[collection])
-    if where is not None:
+    if isinstance(where, str):
+        expression, name = parse(where, where="where"), plan.format.jets
+        expression.check(columns.fields(name), f"column of {name}")
+        for field in expression.names:
+            ak.typetracer.touch_data(columns.events[name, field])
+    elif where is not None:
         ak.typetracer.touch_data(where)
     return plan
 

@@ -11,6 +11,7 @@ import numpy as np
 from jettagger.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
+from jettagger.expressions import select
 from jettagger.features.definition import Array
 from jettagger.flatjets import select_flat
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
@@ -140,7 +141,7 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
     bundle : Bundle
         Whose inputs are wanted.
     events : awkward array
-    where : jagged bool array, optional
+    where : str or jagged bool array, optional
 
     Returns
     -------
@@ -232,7 +233,7 @@ def make_inputs(
     bundle : Bundle
     events : awkward array
         In memory or virtual.
-    where : jagged bool array, optional
+    where : str or jagged bool array, optional
         Only these jets.
     batch_size : int
         Jets in a batch at most.
@@ -275,14 +276,21 @@ def _chosen(columns: EventColumns, name: str, where: Any) -> tuple[Array, int, i
     absent = int(np.count_nonzero(~present))
     if where is None:
         return present, 0, absent
-    selected = _mask(columns, name, where)
+    if isinstance(where, str):
+
+        def get(field: str) -> Array:
+            return columns.flat(f"{name}.{field}")
+
+        selected = select(where, columns.fields(name), get, len(present), f"column of {name}")
+    else:
+        selected = _mask(columns, name, where)
     return present & selected, int(np.count_nonzero(present & ~selected)), absent
 
 
 def _mask(columns: EventColumns, name: str, where: Any) -> Array:
     import awkward as ak
 
-    expected = f"a jagged bool array aligned with events.{name} ({len(columns)} events)"
+    expected = f"a cut such as 'pt > 200', or a jagged bool array aligned with events.{name} ({len(columns)} events)"
     if not isinstance(where, ak.Array):
         raise MismatchError(f"where is a {type(where).__name__}, expected {expected}")
     if len(where) != len(columns):

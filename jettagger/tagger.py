@@ -255,8 +255,9 @@ class Tagger:
         events : awkward array or dask-awkward collection
             NanoEvents or plain records with the collections of a known format; for models with a data configuration
             of weaver a table with one row a jet, or events that `jettagger.delphesfile.DelphesFile` has read.
-        where : jagged bool array, optional
-            Aligned with ``events.FatJet``, or with the rows of a table; only jets where it is True are scored.
+        where : str or jagged bool array, optional
+            A cut in columns of the jets (``"pt > 300"``, GeV), or a mask aligned with ``events.FatJet``, or with the
+            rows of a table; only jets where it is True are scored.
 
         Returns
         -------
@@ -268,6 +269,8 @@ class Tagger:
         ------
         MissingColumns
             If the events lack columns; nothing was read then.
+        UnknownName, ConfigError
+            If ``where`` is a text that names no column of the jets, or is no cut.
         MismatchError
             If ``where`` has another shape, or if ``FatJet`` was filtered or re-ordered after reading.
         """
@@ -290,8 +293,8 @@ class Tagger:
         Parameters
         ----------
         events : awkward array or dask-awkward collection
-        where : jagged bool array, optional
-            Only jets where it is True are scored; the others get None.
+        where : str or jagged bool array, optional
+            As for the call: only jets where it is True are scored; the others get None.
         prefix : str, optional
             Of the columns; default: that of the bundle.
         columns : iterable of str
@@ -397,7 +400,7 @@ class Tagger:
         Parameters
         ----------
         events : awkward array
-        where : jagged bool array, optional
+        where : str or jagged bool array, optional
         names : tuple of str, optional
             The outputs to return; default: all.
         kinematics : mapping, optional

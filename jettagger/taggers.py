@@ -72,7 +72,7 @@ class Taggers(Mapping[str, Tagger]):
         ----------
         events : awkward array
             In memory or virtual; map over the partitions of a dask-awkward collection.
-        where : jagged bool array, optional
+        where : str or jagged bool array, optional
             Only jets where it is True are scored.
 
         Returns
@@ -99,7 +99,7 @@ class Taggers(Mapping[str, Tagger]):
         Parameters
         ----------
         events : awkward array
-        where : jagged bool array, optional
+        where : str or jagged bool array, optional
         names : mapping, optional
             Model -> outputs to return; default: all.
         kinematics : mapping, optional
@@ -146,7 +146,7 @@ class Taggers(Mapping[str, Tagger]):
         Parameters
         ----------
         events : awkward array
-        where : jagged bool array, optional
+        where : str or jagged bool array, optional
         columns : iterable of str
             Kinds and names of outputs, as for `Tagger.attach`; each model adds those that it has.
         kinematics : mapping, optional

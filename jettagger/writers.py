@@ -132,12 +132,25 @@ def _write_parquet(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: st
     return n_events
 
 
+def _counters(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """The lengths of the lists of each collection, ``nFatJet``: coffea's schemas know collections by them."""
+    import awkward as ak
+
+    counters: dict[str, Any] = {}
+    for name, column in chunk.items():
+        collection, _, field = name.partition("_")
+        counter = f"n{collection}"
+        if field and counter not in {**chunk, **counters} and ak.to_layout(column).is_list:
+            counters[counter] = ak.Array(ak.to_numpy(ak.num(column, axis=1)).astype(np.int32))
+    return counters
+
+
 def _table(chunk: Mapping[str, Any]) -> Any:
     import awkward as ak
     import pyarrow
 
     fields, arrays = [], []
-    for name, column in chunk.items():
+    for name, column in {**_counters(chunk), **chunk}.items():
         layout = ak.to_layout(column)
         array = ak.to_arrow(layout, list_to32=True, extensionarray=False)
         kind = array.type

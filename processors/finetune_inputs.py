@@ -26,6 +26,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.errors import MissingColumns, UnknownName
+from jettagger.expressions import parse
 from jettagger.generated import read_sources
 from jettagger.heads import JetTable
 from jettagger.processors.tagging import in_order
@@ -201,8 +202,9 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         Name of a model or its folder; it will be the parent of the heads.
     output : path
         A folder: each chunk is written to a file there.
-    where : callable, optional
-        From the fat jets to a jagged bool mask; only these jets are scored and can be used for training.
+    where : str or callable, optional
+        A cut in columns of the fat jets (``"pt > 300"``), or a function from them to a jagged bool mask; only these
+        jets are scored and can be used for training.
     columns : iterable of str
         Kinds and names of outputs.
     keep : iterable of str
@@ -221,13 +223,15 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         self,
         model: str,
         output: str | os.PathLike[str],
-        where: Callable[[Any], Any] | None = None,
+        where: str | Callable[[Any], Any] | None = None,
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         keep: Iterable[str] = ("MET_pt", "MET_phi"),
         labels: Callable[[Any], dict[str, Any]] | None = generator_labels,
     ) -> None:
         self.tagger = jt.load_tagger(model)
         self.output = Path(output)
+        if isinstance(where, str):
+            parse(where, where="where")
         self.where = where
         self.columns = tuple(columns)
         self.keep = tuple(keep)
@@ -253,8 +257,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         UnknownName
             If a pattern to keep matches no column.
         """
-        mask = None if self.where is None else self.where(events.FatJet)
-        tagged = self.tagger.attach(events, where=mask, columns=self.columns)
+        where = self.where(events.FatJet) if callable(self.where) else self.where
+        tagged = self.tagger.attach(events, where=where, columns=self.columns)
         fatjets = tagged.FatJet
         content = {name: _plain(events[name]) for name in IDENTITY if name in events.fields}
         for name in [*KINEMATICS, *self.names.values()]:

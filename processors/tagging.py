@@ -12,6 +12,7 @@ import awkward as ak
 from coffea import processor
 
 import jettagger as jt
+from jettagger.expressions import parse
 from jettagger.files import refuse_repeats
 from jettagger.generated import read_sources
 
@@ -28,10 +29,10 @@ class TaggingProcessor(processor.ProcessorABC):
     ----------
     model : str
         Name of a model or its folder, as `jettagger.load_tagger` takes it.
-    where : callable, optional
-        From the fat jets to a jagged bool mask (``lambda fatjets: fatjets.pt > 300``); only these jets are scored.
-        It is sent to the workers, so it must be picklable there (a plain function, or a lambda with coffea's
-        cloudpickle).
+    where : str or callable, optional
+        A cut in columns of the fat jets (``"pt > 300"``), or a function from them to a jagged bool mask
+        (``lambda fatjets: fatjets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
+        must be picklable there (a plain function, or a lambda with coffea's cloudpickle).
     columns : iterable of str
         Kinds and names of outputs, as `jettagger.Tagger.attach` takes them.
     prefix : str, optional
@@ -49,12 +50,14 @@ class TaggingProcessor(processor.ProcessorABC):
     def __init__(
         self,
         model: str,
-        where: Callable[[Any], Any] | None = None,
+        where: str | Callable[[Any], Any] | None = None,
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         prefix: str | None = None,
         output: str | os.PathLike[str] | None = None,
     ) -> None:
         self.tagger = jt.load_tagger(model)
+        if isinstance(where, str):
+            parse(where, where="where")
         self.where = where
         self.columns = tuple(columns)
         self.prefix = prefix
@@ -74,8 +77,8 @@ class TaggingProcessor(processor.ProcessorABC):
             Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the
             file that holds them.
         """
-        mask = None if self.where is None else self.where(events.FatJet)
-        tagged = self.tagger.attach(events, where=mask, prefix=self.prefix, columns=self.columns)
+        where = self.where(events.FatJet) if callable(self.where) else self.where
+        tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
         fatjets = tagged.FatJet
         content = {name: _plain(tagged[name]) for name in IDENTITY if name in tagged.fields}
         for name in [*KINEMATICS, *self.names.values()]:

@@ -98,6 +98,8 @@ def test_the_skim_holds_what_the_tagger_gives(suffix: str, tagger: Tagger, files
     events = ak.concatenate([make_events(21, seed=1), make_events(22, seed=2)])
     scores = tagger(events, events.FatJet.pt > 250)
     got = read(output)
+    counts = got.pop("nFatJet", None)
+    assert counts == (ak.num(events.FatJet.pt).tolist() if suffix == ".parquet" else None)
     assert set(got) == {
         *KEPT,
         *(f"FatJet_tinyParT_{output.name}" for output in tagger.bundle.select(["prob", "mass"])),
