@@ -23,6 +23,7 @@ from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
 from jettagger.graph import Graph, file_sha256, inspect
+from jettagger.known import differences, known_card, known_network
 from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
 from jettagger.places import PACKAGE, user_folder
 from jettagger.probing import Behaviour, Input, observed
@@ -418,6 +419,8 @@ def _read(folder: Path) -> Bundle:
     if config is not None:
         groups = _with_axes(groups, graph)
     outputs = read_outputs(card, description, graph, folder, source, lambda: _behaviour(groups, graph))
+    if config is None and MODEL in hashes:
+        _refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
     weights = graph.sha256 if graph is not None else ""
     content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
     return Bundle(
@@ -508,6 +511,41 @@ def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
             raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
 
 
+def _refuse_foreign(sha256: str, groups: Sequence[Group], outputs: Sequence[Output], source: Path, card: Card) -> None:
+    """Refuse a description that is not the one of a known network, unless the card declares its checksum."""
+    known = known_network(sha256)
+    if known is None or source.name in card.sha256:
+        return
+    wrong = differences(known, _described_variables(groups), [output.raw for output in outputs])
+    if wrong:
+        raise BundleError(
+            f"{source} is not the description of the network beside it, which is {known.name!r} by its checksum: "
+            f"{'; '.join(wrong)}. Its scores would be wrong: take the description that was published with the network "
+            f'(only lengths may differ). If you mean it, declare the SHA-256 of {source.name} as "sha256" in {CARD}'
+        )
+
+
+def _described_variables(groups: Sequence[Group]) -> dict[str, list[tuple[str, list[float]]]]:
+    """Input -> names and numbers of its variables, as `jettagger.known.differences` compares them."""
+    return {
+        group.name: [
+            (
+                item.feature.name,
+                [
+                    item.median,
+                    item.norm_factor,
+                    item.replace_inf_value,
+                    item.lower_bound,
+                    item.upper_bound,
+                    item.pad,
+                ],
+            )
+            for item in group.variables
+        ]
+        for group in groups
+    }
+
+
 def _packaged_names() -> list[str]:
     return sorted(path.name for path in (PACKAGE / "models").iterdir() if is_bundle(path))
 
@@ -515,11 +553,8 @@ def _packaged_names() -> list[str]:
 def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[Card, str]:
     if CARD in files:
         return read_card(files[CARD]), CARD
-    for path in sorted((PACKAGE / "known").glob("*.json")):
-        card = read_card(path)
-        expected = card.sha256.get(MODEL) or card.sha256.get(PREPROCESS)
-        if expected in hashes.values():
-            return card.model_copy(update={"sha256": {}}), "jettagger"
+    if (card := known_card(hashes.values())) is not None:
+        return card, "jettagger"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"
     prefix = re.sub(r"\W", "_", name)
     return Card(schema_version=1, name=name, prefix=prefix if prefix[0].isalpha() else f"m_{prefix}"), "inferred"

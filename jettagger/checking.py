@@ -19,6 +19,7 @@ from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.known import Known, known_network, output_fingerprint
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.padding import as_run, measured_slots, toy_objects
 from jettagger.sessions import Session, open_session
@@ -99,6 +100,7 @@ def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> t
     results = [Check("loads", True, detail=f"{path.name}, opset {opset}, {provider}")]
     probe = _Probe(bundle, session, seed)
     results += _tried("description", _description, bundle)
+    results += _tried("inputs", probe.inputs)
     results += _tried("length", probe.lengths)
     results += _tried("batch size", probe.batches)
     for object_ in probe.limits:
@@ -240,6 +242,27 @@ class _Probe:
         for batch in make_batches(tables, batch_size=size, pad_mode=self.bundle.card.pad_mode):
             result[batch.jets] = evaluate(self.bundle, self.session, batch.inputs)
         return result
+
+    def inputs(self) -> Iterable[Check]:
+        """Variables that tell the network nothing: always the same, by their numbers or for random jets."""
+        counts = {name: max(high, 8) for name, (_, high) in self.limits.items()}
+        tables = self.tables(counts, 20)
+        found = []
+        for table in tables:
+            for channel, variable in enumerate(() if table.group.is_mask else table.group.variables):
+                place = f"{table.group.name}: {variable.feature.name}"
+                values = table.values[:-1, channel]
+                if variable.norm_factor == 0:
+                    found.append(f"{place} is multiplied by 0")
+                elif variable.lower_bound == variable.upper_bound:
+                    found.append(f"{place} is cut to {variable.lower_bound:g}")
+                elif len(values) > 1 and np.ptp(values) == 0:
+                    at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
+                    found.append(f"{place} is {values[0]:g}{at} for all random jets")
+        # columns of a data configuration may be anything, so that random ones need not look like them
+        passed = not found if self.bundle.weaver is None else not found or None
+        detail = "; ".join(found) or "variables that are always the same"
+        yield Check("inputs", passed, len(found), 0 if self.bundle.weaver is None else None, detail)
 
     def lengths(self) -> Iterable[Check]:
         """Inputs of 1, as few, as many and more objects than the model takes."""
@@ -443,7 +466,11 @@ def _compared(
 def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
     """The vectors that the bundle carries, through the network."""
     if bundle.card.golden is None:
-        yield Check("golden vectors", None, detail="the bundle carries none")
+        known = None if bundle.graph is None or bundle.weaver is not None else known_network(bundle.graph.sha256)
+        if known is None:
+            yield Check("golden vectors", None, detail="the bundle carries none")
+        else:
+            yield from _known_golden(bundle, session, known)
         return
     path = bundle.folder / bundle.card.golden
     try:
@@ -466,3 +493,17 @@ def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
     reference = stacked(bundle, {name: arrays[name] for name in results}, n_jets)
     detail = f"{n_jets} jets of {path.name}"
     yield from _compared("golden vectors", bundle.outputs, values, reference, detail, raw=True)
+
+
+def _known_golden(bundle: Bundle, session: Session, known: Known) -> Iterable[Check]:
+    """Stored jets of a public network, from their columns to the scores by name."""
+    probe = _Probe(bundle, session, 0)
+    values = probe.values(tabulate(probe.bundle.groups, known.jets, bundle.card.nonfinite))
+    places = {fingerprint: place for place, fingerprint in enumerate(known.outputs)}
+    missing = [output.raw for output in bundle.outputs if output_fingerprint(output.raw) not in places]
+    if missing:
+        yield Check("golden vectors", False, detail=f"outputs that {known.name!r} does not have: {missing}")
+        return
+    reference = known.scores[:, [places[output_fingerprint(output.raw)] for output in bundle.outputs]]
+    detail = f"{len(known.jets)} jets that jettagger keeps for {known.name!r}"
+    yield from _compared("golden vectors", bundle.outputs, values, reference, detail)

@@ -30,6 +30,7 @@ LAYERS = [
     ["sessions"],
     ["probing"],
     ["outputs"],
+    ["known"],
     ["formats"],
     ["bundle"],
     ["registry"],

@@ -50,8 +50,9 @@ _CHECK = """Load a model and see whether it behaves; exit status 1 if it does no
 
 Random jets go through the network: alone and in batches of 2 and 7; with 1 constituent, as few, as many and
 more than the model takes; with more padding and in another order, which must not matter where there is a
-mask; without vertices. Probabilities must sum to 1 over each softmax. Golden vectors are compared where there
-are any. Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
+mask; without vertices. Probabilities must sum to 1 over each softmax. Variables must differ from object to
+object. Golden vectors are compared where there are any; for public networks jettagger has some itself.
+Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
 
 examples:
   jettagger models check tinyParT
