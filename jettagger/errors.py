@@ -45,6 +45,7 @@ __all__ = [
     "UnknownName",
     "WorkerError",
     "nearest",
+    "renamed",
     "require",
 ]
 
@@ -124,7 +125,7 @@ class UnknownName(JettaggerError, KeyError):
         names = [name] if isinstance(name, str) else list(name)
         known = list(known)
         place = f" in {where}" if where else ""
-        parts = [f"{item!r}{hint(item, known)}" for item in names]
+        parts = [f"{item!r}{renamed(item, known) or hint(item, known)}" for item in names]
         text = f"unknown {kind}{'s' if len(names) > 1 else ''}{place}: " + "; ".join(parts)
         if len(known) <= 12:
             text += f". Known: {', '.join(known) or 'none'}"
@@ -181,6 +182,53 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 def _bare(name: str) -> str:
     """A column without its collection."""
     return re.split(r"[._]", name, maxsplit=1)[-1]
+
+
+#: columns of NanoAOD and the names that they have in later versions: the same quantity, unlike PuppiMET for MET
+_RENAMED = {
+    "MET": "PFMET",
+    "RawMET": "RawPFMET",
+    "fixedGridRhoFastjetAll": "Rho_fixedGridRhoFastjetAll",
+    "fixedGridRhoFastjetCentral": "Rho_fixedGridRhoFastjetCentral",
+    "fixedGridRhoFastjetCentralCalo": "Rho_fixedGridRhoFastjetCentralCalo",
+    "fixedGridRhoFastjetCentralChargedPileUp": "Rho_fixedGridRhoFastjetCentralChargedPileUp",
+    "fixedGridRhoFastjetCentralNeutral": "Rho_fixedGridRhoFastjetCentralNeutral",
+}
+
+
+def renamed(name: str, known: Iterable[str]) -> str:
+    """A clause that says what another version of NanoAOD calls a column, or an empty string.
+
+    Parameters
+    ----------
+    name : str
+        A column that is not known, ``"MET_pt"`` or ``"MET.pt"``.
+    known : iterable of str
+        The columns that are.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> renamed("MET.pt", ["PFMET.pt", "PuppiMET.pt"])
+    ' (called PFMET.pt in this version of NanoAOD)'
+    >>> renamed("FatJet_jetId", ["FatJet_chMultiplicity"])[:40]
+    ' (NanoAOD has none since v15: it is to b'
+    """
+    flat = name.replace(".", "_")
+    columns = {item.replace(".", "_"): item for item in known}
+    for older, newer in _RENAMED.items():
+        for one, other in ((older, newer), (newer, older)):
+            if flat == one or flat.startswith(f"{one}_"):
+                column = columns.get(other + flat[len(one) :])
+                if column is not None:
+                    return f" (called {column} in this version of NanoAOD)"
+    front, _, last = flat.rpartition("_")
+    if last == "jetId" and f"{front}_chMultiplicity".lstrip("_") in columns:
+        return " (NanoAOD has none since v15: it is to be computed from multiplicities and energy fractions)"
+    return ""
 
 
 def hint(name: str, known: Iterable[str]) -> str:

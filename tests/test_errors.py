@@ -9,7 +9,7 @@ import re
 import pytest
 
 from jettagger import errors
-from jettagger.errors import JettaggerError, MissingExtra, UnknownName, hint, nearest, require
+from jettagger.errors import JettaggerError, MissingColumns, MissingExtra, UnknownName, hint, nearest, renamed, require
 
 CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, JettaggerError)]
 
@@ -89,3 +89,34 @@ class TestRequire:
         with pytest.raises(ModuleNotFoundError, match="another_absent_package") as info:
             require("broken_package", "plot", "drawing")
         assert not isinstance(info.value, MissingExtra)
+
+
+class TestRenamed:
+    @pytest.mark.parametrize(
+        ("name", "known", "other"),
+        [
+            ("MET.pt", ["PFMET.pt", "PuppiMET.pt"], "PFMET.pt"),
+            ("PFMET_phi", ["MET_phi", "PuppiMET_phi"], "MET_phi"),
+            ("fixedGridRhoFastjetAll", ["Rho.fixedGridRhoFastjetAll"], "Rho.fixedGridRhoFastjetAll"),
+            ("Rho.fixedGridRhoFastjetAll", ["fixedGridRhoFastjetAll"], "fixedGridRhoFastjetAll"),
+        ],
+    )
+    def test_names_of_other_versions(self, name: str, known: list[str], other: str) -> None:
+        assert renamed(name, known) == f" (called {other} in this version of NanoAOD)"
+        assert f"{name!r} (called {other} in this" in str(UnknownName("column", name, known))
+
+    def test_other_quantities_are_no_new_names(self) -> None:
+        assert renamed("MET.pt", ["PuppiMET.pt", "PFMET.phi"]) == ""
+        assert renamed("FatJet_jetId", ["FatJet_pt"]) == ""
+
+    def test_what_is_gone(self) -> None:
+        assert "is to be computed from multiplicities" in renamed("jetId", ["pt", "chMultiplicity"])
+
+    def test_heads_say_it(self) -> None:
+        import awkward as ak
+
+        from jettagger.heads import JetTable
+
+        table = JetTable(ak.Array({"FatJet_phi": [[1.0]], "PFMET_phi": [1.0]}))
+        with pytest.raises(MissingColumns, match=r"MET_phi \(called PFMET_phi in this version of NanoAOD\)"):
+            table.require(["FatJet_metDeltaPhi"], "a head")

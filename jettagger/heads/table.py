@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.attach import with_fields, with_list_fields
-from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
+from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, renamed
 from jettagger.features.definition import Array
 from jettagger.formats import EventColumns
 
@@ -178,11 +178,13 @@ class JetTable:
         missing = [name for name in names if not self.has(name)]
         for name in missing[:10]:
             if self._derived(name) is not None:
-                lines.append(f"{name} (or, to make it, {', '.join(self._lacking(name))})")
+                known = self.names if known is None else known
+                parts = ", ".join(f"{need}{renamed(need, known)}" for need in self._lacking(name))
+                lines.append(f"{name} (or, to make it, {parts})")
             else:
                 known = self.names if known is None else known
                 wanted = f"{self.collection}_{self.prefix}_{name}" if self.prefix and "_" not in name else name
-                lines.append(f"{wanted}{hint(wanted, known)}")
+                lines.append(f"{wanted}{renamed(wanted, known) or hint(wanted, known)}")
         if missing:
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             raise MissingColumns(f"{what}: these columns are missing: {'; '.join(lines)}{more}")
