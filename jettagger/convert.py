@@ -44,6 +44,8 @@ class Converted:
     events, jets : int
     empty : int
         Jets without constituents, which are not written.
+    partial : int
+        Jets of which only a part is there, which are not written.
     dangling : int
         References to constituents that do not exist.
     labelled : int
@@ -54,6 +56,7 @@ class Converted:
     events: int
     jets: int
     empty: int
+    partial: int
     dangling: int
     labelled: int
 
@@ -305,7 +308,7 @@ def flat_columns(events: Any, collection: str | None = None) -> tuple[dict[str, 
     Returns
     -------
     dict of str to awkward array
-        One entry a jet that has constituents.
+        One entry a jet that has its constituents; those of which a part is missing are left out.
     DelphesJets
 
     Raises
@@ -322,8 +325,8 @@ def flat_columns(events: Any, collection: str | None = None) -> tuple[dict[str, 
         if generator in events.fields:
             columns |= _generator_columns(events, table, generator)
         columns |= _truth_columns(events, table)
-    filled = ak.num(columns["part_px"]) > 0
-    return {name: values[filled] for name, values in columns.items()}, table
+    whole = (ak.to_numpy(ak.num(columns["part_px"])) > 0) & ~table.partial()
+    return {name: values[whole] for name, values in columns.items()}, table
 
 
 def _generator_jets(table: DelphesJets) -> str:
@@ -365,7 +368,7 @@ def convert_delphes(
         If the output cannot be written completely, or is the input; nothing is changed then.
     """
     check_target(output, force=force, inputs=[path])
-    counts = {"events": 0, "jets": 0, "empty": 0, "dangling": 0, "labelled": 0}
+    counts = {"events": 0, "jets": 0, "empty": 0, "partial": 0, "dangling": 0, "labelled": 0}
     with DelphesFile(path) as file:
 
         def chunks() -> Any:
@@ -376,7 +379,9 @@ def convert_delphes(
                 n_jets = len(columns["jet_pt"])
                 counts["events"] += len(events)
                 counts["jets"] += n_jets
-                counts["empty"] += len(table) - n_jets
+                n_partial = int(np.count_nonzero(table.partial()))
+                counts["partial"] += n_partial
+                counts["empty"] += len(table) - n_jets - n_partial
                 counts["dangling"] += table.dangling
                 if "jet_label" in columns:
                     counts["labelled"] += int(np.count_nonzero(np.asarray(columns["jet_label"]) >= 0))

@@ -17,7 +17,7 @@ __all__ = ["DelphesFile", "is_delphes_file"]
 TREE = "Delphes"
 
 #: collections that are read unless others are asked for
-_USUAL = ("Event", CANDIDATES, VERTICES)
+_USUAL = ("Event", *CANDIDATES, VERTICES)
 
 
 def is_delphes_file(path: str | os.PathLike[str]) -> bool:
@@ -134,9 +134,9 @@ class DelphesFile:
                 f"{self.path} has no jets {jets!r}{hint(jets, self.jets)} with constituents; collections of jets: "
                 f"{', '.join(self.jets) or 'none'}; all collections: {', '.join(self.collections)}"
             )
-        if CANDIDATES not in self.collections:
+        if not set(CANDIDATES) & set(self.collections):
             raise InputFileError(
-                f"{self.path} has no {CANDIDATES}, which constituents are read from; collections: "
+                f"{self.path} has no {' or '.join(CANDIDATES)}, which constituents are read from; collections: "
                 f"{', '.join(self.collections)}"
             )
         wanted = dict.fromkeys([*_USUAL, jets, *also])

@@ -50,6 +50,8 @@ class FlatSelection(NamedTuple):
     in_domain : bool[jets] or None
         For each jet of the table whether it passes the training selection; None where the configuration has none.
     report : Report
+    partial : int64[n]
+        Positions of jets that are not scored because only a part of their constituents is there.
     """
 
     table: JetTable
@@ -57,6 +59,7 @@ class FlatSelection(NamedTuple):
     rows: Array
     in_domain: Array | None
     report: Report
+    partial: Array
 
 
 class _Taken:
@@ -169,7 +172,12 @@ def check_table(bundle: Bundle, table: Offered, source: str = "this table") -> N
 
 
 def select_flat(
-    bundle: Bundle, events: Any, where: Any = None, collection: str | None = None, outside: Outside = "score"
+    bundle: Bundle,
+    events: Any,
+    where: Any = None,
+    collection: str | None = None,
+    outside: Outside = "score",
+    min_pt_share: float | None = None,
 ) -> FlatSelection:
     """Find the jets of an input that can be scored.
 
@@ -186,6 +194,8 @@ def select_flat(
     outside : {"score", "skip"}
         ``skip`` leaves those jets unscored that weaver would not read for predictions: that fail the
         ``test_time_selection``, or the ``selection`` where there is no other.
+    min_pt_share : float, optional
+        As for `jettagger.tagger.Tagger`.
 
     Returns
     -------
@@ -222,23 +232,26 @@ def select_flat(
         inside[rows] = values.passes(used, len(rows))
         left_out = int(np.count_nonzero(chosen & ~inside))
         chosen = chosen & inside
-    index = np.flatnonzero(chosen)
+    incomplete = chosen & table.partial(min_pt_share)
+    index = np.flatnonzero(chosen & ~incomplete)
     jets = WeaverJets(Values(config, _Taken(table, index)), len(index))  # type: ignore[arg-type]
     filled = np.any([jets.counts(group.object) > 0 for group in bundle.constituents], axis=0)
     empty = int(np.count_nonzero(~filled))
     if empty:
         index = index[filled]
         jets = WeaverJets(Values(config, _Taken(table, index)), len(index))  # type: ignore[arg-type]
+    n_partial = int(np.count_nonzero(incomplete))
     report = Report(
         events=len(table) if table.counts is None else len(table.counts),
         jets=len(table),
-        not_selected=int(np.count_nonzero(present)) - len(index) - empty - left_out,
+        not_selected=int(np.count_nonzero(present)) - len(index) - empty - left_out - n_partial,
         absent=int(np.count_nonzero(~present)),
         without_constituents=empty,
+        partial=n_partial,
         outside_domain=left_out,
         dangling_links=table.dangling,
     )
-    return FlatSelection(table, jets, index, in_domain, report)
+    return FlatSelection(table, jets, index, in_domain, report, np.flatnonzero(incomplete))
 
 
 def _flags(config: DataConfig, table: JetTable, values: Values, rows: Array) -> Array | None:

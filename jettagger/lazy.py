@@ -104,7 +104,8 @@ class _Attach(_Scores):
 
     def _compute(self, events: Any, where: Any) -> Any:
         names = self.names or {}
-        return attach_scores(events, self.tagger.run(events, where, tuple(names)).scores, names)
+        collection = self.tagger.plan(events).format.jets
+        return attach_scores(events, self.tagger.run(events, where, tuple(names)).scores, names, collection)
 
     def _trace(self, events: Any, where: Any) -> Any:
         import awkward as ak

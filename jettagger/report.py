@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 
-__all__ = ["Report"]
+__all__ = ["PartialJetsWarning", "Report", "warn_partial"]
+
+
+class PartialJetsWarning(UserWarning):
+    """Jets are not scored, as only a part of their constituents is there."""
+
+
+def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) -> None:
+    """Say that jets are not scored because only a part of their constituents is there.
+
+    Parameters
+    ----------
+    count, jets : int
+        How many, and of how many.
+    place : str
+        Where the first of them is.
+    min_pt_share : float or None
+        What was asked for.
+    """
+    if count:
+        why = (
+            "links lead to nothing, or their constituents carry less than 80 % of their pt"
+            if min_pt_share is None
+            else f"their constituents carry less than {100 * min_pt_share:g} % of their pt"
+        )
+        text = f"{count} of {jets} jets are not scored (None), as only a part of them is there: {why}; {place}"
+        warnings.warn(f"{text}. min_pt_share sets the share that is asked for", PartialJetsWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -23,6 +50,8 @@ class Report:
         Jets that were None already.
     without_constituents : int
         Jets that have none and were not scored.
+    partial : int
+        Jets that were not scored because only a part of their constituents is there.
     outside_domain : int
         Jets that were not scored because they fail the selection that the network was trained on.
     truncated : int
@@ -30,7 +59,7 @@ class Report:
     recovered_vertices : int
         Vertices used although they are not in the table of vertices.
     dangling_links : int
-        Links to candidates that do not exist; left out.
+        Links of jets to candidates or vertices that do not exist.
     replaced_values : int
         Input values that were not finite.
     nonfinite_jets : int
@@ -54,6 +83,7 @@ class Report:
     not_selected: int = 0
     absent: int = 0
     without_constituents: int = 0
+    partial: int = 0
     outside_domain: int = 0
     truncated: int = 0
     recovered_vertices: int = 0

@@ -62,16 +62,18 @@ def block_key(bundle: Bundle, backend: str, request: Request) -> str:
     for name, values in sorted(request.moved.items()):
         add(f"moved {name}", values)
     add("counts", np.array([request.not_selected, request.absent]))
+    add("share", np.array([-1.0 if request.min_pt_share is None else request.min_pt_share]))
     return digest.hexdigest()
 
 
 def packed(scored: Scored) -> dict[str, Array]:
     """Scores and their report as arrays that a `jettagger.cache.DiskCache` keeps."""
     report = {item.name: getattr(scored.report, item.name) for item in fields(Report)}
-    return {"values": scored.values, "index": scored.index, "report": np.array(json.dumps(report))}
+    arrays = {"values": scored.values, "index": scored.index, "partial": scored.partial}
+    return {**arrays, "report": np.array(json.dumps(report))}
 
 
 def unpacked(kept: Mapping[str, Array]) -> Scored:
     """What `packed` made, with all jets counted as found in the cache."""
     report = Report(**json.loads(str(kept["report"])))
-    return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0))
+    return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0), kept["partial"])

@@ -13,7 +13,7 @@ from jettagger.bundle import Output
 from jettagger.errors import MismatchError
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN
-from jettagger.formats import EventColumns, detect
+from jettagger.formats import EventColumns
 from jettagger.report import Report
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ __all__ = ["Scored", "attach_scores", "jagged", "joined", "refuse_existing", "wi
 
 @dataclass(frozen=True)
 class Scored:
-    """All outputs of the scored jets, float32[n, outputs], and which of all jets these are, int64[n]."""
+    """All outputs of the scored jets, float32[n, outputs], and which of all jets these are, int64[n].
+
+    ``partial`` are those that were not scored because only a part of their constituents is there, int64[m].
+    """
 
     values: Array
     index: Array
     report: Report
+    partial: Array
 
 
 def joined(parts: Sequence[Scored]) -> Scored:
@@ -36,9 +40,10 @@ def joined(parts: Sequence[Scored]) -> Scored:
     report = parts[0].report
     for part in parts[1:]:
         report += part.report
-    return Scored(
-        np.concatenate([part.values for part in parts]), np.concatenate([part.index for part in parts]), report
+    values, index, partial = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "index", "partial")
     )
+    return Scored(values, index, report, partial)
 
 
 def jagged(
@@ -82,7 +87,9 @@ def jagged(
     return ak.Array(lists)
 
 
-def with_domain(scores: Any, in_domain: Array | None, present: Array, counts: Array | None) -> Any:
+def with_domain(
+    scores: Any, in_domain: Array | None, present: Array, counts: Array | None, valid: Array | None = None
+) -> Any:
     """Scores with the flag that tells whether a jet passes the training selection.
 
     Parameters
@@ -94,6 +101,8 @@ def with_domain(scores: Any, in_domain: Array | None, present: Array, counts: Ar
     present : bool[jets]
         Jets that are there.
     counts : int64[events] or None
+    valid : bool[events] or None
+        Events that are not None.
 
     Returns
     -------
@@ -108,11 +117,14 @@ def with_domain(scores: Any, in_domain: Array | None, present: Array, counts: Ar
     flat = scores if counts is None else ak.flatten(scores, axis=1)
     columns = {name: flat[name] for name in flat.fields} | {IN_DOMAIN: ak.Array(flag.to_IndexedOptionArray64())}
     result = ak.zip(columns, depth_limit=1)
-    return result if counts is None else ak.unflatten(result, counts)
+    if counts is None:
+        return result
+    lists = ak.unflatten(result, counts)
+    return lists if valid is None or valid.all() else ak.mask(lists, valid)
 
 
-def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
-    """Add outputs to the fat jets of events as columns.
+def attach_scores(events: Any, scores: Any, names: Mapping[str, str], collection: str) -> Any:
+    """Add outputs to the jets of events as columns.
 
     Parameters
     ----------
@@ -122,6 +134,8 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
         From `Tagger.run` on the same events.
     names : mapping of str to str
         Output -> column.
+    collection : str
+        The jets.
 
     Returns
     -------
@@ -130,20 +144,19 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str]) -> Any:
     import awkward as ak
 
     columns = EventColumns(events)
-    name = detect(columns.collections).jets
-    refuse_existing(columns.fields(name), names, name)
+    refuse_existing(columns.fields(collection), names, collection)
     layout = ak.to_layout(scores)
     lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
     content = lists.content[: int(lists.offsets[-1])]
     index, records = content.index, content.content
     new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
-    fatjets = with_list_fields(columns.events[name], columns.counts(name), new)
+    fatjets = with_list_fields(columns.events[collection], columns.counts(collection), new)
     if not columns.valid.all():
         fatjets = ak.drop_none(fatjets, axis=0)
         full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)
         jets = ak.contents.IndexedOptionArray(ak.index.Index64(full), ak.to_layout(fatjets))
-        return with_fields(events, {name: jets})
-    return with_fields(events, {name: ak.to_layout(fatjets)})
+        return with_fields(events, {collection: jets})
+    return with_fields(events, {collection: ak.to_layout(fatjets)})
 
 
 def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection: str) -> None:

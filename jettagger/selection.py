@@ -14,8 +14,9 @@ from jettagger.errors import JettaggerError, MismatchError, MissingColumns
 from jettagger.expressions import select
 from jettagger.features.definition import Array
 from jettagger.flatjets import select_flat
-from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, split
+from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, partial, split
 from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
 from jettagger.heads import Head
 from jettagger.padding import as_run
 from jettagger.registry import available, load_bundle
@@ -30,7 +31,15 @@ BLOCK = 150_000_000
 LINKED = 500
 
 
-def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", heads: Iterable[Head] = ()) -> Plan:
+def check_columns(
+    bundle: Bundle,
+    offer: Offer,
+    source: str = "these events",
+    heads: Iterable[Head] = (),
+    *,
+    jets: str | None = None,
+    names: Names | None = None,
+) -> Plan:
     """Compare what a model needs with what an input offers; nothing is read.
 
     Parameters
@@ -42,6 +51,10 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", he
         Named in the error.
     heads : iterable of Head
         Heads that run with the model; the columns that they read join those of the plan.
+    jets : str, optional
+        The collection of jets, where there are several of known formats.
+    names : mapping, optional
+        PFNano's names -> those of the input, see `jettagger.tagger.Tagger`.
 
     Returns
     -------
@@ -54,7 +67,7 @@ def check_columns(bundle: Bundle, offer: Offer, source: str = "these events", he
     InputFileError
         If the format is not known.
     """
-    format_ = detect(offer.collections)
+    format_ = detect(offer.collections, jets, names)
     plan = make_plan(format_, offer, bundle.features)
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
@@ -98,11 +111,14 @@ class Selection:
     index : int64[jets]
         Their positions in the flat collection of all jets of the chunk.
     report : Report
+    partial : int64[n]
+        Positions of those that were left out because only a part of their constituents is there.
     """
 
     jets: Jets
     index: Array
     report: Report
+    partial: Array
 
 
 class Request(NamedTuple):
@@ -114,6 +130,7 @@ class Request(NamedTuple):
     not_selected: int
     absent: int
     moved: dict[str, Array]
+    min_pt_share: float | None = None
 
     @property
     def report(self) -> Report:
@@ -124,16 +141,20 @@ class Request(NamedTuple):
 
 
 def make_request(
-    columns: EventColumns, plan: Plan, where: Any = None, kinematics: Mapping[str, Any] | None = None
+    columns: EventColumns,
+    plan: Plan,
+    where: Any = None,
+    kinematics: Mapping[str, Any] | None = None,
+    min_pt_share: float | None = None,
 ) -> Request:
     """Which jets are asked for; reads ``where`` and what the jets' collection holds of it only."""
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
     moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
-    return Request(columns, plan, chosen, not_selected, absent, moved)
+    return Request(columns, plan, chosen, not_selected, absent, moved, min_pt_share)
 
 
-def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
+def select_jets(bundle: Bundle, events: Any, where: Any = None, collection: str | None = None) -> Selection:
     """Link the constituents of the jets that pass a mask and have some.
 
     Parameters
@@ -142,6 +163,8 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
         Whose inputs are wanted.
     events : awkward array
     where : str or jagged bool array, optional
+    collection : str, optional
+        The jets, where there are several collections of known formats.
 
     Returns
     -------
@@ -153,7 +176,7 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None) -> Selection:
         As for `Tagger.__call__`.
     """
     columns = EventColumns(events)
-    return link_jets([bundle], make_request(columns, check_columns(bundle, columns), where))
+    return link_jets([bundle], make_request(columns, check_columns(bundle, columns, jets=collection), where))
 
 
 def link_jets(bundles: Sequence[Bundle], request: Request) -> Selection:
@@ -213,14 +236,21 @@ def _linked(bundles: Sequence[Bundle], request: Request, events: Array) -> Selec
         index = np.repeat(offsets - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     moved = {name: values[index] for name, values in request.moved.items()}
     chosen = np.flatnonzero(request.chosen[index])
-    jets = load(columns if whole else columns.part(events), plan, chosen, moved)
-    empty = 0
+    strict = request.min_pt_share is None
+    jets = load(columns if whole else columns.part(events), plan, chosen, moved, strict=strict)
+    left_out = partial(jets, request.min_pt_share)
+    places = index[jets.index[left_out]]
+    empty = np.zeros(len(jets), dtype=bool)
     if any(plan.format.parent(group.object) == "pf" for bundle in bundles for group in bundle.groups):
-        filled = jets.counts("pf") > 0
-        empty = int(np.count_nonzero(~filled))
-        if empty:
-            jets = jets.only(filled)
-    return Selection(jets, index[jets.index], Report(without_constituents=empty))
+        empty = (jets.counts("pf") == 0) & ~left_out
+    report = Report(
+        without_constituents=int(np.count_nonzero(empty)),
+        partial=len(places),
+        dangling_links=sum(jets.dropped.values()),
+    )
+    if left_out.any() or empty.any():
+        jets = jets.only(~left_out & ~empty)
+    return Selection(jets, index[jets.index], report, places)
 
 
 def make_inputs(
@@ -238,13 +268,13 @@ def make_inputs(
     batch_size : int
         Jets in a batch at most.
     collection : str, optional
-        The jets, where events have several collections that a data configuration can be applied to.
+        The jets, where events have several collections that the model can be applied to.
 
     Yields
     ------
     Batch
         ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
-        jets without constituents are in no batch.
+        jets without constituents, or with a part of them, are in no batch.
 
     Examples
     --------
@@ -257,10 +287,8 @@ def make_inputs(
     if bundle.weaver is not None:
         chosen = select_flat(bundle, events, where, collection)
         jets, index = chosen.jets, chosen.rows
-    elif collection is not None:
-        raise MismatchError(f"jets= is for models with a data configuration, not {bundle.name!r}")
     else:
-        jets = select_jets(bundle, events, where).jets
+        jets = select_jets(bundle, events, where, collection).jets
         index = jets.index
     if not len(jets):
         return

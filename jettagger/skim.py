@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.errors import ConfigError, UnknownName, WorkerError
+from jettagger.errors import ConfigError, MismatchError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
 from jettagger.generated import Source, sources_of_root
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
-from jettagger.report import Report
+from jettagger.report import PartialJetsWarning, Report, warn_partial
 from jettagger.rootfile import EventFile
-from jettagger.selection import check_columns
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 from jettagger.units import size_text
 from jettagger.writers import check_target, write_skim
@@ -279,7 +279,7 @@ def make_job(
 def _layout(
     file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
 ) -> Layout:
-    plan = check_columns(tagger.bundle, file, file.path, tagger.heads)
+    plan = tagger.check(file, file.path)
     collection = plan.format.jets
     taken = sorted(set(names.values()) & set(file.fields(collection)))
     if taken:
@@ -340,8 +340,18 @@ class Loaded:
 
 
 def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
-    """`Job.process` as a function, for other processes."""
-    return job.process(chunk)
+    """Read, score and arrange a chunk, also in other processes."""
+    return _scored(job, chunk, job.read(chunk))
+
+
+def _scored(job: Job, chunk: Chunk, loaded: Any) -> tuple[dict[str, Any], Report]:
+    """Score and arrange a chunk; what is wrong with it is said with its place, and partial jets once for all chunks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartialJetsWarning)
+        try:
+            return job.score(loaded)
+        except MismatchError as error:
+            raise MismatchError(f"events {chunk.start} to {chunk.stop} of {chunk.path}: {error}") from error
 
 
 def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
@@ -377,11 +387,11 @@ def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
     with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
         following = deque(reader.submit(job.read, chunk) for chunk in job.chunks[:1])
         try:
-            for chunk in [*job.chunks[1:], None]:
+            for chunk, after in zip(job.chunks, [*job.chunks[1:], None], strict=True):
                 loaded = following.popleft().result()
-                if chunk is not None:
-                    following.append(reader.submit(job.read, chunk))
-                yield job.score(loaded)
+                if after is not None:
+                    following.append(reader.submit(job.read, after))
+                yield _scored(job, chunk, loaded)
                 del loaded  # before the next one is waited for
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
@@ -443,11 +453,13 @@ def run_job(
     inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
     target = check_target(output, force=force, inputs=inputs)
     total = Report()
+    partial_in: list[Chunk] = []
 
     def columns() -> Generator[dict[str, Any], None, None]:
         nonlocal total
-        for content, report in _results(job, workers):
+        for chunk, (content, report) in zip(job.chunks, _results(job, workers), strict=True):
             total = total + report
+            partial_in.extend([chunk] if report.partial else [])
             yield content
             if progress is not None:
                 progress(report.events)
@@ -460,6 +472,10 @@ def run_job(
         while _OPEN:
             with suppress(OSError):
                 _OPEN.popitem()[1].close()
+    if partial_in:
+        chunk = partial_in[0]
+        place = f"the first is in events {chunk.start} to {chunk.stop} of {chunk.path}"
+        warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
     return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep)
 
 

@@ -21,13 +21,16 @@ from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchE
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Jets, Plan
+from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
+from jettagger.formats.pfnano import pfnano
 from jettagger.heads import Head, JetTable, load_head
 from jettagger.memory import check_fits
 from jettagger.network import evaluate
 from jettagger.padding import as_run
 from jettagger.places import shipped
 from jettagger.registry import choice, load_bundle
-from jettagger.report import Report
+from jettagger.report import Report, warn_partial
 from jettagger.scorecache import block_key, open_score_cache, packed, unpacked
 from jettagger.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
 from jettagger.selection import Request, Selection, blocks, check_columns, make_request
@@ -78,7 +81,8 @@ class Tagger:
     heads : sequence of Head
         Run on the outputs; see `with_heads`.
     jets : str, optional
-        The collection of jets, where events have several of the kind that the model takes (Delphes).
+        The collection of jets, where events have several that the model can be applied to (Delphes, PFNano with
+        ``FatJetAK15``).
     outside : {"score", "skip"}
         What happens to jets outside the training selection of a data configuration: they are scored and flagged in
         the column ``<prefix>_inDomain``, or flagged and left unscored.
@@ -90,6 +94,13 @@ class Tagger:
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
         changes misses. Heads run each time. Not for models with a data configuration.
+    min_pt_share : float, optional
+        Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
+        are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
+        another object than they were made for, are left out, and the share of the others decides.
+    names : mapping of str to str or None, optional
+        For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
+        `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
 
     Raises
     ------
@@ -98,7 +109,7 @@ class Tagger:
     MismatchError
         If a head belongs to another model, if two have the same name, or if the model does not go with an option.
     ConfigError
-        If there is no such backend.
+        If there is no such backend, or if the share is not between 0 and 1.
 
     Examples
     --------
@@ -123,15 +134,20 @@ class Tagger:
         jets: str | None = None,
         outside: Outside = "score",
         cache: bool | str | os.PathLike[str] | DiskCache | None = None,
+        min_pt_share: float | None = None,
+        names: Names | None = None,
     ) -> None:
         check_backend(backend, provider)
+        number = isinstance(min_pt_share, (int, float)) and not isinstance(min_pt_share, bool)
+        if min_pt_share is not None and not (number and 0 <= min_pt_share <= 1):
+            raise ConfigError(f"min_pt_share is {min_pt_share!r}, expected a share of a jet's pt from 0 to 1")
         if session is None:
             bundle.require_weights()
         for head in heads:
             head.check_parent(bundle)
-        names = [head.name for head in heads]
-        if len(set(names)) != len(names):
-            raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(names))}")
+        of_heads = [head.name for head in heads]
+        if len(set(of_heads)) != len(of_heads):
+            raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(of_heads))}")
         self._bundle: Bundle | None = bundle
         self._origin = (str(bundle.folder), bundle.digest)
         self._heads: tuple[Head, ...] | None = tuple(heads)
@@ -142,10 +158,16 @@ class Tagger:
         self.backend = backend
         self.jets = jets
         self.outside = outside
+        self.min_pt_share = min_pt_share
+        self.names = None if names is None else dict(names)
         self.cache = open_score_cache(cache)
         self._session = session
-        if bundle.weaver is None and (jets is not None or outside != "score"):
-            raise MismatchError(f"jets= and outside= are for models with a data configuration, not {bundle.name!r}")
+        if bundle.weaver is None and outside != "score":
+            raise MismatchError(f"outside= is for models with a data configuration, not {bundle.name!r}")
+        if bundle.weaver is not None and names is not None:
+            raise MismatchError(f"names= is for models with preprocess.json, {bundle.name!r} has a data configuration")
+        if names is not None:
+            pfnano(names)
         if bundle.weaver is not None and heads:
             raise MismatchError(f"heads run on models with preprocess.json, {bundle.name!r} has a data configuration")
         if bundle.weaver is not None and self.cache is not None:
@@ -198,13 +220,14 @@ class Tagger:
     @property
     def _options(self) -> dict[str, Any]:
         """How this tagger was made, but for the bundle, the heads and a session of its own."""
-        names = ("threads", "provider", "batch_size", "backend", "jets", "outside")
+        names = ("threads", "provider", "batch_size", "backend", "jets", "outside", "min_pt_share", "names")
         cache = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
         return {**{name: getattr(self, name) for name in names}, "cache": cache}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         heads = (digest for _, digest in self._head_origins)
-        return ("jettagger.Tagger", self._origin[1], self.jets, self.outside, *heads)
+        options = (self.jets, self.outside, self.min_pt_share, tuple(sorted((self.names or {}).items())))
+        return ("jettagger.Tagger", self._origin[1], *options, *heads)
 
     def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
         """A tagger that also runs heads, in the same pass.
@@ -272,7 +295,13 @@ class Tagger:
         UnknownName, ConfigError
             If ``where`` is a text that names no column of the jets, or is no cut.
         MismatchError
-            If ``where`` has another shape, or if ``FatJet`` was filtered or re-ordered after reading.
+            If ``where`` has another shape, or if a collection was filtered, re-ordered or exchanged after reading, so
+            that links lead to other objects than they were made for.
+
+        Warns
+        -----
+        PartialJetsWarning
+            If jets are not scored because only a part of their constituents is there; see ``min_pt_share``.
         """
         if self._in_partitions(events):
             from jettagger.lazy import scores
@@ -329,7 +358,8 @@ class Tagger:
             return attached(self, events, where, names)
         if self.bundle.weaver is not None:
             return self._attach_flat(events, where, names, kinematics)
-        return attach_scores(events, self.run(events, where, tuple(names), kinematics).scores, names)
+        scores = self.run(events, where, tuple(names), kinematics).scores
+        return attach_scores(events, scores, names, self.plan(events).format.jets)
 
     def _in_partitions(self, events: Any) -> bool:
         if _is_dask(events) and self.bundle.weaver is not None:
@@ -386,7 +416,11 @@ class Tagger:
 
     def plan(self, events: Any) -> Plan:
         """What will be read from these events; see `check_columns`."""
-        return check_columns(self.bundle, EventColumns(events), heads=self.heads)
+        return self.check(EventColumns(events))
+
+    def check(self, offer: Offer, source: str = "these events") -> Plan:
+        """Compare what the model and its heads need with what events or an open file offer; see `check_columns`."""
+        return check_columns(self.bundle, offer, source, self.heads, jets=self.jets, names=self.names)
 
     def run(
         self,
@@ -413,9 +447,9 @@ class Tagger:
         if self.bundle.weaver is not None:
             return self._run_flat(self._select_flat(events, where, kinematics), self._chosen_outputs(names))
         columns = EventColumns(events)
-        plan = check_columns(self.bundle, columns, heads=self.heads)
+        plan = self.check(columns)
         check_fits(columns, plan)
-        request = make_request(columns, plan, where, kinematics)
+        request = make_request(columns, plan, where, kinematics, self.min_pt_share)
         scored = self.kept(request)
         if scored is None:
             (scored,) = score_together([self], request)
@@ -441,7 +475,17 @@ class Tagger:
         index = np.full(int(counts.sum()), -1, dtype=np.int64)
         index[scored.index] = np.arange(len(scored.index))
         scores = jagged(values, index, counts, request.columns.valid, self._chosen_outputs(names))
+        self._warn(scored.partial, counts, request.plan.format.jets)
         return Tagged(scores, scored.report)
+
+    def _warn(self, partial: Array, counts: Array | None, collection: str) -> None:
+        """Name the jets of which only a part is there; ``counts`` are those of the events."""
+        if len(partial):
+            ends = np.cumsum([len(partial)] if counts is None else counts)
+            event = int(np.searchsorted(ends, partial[0], side="right"))
+            jet = int(partial[0] - (ends[event - 1] if event else 0))
+            place = f"the first is jet {jet} of {collection} in event {event} of this chunk"
+            warn_partial(len(partial), int(ends[-1]), place, self.min_pt_share)
 
     def _chosen_outputs(self, names: tuple[str, ...] | None) -> tuple[Output, ...]:
         """Outputs of the model and of the heads by name; None: all."""
@@ -467,16 +511,17 @@ class Tagger:
     def _select_flat(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> FlatSelection:
         if kinematics:
             raise MismatchError("kinematics= is not for models with a data configuration: change the table's columns")
-        return select_flat(self.bundle, events, where, self.jets, self.outside)
+        return select_flat(self.bundle, events, where, self.jets, self.outside, self.min_pt_share)
 
     def _run_flat(self, selection: FlatSelection, outputs: tuple[Output, ...]) -> Tagged:
         values, more = self._score(selection.jets)
         index = np.full(len(selection.table), -1, dtype=np.int64)
         index[selection.rows] = np.arange(len(selection.rows))
-        counts = selection.table.counts
-        scores = jagged(values, index, counts, None, outputs)
+        table = selection.table
+        scores = jagged(values, index, table.counts, table.valid, outputs)
         if self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
-            scores = with_domain(scores, selection.in_domain, selection.table.present, counts)
+            scores = with_domain(scores, selection.in_domain, table.present, table.counts, table.valid)
+        self._warn(selection.partial, table.counts, table.collection)
         return Tagged(scores, selection.report + more)
 
     def _attach_flat(
@@ -510,7 +555,7 @@ class Tagger:
         Scored
         """
         values, more = self._score(selection.jets, features)
-        return Scored(values, selection.index, selection.report + more)
+        return Scored(values, selection.index, selection.report + more, selection.partial)
 
     def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
         bundle = as_run(self.bundle)
@@ -537,7 +582,6 @@ class Tagger:
             scored=len(jets),
             truncated=int(np.count_nonzero(truncated)),
             recovered_vertices=_recovered(jets) if isinstance(jets, Jets) else 0,
-            dangling_links=sum(jets.dropped.values()) if isinstance(jets, Jets) else 0,
             replaced_values=sum(table.replaced for table in tables),
             nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
             slots=slots,
@@ -569,7 +613,14 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
         One for each tagger.
     """
     parts: list[list[Scored]] = [
-        [Scored(np.empty((0, len(tagger.bundle.outputs)), np.float32), np.empty(0, np.int64), request.report)]
+        [
+            Scored(
+                np.empty((0, len(tagger.bundle.outputs)), np.float32),
+                np.empty(0, np.int64),
+                request.report,
+                np.empty(0, np.int64),
+            )
+        ]
         for tagger in taggers
     ]
     for selection in blocks([tagger.bundle for tagger in taggers], request):
@@ -611,6 +662,8 @@ def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
     tagger.backend = options["backend"]
     tagger.jets = options["jets"]
     tagger.outside = options["outside"]
+    tagger.min_pt_share = options["min_pt_share"]
+    tagger.names = options["names"]
     tagger.cache = open_score_cache(options["cache"])
     tagger._session = None
     tagger._bundle = None
@@ -631,6 +684,8 @@ def load_tagger(
     *,
     jets: str | None = None,
     outside: Outside = "score",
+    min_pt_share: float | None = None,
+    names: Names | None = None,
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
@@ -647,8 +702,14 @@ def load_tagger(
         What runs the network, see `Tagger`.
     cache : bool, path or DiskCache, optional
         Where scores are kept, see `Tagger`; default: nowhere.
-    jets, outside
+    jets : str, optional
+        The collection of jets, where there are several.
+    outside
         As for `Tagger`, for models with a data configuration of weaver.
+    min_pt_share : float, optional
+        Share of a jet's transverse momentum that its constituents must carry, see `Tagger`.
+    names : mapping, optional
+        Names of collections and columns in PFNano files of a production with other names, see `Tagger`.
 
     Returns
     -------
@@ -671,4 +732,14 @@ def load_tagger(
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
     bundle = load_bundle(name_or_folder)
-    return Tagger(bundle, threads=threads, provider=provider, backend=backend, cache=cache, jets=jets, outside=outside)
+    return Tagger(
+        bundle,
+        threads=threads,
+        provider=provider,
+        backend=backend,
+        cache=cache,
+        jets=jets,
+        outside=outside,
+        min_pt_share=min_pt_share,
+        names=names,
+    )

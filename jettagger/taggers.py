@@ -9,9 +9,10 @@ from typing import Any
 from jettagger.cache import DiskCache
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.formats import EventColumns, make_plan
+from jettagger.formats.naming import Names
 from jettagger.memory import check_fits
 from jettagger.scores import attach_scores
-from jettagger.selection import check_columns, make_request
+from jettagger.selection import make_request
 from jettagger.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
 
 __all__ = ["Taggers", "load_taggers"]
@@ -30,7 +31,7 @@ class Taggers(Mapping[str, Tagger]):
     ConfigError
         If there are none, or two of the same name.
     MismatchError
-        If a model has a data configuration of weaver: it takes other inputs.
+        If a model has a data configuration of weaver: it takes other inputs; if two take other jets.
 
     Examples
     --------
@@ -52,6 +53,12 @@ class Taggers(Mapping[str, Tagger]):
             self._taggers[name] = tagger
         if not self._taggers:
             raise ConfigError("no taggers given, expected at least one")
+        first = next(iter(self._taggers.values()))
+        for name, tagger in self._taggers.items():
+            if (tagger.jets, tagger.names) != (first.jets, first.names):
+                raise MismatchError(
+                    f"{first.bundle.name!r} and {name!r} take other jets: give both the same jets= and names="
+                )
 
     def __getitem__(self, name: str) -> Tagger:
         return self._taggers[name]
@@ -110,22 +117,25 @@ class Taggers(Mapping[str, Tagger]):
         dict of str to Tagged
         """
         columns = EventColumns(events)
-        plans = {name: check_columns(tagger.bundle, columns, heads=tagger.heads) for name, tagger in self.items()}
+        plans = {name: tagger.check(columns) for name, tagger in self.items()}
         format_ = next(iter(plans.values())).format
         shared = make_request(columns, next(iter(plans.values())), where, kinematics)
-        requests = {name: shared._replace(plan=plan) for name, plan in plans.items()}
+        requests = {
+            name: shared._replace(plan=plan, min_pt_share=self[name].min_pt_share) for name, plan in plans.items()
+        }
         found = {name: tagger.kept(requests[name]) for name, tagger in self.items()}
-        # jets without candidates are left out by models that take candidates, not by others
-        groups: dict[bool, list[str]] = {}
+        # jets without candidates, or with a part of them, are left out by models that take candidates, not by others
+        groups: dict[tuple[bool, float | None], list[str]] = {}
         for name in (name for name, scored in found.items() if scored is None):
             parents = {format_.parent(group.object) for group in self[name].bundle.groups}
-            groups.setdefault("pf" in parents, []).append(name)
-        for members in groups.values():
+            groups.setdefault(("pf" in parents, self[name].min_pt_share), []).append(name)
+        for (_, share), members in groups.items():
             needed = [feature for name in members for feature in self[name].bundle.features]
             plan = make_plan(format_, columns, needed)
             check_fits(columns, plan)
             taggers = [self[name] for name in members]
-            for name, scored in zip(members, score_together(taggers, shared._replace(plan=plan)), strict=True):
+            together = shared._replace(plan=plan, min_pt_share=share)
+            for name, scored in zip(members, score_together(taggers, together), strict=True):
                 self[name].keep(requests[name], scored)
                 found[name] = scored
         return {
@@ -176,9 +186,10 @@ class Taggers(Mapping[str, Tagger]):
         twice = sorted({column for column in every if every.count(column) > 1})
         if twice:
             raise MismatchError(f"two models would add the column {twice[0]!r}: give one of them another prefix")
+        collection = next(iter(self.values())).plan(events).format.jets
         tagged = self.run(events, where, {name: tuple(found) for name, found in names.items()}, kinematics)
         for name, result in tagged.items():
-            events = attach_scores(events, result.scores, names[name])
+            events = attach_scores(events, result.scores, names[name], collection)
         return events
 
 
@@ -188,6 +199,10 @@ def load_taggers(
     provider: str | None = None,
     backend: str = "fast",
     cache: bool | str | os.PathLike[str] | DiskCache | None = None,
+    *,
+    jets: str | None = None,
+    min_pt_share: float | None = None,
+    names: Names | None = None,
 ) -> Taggers:
     """Taggers that are applied together: constituents are linked and shared features are made once.
 
@@ -195,7 +210,7 @@ def load_taggers(
     ----------
     names_or_folders : iterable of str or path
         As for `jettagger.load_tagger`.
-    threads, provider, backend, cache
+    threads, provider, backend, cache, jets, min_pt_share, names
         As for `jettagger.load_tagger`.
 
     Returns
@@ -218,4 +233,5 @@ def load_taggers(
     """
     if isinstance(names_or_folders, str):
         raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
-    return Taggers(load_tagger(name, threads, provider, backend, cache) for name in names_or_folders)
+    options: dict[str, Any] = {"jets": jets, "min_pt_share": min_pt_share, "names": names}
+    return Taggers(load_tagger(name, threads, provider, backend, cache, **options) for name in names_or_folders)

@@ -140,8 +140,14 @@ def _candidates(
     norm = np.bincount(of_jet, weights=share, minlength=len(counts))
     pt = np.maximum(jet["pt"][of_jet] * share / norm[of_jet], 0.2)
     distance, angle = np.minimum(rng.exponential(0.15, total), 0.78), rng.uniform(-np.pi, np.pi, total)
-    eta = jet["eta"][of_jet] + distance * np.cos(angle)
-    phi = np.angle(np.exp(1j * (jet["phi"][of_jet] + distance * np.sin(angle))))
+    # the constituents of a jet add up to its axis
+    steps = [distance * np.cos(angle), distance * np.sin(angle)]
+    total_pt = np.maximum(np.bincount(of_jet, weights=pt, minlength=len(counts)), 1)
+    steps = [
+        step - (np.bincount(of_jet, weights=pt * step, minlength=len(counts)) / total_pt)[of_jet] for step in steps
+    ]
+    eta = jet["eta"][of_jet] + steps[0]
+    phi = np.angle(np.exp(1j * (jet["phi"][of_jet] + steps[1])))
     kind = rng.choice([code for _, code in _TYPES], size=total, p=[chance for chance, _ in _TYPES])
     charged = np.isin(kind, (211, 11, 13))
     charge = np.where(charged, rng.choice([-1, 1], total), 0)
@@ -174,6 +180,7 @@ def _candidates(
         return _mantissa(np.where(tracked, values, 0))
 
     link = {
+        "pt": pf["pt"],
         "btagEtaRel": or_zero(rng.uniform(0, 8, total)),
         "btagPtRatio": or_zero(rng.uniform(0, 0.6, total)),
         "btagPParRatio": or_zero(rng.uniform(0.8, 1, total)),

@@ -23,6 +23,7 @@ from jettagger.delphesskim import make_delphes_job
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, OutputError, UnknownName
 from jettagger.flatfile import FlatFile
 from jettagger.formats.delphes import DelphesJets, is_delphes, link
+from jettagger.report import PartialJetsWarning
 from jettagger.tagger import load_tagger
 
 HEADS = (Head("softmax", 3, softmax=True),)
@@ -61,10 +62,13 @@ def events_of(n_events: int = 3, seed: int = 0, dangling: int = 0, **changes: An
                     }
                 )
             refs += [9_000 + i for i in range(dangling)]
+            # the jet's transverse momentum is that of the candidates that survive the cleaning
+            own = [item for item in candidates if item["fUniqueID"] in refs and abs(item["Eta"]) <= 5]
+            px, py = (sum(item["PT"] * part(item["Phi"]) for item in own) for part in (math.cos, math.sin))
             p4 = [{"fP": {"fX": 30.0, "fY": 40.0, "fZ": 0.0}, "fE": 130.0}] * 5
             jets.append(
                 {
-                    "PT": 300.0,
+                    "PT": math.hypot(px, py),
                     "Eta": axis,
                     "Phi": phi,
                     "Mass": 50.0,
@@ -222,6 +226,114 @@ def test_events_without_a_vertex_keep_their_impact_parameters() -> None:
     assert DelphesJets(empty).column("part_dzval").tolist() == without.tolist()
 
 
+# several collections of candidates
+
+FIELDS = {"PT": "ET"}
+
+
+def as_eflow(events: Any) -> Any:
+    """The same candidates as a card with energy flow writes them: tracks, photons and neutral hadrons apart."""
+    candidates = events.ParticleFlowCandidate
+    charged, photon = candidates.Charge != 0, candidates.PID == 22
+    towers = ("fUniqueID", "PT", "Eta", "Phi")
+    tables = {
+        "EFlowTrack": candidates[charged],
+        "EFlowPhoton": candidates[~charged & photon][list(towers)],
+        "EFlowNeutralHadron": candidates[~charged & ~photon][list(towers)],
+    }
+    for name in ("EFlowPhoton", "EFlowNeutralHadron"):
+        fields = {FIELDS.get(field, field): tables[name][field] for field in towers}
+        tables[name] = ak.zip({**fields, "E": fields["ET"] * np.cosh(fields["Eta"])})
+    others = {name: events[name] for name in events.fields if name != "ParticleFlowCandidate"}
+    return ak.zip({**others, **tables}, depth_limit=1)
+
+
+def massless_neutrals(events: Any) -> Any:
+    """Events whose neutral candidates have neither mass nor track, as towers."""
+    candidates = events.ParticleFlowCandidate
+    for name in ("Mass", "D0", "ErrorD0", "DZ", "ErrorDZ"):
+        candidates = ak.with_field(candidates, ak.where(candidates.Charge == 0, 0.0, candidates[name]), name)
+    return ak.with_field(events, candidates, "ParticleFlowCandidate")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_constituents_in_several_collections_are_found_in_all(seed: int) -> None:
+    events = massless_neutrals(events_of(5, seed))
+    whole, apart = DelphesJets(events), DelphesJets(as_eflow(events))
+    assert apart.dangling == 0
+    assert not apart.partial().any()
+    for name in whole.fields:
+        one, other = whole.column(name), apart.column(name)
+        if name.startswith("part_"):  # candidates of the same pt may change places
+            one, other = ak.sort(one), ak.sort(other)
+        assert ak.all(ak.isclose(one, other, atol=1e-6) if "float" in str(one.type) else one == other), name
+
+
+@pytest.mark.data
+def test_a_real_file_gives_the_same_jets_from_several_collections(shared: Path) -> None:
+    with DelphesFile(example(shared)) as file:
+        events = file.read()
+    whole, apart = DelphesJets(events), DelphesJets(as_eflow(events))
+    for name in ("part_px", "part_energy", "part_dzval", "part_charge", "part_isPhoton", "part_isNeutralHadron"):
+        assert ak.num(apart.column(name)).tolist() == ak.num(whole.column(name)).tolist()
+        np.testing.assert_allclose(
+            ak.flatten(ak.sort(apart.column(name))), ak.flatten(ak.sort(whole.column(name))), rtol=1e-4, atol=1e-5
+        )
+    for lacking in ("EFlowNeutralHadron", "EFlowPhoton", "EFlowTrack"):
+        part = as_eflow(events)
+        jets = DelphesJets(part[[name for name in part.fields if name != lacking]])
+        assert 0 < jets.dangling < whole.dangling + ak.count(events.JetPUPPIAK8.Constituents.refs)
+        assert jets.partial().sum() > len(jets) / 2
+    with pytest.raises(InputFileError, match=r"no candidates: EFlowTrack\.D0 missing"):
+        DelphesJets(
+            ak.with_field(as_eflow(events), ak.without_field(as_eflow(events).EFlowTrack, "D0"), "EFlowTrack")[
+                ["Event", "JetPUPPIAK8", "EFlowTrack"]
+            ]
+        )
+
+
+def test_an_object_in_two_collections_counts_once() -> None:
+    events = massless_neutrals(events_of(4))
+    both = as_eflow(events)
+    both = ak.with_field(both, events.ParticleFlowCandidate, "ParticleFlowCandidate")
+    assert DelphesJets(both).column("part_px").tolist() == DelphesJets(events).column("part_px").tolist()
+
+
+# parts of jets
+
+
+@pytest.mark.data
+def test_jets_whose_references_cannot_be_followed_are_not_scored(shared: Path, tmp_path: Path) -> None:
+    with DelphesFile(example(shared)) as file:
+        events = {name: file.read(name) for name in ("JetAK8", "JetPUPPIAK8", "JetPUPPIAK15")}
+    folder = weaver_bundle(tmp_path / "toy")
+    with pytest.warns(PartialJetsWarning, match=r"22 of 22 jets .* the first is jet 0 of JetAK8 in event 0"):
+        jets = load_tagger(folder, jets="JetAK8").attach(events["JetAK8"]).JetAK8
+    assert ak.all(ak.is_none(jets.toy_proba, axis=1))
+    table = DelphesJets(events["JetAK8"], "JetAK8")
+    total = np.hypot(ak.sum(table.column("part_px"), axis=1), ak.sum(table.column("part_py"), axis=1))
+    share = ak.to_numpy(total / table.column("jet_pt"))
+    for least in (0.02, 0.3, 0.5, 0.69, 0.7):
+        assert table.partial(least).tolist() == (share < least).tolist()
+    for name in ("JetPUPPIAK8", "JetPUPPIAK15"):
+        assert not DelphesJets(events[name], name).partial(0.99).any()
+    done = convert_delphes(example(shared), tmp_path / "jets.root", jets="JetAK8")
+    assert (done.jets, done.partial, done.empty) == (0, 22, 0)
+
+
+def test_masked_events_have_no_scores(tmp_path: Path) -> None:
+    tagger = load_tagger(weaver_bundle(tmp_path / "toy"))
+    events = events_of(5)
+    mask = np.array([True, False, True, True, False])
+    whole, masked = tagger(events), tagger(ak.mask(events, mask))
+    assert ak.is_none(masked).tolist() == (~mask).tolist()
+    for one, other in zip(masked[mask].proba.tolist(), whole[mask].proba.tolist(), strict=True):
+        assert one == pytest.approx(other)
+    attached = tagger.attach(ak.mask(events, mask), where=ak.mask(events.JetPUPPIAK8.PT > 0, mask))
+    assert ak.is_none(attached).tolist() == (~mask).tolist()
+    assert attached.JetPUPPIAK8.toy_inDomain.tolist() == ak.mask(whole.inDomain, mask).tolist()
+
+
 # bad input
 
 
@@ -229,10 +341,10 @@ def test_a_file_without_the_jets_or_the_candidates_lists_what_is_there() -> None
     events = events_of(2)
     with pytest.raises(InputFileError, match=r"no jets 'JetAK15' .*collections of jets: JetPUPPIAK8; all .*Vertex"):
         DelphesJets(events, "JetAK15")
-    with pytest.raises(InputFileError, match=r"ParticleFlowCandidate is missing; collections: JetPUPPIAK8, Vertex"):
+    with pytest.raises(InputFileError, match=r"ParticleFlowCandidate missing; collections: JetPUPPIAK8, Vertex"):
         DelphesJets(events[["JetPUPPIAK8", "Vertex"]])
     few = ak.with_field(events, events.ParticleFlowCandidate[["PT", "Eta"]], "ParticleFlowCandidate")
-    with pytest.raises(InputFileError, match=r"ParticleFlowCandidate\.fUniqueID, Phi"):
+    with pytest.raises(InputFileError, match=r"ParticleFlowCandidate\.fUniqueID, ParticleFlowCandidate\.Phi"):
         DelphesJets(few)
 
 
@@ -258,7 +370,9 @@ def test_files_that_lack_something_are_refused(shared: Path, tmp_path: Path) -> 
             file.read("JetPUPPIAK9")
     with DelphesFile(example(shared)) as file:
         file.collections = [name for name in file.collections if name != "ParticleFlowCandidate"]
-        with pytest.raises(InputFileError, match=r"has no ParticleFlowCandidate, .*collections: .*JetPUPPIAK8.*Vertex"):
+        with pytest.raises(
+            InputFileError, match=r"has no ParticleFlowCandidate or EFlowTrack.*collections: .*JetPUPPIAK8.*Vertex"
+        ):
             file.read()
     assert is_delphes_file(example(shared))
     with pytest.raises(InputFileError, match="no such file"):
@@ -307,8 +421,11 @@ def test_events_get_scores_for_all_their_jets(tmp_path: Path) -> None:
     assert ak.flatten(tagged.JetPUPPIAK8.toy_inDomain)[filled].tolist() == flat.inDomain.tolist()
     part = tagger.attach(events, where=events.JetPUPPIAK8.Eta > 0, columns=["proba"], prefix="my")
     assert ak.is_none(part.JetPUPPIAK8.my_proba, axis=1)[:, 1].tolist() == [True] * 4
-    report = tagger.run(events_of(4, dangling=2)).report
-    assert (report.events, report.jets, report.dangling_links) == (4, 8, 16)
+    with pytest.warns(PartialJetsWarning, match="8 of 8 jets are not scored"):
+        report = tagger.run(events_of(4, dangling=2)).report
+    assert (report.events, report.jets, report.dangling_links, report.partial, report.scored) == (4, 8, 16, 8, 0)
+    report = load_tagger(tmp_path / "toy", min_pt_share=0.9).run(events_of(4, dangling=2)).report
+    assert (report.dangling_links, report.partial, report.scored) == (16, 0, int(ak.sum(filled)))
     lacking = ak.with_field(events, ak.without_field(events.JetPUPPIAK8, "SoftDroppedP4"), "JetPUPPIAK8")
     assert tagger(lacking).inDomain.tolist() == [[None, None]] * 4
     with pytest.raises(MissingColumns, match="needs jet_sdmass"):

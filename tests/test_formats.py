@@ -34,12 +34,12 @@ VARIABLES += ["sv_pt_log", "sv_etarel", "sv_phirel", "sv_dxysig", "sv_ntracks", 
 FEATURES = lookup(VARIABLES)
 
 
-def jets_of(events: Any, index: Any = None) -> Jets:
+def jets_of(events: Any, index: Any = None, *, strict: bool = True) -> Jets:
     columns = EventColumns(events)
     plan = make_plan(PFNANO, columns, FEATURES)
     assert plan.missing == ()
     index = np.arange(columns.counts("FatJet").sum()) if index is None else np.asarray(index, dtype=np.int64)
-    return load(columns, plan, index)
+    return load(columns, plan, index, strict=strict)
 
 
 def slow_links(events: Any) -> list[dict[str, list[Any]]]:
@@ -137,8 +137,10 @@ def test_candidates_fall_in_pt_and_vertices_in_significance() -> None:
 
 def test_candidates_of_the_same_pt_stay_in_the_order_of_the_table() -> None:
     events = make_events(5, seed=1)
-    same = ak.with_field(events, ak.with_field(events.PFCands, ak.ones_like(events.PFCands.pt), "pt"), "PFCands")
-    jets = jets_of(same)
+    for table in ("PFCands", "FatJetPFCands"):
+        same = ak.with_field(events[table], ak.full_like(events[table].pt, 5), "pt")
+        events = ak.with_field(events, same, table)
+    jets = jets_of(events)
     for jet in range(len(jets)):
         rows = jets.rows("pf")
         assert np.all(np.diff(rows.table[rows.jet == jet]) > 0)
@@ -173,10 +175,13 @@ def test_links_to_nothing_are_left_out_and_counted() -> None:
         ("FatJetSVs_sVIdx", vertex),
     ):
         columns[name] = ak.unflatten(values, ak.num(columns[name]))
-    jets = jets_of(nest(columns))
+    jets = jets_of(nest(columns), strict=False)
     assert jets.counts("pf").sum() == len(index) - 6
     assert jets.counts("sv").sum() == len(vertex) - 1
     assert jets.dropped == {"pf": 3, "sv": 1}
+    assert {name: int(lost.sum()) for name, lost in jets.lost.items()} == jets.dropped
+    with pytest.raises(MismatchError, match=r"PFCands .* 1 links point beyond its end \(first: event 0 of this chunk"):
+        jets_of(nest(columns))
 
 
 def test_jets_of_other_events_do_not_take_part() -> None:
@@ -204,6 +209,8 @@ def cleaned(columns: dict[str, list[float]]) -> dict[str, list[float]]:
     jet = {name: float(events[f"FatJet_{name}"][0, 0]) for name in ("eta", "phi")}
     events |= {f"PFCands_{name}": ak.Array([np.full(n, value, dtype=np.float32)]) for name, value in jet.items()}
     events["PFCands_pt"] = ak.Array([np.arange(n, 0, -1, dtype=np.float32)])
+    events["FatJetPFCands_pt"] = events["PFCands_pt"]
+    events["FatJet_pt"], events["FatJet_rawFactor"] = ak.Array([[np.float32(n * (n + 1) / 2)]]), ak.Array([[0.0]])
     events["FatJetPFCands_pFCandsIdx"] = ak.Array([np.arange(n, dtype=np.int32)])
     events["FatJetPFCands_jetIdx"] = ak.Array([np.zeros(n, dtype=np.int32)])
     for name, values in columns.items():

@@ -33,6 +33,8 @@ PARTICLENET_COLUMNS = {
     *(f"FatJetSVs_{name}" for name in ("jetIdx", "sVIdx", "pt", "mass", "ntracks", "normchi2", "dxy", "dxysig")),
     *(f"FatJetSVs_{name}" for name in ("d3d", "d3dsig", "deltaR", "phirel", "enration")),
     *("SV_eta", "SV_phi"),
+    # what tells whether links lead where they led, and constituents carry their jet
+    *("FatJetPFCands_pt", "SV_pt", "FatJet_rawFactor"),
 }
 #: the Particle Transformer has flags of the particle type besides
 PART_COLUMNS = {*PARTICLENET_COLUMNS, "PFCands_pdgId"}

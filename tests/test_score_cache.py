@@ -17,6 +17,7 @@ from weavers import weaver_bundle
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.errors import MismatchError
+from jettagger.report import PartialJetsWarning
 from jettagger.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
@@ -57,6 +58,28 @@ def changed(events: Any, collection: str, field: str) -> Any:
     return ak.with_field(events, ak.with_field(events[collection], values, field), collection)
 
 
+def test_a_changed_table_is_not_found_under_the_name_of_the_old_one(tagger: Tagger, events: Any) -> None:
+    tagger.run(events)
+    with pytest.raises(MismatchError, match="PFCands"):
+        tagger.run(changed(events, "PFCands", "pt"))
+    with pytest.raises(MismatchError, match="FatJetPFCands"):
+        tagger.run(changed(events, "FatJetPFCands", "pt"))
+
+
+def test_the_least_share_of_the_pt_is_a_part_of_the_name(events: Any, tmp_path: Path) -> None:
+    taggers = [load_tagger("tinyParT", threads=1, cache=tmp_path / "s", min_pt_share=x) for x in (None, 0.8, 0.999)]
+    results = [tagger.run(events) for tagger in taggers[:2]]
+    with pytest.warns(PartialJetsWarning):
+        results.append(taggers[2].run(events))
+    assert [result.report.cached for result in results] == [0, 0, 0]
+    assert results[2].report.partial > results[0].report.partial == 0
+    with pytest.warns(PartialJetsWarning):  # also of what comes from the cache
+        again = taggers[2].run(events)
+    assert again.report.cached == again.report.scored
+    assert again.report.partial == results[2].report.partial
+    assert_same_scores(again.scores, results[2].scores)
+
+
 def test_whatever_changes_misses(tagger: Tagger, events: Any, tmp_path: Path) -> None:
     tagger.run(events)
     mask = events.FatJet.pt > 250
@@ -67,7 +90,7 @@ def test_whatever_changes_misses(tagger: Tagger, events: Any, tmp_path: Path) ->
     assert cached(tagger, events, mask) == 0
     assert cached(tagger, events, mask) > 0
     assert cached(tagger, events, ~mask) == 0
-    for collection, field in (("FatJet", "eta"), ("PFCands", "pt"), ("FatJetSVs", "mass")):
+    for collection, field in (("FatJet", "eta"), ("PFCands", "eta"), ("FatJetSVs", "mass")):
         assert cached(tagger, changed(events, collection, field)) == 0
     assert cached(tagger, events, kinematics={"pt": events.FatJet.pt * 1.01}) == 0
     other = Bundle.from_folder(write_bundle(tmp_path / "other"))

@@ -577,4 +577,4 @@ def test_it_is_small_when_it_is_sent_and_reads_only_what_it_needs(tmp_path: Path
     assert processor.process(events)["histograms"]["mjj"] == run(search(), made)["histograms"]["mjj"]
     branches = {str(item.branch) for item in read}
     assert "FatJet_msoftdrop" in branches
-    assert branches.isdisjoint({"FatJet_rawFactor", "SV_x", "SV_y", "SV_z", "run", "luminosityBlock"})
+    assert branches.isdisjoint({"SV_x", "SV_y", "SV_z", "run", "luminosityBlock"})

@@ -70,7 +70,7 @@ def open_virtual(path: Path, log: list[Any] | None = None) -> Any:
 
 
 def one_jet(candidates: Columns, links: Columns | None = None, vertices: Columns | None = None) -> Any:
-    """An event with one jet at eta 0.5, phi 1 of 400 GeV, from flat columns of its candidates."""
+    """An event with one jet at eta 0.5, phi 1 from flat columns of its candidates, which carry its pt."""
     from jettagger.formats.nesting import nest
 
     n = len(next(iter(candidates.values())))
@@ -87,11 +87,12 @@ def one_jet(candidates: Columns, links: Columns | None = None, vertices: Columns
         values = np.full(length, value) if np.ndim(value) == 0 else np.asarray(value)
         return ak.Array([values.astype(np.int32 if values.dtype.kind in "iu" else np.float32)])
 
-    jets = {"pt": 400.0, "eta": 0.5, "phi": 1.0, "mass": 80.0}
-    columns = {f"FatJet_{name}": column(value, 1) for name, value in jets.items()}
-    columns |= {f"PFCands_{name}": column(value, n) for name, value in (pf | candidates).items()}
     link = link | {"pFCandsIdx": np.arange(n)} | (links or {})
     rows = len(link["pFCandsIdx"])
+    pt = np.broadcast_to((pf | candidates)["pt"], n)[np.asarray(link["pFCandsIdx"])]
+    jets = {"pt": pt[np.isfinite(pt)].sum(), "eta": 0.5, "phi": 1.0, "mass": 80.0}
+    columns = {f"FatJet_{name}": column(value, 1) for name, value in jets.items()}
+    columns |= {f"PFCands_{name}": column(value, n) for name, value in (pf | candidates).items()}
     columns |= {f"FatJetPFCands_{name}": column(value, rows) for name, value in link.items()}
     columns |= {f"FatJetSVs_{name}": column(value, m) for name, value in (sv | (vertices or {})).items()}
     columns |= {f"SV_{name}": column(0.5, 0) for name in ("eta", "phi")}

@@ -499,7 +499,7 @@ def test_tables_that_are_none_and_masks_that_do_not_fit_are_refused(bundle: Bund
         tagger.attach(table(6), columns=["probx"])
     with pytest.raises(InputFileError, match="has no collection 'FatJet'"):
         Tagger(bundle, jets="FatJet")(table(6))
-    with pytest.raises(MismatchError, match="jets= and outside= are for models with a data configuration"):
+    with pytest.raises(MismatchError, match="outside= is for models with a data configuration"):
         jt.load_tagger("tinyParT", outside="skip")
 
 

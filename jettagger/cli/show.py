@@ -119,13 +119,12 @@ def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, in
 
     from jettagger.nanojets import nano_table, read_jets
     from jettagger.rootfile import EventFile
-    from jettagger.selection import check_columns
 
     more: tuple[str, ...] = ()
     events_needed = tagger is not None and tagger.bundle.weaver is None
     if events_needed:
         with EventFile(path) as file:
-            more = check_columns(tagger.bundle, file, path, tagger.heads).columns
+            more = tagger.check(file, path).columns
     events, chosen, total = read_jets(path, start, stop, more)
     jets = nano_table(events)[chosen] if total > start else []
     scores = ak.flatten(tagger(events), axis=1)[chosen] if events_needed and len(jets) else None

@@ -64,8 +64,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep scores in the user's cache folder; the same jets are then found there",
     )
+    add(
+        "--min-pt-share",
+        type=float,
+        metavar="S",
+        help="score only jets whose constituents carry this share of their pt (default: 0.8, and none may be missing)",
+    )
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
-    add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
+    add(
+        "--jets",
+        metavar="NAME",
+        help="collection of jets (default: FatJet, FatJetAK15; of Delphes files JetPUPPIAK8, or the only one)",
+    )
+    add(
+        "--name",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="PFNano files with other names: PFCands=JetPFCands, FatJetPFCands.pFCandsIdx=candIdx (repeatable)",
+    )
     add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
     add(
         "--outside",
@@ -93,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         cache=args.cache,
         jets=args.jets,
         outside=args.outside,
+        min_pt_share=args.min_pt_share,
+        names=_names(args.name),
     ).with_heads(*args.head)
     settings: dict[str, Any] = {
         "prefix": args.prefix,
@@ -131,6 +150,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _names(pairs: list[str]) -> dict[str, str | None] | None:
+    """Names of a production from the options; an empty one says that there is no such column."""
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise ConfigError(f"--name {wrong[0]}: expected OURS=THEIRS, such as PFCands=JetPFCands")
+    return {ours: theirs or None for ours, _, theirs in (pair.partition("=") for pair in pairs)} or None
+
+
 def _summary(result: object, seconds: float) -> None:
     from jettagger.cli.console import table
     from jettagger.skim import SkimResult
@@ -145,6 +172,7 @@ def _summary(result: object, seconds: float) -> None:
         ("found in the score cache", f"{report.cached}"),
         ("not scored: left out by --where", f"{report.not_selected}"),
         ("not scored: no constituents", f"{report.without_constituents}"),
+        ("not scored: only a part of the constituents", f"{report.partial}"),
         ("not scored: outside the training selection", f"{report.outside_domain}"),
         ("more constituents than the model takes", f"{report.truncated}"),
         ("vertices recovered", f"{report.recovered_vertices}"),

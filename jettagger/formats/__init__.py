@@ -1,8 +1,9 @@
 """Event formats: where jets, constituents, links, columns and "missing" are. The only readers of events."""
 
-from jettagger.formats.base import Format, Jets, Need, Plan, load, make_plan
+from jettagger.formats.base import Format, Jets, Need, Plan, make_plan
 from jettagger.formats.columns import EventColumns, split
 from jettagger.formats.detect import FORMATS, detect
+from jettagger.formats.loading import load, partial
 
 __all__ = [
     "FORMATS",
@@ -14,5 +15,6 @@ __all__ = [
     "detect",
     "load",
     "make_plan",
+    "partial",
     "split",
 ]

@@ -12,12 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from jettagger.errors import MismatchError
-from jettagger.features.cms import delta_phi
 from jettagger.features.definition import Array, Feature
 from jettagger.formats.columns import EventColumns, split
 
-__all__ = ["Format", "Jets", "Link", "Need", "Offer", "Plan", "Provider", "load", "make_plan"]
+__all__ = ["CHECKED", "Format", "Jets", "Link", "Need", "Offer", "Plan", "Provider", "make_plan"]
+
+#: canonical columns that tell whether constituents are those of their jet, as far as a file has them: transverse
+#: momentum of the jet before its correction, and of the candidates
+CHECKED = (("jet", "raw_pt"), ("pf", "summed_pt"))
 
 
 class Offer(Protocol):
@@ -65,20 +67,34 @@ class Link:
         Its field with the index of the jet in the event.
     target : str
         The collection that rows point to.
-    target_index : str
-        The field with that index.
+    target_index : str or None
+        The field with that index; None where rows carry all that there is of the objects, and point to none.
     order : Provider
         Key after which the objects of a jet are sorted, largest first; equal ones stay in the order of the table.
     dangling : bool
         Whether rows may point to no target (index -1): their target's columns are NaN then.
+    copied : str
+        Field of rows that repeats the field of that name of their target, to the bit; empty where there is none.
     """
 
     table: str
     jet_index: str
     target: str
-    target_index: str
+    target_index: str | None
     order: Provider
     dangling: bool = False
+    copied: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are needed to follow it."""
+        index = () if self.target_index is None else (f"{self.table}.{self.target_index}",)
+        return (f"{self.table}.{self.jet_index}", *index, *self.order.columns)
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The repeated column and its original; empty where there is none."""
+        return (f"{self.table}.{self.copied}", f"{self.target}.{self.copied}") if self.copied else ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +163,8 @@ class Plan:
         Empty where the model can run.
     more : tuple of str
         Columns that are read for other reasons, e.g. for heads.
+    verified : tuple of str
+        Objects whose links can be checked, as a copy of what they point to is stored with them.
     """
 
     format: Format
@@ -154,6 +172,7 @@ class Plan:
     objects: tuple[str, ...]
     missing: tuple[Need, ...]
     more: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -161,7 +180,7 @@ class Plan:
         found = {column for provider in self.providers.values() for column in provider.columns} | set(self.more)
         for object_ in self.objects:
             link = self.format.links[object_]
-            found |= {f"{link.table}.{link.jet_index}", f"{link.table}.{link.target_index}", *link.order.columns}
+            found |= {*link.columns, *(link.copies if object_ in self.verified else ())}
         return tuple(sorted(found))
 
 
@@ -200,12 +219,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
         link = format_.links.get(object_)
         if object_ == "jet":
             continue
-        required = (
-            []
-            if link is None
-            else [f"{link.table}.{link.jet_index}", f"{link.table}.{link.target_index}", *link.order.columns]
-        )
-        lacking = tuple(column for column in required if not offer.has(column))
+        lacking = () if link is None else tuple(column for column in link.columns if not offer.has(column))
         if link is None or lacking:
             missing.append(Need(object_, "link to the jets", tuple(names), lacking))
         else:
@@ -214,13 +228,24 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
         # columns of a subset are those of the whole, found once
         source = format_.parent(object_)
         ways = format_.columns.get(source, {}).get(name, ())
-        chosen = next((way for way in ways if all(offer.has(column) for column in way.columns)), None)
+        chosen = _first_way(ways, offer)
         if chosen is not None:
             providers[(source, name)] = chosen
         else:
             stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
             missing.append(Need(object_, name, tuple(dict.fromkeys(names)), stored))
-    return Plan(format_, providers, tuple(objects), tuple(missing))
+    if "pf" in objects:
+        for object_, name in CHECKED:
+            chosen = _first_way(format_.columns.get(object_, {}).get(name, ()), offer)
+            if chosen is not None:
+                providers[(object_, name)] = chosen
+    copies = {object_: format_.links[object_].copies for object_ in objects}
+    verified = tuple(name for name, columns in copies.items() if columns and all(map(offer.has, columns)))
+    return Plan(format_, providers, tuple(objects), tuple(missing), verified=verified)
+
+
+def _first_way(ways: Iterable[Provider], offer: Offer) -> Provider | None:
+    return next((way for way in ways if all(offer.has(column) for column in way.columns)), None)
 
 
 def _by_object(wanted: Mapping[tuple[str, str], list[str]], format_: Format) -> dict[str, list[str]]:
@@ -247,6 +272,26 @@ class Rows:
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Links that do not fit the table that they point to.
+
+    Parameters
+    ----------
+    differing : int64[n]
+        Events of links of the selected jets whose copy is not what they point to, rising.
+    beyond : int64[m]
+        Events of links that point beyond the end of the table, rising; of the selected jets where the others can be
+        checked, else of all.
+    links : int
+        Number of links of the selected jets.
+    """
+
+    differing: Array
+    beyond: Array
+    links: int
+
+
 class Jets:
     """Selected jets of a chunk of events with their linked constituents and vertices.
 
@@ -260,9 +305,18 @@ class Jets:
         Canonical columns of the jets that take the place of the stored ones, flat over all jets. What is stored
         relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made with.
 
+    Attributes
+    ----------
+    dropped : dict of str to int
+        Object -> links of these jets that are left out, as they lead to nothing or to another object.
+    lost : dict of str to int64[jets]
+        The same for each jet.
+    faults : dict of str to Fault
+        Object -> what is wrong with its links, where something is.
+
     Notes
     -----
-    Made by `load`. Arrays are gathered when they are first asked for and kept.
+    Made by `jettagger.formats.load`. Arrays are gathered when they are first asked for and kept.
     """
 
     def __init__(
@@ -273,6 +327,8 @@ class Jets:
         self.index = index
         self.kinematics = dict(kinematics or {})
         self.dropped: dict[str, int] = {}
+        self.lost: dict[str, Array] = {}
+        self.faults: dict[str, Fault] = {}
         self._rows: dict[str, Rows] = {}
         self._flat: dict[str, Array] = {}
         self._gathered: dict[tuple[str, str], Array] = {}
@@ -349,7 +405,8 @@ class Jets:
         """
         found = Jets(self.columns, self.plan, self.index[kept], self.kinematics)
         found._flat = self._flat
-        found.dropped = dict(self.dropped)
+        found.dropped, found.faults = dict(self.dropped), dict(self.faults)
+        found.lost = {name: lost[kept] for name, lost in self.lost.items()}
         new = np.where(kept, np.cumsum(kept) - 1, -1)
         for name, rows in self._rows.items():
             if rows.subset is None:
@@ -379,21 +436,34 @@ class Jets:
         n_events = len(self.columns)
         event = np.repeat(np.arange(n_events), self.columns.counts(link.table))
         jet_index = self._stored(f"{link.table}.{link.jet_index}").astype(np.int64)
-        target_index = self._stored(f"{link.table}.{link.target_index}").astype(np.int64)
         n_jets = self.columns.counts(format_.jets)[event]
-        n_targets = self.columns.counts(link.target)[event]
         position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
         position[self.index] = np.arange(len(self))
         to_jet = (jet_index >= 0) & (jet_index < n_jets)
         jet = np.where(
             to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1
         )
-        known = (target_index >= 0) & (target_index < n_targets)
-        nowhere = ~known & (target_index != -1) if link.dangling else ~known
-        self.dropped[object_] = int(np.count_nonzero(nowhere & (jet >= 0)))
-        rows = np.flatnonzero((jet >= 0) & ~nowhere)
+        if link.target_index is None:
+            rows = np.flatnonzero(jet >= 0)
+            target = np.full(len(rows), -1, dtype=np.int64)
+        else:
+            target_index = self._stored(f"{link.table}.{link.target_index}").astype(np.int64)
+            n_targets = self.columns.counts(link.target)[event]
+            known = (target_index >= 0) & (target_index < n_targets)
+            target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)
+            differing = self._differing(object_, target, jet)
+            nowhere = ~known & (target_index != -1) if link.dangling else ~known
+            nowhere |= differing
+            self.lost[object_] = np.bincount(jet[nowhere & (jet >= 0)], minlength=len(self)).astype(np.int64)
+            self.dropped[object_] = int(self.lost[object_].sum())
+            beyond = target_index >= n_targets
+            if object_ in self.plan.verified:  # else nothing tells which other links of the event still lead somewhere
+                beyond &= jet >= 0
+            if differing.any() or beyond.any():
+                self.faults[object_] = Fault(event[differing], event[beyond], int(np.count_nonzero(jet >= 0)))
+            rows = np.flatnonzero((jet >= 0) & ~nowhere)
+            target = target[rows]
         jet = jet[rows]
-        target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)[rows]
         key = link.order(
             *(self._stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
         )
@@ -401,55 +471,12 @@ class Jets:
         counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
         return Rows(rows[order], target[order], jet[order], counts)
 
-
-def load(columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None) -> Jets:
-    """Link the constituents of the selected jets, and check that they are theirs.
-
-    Parameters
-    ----------
-    columns : EventColumns
-    plan : Plan
-        Without anything missing.
-    index : int64[jets]
-        Positions of the selected jets in the flat collection.
-    kinematics : mapping, optional
-        As for `Jets`.
-
-    Returns
-    -------
-    Jets
-
-    Raises
-    ------
-    MismatchError
-        If leading constituents lie outside their jets: the jet collection was filtered or re-ordered after the file was
-        read, so that the indices of the link table point to other jets.
-    """
-    jets = Jets(columns, plan, index, kinematics)
-    if "pf" in plan.objects and len(index):
-        _check_geometry(jets)
-    return jets
-
-
-def _check_geometry(jets: Jets) -> None:
-    rows = jets.rows("pf")
-    filled = np.flatnonzero(rows.counts)
-    if not len(filled):
-        return
-    first = rows.starts[filled]
-    limit = 1.5 * jets.plan.format.radius
-    with np.errstate(over="ignore", invalid="ignore"):
-        d_eta = jets.column("pf", "eta")[first] - jets.column("jet", "eta")[filled]
-        d_phi = delta_phi(jets.column("pf", "phi")[first], jets.column("jet", "phi")[filled])
-        outside = np.flatnonzero(np.hypot(d_eta, d_phi) > limit)
-    if len(outside):
-        name = jets.plan.format.jets
-        flat = int(jets.index[filled[outside[0]]])
-        event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
-        jet = flat - int(jets.columns.offsets(name)[event])
-        raise MismatchError(
-            f"{len(outside)} of {len(filled)} jets have their leading constituent more than {limit:.1f} from the axis "
-            f"(first: event {jets.columns.place(event)} of this chunk, jet {jet}): {name} is not "
-            "the collection that the link table was made for. Do not filter or re-order it before tagging; "
-            f"pass where=<mask on events.{name}> instead, and select afterwards"
-        )
+    def _differing(self, object_: str, target: Array, jet: Array) -> Array:
+        """For each link of these jets whether it leads to another object than it was made for, as far as is known."""
+        differing = np.zeros(len(target), dtype=bool)
+        if object_ in self.plan.verified:
+            copy, original = map(self._stored, self.plan.format.links[object_].copies)
+            rows = np.flatnonzero((jet >= 0) & (target >= 0))
+            here, there = copy[rows], original[target[rows]]
+            differing[rows] = (here != there) & ~(np.isnan(here) & np.isnan(there))
+        return differing

@@ -1,6 +1,8 @@
 """Delphes: fat jets of a collection with their particle-flow candidates, as a flat table in JetClass-II's columns.
 
 Constituents are found through their references (``TRefArray``), whose numbers are the ``fUniqueID`` of candidates.
+These lie in one collection or, with other cards, in those of tracks, photons and neutral hadrons; towers of the latter
+two have neither mass nor track.
 Candidates with ``|pz|`` above 10 TeV, ``|eta|`` above 5 or without transverse momentum are dropped, the others are
 sorted by transverse momentum. Longitudinal impact parameters that are not zero are taken relative to the first vertex,
 which is the primary one. Momenta are in GeV, impact parameters in mm.
@@ -17,6 +19,9 @@ import numpy as np
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.features.cms import delta_phi, eta_sign
 from jettagger.features.definition import Array
+from jettagger.formats.columns import not_none
+from jettagger.formats.loading import MIN_PT_SHARE
+from jettagger.formats.naming import radius_of
 
 __all__ = [
     "CANDIDATES",
@@ -29,7 +34,8 @@ __all__ = [
     "link",
 ]
 
-CANDIDATES = "ParticleFlowCandidate"
+#: collections that constituents may lie in
+CANDIDATES = ("ParticleFlowCandidate", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")
 VERTICES = "Vertex"
 DEFAULT_JETS = "JetPUPPIAK8"
 
@@ -41,6 +47,15 @@ MAX_ETA = 5.0
 JET_FIELDS = ("PT", "Eta", "Phi", "Mass", "Tau", "SoftDroppedP4", "Constituents")
 
 _CANDIDATE_FIELDS = ("fUniqueID", "PT", "Eta", "Phi", "Mass", "Charge", "PID", "D0", "ErrorD0", "DZ", "ErrorDZ")
+
+#: what towers do not store; 0 is the PID that Delphes gives neutral hadrons
+_TOWER = {"Mass": 0.0, "Charge": 0, "D0": 0.0, "ErrorD0": 0.0, "DZ": 0.0, "ErrorDZ": 0.0}
+_CONSTANT: Mapping[str, Mapping[str, float]] = {
+    "EFlowPhoton": {**_TOWER, "PID": 22},
+    "EFlowNeutralHadron": {**_TOWER, "PID": 0},
+}
+#: collection -> name that it has for another
+_STORED: Mapping[str, Mapping[str, str]] = {"EFlowPhoton": {"PT": "ET"}, "EFlowNeutralHadron": {"PT": "ET"}}
 
 
 def is_delphes(fields: Sequence[str]) -> bool:
@@ -59,7 +74,7 @@ def is_delphes(fields: Sequence[str]) -> bool:
     >>> is_delphes(["Event", "Particle", "JetPUPPIAK8"]), is_delphes(["FatJet", "PFCands"])
     (True, False)
     """
-    return CANDIDATES in fields or {"Event", "Particle"} <= set(fields)
+    return not set(CANDIDATES).isdisjoint(fields) or {"Event", "Particle"} <= set(fields)
 
 
 def jet_collections(events: Any) -> list[str]:
@@ -74,6 +89,15 @@ def jet_collections(events: Any) -> list[str]:
     list of str
     """
     return [name for name in events.fields if {"PT", "Constituents"} <= set(events[name].fields)]
+
+
+def _lacking(events: Any, collection: str) -> list[str]:
+    """Fields that a collection of candidates should have and does not."""
+    if collection not in events.fields:
+        return [collection]
+    constant, stored = _CONSTANT.get(collection, {}), _STORED.get(collection, {})
+    needed = [stored.get(name, name) for name in _CANDIDATE_FIELDS if name not in constant]
+    return [f"{collection}.{name}" for name in needed if name not in events[collection].fields]
 
 
 def link(event: Array, refs: Array, target_event: Array, unique: Array) -> Array:
@@ -129,6 +153,8 @@ class DelphesJets:
     """
 
     def __init__(self, events: Any, collection: str | None = None) -> None:
+        import awkward as ak
+
         here = jet_collections(events)
         if collection is None:
             collection = here[0] if len(here) == 1 else DEFAULT_JETS
@@ -137,34 +163,34 @@ class DelphesJets:
                 f"no jets {collection!r} with constituents; collections of jets: {', '.join(here) or 'none'}; all "
                 f"collections: {', '.join(sorted(events.fields))}"
             )
-        lacking = [
-            name
-            for name in _CANDIDATE_FIELDS
-            if CANDIDATES not in events.fields or name not in events[CANDIDATES].fields
-        ]
-        if lacking:
-            missing = CANDIDATES if CANDIDATES not in events.fields else f"{CANDIDATES}.{', '.join(lacking)}"
+        lacking = {name: _lacking(events, name) for name in CANDIDATES}
+        self._sources = [name for name, missing in lacking.items() if not missing]
+        if not self._sources:
+            near = min(lacking.values(), key=lambda missing: missing[0] in CANDIDATES)
             raise InputFileError(
-                f"no candidates: {missing} is missing; collections: {', '.join(sorted(events.fields))}. Constituents "
-                "are read from a Delphes card that writes particle-flow candidates"
+                f"no candidates: {', '.join(near)} missing; collections: {', '.join(sorted(events.fields))}. "
+                f"Constituents are read from a Delphes card that writes {' or '.join(CANDIDATES)}"
             )
         self.title = f"Delphes, jets {collection}"
         self.collection = collection
-        self.events = events
-        self._jets = events[collection]
+        self.valid = not_none(ak.to_layout(events))
+        self.events = events if self.valid.all() else ak.drop_none(events, axis=0)
+        self._jets = self.events[collection]
         self._sorted: tuple[Array, Array, Array] | None = None
-        self._dangling = 0
-        self.radius = 1.5 if "AK15" in collection else 0.8
+        self._lost = np.zeros(0, dtype=np.int64)
+        self.radius = radius_of(collection)
 
     def __len__(self) -> int:
         return int(self.counts.sum())
 
     @cached_property
     def counts(self) -> Array:
-        """Number of jets of each event, int64[events]."""
+        """Number of jets of each event, int64[events]; 0 for events that are None."""
         import awkward as ak
 
-        return ak.to_numpy(ak.num(self._jets.PT, axis=1)).astype(np.int64)
+        found = np.zeros(len(self.valid), dtype=np.int64)
+        found[self.valid] = ak.to_numpy(ak.num(self._jets.PT, axis=1))
+        return found
 
     @property
     def present(self) -> Array:
@@ -173,8 +199,8 @@ class DelphesJets:
 
     @cached_property
     def event(self) -> Array:
-        """The event of each jet, int64[jets]."""
-        return np.repeat(np.arange(len(self.events)), self.counts)
+        """The event of each jet among those that are not None, int64[jets]."""
+        return np.repeat(np.arange(len(self.events)), self.counts[self.valid])
 
     @cached_property
     def fields(self) -> Sequence[str]:
@@ -193,15 +219,45 @@ class DelphesJets:
         return ak.to_numpy(ak.flatten(self._jets[field], axis=1)).astype(np.float64)
 
     def _candidate(self, field: str) -> Array:
+        """A field of all candidates, those of one collection after the other."""
         import awkward as ak
 
-        return ak.to_numpy(ak.flatten(self.events[CANDIDATES, field], axis=1))
+        found = []
+        for name in self._sources:
+            source = self.events[name]
+            if field in _CONSTANT.get(name, {}):
+                kind = np.int32 if field in ("Charge", "PID") else np.float32
+                number = int(ak.count(source.fUniqueID))
+                found.append(np.full(number, _CONSTANT[name][field], dtype=kind))
+            else:
+                found.append(ak.to_numpy(ak.flatten(source[_STORED.get(name, {}).get(field, field)], axis=1)))
+        return np.concatenate(found)
 
     @property
     def dangling(self) -> int:
         """References to constituents that do not exist."""
         self._rows()
-        return self._dangling
+        return int(self._lost.sum())
+
+    def partial(self, min_pt_share: float | None = None) -> Array:
+        """Jets of which only a part is there.
+
+        Parameters
+        ----------
+        min_pt_share : float or None
+            Share of the transverse momentum that the vector sum of the constituents must carry; None: 0.8, and no
+            reference may point to nothing.
+
+        Returns
+        -------
+        bool[jets]
+        """
+        row, jet, counts = self._rows()
+        pt, phi = (self._candidate(name).astype(np.float64)[row] for name in ("PT", "Phi"))
+        sums = (np.bincount(jet, weights=pt * part(phi), minlength=len(self)) for part in (np.cos, np.sin))
+        least = MIN_PT_SHARE if min_pt_share is None else min_pt_share
+        found = (np.hypot(*sums) < least * self.jet("PT")) & (counts > 0)
+        return found | ((self._lost > 0) & ((counts == 0) | (min_pt_share is None)))
 
     def _rows(self) -> tuple[Array, Array, Array]:
         """Candidate and jet of each constituent, sorted; number of constituents of each jet."""
@@ -213,10 +269,11 @@ class DelphesJets:
             numbers = ak.to_numpy(ak.num(references, axis=1)).astype(np.int64)
             jet = np.repeat(np.arange(len(self)), numbers)
             refs = ak.to_numpy(ak.flatten(references, axis=1)).astype(np.int64)
-            sizes = ak.to_numpy(ak.num(self.events[CANDIDATES, "fUniqueID"], axis=1))
-            owner = np.repeat(np.arange(len(self.events)), sizes)
+            places = np.arange(len(self.events))
+            sizes = [ak.to_numpy(ak.num(self.events[name, "fUniqueID"], axis=1)) for name in self._sources]
+            owner = np.concatenate([np.repeat(places, size) for size in sizes])
             row = link(self.event[jet], refs, owner, self._candidate("fUniqueID"))
-            self._dangling = int(np.count_nonzero(row < 0))
+            self._lost = np.bincount(jet[row < 0], minlength=len(self)).astype(np.int64)
             jet, row = jet[row >= 0], row[row >= 0]
             pt, eta = (self._candidate(name).astype(np.float64)[row] for name in ("PT", "Eta"))
             with np.errstate(over="ignore", invalid="ignore"):
@@ -274,9 +331,9 @@ class DelphesJets:
         """
         import awkward as ak
 
-        expected = f"a jagged bool array aligned with events.{self.collection} ({len(self.events)} events)"
+        expected = f"a jagged bool array aligned with events.{self.collection} ({len(self.valid)} events)"
         try:
-            counts = ak.to_numpy(ak.num(where, axis=1))
+            counts = ak.to_numpy(ak.fill_none(ak.num(where, axis=1), 0))
             flags = ak.to_numpy(ak.fill_none(ak.flatten(where, axis=1), False))
         except (ValueError, TypeError) as error:
             raise MismatchError(f"where is {type(where).__name__}, expected {expected}") from error

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jettagger.errors import InputFileError
+from jettagger.errors import InputFileError, MismatchError, hint
 from jettagger.formats.base import Format
+from jettagger.formats.naming import Names
 from jettagger.formats.nanoaod import NANOAOD, NANOAOD_V15, SCOUTING
-from jettagger.formats.pfnano import PFNANO
+from jettagger.formats.pfnano import PFNANO, PFNANO_FLAVOURS, pfnano
 
 __all__ = ["FORMATS", "detect"]
 
 #: all formats, those with more content first
-FORMATS: tuple[Format, ...] = (PFNANO, NANOAOD_V15, NANOAOD, SCOUTING)
+FORMATS: tuple[Format, ...] = (PFNANO, *PFNANO_FLAVOURS, NANOAOD_V15, NANOAOD, SCOUTING)
 
 
-def detect(collections: Iterable[str]) -> Format:
+def detect(collections: Iterable[str], jets: str | None = None, names: Names | None = None) -> Format:
     """The format with these collections.
 
     Parameters
     ----------
     collections : iterable of str
+    jets : str, optional
+        The collection of jets; default: that of the first format that fits.
+    names : mapping, optional
+        PFNano's names of collections and columns -> those of the input, see `jettagger.formats.pfnano.pfnano`.
 
     Returns
     -------
@@ -30,16 +35,29 @@ def detect(collections: Iterable[str]) -> Format:
     ------
     InputFileError
         If none fits; lists what is there and what was expected.
+    MismatchError
+        If both ``jets`` and ``names`` are given.
+    UnknownName
+        If PFNano has none of the names.
 
     Examples
     --------
     >>> detect(["FatJet", "PFCands", "FatJetPFCands", "SV", "FatJetSVs"]).name
     'pfnano'
     """
+    if jets is not None and names is not None:
+        raise MismatchError('jets= and names= exclude each other: the jets are among the names, as {"FatJet": ...}')
     present = set(collections)
-    for format_ in FORMATS:
-        if present.issuperset(format_.signature):
+    formats = FORMATS if names is None else (pfnano(names),)
+    for format_ in formats:
+        if present.issuperset(format_.signature) and jets in (None, format_.jets):
             return format_
     shown = ", ".join(sorted(present)[:30]) or "none"
-    wanted = "; ".join(f"{format_.name}: {', '.join(format_.signature)}" for format_ in FORMATS)
+    wanted = "; ".join(f"{format_.name}: {', '.join(format_.signature)}" for format_ in formats)
+    if jets is not None:
+        known = dict.fromkeys(format_.jets for format_ in formats if present.issuperset(format_.signature))
+        raise InputFileError(
+            f"no known format has jets {jets!r}{hint(jets, known)} in the collections {shown}. Expected one of: "
+            f"{wanted}"
+        )
     raise InputFileError(f"no known format has the collections {shown}. Expected one of: {wanted}")

@@ -44,6 +44,13 @@ class JetTable(Protocol):
     def dangling(self) -> int:
         """References to constituents that do not exist."""
 
+    @property
+    def valid(self) -> Array | None:
+        """For each event whether it is there (not None), bool[events]; None for a table of jets alone."""
+
+    def partial(self, min_pt_share: float | None = None) -> Array:
+        """Jets of which only a part of the constituents is there, bool[jets]."""
+
     def mask(self, where: Any) -> Array:
         """A user's selection as bool[jets]."""
 
@@ -72,6 +79,7 @@ class FlatTable:
     title = "a table with one row a jet"
     collection = ""
     counts: Array | None = None
+    valid: Array | None = None
     dangling = 0
 
     def __init__(self, jets: Any) -> None:
@@ -103,6 +111,10 @@ class FlatTable:
         if self._present is None:
             self._present = not_none(ak.to_layout(self.jets))
         return self._present
+
+    def partial(self, min_pt_share: float | None = None) -> Array:
+        """No jet: a row holds all that there is of a jet, bool[jets]."""
+        return np.zeros(len(self), dtype=bool)
 
     def mask(self, where: Any) -> Array:
         """A user's selection as bool[jets].

@@ -18,9 +18,15 @@ NANOAOD_V15 = Format(
     signature=("FatJet", "FatJetPFCand", "PFCand"),
     links={"pf": Link("FatJetPFCand", "jetIdx", "PFCand", "pfCandIdx", Provider(("PFCand.pt",)))},
     columns={
-        "jet": _jet("FatJet"),
+        "jet": {
+            **_jet("FatJet"),
+            "raw_pt": (Provider(("FatJet.pt", "FatJet.rawFactor"), lambda pt, factor: pt * (1 - factor)),),
+        },
         # PFCand_pt and _mass are multiplied by the PUPPI weight, so the plain ones are not among the columns
-        "pf": {name: (Provider((f"PFCand.{name}",)),) for name in ("eta", "phi", "pdgId")},
+        "pf": {
+            **{name: (Provider((f"PFCand.{name}",)),) for name in ("eta", "phi", "pdgId")},
+            "summed_pt": (Provider(("PFCand.pt",)),),
+        },
     },
     remark="central NanoAOD stores candidates with PUPPI-weighted pt and without tracks, and the scores of the central "
     "taggers (FatJet_globalParT3_*, FatJet_particleNet*): discriminants on these need no network",

@@ -4,24 +4,55 @@ Candidates without track details carry -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d
 candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex
 of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
 are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
+
+Productions differ in names, not in content: `OTHER_NAMES` lists what they call what is declared here with the names of
+today's branch.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
 from jettagger.features.cms import delta_phi, energy
 from jettagger.features.definition import Array
 from jettagger.formats.base import Format, Link, Provider
+from jettagger.formats.naming import Names, radius_of, renamed
 
-__all__ = ["PFNANO", "vertex_eta"]
+__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_FLAVOURS", "pfnano", "vertex_eta"]
+
+#: flavour -> what it is, and its names where they differ
+OTHER_NAMES: dict[str, tuple[str, Names]] = {
+    "pfnano-106x": (
+        "PFNano of the 106X branch",
+        {
+            "PFCands": "JetPFCands",
+            "FatJetPFCands": "JetPFCandsAK8",
+            "FatJetPFCands.pFCandsIdx": "candIdx",
+            "FatJetSVs": "JetSVsAK8",
+            "FatJetSVs.sVIdx": None,
+        },
+    ),
+    "pfnano-ak15": (
+        "PFNano with jets of radius 1.5",
+        {"FatJet": "FatJetAK15", "FatJetPFCands": "FatJetAK15PFCands", "FatJetSVs": "JetSVsAK15"},
+    ),
+    "pfnano-ak15-default-indices": (
+        "PFNano with jets of radius 1.5 and the producer's default names of indices",
+        {
+            "FatJet": "FatJetAK15",
+            "FatJetPFCands": "JetPFCandsAK15",
+            "FatJetPFCands.pFCandsIdx": "candIdx",
+            "FatJetSVs": "JetSVsAK15",
+            "FatJetSVs.sVIdx": "svIdx",
+        },
+    ),
+}
 
 #: bounds with which the producer stores the distance of a vertex from its jet
 DELTA_R_OFFSET = 0.5
 SATURATED = -1e-3
-
-#: vertices are linked to the jet within this distance
-RADIUS = 0.8
 
 
 def _if_track(default: float) -> object:
@@ -59,12 +90,14 @@ def vertex_eta(
     jet_phi: Array,
     jet_mass: Array,
     known: Array,
+    *,
+    radius: float = 0.8,
 ) -> Array:
     """Pseudorapidity of linked vertices, rebuilt where the vertex is not in the table ``SV``.
 
     The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
     the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
-    the sign is the one with which the vertex lies between 0.5 and 0.8 from the axis (the nearer one, if both do).
+    the sign is the one with which the vertex lies between 0.5 and the radius from the axis (the nearer, if both do).
 
     Parameters
     ----------
@@ -80,6 +113,8 @@ def vertex_eta(
         Of the jet, GeV and rad.
     known : array of float
         Stored pseudorapidity, NaN where there is none.
+    radius : float
+        Distance within which vertices are linked to the jet.
 
     Returns
     -------
@@ -107,12 +142,16 @@ def vertex_eta(
     near = np.where(off_above <= off_below, above, below)
     # of the two directions with this energy, the one that lies between the saturation and the radius; else the nearer
     same, other = (np.hypot(eta - jet_eta, phirel) for eta in (from_energy, -from_energy))
-    ring = (DELTA_R_OFFSET + RADIUS) / 2
-    off_same, off_other = (np.maximum(np.abs(x - ring) - (RADIUS - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
+    ring = (DELTA_R_OFFSET + radius) / 2
+    off_same, off_other = (np.maximum(np.abs(x - ring) - (radius - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
     chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
     side = np.where(chosen, from_energy, -from_energy)
     rebuilt = np.where(delta_r >= SATURATED, side, near)
     return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
+
+
+def _uncorrected(pt: Array, raw_factor: Array) -> Array:
+    return pt * (1 - raw_factor)
 
 
 def _stored(*columns: str) -> tuple[Provider, ...]:
@@ -125,6 +164,7 @@ def _track(field: str, default: float) -> Provider:
 
 _CANDIDATES = {
     "pt": _stored("PFCands.pt"),
+    "summed_pt": _stored("PFCands.pt"),
     "eta": _stored("PFCands.eta"),
     "phi": _stored("PFCands.phi"),
     "mass": _stored("PFCands.mass"),
@@ -171,45 +211,80 @@ _VERTICES = {
         name: _stored(f"FatJetSVs.{name}")
         for name in ("pt", "mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")
     },
-    "eta": (
-        Provider(
-            (
-                "FatJetSVs.pt",
-                "FatJetSVs.mass",
-                "FatJetSVs.enration",
-                "FatJetSVs.deltaR",
-                "FatJetSVs.phirel",
-                "FatJet.pt",
-                "FatJet.eta",
-                "FatJet.phi",
-                "FatJet.mass",
-                "SV.eta",
-            ),
-            vertex_eta,
-        ),
-    ),
     "phi": (Provider(("FatJetSVs.phirel", "FatJet.phi", "SV.phi"), _vertex_phi),),
 }
 
-PFNANO = Format(
-    name="pfnano",
-    title="PFNano (NanoAOD with particle-flow candidates of jets)",
-    jets="FatJet",
-    signature=("FatJet", "FatJetPFCands", "PFCands"),
-    links={
-        "pf": Link("FatJetPFCands", "jetIdx", "PFCands", "pFCandsIdx", Provider(("PFCands.pt",))),
-        "sv": Link(
-            "FatJetSVs", "jetIdx", "SV", "sVIdx", Provider(("FatJetSVs.dxysig",), _finite_or_zero), dangling=True
-        ),
-    },
-    columns={
-        "jet": {name: _stored(f"FatJet.{name}") for name in ("pt", "eta", "phi", "mass")},
-        "pf": _CANDIDATES,
-        "sv": _VERTICES,
-    },
-    subsets={
-        "cpf": ("pf", "charge", lambda charge: charge != 0),
-        "npf": ("pf", "charge", lambda charge: charge == 0),
-    },
-    remark="lost tracks and their hit layers are not part of PFNano",
+_VERTEX_ETA = (
+    *(f"FatJetSVs.{name}" for name in ("pt", "mass", "enration", "deltaR", "phirel")),
+    *(f"FatJet.{name}" for name in ("pt", "eta", "phi", "mass")),
+    "SV.eta",
 )
+
+
+def _today(radius: float) -> Format:
+    """PFNano with the names of today's branch."""
+    vertices = {**_VERTICES, "eta": (Provider(_VERTEX_ETA, partial(vertex_eta, radius=radius)),)}
+    return Format(
+        name="pfnano",
+        title="PFNano (NanoAOD with particle-flow candidates of jets)",
+        jets="FatJet",
+        signature=("FatJet", "FatJetPFCands", "PFCands"),
+        links={
+            "pf": Link("FatJetPFCands", "jetIdx", "PFCands", "pFCandsIdx", Provider(("PFCands.pt",)), copied="pt"),
+            "sv": Link(
+                "FatJetSVs",
+                "jetIdx",
+                "SV",
+                "sVIdx",
+                Provider(("FatJetSVs.dxysig",), _finite_or_zero),
+                dangling=True,
+                copied="pt",
+            ),
+        },
+        columns={
+            "jet": {
+                **{name: _stored(f"FatJet.{name}") for name in ("pt", "eta", "phi", "mass")},
+                "raw_pt": (Provider(("FatJet.pt", "FatJet.rawFactor"), _uncorrected), *_stored("FatJet.pt")),
+            },
+            "pf": _CANDIDATES,
+            "sv": vertices,
+        },
+        subsets={
+            "cpf": ("pf", "charge", lambda charge: charge != 0),
+            "npf": ("pf", "charge", lambda charge: charge == 0),
+        },
+        radius=radius,
+        remark="lost tracks and their hit layers are not part of PFNano",
+    )
+
+
+def pfnano(names: Names, name: str = "pfnano-renamed", title: str = "PFNano with other names") -> Format:
+    """PFNano under other names.
+
+    Parameters
+    ----------
+    names : mapping of str to str or None
+        Today's name of a collection or column -> the file's, where they differ. The radius of the jets is taken from
+        their name (``AK15``), and is 0.8 without a number.
+    name, title : str
+
+    Returns
+    -------
+    Format
+
+    Raises
+    ------
+    UnknownName
+        If PFNano has no such collection or column; lists the nearest ones.
+
+    Examples
+    --------
+    >>> other = pfnano({"FatJet": "CA15", "FatJetPFCands": "CA15PFCands", "FatJetPFCands.pFCandsIdx": "index"})
+    >>> other.signature, other.radius, other.links["pf"].target_index
+    (('CA15', 'CA15PFCands', 'PFCands'), 1.5, 'index')
+    """
+    return renamed(_today(radius_of(names.get("FatJet") or "FatJet")), names, name=name, title=title)
+
+
+PFNANO = _today(radius_of("FatJet"))
+PFNANO_FLAVOURS = tuple(pfnano(names, name, title) for name, (title, names) in OTHER_NAMES.items())

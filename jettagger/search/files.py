@@ -281,10 +281,8 @@ def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: st
 
 def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
-    from jettagger.selection import check_columns
-
     if processor.tagger is not None:
-        check_columns(processor.tagger.bundle, file, file.path)
+        processor.tagger.check(file, file.path)
     stored = file.fields(processor.collection)
     if not stored:
         with config.at("collection"):

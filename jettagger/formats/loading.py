@@ -1,0 +1,192 @@
+"""Jets with their linked constituents, checked to be those that the links were made for.
+
+Links are positions in other tables of the event. Where one of the tables was filtered, sorted or made anew after
+reading, they point to other objects, without any sign of it but the content:
+
+- a link table may repeat a number of what it points to (``FatJetPFCands.pt`` is ``PFCands.pt``): then each link is
+  checked that is used;
+- otherwise a table that was shortened shows where links point beyond its end;
+- the momenta of the constituents add up to that of the jet, before its correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from jettagger.errors import MismatchError
+from jettagger.features.cms import delta_phi
+from jettagger.features.definition import Array
+from jettagger.formats.base import Jets, Plan
+from jettagger.formats.columns import EventColumns
+
+__all__ = ["MIN_PT_SHARE", "load", "partial"]
+
+#: share of a jet's transverse momentum that its constituents must carry; below are jets of which only a part is there,
+#: above those that were corrected upwards in a file that does not say by how much
+MIN_PT_SHARE = 0.8
+
+#: constituents carry at most this multiple of the transverse momentum of their jet; those of PUPPI jets count without
+#: their weights, so that pile-up in a wide and soft jet may add more than half
+MAX_PT_SHARE = 2.0
+
+#: distance of a constituent from the axis, in radii: with the anti-kt algorithm 1.5 is the limit for two subjets of the
+#: same momentum, three reach a little further
+REACH = 2.0
+
+#: distance of the leading constituent from the axis, in radii
+LEADING = 1.5
+
+#: distance between the axis and the sum of the constituents, in radii; that of another jet is at least one away
+CENTRE = 0.25
+
+
+def load(
+    columns: EventColumns,
+    plan: Plan,
+    index: Array,
+    kinematics: Mapping[str, Array] | None = None,
+    *,
+    strict: bool = True,
+) -> Jets:
+    """Link the constituents of the selected jets, and check that they are theirs.
+
+    Parameters
+    ----------
+    columns : EventColumns
+    plan : Plan
+        Without anything missing.
+    index : int64[jets]
+        Positions of the selected jets in the flat collection.
+    kinematics : mapping, optional
+        As for `Jets`.
+    strict : bool
+        Whether links that lead to another object than they were made for are an error; otherwise they are left out and
+        counted, like links that lead to nothing.
+
+    Returns
+    -------
+    Jets
+
+    Raises
+    ------
+    MismatchError
+        If constituents are not those of their jets: one of the collections was filtered, re-ordered or exchanged after
+        the file was read, so that the indices of the link table point to other objects. Names the collection and the
+        first event.
+    """
+    jets = Jets(columns, plan, index, kinematics)
+    if len(index):
+        for object_ in plan.objects:
+            jets.rows(object_)
+        if strict:
+            _check_links(jets)
+        if "pf" in plan.objects:
+            _check_jets(jets)
+    return jets
+
+
+def _check_links(jets: Jets) -> None:
+    """Raise where links do not fit the table that they point to."""
+    for object_, fault in jets.faults.items():
+        link = jets.plan.format.links[object_]
+        if len(fault.differing):
+            event = int(fault.differing[0])
+            what = (
+                f"{len(fault.differing)} of {fault.links} links lead to objects with another {link.copied} than "
+                f"{link.table}.{link.copied} says"
+            )
+        else:
+            event = int(fault.beyond[0])
+            what = f"{len(fault.beyond)} links point beyond its end"
+        raise MismatchError(
+            f"{link.target} is not the table that {link.table} was made for: {what} (first: event "
+            f"{jets.columns.place(event)} of this chunk). Was {link.target} filtered, re-ordered or changed after "
+            f"reading? Pass it as it was read and select afterwards; to leave objects out on purpose, filter the rows "
+            f"of {link.table}; to vary {link.copied or 'a column'}, change it in both tables. If the file itself is "
+            "damaged, min_pt_share=0.9 scores the jets whose other constituents carry that share of their pt"
+        )
+
+
+def _check_jets(jets: Jets) -> None:
+    """Raise where constituents lie elsewhere than their jets, or carry far more momentum."""
+    rows, radius = jets.rows("pf"), jets.plan.format.radius
+    filled = np.flatnonzero(rows.counts)
+    if not len(filled):
+        return
+    first = rows.starts[filled]
+    with np.errstate(all="ignore"):  # what is not finite cannot be judged
+        d_eta = jets.column("pf", "eta") - jets.column("pf", "jet.eta")
+        d_phi = delta_phi(jets.column("pf", "phi"), jets.column("pf", "jet.phi"))
+        square = d_eta**2 + d_phi**2
+        _refuse(jets, filled, square[first], (LEADING * radius) ** 2, "their leading constituent", "from the axis")
+        _refuse(jets, filled, np.fmax.reduceat(square, first), (REACH * radius) ** 2, "a constituent", "from the axis")
+        if ("pf", "summed_pt") in jets.plan.providers:
+            pt = jets.column("pf", "summed_pt")
+            total = np.add.reduceat(pt, first)
+            share = total / _pt(jets)[filled]
+            mean = [np.add.reduceat(pt * offset, first) / total for offset in (d_eta, d_phi)]
+            # a part of a jet may lie elsewhere, and gets no score
+            centre = np.where((share < MIN_PT_SHARE) | (jets.lost["pf"][filled] > 0), 0, mean[0] ** 2 + mean[1] ** 2)
+            limit = (CENTRE * radius) ** 2
+            _refuse(jets, filled, centre, limit, "the sum of their constituents", "from the axis")
+            _refuse(jets, filled, share**2, MAX_PT_SHARE**2, "constituents that carry", "times their pt")
+
+
+def _refuse(jets: Jets, filled: Array, square: Array, limit: float, what: str, unit: str) -> None:
+    """Raise where the square of something of a jet is above a limit."""
+    outside = np.flatnonzero(square > limit)
+    if len(outside):
+        name = jets.plan.format.jets
+        flat = int(jets.index[filled[outside[0]]])
+        event = int(np.searchsorted(jets.columns.offsets(name), flat, side="right")) - 1
+        jet = flat - int(jets.columns.offsets(name)[event])
+        raise MismatchError(
+            f"{len(outside)} of {len(filled)} jets have {what} more than {limit**0.5:.1f} {unit} "
+            f"(first: event {jets.columns.place(event)} of this chunk, jet {jet}, {square[outside[0]] ** 0.5:.2f}): "
+            f"{name} is not the collection that the link table was made for, or the collection of its constituents was "
+            "changed. Do not filter or re-order them before tagging; "
+            f"pass where=<mask on events.{name}> instead, and select afterwards"
+        )
+
+
+def _pt(jets: Jets) -> Array:
+    """Transverse momentum of the jets before their correction, as stored; NaN where that is not known."""
+    if ("jet", "raw_pt") not in jets.plan.providers:
+        return np.full(len(jets), np.nan)
+    return jets.column("jet", "raw_pt")
+
+
+def partial(jets: Jets, min_pt_share: float | None) -> Array:
+    """Jets of which only a part is there.
+
+    Parameters
+    ----------
+    jets : Jets
+        With constituents.
+    min_pt_share : float or None
+        Share of the transverse momentum of a jet, before its correction, that the vector sum of its constituents must
+        carry. Candidates count without their PUPPI weights: the sum for PUPPI jets is a little more for that (up to
+        1.5 % in a file of CMS), and exact for jets without. None: 0.8, and no link may lead to nothing.
+
+    Returns
+    -------
+    bool[jets]
+    """
+    found = np.zeros(len(jets), dtype=bool)
+    if min_pt_share is None:
+        for lost in jets.lost.values():
+            found |= lost > 0
+        min_pt_share = MIN_PT_SHARE
+    if ("pf", "summed_pt") in jets.plan.providers:
+        rows = jets.rows("pf")
+        found |= (rows.counts == 0) & (jets.lost["pf"] > 0)
+        filled = np.flatnonzero(rows.counts)
+        if len(filled):
+            with np.errstate(all="ignore"):
+                d_phi = delta_phi(jets.column("pf", "phi"), jets.column("pf", "jet.phi"))
+                pt = jets.column("pf", "summed_pt")
+                sums = (np.add.reduceat(pt * part(d_phi), rows.starts[filled]) for part in (np.cos, np.sin))
+                found[filled] |= np.hypot(*sums) < min_pt_share * _pt(jets)[filled]
+    return found

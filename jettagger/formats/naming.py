@@ -1,0 +1,116 @@
+"""The same format under other names: what one production calls ``PFCands`` is ``JetPFCands`` in another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from jettagger.errors import ConfigError, UnknownName
+from jettagger.formats.base import Format, Link, Provider
+from jettagger.formats.columns import split
+
+__all__ = ["Names", "radius_of", "renamed"]
+
+#: what a format calls a collection or a column -> what a file calls it: ``{"PFCands": "JetPFCands"}``,
+#: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file does not have
+Names = Mapping[str, str | None]
+
+
+def radius_of(jets: str) -> float:
+    """Distance parameter of jets by their name.
+
+    Parameters
+    ----------
+    jets : str
+
+    Returns
+    -------
+    float
+        Also for names without a number, such as ``FatJet``: 0.8.
+
+    Examples
+    --------
+    >>> radius_of("FatJetAK15"), radius_of("FatJet")
+    (1.5, 0.8)
+    """
+    number = re.search(r"(?:AK|CA)(\d+)", jets)
+    return int(number[1]) / 10 if number else 0.8
+
+
+def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
+    """A format with other names for the same content.
+
+    Parameters
+    ----------
+    format_ : Format
+    names : mapping of str to str or None
+        Name of a collection, or ``Collection.field``, in ``format_`` -> the file's name of it (of the field alone for
+        columns). None, for the index of a link whose objects need no target, says that the file has no such column.
+    name, title : str
+        Of the new format.
+
+    Returns
+    -------
+    Format
+
+    Raises
+    ------
+    UnknownName
+        If the format has no such collection or column.
+    ConfigError
+        If a column is declared absent that is no such index.
+    """
+    known = _names(format_)
+    unknown = [item for item in names if item not in known]
+    if unknown:
+        raise UnknownName("name", unknown, known, f"the format {format_.name!r}")
+    indices = {f"{link.table}.{link.target_index}" for link in format_.links.values() if link.dangling}
+    for item, given in names.items():
+        if given is None and item not in indices:
+            raise ConfigError(f"{item} cannot be absent, only {', '.join(sorted(indices)) or 'nothing'} can")
+
+    def collection(item: str) -> str:
+        return names.get(item) or item
+
+    def field(table: str, item: str) -> str:
+        return names.get(f"{table}.{item}") or item
+
+    def provider(item: Provider) -> Provider:
+        columns = (split(column) for column in item.columns)
+        return replace(item, columns=tuple(f"{collection(table)}.{field(table, name)}" for table, name in columns))
+
+    def link(item: Link) -> Link:
+        index = item.target_index
+        absent = index is not None and names.get(f"{item.table}.{index}", index) is None
+        return replace(
+            item,
+            table=collection(item.table),
+            jet_index=field(item.table, item.jet_index),
+            target=collection(item.target),
+            target_index=None if absent or index is None else field(item.table, index),
+            order=provider(item.order),
+            copied="" if absent else item.copied,
+        )
+
+    columns = {
+        object_: {column: tuple(map(provider, ways)) for column, ways in canonical.items()}
+        for object_, canonical in format_.columns.items()
+    }
+    return replace(
+        format_,
+        name=name,
+        title=title,
+        jets=collection(format_.jets),
+        signature=tuple(map(collection, format_.signature)),
+        links={object_: link(item) for object_, item in format_.links.items()},
+        columns=columns,
+    )
+
+
+def _names(format_: Format) -> list[str]:
+    """Collections and columns of a format."""
+    columns = {column for link in format_.links.values() for column in (*link.columns, *link.copies)}
+    for canonical in format_.columns.values():
+        columns |= {column for ways in canonical.values() for way in ways for column in way.columns}
+    return sorted({split(column)[0] for column in columns} | columns)
