@@ -365,13 +365,19 @@ class _Probe:
     def sums(self) -> Iterable[Check]:
         """Whether probabilities are such: in [0, 1], and sums of 1 over each softmax."""
         probable = [output.index for output in self.bundle.outputs if output.kind == "prob"]
-        if not probable:
-            yield Check("sums", None, detail="no output is a probability")
-            return
         rng = np.random.default_rng(self.seed)
         n_jets = max(BATCH_SIZES)
         counts = {name: rng.integers(1, high + 1, n_jets).tolist() for name, (_, high) in self.limits.items()}
         values = self.values(self.tables(counts, n_jets)).astype(np.float64)
+        logits = [output.index for output in self.bundle.outputs if output.kind == "logit"]
+        if len(logits) > 1 and (values[:, logits] >= 0).all():
+            off = float(np.abs(values[:, logits].sum(axis=1) - 1).max())
+            if off <= PROB_TOLERANCE:
+                detail = f"{len(logits)} outputs that are called logits sum to one: they are probabilities"
+                yield Check("kinds", False, off, None, detail)
+        if not probable:
+            yield Check("sums", None, detail="no output is a probability")
+            return
         chosen = values[:, probable]
         outside = float(np.max(np.maximum(-chosen, chosen - 1), initial=0)) if np.isfinite(chosen).all() else np.inf
         yield Check(

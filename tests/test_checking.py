@@ -155,6 +155,12 @@ class TestFaults:
         assert found["sum of probabilities"].passed is None
         assert "3 probabilities outside any softmax" in found["sum of probabilities"].detail
 
+    def test_probabilities_that_are_called_logits(self, tmp_path: Path) -> None:
+        kinds = {"logit": ["label_*"], "mass": ["mass"], "hidden": ["hid*"]}
+        found = results(write_bundle(tmp_path / "m", card={"kinds": kinds}))["kinds"]
+        assert found.passed is False
+        assert found.detail == "3 outputs that are called logits sum to one: they are probabilities"
+
     def test_onnx_runtime_refuses_the_file(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m")
         model = graph()
