@@ -313,11 +313,12 @@ class Bundle:
         """
         if self.graph is not None:
             return self.graph.path
-        target = user_folder() / self.name / MODEL
-        text = (
-            f"the bundle {self.name!r} has no weights: the file {MODEL} is missing. Put it at {target} "
-            f"(or in a folder {self.name}/ on $JETTAGGER_MODELS)."
-        )
+        text = f"the bundle {self.name!r} has no weights: the file {MODEL} is missing. "
+        if self.folder.parent == (PACKAGE / "models").resolve():  # weights of these are found by the folder's name
+            target = user_folder() / self.folder.name / MODEL
+            text += f"Put it at {target} (or in a folder {self.folder.name}/ on $JETTAGGER_MODELS)."
+        else:
+            text += f"Put it at {self.folder / MODEL}."
         raise MissingModelFile(f"{text} {self.card.get_weights}".rstrip())
 
 

@@ -101,6 +101,10 @@ def locate(name_or_folder: str | os.PathLike[str]) -> Path:
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return folder
+    for place in models.values():  # a folder of another name with the network that is called so
+        with suppress(JettaggerError):
+            if Bundle.from_folder(place).name == name:
+                return place
     places = ", ".join(str(place) for place in search_path())
     raise BundleNotFound(
         f"no model {name!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "

@@ -498,6 +498,17 @@ class TestFolder:
         with pytest.raises(MissingModelFile, match=r"'toy' has no weights: the file model.onnx is missing\. Put it at"):
             bundle.require_weights()
 
+    def test_the_folder_for_weights_is_where_they_are_found(self, toy: Path) -> None:
+        """A folder may be called otherwise than its network: the weights belong beside the description."""
+        folder = toy.rename(toy.parent / "other-name")
+        weights = (folder / "model.onnx").read_bytes()
+        (folder / "model.onnx").unlink()
+        with pytest.raises(MissingModelFile) as error:
+            Bundle.from_folder(folder).require_weights()
+        assert f"Put it at {folder.resolve() / 'model.onnx'}" in str(error.value)
+        (folder / "model.onnx").write_bytes(weights)
+        assert Bundle.from_folder(folder).require_weights().name == "model.onnx"
+
     def test_weights_in_a_folder_named_like_a_packaged_description(self, tmp_path: Path) -> None:
         """A user who has the weights of GloParT V1 brings only that one file."""
         folder = tmp_path / "inclParTMDV1"

@@ -32,6 +32,7 @@ from jettagger.discriminants import (
 )
 from jettagger.discriminants.tables import expand
 from jettagger.errors import ConfigError, MismatchError, MissingColumns, OutputError, UnknownName
+from jettagger.places import PACKAGE
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not there")
@@ -361,8 +362,8 @@ def test_a_skim_that_lost_columns():
     [
         ("inclParTMDV1", "glopart-v1", 37),
         ("part-ak8-2023", "part-ak8-2023", 314),
-        ("particleNet-ak8-md", "particlenet-ak8-md", 8),
-        ("particleNet-scouting", "scouting-particlenet-ak8", 4),
+        ("particlenet-ak8-md", "particlenet-ak8-md", 8),
+        ("scouting-particlenet-ak8", "scouting-particlenet-ak8", 4),
     ],
 )
 def test_groups_cover_the_classes_of_the_models_own_files(name, folder, count):
@@ -380,6 +381,13 @@ def test_groups_cover_glopart3():
 def test_coverage_is_checked():
     with pytest.raises(MismatchError, match=r"1 in no group \(probX\); 1 in a group but not among the names \(Xqq\)"):
         model("particleNetMD").check_coverage(["Xbb", "Xcc", "QCD", "probX"])
+
+
+@pytest.mark.parametrize("card", sorted((PACKAGE / "known").glob("*.json")), ids=lambda path: path.stem)
+def test_a_network_has_one_name(card):
+    """What 'jettagger models' calls a known network, discriminants and their columns do, too."""
+    known = json.loads(card.read_text(encoding="utf-8"))
+    assert model(known["name"]).name == model(known["prefix"]).name == known["name"]
 
 
 def test_groups_by_hand():

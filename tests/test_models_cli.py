@@ -68,6 +68,8 @@ class TestList:
         assert " yes " in lines["tinyParT"]
         assert str(PACKAGE / "models" / "tinyParT") in lines["tinyParT"]
         assert " missing " in lines["inclParTMDV1"]
+        assert lines["name"].split()[:2] == ["name", "prefix"]
+        assert lines["inclParTMDV1"].split()[:2] == ["inclParTMDV1", "inclParTMDV1"]
         assert str(user_folder()) in lines["searched:"]
 
     def test_a_broken_model_is_named_and_does_not_stop_the_list(

@@ -37,6 +37,14 @@ class TestSearch:
             places.append(write_bundle(parent / "tinyParT"))
             assert locate("tinyParT") == places[-1]
 
+    def test_a_folder_is_also_found_by_the_name_of_its_network(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = write_bundle(tmp_path / "as-downloaded", card={"name": "ours"})
+        monkeypatch.setenv("JETTAGGER_MODELS", str(tmp_path))
+        assert load_bundle("as-downloaded").name == "ours"
+        assert locate("ours") == locate("as-downloaded") == folder
+
     def test_a_listed_folder_may_be_the_model_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = write_bundle(tmp_path / "mine")
         monkeypatch.setenv("JETTAGGER_MODELS", str(folder))

@@ -120,12 +120,12 @@ def _list(_: argparse.Namespace) -> int:
         try:
             bundle = load_bundle(folder)
         except JettaggerError as error:
-            rows.append((name, "", "", "broken", str(folder), "see below"))
+            rows.append((name, "", "", "", "broken", str(folder), "see below"))
             broken.append(f"{name}: {error}")
             continue
         weights = "yes" if bundle.has_weights else "missing"
-        rows.append((name, bundle.card.version, _kinds(bundle), weights, str(folder), bundle.card.title))
-    table("models", ("name", "version", "outputs", "weights", "folder", "title"), rows)
+        rows.append((name, bundle.prefix, bundle.card.version, _kinds(bundle), weights, str(folder), bundle.card.title))
+    table("models", ("name", "prefix", "version", "outputs", "weights", "folder", "title"), rows)
     say(f"\nsearched: {', '.join(str(place) for place in search_path())}")
     for line in broken:
         say(f"broken {line}")
