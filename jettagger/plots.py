@@ -361,9 +361,9 @@ def roc_curves(
 
 
 def _rounded_up(number: float) -> str:
-    """One digit, not below the number."""
-    power = 10.0 ** math.floor(math.log10(number))
-    return f"{math.ceil(number / power * (1 - 1e-9)) * power:.1g}"
+    """One digit behind the zeros, not below the number."""
+    digits = max(-math.floor(math.log10(number)), 1)
+    return f"{math.ceil(number * 10**digits * (1 - 1e-9)) / 10**digits:.{digits}f}"
 
 
 def _free_corner(curves: Iterable[Roc], bottom: float) -> str:

@@ -21,6 +21,7 @@ from toyskims import CONFIG, MASS, MODEL, write_toy
 
 import jettagger as jt
 from jettagger.cli import main
+from jettagger.discriminants import auc, roc
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -34,8 +35,10 @@ from jettagger.errors import (
 from jettagger.finetuning import Epoch, finetune, open_skim, read_config, response, run, score_skim, survey
 from jettagger.finetuning.config import Loss
 from jettagger.finetuning.losses import cross_entropy, mass_loss
-from jettagger.finetuning.measure import Measures, _calibration, _profile, measure
+from jettagger.finetuning.measure import Comparison, Measures, _calibration, _profile, measure
 from jettagger.finetuning.prepare import Prepared, _Moments, balance, prepare
+from jettagger.finetuning.report import number as printed
+from jettagger.finetuning.report import tables
 from jettagger.finetuning.store import Store
 from jettagger.heads import Head, fold_of, load_head
 
@@ -770,12 +773,44 @@ def test_the_command(skims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all((out / "report" / name).stat().st_size > 5000 for name in files if name.endswith(".png"))
     content = json.loads((out / "report" / "report.json").read_text())
     assert content["jets"]["A"]["train"] > 100
-    assert set(content["comparisons"]["A vs C"]) == {"head", "best score: probHbb", "mine"}
+    assert set(content["comparisons"]["A vs C"]) == {"head", "best score: probHbb", "mine", "pt alone"}
+    assert "without flattening in pt or mass" in shown
     assert len(content["history"]) == 2
     assert main(["finetune", str(path), "-o", str(out)]) == 2
     assert "exists already; use --force" in capsys.readouterr().err
     assert main(["finetune", str(path), "-o", str(out), "--force", "--no-plots"]) == 0
     assert {item.name for item in (out / "report").iterdir()} == {"report.json", "report.md"}
+
+
+def test_a_comparison_without_flattening_says_so() -> None:
+    rng = np.random.default_rng(1)
+
+    def page(**spectra: Any) -> str:
+        scores = roc(rng.normal(1, 1, 500), rng.normal(0, 1, 500))
+        pt = roc(spectra["signal"], spectra["background"]) if spectra else None
+        return tables(
+            Measures("classes", 0.5, 0.7, 0.7, networks=(), comparisons=(Comparison("A", "B", {"head": scores}, pt),))
+        )
+
+    alike = {name: rng.exponential(100, 500) for name in ("signal", "background")}
+    assert "without flattening in pt or mass; the spectra of pt are alike." in page(**alike)
+    harder = alike | {"signal": 3 * alike["signal"]}
+    area = auc(harder["signal"], harder["background"])
+    assert area.value > 0.7
+    text = page(**harder)
+    assert "**the spectra of pt differ**" in text
+    assert f"AUC of pt alone: A vs B {printed(area)}." in text
+    assert "no FatJet_pt to tell" in page()
+    few = Comparison("A", "B", {"head": roc(rng.normal(5, 1, 50), rng.normal(0, 1, 50))})
+    assert (
+        "± "
+        not in tables(Measures("classes", 0.5, 0.7, 0.7, networks=(), comparisons=(few,)))
+        .splitlines()[2]
+        .partition("| head |")[2]
+    )
+    bounds = few.summary()["head"]["rejection at 0.5"]
+    assert bounds[:2] == [None, None]
+    assert bounds[2] == pytest.approx(few.curves["head"].rejection_at(0.5).above)
 
 
 def test_the_pictures_of_a_mass(skims: Path, tmp_path: Path) -> None:

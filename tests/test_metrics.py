@@ -346,6 +346,19 @@ def test_scan_finds_the_mix():
     assert len(lines) == 4
 
 
+def test_generator_weights_beside_the_jets_of_a_scan_are_used():
+    samples = three_classes(300, 4)
+    generator = np.random.default_rng(4)
+    weights = {"signal": generator.exponential(1, 300), "Y": generator.exponential(1, 300)}
+    item = discriminant("x / (x + alpha * y)", alpha=1.0)
+    grid, mix = {"alpha": [0.5, 1.0]}, {"Y": 1}
+    given = scan(item, samples["x"], {"Y": samples["y"]}, mix, grid, weights=weights)
+    signal, background = ({**samples[k], "genWeight": weights[n]} for k, n in (("x", "signal"), ("y", "Y")))
+    found = scan(item, signal, {"Y": background}, mix, grid)
+    np.testing.assert_array_equal(found.background, given.background)
+    assert found.background[0] != scan(item, samples["x"], {"Y": samples["y"]}, mix, grid).background[0]
+
+
 def test_scan_refuses():
     samples = three_classes(20, 1)
     item = discriminant("x / (x + alpha * y)", alpha=1.0)

@@ -1,5 +1,7 @@
 """Plots: what they show is what they were given; labels have units; bad input is refused; they are written whole."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,15 @@ def test_roc_curves(tmp_path):
     assert texts(axes)[0] == f"HbbvsQCD (AUC {curve.auc.value:.3f} ± {curve.auc.uncertainty:.3f})"
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), curve.background[curve.background > 0])
     written(figure, tmp_path)
+
+
+def test_bins_and_bounds_are_said():
+    exact, other = roc([0.9, 0.8], [0.1, 0.2, 0.3]), roc([0.4, 0.8], [0.1, 0.5])
+    binned = dataclasses.replace(other, binning=0.00031)
+    (axes,) = plots.roc_curves({"apart": exact, "binned": binned}).axes
+    apart, with_bins = texts(axes)[:2]
+    assert apart == f"apart (AUC {exact.auc.bound})"
+    assert with_bins == "binned (AUC 0.75 ± 0.25, bins < 0.0004)"
 
 
 def test_areas_have_as_many_digits_as_the_most_precise():

@@ -15,6 +15,7 @@ from networks import GROUPS, write_bundle
 from searches import columns, write
 
 import jettagger as jt
+from jettagger.discriminants import binned_roc
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.formats.nesting import nest
 from jettagger.histograms import AxisSpec, HistSpec, pick
@@ -119,6 +120,49 @@ def test_histograms_are_those_of_a_plain_loop(made: dict[str, Any], variation: s
         got = pick(result, dataset="tt", region=region, variation=variation)
         np.testing.assert_allclose(got.values(), expected, rtol=1e-12)
         np.testing.assert_allclose(got.variances(), squares, rtol=1e-12)
+
+
+def test_curves_of_inclusive_regions_are_those_of_the_values(made: dict[str, Any]) -> None:
+    """In fine bins, weighted: within the error that is stated, which is small; 20 bins are not enough."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    seen: dict[str, tuple[Any, Any]] = {}
+
+    class Seeing(ResonanceSearchProcessor):
+        def event_weights(self, generator: Any, columns: Any, sample: Sample, numbers: Any) -> Any:
+            weights = super().event_weights(generator, columns, sample, numbers)
+            values = ak.to_numpy(ak.fill_none(columns["jet1"]["HbbvsQCD"], np.nan))
+            seen.setdefault(dataset, (values[np.isfinite(values)], weights.weight()[np.isfinite(values)]))
+            return weights
+
+    hbb = AxisSpec("hbb", bins=(20, 0, 1), expression="jet1.HbbvsQCD")
+    settings = {
+        **{name: getattr(search(), name) for name in ("weights", "variations")},
+        "samples": {"tt": Sample(2.0, sum_of_weights="events"), "X": Sample(1.0, sum_of_weights="events")},
+        "regions": {"all": Region("inclusive"), "SR": Region("signal", ["tagged"])},
+        "histograms": [HistSpec("hbb", [hbb]), MJJ],
+        "cuts": {"tagged": "jet1.HbbvsQCD > 0.2"},
+    }
+    processor = Seeing(
+        **settings, discriminants={"HbbvsQCD": "HbbvsQCD"}, model="tinyParT", generator_weight=None, threads=1
+    )
+    assert list(processor.curves) == ["hbb"]
+    found = {}
+    for dataset, events in (("tt", made), ("X", columns(25, 2))):
+        found[dataset] = processor.process(as_events(events, dataset))
+    curves = {name: pick(item["curves"]["hbb"], region="all", variation="nominal") for name, item in found.items()}
+    coarse = {
+        name: pick(item["histograms"]["hbb"], region="all", variation="nominal", dataset=name)
+        for name, item in found.items()
+    }
+    fine = binned_roc(curves["X"], curves["tt"])
+    scores, weights = (np.concatenate([seen[name][part] for name in ("X", "tt")]) for part in (0, 1))
+    truth = np.repeat([1, 0], [len(seen[name][0]) for name in ("X", "tt")])
+    exact = metrics.roc_auc_score(truth, scores, sample_weight=weights)
+    assert abs(fine.auc.value - exact) <= fine.binning + 1e-12
+    assert fine.binning < 0.01
+    assert binned_roc(coarse["X"], coarse["tt"]).binning > 5 * fine.binning
+    assert list(found["tt"]["curves"]["hbb"].axes["region"]) == ["all"]
+    assert list(found["tt"]["curves"]["hbb"].axes["variation"]) == ["nominal"]
 
 
 def test_weight_variations_are_filled(made: dict[str, Any]) -> None:

@@ -8,15 +8,17 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from jettagger.discriminants import Discriminant, WorkingPoints, derive, discriminant, efficiency
+from jettagger.discriminants import Discriminant, ProvenanceWarning, WorkingPoints, derive, discriminant, efficiency
 from jettagger.errors import (
     ConfigError,
     InputFileError,
     InvalidValues,
+    MismatchError,
     MissingColumns,
     OutputError,
     UnknownName,
 )
+from jettagger.writers import write_skim
 
 ITEM = Discriminant.from_string("x")
 WANTED = {"loose": 0.1, "medium": 0.01, "tight": 0.005}
@@ -121,6 +123,124 @@ def test_the_file_is_one_that_correctionlib_reads(tmp_path):
     assert "300-501" in again.table()
     with pytest.raises(OutputError):
         points.save(tmp_path / "absent" / "wp.json")
+
+
+# ---------------------------------------------------------------------------------------- whose scores they hold for
+
+HBB = Discriminant.from_string("probHbb / (probHbb + probQCD)", name="HbbvsQCD")
+
+
+def scored(prefix="a", size=400):
+    generator = np.random.default_rng(2)
+    hbb, qcd = (ak.unflatten(generator.random(size).astype(np.float32), np.ones(size, int)) for _ in range(2))
+    return ak.zip({f"FatJet_{prefix}_probHbb": hbb, f"FatJet_{prefix}_probQCD": qcd}, depth_limit=1)
+
+
+def skim(path, model="M", digest="1" * 64, prefix="a", heads=None):
+    """A skim with the provenance that `jettagger tag` writes."""
+    jets = scored(prefix)
+    note = json.dumps({"model": model, "digest": digest, "heads": heads or {}, "columns": {}})
+    write_skim(path, [{name: jets[name] for name in jets.fields}], note, force=True)
+    return str(path)
+
+
+def test_the_model_is_in_the_file_and_correctionlib_reads_it(tmp_path):
+    correctionlib = pytest.importorskip("correctionlib")
+    path = skim(tmp_path / "a.parquet")
+    points = derive(HBB, ak.from_parquet(path), {"M": 0.1}, model=path)
+    points.save(tmp_path / "wp.json")
+    again = WorkingPoints.load(tmp_path / "wp.json")
+    assert again.origin.model == "M"
+    assert again.origin.digest == "1" * 64
+    assert again.prefix == "a"
+    assert again.scores == ("probHbb", "probQCD")
+    assert f"model: M, digest {'1' * 64}" in again.table()
+    assert "prefix: a; scores: probHbb, probQCD" in again.table()
+    theirs = correctionlib.CorrectionSet.from_file(str(tmp_path / "wp.json"))["HbbvsQCD"]
+    assert theirs.evaluate("M", "nominal") == again["M"].threshold()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "root"])
+def test_scores_of_another_model_are_refused(tmp_path, suffix):
+    path = skim(tmp_path / f"a.{suffix}")
+    same, other = skim(tmp_path / f"same.{suffix}", prefix="b"), skim(tmp_path / f"other.{suffix}", "N", "2" * 64)
+    point = derive(HBB, scored(), {"M": 0.1}, model=path)["M"]
+    passing = point.passes(scored(), model=path)
+    assert passing.to_list() == point.passes(scored()).to_list()
+    # the same prefix, another digest
+    with pytest.raises(MismatchError, match=r"belong to the model 'M' \(digest 1{12}\), these scores are of 'N'"):
+        point.passes(scored(), model=other)
+    # another prefix: another tagger, unless it is known to be the same
+    with pytest.raises(MismatchError, match=r"with the prefix 'a', these have 'b': of another tagger"):
+        point.passes(scored("b"))
+    assert point.passes(scored("b"), model=same).to_list() == passing.to_list()
+    with pytest.raises(ConfigError, match="expected the path of a skim, its provenance, a tagger or a bundle, got int"):
+        point.passes(scored(), model=1)
+    with pytest.raises(InputFileError, match="no such file"):
+        point.passes(scored(), model=str(tmp_path / "absent.parquet"))
+
+
+def test_arrow_tables_of_skims_say_whose_they_are(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    mine = parquet.read_table(skim(tmp_path / "a.parquet"))
+    point = derive(HBB, mine, {"M": 0.1})["M"]
+    assert point.points.origin.model == "M"
+    assert len(point.passes(mine)) == 400
+    with pytest.raises(MismatchError, match="these scores are of 'N'"):
+        point.passes(parquet.read_table(skim(tmp_path / "other.parquet", "N", "2" * 64)))
+
+
+def test_taggers_and_heads():
+    class Item:
+        def __init__(self, name, digest, bundle=None, heads=()):
+            self.name, self.digest, self.heads = name, digest, heads
+            if bundle is not None:
+                self.bundle = bundle
+
+    bundle = Item("M", "1" * 64)
+    point = derive(HBB, scored(), {"M": 0.1}, model=Item("", "", bundle, [Item("mine", "3" * 64)]))["M"]
+    assert point.passes(scored(), model=bundle) is not None
+    with pytest.raises(
+        MismatchError, match=r"head 'mine' with the digest 3{12}, these scores are of one with .* 4{12}"
+    ):
+        point.passes(scored(), model=Item("", "", bundle, [Item("mine", "4" * 64)]))
+    with pytest.raises(ConfigError, match="does not say which model"):
+        derive(HBB, scored(), {"M": 0.1}, model={"files": []})
+
+
+def test_other_scores_of_the_same_tagger_are_refused():
+    """E.g. a ratio that is stored in the place of its scores."""
+    point = derive(Discriminant.from_string("sum(x*) where prefix = a"), {"a_x1": np.arange(99.0)}, {"M": 0.2})["M"]
+    with pytest.raises(MismatchError, match=r"were derived on x1, here they would apply to x1, x2"):
+        point.passes({"a_x1": np.ones(2), "a_x2": np.ones(2)})
+
+
+def test_files_that_do_not_know_their_model_say_so(tmp_path):
+    points = derive(HBB, scored(), {"M": 0.1})
+    content = json.loads(points.to_string())
+    described = json.loads(content["description"])
+    described["jettagger"]["format"] = 1
+    del described["jettagger"]["scores"], described["jettagger"]["record"]["weights"]
+    (tmp_path / "old.json").write_text(json.dumps({**content, "description": json.dumps(described)}))
+    with pytest.warns(ProvenanceWarning, match=r"old.json: of an older jettagger, does not say which model"):
+        old = WorkingPoints.load(tmp_path / "old.json")
+    assert old["M"].passes(scored("b"), model={"model": "N", "digest": "2" * 64}) is not None  # nothing to compare with
+    assert "model: not known" in old.table()
+    assert "weights: none" in old.table()
+
+
+@pytest.mark.parametrize("per_event", [1, 4])
+def test_generator_weights_beside_the_jets_are_used_and_said(per_event):
+    jets = sample(size=4000, per_event=per_event)
+    weights = np.random.default_rng(4).exponential(1, len(jets)) - 0.1  # some are negative
+    events = ak.zip({"FatJet": jets, "genWeight": weights}, depth_limit=1)
+    given = derive(ITEM, jets, {"M": 0.1}, weights=weights)
+    found = derive(ITEM, events, {"M": 0.1})
+    assert found["M"].threshold() == given["M"].threshold()
+    plain = derive(ITEM, events, {"M": 0.1}, weights=False)
+    assert plain["M"].threshold() == derive(ITEM, jets, {"M": 0.1})["M"].threshold() != found["M"].threshold()
+    said = [points.table().splitlines()[3] for points in (given, found, plain)]
+    assert said == ["weights: given", "weights: genWeight of the table", "weights: none: each jet counts once"]
 
 
 def test_decisions_are_none_safe_and_in_every_container():

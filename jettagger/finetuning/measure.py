@@ -54,12 +54,12 @@ class Comparison:
     def summary(self) -> dict[str, Any]:
         """Rejections and areas as plain numbers."""
         found: dict[str, Any] = {}
-        for name, curve in self.curves.items():
+        alone = {} if self.pt is None else {"pt alone": self.pt}
+        for name, curve in {**self.curves, **alone}.items():
             row: dict[str, Any] = {"auc": plain(curve.auc)}
             for value in EFFICIENCIES:
                 row[f"rejection at {value:g}"] = plain(curve.rejection_at(value))
             found[name] = row
-        found["pt alone"] = {"auc": None if self.pt is None else plain(self.pt.auc)}
         return found
 
 
