@@ -13,19 +13,22 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.errors import InvalidValues, require
+from jettagger.errors import InvalidValues, UnknownName, require
 from jettagger.files import complete_or_absent
-from jettagger.templates import POI
+from jettagger.workspaces import POI, poi_of, unit_of
 
-__all__ = ["Fit", "Limit", "asimov", "fit", "limit", "model_of", "pulls", "save_limits", "toys"]
+__all__ = ["BANDS", "Fit", "Limit", "asimov", "fit", "limit", "model_of", "pulls", "save_limits", "table", "toys"]
 
 Floats = NDArray[np.float64]
+
+#: the expected limits of a table
+BANDS = ("-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
 
 
 def _pyhf() -> Any:
@@ -50,7 +53,7 @@ def model_of(
     workspace : mapping
         In pyhf's JSON format.
     bounds : (float, float), optional
-        Other bounds of the signal strength.
+        Other bounds of the parameter of interest.
     batch_size : int, optional
         For a model that takes so many sets of parameters at once.
 
@@ -59,13 +62,31 @@ def model_of(
     model : pyhf.Model
     data : numpy.ndarray
         Observations and auxiliary data.
+
+    Raises
+    ------
+    UnknownName
+        If no sample has the parameter of interest that the measurement names.
     """
     pyhf = _pyhf()
     content = deepcopy(dict(workspace))
+    poi = poi_of(content)
+    factors = [
+        modifier["name"]
+        for channel in content["channels"]
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+        if modifier["type"] == "normfactor"
+    ]
+    if poi not in factors:
+        raise UnknownName("parameter of interest", poi, dict.fromkeys(factors), "the workspace's factors")
     if bounds is not None:
-        for item in content["measurements"][0]["config"]["parameters"]:
-            if item["name"] == POI:
-                item["bounds"] = [list(bounds)]
+        parameters = content["measurements"][0]["config"]["parameters"]
+        named = [item for item in parameters if item["name"] == poi]
+        if not named:
+            named = [{"name": poi}]
+            parameters += named
+        named[0]["bounds"] = [list(bounds)]
     with _quiet():
         opened = pyhf.Workspace(content)
         model = opened.model(batch_size=batch_size)
@@ -82,16 +103,19 @@ class Fit:
         The parameters.
     values, uncertainties : numpy.ndarray
         Best fit, and symmetric uncertainties of one standard deviation.
+    poi : str
+        Which of them is the signal strength.
     """
 
     names: tuple[str, ...]
     values: Floats
     uncertainties: Floats
+    poi: str = POI
 
     @property
     def strength(self) -> tuple[float, float]:
-        """The signal strength and its uncertainty."""
-        position = self.names.index(POI)
+        """The signal strength and its uncertainty, in the unit of the workspace."""
+        position = self.names.index(self.poi)
         return float(self.values[position]), float(self.uncertainties[position])
 
 
@@ -131,6 +155,22 @@ class _Likelihood:
         # A strength of one may be far beyond what the data allow, where fits start badly.
         low, high = self.low[config.poi_index], self.high[config.poi_index]
         self.start[config.poi_index] = np.clip(unit, low, high)
+        self._check_expectation()
+
+    def _check_expectation(self) -> None:
+        """Refuse data where nothing is expected, whatever the strength."""
+        config = self.model.config
+        expected = np.asarray(self.model.expected_data(self.start, include_auxdata=False), dtype=np.float64)
+        impossible = (expected <= 0) & (self.data[: len(expected)] > 0)
+        for channel in config.channels:
+            where = config.channel_slices[channel]
+            bins = np.flatnonzero(impossible[where])
+            if len(bins):
+                counts = ", ".join(f"{self.data[where][i]:g}" for i in bins)
+                raise InvalidValues(
+                    f"region {channel!r}: data ({counts} events) in bins {bins.tolist()}, where neither background nor "
+                    "signal is expected; give the backgrounds a yield there, or merge bins"
+                )
 
     def slope(self, point: Floats, data: Floats, free: NDArray[np.intp]) -> Floats:
         """The gradient of -2 ln L in the free parameters."""
@@ -266,17 +306,20 @@ def fit(
 
 def _fit(likelihood: _Likelihood, data: Floats) -> Fit:
     values, _ = likelihood.minimise(data, "fit")
-    return Fit(tuple(likelihood.model.config.par_names), values, likelihood.uncertainties(values, data, "fit"))
+    config = likelihood.model.config
+    uncertainties = likelihood.uncertainties(values, data, "fit")
+    return Fit(tuple(config.par_names), values, uncertainties, config.poi_name)
 
 
 def _guess(workspace: Mapping[str, Any], what: str) -> float:
     """Two standard deviations of the background's fluctuation, or two events, without systematic uncertainties."""
     significance = 0.0
+    poi = poi_of(workspace)
     for channel in workspace["channels"]:
         signal = background = np.zeros(1)
         for sample in channel["samples"]:
             values = np.asarray(sample["data"])
-            if any(modifier["name"] == POI for modifier in sample["modifiers"]):
+            if any(modifier["name"] == poi for modifier in sample["modifiers"]):
                 signal = signal + values
             else:
                 background = background + values
@@ -360,7 +403,7 @@ def pulls(workspace: Mapping[str, Any], strength: float, number: int, seed: int,
 
 @dataclass(frozen=True)
 class Limit:
-    """Upper limits on the signal strength.
+    """Upper limits on the signal strength, in units of the signal.
 
     Attributes
     ----------
@@ -368,25 +411,28 @@ class Limit:
         Its name.
     mass : float
         Of the resonance in GeV.
-    observed : float
-        Upper limit; with Asimov data the same as the median.
-    expected : tuple of float
-        At -2, -1, 0, 1 and 2 standard deviations.
+    observed : float, or None
+        Upper limit; with Asimov data the same as the median. None if there is none.
+    expected : tuple of float or None
+        At -2, -1, 0, 1 and 2 standard deviations; None where there is none.
     cross_section : float
         In pb, that a strength of 1 stands for.
     asimov : bool
         Whether the data were the sum of the backgrounds, so that nothing was observed.
     confidence_level : float
         Of all of them.
+    missing : dict
+        ``observed`` or one of `BANDS`, to the reason why there is no such limit.
     """
 
     signal: str
     mass: float
-    observed: float
-    expected: tuple[float, float, float, float, float]
+    observed: float | None
+    expected: tuple[float | None, float | None, float | None, float | None, float | None]
     cross_section: float = 1.0
     asimov: bool = False
     confidence_level: float = 0.95
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def limit(
@@ -403,7 +449,7 @@ def limit(
     Parameters
     ----------
     workspace : mapping
-        In pyhf's JSON format.
+        In pyhf's JSON format. Where jettagger wrote it in another unit, the limits are in units of the signal.
     signal, mass, cross_section, asimov
         Kept with the result.
     level : float
@@ -412,13 +458,13 @@ def limit(
     Returns
     -------
     Limit
+        Those that there are; what is missing has its reason.
 
     Raises
     ------
     InvalidValues
-        If no limit is found, for example of a signal that is in no region, or fits fail.
+        If no limit at all is found, for example of a signal that is in no region, or fits fail.
     """
-    from scipy.optimize import brentq
     from scipy.stats import norm
 
     what = f"signal {signal!r}" if signal else "the signal"
@@ -426,31 +472,60 @@ def limit(
     # Where the expected bands are: CLs = Phi(N - sqrt(q)) / Phi(N) = level, solved for sqrt(q).
     wanted = [float(n - norm.ppf(level * norm.cdf(n))) for n in (-2, -1, 0, 1, 2)]
     strength = scan.guess
-    bands = []
-    for root in wanted:
-        strength = scan.expected_at(root, strength)
-        bands.append(strength)
+    bands: list[float | None] = []
+    missing: dict[str, str] = {}
+    for name, root in zip(BANDS, wanted, strict=True):
+        try:
+            if missing:
+                # more is wanted of the same likelihood: what one band does not reach, the next one does not either
+                raise InvalidValues(next(iter(missing.values())))
+            strength = scan.expected_at(root, strength)
+            bands.append(strength)
+        except InvalidValues as error:
+            missing[name] = str(error)
+            bands.append(None)
+    observed: float | None = None
+    if scan.is_asimov:
+        observed = bands[2]
+    else:
+        try:
+            observed = _observed(scan, level, what)
+        except InvalidValues as error:
+            missing["observed"] = str(error)
+    if observed is None and not any(bands):
+        raise InvalidValues(next(iter(missing.values())))
+    unit = unit_of(workspace)
+    lowest, low, median, high, highest = (None if band is None else band * unit for band in bands)
+    return Limit(
+        signal,
+        mass,
+        None if observed is None else observed * unit,
+        (lowest, low, median, high, highest),
+        cross_section,
+        asimov,
+        confidence_level=1 - level,
+        missing=missing,
+    )
+
+
+def _observed(scan: _Scan, level: float, what: str) -> float:
+    """The strength at which CLs of the data is ``level``."""
+    from scipy.optimize import brentq
 
     def excess(value: float) -> float:
         return math.log(max(scan.cls(value), 1e-300) / level)
 
-    if scan.is_asimov:
-        observed = bands[2]
-    else:
-        # nothing below the strength that fits best can be excluded
-        low, high = bands[0], max(bands[2], 1.5 * scan.fitted)
-        while excess(low) < 0:
-            low /= 2
-            if low < 1e-6 * bands[2]:
-                raise InvalidValues(f"{what}: the data exclude any strength; is the background right?")
-        while excess(high) > 0:
-            high *= 2
-            if high > scan.most:
-                raise InvalidValues(f"{what}: no strength is excluded by the data; is the background right?")
-        observed = float(brentq(excess, low, high, rtol=1e-4)) if low < high else low
-    lowest, low, median, high, highest = bands
-    expected = (lowest, low, median, high, highest)
-    return Limit(signal, mass, observed, expected, cross_section, asimov, confidence_level=1 - level)
+    # nothing below the strength that fits best can be excluded
+    low, high = scan.guess, max(2 * scan.guess, 1.5 * scan.fitted)
+    while excess(low) < 0:
+        low /= 2
+        if low < 1e-6 * scan.guess:
+            raise InvalidValues(f"{what}: the data exclude any strength; is the background right?")
+    while excess(high) > 0:
+        high *= 2
+        if high > scan.most:
+            raise InvalidValues(f"{what}: no strength is excluded by the data; is the background right?")
+    return float(brentq(excess, low, high, rtol=1e-4)) if low < high else low
 
 
 class _Scan:
@@ -554,12 +629,19 @@ def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str]) -> None:
 
 
 def table(limits: Sequence[Limit]) -> str:
-    """Limits as a text table: strengths, and cross sections in fb."""
-    heads = ["signal", "mass [GeV]", "observed", "-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma"]
-    rows = [[*heads, "expected [fb]"]]
+    """Limits as a text table: strengths, and cross sections in fb; below it, which are missing and why."""
+    rows = [["signal", "mass [GeV]", "observed", *BANDS, "expected [fb]"]]
+    reasons: dict[tuple[str, str], list[str]] = {}
     for item in limits:
         numbers = [item.observed, *item.expected]
-        shown = ["-" if item.asimov and not i else f"{number:.4g}" for i, number in enumerate(numbers)]
-        rows.append([item.signal, f"{item.mass:g}", *shown, f"{item.expected[2] * item.cross_section * 1e3:.4g}"])
+        shown = ["none" if number is None else f"{number:.4g}" for number in numbers]
+        if item.asimov:
+            shown[0] = "-"
+        median = item.expected[2]
+        section = "none" if median is None else f"{median * item.cross_section * 1e3:.4g}"
+        rows.append([item.signal, f"{item.mass:g}", *shown, section])
+        for name, reason in item.missing.items():
+            reasons.setdefault((item.signal, reason), []).append(name)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
+    lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, *(f"none ({', '.join(names)}): {why}" for (_, why), names in reasons.items())])

@@ -498,7 +498,7 @@ def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") 
     Returns
     -------
     matplotlib.figure.Figure
-        In fb; the observed line is left out where there are no data.
+        In fb; the observed line is left out where there are no data, and missing limits leave gaps.
 
     Raises
     ------
@@ -510,8 +510,9 @@ def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") 
     ordered = sorted(limits, key=lambda item: item.mass)
     masses = np.asarray([item.mass for item in ordered])
     scale = np.asarray([item.cross_section * 1e3 for item in ordered])
-    bands = np.asarray([item.expected for item in ordered]).T * scale
-    observed = np.asarray([item.observed for item in ordered]) * scale
+    # a limit that is missing leaves a gap
+    bands = np.asarray([item.expected for item in ordered], dtype=np.float64).T * scale
+    observed = np.asarray([item.observed for item in ordered], dtype=np.float64) * scale
     if len(masses) == 1:
         # A single mass gets some width, or nothing of the bands would be seen.
         masses = masses[0] * np.asarray([0.98, 1.02])
@@ -526,8 +527,8 @@ def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") 
         axes.plot(masses, scale, color="#a50f15", linestyle=":", linewidth=2.2, label="signal as simulated")
         axes.set_yscale("log")
         low, high = (
-            min(bands[0].min(), scale.min(), observed.min()),
-            max(bands[4].max(), scale.max(), observed.max()),
+            np.nanmin([*bands.ravel(), *scale, *observed]),
+            np.nanmax([*bands.ravel(), *scale, *observed]),
         )
         axes.set_ylim(low / 2, high * (high / low) ** 0.5 * 3)
         axes.set_xlabel("Resonance mass [GeV]")

@@ -5,30 +5,43 @@ variable. A variation ``jes`` is a pair of categories ``jesUp`` and ``jesDown`` 
 
 Bins that no fit can use are repaired, and each repair is reported: a negative bin of a process is set to zero
 and the rest of the process is scaled to keep its yield; a process without a positive yield is left out of the
-region; a bin in which no background is expected gets a small one.
+region. Where a background has no simulated event, it is not known to be absent: the bin gets the yield and the
+uncertainty of one event, or bins are merged, or it is refused.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger import workspaces
 from jettagger._version import __version__
+from jettagger.bins import (
+    ONE_EVENT,
+    REFUSE,
+    Template,
+    effective_events,
+    event_weights,
+    fill_empty,
+    groups,
+    intervals,
+)
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.histograms import categories_of, pick, variables_of
 
-__all__ = ["POI", "Signal", "Template", "TemplateSpec", "Templates", "build", "load_workspaces"]
+__all__ = ["FEW_EVENTS", "Signal", "Template", "TemplateSpec", "Templates", "build", "load_report", "load_workspaces"]
 
-#: the parameter of interest: the signal's strength
-POI = "mu"
+#: bins with fewer effective events of a background are named in the report
+FEW_EVENTS = 10.0
 
 #: which names in the ROOT file have a pattern
 _PATTERNS = ("nominal", "shifted", "data")
@@ -81,8 +94,13 @@ class TemplateSpec:
         ``{"lumi": {"tt": 0.016, "signal1000": 0.016}}``.
     free : sequence of str
         Backgrounds whose normalisation the fit may choose.
-    floor : float
-        What the first background gets in a bin where none is expected, in events.
+    empty_bin_yield : str or float
+        What a background gets, with an uncertainty of 100 %, in a bin in which it has no simulated event:
+        ``"one_event"``, the mean weight of one event of it in that bin in all regions of the histogram; or a
+        number of events; or ``"refuse"``, then there are no templates.
+    min_effective_events : float
+        If above zero, neighbouring bins are merged, the same in all regions, until each background has so many
+        effective events, ``(sum w)^2 / sum w^2``, in each.
     names : mapping
         Patterns for names in the ROOT file, ``nominal``, ``shifted`` and ``data``, as :meth:`Templates.to_root` has it.
 
@@ -102,7 +120,8 @@ class TemplateSpec:
     variations: Sequence[str] | None = None
     normalisations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     free: Sequence[str] = ()
-    floor: float = 1e-3
+    empty_bin_yield: str | float = ONE_EVENT
+    min_effective_events: float = 0.0
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,8 +130,19 @@ class TemplateSpec:
             raise ConfigError(f"{', '.join(both)}: both a background and a signal")
         if not self.processes:
             raise ConfigError("templates need at least one background process")
-        if not self.floor > 0:
-            raise ConfigError(f"the floor of empty bins must be above zero, got {self.floor}")
+        if isinstance(self.empty_bin_yield, str):
+            valid = self.empty_bin_yield in (ONE_EVENT, REFUSE)
+        else:
+            valid = 0 < self.empty_bin_yield < math.inf
+        if not valid:
+            raise ConfigError(
+                f"'empty_bin_yield' must be {ONE_EVENT}, {REFUSE} or a number of events above zero, "
+                f"got {self.empty_bin_yield!r}"
+            )
+        if not 0 <= self.min_effective_events < math.inf:
+            raise ConfigError(
+                f"'min_effective_events' must be a number of events, or 0, got {self.min_effective_events!r}"
+            )
         for name, parts in self.normalisations.items():
             unknown = [key for key in parts if key not in self.processes and key not in self.signals]
             if unknown:
@@ -129,23 +159,6 @@ class TemplateSpec:
 
 
 @dataclass(frozen=True)
-class Template:
-    """One process in one region.
-
-    Attributes
-    ----------
-    values, variances : numpy.ndarray
-        Events and the variance of their number in each bin.
-    shifts : dict
-        Variation to its values up and down.
-    """
-
-    values: Floats
-    variances: Floats
-    shifts: dict[str, tuple[Floats, Floats]]
-
-
-@dataclass(frozen=True)
 class Templates:
     """Templates that fits can use.
 
@@ -154,15 +167,15 @@ class Templates:
     spec : TemplateSpec
         What was asked for.
     variable : hist axis
-        The variable and its bins.
+        The variable and its bins, after merging.
     nominal : dict
-        Region to process to :class:`Template`; signals are among the processes.
+        Region to process to :class:`~jettagger.bins.Template`; signals are among the processes.
     data : dict
         Region to observed events in each bin.
     asimov : bool
         Whether the data are the sum of the backgrounds, in all regions or in the blind ones: nothing is observed.
     report : tuple of str
-        What was repaired, one line each.
+        Which bins stand on few simulated events or none, and what was repaired, merged or scaled; one line each.
     """
 
     spec: TemplateSpec
@@ -241,22 +254,25 @@ class Templates:
 
     # ---------------------------------------------------------------------------------------- pyhf
 
-    def workspace(self, signal: str, *, bounds: tuple[float, float] = (0.0, 10.0)) -> dict[str, Any]:
+    def workspace(self, signal: str, *, bounds: tuple[float, float] | None = None) -> dict[str, Any]:
         """The pyhf workspace for one signal.
 
         Parameters
         ----------
         signal : str
             Its name.
-        bounds : (float, float)
-            Of the signal strength.
+        bounds : (float, float), optional
+            Of the signal strength, in units of the signal. By default the unit is chosen so that the expected limit
+            is of order one, and the bounds lie above it; the entry ``strength_unit`` of the measurement says
+            how many times the signal a strength of 1 is.
 
         Returns
         -------
         dict
-            In pyhf's JSON format. ``mu`` scales the signal; ``mcstat_<region>`` are the statistical
-            uncertainties of the sum of the backgrounds, ``mcstat_<region>_<signal>`` those of the signal;
-            variations and normalisations have their own names; ``norm_<process>`` are free.
+            In pyhf's JSON format, as :mod:`jettagger.workspaces` describes it. ``mu`` scales the signal;
+            ``mcstat_<region>`` are the statistical uncertainties of the sum of the backgrounds,
+            ``mcstat_<region>_<signal>`` those of the signal; variations and normalisations have their own names;
+            ``norm_<process>`` are free.
 
         Raises
         ------
@@ -265,45 +281,19 @@ class Templates:
         InvalidValues
             If the signal has no events in any region.
         """
+        return self._workspace(signal, bounds)[0]
+
+    def _workspace(self, signal: str, bounds: tuple[float, float] | None = None) -> tuple[dict[str, Any], list[str]]:
         if signal not in self.spec.signals:
             raise UnknownName("signal", signal, self.spec.signals)
         if not any(signal in processes for processes in self.nominal.values()):
             raise InvalidValues(f"signal {signal!r} has no events in any region")
-        channels = []
-        for region, processes in self.nominal.items():
-            chosen = [name for name in processes if name in self.spec.processes or name == signal]
-            samples = [self._sample(region, name, processes[name], name == signal) for name in chosen]
-            channels.append({"name": region, "samples": samples})
-        measurement = {
-            "name": "search",
-            "config": {"poi": POI, "parameters": [{"name": POI, "bounds": [list(bounds)], "inits": [1.0]}]},
+        nominal = {
+            region: {name: item for name, item in processes.items() if name in self.spec.processes or name == signal}
+            for region, processes in self.nominal.items()
         }
-        observations = [{"name": region, "data": self.data[region].tolist()} for region in self.nominal]
-        return {
-            "channels": channels,
-            "observations": observations,
-            "measurements": [measurement],
-            "version": "1.0.0",
-        }
-
-    def _sample(self, region: str, name: str, template: Template, is_signal: bool) -> dict[str, Any]:
-        modifiers: list[dict[str, Any]] = []
-        if is_signal:
-            modifiers.append({"name": POI, "type": "normfactor", "data": None})
-        if name in self.spec.free:
-            modifiers.append({"name": f"norm_{name}", "type": "normfactor", "data": None})
-        for variation, (up, down) in template.shifts.items():
-            shapes = {"hi_data": up.tolist(), "lo_data": down.tolist()}
-            modifiers.append({"name": variation, "type": "histosys", "data": shapes})
-        for uncertainty, parts in self.spec.normalisations.items():
-            if name in parts:
-                factors = {"hi": 1 + parts[name], "lo": 1 / (1 + parts[name])}
-                modifiers.append({"name": uncertainty, "type": "normsys", "data": factors})
-        errors = np.sqrt(template.variances).tolist()
-        # The statistics of simulated backgrounds must not scale the signal, which one parameter for both would do.
-        statistics = f"mcstat_{region}_{name}" if is_signal else f"mcstat_{region}"
-        modifiers.append({"name": statistics, "type": "staterror", "data": errors})
-        return {"name": name, "data": template.values.tolist(), "modifiers": modifiers}
+        content = workspaces.Content(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
+        return workspaces.workspace(content, bounds)
 
     # ---------------------------------------------------------------------------------------- files
 
@@ -367,24 +357,46 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
         If a file is missing, damaged or of another version.
     """
     folder = Path(folder)
+    content = _listing(folder)
+    listed = sorted(content["signals"].items(), key=lambda item: item[1]["mass"])
+    signals = {name: Signal((), item["mass"], item["cross_section"]) for name, item in listed}
+    return signals, {name: _read(folder / item["workspace"]) for name, item in listed}, content["asimov"]
 
-    def read(path: Path) -> Any:
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
-        except ValueError as error:
-            raise InputFileError(f"{path} is no JSON file: {error}") from error
 
+def load_report(folder: str | os.PathLike[str]) -> list[str]:
+    """What was said about the templates in a folder when they were made.
+
+    Returns
+    -------
+    list of str
+        Which bins stand on few simulated events or none, and what was repaired, merged or scaled.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, damaged or of another version.
+    """
+    return list(_listing(Path(folder))["report"])
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputFileError(f"{path} is no JSON file: {error}") from error
+
+
+def _listing(folder: Path) -> dict[str, Any]:
+    """The list of templates in a folder."""
     path = folder / "templates.json"
-    content = read(path)
+    content = _read(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputFileError(f"{path}: expected the format {_FORMAT!r}")
     if content.get("version") != VERSION:
         raise InputFileError(f"{path}: templates of version {content.get('version')!r}, expected {VERSION}")
-    listed = sorted(content["signals"].items(), key=lambda item: item[1]["mass"])
-    signals = {name: Signal((), item["mass"], item["cross_section"]) for name, item in listed}
-    return signals, {name: read(folder / item["workspace"]) for name, item in listed}, content["asimov"]
+    return content
 
 
 # ---------------------------------------------------------------------------------------- building
@@ -426,30 +438,49 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
         _known("dataset", datasets, known["dataset"])
     variations = _variations(spec, known["variation"])
     report: list[str] = []
+    axis, starts = _merged(histogram, spec, regions, report)
+    source = _Source(histogram, np.asarray(starts), axis)
+    weights = {
+        process: event_weights(*_over_regions(source, process_datasets, known["region"]))
+        for process, process_datasets in spec.processes.items()
+    }
     nominal: dict[str, dict[str, Template]] = {}
     data: dict[str, Floats] = {}
     for region in regions:
         found: dict[str, Template] = {}
         for process, datasets in sources.items():
-            template = _template(histogram, region, process, datasets, variations, report)
+            absent = weights.get(process) is None
+            template = _template(source, region, process, datasets, variations, report, keep=not absent)
             if template is not None:
                 found[process] = template
         backgrounds = [process for process in spec.processes if process in found]
-        if not backgrounds:
+        if not any(found[process].values.sum() > 0 for process in backgrounds):
             raise InvalidValues(f"region {region!r} has no background: it selects nothing, or only negative yields")
-        _fill_empty(region, found, backgrounds, spec.floor, report)
+        bare = [effective_events(found[name].values, found[name].variances) == 0 for name in backgrounds]
+        for process in backgrounds:
+            found[process] = _stand(source, region, process, found[process], weights[process], spec, report)
         nominal[region] = found
         if spec.data and region not in spec.blind:
-            observed = _contents(histogram, region, spec.data, "nominal")[0]
+            observed = source.contents(region, spec.data, "nominal")[0]
             if (observed < 0).any() or not np.isfinite(observed).all():
                 raise InvalidValues(f"region {region!r}: data with negative or infinite contents")
             data[region] = observed
+            alone = np.flatnonzero(np.all(bare, axis=0) & (observed > 0))
+            if len(alone):
+                report.append(
+                    f"{region}: data ({', '.join(f'{observed[i]:g}' for i in alone)} events) without a simulated event "
+                    f"of any background in bins {intervals(axis, alone)}"
+                )
         else:
             data[region] = np.sum([found[process].values for process in backgrounds], axis=0)
     blind = [region for region in regions if region in spec.blind]
     if spec.data and blind:
         report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds stands for the data")
-    return Templates(spec, variables[0], nominal, data, bool(blind) or not spec.data, tuple(report))
+    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report))
+    for signal in spec.signals:
+        if any(signal in processes for processes in nominal.values()):
+            report += [line for line in made._workspace(signal)[1] if line not in report]
+    return replace(made, report=tuple(report))
 
 
 def _known(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -473,11 +504,58 @@ def _variations(spec: TemplateSpec, known: Sequence[str]) -> list[str]:
     return wanted
 
 
-def _contents(histogram: Any, region: str, datasets: Sequence[str], variation: str) -> tuple[Floats, Floats]:
-    part = pick(histogram, region=region, dataset=list(datasets), variation=variation)
-    variances = part.variances()
-    values = np.asarray(part.values(), dtype=np.float64).copy()
-    return values, values.copy() if variances is None else np.asarray(variances, dtype=np.float64).copy()
+@dataclass(frozen=True)
+class _Source:
+    """A histogram whose bins are merged."""
+
+    histogram: Any
+    starts: NDArray[np.intp]
+    axis: Any
+
+    def contents(self, region: str, datasets: Sequence[str], variation: str) -> tuple[Floats, Floats]:
+        part = pick(self.histogram, region=region, dataset=list(datasets), variation=variation)
+        values = np.asarray(part.values(), dtype=np.float64)
+        variances = values if part.variances() is None else np.asarray(part.variances(), dtype=np.float64)
+        return np.add.reduceat(values, self.starts), np.add.reduceat(variances, self.starts)
+
+
+def _over_regions(source: _Source, datasets: Sequence[str], regions: Sequence[str]) -> tuple[Floats, Floats]:
+    parts = [source.contents(region, datasets, "nominal") for region in regions]
+    # what is not finite is refused, with its bin, where it is used
+    values, variances = (np.nan_to_num(np.sum(sums, axis=0)) for sums in zip(*parts, strict=True))
+    return values, variances
+
+
+def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: list[str]) -> tuple[Any, list[int]]:
+    """The axis of the variable and the first bin of each group of bins that are merged."""
+    (axis,) = variables_of(histogram)
+    if not spec.min_effective_events:
+        return axis, list(range(len(axis)))
+    import hist
+
+    whole = _Source(histogram, np.arange(len(axis)), axis)
+    contents = {}
+    for region in regions:
+        for process, datasets in spec.processes.items():
+            values, variances = whole.contents(region, datasets, "nominal")
+            if variances.any():
+                contents[f"{process} in {region}"] = (values, variances)
+    starts, lacking = groups(contents, spec.min_effective_events) if contents else ([0], {})
+    if lacking:
+        counted = ", ".join(f"{name} has {count:.3g}" for name, count in lacking.items())
+        raise InvalidValues(
+            f"bins cannot be merged to {spec.min_effective_events:g} effective events of each background: {counted} in "
+            "all bins together. Simulate more, loosen the cuts of the region, join the process with another, or "
+            "lower min_effective_events"
+        )
+    if len(starts) == len(axis):
+        return axis, starts
+    edges = np.asarray(axis.edges)[[*starts, len(axis)]]
+    report.append(
+        f"{len(axis)} bins merged to {len(starts)}, each with at least {spec.min_effective_events:g} effective events "
+        f"of each background: edges {', '.join(f'{edge:g}' for edge in edges)}"
+    )
+    return hist.axis.Variable(edges, name=axis.name, label=axis.label), starts
 
 
 def _positive(values: Floats, what: str, report: list[str]) -> Floats:
@@ -499,22 +577,30 @@ def _positive(values: Floats, what: str, report: list[str]) -> Floats:
 
 
 def _template(
-    histogram: Any,
+    source: _Source,
     region: str,
     process: str,
     datasets: Sequence[str],
     variations: Sequence[str],
     report: list[str],
+    *,
+    keep: bool,
 ) -> Template | None:
+    """The template of a process; one without a positive yield is left out, or kept as an empty one."""
     what = f"{region}, {process}"
-    raw, variances = _contents(histogram, region, datasets, "nominal")
+    raw, variances = source.contents(region, datasets, "nominal")
     values = _positive(raw, what, report)
+    # what is scaled keeps its relative uncertainty, what is set to zero its absolute one
+    positive = raw > 0
+    variances = np.where(positive, variances * np.square(values / np.where(positive, raw, 1.0)), variances)
     if values.sum() <= 0:
+        if keep:
+            return Template(values, variances, {})
         report.append(f"{what}: left out, its yield is {raw.sum():.3g} events")
         return None
     shifts = {}
     for variation in variations:
-        halves = [_contents(histogram, region, datasets, f"{variation}{side}") for side in ("Up", "Down")]
+        halves = [source.contents(region, datasets, f"{variation}{side}") for side in ("Up", "Down")]
         # A process that does not have the variation has nothing in it.
         if all(not half.any() and not variance.any() for half, variance in halves):
             continue
@@ -529,25 +615,35 @@ def _template(
     return Template(values, variances, shifts)
 
 
-def _fill_empty(
-    region: str, found: dict[str, Template], backgrounds: Sequence[str], floor: float, report: list[str]
-) -> None:
-    """Give the first background a little where none is expected, nominally or after all variations."""
-    everything = [
-        [found[name].values] + [half for pair in found[name].shifts.values() for half in pair] for name in backgrounds
-    ]
-    # The least that each process can have in a bin, over its variations, bounds the sum from below.
-    least = np.sum([np.min(parts, axis=0) for parts in everything], axis=0)
-    empty = least < floor
-    if not empty.any():
-        return
-    name = backgrounds[0]
-    template = found[name]
-    extra = np.where(empty, floor, 0.0)
-    found[name] = Template(
-        template.values + extra,
-        template.variances + extra**2,
-        {key: (up + extra, down + extra) for key, (up, down) in template.shifts.items()},
-    )
-    bins = np.flatnonzero(empty).tolist()
-    report.append(f"{region}: no background expected in bins {bins}, {floor:g} ± {floor:g} events of {name} added")
+def _stand(
+    source: _Source,
+    region: str,
+    process: str,
+    template: Template,
+    weights: Floats | None,
+    spec: TemplateSpec,
+    report: list[str],
+) -> Template:
+    """A background with a yield in each bin; says how many simulated events it stands on."""
+    counts = effective_events(template.values, template.variances)
+    total = effective_events(template.values.sum(keepdims=True), template.variances.sum(keepdims=True))[0]
+    one_event = np.ones_like(counts) if weights is None else weights
+    chosen = spec.empty_bin_yield
+    filled, empty = fill_empty(template, one_event if isinstance(chosen, str) else np.full_like(counts, chosen))
+    what = f"{region}, {process} ({total:.3g} effective simulated events)"
+    if len(empty):
+        names = intervals(source.axis, empty)
+        if chosen == REFUSE:
+            weighs = ", ".join(f"{one_event[i]:.4g}" for i in empty)
+            raise InvalidValues(
+                f"{what}: none in bins {names}, where one event weighs {weighs}. "
+                "Wider bins, min_effective_events, or another empty_bin_yield"
+            )
+        yields = ", ".join(f"{filled.values[i]:.4g} ± {math.sqrt(filled.variances[i]):.4g}" for i in empty)
+        source_of_yield = "the weight of one event" if chosen == ONE_EVENT else "empty_bin_yield"
+        report.append(f"{what}: none in bins {names}; got {yields} events ({source_of_yield})")
+    few = np.setdiff1d(np.flatnonzero(counts < FEW_EVENTS), empty)
+    if len(few):
+        numbers = ", ".join(f"{counts[i]:.2g}" for i in few)
+        report.append(f"{what}: few ({numbers}) in bins {intervals(source.axis, few)}")
+    return filled

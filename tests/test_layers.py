@@ -52,6 +52,8 @@ LAYERS = [
     ["jetpictures"],
     ["discriminants"],
     ["histograms"],
+    ["bins"],
+    ["workspaces"],
     ["templates"],
     ["limits"],
     ["plots"],

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jettagger import limits
-from jettagger.errors import InvalidValues
+from jettagger.errors import InvalidValues, UnknownName
 from jettagger.limits import limit, model_of, save_limits
 
 pyhf = pytest.importorskip("pyhf")
@@ -174,8 +174,54 @@ def test_what_has_no_limit_is_said() -> None:
         limit(space, signal="X")
     with pytest.raises(InvalidValues, match="'X': the signal cannot be seen"):
         limit(workspace([0, 0], [1, 1], [1, 1]), signal="X")
-    with pytest.raises(InvalidValues, match="'X': no strength is excluded by the data"):
-        limit(workspace([1], [1], [1e6]), signal="X")
+
+
+def test_what_can_be_had_is_given() -> None:
+    """The data exclude nothing, the expectation does."""
+    found = limit(workspace([1], [1], [1e6]), signal="X")
+    assert found.observed is None
+    assert list(found.missing) == ["observed"]
+    assert "signal 'X': no strength is excluded by the data" in found.missing["observed"]
+    assert found.expected == limit(workspace([1], [1], [1])).expected
+    printed = limits.table([found]).splitlines()
+    assert printed[1].split()[:3] == ["X", "0", "none"]
+    assert printed[2].startswith("none (observed): signal 'X': no strength")
+
+
+@pytest.mark.parametrize(("error", "number"), [(4.4, 1), (3.9, 2), (3.3, 3), (2.6, 4), (2.2, 5)])
+def test_a_plateau_leaves_the_bands_below_it(error: float, number: int) -> None:
+    """With a signal of 5 +- ``error`` a strength of zero is 5 / ``error`` deviations away, whatever the strength."""
+    space = workspace([5], [10], [10])
+    space["channels"][0]["samples"][0]["modifiers"].append(statistics(error))
+    found = limit(space, signal="X")
+    there = [value for value in found.expected if value is not None]
+    assert found.expected[: len(there)] == tuple(there)
+    assert there == sorted(there)
+    # sqrt(q) that the bands need: 1.05, 1.41, 1.96, 2.65, 3.41
+    reached = [root for root in (1.05, 1.41, 1.96, 2.65, 3.41) if root < 5 / error]
+    assert len(there) == len(reached)
+    assert list(found.missing) == list(limits.BANDS[len(there) :])
+    assert all("no upper limit was found up to" in reason for reason in found.missing.values())
+
+
+def test_the_parameter_of_interest_has_any_name_and_place() -> None:
+    space = json.loads(json.dumps(MODELS["excess"]).replace('"mu"', '"r"'))
+    space["measurements"][0]["config"]["parameters"] = [{"name": "norm", "inits": [0.0]}]
+    other = {"name": "other", "config": {"poi": "norm", "parameters": []}}
+    space["measurements"].append(other)
+    found = limit(space)
+    assert found.observed == pytest.approx(limit(MODELS["excess"]).observed, rel=1e-3)
+    free = limits.fit(space, bounds=(-5, 50))
+    assert free.poi == "r"
+    assert free.strength[0] == pytest.approx(limits.fit(MODELS["excess"], bounds=(-5, 50)).strength[0], rel=1e-3)
+    space["measurements"][0]["config"]["poi"] = "mu"
+    with pytest.raises(UnknownName, match=r"unknown parameter of interest in the workspace's factors: 'mu'.*r"):
+        limit(space)
+
+
+def test_data_where_nothing_is_expected_are_named() -> None:
+    with pytest.raises(InvalidValues, match=r"region 'SR': data \(2, 1 events\) in bins \[1, 3\], where neither"):
+        limit(workspace([1, 0, 1, 0], [1, 0, 0, 0], [1, 2, 1, 1]))
 
 
 def test_other_confidence_levels(tmp_path: Path) -> None:

@@ -118,11 +118,13 @@ def test_negative_bins_keep_the_yield_and_are_reported():
     bins(h, np.full(20, 1.0), dataset="x")
     templates = build(h, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1000)}))
     values = templates.nominal["SR"]["qcd"].values
-    assert values[3] == pytest.approx(1e-3)
-    assert values.sum() == pytest.approx(186.0 + 1e-3)
-    assert templates.report == (
+    # events of weight 10 beside it, and one of weight -4 in it
+    assert values[3] == pytest.approx(10.0)
+    assert np.delete(values, 3).sum() == pytest.approx(186.0)
+    assert templates.report[:2] == (
         "SR, qcd: negative bins [3] (-4 events) set to zero, the others scaled by 0.9789",
-        "SR: no background expected in bins [3], 0.001 ± 0.001 events of qcd added",
+        "SR, qcd (18.8 effective simulated events): none in bins 3 (1100 to 1200); got 10 ± 10 events (the weight of "
+        "one event)",
     )
 
 
@@ -135,15 +137,78 @@ def test_empty_bins_processes_and_variations_are_reported():
         bins(h, -contents if variation == "jesUp" else contents, variation=variation)
     bins(h, np.full(20, -1.0), dataset="tt")
     bins(h, np.full(20, 1.0), dataset="x")
-    templates = build(h, TemplateSpec({**ONE_DATASET, "tt": ["tt"]}, {"X": Signal(["x"], 1000)}, floor=0.01))
-    assert templates.report == (
+    processes = {**ONE_DATASET, "tt": ["tt"]}
+    templates = build(h, TemplateSpec(processes, {"X": Signal(["x"], 1000)}, empty_bin_yield=0.01))
+    assert templates.report[:3] == (
         "SR, qcd: variation jes left out, one side of it has no events",
         "SR, tt: left out, its yield is -20 events",
-        "SR: no background expected in bins [5, 6], 0.01 ± 0.01 events of qcd added",
+        "SR, qcd (18 effective simulated events): none in bins 5 (1300 to 1400), 6 (1400 to 1500); got 0.01 ± 0.01, "
+        "0.01 ± 0.01 events (empty_bin_yield)",
     )
     assert "tt" not in templates.nominal["SR"]
     assert templates.nominal["SR"]["qcd"].values[5] == 0.01
     assert templates.nominal["SR"]["qcd"].variances[5] == pytest.approx(1e-4)
+
+
+def few_events():
+    """Multijets of a weight of 76000 that have no event in two bins of the signal region, tt that has."""
+    h = SPEC.make()
+    contents = np.full(20, 3.0)
+    bins(h, contents, region="CR", weight=76_000 / 3)
+    bins(h, np.where(np.arange(20) < 18, 1.0, 0.0), weight=76_000)
+    for region in ("SR", "CR"):
+        for _ in range(30):
+            bins(h, np.ones(20), dataset="tt", region=region, weight=0.5)
+        bins(h, np.ones(20), dataset="x", region=region)
+    bins(h, np.where(np.arange(20) == 19, 2.0, 1.0), dataset="data")
+    return h, {"processes": {"qcd": ["qcd"], "tt": ["tt"]}, "signals": {"X": Signal(["x"], 1000)}}
+
+
+def test_a_missing_event_weighs_what_events_of_its_sample_weigh():
+    h, arguments = few_events()
+    templates = build(h, TemplateSpec(**arguments))
+    qcd = templates.nominal["SR"]["qcd"]
+    np.testing.assert_allclose(qcd.values[18:], 76_000)
+    np.testing.assert_allclose(np.sqrt(qcd.variances[18:]), 76_000)
+    said = [line for line in templates.report if line.startswith("SR, qcd")]
+    assert said[0].startswith("SR, qcd (18 effective simulated events): none in bins 18 (2600 to 2700), 19 (2700 to")
+    assert "got 7.6e+04 ± 7.6e+04, 7.6e+04 ± 7.6e+04 events (the weight of one event)" in said[0]
+    assert "few (1, 1, 1" in said[1]
+    with pytest.raises(InvalidValues, match=r"SR, qcd .*none in bins 18 .*one event weighs 7.6e\+04, 7.6e\+04"):
+        build(h, TemplateSpec(**arguments, empty_bin_yield="refuse"))
+
+
+def test_a_background_without_any_event_in_a_region_is_not_absent():
+    h, arguments = few_events()
+    bins(h, np.where(np.arange(20) < 18, -1.0, 0.0), weight=76_000)
+    templates = build(h, TemplateSpec(**arguments))
+    assert (templates.nominal["SR"]["qcd"].values >= 76_000 * (1 - 1e-9)).all()
+
+
+def test_bins_are_merged_until_each_background_has_events():
+    h, arguments = few_events()
+    templates = build(h, TemplateSpec(**arguments, min_effective_events=5))
+    qcd = templates.nominal["SR"]["qcd"]
+    assert (np.square(qcd.values) / qcd.variances >= 5).all()
+    assert qcd.values.sum() == pytest.approx(18 * 76_000)
+    assert templates.variable.edges.tolist() == [800, 1600, 2100, 2800]
+    assert templates.variable.label == "dijet mass [GeV]"
+    assert "20 bins merged to 3, each with at least 5 effective events" in templates.report[0]
+    assert templates.nominal["CR"]["tt"].values.sum() == pytest.approx(300)
+    with pytest.raises(InvalidValues, match=r"cannot be merged to 100 .*qcd in SR has 18 in all bins"):
+        build(h, TemplateSpec(**arguments, min_effective_events=100))
+
+
+def test_data_where_nothing_is_simulated_are_named():
+    h = SPEC.make()
+    bins(h, np.r_[np.full(18, 10.0), 0, 0])
+    bins(h, np.full(20, 1.0), dataset="x")
+    bins(h, np.r_[np.full(19, 10.0), 3], dataset="data")
+    templates = build(h, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1000)}, data=["data"]))
+    expected = (
+        "SR: data (10, 3 events) without a simulated event of any background in bins 18 (2600 to 2700), 19 (2700 to"
+    )
+    assert any(line.startswith(expected) for line in templates.report)
 
 
 def test_fits_with_bad_bins_do_not_warn():
@@ -172,8 +237,11 @@ def test_refused_specifications():
         TemplateSpec(ONE_DATASET, {"qcd": Signal([], 1)})
     with pytest.raises(ConfigError, match=r"at least one background"):
         TemplateSpec({}, SIGNALS)
-    with pytest.raises(ConfigError, match=r"floor"):
-        TemplateSpec(ONE_DATASET, SIGNALS, floor=0)
+    for wrong in (0, -1.0, math.inf, "one event"):
+        with pytest.raises(ConfigError, match=r"'empty_bin_yield' must be one_event, refuse or a number"):
+            TemplateSpec(ONE_DATASET, SIGNALS, empty_bin_yield=wrong)
+    with pytest.raises(ConfigError, match=r"'min_effective_events' must be a number of events, or 0, got -1"):
+        TemplateSpec(ONE_DATASET, SIGNALS, min_effective_events=-1)
     with pytest.raises(UnknownName, match=r"unknown process in uncertainty 'lumi': 'ttt' \(nearest: tt"):
         spec(normalisations={"lumi": {"ttt": 0.1}})
     with pytest.raises(ConfigError, match=r"'lumi' of tt: expected a relative one, got -1"):
@@ -298,7 +366,7 @@ def test_data_of_blind_regions_are_not_taken(tmp_path):
     expected = sum(templates.nominal["SR"][name].values for name in ("qcd", "tt"))
     np.testing.assert_array_equal(templates.data["SR"], expected)
     np.testing.assert_array_equal(templates.data["CR"], np.ones(20))
-    assert templates.report[-1] == "SR: blind, the sum of the backgrounds stands for the data"
+    assert "SR: blind, the sum of the backgrounds stands for the data" in templates.report
     templates.save(tmp_path)
     with uproot.open(tmp_path / "templates.root") as file:
         np.testing.assert_array_equal(file["CR/observed"].values(), np.ones(20))

@@ -17,10 +17,10 @@ import sys
 from pathlib import Path
 
 from jettagger.cli.console import progress_bar
-from jettagger.errors import UnknownName
+from jettagger.errors import InvalidValues, UnknownName
 from jettagger.files import complete_or_absent, refuse_inputs
-from jettagger.limits import limit, save_limits, table
-from jettagger.templates import load_workspaces
+from jettagger.limits import BANDS, Limit, limit, save_limits, table
+from jettagger.templates import load_report, load_workspaces
 
 __all__ = ["configure", "run"]
 
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find the limits, print them as a table and write the files."""
+    """Find the limits, print them as a table with what the templates stand on, and write the files."""
     signals, workspaces, asimov = load_workspaces(args.folder)
     for name in ("limits.json", "limits.txt", "limits.png"):
         refuse_inputs(args.folder / name, [path for path in args.folder.glob("*.json") if path.name != name])
@@ -45,19 +45,22 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar("limits", len(chosen), "signals") as advance:
         for name in chosen:
             signal = signals[name]
-            found.append(
-                limit(
-                    workspaces[name],
-                    signal=name,
-                    mass=signal.mass,
-                    cross_section=signal.cross_section,
-                    asimov=asimov,
-                )
-            )
+            kept = {"signal": name, "mass": signal.mass, "cross_section": signal.cross_section, "asimov": asimov}
+            try:
+                found.append(limit(workspaces[name], **kept))
+            except InvalidValues as error:
+                # the others of the table are not lost with it
+                none = (None, None, None, None, None)
+                lacking = dict.fromkeys(BANDS if asimov else ("observed", *BANDS), str(error))
+                found.append(Limit(observed=None, expected=none, missing=lacking, **kept))
             advance(1)
+    if all(item.observed is None and not any(item.expected) for item in found):
+        reasons = dict.fromkeys(reason for item in found for reason in item.missing.values())
+        raise InvalidValues(f"no limit was found: {'; '.join(reasons)}")
     text = table(found) + "\n"
     if asimov:
         text += "no data: the limits are expected ones, 'observed' is left empty\n"
+    text += "".join(f"templates: {line}\n" for line in load_report(args.folder))
     save_limits(found, args.folder / "limits.json")
     with complete_or_absent(args.folder / "limits.txt") as part:
         part.write_text(text, encoding="utf-8")

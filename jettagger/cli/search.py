@@ -163,6 +163,7 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
 
 def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
     from jettagger.search.output import blind_regions
+    from jettagger.templates import load_report
 
     rows = []
     for dataset, counts in result.datasets.items():
@@ -190,6 +191,9 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
     hidden = blind_regions(result)
     if hidden:
         say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")
+    if "templates.json" in written:
+        for line in load_report(output):
+            say(f"templates: {line}")
     for note in result.notes:
         warn(note)
     for place, reason in result.missing.items():

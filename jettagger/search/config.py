@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jettagger.bins import ONE_EVENT
 from jettagger.configs import Document, read_yaml
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
@@ -51,7 +52,8 @@ _TEMPLATES = (
     "variations",
     "normalisations",
     "free",
-    "floor",
+    "empty_bin_yield",
+    "min_effective_events",
     "names",
 )
 
@@ -558,6 +560,9 @@ def _templates(
         name: {process: _number(document, "templates", "normalisations", name, process) or 0.0 for process in parts}
         for name, parts in _nested(document, "templates", "normalisations").items()
     }
+    empty = _part(document, "templates", "empty_bin_yield")
+    if not isinstance(empty, str):
+        _number(document, "templates", "empty_bin_yield")
     with _at(document, "templates"):
         spec = TemplateSpec(
             processes=processes,
@@ -568,15 +573,12 @@ def _templates(
             variations=wanted,
             normalisations=normalisations,
             free=_texts(document, "templates", "free"),
+            empty_bin_yield=ONE_EVENT if empty is None else empty if isinstance(empty, str) else float(empty),
+            min_effective_events=_number(document, "templates", "min_effective_events") or 0.0,
             names={
                 name: _text(document, "", "templates", "names", name) or ""
                 for name in _mapping(document, "templates", "names")
             },
-            **(
-                {}
-                if _number(document, "templates", "floor") is None
-                else {"floor": _part(document, "templates", "floor")}
-            ),
         )
     return spec, histogram
 
