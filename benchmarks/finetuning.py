@@ -408,7 +408,8 @@ def _cost(bench: Bench) -> Result:
             text = (
                 f"version: 1\nname: Bench\nkind: classes\nparent: {MODEL}\nfiles: [toy.parquet]\ninputs: [hidden]\n"
                 "classes: {A: FatJet_truth == 0, B: FatJet_truth == 1}\n"
-                f"model: {model}\ntraining: {{threads: {bench.threads}, patience: 1000}}\nsplit: {{test: 0.01}}\n"
+                f"model: {model}\ntraining: {{threads: {bench.threads}, patience: 1000}}\n"
+                f"split: {{test: {LEAST_TEST}}}\n"
             )
             config = read_config(text, name="benchmark", folder=folder)
             result = finetune(config, folder / "head", plots=False, force=True)

@@ -378,6 +378,32 @@ def test_scores_weighed_for_the_mixture_of_training_are_the_preset(monkeypatch: 
         assert heavier == pytest.approx(preset / (preset + 4 * (1 - preset)))  # the odds of the background times four
 
 
+def test_an_export_that_differs_from_the_network_leaves_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="exporting needs torch")
+    monkeypatch.syspath_prepend(str(STEPS))
+    script, network = importlib.import_module("export"), importlib.import_module("network")
+    torch.manual_seed(1)
+    state = network.JetTransformer().state_dict()
+    torch.save({"average": state, "drawn": 0, "spent": 0.0}, tmp_path / "network.pt")
+    monkeypatch.setattr(script, "LENGTHS", (0, 2, 20))
+    write, folder = script.export, tmp_path / "bundle"
+
+    def another(model: Any, path: Path) -> None:
+        """A bias is not the trained one."""
+        copy = network.JetTransformer().eval()
+        copy.load_state_dict(state)
+        with torch.no_grad():
+            list(copy.parameters())[-1].add_(0.1)
+        write(copy, path)
+
+    monkeypatch.setattr(script, "export", another)
+    with pytest.raises(SystemExit, match=r"ONNX differs from the framework by .* at 0 candidates"):
+        script.main(str(tmp_path / "network.pt"), str(folder))
+    assert not folder.exists()
+
+
 @pytest.mark.slow
 def test_the_whole_way_in_small(tmp_path: Path) -> None:
     """Simulate, prepare, train, export, evaluate: about two minutes on an idle core."""

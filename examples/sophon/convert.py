@@ -144,6 +144,7 @@ def main() -> None:
     largest, lengths = largest_difference(path, config, model, longest, args.fixed_length)
     if not largest < TOLERANCE:
         path.unlink()
+        folder.rmdir()
         raise SystemExit(f"the ONNX file differs from torch by {largest:.1g}, more than {TOLERANCE:g}: not written")
     golden = lengths[f"{longest}__output"]
     arrays = {f"input__{name}": lengths[f"{longest}__{name}"] for name in config.input_names}
