@@ -184,9 +184,9 @@ def _new_class(bench: Bench, signal: str) -> Result:
         name = "head on the hidden neurons" if inputs == "hidden" else "head on the 37 scores"
         columns[name] = values[:, 0].astype(np.float64)
         if inputs == "hidden":
-            plain = _plain(rows, layout)
-            best = max(plain, key=lambda name: _rejection(plain[name], label, weight, 0.5))
-            columns[f"best discriminant: {best}"] = plain[best]
+            scores = _plain(rows, layout)
+            best = max(scores, key=lambda name: _rejection(scores[name], label, weight, 0.5))
+            columns[f"best discriminant: {best}"] = scores[best]
     order = sorted(columns, key=lambda name: (not name.startswith("head on the hidden"), name))
     curves = {
         name: roc(columns[name][label == 0], columns[name][label == 1], weight[label == 0], weight[label == 1])
@@ -250,12 +250,12 @@ def _masses(bench: Bench) -> Result:
         f'  {name}: "{" or ".join(f"FatJet_label == {LABELS[item]}" for item in items)}"\n'
         for name, items in zip(_mass_names(), MASSES.values(), strict=True)
     )
-    plain = "hidden, mass, FatJet_pt, FatJet_msoftdrop, FatJet_mass, FatJet_nLeptonsNear"
+    without = "hidden, mass, FatJet_pt, FatJet_msoftdrop, FatJet_mass, FatJet_nLeptonsNear"
     skims = _listed(bench.files("skims", "H", "Top", f"v1-types{TEST}", test=None, needed=1))
     ratios: dict[str, Any] = {}
     label: Any = None
     jets: Result = {}
-    for who, inputs in (("head without MET", plain), ("head with MET", f"{plain}, MET_pt, FatJet_metDeltaPhi")):
+    for who, inputs in (("head without MET", without), ("head with MET", f"{without}, MET_pt, FatJet_metDeltaPhi")):
         text = (
             f"kind: mass\nfiles: {skims}\ninputs: [{inputs}]\ntarget: FatJet_genResonanceMass\n"
             f'select: "{WINDOW}"\nclasses:\n{classes}'
