@@ -444,8 +444,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         for expression in self._expressions():
             for name in expression.names:
                 front = name.partition(".")[0]
-                if front in ("jet1", "jet2") and front not in known:
-                    raise UnknownName("candidate", front, known, expression.where or f"{expression}")
+                if front.startswith("jet") and front[3:].isdigit() and front not in known:
+                    raise UnknownName(
+                        f"candidate (with {self.n_jets} as the count of jets)",
+                        front,
+                        known,
+                        expression.where or f"{expression}",
+                    )
                 if self.n_jets == 1 and name in DIJET:
                     raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
-from jettagger.generated import Source, sources_of_root
+from jettagger.generated import Source, read_sources, sources_of_root
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
 from jettagger.registry import load_bundle
 from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
+from jettagger.search.skims import ParquetSkim, is_parquet
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
@@ -86,12 +87,13 @@ class Survey:
         """Events in all files that can be read."""
         return sum(info.events for info in self.files)
 
-    def fileset(self) -> dict[str, list[str]]:
-        """Data set to files, as coffea's Runner takes it."""
-        found: dict[str, list[str]] = {}
+    def filesets(self) -> dict[str, dict[str, list[str]]]:
+        """``root`` and ``parquet``, whichever there are, to data set to files, as coffea's Runner takes them."""
+        found: dict[str, dict[str, list[str]]] = {}
         for info in self.files:
             if info.events:
-                found.setdefault(info.dataset, []).append(info.path)
+                kind = "parquet" if is_parquet(info.path) else "root"
+                found.setdefault(kind, {}).setdefault(info.dataset, []).append(info.path)
         return found
 
 
@@ -263,23 +265,36 @@ def survey(
 
 
 def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str) -> FileInfo:
-    sample = config.samples[dataset]
+    if is_parquet(path):
+        return _info(config, processor, dataset, ParquetSkim(path))
     with EventFile(path, config.tree) as file:
-        simulated = None if processor.generator_weight is None else processor.generator_weight in file.names
-        if simulated is not None and simulated == sample.data:
-            is_, has = ("data", "has") if sample.data else ("simulation", "lacks")
-            with config.at("samples", dataset):
-                raise MismatchError(
-                    f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.generator_weight!r}: "
-                    "data and simulation must not be mixed in one dataset"
-                )
-        if file.n_events:
-            _check_columns(config, processor, file, sample)
-        sources = () if sample.data else sources_of_root(file)
-        return FileInfo(path, dataset, file.n_events, simulated, sources)
+        return _info(config, processor, dataset, file)
 
 
-def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile, sample: Sample) -> None:
+def _info(
+    config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, file: EventFile | ParquetSkim
+) -> FileInfo:
+    sample, path = config.samples[dataset], file.path
+    simulated = None if processor.generator_weight is None else processor.generator_weight in file.names
+    if simulated is not None and simulated == sample.data:
+        is_, has = ("data", "has") if sample.data else ("simulation", "lacks")
+        with config.at("samples", dataset):
+            raise MismatchError(
+                f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.generator_weight!r}: "
+                "data and simulation must not be mixed in one dataset"
+            )
+    if file.n_events:
+        _check_columns(config, processor, file, sample)
+    if sample.data:
+        sources: tuple[Source, ...] = ()
+    else:
+        sources = sources_of_root(file) if isinstance(file, EventFile) else read_sources(path)
+    return FileInfo(path, dataset, file.n_events, simulated, sources)
+
+
+def _check_columns(
+    config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim, sample: Sample
+) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
     if processor.tagger is not None:
         processor.tagger.check(file, file.path)
@@ -324,7 +339,7 @@ def _check_columns(config: SearchConfig, processor: ResonanceSearchProcessor, fi
                     _known([name], [*own, *events], "column", file.path)
 
 
-def _event_columns(file: EventFile) -> list[str]:
+def _event_columns(file: EventFile | ParquetSkim) -> list[str]:
     """The columns as NanoEvents names them: ``MET_pt`` is ``MET.pt``."""
     return sorted(name.replace("_", ".", 1) for name in file.names)
 

@@ -23,6 +23,7 @@ from jettagger.search.config import SearchConfig
 from jettagger.search.files import RETRIES, Survey, survey
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
+from jettagger.search.skims import is_parquet
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
 
@@ -107,6 +108,15 @@ class _Guard(processor.ProcessorABC):
 
     def _again(self, place: Mapping[str, Any]) -> Any:
         """The events of a chunk from a file that is opened anew."""
+        if is_parquet(str(place["filename"])):
+            return NanoEventsFactory.from_parquet(
+                str(place["filename"]),
+                schemaclass=_schema(self.schema),
+                metadata=dict(place),
+                entry_start=int(place["entrystart"]),
+                entry_stop=int(place["entrystop"]),
+                mode="virtual",
+            ).events()
         return NanoEventsFactory.from_root(
             {str(place["filename"]): str(place["treename"])},
             schemaclass=_schema(self.schema),
@@ -126,8 +136,9 @@ def _explained(error: Exception) -> JettaggerError:
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     for cause in causes:
-        # Columns are read when they are first used: what uproot raises then, damage above all, may come up anywhere.
-        if any("uproot" in Path(frame.filename).parts for frame in traceback.extract_tb(cause.__traceback__)):
+        # Columns are read when they are first used: what readers raise then, damage above all, may come up anywhere.
+        frames = traceback.extract_tb(cause.__traceback__)
+        if any({"uproot", "pyarrow"} & {*Path(frame.filename).parts} for frame in frames):
             text = (str(cause).strip() or type(cause).__name__).splitlines()[0]
             return InputFileError(f"cannot be read (truncated or damaged?): {type(cause).__name__}: {text}")
     if isinstance(error, JettaggerError):
@@ -297,14 +308,18 @@ def run_search(
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
-        runner = processor.Runner(
-            executor=runs_on,
-            schema=_schema(config.schema),
-            chunksize=config.chunk_size,
-            savemetrics=False,
-            skipbadfiles=skip_broken,
-        )
-        output = runner(found.fileset(), _Guard(inner, config.schema, retries), treename=config.tree)
+        parts = []
+        for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
+            runner = processor.Runner(
+                executor=runs_on,
+                schema=_schema(config.schema),
+                chunksize=config.chunk_size,
+                savemetrics=False,
+                skipbadfiles=skip_broken,
+                format=kind,
+            )
+            parts.append(runner(files, _Guard(inner, config.schema, retries), treename=config.tree))
+        output = accumulate(parts)
     missing = dict(found.broken) | _failures(output["errors"], skip_broken)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))

@@ -1,0 +1,69 @@
+"""Parquet skims as samples of a search: what is in them; nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jettagger.errors import InputFileError
+
+__all__ = ["ParquetSkim", "is_parquet"]
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a file is a parquet skim, by its name."""
+    return path.endswith(".parquet")
+
+
+class ParquetSkim:
+    """An open parquet skim with one row an event, offering what an `EventFile` offers.
+
+    Parameters
+    ----------
+    path : str
+        A local file.
+
+    Raises
+    ------
+    InputFileError
+        If it is missing or damaged, or if a collection has no counter (``nFatJet``), by which coffea knows collections.
+    """
+
+    def __init__(self, path: str) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        self.path = path
+        if not Path(path).is_file():
+            raise InputFileError(f"no such file: {path}")
+        try:
+            file = pyarrow.parquet.ParquetFile(path)
+        except (OSError, pyarrow.ArrowException) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputFileError(f"{path} is not a readable parquet file (truncated or damaged?): {reason}") from error
+        self.n_events = int(file.metadata.num_rows)
+        schema = file.schema_arrow
+        file.close()
+        self.names = frozenset(schema.names)
+        lists = {
+            item.name.partition("_")[0] for item in schema if pyarrow.types.is_list(item.type) and "_" in item.name
+        }
+        lacking = sorted(f"n{name}" for name in lists if f"n{name}" not in self.names)
+        if lacking:
+            raise InputFileError(
+                f"{path} has no column {', '.join(lacking)}, so coffea cannot tell its collections: it was not written "
+                "by this version of jettagger; make the skim again, or write it as .root"
+            )
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+        return sorted({name.partition("_")[0] for name in self.names if "_" in name})
+
+    def fields(self, collection: str) -> Sequence[str]:
+        """Fields of a collection."""
+        return sorted(name[len(collection) + 1 :] for name in self.names if name.startswith(f"{collection}_"))
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column ``"Collection.field"``."""
+        return column.replace(".", "_", 1) in self.names

@@ -1,0 +1,109 @@
+"""Parquet skims are samples of a search like ROOT files: the same histograms, alone and mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from searches import CONFIG, make_world
+
+from jettagger import tag_files
+from jettagger.errors import ConfigError, InputFileError, JettaggerError
+from jettagger.histograms import equal
+from jettagger.processors.search import SearchWarning
+from jettagger.search.config import read_config
+from jettagger.search.files import survey
+from jettagger.search.run import run_search
+
+SKIMMED = CONFIG.replace("model: tinyParT\nthreads: 1\n", "").partition("templates:")[0]
+
+
+@pytest.fixture(autouse=True)
+def _notes_are_no_errors() -> Iterator[None]:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)
+        yield
+
+
+@pytest.fixture(scope="module")
+def skims(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world of the other tests, tagged twice."""
+    folder = tmp_path_factory.mktemp("skims")
+    make_world(folder / "world")
+    for name in ("tt1", "tt2", "X1", "run"):
+        keep = [] if name == "run" else ["puWeight*"]
+        for suffix in ("root", "parquet"):
+            where = "pt > 220 and abs(eta) < 2.2"
+            source = str(folder / "world" / f"{name}.root")
+            tag_files([source], "tinyParT", str(folder / f"{name}.{suffix}"), where=where, keep=keep, memory=400_000)
+    return folder
+
+
+def searched(folder: Path, kinds: dict[str, str], executor: str = "iterative") -> Any:
+    text = SKIMMED.replace('files: ["tt*.root"]', "files: [tt1.root, tt2.root]")
+    for name, kind in kinds.items():
+        text = text.replace(f"{name}.root", f"{name}.{kind}")
+    return run_search(read_config(text, name="search.yaml", folder=folder), executor=executor, workers=2)
+
+
+@pytest.fixture(scope="module")
+def reference(skims: Path) -> Any:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)
+        return searched(skims, {})
+
+
+@pytest.mark.parametrize("executor", ["iterative", "futures"])
+@pytest.mark.parametrize(
+    "kinds", [dict.fromkeys(("tt1", "tt2", "X1", "run"), "parquet"), {"tt2": "parquet"}], ids=["all", "mixed"]
+)
+def test_parquet_gives_what_root_gives(skims: Path, reference: Any, kinds: dict[str, str], executor: str) -> None:
+    found = searched(skims, kinds, executor)
+    for name, histogram in reference.histograms.items():
+        assert histogram.sum(flow=True).value > 0
+        assert equal(found.histograms[name], histogram, rtol=1e-9), name
+    assert found.cutflow == reference.cutflow
+    for dataset, counts in reference.datasets.items():
+        mine = found.datasets[dataset]
+        assert {key: value for key, value in mine.items() if key != "files"} == {
+            key: value for key, value in counts.items() if key != "files"
+        }
+        assert [Path(path).stem for path in mine["files"]] == [Path(path).stem for path in counts["files"]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        ("absent", InputFileError, "no such file"),
+        ("truncated", InputFileError, "not a readable parquet file"),
+        ("without a counter", InputFileError, "has no column nFatJet"),
+        ("without a column", ConfigError, "line 22: unknown column .*puWeightUp"),
+    ],
+)
+def test_damaged_skims_are_named(
+    skims: Path, tmp_path: Path, damage: str, error: type[JettaggerError], message: str
+) -> None:
+    path = tmp_path / "tt1.parquet"
+    table = pyarrow.parquet.read_table(skims / "tt1.parquet")
+    if damage.startswith("without"):
+        columns = ["nFatJet"] if damage == "without a counter" else ["puWeightUp"]
+        pyarrow.parquet.write_table(table.drop_columns(columns), path)
+    elif damage == "truncated":
+        path.write_bytes((skims / "tt1.parquet").read_bytes()[:-100])
+    text = SKIMMED.replace('files: ["tt*.root"]', f"files: ['{path}']")
+    config = read_config(text, name="search.yaml", folder=skims)
+    with pytest.raises(error, match=message):
+        survey(config, config.make_processor())
+
+
+def test_candidates_beyond_the_count_are_named(skims: Path) -> None:
+    config = read_config(SKIMMED.replace("jet1.HbbvsQCD > 0.2", "jet3.HbbvsQCD > 0.2"), "search.yaml", skims)
+    with pytest.raises(ConfigError, match=r"with 2 as the count of jets.*jet3.*Known: jet1, jet2"):
+        config.make_processor()
