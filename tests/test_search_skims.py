@@ -104,6 +104,6 @@ def test_damaged_skims_are_named(
 
 
 def test_candidates_beyond_the_count_are_named(skims: Path) -> None:
-    config = read_config(SKIMMED.replace("jet1.HbbvsQCD > 0.2", "jet3.HbbvsQCD > 0.2"), "search.yaml", skims)
+    text = SKIMMED.replace("jet1.HbbvsQCD > 0.2", "jet3.HbbvsQCD > 0.2")
     with pytest.raises(ConfigError, match=r"with 2 as the count of jets.*jet3.*Known: jet1, jet2"):
-        config.make_processor()
+        read_config(text, "search.yaml", skims).make_processor()

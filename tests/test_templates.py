@@ -374,6 +374,19 @@ def test_data_of_blind_regions_are_not_taken(tmp_path):
     assert load_workspaces(tmp_path)[2]
 
 
+def test_limits_call_blind_data_blind(tmp_path, capsys):
+    pytest.importorskip("pyhf")
+    from jettagger.cli import main
+
+    h = simulated()
+    bins(h, np.arange(20.0), dataset="data")
+    build(h, spec(data=["data"], blind=["SR"])).save(tmp_path)
+    assert main(["limit", str(tmp_path), "--no-plot", "--signal", "X1000"]) == 0
+    printed = capsys.readouterr().out
+    assert "the data are blind: the limits are expected ones" in printed
+    assert "no data" not in printed
+
+
 @pytest.mark.slow
 def test_pulls_of_toys_are_those_of_a_unit_gaussian():
     pytest.importorskip("pyhf")

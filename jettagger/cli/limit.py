@@ -58,9 +58,11 @@ def run(args: argparse.Namespace) -> int:
         reasons = dict.fromkeys(reason for item in found for reason in item.missing.values())
         raise InvalidValues(f"no limit was found: {'; '.join(reasons)}")
     text = table(found) + "\n"
+    report = load_report(args.folder)
     if asimov:
-        text += "no data: the limits are expected ones, 'observed' is left empty\n"
-    text += "".join(f"templates: {line}\n" for line in load_report(args.folder))
+        why = "the data are blind" if any(": blind," in line for line in report) else "no data"
+        text += f"{why}: the limits are expected ones, 'observed' is left empty\n"
+    text += "".join(f"templates: {line}\n" for line in report)
     save_limits(found, args.folder / "limits.json")
     with complete_or_absent(args.folder / "limits.txt") as part:
         part.write_text(text, encoding="utf-8")
