@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.errors import InvalidValues, UnknownName, require
+from jettagger.errors import InvalidValues, require
 from jettagger.files import complete_or_absent
 from jettagger.workspaces import POI, poi_of, unit_of
 
@@ -71,15 +71,6 @@ def model_of(
     pyhf = _pyhf()
     content = deepcopy(dict(workspace))
     poi = poi_of(content)
-    factors = [
-        modifier["name"]
-        for channel in content["channels"]
-        for sample in channel["samples"]
-        for modifier in sample["modifiers"]
-        if modifier["type"] == "normfactor"
-    ]
-    if poi not in factors:
-        raise UnknownName("parameter of interest", poi, dict.fromkeys(factors), "the workspace's factors")
     if bounds is not None:
         parameters = content["measurements"][0]["config"]["parameters"]
         named = [item for item in parameters if item["name"] == poi]

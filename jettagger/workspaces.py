@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.bins import Template
+from jettagger.errors import UnknownName
 
 __all__ = ["POI", "UNIT", "Content", "expected_limit", "poi_of", "unit_of", "workspace"]
 
@@ -277,9 +278,24 @@ def poi_of(made: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        Of its first measurement.
+        Of its first measurement, wherever it stands among the parameters.
+
+    Raises
+    ------
+    UnknownName
+        If it scales no sample.
     """
-    return str(made["measurements"][0]["config"]["poi"])
+    poi = str(made["measurements"][0]["config"]["poi"])
+    factors = [
+        modifier["name"]
+        for channel in made["channels"]
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+        if modifier["type"] == "normfactor"
+    ]
+    if poi not in factors:
+        raise UnknownName("parameter of interest", poi, list(dict.fromkeys(factors)), "the workspace's factors")
+    return poi
 
 
 def unit_of(made: Mapping[str, Any]) -> float:

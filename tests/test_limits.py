@@ -215,7 +215,7 @@ def test_the_parameter_of_interest_has_any_name_and_place() -> None:
     assert free.poi == "r"
     assert free.strength[0] == pytest.approx(limits.fit(MODELS["excess"], bounds=(-5, 50)).strength[0], rel=1e-3)
     space["measurements"][0]["config"]["poi"] = "mu"
-    with pytest.raises(UnknownName, match=r"unknown parameter of interest in the workspace's factors: 'mu'.*r"):
+    with pytest.raises(UnknownName, match=r"unknown parameter of interest in the workspace's factors: 'mu'.* r"):
         limit(space)
 
 

@@ -502,6 +502,34 @@ def test_command_line(tmp_path, capsys):
     assert "cannot read" in capsys.readouterr().err
 
 
+def test_a_signal_without_a_limit_leaves_the_others_theirs(tmp_path, capsys):
+    pytest.importorskip("pyhf")
+    from jettagger.cli import main
+    from jettagger.limits import Limit, table
+
+    h = SPEC.make()
+    bins(h, np.full(20, 50.0), weight=0.5)
+    bins(h, np.full(20, 50.0), weight=0.5)
+    for _ in range(20):
+        bins(h, np.r_[np.zeros(5), np.ones(2), np.zeros(13)], dataset="many", weight=0.5)
+    bins(h, np.r_[np.zeros(5), 1.0, np.zeros(14)], dataset="one", weight=20.0)
+    spec = TemplateSpec(ONE_DATASET, {"M": Signal(["many"], 1000, 0.1), "O": Signal(["one"], 2000, 0.1)})
+    build(h, spec).save(tmp_path)
+    assert main(["limit", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in printed.splitlines()}
+    assert rows["O"] == ["O", "2000", "-", *["none"] * 6]
+    assert "none" not in rows["M"]
+    assert "none (-2 sigma, -1 sigma, expected, +1 sigma, +2 sigma): signal 'O': no upper limit was found" in printed
+    assert "templates: SR, qcd (40 effective simulated events): few (2, 2," in printed
+    kept = {item["signal"]: item for item in json.loads((tmp_path / "limits.json").read_text())["limits"]}
+    assert kept["O"]["expected"] == [None] * 5
+    assert set(kept["O"]["missing"]) == {"-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma"}
+    assert table([Limit(**{**kept["M"], "expected": tuple(kept["M"]["expected"])})]) in printed
+    assert main(["limit", str(tmp_path), "--signal", "O"]) == 2
+    assert "no limit was found: signal 'O'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
