@@ -29,7 +29,7 @@ ZERO = -1.0
 #: the version of the files that :func:`save` writes
 VERSION = 1
 
-_KEYS = ("expression", "parameters", "zero", "label", "prefix", "text")
+_KEYS = ("expression", "preset", "form", "parameters", "zero", "label", "prefix", "text")
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,8 @@ class Discriminant:
         Parameters
         ----------
         record : mapping
-            ``expression``, and optionally ``parameters``, ``zero``, ``prefix``, ``label`` and ``text``.
+            ``expression``, or ``preset`` and optionally its ``form`` (``ratio``, ``log_ratio``); and optionally
+            ``parameters``, ``zero``, ``prefix``, ``label`` and ``text``.
         name : str
             What to call it.
         where : str, or callable of keys
@@ -313,21 +314,37 @@ class Discriminant:
         ------
         ConfigError
             If a key is unknown or a value is not what it must be.
+        UnknownName
+            If there is no such preset, form or parameter of a preset.
         """
 
         def place(*keys: Any) -> str:
             return str(where(*keys)) if callable(where) else str(where)
 
-        check_keys(record, _KEYS, ("expression",), where=place)
+        check_keys(record, _KEYS, () if "preset" in record else ("expression",), where=place)
+        if "preset" in record and "expression" in record:
+            raise ConfigError(f"{place('preset')}: 'preset' and 'expression' exclude each other")
+        if "form" in record and "preset" not in record:
+            raise ConfigError(f"{place('form')}: 'form' is that of a 'preset'")
         parameters = record.get("parameters", {})
         if not isinstance(parameters, Mapping):
             raise ConfigError(f"{place('parameters')}: 'parameters' must be a mapping of names to numbers")
         for key, value in parameters.items():
             _check_number(value, f"{place('parameters', key)}: parameter {key!r}")
         _check_number(record.get("zero", ZERO), f"{place('zero')}: 'zero'")
-        for key in ("prefix", "label", "text"):
+        for key in ("preset", "form", "prefix", "label", "text"):
             if not isinstance(record.get(key, ""), str):
                 raise ConfigError(f"{place(key)}: {key!r} must be text, got {record[key]!r}")
+        if "preset" in record:
+            known = preset(record["preset"])  # formulas have the key 'expression'
+            made = discriminant(
+                known.name,
+                form=record.get("form", "ratio"),
+                prefix=record.get("prefix"),
+                zero=record.get("zero", ZERO),
+                **parameters,
+            )
+            return replace(made, name=name, **{key: record[key] for key in ("label", "text") if key in record})
         return cls(
             expression=algebra.read(record["expression"], parameters, place("expression")),
             name=name,
