@@ -22,13 +22,14 @@ import numpy as np
 from jettagger.batching import COST, Cost, make_batches, tabulate
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
+from jettagger.codedigest import code_digest
 from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.features.definition import Array
 from jettagger.graph import file_sha256
 from jettagger.network import deviation, evaluate
 from jettagger.padding import as_run
 from jettagger.places import cache_folder
-from jettagger.rewriting import VERSION, rewrite
+from jettagger.rewriting import rewrite
 from jettagger.sessions import OrtSession, Session, open_openvino, open_session
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
 from jettagger.toyjets import ToyJets
@@ -165,7 +166,7 @@ def _rewritten(bundle: Bundle, threads: int) -> Session | None:
         return None  # opening the file as it is says what became of it
     folder = cache_folder()
     cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
-    parts = (bundle.digest, str(VERSION), onnxruntime.__version__, platform.machine())
+    parts = (bundle.digest, code_digest(), onnxruntime.__version__, platform.machine())
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     entry = None if cache is None else cache.get(key)
     if entry is None:

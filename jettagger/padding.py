@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.batching import Objects, Table, make_batches, tabulate
 from jettagger.bundle import Bundle
+from jettagger.codedigest import code_digest
 from jettagger.errors import ModelFileError
 from jettagger.features.definition import Array
 from jettagger.network import deviation, evaluate
@@ -25,9 +26,6 @@ from jettagger.toyjets import ToyJets, toy_table
 from jettagger.weaver import Values, WeaverJets
 
 __all__ = ["Slots", "as_run", "measured_slots", "toy_objects"]
-
-#: changes when the same network may be judged in another way
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
         return _KNOWN[bundle.digest]
     import onnxruntime
 
-    said = f"slots {VERSION} {onnxruntime.__version__} {bundle.digest}"
+    said = f"slots {code_digest()} {onnxruntime.__version__} {bundle.digest}"
     key = hashlib.sha256(said.encode()).hexdigest()
     cache = probe_cache()
     kept = None if cache is None else cache.get(key)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.cache import DiskCache
+from jettagger.codedigest import code_digest
 from jettagger.errors import JettaggerError
 from jettagger.features.definition import Array
 from jettagger.graph import Graph
@@ -21,9 +22,6 @@ from jettagger.places import cache_folder
 from jettagger.sessions import OrtSession, flat_columns
 
 __all__ = ["FOUR_MOMENTUM", "Behaviour", "Input", "observed", "probe_cache"]
-
-#: changes when the same network may be seen in another way
-VERSION = 1
 
 #: inputs of usual size and far beyond: what is bounded by its nature stays where it is
 SCALES = (1.0, 10.0, 1000.0)
@@ -103,7 +101,7 @@ def observed(graph: Graph, inputs: Sequence[Input]) -> Behaviour | None:
     """
     import onnxruntime
 
-    said = f"outputs {VERSION} {onnxruntime.__version__} {graph.sha256} {list(inputs)}"
+    said = f"outputs {code_digest()} {onnxruntime.__version__} {graph.sha256} {list(inputs)}"
     key = hashlib.sha256(said.encode()).hexdigest()
     if key not in _KNOWN:
         cache = probe_cache()

@@ -25,10 +25,7 @@ import numpy as np
 
 from jettagger.features.definition import Array
 
-__all__ = ["VERSION", "rewrite"]
-
-#: part of the key under which results are kept: to be raised with every change of what is written
-VERSION = 1
+__all__ = ["rewrite"]
 
 CONTRIB = "com.microsoft"
 

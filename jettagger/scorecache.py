@@ -10,9 +10,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from jettagger._version import __version__
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
+from jettagger.codedigest import code_digest
 from jettagger.features.definition import Array
 from jettagger.formats import split
 from jettagger.places import cache_folder
@@ -41,11 +41,11 @@ def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[st
 
 
 def block_key(bundle: Bundle, backend: str, request: Request) -> str:
-    """A name for what comes out: the model, and the content of all that goes in.
+    """A name for what comes out: the code, the model, and the content of all that goes in.
 
     Events carry no name that identifies a slice of them, so the columns themselves are hashed, before they are linked.
     """
-    digest = hashlib.sha256(f"scores {__version__} {bundle.digest} {backend}".encode())
+    digest = hashlib.sha256(f"scores {code_digest()} {bundle.digest} {backend}".encode())
 
     def add(name: str, values: Array) -> None:
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "jettagger"
 #: from left to right; a module never imports one of a layer to its right, and only the named ones of its own layer
 LAYERS = [
     ["errors", "_version"],
-    ["files", "units", "threads", "places", "report", "expressions", "configs", "values"],
+    ["codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values"],
     ["cutlogic"],
     ["features"],
     ["weaver"],
