@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +17,11 @@ from jettagger.errors import MismatchError, OutputError
 
 __all__ = [
     "SEPARATOR",
+    "allowed_mode",
     "check_folder",
     "complete_or_absent",
     "folder_complete_or_absent",
+    "follow",
     "identity",
     "refuse_inputs",
     "refuse_repeats",
@@ -61,9 +64,11 @@ def identity(path: str | os.PathLike[str]) -> Hashable:
     front, _, member = text.partition(SEPARATOR)
     if "://" in front:
         return _url_identity(text)
+    if "\0" in front:  # no file has such a name; who opens it says so
+        return ("path", front, member)
     try:
         status = os.stat(front)
-    except (OSError, ValueError):  # not there: nothing but its place tells it from others
+    except OSError:  # not there: nothing but its place tells it from others
         return ("path", os.path.realpath(front), member)
     return ("inode", status.st_dev, status.st_ino, member)
 
@@ -158,6 +163,87 @@ def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
         seen[key] = path
 
 
+def follow(target: str | os.PathLike[str]) -> Path:
+    """Where an output lies in the end: links stay, what they point to is written.
+
+    Whoever links an output to another disk wants it there, also if nothing is there yet.
+
+    Parameters
+    ----------
+    target : path
+        A file or folder that need not exist, or a symbolic link to one.
+
+    Returns
+    -------
+    pathlib.Path
+        ``target`` itself if it is no link.
+
+    Raises
+    ------
+    OutputError
+        If the links go round in circles, or the name cannot be one of a file.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp()).resolve()
+    >>> (folder / "link").symlink_to(folder / "disk")
+    >>> follow(folder / "link") == folder / "disk", follow(folder / "a") == folder / "a"
+    (True, True)
+    """
+    target = Path(target)
+    try:
+        if not stat.S_ISLNK(os.lstat(target).st_mode):
+            return target
+    except (FileNotFoundError, NotADirectoryError):  # who makes it says so
+        return target
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+    place = Path(os.path.realpath(target))
+    if place.is_symlink():
+        raise OutputError(f"cannot write {target}: it is a symbolic link that leads back to itself")
+    if not place.parent.is_dir():
+        raise OutputError(f"cannot write {target}: it is a link to {place}, and the folder {place.parent} is not there")
+    return place
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def allowed_mode(beside: Path, *, folder: bool = False) -> int:
+    """The permissions of a new file or folder, as the umask or the defaults of its surroundings set them.
+
+    Parameters
+    ----------
+    beside : pathlib.Path
+        A name that nobody else uses, in the folder in question.
+    folder : bool
+        Whether a folder is meant.
+
+    Returns
+    -------
+    int
+        E.g. ``0o644``.
+
+    Notes
+    -----
+    An empty file is made and removed. The umask of a process can be read only by setting it, for all threads.
+    """
+    probe = f"{beside}.mode"
+    if folder:
+        os.mkdir(probe)
+        try:
+            return stat.S_IMODE(os.stat(probe).st_mode) & 0o777
+        finally:
+            os.rmdir(probe)
+    handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        os.unlink(probe)
+
+
 @contextmanager
 def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) -> Iterator[Path]:
     """A temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
@@ -165,20 +251,21 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     Parameters
     ----------
     target : path
-        The file to write in the end.
+        The file to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
     force : bool
         Whether an existing ``target`` may be replaced.
 
     Yields
     ------
     pathlib.Path
-        Where to write; it has the suffix of ``target`` and lies in the same folder.
+        Where to write; it has the suffix of ``target``, lies in the same folder as the file in the end, and only its
+        owner may read it until it is complete.
 
     Raises
     ------
     OutputError
-        If the folder does not exist or cannot be written, if ``target`` exists and ``force`` is not given, or if the
-        disk is full. Nothing is left behind then.
+        If the folder does not exist or cannot be written, if ``target`` exists and ``force`` is not given or it is no
+        file (a folder, a device, a named pipe), or if the disk is full. Nothing is left behind then.
 
     Examples
     --------
@@ -188,27 +275,28 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     >>> sorted(path.name for path in folder.iterdir())
     ['a.txt']
     """
-    target = Path(target)
+    target = follow(named := Path(target))
     if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder, expected the name of a file")
+        raise OutputError(f"cannot write {named}: it is a folder, expected the name of a file")
     if not force and target.exists():
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise OutputError(f"{named} exists already; use --force (force=True) to replace it")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"cannot write {named}: it is a device or a pipe, expected the name of a file")
     try:
-        handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=f".{target.stem}.part-", dir=target.parent)
+        handle, name = tempfile.mkstemp(suffix=named.suffix, prefix=f".{target.stem}.part-", dir=target.parent)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
     os.close(handle)
     part = Path(name)
     try:
+        mode = allowed_mode(part)
         yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
+        part.chmod(mode)
         os.replace(part, target)
     except OSError as error:
         if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename not in (name, part):
             raise
-        raise OutputError(f"cannot write {target} completely: {error.strerror or error}; nothing was left") from error
+        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
@@ -221,7 +309,7 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
     Parameters
     ----------
     target : path
-        The folder to write in the end.
+        The folder to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
     marker : str
         A file that every such folder holds: only a folder with it, or an empty one, is ever replaced.
     force : bool
@@ -230,31 +318,36 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
     Yields
     ------
     pathlib.Path
+        Only its owner may enter it until it is complete.
 
     Raises
     ------
     OutputError
         If it exists and ``force`` is not given, is something else, or cannot be written.
     """
-    target = check_folder(target, marker=marker, force=force)
+    target = follow(named := check_folder(target, marker=marker, force=force))
     try:
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
     try:
+        mode = allowed_mode(part, folder=True)
         yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o777 & ~umask)
+        part.chmod(mode)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
             os.replace(target, old / "old")
-            os.replace(part, target)
-            shutil.rmtree(old)
+            try:
+                os.replace(part, target)
+            except OSError:
+                os.replace(old / "old", target)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             os.replace(part, target)
     except OSError as error:
-        raise OutputError(f"cannot write {target} completely: {error.strerror or error}; nothing was left") from error
+        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -285,13 +378,13 @@ def check_folder(
     OutputError
     """
     refuse_inputs(target, inputs)
-    target = Path(target)
+    place = follow(target := Path(target))
     if target.exists() and not target.is_dir():
         raise OutputError(f"cannot write {target}: it is a file, expected the name of a folder")
-    if not target.parent.is_dir():
-        raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"cannot write {target}: the folder {target.parent} is not writable")
+    if not place.parent.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {place.parent} does not exist")
+    if not os.access(place.parent, os.W_OK):
+        raise OutputError(f"cannot write {target}: the folder {place.parent} is not writable")
     if target.exists() and any(target.iterdir()):
         if not (target / marker).is_file():
             raise OutputError(f"{target} has no {marker}, so it is something else: it is not replaced")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jettagger.bundle import Bundle, is_bundle
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
-from jettagger.files import refuse_inputs
+from jettagger.files import allowed_mode, follow, refuse_inputs
 from jettagger.places import search_path, user_folder
 
 __all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
@@ -167,7 +167,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     name = name or bundle.name
     if Path(name).name != name or name.startswith("."):
         raise BundleError(f"{name!r} cannot be the name of a model: expected a plain folder name")
-    target = user_folder() / name
+    target = follow(user_folder() / name)
     refuse_inputs(target, [bundle.folder, *bundle.sources])
     if target.exists() and not force:
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
@@ -177,7 +177,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
         part = Path(tempfile.mkdtemp(prefix=f".{name}.part-", dir=target.parent))
         _copy(bundle, part)
         Bundle.from_folder(part)
-        part.chmod(0o755)
+        part.chmod(allowed_mode(part, folder=True))
         _put(part, target)
     except OSError as error:
         raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from jettagger import files
 from jettagger.errors import OutputError
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, folder_complete_or_absent
 
 
 def names(folder: Path) -> list[str]:
@@ -42,6 +44,164 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def write(path: Path, kind: str, text: str = "x", force: bool = True) -> Path:
+    """Write a file, or a folder with a marker, and give where it was written first."""
+    if kind == "file":
+        with complete_or_absent(path, force=force) as part:
+            part.write_text(text)
+    else:
+        with folder_complete_or_absent(path, marker="marker", force=force) as part:
+            (part / "marker").write_text(text)
+    return part
+
+
+def content(path: Path, kind: str) -> str:
+    return (path if kind == "file" else path / "marker").read_text()
+
+
+KINDS = pytest.mark.parametrize("kind", ["file", "folder"])
+
+
+@KINDS
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002, 0])
+def test_new_outputs_have_the_permissions_of_any_new_one(tmp_path: Path, kind: str, umask: int) -> None:
+    old = os.umask(umask)
+    try:
+        write(tmp_path / "a", kind)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == (0o666 if kind == "file" else 0o777) & ~umask
+    assert names(tmp_path) == ["a"]
+
+
+@KINDS
+def test_private_until_complete(tmp_path: Path, kind: str) -> None:
+    old = os.umask(0)
+    try:
+        if kind == "file":
+            with complete_or_absent(tmp_path / "a") as part:
+                part.write_text("half")
+                assert part.stat().st_mode & 0o077 == 0
+        else:
+            with folder_complete_or_absent(tmp_path / "a", marker="marker") as part:
+                assert part.stat().st_mode & 0o077 == 0
+    finally:
+        os.umask(old)
+
+
+@KINDS
+def test_files_of_other_threads_are_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whatever other threads create while outputs are written has the permissions that they asked for."""
+    set_umask = os.umask
+
+    def slow(mask: int) -> int:
+        """The same, with time for the others to run before it is set again."""
+        before = set_umask(mask)
+        time.sleep(0.02)
+        return before
+
+    monkeypatch.setattr(os, "umask", slow)
+    others = tmp_path / "others"
+    others.mkdir()
+    done = threading.Event()
+    modes = set()
+
+    def create() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            place = others / str(number)
+            place.touch()
+            modes.add(place.stat().st_mode & 0o777)
+
+    before = set_umask(0o027)
+    thread = threading.Thread(target=create)
+    thread.start()
+    try:
+        for number in range(20):
+            write(tmp_path / f"out{number}", kind)
+    finally:
+        done.set()
+        thread.join()
+        set_umask(before)
+    assert modes == {0o640}
+
+
+@KINDS
+@pytest.mark.parametrize("exists", [True, False], ids=["target", "dangling"])
+@pytest.mark.parametrize("links", [1, 3])
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_stays_and_its_target_is_written(
+    tmp_path: Path, kind: str, exists: bool, links: int, relative: bool
+) -> None:
+    disk, work = tmp_path / "disk", tmp_path / "work"
+    disk.mkdir()
+    work.mkdir()
+    if exists:
+        write(disk / "data", kind, "old")
+    there = Path("../disk/data") if relative else disk / "data"
+    for number in range(links):
+        (work / f"link{number}").symlink_to(there)
+        there = Path(f"link{number}") if relative else work / f"link{number}"
+    last = work / f"link{links - 1}"
+    if exists:
+        with pytest.raises(OutputError, match="exists already"):
+            write(last, kind, force=False)
+    part = write(last, kind, "new")
+    assert part.parent == disk  # the disk that has room for it
+    assert content(disk / "data", kind) == content(last, kind) == "new"
+    assert all((work / f"link{number}").is_symlink() for number in range(links))
+    assert not (disk / "data").is_symlink()
+    assert names(disk) == ["data"]
+    assert names(work) == [f"link{number}" for number in range(links)]
+
+
+@KINDS
+def test_links_that_lead_nowhere(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "away").symlink_to(tmp_path / "absent" / "data")
+    with pytest.raises(OutputError, match=r"cannot write .*round: it is a symbolic link that leads back to itself"):
+        write(tmp_path / "round", kind)
+    with pytest.raises(OutputError, match=r"cannot write .*away: it is a link to .*data, and the folder .* not there"):
+        write(tmp_path / "away", kind)
+    assert names(tmp_path) == ["away", "round"]
+
+
+@KINDS
+def test_an_error_leaves_link_and_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    write(tmp_path / "data", kind, "old")
+    (tmp_path / "link").symlink_to("data")
+    rename = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if ".part-" in str(source):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(OutputError, match="cross-device"):
+        write(tmp_path / "link", kind, "new")
+    assert content(tmp_path / "link", kind) == content(tmp_path / "data", kind) == "old"
+    assert names(tmp_path) == ["data", "link"]
+
+
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OutputError, match="it is a device or a pipe, expected the name of a file"):
+            write(tmp_path / name, "file")
+    assert names(tmp_path) == ["link", "pipe"]
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"], ids=["long", "null"])
+def test_names_that_no_file_can_have(tmp_path: Path, kind: str, name: str) -> None:
+    with pytest.raises(OutputError, match="cannot write"):
+        write(tmp_path / name, kind)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
