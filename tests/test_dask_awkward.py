@@ -104,7 +104,7 @@ def test_errors_come_while_the_graph_is_built(tagger: Tagger, events: Any, colle
     lacking = ak.with_field(events, ak.without_field(events.PFCands, "dz"), "PFCands")
     with pytest.raises(MissingColumns, match=r"pf\.dz"):
         tagger(dask_awkward.from_awkward(lacking, npartitions=2))
-    with pytest.raises(MismatchError, match="expected a dask-awkward array"):
+    with pytest.raises(MismatchError, match="or a dask-awkward array: events are"):
         tagger(collection, events.FatJet.pt > 250)
     with pytest.raises(UnknownName, match="probHbb"):
         tagger.attach(collection, columns=["probHbbb"])
