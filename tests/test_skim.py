@@ -464,7 +464,7 @@ def test_an_rntuple_of_records_is_an_input_like_a_tree(tagger: Tagger, tmp_path:
     events = make_events(12, seed=4)
     records, tree = tmp_path / "records.root", tmp_path / "tree.root"
     with uproot.recreate(records) as file:
-        file["Events"] = {name: ak.to_packed(events[name]) for name in events.fields}
+        file.mkrntuple("Events", {name: ak.to_packed(events[name]) for name in events.fields})
         assert "RNTuple" in file.classnames()["Events;1"]
     write_tree(tree, [make_columns(12, seed=4)])
     with EventFile(records) as new, EventFile(tree) as old:
@@ -493,7 +493,7 @@ def test_records_of_an_rntuple_are_flat_columns_of_jets(tmp_path: Path) -> None:
     jets = ak.Array({"pt": [300.0, 500.0], "eta": [0.1, -0.2]})
     part = ak.Array([[{"px": 1.0, "py": 2.0}], []])
     with uproot.recreate(tmp_path / "jets.root") as file:
-        file["tree"] = {"jet": jets, "part": part, "label": np.array([1, 0])}
+        file.mkrntuple("tree", {"jet": jets, "part": part, "label": np.array([1, 0])})
     with FlatFile(tmp_path / "jets.root") as file:
         assert file.names == ["jet_eta", "jet_pt", "label", "part_px", "part_py"]
         assert file.read(["part_px", "jet_pt", "label"]).tolist() == [
