@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from jettagger.arguments import guard
 from jettagger.card import KINDS, Card, read_card, read_json
 from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
@@ -731,3 +732,6 @@ def _behaviour(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None
             for group in groups
         ],
     )
+
+
+guard(globals(), "Bundle")

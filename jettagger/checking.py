@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.batching import Batch, Table, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
@@ -513,3 +514,6 @@ def _known_golden(bundle: Bundle, session: Session, known: Known) -> Iterable[Ch
     reference = known.scores[:, [places[output_fingerprint(output.raw)] for output in bundle.outputs]]
     detail = f"{len(known.jets)} jets that jettagger keeps for {known.name!r}"
     yield from _compared("golden vectors", bundle.outputs, values, reference, detail)
+
+
+guard(globals())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger._version import __version__
+from jettagger.arguments import Records, guard
 from jettagger.delphesfile import DelphesFile
 from jettagger.features.cms import delta_phi, eta_sign
 from jettagger.features.definition import Array
@@ -295,7 +296,7 @@ def _generator_columns(events: Any, table: DelphesJets, collection: str) -> dict
 _GENERATOR_FIELDS = ("PID", "PT", "Eta", "Phi", "Px", "Py", "Pz", "E", "X", "Y", "Z", "T")
 
 
-def flat_columns(events: Any, collection: str | None = None) -> tuple[dict[str, Any], DelphesJets]:
+def flat_columns(events: Records, collection: str | None = None) -> tuple[dict[str, Any], DelphesJets]:
     """The jets of events as the columns of JetClass-II.
 
     Parameters
@@ -392,3 +393,6 @@ def convert_delphes(
         note = f'{{"jettagger": "{__version__}", "converted": "{Path(os.fspath(path)).name}"}}'
         write_skim(output, chunks(), note, force=force)
     return Converted(Path(output), **counts)
+
+
+guard(globals())

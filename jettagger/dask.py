@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import KilledWorker, WorkerPlugin
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, WorkerError
 from jettagger.heads import Head, load_head
@@ -240,3 +241,6 @@ def _place(error: Exception, killed: KilledWorker) -> str:
     """The chunk that coffea's executor names, or dask's key of the task."""
     found = re.search(r"filename='([^']*)'.*entrystart=(\d+), entrystop=(\d+)", str(error))
     return f"events {found[2]} to {found[3]} of {found[1]}" if found else f"the task {killed.task!r}"
+
+
+guard(globals())

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import InputFileError, hint
 from jettagger.formats.delphes import CANDIDATES, DEFAULT_JETS, VERTICES
 
@@ -169,3 +170,6 @@ _SKIPPED = (
     "Area",
     "Edges",
 )
+
+
+guard(globals())

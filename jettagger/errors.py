@@ -7,6 +7,7 @@ Every message says what went wrong, where, what was found and what was expected:
     │   ├── BundleNotFound      no bundle of that name, no such folder
     │   ├── MissingModelFile    a bundle lacks a file (its weights, its input description)
     │   └── ModelFileError      an ONNX file is corrupt, empty, or reaches outside its folder
+    ├── WrongType               an argument is not of the type that a function takes
     ├── UnknownName             a name is not among those that exist; carries the nearest ones
     ├── InputFileError          an input file is missing, truncated, or not what it should be
     ├── MissingColumns          the file lacks columns that the model needs
@@ -44,6 +45,7 @@ __all__ = [
     "ProviderError",
     "UnknownName",
     "WorkerError",
+    "WrongType",
     "nearest",
     "renamed",
     "require",
@@ -68,6 +70,10 @@ class MissingModelFile(BundleError):
 
 class ModelFileError(BundleError):
     """Raised when an ONNX file is corrupt or empty, or when its external data lies outside its folder."""
+
+
+class WrongType(JettaggerError, TypeError):
+    """Raised when an argument is not of the type that a function takes."""
 
 
 class InputFileError(JettaggerError):

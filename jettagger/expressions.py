@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from jettagger.arguments import of_type
 from jettagger.errors import ConfigError, MismatchError, UnknownName, hint
 
 __all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "Function", "Source", "parse", "select"]
@@ -147,6 +148,7 @@ class Source:
     """
 
     def __init__(self, text: str, where: str = "") -> None:
+        of_type(where, str, "an expression, argument where")
         if not isinstance(text, str):
             raise ConfigError(f"{_place(where)}expected an expression as text, got {text!r}")
         if len(text) > MAX_LENGTH:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.files import SEPARATOR
 from jettagger.rntuple import field_paths, is_rntuple
@@ -283,3 +284,6 @@ def _plain(array: Any) -> Any:
 
 def _line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+guard(globals())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -62,14 +62,14 @@ class FlatSelection(NamedTuple):
     partial: Array
 
 
-class _Taken:
+class _Taken(Mapping[str, Any]):
     """Some rows of a table's columns, read when they are asked for."""
 
     def __init__(self, table: JetTable, rows: Array) -> None:
         self._table, self._rows = table, rows
         self._whole = len(rows) == len(table) and bool((rows == np.arange(len(rows))).all())
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._table.fields
 
     def __iter__(self) -> Any:
@@ -218,7 +218,7 @@ def select_flat(
         present if where is None else present & (_cut(table, where) if isinstance(where, str) else table.mask(where))
     )
     rows = np.flatnonzero(present)
-    values = Values(config, _Taken(table, rows))  # type: ignore[arg-type]
+    values = Values(config, _Taken(table, rows))
     in_domain = _flags(config, table, values, rows)
     left_out = 0
     if outside == "skip":
@@ -234,12 +234,12 @@ def select_flat(
         chosen = chosen & inside
     incomplete = chosen & table.partial(min_pt_share)
     index = np.flatnonzero(chosen & ~incomplete)
-    jets = WeaverJets(Values(config, _Taken(table, index)), len(index))  # type: ignore[arg-type]
+    jets = WeaverJets(Values(config, _Taken(table, index)), len(index))
     filled = np.any([jets.counts(group.object) > 0 for group in bundle.constituents], axis=0)
     empty = int(np.count_nonzero(~filled))
     if empty:
         index = index[filled]
-        jets = WeaverJets(Values(config, _Taken(table, index)), len(index))  # type: ignore[arg-type]
+        jets = WeaverJets(Values(config, _Taken(table, index)), len(index))
     n_partial = int(np.count_nonzero(incomplete))
     report = Report(
         events=len(table) if table.counts is None else len(table.counts),

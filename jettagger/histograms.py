@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from jettagger._version import __version__
+from jettagger.arguments import Histogram, guard
 from jettagger.configs import check_keys
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
@@ -368,7 +369,7 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
 # ---------------------------------------------------------------------------------------- looking into one
 
 
-def categories_of(histogram: Any) -> dict[str, list[str]]:
+def categories_of(histogram: Histogram) -> dict[str, list[str]]:
     """The category axes by name, each to its values.
 
     Examples
@@ -382,14 +383,14 @@ def categories_of(histogram: Any) -> dict[str, list[str]]:
     return {axis.name: list(axis) for axis in histogram.axes if isinstance(axis, hist.axis.StrCategory)}
 
 
-def variables_of(histogram: Any) -> list[Any]:
+def variables_of(histogram: Histogram) -> list[Any]:
     """The axes that are no categories."""
     import hist
 
     return [axis for axis in histogram.axes if not isinstance(axis, hist.axis.StrCategory)]
 
 
-def pick(histogram: Any, **categories: str | Sequence[str]) -> Any:
+def pick(histogram: Histogram, **categories: str | Sequence[str]) -> Any:
     """The part of a histogram in some categories, summed over the others.
 
     Parameters
@@ -434,7 +435,7 @@ def _total(parts: Iterable[Any]) -> Any:
     return total
 
 
-def sort_categories(histogram: Any) -> Any:
+def sort_categories(histogram: Histogram) -> Any:
     """The same histogram with its categories in alphabetical order, however they were filled."""
     import hist
 
@@ -454,7 +455,7 @@ def sort_categories(histogram: Any) -> Any:
     return ordered
 
 
-def add(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+def add(first: Mapping[str, Histogram], *others: Mapping[str, Histogram]) -> dict[str, Any]:
     """The sums of histograms of the same names, of several files or chunks; categories are sorted.
 
     Raises
@@ -475,7 +476,7 @@ def add(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
     return {name: sort_categories(histogram) for name, histogram in total.items()}
 
 
-def equal(first: Any, second: Any, rtol: float = 0.0) -> bool:
+def equal(first: Histogram, second: Histogram, rtol: float = 0.0) -> bool:
     """Whether two histograms have the same axes and contents, in whatever order their categories are.
 
     Parameters
@@ -504,7 +505,9 @@ def _open(path: Path, mode: str) -> Any:
     return path.open(mode)
 
 
-def save(histograms: Mapping[str, Any], path: str | os.PathLike[str], record: Mapping[str, Any] | None = None) -> None:
+def save(
+    histograms: Mapping[str, Histogram], path: str | os.PathLike[str], record: Mapping[str, Any] | None = None
+) -> None:
     """Write histograms to a JSON file in the format of UHI; nothing is lost.
 
     Parameters
@@ -625,3 +628,6 @@ def to_root(
         for key, histogram in parts.items():
             file[key] = histogram
     return list(parts)
+
+
+guard(globals())

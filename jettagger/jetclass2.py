@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import Records, guard
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName, hint
 from jettagger.flatfile import TARBALLS, FlatFile, members
 
@@ -237,7 +238,7 @@ def truth(labels: Any, *, none: int | None = None) -> list[str | None]:
     return [LABELS[value] if good else None for value, good in zip(values.tolist(), known.tolist(), strict=True)]
 
 
-def coarse(jets: Any, prefix: str) -> dict[str, Any]:
+def coarse(jets: Records, prefix: str) -> dict[str, Any]:
     """The scores of the coarse groups: sums over the classes of each.
 
     Parameters
@@ -459,3 +460,6 @@ def read(
             expected = "a number" if column.per_jet else "a list"
             raise InputFileError(f"{os.fspath(path)}: {name} is {jets[name].type}, expected {expected} a jet")
     return ak.zip({name: ak.values_astype(jets[name], COLUMNS[name].type) for name in jets.fields}, depth_limit=1)
+
+
+guard(globals())

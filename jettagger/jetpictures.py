@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import Records, guard
 from jettagger.errors import InvalidValues, MissingColumns, require
 from jettagger.features.cms import delta_phi, eta_sign
 
@@ -64,7 +65,7 @@ def highest(scores: Mapping[str, float | None], number: int = TOP) -> list[tuple
 
 
 def draw_jets(
-    jets: Any, scores: Sequence[Mapping[str, float | None]] | None = None, titles: Sequence[str] | None = None
+    jets: Records, scores: Sequence[Mapping[str, float | None]] | None = None, titles: Sequence[str] | None = None
 ) -> Any:
     """Draw jets, one a row.
 
@@ -265,3 +266,6 @@ def _legend(figure: Any) -> None:
     handles = [Line2D([], [], marker=marker, label=kind, **style) for kind, marker in _MARKERS.items()]
     handles.append(Line2D([], [], marker="o", label="charged", **(style | {"markerfacecolor": "#4a4a4a"})))
     figure.legend(handles=handles, fontsize=9, loc="outside lower left", ncols=len(handles), frameon=False)
+
+
+guard(globals())

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import Model, Workspace, guard
 from jettagger.errors import InvalidValues, require
 from jettagger.files import complete_or_absent
 from jettagger.workspaces import POI, poi_of, unit_of
@@ -44,7 +45,7 @@ def _quiet() -> Iterator[None]:
 
 
 def model_of(
-    workspace: Mapping[str, Any], bounds: tuple[float, float] | None = None, batch_size: int | None = None
+    workspace: Workspace, bounds: tuple[float, float] | None = None, batch_size: int | None = None
 ) -> tuple[Any, Floats]:
     """The pyhf model of a workspace and the data in it.
 
@@ -265,7 +266,7 @@ class _Likelihood:
 
 
 def fit(
-    workspace: Mapping[str, Any],
+    workspace: Workspace,
     data: Sequence[float] | Floats | None = None,
     bounds: tuple[float, float] | None = None,
 ) -> Fit:
@@ -321,14 +322,14 @@ def _guess(workspace: Mapping[str, Any], what: str) -> float:
     return 2 / math.sqrt(significance)
 
 
-def asimov(model: Any, strength: float) -> Floats:
+def asimov(model: Model, strength: float) -> Floats:
     """The data that are expected for a signal strength, with all other parameters at their nominal values."""
     parameters = np.asarray(model.config.suggested_init(), dtype=np.float64)
     parameters[model.config.poi_index] = strength
     return np.asarray(model.expected_data(parameters), dtype=np.float64)
 
 
-def toys(model: Any, strength: float, number: int, seed: int) -> Floats:
+def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
     """Random data sets for a signal strength, with their auxiliary measurements.
 
     Parameters
@@ -363,7 +364,7 @@ def toys(model: Any, strength: float, number: int, seed: int) -> Floats:
     return np.concatenate([observed, *columns], axis=1)
 
 
-def pulls(workspace: Mapping[str, Any], strength: float, number: int, seed: int, bounds: tuple[float, float]) -> Floats:
+def pulls(workspace: Workspace, strength: float, number: int, seed: int, bounds: tuple[float, float]) -> Floats:
     """(fitted - true signal strength) / uncertainty, for random data sets.
 
     Parameters
@@ -427,7 +428,7 @@ class Limit:
 
 
 def limit(
-    workspace: Mapping[str, Any],
+    workspace: Workspace,
     *,
     signal: str = "",
     mass: float = 0.0,
@@ -636,3 +637,6 @@ def table(limits: Sequence[Limit]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([*lines, *(f"none ({', '.join(names)}): {why}" for (_, why), names in reasons.items())])
+
+
+guard(globals())

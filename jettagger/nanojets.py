@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
 from jettagger.features.cms import delta_phi, energy, eta_sign
@@ -210,3 +211,6 @@ def _generator(columns: EventColumns, name: str, jets: dict[str, Any]) -> dict[s
     near = np.bincount(jet, minlength=len(jet_event))
     fields = {"pt": "pt", "eta": "eta", "phi": "phi", "mass": "mass", "pid": "pdgId"}
     return {f"aux_genpart_{new}": ak.unflatten(own[field][rows], near) for new, field in fields.items()}
+
+
+guard(globals())

@@ -10,11 +10,12 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import Histogram, Kind, guard
 from jettagger.discriminants.metrics import Roc
 from jettagger.errors import InvalidValues, MismatchError, require
 from jettagger.files import complete_or_absent
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from jettagger.limits import Limit
 
 __all__ = ["cutflow", "limit_band", "roc_curves", "save_figure", "sculpting", "shapes", "spectrum"]
+
+Figure = Annotated[Any, Kind("a figure of matplotlib", lambda value: hasattr(value, "savefig"))]
+_Limit = Annotated["Limit", Kind("a limit", lambda value: hasattr(value, "expected"))]
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +71,10 @@ def _figure(rows: Sequence[float] = (1,)) -> tuple[Any, list[Any]]:
     return figure, list(axes[:, 0])
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(
+    figure: Figure,
+    path: str | os.PathLike[str],
+) -> None:
     """Write a figure; the suffix (png, pdf, svg) is its format.
 
     Raises
@@ -109,10 +116,10 @@ def _values(histogram: Any) -> tuple[Floats, Floats]:
 
 
 def spectrum(
-    backgrounds: Mapping[str, Any],
+    backgrounds: Mapping[str, Histogram],
     *,
-    data: Any = None,
-    signals: Mapping[str, Any] | None = None,
+    data: Histogram | None = None,
+    signals: Mapping[str, Histogram] | None = None,
     title: str = "",
     log: bool = True,
     counted: str = "Events",
@@ -249,7 +256,7 @@ def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, deca
         axes.set_ylim(0, largest * (1.15 + 0.12 * lines))
 
 
-def shapes(histograms: Mapping[str, Any], *, title: str = "", log: bool = False, counted: str = "Jets") -> Any:
+def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = False, counted: str = "Jets") -> Any:
     """Shapes of one variable for several samples, each normalised to one.
 
     Parameters
@@ -377,7 +384,7 @@ def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
     return "upper left" if upper <= lower else "lower right"
 
 
-def sculpting(before: Any, after: Mapping[str, Any], *, title: str = "", counted: str = "Jets") -> Any:
+def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str = "", counted: str = "Jets") -> Any:
     """The mass spectrum of a background before and after cuts on a discriminant, and the ratio of their shapes.
 
     Parameters
@@ -483,7 +490,7 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
     return figure
 
 
-def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") -> Any:
+def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X") -> Any:
     """Upper limits on the cross section against the resonance mass, with the bands of one and two deviations.
 
     Parameters
@@ -536,3 +543,6 @@ def limit_band(limits: Sequence[Limit], *, title: str = "", process: str = "X") 
         axes.legend(loc="upper right", frameon=False)
         axes.set_title(title, loc="right", fontsize=14)
     return figure
+
+
+guard(globals())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle, is_bundle
 from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
 from jettagger.files import allowed_mode, follow, refuse_inputs
@@ -217,3 +218,6 @@ def _put(folder: Path, target: Path) -> None:
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+guard(globals())

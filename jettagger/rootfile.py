@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import InputFileError, hint
+from jettagger.arguments import guard
+from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.features.definition import Array
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
@@ -235,6 +236,8 @@ def write_tree(
     import uproot
 
     compressions = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(4)}
+    if compression not in compressions:
+        raise UnknownName("compression", compression, compressions)
     n_events = 0
     with uproot.recreate(path, compression=compressions[compression]) as file:
         target = None
@@ -286,3 +289,6 @@ def iterate(file: EventFile, columns: Iterable[str], size: int) -> Iterator[tupl
     columns = list(columns)
     for start in range(0, file.n_events, size):
         yield start, file.read(columns, start, min(start + size, file.n_events))
+
+
+guard(globals())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
@@ -355,3 +356,6 @@ def _moved(columns: EventColumns, name: str, key: str, values: Any) -> Array:
         raise MismatchError(f"the kinematics {key!r} are not aligned with events.{name}")
     flat = ak.fill_none(ak.flatten(values, axis=1), np.nan)
     return np.asarray(ak.to_numpy(flat), dtype=np.float32)
+
+
+guard(globals(), "check_columns", "make_inputs")

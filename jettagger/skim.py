@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, MismatchError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
 from jettagger.generated import Source, sources_of_root
@@ -526,3 +527,6 @@ def tag_files(
         files, tagger, prefix=prefix, where=where, columns=columns, keep=keep, memory=memory, workers=workers
     )
     return run_job(job, output, workers=workers, force=force)
+
+
+guard(globals(), "tag_files")

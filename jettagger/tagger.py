@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from jettagger.acceleration import best_session, check_backend, cost_of
+from jettagger.arguments import guard
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
@@ -743,3 +744,6 @@ def load_tagger(
         min_pt_share=min_pt_share,
         names=names,
     )
+
+
+guard(globals(), "Tagger", "load_tagger")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.cache import DiskCache
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.formats import EventColumns, make_plan
@@ -235,3 +236,6 @@ def load_taggers(
         raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
     options: dict[str, Any] = {"jets": jets, "min_pt_share": min_pt_share, "names": names}
     return Taggers(load_tagger(name, threads, provider, backend, cache, **options) for name in names_or_folders)
+
+
+guard(globals())

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from jettagger import workspaces
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.bins import (
     ONE_EVENT,
     REFUSE,
@@ -647,3 +648,6 @@ def _stand(
         numbers = ", ".join(f"{counts[i]:.2g}" for i in few)
         report.append(f"{what}: few ({numbers}) in bins {intervals(source.axis, few)}")
     return filled
+
+
+guard(globals())

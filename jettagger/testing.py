@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent
 
@@ -361,3 +362,6 @@ def make_tiny_model(path: str | os.PathLike[str], *, seed: int = 0) -> Path:
     with complete_or_absent(path) as part:
         part.write_bytes(model.SerializeToString(deterministic=True))
     return Path(path)
+
+
+guard(globals())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, OutputError, hint
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.generated import RUNS, merged_rows, sources_of_note
@@ -183,3 +184,6 @@ def _nan_for_none(column: Any) -> Any:
     if layout.is_list and layout.content.is_option:
         return ak.values_astype(ak.fill_none(array, np.float32(np.nan), axis=1), np.float32)
     return array
+
+
+guard(globals())

@@ -25,6 +25,7 @@ import numpy as np
 from coffea import processor
 
 import jettagger as jt
+from jettagger.arguments import guard
 from jettagger.errors import MissingColumns, UnknownName
 from jettagger.expressions import parse
 from jettagger.generated import read_sources
@@ -327,3 +328,6 @@ def _plain(array: Any) -> ak.Array:
     """The values alone: in memory, without the behaviours and attributes that belong to the file."""
     layout = ak.to_layout(ak.to_packed(ak.materialize(array)))
     return ak.Array(ak.without_parameters(layout, highlevel=False))
+
+
+guard(globals(), "FinetuneInputsProcessor")

@@ -14,6 +14,7 @@ from coffea import processor
 from coffea.analysis_tools import PackedSelection, Weights
 
 import jettagger as jt
+from jettagger.arguments import guard
 from jettagger.cutlogic import doubt, never
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
@@ -1134,3 +1135,6 @@ def _rounded(values: Any) -> Any:
 
 def _cut(text: str, where: str) -> Expression:
     return parse(text, where)
+
+
+guard(globals(), "ResonanceSearchProcessor")

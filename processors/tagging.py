@@ -12,6 +12,7 @@ import awkward as ak
 from coffea import processor
 
 import jettagger as jt
+from jettagger.arguments import guard
 from jettagger.expressions import parse
 from jettagger.files import refuse_repeats
 from jettagger.generated import read_sources
@@ -166,3 +167,6 @@ def _plain(array: Any) -> ak.Array:
     """The values alone: in memory, without the behaviours and attributes that belong to the file."""
     layout = ak.to_layout(ak.to_packed(ak.materialize(array)))
     return ak.Array(ak.without_parameters(layout, highlevel=False))
+
+
+guard(globals())

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "jettagger"
 #: from left to right; a module never imports one of a layer to its right, and only the named ones of its own layer
 LAYERS = [
     ["errors", "_version"],
-    ["codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values"],
+    ["arguments", "codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values"],
     ["cutlogic"],
     ["features"],
     ["weaver"],
@@ -108,6 +108,7 @@ def test_the_core_knows_no_single_capability(path: Path) -> None:
 
 #: what processors may import besides the top of the package: modules whose names are documented for users
 PUBLIC = [
+    "arguments",
     "cutlogic",
     "discriminants",
     "errors",

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, hint
 from jettagger.expressions import Source
 
@@ -485,3 +486,6 @@ def evaluate(
         return _divide(left, right, zero)
 
     return value(node)
+
+
+guard(globals(), "group", "log", "log_ratio", "parameter", "ratio", "score", "sum_of")

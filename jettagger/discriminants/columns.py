@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio, match_glob
 from jettagger.discriminants.tables import Model, find_model, presets
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
@@ -350,3 +351,6 @@ def _spelled(resolved: Resolved) -> list[str]:
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+
+
+guard(globals(), "taggers")

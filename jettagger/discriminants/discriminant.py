@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from jettagger.arguments import guard
 from jettagger.configs import Document, check_keys, read_yaml
 from jettagger.discriminants import algebra
 from jettagger.discriminants.algebra import Node, Parameter, Score, Sum
@@ -548,3 +549,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Discriminant]:
         If the file is not valid; says the line and, for unknown keys, the nearest.
     """
     return _read(read_yaml(path))
+
+
+guard(globals())

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import Histogram, Numbers, guard
 from jettagger.discriminants.columns import generator_weights
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
@@ -125,7 +126,7 @@ def _total(weights: Floats, what: str) -> float:
     return total
 
 
-def efficiency(passes: Any, weights: Any = None) -> Measured:
+def efficiency(passes: Numbers, weights: Numbers | None = None) -> Measured:
     """The weighted fraction that passes.
 
     Parameters
@@ -198,7 +199,7 @@ def as_rejection(passing: Measured, effective: float) -> Measured:
     return Measured(1 / passing.value, passing.uncertainty / passing.value**2, above=1 / upper)
 
 
-def rejection(passes: Any, weights: Any = None) -> Measured:
+def rejection(passes: Numbers, weights: Numbers | None = None) -> Measured:
     """One over the efficiency; infinite, with infinite uncertainty, if nothing passes, and then with a bound.
 
     Parameters
@@ -331,7 +332,12 @@ def _auc(
     return Measured(value, float(np.sqrt(variance)), above, below)
 
 
-def roc(signal: Any, background: Any, signal_weights: Any = None, background_weights: Any = None) -> Roc:
+def roc(
+    signal: Numbers,
+    background: Numbers,
+    signal_weights: Numbers | None = None,
+    background_weights: Numbers | None = None,
+) -> Roc:
     """The ROC curve of a discriminant.
 
     Parameters
@@ -371,7 +377,7 @@ def roc(signal: Any, background: Any, signal_weights: Any = None, background_wei
     return Roc(thresholds, tpr, fpr, tpr_sigma, fpr_sigma, area, (s_missing, b_missing), effective)
 
 
-def binned_roc(signal: Any, background: Any) -> Roc:
+def binned_roc(signal: Histogram, background: Histogram) -> Roc:
     """The ROC curve of a discriminant from its histograms.
 
     Parameters
@@ -432,7 +438,12 @@ def _bins(histogram: Any, number: int) -> tuple[Floats, Floats]:
     return np.pad(contents, room), np.pad(squares, room)
 
 
-def auc(signal: Any, background: Any, signal_weights: Any = None, background_weights: Any = None) -> Measured:
+def auc(
+    signal: Numbers,
+    background: Numbers,
+    signal_weights: Numbers | None = None,
+    background_weights: Numbers | None = None,
+) -> Measured:
     """The area under the ROC curve, with the uncertainty of DeLong et al. extended to weights.
 
     Parameters
@@ -574,3 +585,6 @@ def scan(
     uncertainty = sum((share[name] * sigmas[name] for name in backgrounds), np.zeros(shape))
     below = sum((share[name] * limits[name] for name in backgrounds), np.zeros(shape))
     return Scan(discriminant, grid, signal_efficiency, total, uncertainty, below, parts)
+
+
+guard(globals())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 
+from jettagger.arguments import guard
 from jettagger.configs import Document, read_yaml
 from jettagger.discriminants.algebra import Node, Score, log_ratio, ratio, read
 from jettagger.errors import ConfigError, MismatchError, UnknownName
@@ -313,3 +314,6 @@ def find_model(prefix: str, columns: frozenset[str]) -> Model | None:
 
     best = max(models().values(), key=fit)
     return best if fit(best)[1] else None
+
+
+guard(globals(), "Model", "Preset", "model", "models", "presets")

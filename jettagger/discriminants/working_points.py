@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
@@ -660,3 +661,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "inf" if value > 0 else "-inf"
     return value
+
+
+guard(globals())

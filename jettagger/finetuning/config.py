@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.card import KINDS
 from jettagger.configs import Document, read_yaml
@@ -569,3 +570,6 @@ def _flatten(reader: _Reader) -> tuple[Axis, ...]:
             raise reader.refuse(("flatten", column), "a list of rising bin edges")
         axes.append(Axis(column, tuple(float(item) for item in value)))
     return tuple(axes)
+
+
+guard(globals(), "FinetuneConfig", "read_config")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.errors import InvalidValues
 from jettagger.finetuning.config import Loss
@@ -199,7 +200,7 @@ def _responses(responses: Mapping[str, Mapping[str, Response]]) -> dict[str, Any
     return {name: {who: _response(item) for who, item in both.items()} for name, both in responses.items()}
 
 
-def response(ratio: Any, weights: Any = None) -> Response:
+def response(ratio: Numbers, weights: Numbers | None = None) -> Response:
     """Median and interquartile width of a response.
 
     Parameters
@@ -480,3 +481,6 @@ def _features(head: Head, prepared: Prepared, rows: Any, fold: Any, judge: Any) 
     single = {name: grows([column]) for column, name in enumerate(layout.inputs)}
     ranked = sorted(single, key=lambda name: -single[name])
     return groups | {name: single[name] for name in ranked}
+
+
+guard(globals(), "Comparison", "Measures", "Response", "response")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.expressions import Expression
@@ -518,3 +519,6 @@ def _expected_jets(found: Survey) -> int:
         if first is not None:
             total += skim.events * JetTable(first).n_jets / max(len(first), 1)
     return int(total) + 1
+
+
+guard(globals(), "Survey", "survey")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import require
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_inputs
@@ -195,3 +196,6 @@ def _write(config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: li
         title=config.title,
         training=training,
     )
+
+
+guard(globals())

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import MismatchError
 from jettagger.finetuning.skims import open_skim
 from jettagger.heads import Head, load_head
@@ -89,3 +90,6 @@ def _column(events: Any, name: str) -> Any:
         return events[name]
     collection, _, field = name.partition("_")
     return events[collection, field]
+
+
+guard(globals())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.files import refuse_repeats
 from jettagger.heads import JetTable
@@ -186,3 +187,6 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
 
 def _reason(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+guard(globals(), "Skim", "open_skim")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import MismatchError
 from jettagger.graph import file_sha256
@@ -211,3 +212,6 @@ def write_head(
     )
     write_head_card(card, folder)
     return card
+
+
+guard(globals())

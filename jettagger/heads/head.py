@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
 from jettagger.features.definition import Array
@@ -389,3 +390,6 @@ def _restore(folder: str, digest: str) -> Head:
     if head.digest != digest:
         raise BundleError(f"the head in {folder} is not the one that was sent: its content has changed")
     return head
+
+
+guard(globals())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.features.definition import Array
@@ -205,3 +206,6 @@ def _matching(pattern: str, names: Sequence[str], model: str) -> list[str]:
     if not found:
         raise UnknownName("probability", pattern, names, f"model {model!r}")
     return found
+
+
+guard(globals())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, renamed
 from jettagger.features.definition import Array
@@ -352,3 +353,6 @@ def _plain(array: Any) -> Array:
         array = ak.fill_none(array, np.nan if kind.kind == "f" else 0)
         return np.asarray(ak.to_numpy(array)).astype(kind, copy=False)
     return np.asarray(ak.to_numpy(array))
+
+
+guard(globals())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, MismatchError, ModelFileError
 from jettagger.network import softmax
@@ -470,3 +471,6 @@ def softmax_groups(tail: Tail) -> Mapping[str, tuple[str, ...]]:
     if marked:
         groups.append(marked)
     return {name: members for members in groups for name in members}
+
+
+guard(globals(), "LastLayer", "Tail", "cut_tail")

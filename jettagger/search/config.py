@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.bins import ONE_EVENT
 from jettagger.configs import Document, read_yaml
 from jettagger.discriminants import Discriminant, discriminant
@@ -594,3 +595,6 @@ def _known_samples(document: Document, samples: Mapping[str, Sample], *path: Any
         with _at(document, *path):
             raise UnknownName("sample", unknown, samples)
     return names
+
+
+guard(globals(), "SearchConfig", "read_config")

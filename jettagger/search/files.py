@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
 from jettagger.generated import Source, read_sources, sources_of_root
@@ -360,3 +361,6 @@ def to_dict(found: Survey) -> dict[str, Any]:
         ],
         "broken": dict(found.broken),
     }
+
+
+guard(globals(), "Survey", "survey")

@@ -15,6 +15,7 @@ from typing import Any
 
 from jettagger import files
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.discriminants import binned_roc
 from jettagger.errors import OutputError
 from jettagger.histograms import categories_of, pick, save, variables_of
@@ -356,3 +357,6 @@ def _filled(processes: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """The histograms of those processes that have something in them."""
     found = {name: part(datasets) for name, datasets in processes.items()}
     return {name: item for name, item in found.items() if item is not None and item.values().sum() > 0}
+
+
+guard(globals(), "cutflow_table", "make_templates", "record", "write_output")

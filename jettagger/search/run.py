@@ -17,6 +17,7 @@ from coffea import processor
 from coffea.nanoevents import NanoEventsFactory, schemas
 from coffea.processor import accumulate
 
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
 from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from jettagger.search.config import SearchConfig
@@ -438,3 +439,6 @@ def _further_notes(
             )
         notes += normalisation_notes(dataset, sample, datasets[dataset], generated[dataset], inner.generator_weight)
     return notes
+
+
+guard(globals())

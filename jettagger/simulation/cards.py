@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, UnknownName
 
 __all__ = ["Card", "card_names", "load_card"]
@@ -144,3 +145,6 @@ def _same_keys(found: dict[str, Any], expected: dict[str, Any], where: str) -> N
     missing = [key for key in expected if key not in found]
     if missing:
         raise ConfigError(f"{where}: missing {', '.join(missing)}")
+
+
+guard(globals())

@@ -15,6 +15,7 @@ from importlib import resources
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, UnknownName
 
 __all__ = [
@@ -563,3 +564,6 @@ def _check_range(what: str, values: tuple[float, float], limits: tuple[float, fl
             f"{what} range {low:g} to {high:g} GeV is impossible: expected {limits[0]:g} <= low "
             f"{'<=' if empty else '<'} high <= {limits[1]:g}"
         )
+
+
+guard(globals(), "label_id", "label_name")

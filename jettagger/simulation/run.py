@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.simulation import processes
@@ -641,3 +642,6 @@ def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]]) -> Pat
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+guard(globals(), "Summary", "plan", "simulate")

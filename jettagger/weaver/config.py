@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jettagger.errors import ConfigError, hint, nearest
+from jettagger.arguments import guard
+from jettagger.errors import ConfigError, WrongType, hint, nearest
 from jettagger.weaver.expressions import Formula, parse_formula
 
 __all__ = ["DataConfig", "InputGroup", "InputVariable", "Labels", "read_config"]
@@ -402,7 +403,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     where = "data configuration" if path is None else os.fspath(path)
     if text is None:
         if path is None:
-            raise TypeError("read_config() needs a path or a text")
+            raise WrongType("read_config() needs a path or a text")
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -638,3 +639,6 @@ def _check(reader: _Reader, config: DataConfig) -> None:
         reader.pass_over(["monitor_variables"])
     for name in config.formulas:  # circles, also among variables that no input needs
         config.columns([name])
+
+
+guard(globals())

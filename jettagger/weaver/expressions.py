@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import MismatchError, hint
 from jettagger.expressions import BINARY, COMPARE, Source
 from jettagger.weaver.functions import (
@@ -366,3 +367,6 @@ def _index(node: ast.expr, values: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(_index(item, values) for item in node.elts)
     return _evaluate(node, values)
+
+
+guard(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import guard
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
 from jettagger.features.definition import Array
 from jettagger.weaver.config import TRAINING_FLAG, DataConfig
@@ -192,3 +193,6 @@ class WeaverJets:
             raise MismatchError(f"{place}: {name!r} is {array.type}, expected {expected}")
         self._flat[name] = counts, flat
         return self._flat[name]
+
+
+guard(globals())

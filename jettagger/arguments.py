@@ -1,0 +1,321 @@
+"""Public functions refuse arguments of a wrong type with one error, before anything else happens.
+
+What a function takes is what its annotations say; nothing is declared twice. A module ends with ``guard(globals())``,
+which wraps what its ``__all__`` names. Events are annotated as ``Any`` and are looked at where their columns are; other
+things that several libraries may make are a `Kind`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections.abc as abc
+import functools
+import inspect
+import numbers
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from jettagger.errors import WrongType
+
+__all__ = ["Histogram", "Kind", "Model", "Numbers", "Records", "Workspace", "fits", "guard", "in_words", "of_type"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What several classes may be, told by what they have.
+
+    Parameters
+    ----------
+    text : str
+        For messages.
+    test : callable
+        Value -> whether it is one.
+    """
+
+    text: str
+    test: Callable[[Any], bool]
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _are_numbers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, (numbers.Real, np.bool_)) for item in value)
+    kind = getattr(value, "dtype", None)
+    if isinstance(value, np.ndarray) and (value.ndim == 0 or kind is None or kind.kind not in "biufO"):
+        return False
+    return hasattr(value, "__array__") and hasattr(value, "__len__")
+
+
+def _is_workspace(value: Any) -> bool:
+    return isinstance(value, abc.Mapping) and {"channels", "measurements", "observations"} <= set(value)
+
+
+Numbers = Annotated[Any, Kind("an array of numbers", _are_numbers)]
+Records = Annotated[Any, Kind("an array with named columns", _has("fields", "__getitem__"))]
+Histogram = Annotated[Any, Kind("a histogram of hist", _has("axes", "values"))]
+Workspace = Annotated[Mapping[str, Any], Kind("a workspace of pyhf", _is_workspace)]
+Model = Annotated[Any, Kind("a model of pyhf", _has("config", "expected_data"))]
+
+_WORDS: Mapping[Any, str] = {
+    str: "text",
+    bytes: "bytes",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    os.PathLike: "a path",
+    type(None): "None",
+}
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is what an annotation says; the elements of lists, tuples and mappings are looked at.
+
+    Parameters
+    ----------
+    value : object
+    annotation : type or special form of `typing`
+        What is not understood fits, and of numbers and words only the kind counts.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> fits(["a", "b"], Iterable[str]), fits([1], Iterable[str]), fits(np.float32(1), float | None)
+    (True, False, True)
+    """
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return all(item.test(value) for item in inner[1:] if isinstance(item, Kind))
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, member) for member in inner)
+    if origin is Literal:
+        return any(fits(value, type(member)) for member in inner)
+    kind = origin or annotation
+    if kind is None:
+        return value is None
+    if not isinstance(kind, type) or kind in (Any, np.ndarray):
+        return True
+    if kind in (int, float):
+        return isinstance(value, numbers.Integral if kind is int else numbers.Real)
+    if kind is bool:
+        return isinstance(value, (bool, np.bool_))
+    if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith(("collections", "os")):
+        return all(hasattr(value, name) for name in _members(kind))
+    if kind in (abc.Callable, type):
+        return callable(value) if kind is not type else isinstance(value, type)
+    if issubclass(kind, abc.Mapping):
+        of_kind = isinstance(value, abc.Mapping)
+        pairs = zip(*[value, value.values()], strict=True) if of_kind and len(inner) == 2 else ()
+        return of_kind and all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in pairs)
+    if kind in (abc.Iterable, abc.Sequence, list, tuple, set, frozenset, abc.Iterator):
+        return _fits_list(value, kind, inner)
+    return isinstance(value, kind)
+
+
+def _members(protocol: type) -> set[str]:
+    """The names that a class of a protocol has."""
+    parents = [parent for parent in protocol.__mro__ if getattr(parent, "_is_protocol", False)]
+    names = {name for parent in parents for name in (*vars(parent), *vars(parent).get("__annotations__", ()))}
+    return {name for name in names if not name.startswith("_") or name == "__call__"}
+
+
+def _fits_list(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
+    """Whether it can be gone through, and its elements fit where all of them are of one kind."""
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0:
+            return False
+    elif not isinstance(value, abc.Iterable) or (isinstance(value, abc.Mapping) and kind is not abc.Iterable):
+        return False
+    if len(set(inner) - {...}) != 1:
+        return True
+    # of text and arrays the first element says it, what is made on the way is not touched
+    members: Iterable[Any] = ()
+    if isinstance(value, (list, tuple, abc.Mapping)):
+        members = value
+    elif isinstance(value, (str, bytes, np.ndarray)):
+        members = value[:1]
+    return all(fits(item, inner[0]) for item in members)
+
+
+def in_words(annotation: Any) -> str:
+    """An annotation as it is said in a message.
+
+    Parameters
+    ----------
+    annotation : type or special form of `typing`
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> in_words(str | os.PathLike[str] | None), in_words(Mapping[str, float])
+    ('text, a path or None', 'a mapping of text to a number')
+    """
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return next((item.text for item in inner[1:] if isinstance(item, Kind)), in_words(inner[0]))
+    if origin in (typing.Union, types.UnionType):
+        *first, last = dict.fromkeys(in_words(member) for member in inner)
+        return f"{', '.join(first)} or {last}" if first else last
+    if origin is Literal:
+        return " or ".join(repr(member) for member in inner)
+    kind = origin or annotation
+    if kind in _WORDS or kind is None:
+        return _WORDS.get(kind, "None")
+    if kind is abc.Callable:
+        return "a function"
+    if isinstance(kind, type) and issubclass(kind, abc.Mapping):
+        return "a mapping" + (f" of {in_words(inner[0])} to {in_words(inner[1])}" if len(inner) == 2 else "")
+    if kind in (abc.Iterable, abc.Sequence, list, tuple, set, frozenset, abc.Iterator):
+        members = dict.fromkeys(in_words(member) for member in inner if member is not ...)
+        return "a list" + (f" of {' and '.join(members)}" if members else "")
+    return f"a {getattr(kind, '__name__', kind)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}{list(value.shape)}"
+    text = repr(value)
+    kind = type(value).__name__
+    return "None" if value is None else f"{kind} {text}" if len(text) < 60 else kind
+
+
+def of_type(value: Any, annotation: Any, where: str) -> None:
+    """Refuse a value that is not of a type.
+
+    Parameters
+    ----------
+    value : object
+    annotation : type or special form of `typing`
+    where : str
+        The function and the argument.
+
+    Raises
+    ------
+    WrongType
+
+    Examples
+    --------
+    >>> of_type(3, str | None, "load_tagger(), argument name_or_folder")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.WrongType: load_tagger(), argument name_or_folder: got int 3, expected text or None
+    """
+    if not fits(value, annotation):
+        raise WrongType(f"{where}: got {_shown(value)}, expected {in_words(annotation)}")
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """The annotations of a function as types."""
+    found: dict[str, Any] = {}
+    names = getattr(function, "__globals__", {})
+    for name, text in getattr(function, "__annotations__", {}).items():
+        holder = types.SimpleNamespace(__annotations__={name: text}, __module__=function.__module__)
+        try:
+            hints = typing.get_type_hints(holder, globalns=names, localns=_Names(names), include_extras=True)
+        except (TypeError, AttributeError):  # an annotation that cannot be evaluated says nothing
+            continue
+        found |= hints
+    return found
+
+
+class _Names(dict[str, Any]):
+    """Names of annotations; what is imported for type checkers only may be anything."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._known or hasattr(builtins, name):
+            raise KeyError(name)
+        return Any
+
+
+def _checked(function: Any, name: str) -> Any:
+    signature = inspect.signature(function)
+    hints: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not hints:
+            hints.update(_hints(function) or {"return": None})
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # Python's own words for too many or too few arguments
+        for argument, value in bound.arguments.items():
+            if argument not in hints:
+                continue
+            parameter = signature.parameters[argument]
+            if value is parameter.default:
+                continue
+            values: Iterable[Any] = (value,)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                values = value
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                values = value.values()
+            for one in values:
+                of_type(one, hints[argument], f"{name}(), argument {argument}")
+        return function(*args, **kwargs)
+
+    return call
+
+
+def guard(module: dict[str, Any], *names: str) -> None:
+    """Let the public functions of a module, and the classes' own methods, refuse arguments of a wrong type.
+
+    Parameters
+    ----------
+    module : dict
+        Its ``globals()``; functions are replaced there.
+    *names : str
+        What users call; default: all that ``__all__`` names.
+
+    Examples
+    --------
+    >>> def double(x: int) -> int:
+    ...     return 2 * x
+    >>> names = {"__all__": ["double"], "__name__": double.__module__, "double": double}
+    >>> guard(names)
+    >>> names["double"]("2")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.WrongType: double(), argument x: got str '2', expected a whole number
+    """
+    for name in names or module["__all__"]:
+        value = module[name]
+        if getattr(value, "__module__", None) != module["__name__"]:
+            continue
+        if inspect.isfunction(value):
+            module[name] = _checked(value, name)
+        elif inspect.isclass(value) and not issubclass(value, BaseException) and not hasattr(value, "model_fields"):
+            _guard_class(value)
+
+
+def _guard_class(cls: type) -> None:
+    made = "__post_init__" in vars(cls) or not hasattr(cls, "__dataclass_fields__")
+    for name, member in list(vars(cls).items()):
+        function: Callable[..., Any] | None = member if inspect.isfunction(member) else None
+        if isinstance(member, classmethod):
+            function = member.__func__
+        if function is None or (name.startswith("_") and name not in ("__init__", "__call__")):
+            continue
+        if name == "__init__" and not made:
+            continue
+        shown = cls.__name__ if name == "__init__" else f"{cls.__name__}{'' if name == '__call__' else f'.{name}'}"
+        wrapped = _checked(function, shown)
+        setattr(cls, name, classmethod(wrapped) if isinstance(member, classmethod) else wrapped)
