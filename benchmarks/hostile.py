@@ -619,37 +619,37 @@ _add("external-constant", _in_constant)
 # --- graphs that do not end, or want more than there is ---
 
 
-def _body(*nodes: Any, more: Sequence[Any] = (), keep: bool = False) -> Any:
-    """The body of a loop over a matrix."""
+def _body(*nodes: Any, keep: bool = False, level: str = "") -> Any:
+    """The body of a loop over a matrix, ``before`` to ``after``; names of inner loops carry their level."""
     outputs = [
-        helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-        helper.make_tensor_value_info("after", FLOAT, ["N", 3]),
+        helper.make_tensor_value_info(f"go_on{level}", TensorProto.BOOL, []),
+        helper.make_tensor_value_info(f"after{level}", FLOAT, ["N", 3]),
     ]
     if keep:
         outputs.append(helper.make_tensor_value_info("kept", FLOAT, ["N", 3]))
     return helper.make_graph(
-        [helper.make_node("Identity", ["condition"], ["go_on"]), *nodes],
-        "body",
+        [helper.make_node("Identity", [f"condition{level}"], [f"go_on{level}"]), *nodes],
+        f"body{level}",
         [
-            helper.make_tensor_value_info("number", INT64, []),
-            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("before", FLOAT, ["N", 3]),
+            helper.make_tensor_value_info(f"number{level}", INT64, []),
+            helper.make_tensor_value_info(f"condition{level}", TensorProto.BOOL, []),
+            helper.make_tensor_value_info(f"before{level}", FLOAT, ["N", 3]),
         ],
         outputs,
-        list(more),
     )
 
 
 def _loop(trips: int | None, *, keep: bool = False, nested: int = 0, measured: bool = False) -> Callable[[], Any]:
-    """A loop with so many trips; None: as long as true is true."""
+    """A loop with so many trips, and others within; None: as long as true is true."""
 
     def make() -> Any:
         nodes = [helper.make_node("Softmax", ["before"], ["after"], axis=1)]
-        if nested:
-            inner = _body(helper.make_node("Relu", ["before"], ["after"]))
-            for _ in range(nested - 1):
-                inner = _body(helper.make_node("Loop", ["trips", "yes", "before"], ["after"], body=inner))
-            nodes = [helper.make_node("Loop", ["trips", "yes", "before"], ["after"], body=inner)]
+        for number in range(nested, 0, -1):
+            level = f"_{number}"
+            inside = [helper.make_node("Relu", [f"before{level}"], [f"after{level}"])] if number == nested else nodes
+            body = _body(*inside, level=level)
+            outer = f"_{number - 1}" if number > 1 else ""
+            nodes = [helper.make_node("Loop", ["trips", "yes", f"before{outer}"], [f"after{outer}"], body=body)]
         if keep:
             nodes.append(helper.make_node("Identity", ["after"], ["kept"]))
         count = "trips" if trips is not None else ""

@@ -27,14 +27,14 @@ from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.features.definition import Array
 from jettagger.graph import file_sha256
 from jettagger.network import deviation, evaluate
-from jettagger.padding import as_run
+from jettagger.padding import as_run, require_session_trial
 from jettagger.places import cache_folder
 from jettagger.rewriting import rewrite
 from jettagger.sessions import OrtSession, Session, open_openvino, open_session
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
 from jettagger.toyjets import ToyJets
 
-__all__ = ["BACKENDS", "best_session", "cost_of"]
+__all__ = ["BACKENDS", "best_session", "cost_of", "proof_jets"]
 
 #: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
 BACKENDS = ("fast", "onnxruntime", "openvino")
@@ -96,6 +96,7 @@ def best_session(
     check_backend(backend, provider)
     key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
     if key not in _SESSIONS:
+        require_session_trial(bundle, backend)
         bundle = as_run(bundle)
     if backend == "openvino":
         if key not in _SESSIONS:
@@ -135,7 +136,7 @@ def _checked_openvino(bundle: Bundle, threads: int) -> Session:
     session, plain = open_openvino(graph, threads), open_session(graph, threads)
     off = max(
         deviation(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs))
-        for inputs in _proof(bundle)
+        for inputs in proof_jets(bundle)
     )
     if off <= OPENVINO_TOLERANCE:
         return session
@@ -208,7 +209,7 @@ def _build(bundle: Bundle, threads: int) -> dict[str, Array]:
     entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}
     if model is None:
         return entry
-    for number, inputs in enumerate(_proof(bundle)):
+    for number, inputs in enumerate(proof_jets(bundle)):
         entry |= {f"input{number}__{name}": array for name, array in inputs.items()}
         entry[f"values{number}"] = evaluate(bundle, plain, inputs)
     return entry
@@ -245,8 +246,18 @@ def _probe(bundle: Bundle, place: int) -> Inputs:
     return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=place)[0]
 
 
-def _proof(bundle: Bundle) -> list[Inputs]:
-    """Jets of all lengths, few and many objects together, without and with most of them."""
+def proof_jets(bundle: Bundle) -> list[Inputs]:
+    """Random jets of all lengths, few and many objects together, without and with most of them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+
+    Returns
+    -------
+    list of dict of str to float32 array
+        Inputs of the network, a run each.
+    """
     n_jets = bundle.fixed_batch or 6
     rng = np.random.default_rng(2023)
     found: list[Inputs] = []

@@ -20,19 +20,23 @@ from typing import Any, Literal
 
 from jettagger.arguments import guard
 from jettagger.card import KINDS, Card, read_card, read_json
-from jettagger.errors import BundleError, MissingModelFile, UnknownName, hint
+from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
 from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.known import differences, known_card, known_network
 from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
-from jettagger.places import PACKAGE, user_folder
+from jettagger.places import PACKAGE, SHIPPED, user_folder
 from jettagger.probing import Behaviour, Input, observed
+from jettagger.trials import require_trial
 from jettagger.weaver import DataConfig, read_config
 
 __all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "is_bundle", "read_groups", "weaver_groups"]
 
 MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
+
+#: objects of a jet; longer lists are mistakes, or attacks on the memory
+LONGEST_LIST = 100_000
 
 _VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
 
@@ -172,7 +176,18 @@ class Bundle:
         MissingModelFile
             If the folder has no input description and is not known otherwise.
         """
-        return _read(Path(folder))
+        try:
+            return _read(Path(folder))
+        except JettaggerError:
+            raise
+        except Exception as error:  # whatever damage does to those who read it
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise BundleError(f"{os.fspath(folder)} cannot be read as a model: {reason}") from error
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its network needs no trial: it came with the package, was sent here, or is known by its checksum."""
+        return self.graph is None or _is_trusted(self.folder, self.graph.sha256)
 
     @property
     def name(self) -> str:
@@ -396,8 +411,14 @@ def _read(folder: Path) -> Bundle:
         raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
     folder = folder.resolve()
     files, source = _files(folder)
-    graph = inspect(files[MODEL]) if MODEL in files else None
     hashes = {source: file_sha256(files[source])}
+    described = [f"{name} {file_sha256(path)}" for name, path in sorted(files.items()) if name != MODEL]
+
+    def tried(sha256: str) -> None:
+        if not _is_trusted(folder, sha256):
+            require_trial("bundle", folder, [sha256, *described])
+
+    graph = inspect(files[MODEL], tried) if MODEL in files else None
     if graph is not None:  # that of the graph covers external data, too
         hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
     card, described_by = _card(folder, files, hashes)
@@ -548,6 +569,12 @@ def _described_variables(groups: Sequence[Group]) -> dict[str, list[tuple[str, l
     }
 
 
+def _is_trusted(folder: Path, sha256: str) -> bool:
+    shelf = os.environ.get(SHIPPED)
+    own = [PACKAGE / "models", *([Path(shelf)] if shelf else [])]  # what was sent here was tried by who sent it
+    return any(folder.is_relative_to(place.resolve()) for place in own) or known_network(sha256) is not None
+
+
 def _packaged_names() -> list[str]:
     return sorted(path.name for path in (PACKAGE / "models").iterdir() if is_bundle(path))
 
@@ -636,9 +663,16 @@ def _lengths(content: Mapping[str, Any], place: str) -> tuple[int, int]:
         raise BundleError(f"{place}: expected 'var_length', or both 'min_length' and 'max_length'")
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in bounds):
         raise BundleError(f"{place}: lengths must be whole numbers, got {bounds}")
+    if bounds[1] > LONGEST_LIST:
+        raise BundleError(f"{place}: lengths of at most {LONGEST_LIST} are sensible, got {_power(max(bounds))}")
     if not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:
         raise BundleError(f"{place}: expected 0 <= min_length <= max_length and max_length >= 1, got {bounds}")
     return bounds
+
+
+def _power(number: int) -> str:
+    """A large whole number; those of thousands of digits cannot be written."""
+    return str(number) if number < 10**20 else f"a number of about {int(number.bit_length() * 0.30103)} digits"
 
 
 def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable:
@@ -667,7 +701,14 @@ def _number(value: Any, place: str, *, infinite: bool) -> float:
             number = float(value)
             if math.isfinite(number) or (infinite and not math.isnan(number)):
                 return number
-    raise BundleError(f"{place} must be a {'' if infinite else 'finite '}number, got {str(value)[:40]!r}")
+    raise BundleError(f"{place} must be a {'' if infinite else 'finite '}number, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value if isinstance(value, (int, float)) else str(value)[:40])
+    except ValueError:  # whole numbers of thousands of digits cannot be written
+        return "a number of thousands of digits"
 
 
 def _fit(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:

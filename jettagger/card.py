@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from jettagger.errors import BundleError, hint
+from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card", "read_json"]
 
@@ -59,7 +59,7 @@ class Card(_Strict):
     """The content of ``bundle.json``."""
 
     schema_version: Literal[1] = Field(description="version of this schema")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the model")
+    name: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the model")
     version: str = Field(default="", description="version of the model")
     title: str = Field(default="", description="one line for lists")
     prefix: str | None = Field(
@@ -115,17 +115,31 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     BundleError
-        If the file is unreadable, no JSON, or not an object.
+        If the file is unreadable, no JSON, has a key twice, or is not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"cannot read {path}: {error}") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BundleError(f"{path} is not valid JSON: {place}: {error.msg}") from error
+    except RecursionError as error:
+        raise BundleError(f"{path} is not valid JSON: nested too deeply") from error
+    except ValueError as error:  # a key that is there twice, a number of thousands of digits
+        raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file, in which no key is there twice with other values."""
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content and content[key] != value:
+            raise ValueError(f"the key {visible(key, LONGEST_NAME)!r} is there twice, with different values")
+        content[key] = value
     return content
 
 
@@ -148,19 +162,29 @@ def read_card(path: Path) -> Card:
     content = read_json(path)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise BundleError(f"{path}: schema_version is {version!r}, this version of jettagger reads {SCHEMA_VERSION}")
+        raise BundleError(
+            f"{path}: schema_version is {_shown(version)}, this version of jettagger reads {SCHEMA_VERSION}"
+        )
     try:
         return Card.model_validate(content)
     except ValidationError as error:
         problems = []
         for item in error.errors(include_url=False):
-            place = ".".join(str(part) for part in item["loc"])
+            place = visible(".".join(str(part) for part in item["loc"]), LONGEST_NAME)
             if item["type"] == "extra_forbidden":
                 known = _known_keys(item["loc"][:-1])
                 problems.append(f"unknown key {place!r}{hint(str(item['loc'][-1]), known)}")
             else:
-                problems.append(f"{place}: {item['msg']}, got {item['input']!r}")
+                problems.append(f"{place}: {item['msg']}, got {_shown(item['input'])}")
         raise BundleError(f"{path} is not a valid bundle description: " + "; ".join(problems)) from error
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; whole numbers of thousands of digits cannot be written."""
+    try:
+        return visible(repr(value), LONGEST_NAME)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:

@@ -22,7 +22,7 @@ from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.known import Known, known_network, output_fingerprint
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
-from jettagger.padding import as_run, measured_slots, toy_objects
+from jettagger.padding import as_run, measured_slots, require_session_trial, toy_objects
 from jettagger.sessions import Session, open_session
 
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
@@ -169,6 +169,7 @@ def _open(bundle: Bundle) -> Session:
     graph = bundle.graph
     if graph is None:  # require_weights has raised
         raise ValueError(f"{bundle.name!r} has no weights")
+    require_session_trial(bundle)
     return open_session(graph)
 
 

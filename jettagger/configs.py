@@ -124,6 +124,13 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"{value!r}")
 
 
+#: entries of a configuration, in all repetitions of parts that are named once and used often
+MOST_ENTRIES = 200_000
+
+#: characters of a configuration
+MOST_CHARACTERS = 10_000_000
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader, which also reads 1e-3 as a number (YAML 1.1 wants 1.0e-3)."""
 
@@ -143,6 +150,10 @@ _Loader.add_implicit_resolver(
 
 
 def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, loader: _Loader) -> None:
+    if len(lines) > MOST_ENTRIES:
+        raise ConfigError(
+            f"{name}: more than {MOST_ENTRIES} entries, those of repeated parts included; no configuration has"
+        )
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: dict[Any, int] = {}
@@ -194,9 +205,11 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
         name = str(path)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # also a name with a zero byte, and bytes that are no text
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"cannot read {path}: {reason}") from error
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"{name}: {len(text)} characters, a configuration has {MOST_CHARACTERS} at most")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -210,6 +223,8 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
         place = f"{name}, line {mark.line + 1}" if mark else name
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{place}: no valid YAML: {reason}") from error
+    except (ValueError, TypeError, OverflowError) as error:  # a date that is none, a number of thousands of digits
+        raise ConfigError(f"{name}: no valid YAML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
     return Document(data, name, lines)

@@ -30,6 +30,8 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
+    "LONGEST",
+    "LONGEST_NAME",
     "BundleError",
     "BundleNotFound",
     "ConfigError",
@@ -49,11 +51,51 @@ __all__ = [
     "nearest",
     "renamed",
     "require",
+    "visible",
 ]
 
 
+#: characters of a message: longer ones, which repeat what somebody else wrote, lose their middle
+LONGEST = 4000
+
+#: characters of a name that is still compared with others
+LONGEST_NAME = 300
+
+#: what terminals obey or readers do not see: control characters but line ends, directions of writing, lone surrogates
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def visible(text: str, longest: int = LONGEST) -> str:
+    """A text as it can be shown: without what terminals obey, and not longer than is read.
+
+    Parameters
+    ----------
+    text : str
+        May hold names that others chose.
+    longest : int
+        Characters, at least 40; of longer texts the middle is left out.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(visible(chr(27) + "[2Jjet"), visible("a" * 50 + "b" * 50, 50))
+    \\x1b[2Jjet aaaaaaa ... (86 characters) ... bbbbbbb
+    """
+    text = _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    if len(text) > longest:
+        kept = max(longest // 2 - 18, 1)
+        text = f"{text[:kept]} ... ({len(text) - 2 * kept} characters) ... {text[-kept:]}"
+    return text
+
+
 class JettaggerError(Exception):
-    """Base of all errors that jettagger raises on purpose."""
+    """Base of all errors that jettagger raises on purpose; their texts are `visible`."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(visible(item) if isinstance(item, str) else item for item in args))
 
 
 class BundleError(JettaggerError):
@@ -131,7 +173,7 @@ class UnknownName(JettaggerError, KeyError):
         names = [name] if isinstance(name, str) else list(name)
         known = list(known)
         place = f" in {where}" if where else ""
-        parts = [f"{item!r}{renamed(item, known) or hint(item, known)}" for item in names]
+        parts = [f"{visible(item, LONGEST_NAME)!r}{renamed(item, known) or hint(item, known)}" for item in names]
         text = f"unknown {kind}{'s' if len(names) > 1 else ''}{place}: " + "; ".join(parts)
         if len(known) <= 12:
             text += f". Known: {', '.join(known) or 'none'}"
@@ -176,6 +218,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     ['pt']
     """
     known = list(known)
+    if len(name) > LONGEST_NAME:
+        return []
     # one of the two has the name of its collection in front: FatJet_pt, FatJet.pt, jet1.pt for pt
     same = [item for item in known if item != name and (_bare(item) == name or _bare(name) == item)]
     by_folded: dict[str, str] = {}

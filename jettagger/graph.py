@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jettagger.errors import MissingModelFile, ModelFileError
+from jettagger.errors import JettaggerError, MissingModelFile, ModelFileError
 
 __all__ = ["Axis", "Graph", "Tensor", "file_sha256", "inspect"]
 
@@ -92,12 +92,14 @@ def file_sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def inspect(path: str | os.PathLike[str]) -> Graph:
+def inspect(path: str | os.PathLike[str], before: Callable[[str], None] | None = None) -> Graph:
     """Read an ONNX file's interface.
 
     Parameters
     ----------
     path : path
+    before : callable of str, optional
+        Called with the SHA-256 when the file is parsed, and before anything follows its graph; may refuse it.
 
     Returns
     -------
@@ -113,25 +115,32 @@ def inspect(path: str | os.PathLike[str]) -> Graph:
     import onnx
 
     path = Path(path)
-    if not path.is_file():
-        raise MissingModelFile(f"no ONNX file at {path}")
-    if path.stat().st_size == 0:
-        raise ModelFileError(f"{path} is empty, expected an ONNX model")
     try:
+        if not path.is_file():
+            raise MissingModelFile(f"no ONNX file at {path}")
+        if path.stat().st_size == 0:
+            raise ModelFileError(f"{path} is empty, expected an ONNX model")
         model = onnx.load(path, load_external_data=False)
         if not model.graph.node or not model.graph.output:
             raise ModelFileError(f"{path} holds no graph with outputs, expected an ONNX model")
-    except ModelFileError:
+        external = sorted(_external_files(model, path))
+        sha256 = file_sha256(path, *external)
+        if before is not None:
+            before(sha256)
+        return _graph(model, path, sha256, external)
+    except JettaggerError:
         raise
-    except Exception as error:
-        raise ModelFileError(f"{path} is not a readable ONNX model: {error}") from error
-    external = sorted(_external_files(model, path))
+    except Exception as error:  # whatever damage does to those who read it
+        raise ModelFileError(f"{path} is not a readable ONNX model: {type(error).__name__}: {error}") from error
+
+
+def _graph(model: Any, path: Path, sha256: str, external: list[Path]) -> Graph:
     constant = {item.name for item in model.graph.initializer}
     ranges = _ranges(model)
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
     return Graph(
         path=path,
-        sha256=file_sha256(path, *external),
+        sha256=sha256,
         inputs=tuple(_tensor(item, path) for item in model.graph.input if item.name not in constant),
         outputs=tuple(_tensor(item, path) for item in model.graph.output),
         softmaxed=ranges[_SOFTMAX],

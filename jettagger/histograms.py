@@ -26,6 +26,7 @@ from jettagger.configs import check_keys
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files import complete_or_absent
+from jettagger.units import parse_size, size_text
 from jettagger.values import check_weights
 
 __all__ = [
@@ -46,6 +47,15 @@ __all__ = [
 
 #: the category axes of a histogram unless it is told otherwise
 CATEGORIES = ("dataset", "region", "variation")
+
+#: bytes that a histogram may take with all its categories, unless it is told otherwise
+MAX_BYTES = 1_000_000_000
+
+#: sum of weights and of their squares, in double precision
+_BIN_BYTES = 16
+
+#: combinations of sample, region and variation that a histogram must have room for, whatever is filled
+_COMBINATIONS = 10
 
 #: what a file is, and the version of its layout
 _FORMAT = "jettagger histograms"
@@ -116,6 +126,11 @@ class AxisSpec:
         label = self.label or self.name
         return f"{label} [{self.unit}]" if self.unit else label
 
+    @property
+    def n_bins(self) -> int:
+        """Bins between the ends."""
+        return self.bins[0] if self.bins is not None else len(self.edges or ()) - 1
+
     def make(self) -> Any:
         """The axis of ``hist``."""
         import hist
@@ -176,11 +191,13 @@ class HistSpec:
         What is counted, for the axis of plots.
     categories : sequence of str
         The names of its category axes.
+    max_bytes : int
+        That it may take with all its categories, see `require_room`.
 
     Raises
     ------
     ConfigError
-        If it has no axis, or two of the same name.
+        If it has no axis, two of the same name, or more bins than there is room for.
 
     Examples
     --------
@@ -197,6 +214,7 @@ class HistSpec:
     axes: Sequence[AxisSpec]
     label: str = "jets"
     categories: Sequence[str] = field(default=CATEGORIES)
+    max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
@@ -206,6 +224,44 @@ class HistSpec:
             raise ConfigError(f"histogram {self.name!r} has no axis")
         if len(set(names)) < len(names):
             raise ConfigError(f"histogram {self.name!r} has two axes of one name: {', '.join(names)}")
+        self.require_room(1)
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of one combination of categories, with those below and above each axis."""
+        return math.prod(axis.n_bins + 2 for axis in self.axes)
+
+    def require_room(self, combinations: int) -> None:
+        """Refuse a histogram that would not fit into the memory.
+
+        Parameters
+        ----------
+        combinations : int
+            Of the categories: samples times regions times variations. Room for ten is asked for in any case.
+
+        Raises
+        ------
+        ConfigError
+            With the bytes that it would take.
+
+        Examples
+        --------
+        >>> HistSpec("mass", [AxisSpec("mass", bins=(40, 50, 250))]).require_room(1000)
+        >>> HistSpec("mass", [AxisSpec("mass", bins=(40, 50, 250))], max_bytes=500_000).require_room(1000)
+        Traceback (most recent call last):
+            ...
+        jettagger.errors.ConfigError: histogram 'mass' would take 672 kB: 42 bins (16 bytes each, those below and ...
+        """
+        asked = max(combinations, _COMBINATIONS)
+        size = self.n_bins * _BIN_BYTES * asked
+        if size > self.max_bytes:
+            shown = f"{self.n_bins}" if self.n_bins < 10**20 else "more than 1e20"
+            kinds = " and ".join(filter(None, [", ".join(self.categories[:-1]), *self.categories[-1:]])) or "nothing"
+            raise ConfigError(
+                f"histogram {self.name!r} would take {size_text(min(size, 1e30))}: {shown} bins ({_BIN_BYTES} bytes "
+                f"each, those below and above the axes included) times {asked} combinations of {kinds}; at most "
+                f"{size_text(self.max_bytes)}. Take fewer bins, or set max_size (max_bytes=) for it"
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -249,6 +305,8 @@ class HistSpec:
 
         Raises
         ------
+        ConfigError
+            If it has no room for one more category.
         InvalidValues
             If a weight is NaN, infinite or None; says of which event.
         MismatchError
@@ -268,6 +326,7 @@ class HistSpec:
         if len(factors) == 0:
             # One entry of weight zero, so that the categories are there, with nothing in them.
             fillers, factors = {axis.name: [0.0] for axis in self.axes}, np.zeros(1)
+        self.require_room(math.prod(len({*histogram.axes[name], value}) for name, value in categories.items()))
         histogram.fill(**categories, **fillers, weight=factors)
         return missing
 
@@ -279,7 +338,8 @@ class HistSpec:
         ----------
         record : mapping
             The keys of one axis (``bins`` or ``edges``, ``label``, ``unit``, ``expression``), or ``axes``
-            with a mapping from names to such keys; ``counts`` is what is counted.
+            with a mapping from names to such keys; ``counts`` is what is counted, ``max_size`` a size like ``2 GB``
+            that it may take with all its categories.
         name : str
             The histogram's name, and with one axis the axis' too.
         where : str, or callable of keys
@@ -303,9 +363,11 @@ class HistSpec:
         if not isinstance(record, Mapping):
             raise ConfigError(f"{place()}: histogram {name!r} must be a mapping, got {record!r}")
         counts = record.get("counts", "jets")
-        rest = {key: value for key, value in record.items() if key != "counts"}
+        most = parse_size(str(record["max_size"])) if "max_size" in record else MAX_BYTES
+        rest = {key: value for key, value in record.items() if key not in ("counts", "max_size")}
         if "axes" not in rest:
-            return cls(name, [AxisSpec.from_dict(rest, name, lambda *keys: place(*keys))], label=counts)
+            axis = AxisSpec.from_dict(rest, name, lambda *keys: place(*keys))
+            return cls(name, [axis], label=counts, max_bytes=most)
         check_keys(rest, ("axes",), where=place)
         if not isinstance(rest["axes"], Mapping):
             raise ConfigError(f"{place('axes')}: 'axes' must be a mapping of names to axes")
@@ -313,7 +375,7 @@ class HistSpec:
             AxisSpec.from_dict(item, key, lambda *keys, key=key: place("axes", key, *keys))
             for key, item in rest["axes"].items()
         ]
-        return cls(name, axes, label=counts)
+        return cls(name, axes, label=counts, max_bytes=most)
 
 
 def fine_edges() -> tuple[float, ...]:

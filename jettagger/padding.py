@@ -23,9 +23,10 @@ from jettagger.network import deviation, evaluate
 from jettagger.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.sessions import OrtSession, Session
 from jettagger.toyjets import ToyJets, toy_table
+from jettagger.trials import require_trial
 from jettagger.weaver import Values, WeaverJets
 
-__all__ = ["Slots", "as_run", "measured_slots", "toy_objects"]
+__all__ = ["Slots", "as_run", "measured_slots", "require_session_trial", "toy_objects"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
         return {}
     if bundle.digest in _KNOWN:
         return _KNOWN[bundle.digest]
+    require_session_trial(bundle)
     import onnxruntime
 
     said = f"slots {code_digest()} {onnxruntime.__version__} {bundle.digest}"
@@ -137,6 +139,25 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
         _say(bundle, slots)
     _KNOWN[bundle.digest] = slots
     return slots
+
+
+def require_session_trial(bundle: Bundle, backend: str = "fast") -> None:
+    """Try the sessions of a model in a process of its own, unless it is trusted; see `jettagger.trials`.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    backend : str
+        Which `jettagger.acceleration.best_session` is to be tried.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    if not bundle.trusted:  # OpenVINO reserves more than a trial has: the network behaves the same without it
+        backend = "onnxruntime" if backend == "openvino" else backend
+        require_trial("session", bundle.folder, [bundle.digest], backend=backend)
 
 
 def toy_objects(bundle: Bundle, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:

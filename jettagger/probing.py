@@ -113,6 +113,8 @@ def observed(graph: Graph, inputs: Sequence[Input]) -> Behaviour | None:
                 found = _behaviour(*_values(graph, inputs))
             except JettaggerError:
                 return None
+            except (ValueError, OverflowError, MemoryError):  # outputs that do not fit each other, lengths beyond all
+                return None
             if cache is not None:
                 cache.put(key, {"unit": np.array(found.unit), "summed": np.array(found.summed)})
         _KNOWN[key] = found

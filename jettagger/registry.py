@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle, is_bundle
-from jettagger.errors import BundleError, BundleNotFound, JettaggerError, OutputError, hint
+from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
 from jettagger.files import allowed_mode, follow, refuse_inputs
 from jettagger.places import search_path, user_folder
 
@@ -99,16 +99,20 @@ def locate(name_or_folder: str | os.PathLike[str]) -> Path:
     models = available()
     if os.sep not in name and name in models:
         return models[name]
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        return folder
-    for place in models.values():  # a folder of another name with the network that is called so
+    with suppress(OSError, RuntimeError, ValueError):  # a name that no system takes, a home that nobody has
+        folder = Path(name).expanduser()
+        if name and folder.is_dir():
+            return folder
+    for place in (
+        models.values() if len(name) <= LONGEST_NAME else ()
+    ):  # a folder of another name with the network that is called so
         with suppress(JettaggerError):
             if Bundle.from_folder(place).name == name:
                 return place
+    shown = visible(name, LONGEST_NAME)
     places = ", ".join(str(place) for place in search_path())
     raise BundleNotFound(
-        f"no model {name!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "
+        f"no model {shown!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "
         f"(searched: {places})"
     )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
-from jettagger.errors import ConfigError
+from jettagger.errors import ConfigError, visible
 
 __all__ = ["parse_size", "size_text"]
+
+#: bytes that fit a signed number of 64 bits
+LARGEST = 2**63
 
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -33,10 +36,12 @@ def parse_size(text: str) -> int:
     (500000000, 1073741824)
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", text.lower())
-    size = int(float(match.group(1)) * _FACTORS[match.group(2) or ""]) if match else 0
-    if size <= 0:
-        raise ConfigError(f"expected a positive size like 500MB or 2GiB, got {text!r}")
-    return size
+    size = float(match.group(1)) * _FACTORS[match.group(2) or ""] if match else 0.0
+    if size >= LARGEST:
+        raise ConfigError(f"{visible(text, 60)!r} is more than any machine has, expected a size like 500MB or 2GiB")
+    if size < 1:
+        raise ConfigError(f"expected a positive size like 500MB or 2GiB, got {visible(text, 60)!r}")
+    return int(size)
 
 
 def size_text(size: float) -> str:

@@ -435,9 +435,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
         if "generator" in self.weights:
             raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
+        n_data = sum(sample.data for sample in self.samples.values())
+        varied = 1 + 2 * len(self.weights) + len(self.variations)
+        combinations = len(self.regions) * (n_data + (len(self.samples) - n_data) * varied)
         for spec in self.histograms:
             if set(spec.categories) != {"dataset", "region", "variation"}:
                 raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
+            spec.require_room(combinations)
         names = [spec.name for spec in self.histograms]
         if len(set(names)) < len(names):
             raise ConfigError(f"two histograms of one name: {', '.join(names)}")
@@ -464,7 +468,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             inclusive = any(region.kind == "inclusive" for region in self.regions.values())
             if len(spec.axes) == 1 and front in ("jet1", "jet2") and column in self.discriminants and inclusive:
                 fine = AxisSpec(axis.name, edges=fine_edges(), label=axis.label, expression=axis.expression)
-                found[spec.name] = HistSpec(spec.name, [fine], spec.label, spec.categories)
+                found[spec.name] = HistSpec(spec.name, [fine], spec.label, spec.categories, spec.max_bytes)
         return found
 
     def _expressions(self) -> list[Expression]:

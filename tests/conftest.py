@@ -59,6 +59,8 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
     monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
     monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
+    # hundreds of small networks are made and trusted; what does not trust them has tests of its own
+    monkeypatch.setenv("JETTAGGER_TRIALS", "off")
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,22 @@ import pickle
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jettagger import errors
-from jettagger.errors import JettaggerError, MissingColumns, MissingExtra, UnknownName, hint, nearest, renamed, require
+from jettagger.errors import (
+    LONGEST,
+    JettaggerError,
+    MissingColumns,
+    MissingExtra,
+    UnknownName,
+    hint,
+    nearest,
+    renamed,
+    require,
+    visible,
+)
 
 CLASSES = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, JettaggerError)]
 
@@ -120,3 +133,40 @@ class TestRenamed:
         table = JetTable(ak.Array({"FatJet_phi": [[1.0]], "PFMET_phi": [1.0]}))
         with pytest.raises(MissingColumns, match=r"MET_phi \(called PFMET_phi in this version of NanoAOD\)"):
             table.require(["FatJet_metDeltaPhi"], "a head")
+
+
+class TestVisible:
+    @pytest.mark.parametrize("kind", sorted({*CLASSES} - {UnknownName}, key=str))
+    def test_no_error_repeats_a_megabyte(self, kind: type[JettaggerError]) -> None:
+        text = str(kind("cannot read " + "x" * 1_000_000 + ": no such file"))
+        assert len(text) <= LONGEST
+        assert text.startswith("cannot read xxx")
+        assert text.endswith("xxx: no such file")
+        assert "characters) ..." in text
+
+    def test_unknown_names(self) -> None:
+        error = UnknownName("column", ["x" * 1_000_000, "\x1b[2J"], ["pt", "y" * 1_000_000], "z" * 1_000_000)
+        assert len(str(error)) <= LONGEST
+        assert error.names[0] == "x" * 1_000_000
+        assert "\x1b" not in str(error)
+
+    def test_pickled_it_stays_as_it_is(self) -> None:
+        error = JettaggerError("\x1b" + "x" * 10_000)
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+    @given(st.text(st.characters(codec=None), max_size=60), st.integers(40, 80))
+    def test_it_is_bounded_free_of_control_and_changes_nothing_else(self, text: str, longest: int) -> None:
+        shown = visible(text, longest)
+        shown.encode()  # no halves of pairs
+        assert len(shown) <= longest
+        assert not [letter for letter in shown if ord(letter) < 32 and letter not in "\n\t"]
+        assert visible(shown, longest) == shown
+        if text.isascii() and text.isprintable() and len(text) <= longest:
+            assert shown == text
+
+    @pytest.mark.parametrize("length", range(4001, 4100))
+    def test_a_message_that_is_a_little_too_long(self, length: int) -> None:
+        shown = visible("x" * length)
+        assert len(shown) <= LONGEST
+        kept = shown.count("x")
+        assert f"({length - kept} characters)" in shown

@@ -10,11 +10,12 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
 from jettagger._version import __version__
-from jettagger.errors import JettaggerError, UnknownName
+from jettagger.errors import JettaggerError, UnknownName, visible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -30,6 +31,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
 }
+
+#: names a variable of the environment that shows where in the code an unforeseen error came from
+TRACEBACK = "JETTAGGER_TRACEBACK"
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *_: object) -> None:
     """A warning of the code as one line, without the place in the code."""
-    print(f"jettagger: warning: {message}", file=sys.stderr)  # noqa: T201
+    print(f"jettagger: warning: {visible(str(message))}", file=sys.stderr)  # noqa: T201
 
 
 def _main(arguments: list[str]) -> int:
@@ -109,3 +113,21 @@ def _main(arguments: list[str]) -> int:
         return 0
     except SystemExit as stop:  # argparse's own way out
         return int(stop.code or 0)
+    except OSError as error:  # a name that is too long, a full disk
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(f"{place}{error.strerror or error}")
+    except MemoryError as error:
+        return _failed(f"the memory was not enough: {error}")
+    except Exception as error:  # nobody should have to read where in the code
+        return _failed(
+            f"{type(error).__name__}: {error}. This was not foreseen: a file that is not understood, or a mistake in "
+            f"jettagger; {TRACEBACK}=1 shows where"
+        )
+
+
+def _failed(text: str) -> int:
+    """Say what was not foreseen, with the place in the code for those who want it."""
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    print(f"jettagger: error: {visible(' '.join(text.split()))}", file=sys.stderr)  # noqa: T201
+    return EXIT_ERROR

@@ -2,25 +2,93 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
-__all__ = ["INTERVAL", "progress_bar", "say", "table", "tell", "warn"]
+from jettagger.errors import LONGEST_NAME, visible
+
+__all__ = ["INTERVAL", "counted", "finite", "progress_bar", "say", "seed", "table", "tell", "warn"]
 
 #: seconds between two lines of progress where there is no terminal
 INTERVAL = 30.0
 
 
+#: whole numbers of options are below this in size: those of threads and processes, of events and seeds
+_WHOLE = 2**31
+
+
+def counted(text: str) -> int:
+    """A whole number of an option that a machine can count to; each verb says which of them it takes.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+    """
+    return _whole(text, -_WHOLE + 1)
+
+
+def seed(text: str) -> int:
+    """A whole number of an option, not below zero; else as `counted`."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, lowest: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = _WHOLE
+    if not lowest <= number < _WHOLE:
+        low = f"from {lowest} " if lowest == 0 else ""
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number {low}to {_WHOLE - 1}, got {visible(text, LONGEST_NAME)!r}"
+        )
+    return number
+
+
+def finite(text: str) -> float:
+    """A number of an option that is neither infinite nor NaN.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a number, got {visible(text, LONGEST_NAME)!r}")
+    return number
+
+
 def say(text: str) -> None:
-    """Print a line on standard output, as it is."""
-    print(text)  # noqa: T201
+    """Print a text on standard output; names that others chose are shown, not obeyed."""
+    print(visible(text, sys.maxsize))  # noqa: T201
 
 
 def tell(text: str) -> None:
     """Print a line on standard error: what is going on, which is no result."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(visible(text, sys.maxsize), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def warn(text: str) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import say, table
+from jettagger.cli.console import say, seed, table
 
 if TYPE_CHECKING:
     from jettagger.bundle import Bundle
@@ -91,7 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print all of it as JSON")
     check = action("check", _check, _CHECK)
     check.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
-    check.add_argument("--seed", type=int, default=0, metavar="N", help="of the random jets (default: %(default)s)")
+    check.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random jets (default: %(default)s)")
     check.add_argument("--json", action="store_true", help="print the results as JSON")
     check.add_argument(
         "--write-golden",

@@ -44,7 +44,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import progress_bar, say, table, warn
+from jettagger.cli.console import counted, progress_bar, say, table, warn
 
 if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--workers",
-        type=int,
+        type=counted,
         default=1,
         metavar="N",
         help="processes of futures and dask (default: %(default)s)",
@@ -75,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
     add(
         "--retries",
-        type=int,
+        type=counted,
         default=2,
         metavar="N",
         help="how often a file, or a part of one, that cannot be read is opened again (default: %(default)s)",

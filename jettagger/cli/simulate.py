@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import progress_bar
+from jettagger.cli.console import counted, finite, progress_bar, seed
 
 __all__ = ["configure", "run"]
 
@@ -22,13 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger simulate``."""
     parser.add_argument("--list", action="store_true", help="show what can be simulated, and its rate")
     parser.add_argument("--process", help="a process or a mixture, see --list")
-    parser.add_argument("--events", type=int, default=10_000, help="events to write (default: %(default)s)")
+    parser.add_argument("--events", type=counted, default=10_000, help="events to write (default: %(default)s)")
     parser.add_argument(
-        "--pt", type=float, nargs=2, default=(200.0, 1000.0), metavar=("LOW", "HIGH"),
+        "--pt", type=finite, nargs=2, default=(200.0, 1000.0), metavar=("LOW", "HIGH"),
         help="pt of the fat jets in GeV (default: 200 1000)",
     )  # fmt: skip
     parser.add_argument(
-        "--mass", type=float, nargs="+", metavar="GEV",
+        "--mass", type=finite, nargs="+", metavar="GEV",
         help="mass of the generated resonance in GeV: one number, or a range (default: see --list)",
     )  # fmt: skip
     parser.add_argument("-o", "--output", help="file to write: .root, or .parquet for jetclass2")
@@ -36,9 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)"
     )
-    parser.add_argument("--pileup", type=float, help="mean number of further interactions, instead of the card's")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="same seed, same arrays (default: %(default)s)")
+    parser.add_argument("--pileup", type=finite, help="mean number of further interactions, instead of the card's")
+    parser.add_argument("--workers", type=counted, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=1, help="same seed, same arrays (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 

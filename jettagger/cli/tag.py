@@ -28,7 +28,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import progress_bar, say, warn
+from jettagger.cli.console import counted, finite, progress_bar, say, warn
 from jettagger.errors import ConfigError
 from jettagger.units import parse_size
 
@@ -54,8 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--keep", action="append", default=[], metavar="PATTERN", help='pass on further columns, e.g. "FatJet_tau*"')
     add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
-    add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
-    add("--threads", type=int, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
+    add("--workers", type=counted, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--threads", type=counted, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
     add("--head", action="append", default=[], metavar="HEAD", help="folder of a head to run, too (repeatable)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
     add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--min-pt-share",
-        type=float,
+        type=finite,
         metavar="S",
         help="score only jets whose constituents carry this share of their pt (default: 0.8, and none may be missing)",
     )

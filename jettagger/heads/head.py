@@ -23,6 +23,7 @@ from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, read_hea
 from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
 from jettagger.sessions import open_session
+from jettagger.trials import require_trial
 
 __all__ = ["EVENT", "Head", "fold_of", "load_head"]
 
@@ -350,9 +351,9 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
         raise BundleError(
             f"{path} is damaged or was replaced: its SHA-256 is {found}, {DESCRIPTION} says {card.sha256}"
         )
-    graph = inspect(path)
-    _compare(graph, card, path)
     digest = hashlib.sha256(file_sha256(place / DESCRIPTION).encode() + found.encode()).hexdigest()
+    graph = inspect(path, lambda sha256: require_trial("head", place, [sha256, digest]))
+    _compare(graph, card, path)
     return Head(place, card, graph, digest)
 
 

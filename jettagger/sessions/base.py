@@ -11,7 +11,10 @@ import numpy as np
 from jettagger.errors import ModelFileError
 from jettagger.features.definition import Array
 
-__all__ = ["Session", "flat_columns", "run_error"]
+__all__ = ["SHORT_OF_MEMORY", "Session", "flat_columns", "run_error", "wants_memory"]
+
+#: what the last network said that did not get the memory that they asked for; `jettagger.trials` looks here
+SHORT_OF_MEMORY: list[str] = []
 
 
 class Session(Protocol):
@@ -37,6 +40,30 @@ class Session(Protocol):
         """
 
 
+def wants_memory(error: Exception) -> bool:
+    """Whether a backend failed for memory; the message is also put into `SHORT_OF_MEMORY`.
+
+    Parameters
+    ----------
+    error : Exception
+        What it raised.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> wants_memory(RuntimeError("no such operator"))
+    False
+    """
+    said = str(error).lower()
+    if not isinstance(error, MemoryError) and not any(word in said for word in ("bad_alloc", "bad alloc", "memory")):
+        return False
+    SHORT_OF_MEMORY[:] = [said]
+    return True
+
+
 def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exception) -> ModelFileError:
     """The error for a network that failed in a run, with what it was given and what can be done.
 
@@ -57,7 +84,7 @@ def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exce
     said = " ".join(str(error).split())
     shapes = ", ".join(f"{name} {list(np.shape(array))}" for name, array in inputs.items())
     jets = max((len(array) for array in inputs.values() if np.ndim(array)), default=0)
-    if isinstance(error, MemoryError) or any(word in said.lower() for word in ("bad_alloc", "bad alloc", "memory")):
+    if wants_memory(error):
         advice = "the memory was not enough: try a smaller batch_size, or fewer threads"
     else:
         advice = (

@@ -10,7 +10,7 @@ from typing import Any
 from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
 from jettagger.features.definition import Array
 from jettagger.graph import Graph
-from jettagger.sessions.base import run_error
+from jettagger.sessions.base import run_error, wants_memory
 from jettagger.threads import default_threads
 
 __all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_session"]
@@ -70,6 +70,7 @@ class OrtSession:
         try:
             session = onnxruntime.InferenceSession(source, options, providers=[name])
         except Exception as error:  # ONNX Runtime's exceptions have no common base
+            wants_memory(error)
             raise ModelFileError(f"ONNX Runtime cannot load {graph.path}: {error}") from error
         active = session.get_providers()[0]
         if active != name:

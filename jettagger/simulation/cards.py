@@ -107,7 +107,7 @@ def load_card(name: str | Path = "default") -> Card:
     try:
         content = yaml.safe_load(text)
         reference = yaml.safe_load(_default_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from error
     return _checked(content, reference, where)
 
