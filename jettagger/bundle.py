@@ -23,6 +23,7 @@ from jettagger.card import KINDS, Card, read_card, read_json
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
+from jettagger.files import refuse_special
 from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.known import differences, known_card, known_network
 from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
@@ -410,6 +411,8 @@ def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
     folder = folder.resolve()
+    for path in sorted(folder.iterdir()):
+        refuse_special(path, BundleError)
     files, source = _files(folder)
     hashes = {source: file_sha256(files[source])}
     described = [f"{name} {file_sha256(path)}" for name, path in sorted(files.items()) if name != MODEL]

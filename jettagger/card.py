@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
+from jettagger.files import refuse_special
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card", "read_json"]
 
@@ -117,6 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
     BundleError
         If the file is unreadable, no JSON, has a key twice, or is not an object.
     """
+    refuse_special(path, BundleError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from jettagger.errors import ConfigError, hint
+from jettagger.files import refuse_special
 
 __all__ = ["Document", "check_keys", "read_yaml"]
 
@@ -203,6 +204,7 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
     else:
         path = Path(source)
         name = str(path)
+        refuse_special(path, ConfigError)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:  # also a name with a zero byte, and bytes that are no text

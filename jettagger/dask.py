@@ -24,6 +24,7 @@ from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, WorkerError
 from jettagger.heads import Head, load_head
 from jettagger.heads.description import DESCRIPTION, NETWORK
+from jettagger.parts import part_prefix, remove_stale
 from jettagger.places import SHIPPED
 from jettagger.tagger import Tagger
 from jettagger.threads import THREADS, usable_cores
@@ -89,7 +90,8 @@ class Parcel:
         place = shelf / self.digest
         if not place.is_dir():
             shelf.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=shelf))
+            remove_stale(shelf, quiet=True)
+            part = Path(tempfile.mkdtemp(prefix=part_prefix("model"), dir=shelf))
             try:
                 self._write(part / self.folder)
                 with suppress(OSError):  # another worker of this folder may have been first

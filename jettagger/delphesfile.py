@@ -11,6 +11,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, hint
+from jettagger.files import refuse_special, special
 from jettagger.formats.delphes import CANDIDATES, DEFAULT_JETS, VERTICES
 
 __all__ = ["DelphesFile", "is_delphes_file"]
@@ -34,7 +35,7 @@ def is_delphes_file(path: str | os.PathLike[str]) -> bool:
     """
     import uproot
 
-    if not os.fspath(path).endswith(".root"):
+    if not os.fspath(path).endswith(".root") or special(path):
         return False
     try:
         with uproot.open(path) as file:
@@ -60,6 +61,7 @@ class DelphesFile:
         import uproot
 
         self.path = os.fspath(path)
+        refuse_special(self.path)
         if "://" not in self.path and not Path(self.path).is_file():
             raise InputFileError(f"no such file: {self.path}")
         try:

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from jettagger.errors import MismatchError, OutputError
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, OutputError
+from jettagger.parts import forget, part_prefix, remember, remove_stale
 
 __all__ = [
     "SEPARATOR",
@@ -25,6 +26,8 @@ __all__ = [
     "identity",
     "refuse_inputs",
     "refuse_repeats",
+    "refuse_special",
+    "special",
 ]
 
 #: between a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
@@ -244,6 +247,68 @@ def allowed_mode(beside: Path, *, folder: bool = False) -> int:
         os.unlink(probe)
 
 
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def special(path: str | os.PathLike[str]) -> str:
+    """What a path leads to if opening it may wait for ever: a named pipe, a socket, a device; empty for all else.
+
+    Parameters
+    ----------
+    path : path
+        Local, a URL, or a member of a tarball, ``TARBALL::MEMBER``. It need not exist.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> special("/dev/null"), special("/dev"), special("root://host//a.root")
+    ('a device', '', '')
+    """
+    front = os.fspath(path).partition(SEPARATOR)[0]
+    if "://" in front:
+        return ""
+    try:
+        return _SPECIAL.get(stat.S_IFMT(os.stat(front).st_mode), "")
+    except (OSError, ValueError):  # who opens it says what is wrong with it
+        return ""
+
+
+def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = InputFileError) -> None:
+    """Refuse an input that is no file, before it is opened: who opens a named pipe waits until somebody writes to it.
+
+    Parameters
+    ----------
+    path : path
+        As for `special`.
+    error : type
+        What is raised.
+
+    Raises
+    ------
+    JettaggerError
+
+    Examples
+    --------
+    >>> refuse_special("/dev/null")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.InputFileError: /dev/null is a device, expected a file; write its content to a file first
+    """
+    kind = special(path)
+    if kind:
+        raise error(
+            f"{os.fspath(path).partition(SEPARATOR)[0]} is {kind}, expected a file; write its content to a file first"
+        )
+
+
 @contextmanager
 def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) -> Iterator[Path]:
     """A temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
@@ -282,13 +347,15 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
         raise OutputError(f"{named} exists already; use --force (force=True) to replace it")
     if target.exists() and not target.is_file():
         raise OutputError(f"cannot write {named}: it is a device or a pipe, expected the name of a file")
+    remove_stale(target.parent, quiet=True)
     try:
-        handle, name = tempfile.mkstemp(suffix=named.suffix, prefix=f".{target.stem}.part-", dir=target.parent)
+        handle, name = tempfile.mkstemp(suffix=named.suffix, prefix=part_prefix(target.stem), dir=target.parent)
     except OSError as error:
         raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
-    os.close(handle)
     part = Path(name)
+    remember(part)
     try:
+        os.close(handle)
         mode = allowed_mode(part)
         yield part
         part.chmod(mode)
@@ -300,6 +367,7 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
+        forget(part)
 
 
 @contextmanager
@@ -327,19 +395,20 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
     """
     target = follow(named := check_folder(target, marker=marker, force=force))
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+        part = Path(tempfile.mkdtemp(prefix=part_prefix(target.name), dir=target.parent))
     except OSError as error:
         raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
+    remember(part)
     try:
         mode = allowed_mode(part, folder=True)
         yield part
         part.chmod(mode)
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+            old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
             os.replace(target, old / "old")
             try:
                 os.replace(part, target)
-            except OSError:
+            except BaseException:
                 os.replace(old / "old", target)
                 raise
             finally:
@@ -350,6 +419,7 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
         raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        forget(part)
 
 
 def check_folder(
@@ -385,6 +455,7 @@ def check_folder(
         raise OutputError(f"cannot write {target}: the folder {place.parent} does not exist")
     if not os.access(place.parent, os.W_OK):
         raise OutputError(f"cannot write {target}: the folder {place.parent} is not writable")
+    remove_stale(place.parent)
     if target.exists() and any(target.iterdir()):
         if not (target / marker).is_file():
             raise OutputError(f"{target} has no {marker}, so it is something else: it is not replaced")

@@ -13,7 +13,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, UnknownName, hint
-from jettagger.files import SEPARATOR
+from jettagger.files import SEPARATOR, refuse_special
 from jettagger.rntuple import field_paths, is_rntuple
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]
@@ -42,6 +42,7 @@ def members(tarball: str | os.PathLike[str]) -> tuple[list[str], str]:
         If it is no tarball, or does not exist.
     """
     path = os.fspath(tarball)
+    refuse_special(path)
     found: list[str] = []
     reason = ""
     try:
@@ -107,6 +108,7 @@ class FlatFile:
 
     def __init__(self, path: str | os.PathLike[str], tree: str | None = None) -> None:
         self.path = os.fspath(path)
+        refuse_special(self.path)
         if SEPARATOR in self.path:
             source: Any = _from_tarball(self.path)
         elif self.path.endswith(TARBALLS):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.errors import InputFileError, MismatchError
+from jettagger.files import refuse_special
 from jettagger.rootfile import TREE, EventFile
 
 __all__ = ["RUNS", "Source", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
@@ -210,6 +211,7 @@ def _parquet_note(path: str) -> tuple[str, int]:
     import pyarrow
     import pyarrow.parquet
 
+    refuse_special(path)
     if not Path(path).is_file():
         raise InputFileError(f"no such file: {path}")
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.errors import JettaggerError, MissingModelFile, ModelFileError
+from jettagger.files import refuse_special
 
 __all__ = ["Axis", "Graph", "Tensor", "file_sha256", "inspect"]
 
@@ -115,6 +116,7 @@ def inspect(path: str | os.PathLike[str], before: Callable[[str], None] | None =
     import onnx
 
     path = Path(path)
+    refuse_special(path, ModelFileError)
     try:
         if not path.is_file():
             raise MissingModelFile(f"no ONNX file at {path}")
@@ -209,6 +211,7 @@ def _external_files(model: Any, path: Path) -> set[Path]:
                     "refused. Expected data in the file itself or in a file beside it"
                 )
                 raise ModelFileError(text)
+            refuse_special(target, ModelFileError)
             if not target.is_file():
                 raise ModelFileError(f"{path}: tensor {tensor.name!r} needs the file {target}, which is missing")
             found.add(target)

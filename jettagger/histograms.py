@@ -25,7 +25,7 @@ from jettagger.arguments import Histogram, guard
 from jettagger.configs import check_keys
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_special
 from jettagger.units import parse_size, size_text
 from jettagger.values import check_weights
 
@@ -618,6 +618,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     import uhi.io.json
 
     path = Path(path)
+    refuse_special(path)
     try:
         with _open(path, "rb") as file:
             content = json.loads(file.read(), object_hook=uhi.io.json.object_hook)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.errors import ConfigError, InputFileError, MismatchError
+from jettagger.files import refuse_special
 from jettagger.rootfile import EventFile
 from jettagger.writers import METADATA
 
@@ -89,6 +90,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
             return _parsed(file.note())
     if not text.endswith(".parquet"):
         raise InputFileError(f"{text}: expected a skim .parquet or .root")
+    refuse_special(text)
     if not Path(text).is_file():
         raise InputFileError(f"no such file: {text}")
     import pyarrow.parquet

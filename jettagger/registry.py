@@ -13,6 +13,7 @@ from jettagger.arguments import guard
 from jettagger.bundle import Bundle, is_bundle
 from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
 from jettagger.files import allowed_mode, follow, refuse_inputs
+from jettagger.parts import forget, part_prefix, remember, remove_stale
 from jettagger.places import search_path, user_folder
 
 __all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
@@ -179,7 +180,9 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{name}.part-", dir=target.parent))
+        remove_stale(target.parent)
+        part = Path(tempfile.mkdtemp(prefix=part_prefix(name), dir=target.parent))
+        remember(part)
         _copy(bundle, part)
         Bundle.from_folder(part)
         part.chmod(allowed_mode(part, folder=True))
@@ -190,6 +193,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
         if part is not None:
             with suppress(FileNotFoundError):
                 shutil.rmtree(part)
+            forget(part)
     return target
 
 
@@ -212,13 +216,13 @@ def _put(folder: Path, target: Path) -> None:
     if not target.exists():
         os.replace(folder, target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
     try:
-        os.replace(target, old)
+        os.replace(target, old / "old")
         try:
             os.replace(folder, target)
         except OSError:
-            os.replace(old, target)
+            os.replace(old / "old", target)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -14,6 +14,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.features.definition import Array
+from jettagger.files import refuse_special
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 from jettagger.rntuple import field_paths, is_rntuple
@@ -43,6 +44,7 @@ class EventFile:
         import uproot
 
         self.path = os.fspath(path)
+        refuse_special(self.path)
         if "://" not in self.path:
             if not Path(self.path).exists():
                 raise InputFileError(f"no such file: {self.path}")

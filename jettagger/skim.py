@@ -8,11 +8,10 @@ next chunk while the network works on the last one.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from jettagger.report import PartialJetsWarning, Report, warn_partial
 from jettagger.rootfile import EventFile
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 from jettagger.units import size_text
+from jettagger.workers import deadline, finished, submit, worker_pool
 from jettagger.writers import check_target, write_skim
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
@@ -389,7 +389,7 @@ def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
         following = deque(reader.submit(job.read, chunk) for chunk in job.chunks[:1])
         try:
             for chunk, after in zip(job.chunks, [*job.chunks[1:], None], strict=True):
-                loaded = following.popleft().result()
+                loaded = _loaded(following.popleft(), chunk)
                 if after is not None:
                     following.append(reader.submit(job.read, after))
                 yield _scored(job, chunk, loaded)
@@ -398,31 +398,44 @@ def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
             reader.shutdown(wait=True, cancel_futures=True)
 
 
+def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
+    """What the reader has read; a disk or a server that does not answer is named now and then."""
+    limit = deadline()
+    while not wait([reading], timeout=limit).done:
+        warnings.warn(
+            f"events {chunk.start} to {chunk.stop} of {chunk.path} have not come for {limit:g} s: the disk or the "
+            "server does not answer",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return reading.result()
+
+
 def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
     if workers == 1:
         yield from _read_ahead(job)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of ONNX Runtime
-    pool = ProcessPoolExecutor(workers, mp_context=context)
     pending: deque[tuple[Chunk, Future[tuple[dict[str, Any], Report]]]] = deque()
     todo = iter(job.chunks)
-    try:
+    with worker_pool(workers) as pool:
         while True:
-            for following in islice(todo, workers + 1 - len(pending)):
-                pending.append((following, pool.submit(process_chunk, job, following)))
-            if not pending:
-                break
-            chunk, future = pending.popleft()
             try:
-                yield future.result()
+                for following in islice(todo, workers + 1 - len(pending)):
+                    pending.append((following, submit(pool, process_chunk, job, following)))
+                if not pending:
+                    break
+                chunk, future = pending.popleft()
+                place = f"events {chunk.start} to {chunk.stop} of {chunk.path}"
+                finished([future], pool, f"at {place}")
+                content = future.result()
             except BrokenProcessPool as error:
                 raise WorkerError(
-                    f"a worker died at events {chunk.start} to {chunk.stop} of {chunk.path}, most likely out of memory "
+                    f"a worker died at {place}, most likely out of memory "
                     f"(budget of the data in work: {size_text(job.memory)}): use a smaller --memory or fewer "
                     "--workers; nothing was written"
                 ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            yield content
+            del content
 
 
 def run_job(

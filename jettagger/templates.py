@@ -36,7 +36,7 @@ from jettagger.bins import (
     intervals,
 )
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_special
 from jettagger.histograms import categories_of, pick, variables_of
 
 __all__ = ["FEW_EVENTS", "Signal", "Template", "TemplateSpec", "Templates", "build", "load_report", "load_workspaces"]
@@ -381,6 +381,7 @@ def load_report(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _read(path: Path) -> Any:
+    refuse_special(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,6 +14,7 @@ from jettagger.arguments import guard
 from jettagger.errors import ConfigError, OutputError, hint
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.generated import RUNS, merged_rows, sources_of_note
+from jettagger.parts import remove_stale
 from jettagger.rootfile import write_tree
 
 __all__ = ["SUFFIXES", "check_target", "write_skim"]
@@ -61,6 +62,7 @@ def check_target(
         raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"cannot write {target}: the folder {target.parent} is not writable")
+    remove_stale(target.parent)
     if target.exists() and not force:
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
     return target

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 
 from jettagger._version import __version__
+from jettagger.cli.stopping import Stop, stop_signals
 from jettagger.errors import JettaggerError, UnknownName, visible
 
 __all__ = ["COMMANDS", "main"]
@@ -36,7 +37,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 TRACEBACK = "JETTAGGER_TRACEBACK"
 
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 def _overview() -> str:
@@ -51,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments without the program's name; default: those of the process.
+        The arguments without the program's name; default: those of the process, which is to end with this call.
 
     Returns
     -------
     int
-        0 for success, 2 for an error that was explained on standard error, 130 after an interrupt.
+        0 for success, 2 for an error that was explained on standard error, 130 after an interrupt, 143 after SIGTERM,
+        129 after SIGHUP.
 
     Examples
     --------
@@ -65,9 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stop_signals(last=argv is None) as stop:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        return _main(arguments)
+        try:
+            return _main(arguments)
+        except KeyboardInterrupt:
+            return _stopped(stop)
+        except Exception:  # what a library makes of an interrupt
+            if not stop.number:
+                raise
+            return _stopped(stop)
+
+
+def _stopped(stop: Stop) -> int:
+    print(f"jettagger: {stop.word}, nothing half-written is left", file=sys.stderr)  # noqa: T201
+    return stop.status
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -105,9 +118,6 @@ def _main(arguments: list[str]) -> int:
     except JettaggerError as error:
         print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("jettagger: interrupted, nothing half-written is left", file=sys.stderr)  # noqa: T201
-        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, head or a pager, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

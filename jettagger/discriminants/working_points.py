@@ -37,7 +37,7 @@ from jettagger.errors import (
     UnknownName,
     hint,
 )
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_special
 from jettagger.provenance import Origin, origin
 from jettagger.values import check_weights
 
@@ -173,6 +173,7 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         ProvenanceWarning
             If the file is of the first format, which does not say whose scores it belongs to.
         """
+        refuse_special(path)
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

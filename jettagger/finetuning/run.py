@@ -25,6 +25,7 @@ from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
+from jettagger.parts import part_prefix, remember, remove_stale
 from jettagger.registry import load_bundle
 
 __all__ = ["FinetuneResult", "finetune"]
@@ -132,8 +133,10 @@ def finetune(
 
     ticks = [time.perf_counter()]
     with folder_complete_or_absent(output, marker=DESCRIPTION, force=force) as folder:
-        with tempfile.TemporaryDirectory(prefix="jettagger-finetune-") as scratch:
+        remove_stale(tempfile.gettempdir())
+        with tempfile.TemporaryDirectory(prefix=part_prefix("jettagger-finetune")) as scratch:
             place = Path(scratch)
+            remember(place)
             prepared = prepare(config, bundle, found, place, progress)
             if begin is not None:
                 begin(prepared)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.files import refuse_repeats
+from jettagger.files import refuse_repeats, refuse_special
 from jettagger.heads import JetTable
 from jettagger.rootfile import EventFile
 
@@ -125,6 +125,7 @@ def open_skim(path: str) -> Skim:
         return Skim(path, events, tuple(names), _record(note))
     if not path.endswith(".parquet"):
         raise InputFileError(f"{path}: expected a file .parquet or .root")
+    refuse_special(path)
     if not Path(path).is_file():
         raise InputFileError(f"no such file: {path}")
     import pyarrow.parquet
@@ -175,6 +176,7 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
         if not matches:
             raise InputFileError(f"{where}: no file matches {full}")
         for path in matches:
+            refuse_special(path)
             if not Path(path).is_file():
                 raise InputFileError(f"{where}: no such file: {path}")
         found += matches

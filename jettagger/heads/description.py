@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jettagger.card import read_json
 from jettagger.errors import BundleError, MissingModelFile, hint
+from jettagger.files import refuse_special
 
 __all__ = [
     "DESCRIPTION",
@@ -94,6 +95,8 @@ def read_head_card(folder: Path) -> HeadCard:
     path = folder / DESCRIPTION
     if not folder.is_dir():
         raise MissingModelFile(f"{folder} is not a folder, expected one of a head with {DESCRIPTION} and {NETWORK}")
+    for item in sorted(folder.iterdir()):
+        refuse_special(item, BundleError)
     if not path.is_file():
         found = sorted(item.name for item in folder.iterdir())
         raise MissingModelFile(

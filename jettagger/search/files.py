@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,8 @@ def survey(
         raise AssertionError("the last attempt returns")
 
     infos: list[FileInfo] = []
-    with ThreadPoolExecutor(OPEN_AT_ONCE) as pool:
+    with ThreadPoolExecutor(OPEN_AT_ONCE) as pool, ExitStack() as leave:
+        leave.callback(pool.shutdown, wait=False, cancel_futures=True)  # after an error or Ctrl-C no further is opened
         for (dataset, path), found_ in zip(wanted, pool.map(look, wanted), strict=True):
             if progress is not None:
                 progress(1)

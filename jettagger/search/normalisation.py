@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
+from jettagger.files import refuse_special
 from jettagger.generated import RUNS, Source
 from jettagger.processors.search import EVENTS_READ, Sample
 from jettagger.rootfile import EventFile
@@ -296,6 +297,7 @@ def _column_sum(path: str, column: str, tree: str) -> float:
         import pyarrow
         import pyarrow.parquet
 
+        refuse_special(path)
         try:
             values = pyarrow.parquet.read_table(path, columns=[column])[column].to_numpy()
         except (OSError, KeyError, pyarrow.ArrowException) as error:

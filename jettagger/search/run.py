@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import signal
+import os
 import time
 import traceback
 import warnings
@@ -25,6 +25,7 @@ from jettagger.search.files import RETRIES, Survey, survey
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.skims import is_parquet
+from jettagger.workers import follow_parent, watched
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
 
@@ -174,11 +175,6 @@ def _schema(name: str) -> Any:
     return type(name, (getattr(schemas, name),), {"warn_missing_crossrefs": False})
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal: the first one ends the others, which have nothing to say to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _kill(pool: Any) -> None:
     """End a pool and what it runs at once."""
     if "kill_workers" in inspect.signature(pool.shutdown).parameters:  # loky
@@ -210,11 +206,12 @@ def _executor(
         yield _Iterative(status=False, retries=retries, progress=progress, stop=stop)
     elif name == "futures":
         # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
-        pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=_ignore_interrupts)
+        pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=follow_parent, initargs=(os.getpid(),))
         if progress is not None:
             _follow(pool, progress)
         try:
-            yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=retries)
+            with watched(pool, "chunks of a search"):
+                yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=retries)
         except BaseException:
             _kill(pool)
             raise

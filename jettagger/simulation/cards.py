@@ -12,6 +12,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, UnknownName
+from jettagger.files import refuse_special
 
 __all__ = ["Card", "card_names", "load_card"]
 
@@ -95,6 +96,7 @@ def load_card(name: str | Path = "default") -> Card:
 
     if str(name).endswith((".yaml", ".yml")):
         path = Path(name)
+        refuse_special(path, ConfigError)
         if not path.is_file():
             raise ConfigError(f"detector card {path}: no such file")
         text, where = path.read_text(), str(path)

@@ -7,14 +7,13 @@ run, the process and the block's number only, so that the arrays do not depend o
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,12 +28,14 @@ from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.parts import remove_stale
 from jettagger.simulation import processes
 from jettagger.simulation.block import Batch, process_batch
 from jettagger.simulation.cards import Card, load_card
 from jettagger.simulation.generate import Generator, concatenate, offsets_of, tabulate_interactions
 from jettagger.simulation.pileup import Pool, make_pool
 from jettagger.simulation.processes import PROCESSES, Point, Process
+from jettagger.workers import finished, submit, worker_pool
 
 __all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
 
@@ -452,6 +453,7 @@ def simulate(
         raise ConfigError(f"output {target}: format {format!r} is written to {' or '.join(suffixes)}")
     if target.exists() and not force:
         raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    remove_stale(target.parent)
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)
     with _alone(folder):
@@ -546,22 +548,21 @@ def _in_processes(
     attempts: dict[int, int] = {}
     left = {block.index: block for block in waiting}
     while left:
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        running: dict[Future[dict[str, Any]], BlockSpec] = {}
+        queue = list(left.values())
         try:
-            queue = list(left.values())
-            running: dict[Future[dict[str, Any]], BlockSpec] = {}
-            while queue or running:
-                while queue and len(running) < workers:
-                    block = queue.pop(0)
-                    running[pool.submit(_store_block, run, block, str(folder))] = block
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    block = running.pop(future)
-                    fact = future.result()
-                    del left[block.index]
-                    yield block.index, fact
+            with worker_pool(workers) as pool:
+                while queue or running:
+                    while queue and len(running) < workers:
+                        block = queue.pop(0)
+                        running[submit(pool, _store_block, run, block, str(folder))] = block
+                    for future in finished(running, pool, _named(running.values())):
+                        block = running[future]
+                        fact = future.result()
+                        del running[future], left[block.index]
+                        yield block.index, fact
         except BrokenProcessPool as error:
-            for index in [block.index for block in running.values()] + [block.index]:
+            for index in {block.index for block in running.values()} | {block.index}:
                 attempts[index] = attempts.get(index, 0) + 1
             worst = max(attempts, key=lambda index: attempts[index])
             if attempts[worst] >= ATTEMPTS:
@@ -569,8 +570,10 @@ def _in_processes(
                     f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its "
                     f"process was killed each time (out of memory?); what is done stays in {folder}"
                 ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _named(blocks: Iterable[BlockSpec]) -> str:
+    return f"at blocks {', '.join(f'{block.index} ({block.process})' for block in blocks)}"
 
 
 def _chunks(run: Plan, folder: Path) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, WrongType, hint, nearest
+from jettagger.files import refuse_special
 from jettagger.weaver.expressions import Formula, parse_formula
 
 __all__ = ["DataConfig", "InputGroup", "InputVariable", "Labels", "read_config"]
@@ -404,6 +405,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     if text is None:
         if path is None:
             raise WrongType("read_config() needs a path or a text")
+        refuse_special(path, ConfigError)
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,100 @@
+"""Ctrl-C and the signals that batch systems send: the first ends the work in order, the second ends it at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from jettagger.parts import drop_own
+
+__all__ = ["GRACE", "Stop", "stop_signals"]
+
+#: seconds that the end in order may take
+GRACE = 20.0
+
+_WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+
+
+@dataclass
+class Stop:
+    """Whether a signal came.
+
+    Parameters
+    ----------
+    number : int
+        Of the first signal; 0: none came.
+    """
+
+    number: int = 0
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells give for it; that of Ctrl-C where an interrupt came without a signal."""
+        return 128 + (self.number or signal.SIGINT)
+
+    @property
+    def word(self) -> str:
+        """What happened, in a word."""
+        return _WORDS[signal.Signals(self.number or signal.SIGINT).name]
+
+
+@contextmanager
+def stop_signals(*, last: bool = False) -> Iterator[Stop]:
+    """Handle SIGINT, SIGTERM and SIGHUP within a block, once.
+
+    The first one raises KeyboardInterrupt, so that everybody cleans up. The second one, or the end of `GRACE` seconds,
+    takes away what is half-written and ends this process and its workers. Signals that were ignored before stay ignored
+    (``nohup``, jobs in the background).
+
+    Parameters
+    ----------
+    last : bool
+        Whether the process ends behind the block: what follows the first signal then does not disturb its end.
+
+    Yields
+    ------
+    Stop
+    """
+    stop = Stop()
+    timer: threading.Timer | None = None
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal timer
+        if stop.number:
+            _end(stop)
+        stop.number = number
+        timer = threading.Timer(GRACE, _end, [stop])
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in _WORDS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        ends = last and timer is not None
+        if timer is not None and not ends:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if ends else handler)
+
+
+def _end(stop: Stop) -> None:
+    """End at once."""
+    for process in multiprocessing.active_children():
+        process.kill()
+    drop_own()
+    os.write(2, f"jettagger: {stop.word} and ended at once, nothing half-written is left\n".encode())
+    os._exit(stop.status)

@@ -1,0 +1,303 @@
+"""Processes that work for this one: they end when it does, leave signals to it, and are named when they are stuck."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jettagger.errors import ConfigError, WorkerError
+
+__all__ = ["DEADLINE", "deadline", "finished", "follow_parent", "submit", "watched", "worker_pool"]
+
+Result = TypeVar("Result")
+
+#: names the seconds after which somebody who does nothing counts as stuck
+DEADLINE = "JETTAGGER_DEADLINE"
+_USUAL = 600.0
+
+#: share of a core that somebody who works, or waits for data that come slowly, uses at least
+_WORKING = 0.001
+
+#: seconds between two looks whether the parent is there, and for workers to end when they are asked to
+_LOOK = 0.5
+_GRACE = 10.0
+
+
+def deadline() -> float | None:
+    """Seconds after which a worker that uses no processor time counts as stuck.
+
+    Returns
+    -------
+    float or None
+        ``$JETTAGGER_DEADLINE``, else 600; None for ``off``.
+
+    Raises
+    ------
+    ConfigError
+        If the variable holds something else than a number above zero, or ``off``.
+    """
+    text = os.environ.get(DEADLINE, "")
+    if not text:
+        return _USUAL
+    if text == "off":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise ConfigError(f"${DEADLINE} must be a number of seconds above zero, or off; got {text[:80]!r}")
+    return seconds
+
+
+def follow_parent(parent: int) -> None:
+    """Make this process end as soon as its parent is gone, and leave Ctrl-C to it: for pools, as initializer.
+
+    Parameters
+    ----------
+    parent : int
+        Number of the parent.
+    """
+    # Ctrl-C reaches all processes of a terminal: the first one ends the others, which have nothing to say to it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), name="jettagger-parent", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    known = multiprocessing.parent_process()
+    if known is not None and known.pid == parent:
+        known.join()  # a pipe that closes with the parent
+    else:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+    os._exit(1)
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of new processes, all gone when the block is left: after their work, or at once if an error ends it.
+
+    Parameters
+    ----------
+    workers : int
+
+    Yields
+    ------
+    concurrent.futures.ProcessPoolExecutor
+        To be used with `submit` and `finished`.
+    """
+    # a fork would inherit the threads of ONNX Runtime
+    context = multiprocessing.get_context("spawn")
+    with _deaf():
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except BaseException:
+        _close(pool, kill=True)
+        raise
+    _close(pool, kill=False)
+
+
+def _close(pool: ProcessPoolExecutor, *, kill: bool) -> None:
+    """End the processes of a pool, and kill those that do not end by themselves."""
+    processes = list(_processes(pool).values())
+    if kill:
+        for process in processes:
+            process.kill()
+    # the pool waits for its processes without a deadline, in a thread that is not waited for any longer than that
+    closing = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    closing.start()
+    closing.join(_GRACE)
+    if not closing.is_alive():
+        return
+    for process in processes:
+        process.kill()
+    closing.join(_GRACE)
+    if closing.is_alive():
+        named = ", ".join(f"{process.pid}{_state(process.pid)}" for process in processes if process.is_alive())
+        warnings.warn(f"the workers {named} do not end, not even when they are killed", RuntimeWarning, stacklevel=2)
+
+
+def _processes(pool: Any) -> dict[int, Any]:
+    return dict(getattr(pool, "_processes", None) or {})
+
+
+def submit(pool: ProcessPoolExecutor, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """Give a pool something to do. A worker that this starts never hears of Ctrl-C.
+
+    Parameters
+    ----------
+    pool : ProcessPoolExecutor
+    function : callable
+    *arguments
+
+    Returns
+    -------
+    concurrent.futures.Future
+    """
+    with _deaf():
+        return pool.submit(function, *arguments)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started meanwhile never hears of the terminal, also the process that multiprocessing has for itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    terminal = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)  # inherited
+    try:
+        resource_tracker.ensure_running()  # lifts the mask for SIGINT
+        signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, awaited: str) -> set[Future[Result]]:
+    """Wait until one of several tasks is done, or until its workers do nothing for too long.
+
+    Parameters
+    ----------
+    futures : iterable of Future
+    pool : ProcessPoolExecutor
+        Where they run.
+    awaited : str
+        What is waited for, for the message.
+
+    Returns
+    -------
+    set of Future
+        Those that are done.
+
+    Raises
+    ------
+    WorkerError
+        If none of the workers has used processor time for `deadline` seconds: they are stopped, or wait for a disk or
+        a server that does not answer. Where the system does not tell processor times, that nothing is finished for as
+        long is a RuntimeWarning.
+    """
+    futures = list(futures)
+    idle = _Idle()
+    while True:
+        done, _ = wait(futures, timeout=idle.step, return_when=FIRST_COMPLETED)
+        if done:
+            return done
+        text = idle.look(_processes(pool))
+        if text:
+            raise WorkerError(f"{text}: {awaited}")
+
+
+@contextmanager
+def watched(pool: Any, awaited: str) -> Iterator[None]:
+    """Watch the workers of a pool that somebody else waits for; those that are stuck are killed.
+
+    Parameters
+    ----------
+    pool : concurrent.futures.ProcessPoolExecutor or loky's
+    awaited : str
+        What is waited for, for the message.
+
+    Raises
+    ------
+    WorkerError
+        If neither the workers nor the main thread have used processor time for `deadline` seconds, or if one of them
+        was killed.
+    """
+    idle = _Idle(time.pthread_getcpuclockid(threading.main_thread().ident or 0) if _TIMES.exists() else None)
+    leave = threading.Event()
+    said: list[str] = []
+
+    def watch() -> None:
+        while not leave.wait(idle.step):
+            processes = _processes(pool)
+            text = idle.look(processes) if processes else ""
+            if text:
+                said.append(text)
+                for process in processes.values():
+                    process.kill()
+                return
+
+    thread = threading.Thread(target=watch, name="jettagger-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BrokenProcessPool as error:
+        text = said[0] if said else "a worker died, most likely out of memory (fewer workers, or smaller chunks)"
+        raise WorkerError(f"{text}: {awaited}") from error
+    finally:
+        leave.set()
+        thread.join(_GRACE)
+
+
+class _Idle:
+    """Whether processes have done nothing for as long as `deadline`.
+
+    It is counted in steps, not by the clock: when all of the job is stopped for a while, nobody is stuck.
+
+    Parameters
+    ----------
+    clock : int, optional
+        Of a thread that may work, too.
+    """
+
+    def __init__(self, clock: int | None = None) -> None:
+        self.limit = deadline()
+        self.step = None if self.limit is None else min(self.limit / 4, 5.0)
+        self.clock = clock
+        self._waited = 0.0
+        self._before: float | None = None
+
+    def look(self, pids: Iterable[int]) -> str:
+        """To be called after each ``step``; says which processes are stuck, or nothing."""
+        if self.limit is None or self.step is None:
+            return ""
+        pids = sorted(pids)
+        used = _processor_seconds(pids) + (0.0 if self.clock is None else time.clock_gettime(self.clock))
+        self._waited += self.step
+        if self._before is None or abs(used - self._before) > _WORKING * self._waited:
+            self._before, self._waited = used, 0.0
+        if self._waited < self.limit:
+            return ""
+        named = ", ".join(f"{pid}{_state(pid)}" for pid in pids)
+        text = f"for {self._waited:g} s the workers {named} have done nothing (${DEADLINE}=seconds waits longer)"
+        if _TIMES.exists():
+            return text
+        self._waited = 0.0
+        warnings.warn(text.replace("done nothing", "finished nothing"), RuntimeWarning, stacklevel=3)
+        return ""
+
+
+_TIMES = Path("/proc/self/stat")
+_STATES = {"T": " (stopped)", "t": " (stopped)", "D": " (waits for a disk)", "Z": " (ended)", "S": " (sleeps)"}
+
+
+def _state(pid: int) -> str:
+    try:
+        return _STATES.get(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0], "")
+    except OSError:
+        return ""
+
+
+def _processor_seconds(pids: Iterable[int]) -> float:
+    """Processor time of some processes; 0 where the system does not tell."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)

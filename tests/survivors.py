@@ -1,0 +1,95 @@
+"""Commands in processes of their own: stopped by signals, with all that they started counted by their numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jettagger
+from jettagger.parts import process_start
+
+ROOT = Path(jettagger.__file__).resolve().parent.parent
+
+#: seconds after which a test gives up
+PATIENCE = 120.0
+
+#: a command line of jettagger whose chunks take long, also in workers; each one leaves a line in the file "chunks"
+SLOW = """
+import os, sys, time
+from jettagger import skim
+real = skim.Job.score
+
+def slow(*arguments):
+    time.sleep(float(os.environ.get("CHUNK_SECONDS", "0.3")))
+    result = real(*arguments)
+    with open(os.environ["CHUNKS"], "a") as log:
+        print(os.getpid(), file=log)
+    return result
+
+skim.Job.score = slow
+if __name__ == "__main__":
+    from jettagger.cli import main
+    sys.exit(main())
+"""
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """Number and start of all processes that a process has started, and those have."""
+    parents: dict[int, int] = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+    known, new = {}, {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new}
+        known |= {child: start for child in new if (start := process_start(child)) is not None}
+    return known
+
+
+def survivors(processes: dict[int, int], within: float = 30.0) -> list[int]:
+    """Those of some processes that still run after a while; they are killed then."""
+    end = time.monotonic() + within
+    left = dict(processes)
+    while left and time.monotonic() < end:
+        left = {pid: start for pid, start in left.items() if process_start(pid) == start}
+        time.sleep(0.05)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return sorted(left)
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for something, but not for ever, and not for a process that has ended."""
+    end = time.monotonic() + PATIENCE
+    while not condition() and (process is None or process.poll() is None) and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(
+    script: Path, arguments: Iterable[object], folder: Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A script in a session of its own, as a terminal starts it; nothing of it is left behind."""
+    paths = os.pathsep.join([str(script.parent), str(ROOT)])
+    with subprocess.Popen(
+        [sys.executable, str(script), *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
