@@ -10,25 +10,29 @@ from __future__ import annotations
 import json
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from itertools import islice
+from importlib.metadata import version
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, MismatchError, UnknownName, WorkerError
+from jettagger.codedigest import code_digest
+from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
 from jettagger.generated import Source, sources_of_root
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import PartialJetsWarning, Report, warn_partial
+from jettagger.resume import Finished, source_digest
 from jettagger.rootfile import EventFile
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
+from jettagger.threads import default_threads
 from jettagger.units import size_text
 from jettagger.workers import deadline, finished, submit, worker_pool
 from jettagger.writers import check_target, write_skim
@@ -153,6 +157,25 @@ class Job:
             columns[f"{self.collection}_{column}"] = scores[output]
         return columns, report
 
+    def key(self, workers: int) -> str:
+        """What the scores depend on, to the last bit, besides the input files.
+
+        Parameters
+        ----------
+        workers : int
+            The network has other threads in workers.
+
+        Returns
+        -------
+        str
+        """
+        parts = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in ("tagger", "chunks", "skipped", "memory", "sources"):
+            del parts[name]
+        made_by = [__version__, code_digest(), source_digest(type(self)), version("onnxruntime"), version("awkward")]
+        threads = [default_threads(), workers == 1]
+        return json.dumps([made_by, threads, self.tagger.state, parts], sort_keys=True)
+
     @property
     def provenance(self) -> str:
         """How the output is made, as JSON."""
@@ -190,6 +213,8 @@ class SkimResult:
         does not say.
     simulated : bool
         Whether they have generator weights.
+    earlier : Report
+        Of the inputs that an interrupted run had finished; part of ``report``.
     """
 
     path: Path
@@ -198,6 +223,7 @@ class SkimResult:
     skipped: Mapping[str, str]
     sources: tuple[Source, ...] = ()
     simulated: bool = False
+    earlier: Report = field(default_factory=Report)
 
 
 Progress = Callable[[int], None]
@@ -383,12 +409,12 @@ def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)), report
 
 
-def _read_ahead(job: Job) -> Iterator[tuple[dict[str, Any], Report]]:
+def _read_ahead(job: Job) -> Generator[tuple[dict[str, Any], Report], None, None]:
     """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
     with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
         following = deque(reader.submit(job.read, chunk) for chunk in job.chunks[:1])
         try:
-            for chunk, after in zip(job.chunks, [*job.chunks[1:], None], strict=True):
+            for chunk, after in zip_longest(job.chunks, job.chunks[1:]):
                 loaded = _loaded(following.popleft(), chunk)
                 if after is not None:
                     following.append(reader.submit(job.read, after))
@@ -411,7 +437,7 @@ def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
     return reading.result()
 
 
-def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
+def _results(job: Job, workers: int) -> Generator[tuple[dict[str, Any], Report], None, None]:
     if workers == 1:
         yield from _read_ahead(job)
         return
@@ -439,7 +465,13 @@ def _results(job: Job, workers: int) -> Iterator[tuple[dict[str, Any], Report]]:
 
 
 def run_job(
-    job: Job, output: str, *, workers: int = 1, force: bool = False, progress: Progress | None = None
+    job: Job,
+    output: str,
+    *,
+    workers: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+    resume: bool = False,
 ) -> SkimResult:
     """Score all chunks and write the skim.
 
@@ -454,6 +486,10 @@ def run_job(
         Whether an existing output may be replaced.
     progress : callable, optional
         Called with the number of events after each chunk.
+    resume : bool
+        Keep the scores of each input that is finished in a folder ``OUTPUT.resume`` until the output is complete, and
+        take those that an interrupted run has left there: the same job then gives the same columns, bit for bit. Jobs
+        with one input keep nothing.
 
     Returns
     -------
@@ -462,26 +498,48 @@ def run_job(
     Raises
     ------
     OutputError
-        If the output cannot be written completely, or is an input; nothing is changed then.
+        If the output cannot be written completely, or is an input; nothing is changed then. With ``resume``, if another
+        run makes the same output now.
     """
     inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
     target = check_target(output, force=force, inputs=inputs)
-    total = Report()
+    total, earlier = Report(), Report()
+    kept = Finished(target, job.chunks, job.key(workers)) if resume else None
     partial_in: list[Chunk] = []
 
     def columns() -> Generator[dict[str, Any], None, None]:
-        nonlocal total
-        for chunk, (content, report) in zip(job.chunks, _results(job, workers), strict=True):
-            total = total + report
-            partial_in.extend([chunk] if report.partial else [])
-            yield content
-            if progress is not None:
-                progress(report.events)
+        nonlocal total, earlier
+        todo = tuple(chunk for chunk in job.chunks if kept is None or chunk not in kept)
+        made = _results(replace(job, chunks=todo), workers)
+        try:
+            for chunk in job.chunks:
+                if kept is not None and chunk in kept:
+                    content, report = kept.get(chunk)
+                    earlier = earlier + report
+                else:
+                    content, report = next(made)
+                    if kept is not None:
+                        kept.put(chunk, content, report)
+                total = total + report
+                partial_in.extend([chunk] if report.partial else [])
+                yield content
+                if progress is not None:
+                    progress(report.events)
+        finally:
+            made.close()
 
     stream = columns()
     try:
         events = write_skim(target, stream, job.provenance, force=force)
+        if kept is not None:
+            kept.drop()
+    except OutputError:  # a full disk: nothing is left on it
+        if kept is not None:
+            kept.drop()
+        raise
     finally:
+        if kept is not None:
+            kept.leave()
         stream.close()
         while _OPEN:
             with suppress(OSError):
@@ -490,7 +548,7 @@ def run_job(
         chunk = partial_in[0]
         place = f"the first is in events {chunk.start} to {chunk.stop} of {chunk.path}"
         warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
-    return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep)
+    return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep, earlier)
 
 
 def tag_files(
@@ -505,6 +563,7 @@ def tag_files(
     memory: int = MEMORY,
     workers: int = 1,
     force: bool = False,
+    resume: bool = False,
 ) -> SkimResult:
     """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
 
@@ -519,6 +578,8 @@ def tag_files(
         As for `make_job`.
     force : bool
         Whether an existing output may be replaced.
+    resume : bool
+        Keep finished inputs until the output is complete, as for `run_job`.
 
     Returns
     -------
@@ -539,7 +600,7 @@ def tag_files(
     job = make_job(
         files, tagger, prefix=prefix, where=where, columns=columns, keep=keep, memory=memory, workers=workers
     )
-    return run_job(job, output, workers=workers, force=force)
+    return run_job(job, output, workers=workers, force=force, resume=resume)
 
 
 guard(globals(), "tag_files")

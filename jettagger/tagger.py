@@ -225,6 +225,12 @@ class Tagger:
         cache = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
         return {**{name: getattr(self, name) for name in names}, "cache": cache}
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """What scores depend on besides the events, as JSON takes it: digests of model and heads, options."""
+        options = {name: value for name, value in self._options.items() if name != "cache"}
+        return {"model": self._origin[1], "heads": [digest for _, digest in self._head_origins], **options}
+
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         heads = (digest for _, digest in self._head_origins)
         options = (self.jets, self.outside, self.min_pt_share, tuple(sorted((self.names or {}).items())))

@@ -76,8 +76,9 @@ def follow_parent(parent: int) -> None:
 
 def _end_with(parent: int) -> None:
     known = multiprocessing.parent_process()
-    if known is not None and known.pid == parent:
-        known.join()  # a pipe that closes with the parent
+    # a pipe that closes with the parent; processes of loky have none
+    if known is not None and known.pid == parent and isinstance(known.sentinel, int):
+        known.join()
     else:
         while os.getppid() == parent:
             time.sleep(_LOOK)

@@ -49,7 +49,7 @@ LAYERS = [
     ["rootfile", "flatfile", "delphesfile"],
     ["jetclass2", "generated"],
     ["writers", "testing", "jobs"],
-    ["provenance"],
+    ["provenance", "resume"],
     ["skim", "flatskim", "delphesskim"],
     ["convert", "nanojets"],
     ["jetpictures"],

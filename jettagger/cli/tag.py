@@ -11,6 +11,9 @@ also one member as TARBALL::MEMBER). Their skim has one row a jet: jet_*, labels
 From Delphes files, such models score the jets of a collection (--jets): one row an event, with event, <jets>_pt and the
 like, and <jets>_<prefix>_<output>.
 
+An interrupted job goes on where it was when the same command is given again: inputs that were finished are kept beside
+the output, in OUT.resume, until it is complete.
+
 examples:
   jettagger tag nano.root --model tinyParT -o scores.parquet
   jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
@@ -28,7 +31,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, progress_bar, say, warn
+from jettagger.cli.console import counted, finite, progress_bar, say, tell, warn
 from jettagger.errors import ConfigError
 from jettagger.units import parse_size
 
@@ -91,12 +94,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="jets outside the selection of the training: score and flag them, or leave them unscored (%(default)s)",
     )
     add("--force", action="store_true", help="replace an existing output")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep finished inputs in OUT.resume until the output is complete, and go on with those of an interrupted "
+        "run; --no-resume starts anew and keeps nothing",
+    )
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     from jettagger.delphesfile import is_delphes_file
+    from jettagger.resume import drop_finished, finished_inputs, resume_folder
     from jettagger.skim import make_job, run_job
     from jettagger.tagger import load_tagger
     from jettagger.writers import check_target
@@ -143,9 +154,20 @@ def run(args: argparse.Namespace) -> int:
         for path, reason in job.skipped.items():
             say(f"skips {path}: {reason}")
         return 0
+    if not args.resume:
+        drop_finished(args.output)
     start = time.perf_counter()
     with progress_bar("tagging", job.n_events, rows) as advance:
-        result = run_job(job, args.output, workers=args.workers, force=args.force, progress=advance)
+        try:
+            result = run_job(
+                job, args.output, workers=args.workers, force=args.force, progress=advance, resume=args.resume
+            )
+        except BaseException:
+            kept = finished_inputs(args.output) if args.resume else 0
+            if kept:
+                folder = resume_folder(args.output)
+                tell(f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there")
+            raise
     _summary(result, time.perf_counter() - start)
     return 0
 
@@ -165,10 +187,12 @@ def _summary(result: object, seconds: float) -> None:
     if not isinstance(result, SkimResult):
         raise TypeError(type(result))
     report = result.report
+    now = report.scored - result.earlier.scored
     rows = [
         ("events", f"{report.events}"),
         ("fat jets", f"{report.jets}"),
         ("scored", f"{report.scored}"),
+        *([("scored by an earlier run", f"{result.earlier.scored}")] if result.earlier.events else []),
         ("found in the score cache", f"{report.cached}"),
         ("not scored: left out by --where", f"{report.not_selected}"),
         ("not scored: no constituents", f"{report.without_constituents}"),
@@ -180,7 +204,7 @@ def _summary(result: object, seconds: float) -> None:
         ("input values that were not finite", f"{report.replaced_values}"),
         ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
         ("padding waste", f"{100 * report.padding_waste:.1f} %"),
-        ("jets per second", f"{report.scored / seconds:.0f}" if report.scored else "-"),
+        ("jets per second", f"{now / seconds:.0f}" if now else "-"),
     ]
     table(f"{result.path}", ("", ""), rows)
     if result.simulated:

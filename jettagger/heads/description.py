@@ -95,8 +95,8 @@ def read_head_card(folder: Path) -> HeadCard:
     path = folder / DESCRIPTION
     if not folder.is_dir():
         raise MissingModelFile(f"{folder} is not a folder, expected one of a head with {DESCRIPTION} and {NETWORK}")
-    for item in sorted(folder.iterdir()):
-        refuse_special(item, BundleError)
+    for inside in sorted(folder.iterdir()):
+        refuse_special(inside, BundleError)
     if not path.is_file():
         found = sorted(item.name for item in folder.iterdir())
         raise MissingModelFile(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jettagger.errors import InputFileError
+from jettagger.files import refuse_special
 
 __all__ = ["ParquetSkim", "is_parquet"]
 
@@ -34,6 +35,7 @@ class ParquetSkim:
         import pyarrow.parquet
 
         self.path = path
+        refuse_special(path)
         if not Path(path).is_file():
             raise InputFileError(f"no such file: {path}")
         try:
