@@ -19,7 +19,7 @@ __all__ = ["basket_ranges", "chunk_ranges", "flip", "flipped_copies", "page_rang
 Ranges = Sequence[tuple[int, int]]
 
 
-def flip(path: str | os.PathLike[str], rng: np.random.Generator, ranges: Ranges = ()) -> tuple[int, int]:
+def flip(path: str | os.PathLike[str], rng: np.random.Generator, ranges: Ranges | None = None) -> tuple[int, int]:
     """Turn one random bit of a file over, in place.
 
     Parameters
@@ -43,7 +43,7 @@ def flip(path: str | os.PathLike[str], rng: np.random.Generator, ranges: Ranges 
     >>> 2 <= place < 4, sum(path.read_bytes()) == 1 << bit
     (True, True)
     """
-    pieces = list(ranges) or [(0, Path(path).stat().st_size)]
+    pieces = [(0, Path(path).stat().st_size)] if ranges is None else list(ranges)
     sizes = np.array([stop - start for start, stop in pieces])
     number = int(rng.integers(sizes.sum()))
     piece = int(np.searchsorted(np.cumsum(sizes), number, side="right"))
@@ -61,7 +61,7 @@ def flipped_copies(
     path: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     number: int,
-    ranges: Ranges = (),
+    ranges: Ranges | None = None,
     seed: int = 0,
 ) -> Iterator[Path]:
     """Copies of a file with one bit turned over, one at a time under the same name.
@@ -141,6 +141,9 @@ def page_ranges(path: str | os.PathLike[str], fields: Iterable[str], tree: str =
             return str(records[number].field_name)
 
         columns = [number for number, column in enumerate(ntuple.column_records) if top(column.field_id) in wanted]
+        for alias in ntuple.alias_column_records:  # ROOT's importer projects lists of several columns
+            if top(alias.field_id) in wanted:
+                columns.append(int(alias.physical_id))
         return [
             (int(page.locator.offset), int(page.locator.offset + page.locator.num_bytes))
             for cluster in ntuple.page_link_list

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.basketsums import BasketSums
 from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.files import SEPARATOR, refuse_special
 from jettagger.rntuple import field_paths, is_rntuple
@@ -128,8 +129,11 @@ class FlatFile:
     def _open_root(self, source: Any, tree: str | None) -> None:
         import uproot
 
+        from jettagger.pages import checked_classes
+
         try:
-            self._file = uproot.open(source)
+            self._file = uproot.open(source, custom_classes=checked_classes())
+            self._sums = BasketSums(self._file)
             kinds = {name.partition(";")[0]: kind for name, kind in self._file.classnames(recursive=False).items()}
         except Exception as error:  # uproot's errors for damaged files have no common base
             raise InputFileError(
@@ -165,7 +169,7 @@ class FlatFile:
         import pyarrow.parquet
 
         try:
-            self._parquet = pyarrow.parquet.ParquetFile(source)
+            self._parquet = pyarrow.parquet.ParquetFile(source, page_checksum_verification=True)
         except (pyarrow.ArrowException, OSError) as error:
             raise InputFileError(f"{self.path} is not a readable parquet file: {_line(error)}") from error
         self.n_jets = int(self._parquet.metadata.num_rows)
@@ -225,6 +229,7 @@ class FlatFile:
                 paths = {name: self._tree[self._paths[name]] for name in wanted}
                 found = {name: field.array(entry_start=start, entry_stop=stop) for name, field in paths.items()}
             else:
+                self._sums.check(self._tree, wanted, start, stop)
                 found = self._tree.arrays(wanted, entry_start=start, entry_stop=stop, how=dict)
         except Exception as error:
             raise InputFileError(

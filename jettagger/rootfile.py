@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import InputFileError, UnknownName, hint
+from jettagger.basketsums import BasketSums, add_sums
+from jettagger.errors import InputFileError, MismatchError, UnknownName, hint
 from jettagger.features.definition import Array
 from jettagger.files import refuse_special
 from jettagger.formats.columns import split
@@ -43,6 +44,8 @@ class EventFile:
     def __init__(self, path: str | os.PathLike[str], tree: str = TREE) -> None:
         import uproot
 
+        from jettagger.pages import checked_classes
+
         self.path = os.fspath(path)
         refuse_special(self.path)
         if "://" not in self.path:
@@ -51,7 +54,12 @@ class EventFile:
             if Path(self.path).is_dir():
                 raise InputFileError(f"{self.path} is a folder, expected a ROOT file")
         try:
-            self._file = uproot.open(self.path, array_cache=None)  # each range is read once
+            # no cache of arrays: each range is read once
+            self._file = uproot.open(self.path, array_cache=None, custom_classes=checked_classes())
+            self._sums = BasketSums(self._file)
+        except InputFileError:
+            self._file.close()
+            raise
         except Exception as error:  # uproot's errors for damaged files have no common base
             raise InputFileError(
                 f"{self.path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}"
@@ -133,17 +141,23 @@ class EventFile:
         stop = self.n_events if stop is None else stop
         try:
             arrays = self._arrays(flat, start, stop)
+        except InputFileError:  # says where
+            raise
         except Exception as error:
             raise InputFileError(
                 f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {_reason(error)}"
             ) from error
-        return nest({name: arrays[name] for name in flat})
+        try:
+            return nest({name: arrays[name] for name in flat})
+        except MismatchError as error:
+            raise InputFileError(f"{self.path}: events {start} to {stop}: {error}; the file is damaged") from error
 
     def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
         if is_rntuple(self._tree):
             # uproot's arrays() would walk through all fields of all collections, seconds for a NanoAOD
             paths = {name: self._paths.get(name, name) for name in names}
             return {name: self._tree[path].array(entry_start=start, entry_stop=stop) for name, path in paths.items()}
+        self._sums.check(self._tree, names, start, stop)
         found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
         return found
 
@@ -174,11 +188,23 @@ class EventFile:
             return {}
         try:
             found = self._file[tree]
+            if not is_rntuple(found):
+                self._sums.check(found, found.keys(recursive=False), 0, int(found.num_entries))
             return {name: found[name].array(library="np") for name in found.keys(recursive=False)}
         except Exception as error:
             raise InputFileError(
                 f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
             ) from error
+
+    def verify(self) -> None:
+        """Compare all baskets with the checksums that `write_tree` left in the file, if it did.
+
+        Raises
+        ------
+        InputFileError
+            If one differs.
+        """
+        self._sums.check_all()
 
     def note(self) -> str:
         """The note that `write_tree` left in the file, empty where there is none."""
@@ -220,7 +246,8 @@ def write_tree(
     compression : str
         ``zstd``, ``zlib`` or ``lzma``.
     note : str
-        Kept in the file as the object ``jettagger``, if not empty.
+        Kept in the file as the object ``jettagger``, if not empty; the file gets checksums then, too
+        (`jettagger.basketsums`).
     more : mapping of str to mapping, optional
         Further trees: name -> columns with a number, or a list of numbers, a row; none is written without columns.
 
@@ -256,6 +283,8 @@ def write_tree(
                 file.mktree(name, {column: _branch_type(array) for column, array in rows.items()}).extend(rows)
         if note:
             file["jettagger"] = note
+    if note:
+        add_sums(path)
     return n_events
 
 

@@ -120,7 +120,7 @@ def _write_parquet(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: st
             table = _table(chunk)
             if writer is None:
                 schema = table.schema.with_metadata({METADATA: metadata})
-                writer = pyarrow.parquet.ParquetWriter(part, schema, compression="zstd")
+                writer = pyarrow.parquet.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True)
             writer.write_table(table.cast(writer.schema))
             n_events += table.num_rows
         if writer is not None:

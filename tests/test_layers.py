@@ -45,7 +45,7 @@ LAYERS = [
     ["scorecache"],
     ["tagger", "lazy"],
     ["taggers"],
-    ["rntuple"],
+    ["rntuple", "pages", "basketsums"],
     ["rootfile", "flatfile", "delphesfile"],
     ["jetclass2", "generated"],
     ["writers", "testing", "jobs"],

@@ -94,7 +94,7 @@ class Skim:
         import pyarrow.parquet
 
         try:
-            file_ = pyarrow.parquet.ParquetFile(self.path)
+            file_ = pyarrow.parquet.ParquetFile(self.path, page_checksum_verification=True)
             for batch in file_.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
                 if batch.num_rows:
                     yield ak.from_arrow(batch)

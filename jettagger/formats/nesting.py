@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.errors import MismatchError
+
 __all__ = ["nest"]
 
 
@@ -22,6 +24,11 @@ def nest(columns: Mapping[str, Any]) -> Any:
     -------
     awkward array
         One record an event.
+
+    Raises
+    ------
+    MismatchError
+        If columns of a collection have different numbers of entries in an event.
 
     Examples
     --------
@@ -45,6 +52,11 @@ def nest(columns: Mapping[str, Any]) -> Any:
             fields[name] = layout
     for collection, members in nested.items():
         first = next(iter(members.values()))
+        for name, member in members.items():
+            if not np.array_equal(np.asarray(member.offsets), np.asarray(first.offsets)):
+                raise MismatchError(
+                    f"{collection}_{name} and {collection}_{next(iter(members))} have different numbers of entries"
+                )
         total = int(np.asarray(first.offsets)[-1])
         record = ak.contents.RecordArray(
             [member.content[:total] for member in members.values()], list(members), length=total

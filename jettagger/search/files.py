@@ -269,8 +269,11 @@ def survey(
 
 def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str) -> FileInfo:
     if is_parquet(path):
-        return _info(config, processor, dataset, ParquetSkim(path))
+        skim = ParquetSkim(path)
+        skim.verify()
+        return _info(config, processor, dataset, skim)
     with EventFile(path, config.tree) as file:
+        file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
         return _info(config, processor, dataset, file)
 
 

@@ -299,7 +299,8 @@ def _column_sum(path: str, column: str, tree: str) -> float:
 
         refuse_special(path)
         try:
-            values = pyarrow.parquet.read_table(path, columns=[column])[column].to_numpy()
+            table = pyarrow.parquet.read_table(path, columns=[column], page_checksum_verification=True)
+            values = table[column].to_numpy()
         except (OSError, KeyError, pyarrow.ArrowException) as error:
             raise InputFileError(f"{path}: {column!r} cannot be read: {error}") from error
         return float(values.astype(np.float64).sum())

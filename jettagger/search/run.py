@@ -19,6 +19,7 @@ from coffea.processor import accumulate
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
+from jettagger.pages import checked_classes
 from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from jettagger.search.config import SearchConfig
 from jettagger.search.files import RETRIES, Survey, survey
@@ -118,6 +119,7 @@ class _Guard(processor.ProcessorABC):
                 entry_start=int(place["entrystart"]),
                 entry_stop=int(place["entrystop"]),
                 mode="virtual",
+                parquet_options={"page_checksum_verification": True},
             ).events()
         return NanoEventsFactory.from_root(
             {str(place["filename"]): str(place["treename"])},
@@ -126,6 +128,7 @@ class _Guard(processor.ProcessorABC):
             entry_start=int(place["entrystart"]),
             entry_stop=int(place["entrystop"]),
             mode="virtual",
+            uproot_options={"custom_classes": checked_classes()},
         ).events()
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
@@ -316,7 +319,9 @@ def run_search(
                 skipbadfiles=skip_broken,
                 format=kind,
             )
-            parts.append(runner(files, _Guard(inner, config.schema, retries), treename=config.tree))
+            options = {"custom_classes": checked_classes()} if kind == "root" else {}
+            guard = _Guard(inner, config.schema, retries)
+            parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
         output = accumulate(parts)
     missing = dict(found.broken) | _failures(output["errors"], skip_broken)
     if not output["results"]:

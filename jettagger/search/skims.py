@@ -57,6 +57,25 @@ class ParquetSkim:
                 "by this version of jettagger; make the skim again, or write it as .root"
             )
 
+    def verify(self) -> None:
+        """Read all pages and compare them with their checksums, where they have some: coffea does not.
+
+        Raises
+        ------
+        InputFileError
+            If the file is damaged.
+        """
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            with pyarrow.parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
+                for group in range(file.metadata.num_row_groups):
+                    file.read_row_group(group)
+        except (OSError, pyarrow.ArrowException) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {reason}") from error
+
     @property
     def collections(self) -> list[str]:
         """Names of the collections."""

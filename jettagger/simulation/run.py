@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.basketsums import add_sums
 from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.parts import remove_stale
@@ -48,6 +49,9 @@ POINT_EVENTS, FEWEST_POINTS = 134, 4
 PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
 ATTEMPTS = 3
 PARTS_PER_WRITE = 12
+
+#: pages of parquet files get checksums
+CHECKSUMS = {"write_page_checksum": True}
 MOST_AT_ONCE = 400
 TABLES = "interactions.dat"
 
@@ -378,7 +382,7 @@ def _store_block(run: Plan, block: BlockSpec, folder: str) -> dict[str, Any]:
     array = ak.zip(data, depth_limit=1)
     target = Path(folder) / f"block-{block.index:06d}.parquet"
     with complete_or_absent(target) as part:
-        ak.to_parquet(array, part, compression="zstd", compression_level=1)
+        ak.to_parquet(array, part, compression="zstd", compression_level=1, parquet_extra_options=CHECKSUMS)
     with complete_or_absent(target.with_suffix(".json")) as part:
         part.write_text(json.dumps(facts))
     return facts
@@ -579,10 +583,14 @@ def _named(blocks: Iterable[BlockSpec]) -> str:
 def _chunks(run: Plan, folder: Path) -> Iterator[Any]:
     """The blocks in order, several at a time."""
     import awkward as ak
+    import pyarrow.parquet
+
+    def block(path: Path) -> Any:
+        return ak.from_arrow(pyarrow.parquet.ParquetFile(path, page_checksum_verification=True).read())
 
     paths = [folder / f"block-{block.index:06d}.parquet" for block in run.blocks]
     for first in range(0, len(paths), PARTS_PER_WRITE):
-        yield ak.concatenate([ak.from_parquet(path) for path in paths[first : first + PARTS_PER_WRITE]])
+        yield ak.concatenate([block(path) for path in paths[first : first + PARTS_PER_WRITE]])
 
 
 def _write(run: Plan, folder: Path, target: Path, facts: list[dict[str, Any]]) -> None:
@@ -590,20 +598,23 @@ def _write(run: Plan, folder: Path, target: Path, facts: list[dict[str, Any]]) -
         import awkward as ak
 
         with complete_or_absent(target) as part:
-            ak.to_parquet(ak.concatenate(list(_chunks(run, folder))), part, compression="zstd")
+            table = ak.concatenate(list(_chunks(run, folder)))
+            ak.to_parquet(table, part, compression="zstd", parquet_extra_options=CHECKSUMS)
         return
     import uproot
 
-    with complete_or_absent(target) as part, uproot.recreate(part, compression=uproot.ZSTD(7)) as file:
-        name = "Events" if run.format == "pfnano" else "tree"
-        tree = None
-        for chunk in _chunks(run, folder):
-            branches = {field: chunk[field] for field in chunk.fields}
-            if tree is None:
-                tree = file.mktree(name, {field: _type(array) for field, array in branches.items()})
-            tree.extend(branches)
-        if run.format == "pfnano":
-            _write_runs(file, facts)
+    with complete_or_absent(target) as part:
+        with uproot.recreate(part, compression=uproot.ZSTD(7)) as file:
+            name = "Events" if run.format == "pfnano" else "tree"
+            tree = None
+            for chunk in _chunks(run, folder):
+                branches = {field: chunk[field] for field in chunk.fields}
+                if tree is None:
+                    tree = file.mktree(name, {field: _type(array) for field, array in branches.items()})
+                tree.extend(branches)
+            if run.format == "pfnano":
+                _write_runs(file, facts)
+        add_sums(part)
 
 
 def _type(array: Any) -> Any:
