@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
 from jettagger.files import refuse_special
 from jettagger.graph import Graph, file_sha256, inspect
-from jettagger.known import differences, known_card, known_network
+from jettagger.known import differences, known_card, known_name, known_network
 from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
 from jettagger.places import PACKAGE, SHIPPED, user_folder
 from jettagger.probing import Behaviour, Input, observed
@@ -426,6 +427,7 @@ def _read(folder: Path) -> Bundle:
         hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
     card, described_by = _card(folder, files, hashes)
     _verify(card, folder, hashes)
+    _warn_of_name(card, folder, hashes)
     where = str(files[source])
     if files[source].suffix == ".json":
         description, config = read_json(files[source]), None
@@ -535,6 +537,23 @@ def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
             raise BundleError(f"{name!r}, whose SHA-256 {CARD} of {card.name!r} declares, is not in {folder}")
         if found is not None and found != expected.lower():
             raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
+
+
+def _warn_of_name(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
+    """Say that a network is not the known one whose name it bears, unless its card declares its checksum."""
+    found = hashes.get(MODEL)
+    if found is None or MODEL in card.sha256:
+        return
+    named = known_name(folder.name) or known_name(card.name)
+    if named is None or named.sha256[MODEL] == found:
+        return
+    warnings.warn(
+        f"{folder} bears the name of the known network {named.name!r}, but {MODEL} in it is another file: its SHA-256 is "
+        f"{found}, expected {named.sha256[MODEL]}. It is damaged, or another network: get it anew, give the folder "
+        f'another name, or declare its SHA-256 as "sha256" in {CARD}',
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _refuse_foreign(sha256: str, groups: Sequence[Group], outputs: Sequence[Output], source: Path, card: Card) -> None:

@@ -9,6 +9,7 @@ golden vectors: columns of random jets and the scores that ONNX Runtime gave for
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ __all__ = [
     "Known",
     "differences",
     "known_card",
+    "known_name",
     "known_network",
     "output_fingerprint",
     "variable_fingerprint",
@@ -149,6 +151,30 @@ def known_card(hashes: Iterable[str]) -> Card | None:
         if (card.sha256.get(MODEL) or card.sha256.get(PREPROCESS)) in hashes:
             return card.model_copy(update={"sha256": {}})
     return None
+
+
+def known_name(name: str) -> Card | None:
+    """The card of the network whose name another name contains, as ``part-ak8-2023_copy`` does.
+
+    Parameters
+    ----------
+    name : str
+        Of a folder or a model.
+
+    Returns
+    -------
+    Card or None
+        Only networks whose weights are known.
+
+    Examples
+    --------
+    >>> known_name("my_ParT-AK8-2023").name, known_name("part-ak8")
+    ('part-ak8-2023', None)
+    """
+    words = f"-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-"
+    named = [card for card, _ in _cards() if MODEL in card.sha256]
+    found = [card for card in named if f"-{re.sub(r'[^a-z0-9]+', '-', card.name.lower())}-" in words]
+    return max(found, key=lambda card: len(card.name), default=None)
 
 
 def known_network(sha256: str) -> Known | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from networks import GROUPS, HEADS, LENGTHS, NAMES, write_bundle
 
@@ -232,3 +233,35 @@ class TestUnknownNetworks:
 def test_names_of_the_toy_belong_to_it() -> None:
     assert sum(head.width for head in HEADS) == len(NAMES)
     assert set(LENGTHS) >= {name.split("_")[0] for name in GROUPS}
+
+
+class TestNames:
+    """What bears the name of a known network, and is not it, is said."""
+
+    def flipped(self, folder: Path, name: str) -> Path:
+        """A copy with one bit of a weight turned over."""
+        copy = folder.with_name(name)
+        shutil.copytree(folder, copy)
+        network = onnx.load(copy / "model.onnx")
+        weights = next(item for item in network.graph.initializer if item.data_type == 1)
+        values = onnx.numpy_helper.to_array(weights).copy()
+        values.view(np.uint32).flat[0] ^= 1
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+        onnx.save(network, copy / "model.onnx")
+        return copy
+
+    @pytest.mark.parametrize("name", ["known-toy", "Known_Toy", "my-known-toy.v2"])
+    def test_another_network_under_the_name_is_said(self, folder: Path, name: str) -> None:
+        with pytest.warns(RuntimeWarning, match=r"bears the name of the known network 'known-toy'.*SHA-256 is"):
+            Bundle.from_folder(self.flipped(folder, name))
+
+    def test_the_network_itself_and_other_names_are_not(self, folder: Path) -> None:
+        Bundle.from_folder(folder.rename(folder.with_name("known-toy")))
+        Bundle.from_folder(self.flipped(folder.with_name("known-toy"), "known-toys"))
+
+    def test_a_declared_checksum_says_that_it_is_meant(self, folder: Path) -> None:
+        copy = self.flipped(folder, "known-toy")
+        digest = hashlib.sha256((copy / "model.onnx").read_bytes()).hexdigest()
+        card = {"schema_version": 1, "name": "known-toy", "sha256": {"model.onnx": digest}}
+        (copy / "bundle.json").write_text(json.dumps(card))
+        Bundle.from_folder(copy)
