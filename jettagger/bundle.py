@@ -548,8 +548,8 @@ def _warn_of_name(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
     if named is None or named.sha256[MODEL] == found:
         return
     warnings.warn(
-        f"{folder} bears the name of the known network {named.name!r}, but {MODEL} in it is another file: its SHA-256 is "
-        f"{found}, expected {named.sha256[MODEL]}. It is damaged, or another network: get it anew, give the folder "
+        f"{folder} bears the name of the known network {named.name!r}, but {MODEL} in it is another file: its SHA-256 "
+        f"is {found}, expected {named.sha256[MODEL]}. It is damaged, or another network: get it anew, give the folder "
         f'another name, or declare its SHA-256 as "sha256" in {CARD}',
         RuntimeWarning,
         stacklevel=2,
