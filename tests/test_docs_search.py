@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import warnings
@@ -47,6 +48,9 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             # drawing is tested elsewhere
             extra = {"search": ["--no-plots"], "limit": ["--no-plot"]}[shlex.split(line)[1]]
             assert main([*shlex.split(line, comments=True)[1:], *extra]) == 0, line
+    from fitting import check_pyhf
+
+    check_pyhf(json.loads(Path("out/workspace_X1000.json").read_text()), "scipy")
     said = capsys.readouterr().out
     assert "blind: data in SR are in no histogram" in said
     written = re.findall(r"`([\w<>.]+\.\w+)`", TEXT[TEXT.index("| file |") : TEXT.index("The folder is complete")])

@@ -73,8 +73,11 @@ def test_stored_scores(tmp_path: Path, shared: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
 def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("pyhf")
+    from fitting import check_cabinetry, check_command, check_pyhf
+
     if not (EXAMPLES / "data" / "QCD.root").exists():
         pytest.skip("the embedded samples are not there")
     assert example("demo").main(str(tmp_path / "out")) == 0
@@ -87,3 +90,8 @@ def test_demo(tmp_path: Path) -> None:
         lowest, low, median, high, highest = item["expected"]
         assert 0.01 < lowest < low < median < high < highest < 1000
         assert highest < 10 * lowest
+        space = json.loads((tmp_path / "out" / f"workspace_{item['signal']}.json").read_text())
+        for optimizer in ("scipy", "minuit"):
+            check_command(space, tmp_path / "workspace.json", optimizer)
+            check_pyhf(space, optimizer)
+        check_cabinetry(space)

@@ -332,6 +332,16 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     assert abs(value - 2.0) < 2.5 * sigma < 2.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_templates_of_many_bins_are_fitted_by_pyhf(signal):
+    pytest.importorskip("pyhf")
+    from fitting import check_pyhf
+
+    for changes in ({}, {"min_effective_events": 20.0}):
+        check_pyhf(build(simulated(), spec(**changes)).workspace(signal), "scipy")
+
+
 def test_the_fit_is_that_of_cabinetry():
     cabinetry = pytest.importorskip("cabinetry")
     from jettagger.limits import fit, model_of
