@@ -25,11 +25,10 @@ def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) 
         What was asked for.
     """
     if count:
-        why = (
-            "links lead to nothing, or their constituents carry less than 80 % of their pt"
-            if min_pt_share is None
-            else f"their constituents carry less than {100 * min_pt_share:g} % of their pt"
-        )
+        share = 80 if min_pt_share is None else 100 * min_pt_share
+        why = f"their constituents carry less than {share:g} % of their pt, or their own pt or direction is no number"
+        if min_pt_share is None:
+            why = f"links lead to nothing, {why}"
         text = f"{count} of {jets} jets are not scored (None), as only a part of them is there: {why}; {place}"
         warnings.warn(f"{text}. min_pt_share sets the share that is asked for", PartialJetsWarning, stacklevel=4)
 
@@ -51,7 +50,8 @@ class Report:
     without_constituents : int
         Jets that have none and were not scored.
     partial : int
-        Jets that were not scored because only a part of their constituents is there.
+        Jets that were not scored because only a part of their constituents is there, or because their own transverse
+        momentum is not positive or their direction not finite.
     outside_domain : int
         Jets that were not scored because they fail the selection that the network was trained on.
     truncated : int
@@ -59,7 +59,7 @@ class Report:
     recovered_vertices : int
         Vertices used although they are not in the table of vertices.
     dangling_links : int
-        Links of jets to candidates or vertices that do not exist.
+        Links of jets to candidates or vertices that do not exist, and links of jets that do not exist.
     replaced_values : int
         Input values that were not finite.
     nonfinite_jets : int

@@ -308,7 +308,8 @@ class Jets:
     Attributes
     ----------
     dropped : dict of str to int
-        Object -> links of these jets that are left out, as they lead to nothing or to another object.
+        Object -> links that are left out: those of these jets that lead to nothing or to another object, and those of
+        the events that belong to jets which do not exist.
     lost : dict of str to int64[jets]
         The same for each jet.
     faults : dict of str to Fault
@@ -455,7 +456,8 @@ class Jets:
             nowhere = ~known & (target_index != -1) if link.dangling else ~known
             nowhere |= differing
             self.lost[object_] = np.bincount(jet[nowhere & (jet >= 0)], minlength=len(self)).astype(np.int64)
-            self.dropped[object_] = int(self.lost[object_].sum())
+            astray = (jet_index >= n_jets) | (jet_index < -1)  # rows of no jet; which one lost them is not known
+            self.dropped[object_] = int(self.lost[object_].sum() + np.count_nonzero(astray))
             beyond = target_index >= n_targets
             if object_ in self.plan.verified:  # else nothing tells which other links of the event still lead somewhere
                 beyond &= jet >= 0

@@ -159,7 +159,7 @@ def _pt(jets: Jets) -> Array:
 
 
 def partial(jets: Jets, min_pt_share: float | None) -> Array:
-    """Jets of which only a part is there.
+    """Jets of which only a part is there, or whose own momentum is no momentum.
 
     Parameters
     ----------
@@ -179,6 +179,11 @@ def partial(jets: Jets, min_pt_share: float | None) -> Array:
         for lost in jets.lost.values():
             found |= lost > 0
         min_pt_share = MIN_PT_SHARE
+    if "pf" in jets.plan.objects:  # without axis and scale nothing of a jet means anything
+        with np.errstate(invalid="ignore"):
+            found |= ~np.isfinite(jets.column("jet", "eta") + jets.column("jet", "phi"))
+            if ("jet", "raw_pt") in jets.plan.providers:
+                found |= ~((_pt(jets) > 0) & (_pt(jets) < np.inf))
     if ("pf", "summed_pt") in jets.plan.providers:
         rows = jets.rows("pf")
         found |= (rows.counts == 0) & (jets.lost["pf"] > 0)

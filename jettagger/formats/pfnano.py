@@ -119,6 +119,7 @@ def vertex_eta(
     Returns
     -------
     array of float32
+        NaN where it is rebuilt from something that is not finite.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def vertex_eta(
     chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
     side = np.where(chosen, from_energy, -from_energy)
     rebuilt = np.where(delta_r >= SATURATED, side, near)
+    rebuilt = np.where(np.isfinite(total + delta_r + phirel), rebuilt, np.nan)  # replaced and counted later
     return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
 
 
