@@ -203,7 +203,9 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("command", "make"), [(command, make) for command, makes in FILES.items() for make in makes], ids=lambda x: str(x)
+    ("command", "make"),
+    [(command, make) for command, makes in FILES.items() for make in makes],
+    ids=lambda x: getattr(x, "__name__", x),
 )
 def test_an_output_is_never_an_input(
     command: str,
