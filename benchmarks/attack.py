@@ -1,0 +1,481 @@
+"""What damaged files, odd values, hostile models and killed processes do: ``python -m benchmarks.attack [--quick]``.
+
+Each attack ends in one clear error, in the same result, or in a failure: a result that changed without a word, another
+exception, a hang, a process or a partial file that is left. ``--write`` puts the table that is printed into
+``docs/robustness.md``. Everything depends on the seed alone, but for the moments at which processes are stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+
+import jettagger as jt
+from benchmarks import hostile
+from benchmarks.damage import basket_ranges, chunk_ranges, flipped_copies, page_ranges
+from jettagger.cache import DiskCache
+from jettagger.errors import JettaggerError
+from jettagger.files import complete_or_absent
+from jettagger.finetuning.skims import open_skim
+from jettagger.formats import EventColumns
+from jettagger.rootfile import EventFile
+from jettagger.selection import check_columns
+from jettagger.testing import make_events, write_pfnano
+from jettagger.writers import write_skim
+
+__all__ = ["KINDS", "attack", "table"]
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "robustness.md"
+BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
+
+#: seconds after which a process counts as hanging
+PATIENCE = 60
+
+COLUMNS = ("event", "FatJet_pt", "FatJet_eta")
+CODECS = {"zlib": uproot.ZLIB(4), "LZMA": uproot.LZMA(1), "LZ4": uproot.LZ4(4), "zstd": uproot.ZSTD(5), "plain": None}
+
+#: ``same`` result, one ``error`` of the project; everything else is a failure
+SURVIVED = ("same", "error")
+
+Kind = Callable[[Path, int, int], Iterable[str]]
+
+#: what is attacked -> function of folder, number of attacks and seed that yields outcomes
+KINDS: dict[str, Kind] = {}
+
+
+def _kind(name: str) -> Callable[[Kind], Kind]:
+    def add(function: Kind) -> Kind:
+        KINDS[name] = function
+        return function
+
+    return add
+
+
+def outcome(act: Callable[[], bytes], right: bytes) -> str:
+    """How an attack ended: ``same``, ``error``, ``changed``, or the name of an exception that is not the project's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = act()
+    except JettaggerError:
+        return "error"
+    except Exception as error:  # counted
+        return type(error).__name__
+    return "same" if found == right else "changed"
+
+
+def content(array: Any) -> bytes:
+    """All numbers of an array, to the bit."""
+    buffers = ak.to_buffers(ak.to_packed(ak.without_parameters(array)))[2]
+    return b"".join(np.asarray(buffers[name]).tobytes() for name in sorted(buffers))
+
+
+def events_of(path: Path) -> bytes:
+    """The columns of events."""
+    with EventFile(path) as file:
+        return content(file.read(COLUMNS))
+
+
+def rows_of(path: Path) -> bytes:
+    """The columns of a skim."""
+    return content(ak.concatenate(list(open_skim(str(path)).read(COLUMNS, 150))))
+
+
+def scores_of(model: Path, events: Any) -> bytes:
+    """What a folder with a model gives."""
+    return content(jt.load_tagger(model, backend="onnxruntime")(events))
+
+
+def _chunk(seed: int, n_events: int = 300) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(2, n_events)
+    pt, eta = rng.exponential(300, counts.sum()), rng.normal(size=counts.sum())
+    lists = {f"FatJet_{name}": values.astype(np.float32) for name, values in (("pt", pt), ("eta", eta))}
+    for values in lists.values():  # a short mantissa, as in NanoAOD, so that all codecs make them smaller
+        values.view(np.uint32)[:] &= 0xFFFF0000
+    return {"event": rng.integers(0, 2**40, n_events)} | {k: ak.unflatten(v, counts) for k, v in lists.items()}
+
+
+def _tree(path: Path, codec: Any, seed: int) -> Path:
+    with uproot.recreate(path, compression=codec) as file:
+        kinds = {name: np.int64 if name == "event" else "var * float32" for name in COLUMNS}
+        file.mktree("Events", kinds).extend(_chunk(seed))
+    return path
+
+
+def _rntuple(path: Path, codec: Any, seed: int) -> Path:
+    with uproot.recreate(path, compression=codec) as file:
+        file.mkrntuple("Events", ak.Array(_chunk(seed)))
+    return path
+
+
+def _skim(path: Path, seed: int) -> Path:
+    write_skim(path, [_chunk(seed), _chunk(seed + 1)], '{"model": "some", "digest": "0"}')
+    return path
+
+
+def _model(folder: Path) -> Path:
+    """The tiny network in a folder of its own, with its checksums in the card."""
+    bundle = jt.load_bundle("tinyParT")
+    target = folder / "model"
+    target.mkdir()
+    for name, path in bundle.files.items():
+        shutil.copy(path, target / name)
+    return target
+
+
+def _flips(path: Path, number: int, ranges: Any, read: Callable[[Path], bytes], seed: int) -> Iterable[str]:
+    right = read(path)
+    folder = path.parent / "flipped"
+    folder.mkdir()
+    for copy in flipped_copies(path, folder, number, ranges, seed=seed):
+        yield outcome(lambda copy=copy: read(copy), right)  # type: ignore[misc]
+
+
+def _cuts(path: Path, number: int, read: Callable[[Path], bytes], seed: int) -> Iterable[str]:
+    """The file cut short, at random."""
+    right, whole = read(path), path.read_bytes()
+    rng = np.random.default_rng(seed)
+    short = path.parent / f"short{path.suffix}"
+    for size in rng.integers(0, len(whole), number):
+        short.unlink(missing_ok=True)
+        short.write_bytes(whole[: int(size)])
+        yield outcome(lambda: read(short), right)
+
+
+def _register_files() -> None:
+    """Kinds of files, cut short and with a flipped bit in what is read."""
+
+    def add(title: str, make: Callable[[Path, int], Path], ranges: Callable[[Path], Any], read: Any) -> None:
+        @_kind(f"{title}, cut short")
+        def cut(folder: Path, number: int, seed: int) -> Iterable[str]:
+            return _cuts(make(folder, seed), number, read, seed)
+
+        @_kind(f"{title}, one bit flipped")
+        def flip(folder: Path, number: int, seed: int) -> Iterable[str]:
+            path = make(folder, seed)
+            return _flips(path, number, ranges(path), read, seed)
+
+    for name, codec in CODECS.items():
+        add(
+            f"TTree, {name}",
+            lambda folder, seed, codec=codec: _tree(folder / "a.root", codec, seed),  # type: ignore[misc]
+            lambda path: basket_ranges(path, COLUMNS),
+            events_of,
+        )
+    for name in ("zstd", "plain"):
+        add(
+            f"RNTuple of uproot, {name}",
+            lambda folder, seed, codec=CODECS[name]: _rntuple(folder / "a.root", codec, seed),  # type: ignore[misc]
+            lambda path: page_ranges(path, COLUMNS),
+            events_of,
+        )
+    add(
+        "skim in ROOT",
+        lambda folder, seed: _skim(folder / "a.root", seed),
+        lambda path: basket_ranges(path, COLUMNS),
+        rows_of,
+    )
+    add(
+        "skim in parquet",
+        lambda folder, seed: _skim(folder / "a.parquet", seed),
+        lambda path: chunk_ranges(path, COLUMNS),
+        rows_of,
+    )
+
+
+_register_files()
+
+
+def _damaged_model(
+    folder: Path, number: int, seed: int, name: str, *, cut: bool, declared: bool = True
+) -> Iterable[str]:
+    model = _model(folder)
+    if not declared:
+        card = json.loads((model / "bundle.json").read_text())
+        del card["sha256"]
+        (model / "bundle.json").write_text(json.dumps(card))
+    events = make_events(2, seed=seed)
+    path = model / name
+    copy = folder / "whole" / name
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+
+    def read(damaged: Path) -> bytes:
+        path.unlink(missing_ok=True)
+        shutil.copy(damaged, path)
+        return scores_of(model, events)
+
+    return _cuts(copy, number, read, seed) if cut else _flips(copy, number, None, read, seed)
+
+
+@_kind("network with a declared checksum, cut short")
+def _network_cut(folder: Path, number: int, seed: int) -> Iterable[str]:
+    return _damaged_model(folder, number, seed, "model.onnx", cut=True)
+
+
+@_kind("network with a declared checksum, one bit flipped")
+def _network_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
+    return _damaged_model(folder, number, seed, "model.onnx", cut=False)
+
+
+@_kind("network without a declared checksum, one bit flipped")
+def _undeclared_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
+    return _damaged_model(folder, number, seed, "model.onnx", cut=False, declared=False)
+
+
+@_kind("description of a model (JSON), cut short")
+def _description_cut(folder: Path, number: int, seed: int) -> Iterable[str]:
+    return _damaged_model(folder, number, seed, "preprocess.json", cut=True)
+
+
+@_kind("description of a model (JSON), one bit flipped")
+def _description_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
+    return _damaged_model(folder, number, seed, "preprocess.json", cut=False)
+
+
+@_kind("entry of the score cache, one bit flipped")
+def _cache(folder: Path, number: int, seed: int) -> Iterable[str]:
+    store = DiskCache(folder / "cache", limit=10**8)
+    store.put("ab" * 16, {"x": np.arange(500.0)})
+    (path,) = (path for path in store.folder.rglob("*") if path.is_file())
+    whole = path.read_bytes()
+    right = np.arange(500.0).tobytes()
+    for copy in flipped_copies(path, folder, number, seed=seed):
+        path.unlink(missing_ok=True)
+        shutil.copy(copy, path)
+
+        def read() -> bytes:
+            found = store.get("ab" * 16)
+            return right if found is None else found["x"].tobytes()  # a miss is scored anew
+
+        yield outcome(read, right)
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole)
+
+
+#: run for one hostile model in a process of its own
+_LOAD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import jettagger as jt
+from jettagger.testing import make_events
+try:
+    jt.load_tagger(sys.argv[1])(make_events(2, seed=1))
+except jt.JettaggerError as error:
+    sys.exit(7 if len(str(error)) < 4000 else 8)
+"""
+
+
+@_kind("malformed and hostile models")
+def _hostile(folder: Path, number: int, seed: int) -> Iterable[str]:
+    names = np.random.default_rng(seed).permutation(sorted(hostile.HOSTILE))[:number]
+    for name in names:
+        model = hostile.write(str(name), folder, seed)
+        settings = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _LOAD, str(model)],
+                env=settings,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            yield "hang"
+            continue
+        yield {0: "same", 7: "error"}.get(done.returncode, "traceback" if done.returncode > 0 else "killed")
+
+
+def _tag(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "jettagger", "tag", *arguments, "-m", "tinyParT", "-o", str(folder / "o.parquet")]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def _children(session: int) -> list[int]:
+    """Processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def _stopped(folder: Path, moment: float, *signals: int) -> str:
+    """A job with two workers that is stopped: what it leaves."""
+    folder.mkdir()
+    job = _tag(folder, str(write_pfnano(folder.parent / "nano.root", 600, seed=1)), "--workers", "2", "--memory", "4MB")
+    time.sleep(moment)
+    for number in signals:
+        job.send_signal(number)
+        time.sleep(0.2)
+    try:
+        text = job.communicate(timeout=PATIENCE)[1]
+        time.sleep(3)
+        left = _children(job.pid)
+        parts = [path for path in folder.iterdir() if path.name.startswith(".")]
+        if left:
+            return "orphan"
+        if signals[0] != signal.SIGKILL and parts:
+            return "partial file"
+        return "traceback" if b"Traceback" in text else "same"
+    except subprocess.TimeoutExpired:
+        return "hang"
+    finally:
+        for pid in _children(job.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+@_kind("command with two workers, stopped by SIGTERM, kill -9 or two Ctrl-C")
+def _processes(folder: Path, number: int, seed: int) -> Iterable[str]:
+    rng = np.random.default_rng(seed)
+    ways = [(signal.SIGTERM,), (signal.SIGKILL,), (signal.SIGINT, signal.SIGINT)]
+    for attempt in range(max(3, number // 8)):
+        yield _stopped(folder / str(attempt), float(rng.uniform(3, 9)), *ways[attempt % 3])
+
+
+@_kind("named pipe as an input")
+def _pipe(folder: Path, number: int, seed: int) -> Iterable[str]:
+    os.mkfifo(folder / "pipe.root")
+    job = _tag(folder, str(folder / "pipe.root"))
+    try:
+        text = job.communicate(timeout=PATIENCE)[1]
+        yield "traceback" if b"Traceback" in text else "error" if job.returncode else "changed"
+    except subprocess.TimeoutExpired:
+        job.kill()
+        job.communicate()
+        yield "hang"
+
+
+@_kind("outputs that are links, and files of other threads")
+def _links(folder: Path, number: int, seed: int) -> Iterable[str]:
+    (folder / "plain").touch()
+    expected = (folder / "plain").stat().st_mode & 0o777
+    modes: set[int] = set()
+    done = threading.Event()
+
+    def others() -> None:
+        while not done.is_set():
+            place = folder / "other"
+            place.touch()
+            modes.add(place.stat().st_mode & 0o777)
+            place.unlink()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        for attempt in range(number):
+            link, target = folder / f"link{attempt}", folder / f"target{attempt}"
+            link.symlink_to(target)
+            with complete_or_absent(link) as part:
+                part.write_text("x")
+                private = part.stat().st_mode & 0o077 == 0
+            right = link.is_symlink() and not target.is_symlink() and target.read_text() == "x" and private
+            yield "same" if right and target.stat().st_mode & 0o777 == expected else "changed"
+    finally:
+        done.set()
+        thread.join()
+    yield "same" if modes <= {expected} else "changed"
+
+
+@_kind("odd values in columns that are read")
+def _values(folder: Path, number: int, seed: int) -> Iterable[str]:
+    """Other jets keep their scores, and all scores are finite."""
+    tagger = jt.load_tagger("tinyParT")
+    events = make_events(6, seed=seed + 5)
+    rng = np.random.default_rng(seed)
+    columns = check_columns(tagger.bundle, EventColumns(events)).columns
+    plain = ak.flatten(tagger(events).probHbb).tolist()
+    for _ in range(2 * number):
+        collection, _, field = str(rng.choice(columns)).partition(".")
+        array = events[collection, field]
+        values = ak.to_numpy(ak.flatten(array)).copy()
+        odd: list[float] = [np.nan, np.inf, -np.inf, 1e30, -1e30, -1.0, 0.0]
+        if values.dtype.kind != "f":
+            odd = [-(2**31), 2**31 - 1, -2, 10_000]
+        if not len(values):
+            continue
+        values[int(rng.integers(len(values)))] = rng.choice(odd)
+        changed = ak.with_field(events[collection], ak.unflatten(values, ak.num(array)), field)
+
+        def read(changed: Any = changed, collection: str = collection) -> bytes:
+            found = ak.flatten(tagger(ak.with_field(events, changed, collection)).probHbb).tolist()
+            other = [a is None or abs(a - b) < 1e-5 for a, b in zip(found, plain, strict=True)]
+            finite = all(a is None or np.isfinite(a) for a in found)
+            return b"right" if finite and other.count(False) <= 1 else b"wrong"
+
+        yield outcome(read, b"right")
+
+
+def attack(kind: str, number: int, seed: int = 0) -> Counter[str]:
+    """Try one kind and count the outcomes.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `KINDS`.
+    number : int
+        Attacks, roughly.
+    seed : int
+
+    Returns
+    -------
+    Counter of str
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Counter(KINDS[kind](Path(folder), number, seed))
+
+
+def table(results: dict[str, Counter[str]]) -> str:
+    """The outcomes as a table in markdown."""
+    lines = ["| attack | tried | survived | what did not |", "|---|---|---|---|"]
+    for kind, counts in results.items():
+        failed = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()) if name not in SURVIVED)
+        lines.append(f"| {kind} | {counts.total()} | {sum(counts[name] for name in SURVIVED)} | {failed} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Try all kinds, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer attacks, about a minute")
+    parser.add_argument("--number", type=int, default=40, help="attacks of a kind (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
+    args = parser.parse_args()
+    results = {}
+    for kind in KINDS:
+        results[kind] = attack(kind, 5 if args.quick else args.number, args.seed)
+        print(kind, dict(results[kind]), file=sys.stderr, flush=True)
+    print(table(results))
+    if args.write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        with complete_or_absent(PAGE) as part:
+            part.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The attacks that ``benchmarks/attack.py`` repeats, and the table of them in the documents."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from benchmarks.attack import BEGIN, END, KINDS, PAGE, attack, table
+
+#: the format has no checksum, or a value in range is all that a text can hold: said in docs/robustness.md
+WITHOUT_CHECKSUM = re.compile(
+    r"(TTree, (LZ4|zstd|plain)|RNTuple of uproot, \w+|network without a declared checksum), one bit flipped$"
+)
+
+#: a process for each attack
+SLOW = re.compile("command|named pipe|hostile")
+
+
+def test_the_table_in_the_page_has_the_kinds_of_the_script() -> None:
+    rows = PAGE.read_text().partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:]] == list(KINDS)
+    for row in rows[2:]:
+        tried, survived = (int(cell) for cell in row.split("|")[2:4])
+        assert 0 <= survived <= tried
+        assert (row.split("|")[4].strip() == "") == (survived == tried)
+
+
+def test_what_is_not_survived_is_named() -> None:
+    text = table({"a": Counter(same=2, error=1, changed=3, hang=1)})
+    assert text.splitlines()[-1] == "| a | 7 | 3 | 3 changed, 1 hang |"
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if not SLOW.search(name)])
+def test_attacks_are_survived(kind: str) -> None:
+    counts = attack(kind, 4, seed=1)
+    assert counts
+    allowed = {"same", "error"} | ({"changed"} if WITHOUT_CHECKSUM.search(kind) else set())
+    assert set(counts) <= allowed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [name for name in KINDS if SLOW.search(name)])
+def test_attacks_on_processes_are_survived(kind: str) -> None:
+    assert set(attack(kind, 3, seed=1)) <= {"same", "error"}
