@@ -11,7 +11,7 @@ from benchmarks.attack import BEGIN, END, KINDS, PAGE, attack, table
 
 #: the format has no checksum, or a value in range is all that a text can hold: said in docs/robustness.md
 WITHOUT_CHECKSUM = re.compile(
-    r"(TTree, (LZ4|zstd|plain)|RNTuple of uproot, \w+|network without a declared checksum), one bit flipped$"
+    r"(TTree, (zstd|plain)|RNTuple of uproot, \w+|network without a declared checksum), one bit flipped$"
 )
 
 #: a process for each attack
