@@ -173,6 +173,8 @@ def in_words(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(repr(member) for member in inner)
     kind = origin or annotation
+    if kind is Any:
+        return "anything"
     if kind in _WORDS or kind is None:
         return _WORDS.get(kind, "None")
     if kind is abc.Callable:

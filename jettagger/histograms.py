@@ -140,7 +140,7 @@ class AxisSpec:
         return hist.axis.Variable(self.edges or (), name=self.name, label=self.title)
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], name: str, where: Any = "") -> AxisSpec:
+    def from_dict(cls, record: Any, name: str, where: Any = "") -> AxisSpec:
         """Read a mapping with the parameters' names as keys, as YAML files hold it.
 
         Raises
@@ -331,7 +331,7 @@ class HistSpec:
         return missing
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], name: str, where: Any = "") -> HistSpec:
+    def from_dict(cls, record: Any, name: str, where: Any = "") -> HistSpec:
         """Read a histogram as YAML files hold it.
 
         Parameters

@@ -105,7 +105,7 @@ class TaggingProcessor(processor.ProcessorABC):
     def _provenance(self, place: Mapping[str, Any]) -> dict[str, Any]:
         """How a chunk was made, with the generated events behind it."""
         bundle = self.tagger.bundle
-        sources = read_sources(place["filename"], place["treename"], place["entrystart"], place["entrystop"])
+        sources = read_sources(place["filename"], place.get("treename", "Events"), place["entrystart"], place["entrystop"])
         return {
             "model": bundle.name,
             "digest": bundle.digest,

@@ -535,8 +535,8 @@ def test_regions_that_overlap_or_select_nothing_are_named(made: dict[str, Any]) 
         ({"n_jets": 1}, ConfigError, "'deta' needs two candidates"),
         (
             {"cuts": {"near": "jet3.pt > 1", "tagged": "mjj > 1"}, "n_jets": 1},
-            ConfigError,
-            "needs two candidates",
+            UnknownName,
+            "with 1 as the count of jets",
         ),
         ({"weights": {"jes": WeightFactor("puWeight")}}, ConfigError, "both a weight and a variation"),
         ({"weights": {"generator": WeightFactor("puWeight")}}, ConfigError, "cannot be called 'generator'"),
