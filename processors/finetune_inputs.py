@@ -278,7 +278,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         self.output.mkdir(parents=True, exist_ok=True)
         path = self.output / f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
         bundle = self.tagger.bundle
-        sources = read_sources(place["filename"], place.get("treename", "Events"), place["entrystart"], place["entrystop"])
+        tree = place.get("treename", "Events")
+        sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
         record = {
             "model": bundle.name,
             "digest": bundle.digest,

@@ -105,7 +105,8 @@ class TaggingProcessor(processor.ProcessorABC):
     def _provenance(self, place: Mapping[str, Any]) -> dict[str, Any]:
         """How a chunk was made, with the generated events behind it."""
         bundle = self.tagger.bundle
-        sources = read_sources(place["filename"], place.get("treename", "Events"), place["entrystart"], place["entrystop"])
+        tree = place.get("treename", "Events")
+        sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
         return {
             "model": bundle.name,
             "digest": bundle.digest,
