@@ -182,7 +182,7 @@ def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path) -> None:
     assert not {name for name in drawn if "_SR_shapes" in name or "mjj_all_roc" in name or "mjj_all_sculpt" in name}
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["blind"] == ["SR"]
-    assert record["templates"][-1] == "SR: blind, the sum of the backgrounds stands for the data"
+    assert "SR: blind, the sum of the backgrounds stands for the data" in record["templates"]
     assert json.loads((tmp_path / "out" / "templates.json").read_text())["asimov"]
 
 
