@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jettagger.expressions import Expression, parse
 
-__all__ = ["always", "doubt", "never"]
+__all__ = ["CutWarning", "always", "doubt", "never", "warn_doubt"]
 
 #: functions whose values are not negative
 _POSITIVE = ("abs", "sqrt", "exp", "hypot")
@@ -32,6 +33,10 @@ _MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.LtE: ast.GtE,
     ast.GtE: ast.LtE,
 }
+
+
+class CutWarning(UserWarning):
+    """A cut on jets that nothing passes, or everything, whatever the jets are."""
 
 
 class _Bound(NamedTuple):
@@ -99,6 +104,34 @@ def doubt(cut: Expression) -> str:
     """
     word = "never" if never(cut) else "always" if always(cut) else ""
     return f"{cut.text.strip()!r} is {word} true" if word else ""
+
+
+def warn_doubt(where: Any, place: str = "where", stacklevel: int = 3) -> None:
+    """Issue a `CutWarning` for a cut in text that selects nothing or everything; masks and None are passed over.
+
+    Parameters
+    ----------
+    where : str or other
+    place : str
+        What the cut was given as.
+    stacklevel : int
+        As for `warnings.warn`; by default the caller of the function that calls this one.
+
+    Raises
+    ------
+    ConfigError
+        If the text is no expression.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn_doubt("150 < pt < 90")
+    >>> print(caught[0].message)
+    where: '150 < pt < 90' is never true
+    """
+    text = doubt(parse(where, where=place)) if isinstance(where, str) else ""
+    if text:
+        warnings.warn(f"{place}: {text}", CutWarning, stacklevel=stacklevel)
 
 
 def _never(node: ast.expr, negated: bool) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jettagger.cutlogic import warn_doubt
 from jettagger.delphesfile import DelphesFile
 from jettagger.errors import ConfigError
 from jettagger.expressions import parse
@@ -91,6 +92,7 @@ def make_delphes_job(
     if list(keep):
         raise ConfigError("--keep is not for Delphes files: 'jettagger convert delphes' writes all columns of the jets")
     names = output_columns(tagger, columns, prefix, workers)
+    warn_doubt(where, "--where")
 
     def examine(path: str) -> Content:
         with DelphesFile(path) as file:

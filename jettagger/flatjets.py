@@ -166,8 +166,8 @@ def check_table(bundle: Bundle, table: Offered, source: str = "this table") -> N
             )
             lines.append(f"  {config.stored(name)}{hint(config.stored(name), known)}, needed by {places}")
         raise MissingColumns(
-            f"{source} ({table.title}) cannot feed the model {bundle.name!r}, these columns of {config.where} are "
-            "missing:\n" + "\n".join(lines)
+            f"{source} ({table.title}) cannot feed the model {bundle.name!r}: it lacks {len(missing)} columns of "
+            f"{config.where}\nmissing columns:\n" + "\n".join(lines)
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, InputFileError, UnknownName
 from jettagger.expressions import parse
 from jettagger.flatfile import SEPARATOR, TARBALLS, FlatFile, members
@@ -120,6 +121,7 @@ def make_flat_job(
     InputFileError, MissingColumns, ConfigError, UnknownName
     """
     names = output_columns(tagger, columns, prefix, workers)
+    warn_doubt(where, "--where")
     patterns = list(keep)
     skipped: dict[str, str] = {}
     paths = _expanded(files, skipped, skip_broken=skip_broken)

@@ -109,7 +109,9 @@ def _plan(offer: Any, source: str = "these events") -> Any:
     plan = make_plan(format_, offer, needed)
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
-        raise MissingColumns(f"{source} ({format_.title}) has no constituents to draw, these are missing:\n{lines}")
+        verdict = f"{source} ({format_.title}) has no constituents to draw"
+        verdict += f": {format_.remark}" if format_.remark else ""
+        raise MissingColumns(f"{verdict}\n{len(plan.missing)} missing columns:\n{lines}")
     there = [name for name in _OPTIONAL if not make_plan(format_, offer, [_feature(name, "pf", name)]).missing]
     return make_plan(format_, offer, [*needed, *(_feature(f"part_{name}", "pf", name) for name in there)])
 

@@ -73,17 +73,18 @@ def check_columns(
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
         others = _runnable(format_, offer, bundle.name)
-        instead = f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"
-        remark = f"; {format_.remark}" if format_.remark else ""
+        advice = [f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"]
+        advice += [format_.remark] if format_.remark else []
         uneven = offer.uneven if isinstance(offer, EventColumns) else []
         if uneven:
-            remark += (
-                f"\nthe events were put together from some that have the columns {', '.join(uneven[:6])} and others "
-                "that have not (a union of records): tag them apart, before they are concatenated"
+            advice.insert(
+                0,
+                "tag them apart, before they are concatenated: the events were put together from some that have the "
+                f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
             )
         raise MissingColumns(
-            f"{source} ({format_.title}) cannot feed the model {bundle.name!r}, these columns are missing:\n{lines}\n"
-            f"{instead}{remark}"
+            f"{source} ({format_.title}) cannot feed the model {bundle.name!r}: {'; '.join(advice)}\n"
+            f"{len(plan.missing)} missing columns:\n{lines}"
         )
     more = [column for head in heads for column in head.needs(offer, format_.jets, source)]
     return replace(plan, more=tuple(dict.fromkeys(more)))

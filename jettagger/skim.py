@@ -24,6 +24,7 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.codedigest import code_digest
+from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
 from jettagger.generated import Source, sources_of_root
@@ -275,6 +276,7 @@ def make_job(
     """
     names = output_columns(tagger, columns, prefix, workers)
     expression = None if where is None else parse(where, where="--where")
+    warn_doubt(where, "--where")
     patterns = list(keep)
 
     def examine(path: str) -> Content:

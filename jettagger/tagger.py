@@ -18,6 +18,7 @@ from jettagger.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.cache import DiskCache
 from jettagger.card import Kind
+from jettagger.cutlogic import warn_doubt
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
@@ -309,7 +310,10 @@ class Tagger:
         -----
         PartialJetsWarning
             If jets are not scored because only a part of their constituents is there; see ``min_pt_share``.
+        CutWarning
+            If ``where`` is a text that is never or always true.
         """
+        warn_doubt(where)
         if self._in_partitions(events):
             from jettagger.lazy import scores
 
@@ -355,7 +359,13 @@ class Tagger:
             If ``columns`` selects none of the model's outputs.
         UnknownName
             If ``columns`` names what the model does not have.
+
+        Warns
+        -----
+        PartialJetsWarning, CutWarning
+            As for the call.
         """
+        warn_doubt(where)
         names = self.column_names(columns, prefix)
         if self._in_partitions(events):
             from jettagger.lazy import attached

@@ -8,6 +8,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.cache import DiskCache
+from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.formats import EventColumns, make_plan
 from jettagger.formats.naming import Names
@@ -93,6 +94,7 @@ class Taggers(Mapping[str, Tagger]):
         MissingColumns, MismatchError
             As for `Tagger.__call__`.
         """
+        warn_doubt(where)
         return {name: tagged.scores for name, tagged in self.run(events, where).items()}
 
     def run(
@@ -173,6 +175,7 @@ class Taggers(Mapping[str, Tagger]):
         MissingColumns, MismatchError
             As for `Tagger.attach`; MismatchError also where two models would add the same column.
         """
+        warn_doubt(where)
         wanted = list(columns)
         names: dict[str, dict[str, str]] = {}
         for name, tagger in self.items():

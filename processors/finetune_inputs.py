@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,8 +27,8 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
+from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.errors import MissingColumns, UnknownName
-from jettagger.expressions import parse
 from jettagger.generated import read_sources
 from jettagger.heads import JetTable
 from jettagger.processors.tagging import in_order
@@ -231,8 +232,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
     ) -> None:
         self.tagger = jt.load_tagger(model)
         self.output = Path(output)
-        if isinstance(where, str):
-            parse(where, where="where")
+        warn_doubt(where)
         self.where = where
         self.columns = tuple(columns)
         self.keep = tuple(keep)
@@ -259,7 +259,9 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
             If a pattern to keep matches no column.
         """
         where = self.where(events.FatJet) if callable(self.where) else self.where
-        tagged = self.tagger.attach(events, where=where, columns=self.columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
+            tagged = self.tagger.attach(events, where=where, columns=self.columns)
         fatjets = tagged.FatJet
         content = {name: _plain(events[name]) for name in IDENTITY if name in events.fields}
         for name in [*KINEMATICS, *self.names.values()]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
-from jettagger.expressions import parse
+from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
 from jettagger.generated import read_sources
 
@@ -57,8 +58,7 @@ class TaggingProcessor(processor.ProcessorABC):
         output: str | os.PathLike[str] | None = None,
     ) -> None:
         self.tagger = jt.load_tagger(model)
-        if isinstance(where, str):
-            parse(where, where="where")
+        warn_doubt(where)
         self.where = where
         self.columns = tuple(columns)
         self.prefix = prefix
@@ -79,7 +79,9 @@ class TaggingProcessor(processor.ProcessorABC):
             file that holds them.
         """
         where = self.where(events.FatJet) if callable(self.where) else self.where
-        tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
+            tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
         fatjets = tagged.FatJet
         content = {name: _plain(tagged[name]) for name in IDENTITY if name in tagged.fields}
         for name in [*KINEMATICS, *self.names.values()]:

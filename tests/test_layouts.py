@@ -257,7 +257,7 @@ def with_column(column: str, values: Any) -> Any:
         (ak.concatenate([EVENTS, ak.Array([1, 2])]), "expected an array of events with fields like FatJet"),
         (EVENTS[0], "expected an array of events with fields like FatJet, got Record"),
         (ak.Array([]), "expected an array of events with fields like FatJet, got 0 \\* unknown"),
-        (ak.Array({name: [[], []] for name in EVENTS.fields}), "these columns are missing"),
+        (ak.Array({name: [[], []] for name in EVENTS.fields}), "missing columns:"),
     ],
 )
 def test_what_is_no_number_an_object_is_refused(events: Any, message: str) -> None:

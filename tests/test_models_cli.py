@@ -158,13 +158,15 @@ class TestCheck:
     def test_good(self, capsys: pytest.CaptureFixture[str]) -> None:
         status, out, _ = run(capsys, "check", "tinyParT")
         assert status == 0
-        assert ", 0 failed, " in out.splitlines()[-1]
+        checks = [line for line in out.splitlines() if line.startswith("ok  ")]
+        assert out.startswith(f"tinyParT passes {len(checks)} of {len(checks)} checks: ok")
         assert "padding of pf: probabilities" in out
 
     def test_bad(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         status, out, _ = run(capsys, "check", str(write_bundle(tmp_path / "m", fault="empty")))
         assert status == 1
-        assert ", 1 failed, " in out.splitlines()[-1]
+        checks = [line for line in out.splitlines() if line.startswith(("ok  ", "FAILED  "))]
+        assert f" passes {len(checks) - 1} of {len(checks)} checks: FAILED, do not use it: no sv" in out.splitlines()[0]
         assert any(line.startswith("FAILED  no sv") for line in out.splitlines())
 
     def test_json(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_heavy_particles_near_a_jet_and_their_products_are_taken() -> None:
 
 def test_jets_without_candidates_cannot_be_drawn(tmp_path: Path) -> None:
     events = make_events(3, seed=1)
-    with pytest.raises(MissingColumns, match=r"no constituents to draw.*\n.*pf"):
+    with pytest.raises(MissingColumns, match=r"no constituents to draw: use PFNano, .*\n\d+ missing columns:\n.*pf"):
         nano_table(events[["FatJet"]])
 
 

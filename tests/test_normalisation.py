@@ -16,7 +16,7 @@ from searches import part
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError
 from jettagger.generated import RUNS, Source, read_sources
-from jettagger.processors import ResonanceSearchProcessor, TaggingProcessor
+from jettagger.processors import FinetuneInputsProcessor, ResonanceSearchProcessor, TaggingProcessor
 from jettagger.processors.search import Sample, SearchWarning
 from jettagger.rootfile import EventFile, write_tree
 from jettagger.search import read_config, run_search
@@ -419,6 +419,30 @@ def test_chunks_of_the_tagging_processor_count_a_file_once(tmp_path: Path) -> No
     import pyarrow.parquet
 
     assert "genWeight" in pyarrow.parquet.read_schema(files[0]).names
+
+
+def test_training_skims_carry_the_sums_of_weights(tmp_path: Path) -> None:
+    """Each with its part of the file, so that together they have the sum of the file, once."""
+    from coffea import processor
+    from coffea.nanoevents import PFNanoAODSchema
+
+    for number, n_events in ((1, 20), (2, 10)):
+        make(tmp_path / f"dy{number}.root", n_events, number, runs(1000.0 * number, 900 * number))
+    runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=10)
+    job = FinetuneInputsProcessor("tinyParT", tmp_path / "out", columns=["prob"], keep=[], labels=None)
+    dy = [str(tmp_path / f"dy{number}.root") for number in (1, 2)]
+    files = runner({"DY": dy}, job, treename="Events")["DY"]["files"]
+    parts = [read_sources(path) for path in files]
+    assert [(source.file, source.first, source.last) for (source,) in parts] == [
+        (dy[0], 0, 10),
+        (dy[0], 10, 20),
+        (dy[1], 0, 10),
+    ]
+    assert [(source.sum_of_weights, source.count) for (source,) in parts] == [(1e3, 900), (1e3, 900), (2e3, 1800)]
+    infos = [FileInfo(path, "DY", 10, True, found) for path, found in zip(files, parts, strict=True)]
+    assert shared(infos, {path: Read(10, 5.0) for path in files}) == 3000.0
+    with pytest.raises(InputFileError, match=r"some chunks of .*dy1.root were not read"):
+        shared(infos[1:], {path: Read(10, 5.0) for path in files[1:]})
 
 
 # ---------------------------------------------------------------------------------------- shares in general

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -228,6 +229,7 @@ def test_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     out = tmp_path / "out"
     assert main(["search", str(world), "-o", str(out), "--dry-run"]) == 0
     text = capsys.readouterr().out
+    assert re.match(r"ok: the search can be run, on \d+ events in \d+ files\n", text)
     assert "tt       2                   2      38" in text
     assert "variation jes: the network keeps the scores" in text
     assert not out.exists()

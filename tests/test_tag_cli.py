@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import pyarrow.parquet
 import pytest
+import uproot
 
 import jettagger
 from jettagger.cli import main
@@ -82,12 +84,44 @@ def test_a_dry_run_says_all_and_writes_nothing(nano: str, tmp_path: Path, capsys
     )
     assert code == 0
     said = capsys.readouterr().out
+    assert said.startswith(f"ok, can be tagged with tinyParT into {output}; 1 files are left out\n")
     assert "25 events in 1 files" in said
     assert "PFCands.dzErr" in said
     assert "FatJet.msoftdrop" in said
     assert "166 columns like FatJet_tinyParT_" in said
     assert f"skips {bad}" in said
     assert not output.exists()
+
+
+def test_a_file_that_cannot_be_tagged_is_refused_in_the_first_line(
+    nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a user reads before a list of columns: that it cannot be done, and what can."""
+    few = tmp_path / "few.root"
+    with uproot.open(nano) as file:
+        arrays = file["Events"].arrays(["FatJet_pt", "FatJet_eta", "FatJet_phi", "FatJet_mass", "FatJet_msoftdrop"])
+    with uproot.recreate(few) as file:
+        file["Events"] = {"FatJet": ak.zip({name.partition("_")[2]: arrays[name] for name in arrays.fields})}
+    assert tag(str(few), "-m", "tinyParT", "-o", str(tmp_path / "o.parquet"), "--dry-run") == 2
+    first, second, *rest = capsys.readouterr().err.splitlines()
+    start = f"jettagger: error: {few} (central NanoAOD (no candidates)) cannot feed the model 'tinyParT': "
+    assert first.startswith(start)
+    assert "no known model runs on it" in first
+    assert "use PFNano" in first
+    assert second == f"{len(rest)} missing columns:"
+    assert len(rest) > 10
+
+
+@pytest.mark.filterwarnings("always::jettagger.cutlogic.CutWarning")
+@pytest.mark.parametrize(("cut", "word"), [("150 < pt < 90", "never"), ("pt > 90 or pt < 150", "always")])
+def test_a_cut_that_selects_nothing_or_everything_is_doubted(
+    nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], cut: str, word: str
+) -> None:
+    output = tmp_path / "o.parquet"
+    assert tag(nano, "-m", "tinyParT", "-o", str(output), "--columns", "mass", "--where", cut) == 0
+    assert capsys.readouterr().err.splitlines() == [f"jettagger: warning: --where: {cut!r} is {word} true"]
+    scored = ak.drop_none(ak.flatten(ak.from_parquet(output).FatJet_tinyParT_mass))
+    assert (len(scored) == 0) == (word == "never")
 
 
 def test_broken_files_are_named_at_the_end(nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from weavers import table, weaver_bundle
 
 import jettagger as jt
+from jettagger.cutlogic import CutWarning
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName, nearest
 from jettagger.expressions import select
 from jettagger.lazy import _Attach, _Scores
@@ -53,6 +55,38 @@ def test_events_in_memory(tagger: jt.Tagger) -> None:
     same(together(events, CUT)["tinyParT"], tagger(events, mask(events.FatJet)))
     counted = sum(len(batch.jets) for batch in jt.make_inputs(tagger.bundle, events, CUT))
     assert counted == tagger.run(events, CUT).report.scored > 0
+
+
+@pytest.mark.parametrize(("cut", "word"), [("150 < pt < 90", "never"), ("pt > 90 or pt < 150", "always")])
+def test_cuts_on_nothing_or_everything_are_doubted(
+    tagger: jt.Tagger, nano: Path, tmp_path: Path, cut: str, word: str
+) -> None:
+    """Once wherever a text is given, in the words of searches."""
+    text = re.escape(f"where: {cut!r} is {word} true")
+    events = make_events(5, seed=1)
+    jets = ak.num(events.FatJet)
+    taggers = jt.load_taggers(["tinyParT"], threads=1)
+    for score in (
+        lambda: tagger(events, cut).mass,
+        lambda: tagger.attach(events, where=cut, columns=["mass"]).FatJet.tinyParT_mass,
+        lambda: taggers(events, cut)["tinyParT"].mass,
+        lambda: taggers.attach(events, where=cut, columns=["mass"]).FatJet.tinyParT_mass,
+    ):
+        with pytest.warns(CutWarning, match=text) as caught:
+            mass = score()
+        assert len(caught) == 1
+        assert (ak.sum(ak.is_none(mass, axis=1)) == ak.sum(jets)) == (word == "never")
+    virtual = NanoEventsFactory.from_root(
+        {str(nano): "Events"},
+        schemaclass=PFNanoAODSchema,
+        mode="virtual",
+        metadata={"dataset": "toy", "filename": str(nano), "entrystart": 0, "fileuuid": "0", "treename": "Events"},
+    ).events()
+    with pytest.warns(CutWarning, match=text):
+        made = TaggingProcessor("tinyParT", where=cut, columns=["mass"])
+    assert made.process(virtual)["toy"]["events"] == 20
+    with pytest.warns(CutWarning, match=text):
+        FinetuneInputsProcessor("tinyParT", tmp_path, where=cut)
 
 
 def test_events_and_jets_that_are_none(tagger: jt.Tagger) -> None:

@@ -24,6 +24,7 @@ from jettagger.cli.console import say, seed, table
 
 if TYPE_CHECKING:
     from jettagger.bundle import Bundle
+    from jettagger.checking import Check
 
 __all__ = ["configure", "run"]
 
@@ -326,9 +327,8 @@ def _check(args: argparse.Namespace) -> int:
             (result.verdict, result.name, _figure(result.measured), _figure(result.tolerance), result.detail)
             for result in results
         ]
-        table(f"{bundle.name} in {bundle.folder}", ("result", "check", "measured", "at most", "detail"), rows)
-        passed = sum(result.passed is True for result in results)
-        say(f"\n{passed} passed, {len(failed)} failed, {len(results) - passed - len(failed)} facts")
+        say(_verdict(bundle.name, results))
+        table(f"\n{bundle.name} in {bundle.folder}", ("result", "check", "measured", "at most", "detail"), rows)
     if failed:
         return 1
     if args.write_golden:
@@ -336,6 +336,16 @@ def _check(args: argparse.Namespace) -> int:
         if not args.json:
             say(f"wrote {written}")
     return 0
+
+
+def _verdict(name: str, results: Sequence[Check]) -> str:
+    """All of it in one line; what failed is named."""
+    expected = [result for result in results if result.passed is not None]
+    failed = [result.name for result in expected if not result.passed]
+    facts = len(results) - len(expected)
+    what = f"FAILED, do not use it: {', '.join(dict.fromkeys(failed))}" if failed else "ok"
+    passed = f"passes {len(expected) - len(failed)} of {len(expected)} checks"
+    return f"{name} {passed}: {what}" + (f" (and {facts} facts)" if facts else "")
 
 
 def _figure(value: float | None) -> str:

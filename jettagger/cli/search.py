@@ -132,6 +132,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Survey) -> None:
+    doubts = processor.doubts()
+    counts = [f"{len(found.broken)} files left out"] if found.broken else []
+    counts += [f"{len(doubts)} warnings"] if doubts else []
+    verdict = f"ok, but {' and '.join(counts)}" if counts else "ok"
+    say(f"{verdict}: the search can be run, on {found.events} events in {len(found.files)} files")
     rows = []
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
@@ -155,7 +160,7 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
     else:
         say("runs no network: the scores are in the files")
     say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
-    for note in processor.doubts():
+    for note in doubts:
         warn(note)
     for path, reason in found.broken.items():
         say(f"leaves out {path}: {reason}")

@@ -147,7 +147,10 @@ def run(args: argparse.Namespace) -> int:
         job = make_job(args.files, tagger, **settings)
     rows = "events" if job.collection else "jets"
     if args.dry_run:
-        say(f"{job.n_events} {rows} in {len({chunk.path for chunk in job.chunks})} files, {len(job.chunks)} chunks")
+        files = {chunk.path for chunk in job.chunks}
+        without = f"; {len(job.skipped)} files are left out" if job.skipped else ""
+        say(f"ok, can be tagged with {tagger.bundle.name} into {args.output}{without}")
+        say(f"{job.n_events} {rows} in {len(files)} files, {len(job.chunks)} chunks")
         say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
         like = f"{job.collection}_{next(iter(job.names.values()))}".lstrip("_")
         say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {like}")

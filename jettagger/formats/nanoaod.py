@@ -28,8 +28,8 @@ NANOAOD_V15 = Format(
             "summed_pt": (Provider(("PFCand.pt",)),),
         },
     },
-    remark="central NanoAOD stores candidates with PUPPI-weighted pt and without tracks, and the scores of the central "
-    "taggers (FatJet_globalParT3_*, FatJet_particleNet*): discriminants on these need no network",
+    remark="use PFNano, as central NanoAOD stores candidates with PUPPI-weighted pt and without tracks, or "
+    "discriminants on its stored scores (FatJet_globalParT3_*, FatJet_particleNet*), which need no network",
 )
 
 NANOAOD = Format(
@@ -38,7 +38,7 @@ NANOAOD = Format(
     jets="FatJet",
     signature=("FatJet",),
     columns={"jet": _jet("FatJet")},
-    remark="this NanoAOD has no candidates; use PFNano, or discriminants on the stored scores",
+    remark="use PFNano, as this NanoAOD has no candidates, or discriminants on its stored scores",
 )
 
 SCOUTING = Format(
@@ -47,5 +47,6 @@ SCOUTING = Format(
     jets="ScoutingFatJet",
     signature=("ScoutingFatJet",),
     columns={"jet": _jet("ScoutingFatJet")},
-    remark="this scouting NanoAOD has no candidates; its stored scores are ScoutingFatJet_particleNet_*",
+    remark="use a scouting NanoAOD with candidates, as this one has none, or its stored scores, "
+    "ScoutingFatJet_particleNet_*",
 )
