@@ -61,7 +61,7 @@ def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str
     def work(*_: object, progress: Callable[[int], None], **__: object) -> jettagger.convert.Converted:
         print("a library talks")  # noqa: T201
         progress(7)
-        return jettagger.convert.Converted(folder / "o.root", 7, 3, 0, 0, 0)
+        return jettagger.convert.Converted(folder / "o.root", 7, 3, 0, 0, 0, 0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jettagger.delphesfile.DelphesFile", Small)
