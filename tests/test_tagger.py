@@ -590,7 +590,7 @@ def test_no_weights_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True])
 def test_threads_are_a_positive_number(threads: Any, events: Any) -> None:
-    with pytest.raises((ConfigError, WrongType), match="threads.* whole number"):
+    with pytest.raises((ConfigError, WrongType), match=r"threads.* whole number"):
         jt.load_tagger("tinyParT", threads=threads)(events)
 
 
