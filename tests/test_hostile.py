@@ -60,7 +60,14 @@ def test_they_depend_on_the_seed_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", sorted(hostile.HOSTILE))
+#: one in five each time, all of them on request
+SWEEP = [
+    name if number % 5 == 0 else pytest.param(name, marks=pytest.mark.slow)
+    for number, name in enumerate(sorted(hostile.HOSTILE))
+]
+
+
+@pytest.mark.parametrize("name", SWEEP)
 def test_each_is_used_or_refused_with_one_error(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = hostile.write(name, tmp_path)
     status = main(["models", "check", str(folder)])
