@@ -92,7 +92,7 @@ class Tagger:
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
         ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
         by 1e-4, and other outputs by 1e-3 relative.
-    cache : bool, path or DiskCache, optional
+    cache : bool, path, DiskCache or (path, bytes), optional
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
         changes misses. Heads run each time. Not for models with a data configuration.
@@ -135,7 +135,7 @@ class Tagger:
         heads: Sequence[Head] = (),
         jets: str | None = None,
         outside: Outside = "score",
-        cache: bool | str | os.PathLike[str] | DiskCache | None = None,
+        cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
         min_pt_share: float | None = None,
         names: Names | None = None,
     ) -> None:
@@ -697,7 +697,7 @@ def load_tagger(
     threads: int | None = None,
     provider: str | None = None,
     backend: str = "fast",
-    cache: bool | str | os.PathLike[str] | DiskCache | None = None,
+    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
     *,
     jets: str | None = None,
     outside: Outside = "score",

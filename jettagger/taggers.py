@@ -202,7 +202,7 @@ def load_taggers(
     threads: int | None = None,
     provider: str | None = None,
     backend: str = "fast",
-    cache: bool | str | os.PathLike[str] | DiskCache | None = None,
+    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
     *,
     jets: str | None = None,
     min_pt_share: float | None = None,

@@ -59,7 +59,6 @@ def test_they_depend_on_the_seed_alone(tmp_path: Path) -> None:
         assert (one != other) is (name != "truncated-0.5")
 
 
-@pytest.mark.filterwarnings("default")
 #: one in five each time, all of them on request
 SWEEP = [
     name if number % 5 == 0 else pytest.param(name, marks=pytest.mark.slow)
@@ -67,6 +66,7 @@ SWEEP = [
 ]
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", SWEEP)
 def test_each_is_used_or_refused_with_one_error(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = hostile.write(name, tmp_path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jettagger.bundle import Bundle
 from jettagger.cli import main
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
 from jettagger.formats import EventColumns, detect
 from jettagger.formats.pfnano import OTHER_NAMES, PFNANO, pfnano
 from jettagger.report import PartialJetsWarning
@@ -274,7 +274,7 @@ def test_all_made_jets_are_whole(tagger: Tagger) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), "0.8", True])
 def test_a_share_is_between_0_and_1(share: Any, tiny: Bundle) -> None:
-    with pytest.raises(ConfigError, match="min_pt_share"):
+    with pytest.raises((ConfigError, WrongType), match="min_pt_share"):
         Tagger(tiny, min_pt_share=share)
 
 

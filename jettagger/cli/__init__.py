@@ -72,10 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(arguments)
         except KeyboardInterrupt:
             return _stopped(stop)
-        except Exception:  # what a library makes of an interrupt
-            if not stop.number:
-                raise
-            return _stopped(stop)
+        except Exception as error:  # with a signal before it: what a library makes of an interrupt
+            return _stopped(stop) if stop.number else _explained(error)
 
 
 def _stopped(stop: Stop) -> int:
@@ -97,42 +95,45 @@ def _main(arguments: list[str]) -> int:
         usage="jettagger [--version] COMMAND ...",
         add_help=False,
     )
-    try:
-        if not arguments or arguments[0] in ("-h", "--help"):
-            print(top.format_help())  # noqa: T201
-            return 0
-        if arguments[0] == "--version":
-            print(f"jettagger {__version__}")  # noqa: T201
-            return 0
-        verb, rest = arguments[0], arguments[1:]
-        if verb not in COMMANDS:
-            raise UnknownName("command", verb, COMMANDS)
-        module = importlib.import_module(COMMANDS[verb][0])
-        parser = argparse.ArgumentParser(
-            prog=f"jettagger {verb}",
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.configure(parser)
-        return int(module.run(parser.parse_args(rest)) or 0)
-    except JettaggerError as error:
-        print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_ERROR
-    except BrokenPipeError:  # the reader of a pipe, head or a pager, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(top.format_help())  # noqa: T201
         return 0
+    if arguments[0] == "--version":
+        print(f"jettagger {__version__}")  # noqa: T201
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in COMMANDS:
+        raise UnknownName("command", verb, COMMANDS)
+    module = importlib.import_module(COMMANDS[verb][0])
+    parser = argparse.ArgumentParser(
+        prog=f"jettagger {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    try:
+        return int(module.run(parser.parse_args(rest)) or 0)
     except SystemExit as stop:  # argparse's own way out
         return int(stop.code or 0)
-    except OSError as error:  # a name that is too long, a full disk
+
+
+def _explained(error: Exception) -> int:
+    """Say in one line what went wrong."""
+    if isinstance(error, JettaggerError):
+        print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_ERROR
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe, head or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, OSError):  # a name that is too long, a full disk
         place = f"{error.filename}: " if error.filename is not None else ""
         return _failed(f"{place}{error.strerror or error}")
-    except MemoryError as error:
+    if isinstance(error, MemoryError):
         return _failed(f"the memory was not enough: {error}")
-    except Exception as error:  # nobody should have to read where in the code
-        return _failed(
-            f"{type(error).__name__}: {error}. This was not foreseen: a file that is not understood, or a mistake in "
-            f"jettagger; {TRACEBACK}=1 shows where"
-        )
+    return _failed(
+        f"{type(error).__name__}: {error}. This was not foreseen: a file that is not understood, or a mistake in "
+        f"jettagger; {TRACEBACK}=1 shows where"
+    )
 
 
 def _failed(text: str) -> int:
