@@ -724,7 +724,8 @@ def test_ctrl_c_leaves_nothing_behind(skims: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "heads").mkdir()
     with pytest.raises(KeyboardInterrupt):
         finetune(configured(skims), tmp_path / "heads" / "Abc", plots=False, follow=stop)
-    assert not any(scratch.iterdir())
+    # torch itself makes a folder for what it compiles
+    assert not [path for path in scratch.iterdir() if not path.name.startswith("torchinductor")]
     assert not any((tmp_path / "heads").iterdir())
 
 
