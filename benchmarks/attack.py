@@ -51,8 +51,8 @@ PATIENCE = 60
 COLUMNS = ("event", "FatJet_pt", "FatJet_eta")
 CODECS = {"zlib": uproot.ZLIB(4), "LZMA": uproot.LZMA(1), "LZ4": uproot.LZ4(4), "zstd": uproot.ZSTD(5), "plain": None}
 
-#: ``same`` result, one ``error`` of the project; everything else is a failure
-SURVIVED = ("same", "error")
+#: ``same`` result, one ``error`` of the project, a warning that names the changed file; everything else is a failure
+SURVIVED = ("same", "error", "said")
 
 Kind = Callable[[Path, int, int], Iterable[str]]
 
@@ -69,16 +69,20 @@ def _kind(name: str) -> Callable[[Kind], Kind]:
 
 
 def outcome(act: Callable[[], bytes], right: bytes) -> str:
-    """How an attack ended: ``same``, ``error``, ``changed``, or the name of an exception that is not the project's."""
+    """How an attack ended: ``same``, ``error``, ``said`` (changed, with a warning that a file has), ``changed``, or the
+    name of an exception that is not the project's.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             found = act()
     except JettaggerError:
         return "error"
     except Exception as error:  # counted
         return type(error).__name__
-    return "same" if found == right else "changed"
+    if found == right:
+        return "same"
+    return "said" if any("has changed since" in str(warning.message) for warning in said) else "changed"
 
 
 def content(array: Any) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from jettagger.arguments import guard
 from jettagger.card import KINDS, Card, read_card, read_json
+from jettagger.checksums import compare, record
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
@@ -160,12 +161,14 @@ class Bundle:
     weaver: DataConfig | None = field(default=None, repr=False)
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str]) -> Bundle:
+    def from_folder(cls, folder: str | os.PathLike[str], *, accept: bool = False) -> Bundle:
         """Read and check a folder.
 
         Parameters
         ----------
         folder : path
+        accept : bool
+            Whether files that have changed since the folder was first read are right as they are from now on.
 
         Returns
         -------
@@ -177,9 +180,15 @@ class Bundle:
             If a description is invalid, or if descriptions and ONNX file contradict each other.
         MissingModelFile
             If the folder has no input description and is not known otherwise.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the network or the input description has changed since the folder was first read, or is not the known
+            network whose name it bears.
         """
         try:
-            return _read(Path(folder))
+            return _read(Path(folder), accept=accept)
         except JettaggerError:
             raise
         except Exception as error:  # whatever damage does to those who read it
@@ -205,6 +214,19 @@ class Bundle:
     def sources(self) -> tuple[Path, ...]:
         """Every file that is read for it: descriptions, network, external data."""
         return (*self.files.values(), *(self.graph.external if self.graph else ()))
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of the network, its external data and the input description, as they are now.
+
+        Returns
+        -------
+        dict of str to str
+            Path within the folder, or name of a file that the package lends it -> hexadecimal digest.
+        """
+        paths = {name: path for name, path in self.files.items() if name != CARD}
+        if self.graph is not None:
+            paths |= {path.relative_to(self.folder).as_posix(): path for path in self.graph.external}
+        return {name: file_sha256(path) for name, path in paths.items()}
 
     @property
     def has_weights(self) -> bool:
@@ -408,7 +430,7 @@ def _files(folder: Path) -> tuple[dict[str, Path], str]:
     return found, description.name
 
 
-def _read(folder: Path) -> Bundle:
+def _read(folder: Path, *, accept: bool = False) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
     folder = folder.resolve()
@@ -428,6 +450,9 @@ def _read(folder: Path) -> Bundle:
     card, described_by = _card(folder, files, hashes)
     _verify(card, folder, hashes)
     _warn_of_name(card, folder, hashes)
+    kept = {} if _is_own(folder) else _kept(card, folder, files, hashes, graph)
+    if not accept:
+        compare(folder, kept)
     where = str(files[source])
     if files[source].suffix == ".json":
         description, config = read_json(files[source]), None
@@ -451,6 +476,8 @@ def _read(folder: Path) -> Bundle:
         _refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
     weights = graph.sha256 if graph is not None else ""
     content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
+    if kept:
+        record(folder, kept, accept=accept)
     return Bundle(
         folder=folder,
         card=card,
@@ -591,10 +618,24 @@ def _described_variables(groups: Sequence[Group]) -> dict[str, list[tuple[str, l
     }
 
 
-def _is_trusted(folder: Path, sha256: str) -> bool:
+def _kept(
+    card: Card, folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str], graph: Graph | None
+) -> dict[str, str]:
+    """Path in the folder -> SHA-256, of the files whose checksum the card does not declare."""
+    kept = {name: sha256 for name, sha256 in hashes.items() if files[name].parent == folder}
+    for path in graph.external if graph is not None else ():
+        kept[path.relative_to(folder).as_posix()] = file_sha256(path)
+    return {name: sha256 for name, sha256 in kept.items() if name not in card.sha256}
+
+
+def _is_own(folder: Path) -> bool:
     shelf = os.environ.get(SHIPPED)
     own = [PACKAGE / "models", *([Path(shelf)] if shelf else [])]  # what was sent here was tried by who sent it
-    return any(folder.is_relative_to(place.resolve()) for place in own) or known_network(sha256) is not None
+    return any(folder.is_relative_to(place.resolve()) for place in own)
+
+
+def _is_trusted(folder: Path, sha256: str) -> bool:
+    return _is_own(folder) or known_network(sha256) is not None
 
 
 def _packaged_names() -> list[str]:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle, is_bundle
+from jettagger.checksums import declare
 from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
 from jettagger.files import allowed_mode, follow, refuse_inputs
 from jettagger.parts import forget, part_prefix, remember, remove_stale
 from jettagger.places import search_path, user_folder
 
-__all__ = ["EMBEDDED", "add", "available", "choice", "load_bundle", "locate"]
+__all__ = ["EMBEDDED", "accept", "add", "available", "choice", "load_bundle", "locate"]
 
 #: the model with weights that comes with the package
 EMBEDDED = "inclParTToyV1"
@@ -145,7 +146,7 @@ def load_bundle(name_or_folder: str | os.PathLike[str]) -> Bundle:
 
 
 def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Path:
-    """Copy a model into the user's folder, so that it can be named.
+    """Copy a model into the user's folder, so that it can be named; ``checksums.json`` there has its files' SHA-256.
 
     Parameters
     ----------
@@ -184,6 +185,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
         part = Path(tempfile.mkdtemp(prefix=part_prefix(name), dir=target.parent))
         remember(part)
         _copy(bundle, part)
+        declare(part, bundle.checksums())
         Bundle.from_folder(part)
         part.chmod(allowed_mode(part, folder=True))
         _put(part, target)
@@ -195,6 +197,29 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
                 shutil.rmtree(part)
             forget(part)
     return target
+
+
+def accept(name_or_folder: str | os.PathLike[str]) -> Bundle:
+    """Take the network and the input description of a model as they are now, though they have changed.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleNotFound
+        If there is no such model.
+    BundleError
+        If its folder is not usable, or its card declares other checksums: these are changed by hand.
+    OutputError
+        If the checksums cannot be written.
+    """
+    return Bundle.from_folder(locate(name_or_folder), accept=True)
 
 
 def _copy(bundle: Bundle, target: Path) -> None:

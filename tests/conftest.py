@@ -61,6 +61,8 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
     # hundreds of small networks are made and trusted; what does not trust them has tests of its own
     monkeypatch.setenv("JETTAGGER_TRIALS", "off")
+    # and many are written anew in their place, which tests/test_checksums.py does where it is remembered
+    monkeypatch.setattr("jettagger.checksums.cache_folder", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ LAYERS = [
     ["weaver"],
     ["attach", "cache", "rewriting", "toyjets"],
     ["card", "graph"],
+    ["checksums"],
     ["sessions"],
     ["trials"],
     ["probing"],

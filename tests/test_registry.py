@@ -119,7 +119,7 @@ class TestAdd:
         (folder / "LICENSE").write_text("free")
         target = add(folder)
         assert target == user_folder() / "toy"
-        assert left_in(target) == ["LICENSE", "bundle.json", "model.onnx", "preprocess.json"]
+        assert left_in(target) == ["LICENSE", "bundle.json", "checksums.json", "model.onnx", "preprocess.json"]
         assert load_bundle("toy").digest == Bundle.from_folder(folder).digest
         assert left_in(user_folder()) == ["toy"]
         assert target.stat().st_mode & 0o777 == 0o755

@@ -1,4 +1,4 @@
-"""List, show, check and add models.
+"""List, show, check, add and accept models.
 
 A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
 folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder
@@ -64,11 +64,22 @@ examples:
 _ADD = """Copy a model into your own folder, so that it can be named. It is there completely, or not at all.
 
 Random jets show whether padding changes its scores; if so, it is said, and the lengths of the description
-are used.
+are used. The SHA-256 of its files are written beside them into checksums.json: a copy that changes later is
+refused.
 
 examples:
   jettagger models add path/to/folder
   jettagger models add path/to/folder --name myParT --force
+"""
+
+_ACCEPT = """Take a model's files as they are, though they have changed since it was added or first used.
+
+A network or an input description without a declared SHA-256 is remembered when it is first used; if it changes
+in its place, each command says so, until the file is back as it was, or accepted. What bundle.json declares is
+changed there.
+
+examples:
+  jettagger models accept path/to/folder
 """
 
 
@@ -103,6 +114,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("folder", metavar="FOLDER", help="folder with model.onnx and preprocess.json")
     add.add_argument("--name", metavar="N", help="under which name (default: the model's own)")
     add.add_argument("--force", action="store_true", help="replace a model of that name")
+    accepts = action("accept", _accept, _ACCEPT)
+    accepts.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -367,4 +380,14 @@ def _add(args: argparse.Namespace) -> int:
         if slots.change:
             lengths = "their own length only" if slots.exact else f"{slots.longest} slots, as described"
             say(f"padding changes its scores: jets run with {lengths} ({axis})")
+    return 0
+
+
+def _accept(args: argparse.Namespace) -> int:
+    from jettagger.registry import accept
+
+    bundle = accept(args.model)
+    say(f"accepted {bundle.name} in {bundle.folder}")
+    for name, sha256 in sorted(bundle.checksums().items()):
+        say(f"  {name}: {sha256}")
     return 0
