@@ -27,6 +27,7 @@ __all__ = [
     "refuse_inputs",
     "refuse_repeats",
     "refuse_special",
+    "replace_folder",
     "special",
 ]
 
@@ -403,23 +404,42 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
         mode = allowed_mode(part, folder=True)
         yield part
         part.chmod(mode)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
-            os.replace(target, old / "old")
-            try:
-                os.replace(part, target)
-            except BaseException:
-                os.replace(old / "old", target)
-                raise
-            finally:
-                shutil.rmtree(old)
-        else:
-            os.replace(part, target)
+        replace_folder(part, target)
     except OSError as error:
         raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         forget(part)
+
+
+def replace_folder(folder: Path, target: Path) -> None:
+    """Rename a folder; one that is in the way is removed once that has worked, and put back where it has not.
+
+    Parameters
+    ----------
+    folder, target : pathlib.Path
+        In the same folder.
+
+    Raises
+    ------
+    OSError
+    """
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
+    try:
+        os.replace(target, old / "old")
+        try:
+            os.replace(folder, target)
+        except BaseException:
+            os.replace(old / "old", target)
+            raise
+    except BaseException:
+        with suppress(OSError):  # empty, unless what was in the way could not be put back
+            old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 def check_folder(

@@ -15,6 +15,7 @@ from jettagger.arguments import guard
 from jettagger.basketsums import BasketSums
 from jettagger.errors import InputFileError, UnknownName, hint
 from jettagger.files import SEPARATOR, refuse_special
+from jettagger.parquetfile import reason_of
 from jettagger.rntuple import field_paths, is_rntuple
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]
@@ -137,7 +138,7 @@ class FlatFile:
             kinds = {name.partition(";")[0]: kind for name, kind in self._file.classnames(recursive=False).items()}
         except Exception as error:  # uproot's errors for damaged files have no common base
             raise InputFileError(
-                f"{self.path} is not a readable ROOT file (truncated or damaged?): {_line(error)}"
+                f"{self.path} is not a readable ROOT file (truncated or damaged?): {reason_of(error)}"
             ) from error
         trees = [
             name
@@ -161,7 +162,7 @@ class FlatFile:
             self.names = sorted(self._paths or self._tree.keys(recursive=False))
         except Exception as error:
             raise InputFileError(
-                f"{self.path}: {name!r} cannot be read (truncated or damaged?): {_line(error)}"
+                f"{self.path}: {name!r} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
 
     def _open_parquet(self, source: Any) -> None:
@@ -171,7 +172,7 @@ class FlatFile:
         try:
             self._parquet = pyarrow.parquet.ParquetFile(source, page_checksum_verification=True)
         except (pyarrow.ArrowException, OSError) as error:
-            raise InputFileError(f"{self.path} is not a readable parquet file: {_line(error)}") from error
+            raise InputFileError(f"{self.path} is not a readable parquet file: {reason_of(error)}") from error
         self.n_jets = int(self._parquet.metadata.num_rows)
         self.names = sorted(self._parquet.schema_arrow.names)
         self._kept: tuple[tuple[Any, ...], Any] | None = None
@@ -233,7 +234,7 @@ class FlatFile:
                 found = self._tree.arrays(wanted, entry_start=start, entry_stop=stop, how=dict)
         except Exception as error:
             raise InputFileError(
-                f"{self.path}: jets {start} to {stop} cannot be read (truncated or damaged?): {_line(error)}"
+                f"{self.path}: jets {start} to {stop} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
         return ak.zip({name: found[name] for name in wanted}, depth_limit=1)
 
@@ -287,10 +288,6 @@ def _plain(array: Any) -> Any:
         if not ak.any(ak.is_none(array, axis=axis), axis=None):
             array = ak.drop_none(array, axis=axis)
     return array
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 guard(globals())

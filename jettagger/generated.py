@@ -11,11 +11,10 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.files import refuse_special
+from jettagger.parquetfile import note_of, open_parquet
 from jettagger.rootfile import TREE, EventFile
 
 __all__ = ["RUNS", "Source", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
@@ -193,8 +192,9 @@ def read_sources(
     """
     path = os.fspath(path)
     if path.endswith(".parquet"):
-        note, rows = _parquet_note(path)
-        found = sources_of_note(note, path, rows)
+        with open_parquet(path) as parquet:
+            rows = parquet.metadata.num_rows
+            found = sources_of_note(note_of(parquet.schema_arrow), path, rows)
     else:
         with EventFile(path, tree) as file:
             rows, found = file.n_events, sources_of_root(file)
@@ -205,20 +205,6 @@ def read_sources(
         return ()
     start = found[0].first
     return (replace(found[0], first=start + first, last=start + stop),)
-
-
-def _parquet_note(path: str) -> tuple[str, int]:
-    import pyarrow
-    import pyarrow.parquet
-
-    refuse_special(path)
-    if not Path(path).is_file():
-        raise InputFileError(f"no such file: {path}")
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputFileError(f"{path} is not a readable parquet file: {error}") from error
-    return (file.schema_arrow.metadata or {}).get(b"jettagger", b"").decode(), file.metadata.num_rows
 
 
 def merged_rows(sources: Iterable[Source]) -> dict[str, list[Any]]:

@@ -6,15 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jettagger.errors import ConfigError, InputFileError, MismatchError
-from jettagger.files import refuse_special
+from jettagger.parquetfile import note_of, open_parquet
 from jettagger.rootfile import EventFile
-from jettagger.writers import METADATA
 
-__all__ = ["Origin", "origin", "read_provenance"]
+__all__ = ["Origin", "origin", "parsed", "read_provenance"]
 
 
 @dataclass(frozen=True)
@@ -87,26 +85,31 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     text = os.fspath(path)
     if text.endswith(".root"):
         with EventFile(text) as file:
-            return _parsed(file.note())
+            return parsed(file.note())
     if not text.endswith(".parquet"):
         raise InputFileError(f"{text}: expected a skim .parquet or .root")
-    refuse_special(text)
-    if not Path(text).is_file():
-        raise InputFileError(f"no such file: {text}")
-    import pyarrow.parquet
-
-    try:
-        schema = pyarrow.parquet.read_schema(text)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputFileError(f"{text} is not a readable parquet file: {str(error).splitlines()[0]}") from error
-    return _of_schema(schema)
+    with open_parquet(text) as file:
+        return parsed(note_of(file.schema_arrow))
 
 
-def _of_schema(schema: Any) -> dict[str, Any]:
-    return _parsed((schema.metadata or {}).get(METADATA.encode(), b"").decode())
+def parsed(note: str) -> dict[str, Any]:
+    """The provenance in the text that a file carries.
 
+    Parameters
+    ----------
+    note : str
+        JSON.
 
-def _parsed(note: str) -> dict[str, Any]:
+    Returns
+    -------
+    dict
+        Empty where somebody else wrote the text.
+
+    Examples
+    --------
+    >>> parsed('{"model": "tinyParT"}'), parsed("by hand"), parsed("")
+    ({'model': 'tinyParT'}, {}, {})
+    """
     try:
         content = json.loads(note) if note else {}
     except json.JSONDecodeError:  # written by somebody else
@@ -139,7 +142,7 @@ def origin(source: Any) -> Origin | None:
     if isinstance(source, (str, os.PathLike)):
         source = read_provenance(source)
     elif type(source).__module__.partition(".")[0] == "pyarrow" and hasattr(source, "schema"):
-        source = _of_schema(source.schema)
+        source = parsed(note_of(source.schema))
     if isinstance(source, Mapping):
         known = isinstance(source.get("model"), str) and isinstance(source.get("digest"), str)
         return Origin(source["model"], source["digest"], dict(source.get("heads") or {})) if known else None

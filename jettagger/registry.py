@@ -13,7 +13,7 @@ from jettagger.arguments import guard
 from jettagger.bundle import Bundle, is_bundle
 from jettagger.checksums import declare
 from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
-from jettagger.files import allowed_mode, follow, refuse_inputs
+from jettagger.files import allowed_mode, follow, refuse_inputs, replace_folder
 from jettagger.parts import forget, part_prefix, remember, remove_stale
 from jettagger.places import search_path, user_folder
 
@@ -188,7 +188,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
         declare(part, bundle.checksums())
         Bundle.from_folder(part)
         part.chmod(allowed_mode(part, folder=True))
-        _put(part, target)
+        replace_folder(part, target)
     except OSError as error:
         raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error
     finally:
@@ -234,23 +234,6 @@ def _copy(bundle: Bundle, target: Path) -> None:
     for name, path in bundle.files.items():
         if not (target / name).exists():
             shutil.copy(path, target / name)
-
-
-def _put(folder: Path, target: Path) -> None:
-    """Rename a folder; one that is in the way is removed once that has worked."""
-    if not target.exists():
-        os.replace(folder, target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
-    try:
-        os.replace(target, old / "old")
-        try:
-            os.replace(folder, target)
-        except OSError:
-            os.replace(old / "old", target)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 guard(globals())

@@ -14,15 +14,13 @@ from jettagger.arguments import guard
 from jettagger.errors import ConfigError, OutputError, hint
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.generated import RUNS, merged_rows, sources_of_note
+from jettagger.parquetfile import METADATA
 from jettagger.parts import remove_stale
 from jettagger.rootfile import write_tree
 
 __all__ = ["SUFFIXES", "check_target", "write_skim"]
 
 SUFFIXES = (".parquet", ".root")
-
-#: key of the provenance in the file's own metadata
-METADATA = "jettagger"
 
 
 def check_target(

@@ -12,7 +12,7 @@ import pytest
 
 from jettagger import files
 from jettagger.errors import OutputError
-from jettagger.files import complete_or_absent, folder_complete_or_absent
+from jettagger.files import complete_or_absent, folder_complete_or_absent, replace_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -275,3 +275,30 @@ def test_an_unreadable_input_is_not_blamed_on_the_output(tmp_path: Path) -> None
     with pytest.raises(FileNotFoundError), complete_or_absent(tmp_path / "a"):
         (tmp_path / "input").read_text()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["put back", "not put back"])
+def test_a_folder_that_cannot_be_replaced_is_not_lost(
+    back: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt between the two renames, and a disk that then refuses the third."""
+    for name in ("new", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_text(name)
+    real, calls = os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        if len(calls) == 3 and not back:
+            raise OSError(errno.EIO, "Input/output error")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt if back else OSError):
+        replace_folder(tmp_path / "new", tmp_path / "out")
+    contents = sorted(path.read_text() for path in tmp_path.rglob("content"))
+    assert contents == ["new", "out"]
+    assert (tmp_path / "out").exists() is back
+    assert len(list(tmp_path.iterdir())) == 2

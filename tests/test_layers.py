@@ -22,7 +22,7 @@ PACKAGE = ROOT / "jettagger"
 LAYERS = [
     ["errors", "_version", "parts"],
     ["arguments", "codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values"],
-    ["workers"],
+    ["workers", "parquetfile"],
     ["cutlogic"],
     ["features"],
     ["weaver"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.files import refuse_repeats, refuse_special
 from jettagger.heads import JetTable
+from jettagger.parquetfile import note_of, open_parquet, reason_of
+from jettagger.provenance import parsed
 from jettagger.rootfile import EventFile
 
 __all__ = ["Skim", "expand", "open_skim"]
@@ -61,9 +62,9 @@ class Skim:
         if self.path.endswith(".root"):
             with EventFile(self.path) as file:
                 return file.read(self.names, 0, 0)
-        import pyarrow.parquet
 
-        return ak.from_arrow(pyarrow.parquet.read_schema(self.path).empty_table())
+        with open_parquet(self.path) as file:
+            return ak.from_arrow(file.schema_arrow.empty_table())
 
     def read(self, columns: Sequence[str], rows: int) -> Iterator[Any]:
         """The events, some at a time.
@@ -91,15 +92,15 @@ class Skim:
                 for start in range(0, file.n_events, rows):
                     yield file.read(columns, start, min(start + rows, file.n_events))
             return
-        import pyarrow.parquet
+        import pyarrow
 
         try:
-            file_ = pyarrow.parquet.ParquetFile(self.path, page_checksum_verification=True)
-            for batch in file_.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
-                if batch.num_rows:
-                    yield ak.from_arrow(batch)
+            with open_parquet(self.path) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                    if batch.num_rows:
+                        yield ak.from_arrow(batch)
         except (OSError, pyarrow.ArrowException) as error:
-            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {_reason(error)}") from error
+            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {reason_of(error)}") from error
 
 
 def open_skim(path: str) -> Skim:
@@ -122,29 +123,12 @@ def open_skim(path: str) -> Skim:
     if path.endswith(".root"):
         with EventFile(path) as file:
             names, events, note = sorted(file.names), file.n_events, file.note()
-        return Skim(path, events, tuple(names), _record(note))
+        return Skim(path, events, tuple(names), parsed(note))
     if not path.endswith(".parquet"):
         raise InputFileError(f"{path}: expected a file .parquet or .root")
-    refuse_special(path)
-    if not Path(path).is_file():
-        raise InputFileError(f"no such file: {path}")
-    import pyarrow.parquet
-
-    try:
-        file_ = pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputFileError(f"{path} is not a readable parquet file: {_reason(error)}") from error
-    schema = file_.schema_arrow
-    note = (schema.metadata or {}).get(b"jettagger", b"").decode()
-    return Skim(path, file_.metadata.num_rows, tuple(schema.names), _record(note))
-
-
-def _record(note: str) -> dict[str, Any]:
-    try:
-        content = json.loads(note) if note else {}
-    except json.JSONDecodeError:  # written by somebody else
-        return {}
-    return content if isinstance(content, dict) else {}
+    with open_parquet(path) as parquet:
+        schema, events = parquet.schema_arrow, parquet.metadata.num_rows
+    return Skim(path, events, tuple(schema.names), parsed(note_of(schema)))
 
 
 def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
@@ -185,10 +169,6 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
     except MismatchError as error:
         raise MismatchError(f"{where}: {error}") from None
     return found
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 guard(globals(), "Skim", "open_skim")

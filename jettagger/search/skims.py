@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jettagger.errors import InputFileError
-from jettagger.files import refuse_special
+from jettagger.parquetfile import open_parquet, reason_of
 
 __all__ = ["ParquetSkim", "is_parquet"]
 
@@ -32,20 +31,11 @@ class ParquetSkim:
 
     def __init__(self, path: str) -> None:
         import pyarrow
-        import pyarrow.parquet
 
         self.path = path
-        refuse_special(path)
-        if not Path(path).is_file():
-            raise InputFileError(f"no such file: {path}")
-        try:
-            file = pyarrow.parquet.ParquetFile(path)
-        except (OSError, pyarrow.ArrowException) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputFileError(f"{path} is not a readable parquet file (truncated or damaged?): {reason}") from error
-        self.n_events = int(file.metadata.num_rows)
-        schema = file.schema_arrow
-        file.close()
+        with open_parquet(path) as file:
+            self.n_events = int(file.metadata.num_rows)
+            schema = file.schema_arrow
         self.names = frozenset(schema.names)
         lists = {
             item.name.partition("_")[0] for item in schema if pyarrow.types.is_list(item.type) and "_" in item.name
@@ -66,15 +56,13 @@ class ParquetSkim:
             If the file is damaged.
         """
         import pyarrow
-        import pyarrow.parquet
 
         try:
-            with pyarrow.parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
+            with open_parquet(self.path) as file:
                 for group in range(file.metadata.num_row_groups):
                     file.read_row_group(group)
         except (OSError, pyarrow.ArrowException) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {reason}") from error
+            raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {reason_of(error)}") from error
 
     @property
     def collections(self) -> list[str]:

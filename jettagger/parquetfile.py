@@ -1,0 +1,78 @@
+"""Parquet files on disk: one way to open them, one wording of what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import InputFileError
+from jettagger.files import refuse_special
+
+__all__ = ["METADATA", "note_of", "open_parquet", "reason_of"]
+
+#: key of the provenance in the metadata of a skim
+METADATA = "jettagger"
+
+
+def open_parquet(path: str) -> Any:
+    """A local parquet file, whose pages are compared with their checksums when they are read.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    pyarrow.parquet.ParquetFile
+
+    Raises
+    ------
+    InputFileError
+        If it is missing, no plain file, or not readable.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    refuse_special(path)
+    if not Path(path).is_file():
+        raise InputFileError(f"no such file: {path}")
+    try:
+        return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputFileError(
+            f"{path} is not a readable parquet file (truncated or damaged?): {reason_of(error)}"
+        ) from error
+
+
+def note_of(schema: Any) -> str:
+    """The provenance that a skim carries.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+
+    Returns
+    -------
+    str
+        JSON; empty where there is none.
+    """
+    return (schema.metadata or {}).get(METADATA.encode(), b"").decode()
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library says of a file, in one line.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> reason_of(OSError("magic bytes are missing\\nfile: x")), reason_of(ValueError())
+    ('magic bytes are missing', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
