@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jettagger.card import read_json
 from jettagger.errors import BundleError, JettaggerError, OutputError
-from jettagger.files import complete_or_absent
+from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.places import cache_folder
 
 __all__ = ["CHECKSUMS", "compare", "declare", "record"]
@@ -112,8 +112,9 @@ def declare(folder: Path, found: Mapping[str, str]) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If it cannot be written, or is another file of the folder, by a link.
     """
+    refuse_inputs(folder / CHECKSUMS, [path for path in folder.iterdir() if path.name != CHECKSUMS])
     _write(folder / CHECKSUMS, {"sha256": dict(found)})
 
 

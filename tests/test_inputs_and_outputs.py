@@ -161,7 +161,7 @@ FILES = {
     "models check": [golden],
 }
 #: commands with an output that no argument names; each has a test of its own below
-OWN = {"limit", "models add"}
+OWN = {"limit", "models accept", "models add"}
 READERS = {"models list", "models show", "discriminants list", "discriminants show", "discriminants groups"}
 
 
@@ -231,6 +231,16 @@ def test_a_model_is_not_added_to_where_it_is(tmp_path: Path, capsys: pytest.Capt
         refused(["models", "add", str(folder), "--name", "mine", "--force"], user_folder(), capsys)
     inner = Path(shutil.copytree(TINY, place / "inner"))
     refused(["models", "add", str(inner), "--name", "mine", "--force"], user_folder(), capsys)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "preprocess.json"])
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symlink", "hard link"])
+def test_checksums_replace_no_file_of_the_model(
+    link: Callable[..., object], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "mine"))
+    link(folder / name, folder / "checksums.json")
+    refused(["models", "accept", str(folder)], folder, capsys)
 
 
 @pytest.mark.parametrize("output", ["limits.json", "limits.txt", "limits.png"])
