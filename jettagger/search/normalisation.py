@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.files import refuse_special
 from jettagger.generated import RUNS, Source
+from jettagger.parquetfile import open_parquet, reason_of
 from jettagger.processors.search import EVENTS_READ, Sample
 from jettagger.rootfile import EventFile
 
@@ -295,17 +295,15 @@ def _all_weights(group: Sequence[FileInfo], mine: Sequence[Read], column: str | 
 def _column_sum(path: str, column: str, tree: str) -> float:
     if path.endswith(".parquet"):
         import pyarrow
-        import pyarrow.parquet
 
-        refuse_special(path)
         try:
-            table = pyarrow.parquet.read_table(path, columns=[column], page_checksum_verification=True)
-            values = table[column].to_numpy()
+            with open_parquet(path) as file:
+                values = file.read(columns=[column])[column].to_numpy()
         except (OSError, KeyError, pyarrow.ArrowException) as error:
-            raise InputFileError(f"{path}: {column!r} cannot be read: {error}") from error
+            raise InputFileError(f"{path}: {column!r} cannot be read: {reason_of(error)}") from error
         return float(values.astype(np.float64).sum())
-    with EventFile(path, tree) as file:
-        return float(np.asarray(file.read([column])[column], dtype=np.float64).sum())
+    with EventFile(path, tree) as events:
+        return float(np.asarray(events.read([column])[column], dtype=np.float64).sum())
 
 
 def _groups(infos: Sequence[FileInfo]) -> list[list[FileInfo]]:
