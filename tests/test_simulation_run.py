@@ -98,29 +98,20 @@ def test_a_killed_worker_does_not_matter(tmp_path: Path, small_blocks: None) -> 
     assert ak.array_equal(_arrays(tmp_path / "killed.root"), _arrays(tmp_path / "whole.root"))
 
 
-def test_a_block_that_always_kills_its_worker_is_named(tmp_path: Path, small_blocks: None) -> None:
+def _killed(run: Any, block: Any, folder: str) -> None:
+    """Stands for a block whose worker dies."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_block_that_always_kills_its_worker_is_named(
+    tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def progress(done: int, total: int) -> None:
         """Never called with a finished block here."""
 
-    class Killing:
-        """Stands for an executor whose processes die."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-
-        def submit(self, *args: Any) -> Any:
-            from concurrent.futures import Future
-            from concurrent.futures.process import BrokenProcessPool
-
-            future: Future[Any] = Future()
-            future.set_exception(BrokenProcessPool("killed"))
-            return future
-
-        def shutdown(self, **kwargs: Any) -> None: ...
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "ProcessPoolExecutor", Killing)
-        with pytest.raises(JettaggerError, match=r"block [01] .Hqq. was not finished in 3 attempts"):
-            simulate("Hqq", 12, tmp_path / "never.root", workers=2, progress=progress)
+    monkeypatch.setattr(run_module, "_store_block", _killed)
+    with pytest.raises(JettaggerError, match=r"block [01] .Hqq. was not finished in 3 attempts"):
+        simulate("Hqq", 12, tmp_path / "never.root", workers=2, progress=progress)
     assert not (tmp_path / "never.root").exists()
 
 
