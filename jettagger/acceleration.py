@@ -24,7 +24,6 @@ from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.codedigest import code_digest
 from jettagger.errors import BundleError, ConfigError, hint
-from jettagger.features.definition import Array
 from jettagger.graph import file_sha256
 from jettagger.network import deviation, evaluate
 from jettagger.padding import as_run, require_session_trial
@@ -33,6 +32,7 @@ from jettagger.rewriting import rewrite
 from jettagger.sessions import OrtSession, Session, open_openvino, open_session
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
 from jettagger.toyjets import ToyJets
+from jettagger.types import Array
 
 __all__ = ["BACKENDS", "best_session", "cost_of", "proof_jets"]
 

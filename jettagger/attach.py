@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import MismatchError
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["with_fields", "with_list_fields"]
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from jettagger.bundle import Group, Variable
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "Objects", "Table", "make_batches", "tabulate", "transform"]
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.types import Floats
+
 __all__ = ["ONE_EVENT", "REFUSE", "Template", "effective_events", "event_weights", "fill_empty", "groups", "intervals"]
 
-Floats = NDArray[np.float64]
 
 #: an empty bin gets the yield and the uncertainty of one simulated event
 ONE_EVENT = "one_event"

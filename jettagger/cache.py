@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from jettagger.errors import OutputError
-from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent
+from jettagger.types import Array
 
 __all__ = ["DiskCache"]
 

@@ -18,12 +18,12 @@ from jettagger.arguments import guard
 from jettagger.batching import Batch, Table, make_batches, tabulate
 from jettagger.bundle import Bundle, Output
 from jettagger.errors import JettaggerError
-from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.known import Known, known_network, output_fingerprint
 from jettagger.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.padding import as_run, measured_slots, require_session_trial, toy_objects
 from jettagger.sessions import Session, open_session
+from jettagger.types import Array
 
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
 

@@ -15,10 +15,11 @@ import numpy as np
 from jettagger._version import __version__
 from jettagger.arguments import Records, guard
 from jettagger.delphesfile import DelphesFile
-from jettagger.features.cms import delta_phi, eta_sign
-from jettagger.features.definition import Array
+from jettagger.features.cms import eta_sign
 from jettagger.formats.delphes import DelphesJets, fourmass, link
 from jettagger.jetclass2 import LABELS
+from jettagger.kinematics import delta_phi, delta_r, energy
+from jettagger.types import Array
 from jettagger.writers import check_target, write_skim
 
 __all__ = ["Converted", "class_of", "convert_delphes", "flat_columns"]
@@ -177,7 +178,7 @@ def _of_jet(truth: _Truth, eta: float, phi: float, radius: float) -> tuple[int, 
     """The class of a jet, and its selected particles with their roles."""
 
     def inside(index: int) -> bool:
-        return bool(np.hypot(truth.eta[index] - eta, delta_phi(np.float64(truth.phi[index]), np.float64(phi))) < radius)
+        return bool(delta_r(truth.eta[index], np.float64(truth.phi[index]), eta, np.float64(phi)) < radius)
 
     best: tuple[int, list[str], int, list[int], list[int]] | None = None
     for last, seconds, products in truth.resonances:
@@ -244,12 +245,12 @@ def _generator_columns(events: Any, table: DelphesJets, collection: str) -> dict
     matched = np.full(len(table), -1)
     for row in range(len(table)):
         here = np.flatnonzero(event == table.event[row])
-        distance = np.hypot(g_eta[here] - eta[row], delta_phi(g_phi[here], phi[row]))
+        distance = delta_r(g_eta[here], g_phi[here], eta[row], phi[row])
         if len(here) and distance.min() < table.radius:
             matched[row] = here[int(distance.argmin())]
     has = matched >= 0
     pt, mass = (ak.to_numpy(flat[name]).astype(np.float64) for name in ("PT", "Mass"))
-    energy = np.sqrt((pt * np.cosh(g_eta)) ** 2 + mass**2)
+    g_energy = energy(pt, g_eta, mass)
     columns: dict[str, Any] = {}
 
     def chosen(values: Array) -> Array:
@@ -257,7 +258,7 @@ def _generator_columns(events: Any, table: DelphesJets, collection: str) -> dict
         result[has] = values[matched[has]]
         return result
 
-    for name, values in (("pt", pt), ("eta", g_eta), ("phi", g_phi), ("energy", energy)):
+    for name, values in (("pt", pt), ("eta", g_eta), ("phi", g_phi), ("energy", g_energy)):
         columns[f"genjet_{name}"] = ak.Array(chosen(values).astype(np.float32))
     if "SoftDroppedP4" in jets.fields:
         mass = ak.to_numpy(fourmass(flat.SoftDroppedP4[:, 0]))

@@ -10,10 +10,10 @@ import numpy as np
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
-from jettagger.features.definition import Array
 from jettagger.formats.delphes import DelphesJets, is_delphes
 from jettagger.formats.flat import FlatTable, JetTable
 from jettagger.report import Report
+from jettagger.types import Array
 from jettagger.weaver import DataConfig, Values, WeaverJets
 
 __all__ = ["IN_DOMAIN", "FlatSelection", "Outside", "check_table", "jet_table", "needed_columns", "select_flat"]

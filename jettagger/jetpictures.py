@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import Records, guard
 from jettagger.errors import InvalidValues, MissingColumns, require
-from jettagger.features.cms import delta_phi, eta_sign
+from jettagger.features.cms import eta_sign
+from jettagger.kinematics import delta_phi
+from jettagger.types import Floats
 
 __all__ = ["draw_jets", "highest"]
 
-Floats = NDArray[np.float64]
 
 #: how many scores are shown
 TOP = 5

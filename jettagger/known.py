@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from jettagger.card import Card, Kind, read_card
-from jettagger.features.definition import Array
 from jettagger.outputs import canonical_name
 from jettagger.places import PACKAGE
+from jettagger.types import Array
 
 __all__ = [
     "GoldenJets",

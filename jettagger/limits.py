@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from jettagger.arguments import Model, Workspace, guard
 from jettagger.errors import InvalidValues, require
 from jettagger.files import complete_or_absent
+from jettagger.types import Floats
 from jettagger.workspaces import POI, poi_of, unit_of
 
 __all__ = ["BANDS", "Fit", "Limit", "asimov", "fit", "limit", "model_of", "pulls", "save_limits", "table", "toys"]
 
-Floats = NDArray[np.float64]
 
 #: the expected limits of a table
 BANDS = ("-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")

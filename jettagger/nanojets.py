@@ -14,10 +14,11 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
-from jettagger.features.cms import delta_phi, energy, eta_sign
-from jettagger.features.definition import Array
+from jettagger.features.cms import eta_sign
 from jettagger.formats import EventColumns, Jets, detect, load, make_plan
+from jettagger.kinematics import delta_phi, energy
 from jettagger.rootfile import EventFile
+from jettagger.types import Array
 
 __all__ = ["is_event_file", "nano_table", "read_jets"]
 

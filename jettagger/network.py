@@ -8,8 +8,8 @@ import numpy as np
 
 from jettagger.bundle import Bundle
 from jettagger.errors import ModelFileError
-from jettagger.features.definition import Array
 from jettagger.sessions import Session, flat_columns
+from jettagger.types import Array
 
 __all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "evaluate", "softmax", "stacked"]
 

@@ -18,12 +18,12 @@ from jettagger.batching import Objects, Table, make_batches, tabulate
 from jettagger.bundle import Bundle
 from jettagger.codedigest import code_digest
 from jettagger.errors import ModelFileError
-from jettagger.features.definition import Array
 from jettagger.network import deviation, evaluate
 from jettagger.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.sessions import OrtSession, Session
 from jettagger.toyjets import ToyJets, toy_table
 from jettagger.trials import require_trial
+from jettagger.types import Array
 from jettagger.weaver import Values, WeaverJets
 
 __all__ = ["Slots", "as_run", "measured_slots", "require_session_trial", "toy_objects"]

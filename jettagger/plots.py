@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import Histogram, Kind, guard
 from jettagger.discriminants.metrics import Roc
 from jettagger.errors import InvalidValues, MismatchError, require
 from jettagger.files import complete_or_absent
+from jettagger.types import Floats
 
 if TYPE_CHECKING:
     from jettagger.limits import Limit
@@ -28,7 +28,6 @@ __all__ = ["cutflow", "limit_band", "roc_curves", "save_figure", "sculpting", "s
 Figure = Annotated[Any, Kind("a figure of matplotlib", lambda value: hasattr(value, "savefig"))]
 _Limit = Annotated["Limit", Kind("a limit", lambda value: hasattr(value, "expected"))]
 
-Floats = NDArray[np.float64]
 
 #: of contents that are shown on a logarithmic scale, lest a stray event squeezes the rest
 DECADES = 4.0

@@ -16,10 +16,11 @@ import numpy as np
 from jettagger.cache import DiskCache
 from jettagger.codedigest import code_digest
 from jettagger.errors import JettaggerError
-from jettagger.features.definition import Array
 from jettagger.graph import Graph
+from jettagger.kinematics import energy, px, py, pz
 from jettagger.places import cache_folder
 from jettagger.sessions import OrtSession, flat_columns
+from jettagger.types import Array
 
 __all__ = ["FOUR_MOMENTUM", "Behaviour", "Input", "observed", "probe_cache"]
 
@@ -168,8 +169,8 @@ def _momenta(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]
     """Of pions around an axis, in GeV."""
     pt = 1 + rng.exponential(20, shape)
     eta, phi = rng.normal(0, 0.3, shape), rng.normal(0, 0.3, shape)
-    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + 0.14**2)
-    return {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta), "energy": energy}
+    mass = np.full_like(pt, 0.14)
+    return {"px": px(pt, phi), "py": py(pt, phi), "pz": pz(pt, eta), "energy": energy(pt, eta, mass)}
 
 
 def _behaviour(values: Array, alone: Array) -> Behaviour:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["rewrite"]
 

@@ -14,11 +14,11 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.basketsums import BasketSums, add_sums
 from jettagger.errors import InputFileError, MismatchError, UnknownName, hint
-from jettagger.features.definition import Array
 from jettagger.files import refuse_special
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 from jettagger.rntuple import field_paths, is_rntuple
+from jettagger.types import Array
 
 __all__ = ["EventFile", "write_tree"]
 

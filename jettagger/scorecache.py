@@ -13,12 +13,12 @@ import numpy as np
 from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.codedigest import code_digest
-from jettagger.features.definition import Array
 from jettagger.formats import split
 from jettagger.places import cache_folder
 from jettagger.report import Report
 from jettagger.scores import Scored
 from jettagger.selection import Request
+from jettagger.types import Array
 
 __all__ = ["block_key", "open_score_cache", "packed", "unpacked"]
 

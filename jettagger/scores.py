@@ -11,10 +11,10 @@ import numpy as np
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.bundle import Output
 from jettagger.errors import MismatchError
-from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN
 from jettagger.formats import EventColumns
 from jettagger.report import Report
+from jettagger.types import Array
 
 if TYPE_CHECKING:
     import awkward as ak

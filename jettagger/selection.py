@@ -13,7 +13,6 @@ from jettagger.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulat
 from jettagger.bundle import Bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
 from jettagger.expressions import select
-from jettagger.features.definition import Array
 from jettagger.flatjets import select_flat
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, partial, split
 from jettagger.formats.base import Offer
@@ -22,6 +21,7 @@ from jettagger.heads import Head
 from jettagger.padding import as_run
 from jettagger.registry import available, load_bundle
 from jettagger.report import Report
+from jettagger.types import Array
 
 __all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_inputs", "make_request", "select_jets"]
 

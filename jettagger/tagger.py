@@ -20,7 +20,6 @@ from jettagger.cache import DiskCache
 from jettagger.card import Kind
 from jettagger.cutlogic import warn_doubt
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
-from jettagger.features.definition import Array
 from jettagger.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
 from jettagger.formats import EventColumns, Jets, Plan
 from jettagger.formats.base import Offer
@@ -37,6 +36,7 @@ from jettagger.scorecache import block_key, open_score_cache, packed, unpacked
 from jettagger.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
 from jettagger.selection import Request, Selection, blocks, check_columns, make_request
 from jettagger.sessions import Session
+from jettagger.types import Array
 
 if TYPE_CHECKING:
     import awkward as ak

@@ -38,6 +38,7 @@ from jettagger.bins import (
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.histograms import categories_of, pick, variables_of
+from jettagger.types import Floats
 
 __all__ = ["FEW_EVENTS", "Signal", "Template", "TemplateSpec", "Templates", "build", "load_report", "load_workspaces"]
 
@@ -49,8 +50,6 @@ _PATTERNS = ("nominal", "shifted", "data")
 
 _FORMAT = "jettagger templates"
 VERSION = 1
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.features.definition import Array
 from jettagger.files import complete_or_absent
+from jettagger.types import Array
 
 if TYPE_CHECKING:
     import awkward as ak

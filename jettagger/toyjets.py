@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.features.cms import delta_phi, energy, etarel, px, py, pz
-from jettagger.features.definition import Array
+from jettagger.features.cms import etarel
+from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.types import Array
 from jettagger.weaver import DataConfig
 
 __all__ = ["ToyJets", "toy_table"]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.errors import InvalidValues, MismatchError
+from jettagger.types import Floats
 
 __all__ = ["check_weights", "flat"]
-
-Floats = NDArray[np.float64]
 
 
 def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> None:

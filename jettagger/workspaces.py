@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.bins import Template
 from jettagger.errors import UnknownName
+from jettagger.types import Floats
 
 __all__ = ["POI", "UNIT", "Content", "expected_limit", "poi_of", "unit_of", "workspace"]
 
-Floats = NDArray[np.float64]
 
 #: the parameter of interest: the signal's strength
 POI = "mu"

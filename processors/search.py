@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 from coffea import processor
 from coffea.analysis_tools import PackedSelection, Weights
+from vector.backends.awkward import behavior
 
 import jettagger as jt
 from jettagger.arguments import guard
@@ -194,6 +195,9 @@ class JetVariation:
             raise ConfigError("a variation of jets needs columns for up and for down")
 
 
+_DIRECTION = (("pt", "pt"), ("eta", "eta"), ("phi", "phi"))
+
+
 def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
     """The system of two jets.
 
@@ -216,25 +220,22 @@ def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
     >>> dijet(one, other)["mjj"].tolist()
     [200.0]
     """
-    total: dict[str, Any] = {}
-    parts = {}
-    for number, jet in enumerate((first, second)):
-        pt, eta, phi, m = (ak.values_astype(jet[name], np.float64) for name in ("pt", "eta", "phi", mass))
-        px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-        energy = np.sqrt(px**2 + py**2 + pz**2 + m**2)
-        parts[number] = (eta, phi)
-        for name, value in (("px", px), ("py", py), ("pz", pz), ("energy", energy)):
-            total[name] = total[name] + value if name in total else value
-    square = total["energy"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2
-    deta = parts[0][0] - parts[1][0]
-    turn = parts[0][1] - parts[1][1]
-    dphi = np.arctan2(np.sin(turn), np.cos(turn))
+    one, other = (
+        ak.zip(
+            {name: ak.values_astype(jet[source], np.float64) for name, source in (*_DIRECTION, ("mass", mass))},
+            with_name="Momentum4D",
+            behavior=behavior,
+        )
+        for jet in (first, second)
+    )
+    both = one + other
     return {
-        "mjj": np.sqrt(np.maximum(square, 0.0)),
-        "ptjj": np.hypot(total["px"], total["py"]),
-        "deta": deta,
-        "dphi": dphi,
-        "dr": np.hypot(deta, dphi),
+        # rounding may leave massless parallel jets with a small negative square, which vector gives a sign
+        "mjj": np.maximum(both.mass, 0.0),
+        "ptjj": both.pt,
+        "deta": one.deltaeta(other),
+        "dphi": one.deltaphi(other),
+        "dr": one.deltaR(other),
     }
 
 

@@ -20,8 +20,8 @@ PACKAGE = ROOT / "jettagger"
 
 #: from left to right; a module never imports one of a layer to its right, and only the named ones of its own layer
 LAYERS = [
-    ["errors", "_version", "parts"],
-    ["arguments", "codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values"],
+    ["errors", "_version", "parts", "types"],
+    ["arguments", "codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values", "kinematics"],
     ["workers", "parquetfile"],
     ["cutlogic"],
     ["features"],

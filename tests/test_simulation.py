@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jettagger.errors import ConfigError, UnknownName
+from jettagger.kinematics import delta_phi
 from jettagger.simulation import (
     LABELS,
     MIXTURES,
@@ -29,7 +30,7 @@ from jettagger.simulation import (
 )
 from jettagger.simulation.detector import charges, impact_parameters
 from jettagger.simulation.generate import local_index, offsets_of
-from jettagger.simulation.labels import PHOTON, TAU_E, TAU_H, TAU_M, _type_of, delta_phi, has_quark, pairs
+from jettagger.simulation.labels import PHOTON, TAU_E, TAU_H, TAU_M, _type_of, has_quark, pairs
 from jettagger.simulation.pfnano import catchment_areas, reduced
 from jettagger.simulation.vertices import fit_lines
 

@@ -30,10 +30,10 @@ from jettagger.errors import (
     MissingModelFile,
     UnknownName,
 )
-from jettagger.features.definition import Array
 from jettagger.padding import as_run
 from jettagger.selection import make_inputs
 from jettagger.tagger import Tagger, load_tagger
+from jettagger.types import Array
 from jettagger.weaver import read_config
 
 LOADER = Path(__file__).parent / "weaver_loader.py"

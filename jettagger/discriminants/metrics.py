@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import Histogram, Numbers, guard
 from jettagger.discriminants.columns import generator_weights
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.types import Floats
 from jettagger.values import flat
 
 __all__ = [
@@ -40,8 +40,6 @@ __all__ = [
 
 #: the confidence level of bounds
 CONFIDENCE = 0.95
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
@@ -39,6 +38,7 @@ from jettagger.errors import (
 )
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.provenance import Origin, origin
+from jettagger.types import Floats
 from jettagger.values import check_weights
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
@@ -49,8 +49,6 @@ NEVER = 1e30
 _SYSTEMATICS = ("nominal", "up", "down")
 #: of the description; files of the first one do not say whose scores they belong to
 _FORMAT, _WITHOUT_MODEL = 2, 1
-
-Floats = NDArray[np.float64]
 
 
 class ProvenanceWarning(UserWarning):

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from jettagger.features.definition import Array, Feature
+from jettagger.features.definition import Feature
+from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.types import Array
 
-__all__ = ["delta_phi", "energy", "eta_sign", "features"]
+__all__ = ["eta_sign", "features"]
 
 PRODUCER = "CMSSW DeepBoostedJetTagInfoProducer"
 TRACKS = "CMSSW TrackInfoBuilder; 0 for candidates without a track"
@@ -38,50 +40,6 @@ def eta_sign(jet_eta: Array) -> Array:
     [1.0, -1.0, -1.0]
     """
     return np.where(jet_eta > 0, np.float32(1), np.float32(-1))
-
-
-def delta_phi(phi: Array, other: Array) -> Array:
-    """The difference ``phi - other`` in radians, wrapped to (-pi, pi].
-
-    Parameters
-    ----------
-    phi, other : array of float
-        Azimuths in radians.
-
-    Returns
-    -------
-    array of float
-        In the floating type of the inputs.
-
-    Examples
-    --------
-    >>> delta_phi(np.array([3.0]), np.array([-3.0])).round(4).tolist()
-    [-0.2832]
-    """
-    two_pi = 2 * np.pi
-    difference = phi - other
-    return difference - two_pi * np.ceil((difference - np.pi) / two_pi)
-
-
-def energy(pt: Array, eta: Array, mass: Array) -> Array:
-    """Energy in GeV from transverse momentum, pseudorapidity and mass.
-
-    Parameters
-    ----------
-    pt, eta, mass : array of float
-        In GeV, 1, GeV.
-
-    Returns
-    -------
-    array of float
-
-    Examples
-    --------
-    >>> energy(np.array([3.0]), np.array([0.0]), np.array([4.0])).tolist()
-    [5.0]
-    """
-    momentum = pt * np.cosh(eta)
-    return np.sqrt(momentum * momentum + mass * mass)
 
 
 def log_pt(pt: Array) -> Array:
@@ -112,21 +70,6 @@ def phirel(phi: Array, jet_phi: Array) -> Array:
 def abseta(eta: Array) -> Array:
     """Absolute pseudorapidity."""
     return np.abs(eta)
-
-
-def px(pt: Array, phi: Array) -> Array:
-    """Momentum along x."""
-    return pt * np.cos(phi)
-
-
-def py(pt: Array, phi: Array) -> Array:
-    """Momentum along y."""
-    return pt * np.sin(phi)
-
-
-def pz(pt: Array, eta: Array) -> Array:
-    """Momentum along the beam."""
-    return pt * np.sinh(eta)
 
 
 def mask(pt: Array) -> Array:

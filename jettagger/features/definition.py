@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["OBJECTS", "Array", "Feature"]
+from jettagger.types import Array
 
-Array = npt.NDArray[Any]
+__all__ = ["OBJECTS", "Feature"]
 
 #: what a group of inputs describes: all constituents, charged, neutral, secondary vertices, the jet itself
 OBJECTS = ("pf", "cpf", "npf", "sv", "jet")

@@ -18,10 +18,10 @@ from jettagger.finetuning.config import Loss
 from jettagger.finetuning.losses import cross_entropies, cross_entropy, mass_loss, mass_losses
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head
+from jettagger.types import Floats
 
 __all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "plain", "response", "unseen"]
 
-Floats = NDArray[np.float64]
 
 #: signal efficiencies at which the rejection is given
 EFFICIENCIES = (0.3, 0.5)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.errors import InvalidValues, require
 from jettagger.finetuning.config import Loss, MlpModel
@@ -15,10 +14,9 @@ from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
 from jettagger.finetuning.verify import Trained
 from jettagger.heads.export import CLIP, LARGEST, Mlp
+from jettagger.types import Rows
 
 __all__ = ["train_mlp"]
-
-Rows = NDArray[np.float32]
 
 
 def _batches(

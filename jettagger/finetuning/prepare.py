@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle
@@ -19,11 +18,10 @@ from jettagger.finetuning.config import BdtModel, FinetuneConfig
 from jettagger.finetuning.skims import Skim, expand, open_skim
 from jettagger.finetuning.store import Store
 from jettagger.heads import JetTable, fold_of
+from jettagger.types import Floats, Rows
 
 __all__ = ["Layout", "Prepared", "Survey", "balance", "prepare", "survey"]
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 #: independent divisions by event number: test (or fold), validation, whether it is used for them
 _SALT_TEST, _SALT_VALIDATION, _SALT_USE = 0, 1, 2

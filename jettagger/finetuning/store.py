@@ -12,13 +12,12 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.errors import OutputError
+from jettagger.types import Rows
 
 __all__ = ["Store"]
 
-Rows = NDArray[np.float32]
 
 #: shards in memory together, and copies of them that are made on the way
 _AT_ONCE, _COPIES = 2, 4

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from jettagger.features.definition import Array, Feature
+from jettagger.features.definition import Feature
 from jettagger.formats.columns import EventColumns, split
+from jettagger.types import Array
 
 __all__ = ["CHECKED", "Format", "Jets", "Link", "Need", "Offer", "Plan", "Provider", "make_plan"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, UnknownName
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["EventColumns", "not_none", "split"]
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.features.cms import delta_phi, eta_sign
-from jettagger.features.definition import Array
+from jettagger.features.cms import eta_sign
 from jettagger.formats.columns import not_none
 from jettagger.formats.loading import MIN_PT_SHARE
 from jettagger.formats.naming import radius_of
+from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.types import Array
 
 __all__ = [
     "CANDIDATES",
@@ -277,7 +278,7 @@ class DelphesJets:
             jet, row = jet[row >= 0], row[row >= 0]
             pt, eta = (self._candidate(name).astype(np.float64)[row] for name in ("PT", "Eta"))
             with np.errstate(over="ignore", invalid="ignore"):
-                good = (pt > 0) & (np.abs(eta) <= MAX_ETA) & (np.abs(pt * np.sinh(eta)) <= MAX_PZ)
+                good = (pt > 0) & (np.abs(eta) <= MAX_ETA) & (np.abs(pz(pt, eta)) <= MAX_PZ)
             jet, row, pt = jet[good], row[good], pt[good]
             order = np.lexsort((-pt, jet))
             self._sorted = row[order], jet[order], np.bincount(jet, minlength=len(self)).astype(np.int64)
@@ -351,7 +352,7 @@ def _code(code: int) -> Callable[[Array], Array]:
 
 
 def _energy(pt: Array, eta: Array, phi: Array, mass: Array) -> Array:
-    return np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+    return energy(pt, eta, mass)
 
 
 _MOMENTUM = ("PT", "Eta", "Phi", "Mass")
@@ -376,9 +377,9 @@ _PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "part_isNeutralHadron": (("PID", "Charge"), "bool"),
 }
 _FUNCTIONS: Mapping[str, Callable[..., Array]] = {
-    "part_px": lambda pt, phi: pt * np.cos(phi),
-    "part_py": lambda pt, phi: pt * np.sin(phi),
-    "part_pz": lambda pt, eta: pt * np.sinh(eta),
+    "part_px": px,
+    "part_py": py,
+    "part_pz": pz,
     "part_energy": _energy,
     "part_deta": lambda eta, axis: eta_sign(axis) * (eta - axis),
     "part_dphi": delta_phi,

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.features.definition import Array
 from jettagger.formats.columns import not_none
+from jettagger.types import Array
 
 __all__ = ["FlatTable", "JetTable"]
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from jettagger.errors import MismatchError
-from jettagger.features.cms import delta_phi
-from jettagger.features.definition import Array
 from jettagger.formats.base import Jets, Plan
 from jettagger.formats.columns import EventColumns
+from jettagger.kinematics import delta_phi
+from jettagger.types import Array
 
 __all__ = ["MIN_PT_SHARE", "load", "partial"]
 

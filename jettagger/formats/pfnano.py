@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from jettagger.features.cms import delta_phi, energy
-from jettagger.features.definition import Array
 from jettagger.formats.base import Format, Link, Provider
 from jettagger.formats.naming import Names, radius_of, renamed
+from jettagger.kinematics import delta_phi, energy
+from jettagger.types import Array
 
 __all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_FLAVOURS", "pfnano", "vertex_eta"]
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
-from jettagger.features.definition import Array
 from jettagger.formats.base import Offer
 from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, read_head_card
@@ -24,6 +23,7 @@ from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
 from jettagger.sessions import open_session
 from jettagger.trials import require_trial
+from jettagger.types import Array
 
 __all__ = ["EVENT", "Head", "fold_of", "load_head"]
 

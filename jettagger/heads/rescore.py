@@ -8,19 +8,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, UnknownName
-from jettagger.features.definition import Array
 from jettagger.heads.table import JetTable
 from jettagger.heads.tail import Tail, cut_tail, softmax_groups
 from jettagger.network import softmax
+from jettagger.types import Array, Floats
 
 __all__ = ["Rescorer"]
-
-Floats = NDArray[np.float64]
 
 
 class Rescorer:

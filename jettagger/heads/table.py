@@ -11,8 +11,9 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.attach import with_fields, with_list_fields
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, renamed
-from jettagger.features.definition import Array
 from jettagger.formats import EventColumns
+from jettagger.kinematics import delta_phi, delta_r
+from jettagger.types import Array
 
 __all__ = ["DERIVED", "Derived", "JetTable"]
 
@@ -39,12 +40,9 @@ class Derived:
     text: str
 
 
-def _delta_phi(first: Any, second: Any) -> Array:
-    return (np.asarray(first, dtype=np.float64) - second + np.pi) % (2 * np.pi) - np.pi
-
-
 def _met_angle(table: JetTable) -> Array:
-    return np.abs(_delta_phi(table.values("MET_phi"), table.values(f"{table.collection}_phi")))
+    met, jet = (table.values(name).astype(np.float64) for name in ("MET_phi", f"{table.collection}_phi"))
+    return np.abs(delta_phi(met, jet))
 
 
 def _leptons_near(table: JetTable) -> Array:
@@ -60,7 +58,7 @@ def _leptons_near(table: JetTable) -> Array:
         lepton = np.repeat(np.arange(len(event)), pairs)
         first = np.repeat(np.cumsum(pairs) - pairs, pairs)
         jet = jet_starts[event[lepton]] + np.arange(len(lepton)) - first
-        distance = np.hypot(eta[jet] - lepton_eta[lepton], _delta_phi(phi[jet], lepton_phi[lepton]))
+        distance = delta_r(eta[jet], phi[jet], lepton_eta[lepton], lepton_phi[lepton])
         number += np.bincount(jet[distance < NEAR], minlength=table.n_jets)
     return number
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import guard
 from jettagger.bundle import Bundle
@@ -20,10 +19,10 @@ from jettagger.errors import BundleError, MismatchError, ModelFileError
 from jettagger.network import softmax
 from jettagger.sessions import flat_columns, run_error
 from jettagger.threads import default_threads
+from jettagger.types import Floats
 
 __all__ = ["LastLayer", "Tail", "cut_tail", "softmax_groups"]
 
-Floats = NDArray[np.float64]
 
 #: operators that pass columns on; all but the first input must be constant
 _PASSING = {"Identity", "Cast", "Dropout", "Slice", "Gather", "Split", "Squeeze", "Unsqueeze", "Reshape", "Flatten"}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.errors import ModelFileError
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["SHORT_OF_MEMORY", "Session", "flat_columns", "run_error", "wants_memory"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import ModelFileError, require
-from jettagger.features.definition import Array
 from jettagger.graph import Graph
 from jettagger.sessions.base import run_error
 from jettagger.sessions.onnx import checked_threads
+from jettagger.types import Array
 
 __all__ = ["OpenVinoSession", "open_openvino"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["ReplaySession"]
 

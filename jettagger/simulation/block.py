@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.kinematics import delta_r
 from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import Card
 from jettagger.simulation.detector import Candidates, Vertices, primary_vertices, reconstruct
-from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino
+from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
-from jettagger.simulation.labels import Hadrons, Resonances, delta_phi, pairs
+from jettagger.simulation.labels import Hadrons, Resonances, pairs
 from jettagger.simulation.pileup import Pool, add_pileup
 from jettagger.simulation.processes import LABELS, Process
 from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
+from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["Batch", "match", "process_batch"]
 
@@ -82,13 +84,13 @@ class Batch:
     n_pileup: Ints
     other_event: Ints
     other_z: Floats
-    keep: NDArray[np.bool_]
+    keep: Bools
 
 
 def match(first: Jets, second: Jets, n_events: int, cone: float) -> Ints:
     """For each jet of ``first`` the nearest of ``second`` in its event within ``cone``, or -1."""
     left, right = pairs(first.event, second.event, n_events)
-    distance = np.hypot(first.eta[left] - second.eta[right], delta_phi(first.phi[left], second.phi[right]))
+    distance = delta_r(first.eta[left], first.phi[left], second.eta[right], second.phi[right])
     near = distance < cone
     left, right, distance = left[near], right[near], distance[near]
     order = np.lexsort((distance, left))
@@ -182,7 +184,7 @@ def process_batch(
 def _clustered(
     candidates: Candidates,
     vectors: Vectors,
-    used: NDArray[np.bool_],
+    used: Bools,
     n_events: int,
     radius: float,
     min_pt: float,
@@ -200,7 +202,7 @@ def _pick(values: Floats, index: Ints) -> Floats:
     return np.where(index >= 0, values[np.maximum(index, 0)], -1.0)
 
 
-def _generator_particles(truth: Truth, keep: NDArray[np.bool_]) -> Ints:
+def _generator_particles(truth: Truth, keep: Bools) -> Ints:
     """Visible final particles of kept events, sorted by event and falling pt."""
     index = np.flatnonzero((truth.status > 0) & ~is_neutrino(truth.id) & keep[truth.event])
     pt = np.hypot(truth.px[index], truth.py[index])

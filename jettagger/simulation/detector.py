@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jettagger import kinematics
 from jettagger.simulation.cards import Card
-from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino
+from jettagger.simulation.generate import Truth, is_neutrino
+from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["Candidates", "Vertices", "primary_vertices", "reconstruct"]
 
-Bools = NDArray[np.bool_]
 PION_MASS = 0.13957
 #: CMSSW's codes of pvAssociationQuality: used in the fit of the primary vertex, displaced, of another vertex
 USED_IN_FIT, COMPATIBLE, OTHER_VERTEX = 7, 6, 0
@@ -90,19 +90,19 @@ class Candidates:
 
     @property
     def px(self) -> Floats:
-        return self.pt * np.cos(self.phi)
+        return kinematics.px(self.pt, self.phi)
 
     @property
     def py(self) -> Floats:
-        return self.pt * np.sin(self.phi)
+        return kinematics.py(self.pt, self.phi)
 
     @property
     def pz(self) -> Floats:
-        return self.pt * np.sinh(self.eta)
+        return kinematics.pz(self.pt, self.eta)
 
     @property
     def energy(self) -> Floats:
-        return np.sqrt((self.pt * np.cosh(self.eta)) ** 2 + self.mass**2)
+        return kinematics.energy(self.pt, self.eta, self.mass)
 
 
 def concatenate(parts: list[Candidates]) -> Candidates:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.errors import ConfigError, require
 from jettagger.files import complete_or_absent
+from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["Generator", "Truth", "concatenate", "is_neutrino", "local_index", "offsets_of", "tabulate_interactions"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: What every process is made with: proton beams, and decays within 10 mm only. Photons radiated by incoming
 #: quarks, a seventh of the time, are left out: few are in a jet.
@@ -114,7 +112,7 @@ def concatenate(truths: Sequence[Truth]) -> Truth:
     return Truth(**columns)
 
 
-def is_neutrino(identity: Ints) -> NDArray[np.bool_]:
+def is_neutrino(identity: Ints) -> Bools:
     """Whether particles are neutrinos.
 
     Examples

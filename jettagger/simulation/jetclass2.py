@@ -14,20 +14,12 @@ from numpy.typing import NDArray
 
 from jettagger.features.cms import eta_sign
 from jettagger.jetclass2 import LABELS
+from jettagger.kinematics import delta_phi, delta_r
 from jettagger.simulation.block import Batch
-from jettagger.simulation.generate import Floats, Ints, Truth, local_index, offsets_of
-from jettagger.simulation.labels import (
-    ELECTRON,
-    GLUON,
-    MUON,
-    TAU_E,
-    TAU_H,
-    TAU_M,
-    delta_phi,
-    last_copy,
-    pairs,
-)
+from jettagger.simulation.generate import Truth, local_index, offsets_of
+from jettagger.simulation.labels import ELECTRON, GLUON, MUON, TAU_E, TAU_H, TAU_M, last_copy, pairs
 from jettagger.simulation.processes import LABELS as V1_LABELS
+from jettagger.types import Floats, Ints
 
 __all__ = ["JETCLASS2_LABELS", "columns", "jetclass2_label"]
 
@@ -228,9 +220,7 @@ def _labels(batch: Batch) -> NDArray[np.int32]:
     owner = batch.fat_truth["resonance"]
     for row in np.flatnonzero(owner >= 0):
         which = int(owner[row])
-        here = np.hypot(
-            found.leg_eta[which] - fat.eta[row], delta_phi(found.leg_phi[which], np.array(fat.phi[row]))
-        ) < 0.8  # fmt: skip
+        here = delta_r(found.leg_eta[which], found.leg_phi[which], fat.eta[row], np.array(fat.phi[row])) < 0.8
         codes = [int(code) for code in found.leg_code[which] if code > 0]
         inside = [int(code) for code, yes in zip(found.leg_code[which], here, strict=True) if yes and code > 0]
         direct = found.kind[which] in (23, 24, 37) or (found.kind[which] == 25 and found.via[which] == 0)
@@ -257,7 +247,7 @@ def _inside(batch: Batch, particles: Ints) -> tuple[Ints, Ints]:
     eta = np.arcsinh(truth.pz[particles] / np.maximum(pt, 1e-9))
     phi = np.arctan2(truth.py[particles], truth.px[particles])
     left, right = pairs(fat.event, truth.event[particles], truth.n_events)
-    near = np.hypot(fat.eta[left] - eta[right], delta_phi(fat.phi[left], phi[right])) < 0.8
+    near = delta_r(fat.eta[left], fat.phi[left], eta[right], phi[right]) < 0.8
     return left[near], right[near]
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jettagger.errors import require
-from jettagger.simulation.generate import Floats, Ints, offsets_of
+from jettagger.simulation.generate import offsets_of
+from jettagger.types import Floats, Ints
 
 __all__ = ["Jets", "Substructure", "Vectors", "cluster", "substructure"]
 

@@ -14,28 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.simulation.generate import Floats, Ints, Truth, is_neutrino, local_index
+from jettagger.kinematics import delta_r
+from jettagger.simulation.generate import Truth, is_neutrino, local_index
 from jettagger.simulation.processes import LABELS
+from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["Hadrons", "Resonances", "delta_phi", "heavy_hadrons", "label_jets", "last_copy", "resonances"]
-
-Bools = NDArray[np.bool_]
+__all__ = ["Hadrons", "Resonances", "heavy_hadrons", "label_jets", "last_copy", "resonances"]
 
 # Codes of legs: quarks by their PDG number, and these.
 GLUON, PHOTON, ELECTRON, MUON, TAU_E, TAU_M, TAU_H = 21, 22, 11, 13, 151, 152, 153
 LEPTON_NAMES = {ELECTRON: "ev", MUON: "mv", TAU_E: "tauev", TAU_M: "taumv", TAU_H: "tauhv"}
 MAX_LEGS = 4
-
-
-def delta_phi(first: Floats, second: Floats) -> Floats:
-    """Difference of azimuths in [-pi, pi).
-
-    Examples
-    --------
-    >>> round(float(delta_phi(np.array(3.0), np.array(-3.0))), 4)
-    -0.2832
-    """
-    return (first - second + np.pi) % (2 * np.pi) - np.pi
 
 
 def last_copy(truth: Truth, index: Ints) -> Ints:
@@ -350,10 +339,8 @@ def label_jets(
     order = np.argsort(found.event, kind="stable")
     left, right = pairs(jet_event, found.event[order], n_events)
     right = order[right] if len(right) else right
-    distance = np.hypot(jet_eta[left] - found.eta[right], delta_phi(jet_phi[left], found.phi[right]))
-    legs = np.hypot(
-        jet_eta[left][:, None] - found.leg_eta[right], delta_phi(jet_phi[left][:, None], found.leg_phi[right])
-    )
+    distance = delta_r(jet_eta[left], jet_phi[left], found.eta[right], found.phi[right])
+    legs = delta_r(jet_eta[left][:, None], jet_phi[left][:, None], found.leg_eta[right], found.leg_phi[right])
     inside = (legs < cone) & (found.leg_code[right] > 0)
     for row in np.flatnonzero(np.any(inside, axis=1)):
         jet, which = left[row], right[row]
@@ -396,7 +383,7 @@ def count_hadrons(
     order = np.argsort(hadrons.event, kind="stable")
     left, right = pairs(jet_event, hadrons.event[order], n_events)
     right = order[right] if len(right) else right
-    near = np.hypot(jet_eta[left] - hadrons.eta[right], delta_phi(jet_phi[left], hadrons.phi[right])) < cone
+    near = delta_r(jet_eta[left], jet_phi[left], hadrons.eta[right], hadrons.phi[right]) < cone
     near &= hadrons.pt[right] > min_pt
     return {
         name: np.bincount(left[near & (hadrons.flavour[right] == flavour)], minlength=len(jet_event))

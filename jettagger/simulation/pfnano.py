@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger import kinematics
+from jettagger.kinematics import delta_phi, delta_r
 from jettagger.simulation.block import Batch
 from jettagger.simulation.detector import PION_MASS
-from jettagger.simulation.generate import Floats, Ints, local_index
+from jettagger.simulation.generate import local_index
 from jettagger.simulation.jets import Jets
-from jettagger.simulation.labels import count_hadrons, delta_phi, last_copy, pairs
+from jettagger.simulation.labels import count_hadrons, last_copy, pairs
 from jettagger.simulation.vertices import jet_vertices, positions_in_event
+from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["columns", "reduced"]
 
@@ -51,7 +54,7 @@ def reduced(values: Any, bits: int = VALUE_BITS) -> NDArray[np.float32]:
 class _Table:
     """Columns of one collection, cut to the events that are kept."""
 
-    def __init__(self, event: Ints, keep: NDArray[np.bool_]) -> None:
+    def __init__(self, event: Ints, keep: Bools) -> None:
         import awkward as ak
 
         self._ak = ak
@@ -204,7 +207,7 @@ def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
     grid_x, grid_y = grid_x[circle], grid_y[circle]
     lost = np.zeros((len(jets), len(grid_x)), bool)
     left, right = pairs(jets.event, jets.event, n_events)
-    gap = np.hypot(jets.eta[left] - jets.eta[right], delta_phi(jets.phi[left], jets.phi[right]))
+    gap = delta_r(jets.eta[left], jets.phi[left], jets.eta[right], jets.phi[right])
     close = (left != right) & (gap < 2 * radius)
     left, right = left[close], right[close]
     delta_eta = jets.eta[left] - jets.eta[right]
@@ -348,7 +351,7 @@ def _vertex_links(batch: Batch, jets: Jets, cone: float, position: Ints) -> Any:
     near = found.take(vertex)
     links = _Table(jets.event[jet], batch.keep)
     scale = batch.card["jets"]["correction"]
-    energy = np.sqrt((near.pt * np.cosh(near.eta)) ** 2 + near.mass**2)
+    energy = kinematics.energy(near.pt, near.eta, near.mass)
     links.add("mass", near.mass)
     links.add("pt", near.pt)
     links.add("ntracks", near.n_tracks.astype(float))
@@ -381,7 +384,7 @@ def _partons(batch: Batch, jets: Jets, cone: float) -> tuple[Ints, Ints]:
     eta = np.arcsinh(truth.pz[index] / pt)
     phi = np.arctan2(truth.py[index], truth.px[index])
     left, right = pairs(jets.event, truth.event[index], n_events)
-    near = np.hypot(jets.eta[left] - eta[right], delta_phi(jets.phi[left], phi[right])) < cone
+    near = delta_r(jets.eta[left], jets.phi[left], eta[right], phi[right]) < cone
     left, right = left[near], right[near]
     order = np.lexsort((-pt[right], left))
     rows, first = np.unique(left[order], return_index=True)
@@ -425,9 +428,7 @@ def _leptons_and_met(batch: Batch) -> dict[str, Any]:
         )
         lepton = candidates.take(rows)
         left, right = pairs(lepton.event, candidates.event, n_events)
-        distance = np.hypot(
-            lepton.eta[left] - candidates.eta[right], delta_phi(lepton.phi[left], candidates.phi[right])
-        )
+        distance = delta_r(lepton.eta[left], lepton.phi[left], candidates.eta[right], candidates.phi[right])
         near = (distance < card["isolation_cone"]) & (rows[left] != right)
         weight = (candidates.pt * candidates.puppi)[right] * near
         total = np.bincount(left, weights=weight, minlength=len(rows))

@@ -22,7 +22,8 @@ from jettagger.simulation.detector import (
     delta,
     reconstruct,
 )
-from jettagger.simulation.generate import Floats, Generator, Ints, local_index, offsets_of
+from jettagger.simulation.generate import Generator, local_index, offsets_of
+from jettagger.types import Floats, Ints
 
 __all__ = ["Pool", "add_pileup", "make_pool", "puppi_weights"]
 

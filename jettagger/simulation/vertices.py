@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jettagger import kinematics
+from jettagger.kinematics import delta_r
 from jettagger.simulation.detector import PION_MASS, Candidates, Vertices
-from jettagger.simulation.generate import Floats, Ints, Truth, local_index
-from jettagger.simulation.labels import delta_phi, has_quark, pairs
+from jettagger.simulation.generate import Truth, local_index
+from jettagger.simulation.labels import has_quark, pairs
+from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["SecondaryVertices", "fit_lines", "secondary_vertices"]
 
@@ -177,7 +179,7 @@ def secondary_vertices(
     return _fit(candidates, vertices, tracks, group, int(np.sum(several)), place[chosen][keep])
 
 
-def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: NDArray[np.bool_]) -> Ints:
+def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: Bools) -> Ints:
     """Number of the decay each displaced track comes from; near decays of one cascade are one."""
     group = np.full(len(event), -1, np.int64)
     rows = np.flatnonzero(displaced)
@@ -192,7 +194,7 @@ def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats,
     return group
 
 
-def _cell_groups(candidates: Candidates, tracks: Ints, chosen: NDArray[np.bool_]) -> Ints:
+def _cell_groups(candidates: Candidates, tracks: Ints, chosen: Bools) -> Ints:
     row = np.floor((candidates.eta[tracks] + 6.0) / FAKE_CELL).astype(np.int64)
     column = np.floor((candidates.phi[tracks] + np.pi) / FAKE_CELL).astype(np.int64)
     key = (candidates.event[tracks] * 100 + row) * 100 + column
@@ -219,8 +221,8 @@ def _fit(
         return np.bincount(group, weights=values, minlength=number).astype(np.float64)
 
     pt = candidates.pt[tracks]
-    px, py, pz = total(pt * np.cos(phi)), total(pt * np.sin(phi)), total(pt * np.sinh(eta))
-    energy = total(np.sqrt((pt * np.cosh(eta)) ** 2 + PION_MASS**2))
+    px, py, pz = total(kinematics.px(pt, phi)), total(kinematics.py(pt, phi)), total(kinematics.pz(pt, eta))
+    energy = total(kinematics.energy(pt, eta, np.full_like(pt, PION_MASS)))
     sum_pt = np.maximum(np.hypot(px, py), 1e-9)
     momentum = np.sqrt(sum_pt**2 + pz**2)
     d3d: Floats = np.maximum(np.sqrt(np.sum(position**2, axis=1)), 1e-9)
@@ -262,14 +264,14 @@ def jet_vertices(
 ) -> tuple[Ints, Ints, Floats]:
     """Vertices within ``cone`` of each jet, sorted by jet and falling ``dxy_sig``: jet, vertex, distance."""
     left, right = pairs(jet_event, found.event, n_events)
-    distance = np.hypot(jet_eta[left] - found.eta[right], delta_phi(jet_phi[left], found.phi[right]))
+    distance = delta_r(jet_eta[left], jet_phi[left], found.eta[right], found.phi[right])
     near = distance < cone
     left, right, distance = left[near], right[near], distance[near]
     order = np.lexsort((-found.dxy_sig[right], left))
     return left[order], right[order], distance[order]
 
 
-def positions_in_event(found: SecondaryVertices, n_events: int, stored: NDArray[np.bool_]) -> Ints:
+def positions_in_event(found: SecondaryVertices, n_events: int, stored: Bools) -> Ints:
     """Index of each vertex among the stored ones of its event, -1 where it is not stored."""
     index = np.full(len(found.event), -1, np.int64)
     index[stored] = local_index(found.event[stored], n_events)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
-from jettagger.features.definition import Array
+from jettagger.types import Array
 from jettagger.weaver.config import TRAINING_FLAG, DataConfig
 from jettagger.weaver.expressions import Formula
 
