@@ -19,8 +19,10 @@ lint: $(VENV)/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+# as in a wheel: with the processors inside the package
 types: $(VENV)/.dev
-	$(PY) -m mypy
+	rm -rf build/types && mkdir -p build/types && cp -R jettagger build/types/ && cp -R processors build/types/jettagger/
+	cd build/types && ../../$(PY) -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
 
 dev: $(VENV)/.dev
 

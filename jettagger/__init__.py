@@ -6,9 +6,15 @@ The public names are loaded when they are first used: importing the package is l
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from jettagger._version import __version__
+
+if not os.path.isdir(os.path.join(os.path.dirname(__file__), "processors")):
+    from jettagger._checkout import install
+
+    install()
 
 if TYPE_CHECKING:
     from jettagger.bundle import Bundle

@@ -178,7 +178,7 @@ def _of_jet(truth: _Truth, eta: float, phi: float, radius: float) -> tuple[int, 
     """The class of a jet, and its selected particles with their roles."""
 
     def inside(index: int) -> bool:
-        return bool(delta_r(truth.eta[index], np.float64(truth.phi[index]), eta, np.float64(phi)) < radius)
+        return bool(delta_r(truth.eta[index], np.float64(truth.phi[index]), np.float64(eta), np.float64(phi)) < radius)
 
     best: tuple[int, list[str], int, list[int], list[int]] | None = None
     for last, seconds, products in truth.resonances:

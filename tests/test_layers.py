@@ -21,7 +21,19 @@ PACKAGE = ROOT / "jettagger"
 #: from left to right; a module never imports one of a layer to its right, and only the named ones of its own layer
 LAYERS = [
     ["errors", "_version", "parts", "types"],
-    ["arguments", "codedigest", "files", "units", "threads", "places", "report", "expressions", "configs", "values", "kinematics"],
+    [
+        "arguments",
+        "codedigest",
+        "files",
+        "units",
+        "threads",
+        "places",
+        "report",
+        "expressions",
+        "configs",
+        "values",
+        "kinematics",
+    ],
     ["workers", "parquetfile"],
     ["cutlogic"],
     ["features"],
@@ -201,10 +213,13 @@ def test_every_public_name_resolves() -> None:
 
 def names() -> list[str]:
     found = ["jettagger"]
+    # the processors of a checkout lie beside the package
+    for module in pkgutil.walk_packages([str(ROOT / "processors")], "jettagger.processors."):
+        found.append(module.name)
     for module in pkgutil.walk_packages(jettagger.__path__, "jettagger."):
         if module.name != "jettagger.__main__":
             found.append(module.name)
-    return found
+    return sorted(set(found))
 
 
 @pytest.mark.parametrize("name", names())

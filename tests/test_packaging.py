@@ -129,6 +129,30 @@ def test_a_wheel_brings_the_processors_inside_the_package(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_dask_workers_of_a_checkout_find_the_processors(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    repository = copy_of_the_repository(tmp_path / "repository")
+    assert not any(path.is_symlink() for path in repository.rglob("*"))
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(repository)!r})\n"
+        "from distributed import Client, LocalCluster\n"
+        "def place():\n"
+        "    import jettagger.processors as ours\n"
+        "    return ours.__file__\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalCluster(n_workers=1, processes=True, dashboard_address=None) as cluster:\n"
+        "        with Client(cluster) as client:\n"
+        "            print(client.submit(place).result())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.split()[-1]) == repository / "processors" / "__init__.py"
+
+
+@pytest.mark.slow
 @needs_setuptools
 def test_an_editable_install_finds_the_processors(tmp_path: Path) -> None:
     repository = copy_of_the_repository(tmp_path / "repository")
