@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jettagger.errors import InputFileError
+from jettagger.jsonfile import parse_json
 
 __all__ = ["BasketSums", "add_sums"]
 
@@ -42,10 +43,10 @@ class BasketSums:
         if NAME not in names:
             return
         try:
-            content = json.loads(str(file[NAME]))
+            content = parse_json(str(file[NAME]), NAME)
             self._trees = {tree: dict(sums) for tree, sums in content["trees"].items()}
             note = content["note"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (InputFileError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputFileError(f"{file.file_path}: its checksums cannot be read: the file is damaged") from error
         if note != (_sum(str(file[NOTE]).encode()) if NOTE in names else ""):
             raise InputFileError(f"{file.file_path}: the note on how it was made does not have its checksum: damaged")

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jettagger.arguments import guard
-from jettagger.card import KINDS, Card, read_card, read_json
+from jettagger.card import KINDS, Card, read_card
 from jettagger.checksums import compare, record
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
 from jettagger.files import refuse_special
 from jettagger.graph import Graph, file_sha256, inspect
+from jettagger.jsonfile import read_object
 from jettagger.known import differences, known_card, known_name, known_network
 from jettagger.outputs import HIDDEN, Output, canonical_name, read_outputs
 from jettagger.places import PACKAGE, SHIPPED, user_folder
@@ -455,7 +456,7 @@ def _read(folder: Path, *, accept: bool = False) -> Bundle:
         compare(folder, kept)
     where = str(files[source])
     if files[source].suffix == ".json":
-        description, config = read_json(files[source]), None
+        description, config = read_object(files[source], BundleError, finite=False), None
         groups = read_groups(description, where)
     else:
         config = read_config(files[source])

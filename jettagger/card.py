@@ -5,16 +5,15 @@ The schema is versioned and refuses unknown keys, so that a typing error is foun
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
-from jettagger.files import refuse_special
+from jettagger.jsonfile import read_object
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card", "read_json"]
+__all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card"]
 
 SCHEMA_VERSION = 1
 
@@ -102,49 +101,6 @@ class Card(_Strict):
     notes: str = ""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    BundleError
-        If the file is unreadable, no JSON, has a key twice, or is not an object.
-    """
-    refuse_special(path, BundleError)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"cannot read {path}: {error}") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BundleError(f"{path} is not valid JSON: {place}: {error.msg}") from error
-    except RecursionError as error:
-        raise BundleError(f"{path} is not valid JSON: nested too deeply") from error
-    except ValueError as error:  # a key that is there twice, a number of thousands of digits
-        raise BundleError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BundleError(f"{path} holds a {type(content).__name__}, expected an object")
-    return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of a JSON file, in which no key is there twice with other values."""
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content and content[key] != value:
-            raise ValueError(f"the key {visible(key, LONGEST_NAME)!r} is there twice, with different values")
-        content[key] = value
-    return content
-
-
 def read_card(path: Path) -> Card:
     """Read and validate a ``bundle.json``.
 
@@ -161,7 +117,7 @@ def read_card(path: Path) -> Card:
     BundleError
         Listing every problem with its place in the file; unknown keys with the nearest known ones.
     """
-    content = read_json(path)
+    content = read_object(path, BundleError, finite=False)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise BundleError(

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from jettagger.card import read_json
 from jettagger.errors import BundleError, JettaggerError, OutputError
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.jsonfile import read_object
 from jettagger.places import cache_folder
 
 __all__ = ["CHECKSUMS", "compare", "declare", "record"]
@@ -138,7 +138,7 @@ def _remembered(folder: Path) -> dict[str, str]:
 
 
 def _sums(path: Path) -> dict[str, str]:
-    sums = read_json(path).get("sha256")
+    sums = read_object(path, BundleError).get("sha256")
     if not isinstance(sums, dict):
         raise BundleError(f'{path}: expected an object "sha256" with a SHA-256 for each file')
     for name, value in sums.items():

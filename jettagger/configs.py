@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from jettagger.errors import ConfigError, hint
 from jettagger.files import refuse_special
 
-__all__ = ["Document", "check_keys", "read_yaml"]
+__all__ = ["Document", "check_keys", "composed", "read_yaml"]
 
 #: where something is inside a document: keys and positions from the top
 Path_ = tuple[Any, ...]
@@ -131,8 +132,18 @@ MOST_ENTRIES = 200_000
 #: characters of a configuration
 MOST_CHARACTERS = 10_000_000
 
+#: lists and mappings inside each other
+DEEPEST = 100
 
-class _Loader(yaml.SafeLoader):
+#: characters of a number, also of one with a base of 60 (1:30:00), which takes the square of its length to read
+_LONGEST_NUMBER = 1000
+_NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]*")
+
+#: libyaml's parser where it is there: it is an order of magnitude faster
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):
     """The safe loader, which also reads 1e-3 as a number (YAML 1.1 wants 1.0e-3)."""
 
 
@@ -150,7 +161,83 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, loader: _Loader) -> None:
+@contextmanager
+def composed(
+    text: str,
+    name: str,
+    loader: Any = _Safe,
+    *,
+    characters: int = MOST_CHARACTERS,
+    entries: int = MOST_ENTRIES,
+) -> Iterator[tuple[Any, yaml.Node | None]]:
+    """The nodes of a YAML text, within limits; what the block finds wrong with them has the same wording.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        What to call it in messages.
+    loader : type
+        A safe loader of PyYAML.
+    characters, entries : int
+        The most that it may have; entries of repeated parts count once.
+
+    Yields
+    ------
+    loader : object
+        An instance, which makes objects of nodes.
+    node : yaml.Node or None
+        None of an empty text.
+
+    Raises
+    ------
+    ConfigError
+        If it is no YAML, or larger, deeper or with more entries than a configuration is; says where.
+
+    Examples
+    --------
+    >>> with composed("a: [1, 2]", "example") as (loader, node):
+    ...     loader.construct_document(node)
+    {'a': [1, 2]}
+    """
+    if len(text) > characters:
+        raise ConfigError(f"{name}: {len(text)} characters, a configuration has {characters} at most")
+    try:
+        _limit(text, name, entries)
+        stream = loader(text)
+        yield stream, stream.get_single_node()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place, column = (f"{name}, line {mark.line + 1}", f" (column {mark.column + 1})") if mark else (name, "")
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        reason = "nested too deeply" if "nesting depth" in reason else reason  # libyaml has a limit of its own
+        raise ConfigError(f"{place}: no valid YAML: {reason}{column}") from error
+    except (ValueError, TypeError, OverflowError) as error:  # a date that is none, a key that is a list
+        raise ConfigError(f"{name}: no valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
+
+
+def _limit(text: str, name: str, entries: int) -> None:
+    """Refuse what is too large, before anything is made of it."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, _Safe)):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise ConfigError(f"{name}, line {line}: no valid YAML: nested too deeply, {DEEPEST} levels at most")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent):
+            size = len(event.value)
+            if size > _LONGEST_NUMBER and _NUMBER.fullmatch(event.value):
+                raise ConfigError(f"{name}, line {line}: no valid YAML: a number of {size} digits")
+        if number > 2 * entries:
+            raise ConfigError(f"{name}: more than {entries} entries; no configuration has")
+
+
+def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, loader: Any) -> None:
     if len(lines) > MOST_ENTRIES:
         raise ConfigError(
             f"{name}: more than {MOST_ENTRIES} entries, those of repeated parts included; no configuration has"
@@ -210,23 +297,10 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
         except (OSError, ValueError) as error:  # also a name with a zero byte, and bytes that are no text
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"cannot read {path}: {reason}") from error
-    if len(text) > MOST_CHARACTERS:
-        raise ConfigError(f"{name}: {len(text)} characters, a configuration has {MOST_CHARACTERS} at most")
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: dict[Path_, int] = {}
-        data = None
+    lines: dict[Path_, int] = {}
+    data = None
+    with composed(text, name, _Loader) as (loader, node):
         if node is not None:
             _collect(node, (), lines, name, loader)
             data = loader.construct_document(node)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{name}, line {mark.line + 1}" if mark else name
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{place}: no valid YAML: {reason}") from error
-    except (ValueError, TypeError, OverflowError) as error:  # a date that is none, a number of thousands of digits
-        raise ConfigError(f"{name}: no valid YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
     return Document(data, name, lines)

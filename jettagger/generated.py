@@ -6,14 +6,15 @@ the rows of ``Runs`` of each of its input files: as JSON in its provenance, and 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jettagger.errors import InputFileError, MismatchError
+from jettagger.jsonfile import parse_json
 from jettagger.parquetfile import note_of, open_parquet
 from jettagger.rootfile import TREE, EventFile
 
@@ -130,15 +131,20 @@ def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Source, .
 
     Raises
     ------
+    InputFileError
+        If it says it in another way than skims do.
     MismatchError
         If the skim holds more events than the files that it says it comes from.
     """
-    try:
-        content = json.loads(note) if note else {}
-        records = content.get(KEY) or [] if isinstance(content, Mapping) else []
-        found = tuple(Source(**{"runs": {}, **record}) for record in records)
-    except (json.JSONDecodeError, TypeError):  # written by somebody else
+    content = None
+    with suppress(InputFileError):  # written by somebody else
+        content = parse_json(note, path, finite=False) if note else None
+    records = content.get(KEY) if isinstance(content, Mapping) else None
+    if not records:
         return ()
+    if not isinstance(records, list):
+        raise _unreadable(path)
+    found = tuple(_source(record, path) for record in records)
     if not found or any(SUM not in source.runs for source in found):
         return ()
     inside = sum(source.last - source.first for source in found)
@@ -148,6 +154,28 @@ def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Source, .
             "were joined without their provenance, and the sum of generator weights is lost; give the skims themselves"
         )
     return tuple(map(_checked, found))
+
+
+def _unreadable(path: str) -> InputFileError:
+    return InputFileError(
+        f"{path}: what its provenance says of generated events ({KEY!r}) cannot be read: it is damaged"
+    )
+
+
+def _source(record: Any, path: str) -> Source:
+    """What `Source.to_dict` made."""
+    try:
+        source = Source(**{"runs": {}, **record})
+        numbers = [source.events, source.first, source.last]
+        for name in (SUM, COUNT):
+            numbers += source.runs.get(name, ())
+        lists = all(isinstance(values, list) for values in source.runs.values())
+    except (TypeError, AttributeError) as error:
+        raise _unreadable(path) from error
+    whole = all(isinstance(number, int) for number in [*numbers[:3], *source.runs.get(COUNT, ())])
+    if not (isinstance(source.file, str) and lists and whole and all(isinstance(n, (int, float)) for n in numbers)):
+        raise _unreadable(path)
+    return source
 
 
 def _checked(source: Source) -> Source:

@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,7 @@ from jettagger.configs import check_keys
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files import complete_or_absent, refuse_special
+from jettagger.jsonfile import parse_json
 from jettagger.units import parse_size, size_text
 from jettagger.values import check_weights
 
@@ -621,12 +623,14 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     refuse_special(path)
     try:
         with _open(path, "rb") as file:
-            content = json.loads(file.read(), object_hook=uhi.io.json.object_hook)
+            text = file.read()
     except OSError as error:
         raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (EOFError, zlib.error) as error:
         raise InputFileError(f"{path} is no histogram file: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    where = f"{path} is no histogram file of jettagger: its content"
+    content = parse_json(text, where, kind=dict, finite=False, hook=uhi.io.json.object_hook)
+    if content.get("format") != _FORMAT:
         raise InputFileError(f"{path} is no histogram file of jettagger: expected the format {_FORMAT!r}")
     if content.get("version") != VERSION:
         writer = content.get("jettagger", "of an unknown version")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jettagger.errors import ConfigError, InputFileError, MismatchError
+from jettagger.jsonfile import parse_json
 from jettagger.parquetfile import note_of, open_parquet
 from jettagger.rootfile import EventFile
 
@@ -111,8 +111,8 @@ def parsed(note: str) -> dict[str, Any]:
     ({'model': 'tinyParT'}, {}, {})
     """
     try:
-        content = json.loads(note) if note else {}
-    except json.JSONDecodeError:  # written by somebody else
+        content = parse_json(note, "note", finite=False) if note else {}
+    except InputFileError:  # written by somebody else
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -145,7 +145,10 @@ def origin(source: Any) -> Origin | None:
         source = parsed(note_of(source.schema))
     if isinstance(source, Mapping):
         known = isinstance(source.get("model"), str) and isinstance(source.get("digest"), str)
-        return Origin(source["model"], source["digest"], dict(source.get("heads") or {})) if known else None
+        heads = source.get("heads") or {}
+        if not isinstance(heads, Mapping) or not all(isinstance(value, str) for value in heads.values()):
+            raise InputFileError(f"provenance: 'heads' is {heads!r}, expected the digest of each head")
+        return Origin(source["model"], source["digest"], dict(heads)) if known else None
     heads = {head.name: head.digest for head in getattr(source, "heads", ())}
     bundle = getattr(source, "bundle", source)
     if not isinstance(getattr(bundle, "digest", None), str) or not isinstance(getattr(bundle, "name", None), str):

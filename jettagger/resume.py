@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import OutputError
+from jettagger.errors import InputFileError, OutputError
 from jettagger.files import SEPARATOR, complete_or_absent
 from jettagger.jobs import Chunk
+from jettagger.jsonfile import parse_json, read_object
 from jettagger.parts import forget, remember
 from jettagger.report import Report
 
@@ -247,12 +248,12 @@ def _name(path: str, chunks: list[Chunk], key: str) -> str:
 def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] | None:
     """Checksum and report of each chunk of a finished input; None if anything is damaged."""
     try:
-        note = json.loads((place / _DONE).read_text(encoding="utf-8"))
+        note = read_object(place / _DONE)
         facts = [(str(fact["sha256"]), Report(**fact["report"])) for fact in note["chunks"]]
         for number, (checksum, _) in enumerate(facts):
             if hashlib.sha256((place / f"{number:06d}.npz").read_bytes()).hexdigest() != checksum:
                 return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputFileError, OSError, ValueError, KeyError, TypeError):
         return None
     return dict(zip(chunks, facts, strict=True)) if len(facts) == len(chunks) else None
 
@@ -281,7 +282,7 @@ def _unpacked(content: bytes) -> dict[str, Any]:
 
     columns: dict[str, Any] = {}
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        for number, (name, how) in enumerate(json.loads(str(stored["forms"])).items()):
+        for number, (name, how) in enumerate(parse_json(str(stored["forms"]), "forms", kind=dict).items()):
             if how is None:
                 columns[name] = stored[f"{number}"]
                 continue

@@ -14,6 +14,7 @@ from jettagger.bundle import Bundle
 from jettagger.cache import DiskCache
 from jettagger.codedigest import code_digest
 from jettagger.formats import split
+from jettagger.jsonfile import parse_json
 from jettagger.places import cache_folder
 from jettagger.report import Report
 from jettagger.scores import Scored
@@ -75,5 +76,5 @@ def packed(scored: Scored) -> dict[str, Array]:
 
 def unpacked(kept: Mapping[str, Array]) -> Scored:
     """What `packed` made, with all jets counted as found in the cache."""
-    report = Report(**json.loads(str(kept["report"])))
+    report = Report(**parse_json(str(kept["report"]), "report", kind=dict))
     return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0), kept["partial"])

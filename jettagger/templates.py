@@ -36,8 +36,9 @@ from jettagger.bins import (
     intervals,
 )
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
-from jettagger.files import complete_or_absent, refuse_special
+from jettagger.files import complete_or_absent
 from jettagger.histograms import categories_of, pick, variables_of
+from jettagger.jsonfile import read_object
 from jettagger.types import Floats
 
 __all__ = ["FEW_EVENTS", "Signal", "Template", "TemplateSpec", "Templates", "build", "load_report", "load_workspaces"]
@@ -358,9 +359,14 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
     """
     folder = Path(folder)
     content = _listing(folder)
-    listed = sorted(content["signals"].items(), key=lambda item: item[1]["mass"])
-    signals = {name: Signal((), item["mass"], item["cross_section"]) for name, item in listed}
-    return signals, {name: _read(folder / item["workspace"]) for name, item in listed}, content["asimov"]
+    try:
+        listed = sorted(content["signals"].items(), key=lambda item: float(item[1]["mass"]))
+        signals = {name: Signal((), float(item["mass"]), float(item["cross_section"])) for name, item in listed}
+        paths = {name: folder / item["workspace"] for name, item in listed}
+        asimov = bool(content["asimov"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+    return signals, {name: read_object(path) for name, path in paths.items()}, asimov
 
 
 def load_report(folder: str | os.PathLike[str]) -> list[str]:
@@ -376,24 +382,21 @@ def load_report(folder: str | os.PathLike[str]) -> list[str]:
     InputFileError
         If the file is missing, damaged or of another version.
     """
-    return list(_listing(Path(folder))["report"])
+    report = _listing(Path(folder)).get("report")
+    if not isinstance(report, list) or not all(isinstance(line, str) for line in report):
+        raise _damaged(Path(folder), f"'report' is {report!r}, expected a list of lines")
+    return report
 
 
-def _read(path: Path) -> Any:
-    refuse_special(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputFileError(f"{path} is no JSON file: {error}") from error
+def _damaged(folder: Path, reason: object) -> InputFileError:
+    return InputFileError(f"{folder / 'templates.json'}: not a list of templates as jettagger writes it: {reason}")
 
 
 def _listing(folder: Path) -> dict[str, Any]:
     """The list of templates in a folder."""
     path = folder / "templates.json"
-    content = _read(path)
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    content = read_object(path)
+    if content.get("format") != _FORMAT:
         raise InputFileError(f"{path}: expected the format {_FORMAT!r}")
     if content.get("version") != VERSION:
         raise InputFileError(f"{path}: templates of version {content.get('version')!r}, expected {VERSION}")

@@ -17,6 +17,7 @@ import numpy as np
 from jettagger.acceleration import best_session, proof_jets
 from jettagger.bundle import Bundle
 from jettagger.heads import load_head
+from jettagger.jsonfile import parse_json
 from jettagger.network import evaluate
 from jettagger.sessions import SHORT_OF_MEMORY, open_session
 from jettagger.trials import MEMORY
@@ -39,7 +40,7 @@ def serve() -> None:
             line = lines.readline()
             if not line:
                 return
-            request = json.loads(line)
+            request = parse_json(line, "request", kind=dict)
             failed = tried(request["what"], Path(request["path"]), request["options"], request["seconds"])
             print(json.dumps({"failed": failed}), file=replies, flush=True)
 

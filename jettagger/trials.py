@@ -27,6 +27,7 @@ import numpy as np
 from jettagger.cache import DiskCache
 from jettagger.codedigest import code_digest
 from jettagger.errors import ConfigError, ModelFileError
+from jettagger.jsonfile import parse_json
 from jettagger.places import CACHE, cache_folder
 
 __all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
@@ -154,7 +155,7 @@ class _Process:
                 process = self._started()
                 reply = self._exchange(process, json.dumps(request), _PATIENCE * seconds + 10)
                 if reply:
-                    return str(json.loads(reply)["failed"])
+                    return str(parse_json(reply, "reply", ModelFileError, kind=dict)["failed"])
                 if reply is None:
                     self.stop()
                     return f"did not end within {_PATIENCE * seconds + 10:g} s"

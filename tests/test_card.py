@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jettagger.card import KINDS, Card, read_card, read_json
+from jettagger.card import KINDS, Card, read_card
 from jettagger.errors import BundleError
 from jettagger.places import PACKAGE
 
@@ -133,11 +133,3 @@ def test_known_networks(path: Path) -> None:
     assert card.source
     assert card.licence
     assert set(card.kinds) <= set(KINDS)
-
-
-def test_read_json(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="cannot read"):
-        read_json(tmp_path / "absent.json")
-    (tmp_path / "a.json").write_text('{"a": 1,\n "b"}')
-    with pytest.raises(BundleError, match="line 2, column 5"):
-        read_json(tmp_path / "a.json")

@@ -34,6 +34,7 @@ LAYERS = [
         "values",
         "kinematics",
     ],
+    ["jsonfile"],
     ["workers", "parquetfile"],
     ["cutlogic"],
     ["features"],

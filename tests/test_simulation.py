@@ -74,7 +74,7 @@ def test_unknown_card_is_named_with_the_nearest() -> None:
         (("magnetic_field: 3.8", "magnetic_field: strong"), "tracking.magnetic_field is 'strong', expected a number"),
         (("magnetic_field: 3.8", "magnetic_field: .nan"), "magnetic_field is nan"),
         (("  sigma_z: 3.5\n", ""), "missing sigma_z"),
-        (("tracking:", "tracking: ["), "not valid YAML"),
+        (("tracking:", "tracking: ["), "no valid YAML"),
     ],
 )
 def test_bad_cards(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -543,7 +543,7 @@ def test_a_signal_without_a_limit_leaves_the_others_theirs(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "not valid JSON: line 1"),
         ("{}", "expected the format"),
         ('{"format": "jettagger templates", "version": 7}', "version 7, expected 1"),
     ],

@@ -266,7 +266,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
     [
         ("", "holds nothing"),
         ("[1, 2]", "holds a list"),
-        ("a: [1", r"line \d.*cannot be read as YAML"),
+        ("a: [1", r"line \d.*no valid YAML"),
         ("selection: x > 1", "no 'inputs'"),
         (BASE + "select: x", r"line 3: select: unknown key \(nearest: selection"),
         (BASE + "inputs: {}", r"line 3: 'inputs' is there twice"),
@@ -314,7 +314,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {a: {length: 4, vars: [x]}, b: {length: 4, vars: [[x, 1]]}}", "another length, pad_mode or scaling"),
         ("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
          "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]", "entries"),
-        ("!!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+        ("!!python/object/apply:os.getcwd []", "no valid YAML"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_makes_no_sense_is_refused(text: str, message: str) -> None:

@@ -37,6 +37,7 @@ from jettagger.errors import (
     hint,
 )
 from jettagger.files import complete_or_absent, refuse_special
+from jettagger.jsonfile import parse_json
 from jettagger.provenance import Origin, origin
 from jettagger.types import Floats
 from jettagger.values import check_weights
@@ -94,8 +95,8 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         self._text = text
         self._name = name
         try:
-            content = json.loads(text)
-            described = json.loads(content["description"])["jettagger"]
+            content = parse_json(text, f"{name}: not working points as jettagger writes them: its content", kind=dict)
+            described = parse_json(content["description"], f"{name}: its description", kind=dict)["jettagger"]
             if described["format"] not in (_FORMAT, _WITHOUT_MODEL):
                 raise InputFileError(f"{name}: working points of format {described['format']!r}, expected {_FORMAT}")
             self.discriminant = Discriminant.from_dict(described["discriminant"], name=described["name"], where=name)
@@ -107,14 +108,16 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
             self.prefix: str | None = made.get("prefix")
             self.scores: tuple[str, ...] = tuple(made.get("names", ()))
             self._correction = content["corrections"][0]["name"]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise InputFileError(f"{name}: not working points as jettagger writes them: {error!r}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (WorkingPoints, (self._text, self._name))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, WorkingPoints) and json.loads(self._text) == json.loads(other._text)
+        return isinstance(other, WorkingPoints) and parse_json(self._text, self._name) == parse_json(
+            other._text, other._name
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

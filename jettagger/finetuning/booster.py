@@ -5,7 +5,6 @@ The converter of onnxmltools gives all leaves of a model with two classes to the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from jettagger.errors import MismatchError
 from jettagger.heads.export import Trees
+from jettagger.jsonfile import parse_json
 
 __all__ = ["trees_of"]
 
@@ -45,7 +45,7 @@ def trees_of(booster: Any, inputs: int, outputs: int) -> Trees:
     as ``default_left`` says if it is NaN; of a leaf, ``split_conditions`` is the value; ``tree_info`` says which output
     a tree adds to.
     """
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    learner = parse_json(bytes(booster.save_raw("json")), "the trees", finite=False)["learner"]
     sizes, objective, kind = learner["learner_model_param"], learner["objective"]["name"], learner["gradient_booster"]
     found = (int(sizes["num_feature"]), max(int(sizes["num_class"]), int(sizes["num_target"])))
     if found != (inputs, outputs):
@@ -57,7 +57,9 @@ def trees_of(booster: Any, inputs: int, outputs: int) -> Trees:
             f"trees of the kind {kind['name']!r} with the objective {objective!r} cannot be written, expected 'gbtree' "
             f"with one of {', '.join(_PLAIN)}"
         )
-    base = np.broadcast_to(np.asarray(json.loads(sizes["base_score"].lower()), dtype=np.float64), (outputs,))
+    base = np.broadcast_to(
+        np.asarray(parse_json(sizes["base_score"].lower(), "base_score"), dtype=np.float64), (outputs,)
+    )
     nodes: dict[str, list[Any]] = {f"nodes_{name}": [] for name in _NODES}
     leaves: dict[str, list[Any]] = {f"target_{name}": [] for name in ("treeids", "nodeids", "ids", "weights")}
     for number, (tree, output) in enumerate(zip(kind["model"]["trees"], kind["model"]["tree_info"], strict=True)):

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from jettagger.card import read_json
 from jettagger.errors import BundleError, MissingModelFile, hint
 from jettagger.files import refuse_special
+from jettagger.jsonfile import read_object
 
 __all__ = [
     "DESCRIPTION",
@@ -102,7 +102,7 @@ def read_head_card(folder: Path) -> HeadCard:
         raise MissingModelFile(
             f"{folder} has no {DESCRIPTION}, so it is no head; it holds {', '.join(found) or 'nothing'}"
         )
-    content = read_json(path)
+    content = read_object(path, BundleError, finite=False)  # metrics may be NaN
     if content.get("schema_version") != SCHEMA_VERSION:
         got = content.get("schema_version")
         raise BundleError(f"{path}: schema_version is {got!r}, this version of jettagger reads {SCHEMA_VERSION}")

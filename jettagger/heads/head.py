@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, read_head_card
 from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
+from jettagger.jsonfile import parse_json
 from jettagger.sessions import open_session
 from jettagger.trials import require_trial
 from jettagger.types import Array
@@ -372,13 +372,14 @@ def _compare(graph: Graph, card: HeadCard, path: Path) -> None:
     properties = {item.key: item.value for item in model.metadata_props}
     for what, names in (("inputs", [item.name for item in card.inputs]), ("outputs", card.outputs)):
         try:
-            inside = json.loads(properties.get(what, "null"))
-        except json.JSONDecodeError:
+            inside = parse_json(properties.get(what, "null"), f"{path}: {what}", BundleError)
+        except BundleError:
             inside = None
         if inside != names:
-            other = next((n for n in names if n not in (inside or [])), names[0])
+            inside = [str(name) for name in inside] if isinstance(inside, list) else []
+            other = next((n for n in names if n not in inside), names[0])
             raise BundleError(
-                f"{path}: its {what} are not those of {DESCRIPTION} (first: {other!r}{hint(other, inside or [])})"
+                f"{path}: its {what} are not those of {DESCRIPTION} (first: {other!r}{hint(other, inside)})"
             )
     shapes = [(item.name, item.shape[1:]) for item in (*graph.inputs, *graph.outputs)]
     expected = [(COLUMNS, (len(card.inputs),))] + [(f"fold{i}", (len(card.outputs),)) for i in range(card.folds)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.configs import read_yaml
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.files import refuse_special
 
@@ -92,8 +93,6 @@ def load_card(name: str | Path = "default") -> Card:
     >>> load_card("default")["tracking"]["magnetic_field"]
     3.8
     """
-    import yaml
-
     if str(name).endswith((".yaml", ".yml")):
         path = Path(name)
         refuse_special(path, ConfigError)
@@ -106,12 +105,8 @@ def load_card(name: str | Path = "default") -> Card:
             raise UnknownName("detector card", str(name), names)
         text = (resources.files("jettagger.simulation") / "cards" / f"{name}.yaml").read_text()
         where = f"card {name!r}"
-    try:
-        content = yaml.safe_load(text)
-        reference = yaml.safe_load(_default_text())
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
-    return _checked(content, reference, where)
+    reference = read_yaml(_default_text(), name="card 'default'").data
+    return _checked(read_yaml(text, name=where).data, reference, where)
 
 
 def _checked(content: Any, reference: dict[str, Any], where: str) -> Card:

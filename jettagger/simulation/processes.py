@@ -7,7 +7,6 @@ are not rare.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, UnknownName
+from jettagger.jsonfile import parse_json
 
 __all__ = [
     "LABELS",
@@ -518,7 +518,7 @@ def rates() -> dict[str, int]:
     True
     """
     text = (resources.files("jettagger.simulation") / "rates.json").read_text()
-    return {name: int(value) for name, value in json.loads(text).items()}
+    return {name: int(value) for name, value in parse_json(text, "rates.json", kind=dict).items()}
 
 
 def members(name: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.basketsums import add_sums
-from jettagger.errors import ConfigError, JettaggerError, OutputError, UnknownName, require
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.jsonfile import parse_json, read_object
 from jettagger.parts import remove_stale
 from jettagger.simulation import processes
 from jettagger.simulation.block import Batch, process_batch
@@ -86,7 +87,7 @@ class Plan:
         content = asdict(self)
         content["blocks"] = len(self.blocks)
         content["versions"] = versions()
-        plain: dict[str, Any] = json.loads(json.dumps(content))
+        plain: dict[str, Any] = parse_json(json.dumps(content), "plan", kind=dict)
         return plain
 
 
@@ -487,7 +488,12 @@ def _open_folder(target: Path, run: Plan, force: bool) -> Path:
     note = folder / "plan.json"
     wanted = run.describe()
     if note.is_file():
-        found = json.loads(note.read_text())
+        try:
+            found = read_object(note, OutputError)
+        except OutputError as error:
+            if not force:
+                raise OutputError(f"{error}; use --force (force=True) to drop the blocks beside it") from error
+            found = {}
         if found == wanted:
             return folder
         if not force:
@@ -525,7 +531,8 @@ def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
     for block in run.blocks:
         note = folder / f"block-{block.index:06d}.json"
         if note.is_file() and note.with_suffix(".parquet").is_file():
-            done[block.index] = json.loads(note.read_text())
+            with suppress(InputFileError):  # made anew
+                done[block.index] = read_object(note)
     return done
 
 

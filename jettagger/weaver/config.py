@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.configs import composed
 from jettagger.errors import ConfigError, WrongType, hint, nearest
 from jettagger.files import refuse_special
 from jettagger.weaver.expressions import Formula, parse_formula
@@ -49,8 +50,10 @@ _OF_INPUTS = re.compile("input|variable|preproc|transform|norm|standard|scal|pad
 #: what weaver adds to each table by itself: whether a jet is read for training
 TRAINING_FLAG = "aux_training_"
 
-#: a file that is larger than this, or that unfolds to more nodes through anchors, is no data configuration
+#: a file that is larger than this, or that unfolds to more nodes through anchors, is no data configuration; the tables
+#: of numbers below "weights" count for the first two only
 _MAX_BYTES = 50_000_000
+_MAX_ENTRIES = 2_000_000
 _MAX_NODES = 200_000
 
 
@@ -249,29 +252,16 @@ class _Reader:
     """The document of a file, with the line of each entry."""
 
     def __init__(self, text: str, where: str) -> None:
-        import yaml
-
         self.where = where
         #: keys that scores do not need, with their lines
         self.passed_over: list[str] = []
-        if len(text) > _MAX_BYTES:
-            raise ConfigError(f"{where}: {len(text)} characters, a data configuration has {_MAX_BYTES} at most")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            stream = loader(text)
-            node = stream.get_single_node()
-            self.lines: dict[tuple[str | int, ...], int] = {}
-            self._nodes = 0
+        self.lines: dict[tuple[str | int, ...], int] = {}
+        self._nodes = 0
+        content = None
+        with composed(text, where, characters=_MAX_BYTES, entries=_MAX_ENTRIES) as (loader, node):
             if node is not None:
                 self._walk(node, ())
-            content = None if node is None else stream.construct_document(node)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise ConfigError(f"{where}{place}: cannot be read as YAML: {reason}") from None
-        except (ValueError, TypeError, RecursionError) as error:  # a date that is none, an unhashable key
-            raise ConfigError(f"{where}: cannot be read as YAML: {error}") from None
+                content = loader.construct_document(node)
         if not isinstance(content, dict):
             kind = "nothing" if content is None else f"a {type(content).__name__}"
             raise ConfigError(f"{where}: holds {kind}, expected a data configuration with the key 'inputs'")
