@@ -118,9 +118,10 @@ def test_a_compressed_histogram_file_with_a_flipped_bit(place: int, tmp_path: Pa
     histogram = hist.Hist.new.Reg(20, 0, 1, name="x").Weight().fill([0.1, 0.5])
     histograms.save({"h": histogram}, path)
     content = bytearray(path.read_bytes())
+    in_name = place < content.index(0, 10)  # in the header of gzip, which nobody reads
     content[place] ^= 4
     path.write_bytes(content)
-    if place <= 10 + len(path.name):  # the name in the header of gzip, which nobody reads
+    if in_name:
         assert histograms.load(path)[0]["h"] == histogram
     else:
         with pytest.raises(InputFileError, match=r"h\.json\.gz"):
