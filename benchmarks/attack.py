@@ -20,6 +20,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent
 from jettagger.finetuning.skims import open_skim
 from jettagger.formats import EventColumns
+from jettagger.formats.nesting import nest
 from jettagger.rootfile import EventFile
 from jettagger.selection import check_columns
-from jettagger.testing import make_events, write_pfnano
+from jettagger.testing import make_columns, make_events, write_pfnano
 from jettagger.writers import write_skim
 
 __all__ = ["KINDS", "attack", "table"]
@@ -97,9 +99,9 @@ def events_of(path: Path) -> bytes:
         return content(file.read(COLUMNS))
 
 
-def rows_of(path: Path) -> bytes:
+def rows_of(path: Path, columns: tuple[str, ...] = COLUMNS) -> bytes:
     """The columns of a skim."""
-    return content(ak.concatenate(list(open_skim(str(path)).read(COLUMNS, 150))))
+    return content(ak.concatenate(list(open_skim(str(path)).read(columns, 150))))
 
 
 def scores_of(model: Path, events: Any) -> bytes:
@@ -133,6 +135,35 @@ def _rntuple(path: Path, codec: Any, seed: int) -> Path:
 def _skim(path: Path, seed: int) -> Path:
     write_skim(path, [_chunk(seed), _chunk(seed + 1)], '{"model": "some", "digest": "0"}')
     return path
+
+
+def pfnano(path: Path, codec: Any, seed: int, *, rntuple: bool = False, n_events: int = 60) -> Path:
+    """Events of PFNano shape, as a TTree or as an RNTuple that uproot writes."""
+    columns = make_columns(n_events, seed=seed)
+    with uproot.recreate(path, compression=codec) as file:
+        if rntuple:
+            file.mkrntuple("Events", columns)
+        else:
+            nested = nest(columns)
+            kinds = {
+                name: nested[name].type.content if nested[name].fields else ak.to_numpy(nested[name]).dtype
+                for name in nested.fields
+            }
+            file.mktree("Events", kinds).extend({name: nested[name] for name in nested.fields})
+    return path
+
+
+def tagged(path: Path, *, verify: bool) -> bytes:
+    """The scores of a file, by the way of ``jettagger tag``; what fails leaves nothing."""
+    output = path.parent / "scores.parquet"
+    output.unlink(missing_ok=True)
+    try:
+        jt.tag_files([str(path)], "tinyParT", str(output), columns=["prob"], verify=verify)
+    except JettaggerError:
+        if list(path.parent.glob("*scores*")):
+            raise RuntimeError("something is left") from None
+        raise
+    return rows_of(output, ("event", "FatJet_pt", "FatJet_tinyParT_probHbb"))
 
 
 def _model(folder: Path) -> Path:
@@ -206,6 +237,31 @@ def _register_files() -> None:
 
 
 _register_files()
+
+
+def inputs_of(path: Path) -> list[str]:
+    """The flat names of the columns that the tiny network reads."""
+    with EventFile(path) as file:
+        return [name.replace(".", "_", 1) for name in jt.load_tagger("tinyParT").check(file).columns]
+
+
+def _register_scores() -> None:
+    """Events without checksums, with a flipped bit in what the network reads: what becomes of the scores."""
+
+    def add(title: str, codec: str, *, rntuple: bool, verify: bool) -> None:
+        @_kind(f"PFNano in {title}, {codec}, one bit flipped{', --verify' * verify}")
+        def flip(folder: Path, number: int, seed: int) -> Iterable[str]:
+            path = pfnano(folder / "a.root", CODECS[codec], seed, rntuple=rntuple)
+            ranges = (page_ranges if rntuple else basket_ranges)(path, inputs_of(path))
+            return _flips(path, number, ranges, partial(tagged, verify=verify), seed)
+
+    for codec in ("zstd", "plain"):
+        for title, rntuple in (("a TTree", False), ("an RNTuple of uproot", True)):
+            for verify in (False, True):
+                add(title, codec, rntuple=rntuple, verify=verify)
+
+
+_register_scores()
 
 
 def _damaged_model(

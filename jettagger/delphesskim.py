@@ -10,12 +10,13 @@ from jettagger.cutlogic import warn_doubt
 from jettagger.delphesfile import DelphesFile
 from jettagger.errors import ConfigError
 from jettagger.expressions import parse
-from jettagger.flatjets import check_table
+from jettagger.flatjets import check_table, needed_columns
 from jettagger.formats.delphes import DelphesJets
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
 from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
+from jettagger.verification import verify_jets
 
 __all__ = ["DelphesJob", "make_delphes_job"]
 
@@ -67,6 +68,7 @@ def make_delphes_job(
     memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
+    verify: bool = False,
 ) -> DelphesJob:
     """Open all files, see whether they have the jets, and cut them into chunks.
 
@@ -76,7 +78,7 @@ def make_delphes_job(
         Delphes files.
     tagger : Tagger
         Of a model with a data configuration of weaver; its ``jets`` is the collection.
-    prefix, where, columns, memory, workers, skip_broken
+    prefix, where, columns, memory, workers, skip_broken, verify
         As for `jettagger.skim.make_job`; ``where`` may name ``pt``, ``eta``, ``phi``, ``energy`` and ``sdmass``.
     keep : iterable of str
         Must be empty: the skim has the kinematics of the jets.
@@ -105,7 +107,15 @@ def make_delphes_job(
             kept = (*(["event"] if "Number" in file.fields("Event") else []), *_kinematics(table))
             size = events.nbytes / probe if probe else 0
             layout = Layout(table.collection, tuple(events.fields), kept)
-            return Content(layout, file.n_events, chunk_rows(size, memory // workers, _MOST_EVENTS))
+            content = Content(layout, file.n_events, chunk_rows(size, memory // workers, _MOST_EVENTS))
+            if verify:
+                before = 0
+                for start, stop in content.ranges():
+                    table = DelphesJets(file.read(tagger.jets, start, stop), tagger.jets)
+                    jets = {name: table.column(name) for name in needed_columns(tagger.bundle)}
+                    verify_jets(path, jets, before)
+                    before += len(table)
+            return content
 
     found = survey(map(str, files), examine, skip_broken=skip_broken)
     return DelphesJob(

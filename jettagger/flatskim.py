@@ -16,6 +16,7 @@ from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, s
 from jettagger.report import Report
 from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
+from jettagger.verification import verify_jets
 
 __all__ = ["FlatJob", "make_flat_job"]
 
@@ -98,6 +99,7 @@ def make_flat_job(
     workers: int = 1,
     skip_broken: bool = False,
     tree: str | None = None,
+    verify: bool = False,
 ) -> FlatJob:
     """Open all files, compare them with what the model needs, and cut them into chunks.
 
@@ -107,7 +109,7 @@ def make_flat_job(
         ROOT and parquet files with one row a jet, members ``TARBALL::MEMBER``, and whole tarballs.
     tagger : Tagger
         Of a model with a data configuration of weaver.
-    prefix, where, columns, keep, memory, workers, skip_broken
+    prefix, where, columns, keep, memory, workers, skip_broken, verify
         As for `jettagger.skim.make_job`; ``where`` is an expression in columns of the file (``"jet_pt > 300"``).
     tree : str, optional
         The tree of ROOT files; default: the only one.
@@ -131,7 +133,13 @@ def make_flat_job(
             layout = _layout(file, tagger, names, where, patterns)
             probe = min(file.n_jets, 20)
             size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            return Content(layout, file.n_jets, chunk_rows(size, memory // workers))
+            content = Content(layout, file.n_jets, chunk_rows(size, memory // workers))
+            if verify:
+                needed = needed_columns(tagger.bundle)
+                for start, stop in content.ranges():
+                    jets = file.read(needed, start, stop)
+                    verify_jets(path, {name: jets[name] for name in jets.fields}, start)
+            return content
 
     found = survey(paths, examine, skip_broken=skip_broken, skipped=skipped)
     return FlatJob(

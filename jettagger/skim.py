@@ -35,6 +35,7 @@ from jettagger.rootfile import EventFile
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 from jettagger.threads import default_threads
 from jettagger.units import size_text
+from jettagger.verification import verify_events
 from jettagger.workers import deadline, finished, submit, worker_pool
 from jettagger.writers import check_target, write_skim
 
@@ -241,6 +242,7 @@ def make_job(
     memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
+    verify: bool = False,
 ) -> Job:
     """Open all files, compare them with what the model needs, and cut them into chunks.
 
@@ -263,6 +265,9 @@ def make_job(
         How many chunks are in work at a time.
     skip_broken : bool
         Leave out files that cannot be opened, and say so in the result; else they are an error.
+    verify : bool
+        Compare the columns that the model reads, in all events, with what is known of them, see
+        `jettagger.verification`; a file that does not pass counts as one that cannot be opened.
 
     Returns
     -------
@@ -284,13 +289,16 @@ def make_job(
             layout = _layout(file, tagger, names, expression, patterns)
             probe = min(file.n_events, 20)
             size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            return Content(
+            content = Content(
                 layout,
                 file.n_events,
                 chunk_rows(size, memory // workers),
                 file.edges(layout.inputs),
                 sources_of_root(file),
             )
+            if verify:
+                verify_events(file, tagger.check(file, path), content.ranges())
+            return content
 
     found = survey(map(str, files), examine, skip_broken=skip_broken)
     return Job(
@@ -566,6 +574,7 @@ def tag_files(
     workers: int = 1,
     force: bool = False,
     resume: bool = False,
+    verify: bool = False,
 ) -> SkimResult:
     """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
 
@@ -582,6 +591,8 @@ def tag_files(
         Whether an existing output may be replaced.
     resume : bool
         Keep finished inputs until the output is complete, as for `run_job`.
+    verify : bool
+        Refuse files whose columns are not what is known of them, as for `make_job`.
 
     Returns
     -------
@@ -600,7 +611,15 @@ def tag_files(
     check_target(output, force=force, inputs=map(str, files))
     tagger = model if isinstance(model, Tagger) else load_tagger(model)
     job = make_job(
-        files, tagger, prefix=prefix, where=where, columns=columns, keep=keep, memory=memory, workers=workers
+        files,
+        tagger,
+        prefix=prefix,
+        where=where,
+        columns=columns,
+        keep=keep,
+        memory=memory,
+        workers=workers,
+        verify=verify,
     )
     return run_job(job, output, workers=workers, force=force, resume=resume)
 

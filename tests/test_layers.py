@@ -63,7 +63,7 @@ LAYERS = [
     ["rootfile", "flatfile", "delphesfile"],
     ["jetclass2", "generated"],
     ["writers", "testing", "jobs"],
-    ["provenance", "resume"],
+    ["provenance", "resume", "verification"],
     ["skim", "flatskim", "delphesskim"],
     ["convert", "nanojets"],
     ["jetpictures"],

@@ -80,6 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how often a file, or a part of one, that cannot be read is opened again (default: %(default)s)",
     )
+    add(
+        "--verify",
+        action="store_true",
+        help="when the files are opened, read the jets and all that the model needs, and refuse files with numbers "
+        "that cannot be (docs/robustness.md); --skip-broken goes on without them",
+    )
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")
     add(
@@ -106,7 +112,14 @@ def run(args: argparse.Namespace) -> int:
     processor = config.make_processor()
     patterns = sum(len(files.patterns) for files in config.files.values())
     with progress_bar("opening files", patterns, "files") as advance:
-        found = survey(config, processor, skip_broken=args.skip_broken, retries=args.retries, progress=advance)
+        found = survey(
+            config,
+            processor,
+            skip_broken=args.skip_broken,
+            retries=args.retries,
+            progress=advance,
+            verify=args.verify,
+        )
     check_folder(args.output, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
         _plan(config, processor, found)

@@ -101,6 +101,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep finished inputs in OUT.resume until the output is complete, and go on with those of an interrupted "
         "run; --no-resume starts anew and keeps nothing",
     )
+    add(
+        "--verify",
+        action="store_true",
+        help="before anything is scored, read all that the model needs and refuse files with numbers that cannot be: "
+        "lengths, links, copies, ranges, digits (docs/robustness.md); --skip-broken leaves such files out",
+    )
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
 
 
@@ -132,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         "memory": parse_size(args.memory),
         "workers": args.workers,
         "skip_broken": args.skip_broken,
+        "verify": args.verify,
     }
     if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
         from jettagger.delphesskim import make_delphes_job

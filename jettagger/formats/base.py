@@ -119,6 +119,8 @@ class Format:
         Distance parameter of the jets; constituents further than 1.5 times this from the axis belong to another jet.
     remark : str
         Said in the error when columns are missing.
+    names : mapping
+        What differs from the format that this one was renamed from: name there -> name here, see `renamed`.
     """
 
     name: str
@@ -130,6 +132,12 @@ class Format:
     subsets: Mapping[str, tuple[str, str, Callable[[Array], Array]]] = field(default_factory=dict)
     radius: float = 0.8
     remark: str = ""
+    names: Mapping[str, str | None] = field(default_factory=dict)
+
+    def called(self, column: str) -> str:
+        """What this format calls a column ``"Collection.field"`` of the format that it was renamed from."""
+        collection, name = split(column)
+        return f"{self.names.get(collection) or collection}.{self.names.get(column) or name}"
 
     def parent(self, object_: str) -> str:
         """The linked object that an object is, or is a part of."""

@@ -105,6 +105,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
         signature=tuple(map(collection, format_.signature)),
         links={object_: link(item) for object_, item in format_.links.items()},
         columns=columns,
+        names=dict(names),
     )
 
 

@@ -6,20 +6,24 @@ import glob
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
+from jettagger.formats import Format, Plan
 from jettagger.generated import Source, read_sources, sources_of_root
+from jettagger.jobs import Content, Layout, chunk_rows
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
 from jettagger.registry import load_bundle
 from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
+from jettagger.skim import MEMORY
+from jettagger.verification import kinematics, verify_events
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
@@ -174,8 +178,11 @@ def survey(
     skip_broken: bool = False,
     retries: int = RETRIES,
     progress: Callable[[int], None] | None = None,
+    verify: bool = False,
 ) -> Survey:
-    """Find and open all files of a search and compare them with what it needs; no event is read.
+    """Find and open all files of a search and compare them with what it needs.
+
+    Events are read with ``verify`` only, and of skims with checksums.
 
     Parameters
     ----------
@@ -188,6 +195,9 @@ def survey(
         How often a file that cannot be opened is tried again.
     progress : callable, optional
         Called with 1 after each file.
+    verify : bool
+        Compare the columns that the model reads, and the kinematics of the jets, in all events with what is known of
+        them, see `jettagger.verification`; a file that does not pass counts as one that cannot be opened.
 
     Returns
     -------
@@ -233,7 +243,7 @@ def survey(
         dataset, path = item
         for left in range(retries, -1, -1):
             try:
-                return _look(config, processor, dataset, path)
+                return _look(config, processor, dataset, path, verify=verify)
             except InputFileError as error:
                 if not left:
                     return error
@@ -267,14 +277,39 @@ def survey(
     return Survey(tuple(infos), broken, samples, {dataset: tuple(paths) for dataset, paths in left_out.items()})
 
 
-def _look(config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str) -> FileInfo:
+def _look(
+    config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str, *, verify: bool
+) -> FileInfo:
     if is_parquet(path):
         skim = ParquetSkim(path)
         skim.verify()
-        return _info(config, processor, dataset, skim)
+        info = _info(config, processor, dataset, skim)
+        if verify:
+            _verify(processor, skim)
+        return info
     with EventFile(path, config.tree) as file:
         file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
-        return _info(config, processor, dataset, file)
+        info = _info(config, processor, dataset, file)
+        if verify:
+            _verify(processor, file)
+        return info
+
+
+def _verify(processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim) -> None:
+    """Compare what the model reads, and the kinematics of the jets, with what is known of them."""
+    if not file.n_events:
+        return
+    if processor.tagger is not None:
+        plan = processor.tagger.check(file, file.path)
+    else:
+        plan = Plan(Format("jets", "jets with scores", processor.collection, ()), {}, (), ())
+    more = kinematics(replace(plan.format, jets=processor.collection), file.fields(processor.collection))
+    plan = replace(plan, more=(*plan.more, *more))
+    probe = min(file.n_events, 20)
+    size = file.read(plan.columns, 0, probe).nbytes / probe
+    edges = file.edges(plan.columns) if isinstance(file, EventFile) else ()
+    rows = chunk_rows(size, MEMORY // OPEN_AT_ONCE)
+    verify_events(file, plan, Content(Layout("", plan.columns, ()), file.n_events, rows, edges).ranges())
 
 
 def _info(

@@ -251,6 +251,7 @@ def run_search(
     found: Survey | None = None,
     progress: Progress | None = None,
     status: bool = False,
+    verify: bool = False,
 ) -> SearchResult:
     """Run a search.
 
@@ -277,6 +278,8 @@ def run_search(
         Called with the number of events after each chunk, not with dask.
     status : bool
         Whether the executor dask shows its own progress.
+    verify : bool
+        Compare what is read with what is known of it before, as for `survey`; without ``found`` only.
 
     Returns
     -------
@@ -302,7 +305,7 @@ def run_search(
         raise ConfigError(f"retries must not be below zero, got {retries}")
     start = time.perf_counter()
     if found is None:
-        found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries)
+        found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries, verify=verify)
     inner = config.make_processor(cls, found.samples)
     with (
         _executor(executor, workers, scheduler, progress, status, not skip_broken, retries) as runs_on,

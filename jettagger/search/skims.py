@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from jettagger.errors import InputFileError
+from jettagger.errors import InputFileError, MismatchError
+from jettagger.flatfile import FlatFile
+from jettagger.formats.nesting import nest
 from jettagger.parquetfile import open_parquet, reason_of
 
 __all__ = ["ParquetSkim", "is_parquet"]
@@ -36,7 +39,7 @@ class ParquetSkim:
         with open_parquet(path) as file:
             self.n_events = int(file.metadata.num_rows)
             schema = file.schema_arrow
-        self.names = frozenset(schema.names)
+        self.names: frozenset[str] = frozenset(schema.names)
         lists = {
             item.name.partition("_")[0] for item in schema if pyarrow.types.is_list(item.type) and "_" in item.name
         }
@@ -63,6 +66,33 @@ class ParquetSkim:
                     file.read_row_group(group)
         except (OSError, pyarrow.ArrowException) as error:
             raise InputFileError(f"{self.path} cannot be read (truncated or damaged?): {reason_of(error)}") from error
+
+    def read(self, columns: Iterable[str], start: int, stop: int) -> Any:
+        """Some columns of a range of events.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            ``"Collection.field"``, or plain names.
+        start, stop : int
+
+        Returns
+        -------
+        awkward array
+            One record an event, collections nested.
+
+        Raises
+        ------
+        InputFileError
+            If the data are damaged.
+        """
+        flat = [column.replace(".", "_", 1) for column in columns]
+        with FlatFile(self.path) as file:
+            found = file.read(flat, start, stop)
+        try:
+            return nest({name: found[name] for name in flat})
+        except MismatchError as error:
+            raise InputFileError(f"{self.path}: events {start} to {stop}: {error}; the file is damaged") from error
 
     @property
     def collections(self) -> list[str]:

@@ -1,0 +1,131 @@
+"""Which numbers the columns of NanoAOD with candidates, and of files with one row a jet, may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jettagger.features.definition import Array
+
+__all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which numbers a column may hold; none may be NaN or infinite.
+
+    Parameters
+    ----------
+    low, high : float
+        Both included.
+    unit : str
+    also : tuple of float
+        Further numbers, which stand for something else.
+    whole : bool
+        Whether only whole numbers are meant, also where they are stored as floats.
+    sizes : tuple of int
+        The only absolute values; empty: all.
+
+    Examples
+    --------
+    >>> rule = Rule(0, 100, "cm", also=(-1,))
+    >>> str(rule), rule.fits(np.array([3.5, -1, -0.5, np.nan])).tolist()
+    ('0 to 100 cm, or -1', [True, True, False, False])
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+    also: tuple[float, ...] = ()
+    whole: bool = False
+    sizes: tuple[int, ...] = ()
+
+    def fits(self, values: Array) -> Array:
+        """For each number whether it is one of these, bool[n]."""
+        with np.errstate(invalid="ignore"):
+            right = (values >= self.low) & (values <= self.high)
+            if self.whole:
+                right &= values == np.rint(values)
+        if self.sizes:
+            right &= np.isin(np.abs(values), self.sizes)
+        for value in self.also:
+            right |= values == value
+        return right
+
+    def __str__(self) -> str:
+        if self.sizes:
+            return f"one of {', '.join(map(str, self.sizes))}, with either sign"
+        kind = "a whole number from " if self.whole else ""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{kind}{self.low:g} to {self.high:g}{unit}" + "".join(f", or {value:g}" for value in self.also)
+
+
+FINITE = Rule(-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
+_PT = Rule(0, 1e5, "GeV")
+_ETA = Rule(-6, 6)
+#: a little more than pi, which short mantissas round up
+_PHI = Rule(-3.15, 3.15, "rad")
+_DISTANCE = Rule(-1e4, 1e4, "cm")
+_ERROR = Rule(0, 1e4, "cm", also=(-1,))
+_SIGNIFICANCE = Rule(-1e6, 1e6)
+_LAYERS = Rule(0, 100, whole=True)
+
+#: the charge of candidates, and what tells it
+CHARGE = ("PFCands.charge", "PFCands.pdgId")
+
+#: charged and neutral, by the absolute PDG codes that particle flow and simulations give
+CHARGED = (11, 13, 211, 321, 2212)
+NEUTRAL = (1, 2, 22, 111, 130, 310, 2112)
+
+#: PFNano's column -> what it may hold; wide enough for whatever a detector at the LHC gives
+RULES: Mapping[str, Rule] = {
+    **{f"{name}.pt": _PT for name in ("FatJet", "PFCands", "FatJetPFCands", "SV", "FatJetSVs")},
+    **{f"{name}.eta": _ETA for name in ("FatJet", "PFCands", "SV")},
+    **{f"{name}.phi": _PHI for name in ("FatJet", "PFCands", "SV")},
+    "FatJet.mass": Rule(-100, 1e5, "GeV"),
+    "FatJet.rawFactor": Rule(-10, 1),
+    "PFCands.mass": Rule(-10, 100, "GeV"),
+    "PFCands.charge": Rule(-1, 1, whole=True),
+    "PFCands.pdgId": Rule(-2212, 2212, sizes=tuple(sorted({0, *CHARGED, *NEUTRAL}))),
+    "PFCands.puppiWeight": Rule(0, 1.01),
+    "PFCands.pvAssocQuality": Rule(0, 7, whole=True),
+    "PFCands.lostInnerHits": Rule(-1, 15, whole=True),
+    "PFCands.trkQuality": Rule(-1, 255, whole=True),
+    "PFCands.trkChi2": Rule(0, 1e6, also=(-1,)),
+    **{f"PFCands.{name}": _DISTANCE for name in ("d0", "dz", "dxyFromPV", "dzFromPV")},
+    **{f"PFCands.{name}": _ERROR for name in ("d0Err", "dzErr", "dxyErrFromPV", "dzErrFromPV")},
+    "PFCands.isLostTrack": Rule(0, 1, whole=True),
+    **{
+        f"PFCands.{name}LayersWithMeasurement": _LAYERS
+        for name in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB")
+    },
+    **{f"FatJetPFCands.{name}": _DISTANCE for name in ("Cdz", "Cdxy", "btagSip3dVal", "btagJetDistVal")},
+    **{f"FatJetPFCands.{name}": _SIGNIFICANCE for name in ("Cdzsig", "Cdxysig", "btagSip3dSig")},
+    "FatJetPFCands.btagEtaRel": Rule(-20, 20),
+    "FatJetPFCands.btagPtRatio": Rule(-10, 100),
+    "FatJetPFCands.btagPParRatio": Rule(-10, 100),
+    "FatJetSVs.mass": Rule(0, 1e4, "GeV"),
+    "FatJetSVs.ntracks": Rule(0, 1000, whole=True),
+    "FatJetSVs.normchi2": _SIGNIFICANCE,
+    "FatJetSVs.dxy": _DISTANCE,
+    "FatJetSVs.d3d": _DISTANCE,
+    "FatJetSVs.dxysig": _SIGNIFICANCE,
+    "FatJetSVs.d3dsig": _SIGNIFICANCE,
+    "FatJetSVs.deltaR": Rule(-0.5, 0),
+    "FatJetSVs.enration": Rule(0, 100),
+    "FatJetSVs.phirel": _PHI,
+}
+
+#: the same for columns of files with one row a jet, as JetClass calls them
+JET_RULES: Mapping[str, Rule] = {
+    "jet_pt": _PT,
+    "jet_energy": Rule(0, 1e6, "GeV"),
+    "jet_phi": _PHI,
+    "part_energy": Rule(0, 1e6, "GeV"),
+    "part_charge": Rule(-1, 1, whole=True),
+    **{f"part_is{name}": Rule(0, 1, whole=True) for name in ("Electron", "Muon", "Photon")},
+    **{f"part_is{name}Hadron": Rule(0, 1, whole=True) for name in ("Charged", "Neutral")},
+    **{f"part_{name}err": Rule(0, 1e6, "mm") for name in ("d0", "dz")},
+}

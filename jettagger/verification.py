@@ -1,0 +1,289 @@
+"""What can be said of a file without checksums: whether its columns are what NanoAOD says of them.
+
+Single bits that change leave traces: lists that are not as long as their counters say, indices that lead nowhere,
+copies that differ, numbers out of range, numbers with more digits than their column is stored with. What stays in
+range, with digits that could be, is not noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from jettagger.arguments import guard
+from jettagger.errors import InputFileError
+from jettagger.features.definition import Array
+from jettagger.formats.base import Format, Link, Plan
+from jettagger.formats.columns import EventColumns, split
+from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES
+
+__all__ = ["kinematics", "stray_digits", "verify_events", "verify_jets"]
+
+
+#: nothing that is measured is smaller, and not zero: such numbers are zeros with a bit
+SMALLEST = 1e-30
+
+#: numbers of a column that must end at the same digit for each that has more, before that is said to be damaged
+_MANY = 100
+
+_POWERS = np.uint32(1) << np.arange(23, dtype=np.uint32)
+
+
+class Source(Protocol):
+    """An open file."""
+
+    path: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Flat names of all columns."""
+
+    def read(self, columns: Iterable[str], start: int, stop: int) -> Any:
+        """Some columns of a range of rows."""
+
+
+def kinematics(format_: Format, fields: Iterable[str]) -> tuple[str, ...]:
+    """The columns of the jets that have a rule, as far as a file has them.
+
+    Parameters
+    ----------
+    format_ : Format
+    fields : iterable of str
+        Of the collection of jets.
+
+    Returns
+    -------
+    tuple of str
+    """
+    own = {split(format_.called(name))[1] for name in RULES if split(name)[0] == "FatJet"}
+    return tuple(f"{format_.jets}.{field}" for field in fields if field in own)
+
+
+def verify_events(file: Source, plan: Plan, ranges: Iterable[tuple[int, int]]) -> None:
+    """Compare the columns that a model reads with what NanoAOD says of them.
+
+    Lists have the lengths of their counters; the columns of a collection have the same; links lie in range, the rows of
+    a jet are adjacent and lead to each object once; copies are equal to the bit; the charge is that of the particle;
+    numbers obey `jettagger.formats.rules.RULES`, none is nearly zero, and those of a column that is stored with a short
+    mantissa have one. What the file has checksums of is compared with these, too.
+
+    Parameters
+    ----------
+    file : EventFile or similar
+        Open; read in these ranges, one at a time.
+    plan : Plan
+    ranges : iterable of (int, int)
+        First event, and the one behind the last.
+
+    Raises
+    ------
+    InputFileError
+        For the first number that cannot be; says the column, the event's entry in the file, the number, and what it may
+        be.
+    """
+    collections = {split(column)[0] for column in plan.columns if split(column)[1]}
+    counters = {name: f"n{name}" for name in sorted(collections) if f"n{name}" in file.names}
+    for start, stop in ranges:
+        events = file.read([*plan.columns, *counters.values()], start, stop)
+        if stop > start:
+            _Part(file.path, start, EventColumns(events), plan).check(counters)
+
+
+def verify_jets(path: str, table: Mapping[str, Any], start: int) -> None:
+    """Compare the columns of a table with one row a jet with what can be known of them.
+
+    Parameters
+    ----------
+    path : str
+        For messages.
+    table : mapping of str to awkward array
+        Numbers, or lists of them; lists whose names begin alike (``part_``) have the same lengths.
+    start : int
+        Row of the first in the file.
+
+    Raises
+    ------
+    InputFileError
+        As for `verify_events`.
+    """
+    import awkward as ak
+
+    first: dict[str, tuple[str, Array]] = {}
+    for name, column in table.items():
+        lists = column.ndim > 1
+        counts = ak.to_numpy(ak.num(column, axis=1)) if lists else np.ones(len(column), dtype=np.int64)
+        if lists:
+            other, expected = first.setdefault(name.partition("_")[0], (name, counts))
+            wrong = np.flatnonzero(counts != expected)
+            if len(wrong):
+                row = int(wrong[0])
+                raise InputFileError(
+                    f"{path}: {name} of jet {start + row} has {counts[row]} entries, {other} has {expected[row]}: "
+                    "the file is damaged, get it anew"
+                )
+        values = ak.to_numpy(ak.fill_none(ak.flatten(column, axis=None), 0))
+        if values.dtype.kind not in "fiub":
+            continue
+        rule = JET_RULES.get(name, FINITE)
+        wrong = np.flatnonzero(~rule.fits(values))
+        if len(wrong):
+            row = start + int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
+            _refuse(path, name, f"jet {row}", values[wrong[0]], str(rule), len(wrong))
+
+
+def stray_digits(values: Array) -> Array:
+    """The few numbers of a column that have more binary digits than all others are stored with.
+
+    NanoAOD cuts the mantissas of a column at the same bit. Where many numbers end there, the few that go on were
+    changed later. Columns on a grid, such as whole numbers, do not end at the same bit: large ones have more of them;
+    so only numbers that are at least as large count.
+
+    Parameters
+    ----------
+    values : float32[n]
+
+    Returns
+    -------
+    int64[m]
+        Their positions, rising; none where nothing can be said.
+
+    Examples
+    --------
+    >>> values = np.linspace(1, 2, 1000, dtype=np.float32)
+    >>> values.view(np.uint32)[:] &= 0xFFFFE000
+    >>> stray_digits(values).tolist()
+    []
+    >>> values.view(np.uint32)[7] ^= 1 << 5
+    >>> stray_digits(values).tolist()
+    [7]
+    """
+    nothing = np.empty(0, dtype=np.int64)
+    if values.dtype != np.float32:
+        return nothing
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    filled = np.flatnonzero(bits & np.uint32(0x7FFFFF))
+    bits = bits[filled]
+    last = np.searchsorted(_POWERS, bits & (~bits + np.uint32(1)))
+    often = np.flatnonzero(np.bincount(last, minlength=len(_POWERS)) >= _MANY)
+    stray = np.flatnonzero(last < often[0]) if len(often) else nothing
+    if not len(stray):
+        return nothing
+    exponent = (bits >> np.uint32(23)) & np.uint32(0xFF)
+    ending = np.count_nonzero((last == often[0]) & (exponent >= exponent[stray].min()))
+    return filled[stray] if ending >= _MANY * len(stray) else nothing
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A range of events of a file."""
+
+    path: str
+    start: int
+    columns: EventColumns
+    plan: Plan
+
+    def check(self, counters: Mapping[str, str]) -> None:
+        for collection, counter in counters.items():
+            self._check_counter(collection, counter)
+        format_ = self.plan.format
+        rules = {format_.called(name): rule for name, rule in RULES.items()}
+        links = [format_.links[object_] for object_ in self.plan.objects]
+        indices = {f"{link.table}.{index}" for link in links for index in (link.jet_index, link.target_index)}
+        for column in self.plan.columns:
+            if split(column)[1] and column not in indices:
+                values = self.columns.flat(column)
+                rule = rules.get(column, FINITE)
+                self._refuse_any(column, ~rule.fits(values), str(rule))
+                if column in rules and values.dtype.kind == "f":
+                    tiny = (values != 0) & (np.abs(values) < SMALLEST)
+                    self._refuse_any(column, tiny, f"0, or a number of at least {SMALLEST:g}")
+                stray = stray_digits(values)
+                if len(stray):
+                    self._refuse(column, int(stray[0]), "as few binary digits as others of the column have", len(stray))
+        for object_, link in zip(self.plan.objects, links, strict=True):
+            self._check_link(link, copied=object_ in self.plan.verified)
+        self._check_charges()
+
+    def _check_counter(self, collection: str, counter: str) -> None:
+        import awkward as ak
+
+        counts = self.columns.counts(collection)
+        said = ak.to_numpy(self.columns.column(counter))
+        wrong = np.flatnonzero(counts != said)
+        if len(wrong):
+            event = int(wrong[0])
+            _refuse(
+                self.path,
+                counter,
+                f"event {self.start + event}",
+                said[event],
+                f"{counts[event]}, the number of entries of {collection}",
+                len(wrong),
+            )
+
+    def _check_link(self, link: Link, *, copied: bool) -> None:
+        jets, column = self.plan.format.jets, f"{link.table}.{link.jet_index}"
+        event = np.repeat(np.arange(len(self.columns)), self.columns.counts(link.table))
+        jet = self.columns.flat(column).astype(np.int64)
+        n_jets = self.columns.counts(jets)[event]
+        self._refuse_any(column, (jet < -1) | (jet >= n_jets), f"an index of {jets}, or -1")
+        owner = self.columns.offsets(jets)[event] + jet
+        rows = np.flatnonzero(jet >= 0)
+        begins = rows[np.flatnonzero(np.diff(owner[rows], prepend=-1))]
+        self._refuse_any(column, _repeated(owner, begins), "the rows of a jet one after the other")
+        if link.target_index is None:
+            return
+        column = f"{link.table}.{link.target_index}"
+        target = self.columns.flat(column).astype(np.int64)
+        wrong = (target < (-1 if link.dangling else 0)) | (target >= self.columns.counts(link.target)[event])
+        self._refuse_any(column, wrong, f"an index of {link.target}" + (", or -1" if link.dangling else ""))
+        place = self.columns.offsets(link.target)[event] + target
+        both = owner * (int(self.columns.offsets(link.target)[-1]) + 1) + place
+        again = _repeated(both, np.flatnonzero((jet >= 0) & (target >= 0)))
+        self._refuse_any(column, again, f"each of {link.target} in a jet once")
+        if copied:
+            copy, original = map(self.columns.flat, link.copies)
+            linked = np.flatnonzero(target >= 0)
+            differing = np.zeros(len(copy), dtype=bool)
+            differing[linked] = copy[linked] != original[place[linked]]
+            self._refuse_any(link.copies[0], differing, f"what {link.copies[1].replace('.', '_')} says")
+
+    def _check_charges(self) -> None:
+        charge, code = map(self.plan.format.called, CHARGE)
+        if {charge, code} <= set(self.plan.columns):
+            charges, codes = self.columns.flat(charge), np.abs(self.columns.flat(code))
+            wrong = np.where(charges == 0, np.isin(codes, CHARGED), np.isin(codes, NEUTRAL))
+            self._refuse_any(charge, wrong, f"that of the particle in {code.replace('.', '_')}")
+
+    def _refuse_any(self, column: str, wrong: Array, expected: str) -> None:
+        places = np.flatnonzero(wrong)
+        if len(places):
+            self._refuse(column, int(places[0]), expected, len(places))
+
+    def _refuse(self, column: str, place: int, expected: str, number: int = 1) -> NoReturn:
+        event = int(np.searchsorted(self.columns.offsets(split(column)[0]), place, side="right")) - 1
+        value = self.columns.flat(column)[place]
+        _refuse(self.path, column.replace(".", "_", 1), f"event {self.start + event}", value, expected, number)
+
+
+def _repeated(values: Array, places: Array) -> Array:
+    """For each value whether it is at one of these places, and at an earlier one, too."""
+    again = np.ones(len(places), dtype=bool)
+    again[np.unique(values[places], return_index=True)[1]] = False
+    found = np.zeros(len(values), dtype=bool)
+    found[places[again]] = True
+    return found
+
+
+def _refuse(path: str, column: str, place: str, value: Any, expected: str, number: int) -> NoReturn:
+    more = f" (the first of {number} such numbers here)" if number > 1 else ""
+    raise InputFileError(
+        f"{path}: {column} of {place} (counted from 0 in the file) is {value:.9g}, expected {expected}{more}: the file "
+        "is damaged, get it anew; where its production writes such numbers, do without --verify"
+    )
+
+
+guard(globals(), "kinematics", "stray_digits", "verify_events", "verify_jets")
