@@ -54,10 +54,10 @@ def lines(path: Path) -> int:
     ("number", "status", "word", "group", "workers"),
     [
         (signal.SIGINT, 130, "interrupted", True, 2),
-        (signal.SIGINT, 130, "interrupted", False, 1),
-        (signal.SIGTERM, 143, "terminated", False, 2),
+        pytest.param(signal.SIGINT, 130, "interrupted", False, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, "terminated", False, 2, marks=pytest.mark.slow),
         (signal.SIGTERM, 143, "terminated", True, 1),
-        (signal.SIGHUP, 129, "hung up", True, 2),
+        pytest.param(signal.SIGHUP, 129, "hung up", True, 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_the_job_its_workers_and_its_files(
@@ -77,8 +77,15 @@ def test_a_signal_ends_the_job_its_workers_and_its_files(
     assert list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, 2),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_second_signal_ends_it_at_once(number: signal.Signals, workers: int, nano: str, slow: Path) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
     settings = {"CHUNKS": str(chunks), "CHUNK_SECONDS": "5"}
@@ -98,7 +105,7 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals, workers: int, n
     assert list(work.iterdir()) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_job_leaves_no_process_and_the_next_one_clears_up(workers: int, nano: str, slow: Path) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
     with running(slow, arguments(nano, workers, ".parquet"), work, CHUNKS=str(chunks)) as process:

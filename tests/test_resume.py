@@ -120,8 +120,17 @@ def chunks_of(job: Job, inputs: int) -> int:
     return sum(chunk.path in paths for chunk in job.chunks)
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".root"])
-@pytest.mark.parametrize("kind", ["events", "flat", pytest.param("delphes", marks=pytest.mark.data)])
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [
+        ("events", ".parquet"),
+        ("flat", ".root"),
+        pytest.param("delphes", ".parquet", marks=pytest.mark.data),
+        pytest.param("events", ".root", marks=pytest.mark.slow),
+        pytest.param("flat", ".parquet", marks=pytest.mark.slow),
+        pytest.param("delphes", ".root", marks=[pytest.mark.data, pytest.mark.slow]),
+    ],
+)
 def test_a_job_goes_on_with_the_same_result(
     kind: str, suffix: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +157,9 @@ def test_a_job_goes_on_with_the_same_result(
     assert 0 < result.earlier.jets < result.report.jets
 
 
-@pytest.mark.parametrize("after", [0, 2, 3, 5])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, marks=pytest.mark.slow), 2, 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_wherever_it_is_interrupted_only_finished_inputs_stay(
     after: int, nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,12 +208,17 @@ class TestChanges:
     @pytest.mark.parametrize(
         "change",
         [
-            {"columns": ["prob"]},
             {"where": "pt > 250"},
-            {"where": None},
-            {"keep": ["SV_pt"]},
-            {"prefix": "other"},
-            {"memory": 100_000},
+            *(
+                pytest.param(change, marks=pytest.mark.slow)
+                for change in (
+                    {"columns": ["prob"]},
+                    {"where": None},
+                    {"keep": ["SV_pt"]},
+                    {"prefix": "other"},
+                    {"memory": 100_000},
+                )
+            ),
         ],
         ids=str,
     )
@@ -320,7 +336,14 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 @pytest.mark.filterwarnings("always::jettagger.resume.ResumeWarning", "always::jettagger.parts.StalePartWarning")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 2)])
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+        (signal.SIGKILL, 2),
+    ],
+)
 def test_the_command_goes_on(
     number: signal.Signals, workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,12 +134,22 @@ VERBS = {
 }
 
 
+#: verbs that take seconds; that short work is silent is seen with the others
+LONG = ("search", "limit", "finetune", "simulate")
+
+
 def test_every_verb_is_in_these_tests() -> None:
     assert set(VERBS) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
-@pytest.mark.parametrize("interval", [0.0, 3600.0], ids=["always", "rarely"])
+@pytest.mark.parametrize(
+    ("verb", "interval"),
+    [
+        pytest.param(verb, interval, id=f"{verb}-{name}", marks=[pytest.mark.slow] if rare and verb in LONG else [])
+        for verb in COMMANDS
+        for name, interval, rare in (("always", 0.0, False), ("rarely", 3600.0, True))
+    ],
+)
 def test_streams(
     verb: str, interval: float, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
