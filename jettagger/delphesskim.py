@@ -14,6 +14,7 @@ from jettagger.flatjets import check_table, needed_columns
 from jettagger.formats.delphes import DelphesJets
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
+from jettagger.retrying import RETRIES
 from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 from jettagger.verification import verify_jets
@@ -69,6 +70,7 @@ def make_delphes_job(
     workers: int = 1,
     skip_broken: bool = False,
     verify: bool = False,
+    retries: int = RETRIES,
 ) -> DelphesJob:
     """Open all files, see whether they have the jets, and cut them into chunks.
 
@@ -78,7 +80,7 @@ def make_delphes_job(
         Delphes files.
     tagger : Tagger
         Of a model with a data configuration of weaver; its ``jets`` is the collection.
-    prefix, where, columns, memory, workers, skip_broken, verify
+    prefix, where, columns, memory, workers, skip_broken, verify, retries
         As for `jettagger.skim.make_job`; ``where`` may name ``pt``, ``eta``, ``phi``, ``energy`` and ``sdmass``.
     keep : iterable of str
         Must be empty: the skim has the kinematics of the jets.
@@ -117,7 +119,7 @@ def make_delphes_job(
                     before += len(table)
             return content
 
-    found = survey(map(str, files), examine, skip_broken=skip_broken)
+    found = survey(map(str, files), examine, skip_broken=skip_broken, retries=retries)
     return DelphesJob(
         tagger,
         names,
@@ -125,5 +127,6 @@ def make_delphes_job(
         chunks=found.chunks,
         skipped=found.skipped,
         memory=memory,
+        retries=retries,
         **found.layout._asdict(),
     )

@@ -14,6 +14,7 @@ from jettagger.flatfile import SEPARATOR, TARBALLS, FlatFile, members
 from jettagger.flatjets import check_table, needed_columns
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import Report
+from jettagger.retrying import RETRIES
 from jettagger.skim import MEMORY, Job
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger
 from jettagger.verification import verify_jets
@@ -98,6 +99,7 @@ def make_flat_job(
     memory: int = MEMORY,
     workers: int = 1,
     skip_broken: bool = False,
+    retries: int = RETRIES,
     tree: str | None = None,
     verify: bool = False,
 ) -> FlatJob:
@@ -109,7 +111,7 @@ def make_flat_job(
         ROOT and parquet files with one row a jet, members ``TARBALL::MEMBER``, and whole tarballs.
     tagger : Tagger
         Of a model with a data configuration of weaver.
-    prefix, where, columns, keep, memory, workers, skip_broken, verify
+    prefix, where, columns, keep, memory, workers, skip_broken, verify, retries
         As for `jettagger.skim.make_job`; ``where`` is an expression in columns of the file (``"jet_pt > 300"``).
     tree : str, optional
         The tree of ROOT files; default: the only one.
@@ -141,7 +143,7 @@ def make_flat_job(
                     verify_jets(path, {name: jets[name] for name in jets.fields}, start)
             return content
 
-    found = survey(paths, examine, skip_broken=skip_broken, skipped=skipped)
+    found = survey(paths, examine, skip_broken=skip_broken, skipped=skipped, retries=retries)
     return FlatJob(
         tagger,
         names,
@@ -149,6 +151,7 @@ def make_flat_job(
         chunks=found.chunks,
         skipped=found.skipped,
         memory=memory,
+        retries=retries,
         tree=tree,
         **found.layout._asdict(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
 from jettagger.files import identity, refuse_repeats
 from jettagger.generated import Source
+from jettagger.retrying import RETRIES, check_retries, retried, warn_retried
 from jettagger.tagger import Tagger
 
 __all__ = ["MOST_ROWS", "Chunk", "Content", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
@@ -143,6 +145,7 @@ def survey(
     *,
     skip_broken: bool,
     skipped: Mapping[str, str] | None = None,
+    retries: int = RETRIES,
 ) -> Survey:
     """Look into all files, compare them with the first, and cut them into chunks.
 
@@ -155,6 +158,8 @@ def survey(
         Leave out files that cannot be read, and say so in the result; else they are an error.
     skipped : mapping, optional
         Files that were left out before, and why.
+    retries : int
+        How often a file that cannot be read for a moment is opened again.
 
     Returns
     -------
@@ -169,7 +174,9 @@ def survey(
     MismatchError
         If a file is there twice.
     """
+    check_retries(retries)
     paths = list(paths)
+    again: dict[str, int] = {}
     read: dict[Hashable, str] = {}
     first: Layout | None = None
     chunks: list[Chunk] = []
@@ -181,7 +188,7 @@ def survey(
         if key in read:
             refuse_repeats([read[key], path])
         try:
-            content = examine(path)
+            content, again[path] = retried(partial(examine, path), path, retries)
         except InputFileError as error:
             if not skip_broken:
                 raise
@@ -199,6 +206,7 @@ def survey(
         if not number:
             raise ConfigError("no input files")
         raise InputFileError(f"none of the {number} files can be read: {'; '.join(left_out.values())}")
+    warn_retried(sum(again.values()), next((path for path, count in again.items() if count), ""))
     return Survey(first, tuple(chunks), left_out, () if silent else tuple(sources))
 
 

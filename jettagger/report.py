@@ -70,6 +70,8 @@ class Report:
         Wall time in the network.
     cached : int
         Scored jets whose outputs were found in the score cache.
+    retried : int
+        Reads that failed for a moment and were tried again.
 
     Examples
     --------
@@ -94,6 +96,7 @@ class Report:
     filled: int = 0
     seconds: float = 0.0
     cached: int = 0
+    retried: int = 0
 
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):

@@ -31,6 +31,7 @@ from jettagger.generated import Source, sources_of_root
 from jettagger.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.report import PartialJetsWarning, Report, warn_partial
 from jettagger.resume import Finished, source_digest
+from jettagger.retrying import RETRIES, retried, warn_retried
 from jettagger.rootfile import EventFile
 from jettagger.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 from jettagger.threads import default_threads
@@ -75,6 +76,8 @@ class Job:
         Budget in bytes for the data in work.
     sources : tuple of Source
         The generated events behind the files that are read; empty where one of them does not say.
+    retries : int
+        How often a chunk that cannot be read for a moment is read again, from a file that is opened anew.
     """
 
     tagger: Tagger
@@ -88,6 +91,7 @@ class Job:
     needed: tuple[str, ...] = ()
     memory: int = MEMORY
     sources: tuple[Source, ...] = ()
+    retries: int = RETRIES
 
     @property
     def n_events(self) -> int:
@@ -107,7 +111,25 @@ class Job:
             Flat columns, one entry a row of the skim.
         Report
         """
-        return self.score(self.read(chunk))
+        loaded, again = self.load(chunk)
+        columns, report = self.score(loaded)
+        return columns, report + Report(retried=again)
+
+    def load(self, chunk: Chunk) -> tuple[Any, int]:
+        """Read one chunk, and again where that fails for a moment.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        object
+            What `read` gives.
+        int
+            How often it failed before.
+        """
+        return retried(lambda: self.read(chunk), chunk.path, self.retries, _close_all)
 
     def read(self, chunk: Chunk) -> Any:
         """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
@@ -172,7 +194,7 @@ class Job:
         str
         """
         parts = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("tagger", "chunks", "skipped", "memory", "sources"):
+        for name in ("tagger", "chunks", "skipped", "memory", "sources", "retries"):
             del parts[name]
         made_by = [__version__, code_digest(), source_digest(type(self)), version("onnxruntime"), version("awkward")]
         threads = [default_threads(), workers == 1]
@@ -243,6 +265,7 @@ def make_job(
     workers: int = 1,
     skip_broken: bool = False,
     verify: bool = False,
+    retries: int = RETRIES,
 ) -> Job:
     """Open all files, compare them with what the model needs, and cut them into chunks.
 
@@ -268,6 +291,9 @@ def make_job(
     verify : bool
         Compare the columns that the model reads, in all events, with what is known of them, see
         `jettagger.verification`; a file that does not pass counts as one that cannot be opened.
+    retries : int
+        How often a file, or a part of one, that cannot be read for a moment is opened again; damage is not
+        (`jettagger.retrying.is_momentary`).
 
     Returns
     -------
@@ -300,7 +326,7 @@ def make_job(
                 verify_events(file, tagger.check(file, path), content.ranges())
             return content
 
-    found = survey(map(str, files), examine, skip_broken=skip_broken)
+    found = survey(map(str, files), examine, skip_broken=skip_broken, retries=retries)
     return Job(
         tagger,
         names,
@@ -308,6 +334,7 @@ def make_job(
         chunks=found.chunks,
         skipped=found.skipped,
         memory=memory,
+        retries=retries,
         sources=found.sources,
         **found.layout._asdict(),
     )
@@ -354,6 +381,12 @@ def _open(path: str) -> EventFile:
     return _OPEN[path]
 
 
+def _close_all() -> None:
+    while _OPEN:
+        with suppress(OSError):
+            _OPEN.popitem()[1].close()
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A chunk in memory.
@@ -378,17 +411,18 @@ class Loaded:
 
 def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
     """Read, score and arrange a chunk, also in other processes."""
-    return _scored(job, chunk, job.read(chunk))
+    return _scored(job, chunk, *job.load(chunk))
 
 
-def _scored(job: Job, chunk: Chunk, loaded: Any) -> tuple[dict[str, Any], Report]:
+def _scored(job: Job, chunk: Chunk, loaded: Any, again: int) -> tuple[dict[str, Any], Report]:
     """Score and arrange a chunk; what is wrong with it is said with its place, and partial jets once for all chunks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PartialJetsWarning)
         try:
-            return job.score(loaded)
+            columns, report = job.score(loaded)
         except MismatchError as error:
-            raise MismatchError(f"events {chunk.start} to {chunk.stop} of {chunk.path}: {error}") from error
+            raise MismatchError(f"{_place(chunk)}: {error}") from error
+    return columns, report + Report(retried=again)
 
 
 def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
@@ -422,16 +456,20 @@ def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
 def _read_ahead(job: Job) -> Generator[tuple[dict[str, Any], Report], None, None]:
     """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
     with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
-        following = deque(reader.submit(job.read, chunk) for chunk in job.chunks[:1])
+        following = deque(reader.submit(job.load, chunk) for chunk in job.chunks[:1])
         try:
             for chunk, after in zip_longest(job.chunks, job.chunks[1:]):
-                loaded = _loaded(following.popleft(), chunk)
+                loaded, again = _loaded(following.popleft(), chunk)
                 if after is not None:
-                    following.append(reader.submit(job.read, after))
-                yield _scored(job, chunk, loaded)
+                    following.append(reader.submit(job.load, after))
+                yield _scored(job, chunk, loaded, again)
                 del loaded  # before the next one is waited for
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
+
+
+def _place(chunk: Chunk) -> str:
+    return f"events {chunk.start} to {chunk.stop} of {chunk.path}"
 
 
 def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
@@ -439,8 +477,7 @@ def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
     limit = deadline()
     while not wait([reading], timeout=limit).done:
         warnings.warn(
-            f"events {chunk.start} to {chunk.stop} of {chunk.path} have not come for {limit:g} s: the disk or the "
-            "server does not answer",
+            f"{_place(chunk)} have not come for {limit:g} s: the disk or the server does not answer",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -461,7 +498,7 @@ def _results(job: Job, workers: int) -> Generator[tuple[dict[str, Any], Report],
                 if not pending:
                     break
                 chunk, future = pending.popleft()
-                place = f"events {chunk.start} to {chunk.stop} of {chunk.path}"
+                place = _place(chunk)
                 finished([future], pool, f"at {place}")
                 content = future.result()
             except BrokenProcessPool as error:
@@ -516,6 +553,7 @@ def run_job(
     total, earlier = Report(), Report()
     kept = Finished(target, job.chunks, job.key(workers)) if resume else None
     partial_in: list[Chunk] = []
+    retried_in: list[Chunk] = []
 
     def columns() -> Generator[dict[str, Any], None, None]:
         nonlocal total, earlier
@@ -532,6 +570,7 @@ def run_job(
                         kept.put(chunk, content, report)
                 total = total + report
                 partial_in.extend([chunk] if report.partial else [])
+                retried_in.extend([chunk] if report.retried else [])
                 yield content
                 if progress is not None:
                     progress(report.events)
@@ -551,13 +590,12 @@ def run_job(
         if kept is not None:
             kept.leave()
         stream.close()
-        while _OPEN:
-            with suppress(OSError):
-                _OPEN.popitem()[1].close()
+        _close_all()
     if partial_in:
-        chunk = partial_in[0]
-        place = f"the first is in events {chunk.start} to {chunk.stop} of {chunk.path}"
+        place = f"the first is in {_place(partial_in[0])}"
         warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
+    if retried_in:
+        warn_retried(total.retried, _place(retried_in[0]))
     return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep, earlier)
 
 
@@ -575,6 +613,7 @@ def tag_files(
     force: bool = False,
     resume: bool = False,
     verify: bool = False,
+    retries: int = RETRIES,
 ) -> SkimResult:
     """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
 
@@ -585,7 +624,7 @@ def tag_files(
     model : str or Tagger
     output : str
         ``.parquet`` or ``.root``.
-    prefix, where, columns, keep, memory, workers
+    prefix, where, columns, keep, memory, workers, retries
         As for `make_job`.
     force : bool
         Whether an existing output may be replaced.
@@ -620,6 +659,7 @@ def tag_files(
         memory=memory,
         workers=workers,
         verify=verify,
+        retries=retries,
     )
     return run_job(job, output, workers=workers, force=force, resume=resume)
 

@@ -35,7 +35,7 @@ LAYERS = [
         "kinematics",
     ],
     ["jsonfile"],
-    ["workers", "parquetfile"],
+    ["workers", "parquetfile", "retrying"],
     ["cutlogic"],
     ["features"],
     ["weaver"],

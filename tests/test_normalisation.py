@@ -291,7 +291,7 @@ class Failing(ResonanceSearchProcessor):
         asked = len(path.read_bytes()) if path.exists() else 0
         path.write_bytes(b"." * (asked + 1))
         if asked < self.times:
-            raise InputFileError("the server is busy")
+            raise InputFileError("the server is busy") from ConnectionResetError()
         return super().process(events)
 
 
@@ -317,7 +317,7 @@ def test_opening_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def failing(self: EventFile, *arguments: Any, **more: Any) -> None:
         if failures:
             failures.pop()
-            raise InputFileError("the server is busy")
+            raise InputFileError("the server is busy") from ConnectionResetError()
         original(self, *arguments, **more)
 
     monkeypatch.setattr(EventFile, "__init__", failing)

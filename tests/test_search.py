@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,63 +237,6 @@ def test_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "nearest: futures" in capsys.readouterr().err
     assert main(["search", "--help"]) == 0
     assert "--skip-broken" in capsys.readouterr().out
-
-
-SLOW = """
-import sys, time
-from pathlib import Path
-from jettagger.processors.search import ResonanceSearchProcessor
-
-class Slow(ResonanceSearchProcessor):
-    def process(self, events):
-        Path("started").touch()
-        time.sleep(300)
-
-if __name__ == "__main__":
-    import slow
-    from jettagger.cli import main
-    from jettagger.search.config import SearchConfig
-    make = SearchConfig.make_processor
-    SearchConfig.make_processor = lambda self, cls=None, samples=None: make(self, slow.Slow, samples)
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
-def test_an_interrupted_search_leaves_nothing_behind(world: Path, tmp_path: Path, executor: str) -> None:
-    """Ctrl-C of a terminal, which reaches all processes, while chunks are running and others wait."""
-    if executor == "dask":
-        pytest.importorskip("distributed")
-    (tmp_path / "slow.py").write_text(SLOW)
-    folder = tmp_path / "work"
-    folder.mkdir()
-    root = Path(jt.__file__).resolve().parent.parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(tmp_path / "slow.py"), "search", str(world), "-o", "out", "--executor", executor]
-    with subprocess.Popen(
-        [*command, "--workers", "2"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        end = time.monotonic() + 240
-        # workers of dask have folders of their own
-        while not any(folder.rglob("started")) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            _, said = process.communicate(timeout=200)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130, said
-    assert "jettagger: interrupted, nothing half-written is left" in said
-    if executor != "dask":  # its workers report how they were lost
-        assert "Traceback" not in said
-    assert {path.name for path in folder.iterdir()} <= {"started"}
 
 
 # ---------------------------------------------------------------------------------------- broken files

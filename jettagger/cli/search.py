@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=counted,
         default=2,
         metavar="N",
-        help="how often a file, or a part of one, that cannot be read is opened again (default: %(default)s)",
+        help="how often what cannot be read for a moment is opened again; damage is not (default: %(default)s)",
     )
     add(
         "--verify",

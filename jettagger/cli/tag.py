@@ -75,6 +75,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add(
+        "--retries",
+        type=counted,
+        default=2,
+        metavar="N",
+        help="how often what cannot be read for a moment is opened again; damage is not (default: %(default)s)",
+    )
+    add(
         "--jets",
         metavar="NAME",
         help="collection of jets (default: FatJet, FatJetAK15; of Delphes files JetPUPPIAK8, or the only one)",
@@ -139,6 +146,7 @@ def run(args: argparse.Namespace) -> int:
         "workers": args.workers,
         "skip_broken": args.skip_broken,
         "verify": args.verify,
+        "retries": args.retries,
     }
     if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
         from jettagger.delphesskim import make_delphes_job
@@ -213,6 +221,7 @@ def _summary(result: object, seconds: float) -> None:
         ("links that point to nothing", f"{report.dangling_links}"),
         ("input values that were not finite", f"{report.replaced_values}"),
         ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
+        ("reads that failed for a moment", f"{report.retried}"),
         ("padding waste", f"{100 * report.padding_waste:.1f} %"),
         ("jets per second", f"{now / seconds:.0f}" if now else "-"),
     ]

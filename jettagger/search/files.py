@@ -18,6 +18,7 @@ from jettagger.generated import Source, read_sources, sources_of_root
 from jettagger.jobs import Content, Layout, chunk_rows
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
 from jettagger.registry import load_bundle
+from jettagger.retrying import RETRIES, retried
 from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
@@ -29,9 +30,6 @@ __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
 #: files that are opened at a time: opening waits for disks and networks, not for the processor
 OPEN_AT_ONCE = 8
-
-#: how often what cannot be read is tried again before it counts as broken
-RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,15 @@ class Survey:
         The samples, with the sums of weights that were read from the files.
     lost : dict
         Data set to those of ``broken`` that belong to it.
+    retried : dict
+        File to how often it could not be opened for a moment.
     """
 
     files: tuple[FileInfo, ...]
     broken: Mapping[str, str]
     samples: Mapping[str, Sample] = field(default_factory=dict)
     lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retried: Mapping[str, int] = field(default_factory=dict)
 
     def from_runs(self, config: SearchConfig, dataset: str) -> bool:
         """Whether a sample is divided by the sum in the trees ``Runs`` of its files."""
@@ -192,7 +193,7 @@ def survey(
     skip_broken : bool
         Leave out files that cannot be opened, and say so in the result; else they are an error.
     retries : int
-        How often a file that cannot be opened is tried again.
+        How often a file that cannot be opened for a moment is tried again, see `jettagger.retrying.is_momentary`.
     progress : callable, optional
         Called with 1 after each file.
     verify : bool
@@ -239,15 +240,15 @@ def survey(
                     place[key] = (dataset, path)
                     wanted.append((dataset, path))
 
+    again: dict[str, int] = {}
+
     def look(item: tuple[str, str]) -> FileInfo | JettaggerError:
         dataset, path = item
-        for left in range(retries, -1, -1):
-            try:
-                return _look(config, processor, dataset, path, verify=verify)
-            except InputFileError as error:
-                if not left:
-                    return error
-        raise AssertionError("the last attempt returns")
+        try:
+            info, again[path] = retried(lambda: _look(config, processor, dataset, path, verify=verify), path, retries)
+        except InputFileError as error:
+            return error
+        return info
 
     infos: list[FileInfo] = []
     with ThreadPoolExecutor(OPEN_AT_ONCE) as pool, ExitStack() as leave:
@@ -274,7 +275,8 @@ def survey(
             samples[dataset] = normalise(
                 dataset, samples[dataset], files, mine, processor.generator_weight, left_out.get(dataset, [])
             )
-    return Survey(tuple(infos), broken, samples, {dataset: tuple(paths) for dataset, paths in left_out.items()})
+    lost = {dataset: tuple(paths) for dataset, paths in left_out.items()}
+    return Survey(tuple(infos), broken, samples, lost, {path: count for path, count in again.items() if count})
 
 
 def _look(

@@ -7,7 +7,8 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
 from jettagger.pages import checked_classes
 from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
+from jettagger.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.search.config import SearchConfig
-from jettagger.search.files import RETRIES, Survey, survey
+from jettagger.search.files import Survey, survey
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.skims import is_parquet
@@ -87,7 +89,7 @@ class _Guard(processor.ProcessorABC):
     schema : str
         What the events are read with.
     retries : int
-        How often a chunk that cannot be read is opened again.
+        How often a chunk that cannot be read for a moment is opened again.
     """
 
     def __init__(self, inner: ResonanceSearchProcessor, schema: str, retries: int) -> None:
@@ -98,16 +100,18 @@ class _Guard(processor.ProcessorABC):
     def process(self, events: Any) -> dict[str, Any]:
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]), int(place["entrystop"]))
-        for left in range(self.retries, -1, -1):
-            try:
-                events = self._again(place) if events is None else events
-                return {"results": self.inner.process(events), "errors": {}}
-            except Exception as error:
-                reason = _explained(error)
-                if not left or not isinstance(reason, InputFileError):
-                    return {"results": {}, "errors": {key: reason}}
-            events = None
-        raise AssertionError("the last attempt returns")
+        held = [events]
+
+        def attempt() -> Any:
+            if not held:
+                held.append(self._again(place))
+            return self.inner.process(held[0])
+
+        try:
+            results, again = retried(attempt, key[0], self.retries, held.clear)
+        except Exception as error:
+            return {"results": {}, "errors": {key: _explained(error)}, "retried": {}}
+        return {"results": results, "errors": {}, "retried": {key: again} if again else {}}
 
     def _again(self, place: Mapping[str, Any]) -> Any:
         """The events of a chunk from a file that is opened anew."""
@@ -162,15 +166,38 @@ class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-igno
     stop: bool = True
 
     def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
-        total = accumulator
-        for item in items:
-            found = function(item)
-            total = found if total is None else accumulate([found], total)
-            if self.progress is not None:
-                self.progress(item.entrystop - item.entrystart if hasattr(item, "entrystop") else 0)
-            if self.stop and isinstance(found, Mapping) and found.get("out", {}).get("errors"):
-                break
+        return _summed(((item, function(item)) for item in items), accumulator, self.progress, self.stop), 0
+
+
+@dataclass
+class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
+    """Chunks in a pool; coffea's own loop prints bars and tracebacks whatever it is told."""
+
+    progress: Progress | None = None
+    stop: bool = True
+
+    def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+        waiting = {self.pool.submit(function, item): item for item in items}
+
+        def results() -> Iterator[tuple[Any, Any]]:
+            for future in as_completed(list(waiting)):
+                yield waiting.pop(future), future.result()
+
+        total = _summed(results(), accumulator, self.progress, self.stop)
+        for future in waiting:  # behind an error
+            future.cancel()
         return total, 0
+
+
+def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress | None, stop: bool) -> Any:
+    """The sum of what comes of chunks, or of files that are looked at; ``stop``: up to the first error."""
+    for item, result in results:
+        total = result if total is None else accumulate([result], total)
+        if progress is not None:
+            progress(item.entrystop - item.entrystart if hasattr(item, "entrystop") else 0)
+        if stop and isinstance(result, Mapping) and result.get("out", {}).get("errors"):
+            break
+    return total
 
 
 def _schema(name: str) -> Any:
@@ -188,19 +215,6 @@ def _kill(pool: Any) -> None:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow(pool: Any, progress: Progress) -> None:
-    """Report each chunk that a pool has finished."""
-    submit = pool.submit
-
-    def submit_and_follow(function: Any, item: Any, *more: Any, **options: Any) -> Any:
-        future = submit(function, item, *more, **options)
-        if hasattr(item, "entrystart"):  # a chunk, not a file to look at or results to merge
-            future.add_done_callback(lambda _: progress(item.entrystop - item.entrystart))
-        return future
-
-    pool.submit = submit_and_follow
-
-
 @contextmanager
 def _executor(
     name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool, retries: int
@@ -210,11 +224,9 @@ def _executor(
     elif name == "futures":
         # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
         pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=follow_parent, initargs=(os.getpid(),))
-        if progress is not None:
-            _follow(pool, progress)
         try:
             with watched(pool, "chunks of a search"):
-                yield processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=retries)
+                yield _Futures(pool=pool, workers=workers, retries=retries, progress=progress, stop=stop)
         except BaseException:
             _kill(pool)
             raise
@@ -269,7 +281,8 @@ def run_search(
         Go on without files, or parts of files, that cannot be read; the result names them, and simulation is divided by
         the generator weights of the generated events behind what was read.
     retries : int
-        How often a file, or a part of one, that cannot be read is opened again before it counts as broken.
+        How often a file, or a part of one, that cannot be read for a moment is opened again before it counts as broken;
+        damage is not (`jettagger.retrying.is_momentary`).
     cls : type
         A class derived from `jettagger.processors.ResonanceSearchProcessor`.
     found : Survey, optional
@@ -301,8 +314,7 @@ def run_search(
         raise ConfigError(f"workers must be at least 1, got {workers}")
     if scheduler is not None and executor != "dask":
         raise ConfigError(f"a scheduler is for the executor dask, not for {executor}")
-    if retries < 0:
-        raise ConfigError(f"retries must not be below zero, got {retries}")
+    check_retries(retries)
     start = time.perf_counter()
     if found is None:
         found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries, verify=verify)
@@ -334,6 +346,10 @@ def run_search(
     generated = _normalise(config, found, inner, read)
     result = inner.postprocess(output["results"])
     further = _further_notes(config, found, inner, result["datasets"], generated, missing)
+    again = {**found.retried, **{path: count for (path, *_), count in sorted(output["retried"].items())}}
+    if again:
+        count = sum(found.retried.values()) + sum(output["retried"].values())
+        further.append(retried_text(count, min(again)))
     for note in further:
         warnings.warn(note, SearchWarning, stacklevel=2)
     model = {}

@@ -1,0 +1,146 @@
+"""Searches that are stopped or lose a worker: no process outlives them, no output is half-written, no event is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from searches import make_world
+from survivors import PATIENCE, descendants, running, survivors, until
+
+from jettagger.cli import main
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
+
+#: `jettagger search` with chunks that take long; each leaves a line in "chunks", and the first may kill its worker
+SLOW = """
+import os, signal, sys, time
+from jettagger.processors.search import ResonanceSearchProcessor
+
+class Slow(ResonanceSearchProcessor):
+    def process(self, events):
+        time.sleep(float(os.environ.get("CHUNK_SECONDS", "0.3")))
+        result = super().process(events)
+        with open(os.environ["CHUNKS"], "a") as log:
+            print(os.getpid(), file=log)
+        try:
+            os.unlink(os.environ.get("FATAL", "absent"))
+        except FileNotFoundError:
+            return result
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    import slow
+    from jettagger.cli import main
+    from jettagger.search.config import SearchConfig
+    make = SearchConfig.make_processor
+    SearchConfig.make_processor = lambda self, cls=None, samples=None: make(self, slow.Slow, samples)
+    sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def whole(world: Path) -> Path:
+    """What the search gives without an accident."""
+    assert main(["search", str(world), "-o", str(world.parent / "whole"), "--no-plots"]) == 0
+    return world.parent / "whole"
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    (tmp_path / "script").mkdir()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "script" / "slow.py").write_text(SLOW)
+    return tmp_path / "script" / "slow.py"
+
+
+def command(world: Path, executor: str) -> list[str]:
+    if executor == "dask":
+        pytest.importorskip("distributed", reason="extra dask is not installed")
+    return ["search", str(world), "-o", "out", "--no-plots", "--executor", executor, "--workers", "2"]
+
+
+def same(out: Path, whole: Path) -> None:
+    for name in ("histograms.json", "cutflow.json", "cutflow.txt", "templates.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+WAYS = {
+    "SIGINT": (signal.SIGINT,),
+    "SIGTERM": (signal.SIGTERM,),
+    "kill -9": (signal.SIGKILL,),
+    "two Ctrl-C": (signal.SIGINT, signal.SIGINT),
+}
+
+#: tried in each run; the others are slow
+FEW = {("futures", "kill -9"), ("iterative", "two Ctrl-C")}
+
+
+@pytest.mark.parametrize(
+    ("executor", "way"),
+    [
+        pytest.param(executor, way, marks=[] if (executor, way) in FEW else pytest.mark.slow)
+        for executor in ("iterative", "futures", "dask")
+        for way in WAYS
+    ],
+)
+def test_a_search_that_is_stopped_leaves_nothing(
+    executor: str, way: str, world: Path, whole: Path, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
+    arguments, numbers = command(world, executor), WAYS[way]
+    with running(slow, arguments, work, CHUNKS=str(chunks), CHUNK_SECONDS="0.6") as process:
+        until(chunks.exists, process)
+        children = descendants(process.pid)
+        assert len(children) >= (0 if executor == "iterative" else 2)
+        for number in numbers:  # Ctrl-C reaches all processes of a terminal, others only the command
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            time.sleep(0.2)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert survivors(children) == []
+    assert list(work.iterdir()) == []
+    if way == "kill -9":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + numbers[0], said
+        lines = said.splitlines()
+        assert sum(line.endswith("nothing half-written is left") for line in lines) == 1, said
+        if executor != "dask":  # its workers report how they were lost
+            assert len(lines) == 1, said
+    monkeypatch.chdir(work)
+    assert main(arguments[:-4]) == 0
+    same(work / "out", whole)
+
+
+def test_a_killed_worker_of_dask_changes_nothing(world: Path, whole: Path, slow: Path) -> None:
+    work, chunks, fatal = slow.parent.parent / "work", slow.parent / "chunks", slow.parent / "fatal"
+    fatal.touch()
+    with running(slow, command(world, "dask"), work, CHUNKS=str(chunks), FATAL=str(fatal)) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    assert not fatal.exists()
+    assert len(set(chunks.read_text().split())) == 3, "one worker came in the place of another"
+    same(work / "out", whole)
+
+
+def test_a_killed_worker_of_futures_ends_the_search(world: Path, slow: Path) -> None:
+    work, chunks, fatal = slow.parent.parent / "work", slow.parent / "chunks", slow.parent / "fatal"
+    fatal.touch()
+    with running(slow, command(world, "futures"), work, CHUNKS=str(chunks), FATAL=str(fatal)) as process:
+        until(chunks.exists, process)
+        children = descendants(process.pid)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, said
+    assert not fatal.exists()
+    assert len(said.splitlines()) == 1, said
+    assert said.startswith("jettagger: error: a worker died")
+    assert survivors(children) == []
+    assert list(work.iterdir()) == []
