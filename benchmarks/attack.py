@@ -32,11 +32,13 @@ import jettagger as jt
 from benchmarks import hostile
 from benchmarks.damage import basket_ranges, chunk_ranges, flipped_copies, page_ranges
 from jettagger.cache import DiskCache
+from jettagger.configs import read_yaml
 from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent
 from jettagger.finetuning.skims import open_skim
 from jettagger.formats import EventColumns
 from jettagger.formats.nesting import nest
+from jettagger.heads import Mlp, load_head, write_head
 from jettagger.rootfile import EventFile
 from jettagger.selection import check_columns
 from jettagger.testing import make_columns, make_events, write_pfnano
@@ -45,6 +47,9 @@ from jettagger.writers import write_skim
 __all__ = ["KINDS", "attack", "table"]
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "robustness.md"
+#: written by ROOT's importer; not part of the project
+RNTUPLE = PAGE.parents[2] / "shared" / "data" / "cms" / "pfnano_rntuple.root"
+
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 
 #: seconds after which a process counts as hanging
@@ -105,8 +110,9 @@ def rows_of(path: Path, columns: tuple[str, ...] = COLUMNS) -> bytes:
 
 
 def scores_of(model: Path, events: Any) -> bytes:
-    """What a folder with a model gives."""
-    return content(jt.load_tagger(model, backend="onnxruntime")(events))
+    """What a folder with a model gives: names and numbers."""
+    scores = jt.load_tagger(model, backend="onnxruntime")(events)
+    return f"{scores.fields}".encode() + content(scores)
 
 
 def _chunk(seed: int, n_events: int = 300) -> dict[str, Any]:
@@ -198,15 +204,16 @@ def _cuts(path: Path, number: int, read: Callable[[Path], bytes], seed: int) -> 
 def _register_files() -> None:
     """Kinds of files, cut short and with a flipped bit in what is read."""
 
-    def add(title: str, make: Callable[[Path, int], Path], ranges: Callable[[Path], Any], read: Any) -> None:
+    def add(title: str, make: Callable[[Path, int], Path | None], ranges: Callable[[Path], Any], read: Any) -> None:
         @_kind(f"{title}, cut short")
         def cut(folder: Path, number: int, seed: int) -> Iterable[str]:
-            return _cuts(make(folder, seed), number, read, seed)
+            path = make(folder, seed)
+            return [] if path is None else _cuts(path, number, read, seed)
 
         @_kind(f"{title}, one bit flipped")
         def flip(folder: Path, number: int, seed: int) -> Iterable[str]:
             path = make(folder, seed)
-            return _flips(path, number, ranges(path), read, seed)
+            return [] if path is None else _flips(path, number, ranges(path), read, seed)
 
     for name, codec in CODECS.items():
         add(
@@ -222,6 +229,12 @@ def _register_files() -> None:
             lambda path: page_ranges(path, COLUMNS),
             events_of,
         )
+    add(
+        "RNTuple of ROOT",
+        lambda folder, seed: Path(shutil.copy(RNTUPLE, folder / "a.root")) if RNTUPLE.exists() else None,
+        lambda path: page_ranges(path, COLUMNS),
+        events_of,
+    )
     add(
         "skim in ROOT",
         lambda folder, seed: _skim(folder / "a.root", seed),
@@ -264,10 +277,71 @@ def _register_scores() -> None:
 _register_scores()
 
 
+#: what stands in a text for a value: wrong types, and what takes memory or time
+HOSTILE_VALUES: tuple[Any, ...] = (
+    None, True, [], {}, [[]], {"a": []}, "", "\x1b[2J", "x" * 1_000_000, ["x"] * 100_000, -1, 0, 2**70, 10**4000, 1e300,
+    float("nan"), float("inf"), "../../etc/passwd", "a\0b", "\ud800",
+)  # fmt: skip
+
+#: the same as texts that do not depend on what is there
+HOSTILE_TEXTS = (
+    "",
+    "[" * 200_000,
+    '{"a":' * 200_000,
+    "- " * 100_000 + "x",
+    "a: &a [*a]",
+    "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20)),
+    "a: [" + "1, " * 1_000_000 + "1]",
+    "a: 1" + ":59" * 500_000,
+    '{"a": "' + "x" * 20_000_000 + '"}',
+    '{"a": ' + "9" * 1_000_000 + "}",
+    "!!python/object/apply:os.system ['true']",
+)
+
+
+def _hostile_copies(path: Path, number: int, seed: int) -> Iterable[Path]:
+    """Copies of a description in JSON or YAML with hostile values in some place, and hostile texts."""
+    rng = np.random.default_rng(seed)
+    text = path.read_text()
+    whole = json.loads(text) if path.suffix == ".json" else read_yaml(text, name=path.name).data
+    places: list[tuple[Any, ...]] = []
+
+    def walk(part: Any, place: tuple[Any, ...]) -> None:
+        for key in part if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ():
+            places.append((*place, key))
+            walk(part[key], (*place, key))
+
+    walk(whole, ())
+    folder = path.parent / "hostile"
+    folder.mkdir()
+    copy = folder / path.name
+    for attempt in range(number):
+        if attempt % 3 == 2:
+            copy.write_text(HOSTILE_TEXTS[int(rng.integers(len(HOSTILE_TEXTS)))])
+        else:
+            changed = json.loads(json.dumps(whole))
+            *front, last = places[int(rng.integers(len(places)))]
+            part = changed
+            for key in front:
+                part = part[key]
+            part[last] = HOSTILE_VALUES[int(rng.integers(len(HOSTILE_VALUES)))]
+            copy.write_text(json.dumps(changed))  # YAML, too
+        yield copy
+
+
 def _damaged_model(
-    folder: Path, number: int, seed: int, name: str, *, cut: bool, declared: bool = True
+    folder: Path,
+    number: int,
+    seed: int,
+    name: str,
+    how: str,
+    *,
+    make: Callable[[Path], Path] = _model,
+    score: Callable[[Path], bytes] | None = None,
+    declared: bool = True,
 ) -> Iterable[str]:
-    model = _model(folder)
+    """A file of a folder that is made: cut short, with bits flipped, with hostile content."""
+    model = make(folder)
     if not declared:
         card = json.loads((model / "bundle.json").read_text())
         del card["sha256"]
@@ -281,34 +355,85 @@ def _damaged_model(
     def read(damaged: Path) -> bytes:
         path.unlink(missing_ok=True)
         shutil.copy(damaged, path)
-        return scores_of(model, events)
+        return scores_of(model, events) if score is None else score(model)
 
-    return _cuts(copy, number, read, seed) if cut else _flips(copy, number, None, read, seed)
-
-
-@_kind("network with a declared checksum, cut short")
-def _network_cut(folder: Path, number: int, seed: int) -> Iterable[str]:
-    return _damaged_model(folder, number, seed, "model.onnx", cut=True)
-
-
-@_kind("network with a declared checksum, one bit flipped")
-def _network_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
-    return _damaged_model(folder, number, seed, "model.onnx", cut=False)
+    if how == "cut short":
+        yield from _cuts(copy, number, read, seed)
+    elif how == "one bit flipped":
+        yield from _flips(copy, number, None, read, seed)
+    else:
+        right = read(copy)
+        for damaged in _hostile_copies(copy, number, seed):
+            yield outcome(lambda damaged=damaged: read(damaged), right)  # type: ignore[misc]
 
 
-@_kind("network without a declared checksum, one bit flipped")
-def _undeclared_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
-    return _damaged_model(folder, number, seed, "model.onnx", cut=False, declared=False)
+def _head(folder: Path, *, checksum: bool = True) -> Path:
+    """A head of random weights in a folder of its own."""
+    rng = np.random.default_rng(5)
+    layers = [(rng.normal(size=(4, 3)), rng.normal(size=4)), (rng.normal(size=(2, 4)), rng.normal(size=2))]
+    target = folder / "head"
+    target.mkdir()
+    write_head(
+        target,
+        name="Toy",
+        kind="classes",
+        parent=jt.load_bundle("tinyParT"),
+        inputs=("probHbb", "mass", "FatJet_pt"),
+        outputs=("probA", "probB"),
+        parts=[Mlp(np.zeros(3), np.ones(3), layers, "relu")],
+        metrics={"auc": 0.9},
+    )
+    if not checksum:
+        card = json.loads((target / "head.json").read_text())
+        del card["checksum"]
+        (target / "head.json").write_text(json.dumps(card))
+    return target
 
 
-@_kind("description of a model (JSON), cut short")
-def _description_cut(folder: Path, number: int, seed: int) -> Iterable[str]:
-    return _damaged_model(folder, number, seed, "preprocess.json", cut=True)
+def _head_gives(folder: Path) -> bytes:
+    """What a head gives, and the names of its columns."""
+    head = load_head(folder)
+    rows = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    return f"{head.columns} {head.inputs}".encode() + head.compute(rows).tobytes()
 
 
-@_kind("description of a model (JSON), one bit flipped")
-def _description_flip(folder: Path, number: int, seed: int) -> Iterable[str]:
-    return _damaged_model(folder, number, seed, "preprocess.json", cut=False)
+def _weaver_model(folder: Path) -> Path:
+    """A network that a data configuration of weaver describes."""
+    return hostile.write("yaml-good", folder)
+
+
+def _weaver_gives(folder: Path) -> bytes:
+    lists = np.random.default_rng(1).exponential(10, (3, 12)).astype(np.float32)
+    names = ("part_pt", "part_eta", "part_mask")
+    jets = ak.Array({name: ak.unflatten(values, [5, 4, 3]) for name, values in zip(names, lists, strict=True)})
+    return scores_of(folder, jets)
+
+
+def _register_models() -> None:
+    """Files of models and heads, damaged and hostile."""
+
+    def add(title: str, name: str, *ways: str, **settings: Any) -> None:
+        for how in ways:
+
+            @_kind(f"{title}, {how}")
+            def damage(folder: Path, number: int, seed: int, how: str = how) -> Iterable[str]:
+                return _damaged_model(folder, number, seed, name, how, **settings)
+
+    cut, flip, odd = "cut short", "one bit flipped", "hostile content"
+    add("network with a declared checksum", "model.onnx", cut, flip)
+    add("network without a declared checksum", "model.onnx", flip, declared=False)
+    add("description of a model (JSON)", "preprocess.json", cut, flip)
+    add("description of a model (JSON) without a declared checksum", "preprocess.json", flip, odd, declared=False)
+    weaver = {"make": _weaver_model, "score": _weaver_gives}
+    add("data configuration of weaver (YAML)", "data.yaml", cut, flip, odd, **weaver)
+    head = {"make": _head, "score": _head_gives}
+    add("network of a head", "head.onnx", cut, flip, **head)
+    add("description of a head (JSON)", "head.json", cut, flip, **head)
+    bare = {"make": lambda folder: _head(folder, checksum=False), "score": _head_gives}
+    add("description of a head (JSON) without its checksum", "head.json", odd, **bare)
+
+
+_register_models()
 
 
 @_kind("entry of the score cache, one bit flipped")
@@ -382,23 +507,39 @@ def _children(session: int) -> list[int]:
     return found
 
 
-def _stopped(folder: Path, moment: float, *signals: int) -> str:
-    """A job with two workers that is stopped: what it leaves."""
+#: events of the job that is stopped
+N_EVENTS = 600
+
+
+def _job(folder: Path) -> subprocess.Popen[bytes]:
+    """A job with two workers."""
     folder.mkdir()
-    job = _tag(folder, str(write_pfnano(folder.parent / "nano.root", 600, seed=1)), "--workers", "2", "--memory", "4MB")
+    nano = folder.parent / "nano.root"
+    if not nano.exists():
+        write_pfnano(nano, N_EVENTS, seed=1)
+    return _tag(folder, str(nano), "--workers", "2", "--memory", "4MB")
+
+
+def _stopped(folder: Path, moment: float, *signals: int) -> str:
+    """A job that is stopped: what it leaves."""
+    job = _job(folder)
     time.sleep(moment)
     for number in signals:
         job.send_signal(number)
         time.sleep(0.2)
     try:
         text = job.communicate(timeout=PATIENCE)[1]
-        time.sleep(3)
-        left = _children(job.pid)
-        parts = [path for path in folder.iterdir() if path.name.startswith(".")]
-        if left:
+        patience = time.monotonic() + 5
+        while _children(job.pid) and time.monotonic() < patience:
+            time.sleep(0.1)
+        if _children(job.pid):
             return "orphan"
+        parts = [path for path in folder.iterdir() if path.name.startswith(".")]
         if signals[0] != signal.SIGKILL and parts:
             return "partial file"
+        output = folder / "o.parquet"
+        if output.exists() and len(ak.from_parquet(output)) != N_EVENTS:
+            return "partial output"
         return "traceback" if b"Traceback" in text else "same"
     except subprocess.TimeoutExpired:
         return "hang"
@@ -407,12 +548,19 @@ def _stopped(folder: Path, moment: float, *signals: int) -> str:
             os.kill(pid, signal.SIGKILL)
 
 
-@_kind("command with two workers, stopped by SIGTERM, kill -9 or two Ctrl-C")
+@_kind("command with two workers, stopped by Ctrl-C, SIGTERM, kill -9 or two Ctrl-C")
 def _processes(folder: Path, number: int, seed: int) -> Iterable[str]:
+    """Moments are spread evenly over the run, as long as it takes here; each way has early and late ones."""
     rng = np.random.default_rng(seed)
-    ways = [(signal.SIGTERM,), (signal.SIGKILL,), (signal.SIGINT, signal.SIGINT)]
-    for attempt in range(max(3, number // 8)):
-        yield _stopped(folder / str(attempt), float(rng.uniform(3, 9)), *ways[attempt % 3])
+    start = time.monotonic()
+    _job(folder / "whole").communicate(timeout=5 * PATIENCE)
+    seconds = min(time.monotonic() - start, 20.0)
+    ways = [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGKILL,), (signal.SIGINT, signal.SIGINT)]
+    attempts = max(4, 4 * (number // 10))
+    for attempt in range(attempts):
+        share = (attempt // 4 + rng.uniform()) / (attempts // 4)
+        # before the first second Python itself starts, and answers an interrupt with a traceback
+        yield _stopped(folder / str(attempt), 1 + share * max(seconds - 1, 0.0), *ways[attempt % 4])
 
 
 @_kind("named pipe as an input")
@@ -466,7 +614,13 @@ def _values(folder: Path, number: int, seed: int) -> Iterable[str]:
     events = make_events(6, seed=seed + 5)
     rng = np.random.default_rng(seed)
     columns = check_columns(tagger.bundle, EventColumns(events)).columns
-    plain = ak.flatten(tagger(events).probHbb).tolist()
+
+    def numbers(events: Any) -> list[list[float] | None]:
+        """All outputs of each jet: probabilities, the mass, hidden neurons."""
+        jets = ak.flatten(tagger(events), axis=1).tolist()
+        return [None if jet is None else list(jet.values()) for jet in jets]
+
+    plain = numbers(events)
     for _ in range(2 * number):
         collection, _, field = str(rng.choice(columns)).partition(".")
         array = events[collection, field]
@@ -480,9 +634,9 @@ def _values(folder: Path, number: int, seed: int) -> Iterable[str]:
         changed = ak.with_field(events[collection], ak.unflatten(values, ak.num(array)), field)
 
         def read(changed: Any = changed, collection: str = collection) -> bytes:
-            found = ak.flatten(tagger(ak.with_field(events, changed, collection)).probHbb).tolist()
-            other = [a is None or abs(a - b) < 1e-5 for a, b in zip(found, plain, strict=True)]
-            finite = all(a is None or np.isfinite(a) for a in found)
+            found = numbers(ak.with_field(events, changed, collection))
+            other = [a is None or np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(found, plain, strict=True)]
+            finite = all(a is None or np.isfinite(a).all() for a in found)
             return b"right" if finite and other.count(False) <= 1 else b"wrong"
 
         yield outcome(read, b"right")

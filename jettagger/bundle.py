@@ -34,13 +34,11 @@ from jettagger.places import PACKAGE, SHIPPED, user_folder
 from jettagger.probing import Behaviour, Input, observed
 from jettagger.trials import require_trial
 from jettagger.weaver import DataConfig, read_config
+from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = ["Bundle", "Group", "Output", "Variable", "canonical_name", "is_bundle", "read_groups", "weaver_groups"]
 
 MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
-
-#: objects of a jet; longer lists are mistakes, or attacks on the memory
-LONGEST_LIST = 100_000
 
 _VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
 

@@ -188,7 +188,7 @@ def test_taggers_with_heads_travel(events: Any, tmp_path: Path) -> None:
     assert len(sent) < 10_000
     assert pickle.loads(sent)(events).Toy_probA.tolist() == tagger(events).Toy_probA.tolist()
     description = tmp_path / "head" / "head.json"
-    description.write_text(description.read_text().replace('"title": ""', '"title": "x"'))
+    description.write_text(description.read_text() + "\n")
     with pytest.raises(BundleError, match="not the one that was sent"):
         pickle.loads(sent)
 
@@ -264,6 +264,8 @@ def broken(folder: Path, how: str) -> None:
     elif how == "other names":
         content["inputs"][0]["name"] = "hidNeurons127x"
         card.write_text(json.dumps(content))
+    elif how == "other metrics":
+        card.write_text(json.dumps(content | {"metrics": {"auc": 0.9}}))
     elif how == "other folds":
         card.write_text(json.dumps(content | {"folds": 2}))
     elif how == "no model":
@@ -285,6 +287,7 @@ def broken(folder: Path, how: str) -> None:
         ("twice", BundleError, "inputs appear twice: hidNeurons000"),
         ("other names", BundleError, r"its inputs are not those of head.json \(first: 'hidNeurons127x'"),
         ("other folds", BundleError, "head.json asks for"),
+        ("other metrics", BundleError, "is damaged or was edited: it does not have the checksum that it gives"),
         ("no model", ModelFileError, "is not a readable ONNX model"),
     ],
 )
@@ -294,6 +297,14 @@ def test_a_damaged_folder_is_refused(how: str, error: type[JettaggerError], mess
     broken(folder, how)
     with pytest.raises(error, match=message):
         load_head(folder)
+
+
+def test_a_description_without_a_checksum_is_used_as_it_is(tmp_path: Path) -> None:
+    folder = make_head(tmp_path / "head", training={"nested": {1: float("nan"), "text": "ä"}}).folder
+    content = json.loads((folder / "head.json").read_text())
+    assert content.pop("checksum") == load_head(folder).card.checksum != ""
+    (folder / "head.json").write_text(json.dumps(content | {"title": "by hand"}))
+    assert load_head(folder).card.title == "by hand"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

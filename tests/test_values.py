@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
+import uproot
 from test_delphes import events_of
 from weavers import table, weaver_bundle
 
@@ -15,6 +17,7 @@ import jettagger as jt
 from jettagger.errors import JettaggerError, MismatchError
 from jettagger.formats import EventColumns
 from jettagger.formats.delphes import DelphesJets
+from jettagger.rootfile import EventFile
 from jettagger.selection import check_columns
 from jettagger.testing import make_events
 
@@ -179,6 +182,34 @@ def test_awkward_holds_no_other_byte_order() -> None:
     """So that only files have it, whose readers turn it."""
     with pytest.raises(TypeError, match=r"could not be matched|unrecognized|unsupported|must be|dtype"):
         ak.Array(np.arange(3, dtype=">i4"))
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_files_in_the_other_byte_order_are_read_as_what_they_hold(column: str, tmp_path: Path) -> None:
+    """ROOT files are big-endian on disk, whatever wrote them; parquet files never are."""
+    values, counts = values_of(column)
+    big = values.astype(values.dtype.newbyteorder(">"))
+    with pytest.raises(TypeError):  # so that nobody can give them in memory
+        with_column(column, ak.unflatten(big, counts))
+    path = tmp_path / "a.root"
+    with uproot.recreate(path, compression=None) as file:
+        file.mktree("Events", {"x": values.dtype}).extend({"x": values})
+    assert big.tobytes() in path.read_bytes()
+    with EventFile(path) as events:
+        found = ak.to_numpy(events.read(["x"]).x)
+    assert found.dtype == values.dtype
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, values)
+
+
+def test_arrays_of_numpy_in_the_other_byte_order_give_the_same(tmp_path: Path) -> None:
+    from heads import make_head
+
+    head = make_head(tmp_path / "head", inputs=("mass", "FatJet_pt"), folds=2)
+    rows, event = np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32), np.arange(8)
+    right = head.compute(rows, event)
+    for dtype in (">f4", ">f8", "<f8"):
+        assert head.compute(rows.astype(dtype), event.astype(">i8")).tobytes() == right.tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i2"])

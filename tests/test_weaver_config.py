@@ -300,6 +300,8 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {pf: [x]}", "expected length, pad_mode and vars"),
         ("inputs: {pf: {vars: [x]}}", "inputs.pf.length: missing"),
         ("inputs: {pf: {length: 0, vars: [x]}}", "expected a whole number from 1 or null, got 0"),
+        ("inputs: {pf: {length: 100001, vars: [x]}}", "at most 100000 slots are sensible, got int '100001'"),
+        (f"inputs: {{pf: {{length: 8, vars: [[x, 1{'0' * 400}]]}}}}", "expected a number, got int"),
         ("inputs: {pf: {length: true, vars: [x]}}", "expected a whole number"),
         ("inputs: {pf: {length: 4, padmode: wrap, vars: [x]}}", r"unknown key \(nearest: pad_mode\)"),
         ("inputs: {pf: {length: 4, pad_mode: edge, vars: [x]}}", "expected constant or wrap, got 'edge'"),

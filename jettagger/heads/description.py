@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jettagger.errors import BundleError, MissingModelFile, hint
 from jettagger.files import refuse_special
-from jettagger.jsonfile import read_object
+from jettagger.jsonfile import parse_json, read_object
 
 __all__ = [
     "DESCRIPTION",
@@ -19,6 +20,7 @@ __all__ = [
     "HeadCard",
     "Input",
     "Parent",
+    "check_checksum",
     "read_head_card",
     "write_head_card",
 ]
@@ -63,6 +65,9 @@ class HeadCard(_Strict):
     training: dict[str, Any] = Field(default_factory=dict, description="the configuration of the training")
     metrics: dict[str, Any] = Field(default_factory=dict, description="what was measured on jets held out")
     jettagger: str = Field(default="", description="version that wrote it")
+    checksum: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of all else; without it nothing is compared"
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> HeadCard:
@@ -90,7 +95,7 @@ def read_head_card(folder: Path) -> HeadCard:
     MissingModelFile
         If the folder or the file is not there.
     BundleError
-        If the file is no valid description; lists every problem with its place.
+        If the file is no valid description, where every problem is listed with its place.
     """
     path = folder / DESCRIPTION
     if not folder.is_dir():
@@ -121,13 +126,34 @@ def read_head_card(folder: Path) -> HeadCard:
         raise BundleError(f"{path} is not a valid description of a head: " + "; ".join(problems)) from error
 
 
+def check_checksum(card: HeadCard, folder: Path) -> None:
+    """Compare a description with its own checksum, if it has one.
+
+    Raises
+    ------
+    BundleError
+    """
+    if card.checksum and card.checksum != _checksum(card):
+        raise BundleError(
+            f"{folder / DESCRIPTION} is damaged or was edited: it does not have the checksum that it gives. Get it "
+            "anew, or take the key 'checksum' out of it to use it as it is"
+        )
+
+
+def _checksum(card: HeadCard) -> str:
+    """SHA-256 of a description, however it is written."""
+    text = json.dumps(card.model_dump(exclude={"checksum"}))
+    content = parse_json(text, card.name, BundleError, finite=False)  # keys are text, as when it is read
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_head_card(card: HeadCard, folder: Path) -> None:
-    """Write the description into a folder.
+    """Write the description into a folder, with its checksum.
 
     Parameters
     ----------
     card : HeadCard
     folder : pathlib.Path
     """
-    text = json.dumps(card.model_dump(), indent=2, ensure_ascii=False)
+    text = json.dumps(card.model_dump() | {"checksum": _checksum(card)}, indent=2, ensure_ascii=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from jettagger.bundle import Bundle
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
 from jettagger.formats.base import Offer
 from jettagger.graph import Graph, file_sha256, inspect
-from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, read_head_card
+from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, check_checksum, read_head_card
 from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
 from jettagger.jsonfile import parse_json
@@ -354,6 +354,7 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
     digest = hashlib.sha256(file_sha256(place / DESCRIPTION).encode() + found.encode()).hexdigest()
     graph = inspect(path, lambda sha256: require_trial("head", place, [sha256, digest]))
     _compare(graph, card, path)
+    check_checksum(card, place)
     return Head(place, card, graph, digest)
 
 

@@ -56,6 +56,9 @@ _MAX_BYTES = 50_000_000
 _MAX_ENTRIES = 2_000_000
 _MAX_NODES = 200_000
 
+#: objects of a jet; longer lists are mistakes, or attacks on the memory
+LONGEST_LIST = 100_000
+
 
 @dataclass(frozen=True)
 class InputVariable:
@@ -579,6 +582,8 @@ def _inputs(reader: _Reader, method: str, given: Mapping[str, Any]) -> Iterator[
             )
         if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
             raise reader.error([*path, "length"], f"expected a whole number from 1 or null, got {length!r}")
+        if length is not None and length > LONGEST_LIST:
+            raise reader.error([*path, "length"], f"at most {LONGEST_LIST} slots are sensible, got {_shown(length)}")
         if pad_mode not in ("constant", "wrap"):
             raise reader.error([*path, "pad_mode"], f"expected constant or wrap, got {pad_mode!r}")
         if name.endswith("_mask") and pad_mode != "constant":
@@ -619,7 +624,9 @@ def _number(reader: _Reader, path: Sequence[str | int], word: str, value: Any) -
     if isinstance(value, str):  # YAML 1.1 takes 1e8 for text
         with suppress(ValueError):
             value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or np.isnan(value):
+    with suppress(OverflowError):  # a whole number beyond any float
+        value = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, float) or np.isnan(value):
         raise reader.error(path, f"{word}: expected a number, got {_shown(value)}")
     if word in ("centre", "scale", "pad value") and not np.isfinite(value):
         raise reader.error(path, f"{word}: expected a finite number, got {value!r}")
