@@ -42,6 +42,7 @@ from jettagger.heads import Mlp, load_head, write_head
 from jettagger.rootfile import EventFile
 from jettagger.selection import check_columns
 from jettagger.testing import make_columns, make_events, write_pfnano
+from jettagger.trials import TRIALS
 from jettagger.writers import write_skim
 
 __all__ = ["KINDS", "attack", "table"]
@@ -474,7 +475,8 @@ def _hostile(folder: Path, number: int, seed: int) -> Iterable[str]:
     names = np.random.default_rng(seed).permutation(sorted(hostile.HOSTILE))[:number]
     for name in names:
         model = hostile.write(str(name), folder, seed)
-        settings = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+        # graphs without end are given up after the trial's time, 60 s unless said otherwise
+        settings = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), TRIALS: "5"}
         try:
             done = subprocess.run(
                 [sys.executable, "-c", _LOAD, str(model)],
