@@ -31,19 +31,19 @@ import uproot
 import jettagger as jt
 from benchmarks import hostile
 from benchmarks.damage import basket_ranges, chunk_ranges, flipped_copies, page_ranges
-from jettagger.cache import DiskCache
-from jettagger.configs import read_yaml
+from jettagger.bundles.trials import TRIALS
+from jettagger.config.yamlfile import read_yaml
 from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent
+from jettagger.files.cache import DiskCache
+from jettagger.files.root import EventFile
 from jettagger.finetuning.skims import open_skim
 from jettagger.formats import EventColumns
 from jettagger.formats.nesting import nest
 from jettagger.heads import Mlp, load_head, write_head
-from jettagger.rootfile import EventFile
-from jettagger.selection import check_columns
+from jettagger.inputs.selection import check_columns
+from jettagger.skims.writers import write_skim
 from jettagger.testing import make_columns, make_events, write_pfnano
-from jettagger.trials import TRIALS
-from jettagger.writers import write_skim
 
 __all__ = ["KINDS", "attack", "table"]
 

@@ -22,7 +22,7 @@ import jettagger as jt
 from benchmarks import inputs
 from benchmarks.report import keep, show
 from jettagger.dask import install
-from jettagger.rootfile import EventFile
+from jettagger.files.root import EventFile
 
 #: events in a task
 STEP = 50

@@ -126,7 +126,6 @@ def _read(
     path: Path, select: str, classes: Mapping[str, str], keep: Sequence[str], bundle: Any, step: int = 2000
 ) -> Iterator[dict[str, Array]]:
     from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
-
     from jettagger.processors.finetune_inputs import generator_labels
 
     opened = NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=PFNanoAODSchema, mode="virtual").events()

@@ -16,8 +16,8 @@ import numpy as np
 
 import jettagger as jt
 from jettagger.files import complete_or_absent
+from jettagger.files.root import EventFile, write_tree
 from jettagger.formats import split
-from jettagger.rootfile import EventFile, write_tree
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "benchmarks"

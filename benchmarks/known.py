@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.bundles.known import output_fingerprint, variable_fingerprint
+from jettagger.bundles.places import PACKAGE
 from jettagger.features import lookup
-from jettagger.known import output_fingerprint, variable_fingerprint
-from jettagger.places import PACKAGE
-from jettagger.toyjets import ToyJets
+from jettagger.inputs.random_jets import ToyJets
 
 #: constituents and vertices of the jets
 COUNTS = {"pf": (1, 9, 21), "sv": (0, 1, 3)}

@@ -24,7 +24,7 @@ COMMON = """
 import os, resource, sys, warnings
 warnings.simplefilter("ignore")
 import awkward as ak, numpy, onnxruntime, pyarrow.parquet, uproot
-import jettagger as jt, jettagger.skim
+import jettagger as jt, jettagger.skims.skim
 model, path, folder, *more = sys.argv[1:]
 peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 now = lambda: int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -38,16 +38,16 @@ import numpy as np
 import jettagger as jt
 from benchmarks import inputs
 from benchmarks.report import keep, show, table
-from jettagger.acceleration import best_session
-from jettagger.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
-from jettagger.bundle import Bundle
-from jettagger.network import deviation, evaluate
-from jettagger.padding import as_run
-from jettagger.rootfile import EventFile, write_tree
-from jettagger.selection import check_columns, select_jets
+from jettagger.bundles.bundle import Bundle
+from jettagger.files.root import EventFile, write_tree
+from jettagger.inference.acceleration import best_session
+from jettagger.inference.network import deviation, evaluate
+from jettagger.inference.padding import as_run
+from jettagger.inputs.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
+from jettagger.inputs.selection import check_columns, select_jets
 from jettagger.sessions import Session
-from jettagger.skim import Job, make_job, run_job
-from jettagger.tagger import Tagger
+from jettagger.skims.skim import Job, make_job, run_job
+from jettagger.tagging.tagger import Tagger
 
 #: jets in one request of the usual way
 PEER_BATCH = 192

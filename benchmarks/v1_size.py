@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from jettagger.places import PACKAGE
+from jettagger.bundles.places import PACKAGE
 
 WIDTH, HEADS, BLOCKS, CLASS_BLOCKS = 128, 8, 8, 2
 CLASSES, HIDDEN = 37, 128

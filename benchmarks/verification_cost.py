@@ -22,8 +22,8 @@ from benchmarks.attack import PAGE
 from benchmarks.inputs import ROOT
 from benchmarks.report import table
 from jettagger.files import complete_or_absent
-from jettagger.rootfile import EventFile
-from jettagger.writers import write_skim
+from jettagger.files.root import EventFile
+from jettagger.skims.writers import write_skim
 
 __all__ = ["compare", "measure", "rows"]
 
@@ -130,7 +130,7 @@ def _rntuple(path: Path, tagger: jt.Tagger) -> tuple[Callable[[], object], Calla
         with uproot.open(path, array_cache=None, **options) as file:
             return [file["Events"][name].array() for name in names]
 
-    from jettagger.pages import checked_classes
+    from jettagger.files.pages import checked_classes
 
     return lambda: read(), lambda: read(custom_classes=checked_classes())
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
+from jettagger.processors.search import JetVariation, Region, ResonanceSearchProcessor, Sample
 
 from jettagger.histograms import AxisSpec, HistSpec, save
-from jettagger.processors.search import JetVariation, Region, ResonanceSearchProcessor, Sample
 from jettagger.testing import write_pfnano
 
 # pb; the files hold all events that were generated

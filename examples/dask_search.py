@@ -13,9 +13,9 @@ from pathlib import Path
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
 from distributed import Client, LocalCluster
+from jettagger.processors.search import Region, ResonanceSearchProcessor, Sample
 
 from jettagger.histograms import AxisSpec, HistSpec, pick, save
-from jettagger.processors.search import Region, ResonanceSearchProcessor, Sample
 from jettagger.testing import write_pfnano
 
 # pb; the files hold all events that were generated

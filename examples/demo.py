@@ -12,8 +12,9 @@ import time
 import warnings
 from pathlib import Path
 
-from jettagger.cli import main as jettagger
 from jettagger.processors.search import SearchWarning
+
+from jettagger.cli import main as jettagger
 from jettagger.search import cutflow_table, read_config, run_search, write_output
 
 CONFIG = Path(__file__).with_name("demo.yaml")

@@ -17,17 +17,17 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "processors")):
     install()
 
 if TYPE_CHECKING:
-    from jettagger.bundle import Bundle
+    from jettagger.bundles.bundle import Bundle
+    from jettagger.bundles.registry import load_bundle
     from jettagger.discriminants import discriminant
     from jettagger.errors import JettaggerError
-    from jettagger.registry import load_bundle
+    from jettagger.files.root import EventFile
+    from jettagger.inputs.selection import check_columns, make_inputs
     from jettagger.report import Report
-    from jettagger.rootfile import EventFile
-    from jettagger.selection import check_columns, make_inputs
-    from jettagger.skim import tag_files
-    from jettagger.tagger import Tagger, load_tagger
-    from jettagger.taggers import Taggers, load_taggers
-    from jettagger.writers import write_skim
+    from jettagger.skims.skim import tag_files
+    from jettagger.skims.writers import write_skim
+    from jettagger.tagging.tagger import Tagger, load_tagger
+    from jettagger.tagging.taggers import Taggers, load_taggers
 
 _HOMES = {
     "Bundle": "bundle",

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 from distributed import KilledWorker, WorkerPlugin
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import SHIPPED
+from jettagger.config.sizes import size_text
 from jettagger.errors import BundleError, ConfigError, WorkerError
+from jettagger.files.parts import part_prefix, remove_stale
 from jettagger.heads import Head, load_head
 from jettagger.heads.description import DESCRIPTION, NETWORK
-from jettagger.parts import part_prefix, remove_stale
-from jettagger.places import SHIPPED
-from jettagger.tagger import Tagger
-from jettagger.threads import THREADS, usable_cores
-from jettagger.units import size_text
+from jettagger.sessions.threads import THREADS, usable_cores
+from jettagger.tagging.tagger import Tagger
 
 if TYPE_CHECKING:
     from distributed import Client, Worker

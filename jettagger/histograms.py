@@ -23,13 +23,13 @@ import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import Histogram, guard
-from jettagger.configs import check_keys
+from jettagger.config.sizes import parse_size, size_text
+from jettagger.config.yamlfile import check_keys
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files import complete_or_absent, refuse_special
-from jettagger.jsonfile import parse_json
-from jettagger.units import parse_size, size_text
-from jettagger.values import check_weights
+from jettagger.files.jsonfile import parse_json
+from jettagger.weights import check_weights
 
 __all__ = [
     "CATEGORIES",

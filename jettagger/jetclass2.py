@@ -18,7 +18,7 @@ import numpy as np
 
 from jettagger.arguments import Records, guard
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName, hint
-from jettagger.flatfile import TARBALLS, FlatFile, members
+from jettagger.files.tables import TARBALLS, FlatFile, members
 
 __all__ = [
     "COARSE",
@@ -285,7 +285,7 @@ class Listing:
     Parameters
     ----------
     found : mapping of str to str
-        ``QCD_0350`` -> a path, or ``TARBALL::MEMBER``; both are opened by `jettagger.flatfile.FlatFile`.
+        ``QCD_0350`` -> a path, or ``TARBALL::MEMBER``; both are opened by `jettagger.files.tables.FlatFile`.
     missing : tuple of str
         Files of the published table that are nowhere.
     broken : mapping of str to str
@@ -422,7 +422,7 @@ def read(
     Parameters
     ----------
     path : path
-        As for `jettagger.flatfile.FlatFile`.
+        As for `jettagger.files.tables.FlatFile`.
     columns : iterable of str, optional
         Names, or groups such as ``part`` and ``aux_genpart``; default: all published columns that the file has.
     start, stop : int

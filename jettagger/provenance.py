@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jettagger.errors import ConfigError, InputFileError, MismatchError
-from jettagger.jsonfile import parse_json
-from jettagger.parquetfile import note_of, open_parquet
-from jettagger.rootfile import EventFile
+from jettagger.files.jsonfile import parse_json
+from jettagger.files.parquet import note_of, open_parquet
+from jettagger.files.root import EventFile
 
 __all__ = ["Origin", "origin", "parsed", "read_provenance"]
 

@@ -282,7 +282,7 @@ def write_pfnano(
     OutputError
         If the file cannot be written; nothing is left then.
     """
-    from jettagger.rootfile import write_tree
+    from jettagger.files.root import write_tree
 
     with complete_or_absent(path, force=force) as part:
         write_tree(part, [make_columns(n_events, seed=seed, jets=jets, constituents=constituents)])

@@ -24,14 +24,14 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from coffea import processor
+from jettagger.processors.tagging import in_order
 
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.errors import MissingColumns, UnknownName
-from jettagger.generated import read_sources
+from jettagger.files.generated import read_sources
 from jettagger.heads import JetTable
-from jettagger.processors.tagging import in_order
 
 __all__ = ["LEGS", "FinetuneInputsProcessor", "generator_labels"]
 

@@ -21,7 +21,7 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges, sort_categories
-from jettagger.values import check_weights
+from jettagger.weights import check_weights
 
 __all__ = [
     "DIJET",

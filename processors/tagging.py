@@ -16,7 +16,7 @@ import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
-from jettagger.generated import read_sources
+from jettagger.files.generated import read_sources
 
 __all__ = ["TaggingProcessor"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from jettagger.bundle import Bundle
+    from jettagger.bundles.bundle import Bundle
 
 #: one for all tests of a run, as rewriting a large graph takes seconds
 CACHES = Path(tempfile.mkdtemp(prefix="jettagger-tests-"))
@@ -62,13 +62,13 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     # hundreds of small networks are made and trusted; what does not trust them has tests of its own
     monkeypatch.setenv("JETTAGGER_TRIALS", "off")
     # and many are written anew in their place, which tests/test_checksums.py does where it is remembered
-    monkeypatch.setattr("jettagger.checksums.cache_folder", lambda: None)
+    monkeypatch.setattr("jettagger.bundles.checksums.cache_folder", lambda: None)
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Bundle:
     """The bundle of the packaged network ``tinyParT``."""
-    from jettagger.bundle import Bundle
-    from jettagger.places import PACKAGE
+    from jettagger.bundles.bundle import Bundle
+    from jettagger.bundles.places import PACKAGE
 
     return Bundle.from_folder(PACKAGE / "models" / "tinyParT")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jettagger.limits import Limit, limit, model_of
-from jettagger.workspaces import unit_of
+from jettagger.statistics.limits import Limit, limit, model_of
+from jettagger.statistics.workspaces import unit_of
 
 #: of CLs at the limit, and of limits
 CLS, LIMITS = 0.03, 0.02
@@ -46,7 +46,7 @@ def check_command(made: Mapping[str, Any], path: Path, optimizer: str) -> None:
     testing = pytest.importorskip("click.testing")
     from pyhf.cli import cli
 
-    from jettagger import limits
+    from jettagger.statistics import limits
 
     path.write_text(json.dumps(made), encoding="utf-8")
     result = testing.CliRunner().invoke(cli, ["cls", str(path), "--optimizer", optimizer])

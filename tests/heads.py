@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 import jettagger as jt
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.heads import Head, Mlp, load_head, write_head
 
 #: what a head may take: of the tagger, of the jet, of the event

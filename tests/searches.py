@@ -9,7 +9,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from jettagger.rootfile import write_tree
+from jettagger.files.root import write_tree
 from jettagger.testing import make_columns
 
 CONFIG = """\

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jettagger
-from jettagger.parts import process_start
+from jettagger.files.parts import process_start
 
 ROOT = Path(jettagger.__file__).resolve().parent.parent
 
@@ -23,7 +23,7 @@ PATIENCE = 120.0
 #: a command line of jettagger whose chunks take long, also in workers; each one leaves a line in the file "chunks"
 SLOW = """
 import os, sys, time
-from jettagger import skim
+from jettagger.skims import skim
 real = skim.Job.score
 
 def slow(*arguments):

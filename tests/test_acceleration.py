@@ -15,14 +15,14 @@ import pytest
 from networks import write_bundle
 from transformers import write_transformer
 
-import jettagger.acceleration as acceleration
-from jettagger.acceleration import best_session, cost_of
-from jettagger.batching import COST
-from jettagger.bundle import Bundle
+import jettagger.inference.acceleration as acceleration
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, MissingExtra, ModelFileError, ProviderError
-from jettagger.network import deviation
+from jettagger.inference.acceleration import best_session, cost_of
+from jettagger.inference.network import deviation
+from jettagger.inputs.batching import COST
 from jettagger.sessions import ReplaySession, open_session
-from jettagger.tagger import Tagger, load_tagger
+from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
 

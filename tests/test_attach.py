@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.attach import with_fields, with_list_fields
+from jettagger.formats.attach import with_fields, with_list_fields
 
 
 def layout(values: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.attack import BEGIN, END, KINDS, PAGE, RNTUPLE, SURVIVED, attack, table
-from jettagger.places import cache_folder
+from jettagger.bundles.places import cache_folder
 
 #: the format has no checksum, or a value in range is all that a text can hold: said in docs/robustness.md
 WITHOUT_CHECKSUM = re.compile(r"(TTree, (zstd|plain)|RNTuple of uproot, \w+), one bit flipped(, --verify)?$")
@@ -35,7 +35,7 @@ def test_what_is_not_survived_is_named() -> None:
 @pytest.mark.parametrize("kind", [name for name in KINDS if not SLOW.search(name)])
 def test_attacks_are_survived(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path))
-    monkeypatch.setattr("jettagger.checksums.cache_folder", cache_folder)
+    monkeypatch.setattr("jettagger.bundles.checksums.cache_folder", cache_folder)
     counts = attack(kind, 4, seed=1)
     if "of ROOT" in kind and not RNTUPLE.exists():
         pytest.skip("needs ../shared/data")

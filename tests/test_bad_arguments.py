@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettagger.bundle import read_groups
+from jettagger.bundles.bundle import read_groups
 from jettagger.cli import COMMANDS, TRACEBACK, main
-from jettagger.configs import MOST_ENTRIES, read_yaml
+from jettagger.config.sizes import parse_size
+from jettagger.config.yamlfile import MOST_ENTRIES, read_yaml
 from jettagger.errors import LONGEST, BundleError, ConfigError
 from jettagger.histograms import MAX_BYTES, AxisSpec, HistSpec
 from jettagger.search.config import read_config
-from jettagger.units import parse_size
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettagger.batching import BATCH_SIZE, COST, Batch, Cost, make_batches, tabulate, transform
-from jettagger.bundle import Group, Variable
+from jettagger.bundles.bundle import Group, Variable
 from jettagger.features import lookup
+from jettagger.inputs.batching import BATCH_SIZE, COST, Batch, Cost, make_batches, tabulate, transform
 
 NAMES = ("pfcand_dz", "pfcand_dxy", "pfcand_btagEtaRel")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettagger.bins import Template, effective_events, event_weights, fill_empty, groups
+from jettagger.statistics.bins import Template, effective_events, event_weights, fill_empty, groups
 
 events = st.lists(st.tuples(st.integers(0, 4), st.floats(0.01, 1e5)), min_size=1, max_size=40)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from networks import GROUPS, LENGTHS, NAMES, Head, description, graph, write_bundle
 
-from jettagger.bundle import Bundle, canonical_name, read_groups
+from jettagger.bundles.bundle import Bundle, canonical_name, read_groups
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError, MissingModelFile, ModelFileError, UnknownName
-from jettagger.places import PACKAGE
 from jettagger.sessions import open_session
-from jettagger.tagger import load_tagger
+from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_events, make_tiny_model
 
 V1_CLASSES = [

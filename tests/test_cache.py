@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jettagger.cache import DiskCache
-from jettagger.places import cache_folder
+from jettagger.bundles.places import cache_folder
+from jettagger.files.cache import DiskCache
 
 
 @pytest.fixture

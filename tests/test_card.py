@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jettagger.card import KINDS, Card, read_card
+from jettagger.bundles.card import KINDS, Card, read_card
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError
-from jettagger.places import PACKAGE
 
 LEAST = {"schema_version": 1, "name": "toy"}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from networks import GROUPS, HEADS, LENGTHS, NAMES, Head, graph, write_bundle
 
-from jettagger.batching import tabulate
-from jettagger.bundle import Bundle
-from jettagger.checking import OTHER_TOLERANCE, PROB_TOLERANCE, Check, check, write_golden
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MissingModelFile, OutputError
-from jettagger.network import evaluate, softmax, stacked
+from jettagger.inference.checking import OTHER_TOLERANCE, PROB_TOLERANCE, Check, check, write_golden
+from jettagger.inference.network import evaluate, softmax, stacked
+from jettagger.inputs.batching import tabulate
+from jettagger.inputs.random_jets import ToyJets
 from jettagger.sessions import ReplaySession, open_session
-from jettagger.toyjets import ToyJets
 
 CARD = {"kinds": {"prob": ["label_*"], "mass": ["mass"], "hidden": ["hid*"]}}
 

@@ -14,13 +14,13 @@ import pytest
 from networks import graph, write_bundle
 
 from benchmarks.damage import flipped_copies
-from jettagger.bundle import Bundle
-from jettagger.checksums import CHECKSUMS
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.checksums import CHECKSUMS
+from jettagger.bundles.places import PACKAGE, cache_folder
+from jettagger.bundles.registry import accept, add
 from jettagger.cli import main
 from jettagger.errors import BundleError, JettaggerError, OutputError
-from jettagger.graph import file_sha256
-from jettagger.places import PACKAGE, cache_folder
-from jettagger.registry import accept, add
+from jettagger.sessions.graph import file_sha256
 
 NUMBER = 24
 
@@ -29,7 +29,7 @@ NUMBER = 24
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's cache of its own for each test."""
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("jettagger.checksums.cache_folder", cache_folder)
+    monkeypatch.setattr("jettagger.bundles.checksums.cache_folder", cache_folder)
     return tmp_path / "cache"
 
 

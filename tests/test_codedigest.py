@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
 from jettagger.codedigest import PASSED_OVER, code_digest, digest_of
-from jettagger.places import PACKAGE
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_in_a_zip_archive(copy: Path, tmp_path: Path) -> None:
 
 _SCORES = """
 import sys, awkward as ak, numpy as np
-from jettagger.tagger import load_tagger
+from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_events
 tagger = load_tagger("tinyParT", threads=1, cache=sys.argv[1])
 run = tagger.run(make_events(4, seed=3))
@@ -151,7 +151,8 @@ def test_measurements_of_networks_belong_to_one_state_of_the_code(
     tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Probes, slots and rewritten graphs are found under other keys when the code is another."""
-    from jettagger import acceleration, padding, probing
+    from jettagger.bundles import probing
+    from jettagger.inference import acceleration, padding
 
     def kept() -> set[str]:
         """The names of all entries after one use of a model whose measurements no process remembers."""

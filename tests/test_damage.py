@@ -15,12 +15,12 @@ import uproot
 
 from benchmarks.damage import basket_ranges, chunk_ranges, flipped_copies, page_ranges
 from jettagger.errors import InputFileError, MismatchError
+from jettagger.files.root import EventFile
+from jettagger.files.tables import FlatFile
 from jettagger.finetuning.skims import open_skim
-from jettagger.flatfile import FlatFile
 from jettagger.formats.nesting import nest
-from jettagger.rootfile import EventFile
 from jettagger.search.skims import ParquetSkim
-from jettagger.writers import write_skim
+from jettagger.skims.writers import write_skim
 
 COLUMNS = ("event", "FatJet_pt", "FatJet_eta")
 

@@ -20,9 +20,9 @@ pytestmark = [
 def test_workers_give_the_same_columns(tmp_path: Path) -> None:
     from coffea import processor
     from coffea.nanoevents import PFNanoAODSchema
+    from jettagger.processors import TaggingProcessor
     from test_processors import assert_same_columns, high
 
-    from jettagger.processors import TaggingProcessor
     from jettagger.testing import write_pfnano
 
     paths = [str(write_pfnano(tmp_path / f"{seed}.root", 12, seed=seed)) for seed in (1, 2)]
@@ -49,6 +49,6 @@ def test_workers_give_the_same_columns(tmp_path: Path) -> None:
 
 
 def _threads() -> int:
-    from jettagger.threads import default_threads
+    from jettagger.sessions.threads import default_threads
 
     return default_threads()

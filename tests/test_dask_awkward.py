@@ -13,7 +13,7 @@ from comparing import assert_same_scores
 import jettagger as jt
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
 from jettagger.sessions import ReplaySession
-from jettagger.tagger import Tagger
+from jettagger.tagging.tagger import Tagger
 from jettagger.testing import make_events, write_pfnano
 
 dask_awkward = pytest.importorskip("dask_awkward")
@@ -119,7 +119,7 @@ def test_a_where_of_another_shape_is_found_when_it_runs(tagger: Tagger, collecti
 
 
 def test_typetracers_pass_through(tagger: Tagger, events: Any) -> None:
-    from jettagger.lazy import _Attach
+    from jettagger.tagging.dask_awkward import _Attach
 
     tracer = ak.Array(ak.to_layout(events).to_typetracer(forget_length=True))
     traced = _Attach(tagger, {"mass": "p_mass"})(tracer)

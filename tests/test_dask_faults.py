@@ -22,17 +22,17 @@ distributed = pytest.importorskip("distributed")
 
 from coffea import processor  # noqa: E402
 from coffea.nanoevents import PFNanoAODSchema  # noqa: E402
+from jettagger.processors import TaggingProcessor  # noqa: E402
 from test_processors import assert_same_columns  # noqa: E402
 
 import jettagger as jt  # noqa: E402
-import jettagger.memory  # noqa: E402
+import jettagger.inputs.memory  # noqa: E402
+from jettagger.config.sizes import parse_size, size_text  # noqa: E402
 from jettagger.dask import install, lost_workers_named  # noqa: E402
 from jettagger.errors import WorkerError  # noqa: E402
 from jettagger.formats import EventColumns  # noqa: E402
-from jettagger.memory import check_fits, worker_limit  # noqa: E402
-from jettagger.processors import TaggingProcessor  # noqa: E402
+from jettagger.inputs.memory import check_fits, worker_limit  # noqa: E402
 from jettagger.testing import make_events, write_pfnano  # noqa: E402
-from jettagger.units import parse_size, size_text  # noqa: E402
 
 #: bytes that a worker of the cluster may take
 LIMIT = 1_200_000_000
@@ -42,7 +42,7 @@ class TestFits:
     """The check before a chunk is read, as seen from inside a worker."""
 
     def check(self, monkeypatch: pytest.MonkeyPatch, limit: int | None, events: Any) -> None:
-        monkeypatch.setattr(jettagger.memory, "worker_limit", lambda: limit)
+        monkeypatch.setattr(jettagger.inputs.memory, "worker_limit", lambda: limit)
         columns = EventColumns(events)
         check_fits(columns, jt.check_columns(jt.load_bundle("tinyParT"), columns))
 
@@ -191,7 +191,7 @@ class TestCluster:
 
     def test_a_chunk_beyond_the_limit_is_refused(self, client: Any, fileset: Any) -> None:
         def share(value: float) -> None:
-            client.run(setattr, jettagger.memory, "END", value)
+            client.run(setattr, jettagger.inputs.memory, "END", value)
 
         share(1e-6)  # with a limit that small the worker would not even begin
         try:

@@ -20,11 +20,11 @@ from networks import write_bundle
 
 distributed = pytest.importorskip("distributed")
 
-from jettagger.bundle import Bundle  # noqa: E402
+from jettagger.bundles.bundle import Bundle  # noqa: E402
+from jettagger.bundles.registry import load_bundle  # noqa: E402
 from jettagger.dask import BundlePlugin, install, threads_per_slot  # noqa: E402
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile  # noqa: E402
-from jettagger.registry import load_bundle  # noqa: E402
-from jettagger.tagger import Tagger, load_tagger  # noqa: E402
+from jettagger.tagging.tagger import Tagger, load_tagger  # noqa: E402
 from jettagger.testing import make_events  # noqa: E402
 
 

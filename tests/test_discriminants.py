@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jettagger.bundles.known import output_fingerprint
+from jettagger.bundles.places import PACKAGE
 from jettagger.discriminants import (
     Discriminant,
     algebra,
@@ -33,8 +35,6 @@ from jettagger.discriminants import (
 )
 from jettagger.discriminants.tables import expand
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, MissingColumns, OutputError, UnknownName
-from jettagger.known import output_fingerprint
-from jettagger.places import PACKAGE
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not there")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jettagger.processors.search import KINDS, SearchWarning
 from searches import columns, write
 
 from jettagger.cli import main
-from jettagger.processors.search import KINDS, SearchWarning
 from jettagger.search import EXECUTORS, config
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "search.md"

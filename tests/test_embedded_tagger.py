@@ -21,13 +21,13 @@ import uproot
 from onnx import numpy_helper
 
 import jettagger as jt
-from jettagger.bundle import Bundle
-from jettagger.checking import check
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
+from jettagger.bundles.registry import EMBEDDED, load_bundle
 from jettagger.discriminants import auc, discriminant
 from jettagger.expressions import parse
-from jettagger.network import softmax
-from jettagger.places import PACKAGE
-from jettagger.registry import EMBEDDED, load_bundle
+from jettagger.inference.checking import check
+from jettagger.inference.network import softmax
 from jettagger.search import read_config
 from jettagger.sessions import open_session
 from jettagger.testing import make_events

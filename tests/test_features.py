@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jettagger.errors import UnknownName
 from jettagger.features import FEATURES, OBJECTS, Feature, lookup
 from jettagger.features.cms import eta_sign
+from jettagger.inputs.random_jets import ToyJets
 from jettagger.kinematics import delta_phi, energy
-from jettagger.toyjets import ToyJets
 
 Slow = Callable[..., float]
 

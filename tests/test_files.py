@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jettagger import files
 from jettagger.errors import OutputError
+from jettagger.files import atomic as files
 from jettagger.files import complete_or_absent, folder_complete_or_absent, replace_folder
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
+from jettagger.processors import FinetuneInputsProcessor
+from jettagger.processors.finetune_inputs import generator_labels
 
 import jettagger as jt
 from jettagger.errors import MissingColumns, UnknownName
+from jettagger.files.root import write_tree
 from jettagger.finetuning import open_skim
-from jettagger.processors import FinetuneInputsProcessor
-from jettagger.processors.finetune_inputs import generator_labels
-from jettagger.rootfile import write_tree
 from jettagger.testing import make_columns, make_events, write_pfnano
 
 Particle = tuple[int, float, float, float, int]  # pdgId, eta, phi, mass, mother

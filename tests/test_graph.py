@@ -13,11 +13,11 @@ import pytest
 from networks import Head, graph, write_bundle
 from onnx import TensorProto, helper, numpy_helper
 
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, MissingModelFile, ModelFileError
-from jettagger.graph import file_sha256, inspect
 from jettagger.sessions import open_session
-from jettagger.tagger import load_tagger
+from jettagger.sessions.graph import file_sha256, inspect
+from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_events
 
 

@@ -24,7 +24,7 @@ from jettagger.errors import (
     ModelFileError,
 )
 from jettagger.heads import Head, fold_of, load_head, write_head
-from jettagger.skim import make_job
+from jettagger.skims.skim import make_job
 from jettagger.testing import make_events, write_pfnano
 
 MODEL = "inclParTToyV1"
@@ -269,7 +269,7 @@ def broken(folder: Path, how: str) -> None:
     elif how == "other folds":
         card.write_text(json.dumps(content | {"folds": 2}))
     elif how == "no model":
-        from jettagger.graph import file_sha256
+        from jettagger.sessions.graph import file_sha256
 
         (folder / "head.onnx").write_bytes(b"\x00\x01\x02")
         card.write_text(json.dumps(content | {"sha256": file_sha256(folder / "head.onnx")}))

@@ -11,7 +11,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.configs import read_yaml
+from jettagger.config.yamlfile import read_yaml
 from jettagger.errors import (
     ConfigError,
     InputFileError,

@@ -19,15 +19,15 @@ from heads import make_head
 from networks import write_bundle
 
 from benchmarks import hostile
-from jettagger import trials
-from jettagger.acceleration import best_session
-from jettagger.bundle import Bundle
+from jettagger.bundles import trials
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
+from jettagger.bundles.registry import load_bundle
+from jettagger.bundles.trials import TRIALS, require_trial, trial_seconds
 from jettagger.cli import main
 from jettagger.errors import LONGEST, BundleError, ConfigError, JettaggerError, ModelFileError
 from jettagger.heads import load_head
-from jettagger.places import PACKAGE
-from jettagger.registry import load_bundle
-from jettagger.trials import TRIALS, require_trial, trial_seconds
+from jettagger.inference.acceleration import best_session
 
 #: what a terminal would obey
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -204,7 +204,7 @@ class TestTrials:
     def test_it_ends_with_the_process_that_asked(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "x", seed=909)
         code = (
-            "import sys, os, signal; from jettagger import trials; from jettagger.bundle import Bundle; "
+            "import sys, os, signal; from jettagger.bundles import trials; from jettagger.bundles.bundle import Bundle; "
             "Bundle.from_folder(sys.argv[1]); print(trials._PROCESS._process.pid, flush=True); "
             "os.kill(os.getpid(), signal.SIGKILL)"
         )

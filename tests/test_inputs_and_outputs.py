@@ -17,24 +17,24 @@ from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
 from hypothesis import given
 from hypothesis import strategies as st
+from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
 from searches import make_world
 from toyskims import CONFIG, write_toy
 from weavers import table, weaver_bundle
 
 import jettagger as jt
-from jettagger import jobs
+from jettagger.bundles.places import PACKAGE, user_folder
 from jettagger.cli import COMMANDS, main
-from jettagger.convert import convert_delphes
 from jettagger.errors import MismatchError, OutputError
 from jettagger.files import check_folder, identity, refuse_inputs, refuse_repeats
 from jettagger.finetuning import score_skim
-from jettagger.jobs import Content, Layout
-from jettagger.places import PACKAGE, user_folder
-from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
 from jettagger.search.config import read_config
 from jettagger.search.files import survey
+from jettagger.skims import jobs
+from jettagger.skims.convert import convert_delphes
+from jettagger.skims.jobs import Content, Layout
+from jettagger.skims.writers import write_skim
 from jettagger.testing import write_pfnano
-from jettagger.writers import write_skim
 
 TINY = PACKAGE / "models" / "tinyParT"
 
@@ -267,7 +267,7 @@ class TestFunctions:
         assert content(tmp_path) == before
 
     def test_a_link_that_appears_between_the_check_and_the_job(self, tmp_path: Path) -> None:
-        from jettagger.skim import make_job, run_job
+        from jettagger.skims.skim import make_job, run_job
 
         path = nano(tmp_path)
         job = make_job([str(path)], jt.load_tagger("tinyParT"))

@@ -24,10 +24,10 @@ from jettagger.errors import (
     MissingColumns,
     UnknownName,
 )
-from jettagger.flatfile import FlatFile, members
-from jettagger.flatskim import make_flat_job
-from jettagger.skim import run_job
-from jettagger.tagger import Tagger, load_tagger
+from jettagger.files.tables import FlatFile, members
+from jettagger.skims.flatskim import make_flat_job
+from jettagger.skims.skim import run_job
+from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.weaver import Values, read_config
 
 
@@ -304,7 +304,7 @@ def test_columns_are_read_by_name_and_group_in_their_types(tmp_path: Path) -> No
 
 
 def load_toy(folder: Path):  # type: ignore[no-untyped-def]
-    from jettagger.bundle import Bundle
+    from jettagger.bundles.bundle import Bundle
 
     return Bundle.from_folder(weaver_bundle(folder / "toy"))
 

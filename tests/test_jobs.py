@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
-from jettagger.jobs import MOST_ROWS, OVERHEAD, Content, Layout, chunk_rows, output_columns, survey
-from jettagger.tagger import load_tagger
+from jettagger.skims.jobs import MOST_ROWS, OVERHEAD, Content, Layout, chunk_rows, output_columns, survey
+from jettagger.tagging.tagger import load_tagger
 
 LAYOUT = Layout("FatJet", ("FatJet.pt",), ("event",))
 

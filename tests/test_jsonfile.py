@@ -17,10 +17,10 @@ from test_layers import ROOT, modules
 from jettagger import histograms
 from jettagger.discriminants import WorkingPoints
 from jettagger.errors import BundleError, InputFileError, JettaggerError
-from jettagger.generated import sources_of_note
-from jettagger.jsonfile import DEEPEST, parse_json, read_object
+from jettagger.files.generated import sources_of_note
+from jettagger.files.jsonfile import DEEPEST, parse_json, read_object
 from jettagger.provenance import origin, parsed
-from jettagger.templates import load_report, load_workspaces
+from jettagger.statistics.templates import load_report, load_workspaces
 
 READER = re.compile(r"json\.(load|loads|JSONDecoder)|yaml\.\w*(load|load_all|parse|compose|Loader)")
 
@@ -100,7 +100,7 @@ def test_files_of_results_are_read_or_refused(text: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("signals", ["[]", '{"a": 1}', '{"a": {"mass": [], "cross_section": 1, "workspace": "a"}}'])
 def test_lists_of_templates_of_another_form(signals: str, tmp_path: Path) -> None:
-    from jettagger.templates import _FORMAT, VERSION
+    from jettagger.statistics.templates import _FORMAT, VERSION
 
     (tmp_path / "templates.json").write_text(
         f'{{"format": "{_FORMAT}", "version": {VERSION}, "signals": {signals}, "asimov": true, "report": 7}}'

@@ -15,15 +15,15 @@ import onnx
 import pytest
 from networks import GROUPS, HEADS, LENGTHS, NAMES, write_bundle
 
-import jettagger.known as known
+import jettagger.bundles.known as known
 from benchmarks.known import content
-from jettagger.bundle import Bundle
-from jettagger.card import read_card
-from jettagger.checking import Check, check
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.card import read_card
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError
 from jettagger.features import FEATURES
-from jettagger.places import PACKAGE
-from jettagger.toyjets import ToyJets
+from jettagger.inference.checking import Check, check
+from jettagger.inputs.random_jets import ToyJets
 
 PUBLIC = ["part-ak8-2023", "particlenet-ak8-md", "scouting-particlenet-ak8", "particlenet-ak4"]
 INFOS = {"pfcand_dz": {"median": 0.1, "norm_factor": 3.0, "lower_bound": -5, "upper_bound": 5}}

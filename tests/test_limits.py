@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger import limits
 from jettagger.errors import InvalidValues, UnknownName
-from jettagger.limits import limit, model_of, save_limits
+from jettagger.statistics import limits
+from jettagger.statistics.limits import limit, model_of, save_limits
 
 pyhf = pytest.importorskip("pyhf")
 # jsonschema's own deprecation, which pyhf 0.7 always raises

@@ -13,15 +13,15 @@ from comparing import assert_same_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
+from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, detect
 from jettagger.formats.pfnano import OTHER_NAMES, PFNANO, pfnano
 from jettagger.report import PartialJetsWarning
-from jettagger.rootfile import EventFile
-from jettagger.tagger import Tagger, load_tagger
-from jettagger.taggers import Taggers, load_taggers
+from jettagger.tagging.tagger import Tagger, load_tagger
+from jettagger.tagging.taggers import Taggers, load_taggers
 from jettagger.testing import make_events, write_pfnano
 
 EVENTS = make_events(12, seed=4, constituents=20)
@@ -385,7 +385,7 @@ def test_names_travel_with_the_tagger(tmp_path: Path, tiny: Bundle) -> None:
 
 
 def test_the_command_line_takes_names(tmp_path: Path) -> None:
-    from jettagger.rootfile import write_tree
+    from jettagger.files.root import write_tree
     from jettagger.testing import make_columns
 
     columns = {name.replace("PFCands_", "Cands_"): column for name, column in make_columns(10, seed=1).items()}

@@ -23,7 +23,7 @@ from jettagger.discriminants import (
     scan,
 )
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
-from jettagger.values import check_weights, flat
+from jettagger.weights import check_weights, flat
 
 
 def gaussians(size, shift, seed):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from networks import write_bundle, write_pooled
 
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE, user_folder
+from jettagger.bundles.registry import available
 from jettagger.cli import main
-from jettagger.places import PACKAGE, user_folder
-from jettagger.registry import available
 
 CARD = {
     "version": "3",

@@ -12,7 +12,7 @@ import pytest
 
 from jettagger import jetclass2
 from jettagger.errors import MissingColumns
-from jettagger.nanojets import is_event_file, nano_table, read_jets
+from jettagger.inputs.pfnano_tables import is_event_file, nano_table, read_jets
 from jettagger.testing import make_events, write_pfnano
 
 

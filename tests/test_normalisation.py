@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
+from jettagger.processors import FinetuneInputsProcessor, ResonanceSearchProcessor, TaggingProcessor
+from jettagger.processors.search import Sample, SearchWarning
 from searches import part
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError
-from jettagger.generated import RUNS, Source, read_sources
-from jettagger.processors import FinetuneInputsProcessor, ResonanceSearchProcessor, TaggingProcessor
-from jettagger.processors.search import Sample, SearchWarning
-from jettagger.rootfile import EventFile, write_tree
+from jettagger.files.generated import RUNS, Source, read_sources
+from jettagger.files.root import EventFile, write_tree
 from jettagger.search import read_config, run_search
 from jettagger.search.files import FileInfo
 from jettagger.search.normalisation import Read, follow
+from jettagger.skims.writers import write_skim
 from jettagger.testing import make_columns
-from jettagger.writers import write_skim
 
 CONFIG = """\
 version: 1

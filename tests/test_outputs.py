@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from networks import ENDING_WEIGHTS, Head, write_bundle, write_ending
 
-import jettagger.probing as probing
-from jettagger.bundle import Bundle
+import jettagger.bundles.probing as probing
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.probing import Behaviour, Input, observed
 from jettagger.errors import BundleError, ConfigError, ModelFileError
-from jettagger.probing import Behaviour, Input, observed
-from jettagger.selection import make_inputs
+from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import flat_columns
-from jettagger.tagger import load_tagger
-from jettagger.taggers import load_taggers
+from jettagger.tagging.tagger import load_tagger
+from jettagger.tagging.taggers import load_taggers
 from jettagger.testing import make_events
 
 NAMES = ("label_a", "label_b", "label_c")

@@ -18,7 +18,7 @@ ROOT = Path(jettagger.__file__).resolve().parent.parent
 PROBE = """
 import pathlib, sys
 import jettagger.processors
-from jettagger.places import PACKAGE
+from jettagger.bundles.places import PACKAGE
 assert (PACKAGE / 'models' / 'tinyParT' / 'model.onnx').is_file()
 assert (PACKAGE / 'models' / 'inclParTMDV1' / 'preprocess.json').is_file()
 assert (PACKAGE / 'known').is_dir() and (PACKAGE / 'py.typed').is_file()

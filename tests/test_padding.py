@@ -13,15 +13,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from networks import POOLED_WEIGHTS, write_bundle, write_pooled
 
-import jettagger.acceleration as acceleration
-import jettagger.padding as padding
-from jettagger.bundle import Bundle
-from jettagger.checking import check
+import jettagger.inference.acceleration as acceleration
+import jettagger.inference.padding as padding
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ModelFileError
-from jettagger.padding import Slots, as_run, measured_slots
-from jettagger.selection import make_inputs
+from jettagger.inference.checking import check
+from jettagger.inference.padding import Slots, as_run, measured_slots
+from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import ReplaySession
-from jettagger.tagger import Tagger, load_tagger
+from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
 #: what is said of networks that see padding has tests of its own

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from jettagger.errors import InputFileError
+from jettagger.files.generated import read_sources
+from jettagger.files.parquet import METADATA, note_of, open_parquet
 from jettagger.finetuning.skims import open_skim
-from jettagger.generated import read_sources
-from jettagger.parquetfile import METADATA, note_of, open_parquet
 from jettagger.provenance import parsed, read_provenance
 from jettagger.search.skims import ParquetSkim
 

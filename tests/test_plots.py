@@ -8,7 +8,7 @@ import pytest
 from jettagger.discriminants import roc
 from jettagger.errors import InvalidValues, MismatchError, OutputError
 from jettagger.histograms import AxisSpec, HistSpec, pick
-from jettagger.limits import Limit
+from jettagger.statistics.limits import Limit
 
 pytest.importorskip("mplhep")
 from jettagger import plots

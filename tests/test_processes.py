@@ -20,7 +20,7 @@ from jettagger.cli import main
 from jettagger.cli.stopping import stop_signals
 from jettagger.errors import ConfigError
 from jettagger.files import complete_or_absent, folder_complete_or_absent
-from jettagger.parts import StalePartWarning, drop_own, owned_by, part_prefix, process_start, remove_stale
+from jettagger.files.parts import StalePartWarning, drop_own, owned_by, part_prefix, process_start, remove_stale
 from jettagger.testing import write_pfnano
 from jettagger.workers import deadline, finished, submit, worker_pool
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
+from jettagger.processors import TaggingProcessor
 
 import jettagger as jt
 from jettagger.errors import UnknownName
-from jettagger.processors import TaggingProcessor
 from jettagger.testing import make_events, write_pfnano
 
 IDENTITY = ["run", "luminosityBlock", "event"]

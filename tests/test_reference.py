@@ -13,11 +13,11 @@ from comparing import assert_same_scores, flat
 
 import jettagger as jt
 from jettagger.errors import MissingColumns
+from jettagger.files.root import EventFile
 from jettagger.formats.nesting import nest
-from jettagger.rootfile import EventFile
-from jettagger.selection import check_columns
+from jettagger.inputs.selection import check_columns
 from jettagger.sessions import ReplaySession
-from jettagger.tagger import Tagger
+from jettagger.tagging.tagger import Tagger
 
 pytestmark = pytest.mark.data
 

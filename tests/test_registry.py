@@ -9,12 +9,12 @@ import onnx
 import pytest
 from networks import graph, write_bundle
 
-from jettagger import registry
-from jettagger.bundle import Bundle
+from jettagger.bundles import registry
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE, search_path, user_folder
+from jettagger.bundles.registry import EMBEDDED, add, available, load_bundle, locate
 from jettagger.errors import BundleError, BundleNotFound, MissingModelFile, ModelFileError, OutputError
-from jettagger.places import PACKAGE, search_path, user_folder
-from jettagger.registry import EMBEDDED, add, available, load_bundle, locate
-from jettagger.tagger import load_tagger
+from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_tiny_model
 
 

@@ -16,10 +16,10 @@ from networks import description
 from onnx import TensorProto, helper, numpy_helper
 
 import jettagger as jt
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, MismatchError, MissingColumns, MissingModelFile, UnknownName
 from jettagger.heads import JetTable, Rescorer, cut_tail
-from jettagger.skim import tag_files
+from jettagger.skims.skim import tag_files
 from jettagger.testing import make_events, write_pfnano
 
 MODELS = ("tinyParT", "inclParTToyV1")

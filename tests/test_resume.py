@@ -20,13 +20,13 @@ from weavers import table, weaver_bundle
 
 from jettagger import load_tagger
 from jettagger.cli import main
-from jettagger.delphesskim import make_delphes_job
 from jettagger.errors import InputFileError, OutputError
-from jettagger.flatskim import make_flat_job
-from jettagger.jobs import Chunk
 from jettagger.report import Report
-from jettagger.resume import Finished, ResumeWarning, drop_finished, finished_inputs, resume_folder
-from jettagger.skim import Job, SkimResult, make_job, run_job
+from jettagger.skims.delphesskim import make_delphes_job
+from jettagger.skims.flatskim import make_flat_job
+from jettagger.skims.jobs import Chunk
+from jettagger.skims.resume import Finished, ResumeWarning, drop_finished, finished_inputs, resume_folder
+from jettagger.skims.skim import Job, SkimResult, make_job, run_job
 from jettagger.testing import write_pfnano
 
 FILES = 4
@@ -236,7 +236,7 @@ class TestChanges:
         assert self.goes_on(job, begun, monkeypatch)[0] == 0
 
     def test_the_code(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("jettagger.skim.code_digest", lambda: "changed")
+        monkeypatch.setattr("jettagger.skims.skim.code_digest", lambda: "changed")
         assert self.goes_on(events_job(nano), begun, monkeypatch)[0] == 0
 
     def test_a_file(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,9 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
-@pytest.mark.filterwarnings("always::jettagger.resume.ResumeWarning", "always::jettagger.parts.StalePartWarning")
+@pytest.mark.filterwarnings(
+    "always::jettagger.skims.resume.ResumeWarning", "always::jettagger.files.parts.StalePartWarning"
+)
 @pytest.mark.parametrize(
     ("number", "workers"),
     [

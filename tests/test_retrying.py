@@ -17,17 +17,17 @@ import pytest
 import uproot
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
+from jettagger.processors import TaggingProcessor
 from searches import make_world
 from test_processors import assert_same_columns
 from test_resume import same
 
 import jettagger as jt
-from jettagger import retrying
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError
-from jettagger.processors import TaggingProcessor
-from jettagger.retrying import RetryWarning, is_momentary, retried
-from jettagger.rootfile import EventFile
+from jettagger.files import retrying
+from jettagger.files.retrying import RetryWarning, is_momentary, retried
+from jettagger.files.root import EventFile
 from jettagger.testing import write_pfnano
 
 
@@ -228,7 +228,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         serving.shutdown()
 
 
-@pytest.mark.filterwarnings("always::jettagger.retrying.RetryWarning")
+@pytest.mark.filterwarnings("always::jettagger.files.retrying.RetryWarning")
 def test_a_busy_server(server: str, nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aiohttp", reason="fsspec reads URLs with aiohttp, which is not installed")
     command = ["tag", "-m", "tinyParT", "--columns", "prob", "--threads", "1", "--retries", "3", "-o"]

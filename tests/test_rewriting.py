@@ -13,7 +13,7 @@ import pytest
 from networks import graph
 from transformers import probes, transformer
 
-from jettagger.rewriting import rewrite
+from jettagger.sessions.rewriting import rewrite
 
 PROBES = probes((2, 7, 3), (3, 11, 5), (5, 6, 2))
 OTHERS = probes((1, 4, 1), (4, 20, 5), (7, 13, 1))
@@ -73,7 +73,7 @@ def test_interface_stays(pair: tuple[bytes, bytes]) -> None:
 
 
 def test_what_is_not_symmetric_does_come_out_different() -> None:
-    """Nothing looks into the features; whoever takes the result must compare, as jettagger.acceleration does."""
+    """Nothing looks into the features; whoever takes the result must compare, as jettagger.inference.acceleration does."""
     model = transformer(symmetric=False)
     after = run(rewritten(model), OTHERS[2])
     assert np.abs(after - run(model.SerializeToString(), OTHERS[2])).max() > 1e-3

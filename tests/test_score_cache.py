@@ -14,11 +14,11 @@ from heads import make_head
 from networks import write_bundle
 from weavers import weaver_bundle
 
-from jettagger.bundle import Bundle
-from jettagger.cache import DiskCache
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
+from jettagger.files.cache import DiskCache
 from jettagger.report import PartialJetsWarning
-from jettagger.tagger import Tagger, load_tagger
+from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from searches import CONFIG, columns, make_world, part, write
 
 import jettagger as jt
@@ -25,7 +26,6 @@ from jettagger.errors import (
     OutputError,
 )
 from jettagger.histograms import equal, load, pick
-from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
 from jettagger.search import cutflow_table, read_config, run_search, survey, write_output
 from jettagger.search.files import expand
 

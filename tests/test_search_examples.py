@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from jettagger.files.root import EventFile
 from jettagger.histograms import load, pick
-from jettagger.rootfile import EventFile
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -11,14 +11,6 @@ import awkward as ak
 import numpy as np
 import pytest
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
-from networks import GROUPS, write_bundle
-from searches import columns, write
-
-import jettagger as jt
-from jettagger.discriminants import binned_roc
-from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
-from jettagger.formats.nesting import nest
-from jettagger.histograms import AxisSpec, HistSpec, pick
 from jettagger.processors import ResonanceSearchProcessor
 from jettagger.processors.search import (
     JetVariation,
@@ -28,6 +20,14 @@ from jettagger.processors.search import (
     WeightFactor,
     dijet,
 )
+from networks import GROUPS, write_bundle
+from searches import columns, write
+
+import jettagger as jt
+from jettagger.discriminants import binned_roc
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.formats.nesting import nest
+from jettagger.histograms import AxisSpec, HistSpec, pick
 
 SHIFT = {"pt": "pt * 1.1", "mass": "mass * 1.1", "msoftdrop": "msoftdrop * 1.1"}
 MJJ = HistSpec("mjj", [AxisSpec("mjj", bins=(8, 200, 1800), unit="GeV")])

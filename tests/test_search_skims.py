@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from jettagger.processors.search import SearchWarning
 from searches import CONFIG, make_world
 
 from jettagger import tag_files
 from jettagger.errors import ConfigError, InputFileError, JettaggerError
 from jettagger.histograms import equal
-from jettagger.processors.search import SearchWarning
 from jettagger.search.config import read_config
 from jettagger.search.files import survey
 from jettagger.search.run import run_search

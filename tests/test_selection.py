@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger import selection
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
 from jettagger.formats import EventColumns
-from jettagger.selection import blocks, check_columns, link_jets, make_request
-from jettagger.tagger import Tagger
-from jettagger.taggers import Taggers
+from jettagger.inputs import selection
+from jettagger.inputs.selection import blocks, check_columns, link_jets, make_request
+from jettagger.tagging.tagger import Tagger
+from jettagger.tagging.taggers import Taggers
 from jettagger.testing import make_events
 
 EVENTS = make_events(30, seed=6)

@@ -12,12 +12,12 @@ from weavers import weaver_bundle
 
 from jettagger.cli import main
 from jettagger.errors import InvalidValues, MissingColumns
-from jettagger.nanojets import read_jets
-from jettagger.tagger import load_tagger
+from jettagger.inputs.pfnano_tables import read_jets
+from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import write_pfnano
 
 pytest.importorskip("matplotlib")
-from jettagger.jetpictures import draw_jets, highest
+from jettagger.plots.jets import draw_jets, highest
 
 
 def jets_of(**changes: Any) -> Any:

@@ -73,7 +73,7 @@ def content(path: Path) -> dict[str, Any]:
         return {name: file[name].arrays() for name in ("Events", "Runs")}
 
 
-@pytest.mark.filterwarnings("always::jettagger.parts.StalePartWarning")
+@pytest.mark.filterwarnings("always::jettagger.files.parts.StalePartWarning")
 @pytest.mark.parametrize(
     ("way", "workers"),
     [

@@ -25,7 +25,6 @@ import uproot
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 
 import jettagger as jt
-from jettagger import skim
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -35,13 +34,14 @@ from jettagger.errors import (
     UnknownName,
     WorkerError,
 )
-from jettagger.flatfile import FlatFile
-from jettagger.jobs import Chunk
-from jettagger.rootfile import EventFile, write_tree
-from jettagger.skim import Job, make_job, run_job, tag_files
-from jettagger.tagger import Tagger
+from jettagger.files.root import EventFile, write_tree
+from jettagger.files.tables import FlatFile
+from jettagger.skims import skim
+from jettagger.skims.jobs import Chunk
+from jettagger.skims.skim import Job, make_job, run_job, tag_files
+from jettagger.skims.writers import check_target, write_skim
+from jettagger.tagging.tagger import Tagger
 from jettagger.testing import make_columns, make_events, write_pfnano
-from jettagger.writers import check_target, write_skim
 
 SUFFIXES = [".parquet", ".root"]
 KEPT = [

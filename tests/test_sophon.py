@@ -12,15 +12,15 @@ import pytest
 from weavers import REPOSITORY, run_in_weaver
 
 from jettagger import jetclass2
-from jettagger.bundle import Bundle
-from jettagger.checking import check
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
+from jettagger.bundles.registry import load_bundle
 from jettagger.errors import MissingModelFile
-from jettagger.padding import as_run
-from jettagger.places import PACKAGE
-from jettagger.registry import load_bundle
-from jettagger.selection import make_inputs
+from jettagger.inference.checking import check
+from jettagger.inference.padding import as_run
+from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import open_session
-from jettagger.tagger import load_tagger
+from jettagger.tagging.tagger import load_tagger
 from jettagger.weaver import Values, read_config
 
 CONVERT = REPOSITORY / "examples" / "sophon" / "convert.py"

@@ -19,11 +19,11 @@ from test_jetclass2 import write_root
 from weavers import REPOSITORY, run_in_weaver, table, weaver_bundle
 
 from jettagger import jetclass2
-from jettagger.bundle import Bundle
-from jettagger.checking import check
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
 from jettagger.cli import main
-from jettagger.flatfile import FlatFile
-from jettagger.places import PACKAGE
+from jettagger.files.tables import FlatFile
+from jettagger.inference.checking import check
 from jettagger.sessions import open_session
 
 FOLDER = REPOSITORY / "examples" / "sophon"

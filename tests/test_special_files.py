@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
+from jettagger.bundles.places import PACKAGE
+from jettagger.bundles.registry import load_bundle
 from jettagger.cli import main
-from jettagger.configs import read_yaml
-from jettagger.delphesfile import DelphesFile, is_delphes_file
+from jettagger.config.yamlfile import read_yaml
 from jettagger.discriminants.working_points import WorkingPoints
 from jettagger.errors import JettaggerError
 from jettagger.files import special
-from jettagger.flatfile import FlatFile, members
-from jettagger.generated import read_sources
-from jettagger.graph import inspect
+from jettagger.files.delphes import DelphesFile, is_delphes_file
+from jettagger.files.generated import read_sources
+from jettagger.files.root import EventFile
+from jettagger.files.tables import FlatFile, members
 from jettagger.heads import load_head
 from jettagger.histograms import load as load_histograms
-from jettagger.places import PACKAGE
 from jettagger.provenance import read_provenance
-from jettagger.registry import load_bundle
-from jettagger.rootfile import EventFile
-from jettagger.templates import load_workspaces
+from jettagger.sessions.graph import inspect
+from jettagger.statistics.templates import load_workspaces
 from jettagger.testing import write_pfnano
 from jettagger.weaver import read_config
 

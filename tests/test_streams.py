@@ -16,9 +16,9 @@ from searches import CONFIG as SEARCH
 from searches import make_world
 from toyskims import CONFIG, write_toy
 
+from jettagger.bundles.places import PACKAGE
 from jettagger.cli import COMMANDS, console, main
-from jettagger.delphesfile import DelphesFile
-from jettagger.places import PACKAGE
+from jettagger.files.delphes import DelphesFile
 from jettagger.testing import write_pfnano
 
 TINY = PACKAGE / "models" / "tinyParT"
@@ -46,7 +46,7 @@ def tag(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, st
 
 
 def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
-    import jettagger.convert
+    import jettagger.skims.convert
 
     class Small:
         def __init__(self, path: str) -> None:
@@ -58,14 +58,14 @@ def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str
         def __exit__(self, *_: object) -> None:
             pass
 
-    def work(*_: object, progress: Callable[[int], None], **__: object) -> jettagger.convert.Converted:
+    def work(*_: object, progress: Callable[[int], None], **__: object) -> jettagger.skims.convert.Converted:
         print("a library talks")  # noqa: T201
         progress(7)
-        return jettagger.convert.Converted(folder / "o.root", 7, 3, 0, 0, 0, 0)
+        return jettagger.skims.convert.Converted(folder / "o.root", 7, 3, 0, 0, 0, 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jettagger.delphesfile.DelphesFile", Small)
-        patch.setattr("jettagger.convert.convert_delphes", work)
+        patch.setattr("jettagger.files.delphes.DelphesFile", Small)
+        patch.setattr("jettagger.skims.convert.convert_delphes", work)
         said = run(capsys, "convert", "delphes", "x.root", "-o", str(folder / "o.root"))
     assert "a library talks" in said[1]
     assert DelphesFile is not Small

@@ -19,9 +19,9 @@ import uproot
 import jettagger
 from jettagger.cli import main
 from jettagger.cli.console import progress_bar, table
+from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
 from jettagger.testing import write_pfnano
-from jettagger.units import parse_size
 
 ROOT = Path(jettagger.__file__).resolve().parent.parent
 
@@ -208,7 +208,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 SLOW = """
 import sys, time
-from jettagger import skim
+from jettagger.skims import skim
 real = skim.Job.score
 def slow(*arguments):
     result = real(*arguments)

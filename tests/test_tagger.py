@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jettagger as jt
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import (
     BundleError,
     ConfigError,
@@ -35,9 +36,8 @@ from jettagger.errors import (
     UnknownName,
     WrongType,
 )
-from jettagger.places import PACKAGE
 from jettagger.sessions import ReplaySession
-from jettagger.tagger import Tagger
+from jettagger.tagging.tagger import Tagger
 from jettagger.testing import make_columns, make_events, write_pfnano
 
 Columns = dict[str, Any]
@@ -595,7 +595,7 @@ def test_threads_are_a_positive_number(threads: Any, events: Any) -> None:
 
 
 def test_threads_by_default_and_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jettagger import threads
+    from jettagger.sessions import threads
 
     assert threads.default_threads() == threads.usable_cores() >= 1
     assert jt.load_tagger("tinyParT").session.threads == threads.usable_cores()  # type: ignore[attr-defined]

@@ -13,12 +13,12 @@ from networks import GROUPS, write_bundle
 from weavers import weaver_bundle
 
 import jettagger as jt
-from jettagger import selection
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleNotFound, ConfigError, MismatchError, MissingColumns, UnknownName
 from jettagger.features.definition import Feature
-from jettagger.tagger import Tagger
-from jettagger.taggers import Taggers, load_taggers
+from jettagger.inputs import selection
+from jettagger.tagging.tagger import Tagger
+from jettagger.tagging.taggers import Taggers, load_taggers
 from jettagger.testing import make_events
 
 

@@ -10,7 +10,7 @@ import uproot
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.histograms import AxisSpec, HistSpec
-from jettagger.templates import Signal, TemplateSpec, build, load_workspaces
+from jettagger.statistics.templates import Signal, TemplateSpec, build, load_workspaces
 
 SPEC = HistSpec("mjj", [AxisSpec("mjj", bins=(20, 800, 2800), label="dijet mass", unit="GeV")])
 ONE_DATASET = {"qcd": ["qcd"]}
@@ -213,7 +213,7 @@ def test_data_where_nothing_is_simulated_are_named():
 
 def test_fits_with_bad_bins_do_not_warn():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.limits import fit, model_of
+    from jettagger.statistics.limits import fit, model_of
 
     h = SPEC.make()
     contents = np.r_[np.full(10, 20.0), np.zeros(8), -1.0, 0.0]
@@ -299,7 +299,7 @@ def test_refused_histograms():
 
 def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.limits import asimov, fit, model_of
+    from jettagger.statistics.limits import asimov, fit, model_of
 
     templates = build(simulated(), spec())
     workspace = templates.workspace("X1000", bounds=(-5, 10))
@@ -344,7 +344,7 @@ def test_templates_of_many_bins_are_fitted_by_pyhf(signal):
 
 def test_the_fit_is_that_of_cabinetry():
     cabinetry = pytest.importorskip("cabinetry")
-    from jettagger.limits import fit, model_of
+    from jettagger.statistics.limits import fit, model_of
 
     workspace = build(simulated(), spec(regions=["SR"])).workspace("X1000", bounds=(-5, 10))
     workspace["observations"][0]["data"][2] += 30.0
@@ -400,7 +400,7 @@ def test_limits_call_blind_data_blind(tmp_path, capsys):
 @pytest.mark.slow
 def test_pulls_of_toys_are_those_of_a_unit_gaussian():
     pytest.importorskip("pyhf")
-    from jettagger.limits import pulls
+    from jettagger.statistics.limits import pulls
 
     workspace = build(simulated(), spec()).workspace("X1000")
     found = pulls(workspace, 1.0, 200, seed=20261122, bounds=(-10.0, 20.0))
@@ -411,7 +411,7 @@ def test_pulls_of_toys_are_those_of_a_unit_gaussian():
 
 def test_toys_have_the_moments_of_the_model():
     pytest.importorskip("pyhf")
-    from jettagger.limits import asimov, model_of, toys
+    from jettagger.statistics.limits import asimov, model_of, toys
 
     model, _ = model_of(build(simulated(), spec()).workspace("X1000"))
     drawn, expected = toys(model, 1.0, 4000, seed=1), asimov(model, 1.0)
@@ -441,7 +441,7 @@ def test_limit_of_a_counting_experiment():
     from scipy.optimize import brentq
     from scipy.stats import norm
 
-    from jettagger.limits import limit
+    from jettagger.statistics.limits import limit
 
     found = limit(counting(100.0, 100.0), signal="s", mass=1000)
 
@@ -463,7 +463,7 @@ def test_limit_of_a_counting_experiment():
 
 def test_limits_are_those_of_pyhf():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.limits import limit, model_of
+    from jettagger.statistics.limits import limit, model_of
 
     templates = build(simulated(), spec(variations=["jes"], regions=["SR"], free=[]))
     workspace = templates.workspace("X1000")
@@ -515,7 +515,7 @@ def test_command_line(tmp_path, capsys):
 def test_a_signal_without_a_limit_leaves_the_others_theirs(tmp_path, capsys):
     pytest.importorskip("pyhf")
     from jettagger.cli import main
-    from jettagger.limits import Limit, table
+    from jettagger.statistics.limits import Limit, table
 
     h = SPEC.make()
     bins(h, np.full(20, 50.0), weight=0.5)

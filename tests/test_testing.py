@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import jettagger as jt
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import OutputError
-from jettagger.places import PACKAGE
-from jettagger.rootfile import EventFile
+from jettagger.files.root import EventFile
 from jettagger.testing import make_columns, make_events, make_tiny_model, write_pfnano
 
 

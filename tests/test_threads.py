@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from jettagger import threads
-from jettagger.acceleration import best_session
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError
-from jettagger.threads import cgroup_cores, default_threads, usable_cores
+from jettagger.inference.acceleration import best_session
+from jettagger.sessions import threads
+from jettagger.sessions.threads import cgroup_cores, default_threads, usable_cores
 
 
 def groups(tmp_path: Path, membership: str, **files: str) -> tuple[Path, Path]:
@@ -91,7 +91,9 @@ def test_affinity_is_respected() -> None:
     """As seen by a process that may use one core only."""
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system has no affinity")
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from jettagger.threads import *; "
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from jettagger.sessions.threads import *; "
+    )
     code += "print(usable_cores(), default_threads())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["1", "1"]

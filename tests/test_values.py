@@ -15,10 +15,10 @@ from weavers import table, weaver_bundle
 
 import jettagger as jt
 from jettagger.errors import JettaggerError, MismatchError
+from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns
 from jettagger.formats.delphes import DelphesJets
-from jettagger.rootfile import EventFile
-from jettagger.selection import check_columns
+from jettagger.inputs.selection import check_columns
 from jettagger.testing import make_events
 
 pytestmark = pytest.mark.filterwarnings("ignore::jettagger.report.PartialJetsWarning")

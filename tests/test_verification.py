@@ -22,19 +22,19 @@ import jettagger as jt
 from benchmarks.attack import PAGE, attack
 from benchmarks.verification_cost import BEGIN, END, compare
 from jettagger.cli import main
-from jettagger.delphesskim import make_delphes_job
 from jettagger.errors import InputFileError
-from jettagger.flatskim import make_flat_job
+from jettagger.files.root import EventFile, write_tree
+from jettagger.files.verification import stray_digits, verify_events, verify_jets
 from jettagger.formats import detect
 from jettagger.formats.nesting import nest
 from jettagger.formats.rules import JET_RULES, RULES, Rule
-from jettagger.rootfile import EventFile, write_tree
 from jettagger.search import read_config
 from jettagger.search.files import survey
 from jettagger.search.skims import ParquetSkim
+from jettagger.skims.delphesskim import make_delphes_job
+from jettagger.skims.flatskim import make_flat_job
+from jettagger.skims.writers import write_skim
 from jettagger.testing import make_columns, make_events
-from jettagger.verification import stray_digits, verify_events, verify_jets
-from jettagger.writers import write_skim
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "data"
 COLUMNS = make_columns(40, seed=3)
@@ -276,7 +276,7 @@ def test_tag_leaves_no_output_of_what_does_not_pass(
 
 
 def test_skip_broken_leaves_out_what_does_not_pass(damaged: Path, tmp_path: Path) -> None:
-    from jettagger.skim import make_job
+    from jettagger.skims.skim import make_job
 
     whole = tmp_path / "whole.root"
     write_tree(whole, [make_columns(10, seed=2)])

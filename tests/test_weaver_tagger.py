@@ -19,8 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from weavers import CONFIG, HEADS, run_in_weaver, table, weaver_bundle
 
 import jettagger as jt
-from jettagger.bundle import Bundle, weaver_groups
-from jettagger.checking import check
+from jettagger.bundles.bundle import Bundle, weaver_groups
 from jettagger.errors import (
     BundleError,
     ConfigError,
@@ -30,9 +29,10 @@ from jettagger.errors import (
     MissingModelFile,
     UnknownName,
 )
-from jettagger.padding import as_run
-from jettagger.selection import make_inputs
-from jettagger.tagger import Tagger, load_tagger
+from jettagger.inference.checking import check
+from jettagger.inference.padding import as_run
+from jettagger.inputs.selection import make_inputs
+from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.types import Array
 from jettagger.weaver import read_config
 
@@ -122,7 +122,7 @@ def test_the_digest_depends_on_the_configuration(tmp_path: Path) -> None:
 
 
 def test_models_with_a_configuration_can_be_added_named_and_checked(bundle: Bundle) -> None:
-    from jettagger.registry import add, available
+    from jettagger.bundles.registry import add, available
 
     added = add(bundle.folder, "mine")
     assert (added / "data.yaml").is_file()

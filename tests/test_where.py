@@ -13,14 +13,14 @@ from coffea import processor
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
 from weavers import table, weaver_bundle
 
 import jettagger as jt
 from jettagger.cutlogic import CutWarning
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName, nearest
 from jettagger.expressions import select
-from jettagger.lazy import _Attach, _Scores
-from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
+from jettagger.tagging.dask_awkward import _Attach, _Scores
 from jettagger.testing import make_events, write_pfnano
 
 CUT = "pt > 300 and abs(eta) < 1.5"

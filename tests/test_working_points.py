@@ -18,7 +18,7 @@ from jettagger.errors import (
     OutputError,
     UnknownName,
 )
-from jettagger.writers import write_skim
+from jettagger.skims.writers import write_skim
 
 ITEM = Discriminant.from_string("x")
 WANTED = {"loose": 0.1, "medium": 0.01, "tight": 0.005}

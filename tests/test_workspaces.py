@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fitting import check_cabinetry, check_command, check_pyhf
 
-from jettagger.bins import Template
-from jettagger.limits import limit
-from jettagger.workspaces import UNIT, Content, expected_limit, unit_of, workspace
+from jettagger.statistics.bins import Template
+from jettagger.statistics.limits import limit
+from jettagger.statistics.workspaces import UNIT, Content, expected_limit, unit_of, workspace
 
 pytest.importorskip("pyhf")
 # jsonschema's own deprecation, which pyhf 0.7 always raises; bounds that a fit meets

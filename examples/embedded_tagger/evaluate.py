@@ -30,11 +30,11 @@ import trees
 import uproot
 
 import jettagger as jt
-from jettagger.batching import make_batches, tabulate
 from jettagger.discriminants import discriminant, model
-from jettagger.network import evaluate
+from jettagger.inference.network import evaluate
+from jettagger.inputs.batching import make_batches, tabulate
+from jettagger.inputs.random_jets import ToyJets
 from jettagger.sessions import open_session
-from jettagger.toyjets import ToyJets
 
 #: which presets are measured
 DISCRIMINANTS = ("HbbvsQCD", "HccvsQCD", "HWW4qvsQCD", "HWWlvqqvsQCD", "TopvsQCD", "HtautauvsQCD")

@@ -147,7 +147,7 @@ def main(checkpoint: str, folder: str) -> None:
     }
     (out / "bundle.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     bundle = jt.load_bundle(out)
-    from jettagger.checking import write_golden
+    from jettagger.inference.checking import write_golden
 
     write_golden(bundle, out / "golden.npz", seed=1)
     size = sum(path.stat().st_size for path in out.iterdir())

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
-
 from jettagger.processors import FinetuneInputsProcessor
+
 from jettagger.simulation import simulate
 
 HERE = Path(__file__).resolve().parent

@@ -21,7 +21,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 import jettagger as jt
 from jettagger import jetclass2
 from jettagger.discriminants import auc
-from jettagger.flatfile import FlatFile
+from jettagger.files.tables import FlatFile
 from jettagger.weaver import Values
 
 COLUMNS = [

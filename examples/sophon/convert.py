@@ -25,7 +25,7 @@ import torch
 from network import classes_of, get_model
 from weaver.utils.data.config import DataConfig
 
-from jettagger.places import PACKAGE
+from jettagger.bundles.places import PACKAGE
 
 CONFIG = PACKAGE / "models" / "Sophon" / "data.yaml"
 

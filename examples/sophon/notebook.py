@@ -14,7 +14,7 @@ import os
 
 import jettagger as jt
 from jettagger import jetclass2
-from jettagger.jetpictures import draw_jets
+from jettagger.plots.jets import draw_jets
 
 jets = jetclass2.read(os.environ.get("JETS", "JetClassII_example.parquet"))
 jets.type.show()

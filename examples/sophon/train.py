@@ -29,9 +29,9 @@ import numpy as np
 import yaml
 
 from jettagger import jetclass2
+from jettagger.bundles.places import PACKAGE
 from jettagger.errors import ConfigError, InvalidValues, JettaggerError, require
-from jettagger.flatfile import FlatFile
-from jettagger.places import PACKAGE
+from jettagger.files.tables import FlatFile
 from jettagger.weaver import DataConfig, Values, read_config
 
 HERE = Path(__file__).resolve().parent

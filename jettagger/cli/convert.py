@@ -30,9 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    from jettagger.convert import convert_delphes
-    from jettagger.delphesfile import DelphesFile
-    from jettagger.writers import check_target
+    from jettagger.files.delphes import DelphesFile
+    from jettagger.skims.convert import convert_delphes
+    from jettagger.skims.writers import check_target
 
     check_target(args.output, force=args.force, inputs=[args.file])
     with DelphesFile(args.file) as file:

@@ -75,12 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
+    from jettagger.bundles.registry import load_bundle
     from jettagger.errors import JettaggerError
     from jettagger.files import check_folder, refuse_inputs
     from jettagger.finetuning import finetune, read_config, survey
     from jettagger.finetuning.prepare import files_read
     from jettagger.heads.description import DESCRIPTION
-    from jettagger.registry import load_bundle
 
     config = read_config(args.config)
     check_folder(args.output, marker=DESCRIPTION, force=args.force, inputs=[args.config])

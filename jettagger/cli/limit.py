@@ -19,8 +19,8 @@ from pathlib import Path
 from jettagger.cli.console import progress_bar
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.files import complete_or_absent, refuse_inputs
-from jettagger.limits import BANDS, Limit, limit, save_limits, table
-from jettagger.templates import load_report, load_workspaces
+from jettagger.statistics.limits import BANDS, Limit, limit, save_limits, table
+from jettagger.statistics.templates import load_report, load_workspaces
 
 __all__ = ["configure", "run"]
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from jettagger.cli.console import say, seed, table
 
 if TYPE_CHECKING:
-    from jettagger.bundle import Bundle
-    from jettagger.checking import Check
+    from jettagger.bundles.bundle import Bundle
+    from jettagger.inference.checking import Check
 
 __all__ = ["configure", "run"]
 
@@ -125,9 +125,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
+    from jettagger.bundles.places import search_path
+    from jettagger.bundles.registry import available, load_bundle
     from jettagger.errors import JettaggerError
-    from jettagger.places import search_path
-    from jettagger.registry import available, load_bundle
 
     rows, broken = [], []
     for name, folder in available().items():
@@ -153,14 +153,14 @@ def _kinds(bundle: Bundle) -> str:
 
 
 def _outputs(bundle: Bundle) -> dict[str, list[str]]:
-    from jettagger.card import KINDS
+    from jettagger.bundles.card import KINDS
 
     by_kind = {kind: [output.name for output in bundle.outputs if output.kind == kind] for kind in KINDS}
     return {kind: names for kind, names in by_kind.items() if names}
 
 
 def _show(args: argparse.Namespace) -> int:
-    from jettagger.registry import load_bundle
+    from jettagger.bundles.registry import load_bundle
 
     bundle = load_bundle(args.model)
     if args.json:
@@ -263,7 +263,7 @@ def _domain(bundle: Bundle) -> str:
 
 
 def _checksums(bundle: Bundle) -> dict[str, str]:
-    from jettagger.graph import file_sha256
+    from jettagger.sessions.graph import file_sha256
 
     return {name: file_sha256(path) for name, path in sorted(bundle.files.items())}
 
@@ -310,8 +310,8 @@ def _described(bundle: Bundle) -> dict[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from jettagger.checking import check, write_golden
-    from jettagger.registry import load_bundle
+    from jettagger.bundles.registry import load_bundle
+    from jettagger.inference.checking import check, write_golden
 
     bundle = load_bundle(args.model)
     results = check(bundle, seed=args.seed)
@@ -371,8 +371,8 @@ def _number(value: float | None) -> float | None:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from jettagger.padding import measured_slots
-    from jettagger.registry import add, load_bundle
+    from jettagger.bundles.registry import add, load_bundle
+    from jettagger.inference.padding import measured_slots
 
     target = add(args.folder, args.name, force=args.force)
     say(f"added {target.name}: {target}")
@@ -384,7 +384,7 @@ def _add(args: argparse.Namespace) -> int:
 
 
 def _accept(args: argparse.Namespace) -> int:
-    from jettagger.registry import accept
+    from jettagger.bundles.registry import accept
 
     bundle = accept(args.model)
     say(f"accepted {bundle.name} in {bundle.folder}")

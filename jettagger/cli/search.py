@@ -181,7 +181,7 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
 
 def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
     from jettagger.search.output import blind_regions
-    from jettagger.templates import load_report
+    from jettagger.statistics.templates import load_report
 
     rows = []
     for dataset, counts in result.datasets.items():

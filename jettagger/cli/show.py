@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     from jettagger.errors import OutputError
     from jettagger.files import refuse_inputs
-    from jettagger.jetpictures import draw_jets
     from jettagger.plots import save_figure
-    from jettagger.tagger import load_tagger
+    from jettagger.plots.jets import draw_jets
+    from jettagger.tagging.tagger import load_tagger
 
     start, stop = _rows(args.number)
     refuse_inputs(args.output, [args.file])
@@ -79,9 +79,9 @@ def _rows(text: str) -> tuple[int, int]:
 
 def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any) -> tuple[Any, Any]:
     """The jets as a flat table; their scores, where these need the events."""
-    from jettagger.delphesfile import is_delphes_file
-    from jettagger.flatfile import FlatFile
-    from jettagger.nanojets import is_event_file
+    from jettagger.files.delphes import is_delphes_file
+    from jettagger.files.tables import FlatFile
+    from jettagger.inputs.pfnano_tables import is_event_file
 
     scores = None
     if is_delphes_file(args.file):
@@ -99,8 +99,8 @@ def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any) -> tuple
 def _from_delphes(args: argparse.Namespace, start: int, stop: int) -> tuple[Any, int]:
     import awkward as ak
 
-    from jettagger.convert import flat_columns
-    from jettagger.delphesfile import DelphesFile
+    from jettagger.files.delphes import DelphesFile
+    from jettagger.skims.convert import flat_columns
 
     with DelphesFile(args.file) as file:
         generator = [name for name in file.collections if name.startswith("GenJet")]
@@ -117,8 +117,8 @@ def _from_delphes(args: argparse.Namespace, start: int, stop: int) -> tuple[Any,
 def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, int, Any]:
     import awkward as ak
 
-    from jettagger.nanojets import nano_table, read_jets
-    from jettagger.rootfile import EventFile
+    from jettagger.files.root import EventFile
+    from jettagger.inputs.pfnano_tables import nano_table, read_jets
 
     more: tuple[str, ...] = ()
     events_needed = tagger is not None and tagger.bundle.weaver is None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from jettagger.parts import drop_own
+from jettagger.files.parts import drop_own
 
 __all__ = ["GRACE", "Stop", "stop_signals"]
 

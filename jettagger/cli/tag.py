@@ -32,11 +32,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jettagger.cli.console import counted, finite, progress_bar, say, tell, warn
+from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
-from jettagger.units import parse_size
 
 if TYPE_CHECKING:
-    from jettagger.skim import Job
+    from jettagger.skims.skim import Job
 
 __all__ = ["configure", "run"]
 
@@ -119,11 +119,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    from jettagger.delphesfile import is_delphes_file
-    from jettagger.resume import drop_finished, finished_inputs, resume_folder
-    from jettagger.skim import make_job, run_job
-    from jettagger.tagger import load_tagger
-    from jettagger.writers import check_target
+    from jettagger.files.delphes import is_delphes_file
+    from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
+    from jettagger.skims.skim import make_job, run_job
+    from jettagger.skims.writers import check_target
+    from jettagger.tagging.tagger import load_tagger
 
     check_target(args.output, force=args.force, inputs=args.files)
     tagger = load_tagger(
@@ -149,11 +149,11 @@ def run(args: argparse.Namespace) -> int:
         "retries": args.retries,
     }
     if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
-        from jettagger.delphesskim import make_delphes_job
+        from jettagger.skims.delphesskim import make_delphes_job
 
         job: Job = make_delphes_job(args.files, tagger, **settings)
     elif tagger.bundle.weaver is not None:
-        from jettagger.flatskim import make_flat_job
+        from jettagger.skims.flatskim import make_flat_job
 
         job = make_flat_job(args.files, tagger, tree=args.tree, **settings)
     elif args.tree is not None:
@@ -200,7 +200,7 @@ def _names(pairs: list[str]) -> dict[str, str | None] | None:
 
 def _summary(result: object, seconds: float) -> None:
     from jettagger.cli.console import table
-    from jettagger.skim import SkimResult
+    from jettagger.skims.skim import SkimResult
 
     if not isinstance(result, SkimResult):
         raise TypeError(type(result))

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from jettagger.arguments import guard
-from jettagger.configs import Document, check_keys, read_yaml
+from jettagger.config.yamlfile import Document, check_keys, read_yaml
 from jettagger.discriminants import algebra
 from jettagger.discriminants.algebra import Node, Parameter, Score, Sum
 from jettagger.discriminants.columns import Resolved, Unresolvable, resolve, resolve_names, table

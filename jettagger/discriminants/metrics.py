@@ -22,7 +22,7 @@ from jettagger.discriminants.columns import generator_weights
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.types import Floats
-from jettagger.values import flat
+from jettagger.weights import flat
 
 __all__ = [
     "CONFIDENCE",

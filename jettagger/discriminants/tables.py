@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 
 from jettagger.arguments import guard
-from jettagger.configs import Document, read_yaml
+from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants.algebra import Node, Score, log_ratio, ratio, read
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 

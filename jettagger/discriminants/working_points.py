@@ -37,10 +37,10 @@ from jettagger.errors import (
     hint,
 )
 from jettagger.files import complete_or_absent, refuse_special
-from jettagger.jsonfile import parse_json
+from jettagger.files.jsonfile import parse_json
 from jettagger.provenance import Origin, origin
 from jettagger.types import Floats
-from jettagger.values import check_weights
+from jettagger.weights import check_weights
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
 

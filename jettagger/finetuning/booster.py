@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import MismatchError
+from jettagger.files.jsonfile import parse_json
 from jettagger.heads.export import Trees
-from jettagger.jsonfile import parse_json
 
 __all__ = ["trees_of"]
 

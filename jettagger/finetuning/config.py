@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
-from jettagger.card import KINDS
-from jettagger.configs import Document, read_yaml
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.card import KINDS
+from jettagger.config.sizes import parse_size
+from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.expressions import Expression, parse
 from jettagger.heads.export import ACTIVATIONS
-from jettagger.units import parse_size
 
 __all__ = ["Axis", "BdtModel", "FinetuneConfig", "Loss", "MlpModel", "Split", "Training", "read_config"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.expressions import Expression
 from jettagger.finetuning.config import BdtModel, FinetuneConfig

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.registry import load_bundle
 from jettagger.errors import require
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_inputs
+from jettagger.files.parts import part_prefix, remember, remove_stale
 from jettagger.finetuning.bdt import train_bdt
 from jettagger.finetuning.config import BdtModel, FinetuneConfig, read_config
 from jettagger.finetuning.history import Epoch, Follow
@@ -25,8 +27,6 @@ from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
-from jettagger.parts import part_prefix, remember, remove_stale
-from jettagger.registry import load_bundle
 
 __all__ = ["FinetuneResult", "finetune"]
 

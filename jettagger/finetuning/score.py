@@ -11,7 +11,7 @@ from jettagger.arguments import guard
 from jettagger.errors import MismatchError
 from jettagger.finetuning.skims import open_skim
 from jettagger.heads import Head, load_head
-from jettagger.writers import write_skim
+from jettagger.skims.writers import write_skim
 
 __all__ = ["score_skim"]
 

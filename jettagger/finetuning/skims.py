@@ -11,10 +11,10 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.files import refuse_repeats, refuse_special
+from jettagger.files.parquet import note_of, open_parquet, reason_of
+from jettagger.files.root import EventFile
 from jettagger.heads import JetTable
-from jettagger.parquetfile import note_of, open_parquet, reason_of
 from jettagger.provenance import parsed
-from jettagger.rootfile import EventFile
 
 __all__ = ["Skim", "expand", "open_skim"]
 

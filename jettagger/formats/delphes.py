@@ -143,7 +143,7 @@ class DelphesJets:
     Parameters
     ----------
     events : awkward array
-        As `jettagger.delphesfile.DelphesFile` reads them.
+        As `jettagger.files.delphes.DelphesFile` reads them.
     collection : str, optional
         Default: ``JetPUPPIAK8``, or the only collection of jets with constituents.
 

@@ -15,9 +15,9 @@ Heads are trained by `jettagger.finetuning`.
 from jettagger.heads.description import HeadCard, Input, Parent
 from jettagger.heads.export import Mlp, Trees, head_model, write_head
 from jettagger.heads.head import Head, fold_of, load_head
+from jettagger.heads.output_layers import LastLayer, Tail, cut_tail
 from jettagger.heads.rescore import Rescorer
 from jettagger.heads.table import DERIVED, Derived, JetTable
-from jettagger.heads.tail import LastLayer, Tail, cut_tail
 
 __all__ = [
     "DERIVED",

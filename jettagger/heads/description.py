@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from jettagger.errors import BundleError, MissingModelFile, hint
 from jettagger.files import refuse_special
-from jettagger.jsonfile import parse_json, read_object
+from jettagger.files.jsonfile import parse_json, read_object
 
 __all__ = [
     "DESCRIPTION",

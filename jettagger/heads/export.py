@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
-from jettagger.graph import file_sha256
 from jettagger.heads.description import NETWORK, HeadCard, Input, Parent, write_head_card
+from jettagger.sessions.graph import file_sha256
 
 __all__ = ["ACTIVATIONS", "CLIP", "LARGEST", "Mlp", "Trees", "head_model", "write_head"]
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.trials import require_trial
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
+from jettagger.files.jsonfile import parse_json
 from jettagger.formats.base import Offer
-from jettagger.graph import Graph, file_sha256, inspect
 from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, check_checksum, read_head_card
 from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
-from jettagger.jsonfile import parse_json
 from jettagger.sessions import open_session
-from jettagger.trials import require_trial
+from jettagger.sessions.graph import Graph, file_sha256, inspect
 from jettagger.types import Array
 
 __all__ = ["EVENT", "Head", "fold_of", "load_head"]

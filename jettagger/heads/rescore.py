@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundle import Bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, UnknownName
+from jettagger.heads.output_layers import Tail, cut_tail, softmax_groups
 from jettagger.heads.table import JetTable
-from jettagger.heads.tail import Tail, cut_tail, softmax_groups
-from jettagger.network import softmax
+from jettagger.inference.network import softmax
 from jettagger.types import Array, Floats
 
 __all__ = ["Rescorer"]
@@ -52,7 +52,7 @@ class Rescorer:
 
     Examples
     --------
-    >>> from jettagger.registry import load_bundle
+    >>> from jettagger.bundles.registry import load_bundle
     >>> rescorer = Rescorer(load_bundle("tinyParT"), groups={"probQCD": ["probQCD*"]})
     >>> scores = rescorer.compute(np.zeros((2, 128)))
     >>> scores.shape, rescorer.outputs[-2:]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.attach import with_fields, with_list_fields
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, renamed
 from jettagger.formats import EventColumns
+from jettagger.formats.attach import with_fields, with_list_fields
 from jettagger.kinematics import delta_phi, delta_r
 from jettagger.types import Array
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.bins import ONE_EVENT
-from jettagger.configs import Document, read_yaml
+from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.expressions import Expression, parse
@@ -27,7 +26,8 @@ from jettagger.processors.search import (
     Sample,
     WeightFactor,
 )
-from jettagger.templates import Signal, TemplateSpec
+from jettagger.statistics.bins import ONE_EVENT
+from jettagger.statistics.templates import Signal, TemplateSpec
 
 __all__ = ["SCHEMAS", "VERSION", "FileSet", "SearchConfig", "read_config"]
 
@@ -147,7 +147,7 @@ class SearchConfig:
         made = dict(self.processor)
         model = made.get("model")
         if model is not None:
-            from jettagger.tagger import load_tagger
+            from jettagger.tagging.tagger import load_tagger
 
             with self.at("model"):
                 made["model"] = load_tagger(model, threads=made.get("threads"))

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.bundles.registry import load_bundle
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
+from jettagger.files.generated import Source, read_sources, sources_of_root
+from jettagger.files.retrying import RETRIES, retried
+from jettagger.files.root import EventFile
+from jettagger.files.verification import kinematics, verify_events
 from jettagger.formats import Format, Plan
-from jettagger.generated import Source, read_sources, sources_of_root
-from jettagger.jobs import Content, Layout, chunk_rows
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
-from jettagger.registry import load_bundle
-from jettagger.retrying import RETRIES, retried
-from jettagger.rootfile import EventFile
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
-from jettagger.skim import MEMORY
-from jettagger.verification import kinematics, verify_events
+from jettagger.skims.jobs import Content, Layout, chunk_rows
+from jettagger.skims.skim import MEMORY
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
@@ -193,12 +193,12 @@ def survey(
     skip_broken : bool
         Leave out files that cannot be opened, and say so in the result; else they are an error.
     retries : int
-        How often a file that cannot be opened for a moment is tried again, see `jettagger.retrying.is_momentary`.
+        How often a file that cannot be opened for a moment is tried again, see `jettagger.files.retrying.is_momentary`.
     progress : callable, optional
         Called with 1 after each file.
     verify : bool
         Compare the columns that the model reads, and the kinematics of the jets, in all events with what is known of
-        them, see `jettagger.verification`; a file that does not pass counts as one that cannot be opened.
+        them, see `jettagger.files.verification`; a file that does not pass counts as one that cannot be opened.
 
     Returns
     -------

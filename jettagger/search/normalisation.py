@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.generated import RUNS, Source
-from jettagger.parquetfile import open_parquet, reason_of
+from jettagger.files.generated import RUNS, Source
+from jettagger.files.parquet import open_parquet, reason_of
+from jettagger.files.root import EventFile
 from jettagger.processors.search import EVENTS_READ, Sample
-from jettagger.rootfile import EventFile
 
 if TYPE_CHECKING:
     from jettagger.search.config import FileSet

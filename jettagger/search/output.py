@@ -13,15 +13,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from jettagger import files
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.discriminants import binned_roc
 from jettagger.errors import OutputError
+from jettagger.files import atomic as files
 from jettagger.histograms import categories_of, pick, save, variables_of
 from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
-from jettagger.templates import Templates, build
+from jettagger.statistics.templates import Templates, build
 
 __all__ = ["blind_regions", "check_folder", "cutflow_table", "make_templates", "record", "write_output"]
 

@@ -20,9 +20,9 @@ from coffea.processor import accumulate
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
-from jettagger.pages import checked_classes
+from jettagger.files.pages import checked_classes
+from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
-from jettagger.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.search.config import SearchConfig
 from jettagger.search.files import Survey, survey
 from jettagger.search.normalisation import Read, follow, generated_sum
@@ -282,7 +282,7 @@ def run_search(
         the generator weights of the generated events behind what was read.
     retries : int
         How often a file, or a part of one, that cannot be read for a moment is opened again before it counts as broken;
-        damage is not (`jettagger.retrying.is_momentary`).
+        damage is not (`jettagger.files.retrying.is_momentary`).
     cls : type
         A class derived from `jettagger.processors.ResonanceSearchProcessor`.
     found : Survey, optional

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.flatfile import FlatFile
+from jettagger.files.parquet import open_parquet, reason_of
+from jettagger.files.tables import FlatFile
 from jettagger.formats.nesting import nest
-from jettagger.parquetfile import open_parquet, reason_of
 
 __all__ = ["ParquetSkim", "is_parquet"]
 

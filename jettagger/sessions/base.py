@@ -13,7 +13,7 @@ from jettagger.types import Array
 
 __all__ = ["SHORT_OF_MEMORY", "Session", "flat_columns", "run_error", "wants_memory"]
 
-#: what the last network said that did not get the memory that they asked for; `jettagger.trials` looks here
+#: what the last network said that did not get the memory that they asked for; `jettagger.bundles.trials` looks here
 SHORT_OF_MEMORY: list[str] = []
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
-from jettagger.graph import Graph
 from jettagger.sessions.base import run_error, wants_memory
-from jettagger.threads import default_threads
+from jettagger.sessions.graph import Graph
+from jettagger.sessions.threads import default_threads
 from jettagger.types import Array
 
 __all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_session"]

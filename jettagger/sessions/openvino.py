@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import ModelFileError, require
-from jettagger.graph import Graph
 from jettagger.sessions.base import run_error
+from jettagger.sessions.graph import Graph
 from jettagger.sessions.onnx import checked_threads
 from jettagger.types import Array
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.configs import read_yaml
+from jettagger.config.yamlfile import read_yaml
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.files import refuse_special
 

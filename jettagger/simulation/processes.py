@@ -16,7 +16,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, UnknownName
-from jettagger.jsonfile import parse_json
+from jettagger.files.jsonfile import parse_json
 
 __all__ = [
     "LABELS",

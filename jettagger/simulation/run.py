@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.basketsums import add_sums
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, OutputError, UnknownName, require
 from jettagger.files import complete_or_absent, refuse_inputs
-from jettagger.jsonfile import parse_json, read_object
-from jettagger.parts import remove_stale
+from jettagger.files.basketsums import add_sums
+from jettagger.files.jsonfile import parse_json, read_object
+from jettagger.files.parts import remove_stale
 from jettagger.simulation import processes
 from jettagger.simulation.block import Batch, process_batch
 from jettagger.simulation.cards import Card, load_card

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.configs import composed
+from jettagger.config.yamlfile import composed
 from jettagger.errors import ConfigError, WrongType, hint, nearest
 from jettagger.files import refuse_special
 from jettagger.weaver.expressions import Formula, parse_formula

@@ -1,0 +1,150 @@
+"""``bundle.json``: what a model's authors say of it beyond its input description.
+
+The schema is versioned and refuses unknown keys, so that a typing error is found when the bundle is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
+from jettagger.files.jsonfile import read_object
+
+__all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card"]
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["prob", "logit", "mass", "hidden", "other"]
+
+#: the kinds of outputs, in the order in which they are shown
+KINDS: tuple[Kind, ...] = ("prob", "logit", "mass", "hidden", "other")
+
+Patterns = list[Annotated[str, Field(min_length=1)]]
+Range = tuple[float, float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Mass(_Strict):
+    """What the regressed mass is."""
+
+    unit: Literal["GeV", "factor"] = Field(description="GeV, or a factor on the mass named in `scales`")
+    scales: str | None = Field(
+        default=None, description="expression in jet columns that a factor multiplies, e.g. 'mass * (1 - rawFactor)'"
+    )
+    target: str = Field(default="", description="the quantity that the regression was trained on")
+
+
+class Domain(_Strict):
+    """The jets that the model was trained on; open ends are left out."""
+
+    pt: Range | None = Field(default=None, description="transverse momentum in GeV, from and to")
+    abseta: Range | None = Field(default=None, description="absolute pseudorapidity, from and to")
+    msoftdrop: Range | None = Field(default=None, description="soft-drop mass in GeV, from and to")
+
+    @field_validator("pt", "abseta", "msoftdrop")
+    @classmethod
+    def _ordered(cls, value: Range | None) -> Range | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"expected [from, to] with from below to, got {list(value)}")
+        return value
+
+
+class Card(_Strict):
+    """The content of ``bundle.json``."""
+
+    schema_version: Literal[1] = Field(description="version of this schema")
+    name: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the model")
+    version: str = Field(default="", description="version of the model")
+    title: str = Field(default="", description="one line for lists")
+    prefix: str | None = Field(
+        default=None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="default prefix of the columns"
+    )
+    inputs: str | None = Field(
+        default=None,
+        pattern=r"^[^/\\]+\.(json|ya?ml)$",
+        description="file beside it with the input description; default: preprocess.json, or the only YAML file",
+    )
+    output_names: list[str] | None = Field(
+        default=None, description="names of the output columns, in order; default: those of the input description"
+    )
+    kinds: dict[Kind, Patterns] = Field(
+        default_factory=dict, description="kind -> patterns of output names (shell style); the first match counts"
+    )
+    softmax: Patterns = Field(
+        default_factory=list, description="outputs over which a softmax must still be taken, jointly"
+    )
+    aliases: dict[str, str] = Field(default_factory=dict, description="other name -> canonical output name")
+    mass: Mass | None = Field(default=None, description="what outputs of kind mass are")
+    domain: Domain = Field(default_factory=Domain, description="training domain")
+    nonfinite: Literal["cmssw", "weaver"] = Field(
+        default="cmssw",
+        description="cmssw: NaN, infinities and |x| > 1e32 are replaced before the transformation; "
+        "weaver: NaN becomes 0 after it, infinities are clipped",
+    )
+    pad_mode: Literal["constant", "wrap"] = Field(
+        default="constant", description="fill with the pad value, or repeat the constituents; masks are never repeated"
+    )
+    licence: str = ""
+    citation: str = ""
+    source: str = Field(default="", description="where the model comes from")
+    get_weights: str = Field(default="", description="how a user obtains weights that may not be redistributed")
+    sha256: dict[str, str] = Field(default_factory=dict, description="file name -> expected SHA-256")
+    golden: str | None = Field(
+        default=None, pattern=r"^[^/\\]+\.npz$", description="file beside it with inputs and expected outputs"
+    )
+    notes: str = ""
+
+
+def read_card(path: Path) -> Card:
+    """Read and validate a ``bundle.json``.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    BundleError
+        Listing every problem with its place in the file; unknown keys with the nearest known ones.
+    """
+    content = read_object(path, BundleError, finite=False)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema_version is {_shown(version)}, this version of jettagger reads {SCHEMA_VERSION}"
+        )
+    try:
+        return Card.model_validate(content)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False):
+            place = visible(".".join(str(part) for part in item["loc"]), LONGEST_NAME)
+            if item["type"] == "extra_forbidden":
+                known = _known_keys(item["loc"][:-1])
+                problems.append(f"unknown key {place!r}{hint(str(item['loc'][-1]), known)}")
+            else:
+                problems.append(f"{place}: {item['msg']}, got {_shown(item['input'])}")
+        raise BundleError(f"{path} is not a valid bundle description: " + "; ".join(problems)) from error
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; whole numbers of thousands of digits cannot be written."""
+    try:
+        return visible(repr(value), LONGEST_NAME)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    models: dict[tuple[int | str, ...], type[BaseModel]] = {(): Card, ("mass",): Mass, ("domain",): Domain}
+    return list(models[place].model_fields) if place in models else []

@@ -1,0 +1,154 @@
+"""Checksums of a model's files that its card does not declare: a file that changed later is noticed.
+
+``checksums.json`` in the folder, which ``jettagger models add`` writes, is binding. For other folders the user's cache
+remembers the files as they were when the folder was first read; a difference is a warning until it is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from jettagger.bundles.places import cache_folder
+from jettagger.errors import BundleError, JettaggerError, OutputError
+from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.files.jsonfile import read_object
+
+__all__ = ["CHECKSUMS", "compare", "declare", "record"]
+
+CHECKSUMS = "checksums.json"
+
+
+def compare(folder: Path, found: Mapping[str, str]) -> None:
+    """Compare files with the checksums that are kept of them.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the model, without symbolic links.
+    found : mapping of str to str
+        Name of a file in the folder -> its SHA-256.
+
+    Raises
+    ------
+    BundleError
+        If ``checksums.json`` in the folder has others, lacks one, or is not readable.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the user's cache has others.
+    """
+    declared = (folder / CHECKSUMS).exists()
+    expected = _declared(folder) if declared else _remembered(folder)
+    accept = f"'jettagger models accept {folder}'"
+    if declared and (without := sorted(set(found) - set(expected))):
+        raise BundleError(f"{folder / CHECKSUMS} has no SHA-256 of {', '.join(without)}: {accept} writes it anew")
+    for name, new in sorted(found.items()):
+        old = expected.get(name, new)
+        if old == new:
+            continue
+        was = f"SHA-256 {old[:12]}... before, {new[:12]}... now. It is damaged or was replaced"
+        if declared:
+            raise BundleError(f"{folder / name} is not what {CHECKSUMS} says: {was}; get it anew, or {accept}")
+        warnings.warn(
+            f"{folder / name} has changed since the model was first used: {was}, and its scores may be others. Get it "
+            f"anew, or {accept} takes it as it is",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def record(folder: Path, found: Mapping[str, str], *, accept: bool = False) -> None:
+    """Remember files in the user's cache, where that can be written and the folder has no ``checksums.json``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    found : mapping of str to str
+        Name of a file in the folder -> its SHA-256.
+    accept : bool
+        Whether these replace what is kept, in ``checksums.json`` too; otherwise only new names are added.
+
+    Raises
+    ------
+    OutputError
+        If they are to be accepted and cannot be written.
+    """
+    if (folder / CHECKSUMS).exists():
+        if accept:
+            declare(folder, found)
+        return
+    path = _entry(folder)
+    if path is None:
+        return
+    before = _remembered(folder)
+    content = dict(found) if accept else {**found, **before}
+    if content == before:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, {"folder": str(folder), "sha256": content})
+    except (OSError, OutputError) as error:
+        if accept:
+            raise OutputError(f"cannot remember the checksums of {folder} in {path}: {error}") from error
+
+
+def declare(folder: Path, found: Mapping[str, str]) -> None:
+    """Write ``checksums.json``.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    found : mapping of str to str
+        Name of a file in the folder -> its SHA-256.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or is another file of the folder, by a link.
+    """
+    refuse_inputs(folder / CHECKSUMS, [path for path in folder.iterdir() if path.name != CHECKSUMS])
+    _write(folder / CHECKSUMS, {"sha256": dict(found)})
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=True)
+    with complete_or_absent(path) as part:
+        part.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _declared(folder: Path) -> dict[str, str]:
+    return _sums(folder / CHECKSUMS)
+
+
+def _remembered(folder: Path) -> dict[str, str]:
+    """What the cache has of a folder: nothing where there is no cache, or its entry is damaged."""
+    path = _entry(folder)
+    if path is not None:
+        with suppress(JettaggerError, OSError):
+            return _sums(path)
+    return {}
+
+
+def _sums(path: Path) -> dict[str, str]:
+    sums = read_object(path, BundleError).get("sha256")
+    if not isinstance(sums, dict):
+        raise BundleError(f'{path}: expected an object "sha256" with a SHA-256 for each file')
+    for name, value in sums.items():
+        if not (isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)):
+            raise BundleError(f"{path}: expected a SHA-256 of 64 hexadecimal digits for {name!r}")
+    return dict(sums)
+
+
+def _entry(folder: Path) -> Path | None:
+    """Where the user's cache keeps the checksums of a folder, if there is one."""
+    cache = cache_folder()
+    key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    return None if cache is None else cache / "checksums" / f"{key}.json"

@@ -1,0 +1,207 @@
+"""What a network does with random inputs: which of its columns are probabilities, whatever they are called.
+
+Needs the shapes of the inputs and the names of the variables only. The network runs once for each file and
+description; what was found is kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jettagger.bundles.places import cache_folder
+from jettagger.codedigest import code_digest
+from jettagger.errors import JettaggerError
+from jettagger.files.cache import DiskCache
+from jettagger.kinematics import energy, px, py, pz
+from jettagger.sessions import OrtSession, flat_columns
+from jettagger.sessions.graph import Graph
+from jettagger.types import Array
+
+__all__ = ["FOUR_MOMENTUM", "Behaviour", "Input", "observed", "probe_cache"]
+
+#: inputs of usual size and far beyond: what is bounded by its nature stays where it is
+SCALES = (1.0, 10.0, 1000.0)
+
+JETS = 4
+
+#: rounding of a sum of hundreds of numbers in single precision
+ROUNDING = 1e-5
+
+#: how much an output of a jet may change with the others in its batch, by rounding
+ALONE = 1e-4
+
+#: last words of the names of variables that are a four-momentum together
+FOUR_MOMENTUM = ("px", "py", "pz", "energy")
+
+_KNOWN: dict[str, Behaviour] = {}
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of the network, for random values.
+
+    Parameters
+    ----------
+    name : str
+    variables : tuple of str
+        Names, which tell four-momenta from other numbers.
+    length : int
+        Objects of a jet.
+    rank : {3, 2, 1}
+    mask : bool
+        All ones.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    length: int
+    rank: int = 3
+    mask: bool = False
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What was seen of the output columns.
+
+    Parameters
+    ----------
+    unit : tuple of bool
+        Columns that lay between 0 and 1 for all inputs, differed from jet to jet, and did not depend on other jets.
+    summed : tuple of bool
+        Those of them whose sum with their neighbours was one for every jet.
+    """
+
+    unit: tuple[bool, ...]
+    summed: tuple[bool, ...]
+
+
+def probe_cache() -> DiskCache | None:
+    """Where it is kept what networks do with random inputs; None where nothing is to be kept."""
+    folder = cache_folder()
+    return None if folder is None else DiskCache(folder / "probes", 20_000_000)
+
+
+def observed(graph: Graph, inputs: Sequence[Input]) -> Behaviour | None:
+    """Run a network on random inputs, or look up what it did.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : sequence of Input
+        All inputs of the graph.
+
+    Returns
+    -------
+    Behaviour or None
+        None where the network cannot be run, or gives nothing finite: opening or using it says why.
+    """
+    import onnxruntime
+
+    said = f"outputs {code_digest()} {onnxruntime.__version__} {graph.sha256} {list(inputs)}"
+    key = hashlib.sha256(said.encode()).hexdigest()
+    if key not in _KNOWN:
+        cache = probe_cache()
+        kept = None if cache is None else cache.get(key)
+        if kept is not None:
+            found = Behaviour(tuple(kept["unit"].tolist()), tuple(kept["summed"].tolist()))
+        else:
+            try:
+                found = _behaviour(*_values(graph, inputs))
+            except JettaggerError:
+                return None
+            except (ValueError, OverflowError, MemoryError):  # outputs that do not fit each other, lengths beyond all
+                return None
+            if cache is not None:
+                cache.put(key, {"unit": np.array(found.unit), "summed": np.array(found.summed)})
+        _KNOWN[key] = found
+    return _KNOWN[key]
+
+
+def _values(graph: Graph, inputs: Sequence[Input]) -> tuple[Array, Array]:
+    """Outputs of all jets, and how much those of the first differ without, or with other, neighbours."""
+    session = OrtSession(graph, 1, "cpu")
+    n_jets = graph.fixed_batch or JETS
+    parts, alone = [], np.zeros(1)
+    for seed, scale in enumerate(SCALES):
+        tensors = _random(inputs, n_jets, seed, scale)
+        values = _run(session, tensors, n_jets)
+        if seed == 0:
+            others = {name: array[:1] for name, array in tensors.items()}
+            if graph.fixed_batch is not None:
+                others = {name: np.concatenate([array[:1], array[1:] / 2]) for name, array in tensors.items()}
+            alone = np.abs(_run(session, others, len(next(iter(others.values()))))[0] - values[0])
+        parts.append(values)
+    return np.concatenate(parts), np.nan_to_num(alone, nan=0.0)
+
+
+def _run(session: OrtSession, tensors: Mapping[str, Array], n_jets: int) -> Array:
+    found = session.run(tensors)
+    return np.concatenate([flat_columns(name, array, n_jets) for name, array in found.items()], axis=1).astype(float)
+
+
+def _random(inputs: Sequence[Input], n_jets: int, seed: int, scale: float) -> dict[str, Array]:
+    rng = np.random.default_rng([2024, seed])
+    tensors = {}
+    for item in inputs:
+        shape = (n_jets, len(item.variables), item.length)
+        if item.mask:
+            array = np.ones(shape)
+        else:
+            array = scale * rng.normal(size=shape)
+            stems = [name.rpartition("_")[2].lower() for name in item.variables]
+            if set(FOUR_MOMENTUM) <= set(stems):
+                momenta = _momenta(rng, (n_jets, item.length))
+                for stem in FOUR_MOMENTUM:
+                    array[:, stems.index(stem)] = scale * momenta[stem]
+        array = array.astype(np.float32)
+        for _ in range(3 - item.rank):
+            array = array[..., 0]
+        tensors[item.name] = np.ascontiguousarray(array)
+    return tensors
+
+
+def _momenta(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
+    """Of pions around an axis, in GeV."""
+    pt = 1 + rng.exponential(20, shape)
+    eta, phi = rng.normal(0, 0.3, shape), rng.normal(0, 0.3, shape)
+    mass = np.full_like(pt, 0.14)
+    return {"px": px(pt, phi), "py": py(pt, phi), "pz": pz(pt, eta), "energy": energy(pt, eta, mass)}
+
+
+def _behaviour(values: Array, alone: Array) -> Behaviour:
+    finite = np.isfinite(values)
+    whole = values[finite.all(axis=1)]
+    used = np.where(finite, values, np.nan)
+    seen: Array = np.asarray(finite.any(axis=0))
+    with np.errstate(invalid="ignore"):
+        inside: Array = ~((used < -ROUNDING) | (used > 1 + ROUNDING)).any(axis=0) & seen & (alone < ALONE)
+    varied = np.zeros(seen.shape, dtype=np.bool_)
+    varied[seen] = np.nanmax(used[:, seen], axis=0) > np.nanmin(used[:, seen], axis=0)
+    summed = np.zeros(seen.shape, dtype=np.bool_)
+    if len(whole):
+        for start, stop in _groups(whole, inside, varied):
+            summed[start:stop] = True
+    return Behaviour(tuple((inside & varied).tolist()), tuple(summed.tolist()))
+
+
+def _groups(values: Array, inside: Array, varied: Array) -> list[tuple[int, int]]:
+    """Neighbouring columns that sum to one in every jet, from the left, as few at a time as possible."""
+    found = []
+    start = 0
+    while start < len(inside) - 1:
+        stop = start
+        while stop < len(inside) and inside[stop]:
+            stop += 1
+        totals = np.abs(np.cumsum(values[:, start:stop], axis=1) - 1).max(axis=0, initial=0)
+        ends = [end for end in np.flatnonzero(totals < ROUNDING) if end > 0 and varied[start : start + end + 1].any()]
+        if ends:
+            found.append((start, start + int(ends[0]) + 1))
+            start = found[-1][1]
+        else:
+            start += 1
+    return found

@@ -1,0 +1,239 @@
+"""Models by name: find, load, add."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from jettagger.arguments import guard
+from jettagger.bundles.bundle import Bundle, is_bundle
+from jettagger.bundles.checksums import declare
+from jettagger.bundles.places import search_path, user_folder
+from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
+from jettagger.files import allowed_mode, follow, refuse_inputs, replace_folder
+from jettagger.files.parts import forget, part_prefix, remember, remove_stale
+
+__all__ = ["EMBEDDED", "accept", "add", "available", "choice", "load_bundle", "locate"]
+
+#: the model with weights that comes with the package
+EMBEDDED = "inclParTToyV1"
+
+
+def available() -> dict[str, Path]:
+    """All models that can be named.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Name of the model (its folder's) -> folder; the first one found on the search path counts.
+
+    Examples
+    --------
+    >>> "tinyParT" in available()
+    True
+    """
+    found: dict[str, Path] = {}
+    for place in search_path():
+        for folder in _bundles_in(place):
+            found.setdefault(folder.name, folder)
+    return dict(sorted(found.items()))
+
+
+def choice() -> str:
+    """Which models can be named, and which of them comes with the package; for who has not chosen one.
+
+    Returns
+    -------
+    str
+        A line a model with its title, and how to load the embedded default.
+
+    Examples
+    --------
+    >>> print(choice().splitlines()[-1])
+    'inclParTToyV1' is the embedded default: load_tagger('inclParTToyV1')
+    """
+    lines = []
+    for name, folder in available().items():
+        try:
+            bundle = Bundle.from_folder(folder)
+        except JettaggerError:
+            lines.append(f"  {name}: broken, see 'jettagger models list'")
+            continue
+        title = bundle.card.title or "no title"
+        lines.append(f"  {name}: {title}{'' if bundle.has_weights else ' (without weights here)'}")
+    lines.append(f"{EMBEDDED!r} is the embedded default: load_tagger({EMBEDDED!r})")
+    return "\n".join(lines)
+
+
+def _bundles_in(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        return
+    if is_bundle(place):
+        yield place
+        return
+    for folder in sorted(place.iterdir()):
+        if folder.is_dir() and not folder.name.startswith(".") and is_bundle(folder):
+            yield folder
+
+
+def locate(name_or_folder: str | os.PathLike[str]) -> Path:
+    """The folder of a model.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        A name from `available`, or a folder.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    BundleNotFound
+        With the nearest names and the folders that were searched.
+    """
+    name = os.fspath(name_or_folder)
+    models = available()
+    if os.sep not in name and name in models:
+        return models[name]
+    with suppress(OSError, RuntimeError, ValueError):  # a name that no system takes, a home that nobody has
+        folder = Path(name).expanduser()
+        if name and folder.is_dir():
+            return folder
+    for place in (
+        models.values() if len(name) <= LONGEST_NAME else ()
+    ):  # a folder of another name with the network that is called so
+        with suppress(JettaggerError):
+            if Bundle.from_folder(place).name == name:
+                return place
+    shown = visible(name, LONGEST_NAME)
+    places = ", ".join(str(place) for place in search_path())
+    raise BundleNotFound(
+        f"no model {shown!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "
+        f"(searched: {places})"
+    )
+
+
+def load_bundle(name_or_folder: str | os.PathLike[str]) -> Bundle:
+    """Read the description of a model.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleNotFound
+        If there is no such model.
+    BundleError
+        If its folder is not usable.
+
+    Examples
+    --------
+    >>> load_bundle("tinyParT")["mass"].kind
+    'mass'
+    """
+    return Bundle.from_folder(locate(name_or_folder))
+
+
+def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Path:
+    """Copy a model into the user's folder, so that it can be named; ``checksums.json`` there has its files' SHA-256.
+
+    Parameters
+    ----------
+    folder : path
+        A folder that `Bundle.from_folder` accepts.
+    name : str, optional
+        Under which name; default: that of the bundle.
+    force : bool
+        Whether a model of that name may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it lies now.
+
+    Raises
+    ------
+    BundleError
+        If the folder is no usable bundle.
+    OutputError
+        If the name is taken, the model lies there already, or the copy cannot be completed.
+    """
+    bundle = Bundle.from_folder(folder)
+    bundle.require_weights()
+    name = name or bundle.name
+    if Path(name).name != name or name.startswith("."):
+        raise BundleError(f"{name!r} cannot be the name of a model: expected a plain folder name")
+    target = follow(user_folder() / name)
+    refuse_inputs(target, [bundle.folder, *bundle.sources])
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(target.parent)
+        part = Path(tempfile.mkdtemp(prefix=part_prefix(name), dir=target.parent))
+        remember(part)
+        _copy(bundle, part)
+        declare(part, bundle.checksums())
+        Bundle.from_folder(part)
+        part.chmod(allowed_mode(part, folder=True))
+        replace_folder(part, target)
+    except OSError as error:
+        raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error
+    finally:
+        if part is not None:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(part)
+            forget(part)
+    return target
+
+
+def accept(name_or_folder: str | os.PathLike[str]) -> Bundle:
+    """Take the network and the input description of a model as they are now, though they have changed.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleNotFound
+        If there is no such model.
+    BundleError
+        If its folder is not usable, or its card declares other checksums: these are changed by hand.
+    OutputError
+        If the checksums cannot be written.
+    """
+    return Bundle.from_folder(locate(name_or_folder), accept=True)
+
+
+def _copy(bundle: Bundle, target: Path) -> None:
+    """All files of a bundle: those of its folder, external data below it, descriptions that the package lends it."""
+    for path in sorted(bundle.folder.iterdir()):
+        if path.is_file():
+            shutil.copy(path, target / path.name)
+    for path in bundle.graph.external if bundle.graph else ():
+        copy = target / path.relative_to(bundle.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for name, path in bundle.files.items():
+        if not (target / name).exists():
+            shutil.copy(path, target / name)
+
+
+guard(globals())

@@ -1,0 +1,245 @@
+"""Unknown networks are tried in a process of their own, with limits on time and memory, before this one reads them.
+
+A graph may hold a loop without end, ask for a tensor of any size, or divide by zero in a way that takes the process
+with it. What passed is remembered in the user's cache, by its content. Networks that come with the package, or that it
+knows by their checksum, are not tried. ``JETTAGGER_TRIALS=off`` trusts all others, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jettagger.bundles.places import CACHE, cache_folder
+from jettagger.codedigest import code_digest
+from jettagger.errors import ConfigError, ModelFileError
+from jettagger.files.cache import DiskCache
+from jettagger.files.jsonfile import parse_json
+
+__all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
+
+#: ``off``: nothing is tried; a number: seconds of processor time that a trial may take
+TRIALS = "JETTAGGER_TRIALS"
+
+#: seconds of processor time; a network of GloParT's size takes a few
+SECONDS = 60.0
+
+#: bytes that a trial may take beyond what Python takes and ten times the model's size
+MEMORY = 4_000_000_000
+
+#: what is tried: the reading of a bundle, the sessions of one, a head
+Trial = Literal["bundle", "session", "head"]
+
+#: seconds until a process has started
+_START = 300.0
+
+#: how much longer than its processor time a trial may wait, as other processes want the machine, too
+_PATIENCE = 5
+
+#: keys of what passed, and of what did not with the reason
+_PASSED: set[str] = set()
+_FAILED: dict[str, str] = {}
+
+
+def trial_seconds() -> float | None:
+    """Seconds of processor time that a trial may take, by ``$JETTAGGER_TRIALS``.
+
+    Returns
+    -------
+    float or None
+        None: nothing is tried.
+
+    Raises
+    ------
+    ConfigError
+        If the variable is neither ``off`` nor a positive number.
+    """
+    text = os.environ.get(TRIALS, "")
+    if text == "off":
+        return None
+    try:
+        seconds = float(text or SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ConfigError(f"{TRIALS} is {text!r}, expected 'off' or the seconds that the trial of a network may take")
+    return seconds
+
+
+def require_trial(what: Trial, path: Path, content: Iterable[str], **options: str) -> None:
+    """Return if a model was tried before or passes now.
+
+    Parameters
+    ----------
+    what : {"bundle", "session", "head"}
+    path : pathlib.Path
+        Its folder.
+    content : iterable of str
+        Digests of all that decides on what happens; with the options and the code they are its name in the cache.
+    **options : str
+        For the trial.
+
+    Raises
+    ------
+    ModelFileError
+        If the process did not end in time, wanted more memory than it may have, or crashed. Ordinary errors are left to
+        those who use the model.
+
+    Warns
+    -----
+    RuntimeWarning
+        If no process can be started: the model is used without a trial.
+    """
+    seconds = trial_seconds()
+    if seconds is None:
+        return
+    import onnxruntime
+
+    said = json.dumps([what, code_digest(), onnxruntime.__version__, *content, sorted(options.items())])
+    key = hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()
+    if key in _PASSED:
+        return
+    folder = cache_folder()
+    cache = None if folder is None else DiskCache(folder / "trials", 5_000_000)
+    if key not in _FAILED and not (cache is not None and cache.get(key) is not None):
+        try:
+            reason = _PROCESS.ask({"what": what, "path": str(path), "options": options, "seconds": seconds}, seconds)
+        except _NoProcess as error:
+            warnings.warn(
+                f"{path} is used without a trial in a process of its own, which could not be started: {error}",
+                RuntimeWarning,
+            )
+            return
+        if reason:
+            _FAILED[key] = reason
+        elif cache is not None:
+            cache.put(key, {"passed": np.array(True)})
+    if key in _FAILED:
+        raise ModelFileError(
+            f"the network in {path} is refused: tried in a process of its own, it {_FAILED[key]}. "
+            f"{TRIALS}=SECONDS gives it more time, {TRIALS}=off trusts it"
+        )
+    _PASSED.add(key)
+
+
+class _NoProcess(Exception):
+    """No process can be started here."""
+
+
+class _Process:
+    """A Python process that tries one model after the other; it ends when idle, with this one, or when it fails."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._owner = 0
+
+    def ask(self, request: dict[str, object], seconds: float) -> str:
+        """Why a trial failed; empty if it passed."""
+        with self._lock:
+            for _ in range(2):  # one that was idle may end just when it is asked
+                process = self._started()
+                reply = self._exchange(process, json.dumps(request), _PATIENCE * seconds + 10)
+                if reply:
+                    return str(parse_json(reply, "reply", ModelFileError, kind=dict)["failed"])
+                if reply is None:
+                    self.stop()
+                    return f"did not end within {_PATIENCE * seconds + 10:g} s"
+                status = process.wait()
+                self.stop()
+                if status:
+                    return _ending(status, seconds)
+            raise _NoProcess("it ends at once")
+
+    def stop(self) -> None:
+        """End it, if it is one of this process."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        with suppress(OSError):
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._owner != os.getpid():  # that of another process, before a fork
+            self._process, self._owner = None, os.getpid()
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.stop()
+        if not sys.executable:
+            raise _NoProcess("it is not known where Python is")
+        code = f"import sys; sys.path[:] = {sys.path!r}; from jettagger.tagging.trialprocess import serve; serve()"
+        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | single | {TRIALS: "off", CACHE: "off"},
+                text=True,
+            )
+        except OSError as error:
+            raise _NoProcess(str(error)) from error
+        if not self._exchange(self._process, None, _START):
+            self.stop()
+            raise _NoProcess("it ends before it is ready")
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[str], request: str | None, seconds: float) -> str | None:
+        """The next line that the process writes: empty when it has ended, None when it takes too long."""
+        lines: queue.Queue[str] = queue.Queue()
+
+        def wait() -> None:
+            line = ""
+            with suppress(OSError, ValueError):
+                if request is not None and process.stdin is not None:
+                    process.stdin.write(f"{request}\n")
+                    process.stdin.flush()
+                if process.stdout is not None:
+                    line = process.stdout.readline()
+            lines.put(line)
+
+        threading.Thread(target=wait, daemon=True).start()
+        try:
+            return lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        except BaseException:  # an interrupt: what it does is of no interest any more
+            self.stop()
+            raise
+
+
+def _ending(status: int, seconds: float) -> str:
+    """What became of a process that ended instead of answering."""
+    if status > 0:
+        return f"ended it with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    if name in ("SIGXCPU", "SIGKILL"):
+        return f"did not end within {seconds:g} s of processor time" if name == "SIGXCPU" else "was killed (SIGKILL)"
+    return f"crashed ({name})"
+
+
+_PROCESS = _Process()
+atexit.register(_PROCESS.stop)

@@ -1,0 +1,1 @@
+"""Files that users write: read with lines, validated, sizes understood."""

@@ -1,0 +1,33 @@
+"""Files: complete-or-absent outputs, one way to open each format, one wording of what failed."""
+
+from __future__ import annotations
+
+from jettagger.files.atomic import (
+    SEPARATOR,
+    allowed_mode,
+    check_folder,
+    complete_or_absent,
+    folder_complete_or_absent,
+    follow,
+    identity,
+    refuse_inputs,
+    refuse_repeats,
+    refuse_special,
+    replace_folder,
+    special,
+)
+
+__all__ = [
+    "SEPARATOR",
+    "allowed_mode",
+    "check_folder",
+    "complete_or_absent",
+    "folder_complete_or_absent",
+    "follow",
+    "identity",
+    "refuse_inputs",
+    "refuse_repeats",
+    "refuse_special",
+    "replace_folder",
+    "special",
+]

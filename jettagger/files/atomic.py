@@ -1,0 +1,484 @@
+"""Writing files and folders so that an output is complete or not there, and never one of its own inputs."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, OutputError
+from jettagger.files.parts import forget, part_prefix, remember, remove_stale
+
+__all__ = [
+    "SEPARATOR",
+    "allowed_mode",
+    "check_folder",
+    "complete_or_absent",
+    "folder_complete_or_absent",
+    "follow",
+    "identity",
+    "refuse_inputs",
+    "refuse_repeats",
+    "refuse_special",
+    "replace_folder",
+    "special",
+]
+
+#: between a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
+SEPARATOR = "::"
+
+#: wrappers of fsspec that keep a copy of the same file
+_CACHES = re.compile(r"^((simplecache|filecache|blockcache)::)+")
+
+#: the port that a protocol has where none is named
+_PORTS = {"root": 1094, "http": 80, "https": 443}
+
+
+def identity(path: str | os.PathLike[str]) -> Hashable:
+    """What all names of one file have in common: relative and absolute paths, links, spellings of a URL.
+
+    Parameters
+    ----------
+    path : path or str
+        Local, a URL, or a member of a tarball, ``TARBALL::MEMBER``. It need not exist.
+
+    Returns
+    -------
+    hashable
+        Equal for two names of the same file. Local files are compared by device and inode, URLs by protocol, host,
+        port and path.
+
+    Examples
+    --------
+    >>> identity("root://eos.cern.ch//store/a.root") == identity("root://EOS.cern.ch:1094/store/./a.root?auth=x")
+    True
+    >>> identity("a.root") == identity("./a.root"), identity("a.root") == identity("b.root")
+    (True, False)
+    """
+    text = _CACHES.sub("", os.fspath(path))
+    if text.startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    front, _, member = text.partition(SEPARATOR)
+    if "://" in front:
+        return _url_identity(text)
+    if "\0" in front:  # no file has such a name; who opens it says so
+        return ("path", front, member)
+    try:
+        status = os.stat(front)
+    except OSError:  # not there: nothing but its place tells it from others
+        return ("path", os.path.realpath(front), member)
+    return ("inode", status.st_dev, status.st_ino, member)
+
+
+def _url_identity(url: str) -> Hashable:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # who opens it says what is wrong with it
+        return ("url", url)
+    protocol = {"xroot": "root", "roots": "root", "xroots": "root"}.get(parts.scheme.lower(), parts.scheme.lower())
+    port = parts.netloc.rpartition("@")[2].partition(":")[2] or str(_PORTS.get(protocol, ""))
+    place = "/" + posixpath.normpath(unquote(parts.path)).lstrip("/")
+    # what follows the question mark says in XRootD how a file is reached, elsewhere which one is meant
+    return ("url", protocol, (parts.hostname or "").lower(), port, place, "" if protocol == "root" else parts.query)
+
+
+def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that is one of the files that it is made of, or a folder that holds one.
+
+    Writing it would end in the loss of the input, so no ``force`` allows it.
+
+    Parameters
+    ----------
+    output : path
+        The file or folder to write.
+    inputs : iterable of path
+        Everything that is read for it: data, configurations, files of models.
+
+    Raises
+    ------
+    OutputError
+
+    Examples
+    --------
+    >>> refuse_inputs("skim.root", ["nano.root"])
+    >>> refuse_inputs("nano.root", ["./nano.root"])
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.OutputError: nano.root is an input (./nano.root) and cannot be the output, --force or not: ...
+    """
+    output = os.fspath(output)
+    mine = identity(output)
+    is_folder = os.path.isdir(output)
+    known: dict[str, bool] = {}
+    for path in (os.fspath(path) for path in inputs):
+        whole = path if "://" in path else path.partition(SEPARATOR)[0]
+        if identity(whole) == mine:
+            raise OutputError(
+                f"{output} is an input ({path}) and cannot be the output, --force or not: nothing would be left of it; "
+                "write to another place"
+            )
+        if not is_folder or "://" in whole:
+            continue
+        for name in (os.path.abspath(whole), os.path.realpath(whole)):
+            folder = os.path.dirname(name)
+            if folder not in known:
+                known[folder] = any(identity(place) == mine for place in (folder, *map(str, Path(folder).parents)))
+            if known[folder]:
+                raise OutputError(
+                    f"the folder {output} holds an input ({path}) and cannot be the output, --force or not: all of it "
+                    "would be replaced; write to another place"
+                )
+
+
+def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse the same file twice among inputs, whatever it is called: its events would count twice.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        As for `identity`.
+
+    Raises
+    ------
+    MismatchError
+        With both names.
+
+    Examples
+    --------
+    >>> refuse_repeats(["a.root", "b.root"])
+    >>> refuse_repeats(["a.root", "./a.root"])
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.MismatchError: the same file is given twice, a.root and ./a.root: its events would count twice
+    """
+    seen: dict[Hashable, str] = {}
+    for path in (os.fspath(path) for path in paths):
+        key = identity(path)
+        if key in seen:
+            both = path if seen[key] == path else f"{seen[key]} and {path}"
+            raise MismatchError(f"the same file is given twice, {both}: its events would count twice")
+        seen[key] = path
+
+
+def follow(target: str | os.PathLike[str]) -> Path:
+    """Where an output lies in the end: links stay, what they point to is written.
+
+    Whoever links an output to another disk wants it there, also if nothing is there yet.
+
+    Parameters
+    ----------
+    target : path
+        A file or folder that need not exist, or a symbolic link to one.
+
+    Returns
+    -------
+    pathlib.Path
+        ``target`` itself if it is no link.
+
+    Raises
+    ------
+    OutputError
+        If the links go round in circles, or the name cannot be one of a file.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp()).resolve()
+    >>> (folder / "link").symlink_to(folder / "disk")
+    >>> follow(folder / "link") == folder / "disk", follow(folder / "a") == folder / "a"
+    (True, True)
+    """
+    target = Path(target)
+    try:
+        if not stat.S_ISLNK(os.lstat(target).st_mode):
+            return target
+    except (FileNotFoundError, NotADirectoryError):  # who makes it says so
+        return target
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+    place = Path(os.path.realpath(target))
+    if place.is_symlink():
+        raise OutputError(f"cannot write {target}: it is a symbolic link that leads back to itself")
+    if not place.parent.is_dir():
+        raise OutputError(f"cannot write {target}: it is a link to {place}, and the folder {place.parent} is not there")
+    return place
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def allowed_mode(beside: Path, *, folder: bool = False) -> int:
+    """The permissions of a new file or folder, as the umask or the defaults of its surroundings set them.
+
+    Parameters
+    ----------
+    beside : pathlib.Path
+        A name that nobody else uses, in the folder in question.
+    folder : bool
+        Whether a folder is meant.
+
+    Returns
+    -------
+    int
+        E.g. ``0o644``.
+
+    Notes
+    -----
+    An empty file is made and removed. The umask of a process can be read only by setting it, for all threads.
+    """
+    probe = f"{beside}.mode"
+    if folder:
+        os.mkdir(probe)
+        try:
+            return stat.S_IMODE(os.stat(probe).st_mode) & 0o777
+        finally:
+            os.rmdir(probe)
+    handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        os.unlink(probe)
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def special(path: str | os.PathLike[str]) -> str:
+    """What a path leads to if opening it may wait for ever: a named pipe, a socket, a device; empty for all else.
+
+    Parameters
+    ----------
+    path : path
+        Local, a URL, or a member of a tarball, ``TARBALL::MEMBER``. It need not exist.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> special("/dev/null"), special("/dev"), special("root://host//a.root")
+    ('a device', '', '')
+    """
+    front = os.fspath(path).partition(SEPARATOR)[0]
+    if "://" in front:
+        return ""
+    try:
+        return _SPECIAL.get(stat.S_IFMT(os.stat(front).st_mode), "")
+    except (OSError, ValueError):  # who opens it says what is wrong with it
+        return ""
+
+
+def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = InputFileError) -> None:
+    """Refuse an input that is no file, before it is opened: who opens a named pipe waits until somebody writes to it.
+
+    Parameters
+    ----------
+    path : path
+        As for `special`.
+    error : type
+        What is raised.
+
+    Raises
+    ------
+    JettaggerError
+
+    Examples
+    --------
+    >>> refuse_special("/dev/null")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.InputFileError: /dev/null is a device, expected a file; write its content to a file first
+    """
+    kind = special(path)
+    if kind:
+        raise error(
+            f"{os.fspath(path).partition(SEPARATOR)[0]} is {kind}, expected a file; write its content to a file first"
+        )
+
+
+@contextmanager
+def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) -> Iterator[Path]:
+    """A temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
+
+    Parameters
+    ----------
+    target : path
+        The file to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
+    force : bool
+        Whether an existing ``target`` may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write; it has the suffix of ``target``, lies in the same folder as the file in the end, and only its
+        owner may read it until it is complete.
+
+    Raises
+    ------
+    OutputError
+        If the folder does not exist or cannot be written, if ``target`` exists and ``force`` is not given or it is no
+        file (a folder, a device, a named pipe), or if the disk is full. Nothing is left behind then.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with complete_or_absent(folder / "a.txt") as part:
+    ...     _ = part.write_text("complete")
+    >>> sorted(path.name for path in folder.iterdir())
+    ['a.txt']
+    """
+    target = follow(named := Path(target))
+    if target.is_dir():
+        raise OutputError(f"cannot write {named}: it is a folder, expected the name of a file")
+    if not force and target.exists():
+        raise OutputError(f"{named} exists already; use --force (force=True) to replace it")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"cannot write {named}: it is a device or a pipe, expected the name of a file")
+    remove_stale(target.parent, quiet=True)
+    try:
+        handle, name = tempfile.mkstemp(suffix=named.suffix, prefix=part_prefix(target.stem), dir=target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
+    part = Path(name)
+    remember(part)
+    try:
+        os.close(handle)
+        mode = allowed_mode(part)
+        yield part
+        part.chmod(mode)
+        os.replace(part, target)
+    except OSError as error:
+        if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename not in (name, part):
+            raise
+        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        forget(part)
+
+
+@contextmanager
+def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, force: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without an error.
+
+    Parameters
+    ----------
+    target : path
+        The folder to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
+    marker : str
+        A file that every such folder holds: only a folder with it, or an empty one, is ever replaced.
+    force : bool
+        Whether an existing one may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        Only its owner may enter it until it is complete.
+
+    Raises
+    ------
+    OutputError
+        If it exists and ``force`` is not given, is something else, or cannot be written.
+    """
+    target = follow(named := check_folder(target, marker=marker, force=force))
+    try:
+        part = Path(tempfile.mkdtemp(prefix=part_prefix(target.name), dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {named}: {error.strerror or error}") from error
+    remember(part)
+    try:
+        mode = allowed_mode(part, folder=True)
+        yield part
+        part.chmod(mode)
+        replace_folder(part, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        forget(part)
+
+
+def replace_folder(folder: Path, target: Path) -> None:
+    """Rename a folder; one that is in the way is removed once that has worked, and put back where it has not.
+
+    Parameters
+    ----------
+    folder, target : pathlib.Path
+        In the same folder.
+
+    Raises
+    ------
+    OSError
+    """
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=part_prefix(target.name, "old"), dir=target.parent))
+    try:
+        os.replace(target, old / "old")
+        try:
+            os.replace(folder, target)
+        except BaseException:
+            os.replace(old / "old", target)
+            raise
+    except BaseException:
+        with suppress(OSError):  # empty, unless what was in the way could not be put back
+            old.rmdir()
+        raise
+    shutil.rmtree(old)
+
+
+def check_folder(
+    target: str | os.PathLike[str],
+    *,
+    marker: str,
+    force: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Refuse an output folder that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    target : path
+    marker, force
+        As for `folder_complete_or_absent`.
+    inputs : iterable of path
+        What it is made of, as for `refuse_inputs`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputError
+    """
+    refuse_inputs(target, inputs)
+    place = follow(target := Path(target))
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a file, expected the name of a folder")
+    if not place.parent.is_dir():
+        raise OutputError(f"cannot write {target}: the folder {place.parent} does not exist")
+    if not os.access(place.parent, os.W_OK):
+        raise OutputError(f"cannot write {target}: the folder {place.parent} is not writable")
+    remove_stale(place.parent)
+    if target.exists() and any(target.iterdir()):
+        if not (target / marker).is_file():
+            raise OutputError(f"{target} has no {marker}, so it is something else: it is not replaced")
+        if not force:
+            raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+    return target

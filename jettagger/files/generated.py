@@ -1,0 +1,260 @@
+"""Generated events behind a file: the tree ``Runs`` of NanoAOD, and what skims carry of it.
+
+A file of simulation holds the events that were kept, its tree ``Runs`` counts all that were generated. A skim carries
+the rows of ``Runs`` of each of its input files: as JSON in its provenance, and as a tree ``Runs`` if it is a ROOT file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jettagger.errors import InputFileError, MismatchError
+from jettagger.files.jsonfile import parse_json
+from jettagger.files.parquet import note_of, open_parquet
+from jettagger.files.root import TREE, EventFile
+
+__all__ = ["RUNS", "Source", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
+
+#: the tree of NanoAOD with one row a run, or a block
+RUNS = "Runs"
+
+#: the sum of generator weights and the number of generated events there; NanoAOD up to v6 has them with an underscore
+SUM, COUNT = "genEventSumw", "genEventCount"
+
+#: key of the provenance of a skim
+KEY = "generated"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of simulated events and what its tree ``Runs`` says.
+
+    Attributes
+    ----------
+    file : str
+        Its path, absolute if it is local: what tells one source from another.
+    events : int
+        In its tree.
+    first, last : int
+        The range of them that is here, ``last`` excluded: all but for a skim of a part of a file.
+    runs : mapping of str to list
+        The rows of ``Runs`` by the names of today's NanoAOD; numbers, or lists of numbers such as ``LHEScaleSumw``.
+
+    Examples
+    --------
+    >>> source = Source("a.root", 40, 0, 40, {"genEventSumw": [600.0, 400.0], "genEventCount": [550, 350]})
+    >>> source.sum_of_weights, source.count, source.whole
+    (1000.0, 900, True)
+    """
+
+    file: str
+    events: int
+    first: int
+    last: int
+    runs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all events of the file are here."""
+        return self.first <= 0 and self.last >= self.events
+
+    @property
+    def sum_of_weights(self) -> float:
+        """Of the generator weights of all generated events."""
+        return math.fsum(self.runs[SUM])
+
+    @property
+    def count(self) -> int | None:
+        """The number of all generated events; None where the file does not say."""
+        return int(sum(self.runs[COUNT])) if COUNT in self.runs else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "file": self.file,
+            "events": self.events,
+            "first": self.first,
+            "last": self.last,
+            "runs": {name: list(values) for name, values in self.runs.items()},
+        }
+
+
+def sources_of_root(file: EventFile) -> tuple[Source, ...]:
+    """What an open file says of the generated events behind it.
+
+    Parameters
+    ----------
+    file : EventFile
+
+    Returns
+    -------
+    tuple of Source
+        Empty for data, and where the file does not say.
+
+    Raises
+    ------
+    InputFileError
+        If the tree ``Runs`` is damaged, or a sum in it is not finite.
+    MismatchError
+        If the file holds more events than the files that it says it comes from.
+    """
+    runs = {name.rstrip("_"): values for name, values in file.table(RUNS).items()}
+    if len(runs.get(SUM, ())):
+        counters = {f"n{name}" for name in runs}
+        columns = {name: values.tolist() for name, values in runs.items() if name not in counters}
+        columns = {name: [_plain(value) for value in values] for name, values in columns.items()}
+        path = file.path if "://" in file.path else os.path.realpath(file.path)
+        return (_checked(Source(path, file.n_events, 0, file.n_events, columns)),)
+    return sources_of_note(file.note(), file.path, file.n_events)
+
+
+def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Source, ...]:
+    """What the provenance of a skim says of the generated events behind it.
+
+    Parameters
+    ----------
+    note : str
+        JSON; anything else says nothing.
+    path : str
+        The skim, for messages.
+    rows : int
+        Its events.
+
+    Returns
+    -------
+    tuple of Source
+
+    Raises
+    ------
+    InputFileError
+        If it says it in another way than skims do.
+    MismatchError
+        If the skim holds more events than the files that it says it comes from.
+    """
+    content = None
+    with suppress(InputFileError):  # written by somebody else
+        content = parse_json(note, path, finite=False) if note else None
+    records = content.get(KEY) if isinstance(content, Mapping) else None
+    if not records:
+        return ()
+    if not isinstance(records, list):
+        raise _unreadable(path)
+    found = tuple(_source(record, path) for record in records)
+    if not found or any(SUM not in source.runs for source in found):
+        return ()
+    inside = sum(source.last - source.first for source in found)
+    if rows > inside:
+        raise MismatchError(
+            f"{path} holds {rows} events, but the {len(found)} files that its provenance names gave {inside}: skims "
+            "were joined without their provenance, and the sum of generator weights is lost; give the skims themselves"
+        )
+    return tuple(map(_checked, found))
+
+
+def _unreadable(path: str) -> InputFileError:
+    return InputFileError(
+        f"{path}: what its provenance says of generated events ({KEY!r}) cannot be read: it is damaged"
+    )
+
+
+def _source(record: Any, path: str) -> Source:
+    """What `Source.to_dict` made."""
+    try:
+        source = Source(**{"runs": {}, **record})
+        numbers = [source.events, source.first, source.last]
+        for name in (SUM, COUNT):
+            numbers += source.runs.get(name, ())
+        lists = all(isinstance(values, list) for values in source.runs.values())
+    except (TypeError, AttributeError) as error:
+        raise _unreadable(path) from error
+    whole = all(isinstance(number, int) for number in [*numbers[:3], *source.runs.get(COUNT, ())])
+    if not (isinstance(source.file, str) and lists and whole and all(isinstance(n, (int, float)) for n in numbers)):
+        raise _unreadable(path)
+    return source
+
+
+def _checked(source: Source) -> Source:
+    if not math.isfinite(source.sum_of_weights):
+        raise InputFileError(f"{source.file}: the sum of generator weights in its tree {RUNS!r} is not finite")
+    return source
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def read_sources(
+    path: str | os.PathLike[str], tree: str = TREE, first: int = 0, last: int | None = None
+) -> tuple[Source, ...]:
+    """What a file says of the generated events behind a range of its events.
+
+    Parameters
+    ----------
+    path : path
+        NanoAOD-like ROOT file, or skim in parquet.
+    tree : str
+        The tree of events in a ROOT file.
+    first, last : int
+        The range; default: all events.
+
+    Returns
+    -------
+    tuple of Source
+        Empty for data, and where the file does not say; also for a part of a skim of several files.
+
+    Raises
+    ------
+    InputFileError
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from jettagger.testing import write_pfnano
+    >>> read_sources(write_pfnano(f"{tempfile.mkdtemp()}/nano.root", 5, seed=1))
+    ()
+    """
+    path = os.fspath(path)
+    if path.endswith(".parquet"):
+        with open_parquet(path) as parquet:
+            rows = parquet.metadata.num_rows
+            found = sources_of_note(note_of(parquet.schema_arrow), path, rows)
+    else:
+        with EventFile(path, tree) as file:
+            rows, found = file.n_events, sources_of_root(file)
+    stop = rows if last is None else last
+    if first <= 0 and stop >= rows:
+        return found
+    if len(found) != 1 or found[0].last - found[0].first != rows:
+        return ()
+    start = found[0].first
+    return (replace(found[0], first=start + first, last=start + stop),)
+
+
+def merged_rows(sources: Iterable[Source]) -> dict[str, list[Any]]:
+    """The rows of ``Runs`` of several files together, with the columns that all of them have.
+
+    Parameters
+    ----------
+    sources : iterable of Source
+
+    Returns
+    -------
+    dict of str to list
+        Empty where a file is there in part only: its rows count events that are not here.
+
+    Examples
+    --------
+    >>> one = Source("a.root", 2, 0, 2, {"genEventSumw": [3.0], "run": [1]})
+    >>> merged_rows([one, Source("b.root", 1, 0, 1, {"genEventSumw": [2.0]})])
+    {'genEventSumw': [3.0, 2.0]}
+    """
+    found = list(sources)
+    if not found or not all(source.whole for source in found):
+        return {}
+    names = [name for name in found[0].runs if all(name in source.runs for source in found)]
+    return {name: [value for source in found for value in source.runs[name]] for name in names}

@@ -1,0 +1,325 @@
+"""NanoAOD-like ROOT files: open with clear errors, read chosen columns in chunks, write trees that coffea opens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from jettagger.arguments import guard
+from jettagger.errors import InputFileError, MismatchError, UnknownName, hint
+from jettagger.files import refuse_special
+from jettagger.files.basketsums import BasketSums, add_sums
+from jettagger.files.rntuple import field_paths, is_rntuple
+from jettagger.formats.columns import split
+from jettagger.formats.nesting import nest
+from jettagger.types import Array
+
+__all__ = ["EventFile", "write_tree"]
+
+TREE = "Events"
+
+
+class EventFile:
+    """An open file with a TTree or RNTuple ``Events``.
+
+    Parameters
+    ----------
+    path : path or str
+        Local, or anything that uproot opens (``root://...``).
+    tree : str
+        Name of the tree.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, truncated, no ROOT file, or has no such tree.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], tree: str = TREE) -> None:
+        import uproot
+
+        from jettagger.files.pages import checked_classes
+
+        self.path = os.fspath(path)
+        refuse_special(self.path)
+        if "://" not in self.path:
+            if not Path(self.path).exists():
+                raise InputFileError(f"no such file: {self.path}")
+            if Path(self.path).is_dir():
+                raise InputFileError(f"{self.path} is a folder, expected a ROOT file")
+        try:
+            # no cache of arrays: each range is read once
+            self._file = uproot.open(self.path, array_cache=None, custom_classes=checked_classes())
+            self._sums = BasketSums(self._file)
+        except InputFileError:
+            self._file.close()
+            raise
+        except Exception as error:  # uproot's errors for damaged files have no common base
+            raise InputFileError(
+                f"{self.path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}"
+            ) from error
+        names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
+        if tree not in names:
+            self._file.close()
+            raise InputFileError(
+                f"{self.path} has no tree {tree!r}{hint(tree, names)}; it holds {', '.join(sorted(names)) or 'nothing'}"
+            )
+        try:
+            self._tree = self._file[tree]
+            self.n_events = int(self._tree.num_entries)
+        except Exception as error:
+            self._file.close()
+            raise InputFileError(
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+            ) from error
+
+    def __enter__(self) -> EventFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @cached_property
+    def _paths(self) -> Mapping[str, str]:
+        """Flat name of each column -> what uproot calls it."""
+        if is_rntuple(self._tree):
+            return field_paths(self._tree)
+        return {name: name for name in self._tree.keys(recursive=False)}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Flat names of all columns, e.g. ``FatJet_pt``; of records in an RNTuple (``FatJet.pt``), too."""
+        return frozenset(self._paths)
+
+    @cached_property
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+        return sorted({name.partition("_")[0] for name in self.names if "_" in name})
+
+    def fields(self, collection: str) -> list[str]:
+        """Fields of a collection."""
+        return sorted(name[len(collection) + 1 :] for name in self.names if name.startswith(f"{collection}_"))
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column ``"Collection.field"``."""
+        collection, field = split(column)
+        return (f"{collection}_{field}" if field else collection) in self.names
+
+    def read(self, columns: Iterable[str], start: int = 0, stop: int | None = None) -> Any:
+        """Read some columns of a range of events.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            ``"Collection.field"``, or plain names for one value per event.
+        start, stop : int
+            Range of events.
+
+        Returns
+        -------
+        awkward array
+            One record an event, collections nested.
+
+        Raises
+        ------
+        InputFileError
+            If the data are damaged; names the file and the range.
+        """
+        flat = [column.replace(".", "_", 1) for column in columns]
+        stop = self.n_events if stop is None else stop
+        try:
+            arrays = self._arrays(flat, start, stop)
+        except InputFileError:  # says where
+            raise
+        except Exception as error:
+            raise InputFileError(
+                f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {_reason(error)}"
+            ) from error
+        try:
+            return nest({name: arrays[name] for name in flat})
+        except MismatchError as error:
+            raise InputFileError(f"{self.path}: events {start} to {stop}: {error}; the file is damaged") from error
+
+    def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
+        if is_rntuple(self._tree):
+            # uproot's arrays() would walk through all fields of all collections, seconds for a NanoAOD
+            paths = {name: self._paths.get(name, name) for name in names}
+            return {name: self._tree[path].array(entry_start=start, entry_stop=stop) for name, path in paths.items()}
+        self._sums.check(self._tree, names, start, stop)
+        found: Mapping[str, Any] = self._tree.arrays(names, entry_start=start, entry_stop=stop, how=dict)
+        return found
+
+    def edges(self, columns: Iterable[str]) -> Array:
+        """Where the file's blocks of compressed data begin in all of some columns; what ends there is decoded once.
+
+        Parameters
+        ----------
+        columns : iterable of str
+
+        Returns
+        -------
+        int64[n + 1]
+            Numbers of events, from 0 to ``n_events``.
+        """
+        found: set[int] = set()
+        if is_rntuple(self._tree):
+            found = {int(cluster.num_first_entry) for cluster in self._tree.ntuple.cluster_summaries}
+        else:
+            names = [column.replace(".", "_", 1) for column in columns]
+            starts = [set(map(int, self._tree[name].entry_offsets)) for name in names]
+            found = set.intersection(*starts) if starts else set()
+        return np.array(sorted(found | {0, self.n_events}), dtype=np.int64)
+
+    def table(self, tree: str) -> dict[str, Any]:
+        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; none if it is not there."""
+        if tree not in {name.partition(";")[0] for name in self._file.keys(recursive=False)}:
+            return {}
+        try:
+            found = self._file[tree]
+            if not is_rntuple(found):
+                self._sums.check(found, found.keys(recursive=False), 0, int(found.num_entries))
+            return {name: found[name].array(library="np") for name in found.keys(recursive=False)}
+        except Exception as error:
+            raise InputFileError(
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+            ) from error
+
+    def verify(self) -> None:
+        """Compare all baskets with the checksums that `write_tree` left in the file, if it did.
+
+        Raises
+        ------
+        InputFileError
+            If one differs.
+        """
+        self._sums.check_all()
+
+    def note(self) -> str:
+        """The note that `write_tree` left in the file, empty where there is none."""
+        names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
+        return str(self._file["jettagger"]) if "jettagger" in names else ""
+
+    def bytes_per_event(self, columns: Iterable[str]) -> float:
+        """Uncompressed size of some columns per event, an estimate from the file's own figures."""
+        if not self.n_events:
+            return 0.0
+        total = 0
+        for column in columns:
+            branch = self._tree[self._paths[column.replace(".", "_", 1)]]
+            total += int(getattr(branch, "uncompressed_bytes", 0) or 0)
+        return total / self.n_events
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a library's explanation."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def write_tree(
+    path: str | os.PathLike[str],
+    chunks: Iterable[Mapping[str, Any]],
+    tree: str = TREE,
+    compression: str = "zstd",
+    note: str = "",
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> int:
+    """Write flat columns as a TTree that coffea's schemas open.
+
+    Parameters
+    ----------
+    path : path
+    chunks : iterable of mapping of str to array
+        Jagged columns ``<collection>_<field>`` share one counter ``n<collection>``; missing values must be NaN already.
+    tree : str
+    compression : str
+        ``zstd``, ``zlib`` or ``lzma``.
+    note : str
+        Kept in the file as the object ``jettagger``, if not empty; the file gets checksums then, too
+        (`jettagger.files.basketsums`).
+    more : mapping of str to mapping, optional
+        Further trees: name -> columns with a number, or a list of numbers, a row; none is written without columns.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; `jettagger.files.complete_or_absent` then clears up and names the output.
+    """
+    import awkward as ak
+    import uproot
+
+    compressions = {"zstd": uproot.ZSTD(5), "zlib": uproot.ZLIB(4), "lzma": uproot.LZMA(4)}
+    if compression not in compressions:
+        raise UnknownName("compression", compression, compressions)
+    n_events = 0
+    with uproot.recreate(path, compression=compressions[compression]) as file:
+        target = None
+        for chunk in chunks:
+            content = _branches(chunk)
+            if target is None:
+                types = {name: _branch_type(array) for name, array in content.items()}
+                target = file.mktree(tree, types)
+            n_events += len(next(iter(chunk.values())))
+            target.extend(content)
+        for name, columns in (more or {}).items():
+            rows = {column: ak.Array(values) for column, values in columns.items()}
+            if rows:
+                file.mktree(name, {column: _branch_type(array) for column, array in rows.items()}).extend(rows)
+        if note:
+            file["jettagger"] = note
+    if note:
+        add_sums(path)
+    return n_events
+
+
+def _branches(chunk: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat columns grouped so that uproot writes one counter per collection."""
+    nested = nest(chunk)
+    return {name: nested[name] for name in nested.fields}
+
+
+def _branch_type(array: Any) -> Any:
+    import awkward as ak
+
+    return array.type.content if ak.to_layout(array).is_list else ak.to_numpy(array).dtype
+
+
+def iterate(file: EventFile, columns: Iterable[str], size: int) -> Iterator[tuple[int, Any]]:
+    """The events of a file in chunks.
+
+    Parameters
+    ----------
+    file : EventFile
+    columns : iterable of str
+    size : int
+        Events in a chunk at most.
+
+    Yields
+    ------
+    int
+        The first event of the chunk.
+    awkward array
+        Its events.
+    """
+    columns = list(columns)
+    for start in range(0, file.n_events, size):
+        yield start, file.read(columns, start, min(start + size, file.n_events))
+
+
+guard(globals())

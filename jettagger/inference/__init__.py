@@ -1,0 +1,1 @@
+"""Runs networks: the fastest session that is proven equal, padding that is measured, checks."""

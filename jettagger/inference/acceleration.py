@@ -1,0 +1,271 @@
+"""The fastest session that is known to give the same numbers.
+
+By default that is ONNX Runtime with the graph written anew (`jettagger.sessions.rewriting`). The new graph and the answers of
+the old one to a few random jets are kept in the user's cache; each time a process loads it, these jets are run again
+and must come out the same. Where they do not, or where something fails, the file runs as it is and a warning says why.
+
+OpenVINO computes some functions less exactly: it may be off by ten times as much, 1e-4 for probabilities and 1e-3
+relative for the rest, which is tested with the same jets when it is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.places import cache_folder
+from jettagger.codedigest import code_digest
+from jettagger.errors import BundleError, ConfigError, hint
+from jettagger.files.cache import DiskCache
+from jettagger.inference.network import deviation, evaluate
+from jettagger.inference.padding import as_run, require_session_trial
+from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
+from jettagger.inputs.random_jets import ToyJets
+from jettagger.sessions import OrtSession, Session, open_openvino, open_session
+from jettagger.sessions.graph import file_sha256
+from jettagger.sessions.onnx import PROVIDERS, checked_threads
+from jettagger.sessions.rewriting import rewrite
+from jettagger.types import Array
+
+__all__ = ["BACKENDS", "best_session", "cost_of", "proof_jets"]
+
+#: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
+BACKENDS = ("fast", "onnxruntime", "openvino")
+
+#: how far OpenVINO may be off, in units of what a rewritten graph may
+OPENVINO_TOLERANCE = 10
+
+#: a run of OpenVINO has more to prepare, and minds large batches less
+OPENVINO_COST = replace(COST, fixed=180, cells=130_000)
+
+#: bytes of rewritten graphs that are kept
+LIMIT = 500_000_000
+
+Inputs = dict[str, Array]
+
+# sessions do not survive a fork, so the process is part of the key
+_SESSIONS: dict[tuple[int, str, int, str], Session] = {}
+
+
+def best_session(
+    bundle: Bundle, threads: int | None = None, provider: str | None = None, backend: str = "fast"
+) -> Session:
+    """The session of a model in this process; made when first asked for, kept afterwards.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    threads : int, optional
+        Default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Of ONNX Runtime; on others than the CPU the file runs as it is.
+    backend : {"fast", "onnxruntime", "openvino"}
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    ConfigError
+        If there is no such backend, ``threads`` is no positive whole number, or OpenVINO was given a provider.
+    ProviderError
+        If the provider is not there, or another one became active.
+    ModelFileError
+        If the backend refuses the file.
+    MissingExtra
+        If OpenVINO is not installed.
+
+    Examples
+    --------
+    >>> from jettagger.bundles.registry import load_bundle
+    >>> best_session(load_bundle("tinyParT"), threads=1).threads
+    1
+    """
+    graph = bundle.graph
+    if graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    check_backend(backend, provider)
+    key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
+    if key not in _SESSIONS:
+        require_session_trial(bundle, backend)
+        bundle = as_run(bundle)
+    if backend == "openvino":
+        if key not in _SESSIONS:
+            _SESSIONS[key] = _checked_openvino(bundle, key[2])
+        return _SESSIONS[key]
+    on_cpu = PROVIDERS.get(provider or "cpu", provider) == PROVIDERS["cpu"]
+    if backend == "onnxruntime" or not on_cpu or graph.external:
+        return open_session(graph, threads, provider)
+    if key not in _SESSIONS:
+        _SESSIONS[key] = _rewritten(bundle, key[2]) or open_session(graph, threads, provider)
+    return _SESSIONS[key]
+
+
+def cost_of(backend: str = "fast", provider: str | None = None) -> Cost:
+    """What decides how jets are put into batches.
+
+    Parameters
+    ----------
+    backend : str
+    provider : str, optional
+
+    Returns
+    -------
+    Cost
+        Measured on CPUs; other providers get batches as large as is allowed, whatever the jets' length.
+    """
+    if PROVIDERS.get(provider or "cpu", provider) != PROVIDERS["cpu"]:
+        return replace(COST, cells=np.inf)
+    return OPENVINO_COST if backend == "openvino" else COST
+
+
+def _checked_openvino(bundle: Bundle, threads: int) -> Session:
+    """OpenVINO, or ONNX Runtime where that gives other scores."""
+    graph = bundle.graph
+    if graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    session, plain = open_openvino(graph, threads), open_session(graph, threads)
+    off = max(
+        deviation(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs))
+        for inputs in proof_jets(bundle)
+    )
+    if off <= OPENVINO_TOLERANCE:
+        return session
+    warnings.warn(
+        f"the network of {bundle.name!r} runs in ONNX Runtime: OpenVINO differs by {off:.3g} times the tolerance of "
+        f"rewritten graphs, {OPENVINO_TOLERANCE} are allowed",
+        RuntimeWarning,
+    )
+    return plain
+
+
+def check_backend(backend: str, provider: str | None = None) -> None:
+    """Refuse what cannot run, before anything is loaded."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend {backend!r}{hint(backend, BACKENDS)}, expected one of {', '.join(BACKENDS)}")
+    if backend == "openvino" and provider not in (None, "cpu"):
+        raise ConfigError(f"backend 'openvino' runs on the CPU; provider {provider!r} is for ONNX Runtime")
+
+
+def _rewritten(bundle: Bundle, threads: int) -> Session | None:
+    """A session that was proven equal, or None."""
+    import onnxruntime
+
+    graph = bundle.graph
+    if graph is None:
+        return None
+    if not graph.path.is_file() or file_sha256(graph.path) != graph.sha256:
+        return None  # opening the file as it is says what became of it
+    folder = cache_folder()
+    cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
+    parts = (bundle.digest, code_digest(), onnxruntime.__version__, platform.machine())
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    entry = None if cache is None else cache.get(key)
+    if entry is None:
+        try:
+            entry = _build(bundle, threads)
+        except Exception as error:  # whatever a graph holds, there is always the file itself
+            warnings.warn(
+                f"the network of {bundle.name!r} runs as it is: it could not be rewritten "
+                f"({type(error).__name__}: {str(error).strip()})",
+                RuntimeWarning,
+            )
+            return None
+        if cache is not None:
+            cache.put(key, entry)
+    model = entry["model"].tobytes()
+    if not model:
+        return None
+    try:
+        session = OrtSession(graph, threads, "cpu", model)
+        off = max(
+            deviation(bundle, evaluate(bundle, session, inputs), values) for inputs, values in _stored_proof(entry)
+        )
+        reason = f"differs by {off:.3g} times the tolerance" if off > 1 else ""
+    except Exception as error:
+        reason = f"fails ({type(error).__name__}: {str(error).strip()})"
+    if reason:
+        warnings.warn(f"the network of {bundle.name!r} runs as it is: what was rewritten {reason}", RuntimeWarning)
+        return None
+    return session
+
+
+def _build(bundle: Bundle, threads: int) -> dict[str, Array]:
+    """A rewritten graph, and jets with the answers of the file as it is."""
+    graph = bundle.graph
+    if graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    plain = open_session(graph, threads)
+    model = rewrite(graph.path.read_bytes(), [_probe(bundle, place) for place in range(3)])
+    entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}
+    if model is None:
+        return entry
+    for number, inputs in enumerate(proof_jets(bundle)):
+        entry |= {f"input{number}__{name}": array for name, array in inputs.items()}
+        entry[f"values{number}"] = evaluate(bundle, plain, inputs)
+    return entry
+
+
+def _stored_proof(entry: dict[str, Any]) -> list[tuple[Inputs, Array]]:
+    count = sum(name.startswith("values") for name in entry)
+    return [
+        (
+            {name.split("__", 1)[1]: array for name, array in entry.items() if name.startswith(f"input{number}__")},
+            entry[f"values{number}"],
+        )
+        for number in range(count)
+    ]
+
+
+def _inputs(bundle: Bundle, counts: dict[str, Array], seed: int) -> list[Inputs]:
+    """Batches of random jets with so many objects; one batch where all objects have a mask."""
+    n_jets = len(next(iter(counts.values())))
+    objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
+    tables = tabulate(bundle.groups, ToyJets(objects, seed), bundle.card.nonfinite)
+    size = bundle.fixed_batch or n_jets
+    batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=None)
+    return [dict(batch.inputs) for batch in batches]
+
+
+def _probe(bundle: Bundle, place: int) -> Inputs:
+    """Jets of one length; lengths differ from probe to probe and from object to object."""
+    n_jets = bundle.fixed_batch or (2, 3, 5)[place]
+    counts = {}
+    for number, (name, (low, high)) in enumerate(bundle.limits.items()):
+        length = min(max(low, 1) + (2, 7, 13)[place] + number * (3, 2, 4)[place], high)
+        counts[name] = np.full(n_jets, length)
+    return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=place)[0]
+
+
+def proof_jets(bundle: Bundle) -> list[Inputs]:
+    """Random jets of all lengths, few and many objects together, without and with most of them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+
+    Returns
+    -------
+    list of dict of str to float32 array
+        Inputs of the network, a run each.
+    """
+    n_jets = bundle.fixed_batch or 6
+    rng = np.random.default_rng(2023)
+    found: list[Inputs] = []
+    for share in (0.15, 0.4, 1.0):
+        counts = {}
+        for name, (low, high) in bundle.limits.items():
+            top = max(low, round(high * share), 1)
+            counts[name] = rng.integers(0 if name == "sv" else 1, top + 1, n_jets)
+            counts[name][0] = top
+        found += _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=100)
+    return found

@@ -1,0 +1,520 @@
+"""Whether a model behaves: batches, padding, order, sums of probabilities, stored vectors.
+
+Jets are drawn at random, no file is needed. Every check gives a figure and the tolerance it was held against.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jettagger.arguments import guard
+from jettagger.bundles.bundle import Bundle, Output
+from jettagger.bundles.known import Known, known_network, output_fingerprint
+from jettagger.errors import JettaggerError
+from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
+from jettagger.inference.padding import as_run, measured_slots, require_session_trial, toy_objects
+from jettagger.inputs.batching import Batch, Table, make_batches, tabulate
+from jettagger.sessions import Session, open_session
+from jettagger.types import Array
+
+__all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
+
+BATCH_SIZES = (1, 2, 7)
+
+#: further objects than a model takes, for the check of what happens then
+BEYOND = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check.
+
+    Parameters
+    ----------
+    name : str
+        What was checked.
+    passed : bool or None
+        None where nothing is expected: a fact about the model.
+    measured : float or None
+        The figure, e.g. the largest change of a probability; infinite where an output was not finite.
+    tolerance : float or None
+        What the figure may be at most.
+    detail : str
+        How it was measured, what was worst, what went wrong.
+    """
+
+    name: str
+    passed: bool | None
+    measured: float | None = None
+    tolerance: float | None = None
+    detail: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``FAILED`` or ``fact``."""
+        return "fact" if self.passed is None else "ok" if self.passed else "FAILED"
+
+
+def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> tuple[Check, ...]:
+    """Check a model.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    seed : int
+        Of the jets.
+    session : Session, optional
+        Stands in for ONNX Runtime.
+
+    Returns
+    -------
+    tuple of Check
+        In the order in which they were made; where the model cannot be loaded, only the first.
+
+    Raises
+    ------
+    MissingModelFile
+        If the bundle has no weights.
+
+    Examples
+    --------
+    >>> from jettagger.bundles.registry import load_bundle
+    >>> all(result.passed is not False for result in check(load_bundle("tinyParT")))
+    True
+    """
+    path = bundle.require_weights()
+    try:
+        session = session or _open(bundle)
+    except JettaggerError as error:
+        return (Check("loads", False, detail=str(error)),)
+    provider = getattr(session, "provider", type(session).__name__)
+    opset = bundle.graph.opset if bundle.graph else "?"
+    results = [Check("loads", True, detail=f"{path.name}, opset {opset}, {provider}")]
+    probe = _Probe(bundle, session, seed)
+    results += _tried("description", _description, bundle)
+    results += _tried("inputs", probe.inputs)
+    results += _tried("length", probe.lengths)
+    results += _tried("batch size", probe.batches)
+    for object_ in probe.limits:
+        results += _tried(f"padding of {object_}", probe.padding, object_)
+        results += _tried(f"order of {object_}", probe.order, object_)
+        results += _tried(f"no {object_}", probe.without, object_)
+    results += _tried("sums", probe.sums)
+    results += _tried("golden vectors", _golden, bundle, session)
+    return tuple(results)
+
+
+def write_golden(
+    bundle: Bundle,
+    path: str | os.PathLike[str],
+    seed: int = 0,
+    *,
+    jets: int = 4,
+    session: Session | None = None,
+) -> Path:
+    """Write inputs and what the network makes of them, to be found again elsewhere and later.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    path : path
+        The file to write, ``.npz``. Put its name as ``golden`` into ``bundle.json``.
+    seed : int
+        Of the jets.
+    jets : int
+        How many; a fixed batch axis overrides it.
+    session : Session, optional
+        Stands in for ONNX Runtime.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    MissingModelFile
+        If the bundle has no weights.
+    OutputError
+        If the file cannot be written, or is one of the model's.
+
+    Notes
+    -----
+    Arrays are ``input__<input of the graph>`` and ``output__<output of the graph>``, as the network takes and
+    gives them: transformed and padded inputs, outputs before any softmax that jettagger takes.
+    """
+    bundle.require_weights()
+    refuse_inputs(path, bundle.sources)
+    session = session or _open(bundle)
+    probe = _Probe(bundle, session, seed)
+    tables = probe.tables({name: probe.middle(name) for name in probe.limits}, bundle.fixed_batch or jets)
+    batch = _only(tables, bundle.card.pad_mode)
+    arrays = {f"input__{name}": array for name, array in batch.inputs.items()}
+    arrays |= {f"output__{name}": array for name, array in session.run(batch.inputs).items()}
+    with complete_or_absent(path) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return Path(path)
+
+
+def _open(bundle: Bundle) -> Session:
+    graph = bundle.graph
+    if graph is None:  # require_weights has raised
+        raise ValueError(f"{bundle.name!r} has no weights")
+    require_session_trial(bundle)
+    return open_session(graph)
+
+
+def _tried(name: str, function: Callable[..., Iterable[Check]], *arguments: object) -> list[Check]:
+    """The checks of a function, or a failed one where the network refuses to run."""
+    try:
+        return list(function(*arguments))
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        return [Check(name, False, detail=f"{type(error).__name__}: {str(error).strip()}")]
+
+
+def _description(bundle: Bundle) -> Iterable[Check]:
+    """What the description says, where checking it needs no run."""
+    card = bundle.card
+    said = {
+        "jettagger": "known to jettagger by its SHA-256",
+        "inferred": "no bundle.json, kinds of outputs inferred from the graph; no SHA-256 declared",
+    }.get(bundle.described_by)
+    if said is None:
+        names = ", ".join(sorted(card.sha256))
+        said = f"{bundle.described_by}; " + (f"SHA-256 as declared: {names}" if names else "no SHA-256 declared")
+    known = bundle.described_by == "jettagger" or bool(card.sha256)
+    yield Check("description", True if known else None, detail=said)
+    ranges = [
+        f"{name} {low:g} to {high:g}{unit}"
+        for name, unit, bounds in (
+            ("pt", " GeV", card.domain.pt),
+            ("|eta|", "", card.domain.abseta),
+            ("msoftdrop", " GeV", card.domain.msoftdrop),
+        )
+        if bounds is not None
+        for low, high in [bounds]
+    ]
+    yield Check("training domain", None, detail="; ".join(ranges) or "not declared")
+    masses = [output.name for output in bundle.outputs if output.kind == "mass"]
+    if masses:
+        meaning = "not declared: GeV or a factor?"
+        if card.mass is not None:
+            meaning = (
+                "in GeV" if card.mass.unit == "GeV" else f"a factor on {card.mass.scales or 'a mass not declared'}"
+            )
+        yield Check("regressed mass", None, detail=f"{', '.join(masses)}: {meaning}")
+
+
+class _Probe:
+    """Runs one network on jets of chosen lengths."""
+
+    def __init__(self, bundle: Bundle, session: Session, seed: int) -> None:
+        self.bundle = as_run(bundle)
+        self.slots = measured_slots(bundle)
+        self.session = session
+        self.seed = seed
+        #: axis -> shortest and longest length of its inputs, in the order of the description
+        self.limits = self.bundle.limits
+        self.masked = {group.axis for group in bundle.groups if group.is_mask}
+
+    def middle(self, object_: str) -> int:
+        """A length between the limits that leaves room for padding where there is any."""
+        low, high = self.limits[object_]
+        return max((low + high) // 2 if low < high else high - high // 3, 1)
+
+    def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[Table, ...]:
+        """Jets with so many objects each."""
+        full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
+        toys = toy_objects(self.bundle, full, n_jets, self.seed)
+        return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
+
+    def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
+        """All outputs, float32[jets, outputs]."""
+        result = np.full((len(tables[0].counts), len(self.bundle.outputs)), np.nan, dtype=np.float32)
+        size = min(batch_size, self.bundle.fixed_batch or batch_size)
+        for batch in make_batches(tables, batch_size=size, pad_mode=self.bundle.card.pad_mode):
+            result[batch.jets] = evaluate(self.bundle, self.session, batch.inputs)
+        return result
+
+    def inputs(self) -> Iterable[Check]:
+        """Variables that tell the network nothing: always the same, by their numbers or for random jets."""
+        counts = {name: max(high, 8) for name, (_, high) in self.limits.items()}
+        tables = self.tables(counts, 20)
+        found = []
+        for table in tables:
+            for channel, variable in enumerate(() if table.group.is_mask else table.group.variables):
+                place = f"{table.group.name}: {variable.feature.name}"
+                values = table.values[:-1, channel]
+                if variable.norm_factor == 0:
+                    found.append(f"{place} is multiplied by 0")
+                elif variable.lower_bound == variable.upper_bound:
+                    found.append(f"{place} is cut to {variable.lower_bound:g}")
+                elif len(values) > 1 and np.ptp(values) == 0:
+                    at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
+                    found.append(f"{place} is {values[0]:g}{at} for all random jets")
+        # columns of a data configuration may be anything, so that random ones need not look like them
+        passed = not found if self.bundle.weaver is None else not found or None
+        detail = "; ".join(found) or "variables that are always the same"
+        yield Check("inputs", passed, len(found), 0 if self.bundle.weaver is None else None, detail)
+
+    def lengths(self) -> Iterable[Check]:
+        """Inputs of 1, as few, as many and more objects than the model takes."""
+        chosen = {
+            "1": dict.fromkeys(self.limits, 1),
+            "min": {name: low for name, (low, _) in self.limits.items()},
+            "max": {name: high for name, (_, high) in self.limits.items()},
+        }
+        results = {}
+        for label, counts in chosen.items():
+            results[label] = self.values(self.tables(counts, 2))
+            bad = int(np.count_nonzero(~np.isfinite(results[label])))
+            lengths = ", ".join(f"{number} {name}" for name, number in counts.items())
+            yield Check(f"length {label}", bad == 0, bad, 0, f"outputs that are not finite ({lengths or 'jets only'})")
+        beyond = {name: high + BEYOND for name, (_, high) in self.limits.items()}
+        name = "length beyond max"
+        detail = f"{BEYOND} more objects than the model takes, against the leading ones alone"
+        yield from self.compared(name, self.values(self.tables(beyond, 2)), results["max"], detail)
+
+    def batches(self) -> Iterable[Check]:
+        """The same jets in batches of different size."""
+        tables = self.tables({name: self.middle(name) for name in self.limits}, max(BATCH_SIZES))
+        alone = self.values(tables)
+        fixed = self.bundle.fixed_batch
+        for size in BATCH_SIZES:
+            detail = (
+                "run a second time" if size == 1 else f"{max(BATCH_SIZES)} jets, {size} at a time, against one by one"
+            )
+            if fixed is not None and size > fixed:
+                yield Check(f"batch size {size}", None, detail=f"the graph has a fixed batch of {fixed}")
+                continue
+            yield from self.compared(f"batch size {size}", self.values(tables, size), alone, detail)
+
+    def padding(self, object_: str) -> Iterable[Check]:
+        """The same jets with more slots behind the last object."""
+        low, high = self.limits[object_]
+        name = f"padding of {object_}"
+        if low == high:
+            why = f"the length is fixed at {high}"
+            measured = self.slots.get(object_)
+            if measured is not None and measured.change:
+                change = "refused" if np.isinf(measured.change) else f"{measured.change:.3g} times the tolerance off"
+                why = f"scores with fewer slots are {change}: all jets are padded to the {high} of the description"
+            yield Check(name, None, detail=why)
+            return
+        counts = {other: self.middle(other) for other in self.limits}
+        plain, padded = [], []
+        numbers = sorted({1, low, self.middle(object_)})
+        for number in numbers:
+            tables = self.tables(counts | {object_: number}, 1)
+            batch = _only(tables, self.bundle.card.pad_mode)
+            plain.append(evaluate(self.bundle, self.session, batch.inputs))
+            longer = dict(batch.inputs)
+            for table in tables:
+                if table.group.axis == object_:
+                    array = batch.inputs[table.group.name]
+                    wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
+                    slots = np.arange(array.shape[2], high) % int(table.counts[0])
+                    pad = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], len(slots)))
+                    more = array[:, :, slots] if wrap else pad
+                    longer[table.group.name] = np.concatenate([array, more], axis=2)
+            padded.append(evaluate(self.bundle, self.session, longer))
+        detail = f"jets with {', '.join(map(str, numbers))} {object_}, padded to {high}"
+        yield from self.compared(name, np.concatenate(padded), np.concatenate(plain), detail, self.expected(object_))
+
+    def order(self, object_: str) -> Iterable[Check]:
+        """The same jets with their objects in another order."""
+        number = self.middle(object_)
+        if number < 2:
+            yield Check(f"order of {object_}", None, detail="one at most")
+            return
+        batch = _only(self.tables({name: self.middle(name) for name in self.limits}, 1), self.bundle.card.pad_mode)
+        permutation = np.random.default_rng(self.seed).permutation(number)
+        if (permutation == np.arange(number)).all():
+            permutation = permutation[::-1]
+        changed = dict(batch.inputs)
+        for group in self.bundle.groups:
+            if group.axis == object_:
+                array = changed[group.name].copy()
+                array[:, :, :number] = array[:, :, permutation]
+                changed[group.name] = array
+        values = evaluate(self.bundle, self.session, changed)
+        reference = evaluate(self.bundle, self.session, batch.inputs)
+        detail = f"{number} {object_} permuted"
+        yield from self.compared(f"order of {object_}", values, reference, detail, self.expected(object_))
+
+    def without(self, object_: str) -> Iterable[Check]:
+        """Jets that have none of the objects; those without any constituents are never scored."""
+        if object_ in {group.axis for group in self.bundle.constituents} or len(self.limits) < 2:
+            return
+        counts = {name: 0 if name == object_ else self.middle(name) for name in self.limits}
+        values = self.values(self.tables(counts, 2))
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        yield Check(f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}")
+
+    def expected(self, object_: str) -> bool:
+        """Whether padding and order must not matter: there is a mask that tells objects from padding."""
+        return object_ in self.masked
+
+    def sums(self) -> Iterable[Check]:
+        """Whether probabilities are such: in [0, 1], and sums of 1 over each softmax."""
+        probable = [output.index for output in self.bundle.outputs if output.kind == "prob"]
+        rng = np.random.default_rng(self.seed)
+        n_jets = max(BATCH_SIZES)
+        counts = {name: rng.integers(1, high + 1, n_jets).tolist() for name, (_, high) in self.limits.items()}
+        values = self.values(self.tables(counts, n_jets)).astype(np.float64)
+        logits = [output.index for output in self.bundle.outputs if output.kind == "logit"]
+        if len(logits) > 1 and (values[:, logits] >= 0).all():
+            off = float(np.abs(values[:, logits].sum(axis=1) - 1).max())
+            if off <= PROB_TOLERANCE:
+                detail = f"{len(logits)} outputs that are called logits sum to one: they are probabilities"
+                yield Check("kinds", False, off, None, detail)
+        if not probable:
+            yield Check("sums", None, detail="no output is a probability")
+            return
+        chosen = values[:, probable]
+        outside = float(np.max(np.maximum(-chosen, chosen - 1), initial=0)) if np.isfinite(chosen).all() else np.inf
+        yield Check(
+            "range of probabilities",
+            outside <= PROB_TOLERANCE,
+            outside,
+            PROB_TOLERANCE,
+            "distance from [0, 1]",
+        )
+        ranges = self.softmaxes()
+        for columns, where in ranges:
+            off = float(np.abs(values[:, columns].sum(axis=1) - 1).max())
+            off = off if np.isfinite(off) else np.inf
+            detail = f"|sum - 1| over {len(columns)} outputs, {where}"
+            yield Check("sum of probabilities", off <= PROB_TOLERANCE, off, PROB_TOLERANCE, detail)
+        covered = {column for columns, _ in ranges for column in columns}
+        rest = [index for index in probable if index not in covered]
+        if rest:
+            total = values[:, rest].sum(axis=1)
+            detail = f"{len(rest)} probabilities outside any softmax that was found; their sum lies in"
+            yield Check("sum of probabilities", None, detail=f"{detail} [{total.min():.4g}, {total.max():.4g}]")
+
+    def softmaxes(self) -> list[tuple[list[int], str]]:
+        """Columns that a softmax runs over, and where it is taken."""
+        found: list[tuple[list[int], str]] = []
+        marked = [output.index for output in self.bundle.outputs if output.softmax]
+        if marked:
+            found.append((marked, "softmax by jettagger"))
+        start = 0
+        for tensor in self.bundle.graph.outputs if self.bundle.graph else ():
+            width = 1 if len(tensor.shape) == 1 else tensor.shape[-1]
+            if not isinstance(width, int):
+                break  # what comes behind has no known place
+            for low, high in self.bundle.graph.softmaxed[tensor.name] if self.bundle.graph else ():
+                columns = list(range(start + low, start + high))
+                if not set(columns) & set(marked):
+                    found.append((columns, "softmax in the graph"))
+            start += width
+        return found
+
+    def compared(
+        self, name: str, values: Array, reference: Array, detail: str, expected: bool = True
+    ) -> Iterable[Check]:
+        """Values against their reference, probabilities and other outputs apart."""
+        yield from _compared(name, self.bundle.outputs, values, reference, detail, expected=expected)
+
+
+def _only(tables: Sequence[Table], pad_mode: Literal["constant", "wrap"]) -> Batch:
+    """The one batch of jets of the same length."""
+    (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
+    return batch
+
+
+def _compared(
+    name: str,
+    outputs: Sequence[Output],
+    values: Array,
+    reference: Array,
+    detail: str,
+    *,
+    expected: bool = True,
+    raw: bool = False,
+) -> Iterable[Check]:
+    for probable, label, tolerance in (
+        (True, "probabilities", PROB_TOLERANCE),
+        (False, "others", OTHER_TOLERANCE),
+    ):
+        # before jettagger's softmax, what becomes a probability is still a logit
+        columns = [
+            output.index for output in outputs if (output.kind == "prob" and not (raw and output.softmax)) == probable
+        ]
+        if not columns:
+            continue
+        new, old = values[:, columns].astype(np.float64), reference[:, columns].astype(np.float64)
+        scale = 1.0 if probable else np.maximum(1, np.abs(old))
+        with np.errstate(invalid="ignore"):
+            change = np.abs(new - old) / scale
+        change = np.where(np.isfinite(change), change, np.inf)
+        jet, column = np.unravel_index(int(change.argmax()), change.shape)
+        worst = float(change[jet, column])
+        said = detail
+        if worst > 0:
+            output = outputs[columns[int(column)]].name
+            said += f"; worst {output}: {new[jet, column]:.6g} against {old[jet, column]:.6g}"
+        within = worst <= tolerance
+        passed = within if expected else None
+        if passed is None:
+            said += "; there is no mask, " + ("yet it does not matter" if within else "and it does matter")
+        yield Check(f"{name}: {label}", passed, worst, tolerance, said)
+
+
+def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
+    """The vectors that the bundle carries, through the network."""
+    if bundle.card.golden is None:
+        known = None if bundle.graph is None or bundle.weaver is not None else known_network(bundle.graph.sha256)
+        if known is None:
+            yield Check("golden vectors", None, detail="the bundle carries none")
+        else:
+            yield from _known_golden(bundle, session, known)
+        return
+    path = bundle.folder / bundle.card.golden
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        yield Check("golden vectors", False, detail=f"cannot read {path}: {error}")
+        return
+    graph = bundle.graph
+    inputs = [f"input__{tensor.name}" for tensor in graph.inputs] if graph else []
+    results = [f"output__{tensor.name}" for tensor in graph.outputs] if graph else []
+    missing, unknown = sorted({*inputs, *results} - set(arrays)), sorted(set(arrays) - {*inputs, *results})
+    if missing or unknown:
+        text = f"{path}: lacks {missing or 'nothing'}; beyond inputs and outputs it has {unknown or 'nothing'}"
+        yield Check("golden vectors", False, detail=text)
+        return
+    n_jets = len(arrays[inputs[0]])
+    found = session.run({name.removeprefix("input__"): np.ascontiguousarray(arrays[name]) for name in inputs})
+    values = stacked(bundle, found, n_jets)
+    reference = stacked(bundle, {name: arrays[name] for name in results}, n_jets)
+    detail = f"{n_jets} jets of {path.name}"
+    yield from _compared("golden vectors", bundle.outputs, values, reference, detail, raw=True)
+
+
+def _known_golden(bundle: Bundle, session: Session, known: Known) -> Iterable[Check]:
+    """Stored jets of a public network, from their columns to the scores by name."""
+    probe = _Probe(bundle, session, 0)
+    values = probe.values(tabulate(probe.bundle.groups, known.jets, bundle.card.nonfinite))
+    places = {fingerprint: place for place, fingerprint in enumerate(known.outputs)}
+    missing = [output.raw for output in bundle.outputs if output_fingerprint(output.raw) not in places]
+    if missing:
+        yield Check("golden vectors", False, detail=f"outputs that {known.name!r} does not have: {missing}")
+        return
+    reference = known.scores[:, [places[output_fingerprint(output.raw)] for output in bundle.outputs]]
+    detail = f"{len(known.jets)} jets that jettagger keeps for {known.name!r}"
+    yield from _compared("golden vectors", bundle.outputs, values, reference, detail)
+
+
+guard(globals())

@@ -1,0 +1,1 @@
+"""From events or tables to batches of tensors."""

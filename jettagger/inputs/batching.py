@@ -1,0 +1,344 @@
+"""From flat columns to input tensors: sanitise, transform, clip, pad, stack; jets of similar length together.
+
+The order of operations is that of CMSSW's ``center_norm_pad`` (``RecoBTag/FeatureTools``): values that are not finite
+are replaced first, then ``(x - median) * norm_factor``, then the clipping, and padding is written as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from jettagger.bundles.bundle import Group, Variable
+from jettagger.types import Array
+
+__all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "Objects", "Table", "make_batches", "tabulate", "transform"]
+
+#: jets in a batch at most
+BATCH_SIZE = 64
+
+#: absolute values above this count as infinite
+HUGE = 1e32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run of a network costs: ``fixed`` and, for each jet of length L, L (1 + L/square).
+
+    The unit is the cost of one object alone. The numbers are those of Particle Transformers on one core
+    (``python -m benchmarks.throughput --cost`` measures them). They only decide how jets are put together, never what
+    a jet gets.
+
+    Parameters
+    ----------
+    fixed : float
+        Of a run, whatever it holds.
+    square : float
+        The length at which pairs of objects cost as much as the objects.
+    cells : float
+        Jets times length squared in a run at most: what lies between the layers should stay in the core's cache.
+
+    Examples
+    --------
+    >>> float(Cost(square=50).of(np.array([50]))[0])
+    100.0
+    """
+
+    fixed: float = 50
+    square: float = 66
+    cells: float = 40_000
+
+    def of(self, lengths: Array) -> Array:
+        """The cost of jets of these lengths, without the fixed part."""
+        return lengths * (1 + lengths / self.square)
+
+
+#: of Particle Transformers of 0.8 to 3 million parameters in ONNX Runtime
+COST = Cost()
+
+#: how far the lengths of jets that are sorted together may differ; the cheapest is taken for each chunk
+WIDTHS = (2, 4, 8, 16, 32)
+
+
+class Objects(Protocol):
+    """What the tensors are made of: jets with flat columns of their objects."""
+
+    def __len__(self) -> int:
+        """Number of jets."""
+
+    def counts(self, object_: str) -> Array:
+        """Number of objects of each jet."""
+
+    def column(self, object_: str, name: str) -> Array:
+        """A flat column of the objects."""
+
+
+def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "weaver"]) -> tuple[Array, int]:
+    """Replace, centre, scale and clip the values of one variable.
+
+    Parameters
+    ----------
+    values : float32[n]
+    variable : Variable
+    nonfinite : {"cmssw", "weaver"}
+        ``cmssw``: what is not finite or exceeds 1e32 becomes ``replace_inf_value`` before the transformation.
+        ``weaver``: NaN becomes 0 after it, infinities are clipped.
+
+    Returns
+    -------
+    float32[n]
+    int
+        How many values were replaced.
+
+    Examples
+    --------
+    >>> from jettagger.features import lookup
+    >>> variable = Variable(lookup(["pfcand_dz"])[0], median=4.0, norm_factor=0.3, lower_bound=-5, upper_bound=5)
+    >>> transform(np.array([4.0, np.nan, 100.0], dtype="f4"), variable, "cmssw")[0].tolist()
+    [0.0, -1.2000000476837158, 5.0]
+    """
+    replaced = 0
+    values = np.asarray(values, dtype=np.float32)
+    if nonfinite == "cmssw":
+        with np.errstate(invalid="ignore"):
+            bad = ~(np.abs(values) <= np.float32(HUGE))
+        if replaced := int(np.count_nonzero(bad)):
+            values = np.where(bad, np.float32(variable.replace_inf_value), values)
+    changes = variable.median != 0 or variable.norm_factor != 1
+    if changes:
+        with np.errstate(over="ignore", invalid="ignore"):  # the bounds deal with it
+            values = (values - np.float32(variable.median)) * np.float32(variable.norm_factor)
+    if changes or variable.lower_bound > -HUGE or variable.upper_bound < HUGE:
+        values = np.clip(values, np.float32(variable.lower_bound), np.float32(variable.upper_bound))
+    if nonfinite == "weaver":
+        bad = np.isnan(values)
+        if replaced := int(np.count_nonzero(bad)):
+            values = np.where(bad, np.float32(0), values)
+    return values, replaced
+
+
+@dataclass(frozen=True)
+class Table:
+    """The transformed values of one group for all jets.
+
+    Parameters
+    ----------
+    group : Group
+    values : float32[objects + 1, variables]
+        One row an object; the last row holds the pad values.
+    starts : int64[jets]
+        Row of each jet's first object.
+    counts : int64[jets]
+        Number of objects that enter, at most the group's ``max_length``.
+    replaced : int
+        Values that were not finite.
+    """
+
+    group: Group
+    values: Array
+    starts: Array
+    counts: Array
+    replaced: int
+
+
+def tabulate(
+    groups: Sequence[Group],
+    objects: Objects,
+    nonfinite: Literal["cmssw", "weaver"] = "cmssw",
+    features: dict[str, Array] | None = None,
+) -> tuple[Table, ...]:
+    """Compute and transform all variables of all groups.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    objects : Objects
+    nonfinite : {"cmssw", "weaver"}
+    features : dict, optional
+        Features of these objects by name, before any transformation; those that are there are used, new ones are added.
+
+    Returns
+    -------
+    tuple of Table
+    """
+    features = {} if features is None else features
+    tables = []
+    for group in groups:
+        all_counts = objects.counts(group.object)
+        total = int(all_counts.sum())
+        values = np.empty((total + 1, len(group.variables)), dtype=np.float32)
+        replaced = 0
+        for channel, variable in enumerate(group.variables):
+            feature = variable.feature
+            if feature.name not in features:
+                columns = (objects.column(feature.object, need) for need in feature.needs)
+                features[feature.name] = feature(*columns)
+            values[:-1, channel], bad = transform(features[feature.name], variable, nonfinite)
+            replaced += bad
+            values[-1, channel] = variable.pad
+        starts = np.concatenate([[0], np.cumsum(all_counts)[:-1]]).astype(np.int64) if len(objects) else all_counts
+        tables.append(Table(group, values, starts, np.minimum(all_counts, group.max_length), replaced))
+    return tuple(tables)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one run.
+
+    Parameters
+    ----------
+    jets : int64[n]
+        Which jets, as positions among those tabulated.
+    inputs : dict of str to float32[n, variables, length]
+        Without the axes that a group lacks.
+    slots, filled : int
+        Length positions over all jets of the first group, and how many of them hold an object.
+    """
+
+    jets: Array
+    inputs: Mapping[str, Array]
+    slots: int
+    filled: int
+
+
+def make_batches(
+    tables: Sequence[Table],
+    *,
+    batch_size: int = BATCH_SIZE,
+    pad_mode: Literal["constant", "wrap"] = "constant",
+    cost: Cost | None = COST,
+) -> Iterator[Batch]:
+    """Cut the jets into batches of similar length, longest first.
+
+    A batch is padded to the longest of its jets, never below the group's ``min_length``. Where there is no mask
+    group, or where the group is ``exact``, the network sees padding, so jets are batched with others of exactly the
+    same length: what a jet gets never depends on the others.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+    batch_size : int
+        Jets in a batch at most.
+    pad_mode : {"constant", "wrap"}
+        Fill with the pad values, or repeat the objects, where the group does not say it; masks are always filled.
+    cost : Cost or None
+        Of a run; None: only ``batch_size`` and objects without a mask cut.
+
+    Yields
+    ------
+    Batch
+    """
+    axes = sorted(_axes(tables), key=lambda axis: -axis.limit)
+    if not axes or not len(axes[0].lengths):
+        return
+    jet_lengths = np.stack([axis.lengths for axis in axes])
+    exact = np.array([axis.exact for axis in axes])
+    for jets in _cheapest(jet_lengths, exact, batch_size, cost):
+        longest = {axis.name: int(axis.lengths[jets].max()) for axis in axes}
+        yield _fill(tables, jets, longest, pad_mode)
+
+
+class _Axis(NamedTuple):
+    """Groups that have the same length in a run: the slots that each jet needs, the limit, whether padding is seen."""
+
+    name: str
+    lengths: Array
+    limit: int
+    exact: bool
+
+
+def _axes(tables: Sequence[Table]) -> Iterator[_Axis]:
+    by_name: dict[str, list[Table]] = {}
+    for table in tables:
+        by_name.setdefault(table.group.axis, []).append(table)
+    for name, members in by_name.items():
+        shortest = max(table.group.min_length for table in members)
+        limit = max(table.group.max_length for table in members)
+        masks = [table.counts for table in members if table.group.is_mask]
+        # a mask tells real entries of the groups that have as many
+        exact = any(table.group.exact for table in members)
+        exact |= not all(any(np.array_equal(table.counts, counts) for counts in masks) for table in members)
+        counts = np.max([table.counts for table in members], axis=0)
+        yield _Axis(name, np.clip(counts, shortest, limit), limit, exact)
+
+
+def _cheapest(lengths: Array, exact: Array, batch_size: int, cost: Cost | None) -> list[Array]:
+    """Which jets run together: buckets in all lengths at once, as wide as is cheapest for these jets."""
+    if cost is None:
+        return _cut(lengths, exact, batch_size, None, _sorted(lengths, exact, 1))[0]
+    best, least = _cut(lengths, exact, batch_size, cost, _sorted(lengths, exact, WIDTHS[0]))
+    for width in WIDTHS[1:]:
+        batches, total = _cut(lengths, exact, batch_size, cost, _sorted(lengths, exact, width))
+        if total >= least:
+            break
+        best, least = batches, total
+    return best
+
+
+def _sorted(lengths: Array, exact: Array, width: int) -> Array:
+    """Jets by falling length of their main objects in steps, then of the others; exact lengths come first of all."""
+    main, others = lengths[0], lengths[1:]
+    step = -((main.max() - main) // width)
+    keys = [-main, *(-row for row in others[::-1]), -step, *(-row for row in lengths[exact][::-1])]
+    return np.lexsort(keys)
+
+
+def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order: Array) -> tuple[list[Array], float]:
+    """Batches of jets in this order, and what they cost.
+
+    A batch ends where its padding costs more than another run.
+    """
+    batches = []
+    total = 0.0
+    start = 0
+    ordered = lengths[:, order]
+    own = None if cost is None else np.cumsum(cost.of(ordered.sum(axis=0)))
+    numbers = np.arange(1, batch_size + 1)
+    while start < len(order):
+        jets = order[start : start + batch_size]
+        part = ordered[:, start : start + batch_size]
+        stop = len(jets)
+        changed = np.flatnonzero((part[exact] != part[exact][:, :1]).any(axis=0))
+        if len(changed):
+            stop = int(changed[0])
+        if cost is not None and own is not None:
+            padded = np.maximum.accumulate(part, axis=1).sum(axis=0)
+            number = numbers[: len(jets)]
+            each = cost.of(padded)
+            before = own[start - 1] if start else 0.0
+            over = number * each - (own[start : start + batch_size] - before) > cost.fixed
+            over |= number * np.square(padded, dtype=np.float64) > cost.cells
+            over[0] = False
+            if over[:stop].any():
+                stop = int(over.argmax())
+            total += cost.fixed + float(stop * each[stop - 1])
+        batches.append(jets[:stop])
+        start += stop
+    return batches, total
+
+
+def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
+    rows: dict[tuple[str, bool], Array] = {}
+    inputs = {}
+    slots = filled = 0
+    for table in tables:
+        length = longest[table.group.axis]
+        wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
+        key = (table.group.object, wrap)
+        if key not in rows:
+            slot = np.arange(length)
+            counts = table.counts[jets][:, np.newaxis]
+            real = slot < counts
+            within = slot % np.maximum(counts, 1) if wrap else slot
+            taken = (counts > 0) & np.ones_like(real) if wrap else real
+            rows[key] = np.where(taken, table.starts[jets][:, np.newaxis] + within, -1)
+            if not rows.keys() - {key}:
+                slots, filled = real.size, int(np.count_nonzero(real))
+        array = table.values[rows[key]].transpose(0, 2, 1)
+        for _ in range(3 - table.group.rank):
+            array = array[..., 0]
+        inputs[table.group.name] = np.ascontiguousarray(array)
+    return Batch(jets=jets, inputs=inputs, slots=slots, filled=filled)

@@ -1,0 +1,302 @@
+"""Scores of finished inputs, kept beside an output until it is complete, so that an interrupted job goes on.
+
+A folder ``OUTPUT.resume`` holds a folder for each finished input: its chunks as they go into the output, bit for bit,
+their reports, and the checksums of both. Its name is a digest of all that the scores depend on: the input (place, size,
+time of its last change, chunks), the model, the options and the code. Whatever changes can only miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import InputFileError, OutputError
+from jettagger.files import SEPARATOR, complete_or_absent
+from jettagger.files.jsonfile import parse_json, read_object
+from jettagger.files.parts import forget, remember
+from jettagger.report import Report
+from jettagger.skims.jobs import Chunk
+
+__all__ = ["Finished", "ResumeWarning", "drop_finished", "finished_inputs", "resume_folder", "source_digest"]
+
+_DONE = "done.json"
+_LOCK = "lock"
+
+
+class ResumeWarning(UserWarning):
+    """Scores of an earlier run are taken, or dropped."""
+
+
+def resume_folder(output: str | os.PathLike[str]) -> Path:
+    """Where the finished inputs of an output are kept.
+
+    Examples
+    --------
+    >>> resume_folder("skims/scores.parquet").name
+    'scores.parquet.resume'
+    """
+    target = Path(output)
+    return target.with_name(f"{target.name}.resume")
+
+
+def finished_inputs(output: str | os.PathLike[str]) -> int:
+    """How many finished inputs are kept for an output."""
+    return len(list(resume_folder(output).glob(f"*/{_DONE}")))
+
+
+def drop_finished(output: str | os.PathLike[str]) -> None:
+    """Drop what is kept for an output.
+
+    Raises
+    ------
+    OutputError
+        If another run makes the same output now.
+    """
+    if resume_folder(output).is_dir():
+        Finished(output, (), "").drop()
+
+
+class Finished:
+    """The finished inputs of a job.
+
+    Parameters
+    ----------
+    output : path
+        What the job writes.
+    chunks : iterable of Chunk
+        All chunks of the job, those of an input one after the other.
+    key : str
+        What the scores depend on besides the inputs.
+
+    Raises
+    ------
+    OutputError
+        If another run makes the same output now.
+
+    Warns
+    -----
+    ResumeWarning
+        If inputs were finished by an earlier run: that they are taken, or dropped because something has changed.
+    """
+
+    def __init__(self, output: str | os.PathLike[str], chunks: Iterable[Chunk], key: str) -> None:
+        self.folder = resume_folder(output)
+        self._chunks: dict[str, list[Chunk]] = {}
+        for chunk in chunks:
+            self._chunks.setdefault(chunk.path, []).append(chunk)
+        self._names = {path: _name(path, found, key) for path, found in self._chunks.items()}
+        #: nothing is kept of the last one: with it the output is complete
+        self._last = next(reversed(self._chunks), "")
+        self._kept: dict[Chunk, tuple[str, Report]] = {}
+        self._open: dict[Chunk, tuple[str, Report]] = {}
+        self._lock: Any = None
+        self._active = True
+        if self.folder.is_dir():
+            self._lock_folder()
+            if self._chunks:
+                self._look()
+
+    def _lock_folder(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # not on Unix
+            return
+        self._lock = (self.folder / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise OutputError(f"{self.folder} is in use: another run makes the same output") from error
+        except OSError:  # a file system without locks
+            pass
+
+    def _look(self) -> None:
+        """Find out which inputs are finished and whole; the rest goes."""
+        wanted = {name: path for path, name in self._names.items()}
+        other, damaged, taken = 0, 0, 0
+        for place in sorted(self.folder.iterdir()):
+            if place.name == _LOCK:
+                continue
+            done = (place / _DONE).is_file()
+            found = _whole(place, self._chunks[wanted[place.name]]) if done and place.name in wanted else None
+            if found is not None:
+                self._kept |= found
+                taken += 1
+                continue
+            other += done and place.name not in wanted
+            damaged += done and place.name in wanted
+            shutil.rmtree(place, ignore_errors=True)
+        number = len(self._chunks)
+        for text in (
+            f"{taken} of {number} inputs were finished by an earlier run and are taken from there" if taken else "",
+            f"{damaged} finished inputs are damaged and are made again" if damaged else "",
+            f"{other} finished inputs are dropped: files, model, options or code have changed since" if other else "",
+        ):
+            if text:
+                warnings.warn(f"{self.folder}: {text}", ResumeWarning, stacklevel=4)
+
+    def __contains__(self, chunk: Chunk) -> bool:
+        return chunk in self._kept
+
+    def get(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+        """The columns of a chunk, as they were put, and its report.
+
+        Raises
+        ------
+        OutputError
+            If they cannot be read.
+        """
+        checksum, report = self._kept[chunk]
+        path = self._place(chunk)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror or error}; run it again") from error
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise OutputError(f"{path} has changed meanwhile; run it again")
+        return _unpacked(content), report
+
+    def put(self, chunk: Chunk, columns: Mapping[str, Any], report: Report) -> None:
+        """Keep a chunk; its input counts as finished when all of its chunks are there.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        columns : mapping of str to array
+        report : Report
+
+        Warns
+        -----
+        ResumeWarning
+            If the disk does not allow it; nothing is kept then.
+        """
+        if not self._active or chunk.path == self._last:
+            return
+        place = self._place(chunk)
+        try:
+            if self._lock is None:
+                self.folder.mkdir(exist_ok=True)
+                self._lock_folder()
+            remember(place.parent)
+            place.parent.mkdir(exist_ok=True)
+            content = _packed(columns)
+            place.write_bytes(content)
+            self._open[chunk] = (hashlib.sha256(content).hexdigest(), report)
+            mine = self._chunks[chunk.path]
+            if all(one in self._open for one in mine):
+                facts = [{"sha256": self._open[one][0], "report": asdict(self._open[one][1])} for one in mine]
+                note = {"input": chunk.path, "chunks": facts}
+                with complete_or_absent(place.parent / _DONE) as part:
+                    part.write_text(json.dumps(note, indent=1), encoding="utf-8")
+                forget(place.parent)
+                self._open.clear()
+        except (OSError, OutputError) as error:
+            warnings.warn(f"finished inputs are not kept in {self.folder}: {error}", ResumeWarning, stacklevel=2)
+            self._active = False
+            if isinstance(error, OSError):
+                self.drop()
+
+    def drop(self) -> None:
+        """Take the folder away: the output is complete, or nothing is to be left."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._close()
+
+    def leave(self) -> None:
+        """Keep what is finished, and nothing else."""
+        for chunk in self._open:
+            shutil.rmtree(self._place(chunk).parent, ignore_errors=True)
+            forget(self._place(chunk).parent)
+        if self.folder.is_dir() and not list(self.folder.glob(f"*/{_DONE}")) and self._active:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._close()
+
+    def _close(self) -> None:
+        for path in self._names.values():
+            forget(self.folder / path)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _place(self, chunk: Chunk) -> Path:
+        return self.folder / self._names[chunk.path] / f"{self._chunks[chunk.path].index(chunk):06d}.npz"
+
+
+def _name(path: str, chunks: list[Chunk], key: str) -> str:
+    """A name for the scores of an input."""
+    front = path.partition(SEPARATOR)[0]
+    state: list[Any] = [path]
+    if "://" not in front:
+        state = [os.path.abspath(front), path]
+        with suppress(OSError):
+            status = os.stat(front)
+            state += [status.st_size, status.st_mtime_ns]
+    ranges = [(chunk.start, chunk.stop) for chunk in chunks]
+    return hashlib.sha256(json.dumps([key, state, ranges]).encode()).hexdigest()[:32]
+
+
+def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] | None:
+    """Checksum and report of each chunk of a finished input; None if anything is damaged."""
+    try:
+        note = read_object(place / _DONE)
+        facts = [(str(fact["sha256"]), Report(**fact["report"])) for fact in note["chunks"]]
+        for number, (checksum, _) in enumerate(facts):
+            if hashlib.sha256((place / f"{number:06d}.npz").read_bytes()).hexdigest() != checksum:
+                return None
+    except (InputFileError, OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(zip(chunks, facts, strict=True)) if len(facts) == len(chunks) else None
+
+
+def _packed(columns: Mapping[str, Any]) -> bytes:
+    """Columns as bytes that lose nothing of them."""
+    import awkward as ak
+
+    arrays: dict[str, Any] = {}
+    forms: dict[str, Any] = {}
+    for number, (name, column) in enumerate(columns.items()):
+        if isinstance(column, np.ndarray):
+            forms[name] = None
+            arrays[f"{number}"] = column
+            continue
+        form, length, buffers = ak.to_buffers(ak.to_packed(column))
+        forms[name] = {"form": form.to_dict(), "length": length}
+        arrays |= {f"{number} {key}": values for key, values in buffers.items()}
+    stream = io.BytesIO()
+    np.savez(stream, forms=np.array(json.dumps(forms)), **arrays)
+    return stream.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    import awkward as ak
+
+    columns: dict[str, Any] = {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        for number, (name, how) in enumerate(parse_json(str(stored["forms"]), "forms", kind=dict).items()):
+            if how is None:
+                columns[name] = stored[f"{number}"]
+                continue
+            front = f"{number} "
+            buffers = {key.removeprefix(front): stored[key] for key in stored.files if key.startswith(front)}
+            columns[name] = ak.from_buffers(ak.forms.from_dict(how["form"]), how["length"], buffers)
+    return columns
+
+
+def source_digest(kind: type) -> str:
+    """SHA-256 of the modules that define a class and its bases."""
+    digest = hashlib.sha256()
+    for one in kind.__mro__:
+        path = getattr(sys.modules.get(one.__module__), "__file__", None)
+        if path is not None and one is not object:
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,667 @@
+"""From event files to a skim: one row an event with the jets' kinematics and the outputs of a tagger.
+
+Files are cut into chunks that fit a memory budget, read with only the columns that are needed (those of constituents
+only for events with a jet to score), scored in this process or in several, and written in order. One process reads the
+next chunk while the network works on the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from jettagger._version import __version__
+from jettagger.arguments import guard
+from jettagger.codedigest import code_digest
+from jettagger.config.sizes import size_text
+from jettagger.cutlogic import warn_doubt
+from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
+from jettagger.expressions import Expression, parse
+from jettagger.files.generated import Source, sources_of_root
+from jettagger.files.retrying import RETRIES, retried, warn_retried
+from jettagger.files.root import EventFile
+from jettagger.files.verification import verify_events
+from jettagger.report import PartialJetsWarning, Report, warn_partial
+from jettagger.sessions.threads import default_threads
+from jettagger.skims.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
+from jettagger.skims.resume import Finished, source_digest
+from jettagger.skims.writers import check_target, write_skim
+from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
+from jettagger.workers import deadline, finished, submit, worker_pool
+
+__all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
+
+#: kept in every skim where the input has them
+EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
+JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
+
+#: bytes for the data of all chunks that are in work at a time, where nothing was said
+MEMORY = 500_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to know.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    names : dict of str to str
+        Output -> column of the jets.
+    collection : str
+        The jets' collection.
+    inputs : tuple of str
+        Columns to read, ``"Collection.field"`` or plain.
+    keep : tuple of str
+        Flat names of the columns to pass on.
+    where : str or None
+        Expression in jet columns.
+    chunks : tuple of Chunk
+    skipped : dict of str to str
+        Files that were left out, and why.
+    needed : tuple of str
+        Those of ``inputs`` that the model and its heads need; empty: all.
+    memory : int
+        Budget in bytes for the data in work.
+    sources : tuple of Source
+        The generated events behind the files that are read; empty where one of them does not say.
+    retries : int
+        How often a chunk that cannot be read for a moment is read again, from a file that is opened anew.
+    """
+
+    tagger: Tagger
+    names: Mapping[str, str]
+    collection: str
+    inputs: tuple[str, ...]
+    keep: tuple[str, ...]
+    where: str | None
+    chunks: tuple[Chunk, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+    memory: int = MEMORY
+    sources: tuple[Source, ...] = ()
+    retries: int = RETRIES
+
+    @property
+    def n_events(self) -> int:
+        """Events in all chunks."""
+        return sum(chunk.stop - chunk.start for chunk in self.chunks)
+
+    def process(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+        """Read, score and arrange one chunk.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        dict of str to awkward array
+            Flat columns, one entry a row of the skim.
+        Report
+        """
+        loaded, again = self.load(chunk)
+        columns, report = self.score(loaded)
+        return columns, report + Report(retried=again)
+
+    def load(self, chunk: Chunk) -> tuple[Any, int]:
+        """Read one chunk, and again where that fails for a moment.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        object
+            What `read` gives.
+        int
+            How often it failed before.
+        """
+        return retried(lambda: self.read(chunk), chunk.path, self.retries, _close_all)
+
+    def read(self, chunk: Chunk) -> Any:
+        """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
+
+        Parameters
+        ----------
+        chunk : Chunk
+
+        Returns
+        -------
+        Loaded
+            Other jobs give what their own `score` takes.
+        """
+        file = _open(chunk.path)
+        if self.where is None:
+            events = file.read(self.inputs, chunk.start, chunk.stop)
+            return Loaded(events, None, None, events)
+        import awkward as ak
+        import numpy as np
+
+        expression = parse(self.where, where="--where")
+        few = {f"{self.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in self.keep}
+        few |= {column for column in self.inputs if column.startswith(f"{self.collection}.")}
+        events = file.read(sorted(few), chunk.start, chunk.stop)
+        jets = events[self.collection]
+        where = expression.evaluate({name: jets[name] for name in jets.fields})
+        wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
+        if not len(wanted):
+            return Loaded(events, where, wanted, None)
+        columns = sorted(self.needed or self.inputs)
+        # blocks of compressed data without an event to score are passed over, the others are decoded once
+        block = np.searchsorted(file.edges(columns), chunk.start + wanted, side="right")
+        breaks = np.flatnonzero(np.diff(block) > 1) + 1
+        parts = []
+        for span in np.split(wanted, breaks):
+            first, last = int(span[0]), int(span[-1]) + 1
+            parts.append(file.read(columns, chunk.start + first, chunk.start + last)[span - first])
+        return Loaded(events, where, wanted, ak.concatenate(parts) if len(parts) > 1 else parts[0])
+
+    def score(self, loaded: Any) -> tuple[dict[str, Any], Report]:
+        """Score and arrange a chunk that `read` gave; see `process`."""
+        events = loaded.events
+        scores, report = _scores(self, loaded)
+        columns: dict[str, Any] = {}
+        for name in self.keep:
+            collection, _, field_ = name.partition("_")
+            columns[name] = events[name] if name in events.fields else events[collection, field_]
+        for output, column in self.names.items():
+            columns[f"{self.collection}_{column}"] = scores[output]
+        return columns, report
+
+    def key(self, workers: int) -> str:
+        """What the scores depend on, to the last bit, besides the input files.
+
+        Parameters
+        ----------
+        workers : int
+            The network has other threads in workers.
+
+        Returns
+        -------
+        str
+        """
+        parts = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in ("tagger", "chunks", "skipped", "memory", "sources", "retries"):
+            del parts[name]
+        made_by = [__version__, code_digest(), source_digest(type(self)), version("onnxruntime"), version("awkward")]
+        threads = [default_threads(), workers == 1]
+        return json.dumps([made_by, threads, self.tagger.state, parts], sort_keys=True)
+
+    @property
+    def provenance(self) -> str:
+        """How the output is made, as JSON."""
+        bundle = self.tagger.bundle
+        return json.dumps(
+            {
+                "jettagger": __version__,
+                "model": bundle.name,
+                "model_version": bundle.card.version,
+                "digest": bundle.digest,
+                "heads": {head.name: head.digest for head in self.tagger.heads},
+                "columns": dict(self.names),
+                "where": self.where,
+                "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
+                "skipped": dict(self.skipped),
+                "generated": [source.to_dict() for source in self.sources],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SkimResult:
+    """What a job did.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    events : int
+        Rows written.
+    report : Report
+    skipped : dict of str to str
+        Files that were left out, and why.
+    sources : tuple of Source
+        The generated events behind the files that were read, whose sums the skim carries; empty where one of them
+        does not say.
+    simulated : bool
+        Whether they have generator weights.
+    earlier : Report
+        Of the inputs that an interrupted run had finished; part of ``report``.
+    """
+
+    path: Path
+    events: int
+    report: Report
+    skipped: Mapping[str, str]
+    sources: tuple[Source, ...] = ()
+    simulated: bool = False
+    earlier: Report = field(default_factory=Report)
+
+
+Progress = Callable[[int], None]
+
+
+def make_job(
+    files: Sequence[str],
+    tagger: Tagger,
+    *,
+    prefix: str | None = None,
+    where: str | None = None,
+    columns: Iterable[str] = DEFAULT_COLUMNS,
+    keep: Iterable[str] = (),
+    memory: int = MEMORY,
+    workers: int = 1,
+    skip_broken: bool = False,
+    verify: bool = False,
+    retries: int = RETRIES,
+) -> Job:
+    """Open all files, compare them with what the model needs, and cut them into chunks.
+
+    Parameters
+    ----------
+    files : sequence of str
+        NanoAOD-like ROOT files.
+    tagger : Tagger
+    prefix : str, optional
+        Of the columns; default: that of the bundle.
+    where : str, optional
+        Expression in columns of the jets (``"pt > 200 and abs(eta) < 2.4"``); other jets are not scored.
+    columns : iterable of str
+        Kinds and names of outputs.
+    keep : iterable of str
+        Patterns of further columns to pass on, e.g. ``"FatJet_tau*"``, ``"MET_pt"``.
+    memory : int
+        Budget in bytes for the data of all chunks that are in work at a time.
+    workers : int
+        How many chunks are in work at a time.
+    skip_broken : bool
+        Leave out files that cannot be opened, and say so in the result; else they are an error.
+    verify : bool
+        Compare the columns that the model reads, in all events, with what is known of them, see
+        `jettagger.files.verification`; a file that does not pass counts as one that cannot be opened.
+    retries : int
+        How often a file, or a part of one, that cannot be read for a moment is opened again; damage is not
+        (`jettagger.files.retrying.is_momentary`).
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    InputFileError, MissingColumns, ConfigError, UnknownName
+    MismatchError
+        If a file is there twice, whatever it is called.
+    """
+    names = output_columns(tagger, columns, prefix, workers)
+    expression = None if where is None else parse(where, where="--where")
+    warn_doubt(where, "--where")
+    patterns = list(keep)
+
+    def examine(path: str) -> Content:
+        with EventFile(path) as file:
+            layout = _layout(file, tagger, names, expression, patterns)
+            probe = min(file.n_events, 20)
+            size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
+            content = Content(
+                layout,
+                file.n_events,
+                chunk_rows(size, memory // workers),
+                file.edges(layout.inputs),
+                sources_of_root(file),
+            )
+            if verify:
+                verify_events(file, tagger.check(file, path), content.ranges())
+            return content
+
+    found = survey(map(str, files), examine, skip_broken=skip_broken, retries=retries)
+    return Job(
+        tagger,
+        names,
+        where=where,
+        chunks=found.chunks,
+        skipped=found.skipped,
+        memory=memory,
+        retries=retries,
+        sources=found.sources,
+        **found.layout._asdict(),
+    )
+
+
+def _layout(
+    file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
+) -> Layout:
+    plan = tagger.check(file, file.path)
+    collection = plan.format.jets
+    taken = sorted(set(names.values()) & set(file.fields(collection)))
+    if taken:
+        raise ConfigError(f"{file.path} has the columns {collection}_{taken[0]}, ... already: give another --prefix")
+    wanted = [name for name in EVENT_COLUMNS if name in file.names]
+    wanted += [f"{collection}_{name}" for name in JET_COLUMNS if f"{collection}_{name}" in file.names]
+    for pattern in patterns:
+        found = sorted(name for name in file.names if fnmatchcase(name, pattern) and not name.startswith("n"))
+        if not found:
+            raise UnknownName("column to keep", pattern, file.names, file.path)
+        wanted += found
+    used: list[str] = []
+    if expression is not None:
+        expression.check(file.fields(collection), f"column of {collection}")
+        used = [f"{collection}.{name}" for name in sorted(expression.names)]
+    keep = tuple(dict.fromkeys(wanted))
+    inputs = {*plan.columns, *used, *(_dotted(name, file) for name in keep)}
+    return Layout(collection, tuple(sorted(inputs)), keep, plan.columns)
+
+
+def _dotted(name: str, file: EventFile) -> str:
+    collection, _, field_ = name.partition("_")
+    return f"{collection}.{field_}" if field_ and f"n{collection}" in file.names else name
+
+
+# one open file per process: chunks of a file come one after the other
+_OPEN: dict[str, EventFile] = {}
+
+
+def _open(path: str) -> EventFile:
+    if path not in _OPEN:
+        while _OPEN:
+            _OPEN.popitem()[1].close()
+        _OPEN[path] = EventFile(path)
+    return _OPEN[path]
+
+
+def _close_all() -> None:
+    while _OPEN:
+        with suppress(OSError):
+            _OPEN.popitem()[1].close()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A chunk in memory.
+
+    Parameters
+    ----------
+    events : awkward array
+        All events, with the columns to keep and those of ``where``.
+    where : awkward array or None
+        The mask on their jets.
+    passing : int64[n] or None
+        Events that have a jet to score; None where that is all of them.
+    inputs : awkward array or None
+        The columns of the model for these events; None where there are none.
+    """
+
+    events: Any
+    where: Any
+    passing: Any
+    inputs: Any
+
+
+def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+    """Read, score and arrange a chunk, also in other processes."""
+    return _scored(job, chunk, *job.load(chunk))
+
+
+def _scored(job: Job, chunk: Chunk, loaded: Any, again: int) -> tuple[dict[str, Any], Report]:
+    """Score and arrange a chunk; what is wrong with it is said with its place, and partial jets once for all chunks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartialJetsWarning)
+        try:
+            columns, report = job.score(loaded)
+        except MismatchError as error:
+            raise MismatchError(f"{_place(chunk)}: {error}") from error
+    return columns, report + Report(retried=again)
+
+
+def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
+    if loaded.passing is None:
+        return job.tagger.run(loaded.inputs, loaded.where, tuple(job.names))
+    import awkward as ak
+    import numpy as np
+
+    counts = ak.to_numpy(ak.num(loaded.where, axis=1))
+    jets = int(counts.sum())
+    if loaded.inputs is None:
+        float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
+        records = ak.contents.RecordArray([float32] * len(job.names), list(job.names), length=0)
+        report = Report(events=len(counts), jets=jets, not_selected=jets)
+        index = np.full(jets, -1, dtype=np.int64)
+    else:
+        few, report = job.tagger.run(loaded.inputs, loaded.where[loaded.passing], tuple(job.names))
+        flat = ak.to_layout(ak.flatten(few, axis=1)).to_IndexedOptionArray64()
+        taken = np.zeros(len(counts), dtype=bool)
+        taken[loaded.passing] = True
+        index = np.full(jets, -1, dtype=np.int64)
+        index[np.repeat(taken, counts)] = np.asarray(flat.index)
+        records = flat.content
+        left = jets - report.jets
+        report += Report(events=len(counts) - report.events, jets=left, not_selected=left)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    content = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)), report
+
+
+def _read_ahead(job: Job) -> Generator[tuple[dict[str, Any], Report], None, None]:
+    """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
+        following = deque(reader.submit(job.load, chunk) for chunk in job.chunks[:1])
+        try:
+            for chunk, after in zip_longest(job.chunks, job.chunks[1:]):
+                loaded, again = _loaded(following.popleft(), chunk)
+                if after is not None:
+                    following.append(reader.submit(job.load, after))
+                yield _scored(job, chunk, loaded, again)
+                del loaded  # before the next one is waited for
+        finally:
+            reader.shutdown(wait=True, cancel_futures=True)
+
+
+def _place(chunk: Chunk) -> str:
+    return f"events {chunk.start} to {chunk.stop} of {chunk.path}"
+
+
+def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
+    """What the reader has read; a disk or a server that does not answer is named now and then."""
+    limit = deadline()
+    while not wait([reading], timeout=limit).done:
+        warnings.warn(
+            f"{_place(chunk)} have not come for {limit:g} s: the disk or the server does not answer",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return reading.result()
+
+
+def _results(job: Job, workers: int) -> Generator[tuple[dict[str, Any], Report], None, None]:
+    if workers == 1:
+        yield from _read_ahead(job)
+        return
+    pending: deque[tuple[Chunk, Future[tuple[dict[str, Any], Report]]]] = deque()
+    todo = iter(job.chunks)
+    with worker_pool(workers) as pool:
+        while True:
+            try:
+                for following in islice(todo, workers + 1 - len(pending)):
+                    pending.append((following, submit(pool, process_chunk, job, following)))
+                if not pending:
+                    break
+                chunk, future = pending.popleft()
+                place = _place(chunk)
+                finished([future], pool, f"at {place}")
+                content = future.result()
+            except BrokenProcessPool as error:
+                raise WorkerError(
+                    f"a worker died at {place}, most likely out of memory "
+                    f"(budget of the data in work: {size_text(job.memory)}): use a smaller --memory or fewer "
+                    "--workers; nothing was written"
+                ) from error
+            yield content
+            del content
+
+
+def run_job(
+    job: Job,
+    output: str,
+    *,
+    workers: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> SkimResult:
+    """Score all chunks and write the skim.
+
+    Parameters
+    ----------
+    job : Job
+    output : str
+        ``.parquet`` or ``.root``.
+    workers : int
+        Processes; 1 works in this one.
+    force : bool
+        Whether an existing output may be replaced.
+    progress : callable, optional
+        Called with the number of events after each chunk.
+    resume : bool
+        Keep the scores of each input that is finished in a folder ``OUTPUT.resume`` until the output is complete, and
+        take those that an interrupted run has left there: the same job then gives the same columns, bit for bit. Jobs
+        with one input keep nothing.
+
+    Returns
+    -------
+    SkimResult
+
+    Raises
+    ------
+    OutputError
+        If the output cannot be written completely, or is an input; nothing is changed then. With ``resume``, if another
+        run makes the same output now.
+    """
+    inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
+    target = check_target(output, force=force, inputs=inputs)
+    total, earlier = Report(), Report()
+    kept = Finished(target, job.chunks, job.key(workers)) if resume else None
+    partial_in: list[Chunk] = []
+    retried_in: list[Chunk] = []
+
+    def columns() -> Generator[dict[str, Any], None, None]:
+        nonlocal total, earlier
+        todo = tuple(chunk for chunk in job.chunks if kept is None or chunk not in kept)
+        made = _results(replace(job, chunks=todo), workers)
+        try:
+            for chunk in job.chunks:
+                if kept is not None and chunk in kept:
+                    content, report = kept.get(chunk)
+                    earlier = earlier + report
+                else:
+                    content, report = next(made)
+                    if kept is not None:
+                        kept.put(chunk, content, report)
+                total = total + report
+                partial_in.extend([chunk] if report.partial else [])
+                retried_in.extend([chunk] if report.retried else [])
+                yield content
+                if progress is not None:
+                    progress(report.events)
+        finally:
+            made.close()
+
+    stream = columns()
+    try:
+        events = write_skim(target, stream, job.provenance, force=force)
+        if kept is not None:
+            kept.drop()
+    except OutputError:  # a full disk: nothing is left on it
+        if kept is not None:
+            kept.drop()
+        raise
+    finally:
+        if kept is not None:
+            kept.leave()
+        stream.close()
+        _close_all()
+    if partial_in:
+        place = f"the first is in {_place(partial_in[0])}"
+        warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
+    if retried_in:
+        warn_retried(total.retried, _place(retried_in[0]))
+    return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep, earlier)
+
+
+def tag_files(
+    files: Sequence[str],
+    model: str | Tagger,
+    output: str,
+    *,
+    prefix: str | None = None,
+    where: str | None = None,
+    columns: Iterable[str] = DEFAULT_COLUMNS,
+    keep: Iterable[str] = (),
+    memory: int = MEMORY,
+    workers: int = 1,
+    force: bool = False,
+    resume: bool = False,
+    verify: bool = False,
+    retries: int = RETRIES,
+) -> SkimResult:
+    """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
+
+    Parameters
+    ----------
+    files : sequence of str
+        NanoAOD-like ROOT files.
+    model : str or Tagger
+    output : str
+        ``.parquet`` or ``.root``.
+    prefix, where, columns, keep, memory, workers, retries
+        As for `make_job`.
+    force : bool
+        Whether an existing output may be replaced.
+    resume : bool
+        Keep finished inputs until the output is complete, as for `run_job`.
+    verify : bool
+        Refuse files whose columns are not what is known of them, as for `make_job`.
+
+    Returns
+    -------
+    SkimResult
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from jettagger.testing import write_pfnano
+    >>> folder = tempfile.mkdtemp()
+    >>> path = write_pfnano(f"{folder}/nano.root", 5, seed=1)
+    >>> tag_files([str(path)], "tinyParT", f"{folder}/scores.parquet", columns=["prob"]).events
+    5
+    """
+    files = list(files)
+    check_target(output, force=force, inputs=map(str, files))
+    tagger = model if isinstance(model, Tagger) else load_tagger(model)
+    job = make_job(
+        files,
+        tagger,
+        prefix=prefix,
+        where=where,
+        columns=columns,
+        keep=keep,
+        memory=memory,
+        workers=workers,
+        verify=verify,
+        retries=retries,
+    )
+    return run_job(job, output, workers=workers, force=force, resume=resume)
+
+
+guard(globals(), "tag_files")

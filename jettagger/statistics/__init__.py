@@ -1,0 +1,1 @@
+"""Counts in bins: templates, fits, limits."""

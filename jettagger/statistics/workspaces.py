@@ -1,0 +1,316 @@
+"""Workspaces in the JSON format of pyhf that the fits of pyhf and cabinetry converge on.
+
+Three things make minimisers with numerical gradients fail, and are avoided without a change of the statistics:
+
+- A limit far from a strength of one: the signal is written in units in which it is of order one, and the bounds of the
+  strength lie above it.
+- Bins with far more events than their simulation can predict. The terms ``n ln n`` of 10^7 events leave no digits for a
+  gradient, and the fit walks along a valley that is as narrow as the fluctuation of the data and as long as the
+  uncertainty of the simulation. Such a bin is written with fewer events; the larger fluctuation of these is taken out
+  of the statistical uncertainty of the simulation, so that the sum of both variances stays what it was.
+- Variations that make rates negative: changes of the yield are log-normal, and the bounds of a variation end before
+  its shape leaves nothing of a bin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import UnknownName
+from jettagger.statistics.bins import Template
+from jettagger.types import Floats
+
+__all__ = ["POI", "UNIT", "Content", "expected_limit", "poi_of", "unit_of", "workspace"]
+
+
+#: the parameter of interest: the signal's strength
+POI = "mu"
+#: the entry in the measurement that says how many times the signal a strength of one is
+UNIT = "strength_unit"
+
+#: events that a bin keeps at least
+LEAST_EVENTS = 400.0
+#: the share of the variance of a bin that the fluctuation of the written events may have
+SHARE = 0.2
+#: expected limits that need no other unit: cabinetry looks for limits from 0.1 on, to 0.01
+ORDINARY = (1.0, 20.0)
+#: how far the bounds of the strength lie above the expected limit
+ROOM = 10.0
+#: how far pyhf lets a variation go, in standard deviations
+FARTHEST = 5.0
+
+
+@dataclass(frozen=True)
+class Content:
+    """What goes into a workspace.
+
+    Attributes
+    ----------
+    nominal : mapping
+        Region to process to :class:`~jettagger.statistics.bins.Template`.
+    data : mapping
+        Region to observed events.
+    signal : str
+        The process whose strength is looked for; other processes of the regions are backgrounds.
+    normalisations : mapping
+        Uncertainty to process to relative size.
+    free : sequence of str
+        Backgrounds without a constraint.
+    """
+
+    nominal: Mapping[str, Mapping[str, Template]]
+    data: Mapping[str, Floats]
+    signal: str
+    normalisations: Mapping[str, Mapping[str, float]]
+    free: Sequence[str] = ()
+
+    def backgrounds(self, region: str) -> list[Template]:
+        """Those of a region."""
+        return [template for name, template in self.nominal[region].items() if name != self.signal]
+
+    def variations(self) -> list[str]:
+        """The shape variations of all processes."""
+        found = [name for parts in self.nominal.values() for template in parts.values() for name in template.shifts]
+        return list(dict.fromkeys(found))
+
+    def sums(self, region: str) -> tuple[Floats, Floats, Floats]:
+        """Signal, and values and variances of the sum of the backgrounds."""
+        backgrounds = self.backgrounds(region)
+        values = np.sum([template.values for template in backgrounds], axis=0)
+        variances = np.sum([template.variances for template in backgrounds], axis=0)
+        signal = self.nominal[region].get(self.signal)
+        return np.zeros_like(values) if signal is None else signal.values, values, variances
+
+
+def expected_limit(content: Content) -> tuple[float, float]:
+    """Roughly the expected limit on the strength, and the strength that fits the data.
+
+    All uncertainties are taken as Gaussian: with signal s and the covariance V of background and data the
+    uncertainty of the strength is ``(s V^-1 s)^-1/2``.
+
+    Parameters
+    ----------
+    content : Content
+
+    Returns
+    -------
+    limit, fitted : float
+    """
+    regions = list(content.nominal)
+    sums = [content.sums(region) for region in regions]
+    signal, background, variances = (np.concatenate(parts) for parts in zip(*sums, strict=True))
+    data = np.concatenate([content.data[region] for region in regions])
+
+    def over_regions(change: Any) -> Floats:
+        """One change of the backgrounds, in all bins."""
+        parts = []
+        for region in regions:
+            total = np.zeros_like(content.data[region])
+            for name, template in content.nominal[region].items():
+                if name != content.signal:
+                    total = total + change(name, template)
+            parts.append(total)
+        return np.concatenate(parts)
+
+    def half(name: str) -> Any:
+        return lambda _, template: np.subtract(*template.shifts[name]) / 2 if name in template.shifts else 0.0
+
+    changes = [over_regions(half(name)) for name in content.variations()]
+    for sizes in content.normalisations.values():
+        changes.append(over_regions(lambda name, template, sizes=sizes: sizes.get(name, 0.0) * template.values))
+    for free in content.free:
+        changes.append(over_regions(lambda name, template, free=free: 100.0 * (name == free) * template.values))
+    # one event more, as the limit of an empty bin is two events
+    spread = np.sqrt(background + variances + 1)
+    scaled = np.asarray(changes).reshape(-1, len(spread)) / spread
+    inverse = np.linalg.pinv(np.eye(len(spread)) + scaled.T @ scaled, hermitian=True)
+    weighed = inverse @ (signal / spread)
+    information = float(weighed @ (signal / spread))
+    if not information > 0:
+        return 1.0, 0.0
+    return 1.96 / math.sqrt(information), float(weighed @ ((data - background) / spread)) / information
+
+
+def _unit(limit: float) -> float:
+    """A power of ten in which a limit is of order one."""
+    low, high = ORDINARY
+    return 1.0 if low <= limit <= high else 10.0 ** math.floor(math.log10(limit / 2))
+
+
+def _shares(values: Floats, variances: Floats) -> tuple[Floats, Floats]:
+    """By how much each bin is scaled, and the statistical uncertainty of its simulation after that."""
+    positive = values > 0
+    safe = np.where(positive, values, 1.0)
+    relative = variances / safe**2
+    # events whose fluctuation alone would be as large as both uncertainties together
+    known = 1 / (relative + 1 / safe)
+    kept = np.minimum(safe, np.maximum(LEAST_EVENTS, known / SHARE))
+    left = np.maximum(relative - (1 / kept - 1 / safe), 0.0)
+    reduced = np.sqrt(left / np.where(relative > 0, relative, 1.0))
+    return np.where(positive, kept / safe, 1.0), np.where(relative > 0, reduced, 1.0)
+
+
+def workspace(content: Content, bounds: tuple[float, float] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """The workspace in pyhf's JSON format.
+
+    Parameters
+    ----------
+    content : Content
+    bounds : (float, float), optional
+        Of the strength, which is then in units of the signal. By default the unit is 1 or, where the expected
+        limit is far from that, a power of ten, and the bounds are above the limit.
+
+    Returns
+    -------
+    workspace : dict
+    report : list of str
+        What was scaled, one line each.
+    """
+    limit, fitted = expected_limit(content)
+    unit = _unit(limit) if bounds is None else 1.0
+    highest = float(f"{(ROOM * limit + 3 * max(fitted, 0.0)) / unit:.2g}")
+    report = []
+    if unit != 1:
+        report.append(f"{content.signal}: in its workspace a strength of 1 is {unit:g} times the signal")
+    channels, observations = [], []
+    for region, processes in content.nominal.items():
+        _, values, variances = content.sums(region)
+        scales, reduced = _shares(values, variances)
+        samples = []
+        for name, template in processes.items():
+            is_signal = name == content.signal
+            factor = scales * unit if is_signal else scales
+            errors = np.sqrt(template.variances) * factor * (1.0 if is_signal else reduced)
+            samples.append(_sample(content, region, name, template, factor, errors))
+        channels.append({"name": region, "samples": samples})
+        observations.append({"name": region, "data": (content.data[region] * scales).tolist()})
+        fewer = np.flatnonzero(scales < 1)
+        if len(fewer):
+            listed = ", ".join(f"{i}: {values[i]:.4g} as {values[i] * scales[i]:.4g}" for i in fewer)
+            report.append(
+                f"{region}: bins with more events than the simulation predicts are written with fewer in workspaces, "
+                f"at the same total uncertainty ({listed})"
+            )
+    parameters: list[dict[str, Any]] = [
+        {"name": POI, "bounds": [list(bounds or (0.0, highest))], "inits": [1.0]},
+        {"name": UNIT, "inits": [unit], "fixed": True},
+    ]
+    for variation in content.variations():
+        low, high = _range(content, variation, limit)
+        if (low, high) != (-FARTHEST, FARTHEST):
+            parameters.append({"name": variation, "bounds": [[low, high]], "inits": [0.0]})
+    made = {
+        "channels": channels,
+        "observations": observations,
+        "measurements": [{"name": "search", "config": {"poi": POI, "parameters": parameters}}],
+        "version": "1.0.0",
+    }
+    return made, report
+
+
+def _shapes(template: Template, variation: str) -> tuple[Floats, Floats, float, float]:
+    """The shapes of both sides at the nominal yield, and their relative yields."""
+    up, down = template.shifts[variation]
+    total = template.values.sum()
+    high, low = up.sum() / total, down.sum() / total
+    return up / high, down / low, float(high), float(low)
+
+
+def _sample(
+    content: Content, region: str, name: str, template: Template, factor: Floats, errors: Floats
+) -> dict[str, Any]:
+    """One process of one region, scaled in each bin; errors are scaled already."""
+    modifiers: list[dict[str, Any]] = []
+    is_signal = name == content.signal
+    if is_signal:
+        modifiers.append({"name": POI, "type": "normfactor", "data": None})
+    if name in content.free:
+        modifiers.append({"name": f"norm_{name}", "type": "normfactor", "data": None})
+    for variation in template.shifts:
+        up, down, high, low = _shapes(template, variation)
+        shapes = {"hi_data": (up * factor).tolist(), "lo_data": (down * factor).tolist()}
+        modifiers.append({"name": variation, "type": "histosys", "data": shapes})
+        modifiers.append({"name": variation, "type": "normsys", "data": {"hi": high, "lo": low}})
+    for uncertainty, sizes in content.normalisations.items():
+        if name in sizes:
+            relative = {"hi": 1 + sizes[name], "lo": 1 / (1 + sizes[name])}
+            modifiers.append({"name": uncertainty, "type": "normsys", "data": relative})
+    # The statistics of simulated backgrounds must not scale the signal, which one parameter for both would do.
+    statistics = f"mcstat_{region}_{name}" if is_signal else f"mcstat_{region}"
+    modifiers.append({"name": statistics, "type": "staterror", "data": errors.tolist()})
+    return {"name": name, "data": (template.values * factor).tolist(), "modifiers": modifiers}
+
+
+def _range(content: Content, variation: str, limit: float) -> tuple[float, float]:
+    """The values of a variation that leave something in each bin, of the backgrounds and of them with a signal."""
+    ends = [FARTHEST, FARTHEST]
+    for region, processes in content.nominal.items():
+        signal, background, _ = content.sums(region)
+        for side in (0, 1):
+            changes = {
+                name: _shapes(template, variation)[side] - template.values
+                for name, template in processes.items()
+                if variation in template.shifts
+            }
+            alone = np.sum([np.zeros_like(background), *(c for n, c in changes.items() if n != content.signal)], axis=0)
+            both = alone + limit * changes.get(content.signal, np.zeros_like(background))
+            for total, change in ((background, alone), (background + limit * signal, both)):
+                falling = (change < 0) & (total > 0)
+                if falling.any():
+                    ends[side] = min(ends[side], 0.98 * float(np.min(-total[falling] / change[falling])))
+    return -round(ends[1], 3), round(ends[0], 3)
+
+
+def poi_of(made: Mapping[str, Any]) -> str:
+    """The name of the parameter of interest of a workspace.
+
+    Parameters
+    ----------
+    made : mapping
+        In pyhf's JSON format.
+
+    Returns
+    -------
+    str
+        Of its first measurement, wherever it stands among the parameters.
+
+    Raises
+    ------
+    UnknownName
+        If it scales no sample.
+    """
+    poi = str(made["measurements"][0]["config"]["poi"])
+    factors = [
+        modifier["name"]
+        for channel in made["channels"]
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+        if modifier["type"] == "normfactor"
+    ]
+    if poi not in factors:
+        raise UnknownName("parameter of interest", poi, list(dict.fromkeys(factors)), "the workspace's factors")
+    return poi
+
+
+def unit_of(made: Mapping[str, Any]) -> float:
+    """How many times the signal a strength of one is.
+
+    Parameters
+    ----------
+    made : mapping
+        In pyhf's JSON format.
+
+    Returns
+    -------
+    float
+        1 in workspaces that jettagger did not write.
+    """
+    for item in made["measurements"][0]["config"]["parameters"]:
+        if item["name"] == UNIT:
+            return float(item["inits"][0])
+    return 1.0

@@ -1,0 +1,1 @@
+"""Taggers: events or tables in, scores out."""

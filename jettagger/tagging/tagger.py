@@ -1,0 +1,765 @@
+"""The tagger: events in, scores out, for eager, virtual and dask-awkward arrays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from jettagger.arguments import guard
+from jettagger.bundles.bundle import Bundle, Output
+from jettagger.bundles.card import Kind
+from jettagger.bundles.places import shipped
+from jettagger.bundles.registry import choice, load_bundle
+from jettagger.cutlogic import warn_doubt
+from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
+from jettagger.files.cache import DiskCache
+from jettagger.formats import EventColumns, Jets, Plan
+from jettagger.formats.attach import with_fields, with_list_fields
+from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
+from jettagger.formats.pfnano import pfnano
+from jettagger.heads import Head, JetTable, load_head
+from jettagger.inference.acceleration import best_session, check_backend, cost_of
+from jettagger.inference.network import evaluate
+from jettagger.inference.padding import as_run
+from jettagger.inputs.batching import BATCH_SIZE, Objects, make_batches, tabulate
+from jettagger.inputs.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
+from jettagger.inputs.memory import check_fits
+from jettagger.inputs.selection import Request, Selection, blocks, check_columns, make_request
+from jettagger.report import Report, warn_partial
+from jettagger.sessions import Session
+from jettagger.tagging.score_cache import block_key, open_score_cache, packed, unpacked
+from jettagger.tagging.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
+from jettagger.types import Array
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+__all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "load_tagger"]
+
+Sent = TypeVar("Sent", Bundle, Head)
+
+#: the kinds of outputs that become columns when nothing else is said
+DEFAULT_COLUMNS = ("prob", "mass", "hidden")
+
+
+class Tagged(NamedTuple):
+    """Scores of a chunk of events and what happened on the way.
+
+    Parameters
+    ----------
+    scores : awkward array
+        ``events * var * ?{output: float32, ...}``.
+    report : Report
+    """
+
+    scores: ak.Array
+    report: Report
+
+
+class Tagger:
+    """Applies one model to the fat jets of events.
+
+    A tagger is a value: it can be passed to processors and workers, and its pickle holds a path and a checksum only.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    threads : int, optional
+        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Execution provider: ``cpu`` (default), ``cuda`` or a full name.
+    batch_size : int
+        Jets in one run at most.
+    session : Session, optional
+        Stands in for ONNX Runtime; such a tagger cannot be pickled.
+    heads : sequence of Head
+        Run on the outputs; see `with_heads`.
+    jets : str, optional
+        The collection of jets, where events have several that the model can be applied to (Delphes, PFNano with
+        ``FatJetAK15``).
+    outside : {"score", "skip"}
+        What happens to jets outside the training selection of a data configuration: they are scored and flagged in
+        the column ``<prefix>_inDomain``, or flagged and left unscored.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
+        by 1e-4, and other outputs by 1e-3 relative.
+    cache : bool, path, DiskCache or (path, bytes), optional
+        Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
+        folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
+        changes misses. Heads run each time. Not for models with a data configuration.
+    min_pt_share : float, optional
+        Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
+        are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
+        another object than they were made for, are left out, and the share of the others decides.
+    names : mapping of str to str or None, optional
+        For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
+        `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
+
+    Raises
+    ------
+    MissingModelFile
+        If the bundle has no weights.
+    MismatchError
+        If a head belongs to another model, if two have the same name, or if the model does not go with an option.
+    ConfigError
+        If there is no such backend, or if the share is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> tagger = load_tagger("tinyParT")
+    >>> events = make_events(4, seed=1)
+    >>> events = tagger.attach(events, where=events.FatJet.pt > 250)
+    >>> print(events.FatJet.tinyParT_probHbb.type)
+    4 * var * ?float32
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        batch_size: int = BATCH_SIZE,
+        session: Session | None = None,
+        backend: str = "fast",
+        heads: Sequence[Head] = (),
+        jets: str | None = None,
+        outside: Outside = "score",
+        cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
+        min_pt_share: float | None = None,
+        names: Names | None = None,
+    ) -> None:
+        check_backend(backend, provider)
+        number = isinstance(min_pt_share, (int, float)) and not isinstance(min_pt_share, bool)
+        if min_pt_share is not None and not (number and 0 <= min_pt_share <= 1):
+            raise ConfigError(f"min_pt_share is {min_pt_share!r}, expected a share of a jet's pt from 0 to 1")
+        if session is None:
+            bundle.require_weights()
+        for head in heads:
+            head.check_parent(bundle)
+        of_heads = [head.name for head in heads]
+        if len(set(of_heads)) != len(of_heads):
+            raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(of_heads))}")
+        self._bundle: Bundle | None = bundle
+        self._origin = (str(bundle.folder), bundle.digest)
+        self._heads: tuple[Head, ...] | None = tuple(heads)
+        self._head_origins = tuple((str(head.folder), head.digest) for head in heads)
+        self.threads = threads
+        self.provider = provider
+        self.batch_size = batch_size
+        self.backend = backend
+        self.jets = jets
+        self.outside = outside
+        self.min_pt_share = min_pt_share
+        self.names = None if names is None else dict(names)
+        self.cache = open_score_cache(cache)
+        self._session = session
+        if bundle.weaver is None and outside != "score":
+            raise MismatchError(f"outside= is for models with a data configuration, not {bundle.name!r}")
+        if bundle.weaver is not None and names is not None:
+            raise MismatchError(f"names= is for models with preprocess.json, {bundle.name!r} has a data configuration")
+        if names is not None:
+            pfnano(names)
+        if bundle.weaver is not None and heads:
+            raise MismatchError(f"heads run on models with preprocess.json, {bundle.name!r} has a data configuration")
+        if bundle.weaver is not None and self.cache is not None:
+            raise MismatchError(f"cache= is for models with preprocess.json, {bundle.name!r} has a data configuration")
+
+    @property
+    def bundle(self) -> Bundle:
+        """The description of the model.
+
+        Raises
+        ------
+        BundleNotFound
+            If the tagger came from another process and its model is not here.
+        BundleError
+            If it is here with another content.
+        """
+        if self._bundle is None:
+            self._bundle = _sent_model(*self._origin)
+        return self._bundle
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that run on the outputs.
+
+        Raises
+        ------
+        MissingModelFile
+            If the tagger came from another process and a head is not here.
+        BundleError
+            If one is here with another content.
+        """
+        if self._heads is None:
+            self._heads = tuple(_sent_head(*origin) for origin in self._head_origins)
+        return self._heads
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that is read for the model and its heads."""
+        return (*self.bundle.sources, *(path for head in self.heads for path in head.sources))
+
+    def __repr__(self) -> str:
+        heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
+        return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._session is not None:
+            raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
+        return (_restore, (*self._origin, {**self._options, "heads": self._head_origins}))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """How this tagger was made, but for the bundle, the heads and a session of its own."""
+        names = ("threads", "provider", "batch_size", "backend", "jets", "outside", "min_pt_share", "names")
+        cache = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
+        return {**{name: getattr(self, name) for name in names}, "cache": cache}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What scores depend on besides the events, as JSON takes it: digests of model and heads, options."""
+        options = {name: value for name, value in self._options.items() if name != "cache"}
+        return {"model": self._origin[1], "heads": [digest for _, digest in self._head_origins], **options}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        heads = (digest for _, digest in self._head_origins)
+        options = (self.jets, self.outside, self.min_pt_share, tuple(sorted((self.names or {}).items())))
+        return ("jettagger.Tagger", self._origin[1], *options, *heads)
+
+    def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
+        """A tagger that also runs heads, in the same pass.
+
+        Parameters
+        ----------
+        *heads : Head or path
+            Heads that were trained on this model.
+
+        Returns
+        -------
+        Tagger
+            Its scores have ``<head>_<output>`` for each output of a head, and ``attach`` adds columns of that name.
+            They are NaN where a column of the jet or the event that the head takes is missing.
+
+        Raises
+        ------
+        MismatchError
+            If a head was trained on another model, or if two have the same name.
+        BundleError
+            If the folder of a head is damaged.
+        """
+        loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
+        return Tagger(self.bundle, session=self._session, heads=(*self.heads, *loaded), **self._options)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """All outputs: those of the model, then those of the heads as ``<head>_<output>``."""
+        found = list(self.bundle.outputs)
+        for head in self.heads:
+            kind: Kind = "mass" if head.card.kind == "mass" else "prob"
+            for column, raw in zip(head.columns, head.card.outputs, strict=True):
+                found.append(Output(column, raw, kind, len(found)))
+        return tuple(found)
+
+    @property
+    def session(self) -> Session:
+        """The session of this process, opened when first used."""
+        if self._session is not None:
+            return self._session
+        return best_session(self.bundle, self.threads, self.provider, self.backend)
+
+    def __call__(self, events: Any, where: Any = None) -> Any:
+        """Score the fat jets.
+
+        Parameters
+        ----------
+        events : awkward array or dask-awkward collection
+            NanoEvents or plain records with the collections of a known format; for models with a data configuration
+            of weaver a table with one row a jet, or events that `jettagger.files.delphes.DelphesFile` has read.
+        where : str or jagged bool array, optional
+            A cut in columns of the jets (``"pt > 300"``, GeV), or a mask aligned with ``events.FatJet``, or with the
+            rows of a table; only jets where it is True are scored.
+
+        Returns
+        -------
+        awkward array or dask-awkward collection
+            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored. For a
+            table ``jets * ?{output: float32, ...}``.
+
+        Raises
+        ------
+        MissingColumns
+            If the events lack columns; nothing was read then.
+        UnknownName, ConfigError
+            If ``where`` is a text that names no column of the jets, or is no cut.
+        MismatchError
+            If ``where`` has another shape, or if a collection was filtered, re-ordered or exchanged after reading, so
+            that links lead to other objects than they were made for.
+
+        Warns
+        -----
+        PartialJetsWarning
+            If jets are not scored because only a part of their constituents is there; see ``min_pt_share``.
+        CutWarning
+            If ``where`` is a text that is never or always true.
+        """
+        warn_doubt(where)
+        if self._in_partitions(events):
+            from jettagger.tagging.dask_awkward import scores
+
+            return scores(self, events, where)
+        return self.run(events, where).scores
+
+    def attach(
+        self,
+        events: Any,
+        where: Any = None,
+        prefix: str | None = None,
+        columns: Iterable[str] = DEFAULT_COLUMNS,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Score the fat jets and add the outputs as columns.
+
+        Parameters
+        ----------
+        events : awkward array or dask-awkward collection
+        where : str or jagged bool array, optional
+            As for the call: only jets where it is True are scored; the others get None.
+        prefix : str, optional
+            Of the columns; default: that of the bundle.
+        columns : iterable of str
+            Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+            The columns of heads are always added.
+        kinematics : mapping, optional
+            ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
+            inputs that describe the jet are made with them. Not for dask-awkward collections.
+
+        Returns
+        -------
+        awkward array or dask-awkward collection
+            New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they are.
+            For a table, a new table with these columns. Models with a data configuration that has a selection add the
+            bool column ``<prefix>_inDomain``, None where the input lacks what the selection needs.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for the call; MismatchError also where a column of that name exists already.
+        ConfigError
+            If ``columns`` selects none of the model's outputs.
+        UnknownName
+            If ``columns`` names what the model does not have.
+
+        Warns
+        -----
+        PartialJetsWarning, CutWarning
+            As for the call.
+        """
+        warn_doubt(where)
+        names = self.column_names(columns, prefix)
+        if self._in_partitions(events):
+            from jettagger.tagging.dask_awkward import attached
+
+            if kinematics:
+                raise MismatchError("kinematics= is not for dask-awkward collections: map over the partitions")
+            return attached(self, events, where, names)
+        if self.bundle.weaver is not None:
+            return self._attach_flat(events, where, names, kinematics)
+        scores = self.run(events, where, tuple(names), kinematics).scores
+        return attach_scores(events, scores, names, self.plan(events).format.jets)
+
+    def _in_partitions(self, events: Any) -> bool:
+        if _is_dask(events) and self.bundle.weaver is not None:
+            raise MismatchError(
+                f"{self.bundle.name!r} is described by a data configuration, which dask-awkward collections cannot be "
+                "scored with: use dask_awkward.map_partitions(tagger.attach, ...), or eager and virtual arrays"
+            )
+        return _is_dask(events)
+
+    def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
+        """Which columns ``attach`` adds.
+
+        Parameters
+        ----------
+        columns : iterable of str
+        prefix : str, optional
+
+        Returns
+        -------
+        dict of str to str
+            Name of the output -> name of the column.
+
+        Raises
+        ------
+        ConfigError
+            If nothing is selected.
+        MismatchError
+            If a head has a column of the same name.
+        UnknownName
+            If ``columns`` names what the model does not have.
+
+        Examples
+        --------
+        >>> load_tagger("tinyParT").column_names(["mass"], prefix="my")
+        {'mass': 'my_mass'}
+        """
+        prefix = self.bundle.prefix if prefix is None else prefix
+        if not prefix.isidentifier():
+            raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
+        columns = [columns] if isinstance(columns, str) else list(columns)
+        names = {output.name: f"{prefix}_{output.name}" for output in self.bundle.select(columns)}
+        if not names and not self.heads:
+            raise ConfigError(
+                f"columns={columns!r} selects no output of {self.bundle.name!r}: nothing would be written. It gives "
+                f"{self.bundle.kinds()}. Name kinds or outputs, e.g. columns=['all']; kinds are declared in bundle.json"
+            )
+        own = {column: column for head in self.heads for column in head.columns}
+        taken = sorted(set(own) & {*names, *names.values()})
+        if taken:
+            raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
+        if names and self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
+            names[IN_DOMAIN] = f"{prefix}_{IN_DOMAIN}"
+        return {**names, **own}
+
+    def plan(self, events: Any) -> Plan:
+        """What will be read from these events; see `check_columns`."""
+        return self.check(EventColumns(events))
+
+    def check(self, offer: Offer, source: str = "these events") -> Plan:
+        """Compare what the model and its heads need with what events or an open file offer; see `check_columns`."""
+        return check_columns(self.bundle, offer, source, self.heads, jets=self.jets, names=self.names)
+
+    def run(
+        self,
+        events: Any,
+        where: Any = None,
+        names: tuple[str, ...] | None = None,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> Tagged:
+        """Score the fat jets of an eager or virtual array, with a report.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : str or jagged bool array, optional
+        names : tuple of str, optional
+            The outputs to return; default: all.
+        kinematics : mapping, optional
+            As for `attach`.
+
+        Returns
+        -------
+        Tagged
+        """
+        if self.bundle.weaver is not None:
+            return self._run_flat(self._select_flat(events, where, kinematics), self._chosen_outputs(names))
+        columns = EventColumns(events)
+        plan = self.check(columns)
+        check_fits(columns, plan)
+        request = make_request(columns, plan, where, kinematics, self.min_pt_share)
+        scored = self.kept(request)
+        if scored is None:
+            (scored,) = score_together([self], request)
+            self.keep(request, scored)
+        return self.arranged(scored, request, names)
+
+    def kept(self, request: Request) -> Scored | None:
+        """What the cache holds for a request; None where that is nothing, or where there is no cache."""
+        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.backend, request))
+        return None if found is None else unpacked(found)
+
+    def keep(self, request: Request, scored: Scored) -> None:
+        """Put what the model gave for a request into the cache, if there is one."""
+        if self.cache is not None:
+            self.cache.put(block_key(self.bundle, self.backend, request), packed(scored))
+
+    def arranged(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
+        """Scores of the jets of a request as jagged records, with those of the heads, which run here."""
+        values = scored.values
+        if self.heads:
+            values = np.concatenate([values, *(self._apply(head, scored, request) for head in self.heads)], axis=1)
+        counts = request.columns.counts(request.plan.format.jets)
+        index = np.full(int(counts.sum()), -1, dtype=np.int64)
+        index[scored.index] = np.arange(len(scored.index))
+        scores = jagged(values, index, counts, request.columns.valid, self._chosen_outputs(names))
+        self._warn(scored.partial, counts, request.plan.format.jets)
+        return Tagged(scores, scored.report)
+
+    def _warn(self, partial: Array, counts: Array | None, collection: str) -> None:
+        """Name the jets of which only a part is there; ``counts`` are those of the events."""
+        if len(partial):
+            ends = np.cumsum([len(partial)] if counts is None else counts)
+            event = int(np.searchsorted(ends, partial[0], side="right"))
+            jet = int(partial[0] - (ends[event - 1] if event else 0))
+            place = f"the first is jet {jet} of {collection} in event {event} of this chunk"
+            warn_partial(len(partial), int(ends[-1]), place, self.min_pt_share)
+
+    def _chosen_outputs(self, names: tuple[str, ...] | None) -> tuple[Output, ...]:
+        """Outputs of the model and of the heads by name; None: all."""
+        if names is None:
+            return self.outputs
+        own = {output.name: output for output in self.outputs[len(self.bundle.outputs) :]}
+        return tuple(own[name] if name in own else self.bundle[name] for name in names if name != IN_DOMAIN)
+
+    def _apply(self, head: Head, scored: Scored, request: Request) -> Array:
+        """The outputs of a head for the jets that were scored."""
+        collection = request.plan.format.jets
+        moved = {f"{collection}_{name}": column for name, column in request.moved.items()}
+        table = JetTable(request.columns, collection=collection, given=moved)
+        source = {item.name: item.source for item in head.card.inputs}
+
+        def get(name: str) -> Array:
+            if source.get(name) == "tagger":
+                return scored.values[:, self.bundle[name].index]
+            return table.values(name)[scored.index]
+
+        return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
+
+    def _select_flat(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> FlatSelection:
+        if kinematics:
+            raise MismatchError("kinematics= is not for models with a data configuration: change the table's columns")
+        return select_flat(self.bundle, events, where, self.jets, self.outside, self.min_pt_share)
+
+    def _run_flat(self, selection: FlatSelection, outputs: tuple[Output, ...]) -> Tagged:
+        values, more = self._score(selection.jets)
+        index = np.full(len(selection.table), -1, dtype=np.int64)
+        index[selection.rows] = np.arange(len(selection.rows))
+        table = selection.table
+        scores = jagged(values, index, table.counts, table.valid, outputs)
+        if self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
+            scores = with_domain(scores, selection.in_domain, table.present, table.counts, table.valid)
+        self._warn(selection.partial, table.counts, table.collection)
+        return Tagged(scores, selection.report + more)
+
+    def _attach_flat(
+        self, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None
+    ) -> Any:
+        import awkward as ak
+
+        selection = self._select_flat(events, where, kinematics)
+        outputs = tuple(self.bundle[name] for name in names if name != IN_DOMAIN)
+        scores = self._run_flat(selection, outputs).scores
+        table = selection.table
+        owner = events[table.collection] if table.collection else events
+        refuse_existing(owner.fields, names, table.collection or "the table")
+        flat = scores if table.counts is None else ak.flatten(scores, axis=1)
+        new = {column: ak.to_layout(flat[output]) for output, column in names.items()}
+        if table.counts is None:
+            return with_fields(events, new)
+        return with_fields(events, {table.collection: ak.to_layout(with_list_fields(owner, table.counts, new))})
+
+    def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
+        """Run the network on jets that are linked.
+
+        Parameters
+        ----------
+        selection : Selection
+        features : dict, optional
+            Features by name; those that are there are used, new ones are added.
+
+        Returns
+        -------
+        Scored
+        """
+        values, more = self._score(selection.jets, features)
+        return Scored(values, selection.index, selection.report + more, selection.partial)
+
+    def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
+        bundle = as_run(self.bundle)
+        values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
+        if not len(jets):
+            return values, Report()
+        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, features)
+        slots = filled = 0
+        seconds = 0.0
+        size = bundle.fixed_batch or self.batch_size
+        cost = cost_of(self.backend, self.provider)
+        session = self.session
+        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
+            start = time.perf_counter()
+            values[batch.jets] = evaluate(bundle, session, batch.inputs)
+            seconds += time.perf_counter() - start
+            slots += batch.slots
+            filled += batch.filled
+        truncated = np.zeros(len(jets), dtype=bool)
+        for group in bundle.groups:
+            if group.object != "sv":
+                truncated |= jets.counts(group.object) > group.max_length
+        return values, Report(
+            scored=len(jets),
+            truncated=int(np.count_nonzero(truncated)),
+            recovered_vertices=_recovered(jets) if isinstance(jets, Jets) else 0,
+            replaced_values=sum(table.replaced for table in tables),
+            nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
+            slots=slots,
+            filled=filled,
+            seconds=seconds,
+        )
+
+
+def _is_dask(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] == "dask_awkward"
+
+
+def _recovered(jets: Jets) -> int:
+    return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
+
+
+def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
+    """Run networks on the jets of a request: constituents are linked and features are made once for all.
+
+    Parameters
+    ----------
+    taggers : sequence of Tagger
+        Either all take candidates or none does, as jets without any are left out for all of them.
+    request : Request
+
+    Returns
+    -------
+    list of Scored
+        One for each tagger.
+    """
+    parts: list[list[Scored]] = [
+        [
+            Scored(
+                np.empty((0, len(tagger.bundle.outputs)), np.float32),
+                np.empty(0, np.int64),
+                request.report,
+                np.empty(0, np.int64),
+            )
+        ]
+        for tagger in taggers
+    ]
+    for selection in blocks([tagger.bundle for tagger in taggers], request):
+        features: dict[str, Array] = {}
+        for tagger, found in zip(taggers, parts, strict=True):
+            found.append(tagger.score(selection, features))
+    return [joined(found) for found in parts]
+
+
+def _sent(what: str, load: Callable[[Path], Sent], folder: str, digest: str) -> Sent:
+    """The model or the head of a tagger that came from another process."""
+    try:
+        found = load(shipped(digest) or Path(folder))
+    except (BundleNotFound, MissingModelFile) as error:
+        raise type(error)(
+            f"there is no {what} at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
+            f"tagger) sends a model with its heads to all workers of a dask cluster ({error})"
+        ) from error
+    if found.digest != digest:
+        raise BundleError(f"the {what} in {found.folder} is not the one that was sent: its content has changed")
+    return found
+
+
+def _sent_model(folder: str, digest: str) -> Bundle:
+    return _sent("model", load_bundle, folder, digest)
+
+
+def _sent_head(folder: str, digest: str) -> Head:
+    return _sent("head", load_head, folder, digest)
+
+
+def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
+    tagger = Tagger.__new__(Tagger)
+    tagger._origin = (folder, digest)
+    tagger._head_origins = options["heads"]
+    tagger.threads = options["threads"]
+    tagger.provider = options["provider"]
+    tagger.batch_size = options["batch_size"]
+    tagger.backend = options["backend"]
+    tagger.jets = options["jets"]
+    tagger.outside = options["outside"]
+    tagger.min_pt_share = options["min_pt_share"]
+    tagger.names = options["names"]
+    tagger.cache = open_score_cache(options["cache"])
+    tagger._session = None
+    tagger._bundle = None
+    tagger._heads = None
+    # dask's scheduler unpickles what it passes on, and need not have the model: who uses the tagger must
+    with suppress(BundleNotFound, MissingModelFile):
+        tagger._bundle = _sent_model(*tagger._origin)
+        tagger._heads = tuple(_sent_head(*origin) for origin in tagger._head_origins)
+    return tagger
+
+
+def load_tagger(
+    name_or_folder: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
+    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
+    *,
+    jets: str | None = None,
+    outside: Outside = "score",
+    min_pt_share: float | None = None,
+    names: Names | None = None,
+) -> Tagger:
+    """A tagger from the name of a model or from its folder.
+
+    Parameters
+    ----------
+    name_or_folder : str or path, optional
+        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and an input description. No
+        model is taken silently: without a name the error lists what is there and says what comes with the package.
+    threads : int, optional
+        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Execution provider, e.g. ``cuda``; default: the CPU.
+    backend : {"fast", "onnxruntime", "openvino"}
+        What runs the network, see `Tagger`.
+    cache : bool, path or DiskCache, optional
+        Where scores are kept, see `Tagger`; default: nowhere.
+    jets : str, optional
+        The collection of jets, where there are several.
+    outside
+        As for `Tagger`, for models with a data configuration of weaver.
+    min_pt_share : float, optional
+        Share of a jet's transverse momentum that its constituents must carry, see `Tagger`.
+    names : mapping, optional
+        Names of collections and columns in PFNano files of a production with other names, see `Tagger`.
+
+    Returns
+    -------
+    Tagger
+
+    Raises
+    ------
+    BundleNotFound
+        If no model was named, or there is none of that name; lists those that there are.
+    BundleError
+        If the folder is not usable.
+    MissingModelFile
+        If the weights are missing; says where to put them.
+
+    Examples
+    --------
+    >>> load_tagger("tinyParT").bundle["probHbb"].kind
+    'prob'
+    """
+    if name_or_folder is None:
+        raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
+    bundle = load_bundle(name_or_folder)
+    return Tagger(
+        bundle,
+        threads=threads,
+        provider=provider,
+        backend=backend,
+        cache=cache,
+        jets=jets,
+        outside=outside,
+        min_pt_share=min_pt_share,
+        names=names,
+    )
+
+
+guard(globals(), "Tagger", "load_tagger")

@@ -1,0 +1,244 @@
+"""Several models on the same events: constituents are linked and shared features are made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from jettagger.arguments import guard
+from jettagger.cutlogic import warn_doubt
+from jettagger.errors import ConfigError, MismatchError
+from jettagger.files.cache import DiskCache
+from jettagger.formats import EventColumns, make_plan
+from jettagger.formats.naming import Names
+from jettagger.inputs.memory import check_fits
+from jettagger.inputs.selection import make_request
+from jettagger.tagging.scores import attach_scores
+from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
+
+__all__ = ["Taggers", "load_taggers"]
+
+
+class Taggers(Mapping[str, Tagger]):
+    """Taggers that are applied together.
+
+    Parameters
+    ----------
+    taggers : iterable of Tagger
+        Of different models, with their heads; the columns that they add must differ, too.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or two of the same name.
+    MismatchError
+        If a model has a data configuration of weaver: it takes other inputs; if two take other jets.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> taggers = load_taggers(["tinyParT", "inclParTToyV1"])
+    >>> events = taggers.attach(make_events(3, seed=1), columns=["mass"])
+    >>> [name for name in events.FatJet.fields if name.endswith("_mass")]
+    ['tinyParT_mass', 'inclParTToyV1_mass']
+    """
+
+    def __init__(self, taggers: Iterable[Tagger]) -> None:
+        self._taggers: dict[str, Tagger] = {}
+        for tagger in taggers:
+            name = tagger.bundle.name
+            if name in self._taggers:
+                raise ConfigError(f"two of the taggers are called {name!r}; each model is applied once")
+            if tagger.bundle.weaver is not None:
+                raise MismatchError(f"{name!r} has a data configuration and is applied alone: use load_tagger")
+            self._taggers[name] = tagger
+        if not self._taggers:
+            raise ConfigError("no taggers given, expected at least one")
+        first = next(iter(self._taggers.values()))
+        for name, tagger in self._taggers.items():
+            if (tagger.jets, tagger.names) != (first.jets, first.names):
+                raise MismatchError(
+                    f"{first.bundle.name!r} and {name!r} take other jets: give both the same jets= and names="
+                )
+
+    def __getitem__(self, name: str) -> Tagger:
+        return self._taggers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._taggers)
+
+    def __len__(self) -> int:
+        return len(self._taggers)
+
+    def __repr__(self) -> str:
+        return f"Taggers({', '.join(map(repr, self))})"
+
+    def __call__(self, events: Any, where: Any = None) -> dict[str, Any]:
+        """Score the fat jets with all models.
+
+        Parameters
+        ----------
+        events : awkward array
+            In memory or virtual; map over the partitions of a dask-awkward collection.
+        where : str or jagged bool array, optional
+            Only jets where it is True are scored.
+
+        Returns
+        -------
+        dict of str to awkward array
+            For each model what `Tagger.__call__` gives.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for `Tagger.__call__`.
+        """
+        warn_doubt(where)
+        return {name: tagged.scores for name, tagged in self.run(events, where).items()}
+
+    def run(
+        self,
+        events: Any,
+        where: Any = None,
+        names: Mapping[str, tuple[str, ...]] | None = None,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tagged]:
+        """Score the fat jets with all models, with reports.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : str or jagged bool array, optional
+        names : mapping, optional
+            Model -> outputs to return; default: all.
+        kinematics : mapping, optional
+            As for `Tagger.attach`.
+
+        Returns
+        -------
+        dict of str to Tagged
+        """
+        columns = EventColumns(events)
+        plans = {name: tagger.check(columns) for name, tagger in self.items()}
+        format_ = next(iter(plans.values())).format
+        shared = make_request(columns, next(iter(plans.values())), where, kinematics)
+        requests = {
+            name: shared._replace(plan=plan, min_pt_share=self[name].min_pt_share) for name, plan in plans.items()
+        }
+        found = {name: tagger.kept(requests[name]) for name, tagger in self.items()}
+        # jets without candidates, or with a part of them, are left out by models that take candidates, not by others
+        groups: dict[tuple[bool, float | None], list[str]] = {}
+        for name in (name for name, scored in found.items() if scored is None):
+            parents = {format_.parent(group.object) for group in self[name].bundle.groups}
+            groups.setdefault(("pf" in parents, self[name].min_pt_share), []).append(name)
+        for (_, share), members in groups.items():
+            needed = [feature for name in members for feature in self[name].bundle.features]
+            plan = make_plan(format_, columns, needed)
+            check_fits(columns, plan)
+            taggers = [self[name] for name in members]
+            together = shared._replace(plan=plan, min_pt_share=share)
+            for name, scored in zip(members, score_together(taggers, together), strict=True):
+                self[name].keep(requests[name], scored)
+                found[name] = scored
+        return {
+            name: self[name].arranged(scored, requests[name], None if names is None else names.get(name))
+            for name, scored in found.items()
+            if scored is not None
+        }
+
+    def attach(
+        self,
+        events: Any,
+        where: Any = None,
+        columns: Iterable[str] = DEFAULT_COLUMNS,
+        kinematics: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Score the fat jets with all models and add the outputs as columns.
+
+        Parameters
+        ----------
+        events : awkward array
+        where : str or jagged bool array, optional
+        columns : iterable of str
+            Kinds and names of outputs, as for `Tagger.attach`; each model adds those that it has.
+        kinematics : mapping, optional
+            As for `Tagger.attach`.
+
+        Returns
+        -------
+        awkward array
+            New events whose ``FatJet`` has ``<prefix>_<output>`` of each model.
+
+        Raises
+        ------
+        MissingColumns, MismatchError
+            As for `Tagger.attach`; MismatchError also where two models would add the same column.
+        """
+        warn_doubt(where)
+        wanted = list(columns)
+        names: dict[str, dict[str, str]] = {}
+        for name, tagger in self.items():
+            try:
+                names[name] = tagger.column_names(wanted)
+            except ConfigError:  # not of these kinds; one of the others may be
+                names[name] = {}
+        if not any(names.values()):
+            gives = "; ".join(f"{name!r} gives {tagger.bundle.kinds()}" for name, tagger in self.items())
+            raise ConfigError(f"columns={wanted!r} selects no output of any model: {gives}")
+        every = [column for found in names.values() for column in found.values()]
+        twice = sorted({column for column in every if every.count(column) > 1})
+        if twice:
+            raise MismatchError(f"two models would add the column {twice[0]!r}: give one of them another prefix")
+        collection = next(iter(self.values())).plan(events).format.jets
+        tagged = self.run(events, where, {name: tuple(found) for name, found in names.items()}, kinematics)
+        for name, result in tagged.items():
+            events = attach_scores(events, result.scores, names[name], collection)
+        return events
+
+
+def load_taggers(
+    names_or_folders: Iterable[str | os.PathLike[str]],
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
+    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
+    *,
+    jets: str | None = None,
+    min_pt_share: float | None = None,
+    names: Names | None = None,
+) -> Taggers:
+    """Taggers that are applied together: constituents are linked and shared features are made once.
+
+    Parameters
+    ----------
+    names_or_folders : iterable of str or path
+        As for `jettagger.load_tagger`.
+    threads, provider, backend, cache, jets, min_pt_share, names
+        As for `jettagger.load_tagger`.
+
+    Returns
+    -------
+    Taggers
+
+    Raises
+    ------
+    BundleNotFound, BundleError, MissingModelFile
+        As for `jettagger.load_tagger`.
+    ConfigError
+        If none is named, or one twice.
+    MismatchError
+        If a model has a data configuration of weaver.
+
+    Examples
+    --------
+    >>> list(load_taggers(["tinyParT"]))
+    ['tinyParT']
+    """
+    if isinstance(names_or_folders, str):
+        raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
+    options: dict[str, Any] = {"jets": jets, "min_pt_share": min_pt_share, "names": names}
+    return Taggers(load_tagger(name, threads, provider, backend, cache, **options) for name in names_or_folders)
+
+
+guard(globals())
