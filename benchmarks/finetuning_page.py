@@ -181,9 +181,10 @@ def _masses(found: Mapping[str, Any], output: Path) -> list[str]:
 
 
 def _mass_picture(table: Mapping[str, Any]) -> Any:
-    from jettagger.finetuning.report import canvas, drawing
+    from jettagger.finetuning.report import STYLE
+    from jettagger.plots.style import canvas, drawing
 
-    with drawing():
+    with drawing(**STYLE):
         figure, ((axes,),) = canvas(figsize=(9.5, 1.6 + 0.55 * len(table)))
         for number_, who in enumerate(RESPONSES):
             colour = LINES[number_][0]
@@ -259,9 +260,10 @@ def _sizes(found: Mapping[str, Any], output: Path, sizes: Sequence[int], network
 
 
 def _size_picture(rows: Mapping[str, Sequence[Any]]) -> Any:
-    from jettagger.finetuning.report import canvas, drawing
+    from jettagger.finetuning.report import STYLE
+    from jettagger.plots.style import canvas, drawing
 
-    with drawing():
+    with drawing(**STYLE):
         figure, (panels,) = canvas(1, 2, figsize=(11, 5))
         for number_, (name, parts) in enumerate(rows.items()):
             there = [part for part in parts if part]

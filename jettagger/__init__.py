@@ -22,28 +22,29 @@ if TYPE_CHECKING:
     from jettagger.discriminants import discriminant
     from jettagger.errors import JettaggerError
     from jettagger.files.root import EventFile
-    from jettagger.inputs.selection import check_columns, make_inputs
+    from jettagger.inputs.selection import check_columns
     from jettagger.report import Report
     from jettagger.skims.skim import tag_files
     from jettagger.skims.writers import write_skim
     from jettagger.tagging.tagger import Tagger, load_tagger
     from jettagger.tagging.taggers import Taggers, load_taggers
+    from jettagger.tagging.tensors import make_inputs
 
 _HOMES = {
-    "Bundle": "bundle",
-    "EventFile": "rootfile",
+    "Bundle": "bundles.bundle",
+    "EventFile": "files.root",
     "JettaggerError": "errors",
     "Report": "report",
-    "Tagger": "tagger",
-    "Taggers": "taggers",
-    "check_columns": "selection",
+    "Tagger": "tagging.tagger",
+    "Taggers": "tagging.taggers",
+    "check_columns": "inputs.selection",
     "discriminant": "discriminants",
-    "load_bundle": "registry",
-    "load_tagger": "tagger",
-    "load_taggers": "taggers",
-    "make_inputs": "selection",
-    "tag_files": "skim",
-    "write_skim": "writers",
+    "load_bundle": "bundles.registry",
+    "load_tagger": "tagging.tagger",
+    "load_taggers": "tagging.taggers",
+    "make_inputs": "tagging.tensors",
+    "tag_files": "skims.skim",
+    "write_skim": "skims.writers",
 }
 
 __all__ = [

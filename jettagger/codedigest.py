@@ -19,24 +19,21 @@ __all__ = ["PASSED_OVER", "code_digest", "digest_of"]
 PASSED_OVER = frozenset(
     {
         "__main__",
+        "_checkout",
         "cli",
-        "convert",
         "cutlogic",
         "discriminants",
         "finetuning",
         "histograms",
-        "jetpictures",
-        "limits",
         "models",
         "plots",
         "processors",
         "provenance",
         "search",
         "simulation",
-        "skim",
-        "templates",
+        "skims",
+        "statistics",
         "testing",
-        "writers",
     }
 )
 

@@ -204,7 +204,8 @@ class TestTrials:
     def test_it_ends_with_the_process_that_asked(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "x", seed=909)
         code = (
-            "import sys, os, signal; from jettagger.bundles import trials; from jettagger.bundles.bundle import Bundle; "
+            "import sys, os, signal; from jettagger.bundles import trials; "
+            "from jettagger.bundles.bundle import Bundle; "
             "Bundle.from_folder(sys.argv[1]); print(trials._PROCESS._process.pid, flush=True); "
             "os.kill(os.getpid(), signal.SIGKILL)"
         )

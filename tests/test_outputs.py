@@ -16,10 +16,10 @@ import jettagger.bundles.probing as probing
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import Behaviour, Input, observed
 from jettagger.errors import BundleError, ConfigError, ModelFileError
-from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import flat_columns
 from jettagger.tagging.tagger import load_tagger
 from jettagger.tagging.taggers import load_taggers
+from jettagger.tagging.tensors import make_inputs
 from jettagger.testing import make_events
 
 NAMES = ("label_a", "label_b", "label_c")

@@ -19,9 +19,9 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ModelFileError
 from jettagger.inference.checking import check
 from jettagger.inference.padding import Slots, as_run, measured_slots
-from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import ReplaySession
 from jettagger.tagging.tagger import Tagger, load_tagger
+from jettagger.tagging.tensors import make_inputs
 from jettagger.testing import make_events
 
 #: what is said of networks that see padding has tests of its own

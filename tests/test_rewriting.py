@@ -73,7 +73,7 @@ def test_interface_stays(pair: tuple[bytes, bytes]) -> None:
 
 
 def test_what_is_not_symmetric_does_come_out_different() -> None:
-    """Nothing looks into the features; whoever takes the result must compare, as jettagger.inference.acceleration does."""
+    """Nothing looks into the features; whoever takes the result must compare, as `acceleration` does."""
     model = transformer(symmetric=False)
     after = run(rewritten(model), OTHERS[2])
     assert np.abs(after - run(model.SerializeToString(), OTHERS[2])).max() > 1e-3

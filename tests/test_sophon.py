@@ -18,9 +18,9 @@ from jettagger.bundles.registry import load_bundle
 from jettagger.errors import MissingModelFile
 from jettagger.inference.checking import check
 from jettagger.inference.padding import as_run
-from jettagger.inputs.selection import make_inputs
 from jettagger.sessions import open_session
 from jettagger.tagging.tagger import load_tagger
+from jettagger.tagging.tensors import make_inputs
 from jettagger.weaver import Values, read_config
 
 CONVERT = REPOSITORY / "examples" / "sophon" / "convert.py"

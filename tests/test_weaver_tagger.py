@@ -31,8 +31,8 @@ from jettagger.errors import (
 )
 from jettagger.inference.checking import check
 from jettagger.inference.padding import as_run
-from jettagger.inputs.selection import make_inputs
 from jettagger.tagging.tagger import Tagger, load_tagger
+from jettagger.tagging.tensors import make_inputs
 from jettagger.types import Array
 from jettagger.weaver import read_config
 

@@ -1,8 +1,8 @@
 """A bundle: a frozen description of one model, read from a folder and checked before anything runs.
 
 A folder holds ``model.onnx``, an input description (``preprocess.json`` as CMSSW reads it, or a data configuration of
-weaver in YAML) and optionally ``bundle.json`` (see `jettagger.bundles.card`). The package knows some public networks by the
-checksum of their files and adds the missing card to these.
+weaver in YAML) and optionally ``bundle.json`` (see `jettagger.bundles.card`). The package knows some public networks by
+the checksum of their files and adds the missing card to these.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ CACHE = "JETTAGGER_CACHE"
 
 #: names the folder of the models that were sent to this worker, each under its digest
 SHIPPED = "JETTAGGER_SHIPPED"
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 
 
 def user_folder() -> Path:

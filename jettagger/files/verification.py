@@ -15,10 +15,10 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError
-from jettagger.features.definition import Array
 from jettagger.formats.base import Format, Link, Plan
 from jettagger.formats.columns import EventColumns, split
 from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES
+from jettagger.types import Array
 
 __all__ = ["kinematics", "stray_digits", "verify_events", "verify_jets"]
 

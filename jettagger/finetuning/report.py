@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,20 @@ from typing import Any
 import numpy as np
 
 from jettagger.discriminants import Measured
-from jettagger.errors import require
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
 from jettagger.finetuning.history import Epoch
 from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
+from jettagger.plots.style import canvas, drawing
 
-__all__ = ["canvas", "drawing", "number", "tables", "write_report"]
+__all__ = ["STYLE", "number", "tables", "write_report"]
 
 #: single inputs that are shown
 _SHOWN = 20
+
+#: of matplotlib: what differs in the pictures of a report
+STYLE = {"font_size": 15, "legend_fontsize": 12, "figure_figsize": (8.5, 6.5), "legend_borderaxespad": 1.5}
 
 
 def tables(measures: Measures) -> str:
@@ -155,55 +157,10 @@ def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> st
     return "\n".join(line for line in lines if line is not None)
 
 
-@contextmanager
-def drawing() -> Iterator[None]:
-    """Draw in mplhep's style, as in `jettagger.plots`; nothing global stays changed.
-
-    Raises
-    ------
-    MissingExtra
-        If matplotlib or mplhep is not installed.
-    """
-    mplhep = require("mplhep", "plot", "plotting")
-    matplotlib = require("matplotlib", "plot", "plotting")
-    with matplotlib.rc_context():
-        mplhep.style.use(mplhep.style.ROOT)
-        matplotlib.rcParams.update(
-            {"font.size": 15, "legend.fontsize": 12, "figure.figsize": (8.5, 6.5), "legend.borderaxespad": 1.5}
-        )
-        yield
-
-
-def canvas(
-    rows: int = 1, columns: int = 1, *, height_ratios: Sequence[float] | None = None, **keywords: Any
-) -> tuple[Any, Any]:
-    """A figure without a window.
-
-    Parameters
-    ----------
-    rows, columns : int
-    height_ratios : sequence of float, optional
-        Of the rows.
-    keywords
-        Of ``matplotlib.figure.Figure``.
-
-    Returns
-    -------
-    figure, axes
-        Axes as an array of rows and columns.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained", **keywords)
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios)
-
-
 def _figures(measures: Measures, history: Sequence[Epoch], config: FinetuneConfig) -> dict[str, tuple[str, Any]]:
     name = config.name
     found: dict[str, tuple[str, Any]] = {}
-    with drawing():
+    with drawing(**STYLE):
         if history:
             found["losses.png"] = ("losses", _losses(history, config.name, isinstance(config.model, BdtModel)))
         if measures.features:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jettagger.features.definition import Array
+from jettagger.types import Array
 
 __all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,14 +16,10 @@ from jettagger.expressions import select
 from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, partial, split
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
-from jettagger.heads import Head
-from jettagger.inference.padding import as_run
-from jettagger.inputs.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
-from jettagger.inputs.flatjets import select_flat
 from jettagger.report import Report
 from jettagger.types import Array
 
-__all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_inputs", "make_request", "select_jets"]
+__all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_request", "select_jets"]
 
 #: bytes that the jets of a chunk which are in work at a time may take
 BLOCK = 150_000_000
@@ -32,11 +28,19 @@ BLOCK = 150_000_000
 LINKED = 500
 
 
+@runtime_checkable
+class HeadColumns(Protocol):
+    """What is known of a head here: the columns of jets and events that it reads."""
+
+    def needs(self, offer: Offer, collection: str = ..., what: str = ...) -> tuple[str, ...]:
+        """Those that are offered; an error where one is missing."""
+
+
 def check_columns(
     bundle: Bundle,
     offer: Offer,
     source: str = "these events",
-    heads: Iterable[Head] = (),
+    heads: Iterable[HeadColumns] = (),
     *,
     jets: str | None = None,
     names: Names | None = None,
@@ -255,51 +259,6 @@ def _linked(bundles: Sequence[Bundle], request: Request, events: Array) -> Selec
     return Selection(jets, index[jets.index], report, places)
 
 
-def make_inputs(
-    bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE, collection: str | None = None
-) -> Iterator[Batch]:
-    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    events : awkward array
-        In memory or virtual.
-    where : str or jagged bool array, optional
-        Only these jets.
-    batch_size : int
-        Jets in a batch at most.
-    collection : str, optional
-        The jets, where events have several collections that the model can be applied to.
-
-    Yields
-    ------
-    Batch
-        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
-        jets without constituents, or with a part of them, are in no batch.
-
-    Examples
-    --------
-    >>> from jettagger.testing import make_events
-    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
-    >>> batch.inputs["pf_features"].shape[1]
-    25
-    """
-    jets: Objects
-    if bundle.weaver is not None:
-        chosen = select_flat(bundle, events, where, collection)
-        jets, index = chosen.jets, chosen.rows
-    else:
-        jets = select_jets(bundle, events, where, collection).jets
-        index = jets.index
-    if not len(jets):
-        return
-    bundle = as_run(bundle)
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
-    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
-        yield replace(batch, jets=index[batch.jets])
-
-
 def _chosen(columns: EventColumns, name: str, where: Any) -> tuple[Array, int, int]:
     """Which jets to score; how many were left out by ``where``; how many are None."""
     present = columns.present(name)
@@ -359,4 +318,4 @@ def _moved(columns: EventColumns, name: str, key: str, values: Any) -> Array:
     return np.asarray(ak.to_numpy(flat), dtype=np.float32)
 
 
-guard(globals(), "check_columns", "make_inputs")
+guard(globals(), "check_columns")

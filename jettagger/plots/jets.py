@@ -14,6 +14,7 @@ from jettagger.arguments import Records, guard
 from jettagger.errors import InvalidValues, MissingColumns, require
 from jettagger.features.cms import eta_sign
 from jettagger.kinematics import delta_phi
+from jettagger.plots.style import canvas
 from jettagger.types import Floats
 
 __all__ = ["draw_jets", "highest"]
@@ -95,18 +96,15 @@ def draw_jets(
     if not len(jets):
         raise InvalidValues("there is no jet to draw")
     require("matplotlib", "plot", "drawing jets")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
     generator = all(name in jets.fields for name in _GENERATOR)
     truth = all(name in jets.fields for name in _TRUTH)
     columns = 1 + generator + (scores is not None)
     widths = [1.0] * (1 + generator) + [0.55] * (scores is not None)
-    figure = Figure(figsize=(5.2 * sum(widths) + 1.2, 5.0 * len(jets)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(jets), columns, squeeze=False, width_ratios=widths)
+    size = (5.2 * sum(widths) + 1.2, 5.0 * len(jets))
+    figure, axes = canvas(len(jets), columns, width_ratios=widths, figsize=size)
     colours = ScalarMappable(Normalize(0, LARGE), "viridis")
     for row, jet in enumerate(jets):
         reach = _reach(jet)

@@ -1,4 +1,7 @@
-"""The process in which networks are tried: requests in, one a line, and a line for each out; see `jettagger.bundles.trials`."""
+"""The process in which networks are tried: requests in, one a line, and a line for each out.
+
+`jettagger.bundles.trials` starts it.
+"""
 
 from __future__ import annotations
 

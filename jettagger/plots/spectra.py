@@ -1,91 +1,22 @@
-"""Plots with mplhep: spectra, shapes, ROC curves, mass sculpting, cutflows, limits; needs the extra ``plot``.
-
-Each function draws one figure and returns it; :func:`save_figure` writes it. Lines differ in style and fills in
-lightness, so that a plot can be read in grey.
-"""
+"""Spectra, shapes, mass sculpting and cutflows; needs the extra ``plot``. Each function returns a figure."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import Histogram, Kind, guard
-from jettagger.discriminants.metrics import Roc
-from jettagger.errors import InvalidValues, MismatchError, require
-from jettagger.files import complete_or_absent
+from jettagger.arguments import Histogram, guard
+from jettagger.errors import InvalidValues, MismatchError
+from jettagger.plots.style import FILLS, LINES, canvas, drawing
 from jettagger.types import Floats
 
-if TYPE_CHECKING:
-    from jettagger.statistics.limits import Limit
-
-__all__ = ["cutflow", "limit_band", "roc_curves", "save_figure", "sculpting", "shapes", "spectrum"]
-
-Figure = Annotated[Any, Kind("a figure of matplotlib", lambda value: hasattr(value, "savefig"))]
-_Limit = Annotated["Limit", Kind("a limit", lambda value: hasattr(value, "expected"))]
-
+__all__ = ["cutflow", "sculpting", "shapes", "spectrum"]
 
 #: of contents that are shown on a logarithmic scale, lest a stray event squeezes the rest
 DECADES = 4.0
-#: fills from light to dark, told apart without colour too
-FILLS = ("#c6dbef", "#fdae6b", "#74a476", "#9e6ab8", "#a63603", "#4a4a4a")
-#: colours and styles of lines, told apart without colour too
-LINES = (
-    ("#08306b", "-"),
-    ("#d94801", "--"),
-    ("#006d2c", "-."),
-    ("#7a0177", ":"),
-    ("#000000", (0, (5, 1, 1, 1, 1, 1))),
-    ("#636363", (0, (1, 1))),
-)
-
-
-#: letters of a name that leave room for the area behind it
-_LONG = 36
-
-
-@contextmanager
-def _style() -> Iterator[Any]:
-    """mplhep's plain style for one figure, without a window; nothing global stays changed."""
-    mplhep = require("mplhep", "plot", "plotting")
-    matplotlib = require("matplotlib", "plot", "plotting")
-    with matplotlib.rc_context():
-        mplhep.style.use(mplhep.style.ROOT)
-        matplotlib.rcParams.update({"font.size": 16, "legend.fontsize": 13, "figure.figsize": (8.5, 7.5)})
-        yield mplhep
-
-
-def _figure(rows: Sequence[float] = (1,)) -> tuple[Any, list[Any]]:
-    """A figure that belongs to no window, so that none has to be closed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), 1, sharex=True, height_ratios=list(rows), squeeze=False)
-    return figure, list(axes[:, 0])
-
-
-def save_figure(
-    figure: Figure,
-    path: str | os.PathLike[str],
-) -> None:
-    """Write a figure; the suffix (png, pdf, svg) is its format.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    matplotlib = require("matplotlib", "plot", "plotting")
-    # Formulae look for all fonts that they might need; the calligraphic one, "cursive", is on few machines and warns.
-    plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"]}
-    with complete_or_absent(path) as part, matplotlib.rc_context(plain):
-        figure.savefig(part, dpi=120, metadata=None)
 
 
 def _per_unit(histogram: Any, counted: str) -> str:
@@ -166,8 +97,8 @@ def spectrum(
     edges = first.axes[0].edges
     total, variance = (np.sum([_values(h)[i] for h in backgrounds.values()], axis=0) for i in (0, 1))
     sigma = np.sqrt(variance)
-    with _style() as hep:
-        figure, (upper, lower) = _figure((3, 1))
+    with drawing() as hep:
+        figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         hep.histplot(
             list(backgrounds.values()),
             ax=upper,
@@ -279,8 +210,8 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
         If one is empty.
     """
     _check(histograms)
-    with _style():
-        figure, (axes,) = _figure()
+    with drawing():
+        figure, ((axes,),) = canvas()
         contents = []
         for i, (name, histogram) in enumerate(histograms.items()):
             values, variances = _values(histogram)
@@ -309,78 +240,6 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
         axes.legend(loc="upper center", ncols=2, frameon=False)
         axes.set_title(title, loc="right", fontsize=14)
     return figure
-
-
-def roc_curves(
-    curves: Mapping[str, Roc], *, title: str = "", signal: str = "Signal", background: str = "Background"
-) -> Any:
-    """ROC curves: background efficiency against signal efficiency, with bands of the statistical uncertainty.
-
-    The legend has the areas with their uncertainties, and by how much the bins of histograms may have changed them.
-
-    Parameters
-    ----------
-    curves : mapping
-        Name to :class:`jettagger.discriminants.Roc`.
-    title, signal, background : str
-        For labels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with _style():
-        figure, (axes,) = _figure()
-        lowest = 1.0
-        # all areas with as many digits as the most precise one deserves
-        smallest = min((c.auc.uncertainty for c in curves.values() if c.auc.uncertainty > 0), default=1e-4)
-        digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
-        for i, (name, curve) in enumerate(curves.items()):
-            colour, style = LINES[i % len(LINES)]
-            area = curve.auc.bound or f"{curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f}"
-            area = f"(AUC {area}, bins < {_rounded_up(curve.binning)})" if curve.binning else f"(AUC {area})"
-            label = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
-            seen = curve.background > 0
-            axes.plot(
-                curve.signal[seen],
-                curve.background[seen],
-                color=colour,
-                linestyle=style,
-                linewidth=2.2,
-                label=label,
-            )
-            low = np.maximum(curve.background - curve.background_uncertainty, 1e-12)
-            high = curve.background + curve.background_uncertainty
-            axes.fill_between(curve.signal[seen], low[seen], high[seen], color=colour, alpha=0.18, linewidth=0)
-            lowest = min(lowest, float(curve.background[seen].min())) if seen.any() else lowest
-        axes.set_yscale("log")
-        axes.set_xlim(0, 1)
-        bottom = max(lowest / 2, 1e-6)
-        axes.set_ylim(bottom, 1)
-        axes.set_xlabel(f"{signal} efficiency")
-        axes.set_ylabel(f"{background} efficiency")
-        axes.grid(which="both", alpha=0.25)
-        legend = axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
-        legend.set_in_layout(False)  # a wide one must not squeeze the axes
-        axes.set_title(title, loc="right", fontsize=14)
-    return figure
-
-
-def _rounded_up(number: float) -> str:
-    """One digit behind the zeros, not below the number."""
-    digits = max(-math.floor(math.log10(number)), 1)
-    return f"{math.ceil(number * 10**digits * (1 - 1e-9)) / 10**digits:.{digits}f}"
-
-
-def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
-    """Where a wide legend hides less of ROC curves on a logarithmic axis from ``bottom`` to 1."""
-    x = np.linspace(0.02, 0.98, 97)
-    upper = lower = 0
-    for curve in curves:
-        height = 1 - np.log(np.maximum(np.interp(x, curve.signal, curve.background), bottom)) / math.log(bottom)
-        upper += np.count_nonzero((height > 0.8) & (x < 0.8))
-        lower += np.count_nonzero((height < 0.2) & (x > 0.2))
-    return "upper left" if upper <= lower else "lower right"
 
 
 def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str = "", counted: str = "Jets") -> Any:
@@ -412,8 +271,8 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
     shape = values / values.sum()
     sigma = np.sqrt(variances) / values.sum()
     edges = before.axes[0].edges
-    with _style():
-        figure, (upper, lower) = _figure((3, 1))
+    with drawing():
+        figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         upper.stairs(shape, edges, fill=True, facecolor=FILLS[0], edgecolor="black", label="no cut")
         _band(upper, edges, shape - sigma, shape + sigma, None)
         safe = np.where(shape > 0, shape, np.nan)
@@ -470,8 +329,8 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
         names = list(counts)
     names = names or []
     edges = np.arange(len(names) + 1) - 0.5
-    with _style():
-        figure, (axes,) = _figure()
+    with drawing():
+        figure, ((axes,),) = canvas()
         contents = []
         for i, (sample, counts) in enumerate(yields.items()):
             colour, style = LINES[i % len(LINES)]
@@ -485,61 +344,6 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
             _headroom(axes, contents, True, lines=(len(yields) + 1) // 2)
         axes.set_ylabel(counted)
         axes.legend(loc="upper right", ncols=2, frameon=False)
-        axes.set_title(title, loc="right", fontsize=14)
-    return figure
-
-
-def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X") -> Any:
-    """Upper limits on the cross section against the resonance mass, with the bands of one and two deviations.
-
-    Parameters
-    ----------
-    limits : sequence of Limit
-        One a mass.
-    title : str
-        Above the plot.
-    process : str
-        What is produced, for the axis.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        In fb; the observed line is left out where there are no data, and missing limits leave gaps.
-
-    Raises
-    ------
-    InvalidValues
-        If there is no limit.
-    """
-    if not limits:
-        raise InvalidValues("no limits to draw")
-    ordered = sorted(limits, key=lambda item: item.mass)
-    masses = np.asarray([item.mass for item in ordered])
-    scale = np.asarray([item.cross_section * 1e3 for item in ordered])
-    # a limit that is missing leaves a gap
-    bands = np.asarray([item.expected for item in ordered], dtype=np.float64).T * scale
-    observed = np.asarray([item.observed for item in ordered], dtype=np.float64) * scale
-    if len(masses) == 1:
-        # A single mass gets some width, or nothing of the bands would be seen.
-        masses = masses[0] * np.asarray([0.98, 1.02])
-        scale, observed, bands = np.repeat(scale, 2), np.repeat(observed, 2), np.repeat(bands, 2, axis=1)
-    with _style():
-        figure, (axes,) = _figure()
-        axes.fill_between(masses, bands[0], bands[4], color="#fee08b", label="expected ± 2 std. dev.")
-        axes.fill_between(masses, bands[1], bands[3], color="#74a476", label="expected ± 1 std. dev.")
-        axes.plot(masses, bands[2], color="black", linestyle="--", linewidth=2, label="expected, median")
-        if not all(item.asimov for item in ordered):
-            axes.plot(masses, observed, color="black", marker="o", linewidth=2, label="observed")
-        axes.plot(masses, scale, color="#a50f15", linestyle=":", linewidth=2.2, label="signal as simulated")
-        axes.set_yscale("log")
-        low, high = (
-            np.nanmin([*bands.ravel(), *scale, *observed]),
-            np.nanmax([*bands.ravel(), *scale, *observed]),
-        )
-        axes.set_ylim(low / 2, high * (high / low) ** 0.5 * 3)
-        axes.set_xlabel("Resonance mass [GeV]")
-        axes.set_ylabel(rf"{100 * ordered[0].confidence_level:.4g} % CL upper limit on $\sigma({process})$ [fb]")
-        axes.legend(loc="upper right", frameon=False)
         axes.set_title(title, loc="right", fontsize=14)
     return figure
 

@@ -1,0 +1,154 @@
+"""ROC curves and limits; needs the extra ``plot``. Each function returns a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+
+from jettagger.arguments import Kind, guard
+from jettagger.discriminants.metrics import Roc
+from jettagger.errors import InvalidValues
+from jettagger.plots.style import LINES, canvas, drawing
+
+if TYPE_CHECKING:
+    from jettagger.statistics.limits import Limit
+
+__all__ = ["limit_band", "roc_curves"]
+
+_Limit = Annotated["Limit", Kind("a limit", lambda value: hasattr(value, "expected"))]
+
+#: letters of a name that leave room for the area behind it
+_LONG = 36
+
+
+def roc_curves(
+    curves: Mapping[str, Roc], *, title: str = "", signal: str = "Signal", background: str = "Background"
+) -> Any:
+    """ROC curves: background efficiency against signal efficiency, with bands of the statistical uncertainty.
+
+    The legend has the areas with their uncertainties, and by how much the bins of histograms may have changed them.
+
+    Parameters
+    ----------
+    curves : mapping
+        Name to :class:`jettagger.discriminants.Roc`.
+    title, signal, background : str
+        For labels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with drawing():
+        figure, ((axes,),) = canvas()
+        lowest = 1.0
+        # all areas with as many digits as the most precise one deserves
+        smallest = min((c.auc.uncertainty for c in curves.values() if c.auc.uncertainty > 0), default=1e-4)
+        digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
+        for i, (name, curve) in enumerate(curves.items()):
+            colour, style = LINES[i % len(LINES)]
+            area = curve.auc.bound or f"{curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f}"
+            area = f"(AUC {area}, bins < {_rounded_up(curve.binning)})" if curve.binning else f"(AUC {area})"
+            label = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
+            seen = curve.background > 0
+            axes.plot(
+                curve.signal[seen],
+                curve.background[seen],
+                color=colour,
+                linestyle=style,
+                linewidth=2.2,
+                label=label,
+            )
+            low = np.maximum(curve.background - curve.background_uncertainty, 1e-12)
+            high = curve.background + curve.background_uncertainty
+            axes.fill_between(curve.signal[seen], low[seen], high[seen], color=colour, alpha=0.18, linewidth=0)
+            lowest = min(lowest, float(curve.background[seen].min())) if seen.any() else lowest
+        axes.set_yscale("log")
+        axes.set_xlim(0, 1)
+        bottom = max(lowest / 2, 1e-6)
+        axes.set_ylim(bottom, 1)
+        axes.set_xlabel(f"{signal} efficiency")
+        axes.set_ylabel(f"{background} efficiency")
+        axes.grid(which="both", alpha=0.25)
+        legend = axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
+        legend.set_in_layout(False)  # a wide one must not squeeze the axes
+        axes.set_title(title, loc="right", fontsize=14)
+    return figure
+
+
+def _rounded_up(number: float) -> str:
+    """One digit behind the zeros, not below the number."""
+    digits = max(-math.floor(math.log10(number)), 1)
+    return f"{math.ceil(number * 10**digits * (1 - 1e-9)) / 10**digits:.{digits}f}"
+
+
+def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
+    """Where a wide legend hides less of ROC curves on a logarithmic axis from ``bottom`` to 1."""
+    x = np.linspace(0.02, 0.98, 97)
+    upper = lower = 0
+    for curve in curves:
+        height = 1 - np.log(np.maximum(np.interp(x, curve.signal, curve.background), bottom)) / math.log(bottom)
+        upper += np.count_nonzero((height > 0.8) & (x < 0.8))
+        lower += np.count_nonzero((height < 0.2) & (x > 0.2))
+    return "upper left" if upper <= lower else "lower right"
+
+
+def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X") -> Any:
+    """Upper limits on the cross section against the resonance mass, with the bands of one and two deviations.
+
+    Parameters
+    ----------
+    limits : sequence of Limit
+        One a mass.
+    title : str
+        Above the plot.
+    process : str
+        What is produced, for the axis.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        In fb; the observed line is left out where there are no data, and missing limits leave gaps.
+
+    Raises
+    ------
+    InvalidValues
+        If there is no limit.
+    """
+    if not limits:
+        raise InvalidValues("no limits to draw")
+    ordered = sorted(limits, key=lambda item: item.mass)
+    masses = np.asarray([item.mass for item in ordered])
+    scale = np.asarray([item.cross_section * 1e3 for item in ordered])
+    # a limit that is missing leaves a gap
+    bands = np.asarray([item.expected for item in ordered], dtype=np.float64).T * scale
+    observed = np.asarray([item.observed for item in ordered], dtype=np.float64) * scale
+    if len(masses) == 1:
+        # A single mass gets some width, or nothing of the bands would be seen.
+        masses = masses[0] * np.asarray([0.98, 1.02])
+        scale, observed, bands = np.repeat(scale, 2), np.repeat(observed, 2), np.repeat(bands, 2, axis=1)
+    with drawing():
+        figure, ((axes,),) = canvas()
+        axes.fill_between(masses, bands[0], bands[4], color="#fee08b", label="expected ± 2 std. dev.")
+        axes.fill_between(masses, bands[1], bands[3], color="#74a476", label="expected ± 1 std. dev.")
+        axes.plot(masses, bands[2], color="black", linestyle="--", linewidth=2, label="expected, median")
+        if not all(item.asimov for item in ordered):
+            axes.plot(masses, observed, color="black", marker="o", linewidth=2, label="observed")
+        axes.plot(masses, scale, color="#a50f15", linestyle=":", linewidth=2.2, label="signal as simulated")
+        axes.set_yscale("log")
+        low, high = (
+            np.nanmin([*bands.ravel(), *scale, *observed]),
+            np.nanmax([*bands.ravel(), *scale, *observed]),
+        )
+        axes.set_ylim(low / 2, high * (high / low) ** 0.5 * 3)
+        axes.set_xlabel("Resonance mass [GeV]")
+        axes.set_ylabel(rf"{100 * ordered[0].confidence_level:.4g} % CL upper limit on $\sigma({process})$ [fb]")
+        axes.legend(loc="upper right", frameon=False)
+        axes.set_title(title, loc="right", fontsize=14)
+    return figure
+
+
+guard(globals())

@@ -1,0 +1,64 @@
+"""The tensors that a network gets, alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from jettagger.arguments import guard
+from jettagger.bundles.bundle import Bundle
+from jettagger.inference.padding import as_run
+from jettagger.inputs.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
+from jettagger.inputs.flatjets import select_flat
+from jettagger.inputs.selection import select_jets
+
+__all__ = ["make_inputs"]
+
+
+def make_inputs(
+    bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE, collection: str | None = None
+) -> Iterator[Batch]:
+    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    events : awkward array
+        In memory or virtual.
+    where : str or jagged bool array, optional
+        Only these jets.
+    batch_size : int
+        Jets in a batch at most.
+    collection : str, optional
+        The jets, where events have several collections that the model can be applied to.
+
+    Yields
+    ------
+    Batch
+        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
+        jets without constituents, or with a part of them, are in no batch.
+
+    Examples
+    --------
+    >>> from jettagger.testing import make_events
+    >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
+    >>> batch.inputs["pf_features"].shape[1]
+    25
+    """
+    jets: Objects
+    if bundle.weaver is not None:
+        chosen = select_flat(bundle, events, where, collection)
+        jets, index = chosen.jets, chosen.rows
+    else:
+        jets = select_jets(bundle, events, where, collection).jets
+        index = jets.index
+    if not len(jets):
+        return
+    bundle = as_run(bundle)
+    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
+        yield replace(batch, jets=index[batch.jets])
+
+
+guard(globals(), "make_inputs")
