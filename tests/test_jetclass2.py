@@ -368,7 +368,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(MissingColumns, match=r"two\.root differs from the first file: it lacks jet_label"):
         make_flat_job([str(one), str(two)], tagger)
     three = write_root(tmp_path / "three.root", jets[[name for name in jets.fields if name != "part_px"]])
-    with pytest.raises(MissingColumns, match=r"three\.root .*cannot feed the model 'toy'") as info:
+    with pytest.raises(MissingColumns, match=r"three\.root .*lacks columns that the model 'toy' needs") as info:
         make_flat_job([str(three)], tagger)
     assert "part_px" in str(info.value)
     with pytest.raises(UnknownName, match="column to keep"):

@@ -69,7 +69,7 @@ def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str
         said = run(capsys, "convert", "delphes", "x.root", "-o", str(folder / "o.root"))
     assert "a library talks" in said[1]
     assert DelphesFile is not Small
-    return said, "references that point to nothing", "converting: 7 of 7 events"
+    return said, "dangling references", "converting: 7 of 7 events"
 
 
 def search(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:

@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_tagged_is_refused_in_the_first_line(
         file["Events"] = {"FatJet": ak.zip({name.partition("_")[2]: arrays[name] for name in arrays.fields})}
     assert tag(str(few), "-m", "tinyParT", "-o", str(tmp_path / "o.parquet"), "--dry-run") == 2
     first, second, *rest = capsys.readouterr().err.splitlines()
-    start = f"jettagger: error: {few} (central NanoAOD (no candidates)) cannot feed the model 'tinyParT': "
+    start = f"jettagger: error: {few} (central NanoAOD (no candidates)) lacks columns that the model 'tinyParT' needs: "
     assert first.startswith(start)
     assert "no known model runs on it" in first
     assert "use PFNano" in first

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         ("jets with a class", f"{done.labelled}"),
         ("not written: no constituents", f"{done.empty}"),
         ("not written: only a part of the constituents", f"{done.partial}"),
-        ("references that point to nothing", f"{done.dangling}"),
+        ("dangling references", f"{done.dangling}"),
     ]
     table(f"{done.path}", ("", ""), rows)
     return 0

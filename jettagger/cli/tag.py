@@ -218,7 +218,7 @@ def _summary(result: object, seconds: float) -> None:
         ("not scored: outside the training selection", f"{report.outside_domain}"),
         ("more constituents than the model takes", f"{report.truncated}"),
         ("vertices recovered", f"{report.recovered_vertices}"),
-        ("links that point to nothing", f"{report.dangling_links}"),
+        ("dangling links", f"{report.dangling_links}"),
         ("input values that were not finite", f"{report.replaced_values}"),
         ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
         ("reads that failed for a moment", f"{report.retried}"),

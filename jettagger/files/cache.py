@@ -1,4 +1,4 @@
-"""Arrays kept on disk under a key: found again in later runs and by other processes, never needed.
+"""A checksummed, size-limited cache of arrays on disk; results never depend on it.
 
 An entry is one file that carries its own checksum. What is damaged is ignored with a warning and made anew; writers
 that come at the same time each put a complete file in place; the oldest entries go when the folder grows beyond its
@@ -76,7 +76,7 @@ class DiskCache:
             return None
         head = len(MAGIC) + 32
         if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[head:]).digest() != content[len(MAGIC) : head]:
-            warnings.warn(f"the cache file {path} is damaged; it is ignored and written anew", RuntimeWarning)
+            warnings.warn(f"the cache file {path} is damaged; it is ignored and replaced", RuntimeWarning)
             with suppress(OSError):
                 path.unlink()
             return None

@@ -247,7 +247,7 @@ class DelphesJets:
         ----------
         min_pt_share : float or None
             Share of the transverse momentum that the vector sum of the constituents must carry; None: 0.8, and no
-            reference may point to nothing.
+            reference may dangle.
 
         Returns
         -------

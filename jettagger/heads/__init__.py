@@ -1,4 +1,4 @@
-"""Hidden neurons put to use: scores from stored neurons, and heads, small networks that take them as inputs.
+"""Classifiers and regressions on stored hidden neurons: scores from neurons alone, and heads, small networks on them.
 
 Applying needs no torch::
 

@@ -1,6 +1,6 @@
 """The fastest session that is known to give the same numbers.
 
-By default that is ONNX Runtime with the graph written anew (`jettagger.sessions.rewriting`). The new graph and the
+By default that is ONNX Runtime with a rewritten graph (`jettagger.sessions.rewriting`). The new graph and the
 answers of the old one to a few random jets are kept in the user's cache; each time a process loads it, these jets are
 run again and must come out the same. Where they do not, or where something fails, the file runs as it is and a warning
 says why.

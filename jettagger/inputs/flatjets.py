@@ -166,7 +166,7 @@ def check_table(bundle: Bundle, table: Offered, source: str = "this table") -> N
             )
             lines.append(f"  {config.stored(name)}{hint(config.stored(name), known)}, needed by {places}")
         raise MissingColumns(
-            f"{source} ({table.title}) cannot feed the model {bundle.name!r}: it lacks {len(missing)} columns of "
+            f"{source} ({table.title}) lacks columns that the model {bundle.name!r} needs: {len(missing)} of "
             f"{config.where}\nmissing columns:\n" + "\n".join(lines)
         )
 

@@ -87,7 +87,7 @@ def check_columns(
                 f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
             )
         raise MissingColumns(
-            f"{source} ({format_.title}) cannot feed the model {bundle.name!r}: {'; '.join(advice)}\n"
+            f"{source} ({format_.title}) lacks columns that the model {bundle.name!r} needs: {'; '.join(advice)}\n"
             f"{len(plan.missing)} missing columns:\n{lines}"
         )
     more = [column for head in heads for column in head.needs(offer, format_.jets, source)]

@@ -1,4 +1,4 @@
-"""Networks written anew so that they run faster: the same function with fewer and cheaper operators.
+"""Graph rewriting: equal ONNX graphs with fewer operators.
 
 Written for graphs like those that weaver and PyTorch export of Particle Transformers, and works by local patterns, so
 other graphs profit where they have them. The steps:
