@@ -40,7 +40,7 @@ from benchmarks import inputs
 from benchmarks.report import keep, show, table
 from jettagger.bundles.bundle import Bundle
 from jettagger.files.root import EventFile, write_tree
-from jettagger.inference.acceleration import best_session
+from jettagger.inference.acceleration import open_session
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
@@ -157,7 +157,7 @@ def network(bundle: Bundle, events: Any, repetitions: int, peers: int) -> dict[s
     """All variants on the same jets, one thread."""
     names = [output.name for output in bundle.outputs]
     backends = {"": "onnxruntime", " fast": "fast"} | ({" openvino": "openvino"} if find_spec("openvino") else {})
-    sessions = {name: best_session(bundle, threads=1, backend=backend) for name, backend in backends.items()}
+    sessions = {name: open_session(bundle, threads=1, backend=backend) for name, backend in backends.items()}
     timed = {name: Timed(session) for name, session in sessions.items()}
     taggers = {name: Tagger(bundle, session=timed[name], backend=backend) for name, backend in backends.items()}
     batches = exact_batches(bundle, events)
@@ -274,7 +274,7 @@ def second(models: Sequence[str], events: Any, repetitions: int) -> dict[str, An
     found = {}
     for first, other in (models, models[::-1]):
         bundles = [jt.load_tagger(model).bundle for model in (first, other)]
-        sessions = [Timed(best_session(bundle, threads=1)) for bundle in bundles]
+        sessions = [Timed(open_session(bundle, threads=1)) for bundle in bundles]
         taggers = [Tagger(bundle, session=session) for bundle, session in zip(bundles, sessions, strict=True)]
         own = 0.0
         real = {name: getattr(taggers[1], name) for name in ("score", "arranged")}
@@ -322,7 +322,7 @@ def cache(model: str, events: Any, repetitions: int) -> dict[str, float]:
 
 def cost(bundle: Bundle, events: Any, repetitions: int) -> None:
     """Milliseconds a jet by length and number of jets in a run."""
-    session = best_session(bundle, threads=1)
+    session = open_session(bundle, threads=1)
     jets = select_jets(bundle, events).jets
     tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite)
     rows = [("length", *(f"{number} jets" for number in (1, 4, 8, 16, 32, 64)))]

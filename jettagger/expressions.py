@@ -21,7 +21,7 @@ import numpy as np
 from jettagger.arguments import of_type
 from jettagger.errors import ConfigError, MismatchError, UnknownName, hint
 
-__all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "Function", "Source", "parse", "select"]
+__all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "ExpressionText", "Function", "parse", "select"]
 
 #: the longest text that is read, in characters
 MAX_LENGTH = 10_000
@@ -136,7 +136,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 _ALLOWED = "numbers, names, + - * / // % **, comparisons, & | ~, and or not, and calls of functions"
 
 
-class Source:
+class ExpressionText:
     """A text with the place where it was written, which turns syntax into errors that point at it.
 
     Parameters
@@ -252,8 +252,8 @@ class Expression:
         return self.text
 
     @cached_property
-    def _parsed(self) -> tuple[Source, ast.expr]:
-        source = Source(self.text, self.where)
+    def _parsed(self) -> tuple[ExpressionText, ast.expr]:
+        source = ExpressionText(self.text, self.where)
         return source, source.tree()
 
     @cached_property
@@ -353,7 +353,7 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
         ...
     jettagger.errors.ConfigError: position 1: unknown function 'system'. Allowed: abs, ...
     """
-    source = Source(text, where)
+    source = ExpressionText(text, where)
     _check(source, source.tree(), functions)
     return Expression(source.text, where, functions)
 
@@ -406,7 +406,7 @@ def select(
     return np.broadcast_to(flags, (count,)).copy()
 
 
-def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) -> None:
+def _check(source: ExpressionText, node: ast.expr, functions: Mapping[str, Function]) -> None:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
             if not isinstance(node.value, bool):
@@ -438,7 +438,7 @@ def _check(source: Source, node: ast.expr, functions: Mapping[str, Function]) ->
         source.refuse(node, f"{source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
 
 
-def _check_comparison(source: Source, node: ast.Compare) -> None:
+def _check_comparison(source: ExpressionText, node: ast.Compare) -> None:
     for symbol in node.ops:
         if type(symbol) not in COMPARE:
             source.refuse(node, f"{source.segment(node)!r}: allowed comparisons are < <= > >= == !=")
@@ -452,7 +452,7 @@ def _check_comparison(source: Source, node: ast.Compare) -> None:
             )
 
 
-def _check_call(source: Source, node: ast.Call, functions: Mapping[str, Function]) -> None:
+def _check_call(source: ExpressionText, node: ast.Call, functions: Mapping[str, Function]) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else None
     if name is None or name not in functions:
         asked = source.segment(node.func)

@@ -18,10 +18,10 @@ from transformers import write_transformer
 import jettagger.inference.acceleration as acceleration
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, MissingExtra, ModelFileError, ProviderError
-from jettagger.inference.acceleration import best_session, cost_of
+from jettagger.inference.acceleration import cost_of, open_session
 from jettagger.inference.network import deviation
 from jettagger.inputs.batching import COST
-from jettagger.sessions import ReplaySession, open_session
+from jettagger.sessions import ReplaySession, open_onnx
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.testing import make_events
 
@@ -51,18 +51,18 @@ def entries(tmp_path: Path) -> list[Path]:
 
 def test_scores_are_those_of_the_file(bundle: Bundle, tmp_path: Path) -> None:
     assert deviation(bundle, scores(bundle, "fast"), scores(bundle, "onnxruntime")) < 1
-    assert best_session(bundle, 1) is not open_session(bundle.graph, 1)  # type: ignore[arg-type]
-    assert best_session(bundle, 1) is best_session(bundle, 1)
+    assert open_session(bundle, 1) is not open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
+    assert open_session(bundle, 1) is open_session(bundle, 1)
     assert len(entries(tmp_path)) == 1
 
 
 def test_the_second_process_does_not_write_it_anew(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best_session(bundle, 1)
+    open_session(bundle, 1)
     monkeypatch.setattr(acceleration, "_SESSIONS", {})
     monkeypatch.setattr(acceleration, "rewrite", lambda *_: pytest.fail("rewritten again"))
-    assert best_session(bundle, 1) is not open_session(bundle.graph, 1)  # type: ignore[arg-type]
+    assert open_session(bundle, 1) is not open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -70,33 +70,33 @@ def test_a_file_that_changed_is_refused_with_and_without_an_entry(
     bundle: Bundle, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kept:
-        best_session(bundle, 1)
+        open_session(bundle, 1)
         monkeypatch.setattr(acceleration, "_SESSIONS", {})
     path = bundle.require_weights()
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(ModelFileError, match="has changed since it was described"):
-        best_session(bundle, 5)
+        open_session(bundle, 5)
     path.unlink()
     with pytest.raises(ModelFileError, match="cannot be read"):
-        best_session(bundle, 5)
+        open_session(bundle, 5)
 
 
 def test_a_damaged_entry_is_made_anew(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    best_session(bundle, 1)
+    open_session(bundle, 1)
     (path,) = entries(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     monkeypatch.setattr(acceleration, "_SESSIONS", {})
     with pytest.warns(RuntimeWarning, match="is damaged"):
-        best_session(bundle, 1)
+        open_session(bundle, 1)
     assert len(path.read_bytes()) == len(whole)
 
 
 def test_a_graph_that_is_not_equal_is_not_used(tmp_path: Path) -> None:
     bundle = Bundle.from_folder(write_transformer(tmp_path / "toy", symmetric=False))
     with pytest.warns(RuntimeWarning, match=r"'toy' runs as it is: .* differs by .* times the tolerance"):
-        session = best_session(bundle, 1)
-    assert session is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+        session = open_session(bundle, 1)
+    assert session is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,20 +105,20 @@ def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypa
 
     monkeypatch.setattr(acceleration, "rewrite", broken)
     with pytest.warns(RuntimeWarning, match=r"runs as it is: it could not be rewritten \(RuntimeError: no such"):
-        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+        assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 def test_a_graph_that_does_not_load_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceleration, "rewrite", lambda *_: b"not ONNX")
     with pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten fails \(ModelFileError"):
-        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+        assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 def test_where_nothing_is_gained_nothing_is_said(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceleration, "rewrite", lambda *_: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert best_session(bundle, 1) is open_session(bundle.graph, 1)  # type: ignore[arg-type]
+        assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"batch": 4}, {"axes": {"pf": 20}}, {}], ids=str)
@@ -131,7 +131,7 @@ def test_fixed_axes(tmp_path: Path, options: Any) -> None:
 
 def test_no_cache(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", "off")
-    best_session(bundle, 1)
+    open_session(bundle, 1)
     assert not entries(tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_unknown_backends_are_refused() -> None:
 
 def test_other_providers_get_the_file_as_it_is(bundle: Bundle) -> None:
     with pytest.raises(ProviderError, match="'cuda' is not available"):
-        best_session(bundle, 1, "cuda")
+        open_session(bundle, 1, "cuda")
 
 
 def test_the_backend_travels_with_the_tagger(tiny: Bundle) -> None:
@@ -171,12 +171,12 @@ def test_openvino_gives_the_same(bundle: Bundle) -> None:
     pytest.importorskip("openvino")
     found, expected = scores(bundle, "openvino"), scores(bundle, "onnxruntime")
     assert deviation(bundle, found, expected) < 1
-    session = best_session(bundle, 1, backend="openvino")
-    assert session is best_session(bundle, 1, backend="openvino")
+    session = open_session(bundle, 1, backend="openvino")
+    assert session is open_session(bundle, 1, backend="openvino")
 
 
 def test_openvino_is_not_used_where_it_gives_other_scores(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = open_session(bundle.graph, 1)  # type: ignore[arg-type]
+    plain = open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
     def off(by: float) -> ReplaySession:
         def answer(inputs: Any) -> Any:
@@ -185,11 +185,11 @@ def test_openvino_is_not_used_where_it_gives_other_scores(bundle: Bundle, monkey
         return ReplaySession(answer)
 
     monkeypatch.setattr(acceleration, "open_openvino", lambda *_: off(5e-5))
-    assert best_session(bundle, 1, backend="openvino") is not plain
+    assert open_session(bundle, 1, backend="openvino") is not plain
     monkeypatch.setattr(acceleration, "_SESSIONS", {})
     monkeypatch.setattr(acceleration, "open_openvino", lambda *_: off(5e-3))
     with pytest.warns(RuntimeWarning, match=r"'toy' runs in ONNX Runtime: OpenVINO differs by .*, 10 are allowed"):
-        assert best_session(bundle, 1, backend="openvino") is plain
+        assert open_session(bundle, 1, backend="openvino") is plain
 
 
 def test_batches_follow_what_runs_them() -> None:

@@ -15,7 +15,7 @@ from networks import GROUPS, LENGTHS, NAMES, Head, description, graph, write_bun
 from jettagger.bundles.bundle import Bundle, canonical_name, read_groups
 from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError, MissingModelFile, ModelFileError, UnknownName
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_events, make_tiny_model
 
@@ -416,7 +416,7 @@ class TestCard:
         import awkward as ak
 
         flat = ak.drop_none(ak.flatten(load_tagger(folder)(make_events(5, seed=2))))
-        raw = open_session(bundle.graph)  # type: ignore[arg-type]
+        raw = open_onnx(bundle.graph)  # type: ignore[arg-type]
         assert raw.provider == "CPUExecutionProvider"
         total = flat.probHbb + flat.probHcc + flat.probQCDothers
         assert np.abs(np.asarray(total) - 1).max() < 1e-6

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jettagger.bundles.card import KINDS, Card, read_card
+from jettagger.bundles.card import KINDS, BundleCard, read_card
 from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError
 
@@ -56,7 +56,7 @@ def test_all_keys(tmp_path: Path) -> None:
         "notes": "none",
     }
     card = read_card(write(tmp_path, **content))
-    assert set(content) | {"schema_version", "name"} == set(Card.model_fields)
+    assert set(content) | {"schema_version", "name"} == set(BundleCard.model_fields)
     assert card.domain.pt == (200, 2500)
     assert card.mass is not None
     assert card.mass.scales == "mass * (1 - rawFactor)"
@@ -117,7 +117,7 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
 
 
 def test_cards_are_frozen() -> None:
-    card = Card(schema_version=1, name="toy")
+    card = BundleCard(schema_version=1, name="toy")
     with pytest.raises(ValueError, match="frozen"):
         card.name = "other"  # type: ignore[misc]
 

@@ -16,7 +16,7 @@ from jettagger.inference.checking import OTHER_TOLERANCE, PROB_TOLERANCE, Check,
 from jettagger.inference.network import evaluate, softmax, stacked
 from jettagger.inputs.batching import tabulate
 from jettagger.inputs.random_jets import ToyJets
-from jettagger.sessions import ReplaySession, open_session
+from jettagger.sessions import ReplaySession, open_onnx
 
 CARD = {"kinds": {"prob": ["label_*"], "mass": ["mass"], "hidden": ["hid*"]}}
 
@@ -333,11 +333,11 @@ class TestNetwork:
         assert one.graph is not None
         rng = np.random.default_rng(0)
         inputs = {name: rng.normal(0, 1, (2, len(variables), 6)).astype("f4") for name, variables in GROUPS.items()}
-        asked = ReplaySession(open_session(fixed.graph).run)
+        asked = ReplaySession(open_onnx(fixed.graph).run)
         values = evaluate(fixed, asked, inputs)
         assert values.shape == (2, 8)
         assert asked.calls[0]["pf_features"].shape == (5, 3, 6)
-        assert np.allclose(values, evaluate(one, open_session(one.graph), inputs), atol=1e-6)
+        assert np.allclose(values, evaluate(one, open_onnx(one.graph), inputs), atol=1e-6)
 
     def test_stacked(self, tmp_path: Path) -> None:
         bundle = Bundle.from_folder(write_bundle(tmp_path / "m", joined=False))

@@ -159,7 +159,7 @@ def test_measurements_of_networks_belong_to_one_state_of_the_code(
         for module in (padding, probing):
             monkeypatch.setattr(module, "_KNOWN", {})
         monkeypatch.setattr(acceleration, "_SESSIONS", {})
-        acceleration.best_session(Bundle.from_folder(tiny.folder), 1)
+        acceleration.open_session(Bundle.from_folder(tiny.folder), 1)
         return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jettagger")}
 
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path))

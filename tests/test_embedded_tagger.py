@@ -29,7 +29,7 @@ from jettagger.expressions import parse
 from jettagger.inference.checking import check
 from jettagger.inference.network import softmax
 from jettagger.search import read_config
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 from jettagger.testing import make_events
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -72,7 +72,7 @@ def scores(bundle: Bundle, n_pf: int, n_sv: int, n_jets: int = 3, seed: int = 1)
             values[:] = 0
         inputs[group.name] = values
     assert bundle.graph is not None
-    (found,) = open_session(bundle.graph, 1, "cpu").run(inputs).values()
+    (found,) = open_onnx(bundle.graph, 1, "cpu").run(inputs).values()
     kinds = {}
     for kind in ("prob", "mass", "hidden"):
         kinds[kind] = found[:, [output.index for output in bundle.outputs if output.kind == kind]]

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, MissingModelFile, ModelFileError
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 from jettagger.sessions.graph import file_sha256, inspect
 from jettagger.tagging.tagger import load_tagger
 from jettagger.testing import make_events
@@ -210,7 +210,7 @@ class TestBadFiles:
         bundle = Bundle.from_folder(folder)
         assert bundle.graph is not None
         with pytest.raises(ModelFileError, match=r"ONNX Runtime cannot load .*model\.onnx"):
-            open_session(bundle.graph)
+            open_onnx(bundle.graph)
 
     def test_changed_behind_our_back(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m", seed=122)  # no session of this process knows these weights
@@ -218,7 +218,7 @@ class TestBadFiles:
         write_bundle(folder, seed=123)
         assert bundle.graph is not None
         with pytest.raises(ModelFileError, match="has changed since it was described"):
-            open_session(bundle.graph)
+            open_onnx(bundle.graph)
 
 
 class TestInterface:

@@ -27,7 +27,7 @@ from jettagger.bundles.trials import TRIALS, require_trial, trial_seconds
 from jettagger.cli import main
 from jettagger.errors import LONGEST, BundleError, ConfigError, JettaggerError, ModelFileError
 from jettagger.heads import load_head
-from jettagger.inference.acceleration import best_session
+from jettagger.inference.acceleration import open_session
 
 #: what a terminal would obey
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -100,7 +100,7 @@ REFUSED = {
 def test_loops_without_end_and_tensors_of_any_size_are_refused_with_their_cause(name: str, tmp_path: Path) -> None:
     folder = hostile.write(name, tmp_path)
     with pytest.raises(ModelFileError, match=REFUSED[name]) as caught:
-        best_session(load_bundle(folder), 1)
+        open_session(load_bundle(folder), 1)
     assert str(folder) in str(caught.value)
 
 
@@ -117,11 +117,11 @@ class TestTrials:
         ask = trials._PROCESS.ask
         monkeypatch.setattr(trials._PROCESS, "ask", lambda *request: asked.append(request) or ask(*request))
         folder = write_bundle(tmp_path / "x", seed=901)
-        best_session(Bundle.from_folder(folder), 1)
+        open_session(Bundle.from_folder(folder), 1)
         assert [request["what"] for request, _ in asked] == ["bundle", "session"]
         for passed in (trials._PASSED, set[str]()):  # in this process, and in another one by the cache
             monkeypatch.setattr(trials, "_PASSED", passed)
-            best_session(Bundle.from_folder(folder), 1)
+            open_session(Bundle.from_folder(folder), 1)
         assert len(asked) == 2
         text = (folder / "preprocess.json").read_text()
         (folder / "preprocess.json").write_text(text + "\n")
@@ -153,7 +153,7 @@ class TestTrials:
         for folder in (PACKAGE / "models").iterdir():
             if folder.is_dir():
                 assert Bundle.from_folder(folder).trusted
-        best_session(load_bundle("tinyParT"), 1)
+        open_session(load_bundle("tinyParT"), 1)
 
     def test_heads_are_tried(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = make_head(tmp_path / "head").folder

@@ -182,6 +182,16 @@ def test_every_public_name_resolves() -> None:
         jettagger.load_taggr  # noqa: B018
 
 
+def test_each_public_class_name_is_taken_once() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(label(path))
+    assert {"Tagger", "TaggingProcessor", "ColumnSource"} <= set(homes)
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
 def names() -> list[str]:
     found = ["jettagger"]
     # the processors of a checkout lie beside the package

@@ -17,7 +17,7 @@ from searches import part
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError
-from jettagger.files.generated import RUNS, Source, read_sources
+from jettagger.files.generated import RUNS, GeneratedFile, read_sources
 from jettagger.files.root import EventFile, write_tree
 from jettagger.search import read_config, run_search
 from jettagger.search.files import FileInfo
@@ -385,7 +385,7 @@ def test_a_skim_carries_the_sums_of_what_was_read_only(
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_rewritten_skim_keeps_what_it_knows(tmp_path: Path, whole: bool) -> None:
     """A part of a file has no tree Runs, which other programs would take for the whole."""
-    source = Source("a.root", 20, 0, 20 if whole else 10, {"genEventSumw": [7.0], "genEventCount": [8]})
+    source = GeneratedFile("a.root", 20, 0, 20 if whole else 10, {"genEventSumw": [7.0], "genEventCount": [8]})
     note = json.dumps({"model": "m", "generated": [source.to_dict()]})
     content = {"genWeight": np.ones(10, np.float32)}
     for name in ("skim.parquet", "skim.root"):
@@ -457,7 +457,7 @@ def shared(infos: Sequence[FileInfo], read: Mapping[str, Read]) -> float:
 
 
 def chunk(path: str, first: int, last: int, *, count: int = 20, file: str = "a.root") -> FileInfo:
-    source = Source(file, 20, first, last, {"genEventSumw": [30.0], "genEventCount": [count]})
+    source = GeneratedFile(file, 20, first, last, {"genEventSumw": [30.0], "genEventCount": [count]})
     return FileInfo(path, "DY", last - first, True, (source,))
 
 
@@ -480,7 +480,7 @@ def test_events_in_two_skims_are_refused(tmp_path: Path) -> None:
     skims = tmp_path / "skims"
     skims.mkdir()
     # without the tree Runs, so that the provenance counts
-    source = Source("a.root", 20, 0, 15, {"genEventSumw": [7.0], "genEventCount": [8]})
+    source = GeneratedFile("a.root", 20, 0, 15, {"genEventSumw": [7.0], "genEventCount": [8]})
     with EventFile(tmp_path / "dy1.root") as file:
         content = {name: file.read([name])[name] for name in ("genWeight",)}
         jets = file.read([f"FatJet.{name}" for name in ("pt", "eta", "phi", "mass", "msoftdrop")]).FatJet

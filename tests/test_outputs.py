@@ -14,7 +14,7 @@ from networks import ENDING_WEIGHTS, Head, write_bundle, write_ending
 
 import jettagger.bundles.probing as probing
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.probing import Behaviour, Input, observed
+from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.errors import BundleError, ConfigError, ModelFileError
 from jettagger.sessions import flat_columns
 from jettagger.tagging.tagger import load_tagger
@@ -201,11 +201,11 @@ class TestBehaviour:
         assert probing._behaviour(np.full((12, 3), np.nan), np.zeros(1)).unit == (False,) * 3
 
     def test_four_momenta_are_such(self) -> None:
-        item = Input("pf_vectors", ("pfcand_px", "pfcand_py", "pfcand_pz", "pfcand_energy"), 7)
+        item = ProbeInput("pf_vectors", ("pfcand_px", "pfcand_py", "pfcand_pz", "pfcand_energy"), 7)
         array = probing._random([item], 5, 0, 10.0)["pf_vectors"].astype(float)
         assert ((array[:, 3] ** 2 - (array[:, :3] ** 2).sum(axis=1)) > -1e-3 * array[:, 3] ** 2).all()
 
     def test_a_file_that_is_refused(self, tmp_path: Path) -> None:
         bundle = Bundle.from_folder(write_ending(tmp_path / "toy", "sigmoid", NAMES))
         assert bundle.graph is not None
-        assert observed(bundle.graph, [Input("pf_features", ("pfcand_pt_log_nopuppi",), 5)]) is None
+        assert observed(bundle.graph, [ProbeInput("pf_features", ("pfcand_pt_log_nopuppi",), 5)]) is None

@@ -345,7 +345,7 @@ def test_row_arithmetic() -> None:
 
 
 def _toy_jets(seed: int, n_jets: int) -> tuple[Any, Any]:
-    from jettagger.simulation.jets import Jets, Vectors
+    from jettagger.simulation.jets import ClusteredJets, Vectors
 
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 60, n_jets)
@@ -354,7 +354,7 @@ def _toy_jets(seed: int, n_jets: int) -> tuple[Any, Any]:
     eta, phi = rng.normal(0.3, 0.3, total), rng.normal(1.0, 0.3, total)
     vectors = Vectors(pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta))
     zero = np.zeros(n_jets)
-    jets = Jets(np.arange(n_jets), zero, zero, zero, zero, zero, counts, np.arange(total))
+    jets = ClusteredJets(np.arange(n_jets), zero, zero, zero, zero, zero, counts, np.arange(total))
     return jets, vectors
 
 
@@ -402,11 +402,13 @@ def test_clustering_agrees_with_one_event_at_a_time() -> None:
 
 def test_areas_in_closed_form() -> None:
     """Alone: the circle. Two equal jets: each half of the overlap is lost."""
-    from jettagger.simulation.jets import Jets
+    from jettagger.simulation.jets import ClusteredJets
 
-    def jets(eta: list[float], pt: list[float], event: list[int]) -> Jets:
+    def jets(eta: list[float], pt: list[float], event: list[int]) -> ClusteredJets:
         zero = np.zeros(len(eta))
-        return Jets(np.array(event), np.array(pt), np.array(eta), zero, zero, zero, np.ones(len(eta), int), zero)
+        return ClusteredJets(
+            np.array(event), np.array(pt), np.array(eta), zero, zero, zero, np.ones(len(eta), int), zero
+        )
 
     radius, gap = 0.4, 0.5
     alone, other = catchment_areas(jets([0.0, 0.0], [50.0, 50.0], [0, 1]), 2, radius)

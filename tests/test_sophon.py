@@ -18,7 +18,7 @@ from jettagger.bundles.registry import load_bundle
 from jettagger.errors import MissingModelFile
 from jettagger.inference.checking import check
 from jettagger.inference.padding import as_run
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 from jettagger.tagging.tagger import load_tagger
 from jettagger.tagging.tensors import make_inputs
 from jettagger.weaver import Values, read_config
@@ -165,7 +165,7 @@ def test_the_onnx_file_gives_what_torch_gives_at_all_lengths(tmp_path: Path) -> 
     bundle = random_network(tmp_path / "free", "--option", "num_layers", "2", "--lengths", str(path))
     assert bundle.graph is not None
     assert {(group.min_length, group.max_length) for group in as_run(bundle).groups} == {(1, 128)}
-    session = open_session(bundle.graph)
+    session = open_onnx(bundle.graph)
     stored = np.load(path)
     for length in range(1, 129):
         inputs = {name: stored[f"{length}__{name}"] for name in GROUPS}

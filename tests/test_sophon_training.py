@@ -24,7 +24,7 @@ from jettagger.bundles.places import PACKAGE
 from jettagger.cli import main
 from jettagger.files.tables import FlatFile
 from jettagger.inference.checking import check
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 
 FOLDER = REPOSITORY / "examples" / "sophon"
 CONFIG = PACKAGE / "models" / "Sophon" / "data.yaml"
@@ -325,7 +325,7 @@ def test_the_three_steps_make_a_bundle_that_gives_what_torch_gives(shared: Path,
 def equal_to_torch(bundle: Bundle, lengths: Path) -> None:
     """The ONNX file, run here, gives torch's outputs for jets of 1 to 128 constituents."""
     assert bundle.graph is not None
-    session, stored = open_session(bundle.graph), np.load(lengths)
+    session, stored = open_onnx(bundle.graph), np.load(lengths)
     for length in range(1, 129):
         inputs = {group.name: stored[f"{length}__{group.name}"] for group in bundle.groups}
         longest = bundle.groups[0].min_length

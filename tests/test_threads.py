@@ -12,7 +12,7 @@ import pytest
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError
-from jettagger.inference.acceleration import best_session
+from jettagger.inference.acceleration import open_session
 from jettagger.sessions import threads
 from jettagger.sessions.threads import cgroup_cores, default_threads, usable_cores
 
@@ -81,7 +81,7 @@ def test_a_worker_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_of_a_network_do_not_spin(tiny: Bundle) -> None:
     """Idle threads of one network leave the cores to the others."""
     for backend in ("fast", "onnxruntime"):
-        session: Any = best_session(tiny, 2, backend=backend)
+        session: Any = open_session(tiny, 2, backend=backend)
         options = session._session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

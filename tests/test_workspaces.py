@@ -13,7 +13,7 @@ from fitting import check_cabinetry, check_command, check_pyhf
 
 from jettagger.statistics.bins import Template
 from jettagger.statistics.limits import limit
-from jettagger.statistics.workspaces import UNIT, Content, expected_limit, unit_of, workspace
+from jettagger.statistics.workspaces import UNIT, WorkspaceContent, expected_limit, unit_of, workspace
 
 pytest.importorskip("pyhf")
 # jsonschema's own deprecation, which pyhf 0.7 always raises; bounds that a fit meets
@@ -32,13 +32,13 @@ def template(values: list[float], events: float = 100.0, **shifts: tuple[float, 
 
 def content(
     signal: list[float], *regions: dict[str, Template], data: list[list[float]] | None = None, events: float = 400.0
-) -> Content:
+) -> WorkspaceContent:
     jes = {"jes": (0.03, -0.03)}
     nominal = {f"R{i}": {**parts, "X": template(signal, events, **jes)} for i, parts in enumerate(regions)}
     sums = [np.sum([part.values for part in parts.values()], axis=0) for parts in regions]
     observed = sums if data is None else [np.asarray(item, dtype=float) for item in data]
     sizes = {"lumi": {"tt": 0.016, "X": 0.016}, "xsec_qcd": {"qcd": 0.3}}
-    return Content(nominal, {f"R{i}": item for i, item in enumerate(observed)}, "X", sizes)
+    return WorkspaceContent(nominal, {f"R{i}": item for i, item in enumerate(observed)}, "X", sizes)
 
 
 JES = {"jes": (0.05, -0.04)}
@@ -97,7 +97,7 @@ def test_cabinetry_finds_the_same(name: str) -> None:
     check_cabinetry(made(name))
 
 
-def unscaled(parts: Content) -> dict[str, Any]:
+def unscaled(parts: WorkspaceContent) -> dict[str, Any]:
     """The workspace with all of its events, written down here."""
     channels = []
     for region, processes in parts.nominal.items():

@@ -34,7 +34,7 @@ from jettagger.discriminants import discriminant, model
 from jettagger.inference.network import evaluate
 from jettagger.inputs.batching import make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 
 #: which presets are measured
 DISCRIMINANTS = ("HbbvsQCD", "HccvsQCD", "HWW4qvsQCD", "HWWlvqqvsQCD", "TopvsQCD", "HtautauvsQCD")
@@ -92,7 +92,7 @@ def score(bundle: Any, sample: data.Sample, jets: Array, batch: int = 256) -> Ar
     """All outputs of a bundle, float32[jets, outputs], by ONNX Runtime in batches of similar length."""
     longest = {group.object: group.max_length for group in bundle.groups}
     names = [group.name for group in bundle.groups]
-    session = open_session(bundle.graph, 1, None)
+    session = open_onnx(bundle.graph, 1, None)
     result = np.empty((len(sample), len(bundle.outputs)), dtype=np.float32)
     for piece, inputs in data.make_batches(sample, jets, batch, longest["pf"], longest["sv"], None):
         tensors = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
@@ -273,7 +273,7 @@ def cost(bundles: dict[str, Any]) -> dict[str, Any]:
         counts = {"pf": np.full(COST_BATCH, COST_LENGTH), "sv": np.full(COST_BATCH, COST_VERTICES)}
         tables = tabulate(bundle.groups, ToyJets(counts, 1), bundle.card.nonfinite)
         (batch,) = make_batches(tables, batch_size=COST_BATCH, pad_mode=bundle.card.pad_mode, cost=None)
-        prepared[name] = (open_session(bundle.graph, 1, "cpu"), batch.inputs)
+        prepared[name] = (open_onnx(bundle.graph, 1, "cpu"), batch.inputs)
     times: dict[str, list[float]] = {name: [] for name in bundles}
     for run in range(COST_RUNS + 1):
         for name, (session, inputs) in prepared.items():

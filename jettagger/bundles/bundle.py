@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jettagger.arguments import guard
-from jettagger.bundles.card import KINDS, Card, read_card
+from jettagger.bundles.card import KINDS, BundleCard, read_card
 from jettagger.bundles.checksums import compare, record
 from jettagger.bundles.known import differences, known_card, known_name, known_network
 from jettagger.bundles.outputs import HIDDEN, Output, canonical_name, read_outputs
 from jettagger.bundles.places import PACKAGE, SHIPPED, user_folder
-from jettagger.bundles.probing import Behaviour, Input, observed
+from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.bundles.trials import require_trial
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
@@ -125,7 +125,7 @@ class Bundle:
     ----------
     folder : pathlib.Path
         The folder it was read from.
-    card : Card
+    card : BundleCard
         The content of ``bundle.json``, or what was inferred without one.
     groups : tuple of Group
         Input tensors in the order of the input description.
@@ -150,7 +150,7 @@ class Bundle:
     """
 
     folder: Path
-    card: Card
+    card: BundleCard
     groups: tuple[Group, ...]
     outputs: tuple[Output, ...]
     graph: Graph | None
@@ -387,7 +387,7 @@ def _configurations(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
 
 
-def _description(folder: Path, card: Card | None) -> Path | None:
+def _description(folder: Path, card: BundleCard | None) -> Path | None:
     """The file with the input description of a folder, if it has one."""
     if card is not None and card.inputs is not None:
         path = folder / card.inputs
@@ -553,7 +553,7 @@ def _with_axes(groups: tuple[Group, ...], graph: Graph | None) -> tuple[Group, .
     return tuple(replace(group, axis=axes[group.name]) for group in groups)
 
 
-def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
+def _verify(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> None:
     """Compare files with the checksums that the card declares; only the weights may be absent."""
     for name, expected in card.sha256.items():
         found = hashes.get(name)
@@ -565,7 +565,7 @@ def _verify(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
             raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
 
 
-def _warn_of_name(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
+def _warn_of_name(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> None:
     """Say that a network is not the known one whose name it bears, unless its card declares its checksum."""
     found = hashes.get(MODEL)
     if found is None or MODEL in card.sha256:
@@ -582,7 +582,9 @@ def _warn_of_name(card: Card, folder: Path, hashes: Mapping[str, str]) -> None:
     )
 
 
-def _refuse_foreign(sha256: str, groups: Sequence[Group], outputs: Sequence[Output], source: Path, card: Card) -> None:
+def _refuse_foreign(
+    sha256: str, groups: Sequence[Group], outputs: Sequence[Output], source: Path, card: BundleCard
+) -> None:
     """Refuse a description that is not the one of a known network, unless the card declares its checksum."""
     known = known_network(sha256)
     if known is None or source.name in card.sha256:
@@ -618,7 +620,7 @@ def _described_variables(groups: Sequence[Group]) -> dict[str, list[tuple[str, l
 
 
 def _kept(
-    card: Card, folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str], graph: Graph | None
+    card: BundleCard, folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str], graph: Graph | None
 ) -> dict[str, str]:
     """Path in the folder -> SHA-256, of the files whose checksum the card does not declare."""
     kept = {name: sha256 for name, sha256 in hashes.items() if files[name].parent == folder}
@@ -641,14 +643,14 @@ def _packaged_names() -> list[str]:
     return sorted(path.name for path in (PACKAGE / "models").iterdir() if is_bundle(path))
 
 
-def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[Card, str]:
+def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[BundleCard, str]:
     if CARD in files:
         return read_card(files[CARD]), CARD
     if (card := known_card(hashes.values())) is not None:
         return card, "jettagger"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"
     prefix = re.sub(r"\W", "_", name)
-    return Card(schema_version=1, name=name, prefix=prefix if prefix[0].isalpha() else f"m_{prefix}"), "inferred"
+    return BundleCard(schema_version=1, name=name, prefix=prefix if prefix[0].isalpha() else f"m_{prefix}"), "inferred"
 
 
 def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]:
@@ -825,7 +827,7 @@ def _behaviour(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None
     return observed(
         graph,
         [
-            Input(
+            ProbeInput(
                 group.name,
                 tuple(variable.feature.name for variable in group.variables),
                 group.max_length,

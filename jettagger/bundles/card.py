@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
 from jettagger.files.jsonfile import read_object
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "Card", "Domain", "Kind", "Mass", "read_card"]
+__all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "read_card"]
 
 SCHEMA_VERSION = 1
 
@@ -55,7 +55,7 @@ class Domain(_Strict):
         return value
 
 
-class Card(_Strict):
+class BundleCard(_Strict):
     """The content of ``bundle.json``."""
 
     schema_version: Literal[1] = Field(description="version of this schema")
@@ -101,7 +101,7 @@ class Card(_Strict):
     notes: str = ""
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> BundleCard:
     """Read and validate a ``bundle.json``.
 
     Parameters
@@ -110,7 +110,7 @@ def read_card(path: Path) -> Card:
 
     Returns
     -------
-    Card
+    BundleCard
 
     Raises
     ------
@@ -124,7 +124,7 @@ def read_card(path: Path) -> Card:
             f"{path}: schema_version is {_shown(version)}, this version of jettagger reads {SCHEMA_VERSION}"
         )
     try:
-        return Card.model_validate(content)
+        return BundleCard.model_validate(content)
     except ValidationError as error:
         problems = []
         for item in error.errors(include_url=False):
@@ -146,5 +146,5 @@ def _shown(value: Any) -> str:
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    models: dict[tuple[int | str, ...], type[BaseModel]] = {(): Card, ("mass",): Mass, ("domain",): Domain}
+    models: dict[tuple[int | str, ...], type[BaseModel]] = {(): BundleCard, ("mass",): Mass, ("domain",): Domain}
     return list(models[place].model_fields) if place in models else []

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jettagger.bundles.card import Card, Kind, read_card
+from jettagger.bundles.card import BundleCard, Kind, read_card
 from jettagger.bundles.outputs import canonical_name
 from jettagger.bundles.places import PACKAGE
 from jettagger.types import Array
@@ -134,7 +134,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def known_card(hashes: Iterable[str]) -> Card | None:
+def known_card(hashes: Iterable[str]) -> BundleCard | None:
     """The card of a network with one of these checksums, of the weights or, where these are not public, of its inputs.
 
     Parameters
@@ -153,7 +153,7 @@ def known_card(hashes: Iterable[str]) -> Card | None:
     return None
 
 
-def known_name(name: str) -> Card | None:
+def known_name(name: str) -> BundleCard | None:
     """The card of the network whose name another name contains, as ``part-ak8-2023_copy`` does.
 
     Parameters
@@ -196,7 +196,7 @@ def known_network(sha256: str) -> Known | None:
 
 
 @cache
-def _cards() -> tuple[tuple[Card, Path], ...]:
+def _cards() -> tuple[tuple[BundleCard, Path], ...]:
     return tuple((read_card(path), path) for path in sorted((PACKAGE / "known").glob("*.json")))
 
 

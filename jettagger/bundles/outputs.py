@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from jettagger.bundles.card import KINDS, Card, Kind
+from jettagger.bundles.card import KINDS, BundleCard, Kind
 from jettagger.bundles.probing import Behaviour
 from jettagger.errors import BundleError, hint
 from jettagger.sessions.graph import Graph, Tensor
@@ -80,7 +80,7 @@ def canonical_name(raw: str, kind: Kind) -> str:
 
 
 def read_outputs(
-    card: Card,
+    card: BundleCard,
     description: Mapping[str, Any],
     graph: Graph | None,
     folder: Path,
@@ -91,7 +91,7 @@ def read_outputs(
 
     Parameters
     ----------
-    card : Card
+    card : BundleCard
     description : mapping
         The input description; its ``output_names`` count where the card has none.
     graph : Graph or None
@@ -148,12 +148,12 @@ def read_outputs(
 _CARD = "bundle.json"
 
 
-def _is_marked(card: Card, raw: str) -> bool:
+def _is_marked(card: BundleCard, raw: str) -> bool:
     """Whether the card asks for a softmax over this output."""
     return any(fnmatchcase(raw, pattern) for pattern in card.softmax)
 
 
-def _refuse_ambiguous(card: Card, names: Sequence[str], outputs: Sequence[Output], folder: Path) -> None:
+def _refuse_ambiguous(card: BundleCard, names: Sequence[str], outputs: Sequence[Output], folder: Path) -> None:
     seen: dict[str, str] = {}
     for output in outputs:
         if seen.setdefault(output.name, output.raw) != output.raw:
@@ -199,7 +199,7 @@ def _columns(graph: Graph, tensor: Tensor) -> int | None:
     return long[0] if long else 1
 
 
-def _declared(card: Card, names: Sequence[str], folder: Path) -> list[Kind]:
+def _declared(card: BundleCard, names: Sequence[str], folder: Path) -> list[Kind]:
     def matches(raw: str, kind: Kind, pattern: str) -> bool:
         return fnmatchcase(raw, pattern) or fnmatchcase(canonical_name(raw, kind), pattern)
 

@@ -22,7 +22,7 @@ from jettagger.sessions import OrtSession, flat_columns
 from jettagger.sessions.graph import Graph
 from jettagger.types import Array
 
-__all__ = ["FOUR_MOMENTUM", "Behaviour", "Input", "observed", "probe_cache"]
+__all__ = ["FOUR_MOMENTUM", "Behaviour", "ProbeInput", "observed", "probe_cache"]
 
 #: inputs of usual size and far beyond: what is bounded by its nature stays where it is
 SCALES = (1.0, 10.0, 1000.0)
@@ -42,7 +42,7 @@ _KNOWN: dict[str, Behaviour] = {}
 
 
 @dataclass(frozen=True)
-class Input:
+class ProbeInput:
     """An input of the network, for random values.
 
     Parameters
@@ -86,13 +86,13 @@ def probe_cache() -> DiskCache | None:
     return None if folder is None else DiskCache(folder / "probes", 20_000_000)
 
 
-def observed(graph: Graph, inputs: Sequence[Input]) -> Behaviour | None:
+def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
     """Run a network on random inputs, or look up what it did.
 
     Parameters
     ----------
     graph : Graph
-    inputs : sequence of Input
+    inputs : sequence of ProbeInput
         All inputs of the graph.
 
     Returns
@@ -122,7 +122,7 @@ def observed(graph: Graph, inputs: Sequence[Input]) -> Behaviour | None:
     return _KNOWN[key]
 
 
-def _values(graph: Graph, inputs: Sequence[Input]) -> tuple[Array, Array]:
+def _values(graph: Graph, inputs: Sequence[ProbeInput]) -> tuple[Array, Array]:
     """Outputs of all jets, and how much those of the first differ without, or with other, neighbours."""
     session = OrtSession(graph, 1, "cpu")
     n_jets = graph.fixed_batch or JETS
@@ -144,7 +144,7 @@ def _run(session: OrtSession, tensors: Mapping[str, Array], n_jets: int) -> Arra
     return np.concatenate([flat_columns(name, array, n_jets) for name, array in found.items()], axis=1).astype(float)
 
 
-def _random(inputs: Sequence[Input], n_jets: int, seed: int, scale: float) -> dict[str, Array]:
+def _random(inputs: Sequence[ProbeInput], n_jets: int, seed: int, scale: float) -> dict[str, Array]:
     rng = np.random.default_rng([2024, seed])
     tensors = {}
     for item in inputs:

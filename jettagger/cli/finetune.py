@@ -55,7 +55,7 @@ from jettagger.cli import console
 from jettagger.cli.console import progress_bar, say, table, tell, warn
 
 if TYPE_CHECKING:
-    from jettagger.finetuning import Epoch, FinetuneConfig, FinetuneResult, Survey
+    from jettagger.finetuning import Epoch, FinetuneConfig, FinetuneResult, SkimSurvey
 
 __all__ = ["configure", "run"]
 
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(config: FinetuneConfig, found: Survey) -> None:
+def _plan(config: FinetuneConfig, found: SkimSurvey) -> None:
     inputs = found.layout.inputs
     shown = ", ".join(inputs[:4]) + (f", ... ({len(inputs)} inputs)" if len(inputs) > 4 else "")
     say(f"{config.name}: {shown} -> {', '.join(config.outputs)}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, hint
-from jettagger.expressions import Source
+from jettagger.expressions import ExpressionText
 
 __all__ = [
     "LOG_FLOOR",
@@ -307,7 +307,7 @@ _ALLOWED = (
 )
 
 
-def _find_sums(source: Source) -> dict[int, tuple[int, tuple[str, ...], list[int]]]:
+def _find_sums(source: ExpressionText) -> dict[int, tuple[int, tuple[str, ...], list[int]]]:
     """Where ``sum(`` is called: offset -> (end, patterns, where each pattern begins)."""
     sums: dict[int, tuple[int, tuple[str, ...], list[int]]] = {}
     for match in re.finditer(r"(?<![\w.])sum\s*\(", source.text):
@@ -355,7 +355,7 @@ def read(text: str, parameters: Mapping[str, float] | None = None, where: str = 
     >>> read("x / (x + 2 * y)") == score("x") / (score("x") + 2 * score("y"))
     True
     """
-    source = Source(text, where)
+    source = ExpressionText(text, where)
     sums = _find_sums(source)
     plain = list(source.text)
     for start, (end, _, _) in sums.items():
@@ -368,7 +368,7 @@ _SYMBOLS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult:
 
 
 def _convert(
-    source: Source, node: ast.expr, parameters: Mapping[str, float], sums: Mapping[int, tuple[int, Any, Any]]
+    source: ExpressionText, node: ast.expr, parameters: Mapping[str, float], sums: Mapping[int, tuple[int, Any, Any]]
 ) -> Node:
     def deeper(part: ast.expr) -> Node:
         return _convert(source, part, parameters, sums)

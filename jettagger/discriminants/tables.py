@@ -1,4 +1,4 @@
-"""The groups of scores of each known model, and the presets, as read from ``tables.yaml``."""
+"""The groups of scores of each known model, and the presets, as read from ``presets.yaml``."""
 
 from __future__ import annotations
 
@@ -182,8 +182,8 @@ class Preset:
 
 @lru_cache(maxsize=1)
 def _document() -> Document:
-    text = importlib.resources.files(__package__).joinpath("tables.yaml").read_text(encoding="utf-8")
-    return read_yaml(text, name="tables.yaml")
+    text = importlib.resources.files(__package__).joinpath("presets.yaml").read_text(encoding="utf-8")
+    return read_yaml(text, name="presets.yaml")
 
 
 def _model(document: Document, name: str) -> Model:

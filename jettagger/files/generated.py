@@ -18,7 +18,7 @@ from jettagger.files.jsonfile import parse_json
 from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.root import TREE, EventFile
 
-__all__ = ["RUNS", "Source", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
+__all__ = ["RUNS", "GeneratedFile", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
 
 #: the tree of NanoAOD with one row a run, or a block
 RUNS = "Runs"
@@ -31,7 +31,7 @@ KEY = "generated"
 
 
 @dataclass(frozen=True)
-class Source:
+class GeneratedFile:
     """A file of simulated events and what its tree ``Runs`` says.
 
     Attributes
@@ -47,7 +47,7 @@ class Source:
 
     Examples
     --------
-    >>> source = Source("a.root", 40, 0, 40, {"genEventSumw": [600.0, 400.0], "genEventCount": [550, 350]})
+    >>> source = GeneratedFile("a.root", 40, 0, 40, {"genEventSumw": [600.0, 400.0], "genEventCount": [550, 350]})
     >>> source.sum_of_weights, source.count, source.whole
     (1000.0, 900, True)
     """
@@ -84,7 +84,7 @@ class Source:
         }
 
 
-def sources_of_root(file: EventFile) -> tuple[Source, ...]:
+def sources_of_root(file: EventFile) -> tuple[GeneratedFile, ...]:
     """What an open file says of the generated events behind it.
 
     Parameters
@@ -93,7 +93,7 @@ def sources_of_root(file: EventFile) -> tuple[Source, ...]:
 
     Returns
     -------
-    tuple of Source
+    tuple of GeneratedFile
         Empty for data, and where the file does not say.
 
     Raises
@@ -109,11 +109,11 @@ def sources_of_root(file: EventFile) -> tuple[Source, ...]:
         columns = {name: values.tolist() for name, values in runs.items() if name not in counters}
         columns = {name: [_plain(value) for value in values] for name, values in columns.items()}
         path = file.path if "://" in file.path else os.path.realpath(file.path)
-        return (_checked(Source(path, file.n_events, 0, file.n_events, columns)),)
+        return (_checked(GeneratedFile(path, file.n_events, 0, file.n_events, columns)),)
     return sources_of_note(file.note(), file.path, file.n_events)
 
 
-def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Source, ...]:
+def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[GeneratedFile, ...]:
     """What the provenance of a skim says of the generated events behind it.
 
     Parameters
@@ -127,7 +127,7 @@ def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Source, .
 
     Returns
     -------
-    tuple of Source
+    tuple of GeneratedFile
 
     Raises
     ------
@@ -162,10 +162,10 @@ def _unreadable(path: str) -> InputFileError:
     )
 
 
-def _source(record: Any, path: str) -> Source:
-    """What `Source.to_dict` made."""
+def _source(record: Any, path: str) -> GeneratedFile:
+    """What `GeneratedFile.to_dict` made."""
     try:
-        source = Source(**{"runs": {}, **record})
+        source = GeneratedFile(**{"runs": {}, **record})
         numbers = [source.events, source.first, source.last]
         for name in (SUM, COUNT):
             numbers += source.runs.get(name, ())
@@ -178,7 +178,7 @@ def _source(record: Any, path: str) -> Source:
     return source
 
 
-def _checked(source: Source) -> Source:
+def _checked(source: GeneratedFile) -> GeneratedFile:
     if not math.isfinite(source.sum_of_weights):
         raise InputFileError(f"{source.file}: the sum of generator weights in its tree {RUNS!r} is not finite")
     return source
@@ -190,7 +190,7 @@ def _plain(value: Any) -> Any:
 
 def read_sources(
     path: str | os.PathLike[str], tree: str = TREE, first: int = 0, last: int | None = None
-) -> tuple[Source, ...]:
+) -> tuple[GeneratedFile, ...]:
     """What a file says of the generated events behind a range of its events.
 
     Parameters
@@ -204,7 +204,7 @@ def read_sources(
 
     Returns
     -------
-    tuple of Source
+    tuple of GeneratedFile
         Empty for data, and where the file does not say; also for a part of a skim of several files.
 
     Raises
@@ -235,12 +235,12 @@ def read_sources(
     return (replace(found[0], first=start + first, last=start + stop),)
 
 
-def merged_rows(sources: Iterable[Source]) -> dict[str, list[Any]]:
+def merged_rows(sources: Iterable[GeneratedFile]) -> dict[str, list[Any]]:
     """The rows of ``Runs`` of several files together, with the columns that all of them have.
 
     Parameters
     ----------
-    sources : iterable of Source
+    sources : iterable of GeneratedFile
 
     Returns
     -------
@@ -249,8 +249,8 @@ def merged_rows(sources: Iterable[Source]) -> dict[str, list[Any]]:
 
     Examples
     --------
-    >>> one = Source("a.root", 2, 0, 2, {"genEventSumw": [3.0], "run": [1]})
-    >>> merged_rows([one, Source("b.root", 1, 0, 1, {"genEventSumw": [2.0]})])
+    >>> one = GeneratedFile("a.root", 2, 0, 2, {"genEventSumw": [3.0], "run": [1]})
+    >>> merged_rows([one, GeneratedFile("b.root", 1, 0, 1, {"genEventSumw": [2.0]})])
     {'genEventSumw': [3.0, 2.0]}
     """
     found = list(sources)

@@ -15,7 +15,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError
-from jettagger.formats.base import Format, Link, Plan
+from jettagger.formats.base import Format, Link, ReadPlan
 from jettagger.formats.columns import EventColumns, split
 from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES
 from jettagger.types import Array
@@ -32,7 +32,7 @@ _MANY = 100
 _POWERS = np.uint32(1) << np.arange(23, dtype=np.uint32)
 
 
-class Source(Protocol):
+class OpenFile(Protocol):
     """An open file."""
 
     path: str
@@ -62,7 +62,7 @@ def kinematics(format_: Format, fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{format_.jets}.{field}" for field in fields if field in own)
 
 
-def verify_events(file: Source, plan: Plan, ranges: Iterable[tuple[int, int]]) -> None:
+def verify_events(file: OpenFile, plan: ReadPlan, ranges: Iterable[tuple[int, int]]) -> None:
     """Compare the columns that a model reads with what NanoAOD says of them.
 
     Lists have the lengths of their counters; the columns of a collection have the same; links lie in range, the rows of
@@ -74,7 +74,7 @@ def verify_events(file: Source, plan: Plan, ranges: Iterable[tuple[int, int]]) -
     ----------
     file : EventFile or similar
         Open; read in these ranges, one at a time.
-    plan : Plan
+    plan : ReadPlan
     ranges : iterable of (int, int)
         First event, and the one behind the last.
 
@@ -183,7 +183,7 @@ class _Part:
     path: str
     start: int
     columns: EventColumns
-    plan: Plan
+    plan: ReadPlan
 
     def check(self, counters: Mapping[str, str]) -> None:
         for collection, counter in counters.items():

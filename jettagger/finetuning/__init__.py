@@ -13,7 +13,7 @@ with the number of jets. Applying heads is the business of `jettagger.heads` and
 from jettagger.finetuning.config import FinetuneConfig, read_config
 from jettagger.finetuning.history import Epoch
 from jettagger.finetuning.measure import Comparison, Measures, Response, response
-from jettagger.finetuning.prepare import Survey, survey
+from jettagger.finetuning.prepare import SkimSurvey, survey
 from jettagger.finetuning.run import FinetuneResult, finetune
 from jettagger.finetuning.score import score_skim
 from jettagger.finetuning.skims import Skim, open_skim
@@ -26,7 +26,7 @@ __all__ = [
     "Measures",
     "Response",
     "Skim",
-    "Survey",
+    "SkimSurvey",
     "finetune",
     "open_skim",
     "read_config",

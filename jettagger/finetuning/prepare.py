@@ -20,7 +20,7 @@ from jettagger.finetuning.store import Store
 from jettagger.heads import JetTable, fold_of
 from jettagger.types import Floats, Rows
 
-__all__ = ["Layout", "Prepared", "Survey", "balance", "prepare", "survey"]
+__all__ = ["Prepared", "RowLayout", "SkimSurvey", "balance", "prepare", "survey"]
 
 
 #: independent divisions by event number: test (or fold), validation, whether it is used for them
@@ -37,7 +37,7 @@ _CAP = 20.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Which number of a row is what.
 
     Parameters
@@ -71,7 +71,7 @@ FIXED = ("label", "weight", "cell", "fold", "held", "target")
 
 
 @dataclass(frozen=True)
-class Survey:
+class SkimSurvey:
     """What the skims are, before they are read.
 
     Parameters
@@ -79,14 +79,14 @@ class Survey:
     skims : tuple of Skim
     columns : tuple of tuple of str
         Of each skim, the stored columns that will be read.
-    layout : Layout
+    layout : RowLayout
     unknown_model : tuple of str
         Files that do not say which model made their columns.
     """
 
     skims: tuple[Skim, ...]
     columns: tuple[tuple[str, ...], ...]
-    layout: Layout
+    layout: RowLayout
     unknown_model: tuple[str, ...]
 
     @property
@@ -102,7 +102,7 @@ class Prepared:
     Parameters
     ----------
     config : FinetuneConfig
-    layout : Layout
+    layout : RowLayout
     store : Store
     center, width : float64[inputs]
         Mean and standard deviation of the inputs.
@@ -115,7 +115,7 @@ class Prepared:
     """
 
     config: FinetuneConfig
-    layout: Layout
+    layout: RowLayout
     store: Store
     center: Floats
     width: Floats
@@ -155,7 +155,7 @@ class Prepared:
         return (rows[:, self.layout["weight"]] * self.factors[label, cell]).astype(np.float32)
 
 
-def survey(config: FinetuneConfig, bundle: Bundle) -> Survey:
+def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
     """Look into all files: which columns there are, and whether the parent made them. No jets are read.
 
     Parameters
@@ -166,7 +166,7 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> Survey:
 
     Returns
     -------
-    Survey
+    SkimSurvey
 
     Raises
     ------
@@ -188,7 +188,7 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> Survey:
     probabilities = [output.name for output in bundle.select(["prob"])]
     shown = ["FatJet_pt", "mass", *probabilities] if config.kind == "classes" else ["FatJet_pt", "mass"]
     extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, prefix) for skim in skims)]
-    layout = Layout(inputs, (*extras, *(f"compare:{name}" for name in config.compare)))
+    layout = RowLayout(inputs, (*extras, *(f"compare:{name}" for name in config.compare)))
     columns = []
     for skim in skims:
         for path, expression in _expressions(config):
@@ -201,10 +201,10 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> Survey:
         wanted = [*inputs, "event", *extras, *(axis.column for axis in config.flatten)]
         wanted += [name for _, expression in _expressions(config) for name in expression.names]
         columns.append(skim.columns_of(wanted, prefix, "the head"))
-    return Survey(skims, tuple(columns), layout, tuple(skim.path for skim in skims if not skim.digest))
+    return SkimSurvey(skims, tuple(columns), layout, tuple(skim.path for skim in skims if not skim.digest))
 
 
-def files_read(bundle: Bundle, found: Survey) -> list[str]:
+def files_read(bundle: Bundle, found: SkimSurvey) -> list[str]:
     """Every file that a training reads besides its configuration: skims and the parent."""
     return [*(skim.path for skim in found.skims), *map(str, bundle.sources)]
 
@@ -251,7 +251,7 @@ class _Pass:
     """What is collected while the files are read."""
 
     config: FinetuneConfig
-    layout: Layout
+    layout: RowLayout
     prefix: str
     names: list[str]
     tagged: list[int]
@@ -464,7 +464,7 @@ def _numbers(expression: Expression, values: Callable[[str], Any], length: int) 
 def prepare(
     config: FinetuneConfig,
     bundle: Bundle,
-    found: Survey,
+    found: SkimSurvey,
     folder: Path,
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
@@ -475,7 +475,7 @@ def prepare(
     config : FinetuneConfig
     bundle : Bundle
         The parent.
-    found : Survey
+    found : SkimSurvey
     folder : pathlib.Path
         For the store: 4 bytes for each input of each jet.
     progress : callable, optional
@@ -508,7 +508,7 @@ def prepare(
     return state.finish(store)
 
 
-def _expected_jets(found: Survey) -> int:
+def _expected_jets(found: SkimSurvey) -> int:
     """About how many jets there are, from the first events of each file."""
     total = 0.0
     for skim, columns in zip(found.skims, found.columns, strict=True):
@@ -519,4 +519,4 @@ def _expected_jets(found: Survey) -> int:
     return int(total) + 1
 
 
-guard(globals(), "Survey", "survey")
+guard(globals(), "SkimSurvey", "survey")

@@ -22,7 +22,7 @@ from jettagger.finetuning.config import BdtModel, FinetuneConfig, read_config
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.measure import Measures, measure
 from jettagger.finetuning.mlp import train_mlp
-from jettagger.finetuning.prepare import Prepared, Survey, files_read, prepare, survey
+from jettagger.finetuning.prepare import Prepared, SkimSurvey, files_read, prepare, survey
 from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
@@ -75,7 +75,7 @@ def finetune(
     *,
     force: bool = False,
     plots: bool = True,
-    found: Survey | None = None,
+    found: SkimSurvey | None = None,
     progress: Callable[[int], None] | None = None,
     follow: Follow | None = None,
     begin: Callable[[Prepared], None] | None = None,
@@ -91,7 +91,7 @@ def finetune(
         Whether an existing head may be replaced.
     plots : bool
         Whether pictures are drawn.
-    found : Survey, optional
+    found : SkimSurvey, optional
         Of the skims, where it was made already.
     progress : callable, optional
         Called with the number of events after each chunk that was read.

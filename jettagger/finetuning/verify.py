@@ -14,7 +14,7 @@ from jettagger.finetuning.measure import Measures, unseen
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head, Mlp, Trees
 from jettagger.heads.export import COLUMNS
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 
 __all__ = ["ABSOLUTE", "RELATIVE", "Trained", "check_export", "check_use"]
 
@@ -87,7 +87,7 @@ def check_export(head: Head, prepared: Prepared, trained: Sequence[Trained]) -> 
         if isinstance(network.part, Trees):
             holed = mine[:_HOLED].copy()
             holed[np.random.default_rng(number).random(holed.shape) < _HOLES] = np.nan
-            got = open_session(head.graph).run({COLUMNS: holed})[f"fold{number}"]
+            got = open_onnx(head.graph).run({COLUMNS: holed})[f"fold{number}"]
             largest = max(
                 largest, _compare(head, number, network, got, holed, f"{len(holed)} jets with missing inputs")
             )

@@ -1,6 +1,6 @@
 """Event formats: where jets, constituents, links, columns and "missing" are. The only readers of events."""
 
-from jettagger.formats.base import Format, Jets, Need, Plan, make_plan
+from jettagger.formats.base import Format, Jets, MissingColumn, ReadPlan, make_plan
 from jettagger.formats.columns import EventColumns, split
 from jettagger.formats.detect import FORMATS, detect
 from jettagger.formats.loading import load, partial
@@ -10,8 +10,8 @@ __all__ = [
     "EventColumns",
     "Format",
     "Jets",
-    "Need",
-    "Plan",
+    "MissingColumn",
+    "ReadPlan",
     "detect",
     "load",
     "make_plan",

@@ -16,7 +16,7 @@ from jettagger.features.definition import Feature
 from jettagger.formats.columns import EventColumns, split
 from jettagger.types import Array
 
-__all__ = ["CHECKED", "Format", "Jets", "Link", "Need", "Offer", "Plan", "Provider", "make_plan"]
+__all__ = ["CHECKED", "ColumnSource", "Format", "Jets", "Link", "MissingColumn", "Offer", "ReadPlan", "make_plan"]
 
 #: canonical columns that tell whether constituents are those of their jet, as far as a file has them: transverse
 #: momentum of the jet before its correction, and of the candidates
@@ -35,7 +35,7 @@ class Offer(Protocol):
 
 
 @dataclass(frozen=True)
-class Provider:
+class ColumnSource:
     """One way to obtain a canonical column.
 
     Parameters
@@ -70,7 +70,7 @@ class Link:
         The collection that rows point to.
     target_index : str or None
         The field with that index; None where rows carry all that there is of the objects, and point to none.
-    order : Provider
+    order : ColumnSource
         Key after which the objects of a jet are sorted, largest first; equal ones stay in the order of the table.
     dangling : bool
         Whether rows may point to no target (index -1): their target's columns are NaN then.
@@ -82,7 +82,7 @@ class Link:
     jet_index: str
     target: str
     target_index: str | None
-    order: Provider
+    order: ColumnSource
     dangling: bool = False
     copied: str = ""
 
@@ -128,7 +128,7 @@ class Format:
     jets: str
     signature: tuple[str, ...]
     links: Mapping[str, Link] = field(default_factory=dict)
-    columns: Mapping[str, Mapping[str, tuple[Provider, ...]]] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, tuple[ColumnSource, ...]]] = field(default_factory=dict)
     subsets: Mapping[str, tuple[str, str, Callable[[Array], Array]]] = field(default_factory=dict)
     radius: float = 0.8
     remark: str = ""
@@ -145,7 +145,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Need:
+class MissingColumn:
     """A canonical column that cannot be had, and who wants it."""
 
     object: str
@@ -159,16 +159,16 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReadPlan:
     """Which stored columns give the inputs of a model.
 
     Parameters
     ----------
     format : Format
-    providers : mapping of (object, canonical column) to Provider
+    providers : mapping of (object, canonical column) to ColumnSource
     objects : tuple of str
         Objects whose links are followed.
-    missing : tuple of Need
+    missing : tuple of MissingColumn
         Empty where the model can run.
     more : tuple of str
         Columns that are read for other reasons, e.g. for heads.
@@ -177,9 +177,9 @@ class Plan:
     """
 
     format: Format
-    providers: Mapping[tuple[str, str], Provider]
+    providers: Mapping[tuple[str, str], ColumnSource]
     objects: tuple[str, ...]
-    missing: tuple[Need, ...]
+    missing: tuple[MissingColumn, ...]
     more: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
 
@@ -193,7 +193,7 @@ class Plan:
         return tuple(sorted(found))
 
 
-def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Plan:
+def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> ReadPlan:
     """Compare what the features need with what the input offers; nothing is read.
 
     Parameters
@@ -204,7 +204,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
 
     Returns
     -------
-    Plan
+    ReadPlan
         With all that is missing in ``missing``.
     """
     wanted: dict[tuple[str, str], list[str]] = {}
@@ -221,8 +221,8 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
             if parent == "pf":
                 for key in (("pf", "eta"), ("pf", "phi")):
                     wanted.setdefault(key, []).append(feature.name)
-    providers: dict[tuple[str, str], Provider] = {}
-    missing: list[Need] = []
+    providers: dict[tuple[str, str], ColumnSource] = {}
+    missing: list[MissingColumn] = []
     objects = []
     for object_, names in _by_object(wanted, format_).items():
         link = format_.links.get(object_)
@@ -230,7 +230,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
             continue
         lacking = () if link is None else tuple(column for column in link.columns if not offer.has(column))
         if link is None or lacking:
-            missing.append(Need(object_, "link to the jets", tuple(names), lacking))
+            missing.append(MissingColumn(object_, "link to the jets", tuple(names), lacking))
         else:
             objects.append(object_)
     for (object_, name), names in wanted.items():
@@ -242,7 +242,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
             providers[(source, name)] = chosen
         else:
             stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
-            missing.append(Need(object_, name, tuple(dict.fromkeys(names)), stored))
+            missing.append(MissingColumn(object_, name, tuple(dict.fromkeys(names)), stored))
     if "pf" in objects:
         for object_, name in CHECKED:
             chosen = _first_way(format_.columns.get(object_, {}).get(name, ()), offer)
@@ -250,10 +250,10 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Pla
                 providers[(object_, name)] = chosen
     copies = {object_: format_.links[object_].copies for object_ in objects}
     verified = tuple(name for name, columns in copies.items() if columns and all(map(offer.has, columns)))
-    return Plan(format_, providers, tuple(objects), tuple(missing), verified=verified)
+    return ReadPlan(format_, providers, tuple(objects), tuple(missing), verified=verified)
 
 
-def _first_way(ways: Iterable[Provider], offer: Offer) -> Provider | None:
+def _first_way(ways: Iterable[ColumnSource], offer: Offer) -> ColumnSource | None:
     return next((way for way in ways if all(offer.has(column) for column in way.columns)), None)
 
 
@@ -307,7 +307,7 @@ class Jets:
     Parameters
     ----------
     columns : EventColumns
-    plan : Plan
+    plan : ReadPlan
     index : int64[jets]
         The selected jets, as positions in the flat collection of all jets.
     kinematics : mapping, optional
@@ -330,7 +330,7 @@ class Jets:
     """
 
     def __init__(
-        self, columns: EventColumns, plan: Plan, index: Array, kinematics: Mapping[str, Array] | None = None
+        self, columns: EventColumns, plan: ReadPlan, index: Array, kinematics: Mapping[str, Array] | None = None
     ) -> None:
         self.columns = columns
         self.plan = plan

@@ -11,10 +11,10 @@ from jettagger.errors import InputFileError, MismatchError
 from jettagger.formats.columns import not_none
 from jettagger.types import Array
 
-__all__ = ["FlatTable", "JetTable"]
+__all__ = ["FlatTable", "JetColumns"]
 
 
-class JetTable(Protocol):
+class JetColumns(Protocol):
     """Jets with named columns, one entry a jet: numbers or lists of numbers."""
 
     #: what it is, for messages

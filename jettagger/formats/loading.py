@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jettagger.errors import MismatchError
-from jettagger.formats.base import Jets, Plan
+from jettagger.formats.base import Jets, ReadPlan
 from jettagger.formats.columns import EventColumns
 from jettagger.kinematics import delta_phi
 from jettagger.types import Array
@@ -44,7 +44,7 @@ CENTRE = 0.25
 
 def load(
     columns: EventColumns,
-    plan: Plan,
+    plan: ReadPlan,
     index: Array,
     kinematics: Mapping[str, Array] | None = None,
     *,
@@ -55,7 +55,7 @@ def load(
     Parameters
     ----------
     columns : EventColumns
-    plan : Plan
+    plan : ReadPlan
         Without anything missing.
     index : int64[jets]
         Positions of the selected jets in the flat collection.

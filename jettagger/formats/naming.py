@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from jettagger.errors import ConfigError, UnknownName
-from jettagger.formats.base import Format, Link, Provider
+from jettagger.formats.base import ColumnSource, Format, Link
 from jettagger.formats.columns import split
 
 __all__ = ["Names", "radius_of", "renamed"]
@@ -76,7 +76,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     def field(table: str, item: str) -> str:
         return names.get(f"{table}.{item}") or item
 
-    def provider(item: Provider) -> Provider:
+    def provider(item: ColumnSource) -> ColumnSource:
         columns = (split(column) for column in item.columns)
         return replace(item, columns=tuple(f"{collection(table)}.{field(table, name)}" for table, name in columns))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from jettagger.formats.base import Format, Link, Provider
+from jettagger.formats.base import ColumnSource, Format, Link
 
 __all__ = ["NANOAOD", "NANOAOD_V15", "SCOUTING"]
 
 
-def _jet(collection: str) -> dict[str, tuple[Provider, ...]]:
-    return {name: (Provider((f"{collection}.{name}",)),) for name in ("pt", "eta", "phi", "mass")}
+def _jet(collection: str) -> dict[str, tuple[ColumnSource, ...]]:
+    return {name: (ColumnSource((f"{collection}.{name}",)),) for name in ("pt", "eta", "phi", "mass")}
 
 
 NANOAOD_V15 = Format(
@@ -16,16 +16,16 @@ NANOAOD_V15 = Format(
     title="central NanoAOD from version 15 (candidates of fat jets without tracks)",
     jets="FatJet",
     signature=("FatJet", "FatJetPFCand", "PFCand"),
-    links={"pf": Link("FatJetPFCand", "jetIdx", "PFCand", "pfCandIdx", Provider(("PFCand.pt",)))},
+    links={"pf": Link("FatJetPFCand", "jetIdx", "PFCand", "pfCandIdx", ColumnSource(("PFCand.pt",)))},
     columns={
         "jet": {
             **_jet("FatJet"),
-            "raw_pt": (Provider(("FatJet.pt", "FatJet.rawFactor"), lambda pt, factor: pt * (1 - factor)),),
+            "raw_pt": (ColumnSource(("FatJet.pt", "FatJet.rawFactor"), lambda pt, factor: pt * (1 - factor)),),
         },
         # PFCand_pt and _mass are multiplied by the PUPPI weight, so the plain ones are not among the columns
         "pf": {
-            **{name: (Provider((f"PFCand.{name}",)),) for name in ("eta", "phi", "pdgId")},
-            "summed_pt": (Provider(("PFCand.pt",)),),
+            **{name: (ColumnSource((f"PFCand.{name}",)),) for name in ("eta", "phi", "pdgId")},
+            "summed_pt": (ColumnSource(("PFCand.pt",)),),
         },
     },
     remark="use PFNano, as central NanoAOD stores candidates with PUPPI-weighted pt and without tracks, or "

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from jettagger.formats.base import Format, Link, Provider
+from jettagger.formats.base import ColumnSource, Format, Link
 from jettagger.formats.naming import Names, radius_of, renamed
 from jettagger.kinematics import delta_phi, energy
 from jettagger.types import Array
@@ -156,12 +156,12 @@ def _uncorrected(pt: Array, raw_factor: Array) -> Array:
     return pt * (1 - raw_factor)
 
 
-def _stored(*columns: str) -> tuple[Provider, ...]:
-    return tuple(Provider((column,)) for column in columns)
+def _stored(*columns: str) -> tuple[ColumnSource, ...]:
+    return tuple(ColumnSource((column,)) for column in columns)
 
 
-def _track(field: str, default: float) -> Provider:
-    return Provider((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))  # type: ignore[arg-type]
+def _track(field: str, default: float) -> ColumnSource:
+    return ColumnSource((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))  # type: ignore[arg-type]
 
 
 _CANDIDATES = {
@@ -176,19 +176,19 @@ _CANDIDATES = {
     "pvAssocQuality": _stored("PFCands.pvAssocQuality"),
     "lostInnerHits": _stored("PFCands.lostInnerHits"),
     "trkQuality": _stored("PFCands.trkQuality"),
-    "normchi2": (Provider(("PFCands.trkChi2",), _chi2),),
+    "normchi2": (ColumnSource(("PFCands.trkChi2",), _chi2),),
     # columns with C are those of a fork that stores what the producer of the tagger inputs computed
     "dz": (*_stored("FatJetPFCands.Cdz"), _track("dz", 0), _track("dzFromPV", 0)),
     "dxy": (*_stored("FatJetPFCands.Cdxy"), _track("d0", 0), _track("dxyFromPV", 0)),
     "dzsig": (
         *_stored("FatJetPFCands.Cdzsig"),
-        Provider(("PFCands.dz", "PFCands.dzErr", "PFCands.trkChi2"), _significance),
-        Provider(("PFCands.dzFromPV", "PFCands.dzErrFromPV", "PFCands.trkChi2"), _significance),
+        ColumnSource(("PFCands.dz", "PFCands.dzErr", "PFCands.trkChi2"), _significance),
+        ColumnSource(("PFCands.dzFromPV", "PFCands.dzErrFromPV", "PFCands.trkChi2"), _significance),
     ),
     "dxysig": (
         *_stored("FatJetPFCands.Cdxysig"),
-        Provider(("PFCands.d0", "PFCands.d0Err", "PFCands.trkChi2"), _significance),
-        Provider(("PFCands.dxyFromPV", "PFCands.dxyErrFromPV", "PFCands.trkChi2"), _significance),
+        ColumnSource(("PFCands.d0", "PFCands.d0Err", "PFCands.trkChi2"), _significance),
+        ColumnSource(("PFCands.dxyFromPV", "PFCands.dxyErrFromPV", "PFCands.trkChi2"), _significance),
     ),
     **{
         name: _stored(f"FatJetPFCands.{name}")
@@ -213,7 +213,7 @@ _VERTICES = {
         name: _stored(f"FatJetSVs.{name}")
         for name in ("pt", "mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")
     },
-    "phi": (Provider(("FatJetSVs.phirel", "FatJet.phi", "SV.phi"), _vertex_phi),),
+    "phi": (ColumnSource(("FatJetSVs.phirel", "FatJet.phi", "SV.phi"), _vertex_phi),),
 }
 
 _VERTEX_ETA = (
@@ -225,20 +225,20 @@ _VERTEX_ETA = (
 
 def _today(radius: float) -> Format:
     """PFNano with the names of today's branch."""
-    vertices = {**_VERTICES, "eta": (Provider(_VERTEX_ETA, partial(vertex_eta, radius=radius)),)}
+    vertices = {**_VERTICES, "eta": (ColumnSource(_VERTEX_ETA, partial(vertex_eta, radius=radius)),)}
     return Format(
         name="pfnano",
         title="PFNano (NanoAOD with particle-flow candidates of jets)",
         jets="FatJet",
         signature=("FatJet", "FatJetPFCands", "PFCands"),
         links={
-            "pf": Link("FatJetPFCands", "jetIdx", "PFCands", "pFCandsIdx", Provider(("PFCands.pt",)), copied="pt"),
+            "pf": Link("FatJetPFCands", "jetIdx", "PFCands", "pFCandsIdx", ColumnSource(("PFCands.pt",)), copied="pt"),
             "sv": Link(
                 "FatJetSVs",
                 "jetIdx",
                 "SV",
                 "sVIdx",
-                Provider(("FatJetSVs.dxysig",), _finite_or_zero),
+                ColumnSource(("FatJetSVs.dxysig",), _finite_or_zero),
                 dangling=True,
                 copied="pt",
             ),
@@ -246,7 +246,7 @@ def _today(radius: float) -> Format:
         columns={
             "jet": {
                 **{name: _stored(f"FatJet.{name}") for name in ("pt", "eta", "phi", "mass")},
-                "raw_pt": (Provider(("FatJet.pt", "FatJet.rawFactor"), _uncorrected), *_stored("FatJet.pt")),
+                "raw_pt": (ColumnSource(("FatJet.pt", "FatJet.rawFactor"), _uncorrected), *_stored("FatJet.pt")),
             },
             "pf": _CANDIDATES,
             "sv": vertices,

@@ -21,7 +21,7 @@ from jettagger.formats.base import Offer
 from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, check_checksum, read_head_card
 from jettagger.heads.export import COLUMNS
 from jettagger.heads.table import DERIVED, JetTable
-from jettagger.sessions import open_session
+from jettagger.sessions import open_onnx
 from jettagger.sessions.graph import Graph, file_sha256, inspect
 from jettagger.types import Array
 
@@ -246,7 +246,7 @@ class Head:
         """
         values = np.full((len(inputs), len(self.card.outputs)), np.nan, dtype=np.float32)
         good = np.flatnonzero(np.isfinite(inputs).all(axis=1))
-        session = open_session(self.graph, threads, provider)
+        session = open_onnx(self.graph, threads, provider)
         for start in range(0, len(good), _ROWS):
             rows = good[start : start + _ROWS]
             found = session.run({COLUMNS: np.ascontiguousarray(inputs[rows], dtype=np.float32)})

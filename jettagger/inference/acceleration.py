@@ -29,13 +29,13 @@ from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run, require_session_trial
 from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
-from jettagger.sessions import OrtSession, Session, open_openvino, open_session
+from jettagger.sessions import OrtSession, Session, open_onnx, open_openvino
 from jettagger.sessions.graph import file_sha256
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
 from jettagger.sessions.rewriting import rewrite
 from jettagger.types import Array
 
-__all__ = ["BACKENDS", "best_session", "cost_of", "proof_jets"]
+__all__ = ["BACKENDS", "cost_of", "open_session", "proof_jets"]
 
 #: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
 BACKENDS = ("fast", "onnxruntime", "openvino")
@@ -55,7 +55,7 @@ Inputs = dict[str, Array]
 _SESSIONS: dict[tuple[int, str, int, str], Session] = {}
 
 
-def best_session(
+def open_session(
     bundle: Bundle, threads: int | None = None, provider: str | None = None, backend: str = "fast"
 ) -> Session:
     """The session of a model in this process; made when first asked for, kept afterwards.
@@ -88,7 +88,7 @@ def best_session(
     Examples
     --------
     >>> from jettagger.bundles.registry import load_bundle
-    >>> best_session(load_bundle("tinyParT"), threads=1).threads
+    >>> open_session(load_bundle("tinyParT"), threads=1).threads
     1
     """
     graph = bundle.graph
@@ -105,9 +105,9 @@ def best_session(
         return _SESSIONS[key]
     on_cpu = PROVIDERS.get(provider or "cpu", provider) == PROVIDERS["cpu"]
     if backend == "onnxruntime" or not on_cpu or graph.external:
-        return open_session(graph, threads, provider)
+        return open_onnx(graph, threads, provider)
     if key not in _SESSIONS:
-        _SESSIONS[key] = _rewritten(bundle, key[2]) or open_session(graph, threads, provider)
+        _SESSIONS[key] = _rewritten(bundle, key[2]) or open_onnx(graph, threads, provider)
     return _SESSIONS[key]
 
 
@@ -134,7 +134,7 @@ def _checked_openvino(bundle: Bundle, threads: int) -> Session:
     graph = bundle.graph
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    session, plain = open_openvino(graph, threads), open_session(graph, threads)
+    session, plain = open_openvino(graph, threads), open_onnx(graph, threads)
     off = max(
         deviation(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs))
         for inputs in proof_jets(bundle)
@@ -205,7 +205,7 @@ def _build(bundle: Bundle, threads: int) -> dict[str, Array]:
     graph = bundle.graph
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    plain = open_session(graph, threads)
+    plain = open_onnx(graph, threads)
     model = rewrite(graph.path.read_bytes(), [_probe(bundle, place) for place in range(3)])
     entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}
     if model is None:

@@ -21,8 +21,8 @@ from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.inference.padding import as_run, measured_slots, require_session_trial, toy_objects
-from jettagger.inputs.batching import Batch, Table, make_batches, tabulate
-from jettagger.sessions import Session, open_session
+from jettagger.inputs.batching import Batch, GroupValues, make_batches, tabulate
+from jettagger.sessions import Session, open_onnx
 from jettagger.types import Array
 
 __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check", "write_golden"]
@@ -170,7 +170,7 @@ def _open(bundle: Bundle) -> Session:
     if graph is None:  # require_weights has raised
         raise ValueError(f"{bundle.name!r} has no weights")
     require_session_trial(bundle)
-    return open_session(graph)
+    return open_onnx(graph)
 
 
 def _tried(name: str, function: Callable[..., Iterable[Check]], *arguments: object) -> list[Check]:
@@ -231,13 +231,13 @@ class _Probe:
         low, high = self.limits[object_]
         return max((low + high) // 2 if low < high else high - high // 3, 1)
 
-    def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[Table, ...]:
+    def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[GroupValues, ...]:
         """Jets with so many objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
         toys = toy_objects(self.bundle, full, n_jets, self.seed)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
 
-    def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
+    def values(self, tables: Sequence[GroupValues], batch_size: int = 1) -> Array:
         """All outputs, float32[jets, outputs]."""
         result = np.full((len(tables[0].counts), len(self.bundle.outputs)), np.nan, dtype=np.float32)
         size = min(batch_size, self.bundle.fixed_batch or batch_size)
@@ -427,7 +427,7 @@ class _Probe:
         yield from _compared(name, self.bundle.outputs, values, reference, detail, expected=expected)
 
 
-def _only(tables: Sequence[Table], pad_mode: Literal["constant", "wrap"]) -> Batch:
+def _only(tables: Sequence[GroupValues], pad_mode: Literal["constant", "wrap"]) -> Batch:
     """The one batch of jets of the same length."""
     (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
     return batch

@@ -20,7 +20,7 @@ from jettagger.bundles.trials import require_trial
 from jettagger.codedigest import code_digest
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
-from jettagger.inputs.batching import Objects, Table, make_batches, tabulate
+from jettagger.inputs.batching import GroupValues, Objects, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets, toy_table
 from jettagger.sessions import OrtSession, Session
 from jettagger.types import Array
@@ -149,7 +149,7 @@ def require_session_trial(bundle: Bundle, backend: str = "fast") -> None:
     bundle : Bundle
         With weights.
     backend : str
-        Which `jettagger.inference.acceleration.best_session` is to be tried.
+        Which `jettagger.inference.acceleration.open_session` is to be tried.
 
     Raises
     ------
@@ -310,7 +310,7 @@ def _doubled(shortest: int, limit: int) -> Iterator[int]:
         shortest *= 2
 
 
-def _normal(table: Table) -> Table:
+def _normal(table: GroupValues) -> GroupValues:
     """Standard normal values in the place of those of the objects, all negative in every second jet.
 
     Masks and momenta stay.

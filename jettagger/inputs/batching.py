@@ -15,7 +15,7 @@ import numpy as np
 from jettagger.bundles.bundle import Group, Variable
 from jettagger.types import Array
 
-__all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "Objects", "Table", "make_batches", "tabulate", "transform"]
+__all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "GroupValues", "Objects", "make_batches", "tabulate", "transform"]
 
 #: jets in a batch at most
 BATCH_SIZE = 64
@@ -121,7 +121,7 @@ def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "we
 
 
 @dataclass(frozen=True)
-class Table:
+class GroupValues:
     """The transformed values of one group for all jets.
 
     Parameters
@@ -149,7 +149,7 @@ def tabulate(
     objects: Objects,
     nonfinite: Literal["cmssw", "weaver"] = "cmssw",
     features: dict[str, Array] | None = None,
-) -> tuple[Table, ...]:
+) -> tuple[GroupValues, ...]:
     """Compute and transform all variables of all groups.
 
     Parameters
@@ -180,7 +180,7 @@ def tabulate(
             replaced += bad
             values[-1, channel] = variable.pad
         starts = np.concatenate([[0], np.cumsum(all_counts)[:-1]]).astype(np.int64) if len(objects) else all_counts
-        tables.append(Table(group, values, starts, np.minimum(all_counts, group.max_length), replaced))
+        tables.append(GroupValues(group, values, starts, np.minimum(all_counts, group.max_length), replaced))
     return tuple(tables)
 
 
@@ -205,7 +205,7 @@ class Batch:
 
 
 def make_batches(
-    tables: Sequence[Table],
+    tables: Sequence[GroupValues],
     *,
     batch_size: int = BATCH_SIZE,
     pad_mode: Literal["constant", "wrap"] = "constant",
@@ -219,7 +219,7 @@ def make_batches(
 
     Parameters
     ----------
-    tables : sequence of Table
+    tables : sequence of GroupValues
     batch_size : int
         Jets in a batch at most.
     pad_mode : {"constant", "wrap"}
@@ -250,8 +250,8 @@ class _Axis(NamedTuple):
     exact: bool
 
 
-def _axes(tables: Sequence[Table]) -> Iterator[_Axis]:
-    by_name: dict[str, list[Table]] = {}
+def _axes(tables: Sequence[GroupValues]) -> Iterator[_Axis]:
+    by_name: dict[str, list[GroupValues]] = {}
     for table in tables:
         by_name.setdefault(table.group.axis, []).append(table)
     for name, members in by_name.items():
@@ -320,7 +320,7 @@ def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order
     return batches, total
 
 
-def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
+def _fill(tables: Sequence[GroupValues], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
     rows: dict[tuple[str, bool], Array] = {}
     inputs = {}
     slots = filled = 0

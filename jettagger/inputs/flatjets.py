@@ -11,7 +11,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
 from jettagger.formats.delphes import DelphesJets, is_delphes
-from jettagger.formats.flat import FlatTable, JetTable
+from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.report import Report
 from jettagger.types import Array
 from jettagger.weaver import DataConfig, Values, WeaverJets
@@ -42,7 +42,7 @@ class FlatSelection(NamedTuple):
 
     Parameters
     ----------
-    table : JetTable
+    table : JetColumns
     jets : WeaverJets
         Those that are scored.
     rows : int64[scored]
@@ -54,7 +54,7 @@ class FlatSelection(NamedTuple):
         Positions of jets that are not scored because only a part of their constituents is there.
     """
 
-    table: JetTable
+    table: JetColumns
     jets: WeaverJets
     rows: Array
     in_domain: Array | None
@@ -65,7 +65,7 @@ class FlatSelection(NamedTuple):
 class _Taken(Mapping[str, Any]):
     """Some rows of a table's columns, read when they are asked for."""
 
-    def __init__(self, table: JetTable, rows: Array) -> None:
+    def __init__(self, table: JetColumns, rows: Array) -> None:
         self._table, self._rows = table, rows
         self._whole = len(rows) == len(table) and bool((rows == np.arange(len(rows))).all())
 
@@ -83,7 +83,7 @@ class _Taken(Mapping[str, Any]):
         return column if self._whole else column[self._rows]
 
 
-def jet_table(events: Any, collection: str | None = None) -> JetTable:
+def jet_table(events: Any, collection: str | None = None) -> JetColumns:
     """The table of jets of an input.
 
     Parameters
@@ -95,7 +95,7 @@ def jet_table(events: Any, collection: str | None = None) -> JetTable:
 
     Returns
     -------
-    JetTable
+    JetColumns
 
     Raises
     ------
@@ -110,7 +110,7 @@ def jet_table(events: Any, collection: str | None = None) -> JetTable:
     return FlatTable(events)
 
 
-def _cut(table: JetTable, text: str) -> Array:
+def _cut(table: JetColumns, text: str) -> Array:
     """The jets that pass a cut in columns of the table; those of a collection are also named without ``jet_``."""
     short = {} if table.counts is None else {name.removeprefix("jet_"): name for name in table.fields}
     return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
@@ -145,7 +145,7 @@ def check_table(bundle: Bundle, table: Offered, source: str = "this table") -> N
     Parameters
     ----------
     bundle : Bundle
-    table : JetTable or open file
+    table : JetColumns or open file
     source : str
         Named in the error.
 
@@ -254,7 +254,7 @@ def select_flat(
     return FlatSelection(table, jets, index, in_domain, report, np.flatnonzero(incomplete))
 
 
-def _flags(config: DataConfig, table: JetTable, values: Values, rows: Array) -> Array | None:
+def _flags(config: DataConfig, table: JetColumns, values: Values, rows: Array) -> Array | None:
     """Which jets pass the training selection; None where that cannot be told."""
     lacking = any(config.stored(name) not in table.fields for name in config.columns_of(config.selection))
     if config.selection is None or lacking:

@@ -6,7 +6,7 @@ import sys
 
 from jettagger.config.sizes import size_text
 from jettagger.errors import WorkerError
-from jettagger.formats import EventColumns, Plan
+from jettagger.formats import EventColumns, ReadPlan
 
 __all__ = ["check_fits", "worker_limit"]
 
@@ -35,13 +35,13 @@ def worker_limit() -> int | None:
     return int(limit) if limit else None
 
 
-def check_fits(columns: EventColumns, plan: Plan) -> None:
+def check_fits(columns: EventColumns, plan: ReadPlan) -> None:
     """Refuse a chunk that cannot fit its worker: dask would end one worker after the other, and not say why.
 
     Parameters
     ----------
     columns : EventColumns
-    plan : Plan
+    plan : ReadPlan
         What will be read. Outside of dask's workers nothing is read, and nothing refused.
 
     Raises

@@ -13,7 +13,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.registry import available, load_bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
 from jettagger.expressions import select
-from jettagger.formats import EventColumns, Format, Jets, Plan, detect, load, make_plan, partial, split
+from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan, partial, split
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
 from jettagger.report import Report
@@ -44,7 +44,7 @@ def check_columns(
     *,
     jets: str | None = None,
     names: Names | None = None,
-) -> Plan:
+) -> ReadPlan:
     """Compare what a model needs with what an input offers; nothing is read.
 
     Parameters
@@ -63,7 +63,7 @@ def check_columns(
 
     Returns
     -------
-    Plan
+    ReadPlan
 
     Raises
     ------
@@ -131,7 +131,7 @@ class Request(NamedTuple):
     """A chunk of events, which columns are needed, and which jets were asked for."""
 
     columns: EventColumns
-    plan: Plan
+    plan: ReadPlan
     chosen: Array
     not_selected: int
     absent: int
@@ -148,7 +148,7 @@ class Request(NamedTuple):
 
 def make_request(
     columns: EventColumns,
-    plan: Plan,
+    plan: ReadPlan,
     where: Any = None,
     kinematics: Mapping[str, Any] | None = None,
     min_pt_share: float | None = None,

@@ -14,11 +14,11 @@ from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
 from jettagger.files import identity
-from jettagger.files.generated import Source, read_sources, sources_of_root
+from jettagger.files.generated import GeneratedFile, read_sources, sources_of_root
 from jettagger.files.retrying import RETRIES, retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
-from jettagger.formats import Format, Plan
+from jettagger.formats import Format, ReadPlan
 from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
@@ -43,7 +43,7 @@ class FileInfo:
         In its tree.
     simulated : bool or None
         Whether it has generator weights; None where nobody asks.
-    sources : tuple of Source
+    sources : tuple of GeneratedFile
         The generated events behind it, from its tree ``Runs`` or from the provenance of a skim; empty where it does
         not say.
     """
@@ -52,7 +52,7 @@ class FileInfo:
     dataset: str
     events: int
     simulated: bool | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[GeneratedFile, ...] = ()
 
     @property
     def generated(self) -> float | None:
@@ -304,7 +304,7 @@ def _verify(processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim) 
     if processor.tagger is not None:
         plan = processor.tagger.check(file, file.path)
     else:
-        plan = Plan(Format("jets", "jets with scores", processor.collection, ()), {}, (), ())
+        plan = ReadPlan(Format("jets", "jets with scores", processor.collection, ()), {}, (), ())
     more = kinematics(replace(plan.format, jets=processor.collection), file.fields(processor.collection))
     plan = replace(plan, more=(*plan.more, *more))
     probe = min(file.n_events, 20)
@@ -329,7 +329,7 @@ def _info(
     if file.n_events:
         _check_columns(config, processor, file, sample)
     if sample.data:
-        sources: tuple[Source, ...] = ()
+        sources: tuple[GeneratedFile, ...] = ()
     else:
         sources = sources_of_root(file) if isinstance(file, EventFile) else read_sources(path)
     return FileInfo(path, dataset, file.n_events, simulated, sources)

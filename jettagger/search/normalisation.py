@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError
-from jettagger.files.generated import RUNS, Source
+from jettagger.files.generated import RUNS, GeneratedFile
 from jettagger.files.parquet import open_parquet, reason_of
 from jettagger.files.root import EventFile
 from jettagger.processors.search import EVENTS_READ, Sample
@@ -37,7 +37,7 @@ class Read:
     weights: float = 0.0
 
 
-def _weight(source: Source, column: str | None) -> float:
+def _weight(source: GeneratedFile, column: str | None) -> float:
     """Of all generated events of a source; without a column of weights each counts 1."""
     if column is not None:
         return source.sum_of_weights
@@ -49,7 +49,7 @@ def _weight(source: Source, column: str | None) -> float:
     return float(source.count)
 
 
-def _distinct(infos: Iterable[FileInfo]) -> list[Source]:
+def _distinct(infos: Iterable[FileInfo]) -> list[GeneratedFile]:
     """Each source once, although parts of it may be in several skims."""
     return list({source.file: source for info in infos for source in info.sources}.values())
 

@@ -1,7 +1,7 @@
 """Backends that run a network: name -> array in, name -> array out. They know no jets and no class names."""
 
 from jettagger.sessions.base import SHORT_OF_MEMORY, Session, flat_columns, run_error
-from jettagger.sessions.onnx import OrtSession, open_session
+from jettagger.sessions.onnx import OrtSession, open_onnx
 from jettagger.sessions.openvino import OpenVinoSession, open_openvino
 from jettagger.sessions.replay import ReplaySession
 
@@ -12,7 +12,7 @@ __all__ = [
     "ReplaySession",
     "Session",
     "flat_columns",
+    "open_onnx",
     "open_openvino",
-    "open_session",
     "run_error",
 ]

@@ -13,7 +13,7 @@ from jettagger.sessions.graph import Graph
 from jettagger.sessions.threads import default_threads
 from jettagger.types import Array
 
-__all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_session"]
+__all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_onnx"]
 
 #: short names of execution providers
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
@@ -98,7 +98,7 @@ def checked_threads(threads: int | None) -> int:
     return threads
 
 
-def open_session(graph: Graph, threads: int | None = None, provider: str | None = None) -> OrtSession:
+def open_onnx(graph: Graph, threads: int | None = None, provider: str | None = None) -> OrtSession:
     """The session of a network in this process; made when first asked for, kept afterwards.
 
     Parameters

@@ -3,7 +3,7 @@
 Nothing else in jettagger imports this package; pythia8mc and fastjet are loaded when events are made.
 """
 
-from jettagger.simulation.cards import Card, card_names, load_card
+from jettagger.simulation.cards import DetectorCard, card_names, load_card
 from jettagger.simulation.processes import LABELS, MIXTURES, PROCESSES, V1_TYPES, label_id, label_name
 from jettagger.simulation.run import Summary, plan, simulate
 
@@ -12,7 +12,7 @@ __all__ = [
     "MIXTURES",
     "PROCESSES",
     "V1_TYPES",
-    "Card",
+    "DetectorCard",
     "Summary",
     "card_names",
     "label_id",

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from jettagger.kinematics import delta_r
 from jettagger.simulation import labels as truth_labels
-from jettagger.simulation.cards import Card
+from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.detector import Candidates, Vertices, primary_vertices, reconstruct
 from jettagger.simulation.generate import Truth, is_neutrino
-from jettagger.simulation.jets import Jets, Substructure, Vectors, cluster, substructure
+from jettagger.simulation.jets import ClusteredJets, Substructure, Vectors, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances, pairs
 from jettagger.simulation.pileup import Pool, add_pileup
 from jettagger.simulation.processes import LABELS, Process
 from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["Batch", "match", "process_batch"]
+__all__ = ["SimulatedEvents", "match", "process_batch"]
 
 FAT_RADIUS, SMALL_RADIUS = 0.8, 0.4
 FAT_MAX_ETA, SMALL_MAX_ETA = 2.4, 4.7
@@ -29,24 +29,24 @@ GEN_FAT_MIN_PT, GEN_SMALL_MIN_PT = 100.0, 10.0
 
 
 @dataclass(frozen=True)
-class Batch:
+class SimulatedEvents:
     """Everything that is known about a batch of events; jets refer to rows of ``candidates``.
 
     Attributes
     ----------
     process : Process
-    card : Card
+    card : DetectorCard
     truth : Truth
     vertices : Vertices
     candidates : Candidates
-    fat, small : Jets
+    fat, small : ClusteredJets
         Stored AK8 and AK4 jets; momenta are raw.
     fat_shape : Substructure
     fat_truth : dict
         See `jettagger.simulation.labels.label_jets`.
     gen : int64[n]
         Truth particles that generator jets are made of.
-    gen_fat, gen_small : Jets
+    gen_fat, gen_small : ClusteredJets
         Generator jets; ``members`` point into ``gen``.
     gen_fat_mass : float64[n]
         Their soft-drop masses.
@@ -64,17 +64,17 @@ class Batch:
     """
 
     process: Process
-    card: Card
+    card: DetectorCard
     truth: Truth
     vertices: Vertices
     candidates: Candidates
-    fat: Jets
+    fat: ClusteredJets
     fat_shape: Substructure
     fat_truth: dict[str, NDArray[Any]]
-    small: Jets
+    small: ClusteredJets
     gen: Ints
-    gen_fat: Jets
-    gen_small: Jets
+    gen_fat: ClusteredJets
+    gen_small: ClusteredJets
     gen_fat_mass: Floats
     fat_match: Ints
     small_match: Ints
@@ -87,7 +87,7 @@ class Batch:
     keep: Bools
 
 
-def match(first: Jets, second: Jets, n_events: int, cone: float) -> Ints:
+def match(first: ClusteredJets, second: ClusteredJets, n_events: int, cone: float) -> Ints:
     """For each jet of ``first`` the nearest of ``second`` in its event within ``cone``, or -1."""
     left, right = pairs(first.event, second.event, n_events)
     distance = delta_r(first.eta[left], first.phi[left], second.eta[right], second.phi[right])
@@ -104,18 +104,18 @@ def match(first: Jets, second: Jets, n_events: int, cone: float) -> Ints:
 def process_batch(
     truth: Truth,
     process: Process,
-    card: Card,
+    card: DetectorCard,
     pt_range: tuple[float, float],
     rng: np.random.Generator,
     pool: Pool | None = None,
-) -> Batch:
+) -> SimulatedEvents:
     """Detector, jets, labels and vertices of a batch of generated events.
 
     Parameters
     ----------
     truth : Truth
     process : Process
-    card : Card
+    card : DetectorCard
     pt_range : tuple of float
         Transverse momentum (GeV, corrected) of the fat jets that make an event worth keeping.
     rng : numpy.random.Generator
@@ -124,7 +124,7 @@ def process_batch(
 
     Returns
     -------
-    Batch
+    SimulatedEvents
     """
     n_events = truth.n_events
     vertices = primary_vertices(card, n_events, rng)
@@ -174,7 +174,7 @@ def process_batch(
     qcd = kind["genResonanceMass"] < 0
     qcd &= (kind["label"] >= LABELS["QCDbb"]) & (kind["label"] <= LABELS["QCDothers"]) & (fat_match >= 0)
     kind["genResonanceMass"] = np.where(qcd, _pick(gen_fat_mass, fat_match), kind["genResonanceMass"])
-    return Batch(
+    return SimulatedEvents(
         process, card, truth, vertices, candidates, fat, substructure(fat, weighted), kind, small, gen,
         gen_fat, gen_small, gen_fat_mass, fat_match, small_match,
         secondary_vertices(truth, candidates, vertices), found, hadrons, n_pileup, other_event, other_z, keep,
@@ -188,7 +188,7 @@ def _clustered(
     n_events: int,
     radius: float,
     min_pt: float,
-) -> Jets:
+) -> ClusteredJets:
     """Jets of some of the candidates, their members as indices into all."""
     rows = np.flatnonzero(used)
     found = cluster(candidates.event[rows], vectors.take(rows), n_events, radius=radius, min_pt=min_pt)

@@ -15,13 +15,13 @@ from jettagger.config.yamlfile import read_yaml
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.files import refuse_special
 
-__all__ = ["Card", "card_names", "load_card"]
+__all__ = ["DetectorCard", "card_names", "load_card"]
 
 FORMAT = "jettagger-detector-card/1"
 
 
 @dataclass(frozen=True)
-class Card:
+class DetectorCard:
     """One detector card.
 
     Attributes
@@ -50,12 +50,12 @@ class Card:
         text = json.dumps([self.name, self.version, self.values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def with_pileup(self, mean: float) -> Card:
+    def with_pileup(self, mean: float) -> DetectorCard:
         """The same card with another mean number of further interactions."""
         if mean < 0:
             raise ConfigError(f"the mean number of pile-up interactions is {mean}, expected 0 or more")
         values = {**self.values, "pileup": {**self.values["pileup"], "mean": float(mean)}}
-        return Card(self.name, self.version, self.description, values)
+        return DetectorCard(self.name, self.version, self.description, values)
 
 
 def card_names() -> list[str]:
@@ -69,7 +69,7 @@ def _default_text() -> str:
     return (resources.files("jettagger.simulation") / "cards" / "default.yaml").read_text()
 
 
-def load_card(name: str | Path = "default") -> Card:
+def load_card(name: str | Path = "default") -> DetectorCard:
     """A card by its name or from a YAML file of one's own.
 
     Parameters
@@ -79,7 +79,7 @@ def load_card(name: str | Path = "default") -> Card:
 
     Returns
     -------
-    Card
+    DetectorCard
 
     Raises
     ------
@@ -109,7 +109,7 @@ def load_card(name: str | Path = "default") -> Card:
     return _checked(read_yaml(text, name=where).data, reference, where)
 
 
-def _checked(content: Any, reference: dict[str, Any], where: str) -> Card:
+def _checked(content: Any, reference: dict[str, Any], where: str) -> DetectorCard:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         got = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ConfigError(f"{where}: format is {got!r}, expected {FORMAT!r}")
@@ -127,7 +127,7 @@ def _checked(content: Any, reference: dict[str, Any], where: str) -> Card:
                 raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a number")
             if not number and not isinstance(found[key], type(value)):
                 raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a {type(value).__name__}")
-    return Card(
+    return DetectorCard(
         str(content["name"]),
         int(content["version"]),
         str(content["description"]),

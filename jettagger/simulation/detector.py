@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jettagger import kinematics
-from jettagger.simulation.cards import Card
+from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.types import Bools, Floats, Ints
 
@@ -112,7 +112,7 @@ def concatenate(parts: list[Candidates]) -> Candidates:
     )
 
 
-def primary_vertices(card: Card, n_events: int, rng: np.random.Generator) -> Vertices:
+def primary_vertices(card: DetectorCard, n_events: int, rng: np.random.Generator) -> Vertices:
     """Where the interactions are, and how wrong their reconstruction is."""
     spot, resolution = card["beam_spot"], card["primary_vertex"]
     return Vertices(
@@ -167,7 +167,7 @@ def impact_parameters(
     return d0, dz, phi0
 
 
-def _track_errors(card: Card, pt: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
+def _track_errors(card: DetectorCard, pt: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
     """Resolutions: relative pt, d0 and dz (cm)."""
     track = card["tracking"]
     forward = 1.0 + (track["forward_factor"] - 1.0) * (eta / 2.5) ** 2
@@ -179,14 +179,14 @@ def _track_errors(card: Card, pt: Floats, eta: Floats) -> tuple[Floats, Floats, 
     return momentum, d0, dz
 
 
-def reconstruct(truth: Truth, vertices: Vertices, card: Card, rng: np.random.Generator) -> Candidates:
+def reconstruct(truth: Truth, vertices: Vertices, card: DetectorCard, rng: np.random.Generator) -> Candidates:
     """Candidates of the hard interaction, with ``puppi`` 1.
 
     Parameters
     ----------
     truth : Truth
     vertices : Vertices
-    card : Card
+    card : DetectorCard
     rng : numpy.random.Generator
 
     Returns
@@ -255,7 +255,7 @@ def charges(identity: Ints) -> Ints:
 
 def _tracks(
     truth: Truth, index: Ints, event: Ints, pt: Floats, eta: Floats, phi: Floats, charge: Ints,
-    vertices: Vertices, card: Card, rng: np.random.Generator,
+    vertices: Vertices, card: DetectorCard, rng: np.random.Generator,
 ) -> Candidates:  # fmt: skip
     track = card["tracking"]
     number = len(index)
@@ -315,7 +315,7 @@ def delta(angle: Floats) -> Floats:
 
 
 def _clusters(
-    event: Ints, energy: Floats, eta: Floats, phi: Floats, card: Card, rng: np.random.Generator,
+    event: Ints, energy: Floats, eta: Floats, phi: Floats, card: DetectorCard, rng: np.random.Generator,
     *, electromagnetic: bool,
 ) -> Candidates:  # fmt: skip
     """Merge deposits in the same cell of the calorimeter, smear, and drop what is below threshold."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jettagger.features.cms import eta_sign
 from jettagger.jetclass2 import LABELS
 from jettagger.kinematics import delta_phi, delta_r
-from jettagger.simulation.block import Batch
+from jettagger.simulation.block import SimulatedEvents
 from jettagger.simulation.generate import Truth, local_index, offsets_of
 from jettagger.simulation.labels import ELECTRON, GLUON, MUON, TAU_E, TAU_H, TAU_M, last_copy, pairs
 from jettagger.simulation.processes import LABELS as V1_LABELS
@@ -85,12 +85,12 @@ def _index_of(name: str) -> int:
     return JETCLASS2_LABELS.index(name) if name in JETCLASS2_LABELS else -1
 
 
-def columns(batch: Batch) -> dict[str, Any]:
+def columns(batch: SimulatedEvents) -> dict[str, Any]:
     """All columns of the stored fat jets of the kept events.
 
     Parameters
     ----------
-    batch : Batch
+    batch : SimulatedEvents
 
     Returns
     -------
@@ -127,7 +127,7 @@ def _ragged(values: Any, counts: Ints, kind: Any = np.float32) -> Any:
     return ak.unflatten(np.asarray(values).astype(kind), counts)
 
 
-def _constituents(batch: Batch, rows: Ints) -> dict[str, Any]:
+def _constituents(batch: SimulatedEvents, rows: Ints) -> dict[str, Any]:
     fat = batch.fat
     chosen = np.zeros(len(fat), bool)
     chosen[rows] = True
@@ -158,7 +158,7 @@ def _constituents(batch: Batch, rows: Ints) -> dict[str, Any]:
     return result
 
 
-def _generator_jets(batch: Batch, rows: Ints) -> dict[str, Any]:
+def _generator_jets(batch: SimulatedEvents, rows: Ints) -> dict[str, Any]:
     """The matched generator jet and its constituents: zeros and empty lists where there is none."""
     truth, gen_fat, fat = batch.truth, batch.gen_fat, batch.fat
     matched = batch.fat_match[rows]
@@ -213,7 +213,7 @@ def _qcd_partons(truth: Truth) -> Ints:
     return np.flatnonzero(ends)
 
 
-def _labels(batch: Batch) -> NDArray[np.int32]:
+def _labels(batch: SimulatedEvents) -> NDArray[np.int32]:
     """Class of each fat jet: by the legs of its resonance, or by the quark flavours of a QCD jet."""
     fat, found = batch.fat, batch.resonances
     label = np.full(len(fat), -1, np.int32)
@@ -240,7 +240,7 @@ def _labels(batch: Batch) -> NDArray[np.int32]:
     return label
 
 
-def _inside(batch: Batch, particles: Ints) -> tuple[Ints, Ints]:
+def _inside(batch: SimulatedEvents, particles: Ints) -> tuple[Ints, Ints]:
     """Pairs (fat jet, row of ``particles``) within 0.8."""
     truth, fat = batch.truth, batch.fat
     pt = np.hypot(truth.px[particles], truth.py[particles])
@@ -251,7 +251,7 @@ def _inside(batch: Batch, particles: Ints) -> tuple[Ints, Ints]:
     return left[near], right[near]
 
 
-def _truth_particles(batch: Batch, rows: Ints) -> dict[str, Any]:
+def _truth_particles(batch: SimulatedEvents, rows: Ints) -> dict[str, Any]:
     """Selected truth of each jet: its resonance with all products, or the partons of a QCD jet."""
     truth, found = batch.truth, batch.resonances
     owner = batch.fat_truth["resonance"]

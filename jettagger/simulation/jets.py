@@ -15,7 +15,7 @@ from jettagger.errors import require
 from jettagger.simulation.generate import offsets_of
 from jettagger.types import Floats, Ints
 
-__all__ = ["Jets", "Substructure", "Vectors", "cluster", "substructure"]
+__all__ = ["ClusteredJets", "Substructure", "Vectors", "cluster", "substructure"]
 
 
 class Vectors(NamedTuple):
@@ -32,7 +32,7 @@ class Vectors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Jets:
+class ClusteredJets:
     """Jets, flat, sorted by event and falling transverse momentum.
 
     Attributes
@@ -64,9 +64,9 @@ class Jets:
         """The jet of each entry of ``members``."""
         return np.repeat(np.arange(len(self.event)), self.counts)
 
-    def take(self, keep: Any) -> Jets:
+    def take(self, keep: Any) -> ClusteredJets:
         """Jets where the mask is true."""
-        return Jets(
+        return ClusteredJets(
             self.event[keep], self.pt[keep], self.eta[keep], self.phi[keep], self.mass[keep],
             self.energy[keep], self.counts[keep], self.members[np.repeat(keep, self.counts)],
         )  # fmt: skip
@@ -99,7 +99,7 @@ def _records(vectors: Vectors, counts: Ints) -> Any:
     return ak.unflatten(ak.zip(columns, with_name="Momentum4D"), counts)
 
 
-def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_pt: float) -> Jets:
+def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_pt: float) -> ClusteredJets:
     """Anti-kt jets of all events.
 
     Parameters
@@ -114,7 +114,7 @@ def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_
 
     Returns
     -------
-    Jets
+    ClusteredJets
 
     Raises
     ------
@@ -147,7 +147,7 @@ def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_
     rank[order] = np.arange(len(order))
     moved = np.argsort(rank[owner], kind="stable")
     mass2 = sums[3] ** 2 - sums[0] ** 2 - sums[1] ** 2 - sums[2] ** 2
-    return Jets(
+    return ClusteredJets(
         jet_event[order],
         pt[order],
         np.arcsinh(sums[2] / np.maximum(pt, 1e-12))[order],
@@ -175,12 +175,12 @@ class Substructure:
     subjet_mass: Floats
 
 
-def substructure(jets: Jets, vectors: Vectors, *, radius: float = 0.8, full: bool = True) -> Substructure:
+def substructure(jets: ClusteredJets, vectors: Vectors, *, radius: float = 0.8, full: bool = True) -> Substructure:
     """Substructure of jets from their constituents.
 
     Parameters
     ----------
-    jets : Jets
+    jets : ClusteredJets
     vectors : Vectors
         The input that ``jets.members`` points to.
     radius : float

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from jettagger import kinematics
 from jettagger.kinematics import delta_phi, delta_r
-from jettagger.simulation.block import Batch
+from jettagger.simulation.block import SimulatedEvents
 from jettagger.simulation.detector import PION_MASS
 from jettagger.simulation.generate import local_index
-from jettagger.simulation.jets import Jets
+from jettagger.simulation.jets import ClusteredJets
 from jettagger.simulation.labels import count_hadrons, last_copy, pairs
 from jettagger.simulation.vertices import jet_vertices, positions_in_event
 from jettagger.types import Bools, Floats, Ints
@@ -77,12 +77,12 @@ class _Table:
         return self._ak.unflatten(self._ak.zip(self.columns), self._counts)
 
 
-def columns(batch: Batch, *, first_event: int, lumi: int) -> dict[str, Any]:
+def columns(batch: SimulatedEvents, *, first_event: int, lumi: int) -> dict[str, Any]:
     """All branches of the kept events.
 
     Parameters
     ----------
-    batch : Batch
+    batch : SimulatedEvents
     first_event : int
         Number of the first kept event.
     lumi : int
@@ -128,7 +128,7 @@ def columns(batch: Batch, *, first_event: int, lumi: int) -> dict[str, Any]:
     return result
 
 
-def grid_density(batch: Batch) -> Floats:
+def grid_density(batch: SimulatedEvents) -> Floats:
     """Median transverse-momentum density of the candidates on a grid (0.55 x 0.55, up to 5), GeV per unit
     area.
 
@@ -145,7 +145,7 @@ def grid_density(batch: Batch) -> Floats:
     return np.median(total.reshape(n_events, -1), axis=1) / (step_eta * step_phi)
 
 
-def _fat_jets(batch: Batch) -> dict[str, Any]:
+def _fat_jets(batch: SimulatedEvents) -> dict[str, Any]:
     fat, shape, keep = batch.fat, batch.fat_shape, batch.keep
     n_events = batch.truth.n_events
     scale = batch.card["jets"]["correction"]
@@ -187,7 +187,7 @@ def _fat_jets(batch: Batch) -> dict[str, Any]:
     return {"FatJet": table.done(), "SubJet": sub.done()}
 
 
-def _local(jets: Jets, rows: Ints, n_events: int) -> Ints:
+def _local(jets: ClusteredJets, rows: Ints, n_events: int) -> Ints:
     """Flat rows of jets as indices within their events, -1 kept."""
     if len(jets) == 0:
         return np.full(len(rows), -1)
@@ -195,7 +195,7 @@ def _local(jets: Jets, rows: Ints, n_events: int) -> Ints:
     return np.where(rows >= 0, local[np.maximum(rows, 0)], -1)
 
 
-def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
+def catchment_areas(jets: ClusteredJets, n_events: int, radius: float) -> Floats:
     """Passive areas of anti-kt jets: a ghost goes to the jet with the smallest distance / pt within the
     radius.
 
@@ -219,7 +219,7 @@ def catchment_areas(jets: Jets, n_events: int, radius: float) -> Floats:
     return np.pi * radius**2 * (1.0 - np.mean(lost, axis=1)) if len(jets) else np.zeros(0)
 
 
-def _gen_jets(batch: Batch, jets: Jets, softdrop: Floats | None, cone: float) -> Any:
+def _gen_jets(batch: SimulatedEvents, jets: ClusteredJets, softdrop: Floats | None, cone: float) -> Any:
     table = _Table(jets.event, batch.keep)
     table.add("pt", jets.pt)
     table.add("eta", jets.eta, "a")
@@ -232,7 +232,7 @@ def _gen_jets(batch: Batch, jets: Jets, softdrop: Floats | None, cone: float) ->
     return table.done()
 
 
-def _constituents(batch: Batch) -> dict[str, Any]:
+def _constituents(batch: SimulatedEvents) -> dict[str, Any]:
     candidates, fat, keep, n_events = batch.candidates, batch.fat, batch.keep, batch.truth.n_events
     stored = np.zeros(len(candidates.event), bool)
     stored[fat.members] = True
@@ -265,7 +265,7 @@ def _constituents(batch: Batch) -> dict[str, Any]:
     return result
 
 
-def _links(batch: Batch, jets: Jets, position: Ints) -> Any:
+def _links(batch: SimulatedEvents, jets: ClusteredJets, position: Ints) -> Any:
     """Jet-constituent links with the track variables of flavour tagging."""
     candidates = batch.candidates
     owner, member = jets.owner, jets.members
@@ -279,7 +279,7 @@ def _links(batch: Batch, jets: Jets, position: Ints) -> Any:
     return table.done()
 
 
-def track_variables(batch: Batch, jet_eta: Floats, jet_phi: Floats, member: Ints) -> dict[str, Floats]:
+def track_variables(batch: SimulatedEvents, jet_eta: Floats, jet_phi: Floats, member: Ints) -> dict[str, Floats]:
     """Kinematics and signed impact parameters of tracks relative to a jet axis; 0 without track details.
 
     Definitions as in CMSSW's ``TrackInfoBuilder``: the distance of a track from the jet axis has a negative
@@ -315,7 +315,7 @@ def track_variables(batch: Batch, jet_eta: Floats, jet_phi: Floats, member: Ints
     return {name: np.where(part.details, value, 0.0) for name, value in values.items()}
 
 
-def _secondary(batch: Batch) -> dict[str, Any]:
+def _secondary(batch: SimulatedEvents) -> dict[str, Any]:
     found, fat, keep, n_events = batch.secondary, batch.fat, batch.keep, batch.truth.n_events
     stored = found.d3d_sig > MIN_STORED_SIGNIFICANCE
     position = positions_in_event(found, n_events, stored)
@@ -344,7 +344,7 @@ def _secondary(batch: Batch) -> dict[str, Any]:
     return result
 
 
-def _vertex_links(batch: Batch, jets: Jets, cone: float, position: Ints) -> Any:
+def _vertex_links(batch: SimulatedEvents, jets: ClusteredJets, cone: float, position: Ints) -> Any:
     """Every vertex near a jet, also those that the table of vertices does not hold."""
     found, n_events = batch.secondary, batch.truth.n_events
     jet, vertex, distance = jet_vertices(jets.event, jets.eta, jets.phi, found, n_events, cone=cone)
@@ -371,7 +371,7 @@ def _vertex_links(batch: Batch, jets: Jets, cone: float, position: Ints) -> Any:
     return links.done()
 
 
-def _partons(batch: Batch, jets: Jets, cone: float) -> tuple[Ints, Ints]:
+def _partons(batch: SimulatedEvents, jets: ClusteredJets, cone: float) -> tuple[Ints, Ints]:
     """The hardest outgoing parton of the hard process or a resonance decay in each jet: particle and flavour.
 
     -1 and 0 where there is none.
@@ -393,7 +393,7 @@ def _partons(batch: Batch, jets: Jets, cone: float) -> tuple[Ints, Ints]:
     return particle, np.where(particle >= 0, truth.id[np.maximum(particle, 0)], 0)
 
 
-def _small_jets(batch: Batch, gen_position: Ints) -> Any:
+def _small_jets(batch: SimulatedEvents, gen_position: Ints) -> Any:
     small, n_events = batch.small, batch.truth.n_events
     scale = batch.card["jets"]["correction"]
     table = _Table(small.event, batch.keep)
@@ -414,7 +414,7 @@ def _small_jets(batch: Batch, gen_position: Ints) -> Any:
     return table.done()
 
 
-def _leptons_and_met(batch: Batch) -> dict[str, Any]:
+def _leptons_and_met(batch: SimulatedEvents) -> dict[str, Any]:
     candidates, keep, n_events = batch.candidates, batch.keep, batch.truth.n_events
     card = batch.card["leptons"]
     result: dict[str, Any] = {}
@@ -463,7 +463,7 @@ def _leptons_and_met(batch: Batch) -> dict[str, Any]:
     return result
 
 
-def _primary(batch: Batch) -> dict[str, Any]:
+def _primary(batch: SimulatedEvents) -> dict[str, Any]:
     keep, vertices = batch.keep, batch.vertices
     other = _Table(batch.other_event, keep)
     other.add("z", batch.other_z)
@@ -481,7 +481,7 @@ def _primary(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _kept_particles(batch: Batch) -> Ints:
+def _kept_particles(batch: SimulatedEvents) -> Ints:
     """The truth particles worth storing: hard process, resonances, their products, taus, heavy hadrons."""
     truth = batch.truth
     status, kind = np.abs(truth.status), np.abs(truth.id)
@@ -499,7 +499,7 @@ def _kept_particles(batch: Batch) -> Ints:
     return np.flatnonzero(wanted & batch.keep[truth.event])
 
 
-def _gen_particles(batch: Batch, index: Ints, position: Ints) -> Any:
+def _gen_particles(batch: SimulatedEvents, index: Ints, position: Ints) -> Any:
     truth = batch.truth
     current = truth.mother[index]
     for _ in range(60):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jettagger.simulation.cards import Card
+from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.detector import (
     OTHER_VERTEX,
     USED_IN_FIT,
@@ -40,12 +40,12 @@ class Pool:
     starts: Ints
 
 
-def make_pool(card: Card, seed: int, rng: np.random.Generator) -> Pool:
+def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator) -> Pool:
     """Generate and reconstruct the pool of a block.
 
     Parameters
     ----------
-    card : Card
+    card : DetectorCard
     seed : int
         For Pythia.
     rng : numpy.random.Generator
@@ -64,7 +64,7 @@ def make_pool(card: Card, seed: int, rng: np.random.Generator) -> Pool:
 
 
 def add_pileup(
-    candidates: Candidates, vertices: Vertices, pool: Pool, card: Card, rng: np.random.Generator
+    candidates: Candidates, vertices: Vertices, pool: Pool, card: DetectorCard, rng: np.random.Generator
 ) -> tuple[Candidates, Ints, Ints, Floats]:
     """Overlay pool events, rotated at random, on the events of the hard interaction.
 
@@ -138,7 +138,7 @@ def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: 
     return np.maximum(result.ravel()[cell], 0.0)
 
 
-def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: int, card: Card) -> Floats:
+def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: int, card: DetectorCard) -> Floats:
     """Weights in [0, 1] against pile-up.
 
     Parameters
@@ -148,7 +148,7 @@ def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: 
     own, other : bool[n]
         Charged candidates of the primary and of other vertices.
     n_events : int
-    card : Card
+    card : DetectorCard
 
     Returns
     -------

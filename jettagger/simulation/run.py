@@ -32,14 +32,14 @@ from jettagger.files.basketsums import add_sums
 from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.files.parts import remove_stale
 from jettagger.simulation import processes
-from jettagger.simulation.block import Batch, process_batch
-from jettagger.simulation.cards import Card, load_card
+from jettagger.simulation.block import SimulatedEvents, process_batch
+from jettagger.simulation.cards import DetectorCard, load_card
 from jettagger.simulation.generate import Generator, concatenate, offsets_of, tabulate_interactions
 from jettagger.simulation.pileup import Pool, make_pool
 from jettagger.simulation.processes import PROCESSES, Point, Process
 from jettagger.workers import finished, submit, worker_pool
 
-__all__ = ["BlockSpec", "Plan", "Summary", "make_block", "plan", "simulate"]
+__all__ = ["BlockSpec", "RunPlan", "Summary", "make_block", "plan", "simulate"]
 
 FORMATS = ("pfnano", "jetclass2")
 BLOCK_EVENTS = 800
@@ -68,7 +68,7 @@ class BlockSpec:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run: everything that its arrays depend on."""
 
     process: str
@@ -133,7 +133,7 @@ def plan(
     card: str = "default",
     pileup: float | None = None,
     format: str = "pfnano",
-) -> Plan:
+) -> RunPlan:
     """Divide a run into blocks.
 
     Parameters
@@ -156,7 +156,7 @@ def plan(
 
     Returns
     -------
-    Plan
+    RunPlan
 
     Raises
     ------
@@ -189,7 +189,7 @@ def plan(
             ordered.append(((number + 0.5) / n_blocks, name, number, size))
     ordered.sort()
     blocks = tuple(BlockSpec(index, name, number, size) for index, (_, name, number, size) in enumerate(ordered))
-    return Plan(
+    return RunPlan(
         process,
         events,
         pt,
@@ -203,7 +203,7 @@ def plan(
     )
 
 
-def _card(name: str, pileup: float | None) -> Card:
+def _card(name: str, pileup: float | None) -> DetectorCard:
     card = load_card(name)
     return card if pileup is None else card.with_pileup(pileup)
 
@@ -214,7 +214,7 @@ def _shared(total: int, shares: list[int]) -> list[int]:
     return [int(size) for size in np.diff(edges)]
 
 
-def points_of(run: Plan, block: BlockSpec) -> list[tuple[Point, int]]:
+def points_of(run: RunPlan, block: BlockSpec) -> list[tuple[Point, int]]:
     """Points of a block with their events; over the blocks they fill the square of mass and scale evenly."""
     process = PROCESSES[block.process]
     start = np.random.default_rng([run.seed, process.number, 7]).random(2)
@@ -230,12 +230,12 @@ def points_of(run: Plan, block: BlockSpec) -> list[tuple[Point, int]]:
     return points
 
 
-def make_block(run: Plan, block: BlockSpec, tables: Path | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Generate, reconstruct and label one block.
 
     Parameters
     ----------
-    run : Plan
+    run : RunPlan
     block : BlockSpec
     tables : pathlib.Path, optional
         What `tabulate_interactions` wrote for the card; by default it is written anew.
@@ -335,12 +335,12 @@ class _Tally:
 def _next_batch(
     sources: list[_Source],
     process: Process,
-    card: Card,
+    card: DetectorCard,
     pt: tuple[float, float],
     rng: np.random.Generator,
     pool: Pool | None,
     tally: _Tally,
-) -> Batch:
+) -> SimulatedEvents:
     """More events of every source that is not done; of what exceeds the wish, nothing is kept or counted."""
     open_sources = [source for source in sources if source.left]
     truths = [source.generator.next(source.request) for source in open_sources]
@@ -374,7 +374,7 @@ def _writer(format: str) -> Callable[[Any, BlockSpec, int], dict[str, Any]]:
     return lambda batch, block, done: jetclass2.columns(batch)
 
 
-def _store_block(run: Plan, block: BlockSpec, folder: str) -> dict[str, Any]:
+def _store_block(run: RunPlan, block: BlockSpec, folder: str) -> dict[str, Any]:
     """Make one block and put it into the folder; what a worker does."""
     import awkward as ak
 
@@ -483,7 +483,7 @@ def _manifest(target: Path) -> Path:
     return target.with_name(target.name + ".manifest.json")
 
 
-def _open_folder(target: Path, run: Plan, force: bool) -> Path:
+def _open_folder(target: Path, run: RunPlan, force: bool) -> Path:
     folder = _blocks_folder(target)
     note = folder / "plan.json"
     wanted = run.describe()
@@ -526,7 +526,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
+def _finished(run: RunPlan, folder: Path) -> dict[int, dict[str, Any]]:
     done = {}
     for block in run.blocks:
         note = folder / f"block-{block.index:06d}.json"
@@ -536,7 +536,7 @@ def _finished(run: Plan, folder: Path) -> dict[int, dict[str, Any]]:
     return done
 
 
-def _all_blocks(run: Plan, folder: Path, workers: int, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
+def _all_blocks(run: RunPlan, folder: Path, workers: int, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
     done = _finished(run, folder)
     total = sum(block.events for block in run.blocks)
     report(sum(fact["events"] for fact in done.values()), total)
@@ -553,7 +553,7 @@ def _all_blocks(run: Plan, folder: Path, workers: int, report: Callable[[int, in
 
 
 def _in_processes(
-    run: Plan, waiting: list[BlockSpec], folder: Path, workers: int
+    run: RunPlan, waiting: list[BlockSpec], folder: Path, workers: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Blocks made by several processes; a block whose process was killed is made again."""
     attempts: dict[int, int] = {}
@@ -587,7 +587,7 @@ def _named(blocks: Iterable[BlockSpec]) -> str:
     return f"at blocks {', '.join(f'{block.index} ({block.process})' for block in blocks)}"
 
 
-def _chunks(run: Plan, folder: Path) -> Iterator[Any]:
+def _chunks(run: RunPlan, folder: Path) -> Iterator[Any]:
     """The blocks in order, several at a time."""
     import awkward as ak
     import pyarrow.parquet
@@ -600,7 +600,7 @@ def _chunks(run: Plan, folder: Path) -> Iterator[Any]:
         yield ak.concatenate([block(path) for path in paths[first : first + PARTS_PER_WRITE]])
 
 
-def _write(run: Plan, folder: Path, target: Path, facts: list[dict[str, Any]]) -> None:
+def _write(run: RunPlan, folder: Path, target: Path, facts: list[dict[str, Any]]) -> None:
     if target.suffix == ".parquet":
         import awkward as ak
 
@@ -645,7 +645,7 @@ def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
     tree.extend(columns)
 
 
-def _write_manifest(run: Plan, target: Path, facts: list[dict[str, Any]]) -> Path:
+def _write_manifest(run: RunPlan, target: Path, facts: list[dict[str, Any]]) -> Path:
     by_process: dict[str, dict[str, Any]] = {}
     for fact in facts:
         entry = by_process.setdefault(

@@ -11,11 +11,11 @@ import numpy as np
 
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
 from jettagger.files import identity, refuse_repeats
-from jettagger.files.generated import Source
+from jettagger.files.generated import GeneratedFile
 from jettagger.files.retrying import RETRIES, check_retries, retried, warn_retried
 from jettagger.tagging.tagger import Tagger
 
-__all__ = ["MOST_ROWS", "Chunk", "Content", "Layout", "Survey", "chunk_rows", "output_columns", "survey"]
+__all__ = ["MOST_ROWS", "Chunk", "Content", "JobFiles", "Layout", "chunk_rows", "output_columns", "survey"]
 
 #: bytes in memory per byte of input columns: decoded, selected, in work, and the next chunk with its compressed data
 OVERHEAD = 6
@@ -66,7 +66,7 @@ class Content(NamedTuple):
         How many of them make a chunk at most.
     edges : int array
         Where chunks end best: numbers of rows at which blocks of compressed data begin.
-    sources : tuple of Source
+    sources : tuple of GeneratedFile
         The generated events behind it, see `jettagger.files.generated`; empty where it does not say.
     """
 
@@ -74,7 +74,7 @@ class Content(NamedTuple):
     rows: int
     size: int
     edges: Any = ()
-    sources: tuple[Source, ...] = ()
+    sources: tuple[GeneratedFile, ...] = ()
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The first row of each chunk, and the one behind its last; an empty file is one empty chunk."""
@@ -89,7 +89,7 @@ class Content(NamedTuple):
             start = max(stop, 1)
 
 
-class Survey(NamedTuple):
+class JobFiles(NamedTuple):
     """What the files of a job are: their common layout, their chunks, and the ones left out with the reason.
 
     ``sources`` are the generated events behind those that are not left out; empty if one of them does not say.
@@ -98,7 +98,7 @@ class Survey(NamedTuple):
     layout: Layout
     chunks: tuple[Chunk, ...]
     skipped: Mapping[str, str]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[GeneratedFile, ...] = ()
 
 
 def output_columns(tagger: Tagger, columns: Iterable[str], prefix: str | None, workers: int) -> dict[str, str]:
@@ -146,7 +146,7 @@ def survey(
     skip_broken: bool,
     skipped: Mapping[str, str] | None = None,
     retries: int = RETRIES,
-) -> Survey:
+) -> JobFiles:
     """Look into all files, compare them with the first, and cut them into chunks.
 
     Parameters
@@ -163,7 +163,7 @@ def survey(
 
     Returns
     -------
-    Survey
+    JobFiles
 
     Raises
     ------
@@ -181,7 +181,7 @@ def survey(
     first: Layout | None = None
     chunks: list[Chunk] = []
     left_out = dict(skipped or {})
-    sources: list[Source] = []
+    sources: list[GeneratedFile] = []
     silent = False
     for path in paths:
         key = identity(path)
@@ -207,7 +207,7 @@ def survey(
             raise ConfigError("no input files")
         raise InputFileError(f"none of the {number} files can be read: {'; '.join(left_out.values())}")
     warn_retried(sum(again.values()), next((path for path, count in again.items() if count), ""))
-    return Survey(first, tuple(chunks), left_out, () if silent else tuple(sources))
+    return JobFiles(first, tuple(chunks), left_out, () if silent else tuple(sources))
 
 
 def _difference(path: str, layout: Layout, first: Layout) -> str:

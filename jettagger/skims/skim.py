@@ -28,7 +28,7 @@ from jettagger.config.sizes import size_text
 from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
 from jettagger.expressions import Expression, parse
-from jettagger.files.generated import Source, sources_of_root
+from jettagger.files.generated import GeneratedFile, sources_of_root
 from jettagger.files.retrying import RETRIES, retried, warn_retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import verify_events
@@ -74,7 +74,7 @@ class Job:
         Those of ``inputs`` that the model and its heads need; empty: all.
     memory : int
         Budget in bytes for the data in work.
-    sources : tuple of Source
+    sources : tuple of GeneratedFile
         The generated events behind the files that are read; empty where one of them does not say.
     retries : int
         How often a chunk that cannot be read for a moment is read again, from a file that is opened anew.
@@ -90,7 +90,7 @@ class Job:
     skipped: Mapping[str, str] = field(default_factory=dict)
     needed: tuple[str, ...] = ()
     memory: int = MEMORY
-    sources: tuple[Source, ...] = ()
+    sources: tuple[GeneratedFile, ...] = ()
     retries: int = RETRIES
 
     @property
@@ -232,7 +232,7 @@ class SkimResult:
     report : Report
     skipped : dict of str to str
         Files that were left out, and why.
-    sources : tuple of Source
+    sources : tuple of GeneratedFile
         The generated events behind the files that were read, whose sums the skim carries; empty where one of them
         does not say.
     simulated : bool
@@ -245,7 +245,7 @@ class SkimResult:
     events: int
     report: Report
     skipped: Mapping[str, str]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[GeneratedFile, ...] = ()
     simulated: bool = False
     earlier: Report = field(default_factory=Report)
 

@@ -293,7 +293,7 @@ class Templates:
             region: {name: item for name, item in processes.items() if name in self.spec.processes or name == signal}
             for region, processes in self.nominal.items()
         }
-        content = workspaces.Content(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
+        content = workspaces.WorkspaceContent(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
         return workspaces.workspace(content, bounds)
 
     # ---------------------------------------------------------------------------------------- files

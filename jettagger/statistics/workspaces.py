@@ -25,7 +25,7 @@ from jettagger.errors import UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.types import Floats
 
-__all__ = ["POI", "UNIT", "Content", "expected_limit", "poi_of", "unit_of", "workspace"]
+__all__ = ["POI", "UNIT", "WorkspaceContent", "expected_limit", "poi_of", "unit_of", "workspace"]
 
 
 #: the parameter of interest: the signal's strength
@@ -46,7 +46,7 @@ FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
-class Content:
+class WorkspaceContent:
     """What goes into a workspace.
 
     Attributes
@@ -87,7 +87,7 @@ class Content:
         return np.zeros_like(values) if signal is None else signal.values, values, variances
 
 
-def expected_limit(content: Content) -> tuple[float, float]:
+def expected_limit(content: WorkspaceContent) -> tuple[float, float]:
     """Roughly the expected limit on the strength, and the strength that fits the data.
 
     All uncertainties are taken as Gaussian: with signal s and the covariance V of background and data the
@@ -95,7 +95,7 @@ def expected_limit(content: Content) -> tuple[float, float]:
 
     Parameters
     ----------
-    content : Content
+    content : WorkspaceContent
 
     Returns
     -------
@@ -155,12 +155,12 @@ def _shares(values: Floats, variances: Floats) -> tuple[Floats, Floats]:
     return np.where(positive, kept / safe, 1.0), np.where(relative > 0, reduced, 1.0)
 
 
-def workspace(content: Content, bounds: tuple[float, float] | None = None) -> tuple[dict[str, Any], list[str]]:
+def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = None) -> tuple[dict[str, Any], list[str]]:
     """The workspace in pyhf's JSON format.
 
     Parameters
     ----------
-    content : Content
+    content : WorkspaceContent
     bounds : (float, float), optional
         Of the strength, which is then in units of the signal. By default the unit is 1 or, where the expected
         limit is far from that, a power of ten, and the bounds are above the limit.
@@ -222,7 +222,7 @@ def _shapes(template: Template, variation: str) -> tuple[Floats, Floats, float, 
 
 
 def _sample(
-    content: Content, region: str, name: str, template: Template, factor: Floats, errors: Floats
+    content: WorkspaceContent, region: str, name: str, template: Template, factor: Floats, errors: Floats
 ) -> dict[str, Any]:
     """One process of one region, scaled in each bin; errors are scaled already."""
     modifiers: list[dict[str, Any]] = []
@@ -246,7 +246,7 @@ def _sample(
     return {"name": name, "data": (template.values * factor).tolist(), "modifiers": modifiers}
 
 
-def _range(content: Content, variation: str, limit: float) -> tuple[float, float]:
+def _range(content: WorkspaceContent, variation: str, limit: float) -> tuple[float, float]:
     """The values of a variation that leave something in each bin, of the backgrounds and of them with a signal."""
     ends = [FARTHEST, FARTHEST]
     for region, processes in content.nominal.items():

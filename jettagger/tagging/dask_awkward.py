@@ -14,7 +14,7 @@ import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.expressions import parse
-from jettagger.formats import EventColumns, Plan, split
+from jettagger.formats import EventColumns, ReadPlan, split
 from jettagger.tagging.scores import attach_scores, refuse_existing
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Attach(_Scores):
         return ak.with_field(events, fatjets, name)
 
 
-def _touch(tagger: Tagger, events: Any, where: Any) -> Plan:
+def _touch(tagger: Tagger, events: Any, where: Any) -> ReadPlan:
     """Mark the columns of the plan as needed."""
     import awkward as ak
 
@@ -140,7 +140,7 @@ def _touch(tagger: Tagger, events: Any, where: Any) -> Plan:
     return plan
 
 
-def _form(tagger: Tagger, plan: Plan, events: Any) -> Any:
+def _form(tagger: Tagger, plan: ReadPlan, events: Any) -> Any:
     """A typetracer of the scores of these events."""
     import awkward as ak
 

@@ -19,13 +19,13 @@ from jettagger.bundles.registry import choice, load_bundle
 from jettagger.cutlogic import warn_doubt
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.files.cache import DiskCache
-from jettagger.formats import EventColumns, Jets, Plan
+from jettagger.formats import EventColumns, Jets, ReadPlan
 from jettagger.formats.attach import with_fields, with_list_fields
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.heads import Head, JetTable, load_head
-from jettagger.inference.acceleration import best_session, check_backend, cost_of
+from jettagger.inference.acceleration import check_backend, cost_of, open_session
 from jettagger.inference.network import evaluate
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, Objects, make_batches, tabulate
@@ -276,7 +276,7 @@ class Tagger:
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        return best_session(self.bundle, self.threads, self.provider, self.backend)
+        return open_session(self.bundle, self.threads, self.provider, self.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -431,11 +431,11 @@ class Tagger:
             names[IN_DOMAIN] = f"{prefix}_{IN_DOMAIN}"
         return {**names, **own}
 
-    def plan(self, events: Any) -> Plan:
+    def plan(self, events: Any) -> ReadPlan:
         """What will be read from these events; see `check_columns`."""
         return self.check(EventColumns(events))
 
-    def check(self, offer: Offer, source: str = "these events") -> Plan:
+    def check(self, offer: Offer, source: str = "these events") -> ReadPlan:
         """Compare what the model and its heads need with what events or an open file offer; see `check_columns`."""
         return check_columns(self.bundle, offer, source, self.heads, jets=self.jets, names=self.names)
 

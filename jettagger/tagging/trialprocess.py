@@ -21,9 +21,9 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.trials import MEMORY
 from jettagger.files.jsonfile import parse_json
 from jettagger.heads import load_head
-from jettagger.inference.acceleration import best_session, proof_jets
+from jettagger.inference.acceleration import open_session, proof_jets
 from jettagger.inference.network import evaluate
-from jettagger.sessions import SHORT_OF_MEMORY, open_session
+from jettagger.sessions import SHORT_OF_MEMORY, open_onnx
 
 __all__ = ["serve", "tried"]
 
@@ -110,14 +110,14 @@ def _bundle(path: Path) -> None:
 
 def _session(path: Path, backend: str) -> None:
     bundle = Bundle.from_folder(path)
-    session = best_session(bundle, 1, None, backend)
+    session = open_session(bundle, 1, None, backend)
     for inputs in proof_jets(bundle):
         evaluate(bundle, session, inputs)
 
 
 def _head(path: Path) -> None:
     head = load_head(path)
-    session = open_session(head.graph, 1)
+    session = open_onnx(head.graph, 1)
     rows = np.random.default_rng(3).normal(size=(4, len(head.card.inputs))).astype(np.float32)
     session.run({tensor.name: rows for tensor in head.graph.inputs})
 

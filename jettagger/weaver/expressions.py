@@ -13,7 +13,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import MismatchError, hint
-from jettagger.expressions import BINARY, COMPARE, Source
+from jettagger.expressions import BINARY, COMPARE, ExpressionText
 from jettagger.weaver.functions import (
     CHOICES,
     DTYPES,
@@ -77,8 +77,8 @@ class Formula:
     where: str = field(default="", compare=False)
 
     @cached_property
-    def _parsed(self) -> tuple[Source, ast.expr]:
-        source = Source(self.text, self.where)
+    def _parsed(self) -> tuple[ExpressionText, ast.expr]:
+        source = ExpressionText(self.text, self.where)
         return source, _Legacy().visit(source.tree())
 
     @cached_property
@@ -157,7 +157,7 @@ def parse_formula(text: str, where: str = "") -> Formula:
         ...
     jettagger.errors.ConfigError: position 1: unknown function 'np.fromfile'...
     """
-    formula = Formula(Source(text, where).text, where)
+    formula = Formula(ExpressionText(text, where).text, where)
     source, tree = formula._parsed
     try:
         _check(source, tree)
@@ -166,7 +166,7 @@ def parse_formula(text: str, where: str = "") -> Formula:
     return formula
 
 
-def _check(source: Source, node: ast.expr) -> None:
+def _check(source: ExpressionText, node: ast.expr) -> None:
     if isinstance(node, ast.Constant):
         _check_constant(source, node)
     elif isinstance(node, ast.Name):
@@ -203,7 +203,7 @@ def _check(source: Source, node: ast.expr) -> None:
         source.refuse(node, f"{source.segment(node)!r} is not allowed{word}. Allowed: {_ALLOWED}")
 
 
-def _check_constant(source: Source, node: ast.Constant) -> None:
+def _check_constant(source: ExpressionText, node: ast.Constant) -> None:
     value = node.value
     if isinstance(value, int) and abs(value) > 2**63 - 1:
         source.refuse(node, f"the number {source.segment(node)} does not fit into 64 bits")
@@ -215,7 +215,7 @@ def _module(node: ast.expr) -> str | None:
     return node.id if isinstance(node, ast.Name) and node.id in MODULES else None
 
 
-def _check_attribute(source: Source, node: ast.Attribute) -> None:
+def _check_attribute(source: ExpressionText, node: ast.Attribute) -> None:
     module = _module(node.value)
     if (node.attr not in PROPERTIES or _is_jagged(node)) and (text := _today(source, node)):
         source.refuse(node, text)
@@ -229,7 +229,7 @@ def _check_attribute(source: Source, node: ast.Attribute) -> None:
         source.refuse(node, f"{source.segment(node)!r} is neither called nor a constant; constants: {constants}")
 
 
-def _check_index(source: Source, node: ast.expr) -> None:
+def _check_index(source: ExpressionText, node: ast.expr) -> None:
     if isinstance(node, ast.Slice):
         for part in (node.lower, node.upper, node.step):
             if part is not None:
@@ -241,7 +241,7 @@ def _check_index(source: Source, node: ast.expr) -> None:
         _check(source, node)
 
 
-def _check_call(source: Source, node: ast.Call) -> None:
+def _check_call(source: ExpressionText, node: ast.Call) -> None:
     function = node.func
     asked = source.segment(function)
     if isinstance(function, ast.Attribute):
@@ -269,7 +269,7 @@ def _check_call(source: Source, node: ast.Call) -> None:
             source.refuse(node, f"{asked}(...): {keyword.arg} is one of {', '.join(sorted(words))}")
 
 
-def _check_argument(source: Source, node: ast.expr) -> None:
+def _check_argument(source: ExpressionText, node: ast.expr) -> None:
     """As everywhere, but text may name an element type."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         if node.value not in DTYPES:
@@ -297,7 +297,7 @@ def _is_jagged(node: ast.expr) -> bool:
     return module is not None and MODULES[module][0] == "awkward"
 
 
-def _today(source: Source, node: ast.Attribute) -> str:
+def _today(source: ExpressionText, node: ast.Attribute) -> str:
     """What to write in the place of something of awkward 0; empty where it is none."""
     of_class = _is_jagged(node.value) or _module(node.value) == "awkward0"
     text = modern(node.attr, "..." if of_class else source.segment(node.value))
