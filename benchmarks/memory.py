@@ -63,11 +63,11 @@ print(peak() - base)
 
 CHUNKS = """
 tagger = jt.load_tagger(model, threads=1)
-job = jt.skim.make_job([path], tagger, columns=["prob", "mass", "hidden"])
+job = jettagger.skims.skim.make_job([path], tagger, columns=["prob", "mass", "hidden"])
 sizes = []
 for number in range(200):
     start = number * 20 % (job.n_events - 20)
-    job.process(jt.skim.Chunk(path, start, start + 20))
+    job.process(jettagger.skims.skim.Chunk(path, start, start + 20))
     sizes.append(now())
 print(max(sizes[100:]) - max(sizes[50:100]))
 """

@@ -31,6 +31,7 @@ from jettagger.finetuning.verify import ABSOLUTE, RELATIVE, Trained, check_use
 from jettagger.heads import Mlp, Trees, fold_of, head_model, load_head, write_head
 from jettagger.heads.description import read_head_card, write_head_card
 from jettagger.heads.export import COLUMNS
+from jettagger.sessions.graph import file_sha256
 
 MODELS = {"mlp": "{kind: mlp, layers: [16], dropout: 0}", "bdt": "{kind: bdt, trees: 60, depth: 3, rate: 0.2}"}
 
@@ -487,7 +488,7 @@ def test_a_stored_head_whose_trees_all_add_to_one_class_is_refused(tmp_path: Pat
         model.graph.node.append(node)
         onnx.save(model, tmp_path / "head.onnx")
         card = read_head_card(tmp_path)
-        write_head_card(card.model_copy(update={"sha256": jt.graph.file_sha256(tmp_path / "head.onnx")}), tmp_path)
+        write_head_card(card.model_copy(update={"sha256": file_sha256(tmp_path / "head.onnx")}), tmp_path)
         if wrong:
             with pytest.raises(
                 BundleError, match=r"no tree adds to the output 'probB'.*'Old' are wrong.*train it again"

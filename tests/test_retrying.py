@@ -28,6 +28,7 @@ from jettagger.errors import ConfigError, InputFileError
 from jettagger.files import retrying
 from jettagger.files.retrying import RetryWarning, is_momentary, retried
 from jettagger.files.root import EventFile
+from jettagger.skims.skim import make_job, run_job
 from jettagger.testing import write_pfnano
 
 
@@ -145,11 +146,11 @@ def test_tagging_goes_on_with_the_same_result(
 
 
 def test_chunks_are_counted(nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = jt.skim.make_job([nano], jt.load_tagger("tinyParT"), columns=["prob"], memory=300_000)
+    job = make_job([nano], jt.load_tagger("tinyParT"), columns=["prob"], memory=300_000)
     assert len(job.chunks) > 1
     failing(monkeypatch, "read", OSError(errno.EIO, "Input/output error"), 1)
     with pytest.warns(RetryWarning, match=r"^1 read failed for a moment and was tried again, first in events 0 to "):
-        result = jt.skim.run_job(job, str(tmp_path / "s.parquet"))
+        result = run_job(job, str(tmp_path / "s.parquet"))
     assert result.report.retried == 1
 
 
