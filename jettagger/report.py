@@ -5,7 +5,29 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, fields
 
+from jettagger.display import Displayed, Grid, Summary
+
 __all__ = ["PartialJetsWarning", "Report", "warn_partial"]
+
+
+_COUNTS = {
+    "events": "events",
+    "jets": "jets",
+    "scored": "scored",
+    "cached": "scored, found in the score cache",
+    "truncated": "scored, leading constituents only",
+    "nonfinite_jets": "scored, with an output that is not finite",
+    "not_selected": "not scored: not selected",
+    "absent": "not scored: None already",
+    "without_constituents": "not scored: no constituents",
+    "partial": "not scored: only a part of the jet is there",
+    "outside_domain": "not scored: outside of the training selection",
+    "dangling_links": "dangling links",
+    "recovered_vertices": "vertices recovered",
+    "replaced_values": "input values that were not finite",
+    "retried": "reads that were tried again",
+}
+_JETS = [name for name, text in _COUNTS.items() if text.startswith(("scored", "not scored"))]
 
 
 class PartialJetsWarning(UserWarning):
@@ -34,7 +56,7 @@ def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) 
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Displayed):
     """Counts of a tagging job; reports add up.
 
     Parameters
@@ -102,6 +124,24 @@ class Report:
         if not isinstance(other, Report):
             return NotImplemented
         return Report(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+    def __repr__(self) -> str:
+        values = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return f"Report({', '.join(f'{name}={value:.9g}' for name, value in values if value)})"
+
+    def summary(self) -> Summary:
+        """The counts that are not zero, those of jets also as a share of all, as notebooks and rich show them."""
+        rows = []
+        for name, text in _COUNTS.items():
+            count = getattr(self, name)
+            if count or name in ("events", "jets", "scored"):
+                share = f"{count / self.jets:.1%}" if name in _JETS and self.jets else ""
+                rows.append((text, f"{count}", share))
+        facts = [
+            ("time in the network", f"{self.seconds:.3g} s" if self.seconds else ""),
+            ("padding", f"{self.padding_waste:.1%} of the length positions" if self.slots else ""),
+        ]
+        return Summary("Report", facts, [Grid("Counts", ("what", "number", "of jets"), rows, numbers=2)])
 
     @property
     def padding_waste(self) -> float:

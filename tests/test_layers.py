@@ -20,7 +20,9 @@ PACKAGE = ROOT / "jettagger"
 
 #: rooms from left to right: each imports those of lines above only, never another of its own line
 ORDER = [
-    ["errors", "types", "report", "codedigest", "_version", "_checkout"],
+    ["errors", "types", "codedigest", "_version", "_checkout"],
+    ["display"],
+    ["report"],
     ["arguments", "kinematics", "weights", "workers"],
     ["expressions", "features"],
     ["cutlogic", "formats"],

@@ -27,6 +27,7 @@ from jettagger.bundles.outputs import HIDDEN, Output, canonical_name, read_outpu
 from jettagger.bundles.places import PACKAGE, SHIPPED, user_folder
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.bundles.trials import require_trial
+from jettagger.display import Displayed, Summary, some
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
@@ -118,7 +119,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(Displayed):
     """One model: where it lies, what it takes and what it gives.
 
     Parameters
@@ -193,6 +194,19 @@ class Bundle:
         except Exception as error:  # whatever damage does to those who read it
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise BundleError(f"{os.fspath(folder)} cannot be read as a model: {reason}") from error
+
+    def __repr__(self) -> str:
+        numbers = [(kind, sum(output.kind == kind for output in self.outputs)) for kind in KINDS]
+        kinds = ", ".join(f"{number} {kind}" for kind, number in numbers if number)
+        inputs = some([group.name for group in self.groups])
+        missing = "" if self.has_weights else ", no weights"
+        return f"Bundle({self.name!r}, {inputs} -> {kinds}{missing}, from {str(self.folder)!r})"
+
+    def summary(self) -> Summary:
+        """Inputs with their lengths, outputs by kind, and where it is from, as notebooks and rich show it."""
+        from jettagger.bundles.summary import bundle_summary
+
+        return bundle_summary(self)
 
     @property
     def trusted(self) -> bool:

@@ -19,6 +19,7 @@ from jettagger.discriminants.algebra import Node, Parameter, Score, Sum
 from jettagger.discriminants.columns import Resolved, Unresolvable, resolve, resolve_names, table
 from jettagger.discriminants.tables import Model, find_model, preset
 from jettagger.discriminants.tables import model as model_named
+from jettagger.display import Displayed, Grid, Summary, shortened, some
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 
@@ -34,7 +35,7 @@ _KEYS = ("expression", "preset", "form", "parameters", "zero", "label", "prefix"
 
 
 @dataclass(frozen=True)
-class Discriminant:
+class Discriminant(Displayed):
     """A number for each jet, made of scores.
 
     Two discriminants are equal if they compute the same: name, label and text do not count.
@@ -105,6 +106,25 @@ class Discriminant:
 
     def __str__(self) -> str:
         return self.to_string()
+
+    def __repr__(self) -> str:
+        return f"<Discriminant {self.name + ': ' if self.name else ''}{shortened(str(self))}>"
+
+    def summary(self) -> Summary:
+        """The expression, the scores in it and the parameters, as notebooks and rich show them."""
+        scores = sorted({node.name for node in self.expression.walk() if isinstance(node, Score)})
+        sums = sorted({str(node) for node in self.expression.walk() if isinstance(node, Sum)})
+        facts = [
+            ("expression", algebra.write(self.expression)),
+            ("for", self.text),
+            ("scores", some(scores)),
+            ("sums of scores", some(sums)),
+            ("tagger", self.prefix or "the one that is there"),
+            ("axis label", self.label),
+            ("value for an empty denominator", f"{self.zero:g}"),
+        ]
+        rows = [(name, f"{value:g}") for name, value in self.parameters.items()]
+        return Summary(f"Discriminant {self.name}".strip(), facts, [Grid("Parameters", ("name", "value"), rows, 1)])
 
     # ---------------------------------------------------------------------------------------- application
 

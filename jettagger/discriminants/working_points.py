@@ -27,6 +27,7 @@ from jettagger.arguments import guard
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
+from jettagger.display import Displayed, Grid, Summary
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -56,7 +57,7 @@ class ProvenanceWarning(UserWarning):
     """A file does not say which model it belongs to, so that this cannot be checked."""
 
 
-class WorkingPoints(Mapping[str, "WorkingPoint"]):
+class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
     """Thresholds on one discriminant, by the name of the working point.
 
     Made by :func:`derive` or :meth:`load`. It is a value: a pickled one is its JSON text.
@@ -134,6 +135,16 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
 
     def __repr__(self) -> str:
         return f"<WorkingPoints of {self.discriminant.name or self.discriminant}: {', '.join(self)}>"
+
+    def summary(self) -> Summary:
+        """What is cut on, whose scores it holds for, and the thresholds, as notebooks and rich show them."""
+        what, *context = self._context()
+        facts = [("", what)]
+        for line in context:
+            name, _, text = line.partition(": ")
+            facts.append((name, text))
+        header, *rows = self._rows()
+        return Summary(f"WorkingPoints {self._name}", facts, [Grid("Thresholds", header, rows, len(header) - 1)])
 
     @cached_property
     def evaluator(self) -> Any:
@@ -239,6 +250,11 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
         ]
 
     def _lines(self) -> list[str]:
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+    def _rows(self) -> list[list[str]]:
         rows = [["working point", "efficiency", "achieved", *self.inputs, "threshold", "uncertainty", "jets"]]
         for entry in self.record["bins"]:
             for name, asked in self.efficiencies.items():
@@ -247,8 +263,7 @@ class WorkingPoints(Mapping[str, "WorkingPoint"]):
                 sigma = (found["up"] - found["down"]) / 2
                 numbers = [f"{found['threshold']:.6g}", f"{sigma:.2g}", str(entry["jets"])]
                 rows.append([name, f"{asked:g}", f"{found['achieved']:.4g}", *spans, *numbers])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return rows
 
 
 def _names(found: Resolved) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.trials import require_trial
+from jettagger.display import Displayed, Grid, Summary, some
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
 from jettagger.files.jsonfile import parse_json
 from jettagger.formats.base import Offer
@@ -69,7 +70,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(Displayed):
     """A trained head; made by `load_head`.
 
     Parameters
@@ -93,6 +94,30 @@ class Head:
     def __repr__(self) -> str:
         outputs = ", ".join(self.card.outputs)
         return f"Head({self.name!r}, {len(self.inputs)} inputs -> {outputs}, on {self.card.parent.name!r})"
+
+    def summary(self) -> Summary:
+        """What it takes and gives, its parent and what was measured, as notebooks and rich show it."""
+        card = self.card
+        facts = [
+            ("title", card.title),
+            ("gives", "probabilities of classes" if card.kind == "classes" else "a mass in GeV"),
+            ("made of", "boosted decision trees" if card.model == "bdt" else "a small network"),
+            ("folds", str(card.folds)),
+            ("parent", f"{card.parent.name}, digest {card.parent.digest}"),
+            ("folder", str(self.folder)),
+            ("measured", some([f"{key}: {value:.4g}" for key, value in card.metrics.items() if _is_number(value)])),
+            ("written by", f"jettagger {card.jettagger}" if card.jettagger else ""),
+            ("digest", self.digest),
+        ]
+        sources = {"tagger": "the tagger", "event": "jets and events"}
+        names = {text: [item.name for item in card.inputs if item.source == key] for key, text in sources.items()}
+        inputs = [(text, some(listed), str(len(listed))) for text, listed in names.items() if listed]
+        outputs = list(zip(card.outputs, self.columns, strict=True))
+        grids = [
+            Grid("Inputs", ("of", "names", "number"), inputs, 1),
+            Grid("Outputs", ("output", "column of the jets"), outputs),
+        ]
+        return Summary(f"Head {self.name}", facts, grids)
 
     @property
     def name(self) -> str:
@@ -309,6 +334,10 @@ class Head:
         """
         table, values, scored = self._evaluate(events, prefix, collection)
         return table.attach(events, dict(zip(self.columns, values.values(), strict=True)), scored)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _stored(offer: Offer, name: str) -> str | None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.display import Displayed, Summary
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -160,7 +161,7 @@ class TemplateSpec:
 
 
 @dataclass(frozen=True)
-class Templates:
+class Templates(Displayed):
     """Templates that fits can use.
 
     Attributes
@@ -185,6 +186,17 @@ class Templates:
     data: dict[str, Floats]
     asimov: bool
     report: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        bins, data = len(self.variable.edges) - 1, "Asimov data" if self.asimov else "observed data"
+        regions, processes = ", ".join(self.nominal), ", ".join((*self.spec.processes, *self.spec.signals))
+        return f"<Templates of {self.variable.name}, {bins} bins: {processes}; in {regions}; {data}>"
+
+    def summary(self) -> Summary:
+        """Yields of each region and process with their uncertainties, as notebooks and rich show them."""
+        from jettagger.statistics.summary import templates_summary
+
+        return templates_summary(self)
 
     # ---------------------------------------------------------------------------------------- ROOT
 

@@ -17,6 +17,7 @@ from jettagger.bundles.card import Kind
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
 from jettagger.cutlogic import warn_doubt
+from jettagger.display import Displayed, Summary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns, Jets, ReadPlan
@@ -63,7 +64,7 @@ class Tagged(NamedTuple):
     report: Report
 
 
-class Tagger:
+class Tagger(Displayed):
     """Applies one model to the fat jets of events.
 
     A tagger is a value: it can be passed to processors and workers, and its pickle holds a path and a checksum only.
@@ -213,6 +214,12 @@ class Tagger:
     def __repr__(self) -> str:
         heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
         return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
+
+    def summary(self) -> Summary:
+        """Its model, options, inputs and outputs, as notebooks and rich show them; no session is opened."""
+        from jettagger.tagging.summary import tagger_summary
+
+        return tagger_summary(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:

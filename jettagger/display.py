@@ -1,0 +1,205 @@
+"""How objects show themselves: a summary as HTML in notebooks and through rich in terminals.
+
+A class derives from `Displayed` and says in ``summary`` what is worth knowing. Nothing is read or opened for it. Names
+that others chose are escaped, long texts lose their middle, and long tables end with how many rows are left out.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jettagger.errors import visible
+
+__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "Summary", "shortened", "some"]
+
+#: rows of a table that are shown
+MAX_ROWS = 40
+
+#: characters of a cell that are shown
+LONGEST_CELL = 400
+
+_RIGHT = ' style="text-align:right"'
+
+
+def some(names: Sequence[str], number: int = 6) -> str:
+    """The first of several names, and how many there are.
+
+    Parameters
+    ----------
+    names : sequence of str
+    number : int
+        How many are named at most.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> some(["a", "b"]), some(["a", "b", "c", "d"], 2)
+    ('a, b', 'a, b, ... (4)')
+    """
+    return ", ".join(names[:number]) + (f", ... ({len(names)})" if len(names) > number else "")
+
+
+def shortened(text: str, longest: int = LONGEST_CELL) -> str:
+    """A text that can be shown: without control characters, and not longer than is read.
+
+    Parameters
+    ----------
+    text : str
+    longest : int
+        Characters; of longer texts the middle is left out.
+
+    Returns
+    -------
+    str
+    """
+    return visible(str(text), longest)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of a summary.
+
+    Parameters
+    ----------
+    title : str
+    header : sequence of str
+    rows : sequence of sequence of str
+        As many cells as the header has.
+    numbers : int
+        How many columns at the end hold numbers, and are aligned to the right.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: int = 0
+
+    def shown(self) -> list[list[str]]:
+        """The rows that are shown, as texts that can be; at most `MAX_ROWS`."""
+        return [[shortened(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
+
+    @property
+    def left_out(self) -> str:
+        """How many rows are not shown, in words; empty if all are."""
+        number = len(self.rows) - MAX_ROWS
+        return f"... and {number} more" if number > 0 else ""
+
+    @property
+    def right(self) -> list[bool]:
+        """Which columns are aligned to the right."""
+        return [column >= len(self.header) - self.numbers for column in range(len(self.header))]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an object shows of itself.
+
+    Parameters
+    ----------
+    title : str
+    facts : iterable of (str, str)
+        What something is called, and what it is; those without a text are left out.
+    grids : iterable of Grid
+        Those without rows are left out.
+    """
+
+    title: str
+    facts: Iterable[tuple[str, str]] = ()
+    grids: Iterable[Grid] = ()
+
+    def __post_init__(self) -> None:
+        facts = tuple((name, shortened(text)) for name, text in self.facts if text)
+        object.__setattr__(self, "facts", facts)
+        object.__setattr__(self, "grids", tuple(grid for grid in self.grids if grid.rows))
+
+    def to_html(self) -> str:
+        """Well-formed HTML, as notebooks show it.
+
+        Returns
+        -------
+        str
+        """
+        return "".join(self._html())
+
+    def _html(self) -> Iterator[str]:
+        yield f'<div class="jettagger"><p><strong>{_escaped(self.title)}</strong></p>'
+        if self.facts:
+            yield "<table><tbody>"
+            for name, text in self.facts:
+                yield f'<tr><th scope="row">{_escaped(name)}</th>'
+                yield f'<td style="text-align:left">{_escaped(text)}</td></tr>'
+            yield "</tbody></table>"
+        for grid in self.grids:
+            styles = [_RIGHT if right else ' style="text-align:left"' for right in grid.right]
+            yield f"<table><caption>{_escaped(grid.title)}</caption><thead><tr>"
+            yield from (f"<th{style}>{_escaped(cell)}</th>" for cell, style in zip(grid.header, styles, strict=True))
+            yield "</tr></thead><tbody>"
+            for row in grid.shown():
+                cells = (f"<td{style}>{_escaped(cell)}</td>" for cell, style in zip(row, styles, strict=True))
+                yield f"<tr>{''.join(cells)}</tr>"
+            if grid.left_out:
+                yield f'<tr><td colspan="{len(grid.header)}">{grid.left_out}</td></tr>'
+            yield "</tbody></table>"
+        yield "</div>"
+
+    def to_rich(self) -> Any:
+        """The same for rich.
+
+        Returns
+        -------
+        rich.console.Group
+        """
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        def plain(content: str, style: str = "") -> Text:  # names may hold what rich takes for markup
+            return Text(shortened(content), style=style)
+
+        parts: list[Any] = [plain(self.title, "bold")]
+        if self.facts:
+            facts = Table.grid(padding=(0, 2))
+            facts.add_column()
+            facts.add_column(overflow="fold")
+            for name, content in self.facts:
+                facts.add_row(plain(name, "dim"), plain(content))
+            parts.append(facts)
+        for grid in self.grids:
+            table = Table(title=plain(grid.title), title_justify="left", caption=grid.left_out or None)
+            for content, right in zip(grid.header, grid.right, strict=True):
+                table.add_column(plain(content), justify="right" if right else "left", overflow="fold")
+            for row in grid.shown():
+                table.add_row(*map(plain, row))
+            parts.append(table)
+        return Group(*parts)
+
+
+class Displayed:
+    """Shows a summary in notebooks, and where rich prints it."""
+
+    __slots__ = ()
+
+    def summary(self) -> Summary:
+        """What is worth knowing of it, as notebooks and rich show it.
+
+        Returns
+        -------
+        Summary
+        """
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+    def __rich__(self) -> Any:
+        return self.summary().to_rich()
+
+
+def _escaped(text: str) -> str:
+    return html.escape(shortened(text))

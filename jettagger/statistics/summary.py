@@ -1,0 +1,83 @@
+"""What templates show of themselves: yields with their uncertainties."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jettagger.display import Grid, Summary, some
+from jettagger.statistics.bins import Template, effective_events
+
+if TYPE_CHECKING:
+    from jettagger.statistics.templates import Templates
+
+__all__ = ["templates_summary"]
+
+
+def templates_summary(templates: Templates) -> Summary:
+    """Yields of each region and process, with the statistical uncertainty of the simulation.
+
+    Parameters
+    ----------
+    templates : Templates
+
+    Returns
+    -------
+    Summary
+        In ``shifts`` is the largest change of a yield by a variation, up and down, in per cent of the yield.
+    """
+    spec, edges = templates.spec, np.asarray(templates.variable.edges, dtype=np.float64)
+    rows: list[tuple[str, ...]] = []
+    for region, processes in templates.nominal.items():
+        backgrounds = [item for name, item in processes.items() if name in spec.processes]
+        for name, template in processes.items():
+            kind = "signal" if name in spec.signals else "background"
+            rows.append((region, name, kind, *_numbers(template), _largest(template)))
+        total = Template(
+            np.sum([item.values for item in backgrounds], axis=0),
+            np.sum([item.variances for item in backgrounds], axis=0),
+            {},
+        )
+        if backgrounds:
+            rows.append((region, "sum", "background", *_numbers(total), ""))
+        observed = bool(spec.data) and region not in spec.blind
+        events = f"{templates.data[region].sum():.6g}"
+        rows.append((region, "data" if observed else "Asimov data", "data", events, "", ""))
+    variations = {name for parts in templates.nominal.values() for item in parts.values() for name in item.shifts}
+    signals = [f"{name} ({signal.mass:g} GeV)" for name, signal in spec.signals.items()]
+    facts = [
+        ("variable", f"{templates.variable.label or templates.variable.name}, {len(edges) - 1} bins"),
+        ("edges", some([f"{edge:g}" for edge in edges], 12)),
+        ("signals", some(signals)),
+        ("variations", some(sorted(variations))),
+        ("normalisations", some(list(spec.normalisations))),
+        ("free", some(list(spec.free))),
+        ("data", "sum of the backgrounds, in blind regions or all" if templates.asimov else "observed"),
+    ]
+    header = ("region", "process", "kind", "yield", "effective events", "shifts")
+    notes = Grid(
+        "Notes", ("bins that were repaired or merged, or stand on few events",), [(line,) for line in templates.report]
+    )
+    return Summary(
+        f"Templates of {templates.variable.name}",
+        facts,
+        (Grid("Yields, with the statistical uncertainty of the simulation", header, rows, 3), notes),
+    )
+
+
+def _numbers(template: Template) -> tuple[str, str]:
+    total, variance = template.values.sum(keepdims=True), template.variances.sum(keepdims=True)
+    effective = float(effective_events(total, variance)[0])
+    return f"{total[0]:.6g} ± {np.sqrt(variance[0]):.2g}", f"{effective:.4g}"
+
+
+def _largest(template: Template) -> str:
+    """The variation that changes the yield most, with its changes."""
+    total = template.values.sum()
+    if not template.shifts or total <= 0:
+        return ""
+    changes = {name: (up.sum() / total - 1, down.sum() / total - 1) for name, (up, down) in template.shifts.items()}
+    name = max(changes, key=lambda key: max(map(abs, changes[key])))
+    up, down = changes[name]
+    return f"{name} {100 * up:+.2g} / {100 * down:+.2g} %"
