@@ -13,7 +13,7 @@ from typing import Any
 
 from jettagger.errors import visible
 
-__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "Summary", "shortened", "some"]
+__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "ObjectSummary", "shortened", "some"]
 
 #: rows of a table that are shown
 MAX_ROWS = 40
@@ -97,7 +97,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ObjectSummary:
     """What an object shows of itself.
 
     Parameters
@@ -185,12 +185,12 @@ class Displayed:
 
     __slots__ = ()
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """What is worth knowing of it, as notebooks and rich show it.
 
         Returns
         -------
-        Summary
+        ObjectSummary
         """
         raise NotImplementedError
 

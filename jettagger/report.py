@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, fields
 
-from jettagger.display import Displayed, Grid, Summary
+from jettagger.display import Displayed, Grid, ObjectSummary
 
 __all__ = ["PartialJetsWarning", "Report", "warn_partial"]
 
@@ -129,7 +129,7 @@ class Report(Displayed):
         values = ((item.name, getattr(self, item.name)) for item in fields(self))
         return f"Report({', '.join(f'{name}={value:.9g}' for name, value in values if value)})"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """The counts that are not zero, those of jets also as a share of all, as notebooks and rich show them."""
         rows = []
         for name, text in _COUNTS.items():
@@ -141,7 +141,7 @@ class Report(Displayed):
             ("time in the network", f"{self.seconds:.3g} s" if self.seconds else ""),
             ("padding", f"{self.padding_waste:.1%} of the length positions" if self.slots else ""),
         ]
-        return Summary("Report", facts, [Grid("Counts", ("what", "number", "of jets"), rows, numbers=2)])
+        return ObjectSummary("Report", facts, [Grid("Counts", ("what", "number", "of jets"), rows, numbers=2)])
 
     @property
     def padding_waste(self) -> float:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import jettagger as jt
 from jettagger.discriminants import Discriminant, derive, discriminant
-from jettagger.display import MAX_ROWS, Displayed, Grid, Summary, some
+from jettagger.display import MAX_ROWS, Displayed, Grid, ObjectSummary, some
 from jettagger.heads import Head
 from jettagger.histograms import AxisSpec, HistSpec
 from jettagger.report import Report
@@ -223,8 +223,8 @@ class Thing(Displayed):
     def __init__(self, *content: Any) -> None:
         self.content = content
 
-    def summary(self) -> Summary:
-        return Summary(*self.content)
+    def summary(self) -> ObjectSummary:
+        return ObjectSummary(*self.content)
 
 
 def test_names_of_others_are_escaped() -> None:

@@ -27,7 +27,7 @@ from jettagger.bundles.outputs import HIDDEN, Output, canonical_name, read_outpu
 from jettagger.bundles.places import PACKAGE, SHIPPED, user_folder
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.bundles.trials import require_trial
-from jettagger.display import Displayed, Summary, some
+from jettagger.display import Displayed, ObjectSummary, some
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName, hint
 from jettagger.features import Feature, lookup
 from jettagger.features.cms import stored
@@ -202,7 +202,7 @@ class Bundle(Displayed):
         missing = "" if self.has_weights else ", no weights"
         return f"Bundle({self.name!r}, {inputs} -> {kinds}{missing}, from {str(self.folder)!r})"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """Inputs with their lengths, outputs by kind, and where it is from, as notebooks and rich show it."""
         from jettagger.bundles.summary import bundle_summary
 

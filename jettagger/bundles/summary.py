@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jettagger.bundles.card import KINDS, Mass
 from jettagger.bundles.outputs import Output
-from jettagger.display import Grid, Summary, some
+from jettagger.display import Grid, ObjectSummary, some
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
@@ -62,7 +62,7 @@ def output_grid(outputs: Iterable[Output]) -> Grid:
     return Grid("Outputs", ("kind", "names", "number"), rows, numbers=1)
 
 
-def bundle_summary(bundle: Bundle) -> Summary:
+def bundle_summary(bundle: Bundle) -> ObjectSummary:
     """What is worth knowing of a model.
 
     Parameters
@@ -71,7 +71,7 @@ def bundle_summary(bundle: Bundle) -> Summary:
 
     Returns
     -------
-    Summary
+    ObjectSummary
     """
     graph = bundle.graph
     facts = [
@@ -85,7 +85,7 @@ def bundle_summary(bundle: Bundle) -> Summary:
         ("training domain", _domain(bundle)),
         ("digest", bundle.digest),
     ]
-    return Summary(f"Bundle {bundle.name}", facts, (input_grid(bundle), output_grid(bundle.outputs)))
+    return ObjectSummary(f"Bundle {bundle.name}", facts, (input_grid(bundle), output_grid(bundle.outputs)))
 
 
 def _mass(mass: Mass) -> str:

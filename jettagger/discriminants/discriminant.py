@@ -19,7 +19,7 @@ from jettagger.discriminants.algebra import Node, Parameter, Score, Sum
 from jettagger.discriminants.columns import Resolved, Unresolvable, resolve, resolve_names, table
 from jettagger.discriminants.tables import Model, find_model, preset
 from jettagger.discriminants.tables import model as model_named
-from jettagger.display import Displayed, Grid, Summary, shortened, some
+from jettagger.display import Displayed, Grid, ObjectSummary, shortened, some
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 
@@ -110,7 +110,7 @@ class Discriminant(Displayed):
     def __repr__(self) -> str:
         return f"<Discriminant {self.name + ': ' if self.name else ''}{shortened(str(self))}>"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """The expression, the scores in it and the parameters, as notebooks and rich show them."""
         scores = sorted({node.name for node in self.expression.walk() if isinstance(node, Score)})
         sums = sorted({str(node) for node in self.expression.walk() if isinstance(node, Sum)})
@@ -124,7 +124,9 @@ class Discriminant(Displayed):
             ("value for an empty denominator", f"{self.zero:g}"),
         ]
         rows = [(name, f"{value:g}") for name, value in self.parameters.items()]
-        return Summary(f"Discriminant {self.name}".strip(), facts, [Grid("Parameters", ("name", "value"), rows, 1)])
+        return ObjectSummary(
+            f"Discriminant {self.name}".strip(), facts, [Grid("Parameters", ("name", "value"), rows, 1)]
+        )
 
     # ---------------------------------------------------------------------------------------- application
 

@@ -27,7 +27,7 @@ from jettagger.arguments import guard
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
-from jettagger.display import Displayed, Grid, Summary
+from jettagger.display import Displayed, Grid, ObjectSummary
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -136,7 +136,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
     def __repr__(self) -> str:
         return f"<WorkingPoints of {self.discriminant.name or self.discriminant}: {', '.join(self)}>"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """What is cut on, whose scores it holds for, and the thresholds, as notebooks and rich show them."""
         what, *context = self._context()
         facts = [("", what)]
@@ -144,7 +144,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
             name, _, text = line.partition(": ")
             facts.append((name, text))
         header, *rows = self._rows()
-        return Summary(f"WorkingPoints {self._name}", facts, [Grid("Thresholds", header, rows, len(header) - 1)])
+        return ObjectSummary(f"WorkingPoints {self._name}", facts, [Grid("Thresholds", header, rows, len(header) - 1)])
 
     @cached_property
     def evaluator(self) -> Any:

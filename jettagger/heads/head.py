@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.trials import require_trial
-from jettagger.display import Displayed, Grid, Summary, some
+from jettagger.display import Displayed, Grid, ObjectSummary, some
 from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
 from jettagger.files.jsonfile import parse_json
 from jettagger.formats.base import Offer
@@ -95,7 +95,7 @@ class Head(Displayed):
         outputs = ", ".join(self.card.outputs)
         return f"Head({self.name!r}, {len(self.inputs)} inputs -> {outputs}, on {self.card.parent.name!r})"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """What it takes and gives, its parent and what was measured, as notebooks and rich show it."""
         card = self.card
         facts = [
@@ -117,7 +117,7 @@ class Head(Displayed):
             Grid("Inputs", ("of", "names", "number"), inputs, 1),
             Grid("Outputs", ("output", "column of the jets"), outputs),
         ]
-        return Summary(f"Head {self.name}", facts, grids)
+        return ObjectSummary(f"Head {self.name}", facts, grids)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jettagger.display import Grid, Summary, some
+from jettagger.display import Grid, ObjectSummary, some
 from jettagger.statistics.bins import Template, effective_events
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["templates_summary"]
 
 
-def templates_summary(templates: Templates) -> Summary:
+def templates_summary(templates: Templates) -> ObjectSummary:
     """Yields of each region and process, with the statistical uncertainty of the simulation.
 
     Parameters
@@ -24,7 +24,7 @@ def templates_summary(templates: Templates) -> Summary:
 
     Returns
     -------
-    Summary
+    ObjectSummary
         In ``shifts`` is the largest change of a yield by a variation, up and down, in per cent of the yield.
     """
     spec, edges = templates.spec, np.asarray(templates.variable.edges, dtype=np.float64)
@@ -59,7 +59,7 @@ def templates_summary(templates: Templates) -> Summary:
     notes = Grid(
         "Notes", ("bins that were repaired or merged, or stand on few events",), [(line,) for line in templates.report]
     )
-    return Summary(
+    return ObjectSummary(
         f"Templates of {templates.variable.name}",
         facts,
         (Grid("Yields, with the statistical uncertainty of the simulation", header, rows, 3), notes),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.display import Displayed, Summary
+from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -192,7 +192,7 @@ class Templates(Displayed):
         regions, processes = ", ".join(self.nominal), ", ".join((*self.spec.processes, *self.spec.signals))
         return f"<Templates of {self.variable.name}, {bins} bins: {processes}; in {regions}; {data}>"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """Yields of each region and process with their uncertainties, as notebooks and rich show them."""
         from jettagger.statistics.summary import templates_summary
 

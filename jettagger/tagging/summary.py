@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jettagger.bundles.summary import input_grid, output_grid
-from jettagger.display import Summary
+from jettagger.display import ObjectSummary
 
 if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["tagger_summary"]
 
 
-def tagger_summary(tagger: Tagger) -> Summary:
+def tagger_summary(tagger: Tagger) -> ObjectSummary:
     """What is worth knowing of a tagger; no session is opened.
 
     Parameters
@@ -22,7 +22,7 @@ def tagger_summary(tagger: Tagger) -> Summary:
 
     Returns
     -------
-    Summary
+    ObjectSummary
     """
     bundle, cache = tagger.bundle, tagger.cache
     state = {
@@ -37,4 +37,4 @@ def tagger_summary(tagger: Tagger) -> Summary:
         ("score cache", "" if cache is None else f"{cache.folder}, up to {cache.limit / 1e9:.3g} GB"),
         ("digest", bundle.digest),
     ]
-    return Summary(f"Tagger {bundle.name}", facts, (input_grid(bundle), output_grid(tagger.outputs)))
+    return ObjectSummary(f"Tagger {bundle.name}", facts, (input_grid(bundle), output_grid(tagger.outputs)))

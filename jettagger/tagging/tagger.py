@@ -17,7 +17,7 @@ from jettagger.bundles.card import Kind
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
 from jettagger.cutlogic import warn_doubt
-from jettagger.display import Displayed, Summary
+from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns, Jets, ReadPlan
@@ -215,7 +215,7 @@ class Tagger(Displayed):
         heads = f" with {', '.join(head.name for head in self.heads)}" if self.heads else ""
         return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
 
-    def summary(self) -> Summary:
+    def summary(self) -> ObjectSummary:
         """Its model, options, inputs and outputs, as notebooks and rich show them; no session is opened."""
         from jettagger.tagging.summary import tagger_summary
 
