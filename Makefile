@@ -7,13 +7,17 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # which torch 'make weaver' takes, e.g. TORCH=torch==2.13.0, or a wheel without CUDA
 TORCH ?= torch>=2.6
 
-.PHONY: demo test lint types dev weaver clean
+.PHONY: demo test reference-plots lint types dev weaver clean
 
 demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
 
 test: $(VENV)/.test
 	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(TESTS)
+
+# the pictures that tests compare plots with, drawn anew: look at them before they are committed
+reference-plots: $(VENV)/.test
+	$(PY) tests/pictures.py
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

@@ -1,0 +1,199 @@
+"""Every kind of plot with fixed inputs, and how alike two pictures are.
+
+``python tests/pictures.py`` (``make reference-plots``) draws the references anew, with the versions that drew them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from jettagger import plots
+from jettagger.discriminants import roc
+from jettagger.histograms import AxisSpec, HistSpec, pick
+from jettagger.statistics.limits import Limit
+from jettagger.types import Floats
+
+FOLDER = Path(__file__).resolve().parent / "reference_plots"
+VERSIONS = FOLDER / "versions.json"
+
+#: dots per inch: labels can just be read, a picture takes about 10 kB
+DPI = 45
+
+#: pixels along the side of the squares that are compared: glyphs and lines of other versions move by less
+SQUARE = 6
+
+
+def histogram(contents: list[float], weight: float = 1.0) -> Any:
+    """A mass spectrum with these contents in bins of 20 GeV, each entry of the same weight."""
+    spec = HistSpec(
+        "mass", [AxisSpec("mass", bins=(len(contents), 0, 20 * len(contents)), label="jet mass", unit="GeV")]
+    )
+    h = spec.make()
+    counts = np.round(np.asarray(contents) / weight).astype(int)
+    masses = np.repeat(10.0 + 20.0 * np.arange(len(contents)), counts)
+    spec.fill(h, {"mass": masses}, weight, dataset="a", region="a", variation="nominal")
+    return pick(h, dataset="a", region="a", variation="nominal")
+
+
+FALLING, TOP = histogram([900, 500, 300, 170, 90, 50, 30, 20], 2.0), histogram([4, 10, 26, 60, 44, 20, 8, 3], 0.5)
+PEAK, DATA = histogram([0, 0, 1, 4, 12, 30, 9, 1], 0.1), histogram([912, 505, 341, 218, 141, 64, 42, 19])
+#: quantiles of a normal distribution, about: no random numbers, which other versions of NumPy may draw otherwise
+NORMAL = np.sqrt(2) * np.sinh(np.linspace(-2, 2, 400)) / 2
+
+
+def spectrum() -> Any:
+    backgrounds = {"top quarks": TOP, "multijets": FALLING}
+    return plots.spectrum(backgrounds, data=DATA, signals={"X (10 fb)": PEAK}, title="SR, 59.8 fb$^{-1}$")
+
+
+def shapes() -> Any:
+    return plots.shapes({"multijets": FALLING, "top quarks": TOP, "X": PEAK}, title="all regions")
+
+
+def sculpting() -> Any:
+    return plots.sculpting(FALLING, {"10 % pass": TOP, "1 % pass": PEAK}, title="HbbvsQCD")
+
+
+def cutflow() -> Any:
+    yields = {
+        "multijets": {"all": 1e7, "two jets": 2e6, "mass": 3e4, "tagged": 40.0},
+        "top quarks": {"all": 3e4, "two jets": 1e4, "mass": 2e3, "tagged": 120.0},
+        "X": {"all": 90.0, "two jets": 80.0, "mass": 55.0, "tagged": 31.0},
+    }
+    return plots.cutflow(yields, title="SR")
+
+
+def roc_curves() -> Any:
+    curves = {"HbbvsQCD": roc(NORMAL + 1.8, NORMAL), "HccvsQCD": roc(NORMAL + 1.0, NORMAL)}
+    return plots.roc_curves(curves, signal="H → bb", background="QCD", title="pt > 300 GeV")
+
+
+def limit_band() -> Any:
+    measured = ((1000, 2.6), (1500, 1.1), (2000, 1.3), (3000, 0.5))
+    limits = [
+        Limit(
+            signal=f"X{mass}",
+            mass=float(mass),
+            observed=observed,
+            expected=tuple(factor * 2000 / mass for factor in (0.5, 0.7, 1.0, 1.45, 2.0)),
+            cross_section=0.001,
+        )
+        for mass, observed in measured
+    ]
+    return plots.limit_band(limits, process=r"X \to HH", title="138 fb$^{-1}$")
+
+
+def draw_jets() -> Any:
+    jet = {
+        "jet_pt": [320.0],
+        "jet_eta": [0.4],
+        "jet_phi": [1.0],
+        "jet_sdmass": [124.0],
+        "jet_label": [0],
+        "part_px": [[140.0, 80.0, 50.0, 30.0, 12.0, 8.0]],
+        "part_py": [[0.0, 3.0, -2.0, 1.0, 0.0, 0.0]],
+        "part_deta": [[0.2, -0.25, 0.3, -0.3, 0.0, 0.5]],
+        "part_dphi": [[0.1, -0.2, 0.2, -0.1, 0.4, -0.5]],
+        "part_charge": [[1, 0, -1, 1, 0, -1]],
+        "part_d0val": [[0.01, 0.0, 1.2, 0.4, 0.0, 0.0]],
+        "part_dzval": [[0.02, 0.0, 1.6, 0.1, 0.0, 0.3]],
+        "part_isPhoton": [[False, True, False, False, False, False]],
+        "part_isMuon": [[False, False, True, False, False, False]],
+        "part_isElectron": [[False, False, False, True, False, False]],
+        "genpart_px": [[140.0, 80.0, 50.0]],
+        "genpart_py": [[0.0, 3.0, -2.0]],
+        "genpart_jet_deta": [[0.2, -0.25, 0.31]],
+        "genpart_jet_dphi": [[0.1, -0.2, 0.2]],
+        "genpart_pid": [[211, 22, 13]],
+        "aux_genpart_eta": [[0.4, 0.63, 0.17]],
+        "aux_genpart_phi": [[1.0, 1.12, 0.83]],
+        "aux_genpart_pid": [[25, 5, -5]],
+        "aux_genpart_isResX": [[True, False, False]],
+    }
+    scores = [
+        {"probXbb": 0.83, "probXcc": 0.09, "probQCDbb": 0.05, "probXqq": 0.02, "probXss": 0.005, "probXgg": 0.001}
+    ]
+    return plots.draw_jets(ak.Array(jet), scores)
+
+
+FIGURES: dict[str, Callable[[], Any]] = {
+    "spectrum": spectrum,
+    "shapes": shapes,
+    "sculpting": sculpting,
+    "cutflow": cutflow,
+    "roc_curves": roc_curves,
+    "limit_band": limit_band,
+    "draw_jets": draw_jets,
+}
+
+
+def versions() -> dict[str, str]:
+    """What decides how a picture looks, besides this package."""
+    import matplotlib
+    import mplhep
+    from matplotlib import ft2font
+
+    return {
+        "matplotlib": matplotlib.__version__,
+        "mplhep": mplhep.__version__,
+        "FreeType": ft2font.__freetype_version__,
+    }
+
+
+def pixels(figure: Any) -> Floats:
+    """A figure as red, green and blue from 0 to 1."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    # the font that matplotlib brings, as machines have different ones
+    plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"], "text.hinting": "none"}
+    with matplotlib.rc_context(plain):
+        figure.set_dpi(DPI)
+        figure.canvas.draw()  # now all texts are there
+        for text in figure.findobj(Text):
+            text.set_fontfamily("DejaVu Sans")
+        figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
+
+
+def difference(one: Floats, other: Floats) -> float:
+    """How far two pictures are from each other: the largest root mean square of colours over neighbouring squares.
+
+    Squares are averaged first, so that glyphs that move by a pixel hardly count. Pictures of different size: 1.
+    """
+    if one.shape != other.shape:
+        return 1.0
+    rows, columns = (size // SQUARE for size in one.shape[:2])
+    distance = (one - other)[: rows * SQUARE, : columns * SQUARE]
+    averaged = distance.reshape(rows, SQUARE, columns, SQUARE, 3).mean(axis=(1, 3))
+    squares: Floats = (averaged**2).mean(axis=2)
+    around = squares[:-2, :-2] + squares[1:-1, 1:-1] + squares[2:, 2:] + squares[2:, :-2] + squares[:-2, 2:]
+    return float(np.sqrt((around / 5).max()))
+
+
+def reference(name: str) -> Floats:
+    """The picture that is expected."""
+    from matplotlib.image import imread
+
+    return np.asarray(imread(FOLDER / f"{name}.png"), dtype=np.float64)[..., :3]
+
+
+def main() -> int:
+    from matplotlib.image import imsave
+
+    FOLDER.mkdir(exist_ok=True)
+    for name, figure in FIGURES.items():
+        imsave(FOLDER / f"{name}.png", pixels(figure()))
+    VERSIONS.write_text(json.dumps(versions(), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
