@@ -7,7 +7,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # which torch 'make weaver' takes, e.g. TORCH=torch==2.13.0, or a wheel without CUDA
 TORCH ?= torch>=2.6
 
-.PHONY: demo test reference-plots lint types dev weaver clean
+.PHONY: demo test reference-plots readme-picture lint types dev weaver clean
 
 demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
@@ -18,6 +18,10 @@ test: $(VENV)/.test
 # the pictures that tests compare plots with, drawn anew: look at them before they are committed
 reference-plots: $(VENV)/.test
 	$(PY) tests/pictures.py
+
+# docs/roc.png, by running the example of the README
+readme-picture: $(VENV)/.test
+	$(PY) -m benchmarks.readme_picture
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .

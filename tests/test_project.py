@@ -1,0 +1,154 @@
+"""What the project says of itself agrees: versions, formats, places in the code, the picture of the README."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+import jettagger
+from benchmarks.readme_picture import PICTURE, example
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------- versions
+
+
+def test_version_changelog_and_citation_agree() -> None:
+    releases = re.findall(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d{2}-\d{2})\)$", read("CHANGELOG.md"), flags=re.MULTILINE)
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert [jettagger.__version__, citation["date-released"]] == list(releases[0])
+    assert citation["version"] == jettagger.__version__
+    numbers = [tuple(map(int, version.split("."))) for version, _ in releases]
+    assert numbers == sorted(numbers, reverse=True)
+    assert [day for _, day in releases] == sorted((day for _, day in releases), reverse=True)
+    assert re.findall(r"^## (.*)$", read("CHANGELOG.md"), flags=re.MULTILINE)[0] == "Unreleased"
+
+
+def test_a_tag_names_the_version() -> None:
+    try:
+        run = subprocess.run(
+            ["git", "tag", "--points-at", "HEAD", "--list", "v*"], cwd=ROOT, capture_output=True, text=True
+        )
+    except OSError:
+        pytest.skip("git is not installed")
+    if run.returncode:
+        pytest.skip("no clone: there are no tags")
+    assert run.stdout.split() in ([], [f"v{jettagger.__version__}"])
+
+
+def test_the_citation_is_valid() -> None:
+    citation = yaml.safe_load(read("CITATION.cff"))
+    required = {"cff-version", "message", "title", "authors"}  # of the schema 1.2.0
+    allowed = required | {"abstract", "type", "version", "date-released", "license", "keywords"}
+    assert required <= set(citation) <= allowed
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["type"] == "software"
+    assert [list(author) for author in citation["authors"]] == [["name"]]  # an entity
+    assert isinstance(citation["version"], str)
+    datetime.date.fromisoformat(citation["date-released"])
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert citation["license"] == setup["metadata"]["license"]
+    assert citation["title"] == setup["metadata"]["name"]
+    assert all(isinstance(word, str) for word in citation["keywords"])
+
+
+# ---------------------------------------------------------------------------------------- formats
+
+
+def versions_in_the_page() -> dict[str, tuple[str, str]]:
+    rows = re.findall(r"^\| (.+?) \| `(\w+)` (\S+) \|", read("docs/formats.md"), flags=re.MULTILINE)
+    return {name: (key, version) for name, key, version in rows}
+
+
+def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
+    from jettagger import histograms
+    from jettagger.bundles import card
+    from jettagger.discriminants import working_points
+    from jettagger.discriminants.discriminant import VERSION
+    from jettagger.finetuning import config as finetuning
+    from jettagger.heads import description
+    from jettagger.search import config as search
+    from jettagger.simulation import run
+    from jettagger.statistics import templates
+
+    manifest = re.search(r'"format": "(jettagger-simulation/\d+)"', Path(run.__file__).read_text(encoding="utf-8"))
+    assert manifest is not None
+    assert versions_in_the_page() == {
+        "`bundle.json`": ("schema_version", str(card.SCHEMA_VERSION)),
+        "`head.json`": ("schema_version", str(description.SCHEMA_VERSION)),
+        "`search.yaml`": ("version", str(search.VERSION)),
+        "`finetune.yaml`": ("version", str(finetuning.VERSION)),
+        "discriminants (YAML)": ("version", str(VERSION)),
+        "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
+        "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
+        "`templates.json`": ("version", str(templates.VERSION)),
+        "`OUTPUT.manifest.json` of simulated events": ("format", manifest[1]),
+    }
+
+
+# ---------------------------------------------------------------------------------------- contributing
+
+CONTRIBUTING = read("CONTRIBUTING.md")
+
+
+def test_ten_questions_are_answered() -> None:
+    table = CONTRIBUTING[CONTRIBUTING.index("| question |") :].strip().splitlines()[2:]
+    assert len(table) == 10
+    for row in table:
+        question, place, tests = (cell.strip() for cell in row.strip("|").split(" | "))
+        assert "`" in place, question
+        assert re.findall(r"`tests/test_\w+\.py`", tests), question
+
+
+def test_all_files_and_names_in_it_exist() -> None:
+    places = re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w]+\.(?:md|cfg))`(?: \(((?:`\w+`(?:, )?)+)\))?", CONTRIBUTING)
+    assert len(places) > 50
+    for path, names in places:
+        if path.startswith(("demo-output", "..")):
+            continue
+        assert (ROOT / path).exists(), path
+        for name in re.findall(r"`(\w+)`", names):
+            defined = rf"^(def {name}\(|class {name}\b|{name}(:.*)? = )"
+            assert re.search(defined, read(path), flags=re.MULTILINE), f"{path} defines no {name}"
+
+
+def test_all_make_targets_in_it_exist() -> None:
+    makefile = read("Makefile")
+    for command in re.findall(r"`make ([a-z -]+)", CONTRIBUTING):
+        for target in command.split():
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+# ---------------------------------------------------------------------------------------- the picture of the README
+
+
+def test_the_picture_is_small_and_shown() -> None:
+    assert f"](docs/{PICTURE.name})" in read("README.md")
+    assert PICTURE.stat().st_size < 150_000
+    lines = [line for line in example(read("README.md")).splitlines() if line and "import" not in line]
+    assert len(lines) <= 7
+
+
+def test_the_example_draws_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mplhep", reason="the extra plot is not installed")
+    from matplotlib.image import imread
+    from pictures import difference
+    from test_reference_plots import TOLERANCE, same_versions
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    exec(compile(example(read("README.md")), "README.md", "exec"), {"__name__": "readme"})
+    same_versions()
+    assert difference(imread("roc.png")[..., :3], imread(PICTURE)[..., :3]) < TOLERANCE
