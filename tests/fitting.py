@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jettagger.statistics.limits import Limit, limit, model_of
+from jettagger.statistics.fits import model_of
+from jettagger.statistics.limits import Limit, limit
 from jettagger.statistics.workspaces import unit_of
 
 #: of CLs at the limit, and of limits

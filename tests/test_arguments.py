@@ -34,6 +34,7 @@ MODULES = [
     "histograms",
     "jetclass2",
     "plots.jets",
+    "statistics.fits",
     "statistics.limits",
     "inputs.pfnano_tables",
     "plots",

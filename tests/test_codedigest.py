@@ -16,6 +16,7 @@ import pytest
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import PACKAGE
 from jettagger.codedigest import PASSED_OVER, code_digest, digest_of
+from jettagger.processcache import forget
 
 
 @pytest.fixture
@@ -156,9 +157,7 @@ def test_measurements_of_networks_belong_to_one_state_of_the_code(
 
     def kept() -> set[str]:
         """The names of all entries after one use of a model whose measurements no process remembers."""
-        for module in (padding, probing):
-            monkeypatch.setattr(module, "_KNOWN", {})
-        monkeypatch.setattr(acceleration, "_SESSIONS", {})
+        forget()
         acceleration.open_session(Bundle.from_folder(tiny.folder), 1)
         return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jettagger")}
 

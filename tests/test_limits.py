@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.statistics import limits
-from jettagger.statistics.limits import limit, model_of, save_limits
+from jettagger.statistics.fits import MINIMISERS, fit, model_of
+from jettagger.statistics.limits import limit, save_limits
 
 pyhf = pytest.importorskip("pyhf")
 # jsonschema's own deprecation, which pyhf 0.7 always raises
@@ -121,22 +122,20 @@ def test_without_background_the_limit_is_the_closed_form() -> None:
 
 @pytest.mark.parametrize("position", [1, 2])
 @pytest.mark.parametrize("name", MODELS)
-def test_each_minimiser_alone_finds_the_same(name: str, position: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_minimiser_alone_finds_the_same(name: str, position: int) -> None:
     expected = limit(MODELS[name])
-    monkeypatch.setattr(limits, "_METHODS", (limits._METHODS[position],))
-    found = limit(MODELS[name])
+    found = limit(MODELS[name], minimisers=[MINIMISERS[position]])
     np.testing.assert_allclose(found.expected, expected.expected, rtol=1e-3)
     assert found.observed == pytest.approx(expected.observed, rel=1e-3)
 
 
-def test_the_next_minimiser_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_minimiser_takes_over() -> None:
     expected = limit(MODELS["excess"])
     gives_up = ("SLSQP", {"maxiter": 1, "ftol": 1e-30})
-    monkeypatch.setattr(limits, "_METHODS", (gives_up, limits._METHODS[1]))
-    assert limit(MODELS["excess"]).observed == pytest.approx(expected.observed, rel=1e-3)
-    monkeypatch.setattr(limits, "_METHODS", (gives_up,))
+    found = limit(MODELS["excess"], minimisers=[gives_up, MINIMISERS[1]])
+    assert found.observed == pytest.approx(expected.observed, rel=1e-3)
     with pytest.raises(InvalidValues, match="the signal: the fit does not converge"):
-        limit(MODELS["excess"])
+        limit(MODELS["excess"], minimisers=[gives_up])
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1e3, 1e7])
@@ -211,9 +210,9 @@ def test_the_parameter_of_interest_has_any_name_and_place() -> None:
     space["measurements"].append(other)
     found = limit(space)
     assert found.observed == pytest.approx(limit(MODELS["excess"]).observed, rel=1e-3)
-    free = limits.fit(space, bounds=(-5, 50))
+    free = fit(space, bounds=(-5, 50))
     assert free.poi == "r"
-    assert free.strength[0] == pytest.approx(limits.fit(MODELS["excess"], bounds=(-5, 50)).strength[0], rel=1e-3)
+    assert free.strength[0] == pytest.approx(fit(MODELS["excess"], bounds=(-5, 50)).strength[0], rel=1e-3)
     space["measurements"][0]["config"]["poi"] = "mu"
     with pytest.raises(UnknownName, match=r"unknown parameter of interest in the workspace's factors: 'mu'.* r"):
         limit(space)

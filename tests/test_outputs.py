@@ -16,6 +16,7 @@ import jettagger.bundles.probing as probing
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.errors import BundleError, ConfigError, ModelFileError
+from jettagger.processcache import forget
 from jettagger.sessions import flat_columns
 from jettagger.tagging.tagger import load_tagger
 from jettagger.tagging.taggers import load_taggers
@@ -28,7 +29,7 @@ NAMES = ("label_a", "label_b", "label_c")
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(probing, "_KNOWN", {})
+    forget()
 
 
 def logits(folder: Path, events: Any) -> Any:
@@ -121,7 +122,7 @@ def test_a_card_without_kinds_leaves_them_to_the_network(tmp_path: Path) -> None
 def test_what_was_seen_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_ending(tmp_path / "toy", "sigmoid", NAMES)
     first = Bundle.from_folder(folder).outputs
-    monkeypatch.setattr(probing, "_KNOWN", {})
+    forget()
     monkeypatch.setattr(probing, "_values", lambda *_: pytest.fail("run again"))
     assert Bundle.from_folder(folder).outputs == first
     assert len(list((tmp_path / "cache" / "probes").glob("*.jettagger"))) == 1

@@ -13,12 +13,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from networks import POOLED_WEIGHTS, write_bundle, write_pooled
 
-import jettagger.inference.acceleration as acceleration
 import jettagger.inference.padding as padding
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ModelFileError
 from jettagger.inference.checking import check
 from jettagger.inference.padding import Slots, as_run, measured_slots
+from jettagger.processcache import forget
 from jettagger.sessions import ReplaySession
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.tagging.tensors import make_inputs
@@ -34,8 +34,7 @@ OPEN = {"min_length": 6, "max_length": 40}
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(padding, "_KNOWN", {})
-    monkeypatch.setattr(acceleration, "_SESSIONS", {})
+    forget()
 
 
 EVENTS = make_events(20, seed=8)
@@ -143,7 +142,7 @@ def test_it_is_measured_once_and_said_once(tmp_path: Path, monkeypatch: pytest.M
     bundle = Bundle.from_folder(write_pooled(tmp_path / "toy", "mean", FIXED))
     with pytest.warns(RuntimeWarning, match="each jet gets the 40 slots of the description, as in CMSSW and weaver"):
         first = measured_slots(bundle)
-    monkeypatch.setattr(padding, "_KNOWN", {})
+    forget()
     monkeypatch.setattr(padding, "_Measurement", lambda *_: pytest.fail("measured again"))
     assert measured_slots(bundle) == first
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,19 @@ def run(model: bytes, inputs: dict[str, Any]) -> Any:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return np.concatenate(session.run(None, inputs), axis=1)
+
+
+def processor_seconds(model: bytes, inputs: dict[str, Any]) -> float:
+    """Of one run on one core, the fastest of three: what else the machine does counts little."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    spent = []
+    for _ in range(4):
+        start = process_time()
+        session.run(None, inputs)
+        spent.append(process_time() - start)
+    return min(spent[1:])
 
 
 def operators(model: bytes) -> Counter[str]:
@@ -48,22 +62,24 @@ def test_the_numbers_stay(pair: tuple[bytes, bytes], inputs: Any) -> None:
     np.testing.assert_allclose(after, before, rtol=2e-5, atol=2e-6)
 
 
-def test_it_is_another_graph(pair: tuple[bytes, bytes]) -> None:
-    before, after = map(operators, pair)
-    assert sum(after.values()) < 0.7 * sum(before.values())
-    assert after["NonZero"] == 1, "pairs are made for one half"
-    assert after["Where"] == 3, "the mask is applied once for all blocks; two belong to the table of pairs"
-    assert after["Slice"] <= 2, "products are not cut afterwards"
-    assert after["Gemm"] == 1 + 2 * (3 + 1 + 2), "each product takes its bias along"
-    assert after["FusedMatMul"] == 4
-    assert after["Erf"] == 0
+def test_a_block_of_attention_takes_less_than_half_of_its_operators() -> None:
+    """What a block adds: products with their bias, scores and their scale are fused, shapes and masks shared."""
+    models = [transformer(blocks=blocks) for blocks in (1, 3)]
+    before = [operators(model.SerializeToString()) for model in models]
+    after = [operators(rewritten(model)) for model in models]
+    one_before, three_before, one_after, three_after = (sum(counts.values()) for counts in (*before, *after))
+    assert one_after < one_before
+    assert three_after - one_after < (three_before - one_before) / 2
+    for shared in ("Shape", "Where"):  # the mask is applied once, whatever the number of blocks
+        assert after[1][shared] == after[0][shared]
+    for counts, rewritten_counts in zip(before, after, strict=True):
+        assert rewritten_counts["Slice"] < counts["Slice"], "products are not cut afterwards"
+        assert rewritten_counts["Erf"] < counts["Erf"], "the activation is one operator"
 
 
-def test_more_blocks_need_no_more_shape_arithmetic() -> None:
-    def shapes(blocks: int) -> int:
-        return operators(rewritten(transformer(blocks=blocks)))["Shape"]
-
-    assert shapes(3) == shapes(1)
+def test_a_rewritten_graph_is_not_rewritten_again(pair: tuple[bytes, bytes]) -> None:
+    again = rewrite(pair[1], PROBES)
+    assert again is None or sum(operators(again).values()) <= sum(operators(pair[1]).values())
 
 
 def test_interface_stays(pair: tuple[bytes, bytes]) -> None:
@@ -115,8 +131,8 @@ def test_the_network_of_2023(shared: Path) -> None:
     model = (shared / "models" / "part-ak8-2023" / "model.onnx").read_bytes()
     found = rewrite(model, [inputs(2, 19, 3), inputs(3, 31, 7), inputs(5, 17, 2)])
     assert found is not None
-    assert operators(found)["NonZero"] == 1
-    assert sum(operators(found).values()) < 600
+    assert sum(operators(found).values()) < sum(operators(model).values()) / 2
+    assert processor_seconds(found, inputs(8, 100, 10)) < processor_seconds(model, inputs(8, 100, 10))
     for sizes in ((4, 16, 1), (2, 128, 10)):
         probe = inputs(*sizes)
         np.testing.assert_allclose(run(found, probe), run(model, probe), rtol=1e-4, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import awkward as ak
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
 from jettagger.formats import EventColumns
-from jettagger.inputs import selection
 from jettagger.inputs.selection import blocks, check_columns, link_jets, make_request
+from jettagger.tagging import tagger as tagger_module
 from jettagger.tagging.tagger import Tagger
 from jettagger.tagging.taggers import Taggers
 from jettagger.testing import make_events
@@ -71,8 +72,8 @@ def test_scores_and_reports_do_not_depend_on_blocks(
     chosen = np.random.default_rng(1).random(int(ak.count(EVENTS.FatJet.pt))) < share
     where = ak.unflatten(chosen, ak.num(EVENTS.FatJet.pt))
     whole = tagger.run(EVENTS, where)
-    monkeypatch.setattr(selection.blocks, "__defaults__", (200_000,))
-    assert len(list(blocks([tiny], request(tiny, EVENTS, where)))) > 2
+    monkeypatch.setattr(tagger_module, "blocks", partial(blocks, budget=200_000))
+    assert len(list(blocks([tiny], request(tiny, EVENTS, where), 200_000))) > 2
     small = tagger.run(EVENTS, where)
     for name in whole.scores.fields:
         one, other = (ak.to_numpy(ak.fill_none(ak.flatten(x[name]), np.nan)) for x in (small.scores, whole.scores))

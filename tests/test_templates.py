@@ -213,7 +213,7 @@ def test_data_where_nothing_is_simulated_are_named():
 
 def test_fits_with_bad_bins_do_not_warn():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.statistics.limits import fit, model_of
+    from jettagger.statistics.fits import fit, model_of
 
     h = SPEC.make()
     contents = np.r_[np.full(10, 20.0), np.zeros(8), -1.0, 0.0]
@@ -299,7 +299,7 @@ def test_refused_histograms():
 
 def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.statistics.limits import asimov, fit, model_of
+    from jettagger.statistics.fits import asimov, fit, model_of
 
     templates = build(simulated(), spec())
     workspace = templates.workspace("X1000", bounds=(-5, 10))
@@ -344,7 +344,7 @@ def test_templates_of_many_bins_are_fitted_by_pyhf(signal):
 
 def test_the_fit_is_that_of_cabinetry():
     cabinetry = pytest.importorskip("cabinetry")
-    from jettagger.statistics.limits import fit, model_of
+    from jettagger.statistics.fits import fit, model_of
 
     workspace = build(simulated(), spec(regions=["SR"])).workspace("X1000", bounds=(-5, 10))
     workspace["observations"][0]["data"][2] += 30.0
@@ -400,7 +400,7 @@ def test_limits_call_blind_data_blind(tmp_path, capsys):
 @pytest.mark.slow
 def test_pulls_of_toys_are_those_of_a_unit_gaussian():
     pytest.importorskip("pyhf")
-    from jettagger.statistics.limits import pulls
+    from jettagger.statistics.fits import pulls
 
     workspace = build(simulated(), spec()).workspace("X1000")
     found = pulls(workspace, 1.0, 200, seed=20261122, bounds=(-10.0, 20.0))
@@ -411,7 +411,7 @@ def test_pulls_of_toys_are_those_of_a_unit_gaussian():
 
 def test_toys_have_the_moments_of_the_model():
     pytest.importorskip("pyhf")
-    from jettagger.statistics.limits import asimov, model_of, toys
+    from jettagger.statistics.fits import asimov, model_of, toys
 
     model, _ = model_of(build(simulated(), spec()).workspace("X1000"))
     drawn, expected = toys(model, 1.0, 4000, seed=1), asimov(model, 1.0)
@@ -463,7 +463,8 @@ def test_limit_of_a_counting_experiment():
 
 def test_limits_are_those_of_pyhf():
     pyhf = pytest.importorskip("pyhf")
-    from jettagger.statistics.limits import limit, model_of
+    from jettagger.statistics.fits import model_of
+    from jettagger.statistics.limits import limit
 
     templates = build(simulated(), spec(variations=["jes"], regions=["SR"], free=[]))
     workspace = templates.workspace("X1000")

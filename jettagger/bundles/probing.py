@@ -18,6 +18,7 @@ from jettagger.codedigest import code_digest
 from jettagger.errors import JettaggerError
 from jettagger.files.cache import DiskCache
 from jettagger.kinematics import energy, px, py, pz
+from jettagger.processcache import ProcessCache
 from jettagger.sessions import OrtSession, flat_columns
 from jettagger.sessions.graph import Graph
 from jettagger.types import Array
@@ -38,7 +39,7 @@ ALONE = 1e-4
 #: last words of the names of variables that are a four-momentum together
 FOUR_MOMENTUM = ("px", "py", "pz", "energy")
 
-_KNOWN: dict[str, Behaviour] = {}
+_OBSERVED: ProcessCache[str, Behaviour] = ProcessCache()
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
 
     said = f"outputs {code_digest()} {onnxruntime.__version__} {graph.sha256} {list(inputs)}"
     key = hashlib.sha256(said.encode()).hexdigest()
-    if key not in _KNOWN:
+    if key not in _OBSERVED:
         cache = probe_cache()
         kept = None if cache is None else cache.get(key)
         if kept is not None:
@@ -118,8 +119,8 @@ def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
                 return None
             if cache is not None:
                 cache.put(key, {"unit": np.array(found.unit), "summed": np.array(found.summed)})
-        _KNOWN[key] = found
-    return _KNOWN[key]
+        _OBSERVED[key] = found
+    return _OBSERVED[key]
 
 
 def _values(graph: Graph, inputs: Sequence[ProbeInput]) -> tuple[Array, Array]:

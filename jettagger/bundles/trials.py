@@ -29,6 +29,7 @@ from jettagger.codedigest import code_digest
 from jettagger.errors import ConfigError, ModelFileError
 from jettagger.files.cache import DiskCache
 from jettagger.files.jsonfile import parse_json
+from jettagger.processcache import ProcessCache
 
 __all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
 
@@ -50,9 +51,8 @@ _START = 300.0
 #: how much longer than its processor time a trial may wait, as other processes want the machine, too
 _PATIENCE = 5
 
-#: keys of what passed, and of what did not with the reason
-_PASSED: set[str] = set()
-_FAILED: dict[str, str] = {}
+#: keys of what was tried in this process, with the reason why it is refused; empty for what passed
+_VERDICTS: ProcessCache[str, str] = ProcessCache()
 
 
 def trial_seconds() -> float | None:
@@ -111,29 +111,28 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
 
     said = json.dumps([what, code_digest(), onnxruntime.__version__, *content, sorted(options.items())])
     key = hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()
-    if key in _PASSED:
-        return
-    folder = cache_folder()
-    cache = None if folder is None else DiskCache(folder / "trials", 5_000_000)
-    if key not in _FAILED and not (cache is not None and cache.get(key) is not None):
-        try:
-            reason = _PROCESS.ask({"what": what, "path": str(path), "options": options, "seconds": seconds}, seconds)
-        except _NoProcess as error:
-            warnings.warn(
-                f"{path} is used without a trial in a process of its own, which could not be started: {error}",
-                RuntimeWarning,
-            )
-            return
-        if reason:
-            _FAILED[key] = reason
-        elif cache is not None:
-            cache.put(key, {"passed": np.array(True)})
-    if key in _FAILED:
+    if key not in _VERDICTS:
+        folder = cache_folder()
+        cache = None if folder is None else DiskCache(folder / "trials", 5_000_000)
+        reason = ""
+        if cache is None or cache.get(key) is None:
+            request = {"what": what, "path": str(path), "options": options, "seconds": seconds}
+            try:
+                reason = _PROCESS.ask(request, seconds)
+            except _NoProcess as error:
+                warnings.warn(
+                    f"{path} is used without a trial in a process of its own, which could not be started: {error}",
+                    RuntimeWarning,
+                )
+                return
+            if cache is not None and not reason:
+                cache.put(key, {"passed": np.array(True)})
+        _VERDICTS[key] = reason
+    if _VERDICTS[key]:
         raise ModelFileError(
-            f"the network in {path} is refused: tried in a process of its own, it {_FAILED[key]}. "
+            f"the network in {path} is refused: tried in a process of its own, it {_VERDICTS[key]}. "
             f"{TRIALS}=SECONDS gives it more time, {TRIALS}=off trusts it"
         )
-    _PASSED.add(key)
 
 
 class _NoProcess(Exception):

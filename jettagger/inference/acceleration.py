@@ -29,6 +29,7 @@ from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run, require_session_trial
 from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
+from jettagger.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session, open_onnx, open_openvino
 from jettagger.sessions.graph import file_sha256
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
@@ -52,7 +53,7 @@ LIMIT = 500_000_000
 Inputs = dict[str, Array]
 
 # sessions do not survive a fork, so the process is part of the key
-_SESSIONS: dict[tuple[int, str, int, str], Session] = {}
+_SESSIONS: ProcessCache[tuple[int, str, int, str], Session] = ProcessCache()
 
 
 def open_session(

@@ -22,6 +22,7 @@ from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inputs.batching import GroupValues, Objects, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets, toy_table
+from jettagger.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session
 from jettagger.types import Array
 from jettagger.weaver import Values, WeaverJets
@@ -51,7 +52,7 @@ class Slots:
     change: float = 0.0
 
 
-_KNOWN: dict[str, dict[str, Slots]] = {}
+_MEASURED: ProcessCache[str, dict[str, Slots]] = ProcessCache()
 
 
 def as_run(bundle: Bundle) -> Bundle:
@@ -105,8 +106,8 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
     free = _free(bundle)
     if not free or bundle.graph is None:
         return {}
-    if bundle.digest in _KNOWN:
-        return _KNOWN[bundle.digest]
+    if bundle.digest in _MEASURED:
+        return _MEASURED[bundle.digest]
     require_session_trial(bundle)
     import onnxruntime
 
@@ -137,7 +138,7 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
                 },
             )
         _say(bundle, slots)
-    _KNOWN[bundle.digest] = slots
+    _MEASURED[bundle.digest] = slots
     return slots
 
 

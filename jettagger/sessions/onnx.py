@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
+from jettagger.processcache import ProcessCache
 from jettagger.sessions.base import run_error, wants_memory
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.threads import default_threads
@@ -19,7 +20,7 @@ __all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_onnx"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 
 # sessions do not survive a fork, so the process is part of the key
-_SESSIONS: dict[tuple[int, str, int, str], OrtSession] = {}
+_SESSIONS: ProcessCache[tuple[int, str, int, str], OrtSession] = ProcessCache()
 
 
 class OrtSession:

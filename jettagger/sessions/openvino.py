@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import ModelFileError, require
+from jettagger.processcache import ProcessCache
 from jettagger.sessions.base import run_error
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.onnx import checked_threads
@@ -18,7 +19,7 @@ from jettagger.types import Array
 __all__ = ["OpenVinoSession", "open_openvino"]
 
 # a compiled network does not survive a fork, so the process is part of the key
-_SESSIONS: dict[tuple[int, str, int], OpenVinoSession] = {}
+_SESSIONS: ProcessCache[tuple[int, str, int], OpenVinoSession] = ProcessCache()
 
 
 class OpenVinoSession:
