@@ -21,7 +21,7 @@ from jettagger.errors import ConfigError, MissingExtra, ModelFileError, Provider
 from jettagger.inference.acceleration import cost_of, open_session
 from jettagger.inference.network import deviation
 from jettagger.inputs.batching import COST
-from jettagger.processcache import forget
+from jettagger.runtime.processcache import forget
 from jettagger.sessions import ReplaySession, open_onnx
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.testing import make_events

@@ -15,8 +15,8 @@ import pytest
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import PACKAGE
-from jettagger.codedigest import PASSED_OVER, code_digest, digest_of
-from jettagger.processcache import forget
+from jettagger.runtime.codedigest import PASSED_OVER, code_digest, digest_of
+from jettagger.runtime.processcache import forget
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_in_a_zip_archive(copy: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "site.zip", "w") as archive:
         for path in sorted(copy.rglob("*")):
             archive.write(path, path.relative_to(copy.parent))
-    code = "from jettagger.codedigest import code_digest; import jettagger; print(code_digest(), jettagger.__file__)"
+    code = "import jettagger.runtime.codedigest as code; print(code.code_digest(), code.__file__)"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site.zip")}
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True

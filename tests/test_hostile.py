@@ -28,7 +28,7 @@ from jettagger.cli import main
 from jettagger.errors import LONGEST, BundleError, ConfigError, JettaggerError, ModelFileError
 from jettagger.heads import load_head
 from jettagger.inference.acceleration import open_session
-from jettagger.processcache import forget
+from jettagger.runtime.processcache import forget
 
 #: what a terminal would obey
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -19,10 +19,10 @@ PACKAGE = ROOT / "jettagger"
 
 #: rooms from left to right: each imports those of lines above only, never another of its own line
 ORDER = [
-    ["errors", "types", "codedigest", "processcache", "_version", "_checkout"],
+    ["errors", "types", "_version", "_checkout"],
     ["display"],
     ["report"],
-    ["arguments", "kinematics", "weights", "workers"],
+    ["arguments", "kinematics", "runtime", "weights"],
     ["expressions", "features"],
     ["cutlogic", "formats"],
     ["files"],

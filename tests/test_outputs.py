@@ -16,7 +16,7 @@ import jettagger.bundles.probing as probing
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.errors import BundleError, ConfigError, ModelFileError
-from jettagger.processcache import forget
+from jettagger.runtime.processcache import forget
 from jettagger.sessions import flat_columns
 from jettagger.tagging.tagger import load_tagger
 from jettagger.tagging.taggers import load_taggers

@@ -18,7 +18,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ModelFileError
 from jettagger.inference.checking import check
 from jettagger.inference.padding import Slots, as_run, measured_slots
-from jettagger.processcache import forget
+from jettagger.runtime.processcache import forget
 from jettagger.sessions import ReplaySession
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.tagging.tensors import make_inputs

@@ -21,8 +21,8 @@ from jettagger.cli.stopping import stop_signals
 from jettagger.errors import ConfigError
 from jettagger.files import complete_or_absent, folder_complete_or_absent
 from jettagger.files.parts import StalePartWarning, drop_own, owned_by, part_prefix, process_start, remove_stale
+from jettagger.runtime.workers import deadline, finished, submit, worker_pool
 from jettagger.testing import write_pfnano
-from jettagger.workers import deadline, finished, submit, worker_pool
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 

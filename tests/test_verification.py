@@ -26,8 +26,9 @@ from jettagger.errors import InputFileError
 from jettagger.files.root import EventFile, write_tree
 from jettagger.files.verification import stray_digits, verify_events, verify_jets
 from jettagger.formats import detect
+from jettagger.formats.delphes import DelphesJets
 from jettagger.formats.nesting import nest
-from jettagger.formats.rules import JET_RULES, RULES, Rule
+from jettagger.formats.rules import RULES, Rule
 from jettagger.search import read_config
 from jettagger.search.files import survey
 from jettagger.search.skims import ParquetSkim
@@ -343,8 +344,14 @@ def test_jobs_on_delphes_files_verify(shared: Path, tmp_path: Path, monkeypatch:
     path = str(shared / "sophon" / "events_delphes_example.root")
     tagger = jt.load_tagger(weaver_bundle(tmp_path / "toy"))
     assert make_delphes_job([path], tagger, verify=True).n_events > 0
-    monkeypatch.setitem(JET_RULES, "part_energy", Rule(0, 1, "GeV"))  # type: ignore[arg-type]
-    with pytest.raises(InputFileError, match=r"part_energy of jet \d+ .* expected 0 to 1 GeV"):
+    column = DelphesJets.column
+
+    def flipped(jets: DelphesJets, name: str) -> Any:
+        """As if the bits of the signs of energies were flipped."""
+        return -column(jets, name) if name == "part_energy" else column(jets, name)
+
+    monkeypatch.setattr(DelphesJets, "column", flipped)
+    with pytest.raises(InputFileError, match=r"part_energy of jet \d+ .* is -[\d.]+, expected 0 to .* GeV"):
         make_delphes_job([path], tagger, verify=True)
 
 

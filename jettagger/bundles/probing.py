@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.places import cache_folder
-from jettagger.codedigest import code_digest
 from jettagger.errors import JettaggerError
 from jettagger.files.cache import DiskCache
 from jettagger.kinematics import energy, px, py, pz
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.codedigest import code_digest
+from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import OrtSession, flat_columns
 from jettagger.sessions.graph import Graph
 from jettagger.types import Array

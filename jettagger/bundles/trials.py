@@ -25,11 +25,11 @@ from typing import Literal
 import numpy as np
 
 from jettagger.bundles.places import CACHE, cache_folder
-from jettagger.codedigest import code_digest
 from jettagger.errors import ConfigError, ModelFileError
 from jettagger.files.cache import DiskCache
 from jettagger.files.jsonfile import parse_json
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.codedigest import code_digest
+from jettagger.runtime.processcache import ProcessCache
 
 __all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
 

@@ -22,14 +22,14 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
-from jettagger.codedigest import code_digest
 from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.files.cache import DiskCache
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run, require_session_trial
 from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.codedigest import code_digest
+from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session, open_onnx, open_openvino
 from jettagger.sessions.graph import file_sha256
 from jettagger.sessions.onnx import PROVIDERS, checked_threads

@@ -17,12 +17,12 @@ import numpy as np
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.bundles.trials import require_trial
-from jettagger.codedigest import code_digest
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inputs.batching import GroupValues, Objects, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets, toy_table
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.codedigest import code_digest
+from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session
 from jettagger.types import Array
 from jettagger.weaver import Values, WeaverJets

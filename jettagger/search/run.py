@@ -23,12 +23,12 @@ from jettagger.errors import ConfigError, InputFileError, JettaggerError, Unknow
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
+from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.config import SearchConfig
 from jettagger.search.files import Survey, survey
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.skims import is_parquet
-from jettagger.workers import follow_parent, watched
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions.base import run_error, wants_memory
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.threads import default_threads

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import ModelFileError, require
-from jettagger.processcache import ProcessCache
+from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions.base import run_error
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.onnx import checked_threads

@@ -31,13 +31,13 @@ from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.basketsums import add_sums
 from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.files.parts import remove_stale
+from jettagger.runtime.workers import finished, submit, worker_pool
 from jettagger.simulation import processes
 from jettagger.simulation.block import SimulatedEvents, process_batch
 from jettagger.simulation.cards import DetectorCard, load_card
 from jettagger.simulation.generate import Generator, concatenate, offsets_of, tabulate_interactions
 from jettagger.simulation.pileup import Pool, make_pool
 from jettagger.simulation.processes import PROCESSES, Point, Process
-from jettagger.workers import finished, submit, worker_pool
 
 __all__ = ["BlockSpec", "RunPlan", "Summary", "make_block", "plan", "simulate"]
 

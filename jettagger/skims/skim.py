@@ -23,7 +23,6 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.codedigest import code_digest
 from jettagger.config.sizes import size_text
 from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
@@ -33,12 +32,13 @@ from jettagger.files.retrying import RETRIES, retried, warn_retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import verify_events
 from jettagger.report import PartialJetsWarning, Report, warn_partial
+from jettagger.runtime.codedigest import code_digest
+from jettagger.runtime.workers import deadline, finished, submit, worker_pool
 from jettagger.sessions.threads import default_threads
 from jettagger.skims.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
 from jettagger.skims.resume import Finished, source_digest
 from jettagger.skims.writers import check_target, write_skim
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
-from jettagger.workers import deadline, finished, submit, worker_pool
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
-from jettagger.codedigest import code_digest
 from jettagger.files.cache import DiskCache
 from jettagger.files.jsonfile import parse_json
 from jettagger.formats import split
 from jettagger.inputs.selection import Request
 from jettagger.report import Report
+from jettagger.runtime.codedigest import code_digest
 from jettagger.tagging.scores import Scored
 from jettagger.types import Array
 
