@@ -120,7 +120,7 @@ def test_without_background_the_limit_is_the_closed_form() -> None:
     assert found.observed == pytest.approx(found.expected[2], rel=1e-3)
 
 
-@pytest.mark.parametrize("position", [1, 2])
+@pytest.mark.parametrize("position", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MODELS)
 def test_each_minimiser_alone_finds_the_same(name: str, position: int) -> None:
     expected = limit(MODELS[name])

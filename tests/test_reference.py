@@ -137,7 +137,10 @@ def open_with_coffea(path: Path, schema: str, log: list[Any] | None = None) -> A
     return nanoevents.NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=chosen, access_log=log).events()
 
 
-@pytest.mark.parametrize(("name", "columns"), [("particlenet", PARTICLENET_COLUMNS), ("part", PART_COLUMNS)])
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [("particlenet", PARTICLENET_COLUMNS), pytest.param("part", PART_COLUMNS, marks=pytest.mark.slow)],
+)
 def test_virtual_events_give_the_same_and_exactly_the_needed_columns_are_read(
     name: str, columns: set[str], shared: Path, events: Any, request: pytest.FixtureRequest
 ) -> None:
@@ -160,6 +163,7 @@ def test_virtual_events_give_the_same_and_exactly_the_needed_columns_are_read(
         assert {column.replace(".", "_") for column in check_columns(tagger.bundle, file).columns} == columns
 
 
+@pytest.mark.slow
 def test_virtual_events_from_an_rntuple(shared: Path, particlenet: Tagger, events: Any) -> None:
     log: list[Any] = []
     virtual = open_with_coffea(shared / "cms/pfnano_rntuple.root", "PFNanoAODSchema", log)
@@ -281,7 +285,7 @@ def test_jets_turned_to_azimuth_zero_differ_only_as_rounding_does(part: Tagger, 
     assert off.max() < 0.04
 
 
-@pytest.mark.parametrize("name", ["particlenet", "part"])
+@pytest.mark.parametrize("name", ["particlenet", pytest.param("part", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 def test_the_batch_size_changes_nothing(
     name: str, batch_size: int, events: Any, request: pytest.FixtureRequest

@@ -78,7 +78,7 @@ def test_executors_give_identical_histograms(world: Path, result: Any, executor:
     same(run_search(read_config(world), executor=executor, workers=2), result)
 
 
-@pytest.mark.parametrize("size", [5, 1000])
+@pytest.mark.parametrize("size", [5, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_size_of_chunks_changes_nothing(world: Path, result: Any, size: int) -> None:
     same(run_search(config(world, ("chunk_size: 12", f"chunk_size: {size}"))), result)
 
@@ -337,14 +337,14 @@ def test_data_and_simulation_in_one_data_set(world: Path) -> None:
         )
 
 
-def test_nan_weights_name_the_file_and_the_event(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["iterative", pytest.param("futures", marks=pytest.mark.slow)])
+def test_nan_weights_name_the_file_and_the_event(tmp_path: Path, executor: str) -> None:
     world = make_world(tmp_path)
     made = columns(20, 3)
     made["genWeight"][7] = np.nan
     write(tmp_path / "X1.root", made)
-    for executor in ("iterative", "futures"):
-        with pytest.raises(InvalidValues, match=r"X1.root: genWeight of event 8 .*is nan"):
-            run_search(read_config(world), executor=executor, skip_broken=True)
+    with pytest.raises(InvalidValues, match=r"X1.root: genWeight of event 8 .*is nan"):
+        run_search(read_config(world), executor=executor, skip_broken=True)
 
 
 def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ WAYS = {
 }
 
 #: tried in each run; the others are slow
-FEW = {("futures", "kill -9"), ("iterative", "two Ctrl-C")}
+FEW = {("futures", "kill -9")}
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,17 @@ def reference(skims: Path) -> Any:
         return searched(skims, {})
 
 
-@pytest.mark.parametrize("executor", ["iterative", "futures"])
+ALL, MIXED = dict.fromkeys(("tt1", "tt2", "X1", "run"), "parquet"), {"tt2": "parquet"}
+
+
 @pytest.mark.parametrize(
-    "kinds", [dict.fromkeys(("tt1", "tt2", "X1", "run"), "parquet"), {"tt2": "parquet"}], ids=["all", "mixed"]
+    ("kinds", "executor"),
+    [
+        pytest.param(MIXED, "futures", id="mixed-futures"),
+        pytest.param(ALL, "iterative", id="all-iterative"),
+        pytest.param(MIXED, "iterative", id="mixed-iterative", marks=pytest.mark.slow),
+        pytest.param(ALL, "futures", id="all-futures", marks=pytest.mark.slow),
+    ],
 )
 def test_parquet_gives_what_root_gives(skims: Path, reference: Any, kinds: dict[str, str], executor: str) -> None:
     found = searched(skims, kinds, executor)

@@ -74,7 +74,13 @@ def made(name: str) -> dict[str, Any]:
     return workspace(CONTENTS[name])[0]
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+#: kinds that are fitted in each run; the others are slow
+FEW = ("counting", "few events", "excess", "10^7 events of little simulation", "a variation that empties a bin")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in CONTENTS]
+)
 def test_pyhf_finds_the_same(name: str, tmp_path: Path) -> None:
     for optimizer in ("scipy", "minuit"):
         found = check_pyhf(made(name), optimizer)
@@ -86,12 +92,9 @@ def test_pyhf_finds_the_same(name: str, tmp_path: Path) -> None:
     assert expected_limit(CONTENTS[name])[0] == pytest.approx(found.expected[2], rel=0.7)
 
 
-#: a limit takes cabinetry a hundred fits
-QUICK = ("few events", "10^7 events of little simulation")
-
-
+# a limit takes cabinetry a hundred fits
 @pytest.mark.parametrize(
-    "name", [item if item in QUICK else pytest.param(item, marks=pytest.mark.slow) for item in CONTENTS]
+    "name", [name if name == "few events" else pytest.param(name, marks=pytest.mark.slow) for name in CONTENTS]
 )
 def test_cabinetry_finds_the_same(name: str) -> None:
     check_cabinetry(made(name))
