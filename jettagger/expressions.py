@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,6 +134,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+#: operators of C++, as TTree::Draw takes them
+_FOREIGN = re.compile(r"&&|\|\||!(?!=)")
 _ALLOWED = "numbers, names, + - * / // % **, comparisons, & | ~, and or not, and calls of functions"
 
 
@@ -354,7 +357,17 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
     jettagger.errors.ConfigError: position 1: unknown function 'system'. Allowed: abs, ...
     """
     source = ExpressionText(text, where)
-    _check(source, source.tree(), functions)
+    try:
+        tree = source.tree()
+    except ConfigError:
+        foreign = _FOREIGN.search(source.text)
+        if foreign is None:
+            raise
+        word = {"&&": "and", "||": "or", "!": "not"}[foreign[0]]
+        mark = {"&&": "&", "||": "|", "!": "~"}[foreign[0]]
+        text = f"{foreign[0]!r} is no operator here: write {word!r}, or {mark!r} with each condition in parentheses"
+        raise source.error_at(foreign.start(), text) from None
+    _check(source, tree, functions)
     return Expression(source.text, where, functions)
 
 

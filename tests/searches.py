@@ -25,7 +25,7 @@ samples:
 jets:
   count: 2
   preselection: "pt > 220 and abs(eta) < 2.2"
-  order: HbbvsQCD
+  sort_by: HbbvsQCD
   mass: msoftdrop
 discriminants:
   HbbvsQCD: HbbvsQCD
@@ -51,7 +51,7 @@ templates:
   histogram: mjj
   processes: {tt: [tt]}
   signals: {X1: {datasets: [X1], mass: 1000}}
-  normalisations: {lumi: {tt: 0.02, X1: 0.02}}
+  normalisation_uncertainties: {lumi: {tt: 0.02, X1: 0.02}}
 """
 
 

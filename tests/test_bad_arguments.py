@@ -40,6 +40,7 @@ LINES = [
     ["discriminants", "show", "NAME"],
     ["search", "NAME", "--output", "OUT"],
     ["finetune", "NAME"],
+    ["schema", "NAME"],
     ["limit", "NAME", "--output", "OUT"],
 ]
 

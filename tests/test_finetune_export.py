@@ -413,7 +413,7 @@ def test_labels_that_nothing_tells_give_no_head(tmp_path: Path) -> None:
     assert not (tmp_path / "head").exists()
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss("quantile", q=0.8)])
+@pytest.mark.parametrize("loss", [Loss(), Loss(kind="quantile", q=0.8)])
 def test_a_mass_worse_than_one_mass_for_all_jets_is_refused(loss: Loss, tmp_path: Path, caught: dict[str, Any]) -> None:
     library("mlp")
     write_toy(tmp_path / "toy1.parquet", 900)

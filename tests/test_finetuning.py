@@ -259,10 +259,12 @@ def test_losses_are_the_closed_forms() -> None:
     mass = np.array([110.0, 50.0])
     r = np.log(mass / target)
     ones = np.ones(2)
-    assert mass_loss(mass, target, ones, Loss("log-cosh", 0.1)) == pytest.approx(np.mean(np.log(np.cosh(r / 0.1))))
+    assert mass_loss(mass, target, ones, Loss(kind="log-cosh", scale=0.1)) == pytest.approx(
+        np.mean(np.log(np.cosh(r / 0.1)))
+    )
     huber = [0.5 * (r[0] / 0.1) ** 2, abs(r[1]) / 0.1 - 0.5]
-    assert mass_loss(mass, target, ones, Loss("huber", 0.1)) == pytest.approx(np.mean(huber))
-    assert mass_loss(mass, target, ones, Loss("quantile", q=0.3)) == pytest.approx((0.7 * r[0] - 0.3 * r[1]) / 2)
+    assert mass_loss(mass, target, ones, Loss(kind="huber", scale=0.1)) == pytest.approx(np.mean(huber))
+    assert mass_loss(mass, target, ones, Loss(kind="quantile", q=0.3)) == pytest.approx((0.7 * r[0] - 0.3 * r[1]) / 2)
 
 
 def test_cross_entropy_is_that_of_scikit_learn() -> None:
@@ -277,7 +279,7 @@ def test_the_minimum_of_the_quantile_loss_is_the_quantile() -> None:
     for q in (0.2, 0.5, 0.8):
         masses = np.quantile(target, np.linspace(0.05, 0.95, 91))
         losses = [
-            mass_loss(np.full_like(target, mass), target, np.ones_like(target), Loss("quantile", q=q))
+            mass_loss(np.full_like(target, mass), target, np.ones_like(target), Loss(kind="quantile", q=q))
             for mass in masses
         ]
         assert masses[int(np.argmin(losses))] == pytest.approx(np.quantile(target, q), rel=0.01)
@@ -288,7 +290,7 @@ def test_torch_and_numpy_have_the_same_losses() -> None:
 
     library = torch()
     r = np.linspace(-2, 2, 41)
-    for loss in (Loss(), Loss("huber", 0.3), Loss("quantile", q=0.7)):
+    for loss in (Loss(), Loss(kind="huber", scale=0.3), Loss(kind="quantile", q=0.7)):
         found = _of_ratio(library, library.from_numpy(r), loss).numpy()
         expected = [mass_loss(np.exp([x]), np.ones(1), np.ones(1), loss) for x in r]
         np.testing.assert_allclose(found, expected, atol=1e-9)

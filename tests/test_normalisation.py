@@ -509,7 +509,7 @@ def test_cuts_that_select_nothing_or_everything_are_named(tmp_path: Path, capsys
         'some: "jet1.eta > 0", low: "jet1.eta < -1"}\n'
         "regions: {all: {kind: inclusive}, both: {kind: control, pass: [some, low]}}\n"
     ).replace("true:", "truth:")
-    changes = (("regions: {all: {kind: inclusive}}\n", cuts), ("chunk_size: 10", 'events: "run >= 1"'))
+    changes = (("regions: {all: {kind: inclusive}}\n", cuts), ("chunk_size: 10", 'event_selection: "run >= 1"'))
     notes = search(tmp_path, *changes).notes
     assert notes[:3] == (
         "cut 'window': '150 < jet1.pt < 90' is never true",

@@ -70,10 +70,16 @@ def test_unknown_card_is_named_with_the_nearest() -> None:
     ("change", "message"),
     [
         (("format: jettagger-detector-card/1", "format: other/2"), "format is 'other/2'"),
-        (("magnetic_field: 3.8", "magnetic_feld: 3.8"), "unknown key.*magnetic_feld.*nearest: magnetic_field"),
-        (("magnetic_field: 3.8", "magnetic_field: strong"), "tracking.magnetic_field is 'strong', expected a number"),
-        (("magnetic_field: 3.8", "magnetic_field: .nan"), "magnetic_field is nan"),
-        (("  sigma_z: 3.5\n", ""), "missing sigma_z"),
+        (
+            ("magnetic_field: 3.8", "magnetic_feld: 3.8"),
+            r"line 31: unknown key 'magnetic_feld' \(nearest: magnetic_field",
+        ),
+        (
+            ("magnetic_field: 3.8", "magnetic_field: strong"),
+            r"line 31: 'magnetic_field' must be a number, got 'strong'",
+        ),
+        (("magnetic_field: 3.8", "magnetic_field: .nan"), "'magnetic_field' must be a number, got nan"),
+        (("  sigma_z: 3.5\n", ""), "line 12: the key 'sigma_z' is missing"),
         (("tracking:", "tracking: ["), "no valid YAML"),
     ],
 )

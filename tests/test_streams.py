@@ -128,9 +128,13 @@ def discriminants(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, st
     return run(capsys, "discriminants", "list"), "HbbvsQCD", ""
 
 
+def schema(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    return run(capsys, "schema", "search"), '"luminosity"', ""
+
+
 VERBS = {
     function.__name__: function
-    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit)
+    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema)
 }
 
 

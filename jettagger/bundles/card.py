@@ -6,11 +6,12 @@ The schema is versioned and refuses unknown keys, so that a typing error is foun
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from jettagger.errors import LONGEST_NAME, BundleError, hint, visible
+from jettagger.config.models import FileModel, shown, validated_json
+from jettagger.errors import BundleError
 from jettagger.files.jsonfile import read_object
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "read_card"]
@@ -26,11 +27,7 @@ Patterns = list[Annotated[str, Field(min_length=1)]]
 Range = tuple[float, float]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class Mass(_Strict):
+class Mass(FileModel, strict=False, allow_inf_nan=True):
     """What the regressed mass is."""
 
     unit: Literal["GeV", "factor"] = Field(description="GeV, or a factor on the mass named in `scales`")
@@ -40,7 +37,7 @@ class Mass(_Strict):
     target: str = Field(default="", description="the quantity that the regression was trained on")
 
 
-class Domain(_Strict):
+class Domain(FileModel, strict=False, allow_inf_nan=True):
     """The jets that the model was trained on; open ends are left out."""
 
     pt: Range | None = Field(default=None, description="transverse momentum in GeV, from and to")
@@ -55,7 +52,7 @@ class Domain(_Strict):
         return value
 
 
-class BundleCard(_Strict):
+class BundleCard(FileModel, strict=False, allow_inf_nan=True):
     """The content of ``bundle.json``."""
 
     schema_version: Literal[1] = Field(description="version of this schema")
@@ -90,15 +87,15 @@ class BundleCard(_Strict):
     pad_mode: Literal["constant", "wrap"] = Field(
         default="constant", description="fill with the pad value, or repeat the constituents; masks are never repeated"
     )
-    licence: str = ""
-    citation: str = ""
+    licence: str = Field(default="", description="of the weights")
+    citation: str = Field(default="", description="what to cite")
     source: str = Field(default="", description="where the model comes from")
     get_weights: str = Field(default="", description="how a user obtains weights that may not be redistributed")
     sha256: dict[str, str] = Field(default_factory=dict, description="file name -> expected SHA-256")
     golden: str | None = Field(
         default=None, pattern=r"^[^/\\]+\.npz$", description="file beside it with inputs and expected outputs"
     )
-    notes: str = ""
+    notes: str = Field(default="", description="whatever else a user should know")
 
 
 def read_card(path: Path) -> BundleCard:
@@ -121,30 +118,6 @@ def read_card(path: Path) -> BundleCard:
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: schema_version is {_shown(version)}, this version of jettagger reads {SCHEMA_VERSION}"
+            f"{path}: schema_version is {shown(version)}, this version of jettagger reads {SCHEMA_VERSION}"
         )
-    try:
-        return BundleCard.model_validate(content)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors(include_url=False):
-            place = visible(".".join(str(part) for part in item["loc"]), LONGEST_NAME)
-            if item["type"] == "extra_forbidden":
-                known = _known_keys(item["loc"][:-1])
-                problems.append(f"unknown key {place!r}{hint(str(item['loc'][-1]), known)}")
-            else:
-                problems.append(f"{place}: {item['msg']}, got {_shown(item['input'])}")
-        raise BundleError(f"{path} is not a valid bundle description: " + "; ".join(problems)) from error
-
-
-def _shown(value: Any) -> str:
-    """A value for a message; whole numbers of thousands of digits cannot be written."""
-    try:
-        return visible(repr(value), LONGEST_NAME)
-    except ValueError:
-        return "a number of thousands of digits"
-
-
-def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    models: dict[tuple[int | str, ...], type[BaseModel]] = {(): BundleCard, ("mass",): Mass, ("domain",): Domain}
-    return list(models[place].model_fields) if place in models else []
+    return validated_json(BundleCard, path, content, BundleError, "bundle description")

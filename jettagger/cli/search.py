@@ -9,7 +9,7 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
   samples:
     tt:    {files: ["tt/*.root"], cross_section: 830}              # pb
     X2000: {files: [root://host//store/x2000.root], cross_section: 0.01}
-  jets: {count: 2, preselection: "pt > 300 and abs(eta) < 2.4", order: HbbvsQCD, mass: msoftdrop}
+  jets: {count: 2, preselection: "pt > 300 and abs(eta) < 2.4", sort_by: HbbvsQCD, mass: msoftdrop}
   discriminants: {HbbvsQCD: HbbvsQCD}
   cuts:
     near: "abs(deta) < 1.3"

@@ -15,7 +15,7 @@ import yaml
 from jettagger.errors import ConfigError, hint
 from jettagger.files import refuse_special
 
-__all__ = ["Document", "check_keys", "composed", "read_yaml"]
+__all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml"]
 
 #: where something is inside a document: keys and positions from the top
 Path_ = tuple[Any, ...]
@@ -59,7 +59,7 @@ class Document:
             part = part[key]
         if not isinstance(part, dict):
             what = f"'{path[-1]}'" if path else "the file"
-            raise ConfigError(f"{self.where(*path)}: {what} must be a mapping, got {_kind(part)}")
+            raise ConfigError(f"{self.where(*path)}: {what} must be a mapping, got {kind_of(part)}")
         return part
 
     def check_keys(self, allowed: Iterable[str], *path: Any, required: Iterable[str] = (), what: str = "key") -> None:
@@ -121,7 +121,8 @@ def check_keys(
             raise ConfigError(f"{place(key)}the {what} {key!r} is missing")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value of a document is, for messages."""
     names = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}
     return names.get(type(value), f"{value!r}")
 
@@ -249,7 +250,7 @@ def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, l
             key = loader.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, (str, int, float, bool)):
-                raise ConfigError(f"{name}, line {line}: a key must be text, got {_kind(key)}")
+                raise ConfigError(f"{name}, line {line}: a key must be text, got {kind_of(key)}")
             if key in seen:
                 message = f"the key {key!r} is there twice, first on line {seen[key]}"
                 raise ConfigError(f"{name}, line {line}: {message}")
@@ -304,3 +305,30 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
             _collect(node, (), lines, name, loader)
             data = loader.construct_document(node)
     return Document(data, name, lines)
+
+
+def lines_of(text: str) -> dict[Path_, int]:
+    """The lines of a text that was read as JSON, where YAML, which holds most of JSON, can read it, too.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    dict
+        As `Document.lines` has it; empty where the lines are not known.
+
+    Examples
+    --------
+    >>> lines_of('{"a": 1,\\n "b": [2]}')[("b",)]
+    2
+    """
+    lines: dict[Path_, int] = {}
+    try:
+        with composed(text, "json", _Loader) as (loader, node):
+            if node is not None:
+                _collect(node, (), lines, "json", loader)
+    except ConfigError:
+        return {}
+    return lines

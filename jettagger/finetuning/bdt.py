@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from jettagger.errors import require
 from jettagger.finetuning.booster import trees_of
-from jettagger.finetuning.config import BdtModel
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
+from jettagger.finetuning.schema import BdtModel
 from jettagger.finetuning.verify import Trained
 
 __all__ = ["train_bdt"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.finetuning.config import Loss
+from jettagger.finetuning.schema import Loss
 
 __all__ = ["cross_entropies", "cross_entropy", "mass_loss", "mass_losses"]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.errors import InvalidValues
-from jettagger.finetuning.config import Loss
 from jettagger.finetuning.losses import cross_entropies, cross_entropy, mass_loss, mass_losses
 from jettagger.finetuning.prepare import Prepared
+from jettagger.finetuning.schema import Loss
 from jettagger.heads import Head
 from jettagger.types import Floats
 

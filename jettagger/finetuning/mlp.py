@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import InvalidValues, require
-from jettagger.finetuning.config import Loss, MlpModel
 from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
+from jettagger.finetuning.schema import Loss, MlpModel
 from jettagger.finetuning.verify import Trained
 from jettagger.heads.export import CLIP, LARGEST, Mlp
 from jettagger.types import Rows

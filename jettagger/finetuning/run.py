@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +181,10 @@ def _write(config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: li
         "weight": config.weight.text if config.weight else None,
         "classes": text(config.classes),
         "flatten": {axis.column: list(axis.edges) for axis in config.flatten},
-        "model": {"kind": "bdt" if isinstance(config.model, BdtModel) else "mlp", **asdict(config.model)},
-        "loss": asdict(config.loss) if config.kind == "mass" else None,
-        "training": asdict(config.training),
-        "split": asdict(config.split),
+        "model": config.model.model_dump(mode="json"),
+        "loss": config.loss.model_dump(mode="json") if config.kind == "mass" else None,
+        "training": config.training.model_dump(mode="json"),
+        "split": config.split.model_dump(mode="json"),
         "files": list(config.files),
     }
     return write_head(

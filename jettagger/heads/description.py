@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from jettagger.errors import BundleError, MissingModelFile, hint
+from jettagger.config.models import FileModel, validated_json
+from jettagger.errors import BundleError, MissingModelFile
 from jettagger.files import refuse_special
 from jettagger.files.jsonfile import parse_json, read_object
 
@@ -29,11 +30,7 @@ SCHEMA_VERSION = 1
 DESCRIPTION, NETWORK = "head.json", "head.onnx"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Parent(_Strict):
+class Parent(FileModel, strict=False, allow_inf_nan=True):
     """The model whose outputs a head takes."""
 
     name: str = Field(description="name of the model")
@@ -42,24 +39,26 @@ class Parent(_Strict):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of its bundle, weights and descriptions")
 
 
-class Input(_Strict):
+class Input(FileModel, strict=False, allow_inf_nan=True):
     """One input column."""
 
     name: str = Field(min_length=1, description="an output of the tagger, or a column by its name in the skim")
     source: Literal["tagger", "event"] = Field(description="whether the tagger gives it or the events hold it")
 
 
-class HeadCard(_Strict):
+class HeadCard(FileModel, strict=False, allow_inf_nan=True):
     """The content of ``head.json``."""
 
     schema_version: Literal[1] = Field(description="version of this schema")
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="name of the head and prefix of its columns")
-    title: str = ""
+    title: str = Field(default="", description="one line on the head")
     kind: Literal["classes", "mass"] = Field(description="probabilities of classes, or a mass in GeV")
     model: Literal["mlp", "bdt"] = Field(description="what stands behind it")
-    parent: Parent
+    parent: Parent = Field(description="the model whose outputs it takes")
     inputs: list[Input] = Field(min_length=1, description="input columns in the order of the network's")
-    outputs: list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]] = Field(min_length=1)
+    outputs: list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]] = Field(
+        min_length=1, description="names of the outputs in the order of the network's"
+    )
     folds: int = Field(ge=1, description="networks, each for the events that it was not trained on; 1: one for all")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description=f"of {NETWORK}")
     training: dict[str, Any] = Field(default_factory=dict, description="the configuration of the training")
@@ -111,19 +110,7 @@ def read_head_card(folder: Path) -> HeadCard:
     if content.get("schema_version") != SCHEMA_VERSION:
         got = content.get("schema_version")
         raise BundleError(f"{path}: schema_version is {got!r}, this version of jettagger reads {SCHEMA_VERSION}")
-    try:
-        return HeadCard.model_validate(content)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors(include_url=False):
-            place = ".".join(str(part) for part in item["loc"])
-            if item["type"] == "extra_forbidden":
-                models: dict[str, type[BaseModel]] = {"parent": Parent, "inputs": Input}
-                model = models.get(str(item["loc"][0]), HeadCard) if len(item["loc"]) > 1 else HeadCard
-                problems.append(f"unknown key {place!r}{hint(str(item['loc'][-1]), model.model_fields)}")
-            else:
-                problems.append(f"{place}: {item['msg']}".removeprefix(": "))
-        raise BundleError(f"{path} is not a valid description of a head: " + "; ".join(problems)) from error
+    return validated_json(HeadCard, path, content, BundleError, "description of a head")
 
 
 def check_checksum(card: HeadCard, folder: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,53 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.config.models import rename_keys, validated
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants import Discriminant, discriminant
-from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
+from jettagger.errors import ConfigError, JettaggerError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
 from jettagger.processors.search import (
-    EVENTS_READ,
     JetVariation,
     Region,
     ResonanceSearchProcessor,
     Sample,
     WeightFactor,
 )
-from jettagger.statistics.bins import ONE_EVENT
+from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
 from jettagger.statistics.templates import Signal, TemplateSpec
 
-__all__ = ["SCHEMAS", "VERSION", "FileSet", "SearchConfig", "read_config"]
-
-#: the version of the configuration files
-VERSION = 1
-
-#: coffea's schemas by the names that a configuration may use
-SCHEMAS = ("PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema")
-
-_TOP = (
-    "version", "luminosity", "tree", "schema", "chunk_size", "generator_weight", "collection", "model", "prefix",
-    "threads", "samples", "events", "jets", "discriminants", "cuts", "regions", "weights", "variations",
-    "histograms", "templates", "plots", "blind",
-)  # fmt: skip
-_JETS = ("count", "preselection", "pick", "order", "mass")
-_SAMPLE = ("files", "data", "cross_section", "sum_of_weights", "golden_json")
-_TEMPLATES = (
-    "histogram",
-    "processes",
-    "signals",
-    "regions",
-    "data",
-    "variations",
-    "normalisations",
-    "free",
-    "empty_bin_yield",
-    "min_effective_events",
-    "names",
-)
-
-#: what ``sum_of_weights`` and ``cross_section`` may be besides a number
-RUNS = "Runs"
+__all__ = ["FileSet", "SearchConfig", "read_config"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +67,7 @@ class SearchConfig:
     processor : dict
         Further arguments of `jettagger.processors.ResonanceSearchProcessor`.
     tree, schema : str
-        Name of the tree; one of `SCHEMAS`.
+        Name of the tree; a schema of coffea.
     chunk_size : int
         Events in a chunk at most.
     templates : TemplateSpec, optional
@@ -247,37 +217,28 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         ...
     jettagger.errors.ConfigError: example, line 3: unknown key 'lumi' (nearest: luminosity). Allowed: ...
     """
-    document = read_yaml(source, name)
+    written = read_yaml(source, name)
     base = Path(folder) if folder or name else Path(source).parent
-    document.check_keys(_TOP, required=("version", "luminosity", "samples", "regions", "histograms"))
-    if document.data["version"] != VERSION:
-        got = document.data["version"]
-        raise ConfigError(f"{document.where('version')}: version {got!r}, this jettagger reads {VERSION}")
-    samples, files = _samples(document, base)
-    arguments = _processor(document)
-    templates, histogram = _templates(document, samples, arguments)
-    schema = document.data.get("schema", "NanoAODSchema" if arguments["model"] is None else "PFNanoAODSchema")
-    if schema not in SCHEMAS:
-        near = hint(str(schema), SCHEMAS)
-        place = document.where("schema")
-        raise ConfigError(f"{place}: unknown schema {schema!r}{near}, expected one of {', '.join(SCHEMAS)}")
-    plots = _switch(document, "plots")
-    size = document.data.get("chunk_size", 20_000)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ConfigError(f"{document.where('chunk_size')}: 'chunk_size' must be a number of events, got {size!r}")
+    document, notes = rename_keys(written, RENAMED)
+    for note in notes:
+        warnings.warn(note, FutureWarning, stacklevel=2)
+    content = validated(SearchFile, document, VERSION)
+    samples, files = _samples(document, content, base)
+    arguments = _processor(document, content)
+    templates = None if content.templates is None else _templates(document, content.templates, samples, arguments)
     config = SearchConfig(
         document=document,
         folder=base,
         samples=samples,
         files=files,
         processor=arguments,
-        tree=_text(document, "Events", "tree") or "Events",
-        schema=schema,
-        chunk_size=size,
+        tree=content.tree,
+        schema=content.schema_name or ("NanoAODSchema" if content.model is None else "PFNanoAODSchema"),
+        chunk_size=content.chunk_size,
         templates=templates,
-        template_histogram=histogram,
-        plots=plots,
-        digest=hashlib.sha256(repr(document.data).encode()).hexdigest(),
+        template_histogram="" if content.templates is None else content.templates.histogram,
+        plots=content.plots,
+        digest=hashlib.sha256(repr(written.data).encode()).hexdigest(),
     )
     for _ in config.expressions():  # each is read with its line
         pass
@@ -287,314 +248,168 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     return config
 
 
-def _part(document: Document, *path: Any) -> Any:
-    part = document.data
-    for key in path:
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return part
-
-
-def _mapping(document: Document, *path: Any) -> dict[str, Any]:
-    if _part(document, *path) is None:
-        return {}
-    part = document.mapping(*path)
-    for key in part:
-        if not isinstance(key, str):
-            raise ConfigError(f"{document.where(*path, key)}: a name must be text, got {key!r}")
-    return part
-
-
-def _switch(document: Document, name: str) -> bool:
-    """A key that is true or false, and true if it is absent."""
-    value = document.data.get(name, True)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{document.where(name)}: {name!r} must be true or false, got {value!r}")
-    return value
-
-
-def _text(document: Document, default: str | None, *path: Any) -> str | None:
-    value = _part(document, *path)
-    if value is None:
-        return default
-    if not isinstance(value, str):
-        raise ConfigError(f"{document.where(*path)}: {path[-1]!r} must be text, got {value!r}")
-    return value
-
-
-def _number(document: Document, *path: Any) -> float | None:
-    value = _part(document, *path)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{document.where(*path)}: {path[-1]!r} must be a number, got {value!r}")
-    return float(value)
-
-
-def _texts(document: Document, *path: Any) -> tuple[str, ...]:
-    value = _part(document, *path)
-    items = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"{document.where(*path)}: {path[-1]!r} must be a list of names, got {value!r}")
-    return tuple(items)
-
-
-def _samples(document: Document, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
+def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
     samples, files = {}, {}
-    for name in _mapping(document, "samples"):
-        here = ("samples", name)
-        document.check_keys(_SAMPLE, *here, required=("files",))
-        patterns = _texts(document, *here, "files")
-        if not patterns:
-            raise ConfigError(f"{document.where(*here, 'files')}: no files for {name!r}")
-        data = _part(document, *here, "data") or False
-        if not isinstance(data, bool):
-            raise ConfigError(f"{document.where(*here, 'data')}: 'data' must be true or false, got {data!r}")
-        from_runs = _part(document, *here, "sum_of_weights") == RUNS
-        section_from_runs = _part(document, *here, "cross_section") == RUNS
-        from_events = _part(document, *here, "sum_of_weights") == EVENTS_READ
-        for key, words in (("cross_section", (RUNS,)), ("sum_of_weights", (RUNS, EVENTS_READ))):
-            value = _part(document, *here, key)
-            if isinstance(value, str) and value not in words:
-                raise ConfigError(
-                    f"{document.where(*here, key)}: {key!r} must be a number or {' or '.join(words)}, got {value!r}"
-                    f"{hint(value, words)}"
-                )
-        golden = _text(document, None, *here, "golden_json")
-        with _at(document, *here):
+    for name, keys in content.samples.items():
+        section, total = keys.cross_section, keys.sum_of_weights
+        with _at(document, "samples", name):
             samples[name] = Sample(
-                # a stand-in until the files are opened
-                cross_section=1.0 if section_from_runs else _number(document, *here, "cross_section"),
-                data=data,
-                sum_of_weights=(
-                    EVENTS_READ if from_events else None if from_runs else _number(document, *here, "sum_of_weights")
-                ),
-                golden_json=None if golden is None else str(folder / golden),
+                cross_section=1.0 if isinstance(section, str) else section,  # a stand-in until the files are opened
+                data=keys.data,
+                sum_of_weights=None if total == RUNS else total,
+                golden_json=None if keys.golden_json is None else str(folder / keys.golden_json),
             )
-            if from_runs and data:
+            if total == RUNS and keys.data:
                 raise ConfigError("data have no sum of weights")
-        files[name] = FileSet(patterns, from_runs, section_from_runs)
-    if not samples:
-        raise ConfigError(f"{document.where('samples')}: no samples")
+        files[name] = FileSet(keys.files, from_runs=total == RUNS, section_from_runs=section == RUNS)
     return samples, files
 
 
-def _processor(document: Document) -> dict[str, Any]:
+def _processor(document: Document, content: SearchFile) -> dict[str, Any]:
     """The arguments of the processor."""
-    jets = _mapping(document, "jets")
-    if jets:
-        document.check_keys(_JETS, "jets")
-    count = jets.get("count", 2)
-    if isinstance(count, bool) or count not in (1, 2):
-        raise ConfigError(f"{document.where('jets', 'count')}: 'count' must be 1 or 2, got {count!r}")
-    preselection = _text(document, "pt > 200", "jets", "preselection") or ""
-    parse(preselection, document.where("jets", "preselection"))
-    event_cut = _text(document, None, "events")
-    if event_cut is not None:
-        parse(event_cut, document.where("events"))
-    luminosity = _number(document, "luminosity")
-    if luminosity is None or luminosity <= 0:
-        raise ConfigError(f"{document.where('luminosity')}: 'luminosity' must be above zero (in 1/fb)")
-    threads = _part(document, "threads")
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise ConfigError(f"{document.where('threads')}: 'threads' must be a number of threads, got {threads!r}")
-    cuts = {}
-    for name in _mapping(document, "cuts"):
-        cuts[name] = _text(document, "", "cuts", name) or ""
-        parse(cuts[name], document.where("cuts", name))
-    generator = document.data.get("generator_weight", "genWeight")
-    if generator is not None and not isinstance(generator, str):
-        place = document.where("generator_weight")
-        raise ConfigError(f"{place}: 'generator_weight' must be a column or null, got {generator!r}")
+    jets = content.jets
+    parse(jets.preselection, document.where("jets", "preselection"))
+    if content.event_selection is not None:
+        parse(content.event_selection, document.where("event_selection"))
+    for name, text in content.cuts.items():
+        parse(text, document.where("cuts", name))
     return {
-        "regions": _regions(document, cuts),
-        "histograms": _histograms(document),
-        "cuts": cuts,
-        "discriminants": _discriminants(document),
-        "model": _text(document, None, "model"),
-        "prefix": _text(document, None, "prefix"),
-        "threads": threads,
-        "n_jets": count,
-        "preselection": preselection,
-        "pick": _text(document, "pt", "jets", "pick"),
-        "order": _text(document, "pt", "jets", "order"),
-        "mass": _text(document, "mass", "jets", "mass"),
-        "event_cut": event_cut,
-        "weights": _weights(document),
-        "variations": _variations(document),
-        "luminosity": luminosity,
-        "generator_weight": generator,
-        "collection": _text(document, "FatJet", "collection"),
-        "blind": _switch(document, "blind"),
+        "regions": _regions(document, content),
+        "histograms": _histograms(document, content),
+        "cuts": dict(content.cuts),
+        "discriminants": _discriminants(document, content),
+        "model": content.model,
+        "prefix": content.prefix,
+        "threads": content.threads,
+        "n_jets": jets.count,
+        "preselection": jets.preselection,
+        "pick": jets.select_by,
+        "order": jets.sort_by,
+        "mass": jets.mass,
+        "event_cut": content.event_selection,
+        "weights": _weights(document, content),
+        "variations": _variations(document, content),
+        "luminosity": content.luminosity,
+        "generator_weight": content.generator_weight,
+        "collection": content.collection,
+        "blind": content.blind,
     }
 
 
-def _discriminants(document: Document) -> dict[str, Discriminant]:
-    found = {}
-    for name, record in _mapping(document, "discriminants").items():
-        path = ("discriminants", name)
+def _discriminants(document: Document, content: SearchFile) -> dict[str, Discriminant]:
+    made = {}
+    for name in content.discriminants:
+        record, path = document.data["discriminants"][name], ("discriminants", name)
         with _at(document, *path):
             if isinstance(record, str):
-                found[name] = dataclasses.replace(discriminant(record), name=name)
-            elif isinstance(record, Mapping):
+                made[name] = dataclasses.replace(discriminant(record), name=name)
+                continue
 
-                def where(*keys: Any, path: tuple[str, str] = path) -> str:
-                    return document.where(*path, *keys)
+            def where(*keys: Any, path: tuple[str, str] = path) -> str:
+                return document.where(*path, *keys)
 
-                found[name] = Discriminant.from_dict(record, name=name, where=where)
-            else:
-                raise ConfigError(f"expected a preset, an expression or a mapping, got {record!r}")
-    return found
+            made[name] = Discriminant.from_dict(record, name=name, where=where)
+    return made
 
 
-def _regions(document: Document, cuts: Mapping[str, str]) -> dict[str, Region]:
-    found = {}
-    for name in _mapping(document, "regions"):
-        path = ("regions", name)
-        document.check_keys(("kind", "pass", "fail"), *path, required=("kind",))
-        for key in ("pass", "fail"):
-            names = _texts(document, *path, key)
-            unknown = [item for item in names if item not in cuts]
-            if unknown:
-                position = (names.index(unknown[0]),) if isinstance(_part(document, *path, key), list) else ()
-                with _at(document, *path, key, *position):
-                    raise UnknownName("cut", unknown, cuts)
-        kind = _text(document, "", *path, "kind") or ""
-        with _at(document, *path):
-            found[name] = Region(kind, _texts(document, *path, "pass"), _texts(document, *path, "fail"))
-    if not found:
-        raise ConfigError(f"{document.where('regions')}: no regions")
-    return found
+def _regions(document: Document, content: SearchFile) -> dict[str, Region]:
+    regions = {}
+    for name, keys in content.regions.items():
+        for key, names in (("pass", keys.passes), ("fail", keys.fails)):
+            _check_names(document, names, content.cuts, "cut", "regions", name, key)
+        with _at(document, "regions", name):
+            regions[name] = Region(keys.kind, keys.passes, keys.fails)
+    return regions
 
 
-def _histograms(document: Document) -> list[HistSpec]:
-    found = []
-    for name, record in _mapping(document, "histograms").items():
+def _histograms(document: Document, content: SearchFile) -> list[HistSpec]:
+    specs = []
+    for name in content.histograms:
 
         def where(*keys: Any, name: str = name) -> str:
             return document.where("histograms", name, *keys)
 
         with _at(document, "histograms", name):
-            record = {"counts": "events", **record} if isinstance(record, Mapping) else record
-            found.append(HistSpec.from_dict(record, name, where))
-    if not found:
-        raise ConfigError(f"{document.where('histograms')}: no histograms")
-    return found
+            specs.append(HistSpec.from_dict({"counts": "events", **document.data["histograms"][name]}, name, where))
+    return specs
 
 
-def _weights(document: Document) -> dict[str, WeightFactor]:
-    found = {}
-    for name, record in _mapping(document, "weights").items():
-        path = ("weights", name)
-        with _at(document, *path):
-            if isinstance(record, str):
-                found[name] = WeightFactor(record)
-            else:
-                document.check_keys(("nominal", "up", "down"), *path, required=("nominal",))
-                texts = {key: _text(document, None, *path, key) for key in ("nominal", "up", "down")}
-                found[name] = WeightFactor(texts["nominal"] or "", texts["up"], texts["down"])
-    return found
+def _weights(document: Document, content: SearchFile) -> dict[str, WeightFactor]:
+    factors = {}
+    for name, keys in content.weights.items():
+        with _at(document, "weights", name):
+            factors[name] = WeightFactor(keys.nominal, keys.up, keys.down)
+    return factors
 
 
-def _variations(document: Document) -> dict[str, JetVariation]:
-    found = {}
-    for name in _mapping(document, "variations"):
-        path = ("variations", name)
-        document.check_keys(("up", "down"), *path, required=("up", "down"))
-        sides = {}
-        for side in ("up", "down"):
-            sides[side] = {
-                column: _text(document, "", *path, side, column) or "" for column in _mapping(document, *path, side)
-            }
-            for column, text in sides[side].items():
-                parse(text, document.where(*path, side, column))
-        with _at(document, *path):
-            found[name] = JetVariation(sides["up"], sides["down"])
-    return found
+def _variations(document: Document, content: SearchFile) -> dict[str, JetVariation]:
+    variations = {}
+    for name, keys in content.variations.items():
+        for side, columns in (("up", keys.up), ("down", keys.down)):
+            for column, text in columns.items():
+                parse(text, document.where("variations", name, side, column))
+        with _at(document, "variations", name):
+            variations[name] = JetVariation(keys.up, keys.down)
+    return variations
 
 
 def _templates(
-    document: Document, samples: Mapping[str, Sample], arguments: Mapping[str, Any]
-) -> tuple[TemplateSpec | None, str]:
-    if _part(document, "templates") is None:
-        return None, ""
-    document.check_keys(_TEMPLATES, "templates", required=("histogram", "processes", "signals"))
+    document: Document, keys: TemplatesKeys, samples: Mapping[str, Sample], arguments: Mapping[str, Any]
+) -> TemplateSpec:
     histograms = {spec.name: spec for spec in arguments["histograms"]}
-    histogram = _text(document, "", "templates", "histogram") or ""
     with _at(document, "templates", "histogram"):
-        if histogram not in histograms:
-            raise UnknownName("histogram", histogram, histograms)
-        if len(histograms[histogram].axes) != 1:
-            raise ConfigError(f"templates need a histogram of one variable, {histogram!r} has several")
-    processes = {}
-    for name in _mapping(document, "templates", "processes"):
-        processes[name] = _known_samples(document, samples, "templates", "processes", name)
+        if keys.histogram not in histograms:
+            raise UnknownName("histogram", keys.histogram, histograms)
+        if len(histograms[keys.histogram].axes) != 1:
+            raise ConfigError(f"templates need a histogram of one variable, {keys.histogram!r} has several")
+    for name, names in keys.processes.items():
+        _check_names(document, names, samples, "sample", "templates", "processes", name)
+    _check_names(document, keys.data, samples, "sample", "templates", "data")
     signals = {}
-    for name in _mapping(document, "templates", "signals"):
+    for name, signal in keys.signals.items():
         path = ("templates", "signals", name)
-        document.check_keys(("datasets", "mass", "cross_section"), *path, required=("datasets", "mass"))
-        datasets = _known_samples(document, samples, *path, "datasets")
-        section = _number(document, *path, "cross_section")
+        _check_names(document, signal.datasets, samples, "sample", *path, "datasets")
+        section = signal.cross_section
         if section is None:
-            if any(_part(document, "samples", item, "cross_section") == RUNS for item in datasets):
+            if any(document.data["samples"][item].get("cross_section") == RUNS for item in signal.datasets):
                 place = document.where(*path)
                 raise ConfigError(
                     f"{place}: give cross_section (in pb) of {name!r}, that of its samples is in the files"
                 )
-            section = sum(samples[item].cross_section or 0.0 for item in datasets)
-        signals[name] = Signal(datasets, _number(document, *path, "mass") or 0.0, section)
+            section = sum(samples[item].cross_section or 0.0 for item in signal.datasets)
+        signals[name] = Signal(signal.datasets, signal.mass, section)
     kinds = {name: region.kind for name, region in arguments["regions"].items()}
-    regions = _texts(document, "templates", "regions") or tuple(k for k, kind in kinds.items() if kind != "inclusive")
-    with _at(document, "templates", "regions"):
-        unknown = [name for name in regions if name not in kinds]
-        if unknown:
-            raise UnknownName("region", unknown, kinds)
-        if not regions:
-            raise ConfigError("no region for templates: inclusive ones are for plots only, unless they are named")
-    variations = _part(document, "templates", "variations")
-    wanted = None if variations is None else _texts(document, "templates", "variations")
-    with _at(document, "templates", "variations"):
-        known = [*arguments["weights"], *arguments["variations"]]
-        unknown = [name for name in wanted or () if name not in known]
-        if unknown:
-            raise UnknownName("variation", unknown, known)
-    normalisations = {
-        name: {process: _number(document, "templates", "normalisations", name, process) or 0.0 for process in parts}
-        for name, parts in _nested(document, "templates", "normalisations").items()
-    }
-    empty = _part(document, "templates", "empty_bin_yield")
-    if not isinstance(empty, str):
-        _number(document, "templates", "empty_bin_yield")
+    regions = keys.regions or tuple(name for name, kind in kinds.items() if kind != "inclusive")
+    _check_names(document, regions, kinds, "region", "templates", "regions")
+    if not regions:
+        raise ConfigError(
+            f"{document.where('templates', 'regions')}: no region for templates: inclusive ones are for plots only, "
+            "unless they are named"
+        )
+    shifts = [*arguments["weights"], *arguments["variations"]]
+    _check_names(document, keys.variations or (), shifts, "variation", "templates", "variations")
     with _at(document, "templates"):
-        spec = TemplateSpec(
-            processes=processes,
+        return TemplateSpec(
+            processes=keys.processes,
             signals=signals,
             regions=regions,
-            data=_known_samples(document, samples, "templates", "data"),
+            data=keys.data,
             blind=[name for name, kind in kinds.items() if kind == "signal"] if arguments["blind"] else (),
-            variations=wanted,
-            normalisations=normalisations,
-            free=_texts(document, "templates", "free"),
-            empty_bin_yield=ONE_EVENT if empty is None else empty if isinstance(empty, str) else float(empty),
-            min_effective_events=_number(document, "templates", "min_effective_events") or 0.0,
-            names={
-                name: _text(document, "", "templates", "names", name) or ""
-                for name in _mapping(document, "templates", "names")
-            },
+            variations=keys.variations,
+            normalisations=keys.normalisation_uncertainties,
+            free=keys.free_normalisations,
+            empty_bin_yield=keys.empty_bin_yield,
+            min_effective_events=keys.min_effective_events,
+            names=keys.names,
         )
-    return spec, histogram
 
 
-def _nested(document: Document, *path: Any) -> dict[str, dict[str, Any]]:
-    return {name: _mapping(document, *path, name) for name in _mapping(document, *path)}
-
-
-def _known_samples(document: Document, samples: Mapping[str, Sample], *path: Any) -> Sequence[str]:
-    names = _texts(document, *path)
-    unknown = [name for name in names if name not in samples]
+def _check_names(document: Document, names: Sequence[str], known: Any, kind: str, *path: Any) -> None:
+    """Refuse names that are not there, with the line of the first."""
+    unknown = [name for name in names if name not in known]
     if unknown:
-        with _at(document, *path):
-            raise UnknownName("sample", unknown, samples)
-    return names
+        with _at(document, *path, names.index(unknown[0])):
+            raise UnknownName(kind, unknown, known)
 
 
 guard(globals(), "SearchConfig", "read_config")

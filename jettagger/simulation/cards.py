@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.config.yamlfile import read_yaml
+from jettagger.config.models import validated
+from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.files import refuse_special
+from jettagger.simulation.schema import FORMAT, DetectorFile
 
 __all__ = ["DetectorCard", "card_names", "load_card"]
-
-FORMAT = "jettagger-detector-card/1"
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,6 @@ def card_names() -> list[str]:
     return sorted(item.name[: -len(".yaml")] for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-@cache
-def _default_text() -> str:
-    return (resources.files("jettagger.simulation") / "cards" / "default.yaml").read_text()
-
-
 def load_card(name: str | Path = "default") -> DetectorCard:
     """A card by its name or from a YAML file of one's own.
 
@@ -98,50 +92,22 @@ def load_card(name: str | Path = "default") -> DetectorCard:
         refuse_special(path, ConfigError)
         if not path.is_file():
             raise ConfigError(f"detector card {path}: no such file")
-        text, where = path.read_text(), str(path)
-    else:
-        names = card_names()
-        if str(name) not in names:
-            raise UnknownName("detector card", str(name), names)
-        text = (resources.files("jettagger.simulation") / "cards" / f"{name}.yaml").read_text()
-        where = f"card {name!r}"
-    reference = read_yaml(_default_text(), name="card 'default'").data
-    return _checked(read_yaml(text, name=where).data, reference, where)
+        return _checked(read_yaml(path))
+    names = card_names()
+    if str(name) not in names:
+        raise UnknownName("detector card", str(name), names)
+    text = (resources.files("jettagger.simulation") / "cards" / f"{name}.yaml").read_text()
+    return _checked(read_yaml(text, name=f"card {name!r}"))
 
 
-def _checked(content: Any, reference: dict[str, Any], where: str) -> DetectorCard:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        got = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise ConfigError(f"{where}: format is {got!r}, expected {FORMAT!r}")
-    _same_keys(content, reference, where)
-    sections = {key: value for key, value in reference.items() if isinstance(value, dict)}
-    for section, expected in sections.items():
-        found = content[section]
-        if not isinstance(found, dict):
-            raise ConfigError(f"{where}: section {section!r} is a {type(found).__name__}, expected a mapping")
-        _same_keys(found, expected, f"{where}, section {section!r}")
-        for key, value in expected.items():
-            number = isinstance(value, (int, float))
-            good = isinstance(found[key], (int, float)) and not isinstance(found[key], bool)
-            if number and not (good and found[key] == found[key]):
-                raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a number")
-            if not number and not isinstance(found[key], type(value)):
-                raise ConfigError(f"{where}: {section}.{key} is {found[key]!r}, expected a {type(value).__name__}")
-    return DetectorCard(
-        str(content["name"]),
-        int(content["version"]),
-        str(content["description"]),
-        {section: dict(content[section]) for section in sections},
-    )
-
-
-def _same_keys(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:
-    unknown = [str(key) for key in found if key not in expected]
-    if unknown:
-        raise UnknownName("key", unknown, expected, where)
-    missing = [key for key in expected if key not in found]
-    if missing:
-        raise ConfigError(f"{where}: missing {', '.join(missing)}")
+def _checked(document: Document) -> DetectorCard:
+    content = document.mapping()
+    if content.get("format") != FORMAT:
+        raise ConfigError(f"{document.where('format')}: format is {content.get('format')!r}, expected {FORMAT!r}")
+    card = validated(DetectorFile, document)
+    # as they are written: the digest tells 1 from 1.0
+    sections = {key: dict(value) for key, value in content.items() if isinstance(value, dict)}
+    return DetectorCard(card.name, card.version, card.description, sections)
 
 
 guard(globals())

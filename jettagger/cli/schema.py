@@ -1,0 +1,80 @@
+"""Print the JSON schema of a file that jettagger reads, for editors that complete keys and mark mistakes.
+
+Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), card (bundle.json
+of a model), head (head.json), detector (a detector card of 'jettagger simulate').
+
+examples:
+  jettagger schema search > search.schema.json
+  jettagger schema detector > detector.schema.json
+
+In VS Code with the extension "YAML" of Red Hat, in .vscode/settings.json:
+
+  {"yaml.schemas": {"search.schema.json": "search*.yaml", "finetune.schema.json": "finetune*.yaml"}}
+
+or, in the first line of a YAML file, for any editor with the language server for YAML:
+
+  # yaml-language-server: $schema=search.schema.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from jettagger.cli.console import say
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["FILES", "configure", "model_of", "run"]
+
+#: kind of file -> module and name of its model, and what the file is
+FILES = {
+    "search": ("jettagger.search.schema", "SearchFile", "configuration of jettagger search"),
+    "finetune": ("jettagger.finetuning.schema", "FinetuneFile", "configuration of jettagger finetune"),
+    "card": ("jettagger.bundles.card", "BundleCard", "bundle.json, the description of a model"),
+    "head": ("jettagger.heads.description", "HeadCard", "head.json, the description of a head"),
+    "detector": ("jettagger.simulation.schema", "DetectorFile", "detector card of jettagger simulate"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger schema``."""
+    parser.add_argument("kind", metavar="KIND", help=f"kind of file: {', '.join(FILES)}")
+
+
+def model_of(kind: str) -> type[BaseModel]:
+    """The model of a kind of file.
+
+    Parameters
+    ----------
+    kind : str
+        One of `FILES`.
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    UnknownName
+        If there is no such kind.
+    """
+    from jettagger.errors import UnknownName
+
+    if kind not in FILES:
+        raise UnknownName("kind of file", kind, FILES)
+    module, name, _ = FILES[kind]
+    model: Any = getattr(importlib.import_module(module), name)
+    return model
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    model = model_of(args.kind)
+    from jettagger.config.models import schema_of
+
+    say(json.dumps(schema_of(model, FILES[args.kind][2]), indent=2, ensure_ascii=False))
+    return 0

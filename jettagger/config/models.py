@@ -1,0 +1,539 @@
+"""Models of the files that users write: pydantic's checks, with the file, the line and the nearest name in each error.
+
+A file is a `FileModel`, with a description for each key. `validated` checks a document against it; the schema for
+editors and the tables of keys in the documentation are made of the same model.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
+
+from jettagger.config.sizes import parse_size
+from jettagger.config.yamlfile import Document, kind_of, lines_of
+from jettagger.errors import LONGEST_NAME, ConfigError, JettaggerError, hint, nearest, visible
+
+__all__ = [
+    "Between",
+    "Expected",
+    "FileModel",
+    "Names",
+    "Shorthand",
+    "Shown",
+    "Size",
+    "key_table",
+    "model_at",
+    "problems",
+    "rename_keys",
+    "schema_of",
+    "shown",
+    "validated",
+    "validated_json",
+]
+
+#: problems of one file that are listed
+MOST_PROBLEMS = 10
+
+
+class FileModel(BaseModel):
+    """A mapping in a file: unknown keys are refused, types are not converted, a key without a value is absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        null = {name for name, field in _fields(cls).items() if type(None) in get_args(field.annotation)}
+        return {key: value for key, value in content.items() if value is not None or key in null}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a key must be, in words; takes the place of all that pydantic says of a wrong value.
+
+    Parameters
+    ----------
+    text : str
+        Follows "must be".
+    words : tuple of str
+        The words that it may be, of which the nearest are named.
+    """
+
+    text: str
+    words: tuple[str, ...] = ()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source),
+            custom_error_type="expected",
+            custom_error_message="must be {expected}",
+            custom_error_context={"expected": self.text, "words": self.words},
+        )
+
+
+@dataclass(frozen=True)
+class Between:
+    """The limits of a number, both included.
+
+    Parameters
+    ----------
+    low, high : float, optional
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        limits = {key: value for key, value in (("ge", self.low), ("le", self.high)) if value is not None}
+        words = "a whole number" if source is int else "a number"
+        if self.low is not None:
+            words += f" of at least {self.low:g}" if self.high is None else f" from {self.low:g} to {self.high:g}"
+        schema: Any = {**handler(source), **limits}
+        return Expected(words).__get_pydantic_core_schema__(source, lambda _: schema)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The default of a key as tables show it, where the value alone does not say it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Shorthand:
+    """A text may stand for a mapping with this one key.
+
+    Parameters
+    ----------
+    key : str
+    """
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def spelt_out(value: Any) -> Any:
+            return {self.key: value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(spelt_out, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+class _OneOrMore:
+    """A text may stand for a list with this one entry."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: [value] if isinstance(value, str) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise ValueError(f"expected a positive size like 500MB or 2GiB, got {shown(value)}")
+    try:
+        return parse_size(str(value))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+#: one name or a list of names
+Names = Annotated[tuple[str, ...], Field(strict=False), _OneOrMore(), Expected("a list of names")]
+
+#: a size like ``1GB``, in bytes
+Size = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], document: Document, version: int | None = None) -> Model:
+    """Check a document against a model.
+
+    Parameters
+    ----------
+    model : type
+        A `FileModel`.
+    document : Document
+    version : int, optional
+        What the key ``version`` must be; a file of another version is refused without a look at the rest.
+
+    Returns
+    -------
+    model
+
+    Raises
+    ------
+    ConfigError
+        Says file, line, what is there and what is expected, with the nearest valid name; a line for each problem.
+
+    Examples
+    --------
+    >>> from jettagger.config.yamlfile import read_yaml
+    >>> class Jets(FileModel):
+    ...     count: Annotated[int, Between(1)] = 2
+    >>> validated(Jets, read_yaml("count: 1", "example")).count
+    1
+    >>> validated(Jets, read_yaml("\\ncuont: 1", "example"))
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.ConfigError: example, line 2: unknown key 'cuont' (nearest: count). Allowed: count
+    """
+    content = document.mapping()
+    if version is not None and content.get("version") is not None and content["version"] != version:
+        got = shown(content["version"])
+        raise ConfigError(f"{document.where('version')}: version {got}, this jettagger reads {version}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(problems(model, error, document))) from None
+
+
+def validated_json(
+    model: type[Model], path: Any, content: Mapping[str, Any], error: type[JettaggerError], what: str
+) -> Model:
+    """Check what a JSON file holds against a model.
+
+    Parameters
+    ----------
+    model : type
+    path : pathlib.Path
+        The file, which is read again for the lines of what is wrong.
+    content : mapping
+        What it holds.
+    error : type
+        What is raised.
+    what : str
+        What the file should be, for the message: "bundle description".
+
+    Returns
+    -------
+    model
+
+    Raises
+    ------
+    JettaggerError
+        Of the type ``error``, with every problem, its line and the nearest valid name.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as problem:
+        text = ""
+        with suppress(OSError, ValueError):
+            text = path.read_text(encoding="utf-8")
+        document = Document(content, path.name, lines_of(text))
+        listed = "; ".join(problems(model, problem, document, whole_names=True))
+        raise error(f"{path} is not a valid {what}: {listed}") from problem
+
+
+def problems(
+    model: type[BaseModel], error: ValidationError, document: Document, *, whole_names: bool = False
+) -> list[str]:
+    """What pydantic found wrong with a document, in the words of its author.
+
+    Parameters
+    ----------
+    model : type
+        What it was checked against.
+    error : pydantic.ValidationError
+    document : Document
+    whole_names : bool
+        Name keys with all that they are in, as ``mass.unit``, and leave out the file's name.
+
+    Returns
+    -------
+    list of str
+        Unknown keys first; a key that is missing because it was misspelt is not listed again.
+    """
+    items: list[Any] = error.errors(include_url=False)
+    misspelt = set()
+    for item in items:
+        if item["type"] == "extra_forbidden":
+            *place, key = item["loc"]
+            misspelt |= {(*place, name) for name in nearest(str(key), _keys_at(model, place))}
+    items = [item for item in items if item["type"] != "missing" or item["loc"] not in misspelt]
+    items.sort(key=lambda item: item["type"] != "extra_forbidden")
+    listed = list(dict.fromkeys(_problem(model, item, document, whole_names) for item in items))
+    more = [f"{document.name}: and {len(listed) - MOST_PROBLEMS} more"] if len(listed) > MOST_PROBLEMS else []
+    return listed[:MOST_PROBLEMS] + more
+
+
+#: types of pydantic's errors -> what is expected
+_EXPECTED = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_long": "text of at most {max_length} characters",
+    "expected": "{expected}",
+}
+
+
+def _problem(model: type[BaseModel], item: Mapping[str, Any], document: Document, whole_names: bool) -> str:
+    def place(path: tuple[Any, ...]) -> str:
+        text = document.where(*path)
+        if whole_names:
+            text = text.removeprefix(document.name).removeprefix(", ")
+        return f"{text}: " if text else ""
+
+    def label(path: tuple[Any, ...]) -> str:
+        text = ".".join(map(str, path)) if whole_names else str(path[-1])
+        return repr(visible(text, LONGEST_NAME))
+
+    kind, loc, value, context = item["type"], item["loc"], item["input"], item.get("ctx", {})
+    path = _path(loc, document.data)
+    if kind == "union_tag_invalid":
+        path = _path((*path, context["discriminator"].strip("'")), document.data)
+        value, context = context["tag"], {"expected": context["expected_tags"]}
+    if loc and loc[-1] == "[key]" and kind == "string_type":
+        return f"{place(path)}a name must be text, got {shown(value)}"
+    if kind == "missing":
+        path = (*_path(loc[:-1], document.data), loc[-1])
+        state = "has no value" if path in document.lines else "is missing"
+        return f"{place(path)}the key {label(path)} {state}"
+    if kind == "extra_forbidden":
+        allowed = _keys_at(model, loc[:-1])
+        near = hint(str(loc[-1]), allowed)
+        return f"{place(path)}unknown key {label(path)}{near}. Allowed: {', '.join(allowed)}"
+    if not path:
+        return f"{place(path)}{context['error'] if kind == 'value_error' else item['msg']}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        words = re.findall(r"'([^']*)'", context["expected"])
+        if words and isinstance(value, str):
+            what = "name" if loc[-1] == "[key]" else visible(str(path[-1]), LONGEST_NAME)
+            inside = f"{label(path)}: " if whole_names else ""
+            return (
+                f"{place(path)}{inside}unknown {what} {shown(value)}{hint(value, words)}, expected {', '.join(words)}"
+            )
+        return f"{place(path)}{label(path)} must be {', '.join(words) or context['expected']}, got {shown(value)}"
+    if kind == "too_short" and not context["actual_length"]:
+        of = f" for {path[-2]!r}" if len(path) > 2 else ""
+        return f"{place(path)}no {path[-1]}{of}"
+    if kind == "value_error":
+        return f"{place(path)}{label(path)}: {context['error']}"
+    if kind in _EXPECTED:
+        near = hint(value, context["words"]) if isinstance(value, str) and context.get("words") else ""
+        got = shown(value) if kind == "expected" or not isinstance(value, (dict, list)) else kind_of(value)
+        return f"{place(path)}{label(path)} must be {_EXPECTED[kind].format(**context)}, got {got}{near}"
+    return f"{place(path)}{label(path)}: {item['msg']}, got {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message; whole numbers of thousands of digits cannot be written."""
+    try:
+        return visible(repr(value), LONGEST_NAME)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _path(loc: Iterable[Any], content: Any) -> tuple[Any, ...]:
+    """The place of an error in the document, without what pydantic adds: tags of unions, keys of shorthands."""
+    path = []
+    for part in loc:
+        if (isinstance(content, Mapping) and part in content) or (
+            isinstance(content, (list, tuple)) and isinstance(part, int) and part < len(content)
+        ):
+            content = content[part]
+            path.append(part)
+    return tuple(path)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a model as files have them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _keys_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
+    found = model_at(model, loc)
+    return [] if found is None else list(_fields(found))
+
+
+def model_at(model: type[BaseModel], loc: Iterable[Any]) -> type[BaseModel] | None:
+    """The model of a part of a file.
+
+    Parameters
+    ----------
+    model : type
+        Of the file.
+    loc : iterable
+        Keys and positions from the top.
+
+    Returns
+    -------
+    type or None
+        None where there is no mapping with keys of its own.
+    """
+    kind: Any = model
+    for part in loc:
+        kind = next(_inside(kind, part), None)
+    models = [item for item in _options(kind) if isinstance(item, type) and issubclass(item, BaseModel)]
+    return models[0] if models else None
+
+
+def _options(kind: Any) -> list[Any]:
+    """The types that an annotation stands for, without None."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [option for item in get_args(kind) if item is not type(None) for option in _options(item)]
+    return [kind]
+
+
+def _inside(kind: Any, part: Any) -> Iterator[Any]:
+    """What a part of a value of an annotation may be."""
+    options = _options(kind)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if part in _fields(option):
+                yield _fields(option)[part].annotation
+            elif any(field.default == part for field in option.model_fields.values()):  # the tag of a union
+                yield option
+        elif get_origin(option) is dict:
+            yield get_args(option)[1]
+        elif get_origin(option) in (list, tuple):
+            yield get_args(option)[0]
+
+
+def rename_keys(document: Document, names: Mapping[tuple[str, ...], str]) -> tuple[Document, list[str]]:
+    """Give keys that were renamed their new names.
+
+    Parameters
+    ----------
+    document : Document
+    names : mapping
+        Path of a key under its old name -> the new name.
+
+    Returns
+    -------
+    document : Document
+    notes : list of str
+        A line for each old name in use, with its place.
+
+    Raises
+    ------
+    ConfigError
+        If a key is there under both names.
+
+    Examples
+    --------
+    >>> from jettagger.config.yamlfile import read_yaml
+    >>> document, notes = rename_keys(read_yaml("jets: {pick: pt}", "example"), {("jets", "pick"): "select_by"})
+    >>> document.data, notes
+    ({'jets': {'select_by': 'pt'}}, ["example, line 1: 'pick' is now called 'select_by'"])
+    """
+    notes = []
+    for path, new in names.items():
+        *front, old = path
+        content = document.data
+        for part in front:
+            content = content.get(part) if isinstance(content, Mapping) else None
+        if not isinstance(content, Mapping) or old not in content:
+            continue
+        place = document.where(*path)
+        if new in content:
+            raise ConfigError(f"{place}: {old!r} is the old name of {new!r}, which is there too")
+        notes.append(f"{place}: {old!r} is now called {new!r}")
+        target = (*front, new)
+        document = replace(
+            document,
+            data=_with_key(document.data, path, new),
+            lines={
+                (*target, *key[len(path) :]) if key[: len(path)] == path else key: line
+                for key, line in document.lines.items()
+            },
+        )
+    return document, notes
+
+
+def _with_key(content: Mapping[str, Any], path: tuple[str, ...], new: str) -> dict[str, Any]:
+    first, *rest = path
+    if rest:
+        return {**content, first: _with_key(content[first], tuple(rest), new)}
+    return {new if key == first else key: value for key, value in content.items()}
+
+
+def schema_of(model: type[BaseModel], title: str) -> dict[str, Any]:
+    """The JSON schema of a file, for editors.
+
+    Parameters
+    ----------
+    model : type
+    title : str
+
+    Returns
+    -------
+    dict
+        Draft 2020-12.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **model.model_json_schema(mode="validation"),
+        "title": title,
+    }
+
+
+def key_table(model: type[BaseModel]) -> str:
+    """The keys of a mapping as a table in Markdown.
+
+    Parameters
+    ----------
+    model : type
+
+    Returns
+    -------
+    str
+        A row for each key: name, description, default.
+    """
+    rows = ["| key | what it is | default |", "|---|---|---|"]
+    for name, field in _fields(model).items():
+        text = (field.description or "").replace("|", "\\|")
+        rows.append(f"| `{name}` | {text} | {_default(field)} |")
+    return "\n".join(rows)
+
+
+def _default(field: FieldInfo) -> str:
+    for item in field.metadata:
+        if isinstance(item, Shown):
+            return item.text
+    if field.is_required():
+        return "needed"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == "" or (isinstance(value, (tuple, list, dict)) and not value):
+        return "none"
+    if isinstance(value, BaseModel):
+        return "those below"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
