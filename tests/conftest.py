@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 #: one for all tests of a run, as rewriting a large graph takes seconds
 CACHES = Path(tempfile.mkdtemp(prefix="jettagger-tests-"))
 atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
+
+# how long an example may take depends on the machine
+settings.register_profile("jettagger", deadline=None)
+settings.load_profile("jettagger")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

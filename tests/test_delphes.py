@@ -22,9 +22,10 @@ from jettagger.files.delphes import DelphesFile, is_delphes_file
 from jettagger.files.tables import FlatFile
 from jettagger.formats.delphes import DelphesJets, is_delphes, link
 from jettagger.report import PartialJetsWarning
-from jettagger.skims.convert import class_of, convert_delphes, flat_columns
+from jettagger.skims.convert import convert_delphes, flat_columns
 from jettagger.skims.delphesskim import make_delphes_job
 from jettagger.tagging.tagger import load_tagger
+from jettagger.truth.delphes import class_of
 
 HEADS = (Head("softmax", 3, softmax=True),)
 
@@ -553,6 +554,6 @@ def test_classes_follow_from_the_legs_inside(legs: str, two_body: bool, name: st
 
 
 def test_every_class_of_a_resonance_has_its_legs() -> None:
-    from jettagger.skims.convert import _BY_LEGS
+    from jettagger.truth.delphes import _BY_LEGS
 
     assert sorted(_BY_LEGS.values()) == list(range(161))

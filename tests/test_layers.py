@@ -28,6 +28,7 @@ ORDER = [
     ["files"],
     ["config"],
     ["weaver", "sessions", "provenance", "jetclass2", "testing"],
+    ["truth"],
     ["bundles", "discriminants", "histograms", "simulation"],
     ["inputs", "statistics"],
     ["inference", "plots"],
@@ -105,6 +106,7 @@ PUBLIC = [
     "files.generated",
     "heads",
     "histograms",
+    "truth",
     "weights",
 ]
 

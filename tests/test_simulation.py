@@ -30,9 +30,11 @@ from jettagger.simulation import (
 )
 from jettagger.simulation.detector import charges, impact_parameters
 from jettagger.simulation.generate import local_index, offsets_of
-from jettagger.simulation.labels import PHOTON, TAU_E, TAU_H, TAU_M, _type_of, has_quark, pairs
+from jettagger.simulation.labels import PHOTON, TAU_E, TAU_H, TAU_M, _type_of
 from jettagger.simulation.pfnano import catchment_areas, reduced
 from jettagger.simulation.vertices import fit_lines
+from jettagger.truth.matching import pairs
+from jettagger.truth.records import has_quark
 
 fastjet = pytest.importorskip("fastjet", reason="extra sim is not installed")
 pythia8mc = pytest.importorskip("pythia8mc", reason="extra sim is not installed")

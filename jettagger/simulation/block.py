@@ -14,10 +14,11 @@ from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.detector import Candidates, Vertices, primary_vertices, reconstruct
 from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.simulation.jets import ClusteredJets, Substructure, Vectors, cluster, substructure
-from jettagger.simulation.labels import Hadrons, Resonances, pairs
+from jettagger.simulation.labels import Hadrons, Resonances
 from jettagger.simulation.pileup import Pool, add_pileup
 from jettagger.simulation.processes import LABELS, Process
 from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
+from jettagger.truth.matching import pairs
 from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["SimulatedEvents", "match", "process_batch"]

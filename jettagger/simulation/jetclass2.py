@@ -17,8 +17,10 @@ from jettagger.jetclass2 import LABELS
 from jettagger.kinematics import delta_phi, delta_r
 from jettagger.simulation.block import SimulatedEvents
 from jettagger.simulation.generate import Truth, local_index, offsets_of
-from jettagger.simulation.labels import ELECTRON, GLUON, MUON, TAU_E, TAU_H, TAU_M, last_copy, pairs
+from jettagger.simulation.labels import ELECTRON, GLUON, MUON, TAU_E, TAU_H, TAU_M
 from jettagger.simulation.processes import LABELS as V1_LABELS
+from jettagger.truth.matching import pairs
+from jettagger.truth.records import last_copy
 from jettagger.types import Floats, Ints
 
 __all__ = ["JETCLASS2_LABELS", "columns", "jetclass2_label"]

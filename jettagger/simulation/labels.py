@@ -15,31 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.kinematics import delta_r
-from jettagger.simulation.generate import Truth, is_neutrino, local_index
+from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.simulation.processes import LABELS
+from jettagger.truth.matching import pairs
+from jettagger.truth.records import descends, has_quark, last_copy
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["Hadrons", "Resonances", "heavy_hadrons", "label_jets", "last_copy", "resonances"]
+__all__ = ["Hadrons", "Resonances", "heavy_hadrons", "label_jets", "resonances"]
 
 # Codes of legs: quarks by their PDG number, and these.
 GLUON, PHOTON, ELECTRON, MUON, TAU_E, TAU_M, TAU_H = 21, 22, 11, 13, 151, 152, 153
 LEPTON_NAMES = {ELECTRON: "ev", MUON: "mv", TAU_E: "tauev", TAU_M: "taumv", TAU_H: "tauhv"}
 MAX_LEGS = 4
-
-
-def last_copy(truth: Truth, index: Ints) -> Ints:
-    """The last copy of each particle, before it decays."""
-    index = index.copy()
-    while True:
-        child = truth.daughter1[index]
-        other = truth.daughter2[index]
-        same_first = (child >= 0) & (truth.id[np.maximum(child, 0)] == truth.id[index])
-        same_last = (other >= 0) & (truth.id[np.maximum(other, 0)] == truth.id[index])
-        following = np.where(same_first, child, other)
-        move = (same_first | same_last) & (following != index)
-        if not np.any(move):
-            return index
-        index = np.where(move, following, index)
 
 
 @dataclass(frozen=True)
@@ -223,23 +210,6 @@ class Hadrons:
     phi: Floats
 
 
-def has_quark(identity: Ints, quark: int) -> Bools:
-    """Whether hadrons contain a quark of that flavour as their heaviest.
-
-    Examples
-    --------
-    >>> has_quark(np.array([511, -5122, 411, 5]), 5).tolist()
-    [True, True, False, False]
-    """
-    kind = np.abs(identity)
-    result = np.zeros(len(kind), bool)
-    # few particles are left for the divisions, which are slow
-    rows = np.flatnonzero((kind > 100 * quark) & (kind < 10_000_000))
-    number = kind[rows] % 10_000
-    result[rows] = np.where(number >= 1000, number // 1000, number // 100) == quark
-    return result
-
-
 def heavy_hadrons(truth: Truth) -> Hadrons:
     """The last beauty hadrons, and the last charm hadrons that do not come from beauty."""
     parts = []
@@ -250,7 +220,7 @@ def heavy_hadrons(truth: Truth) -> Hadrons:
         has_child = (child_first >= 0) & (flagged[np.maximum(child_first, 0)] | flagged[np.maximum(child_last, 0)])
         index = index[~has_child]
         if flavour == 4:
-            index = index[~_descends(truth, index, has_quark(truth.id, 5))]
+            index = index[~descends(truth, index, has_quark(truth.id, 5))]
         parts.append((index, np.full(len(index), flavour)))
     index = np.concatenate([part[0] for part in parts])
     pt = np.hypot(truth.px[index], truth.py[index])
@@ -262,36 +232,6 @@ def heavy_hadrons(truth: Truth) -> Hadrons:
         np.arcsinh(truth.pz[index] / np.maximum(pt, 1e-12)),
         np.arctan2(truth.py[index], truth.px[index]),
     )
-
-
-def _descends(truth: Truth, index: Ints, flagged: Bools) -> Bools:
-    """Whether a flagged particle is among the ancestors (first mothers, up to 30 steps)."""
-    result = np.zeros(len(index), bool)
-    current = truth.mother[index]
-    for _ in range(30):
-        alive = (current >= 0) & ~result
-        if not np.any(alive):
-            break
-        safe = np.maximum(current, 0)
-        result |= alive & flagged[safe]
-        current = np.where(alive, truth.mother[safe], -1)
-    return result
-
-
-def pairs(first: Ints, second: Ints, n_events: int) -> tuple[Ints, Ints]:
-    """All pairs of entries in the same event; both inputs are event numbers, the second sorted.
-
-    Examples
-    --------
-    >>> pairs(np.array([0, 1]), np.array([0, 0, 1]), 2)
-    (array([0, 0, 1]), array([0, 1, 2]))
-    """
-    counts = np.bincount(second, minlength=n_events)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    number = counts[first]
-    left = np.repeat(np.arange(len(first)), number)
-    right = np.repeat(starts[first], number) + local_index(left, len(first))
-    return left, right
 
 
 def label_jets(

@@ -16,8 +16,10 @@ from jettagger.simulation.block import SimulatedEvents
 from jettagger.simulation.detector import PION_MASS
 from jettagger.simulation.generate import local_index
 from jettagger.simulation.jets import ClusteredJets
-from jettagger.simulation.labels import count_hadrons, last_copy, pairs
+from jettagger.simulation.labels import count_hadrons
 from jettagger.simulation.vertices import jet_vertices, positions_in_event
+from jettagger.truth.matching import pairs
+from jettagger.truth.records import last_copy
 from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["columns", "reduced"]

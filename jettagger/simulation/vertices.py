@@ -17,7 +17,8 @@ from jettagger import kinematics
 from jettagger.kinematics import delta_r
 from jettagger.simulation.detector import PION_MASS, Candidates, Vertices
 from jettagger.simulation.generate import Truth, local_index
-from jettagger.simulation.labels import has_quark, pairs
+from jettagger.truth.matching import pairs
+from jettagger.truth.records import has_quark
 from jettagger.types import Bools, Floats, Ints
 
 __all__ = ["SecondaryVertices", "fit_lines", "secondary_vertices"]

@@ -1,0 +1,108 @@
+"""Generator particles of NanoAOD: one mother each, bits for what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jettagger.types import Array, Bools, Ints
+
+__all__ = ["FIELDS", "GeneratorParticles", "decays", "particles_of"]
+
+#: of ``statusFlags``: the last copy of a particle in its chain
+LAST_COPY = 1 << 13
+
+#: what of ``GenPart`` tells which particle is what, and which comes from which
+FIELDS = ("pt", "eta", "phi", "mass", "pdgId", "statusFlags", "genPartIdxMother")
+
+
+@dataclass(frozen=True)
+class GeneratorParticles:
+    """Particles of all events, one after the other.
+
+    Attributes
+    ----------
+    event : int64[n]
+    number : int64[n]
+        PDG numbers.
+    mother : int64[n]
+        Positions among all particles, -1 for none.
+    eta, phi : float32[n]
+    mass : float32[n]
+        GeV.
+    """
+
+    event: Ints
+    number: Ints
+    mother: Ints
+    eta: Array
+    phi: Array
+    mass: Array
+
+
+def mothers_among_all(local: Ints, counts: Ints) -> Ints:
+    """Numbers of mothers within their event as positions among the particles of all events.
+
+    Parameters
+    ----------
+    local : int64[n]
+        -1 for none.
+    counts : int64[events]
+        Particles of each event.
+
+    Returns
+    -------
+    int64[n]
+
+    Examples
+    --------
+    >>> mothers_among_all(np.array([-1, 0, -1, 0]), np.array([2, 2])).tolist()
+    [-1, 0, -1, 2]
+    """
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.where(local >= 0, local + starts, -1)
+
+
+def particles_of(collection: Any) -> GeneratorParticles:
+    """The particles of a jagged collection ``GenPart``.
+
+    Parameters
+    ----------
+    collection : awkward array
+        With ``eta phi mass pdgId genPartIdxMother``.
+
+    Returns
+    -------
+    GeneratorParticles
+    """
+    import awkward as ak
+
+    counts = ak.to_numpy(ak.num(collection.eta))
+    eta, phi, mass = (ak.to_numpy(ak.flatten(collection[name])) for name in ("eta", "phi", "mass"))
+    number = ak.to_numpy(ak.flatten(collection.pdgId)).astype(np.int64)
+    local = ak.to_numpy(ak.flatten(collection.genPartIdxMother)).astype(np.int64)
+    event = np.repeat(np.arange(len(counts)), counts)
+    return GeneratorParticles(event, number, mothers_among_all(local, counts), eta, phi, mass)
+
+
+def decays(number: Ints, flags: Ints, mother: Ints, resonances: tuple[int, ...]) -> Bools:
+    """Which particles are last copies of resonances, or what these decay to.
+
+    Parameters
+    ----------
+    number, flags : int64[n]
+        PDG numbers and ``statusFlags``.
+    mother : int64[n]
+        Positions among all particles, -1 for none.
+    resonances : tuple of int
+        PDG numbers without sign.
+
+    Returns
+    -------
+    bool[n]
+    """
+    heavy = np.isin(np.abs(number), resonances)
+    last = heavy & ((flags & LAST_COPY) != 0)
+    return last | ((mother >= 0) & last[mother] & ~heavy)
