@@ -1,0 +1,131 @@
+"""Docstrings say what is raised: each public function names the errors of its own body."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jettagger
+from jettagger import errors
+
+ROOT = Path(jettagger.__file__).resolve().parent.parent
+FILES = [*sorted((ROOT / "jettagger").rglob("*.py")), *sorted((ROOT / "processors").glob("*.py"))]
+ERRORS = {
+    name: value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.JettaggerError)
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public_names(tree: ast.Module) -> set[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "__all__" for target in node.targets):
+            return {str(item) for item in ast.literal_eval(node.value)}
+    return set()
+
+
+def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function, str]]:
+    """Qualified name, function and docstring; the class documents what ``__init__`` and ``__post_init__`` raise."""
+    names = public_names(tree)
+    for node in tree.body:
+        if isinstance(node, Function) and node.name in names:
+            yield node.name, node, ast.get_docstring(node) or ""
+        elif isinstance(node, ast.ClassDef) and node.name in names:
+            for member in node.body:
+                if isinstance(member, Function):
+                    if member.name in ("__init__", "__post_init__"):
+                        yield f"{node.name}.{member.name}", member, ast.get_docstring(node) or ""
+                    elif not member.name.startswith("_") or member.name == "__call__":
+                        yield f"{node.name}.{member.name}", member, ast.get_docstring(member) or ""
+
+
+def raised(function: Function) -> set[str]:
+    """The errors of ours that the function itself raises, not the functions inside it, nor what it catches again."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            return
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
+            if name in ERRORS:
+                found.add(name)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    for statement in function.body:
+        visit(statement)
+    return found
+
+
+def documented(docstring: str, name: str) -> bool:
+    """Whether the section on what is raised names an error or a class that it derives from."""
+    section = re.split(r"^Raises\n-+$", docstring, maxsplit=1, flags=re.MULTILINE)
+    if len(section) < 2:
+        return False
+    text = re.split(r"^\w[\w ]*\n-+$", section[1], maxsplit=1, flags=re.MULTILINE)[0]
+    named = set(re.findall(r"\w+", text))
+    return bool({item.__name__ for item in ERRORS[name].__mro__ if item.__name__ in ERRORS} & named)
+
+
+def silent(tree: ast.Module) -> list[str]:
+    return [
+        f"{name}: {error}"
+        for name, function, docstring in public_functions(tree)
+        for error in sorted(raised(function))
+        if not documented(docstring, error)
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_raised_is_documented(path: Path) -> None:
+    assert silent(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+def test_what_is_silent_is_found() -> None:
+    source = '''
+__all__ = ["Thing", "good", "silent"]
+def good():
+    """Text.
+
+    Raises
+    ------
+    JettaggerError
+        Sometimes.
+    """
+    raise ConfigError("x")
+def silent():
+    """Text."""
+    def inner():
+        raise OutputError("x")
+    if inner:
+        raise errors.ConfigError("x")
+class Thing:
+    """Text.
+
+    Raises
+    ------
+    UnknownName
+        If.
+
+    Notes
+    -----
+    ConfigError is not raised.
+    """
+    def __init__(self):
+        raise UnknownName("x")
+    def __post_init__(self):
+        raise ConfigError("x")
+    def run(self):
+        """Text."""
+        raise ValueError("x")
+def _private():
+    raise ConfigError("x")
+'''
+    assert silent(ast.parse(source)) == ["silent: ConfigError", "Thing.__post_init__: ConfigError"]
