@@ -53,6 +53,11 @@ def threads_per_slot(cores: int, slots: int) -> int:
     int
         At least 1; never so many that all slots together exceed the cores, as far as that is possible.
 
+    Raises
+    ------
+    ConfigError
+        If a worker has no core or no slot.
+
     Examples
     --------
     >>> threads_per_slot(8, 2), threads_per_slot(2, 2), threads_per_slot(1, 4)

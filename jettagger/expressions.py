@@ -148,6 +148,11 @@ class ExpressionText:
         The expression.
     where : str
         Where it was written, e.g. ``"--where"`` or ``"search.yaml, line 12"``.
+
+    Raises
+    ------
+    ConfigError
+        If it is no text, too long, or uses what is not allowed; says where.
     """
 
     def __init__(self, text: str, where: str = "") -> None:

@@ -183,6 +183,11 @@ class JetVariation:
     up, down : mapping of str to str
         Column of the jets to the expression, in columns of the jets, that takes its place: ``{"pt": "pt * 1.02"}``, or
         ``{"pt": "pt_jesTotalUp"}`` where the file has it.
+
+    Raises
+    ------
+    ConfigError
+        If columns for one of the two directions are missing.
     """
 
     up: Mapping[str, str]
@@ -648,6 +653,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         dict of str to jagged array
+
+        Raises
+        ------
+        UnknownName
+            If the jets lack a column.
         """
         columns = {}
         for name in self.jet_columns:
@@ -747,6 +757,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         coffea.analysis_tools.PackedSelection
+
+        Raises
+        ------
+        ConfigError
+            If a cut gives something else than true or false.
         """
         selection = PackedSelection(dtype="uint64")
         selection.add(EVENTS, passed)

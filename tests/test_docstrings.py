@@ -41,7 +41,7 @@ def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function, str]]:
                 if isinstance(member, Function):
                     if member.name in ("__init__", "__post_init__"):
                         yield f"{node.name}.{member.name}", member, ast.get_docstring(node) or ""
-                    elif not member.name.startswith("_") or member.name == "__call__":
+                    elif not member.name.startswith("_") or member.name in ("__call__", "__getitem__"):
                         yield f"{node.name}.{member.name}", member, ast.get_docstring(member) or ""
 
 

@@ -33,7 +33,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find the limits, print them as a table with what the templates stand on, and write the files."""
+    """Find the limits, print them as a table with what the templates stand on, and write the files.
+
+    Raises
+    ------
+    UnknownName
+        If a signal that is asked for is not there.
+    InvalidValues
+        If no limit was found; says why.
+    """
     signals, workspaces, asimov = load_workspaces(args.folder)
     for name in ("limits.json", "limits.txt", "limits.png"):
         refuse_inputs(args.folder / name, [path for path in args.folder.glob("*.json") if path.name != name])

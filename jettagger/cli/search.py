@@ -96,7 +96,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Do it.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such executor.
+    """
     from jettagger.processors.search import SearchWarning
     from jettagger.search.config import read_config
     from jettagger.search.files import files_read, survey

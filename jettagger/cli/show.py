@@ -40,7 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Do it.
+
+    Raises
+    ------
+    OutputError
+        If the picture is there already, without ``--force``.
+    """
     from jettagger.errors import OutputError
     from jettagger.files import refuse_inputs
     from jettagger.plots import save_figure

@@ -43,7 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``jettagger simulate``."""
+    """Run ``jettagger simulate``.
+
+    Raises
+    ------
+    ConfigError
+        If process or output is not given, or more than two masses are.
+    """
     from rich.console import Console
     from rich.table import Table
 

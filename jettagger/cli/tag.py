@@ -118,7 +118,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Do it.
+
+    Raises
+    ------
+    ConfigError
+        If ``--tree`` is given for a model that takes events.
+    """
     from jettagger.files.delphes import is_delphes_file
     from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
     from jettagger.skims.skim import make_job, run_job

@@ -199,6 +199,11 @@ def as_node(value: Node | float) -> Node:
 def score(name: str) -> Score:
     """One score by its name.
 
+    Raises
+    ------
+    ConfigError
+        If that can be no name of a score.
+
     Examples
     --------
     >>> print(score("probHbb") / (score("probHbb") + sum_of("probQCD*")))
@@ -210,7 +215,13 @@ def score(name: str) -> Score:
 
 
 def parameter(name: str) -> Parameter:
-    """A number with a name, whose value is given to the discriminant."""
+    """A number with a name, whose value is given to the discriminant.
+
+    Raises
+    ------
+    ConfigError
+        If that can be no name of a parameter.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name of a parameter: expected letters, digits and underscores")
     return Parameter(name)
@@ -218,6 +229,11 @@ def parameter(name: str) -> Parameter:
 
 def sum_of(*patterns: str) -> Sum:
     """The sum of scores: by name, by group of the model, or by glob; each score counts once.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is named, or a name is no score, group or glob.
 
     Examples
     --------

@@ -173,7 +173,13 @@ class Preset:
     parameters: Mapping[str, float]
 
     def expression(self, form: str = "ratio") -> Node:
-        """``signal / (signal + background)``, or for ``"log_ratio"`` ``log(signal / background)``."""
+        """``signal / (signal + background)``, or for ``"log_ratio"`` ``log(signal / background)``.
+
+        Raises
+        ------
+        UnknownName
+            If the preset has no such form.
+        """
         forms = {"ratio": ratio, "log_ratio": log_ratio}
         if form not in forms:
             raise UnknownName("form", form, forms, f"discriminant {self.name!r}")

@@ -123,6 +123,13 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, name: str) -> WorkingPoint:
+        """The working point of this name.
+
+        Raises
+        ------
+        UnknownName
+            If there is none; with the nearest names.
+        """
         if name not in self.efficiencies:
             raise UnknownName("working point", name, self.efficiencies, self._name)
         return WorkingPoint(self, name)
@@ -148,7 +155,13 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
 
     @cached_property
     def evaluator(self) -> Any:
-        """The correction of correctionlib that gives the thresholds."""
+        """The correction of correctionlib that gives the thresholds.
+
+        Raises
+        ------
+        InputFileError
+            If correctionlib refuses the text.
+        """
         import correctionlib
 
         try:

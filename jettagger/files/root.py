@@ -183,7 +183,13 @@ class EventFile:
         return np.array(sorted(found | {0, self.n_events}), dtype=np.int64)
 
     def table(self, tree: str) -> dict[str, Any]:
-        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; none if it is not there."""
+        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; none if it is not there.
+
+        Raises
+        ------
+        InputFileError
+            If the tree cannot be read.
+        """
         if tree not in {name.partition(";")[0] for name in self._file.keys(recursive=False)}:
             return {}
         try:
@@ -260,6 +266,8 @@ def write_tree(
     ------
     OSError
         If the file cannot be written; `jettagger.files.complete_or_absent` then clears up and names the output.
+    UnknownName
+        If there is no such compression.
     """
     import awkward as ak
     import uproot

@@ -100,7 +100,13 @@ class FinetuneConfig:
 
     @contextmanager
     def at(self, *path: Any) -> Iterator[None]:
-        """Errors of the block get the file and the line of a part of the configuration."""
+        """Errors of the block get the file and the line of a part of the configuration.
+
+        Raises
+        ------
+        JettaggerError
+            As it is raised inside, with the line of the file before it.
+        """
         try:
             yield
         except UnknownName as error:

@@ -136,7 +136,13 @@ class EventColumns:
         return self._valid
 
     def column(self, column: str) -> Any:
-        """The column of all events that are there, as an awkward array."""
+        """The column of all events that are there, as an awkward array.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such column; with the nearest.
+        """
         import awkward as ak
 
         collection, field = split(column)
@@ -147,7 +153,13 @@ class EventColumns:
         return array if self.valid.all() else ak.drop_none(array, axis=0)
 
     def counts(self, collection: str) -> Array:
-        """Number of objects in each event, int64[events]; objects that are None count."""
+        """Number of objects in each event, int64[events]; objects that are None count.
+
+        Raises
+        ------
+        MismatchError
+            If the collection is no list of objects per event.
+        """
         import awkward as ak
 
         if collection not in self._counts:

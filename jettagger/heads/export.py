@@ -88,6 +88,11 @@ def head_model(
     -------
     onnx.ModelProto
 
+    Raises
+    ------
+    MismatchError
+        If a head for the mass has several outputs, or does not take the mass of the tagger.
+
     Examples
     --------
     >>> layer = (np.zeros((1, 2)), np.zeros(1))

@@ -219,7 +219,13 @@ class JetTable:
         return np.repeat(self._per_event(found), self.counts)
 
     def lists(self, name: str) -> tuple[Array, Array]:
-        """A column of a collection: how many objects each event has, and the values event after event."""
+        """A column of a collection: how many objects each event has, and the values event after event.
+
+        Raises
+        ------
+        MismatchError
+            If the column has one value an event, or other lists than the jets.
+        """
         import awkward as ak
 
         array = self._field(name)

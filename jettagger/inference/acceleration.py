@@ -85,6 +85,8 @@ def open_session(
         If the backend refuses the file.
     MissingExtra
         If OpenVINO is not installed.
+    BundleError
+        If the bundle has no weights.
 
     Examples
     --------

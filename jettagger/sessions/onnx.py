@@ -92,7 +92,13 @@ class OrtSession:
 
 
 def checked_threads(threads: int | None) -> int:
-    """A number of threads that can be used; None is the default."""
+    """A number of threads that can be used; None is the default.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number of at least 1.
+    """
     threads = default_threads() if threads is None else threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"threads must be a whole number of at least 1, got {threads!r}")

@@ -50,7 +50,13 @@ class DetectorCard:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def with_pileup(self, mean: float) -> DetectorCard:
-        """The same card with another mean number of further interactions."""
+        """The same card with another mean number of further interactions.
+
+        Raises
+        ------
+        ConfigError
+            If the mean is negative.
+        """
         if mean < 0:
             raise ConfigError(f"the mean number of pile-up interactions is {mean}, expected 0 or more")
         values = {**self.values, "pileup": {**self.values["pileup"], "mean": float(mean)}}

@@ -62,6 +62,11 @@ LABELS: dict[str, int] = {
 def label_id(name: str) -> int:
     """The number of a jet type in ``FatJet_label``.
 
+    Raises
+    ------
+    UnknownName
+        If there is no such type of jet.
+
     Examples
     --------
     >>> label_id("Hbb")
@@ -74,6 +79,11 @@ def label_id(name: str) -> int:
 
 def label_name(index: int) -> str:
     """The name of a value of ``FatJet_label``; ``"none"`` for -1.
+
+    Raises
+    ------
+    UnknownName
+        If there is no type of jet with this number.
 
     Examples
     --------
@@ -523,6 +533,11 @@ def rates() -> dict[str, int]:
 
 def members(name: str) -> dict[str, int]:
     """The processes behind a name on the command line, each with its share of the events.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such process or mixture.
 
     Examples
     --------

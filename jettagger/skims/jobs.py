@@ -173,6 +173,8 @@ def survey(
         If a file has another layout than the first.
     MismatchError
         If a file is there twice.
+    ConfigError
+        If no files are given.
     """
     check_retries(retries)
     paths = list(paths)

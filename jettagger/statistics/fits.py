@@ -254,6 +254,11 @@ class Likelihood:
         """One standard deviation of each parameter, from the second derivatives at the minimum.
 
         Fixed parameters, and those at a bound, have none.
+
+        Raises
+        ------
+        InvalidValues
+            If the likelihood does not curve upwards there: it is no minimum.
         """
         near = 1e-3 * self.scale
         inside = (point > self.low + near) & (point < self.high - near)
@@ -410,6 +415,11 @@ def pulls(workspace: Workspace, strength: float, number: int, seed: int, bounds:
     -------
     numpy.ndarray
         One a data set.
+
+    Raises
+    ------
+    InvalidValues
+        If a fit ends at the bounds of the strength.
     """
     likelihood = Likelihood(workspace, bounds, guess_strength(workspace, "pulls"))
     found = []

@@ -174,6 +174,8 @@ class Taggers(Mapping[str, Tagger]):
         ------
         MissingColumns, MismatchError
             As for `Tagger.attach`; MismatchError also where two models would add the same column.
+        ConfigError
+            If ``columns`` selects no output of any model.
         """
         warn_doubt(where)
         wanted = list(columns)

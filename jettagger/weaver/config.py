@@ -383,6 +383,8 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     ConfigError
         With file, line and key: unreadable YAML, unknown keys that may change inputs, expressions that are not allowed,
         definitions that contradict each other or run in a circle.
+    WrongType
+        If neither a path nor a text is given.
 
     Warns
     -----

@@ -44,7 +44,13 @@ class Values:
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The array of this name; definitions of the configuration come before columns."""
+        """The array of this name; definitions of the configuration come before columns.
+
+        Raises
+        ------
+        UnknownName
+            If the table has no such column.
+        """
         if name not in self._made:
             formula = self.config.formulas.get(name)
             if formula is not None:
