@@ -42,7 +42,7 @@ ON_THE_WAY = [
     "inference/network.py",
     "inference/padding.py",
     "bundles/probing.py",
-    "sessions/rewriting.py",
+    "sessions/rewriting/products.py",
     "inference/acceleration.py",
     "tagging/tagger.py",
     "tagging/scores.py",

@@ -1,0 +1,92 @@
+"""Graph rewriting: equal ONNX graphs with fewer operators.
+
+Written for graphs like those that weaver and PyTorch export of Particle Transformers, and works by local patterns, so
+other graphs profit where they have them. The steps:
+
+1. ONNX Runtime folds constants and fuses layer norms and GELUs.
+2. Tensors that depend on the lengths of the inputs only are compared over probe inputs: equal ones are made once.
+3. Nodes that do the same with the same are made once: attention masks are applied to the pair features one time, not
+   in each block.
+4. Products with matrices take their bias along; slices, scales and permutations behind or before them are folded into
+   the matrices; transpositions into batched products.
+5. Features of pairs of particles that are symmetric are made for one half of the pairs.
+
+Nothing here proves that the result is equal: `jettagger.inference.acceleration` does, and drops what is not.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jettagger.sessions.rewriting.network import OLDEST, Net, Probe
+from jettagger.sessions.rewriting.pairs import halve_pairs
+from jettagger.sessions.rewriting.products import (
+    fold_heads,
+    fold_scales,
+    fold_transpositions,
+    fuse_biases,
+    join_rows,
+    split_products,
+)
+from jettagger.sessions.rewriting.sharing import merge_equal, merge_shapes
+
+__all__ = ["rewrite"]
+
+
+def rewrite(model: bytes, probes: Sequence[Probe]) -> bytes | None:
+    """A faster network with the same inputs and outputs.
+
+    Parameters
+    ----------
+    model : bytes
+        An ONNX file without external data.
+    probes : sequence of dict of str to float32 array
+        Inputs of different lengths and numbers of jets, at least two, all lengths of one different from each other.
+
+    Returns
+    -------
+    bytes or None
+        An ONNX file for the ONNX Runtime that is installed; None where nothing is known to be faster.
+    """
+    net = Net(_simplified(model))
+    if net.opset < OLDEST:
+        return None
+    before = net.size
+    for step in (
+        merge_shapes,
+        merge_equal,
+        fuse_biases,
+        merge_equal,
+        split_products,
+        fold_scales,
+        fold_heads,
+        fold_transpositions,
+        halve_pairs,
+        join_rows,
+    ):
+        net.observe(probes)
+        step(net)
+        net.prune()
+    net.observe(probes)
+    merge_shapes(net)
+    merge_equal(net)
+    net.prune()
+    return net.model() if net.changed or net.size < before else None
+
+
+def _simplified(model: bytes) -> Any:
+    """The graph after ONNX Runtime's own rewriting, as far as it does not depend on the machine."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "simplified.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(target)
+        options.log_severity_level = 4  # what fails is raised
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnx.load(target)
