@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import re
 import subprocess
 from configparser import ConfigParser
@@ -129,6 +130,18 @@ def test_all_make_targets_in_it_exist() -> None:
     for command in re.findall(r"`make ([a-z -]+)", CONTRIBUTING):
         for target in command.split():
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_steps_of_attach_name_functions_that_exist() -> None:
+    steps = read("ARCHITECTURE.md").partition("What happens in")[2].partition("Decisions worth knowing")[0]
+    assert len(re.findall(r"^\d+\. ", steps, flags=re.MULTILINE)) == 10
+    names = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", steps)
+    assert len(names) >= 7
+    for name in names:
+        module, _, function = name.rpartition(".")
+        assert callable(getattr(importlib.import_module(f"jettagger.{module}"), function)), name
+    for name in re.findall(r"`Tagger\.(\w+)`", steps):
+        assert callable(getattr(jettagger.Tagger, name)), name
 
 
 # ---------------------------------------------------------------------------------------- the picture of the README
