@@ -41,7 +41,7 @@ from jettagger.finetuning.skims import open_skim
 from jettagger.formats import EventColumns
 from jettagger.formats.nesting import nest
 from jettagger.heads import Mlp, load_head, write_head
-from jettagger.inputs.selection import check_columns
+from jettagger.inputs.source import check_columns
 from jettagger.skims.writers import write_skim
 from jettagger.testing import make_columns, make_events, write_pfnano
 

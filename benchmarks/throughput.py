@@ -44,7 +44,7 @@ from jettagger.inference.acceleration import open_session
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
-from jettagger.inputs.selection import check_columns, select_jets
+from jettagger.inputs.source import check_columns, select_jets
 from jettagger.sessions import Session
 from jettagger.skims.skim import Job, make_job, run_job
 from jettagger.tagging.tagger import Tagger

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jettagger.discriminants import discriminant
     from jettagger.errors import JettaggerError
     from jettagger.files.root import EventFile
-    from jettagger.inputs.selection import check_columns
+    from jettagger.inputs.source import check_columns
     from jettagger.report import Report
     from jettagger.skims.skim import tag_files
     from jettagger.skims.writers import write_skim
@@ -37,7 +37,7 @@ _HOMES = {
     "Report": "report",
     "Tagger": "tagging.tagger",
     "Taggers": "tagging.taggers",
-    "check_columns": "inputs.selection",
+    "check_columns": "inputs.source",
     "discriminant": "discriminants",
     "load_bundle": "bundles.registry",
     "load_tagger": "tagging.tagger",

@@ -23,7 +23,7 @@ from jettagger.files.tables import FlatFile
 from jettagger.formats.delphes import DelphesJets, is_delphes, link
 from jettagger.report import PartialJetsWarning
 from jettagger.skims.convert import convert_delphes, flat_columns
-from jettagger.skims.delphesskim import make_delphes_job
+from jettagger.skims.skim import make_job
 from jettagger.tagging.tagger import load_tagger
 from jettagger.truth.delphes import class_of
 
@@ -472,13 +472,13 @@ def test_jobs_on_delphes_files_that_make_no_sense_are_refused(shared: Path, tmp_
         ({"where": "ptt > 3"}, UnknownName, "ptt"),
     ):
         with pytest.raises(error, match=message):
-            make_delphes_job([example(shared)], tagger, **settings_)  # type: ignore[arg-type]
+            make_job([example(shared)], tagger, **settings_)  # type: ignore[arg-type]
     broken = tmp_path / "broken.root"
     broken.write_bytes(b"")
-    job = make_delphes_job([str(broken), example(shared)], tagger, skip_broken=True)
+    job = make_job([str(broken), example(shared)], tagger, skip_broken=True)
     assert list(job.skipped) == [str(broken)]
     with pytest.raises(InputFileError, match="none of the 1 files"):
-        make_delphes_job([str(broken)], tagger, skip_broken=True)
+        make_job([str(broken)], tagger, skip_broken=True)
 
 
 # flat files

@@ -25,8 +25,7 @@ from jettagger.errors import (
     UnknownName,
 )
 from jettagger.files.tables import FlatFile, members
-from jettagger.skims.flatskim import make_flat_job
-from jettagger.skims.skim import run_job
+from jettagger.skims.skim import make_job, run_job
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.weaver import Values, read_config
 
@@ -185,7 +184,7 @@ def test_unknown_splits_parts_and_folders(tmp_path: Path) -> None:
 
 def test_the_next_jets_are_read_while_the_network_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_root(tmp_path / "x.root", table(30))
-    job = make_flat_job([str(path)], Tagger(load_toy(tmp_path)), memory=8_000)
+    job = make_job([str(path)], Tagger(load_toy(tmp_path)), memory=8_000)
     names: list[str] = []
     real = FlatFile.read
 
@@ -212,8 +211,8 @@ def test_a_tarball_with_a_broken_member_is_read_around_it(tmp_path: Path, capsys
         FlatFile(names[1])
     tagger = Tagger(load_toy(tmp_path))
     with pytest.raises(InputFileError, match=r"QCD_0351\.root"):
-        make_flat_job([str(path)], tagger)
-    job = make_flat_job([str(path)], tagger, skip_broken=True)
+        make_job([str(path)], tagger)
+    job = make_job([str(path)], tagger, skip_broken=True)
     result = run_job(job, str(tmp_path / "out.parquet"))
     assert result.events == 12
     assert list(result.skipped) == [names[1]]
@@ -366,35 +365,35 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.Captur
     one = write_root(tmp_path / "one.root", jets)
     two = write_root(tmp_path / "two.root", jets[[name for name in jets.fields if name != "jet_label"]])
     with pytest.raises(MissingColumns, match=r"two\.root differs from the first file: it lacks jet_label"):
-        make_flat_job([str(one), str(two)], tagger)
+        make_job([str(one), str(two)], tagger)
     three = write_root(tmp_path / "three.root", jets[[name for name in jets.fields if name != "part_px"]])
     with pytest.raises(MissingColumns, match=r"three\.root .*lacks columns that the model 'toy' needs") as info:
-        make_flat_job([str(three)], tagger)
+        make_job([str(three)], tagger)
     assert "part_px" in str(info.value)
     with pytest.raises(UnknownName, match="column to keep"):
-        make_flat_job([str(one)], tagger, keep=["jett*"])
+        make_job([str(one)], tagger, keep=["jett*"])
     with pytest.raises(UnknownName, match="jet_ptt"):
-        make_flat_job([str(one)], tagger, where="jet_ptt > 3")
+        make_job([str(one)], tagger, where="jet_ptt > 3")
     with pytest.raises(ConfigError, match="workers"):
-        make_flat_job([str(one)], tagger, workers=0)
+        make_job([str(one)], tagger, workers=0)
     with pytest.raises(ConfigError, match="nothing would be written"):
-        make_flat_job([str(one)], tagger, columns=[])
+        make_job([str(one)], tagger, columns=[])
     with pytest.raises(InputFileError, match="none of the 1 files can be read"):
-        make_flat_job([str(tmp_path / "none.root")], tagger, skip_broken=True)
+        make_job([str(tmp_path / "none.root")], tagger, skip_broken=True)
     tagged = tagger.attach(jets, columns=["proba"])
     ak.to_parquet(tagged, tmp_path / "tagged.parquet")
     with pytest.raises(ConfigError, match="give another --prefix"):
-        make_flat_job([str(tmp_path / "tagged.parquet")], tagger)
+        make_job([str(tmp_path / "tagged.parquet")], tagger)
     empty = write_tarball(tmp_path / "empty.tar", {"readme.txt": b"nothing"})
     with pytest.raises(InputFileError, match="holds no ROOT or parquet file"):
-        make_flat_job([str(empty)], tagger)
+        make_job([str(empty)], tagger)
     assert main(["tag", str(one), "-m", "tinyParT", "-o", str(tmp_path / "o.root"), "--tree", "x"]) != 0
     assert "--tree is for models" in capsys.readouterr().err
 
 
 def test_an_empty_file_gives_an_empty_skim(tmp_path: Path) -> None:
     path = write_root(tmp_path / "a.root", table(6)[:0])
-    job = make_flat_job([str(path)], Tagger(load_toy(tmp_path)))
+    job = make_job([str(path)], Tagger(load_toy(tmp_path)))
     assert run_job(job, str(tmp_path / "out.parquet")).events == 0
 
 

@@ -15,7 +15,7 @@ import jettagger as jt
 from jettagger.errors import MissingColumns
 from jettagger.files.root import EventFile
 from jettagger.formats.nesting import nest
-from jettagger.inputs.selection import check_columns
+from jettagger.inputs.source import check_columns
 from jettagger.sessions import ReplaySession
 from jettagger.tagging.tagger import Tagger
 

@@ -22,8 +22,6 @@ from jettagger import load_tagger
 from jettagger.cli import main
 from jettagger.errors import InputFileError, OutputError
 from jettagger.report import Report
-from jettagger.skims.delphesskim import make_delphes_job
-from jettagger.skims.flatskim import make_flat_job
 from jettagger.skims.jobs import Chunk
 from jettagger.skims.resume import Finished, ResumeWarning, drop_finished, finished_inputs, resume_folder
 from jettagger.skims.skim import Job, SkimResult, make_job, run_job
@@ -68,7 +66,7 @@ def flat_job(folder: Path) -> Job:
     for number in range(FILES):
         ak.to_parquet(table(12, seed=number), folder / "in" / f"{number}.parquet")
     paths = [str(path) for path in sorted((folder / "in").iterdir())]
-    return make_flat_job(paths, load_tagger(str(bundle)), memory=30_000)
+    return make_job(paths, load_tagger(str(bundle)), memory=30_000)
 
 
 def delphes_job(folder: Path, shared: Path) -> Job:
@@ -76,7 +74,7 @@ def delphes_job(folder: Path, shared: Path) -> Job:
     for number in range(FILES):
         shutil.copy(shared / "sophon/events_delphes_example.root", folder / "in" / f"{number}.root")
     paths = [str(path) for path in sorted((folder / "in").iterdir())]
-    return make_delphes_job(paths, load_tagger(str(weaver_bundle(folder / "bundle"))))
+    return make_job(paths, load_tagger(str(weaver_bundle(folder / "bundle"))))
 
 
 def interrupt(job: Job, output: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import awkward as ak
@@ -15,8 +14,8 @@ from hypothesis import strategies as st
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
 from jettagger.formats import EventColumns
-from jettagger.inputs.selection import blocks, check_columns, link_jets, make_request
-from jettagger.tagging import tagger as tagger_module
+from jettagger.inputs.selection import blocks, link_jets, make_request
+from jettagger.inputs.source import check_columns
 from jettagger.tagging.tagger import Tagger
 from jettagger.tagging.taggers import Taggers
 from jettagger.testing import make_events
@@ -65,16 +64,13 @@ def test_blocks_hold_what_all_at_once_holds(tiny: Bundle, budget: int, share: fl
 
 
 @pytest.mark.parametrize("share", [1.0, 0.2])
-def test_scores_and_reports_do_not_depend_on_blocks(
-    tiny: Bundle, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_and_reports_do_not_depend_on_blocks(tiny: Bundle, share: float) -> None:
     tagger = Tagger(tiny, threads=1)
     chosen = np.random.default_rng(1).random(int(ak.count(EVENTS.FatJet.pt))) < share
     where = ak.unflatten(chosen, ak.num(EVENTS.FatJet.pt))
     whole = tagger.run(EVENTS, where)
-    monkeypatch.setattr(tagger_module, "blocks", partial(blocks, budget=200_000))
     assert len(list(blocks([tiny], request(tiny, EVENTS, where), 200_000))) > 2
-    small = tagger.run(EVENTS, where)
+    small = Tagger(tiny, threads=1, block_bytes=200_000).run(EVENTS, where)
     for name in whole.scores.fields:
         one, other = (ak.to_numpy(ak.fill_none(ak.flatten(x[name]), np.nan)) for x in (small.scores, whole.scores))
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)

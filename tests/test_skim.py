@@ -36,7 +36,7 @@ from jettagger.errors import (
 )
 from jettagger.files.root import EventFile, write_tree
 from jettagger.files.tables import FlatFile
-from jettagger.skims import skim
+from jettagger.skims import kinds, skim
 from jettagger.skims.jobs import Chunk
 from jettagger.skims.skim import Job, make_job, run_job, tag_files
 from jettagger.skims.writers import check_target, write_skim
@@ -400,7 +400,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
         tag_files(files, tagger, str(tmp_path / "out.root"), columns=["mass"])
     assert count == 2
     assert list(tmp_path.iterdir()) == []
-    assert skim._OPEN == {}, "input files are closed"
+    assert kinds._OPEN == {}, "input files are closed"
 
 
 def _die(*args: Any) -> Any:

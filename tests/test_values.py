@@ -18,7 +18,7 @@ from jettagger.errors import JettaggerError, MismatchError
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns
 from jettagger.formats.delphes import DelphesJets
-from jettagger.inputs.selection import check_columns
+from jettagger.inputs.source import check_columns
 from jettagger.testing import make_events
 
 pytestmark = pytest.mark.filterwarnings("ignore::jettagger.report.PartialJetsWarning")

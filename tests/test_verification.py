@@ -32,8 +32,7 @@ from jettagger.formats.rules import RULES, Rule
 from jettagger.search import read_config
 from jettagger.search.files import survey
 from jettagger.search.skims import ParquetSkim
-from jettagger.skims.delphesskim import make_delphes_job
-from jettagger.skims.flatskim import make_flat_job
+from jettagger.skims.skim import make_job
 from jettagger.skims.writers import write_skim
 from jettagger.testing import make_columns, make_events
 
@@ -334,25 +333,25 @@ def test_jobs_on_tables_of_jets_verify(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     ak.to_parquet(ak.with_field(jets, ak.where(jets.part_charge == 1, 3, jets.part_charge), "part_charge"), path)
     job = jt.load_tagger(weaver_bundle(tmp_path / "toy"))
-    assert make_flat_job([str(path)], job).n_events == 6
+    assert make_job([str(path)], job).n_events == 6
     with pytest.raises(InputFileError, match=r"jets.parquet: part_charge of jet \d+ .* is 3, expected a whole number"):
-        make_flat_job([str(path)], job, verify=True)
+        make_job([str(path)], job, verify=True)
 
 
 @pytest.mark.data
 def test_jobs_on_delphes_files_verify(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(shared / "sophon" / "events_delphes_example.root")
     tagger = jt.load_tagger(weaver_bundle(tmp_path / "toy"))
-    assert make_delphes_job([path], tagger, verify=True).n_events > 0
+    assert make_job([path], tagger, verify=True).n_events > 0
     column = DelphesJets.column
 
-    def flipped(jets: DelphesJets, name: str) -> Any:
+    def flipped(jets: DelphesJets, name: str, rows: Any = None) -> Any:
         """As if the bits of the signs of energies were flipped."""
-        return -column(jets, name) if name == "part_energy" else column(jets, name)
+        return -column(jets, name, rows) if name == "part_energy" else column(jets, name, rows)
 
     monkeypatch.setattr(DelphesJets, "column", flipped)
     with pytest.raises(InputFileError, match=r"part_energy of jet \d+ .* is -[\d.]+, expected 0 to .* GeV"):
-        make_delphes_job([path], tagger, verify=True)
+        make_job([path], tagger, verify=True)
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_inputs_of_real_jets_are_those_of_weaver(shared: Path, tmp_path: Path, s
     arrays = ak.from_parquet(shared / "sophon/JetClassII_example.parquet")
     inputs = stacked(bundle, arrays)
     assert bundle.weaver is not None
-    flags = Tagger(bundle, session=Never())._select_flat(arrays, None, None).in_domain
+    flags = Tagger(bundle, session=Never()).request(arrays).flags["inDomain"]
     assert flags is not None
     assert flags.sum() == (85 if selected else 100)
     assert set(inputs) == {"pf_points", "pf_features", "pf_vectors", "pf_mask"}
@@ -491,8 +491,8 @@ def test_tables_that_are_none_and_masks_that_do_not_fit_are_refused(bundle: Bund
         tagger(table(6), where=np.ones(3, dtype=bool))
     with pytest.raises(MismatchError, match="where is float64"):
         tagger(table(6), where=np.ones(6))
-    with pytest.raises(MismatchError, match="kinematics"):
-        tagger.run(table(6), kinematics={"pt": table(6).jet_pt})
+    with pytest.raises(MismatchError, match="kinematics 'pt' are not aligned"):
+        tagger.run(table(6), kinematics={"pt": table(7).jet_pt})
     with pytest.raises(MismatchError, match="the table has 4 of these columns already"):
         tagger.attach(tagger.attach(table(6)))
     with pytest.raises(UnknownName, match="probx"):

@@ -347,16 +347,11 @@ class Bundle(Displayed):
                 found[group.axis] = (max(shortest, group.min_length), min(longest, group.max_length))
         return found
 
-    @cached_property
-    def constituents(self) -> tuple[Group, ...]:
-        """The groups of which a jet needs an entry to be scored: candidates.
-
-        A data configuration does not say what its lists are: the first and the longest.
-        """
-        if self.weaver is None:
-            return tuple(group for group in self.groups if group.object == "pf")
-        lists = [group for group in self.groups if not group.per_jet] or list(self.groups)
-        return (lists[0], max(lists, key=lambda group: group.max_length))
+    @property
+    def description(self) -> str:
+        """What describes the inputs: ``preprocess.json``, or ``data configuration of weaver``."""
+        yaml = any(name.endswith((".yaml", ".yml")) for name in self.files)
+        return "data configuration of weaver" if yaml else "preprocess.json"
 
     def require_weights(self) -> Path:
         """The path of the ONNX file.

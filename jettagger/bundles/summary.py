@@ -79,7 +79,7 @@ def bundle_summary(bundle: Bundle) -> ObjectSummary:
         ("folder", str(bundle.folder)),
         ("weights", "not in this folder" if graph is None else f"{graph.path.name}, {graph.path.parent}"),
         ("described by", bundle.described_by),
-        ("input description", "data configuration of weaver" if bundle.weaver is not None else "preprocess.json"),
+        ("input description", bundle.description),
         ("prefix of columns", bundle.prefix),
         ("regressed mass", "" if bundle.card.mass is None else _mass(bundle.card.mass)),
         ("training domain", _domain(bundle)),

@@ -127,11 +127,10 @@ def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, in
     from jettagger.inputs.pfnano_tables import nano_table, read_jets
 
     more: tuple[str, ...] = ()
-    events_needed = tagger is not None and tagger.bundle.weaver is None
-    if events_needed:
+    if tagger is not None:
         with EventFile(path) as file:
             more = tagger.check(file, path).columns
     events, chosen, total = read_jets(path, start, stop, more)
     jets = nano_table(events)[chosen] if total > start else []
-    scores = ak.flatten(tagger(events), axis=1)[chosen] if events_needed and len(jets) else None
+    scores = ak.flatten(tagger(events), axis=1)[chosen] if tagger is not None and len(jets) else None
     return jets, total, scores

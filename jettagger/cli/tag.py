@@ -36,7 +36,7 @@ from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
 
 if TYPE_CHECKING:
-    from jettagger.skims.skim import Job
+    pass
 
 __all__ = ["configure", "run"]
 
@@ -125,7 +125,6 @@ def run(args: argparse.Namespace) -> int:
     ConfigError
         If ``--tree`` is given for a model that takes events.
     """
-    from jettagger.files.delphes import is_delphes_file
     from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
     from jettagger.skims.skim import make_job, run_job
     from jettagger.skims.writers import check_target
@@ -154,19 +153,8 @@ def run(args: argparse.Namespace) -> int:
         "verify": args.verify,
         "retries": args.retries,
     }
-    if tagger.bundle.weaver is not None and is_delphes_file(args.files[0]):
-        from jettagger.skims.delphesskim import make_delphes_job
-
-        job: Job = make_delphes_job(args.files, tagger, **settings)
-    elif tagger.bundle.weaver is not None:
-        from jettagger.skims.flatskim import make_flat_job
-
-        job = make_flat_job(args.files, tagger, tree=args.tree, **settings)
-    elif args.tree is not None:
-        raise ConfigError("--tree is for models that take files with one row a jet")
-    else:
-        job = make_job(args.files, tagger, **settings)
-    rows = "events" if job.collection else "jets"
+    job = make_job(args.files, tagger, tree=args.tree, **settings)
+    rows = job.kind.rows
     if args.dry_run:
         files = {chunk.path for chunk in job.chunks}
         without = f"; {len(job.skipped)} files are left out" if job.skipped else ""

@@ -195,6 +195,15 @@ class FlatFile:
         """Names of the columns."""
         return self.names
 
+    @property
+    def collections(self) -> list[str]:
+        """Names of the columns, as an offer to models says them."""
+        return list(self.names)
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column; nothing is read."""
+        return column in self.names
+
     def read(self, columns: Iterable[str] | None = None, start: int = 0, stop: int | None = None) -> Any:
         """Some columns of a range of jets.
 

@@ -184,6 +184,11 @@ class ReadPlan:
     verified: tuple[str, ...] = ()
 
     @property
+    def collection(self) -> str:
+        """The jets' collection."""
+        return self.format.jets
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The exact set of stored columns that will be read, sorted."""
         found = {column for provider in self.providers.values() for column in provider.columns} | set(self.more)

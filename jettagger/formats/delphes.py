@@ -10,15 +10,15 @@ which is the primary one. Momenta are in GeV, impact parameters in mm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from jettagger.errors import InputFileError, MismatchError
+from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.features.cms import eta_sign
-from jettagger.formats.columns import not_none
+from jettagger.formats.columns import EventColumns, not_none
 from jettagger.formats.loading import MIN_PT_SHARE
 from jettagger.formats.naming import radius_of
 from jettagger.kinematics import delta_phi, energy, px, py, pz
@@ -28,7 +28,10 @@ __all__ = [
     "CANDIDATES",
     "DEFAULT_JETS",
     "JET_FIELDS",
+    "NUMBER",
+    "DelphesContent",
     "DelphesJets",
+    "delphes_content",
     "fourmass",
     "is_delphes",
     "jet_collections",
@@ -39,6 +42,8 @@ __all__ = [
 CANDIDATES = ("ParticleFlowCandidate", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")
 VERTICES = "Vertex"
 DEFAULT_JETS = "JetPUPPIAK8"
+#: the event's number
+NUMBER = "Event.Number"
 
 #: cleaning of the constituents, as in the n-tuplizer of JetClass-II
 MAX_PZ = 1e4
@@ -78,27 +83,108 @@ def is_delphes(fields: Sequence[str]) -> bool:
     return not set(CANDIDATES).isdisjoint(fields) or {"Event", "Particle"} <= set(fields)
 
 
-def jet_collections(events: Any) -> list[str]:
+class Collections(Protocol):
+    """What tells which collections and fields an input has: events or an open file."""
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+
+    def fields(self, collection: str) -> list[str]:
+        """Fields of a collection, empty where there is no such collection."""
+
+
+def jet_collections(offer: Collections) -> list[str]:
     """Collections of jets that have constituents.
 
     Parameters
     ----------
-    events : awkward array
+    offer : EventColumns or open file
 
     Returns
     -------
     list of str
     """
-    return [name for name in events.fields if {"PT", "Constituents"} <= set(events[name].fields)]
+    return [name for name in offer.collections if {"PT", "Constituents"} <= set(offer.fields(name))]
 
 
-def _lacking(events: Any, collection: str) -> list[str]:
-    """Fields that a collection of candidates should have and does not."""
-    if collection not in events.fields:
-        return [collection]
+def _stored_fields(collection: str) -> list[str]:
+    """Fields that a collection of candidates should have."""
     constant, stored = _CONSTANT.get(collection, {}), _STORED.get(collection, {})
-    needed = [stored.get(name, name) for name in _CANDIDATE_FIELDS if name not in constant]
-    return [f"{collection}.{name}" for name in needed if name not in events[collection].fields]
+    return [stored.get(name, name) for name in _CANDIDATE_FIELDS if name not in constant]
+
+
+def _lacking(offer: Collections, collection: str) -> list[str]:
+    """Those that it does not have."""
+    if collection not in offer.collections:
+        return [collection]
+    fields = offer.fields(collection)
+    return [f"{collection}.{name}" for name in _stored_fields(collection) if name not in fields]
+
+
+class DelphesContent(NamedTuple):
+    """What Delphes events have of a collection of jets.
+
+    Parameters
+    ----------
+    collection : str
+    sources : tuple of str
+        Collections that its constituents lie in.
+    fields : tuple of str
+        Columns in JetClass-II's names that can be made.
+    columns : tuple of str
+        Stored columns ``"Collection.field"`` that they are made of.
+    """
+
+    collection: str
+    sources: tuple[str, ...]
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+def delphes_content(offer: Collections, collection: str | None = None) -> DelphesContent:
+    """Which jets there are and what can be made of them; nothing is read.
+
+    Parameters
+    ----------
+    offer : EventColumns or open file
+    collection : str, optional
+        Default: ``JetPUPPIAK8``, or the only collection of jets with constituents.
+
+    Returns
+    -------
+    DelphesContent
+
+    Raises
+    ------
+    InputFileError
+        If there is no such collection, or if there are no candidates; lists what is there.
+    """
+    here = jet_collections(offer)
+    if collection is None:
+        collection = here[0] if len(here) == 1 else DEFAULT_JETS
+    if collection not in here:
+        raise InputFileError(
+            f"no jets {collection!r} with constituents; collections of jets: {', '.join(here) or 'none'}; all "
+            f"collections: {', '.join(sorted(offer.collections))}"
+        )
+    lacking = {name: _lacking(offer, name) for name in CANDIDATES}
+    sources = tuple(name for name, missing in lacking.items() if not missing)
+    if not sources:
+        near = min(lacking.values(), key=lambda missing: missing[0] in CANDIDATES)
+        raise InputFileError(
+            f"no candidates: {', '.join(near)} missing; collections: {', '.join(sorted(offer.collections))}. "
+            f"Constituents are read from a Delphes card that writes {' or '.join(CANDIDATES)}"
+        )
+    of_jets = offer.fields(collection)
+    fields = [*_PARTS, *_JETS, "jet_nparticles"]
+    fields += ["jet_sdmass"] if "SoftDroppedP4" in of_jets else []
+    fields += [f"jet_tau{number}" for number in range(1, 5)] if "Tau" in of_jets else []
+    columns = [f"{collection}.{name}" for name in JET_FIELDS if name in of_jets]
+    columns += [f"{name}.{field}" for name in sources for field in _stored_fields(name)]
+    columns += [f"{VERTICES}.Z"] if "Z" in offer.fields(VERTICES) else []
+    columns += [NUMBER] if "Number" in offer.fields("Event") else []
+    return DelphesContent(collection, sources, tuple(fields), tuple(columns))
 
 
 def link(event: Array, refs: Array, target_event: Array, unique: Array) -> Array:
@@ -156,27 +242,15 @@ class DelphesJets:
     def __init__(self, events: Any, collection: str | None = None) -> None:
         import awkward as ak
 
-        here = jet_collections(events)
-        if collection is None:
-            collection = here[0] if len(here) == 1 else DEFAULT_JETS
-        if collection not in here:
-            raise InputFileError(
-                f"no jets {collection!r} with constituents; collections of jets: {', '.join(here) or 'none'}; all "
-                f"collections: {', '.join(sorted(events.fields))}"
-            )
-        lacking = {name: _lacking(events, name) for name in CANDIDATES}
-        self._sources = [name for name, missing in lacking.items() if not missing]
-        if not self._sources:
-            near = min(lacking.values(), key=lambda missing: missing[0] in CANDIDATES)
-            raise InputFileError(
-                f"no candidates: {', '.join(near)} missing; collections: {', '.join(sorted(events.fields))}. "
-                f"Constituents are read from a Delphes card that writes {' or '.join(CANDIDATES)}"
-            )
+        content = delphes_content(EventColumns(events), collection)
+        collection, self._sources, self.fields = content.collection, content.sources, content.fields
         self.title = f"Delphes, jets {collection}"
         self.collection = collection
         self.valid = not_none(ak.to_layout(events))
         self.events = events if self.valid.all() else ak.drop_none(events, axis=0)
         self._jets = self.events[collection]
+        self._stored = content.columns
+        self._moved: dict[str, Array] = {}
         self._sorted: tuple[Array, Array, Array] | None = None
         self._lost = np.zeros(0, dtype=np.int64)
         self.radius = radius_of(collection)
@@ -203,18 +277,11 @@ class DelphesJets:
         """The event of each jet among those that are not None, int64[jets]."""
         return np.repeat(np.arange(len(self.events)), self.counts[self.valid])
 
-    @cached_property
-    def fields(self) -> Sequence[str]:
-        """Names of the columns that can be made."""
-        names = [*_PARTS, *_JETS, "jet_nparticles"]
-        if "SoftDroppedP4" in self._jets.fields:
-            names.append("jet_sdmass")
-        if "Tau" in self._jets.fields:
-            names += [f"jet_tau{number}" for number in range(1, 5)]
-        return names
-
     def jet(self, field: str) -> Array:
-        """A number of the jets, float64[jets]."""
+        """A number of the jets, after a variation if there is one, float64[jets]."""
+        return self._moved[field] if field in self._moved else self._as_stored(field)
+
+    def _as_stored(self, field: str) -> Array:
         import awkward as ak
 
         return ak.to_numpy(ak.flatten(self._jets[field], axis=1)).astype(np.float64)
@@ -257,7 +324,7 @@ class DelphesJets:
         pt, phi = (self._candidate(name).astype(np.float64)[row] for name in ("PT", "Phi"))
         sums = (np.bincount(jet, weights=pt * part(phi), minlength=len(self)) for part in (np.cos, np.sin))
         least = MIN_PT_SHARE if min_pt_share is None else min_pt_share
-        found = (np.hypot(*sums) < least * self.jet("PT")) & (counts > 0)
+        found = (np.hypot(*sums) < least * self._as_stored("PT")) & (counts > 0)
         return found | ((self._lost > 0) & ((counts == 0) | (min_pt_share is None)))
 
     def _rows(self) -> tuple[Array, Array, Array]:
@@ -284,27 +351,106 @@ class DelphesJets:
             self._sorted = row[order], jet[order], np.bincount(jet, minlength=len(self)).astype(np.int64)
         return self._sorted
 
-    def column(self, name: str) -> Any:
-        """A column in the shape and type of JetClass-II, one entry a jet."""
+    def column(self, name: str, rows: Array | None = None) -> Any:
+        """A column in the shape and type of JetClass-II, one entry a jet, of all jets or of some."""
         import awkward as ak
 
         if name in _PARTS:
-            row, jet, counts = self._rows()
+            row, jet, counts = self._rows() if rows is None else self._rows_of(rows)
             needs, kind = _PARTS[name]
             values = [self._value(need, row, jet) for need in needs]
             return ak.unflatten(_FUNCTIONS.get(name, _same)(*values).astype(kind), counts)
+        column = ak.Array(self._number(name))
+        return column if rows is None else column[rows]
+
+    def _rows_of(self, rows: Array) -> tuple[Array, Array, Array]:
+        """As `_rows`, of some jets."""
+        row, jet, counts = self._rows()
+        wanted = np.zeros(len(self), dtype=bool)
+        wanted[rows] = True
+        taken = wanted[jet]
+        return row[taken], jet[taken], counts[rows]
+
+    def _number(self, name: str) -> Array:
+        """A column of numbers of the jets."""
+        import awkward as ak
+
+        if name in self._moved:
+            return self._moved[name].astype(np.float32)
         if name in _JETS:
-            return ak.Array(
-                _JETS[name](*(self.jet(field) for field in ("PT", "Eta", "Phi", "Mass"))).astype(np.float32)
-            )
+            return _JETS[name](*(self.jet(field) for field in ("PT", "Eta", "Phi", "Mass"))).astype(np.float32)
         if name == "jet_nparticles":
-            return ak.Array(self._rows()[2].astype(np.int32))
+            return self._rows()[2].astype(np.int32)
         if name == "jet_sdmass":
-            return ak.Array(
-                ak.to_numpy(fourmass(ak.flatten(self._jets.SoftDroppedP4, axis=1)[:, 0])).astype(np.float32)
-            )
+            return ak.to_numpy(fourmass(ak.flatten(self._jets.SoftDroppedP4, axis=1)[:, 0])).astype(np.float32)
         number = int(name.removeprefix("jet_tau"))
-        return ak.Array(ak.to_numpy(ak.flatten(self._jets.Tau, axis=1)[:, number - 1]).astype(np.float32))
+        return ak.to_numpy(ak.flatten(self._jets.Tau, axis=1)[:, number - 1]).astype(np.float32)
+
+    def lengths(self, names: Iterable[str]) -> Array:
+        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+        return self._rows()[2] * sum(name in _PARTS for name in names)
+
+    def stored(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """What the columns are made of, and variations."""
+        for column in self._stored:
+            collection, _, field = column.partition(".")
+            yield column, self.events[collection, field]
+        yield from self._moved.items()
+
+    def moved(self, kinematics: Mapping[str, Any]) -> DelphesJets:
+        """The same jets after a variation.
+
+        Parameters
+        ----------
+        kinematics : mapping of str to jagged array
+            ``pt``, ``eta``, ``phi`` or ``mass`` (GeV), or another column ``jet_...`` without ``jet_``, jagged like the
+            collection. Which jets are incomplete is decided with the stored momentum.
+
+        Returns
+        -------
+        DelphesJets
+
+        Raises
+        ------
+        MismatchError
+            If a variation is not aligned with the jets.
+        """
+        import awkward as ak
+
+        found = DelphesJets(self.events if self.valid.all() else _masked(self.events, self.valid), self.collection)
+        found._sorted, found._lost = self._sorted, self._lost
+        for key, values in kinematics.items():
+            counts = ak.to_numpy(ak.fill_none(ak.num(values, axis=1), 0))
+            if not np.array_equal(counts, self.counts):
+                raise MismatchError(f"the kinematics {key!r} are not aligned with events.{self.collection}")
+            flat = ak.fill_none(ak.flatten(values, axis=1), np.nan)
+            found._moved[_MOVED.get(key, f"jet_{key}")] = np.asarray(ak.to_numpy(flat), dtype=np.float64)
+        return found
+
+    def has(self, column: str) -> bool:
+        """Whether there is a number of the jets, or of the events, by its name in a skim; nothing is read."""
+        return column == "event" or self._of_jets(column) in (*_JETS, *self.fields)
+
+    def _of_jets(self, name: str) -> str:
+        return f"jet_{name.removeprefix(f'{self.collection}_')}" if name.startswith(f"{self.collection}_") else ""
+
+    def values(self, name: str) -> Array:
+        """A number of the jets, or of their events, by its name in a skim.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such number.
+        """
+        import awkward as ak
+
+        if name == "event" and NUMBER in self._stored:
+            return ak.to_numpy(ak.fill_none(ak.firsts(self.events.Event.Number), -1))[self.event]
+        column = self._of_jets(name)
+        if column in _PARTS or column not in self.fields:
+            known = [f"{self.collection}_{item[4:]}" for item in self.fields if item not in _PARTS]
+            raise UnknownName("column", name, [*known, "event"], self.title)
+        return self._number(column)
 
     def _value(self, need: str, row: Array, jet: Array) -> Array:
         if need.startswith("jet."):
@@ -341,6 +487,18 @@ class DelphesJets:
         if len(counts) != len(self.counts) or (counts != self.counts).any() or (flags.dtype != np.bool_ and len(flags)):
             raise MismatchError(f"where has {len(flags)} entries in {len(counts)} events, expected {expected}")
         return flags.astype(bool)
+
+
+#: key of a variation -> field of the jets
+_MOVED = {"pt": "PT", "eta": "Eta", "phi": "Phi", "mass": "Mass"}
+
+
+def _masked(events: Any, valid: Array) -> Any:
+    """Events that are there, with None where the others were."""
+    import awkward as ak
+
+    places = np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int64)
+    return ak.Array(ak.contents.IndexedOptionArray(ak.index.Index64(places), ak.to_layout(events)))
 
 
 def _same(values: Array) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from jettagger.errors import InputFileError, MismatchError
+from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
 from jettagger.formats.columns import not_none
+from jettagger.kinematics import energy
 from jettagger.types import Array
 
 __all__ = ["FlatTable", "JetColumns"]
@@ -29,8 +30,20 @@ class JetColumns(Protocol):
     def fields(self) -> Sequence[str]:
         """Names of the columns."""
 
-    def column(self, name: str) -> Any:
-        """A column, one entry a jet."""
+    def column(self, name: str, rows: Array | None = None) -> Any:
+        """A column, one entry a jet; of some jets, whose positions rise, where ``rows`` says which."""
+
+    def lengths(self, names: Iterable[str]) -> Array:
+        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+
+    def stored(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """What these columns are made of, by name."""
+
+    def moved(self, kinematics: Mapping[str, Any]) -> JetColumns:
+        """The same jets after a variation of ``pt``, ``eta``, ``phi`` or ``mass`` (GeV)."""
+
+    def values(self, name: str) -> Array:
+        """A number of the jets by its name in a skim, NaN for None."""
 
     @property
     def counts(self) -> Array | None:
@@ -53,6 +66,13 @@ class JetColumns(Protocol):
 
     def mask(self, where: Any) -> Array:
         """A user's selection as bool[jets]."""
+
+
+def _numbers(values: Any) -> Array:
+    """One number a jet, NaN for None, float64."""
+    import awkward as ak
+
+    return np.asarray(ak.to_numpy(ak.fill_none(ak.Array(values), np.nan)), dtype=np.float64)
 
 
 class FlatTable:
@@ -99,9 +119,88 @@ class FlatTable:
         """Names of the columns."""
         return list(self.jets.fields)
 
-    def column(self, name: str) -> Any:
-        """A column, one entry a jet."""
-        return self.jets[name]
+    def column(self, name: str, rows: Array | None = None) -> Any:
+        """A column, one entry a jet, of all jets or of some."""
+        return self.jets[name] if rows is None else self.jets[name][rows]
+
+    def lengths(self, names: Iterable[str]) -> Array:
+        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+        import awkward as ak
+
+        total = np.zeros(len(self), dtype=np.int64)
+        for name in names:
+            if self.jets[name].ndim > 1:
+                total += ak.to_numpy(ak.fill_none(ak.num(self.jets[name], axis=1), 0))
+        return total
+
+    def stored(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """These columns."""
+        return ((name, self.jets[name]) for name in names)
+
+    def moved(self, kinematics: Mapping[str, Any]) -> FlatTable:
+        """The same jets after a variation.
+
+        Parameters
+        ----------
+        kinematics : mapping of str to array
+            ``pt``, ``eta``, ``phi`` or ``mass`` (GeV), or another column ``jet_...`` without ``jet_``; one number a
+            jet. Where the table has an energy, it follows. What is stored relative to the jet (``part_deta``) stays.
+
+        Returns
+        -------
+        FlatTable
+
+        Raises
+        ------
+        MismatchError
+            If there is another number of values than of jets.
+        MissingColumns
+            If the energy cannot follow.
+        """
+        import awkward as ak
+
+        new: dict[str, Array] = {}
+        for key, values in kinematics.items():
+            plain = _numbers(values)
+            if plain.shape != (len(self),):
+                raise MismatchError(f"the kinematics {key!r} are not aligned with the table ({len(self)} jets)")
+            new[f"jet_{key}"] = plain
+        moves_energy = {"jet_pt", "jet_eta", "jet_mass"} & new.keys()
+        if moves_energy and "jet_energy" in self.fields and "jet_energy" not in new:
+            lacking = [name for name in ("jet_pt", "jet_eta") if name not in self.fields]
+            if lacking:
+                raise MissingColumns(f"kinematics: the energy of the jets cannot follow, there is no {lacking[0]}")
+            pt, eta, total = (_numbers(self.jets[name]) for name in ("jet_pt", "jet_eta", "jet_energy"))
+            stored = np.sqrt(np.maximum(total**2 - (pt * np.cosh(eta)) ** 2, 0))
+            new["jet_energy"] = energy(new.get("jet_pt", pt), new.get("jet_eta", eta), new.get("jet_mass", stored))
+        jets = self.jets
+        for name, values in new.items():
+            if name in self.fields:
+                jets = ak.with_field(jets, values.astype(np.float32), name)
+        return FlatTable(jets)
+
+    def has(self, column: str) -> bool:
+        """Whether there is a column; nothing is read."""
+        return column in self.fields
+
+    def values(self, name: str) -> Array:
+        """A number of the jets, NaN for None; float or integer[jets].
+
+        Raises
+        ------
+        UnknownName
+            If there is no such column.
+        MismatchError
+            If it is not one number a jet.
+        """
+        import awkward as ak
+
+        if name not in self.fields:
+            raise UnknownName("column", name, self.fields, self.title)
+        array = self.jets[name]
+        if array.ndim != 1:
+            raise MismatchError(f"{name} is {array.type}, expected one number a jet")
+        return np.asarray(ak.to_numpy(ak.fill_none(array, np.nan) if "?" in str(array.type) else array))
 
     @property
     def present(self) -> Array:

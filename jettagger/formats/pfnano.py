@@ -164,6 +164,8 @@ def _track(field: str, default: float) -> ColumnSource:
     return ColumnSource((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))  # type: ignore[arg-type]
 
 
+_JETS = ("pt", "eta", "phi", "mass", "msoftdrop", "tau1", "tau2", "tau3", "tau4")
+
 _CANDIDATES = {
     "pt": _stored("PFCands.pt"),
     "summed_pt": _stored("PFCands.pt"),
@@ -180,6 +182,8 @@ _CANDIDATES = {
     # columns with C are those of a fork that stores what the producer of the tagger inputs computed
     "dz": (*_stored("FatJetPFCands.Cdz"), _track("dz", 0), _track("dzFromPV", 0)),
     "dxy": (*_stored("FatJetPFCands.Cdxy"), _track("d0", 0), _track("dxyFromPV", 0)),
+    "dzerr": (_track("dzErr", 0), _track("dzErrFromPV", 0)),
+    "dxyerr": (_track("d0Err", 0), _track("dxyErrFromPV", 0)),
     "dzsig": (
         *_stored("FatJetPFCands.Cdzsig"),
         ColumnSource(("PFCands.dz", "PFCands.dzErr", "PFCands.trkChi2"), _significance),
@@ -245,7 +249,7 @@ def _today(radius: float) -> Format:
         },
         columns={
             "jet": {
-                **{name: _stored(f"FatJet.{name}") for name in ("pt", "eta", "phi", "mass")},
+                **{name: _stored(f"FatJet.{name}") for name in _JETS},
                 "raw_pt": (ColumnSource(("FatJet.pt", "FatJet.rawFactor"), _uncorrected), *_stored("FatJet.pt")),
             },
             "pf": _CANDIDATES,

@@ -17,7 +17,7 @@ from jettagger.heads.export import Mlp, Trees, head_model, write_head
 from jettagger.heads.head import Head, fold_of, load_head
 from jettagger.heads.output_layers import LastLayer, Tail, cut_tail
 from jettagger.heads.rescore import Rescorer
-from jettagger.heads.table import DERIVED, Derived, JetTable
+from jettagger.inputs.jet_table import DERIVED, Derived, JetTable
 
 __all__ = [
     "DERIVED",

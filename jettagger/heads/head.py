@@ -21,7 +21,7 @@ from jettagger.files.jsonfile import parse_json
 from jettagger.formats.base import Offer
 from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, check_checksum, read_head_card
 from jettagger.heads.export import COLUMNS
-from jettagger.heads.table import DERIVED, JetTable
+from jettagger.inputs.jet_table import DERIVED, JetTable
 from jettagger.sessions import open_onnx
 from jettagger.sessions.graph import Graph, file_sha256, inspect
 from jettagger.types import Array

@@ -13,8 +13,8 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.heads.output_layers import Tail, cut_tail, softmax_groups
-from jettagger.heads.table import JetTable
 from jettagger.inference.network import softmax
+from jettagger.inputs.jet_table import JetTable
 from jettagger.types import Array, Floats
 
 __all__ = ["Rescorer"]

@@ -20,8 +20,9 @@ from jettagger.bundles.known import Known, known_network, output_fingerprint
 from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
-from jettagger.inference.padding import as_run, measured_slots, require_session_trial, toy_objects
+from jettagger.inference.padding import as_run, measured_slots, require_session_trial
 from jettagger.inputs.batching import Batch, GroupValues, make_batches, tabulate
+from jettagger.inputs.source import source_of
 from jettagger.sessions import Session, open_onnx
 from jettagger.types import Array
 
@@ -234,7 +235,7 @@ class _Probe:
     def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[GroupValues, ...]:
         """Jets with so many objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
-        toys = toy_objects(self.bundle, full, n_jets, self.seed)
+        toys = source_of(self.bundle).random_jets(full, n_jets, self.seed)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
 
     def values(self, tables: Sequence[GroupValues], batch_size: int = 1) -> Array:
@@ -262,9 +263,10 @@ class _Probe:
                     at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
                     found.append(f"{place} is {values[0]:g}{at} for all random jets")
         # columns of a data configuration may be anything, so that random ones need not look like them
-        passed = not found if self.bundle.weaver is None else not found or None
+        described = source_of(self.bundle).described
+        passed = not found if described else not found or None
         detail = "; ".join(found) or "variables that are always the same"
-        yield Check("inputs", passed, len(found), 0 if self.bundle.weaver is None else None, detail)
+        yield Check("inputs", passed, len(found), 0 if described else None, detail)
 
     def lengths(self) -> Iterable[Check]:
         """Inputs of 1, as few, as many and more objects than the model takes."""
@@ -353,7 +355,7 @@ class _Probe:
 
     def without(self, object_: str) -> Iterable[Check]:
         """Jets that have none of the objects; those without any constituents are never scored."""
-        if object_ in {group.axis for group in self.bundle.constituents} or len(self.limits) < 2:
+        if object_ in {group.axis for group in source_of(self.bundle).constituents} or len(self.limits) < 2:
             return
         counts = {name: 0 if name == object_ else self.middle(name) for name in self.limits}
         values = self.values(self.tables(counts, 2))
@@ -474,7 +476,7 @@ def _compared(
 def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
     """The vectors that the bundle carries, through the network."""
     if bundle.card.golden is None:
-        known = None if bundle.graph is None or bundle.weaver is not None else known_network(bundle.graph.sha256)
+        known = known_network(bundle.graph.sha256) if bundle.graph is not None and source_of(bundle).described else None
         if known is None:
             yield Check("golden vectors", None, detail="the bundle carries none")
         else:

@@ -19,15 +19,14 @@ from jettagger.bundles.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.bundles.trials import require_trial
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
-from jettagger.inputs.batching import GroupValues, Objects, make_batches, tabulate
-from jettagger.inputs.random_jets import ToyJets, toy_table
+from jettagger.inputs.batching import GroupValues, make_batches, tabulate
+from jettagger.inputs.source import source_of
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session
 from jettagger.types import Array
-from jettagger.weaver import Values, WeaverJets
 
-__all__ = ["Slots", "as_run", "measured_slots", "require_session_trial", "toy_objects"]
+__all__ = ["Slots", "as_run", "measured_slots", "require_session_trial"]
 
 
 @dataclass(frozen=True)
@@ -161,27 +160,6 @@ def require_session_trial(bundle: Bundle, backend: str = "fast") -> None:
         require_trial("session", bundle.folder, [bundle.digest], backend=backend)
 
 
-def toy_objects(bundle: Bundle, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:
-    """Random jets with so many objects along each axis, as a model takes them.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    counts : mapping of str to int64[jets]
-    n_jets : int
-    seed : int
-
-    Returns
-    -------
-    Objects
-    """
-    full = dict(counts) or {"jet": np.ones(n_jets, dtype=np.int64)}
-    if bundle.weaver is None:
-        return ToyJets(full, seed)
-    axes = {group.name: group.axis for group in bundle.groups}
-    return WeaverJets(Values(bundle.weaver, toy_table(bundle.weaver, full, axes, seed)), n_jets)
-
-
 def _free(bundle: Bundle) -> list[str]:
     """Axes whose length the graph leaves open, the longest first."""
     if bundle.graph is None:
@@ -221,7 +199,7 @@ class _Measurement:
         self.bundle = bundle
         self.session = session
         self.limits = bundle.limits
-        self.needed = {group.axis for group in bundle.constituents}
+        self.needed = {group.axis for group in source_of(bundle).constituents}
         #: axis -> length that is known to be right; the largest where nothing else is known
         self.known = {axis: high for axis, (_, high) in self.limits.items()}
 
@@ -293,7 +271,7 @@ class _Measurement:
             if not group.per_jet:
                 group = replace(group, min_length=lengths.get(group.axis, self.known[group.axis]))
             groups.append(group)
-        objects = toy_objects(self.bundle, counts, n_jets, seed=7)
+        objects = source_of(self.bundle).random_jets(counts, n_jets, seed=7)
         tables = tabulate(tuple(groups), objects, self.bundle.card.nonfinite)
         if not usual:
             tables = tuple(_normal(table) for table in tables)

@@ -7,6 +7,7 @@ particles are the heavy ones (t, W, Z, H) near a jet, and what they decay to.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
 from jettagger.features.cms import eta_sign
 from jettagger.files.root import EventFile
-from jettagger.formats import EventColumns, Jets, detect, load, make_plan
-from jettagger.kinematics import delta_phi, energy
+from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan
+from jettagger.formats.base import Offer
+from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
 
-__all__ = ["is_event_file", "nano_table", "read_jets"]
+__all__ = ["NANO_COLUMNS", "NanoColumns", "is_event_file", "nano_features", "nano_plan", "nano_table", "read_jets"]
 
 CM = 10.0
 
@@ -30,8 +32,163 @@ NEAR = 1.2
 _RESONANCES = (6, 23, 24, 25)
 _LAST_COPY = 1 << 13
 
-_OPTIONAL = ("puppiWeight", "dxy", "dz")
 _GENERATOR = ("pt", "eta", "phi", "mass", "pdgId", "statusFlags", "genPartIdxMother")
+
+#: column of the candidates -> canonical columns that it is made of; the weight is used where there is one
+_PARTS: dict[str, tuple[str, ...]] = {
+    "part_px": ("pt", "phi"),
+    "part_py": ("pt", "phi"),
+    "part_pz": ("pt", "eta"),
+    "part_energy": ("pt", "eta", "mass"),
+    "part_deta": ("eta", "jet.eta"),
+    "part_dphi": ("phi", "jet.phi"),
+    "part_charge": ("charge",),
+    "part_isElectron": ("pdgId",),
+    "part_isMuon": ("pdgId",),
+    "part_isPhoton": ("pdgId",),
+    "part_isChargedHadron": ("pdgId", "charge"),
+    "part_isNeutralHadron": ("pdgId", "charge"),
+    "part_d0val": ("dxy",),
+    "part_d0err": ("dxyerr",),
+    "part_dzval": ("dz",),
+    "part_dzerr": ("dzerr",),
+}
+#: column of the jets -> canonical columns that it is made of
+_OF_JETS: dict[str, tuple[str, ...]] = {
+    "jet_pt": ("pt",),
+    "jet_eta": ("eta",),
+    "jet_phi": ("phi",),
+    "jet_energy": ("pt", "eta", "mass"),
+    "jet_sdmass": ("msoftdrop",),
+    **{f"jet_tau{number}": (f"tau{number}",) for number in range(1, 5)},
+}
+_COUNT = "jet_nparticles"
+_WEIGHT = "puppiWeight"
+
+#: what a picture has in any case, and where the file allows it
+_DRAWN = ("jet_pt", "jet_eta", "jet_phi", "jet_energy", _COUNT, *(name for name in _PARTS if "Hadron" not in name))
+_OPTIONAL = ("jet_sdmass", "part_d0val", "part_d0err", "part_dzval", "part_dzerr")
+
+
+def nano_features(names: Iterable[str]) -> list[Feature]:
+    """What the columns of a table are made of, as features of which `jettagger.formats.make_plan` makes a plan.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Columns of JetClass-II; those that are not made of events are left out.
+
+    Returns
+    -------
+    list of Feature
+        Stored columns under the names of the table.
+    """
+    features = []
+    for name in names:
+        if name in _OF_JETS:
+            features.append(_feature(name, "jet", *_OF_JETS[name]))
+        elif name == _COUNT:
+            features.append(_feature(name, "pf"))
+        elif name in _PARTS:
+            features.append(_feature(name, "pf", *_PARTS[name]))
+    return features
+
+
+def nano_plan(format_: Format, offer: Offer, names: Iterable[str]) -> ReadPlan:
+    """The plan of some columns, with the PUPPI weights of the candidates where there are some.
+
+    Parameters
+    ----------
+    format_ : Format
+    offer : Offer
+    names : iterable of str
+
+    Returns
+    -------
+    ReadPlan
+        With all that is missing in ``missing``.
+    """
+    features = nano_features(names)
+    weight = _feature("weight", "pf", _WEIGHT)
+    momenta = any(feature.object == "pf" and "pt" in feature.needs for feature in features)
+    more = [weight] if momenta and not make_plan(format_, offer, [weight]).missing else []
+    return make_plan(format_, offer, [*features, *more])
+
+
+#: columns that a table of PFNano jets can have
+NANO_COLUMNS = (*_OF_JETS, _COUNT, *_PARTS)
+
+
+class NanoColumns(Mapping[str, Any]):
+    """Columns of linked jets in JetClass-II's names, each made when it is asked for.
+
+    Parameters
+    ----------
+    jets : Jets
+        Linked with a plan of `nano_plan`.
+    """
+
+    def __init__(self, jets: Jets) -> None:
+        self._jets = jets
+        has = jets.plan.providers.__contains__
+        linked = "pf" in jets.plan.objects
+        parts = [name for name, needs in _PARTS.items() if linked and all(has(_key(need)) for need in needs)]
+        numbers = [name for name, needs in _OF_JETS.items() if all(has(("jet", need)) for need in needs)]
+        self._names = (*numbers, *([_COUNT] if linked else []), *parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, name: str) -> Any:
+        import awkward as ak
+
+        if name not in self._names:
+            raise KeyError(name)
+        if name in _OF_JETS:
+            values = [self._jets.column("jet", need) for need in _OF_JETS[name]]
+            return ak.Array(energy(*values) if name == "jet_energy" else values[0])
+        counts = self._jets.counts("pf")
+        return ak.Array(counts) if name == _COUNT else ak.unflatten(self._candidates(name), counts)
+
+    def _candidates(self, name: str) -> Array:
+        own = {need: self._jets.column("pf", need) for need in _PARTS[name]}
+        if "pt" in own:
+            weighted = ("pf", _WEIGHT) in self._jets.plan.providers
+            weight = self._jets.column("pf", _WEIGHT) if weighted else np.ones(len(own["pt"]))
+            if name == "part_energy":
+                return weight * energy(own["pt"], own["eta"], own["mass"])
+            own["pt"] = own["pt"] * weight
+        return _FUNCTIONS[name](*own.values())
+
+
+def _key(need: str) -> tuple[str, str]:
+    return ("jet", need[4:]) if need.startswith("jet.") else ("pf", need)
+
+
+def _code(code: int) -> Callable[[Array], Array]:
+    return lambda number: np.abs(number) == code
+
+
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "part_px": px,
+    "part_py": py,
+    "part_pz": pz,
+    "part_deta": lambda eta, axis: eta_sign(axis) * (eta - axis),
+    "part_dphi": delta_phi,
+    "part_charge": lambda charge: charge,
+    "part_isElectron": _code(11),
+    "part_isMuon": _code(13),
+    "part_isPhoton": _code(22),
+    "part_isChargedHadron": lambda pid, charge: (charge != 0) & ~np.isin(np.abs(pid), (11, 13)),
+    "part_isNeutralHadron": lambda pid, charge: (charge == 0) & (np.abs(pid) != 22),
+    **{f"part_{name}": lambda length: CM * length for name in ("d0val", "d0err", "dzval", "dzerr")},
+}
 
 
 def _feature(name: str, object_: str, *needs: str) -> Feature:
@@ -95,26 +252,23 @@ def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = (
         total = int(ends[-1]) if len(ends) else 0
         first, last = (int(np.searchsorted(ends, number, side="right")) for number in (start, max(stop, start + 1) - 1))
         last = min(last + 1, file.n_events)
-        extra = [f"{jets}.msoftdrop", *(f"GenPart.{name}" for name in _GENERATOR)]
+        extra = [f"GenPart.{name}" for name in _GENERATOR]
         columns = dict.fromkeys([*plan.columns, *more, *(name for name in extra if file.has(name))])
         events = file.read(columns, min(first, last), last)
     before = int(ends[first - 1]) if first and len(ends) else 0
     return events, slice(start - before, min(stop, total) - before), total
 
 
-def _plan(offer: Any, source: str = "these events") -> Any:
+def _plan(offer: Any, source: str = "these events") -> ReadPlan:
     format_ = detect(offer.collections)
-    names = ("pt", "eta", "phi", "mass")
-    needed = [_feature(f"jet_{name}", "jet", name) for name in names]
-    needed += [_feature(f"part_{name}", "pf", name) for name in (*names, "charge", "pdgId")]
-    plan = make_plan(format_, offer, needed)
+    plan = nano_plan(format_, offer, [name for name in _DRAWN if name not in _OPTIONAL])
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
         verdict = f"{source} ({format_.title}) has no constituents to draw"
         verdict += f": {format_.remark}" if format_.remark else ""
         raise MissingColumns(f"{verdict}\n{len(plan.missing)} missing columns:\n{lines}")
-    there = [name for name in _OPTIONAL if not make_plan(format_, offer, [_feature(name, "pf", name)]).missing]
-    return make_plan(format_, offer, [*needed, *(_feature(f"part_{name}", "pf", name) for name in there)])
+    there = [name for name in _OPTIONAL if not nano_plan(format_, offer, [name]).missing]
+    return nano_plan(format_, offer, [*(name for name in _DRAWN if name not in _OPTIONAL), *there])
 
 
 def nano_table(events: Any) -> Any:
@@ -129,8 +283,8 @@ def nano_table(events: Any) -> Any:
     -------
     awkward array
         ``jet_pt eta phi energy nparticles``, ``jet_sdmass`` where there is a soft-drop mass; ``part_px py pz energy
-        deta dphi charge isElectron isMuon isPhoton``, with tracks ``part_d0val dzval``; with generator particles
-        ``aux_genpart_pt eta phi mass pid``. GeV and mm.
+        deta dphi charge isElectron isMuon isPhoton``, with tracks ``part_d0val d0err dzval dzerr``; with generator
+        particles ``aux_genpart_pt eta phi mass pid``. GeV and mm.
 
     Raises
     ------
@@ -150,40 +304,10 @@ def nano_table(events: Any) -> Any:
     plan = _plan(columns)
     n_jets = int(columns.counts(plan.format.jets).sum())
     jets = load(columns, plan, np.arange(n_jets))
-    found: dict[str, Any] = {f"jet_{name}": ak.Array(jets.column("jet", name)) for name in ("pt", "eta", "phi")}
-    pt, eta, mass = (jets.column("jet", name) for name in ("pt", "eta", "mass"))
-    found["jet_energy"] = ak.Array(energy(pt, eta, mass))
-    if columns.has(f"{plan.format.jets}.msoftdrop"):
-        found["jet_sdmass"] = ak.Array(columns.flat(f"{plan.format.jets}.msoftdrop"))
-    found["jet_nparticles"] = ak.Array(jets.counts("pf"))
-    found |= {f"part_{name}": ak.unflatten(values, jets.counts("pf")) for name, values in _constituents(jets).items()}
+    found: dict[str, Any] = dict(NanoColumns(jets))
     if all(columns.has(f"GenPart.{name}") for name in _GENERATOR):
         found |= _generator(columns, plan.format.jets, found)
     return ak.zip(found, depth_limit=1)
-
-
-def _constituents(jets: Jets) -> dict[str, Array]:
-    names = ("pt", "eta", "phi", "mass", "charge", "pdgId", *_OPTIONAL)
-    own = {name: jets.column("pf", name) for name in names if ("pf", name) in jets.plan.providers}
-    axis = {name: jets.column("pf", f"jet.{name}") for name in ("eta", "phi")}
-    weight = own.get("puppiWeight", np.ones(len(own["pt"])))
-    pt, code = own["pt"] * weight, np.abs(own["pdgId"])
-    values = {
-        "px": pt * np.cos(own["phi"]),
-        "py": pt * np.sin(own["phi"]),
-        "pz": pt * np.sinh(own["eta"]),
-        "energy": weight * energy(own["pt"], own["eta"], own["mass"]),
-        "deta": eta_sign(axis["eta"]) * (own["eta"] - axis["eta"]),
-        "dphi": delta_phi(own["phi"], axis["phi"]),
-        "charge": own["charge"],
-        "isElectron": code == 11,
-        "isMuon": code == 13,
-        "isPhoton": code == 22,
-    }
-    for name, stored in (("d0val", "dxy"), ("dzval", "dz")):
-        if stored in own:
-            values[name] = CM * own[stored]
-    return values
 
 
 def _generator(columns: EventColumns, name: str, jets: dict[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,26 @@
-"""Which jets of a chunk are scored, what their input must offer, and the tensors that the network gets."""
+"""Which linked jets of a chunk are scored: what was asked for, and their constituents, some events at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.registry import available, load_bundle
-from jettagger.errors import JettaggerError, MismatchError, MissingColumns
+from jettagger.errors import MismatchError
 from jettagger.expressions import select
-from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan, partial, split
-from jettagger.formats.base import Offer
-from jettagger.formats.naming import Names
+from jettagger.formats import EventColumns, ReadPlan, load, make_plan, partial, split
+from jettagger.inputs.batching import Objects
+from jettagger.inputs.jet_table import JetTable
+from jettagger.inputs.memory import check_fits
+from jettagger.inputs.put_back import attach_scores
 from jettagger.report import Report
 from jettagger.types import Array
 
-__all__ = ["Request", "Selection", "blocks", "check_columns", "link_jets", "make_request", "select_jets"]
+__all__ = ["BLOCK", "LINKED", "LinkedRequest", "Selection", "blocks", "link_jets", "make_request"]
 
 #: bytes that the jets of a chunk which are in work at a time may take
 BLOCK = 150_000_000
@@ -28,91 +29,13 @@ BLOCK = 150_000_000
 LINKED = 500
 
 
-@runtime_checkable
-class HeadColumns(Protocol):
-    """What is known of a head here: the columns of jets and events that it reads."""
-
-    def needs(self, offer: Offer, collection: str = ..., what: str = ...) -> tuple[str, ...]:
-        """Those that are offered; an error where one is missing."""
-
-
-def check_columns(
-    bundle: Bundle,
-    offer: Offer,
-    source: str = "these events",
-    heads: Iterable[HeadColumns] = (),
-    *,
-    jets: str | None = None,
-    names: Names | None = None,
-) -> ReadPlan:
-    """Compare what a model needs with what an input offers; nothing is read.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    offer : Offer
-        Events or an open file.
-    source : str
-        Named in the error.
-    heads : iterable of Head
-        Heads that run with the model; the columns that they read join those of the plan.
-    jets : str, optional
-        The collection of jets, where there are several of known formats.
-    names : mapping, optional
-        PFNano's names -> those of the input, see `jettagger.tagging.tagger.Tagger`.
-
-    Returns
-    -------
-    ReadPlan
-
-    Raises
-    ------
-    MissingColumns
-        Listing every missing column, the variables that want it, and what would run on this input instead.
-    InputFileError
-        If the format is not known.
-    """
-    format_ = detect(offer.collections, jets, names)
-    plan = make_plan(format_, offer, bundle.features)
-    if plan.missing:
-        lines = "\n".join(f"  {need}" for need in plan.missing)
-        others = _runnable(format_, offer, bundle.name)
-        advice = [f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"]
-        advice += [format_.remark] if format_.remark else []
-        uneven = offer.uneven if isinstance(offer, EventColumns) else []
-        if uneven:
-            advice.insert(
-                0,
-                "tag them apart, before they are concatenated: the events were put together from some that have the "
-                f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
-            )
-        raise MissingColumns(
-            f"{source} ({format_.title}) lacks columns that the model {bundle.name!r} needs: {'; '.join(advice)}\n"
-            f"{len(plan.missing)} missing columns:\n{lines}"
-        )
-    more = [column for head in heads for column in head.needs(offer, format_.jets, source)]
-    return replace(plan, more=tuple(dict.fromkeys(more)))
-
-
-def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
-    names = []
-    for name in available():
-        try:
-            bundle = load_bundle(name)
-        except JettaggerError:
-            continue
-        if bundle.name != but and not make_plan(format_, offer, bundle.features).missing:
-            names.append(name if bundle.has_weights else f"{name} (without weights here)")
-    return names
-
-
 @dataclass(frozen=True)
 class Selection:
     """Jets that can be scored, and what became of the others.
 
     Parameters
     ----------
-    jets : Jets
+    jets : Objects
         Of some or of all events of a chunk.
     index : int64[jets]
         Their positions in the flat collection of all jets of the chunk.
@@ -121,14 +44,30 @@ class Selection:
         Positions of those that were left out because only a part of their constituents is there.
     """
 
-    jets: Jets
+    jets: Objects
     index: Array
     report: Report
     partial: Array
 
 
-class Request(NamedTuple):
-    """A chunk of events, which columns are needed, and which jets were asked for."""
+@dataclass(frozen=True)
+class LinkedRequest:
+    """A chunk of events with linked jets, which columns are needed, and which jets were asked for.
+
+    Parameters
+    ----------
+    columns : EventColumns
+    plan : ReadPlan
+    chosen : bool[jets]
+        Jets to score.
+    not_selected, absent : int
+        How many ``where`` left out, and how many are None.
+    moved : dict of str to float32[jets]
+        Canonical columns of the jets after a variation.
+    min_pt_share : float or None
+    bundles : tuple of Bundle
+        Whose inputs are wanted.
+    """
 
     columns: EventColumns
     plan: ReadPlan
@@ -137,6 +76,7 @@ class Request(NamedTuple):
     absent: int
     moved: dict[str, Array]
     min_pt_share: float | None = None
+    bundles: tuple[Bundle, ...] = ()
 
     @property
     def report(self) -> Report:
@@ -145,6 +85,75 @@ class Request(NamedTuple):
             events=len(self.columns), jets=len(self.chosen), not_selected=self.not_selected, absent=self.absent
         )
 
+    @property
+    def counts(self) -> Array:
+        """Number of jets of each event, int64[events]."""
+        return self.columns.counts(self.plan.collection)
+
+    @property
+    def valid(self) -> Array:
+        """For each event whether it is there (not None), bool[events]."""
+        return self.columns.valid
+
+    @property
+    def present(self) -> Array:
+        """For each jet whether it is there (not None), bool[jets]."""
+        return self.columns.present(self.plan.collection)
+
+    @property
+    def flags(self) -> dict[str, Array | None]:
+        """Nothing is said of jets besides their scores."""
+        return {}
+
+    def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
+        """As `blocks`."""
+        return blocks(self.bundles, self, budget)
+
+    def content(self) -> Iterator[tuple[str, Array]]:
+        """What the inputs of the model depend on: the columns as they are stored, before they are linked."""
+        columns = self.columns
+        stored = replace(self.plan, more=()).columns  # what heads read does not change what the model gives
+        for collection in sorted({split(column)[0] for column in stored}):
+            yield collection, columns.counts(collection)
+        for column in stored:
+            yield column, columns.flat(column)
+        yield "chosen", self.chosen
+        yield "valid", columns.valid
+        for name, values in sorted(self.moved.items()):
+            yield f"moved {name}", values
+        yield "counts", np.array([self.not_selected, self.absent])
+        yield "share", np.array([-1.0 if self.min_pt_share is None else self.min_pt_share])
+
+    @cached_property
+    def _table(self) -> JetTable:
+        collection = self.plan.collection
+        moved = {f"{collection}_{name}": column for name, column in self.moved.items()}
+        return JetTable(self.columns, collection=collection, given=moved)
+
+    def values(self, name: str) -> Array:
+        """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""
+        return self._table.values(name)
+
+    def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
+        """The events with columns of scores, see `attach_scores`."""
+        return attach_scores(events, scores, names, self.plan.collection)
+
+    @property
+    def group(self) -> Hashable:
+        """Requests of the same events whose groups are equal can be linked together.
+
+        Jets without candidates, or with a part of them, are left out by models that take candidates, not by others.
+        """
+        parents = {self.plan.format.parent(group.object) for bundle in self.bundles for group in bundle.groups}
+        return "linked", self.plan.format.jets, "pf" in parents, self.min_pt_share
+
+    def together(self, others: Sequence[LinkedRequest]) -> LinkedRequest:
+        """One request for the inputs of several models on the same jets."""
+        bundles = tuple(bundle for request in (self, *others) for bundle in request.bundles)
+        plan = make_plan(self.plan.format, self.columns, [item for bundle in bundles for item in bundle.features])
+        check_fits(self.columns, plan)
+        return replace(self, plan=plan, bundles=bundles)
+
 
 def make_request(
     columns: EventColumns,
@@ -152,45 +161,21 @@ def make_request(
     where: Any = None,
     kinematics: Mapping[str, Any] | None = None,
     min_pt_share: float | None = None,
-) -> Request:
+    bundles: tuple[Bundle, ...] = (),
+) -> LinkedRequest:
     """Which jets are asked for; reads ``where`` and what the jets' collection holds of it only."""
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
     moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
-    return Request(columns, plan, chosen, not_selected, absent, moved, min_pt_share)
+    return LinkedRequest(columns, plan, chosen, not_selected, absent, moved, min_pt_share, bundles)
 
 
-def select_jets(bundle: Bundle, events: Any, where: Any = None, collection: str | None = None) -> Selection:
-    """Link the constituents of the jets that pass a mask and have some.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Whose inputs are wanted.
-    events : awkward array
-    where : str or jagged bool array, optional
-    collection : str, optional
-        The jets, where there are several collections of known formats.
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    MissingColumns, MismatchError
-        As for `Tagger.__call__`.
-    """
-    columns = EventColumns(events)
-    return link_jets([bundle], make_request(columns, check_columns(bundle, columns, jets=collection), where))
-
-
-def link_jets(bundles: Sequence[Bundle], request: Request) -> Selection:
+def link_jets(bundles: Sequence[Bundle], request: LinkedRequest) -> Selection:
     """Link the constituents of all jets of a request at once; jets without any are left out."""
     return _linked(bundles, request, np.arange(len(request.columns)))
 
 
-def blocks(bundles: Sequence[Bundle], request: Request, budget: int = BLOCK) -> Iterator[Selection]:
+def blocks(bundles: Sequence[Bundle], request: LinkedRequest, budget: int = BLOCK) -> Iterator[Selection]:
     """Link the constituents of the jets of a request, some events at a time.
 
     So what is made of a chunk takes a bounded part of the memory, however large the chunk is. Events without a jet to
@@ -200,7 +185,7 @@ def blocks(bundles: Sequence[Bundle], request: Request, budget: int = BLOCK) -> 
     ----------
     bundles : sequence of Bundle
         Whose inputs are wanted.
-    request : Request
+    request : LinkedRequest
     budget : int
         Bytes that a block may take, roughly; one event is taken in any case.
 
@@ -231,7 +216,7 @@ def blocks(bundles: Sequence[Bundle], request: Request, budget: int = BLOCK) -> 
         start = stop
 
 
-def _linked(bundles: Sequence[Bundle], request: Request, events: Array) -> Selection:
+def _linked(bundles: Sequence[Bundle], request: LinkedRequest, events: Array) -> Selection:
     """The chosen jets of some events with their constituents; jets without any are left out."""
     columns, plan = request.columns, request.plan
     whole = len(events) == len(columns)
@@ -256,6 +241,8 @@ def _linked(bundles: Sequence[Bundle], request: Request, events: Array) -> Selec
     )
     if left_out.any() or empty.any():
         jets = jets.only(~left_out & ~empty)
+    if "sv" in plan.objects:
+        report += Report(recovered_vertices=int(np.count_nonzero(jets.rows("sv").target < 0)))
     return Selection(jets, index[jets.index], report, places)
 
 
@@ -316,6 +303,3 @@ def _moved(columns: EventColumns, name: str, key: str, values: Any) -> Array:
         raise MismatchError(f"the kinematics {key!r} are not aligned with events.{name}")
     flat = ak.fill_none(ak.flatten(values, axis=1), np.nan)
     return np.asarray(ak.to_numpy(flat), dtype=np.float32)
-
-
-guard(globals(), "check_columns")

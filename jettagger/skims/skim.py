@@ -1,4 +1,4 @@
-"""From event files to a skim: one row an event with the jets' kinematics and the outputs of a tagger.
+"""From files to a skim: one row an event, or a jet, with the jets' kinematics and the outputs of a tagger.
 
 Files are cut into chunks that fit a memory budget, read with only the columns that are needed (those of constituents
 only for events with a jet to score), scored in this process or in several, and written in order. One process reads the
@@ -13,9 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -25,26 +23,21 @@ from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.config.sizes import size_text
 from jettagger.cutlogic import warn_doubt
-from jettagger.errors import ConfigError, MismatchError, OutputError, UnknownName, WorkerError
-from jettagger.expressions import Expression, parse
-from jettagger.files.generated import GeneratedFile, sources_of_root
+from jettagger.errors import MismatchError, OutputError, WorkerError
+from jettagger.expressions import parse
+from jettagger.files.generated import GeneratedFile
 from jettagger.files.retrying import RETRIES, retried, warn_retried
-from jettagger.files.root import EventFile
-from jettagger.files.verification import verify_events
 from jettagger.report import PartialJetsWarning, Report, warn_partial
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.workers import deadline, finished, submit, worker_pool
 from jettagger.sessions.threads import default_threads
-from jettagger.skims.jobs import Chunk, Content, Layout, chunk_rows, output_columns, survey
+from jettagger.skims.jobs import Chunk, output_columns, survey
+from jettagger.skims.kinds import Events, FileKind, Wanted, close_all, kind_of
 from jettagger.skims.resume import Finished, source_digest
 from jettagger.skims.writers import check_target, write_skim
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
-
-#: kept in every skim where the input has them
-EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
-JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
 #: bytes for the data of all chunks that are in work at a time, where nothing was said
 MEMORY = 500_000_000
@@ -78,6 +71,8 @@ class Job:
         The generated events behind the files that are read; empty where one of them does not say.
     retries : int
         How often a chunk that cannot be read for a moment is read again, from a file that is opened anew.
+    kind : FileKind
+        How its files are opened, cut and written.
     """
 
     tagger: Tagger
@@ -92,6 +87,7 @@ class Job:
     memory: int = MEMORY
     sources: tuple[GeneratedFile, ...] = ()
     retries: int = RETRIES
+    kind: FileKind = field(default_factory=Events)
 
     @property
     def n_events(self) -> int:
@@ -129,7 +125,7 @@ class Job:
         int
             How often it failed before.
         """
-        return retried(lambda: self.read(chunk), chunk.path, self.retries, _close_all)
+        return retried(lambda: self.read(chunk), chunk.path, self.retries, close_all)
 
     def read(self, chunk: Chunk) -> Any:
         """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
@@ -143,43 +139,11 @@ class Job:
         Loaded
             Other jobs give what their own `score` takes.
         """
-        file = _open(chunk.path)
-        if self.where is None:
-            events = file.read(self.inputs, chunk.start, chunk.stop)
-            return Loaded(events, None, None, events)
-        import awkward as ak
-        import numpy as np
-
-        expression = parse(self.where, where="--where")
-        few = {f"{self.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in self.keep}
-        few |= {column for column in self.inputs if column.startswith(f"{self.collection}.")}
-        events = file.read(sorted(few), chunk.start, chunk.stop)
-        jets = events[self.collection]
-        where = expression.evaluate({name: jets[name] for name in jets.fields})
-        wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
-        if not len(wanted):
-            return Loaded(events, where, wanted, None)
-        columns = sorted(self.needed or self.inputs)
-        # blocks of compressed data without an event to score are passed over, the others are decoded once
-        block = np.searchsorted(file.edges(columns), chunk.start + wanted, side="right")
-        breaks = np.flatnonzero(np.diff(block) > 1) + 1
-        parts = []
-        for span in np.split(wanted, breaks):
-            first, last = int(span[0]), int(span[-1]) + 1
-            parts.append(file.read(columns, chunk.start + first, chunk.start + last)[span - first])
-        return Loaded(events, where, wanted, ak.concatenate(parts) if len(parts) > 1 else parts[0])
+        return self.kind.read(self, chunk)
 
     def score(self, loaded: Any) -> tuple[dict[str, Any], Report]:
         """Score and arrange a chunk that `read` gave; see `process`."""
-        events = loaded.events
-        scores, report = _scores(self, loaded)
-        columns: dict[str, Any] = {}
-        for name in self.keep:
-            collection, _, field_ = name.partition("_")
-            columns[name] = events[name] if name in events.fields else events[collection, field_]
-        for output, column in self.names.items():
-            columns[f"{self.collection}_{column}"] = scores[output]
-        return columns, report
+        return self.kind.score(self, loaded)
 
     def key(self, workers: int) -> str:
         """What the scores depend on, to the last bit, besides the input files.
@@ -194,11 +158,18 @@ class Job:
         str
         """
         parts = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("tagger", "chunks", "skipped", "memory", "sources", "retries"):
+        for name in ("tagger", "chunks", "skipped", "memory", "sources", "retries", "kind"):
             del parts[name]
-        made_by = [__version__, code_digest(), source_digest(type(self)), version("onnxruntime"), version("awkward")]
+        made_by = [
+            __version__,
+            code_digest(),
+            source_digest(type(self)),
+            source_digest(type(self.kind)),
+            version("onnxruntime"),
+            version("awkward"),
+        ]
         threads = [default_threads(), workers == 1]
-        return json.dumps([made_by, threads, self.tagger.state, parts], sort_keys=True)
+        return json.dumps([made_by, threads, self.tagger.state, repr(self.kind), parts], sort_keys=True)
 
     @property
     def provenance(self) -> str:
@@ -266,18 +237,21 @@ def make_job(
     skip_broken: bool = False,
     verify: bool = False,
     retries: int = RETRIES,
+    tree: str | None = None,
 ) -> Job:
     """Open all files, compare them with what the model needs, and cut them into chunks.
 
     Parameters
     ----------
     files : sequence of str
-        NanoAOD-like ROOT files.
+        NanoAOD-like ROOT files. For models with a data configuration of weaver also Delphes files, and ROOT and
+        parquet files with one row a jet, members ``TARBALL::MEMBER``, and whole tarballs.
     tagger : Tagger
     prefix : str, optional
         Of the columns; default: that of the bundle.
     where : str, optional
-        Expression in columns of the jets (``"pt > 200 and abs(eta) < 2.4"``); other jets are not scored.
+        Expression in columns of the jets (``"pt > 200 and abs(eta) < 2.4"``; of rows of jets ``"jet_pt > 200"``);
+        other jets are not scored.
     columns : iterable of str
         Kinds and names of outputs.
     keep : iterable of str
@@ -294,6 +268,8 @@ def make_job(
     retries : int
         How often a file, or a part of one, that cannot be read for a moment is opened again; damage is not
         (`jettagger.files.retrying.is_momentary`).
+    tree : str, optional
+        The tree of ROOT files with one row a jet; default: the only one.
 
     Returns
     -------
@@ -306,27 +282,16 @@ def make_job(
         If a file is there twice, whatever it is called.
     """
     names = output_columns(tagger, columns, prefix, workers)
-    expression = None if where is None else parse(where, where="--where")
     warn_doubt(where, "--where")
-    patterns = list(keep)
-
-    def examine(path: str) -> Content:
-        with EventFile(path) as file:
-            layout = _layout(file, tagger, names, expression, patterns)
-            probe = min(file.n_events, 20)
-            size = file.read(layout.inputs, 0, probe).nbytes / probe if probe else 0
-            content = Content(
-                layout,
-                file.n_events,
-                chunk_rows(size, memory // workers),
-                file.edges(layout.inputs),
-                sources_of_root(file),
-            )
-            if verify:
-                verify_events(file, tagger.check(file, path), content.ranges())
-            return content
-
-    found = survey(map(str, files), examine, skip_broken=skip_broken, retries=retries)
+    paths = list(map(str, files))
+    kind = kind_of(paths, tagger, tree)
+    cut = None if where is None else parse(where, where="--where")
+    wanted = Wanted(tagger, names, cut, tuple(keep), memory // workers, verify)
+    skipped: dict[str, str] = {}
+    paths = kind.expanded(paths, skipped, skip_broken=skip_broken)
+    found = survey(
+        paths, lambda path: kind.examine(path, wanted), skip_broken=skip_broken, skipped=skipped, retries=retries
+    )
     return Job(
         tagger,
         names,
@@ -336,77 +301,9 @@ def make_job(
         memory=memory,
         retries=retries,
         sources=found.sources,
+        kind=kind,
         **found.layout._asdict(),
     )
-
-
-def _layout(
-    file: EventFile, tagger: Tagger, names: Mapping[str, str], expression: Expression | None, patterns: list[str]
-) -> Layout:
-    plan = tagger.check(file, file.path)
-    collection = plan.format.jets
-    taken = sorted(set(names.values()) & set(file.fields(collection)))
-    if taken:
-        raise ConfigError(f"{file.path} has the columns {collection}_{taken[0]}, ... already: give another --prefix")
-    wanted = [name for name in EVENT_COLUMNS if name in file.names]
-    wanted += [f"{collection}_{name}" for name in JET_COLUMNS if f"{collection}_{name}" in file.names]
-    for pattern in patterns:
-        found = sorted(name for name in file.names if fnmatchcase(name, pattern) and not name.startswith("n"))
-        if not found:
-            raise UnknownName("column to keep", pattern, file.names, file.path)
-        wanted += found
-    used: list[str] = []
-    if expression is not None:
-        expression.check(file.fields(collection), f"column of {collection}")
-        used = [f"{collection}.{name}" for name in sorted(expression.names)]
-    keep = tuple(dict.fromkeys(wanted))
-    inputs = {*plan.columns, *used, *(_dotted(name, file) for name in keep)}
-    return Layout(collection, tuple(sorted(inputs)), keep, plan.columns)
-
-
-def _dotted(name: str, file: EventFile) -> str:
-    collection, _, field_ = name.partition("_")
-    return f"{collection}.{field_}" if field_ and f"n{collection}" in file.names else name
-
-
-# one open file per process: chunks of a file come one after the other
-_OPEN: dict[str, EventFile] = {}
-
-
-def _open(path: str) -> EventFile:
-    if path not in _OPEN:
-        while _OPEN:
-            _OPEN.popitem()[1].close()
-        _OPEN[path] = EventFile(path)
-    return _OPEN[path]
-
-
-def _close_all() -> None:
-    while _OPEN:
-        with suppress(OSError):
-            _OPEN.popitem()[1].close()
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A chunk in memory.
-
-    Parameters
-    ----------
-    events : awkward array
-        All events, with the columns to keep and those of ``where``.
-    where : awkward array or None
-        The mask on their jets.
-    passing : int64[n] or None
-        Events that have a jet to score; None where that is all of them.
-    inputs : awkward array or None
-        The columns of the model for these events; None where there are none.
-    """
-
-    events: Any
-    where: Any
-    passing: Any
-    inputs: Any
 
 
 def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
@@ -423,34 +320,6 @@ def _scored(job: Job, chunk: Chunk, loaded: Any, again: int) -> tuple[dict[str, 
         except MismatchError as error:
             raise MismatchError(f"{_place(chunk)}: {error}") from error
     return columns, report + Report(retried=again)
-
-
-def _scores(job: Job, loaded: Loaded) -> tuple[Any, Report]:
-    if loaded.passing is None:
-        return job.tagger.run(loaded.inputs, loaded.where, tuple(job.names))
-    import awkward as ak
-    import numpy as np
-
-    counts = ak.to_numpy(ak.num(loaded.where, axis=1))
-    jets = int(counts.sum())
-    if loaded.inputs is None:
-        float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
-        records = ak.contents.RecordArray([float32] * len(job.names), list(job.names), length=0)
-        report = Report(events=len(counts), jets=jets, not_selected=jets)
-        index = np.full(jets, -1, dtype=np.int64)
-    else:
-        few, report = job.tagger.run(loaded.inputs, loaded.where[loaded.passing], tuple(job.names))
-        flat = ak.to_layout(ak.flatten(few, axis=1)).to_IndexedOptionArray64()
-        taken = np.zeros(len(counts), dtype=bool)
-        taken[loaded.passing] = True
-        index = np.full(jets, -1, dtype=np.int64)
-        index[np.repeat(taken, counts)] = np.asarray(flat.index)
-        records = flat.content
-        left = jets - report.jets
-        report += Report(events=len(counts) - report.events, jets=left, not_selected=left)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    content = ak.contents.IndexedOptionArray(ak.index.Index64(index), records)
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)), report
 
 
 def _read_ahead(job: Job) -> Generator[tuple[dict[str, Any], Report], None, None]:
@@ -590,7 +459,7 @@ def run_job(
         if kept is not None:
             kept.leave()
         stream.close()
-        _close_all()
+        close_all()
     if partial_in:
         place = f"the first is in {_place(partial_in[0])}"
         warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
@@ -614,17 +483,18 @@ def tag_files(
     resume: bool = False,
     verify: bool = False,
     retries: int = RETRIES,
+    tree: str | None = None,
 ) -> SkimResult:
     """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
 
     Parameters
     ----------
     files : sequence of str
-        NanoAOD-like ROOT files.
+        As for `make_job`.
     model : str or Tagger
     output : str
         ``.parquet`` or ``.root``.
-    prefix, where, columns, keep, memory, workers, retries
+    prefix, where, columns, keep, memory, workers, retries, tree
         As for `make_job`.
     force : bool
         Whether an existing output may be replaced.
@@ -660,6 +530,7 @@ def tag_files(
         workers=workers,
         verify=verify,
         retries=retries,
+        tree=tree,
     )
     return run_job(job, output, workers=workers, force=force, resume=resume)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.expressions import parse
-from jettagger.formats import EventColumns, ReadPlan, split
-from jettagger.tagging.scores import attach_scores, refuse_existing
+from jettagger.formats import EventColumns, split
+from jettagger.inputs.put_back import refuse_existing
+from jettagger.inputs.source import ColumnPlan
 
 if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
@@ -28,24 +29,36 @@ def scores(tagger: Tagger, events: Any, where: Any) -> Any:
     return _map(_Scores(tagger), events, where, label=f"score-{tagger.bundle.name}")
 
 
-def attached(tagger: Tagger, events: Any, where: Any, names: Mapping[str, str]) -> Any:
+def attached(
+    tagger: Tagger, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None = None
+) -> Any:
     """The events of all partitions with the columns as a dask-awkward collection; see `Tagger.attach`."""
-    return _map(_Attach(tagger, dict(names)), events, where, label=f"tag-{tagger.bundle.name}")
+    return _map(_Attach(tagger, dict(names)), events, where, kinematics, label=f"tag-{tagger.bundle.name}")
 
 
-def _map(function: _Scores, events: Any, where: Any, label: str) -> Any:
+def _map(function: _Scores, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None, *, label: str) -> Any:
     dask_awkward = require("dask_awkward", "dask-awkward", "tagging a dask-awkward collection")
+    arguments = [events]
     if isinstance(where, str):
-        function.cut, where = where, None
-    elif where is not None and not isinstance(where, dask_awkward.Array):
-        raise MismatchError(
-            f"where is a {type(where).__name__}, expected a cut such as 'pt > 200' or a dask-awkward array: events are "
-            "a dask-awkward collection"
-        )
+        function.cut = where
+    elif where is not None:
+        _refuse_other("where", where, "a cut such as 'pt > 200' or a dask-awkward array")
+        function.masked = True
+        arguments.append(where)
+    for name, values in (kinematics or {}).items():
+        _refuse_other(f"kinematics {name!r}", values, "a dask-awkward array")
+        function.moved = (*function.moved, name)
+        arguments.append(values)
     _refuse_rntuple(events)
-    arguments = (events,) if where is None else (events, where)
     meta = function(*(argument._meta for argument in arguments))
     return dask_awkward.map_partitions(function, *arguments, meta=meta, label=label)
+
+
+def _refuse_other(what: str, value: Any, expected: str) -> None:
+    if type(value).__module__.partition(".")[0] != "dask_awkward":
+        raise MismatchError(
+            f"{what} is a {type(value).__name__}, expected {expected}: events are a dask-awkward collection"
+        )
 
 
 def _refuse_rntuple(events: Any) -> None:
@@ -73,26 +86,33 @@ def _refuse_rntuple(events: Any) -> None:
 
 
 class _Scores:
-    """Scores of one partition; for a typetracer, the touched columns and the form."""
+    """Scores of one partition; for a typetracer, the touched columns and the form.
+
+    Called with the events, the mask if there is one, and the columns of the jets after a variation.
+    """
 
     def __init__(self, tagger: Tagger) -> None:
         self.tagger = tagger
-        self.names: dict[str, str] | None = None
         self.cut: str | None = None
+        self.masked = False
+        self.moved: tuple[str, ...] = ()
 
-    def __call__(self, events: Any, where: Any = None) -> Any:
+    def __call__(self, events: Any, *more: Any) -> Any:
         import awkward as ak
 
-        where = where if self.cut is None else self.cut
+        where = more[0] if self.masked else self.cut
+        kinematics = dict(zip(self.moved, more[self.masked :], strict=True))
         if ak.backend(events) == "typetracer":
-            return self._trace(events, where)
-        return self._compute(events, where)
+            for array in more:
+                ak.typetracer.touch_data(array)
+            return self._trace(events, _touch(self.tagger, events, self.cut))
+        return self._compute(events, where, kinematics)
 
-    def _compute(self, events: Any, where: Any) -> Any:
+    def _compute(self, events: Any, where: Any, kinematics: Mapping[str, Any]) -> Any:
         return self.tagger(events, where)
 
-    def _trace(self, events: Any, where: Any) -> Any:
-        return _form(self.tagger, _touch(self.tagger, events, where), events)
+    def _trace(self, events: Any, plan: ColumnPlan) -> Any:
+        return _form(self.tagger, plan, events)
 
 
 class _Attach(_Scores):
@@ -102,27 +122,24 @@ class _Attach(_Scores):
         super().__init__(tagger)
         self.names = names
 
-    def _compute(self, events: Any, where: Any) -> Any:
-        names = self.names or {}
-        collection = self.tagger.plan(events).format.jets
-        return attach_scores(events, self.tagger.run(events, where, tuple(names)).scores, names, collection)
+    def _compute(self, events: Any, where: Any, kinematics: Mapping[str, Any]) -> Any:
+        request = self.tagger.request(events, where, kinematics)
+        return request.put_back(events, self.tagger.answer(request, tuple(self.names)).scores, self.names)
 
-    def _trace(self, events: Any, where: Any) -> Any:
+    def _trace(self, events: Any, plan: ColumnPlan) -> Any:
         import awkward as ak
 
-        plan = _touch(self.tagger, events, where)
-        name = plan.format.jets
-        names = self.names or {}
-        refuse_existing(events[name].fields, names, name)
+        name = plan.collection
+        jets = events[name] if name else events
+        refuse_existing(jets.fields, self.names, name or "the table")
         values = _form(self.tagger, plan, events)
-        fatjets = events[name]
-        for output, column in names.items():
-            fatjets = ak.with_field(fatjets, values[output], column)
-        return ak.with_field(events, fatjets, name)
+        for output, column in self.names.items():
+            jets = ak.with_field(jets, values[output], column)
+        return ak.with_field(events, jets, name) if name else jets
 
 
-def _touch(tagger: Tagger, events: Any, where: Any) -> ReadPlan:
-    """Mark the columns of the plan as needed."""
+def _touch(tagger: Tagger, events: Any, cut: str | None) -> ColumnPlan:
+    """Mark the columns of the plan, and those of the cut, as needed."""
     import awkward as ak
 
     plan = tagger.plan(events)
@@ -130,26 +147,35 @@ def _touch(tagger: Tagger, events: Any, where: Any) -> ReadPlan:
     for column in plan.columns:
         collection, field = split(column)
         ak.typetracer.touch_data(columns.events[collection, field] if field else columns.events[collection])
-    if isinstance(where, str):
-        expression, name = parse(where, where="where"), plan.format.jets
-        expression.check(columns.fields(name), f"column of {name}")
-        for field in expression.names:
-            ak.typetracer.touch_data(columns.events[name, field])
-    elif where is not None:
-        ak.typetracer.touch_data(where)
+    if cut is not None:
+        names: dict[str, tuple[str, ...]] = {name: (plan.collection, name) for name in columns.fields(plan.collection)}
+        if not plan.collection:
+            names = {name: (name,) for name in columns.collections}
+        expression = parse(cut, where="where")
+        expression.check(list(names), f"column of {plan.collection or 'the table'}")
+        for name in expression.names:
+            ak.typetracer.touch_data(columns.events[names[name]])
     return plan
 
 
-def _form(tagger: Tagger, plan: ReadPlan, events: Any) -> Any:
-    """A typetracer of the scores of these events."""
+def _form(tagger: Tagger, plan: ColumnPlan, events: Any) -> Any:
+    """A typetracer of the scores of these events, or of this table."""
     import awkward as ak
 
-    lists = ak.to_layout(EventColumns(events).events[plan.format.jets, "pt"])
     float32 = ak.contents.NumpyArray(np.empty(0, dtype=np.float32))
     outputs = tagger.outputs
     records = ak.contents.RecordArray([float32] * len(outputs), [output.name for output in outputs], length=0)
-    jets = ak.contents.IndexedOptionArray(ak.index.Index64(np.empty(0, dtype=np.int64)), records)
-    empty = ak.contents.ListOffsetArray(ak.index.Index64(np.zeros(1, dtype=np.int64)), jets)
-    if lists.is_option:
-        empty = ak.contents.IndexedOptionArray(ak.index.Index64(np.empty(0, dtype=np.int64)), empty)
-    return ak.Array(empty.to_typetracer(forget_length=True))
+    nothing = ak.index.Index64(np.empty(0, dtype=np.int64))
+    jets: Any = ak.contents.IndexedOptionArray(nothing, records)
+    if tagger.source.flags:
+        flag = ak.contents.IndexedOptionArray(nothing, ak.contents.NumpyArray(np.empty(0, dtype=np.bool_)))
+        jets = ak.Array(jets)
+        columns = {name: jets[name] for name in jets.fields} | dict.fromkeys(tagger.source.flags, ak.Array(flag))
+        jets = ak.to_layout(ak.zip(columns, depth_limit=1))
+    if plan.collection:
+        collection = EventColumns(events).events[plan.collection]
+        lists = ak.to_layout(collection[collection.fields[0]])
+        jets = ak.contents.ListOffsetArray(ak.index.Index64(np.zeros(1, dtype=np.int64)), jets)
+        if lists.is_option:
+            jets = ak.contents.IndexedOptionArray(nothing, jets)
+    return ak.Array(jets.to_typetracer(forget_length=True))

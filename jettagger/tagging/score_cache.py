@@ -14,8 +14,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
 from jettagger.files.cache import DiskCache
 from jettagger.files.jsonfile import parse_json
-from jettagger.formats import split
-from jettagger.inputs.selection import Request
+from jettagger.inputs.source import Request
 from jettagger.report import Report
 from jettagger.runtime.codedigest import code_digest
 from jettagger.tagging.scores import Scored
@@ -47,23 +46,9 @@ def block_key(bundle: Bundle, backend: str, request: Request) -> str:
     Events carry no name that identifies a slice of them, so the columns themselves are hashed, before they are linked.
     """
     digest = hashlib.sha256(f"scores {code_digest()} {bundle.digest} {backend}".encode())
-
-    def add(name: str, values: Array) -> None:
+    for name, values in request.content():
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).data)
-
-    columns = request.columns
-    stored = replace(request.plan, more=()).columns  # what heads read does not change what the model gives
-    for collection in sorted({split(column)[0] for column in stored}):
-        add(collection, columns.counts(collection))
-    for column in stored:
-        add(column, columns.flat(column))
-    add("chosen", request.chosen)
-    add("valid", columns.valid)
-    for name, values in sorted(request.moved.items()):
-        add(f"moved {name}", values)
-    add("counts", np.array([request.not_selected, request.absent]))
-    add("share", np.array([-1.0 if request.min_pt_share is None else request.min_pt_share]))
     return digest.hexdigest()
 
 

@@ -1,25 +1,21 @@
-"""Scores as jagged records aligned with the jets, and as columns of the events."""
+"""Scores as jagged records aligned with the jets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jettagger.bundles.bundle import Output
-from jettagger.errors import MismatchError
-from jettagger.formats import EventColumns
-from jettagger.formats.attach import with_fields, with_list_fields
-from jettagger.inputs.flatjets import IN_DOMAIN
 from jettagger.report import Report
 from jettagger.types import Array
 
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Scored", "attach_scores", "jagged", "joined", "refuse_existing", "with_domain"]
+__all__ = ["Scored", "jagged", "joined", "with_flags"]
 
 
 @dataclass(frozen=True)
@@ -87,17 +83,17 @@ def jagged(
     return ak.Array(lists)
 
 
-def with_domain(
-    scores: Any, in_domain: Array | None, present: Array, counts: Array | None, valid: Array | None = None
+def with_flags(
+    scores: Any, flags: Mapping[str, Array | None], present: Array, counts: Array | None, valid: Array | None = None
 ) -> Any:
-    """Scores with the flag that tells whether a jet passes the training selection.
+    """Scores with what is said of all jets, such as whether they pass the training selection.
 
     Parameters
     ----------
     scores : awkward array
         ``jets * ?{...}``, or ``events * var * ?{...}`` with ``counts``.
-    in_domain : bool[jets] or None
-        None where the input lacks what the selection needs.
+    flags : mapping of str to (bool[jets] or None)
+        None where the input lacks what is needed to tell.
     present : bool[jets]
         Jets that are there.
     counts : int64[events] or None
@@ -107,76 +103,19 @@ def with_domain(
     Returns
     -------
     awkward array
-        With the field ``inDomain``, also for jets that were not scored.
+        With these fields, also for jets that were not scored.
     """
     import awkward as ak
 
-    known = present if in_domain is not None else np.zeros(len(present), dtype=bool)
-    content = np.zeros(len(present), dtype=bool) if in_domain is None else in_domain
-    flag = ak.contents.ByteMaskedArray(ak.index.Index8(known.astype(np.int8)), ak.contents.NumpyArray(content), True)
     flat = scores if counts is None else ak.flatten(scores, axis=1)
-    columns = {name: flat[name] for name in flat.fields} | {IN_DOMAIN: ak.Array(flag.to_IndexedOptionArray64())}
+    columns = {name: flat[name] for name in flat.fields}
+    for name, flag in flags.items():
+        known = present if flag is not None else np.zeros(len(present), dtype=bool)
+        content = ak.contents.NumpyArray(np.zeros(len(present), dtype=bool) if flag is None else flag)
+        masked = ak.contents.ByteMaskedArray(ak.index.Index8(known.astype(np.int8)), content, True)
+        columns[name] = ak.Array(masked.to_IndexedOptionArray64())
     result = ak.zip(columns, depth_limit=1)
     if counts is None:
         return result
     lists = ak.unflatten(result, counts)
     return lists if valid is None or valid.all() else ak.mask(lists, valid)
-
-
-def attach_scores(events: Any, scores: Any, names: Mapping[str, str], collection: str) -> Any:
-    """Add outputs to the jets of events as columns.
-
-    Parameters
-    ----------
-    events : awkward array
-        In memory or virtual.
-    scores : awkward array
-        From `Tagger.run` on the same events.
-    names : mapping of str to str
-        Output -> column.
-    collection : str
-        The jets.
-
-    Returns
-    -------
-    awkward array
-    """
-    import awkward as ak
-
-    columns = EventColumns(events)
-    refuse_existing(columns.fields(collection), names, collection)
-    layout = ak.to_layout(scores)
-    lists = (layout.project() if layout.is_option else layout).to_ListOffsetArray64(True)
-    content = lists.content[: int(lists.offsets[-1])]
-    index, records = content.index, content.content
-    new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
-    fatjets = with_list_fields(columns.events[collection], columns.counts(collection), new)
-    if not columns.valid.all():
-        fatjets = ak.drop_none(fatjets, axis=0)
-        full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)
-        jets = ak.contents.IndexedOptionArray(ak.index.Index64(full), ak.to_layout(fatjets))
-        return with_fields(events, {collection: jets})
-    return with_fields(events, {collection: ak.to_layout(fatjets)})
-
-
-def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection: str) -> None:
-    """Raise where a column exists already.
-
-    Parameters
-    ----------
-    fields : iterable of str
-        Those of the collection.
-    names : mapping of str to str
-        Output -> column.
-    collection : str
-
-    Raises
-    ------
-    MismatchError
-    """
-    taken = sorted(set(fields) & set(names.values()))
-    if taken:
-        raise MismatchError(
-            f"{collection} has {len(taken)} of these columns already ({', '.join(taken[:3])}, ...): "
-            "give another prefix=, or tag the events as they were read"
-        )

@@ -20,23 +20,20 @@ from jettagger.cutlogic import warn_doubt
 from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.files.cache import DiskCache
-from jettagger.formats import EventColumns, Jets, ReadPlan
-from jettagger.formats.attach import with_fields, with_list_fields
-from jettagger.formats.base import Offer
+from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names
-from jettagger.formats.pfnano import pfnano
-from jettagger.heads import Head, JetTable, load_head
+from jettagger.heads import Head, load_head
 from jettagger.inference.acceleration import check_backend, cost_of, open_session
 from jettagger.inference.network import evaluate
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, Objects, make_batches, tabulate
-from jettagger.inputs.flatjets import IN_DOMAIN, FlatSelection, Outside, select_flat
-from jettagger.inputs.memory import check_fits
-from jettagger.inputs.selection import Request, Selection, blocks, check_columns, make_request
+from jettagger.inputs.flat_tables import Outside
+from jettagger.inputs.selection import BLOCK, Selection
+from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
 from jettagger.report import Report, warn_partial
 from jettagger.sessions import Session
 from jettagger.tagging.score_cache import block_key, open_score_cache, packed, unpacked
-from jettagger.tagging.scores import Scored, attach_scores, jagged, joined, refuse_existing, with_domain
+from jettagger.tagging.scores import Scored, jagged, joined, with_flags
 from jettagger.types import Array
 
 if TYPE_CHECKING:
@@ -79,6 +76,9 @@ class Tagger(Displayed):
         Execution provider: ``cpu`` (default), ``cuda`` or a full name.
     batch_size : int
         Jets in one run at most.
+    block_bytes : int
+        Memory in bytes that what is made of a chunk takes at a time, roughly; the jets of a larger chunk are linked and
+        scored in several blocks.
     session : Session, optional
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
     heads : sequence of Head
@@ -96,7 +96,7 @@ class Tagger(Displayed):
     cache : bool, path, DiskCache or (path, bytes), optional
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
-        changes misses. Heads run each time. Not for models with a data configuration.
+        changes misses. Heads run each time.
     min_pt_share : float, optional
         Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
         are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
@@ -131,6 +131,7 @@ class Tagger(Displayed):
         threads: int | None = None,
         provider: str | None = None,
         batch_size: int = BATCH_SIZE,
+        block_bytes: int = BLOCK,
         session: Session | None = None,
         backend: str = "fast",
         heads: Sequence[Head] = (),
@@ -158,6 +159,7 @@ class Tagger(Displayed):
         self.threads = threads
         self.provider = provider
         self.batch_size = batch_size
+        self.block_bytes = block_bytes
         self.backend = backend
         self.jets = jets
         self.outside = outside
@@ -165,16 +167,7 @@ class Tagger(Displayed):
         self.names = None if names is None else dict(names)
         self.cache = open_score_cache(cache)
         self._session = session
-        if bundle.weaver is None and outside != "score":
-            raise MismatchError(f"outside= is for models with a data configuration, not {bundle.name!r}")
-        if bundle.weaver is not None and names is not None:
-            raise MismatchError(f"names= is for models with preprocess.json, {bundle.name!r} has a data configuration")
-        if names is not None:
-            pfnano(names)
-        if bundle.weaver is not None and heads:
-            raise MismatchError(f"heads run on models with preprocess.json, {bundle.name!r} has a data configuration")
-        if bundle.weaver is not None and self.cache is not None:
-            raise MismatchError(f"cache= is for models with preprocess.json, {bundle.name!r} has a data configuration")
+        self._source: Source | None = source_of(bundle, **self._of_inputs)
 
     @property
     def bundle(self) -> Bundle:
@@ -190,6 +183,17 @@ class Tagger(Displayed):
         if self._bundle is None:
             self._bundle = _sent_model(*self._origin)
         return self._bundle
+
+    @property
+    def _of_inputs(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("jets", "names", "outside", "min_pt_share")}
+
+    @property
+    def source(self) -> Source:
+        """What makes the inputs of the model of events or tables."""
+        if self._source is None:
+            self._source = source_of(self.bundle, **self._of_inputs)
+        return self._source
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -229,7 +233,17 @@ class Tagger(Displayed):
     @property
     def _options(self) -> dict[str, Any]:
         """How this tagger was made, but for the bundle, the heads and a session of its own."""
-        names = ("threads", "provider", "batch_size", "backend", "jets", "outside", "min_pt_share", "names")
+        names = (
+            "threads",
+            "provider",
+            "batch_size",
+            "block_bytes",
+            "backend",
+            "jets",
+            "outside",
+            "min_pt_share",
+            "names",
+        )
         cache = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
         return {**{name: getattr(self, name) for name in names}, "cache": cache}
 
@@ -321,7 +335,7 @@ class Tagger(Displayed):
             If ``where`` is a text that is never or always true.
         """
         warn_doubt(where)
-        if self._in_partitions(events):
+        if _is_dask(events):
             from jettagger.tagging.dask_awkward import scores
 
             return scores(self, events, where)
@@ -349,7 +363,8 @@ class Tagger(Displayed):
             The columns of heads are always added.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
-            inputs that describe the jet are made with them. Not for dask-awkward collections.
+            inputs that describe the jet are made with them. For a table one number a jet; what it stores relative to
+            the jet (``part_deta``) stays.
 
         Returns
         -------
@@ -374,24 +389,12 @@ class Tagger(Displayed):
         """
         warn_doubt(where)
         names = self.column_names(columns, prefix)
-        if self._in_partitions(events):
+        if _is_dask(events):
             from jettagger.tagging.dask_awkward import attached
 
-            if kinematics:
-                raise MismatchError("kinematics= is not for dask-awkward collections: map over the partitions")
-            return attached(self, events, where, names)
-        if self.bundle.weaver is not None:
-            return self._attach_flat(events, where, names, kinematics)
-        scores = self.run(events, where, tuple(names), kinematics).scores
-        return attach_scores(events, scores, names, self.plan(events).format.jets)
-
-    def _in_partitions(self, events: Any) -> bool:
-        if _is_dask(events) and self.bundle.weaver is not None:
-            raise MismatchError(
-                f"{self.bundle.name!r} is described by a data configuration, which dask-awkward collections cannot be "
-                "scored with: use dask_awkward.map_partitions(tagger.attach, ...), or eager and virtual arrays"
-            )
-        return _is_dask(events)
+            return attached(self, events, where, names, kinematics)
+        request = self.request(events, where, kinematics)
+        return request.put_back(events, self.answer(request, tuple(names)).scores, names)
 
     def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
         """Which columns ``attach`` adds.
@@ -434,17 +437,21 @@ class Tagger(Displayed):
         taken = sorted(set(own) & {*names, *names.values()})
         if taken:
             raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
-        if names and self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
-            names[IN_DOMAIN] = f"{prefix}_{IN_DOMAIN}"
+        if names:
+            names |= {flag: f"{prefix}_{flag}" for flag in self.source.flags}
         return {**names, **own}
 
-    def plan(self, events: Any) -> ReadPlan:
-        """What will be read from these events; see `check_columns`."""
+    def plan(self, events: Any) -> ColumnPlan:
+        """What will be read from these events, or this table; see `check_columns`."""
         return self.check(EventColumns(events))
 
-    def check(self, offer: Offer, source: str = "these events") -> ReadPlan:
+    def check(self, offer: Any, source: str = "these events") -> Any:
         """Compare what the model and its heads need with what events or an open file offer; see `check_columns`."""
-        return check_columns(self.bundle, offer, source, self.heads, jets=self.jets, names=self.names)
+        return self.source.check(offer, source, self.heads)
+
+    def request(self, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None) -> Request:
+        """Which jets of an eager or virtual array are to be scored; see `jettagger.inputs.source.Source.request`."""
+        return self.source.request(events, where, kinematics, self.heads)
 
     def run(
         self,
@@ -468,38 +475,48 @@ class Tagger(Displayed):
         -------
         Tagged
         """
-        if self.bundle.weaver is not None:
-            return self._run_flat(self._select_flat(events, where, kinematics), self._chosen_outputs(names))
-        columns = EventColumns(events)
-        plan = self.check(columns)
-        check_fits(columns, plan)
-        request = make_request(columns, plan, where, kinematics, self.min_pt_share)
-        scored = self.kept(request)
+        return self.answer(self.request(events, where, kinematics), names)
+
+    def answer(self, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
+        """The scores of the jets that were asked for, from the cache or from the network.
+
+        Parameters
+        ----------
+        request : Request
+        names : tuple of str, optional
+            The outputs to return; default: all.
+
+        Returns
+        -------
+        Tagged
+        """
+        scored = self.cached(request)
         if scored is None:
             (scored,) = score_together([self], request)
-            self.keep(request, scored)
-        return self.arranged(scored, request, names)
+            self.store(request, scored)
+        return self.assembled(scored, request, names)
 
-    def kept(self, request: Request) -> Scored | None:
+    def cached(self, request: Request) -> Scored | None:
         """What the cache holds for a request; None where that is nothing, or where there is no cache."""
         found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.backend, request))
         return None if found is None else unpacked(found)
 
-    def keep(self, request: Request, scored: Scored) -> None:
+    def store(self, request: Request, scored: Scored) -> None:
         """Put what the model gave for a request into the cache, if there is one."""
         if self.cache is not None:
             self.cache.put(block_key(self.bundle, self.backend, request), packed(scored))
 
-    def arranged(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
-        """Scores of the jets of a request as jagged records, with those of the heads, which run here."""
+    def assembled(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
+        """Scores of the jets of a request as records, with those of the heads, which run here."""
         values = scored.values
         if self.heads:
             values = np.concatenate([values, *(self._apply(head, scored, request) for head in self.heads)], axis=1)
-        counts = request.columns.counts(request.plan.format.jets)
-        index = np.full(int(counts.sum()), -1, dtype=np.int64)
+        index = np.full(request.report.jets, -1, dtype=np.int64)
         index[scored.index] = np.arange(len(scored.index))
-        scores = jagged(values, index, counts, request.columns.valid, self._chosen_outputs(names))
-        self._warn(scored.partial, counts, request.plan.format.jets)
+        scores = jagged(values, index, request.counts, request.valid, self._chosen_outputs(names))
+        if request.flags:
+            scores = with_flags(scores, request.flags, request.present, request.counts, request.valid)
+        self._warn(scored.partial, request.counts, request.plan.collection)
         return Tagged(scores, scored.report)
 
     def _warn(self, partial: Array, counts: Array | None, collection: str) -> None:
@@ -516,54 +533,18 @@ class Tagger(Displayed):
         if names is None:
             return self.outputs
         own = {output.name: output for output in self.outputs[len(self.bundle.outputs) :]}
-        return tuple(own[name] if name in own else self.bundle[name] for name in names if name != IN_DOMAIN)
+        return tuple(own[name] if name in own else self.bundle[name] for name in names if name not in self.source.flags)
 
     def _apply(self, head: Head, scored: Scored, request: Request) -> Array:
         """The outputs of a head for the jets that were scored."""
-        collection = request.plan.format.jets
-        moved = {f"{collection}_{name}": column for name, column in request.moved.items()}
-        table = JetTable(request.columns, collection=collection, given=moved)
         source = {item.name: item.source for item in head.card.inputs}
 
         def get(name: str) -> Array:
             if source.get(name) == "tagger":
                 return scored.values[:, self.bundle[name].index]
-            return table.values(name)[scored.index]
+            return request.values(name)[scored.index]
 
         return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
-
-    def _select_flat(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> FlatSelection:
-        if kinematics:
-            raise MismatchError("kinematics= is not for models with a data configuration: change the table's columns")
-        return select_flat(self.bundle, events, where, self.jets, self.outside, self.min_pt_share)
-
-    def _run_flat(self, selection: FlatSelection, outputs: tuple[Output, ...]) -> Tagged:
-        values, more = self._score(selection.jets)
-        index = np.full(len(selection.table), -1, dtype=np.int64)
-        index[selection.rows] = np.arange(len(selection.rows))
-        table = selection.table
-        scores = jagged(values, index, table.counts, table.valid, outputs)
-        if self.bundle.weaver is not None and self.bundle.weaver.selection is not None:
-            scores = with_domain(scores, selection.in_domain, table.present, table.counts, table.valid)
-        self._warn(selection.partial, table.counts, table.collection)
-        return Tagged(scores, selection.report + more)
-
-    def _attach_flat(
-        self, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None
-    ) -> Any:
-        import awkward as ak
-
-        selection = self._select_flat(events, where, kinematics)
-        outputs = tuple(self.bundle[name] for name in names if name != IN_DOMAIN)
-        scores = self._run_flat(selection, outputs).scores
-        table = selection.table
-        owner = events[table.collection] if table.collection else events
-        refuse_existing(owner.fields, names, table.collection or "the table")
-        flat = scores if table.counts is None else ak.flatten(scores, axis=1)
-        new = {column: ak.to_layout(flat[output]) for output, column in names.items()}
-        if table.counts is None:
-            return with_fields(events, new)
-        return with_fields(events, {table.collection: ak.to_layout(with_list_fields(owner, table.counts, new))})
 
     def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
         """Run the network on jets that are linked.
@@ -605,7 +586,6 @@ class Tagger(Displayed):
         return values, Report(
             scored=len(jets),
             truncated=int(np.count_nonzero(truncated)),
-            recovered_vertices=_recovered(jets) if isinstance(jets, Jets) else 0,
             replaced_values=sum(table.replaced for table in tables),
             nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
             slots=slots,
@@ -616,10 +596,6 @@ class Tagger(Displayed):
 
 def _is_dask(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] == "dask_awkward"
-
-
-def _recovered(jets: Jets) -> int:
-    return int(np.count_nonzero(jets.rows("sv").target < 0)) if "sv" in jets.plan.objects else 0
 
 
 def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
@@ -647,7 +623,7 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
         ]
         for tagger in taggers
     ]
-    for selection in blocks([tagger.bundle for tagger in taggers], request):
+    for selection in request.blocks(min(tagger.block_bytes for tagger in taggers)):
         features: dict[str, Array] = {}
         for tagger, found in zip(taggers, parts, strict=True):
             found.append(tagger.score(selection, features))
@@ -683,6 +659,7 @@ def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
     tagger.threads = options["threads"]
     tagger.provider = options["provider"]
     tagger.batch_size = options["batch_size"]
+    tagger.block_bytes = options["block_bytes"]
     tagger.backend = options["backend"]
     tagger.jets = options["jets"]
     tagger.outside = options["outside"]
@@ -692,6 +669,7 @@ def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
     tagger._session = None
     tagger._bundle = None
     tagger._heads = None
+    tagger._source = None
     # dask's scheduler unpickles what it passes on, and need not have the model: who uses the tagger must
     with suppress(BundleNotFound, MissingModelFile):
         tagger._bundle = _sent_model(*tagger._origin)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.files.cache import DiskCache
-from jettagger.formats import EventColumns, make_plan
+from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names
-from jettagger.inputs.memory import check_fits
-from jettagger.inputs.selection import make_request
-from jettagger.tagging.scores import attach_scores
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
 
 __all__ = ["Taggers", "load_taggers"]
@@ -33,7 +30,7 @@ class Taggers(Mapping[str, Tagger]):
     ConfigError
         If there are none, or two of the same name.
     MismatchError
-        If a model has a data configuration of weaver: it takes other inputs; if two take other jets.
+        If two take other jets.
 
     Examples
     --------
@@ -50,8 +47,6 @@ class Taggers(Mapping[str, Tagger]):
             name = tagger.bundle.name
             if name in self._taggers:
                 raise ConfigError(f"two of the taggers are called {name!r}; each model is applied once")
-            if tagger.bundle.weaver is not None:
-                raise MismatchError(f"{name!r} has a data configuration and is applied alone: use load_tagger")
             self._taggers[name] = tagger
         if not self._taggers:
             raise ConfigError("no taggers given, expected at least one")
@@ -119,30 +114,28 @@ class Taggers(Mapping[str, Tagger]):
         -------
         dict of str to Tagged
         """
+        return self._answers(self._requests(events, where, kinematics), names)
+
+    def _requests(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None) -> dict[str, Any]:
         columns = EventColumns(events)
-        plans = {name: tagger.check(columns) for name, tagger in self.items()}
-        format_ = next(iter(plans.values())).format
-        shared = make_request(columns, next(iter(plans.values())), where, kinematics)
-        requests = {
-            name: shared._replace(plan=plan, min_pt_share=self[name].min_pt_share) for name, plan in plans.items()
-        }
-        found = {name: tagger.kept(requests[name]) for name, tagger in self.items()}
-        # jets without candidates, or with a part of them, are left out by models that take candidates, not by others
-        groups: dict[tuple[bool, float | None], list[str]] = {}
+        return {name: tagger.request(columns, where, kinematics) for name, tagger in self.items()}
+
+    def _answers(
+        self, requests: Mapping[str, Any], names: Mapping[str, tuple[str, ...]] | None = None
+    ) -> dict[str, Tagged]:
+        found = {name: tagger.cached(requests[name]) for name, tagger in self.items()}
+        groups: dict[Hashable, list[str]] = {}
         for name in (name for name, scored in found.items() if scored is None):
-            parents = {format_.parent(group.object) for group in self[name].bundle.groups}
-            groups.setdefault(("pf" in parents, self[name].min_pt_share), []).append(name)
-        for (_, share), members in groups.items():
-            needed = [feature for name in members for feature in self[name].bundle.features]
-            plan = make_plan(format_, columns, needed)
-            check_fits(columns, plan)
+            groups.setdefault(requests[name].group, []).append(name)
+        for members in groups.values():
+            first, *others = (requests[name] for name in members)
             taggers = [self[name] for name in members]
-            together = shared._replace(plan=plan, min_pt_share=share)
+            together = first.together(others) if others else first
             for name, scored in zip(members, score_together(taggers, together), strict=True):
-                self[name].keep(requests[name], scored)
+                self[name].store(requests[name], scored)
                 found[name] = scored
         return {
-            name: self[name].arranged(scored, requests[name], None if names is None else names.get(name))
+            name: self[name].assembled(scored, requests[name], None if names is None else names.get(name))
             for name, scored in found.items()
             if scored is not None
         }
@@ -192,10 +185,10 @@ class Taggers(Mapping[str, Tagger]):
         twice = sorted({column for column in every if every.count(column) > 1})
         if twice:
             raise MismatchError(f"two models would add the column {twice[0]!r}: give one of them another prefix")
-        collection = next(iter(self.values())).plan(events).format.jets
-        tagged = self.run(events, where, {name: tuple(found) for name, found in names.items()}, kinematics)
+        requests = self._requests(events, where, kinematics)
+        tagged = self._answers(requests, {name: tuple(found) for name, found in names.items()})
         for name, result in tagged.items():
-            events = attach_scores(events, result.scores, names[name], collection)
+            events = requests[name].put_back(events, result.scores, names[name])
         return events
 
 
@@ -230,7 +223,7 @@ def load_taggers(
     ConfigError
         If none is named, or one twice.
     MismatchError
-        If a model has a data configuration of weaver.
+        If two take other jets.
 
     Examples
     --------

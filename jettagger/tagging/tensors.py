@@ -9,9 +9,8 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.inference.padding import as_run
-from jettagger.inputs.batching import BATCH_SIZE, Batch, Objects, make_batches, tabulate
-from jettagger.inputs.flatjets import select_flat
-from jettagger.inputs.selection import select_jets
+from jettagger.inputs.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.inputs.source import EVERYTHING, source_of
 
 __all__ = ["make_inputs"]
 
@@ -46,19 +45,12 @@ def make_inputs(
     >>> batch.inputs["pf_features"].shape[1]
     25
     """
-    jets: Objects
-    if bundle.weaver is not None:
-        chosen = select_flat(bundle, events, where, collection)
-        jets, index = chosen.jets, chosen.rows
-    else:
-        jets = select_jets(bundle, events, where, collection).jets
-        index = jets.index
-    if not len(jets):
-        return
-    bundle = as_run(bundle)
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
-    for batch in make_batches(tables, batch_size=batch_size, pad_mode=bundle.card.pad_mode):
-        yield replace(batch, jets=index[batch.jets])
+    padded = as_run(bundle)
+    for selection in source_of(bundle, jets=collection).request(events, where).blocks(EVERYTHING):
+        if len(selection.index):
+            tables = tabulate(padded.groups, selection.jets, padded.card.nonfinite)
+            for batch in make_batches(tables, batch_size=batch_size, pad_mode=padded.card.pad_mode):
+                yield replace(batch, jets=selection.index[batch.jets])
 
 
 guard(globals(), "make_inputs")

@@ -1,0 +1,411 @@
+"""Jets as the data configurations of weaver take them: which can be scored, what is missing, what is outside.
+
+Three inputs have the columns of a table: tables with one row a jet, Delphes events, and PFNano events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle, Group
+from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
+from jettagger.expressions import select
+from jettagger.formats import FORMATS, EventColumns
+from jettagger.formats.delphes import DelphesContent, DelphesJets, delphes_content, is_delphes
+from jettagger.formats.flat import FlatTable, JetColumns
+from jettagger.formats.naming import Names
+from jettagger.inputs.put_back import attach_flat
+from jettagger.inputs.selection import BLOCK, Selection
+from jettagger.inputs.wanted import HeadColumns, columns_of_heads
+from jettagger.report import Report
+from jettagger.types import Array
+from jettagger.weaver import DataConfig, Values, WeaverJets
+
+__all__ = [
+    "IN_DOMAIN",
+    "FlatTables",
+    "Outside",
+    "TablePlan",
+    "TableRequest",
+    "constituent_groups",
+    "domain_columns",
+    "filled_jets",
+    "flags_of",
+    "missing_of_table",
+    "needed_columns",
+]
+
+#: the column that says whether a jet passes the selection that the network was trained on
+IN_DOMAIN = "inDomain"
+
+#: what happens to jets outside the training selection
+Outside = Literal["score", "skip"]
+
+#: bytes for each value of a list that the model reads: as stored, what is computed of it, as transformed
+VALUE = 30
+
+
+def needed_columns(config: DataConfig) -> tuple[str, ...]:
+    """The columns that a table must have, as the file names them."""
+    return tuple(dict.fromkeys(config.stored(name) for name in config.columns()))
+
+
+def domain_columns(config: DataConfig) -> tuple[str, ...]:
+    """The columns that the selections of a configuration read, as the file names them."""
+    selections = (config.selection, config.test_time_selection)
+    return tuple(dict.fromkeys(config.stored(name) for formula in selections for name in config.columns_of(formula)))
+
+
+def flags_of(config: DataConfig) -> tuple[str, ...]:
+    """What is said of jets besides their scores: whether they pass the selection, if there is one."""
+    return (IN_DOMAIN,) if config.selection is not None else ()
+
+
+def missing_of_table(
+    config: DataConfig, name: str, known: Iterable[str], title: str, source: str, why: Mapping[str, str] | None = None
+) -> MissingColumns | None:
+    """What a table lacks, what needs it and where that is written; None where nothing is missing.
+
+    Parameters
+    ----------
+    config : DataConfig
+    name : str
+        Of the model.
+    known : iterable of str
+        Columns of the table.
+    title, source : str
+        What the table is, and what it is called.
+    why : mapping of str to str, optional
+        Column -> what it would be made of.
+
+    Returns
+    -------
+    MissingColumns or None
+    """
+    known = set(known)
+    missing = [item for item in config.columns() if config.stored(item) not in known]
+    lines = []
+    for item in missing:
+        stored = config.stored(item)
+        users = config.needing(item)
+        places = ", ".join(f"{user} (line {config.lines[user]})" if user in config.lines else user for user in users)
+        made = f" ({(why or {})[stored]})" if stored in (why or {}) else hint(stored, known)
+        lines.append(f"  {stored}{made}, needed by {places}")
+    if not lines:
+        return None
+    return MissingColumns(
+        f"{source} ({title}) lacks columns that the model {name!r} needs: {len(lines)} of "
+        f"{config.where}\nmissing columns:\n" + "\n".join(lines)
+    )
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """Which stored columns give the inputs of a model.
+
+    Parameters
+    ----------
+    title : str
+        What the input is, for messages.
+    columns : tuple of str
+        Stored columns that are read: those of a table, or ``"Collection.field"`` of Delphes events.
+    collection : str
+        The jets' collection; empty for a table.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    collection: str = ""
+
+
+@dataclass(frozen=True)
+class _DelphesNames:
+    """What Delphes events offer to heads: numbers of the jets by their names in a skim."""
+
+    content: DelphesContent
+
+    @property
+    def collections(self) -> list[str]:
+        return []
+
+    def has(self, column: str) -> bool:
+        front = f"{self.content.collection}_"
+        if column == "event":
+            return "Event.Number" in self.content.columns
+        name = f"jet_{column.removeprefix(front)}"
+        return column.startswith(front) and name in self.content.fields
+
+
+def is_event_offer(collections: Iterable[str]) -> bool:
+    """Whether collections are those of a known format of linked jets."""
+    present = set(collections)
+    return any(present.issuperset(format_.signature) for format_ in FORMATS)
+
+
+@dataclass(frozen=True)
+class FlatTables:
+    """The source of models with a data configuration of weaver, for tables with one row a jet and for Delphes events.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    config : DataConfig
+        Its data configuration.
+    jets : str, optional
+        The collection of jets, where there are several.
+    names : mapping, optional
+        Must be None: names are those of PFNano.
+    outside : {"score", "skip"}
+        ``skip`` leaves those jets unscored that weaver would not read for predictions: that fail the
+        ``test_time_selection``, or the ``selection`` where there is no other.
+    min_pt_share : float, optional
+
+    Raises
+    ------
+    MismatchError
+        If ``outside`` is something else.
+    """
+
+    bundle: Bundle
+    config: DataConfig
+    jets: str | None = None
+    names: Names | None = None
+    outside: Outside = "score"
+    min_pt_share: float | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is said of jets besides their scores."""
+        return flags_of(self.config)
+
+    def check(self, offer: Any, source: str = "this table", heads: Iterable[HeadColumns] = ()) -> TablePlan:
+        """See `jettagger.inputs.source.Source`."""
+        if self.names is not None:
+            raise MismatchError(f"names= is for PFNano events, {source} is something else")
+        config = self.config
+        if is_delphes(offer.collections):
+            content = delphes_content(offer, self.jets)
+            title = f"Delphes, jets {content.collection}"
+            columns_of_heads(heads, _DelphesNames(content), content.collection, source)
+            error = missing_of_table(config, self.bundle.name, content.fields, title, source)
+            columns, collection = content.columns, content.collection
+        else:
+            if self.jets is not None:
+                raise InputFileError(f"a table with one row a jet has no collection {self.jets!r} to choose")
+            fields = list(offer.collections)
+            error = missing_of_table(config, self.bundle.name, fields, FlatTable.title, source)
+            of_heads = columns_of_heads(heads, offer, "jet", source) if error is None else ()
+            domain = [name for name in domain_columns(config) if name in fields]
+            columns = tuple(dict.fromkeys([*needed_columns(self.config), *domain, *of_heads]))
+            title, collection = FlatTable.title, ""
+        if error is not None:
+            raise error
+        return TablePlan(title, columns, collection)
+
+    def request(
+        self,
+        events: Any,
+        where: Any = None,
+        kinematics: Mapping[str, Any] | None = None,
+        heads: Iterable[HeadColumns] = (),
+    ) -> TableRequest:
+        """See `jettagger.inputs.source.Source`."""
+        config = self.config
+        delphes = is_delphes(getattr(events, "fields", []))
+        table: JetColumns = DelphesJets(events, self.jets) if delphes else FlatTable(events)
+        plan = self.check(EventColumns(events), heads=heads)
+        if kinematics:
+            table = table.moved(kinematics)
+        present = table.present
+        asked = present
+        if where is not None:
+            asked = present & (_cut(table, where) if isinstance(where, str) else table.mask(where))
+        rows = np.flatnonzero(present)
+        values = Values(config, _Taken(table, rows))
+        flags = {name: _flags(config, table, values, rows) for name in self.flags}
+        chosen = asked
+        if self.outside == "skip":
+            used = config.test_time_selection or config.selection
+            lacking = [name for name in config.columns_of(used) if config.stored(name) not in table.fields]
+            if lacking:
+                raise MissingColumns(
+                    f"the selection of {config.where} needs {', '.join(lacking)}, which {table.title} lacks"
+                )
+            inside = np.zeros(len(table), dtype=bool)
+            inside[rows] = values.passes(used, len(rows))
+            chosen = asked & inside
+        report = Report(
+            events=len(table) if table.counts is None else len(table.counts),
+            jets=len(table),
+            not_selected=int(np.count_nonzero(present & ~asked)),
+            absent=int(np.count_nonzero(~present)),
+            outside_domain=int(np.count_nonzero(asked & ~chosen)),
+        )
+        return TableRequest(self.bundle, config, table, plan, chosen, report, flags, self.min_pt_share)
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """The jets of a table, which columns are needed, and which jets were asked for.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    config : DataConfig
+    table : JetColumns
+    plan : TablePlan
+    chosen : bool[jets]
+        Jets to score.
+    report : Report
+        What is known before constituents are looked at.
+    flags : mapping of str to (bool[jets] or None)
+        What is said of all jets; None where the table lacks what that needs.
+    min_pt_share : float or None
+    """
+
+    bundle: Bundle
+    config: DataConfig
+    table: JetColumns
+    plan: TablePlan
+    chosen: Array
+    report: Report
+    flags: Mapping[str, Array | None]
+    min_pt_share: float | None = None
+
+    @property
+    def counts(self) -> Array | None:
+        """Number of jets of each event, int64[events]; None for a table of jets alone."""
+        return self.table.counts
+
+    @property
+    def valid(self) -> Array | None:
+        """For each event whether it is there (not None), bool[events]; None for a table of jets alone."""
+        return self.table.valid
+
+    @property
+    def present(self) -> Array:
+        """For each jet whether it is there (not None), bool[jets]."""
+        return self.table.present
+
+    def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
+        """The jets to score, some at a time, so that what is made of them takes a bounded part of the memory.
+
+        Parameters
+        ----------
+        budget : int
+            Bytes that a block may take, roughly; one jet is taken in any case.
+
+        Yields
+        ------
+        Selection
+        """
+        config = self.config
+        rows = np.flatnonzero(self.chosen)
+        if not len(rows):
+            return
+        dangling = self.table.dangling
+        incomplete = self.table.partial(self.min_pt_share)
+        end = np.cumsum(VALUE * self.table.lengths(needed_columns(self.config))[rows])
+        start = 0
+        while start < len(rows):
+            spent = end[start - 1] if start else 0
+            stop = max(int(np.searchsorted(end, spent + budget, side="right")), start + 1)
+            block = rows[start:stop]
+            left_out = block[incomplete[block]]
+            index = block[~incomplete[block]]
+            jets = WeaverJets(Values(config, _Taken(self.table, index)), len(index))
+            filled = filled_jets(self.bundle.groups, jets)
+            empty = int(np.count_nonzero(~filled))
+            if empty:
+                index = index[filled]
+                jets = WeaverJets(Values(config, _Taken(self.table, index)), len(index))
+            report = Report(without_constituents=empty, partial=len(left_out), dangling_links=dangling)
+            yield Selection(jets, index, report, left_out)
+            start, dangling = stop, 0
+
+    def content(self) -> Iterator[tuple[str, Array]]:
+        """What the inputs of the model depend on: the columns as they are stored."""
+        import awkward as ak
+
+        for name, array in self.table.stored(self.plan.columns):
+            form, length, buffers = ak.to_buffers(ak.to_packed(ak.materialize(ak.Array(array))))
+            yield f"{name} {length} {form.to_json()}", np.empty(0)
+            for key, values in buffers.items():
+                yield f"{name} {key}", np.asarray(values)
+        yield "chosen", self.chosen
+        if self.valid is not None:
+            yield "valid", self.valid
+        report = self.report
+        yield "counts", np.array([report.not_selected, report.absent, report.outside_domain])
+        yield "share", np.array([-1.0 if self.min_pt_share is None else self.min_pt_share])
+
+    def values(self, name: str) -> Array:
+        """A number of the jets by its name in a skim, one entry a jet; NaN for None."""
+        return self.table.values(name)
+
+    def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
+        """The events, or the table, with columns of scores, see `attach_flat`."""
+        return attach_flat(events, scores, names, self.plan.collection, self.counts)
+
+    @property
+    def group(self) -> Hashable:
+        """Expressions have no names that two configurations share: each model makes its inputs itself."""
+        return "table", id(self)
+
+    def together(self, others: Sequence[TableRequest]) -> TableRequest:
+        """This request, as there are no others of its group."""
+        return self
+
+
+def constituent_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups of which a jet needs an entry to be scored.
+
+    A data configuration does not say what its lists are: the first and the longest.
+    """
+    lists = [group for group in groups if not group.per_jet] or list(groups)
+    return (lists[0], max(lists, key=lambda group: group.max_length))
+
+
+def filled_jets(groups: Sequence[Group], jets: WeaverJets) -> Array:
+    """Which jets have constituents, bool[jets]."""
+    return np.any([jets.counts(group.object) > 0 for group in constituent_groups(groups)], axis=0)
+
+
+def _cut(table: JetColumns, text: str) -> Array:
+    """The jets that pass a cut in columns of the table; those of a collection are also named without ``jet_``."""
+    short = {} if table.counts is None else {name.removeprefix("jet_"): name for name in table.fields}
+    return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
+
+
+class _Taken(Mapping[str, Any]):
+    """Some rows of a table's columns, read when they are asked for."""
+
+    def __init__(self, table: JetColumns, rows: Array) -> None:
+        self._table, self._rows = table, rows
+        self._whole = len(rows) == len(table) and bool((rows == np.arange(len(rows))).all())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table.fields
+
+    def __iter__(self) -> Any:
+        return iter(self._table.fields)
+
+    def __len__(self) -> int:
+        return len(self._table.fields)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._table.column(name, None if self._whole else self._rows)
+
+
+def _flags(config: DataConfig, table: JetColumns, values: Values, rows: Array) -> Array | None:
+    """Which jets pass the training selection; None where that cannot be told."""
+    lacking = any(config.stored(name) not in table.fields for name in config.columns_of(config.selection))
+    if config.selection is None or lacking:
+        return None
+    flags = np.zeros(len(table), dtype=bool)
+    flags[rows] = values.passes(config.selection, len(rows))
+    return flags

@@ -1,0 +1,152 @@
+"""Jets linked to their constituents in NanoAOD-like events, as a source of the inputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle, Group
+from jettagger.bundles.registry import available, load_bundle
+from jettagger.errors import JettaggerError, MismatchError, MissingColumns
+from jettagger.formats import EventColumns, Format, ReadPlan, detect, make_plan
+from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
+from jettagger.formats.pfnano import pfnano
+from jettagger.inputs.batching import Objects
+from jettagger.inputs.memory import check_fits
+from jettagger.inputs.random_jets import ToyJets
+from jettagger.inputs.selection import LinkedRequest, make_request
+from jettagger.inputs.wanted import HeadColumns, columns_of_heads
+from jettagger.types import Array
+
+__all__ = ["LinkedJets", "missing_columns"]
+
+
+@dataclass(frozen=True)
+class LinkedJets:
+    """The source of models that are described by ``preprocess.json``.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    jets : str, optional
+        The collection of jets, where there are several of known formats.
+    names : mapping, optional
+        PFNano's names -> those of the input.
+    outside : str
+        Must be ``score``: there is no training selection.
+    min_pt_share : float, optional
+
+    Raises
+    ------
+    MismatchError
+        If ``outside`` is something else.
+    UnknownName
+        If PFNano has none of the names.
+    """
+
+    bundle: Bundle
+    jets: str | None = None
+    names: Names | None = None
+    outside: str = "score"
+    min_pt_share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.outside != "score":
+            raise MismatchError(f"outside= is for models with a data configuration, not {self.bundle.name!r}")
+        if self.names is not None:
+            pfnano(self.names)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Nothing is said of jets besides their scores."""
+        return ()
+
+    @property
+    def constituents(self) -> tuple[Group, ...]:
+        """The groups of candidates."""
+        return tuple(group for group in self.bundle.groups if group.object == "pf")
+
+    @property
+    def tables(self) -> bool:
+        """Only events."""
+        return False
+
+    @property
+    def described(self) -> bool:
+        """Features are known by their names."""
+        return True
+
+    def random_jets(self, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:
+        """See `jettagger.inputs.source.Source`."""
+        return ToyJets(dict(counts) or {"jet": np.ones(n_jets, dtype=np.int64)}, seed)
+
+    def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
+        """See `jettagger.inputs.source.Source`."""
+        format_ = detect(offer.collections, self.jets, self.names)
+        plan = make_plan(format_, offer, self.bundle.features)
+        if plan.missing:
+            raise missing_columns(plan, offer, source, self.bundle.name)
+        return replace(plan, more=columns_of_heads(heads, offer, format_.jets, source))
+
+    def request(
+        self,
+        events: Any,
+        where: Any = None,
+        kinematics: Mapping[str, Any] | None = None,
+        heads: Iterable[HeadColumns] = (),
+    ) -> LinkedRequest:
+        """See `jettagger.inputs.source.Source`."""
+        columns = events if isinstance(events, EventColumns) else EventColumns(events)
+        plan = self.check(columns, heads=heads)
+        check_fits(columns, plan)
+        return make_request(columns, plan, where, kinematics, self.min_pt_share, (self.bundle,))
+
+
+def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str) -> MissingColumns:
+    """What an input lacks, what wants it, and what would run on it instead.
+
+    Parameters
+    ----------
+    plan : ReadPlan
+        With something missing.
+    offer : Offer
+    source : str
+        What the input is called.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    MissingColumns
+    """
+    lines = "\n".join(f"  {need}" for need in plan.missing)
+    others = _runnable(plan.format, offer, name)
+    advice = [f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"]
+    advice += [plan.format.remark] if plan.format.remark else []
+    uneven = offer.uneven if isinstance(offer, EventColumns) else []
+    if uneven:
+        advice.insert(
+            0,
+            "tag them apart, before they are concatenated: the events were put together from some that have the "
+            f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
+        )
+    return MissingColumns(
+        f"{source} ({plan.format.title}) lacks columns that the model {name!r} needs: {'; '.join(advice)}\n"
+        f"{len(plan.missing)} missing columns:\n{lines}"
+    )
+
+
+def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
+    names = []
+    for name in available():
+        try:
+            bundle = load_bundle(name)
+        except JettaggerError:
+            continue
+        if bundle.name != but and not make_plan(format_, offer, bundle.features).missing:
+            names.append(name if bundle.has_weights else f"{name} (without weights here)")
+    return names

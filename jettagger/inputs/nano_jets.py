@@ -1,0 +1,212 @@
+"""PFNano events as a table in JetClass-II's columns, as a source for models with a data configuration of weaver."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.errors import MissingColumns
+from jettagger.formats import EventColumns, Jets, ReadPlan, detect
+from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
+from jettagger.inputs.flat_tables import (
+    Outside,
+    domain_columns,
+    filled_jets,
+    flags_of,
+    missing_of_table,
+    needed_columns,
+)
+from jettagger.inputs.memory import check_fits
+from jettagger.inputs.pfnano_tables import NANO_COLUMNS, NanoColumns, nano_plan
+from jettagger.inputs.put_back import attach_flat
+from jettagger.inputs.selection import BLOCK, LinkedRequest, Selection, make_request
+from jettagger.inputs.wanted import HeadColumns, columns_of_heads
+from jettagger.report import Report
+from jettagger.types import Array
+from jettagger.weaver import DataConfig, Values, WeaverJets
+
+__all__ = ["NanoJets", "NanoRequest"]
+
+
+@dataclass(frozen=True)
+class NanoJets:
+    """The source of models with a data configuration of weaver, for PFNano events.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    config : DataConfig
+    jets : str, optional
+        The collection of jets, where there are several of known formats.
+    names : mapping, optional
+        PFNano's names -> those of the input.
+    outside : {"score", "skip"}
+        As for `jettagger.inputs.flat_tables.FlatTables`.
+    min_pt_share : float, optional
+    """
+
+    bundle: Bundle
+    config: DataConfig
+    jets: str | None = None
+    names: Names | None = None
+    outside: Outside = "score"
+    min_pt_share: float | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is said of jets besides their scores."""
+        return flags_of(self.config)
+
+    def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
+        """See `jettagger.inputs.source.Source`."""
+        config = self.config
+        format_ = detect(offer.collections, self.jets, self.names)
+        why = {}
+        for name in needed_columns(config):
+            lacking = nano_plan(format_, offer, [name]).missing
+            if name not in NANO_COLUMNS:
+                why[name] = "not made of events"
+            elif lacking:
+                ways = ((need, " or ".join(need.stored) or "not in this format") for need in lacking)
+                why[name] = "; ".join(f"{need.object}.{need.column}: {stored}" for need, stored in ways)
+        known = [name for name in NANO_COLUMNS if name not in why]
+        title = f"{format_.title}, as a table of jets"
+        error = missing_of_table(config, self.bundle.name, known, title, source, why)
+        if error is not None:
+            raise error
+        domain = [
+            name
+            for name in domain_columns(config)
+            if name in NANO_COLUMNS and not nano_plan(format_, offer, [name]).missing
+        ]
+        plan = nano_plan(format_, offer, [*needed_columns(config), *domain])
+        return replace(plan, more=columns_of_heads(heads, offer, format_.jets, source))
+
+    def request(
+        self,
+        events: Any,
+        where: Any = None,
+        kinematics: Mapping[str, Any] | None = None,
+        heads: Iterable[HeadColumns] = (),
+    ) -> NanoRequest:
+        """See `jettagger.inputs.source.Source`."""
+        config = self.config
+        columns = events if isinstance(events, EventColumns) else EventColumns(events)
+        plan = self.check(columns, heads=heads)
+        check_fits(columns, plan)
+        linked = make_request(columns, plan, where, kinematics, self.min_pt_share, (self.bundle,))
+        rows = np.flatnonzero(linked.present)
+        every = NanoColumns(Jets(columns, plan, rows, linked.moved))
+        values = Values(config, every)
+
+        def passing(formula: Any) -> Array | None:
+            if formula is None or any(config.stored(name) not in every for name in config.columns_of(formula)):
+                return None
+            inside = np.zeros(len(linked.chosen), dtype=bool)
+            inside[rows] = values.passes(formula, len(rows))
+            return inside
+
+        flags = {name: passing(config.selection) for name in self.flags}
+        outside = 0
+        used = config.test_time_selection or config.selection
+        if self.outside == "skip" and used is not None:
+            inside = passing(used)
+            if inside is None:
+                lacking = [name for name in config.columns_of(used) if config.stored(name) not in every]
+                raise MissingColumns(
+                    f"the selection of {config.where} needs {', '.join(lacking)}, which {plan.format.title} lacks"
+                )
+            outside = int(np.count_nonzero(linked.chosen & ~inside))
+            linked = replace(linked, chosen=linked.chosen & inside)
+        return NanoRequest(self.bundle, config, linked, flags, outside)
+
+
+@dataclass(frozen=True)
+class NanoRequest:
+    """The jets of PFNano events as a table, and which were asked for.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    config : DataConfig
+    linked : LinkedRequest
+        The same jets in the events.
+    flags : mapping of str to (bool[jets] or None)
+        What is said of all jets; None where the events lack what that needs.
+    outside : int
+        Jets that are left out because they fail the selection.
+    """
+
+    bundle: Bundle
+    config: DataConfig
+    linked: LinkedRequest
+    flags: Mapping[str, Array | None]
+    outside: int = 0
+
+    @property
+    def plan(self) -> ReadPlan:
+        """Which stored columns are read."""
+        return self.linked.plan
+
+    @property
+    def report(self) -> Report:
+        """What is known before anything is linked."""
+        return self.linked.report + Report(outside_domain=self.outside)
+
+    @property
+    def counts(self) -> Array:
+        """Number of jets of each event, int64[events]."""
+        return self.linked.counts
+
+    @property
+    def valid(self) -> Array:
+        """For each event whether it is there (not None), bool[events]."""
+        return self.linked.valid
+
+    @property
+    def present(self) -> Array:
+        """For each jet whether it is there (not None), bool[jets]."""
+        return self.linked.present
+
+    def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
+        """The jets to score, some events at a time, see `jettagger.inputs.selection.blocks`."""
+        config = self.config
+        for selection in self.linked.blocks(budget):
+            linked, index = selection.jets, selection.index
+            assert isinstance(linked, Jets)
+            jets = WeaverJets(Values(config, NanoColumns(linked)), len(linked))
+            filled = filled_jets(self.bundle.groups, jets)
+            if not filled.all():
+                linked, index = linked.only(filled), index[filled]
+                jets = WeaverJets(Values(config, NanoColumns(linked)), len(linked))
+            empty = int(np.count_nonzero(~filled))
+            yield replace(
+                selection, jets=jets, index=index, report=selection.report + Report(without_constituents=empty)
+            )
+
+    def content(self) -> Iterator[tuple[str, Array]]:
+        """What the inputs of the model depend on: the columns as they are stored, before they are linked."""
+        yield from self.linked.content()
+        yield "outside", np.array([self.outside])
+
+    def values(self, name: str) -> Array:
+        """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""
+        return self.linked.values(name)
+
+    def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
+        """The events with columns of scores, see `attach_flat`."""
+        return attach_flat(events, scores, names, self.plan.collection, self.counts)
+
+    @property
+    def group(self) -> Hashable:
+        """Expressions have no names that two configurations share: each model makes its inputs itself."""
+        return "nano", id(self)
+
+    def together(self, others: Sequence[NanoRequest]) -> NanoRequest:
+        """This request, as there are no others of its group."""
+        return self
