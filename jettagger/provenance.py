@@ -1,18 +1,21 @@
-"""Who made the scores of a skim: what skims say of themselves, and what taggers and bundles are."""
+"""How an output was made: one record in every skim, who made its scores, and what taggers and bundles are."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jettagger._version import __version__
 from jettagger.errors import ConfigError, InputFileError, MismatchError
+from jettagger.files.generated import GeneratedFile
 from jettagger.files.jsonfile import parse_json
 from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.root import EventFile
 
-__all__ = ["Origin", "origin", "parsed", "read_provenance"]
+__all__ = ["Origin", "Provenance", "origin", "parsed", "provenance_of", "read_provenance"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,106 @@ class Origin:
                     f"{what} belong to the head {name!r} with the digest {digest[:12]}, these scores are of one with "
                     f"the digest {theirs[:12]}"
                 )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an output was made: the one record that jobs, functions and processors write.
+
+    Parameters
+    ----------
+    origin : Origin
+        The model and its heads.
+    model_version : str
+    columns : mapping of str to str
+        Output -> column.
+    where : str or None
+        Which jets were scored: a cut, or the name of a function.
+    files : tuple of str
+        What was read.
+    skipped : mapping of str to str
+        Files that were left out, and why.
+    generated : tuple of GeneratedFile
+        The generated events behind the files; empty where one of them does not say.
+    version : str
+        Of jettagger.
+    """
+
+    origin: Origin
+    model_version: str
+    columns: Mapping[str, str]
+    where: str | None
+    files: tuple[str, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    generated: tuple[GeneratedFile, ...] = ()
+    version: str = __version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "jettagger": self.version,
+            "model": self.origin.model,
+            "model_version": self.model_version,
+            "digest": self.origin.digest,
+            "heads": dict(self.origin.heads),
+            "columns": dict(self.columns),
+            "where": self.where,
+            "files": list(self.files),
+            "skipped": dict(self.skipped),
+            "generated": [source.to_dict() for source in self.generated],
+        }
+
+    @property
+    def text(self) -> str:
+        """The JSON that a file carries."""
+        return json.dumps(self.to_dict())
+
+
+def provenance_of(
+    tagger: Any,
+    columns: Mapping[str, str],
+    where: str | Callable[..., Any] | None,
+    files: Iterable[str],
+    *,
+    skipped: Mapping[str, str] | None = None,
+    generated: Iterable[GeneratedFile] = (),
+) -> Provenance:
+    """The record of what a tagger makes.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    columns : mapping of str to str
+        Output -> column.
+    where : str, callable or None
+        The selection of jets.
+    files : iterable of str
+        What is read; each is named once.
+    skipped : mapping, optional
+    generated : iterable of GeneratedFile
+
+    Returns
+    -------
+    Provenance
+
+    Examples
+    --------
+    >>> provenance_of(Origin("tinyParT", "a672"), {"mass": "tinyParT_mass"}, "pt > 300", ["a.root"]).to_dict()["where"]
+    'pt > 300'
+    """
+    made_by = origin(tagger)
+    assert made_by is not None
+    card = getattr(getattr(tagger, "bundle", None), "card", None)
+    cut = getattr(where, "__qualname__", type(where).__name__) if callable(where) else where
+    return Provenance(
+        made_by,
+        getattr(card, "version", ""),
+        dict(columns),
+        cut,
+        tuple(dict.fromkeys(files)),
+        dict(skipped or {}),
+        tuple(generated),
+    )
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:

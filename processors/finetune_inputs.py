@@ -5,7 +5,6 @@ Labels are those of `jettagger.truth`, or a function of the user.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -16,20 +15,18 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from coffea import processor
-from jettagger.processors.tagging import in_order
+from jettagger.processors.tagging import chunk_provenance, in_order
 
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.errors import UnknownName
-from jettagger.files.generated import read_sources
 from jettagger.heads import JetTable
+from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 from jettagger.truth import LEGS, generator_labels
 
 __all__ = ["LEGS", "FinetuneInputsProcessor", "generator_labels"]
 
-IDENTITY = ("run", "luminosityBlock", "event", "genWeight")
-KINEMATICS = ("pt", "eta", "phi", "mass", "msoftdrop")
 DERIVED = ("metDeltaPhi", "nLeptonsNear")
 
 
@@ -38,8 +35,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
 
     Parameters
     ----------
-    model : str
-        Name of a model or its folder; it will be the parent of the heads.
+    model : str, path or Tagger
+        Name of a model or its folder, or a tagger; it will be the parent of the heads.
     output : path
         A folder: each chunk is written to a file there.
     where : str or callable, optional
@@ -61,14 +58,14 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
 
     def __init__(
         self,
-        model: str,
+        model: str | os.PathLike[str] | jt.Tagger,
         output: str | os.PathLike[str],
         where: str | Callable[[Any], Any] | None = None,
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         keep: Iterable[str] = ("MET_pt", "MET_phi"),
         labels: Callable[[Any], dict[str, Any]] | None = generator_labels,
     ) -> None:
-        self.tagger = jt.load_tagger(model)
+        self.tagger = model if isinstance(model, jt.Tagger) else jt.load_tagger(model)
         self.output = Path(output)
         warn_doubt(where)
         self.where = where
@@ -101,8 +98,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, columns=self.columns)
         fatjets = tagged.FatJet
-        content = {name: _plain(events[name]) for name in IDENTITY if name in events.fields}
-        for name in [*KINEMATICS, *self.names.values()]:
+        content = {name: _plain(events[name]) for name in EVENT_COLUMNS if name in events.fields}
+        for name in [*JET_COLUMNS, *self.names.values()]:
             if name in fatjets.fields:
                 content[f"FatJet_{name}"] = _plain(fatjets[name])
         table = JetTable(events)
@@ -117,17 +114,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         key = (str(place["filename"]), int(place["entrystart"]))
         self.output.mkdir(parents=True, exist_ok=True)
         path = self.output / f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
-        bundle = self.tagger.bundle
-        tree = place.get("treename", "Events")
-        sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
-        record = {
-            "model": bundle.name,
-            "digest": bundle.digest,
-            "columns": dict(self.names),
-            "files": [key[0]],
-            "generated": [source.to_dict() for source in sources],
-        }
-        jt.write_skim(path, [content], json.dumps(record), force=True, inputs=[key[0]])
+        record = chunk_provenance(self.tagger, self.names, self.where, place)
+        jt.write_skim(path, [content], record, force=True, inputs=[key[0]])
         return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: [str(path)]}}}
 
     def _kept(self, events: Any, names: list[str]) -> dict[str, ak.Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -17,11 +16,10 @@ from jettagger.arguments import guard
 from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
 from jettagger.files.generated import read_sources
+from jettagger.provenance import provenance_of
+from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 
 __all__ = ["TaggingProcessor"]
-
-IDENTITY = ("run", "luminosityBlock", "event", "genWeight")
-KINEMATICS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
 
 class TaggingProcessor(processor.ProcessorABC):
@@ -29,8 +27,8 @@ class TaggingProcessor(processor.ProcessorABC):
 
     Parameters
     ----------
-    model : str
-        Name of a model or its folder, as `jettagger.load_tagger` takes it.
+    model : str, path or Tagger
+        Name of a model or its folder, as `jettagger.load_tagger` takes it, or a tagger, e.g. with heads.
     where : str or callable, optional
         A cut in columns of the fat jets (``"pt > 300"``), or a function from them to a jagged bool mask
         (``lambda fatjets: fatjets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
@@ -51,13 +49,13 @@ class TaggingProcessor(processor.ProcessorABC):
 
     def __init__(
         self,
-        model: str,
+        model: str | os.PathLike[str] | jt.Tagger,
         where: str | Callable[[Any], Any] | None = None,
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         prefix: str | None = None,
         output: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.tagger = jt.load_tagger(model)
+        self.tagger = model if isinstance(model, jt.Tagger) else jt.load_tagger(model)
         warn_doubt(where)
         self.where = where
         self.columns = tuple(columns)
@@ -83,8 +81,8 @@ class TaggingProcessor(processor.ProcessorABC):
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
         fatjets = tagged.FatJet
-        content = {name: _plain(tagged[name]) for name in IDENTITY if name in tagged.fields}
-        for name in [*KINEMATICS, *self.names.values()]:
+        content = {name: _plain(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
+        for name in [*JET_COLUMNS, *self.names.values()]:
             if name in fatjets.fields:
                 content[f"FatJet_{name}"] = _plain(fatjets[name])
         place = events.metadata
@@ -96,26 +94,13 @@ class TaggingProcessor(processor.ProcessorABC):
             jt.write_skim(
                 self.output / name,
                 [content],
-                json.dumps(self._provenance(place)),
+                chunk_provenance(self.tagger, self.names, self.where, place),
                 force=True,
                 inputs=[place["filename"]],
             )
             chunk = str(self.output / name)
         jets = int(ak.sum(ak.num(fatjets.pt)))
         return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: [chunk]}}}
-
-    def _provenance(self, place: Mapping[str, Any]) -> dict[str, Any]:
-        """How a chunk was made, with the generated events behind it."""
-        bundle = self.tagger.bundle
-        tree = place.get("treename", "Events")
-        sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
-        return {
-            "model": bundle.name,
-            "digest": bundle.digest,
-            "columns": dict(self.names),
-            "files": [str(place["filename"])],
-            "generated": [source.to_dict() for source in sources],
-        }
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Put the chunks into the order of files and events, whatever order the workers had.
@@ -141,6 +126,29 @@ class TaggingProcessor(processor.ProcessorABC):
             else:
                 result["columns"] = {name: ak.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         return accumulator
+
+
+def chunk_provenance(
+    tagger: jt.Tagger, names: Mapping[str, str], where: str | Callable[[Any], Any] | None, place: Mapping[str, Any]
+) -> str:
+    """How a chunk was made, with the generated events behind it, as JSON: the record of skims.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    names : mapping of str to str
+        Output -> column.
+    where : str, callable or None
+    place : mapping
+        Metadata of the chunk, as coffea gives it.
+
+    Returns
+    -------
+    str
+    """
+    tree = place.get("treename", "Events")
+    sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
+    return provenance_of(tagger, names, where, [str(place["filename"])], generated=sources).text
 
 
 def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:

@@ -106,6 +106,8 @@ PUBLIC = [
     "files.generated",
     "heads",
     "histograms",
+    "provenance",
+    "skims.columns",
     "truth",
     "weights",
 ]

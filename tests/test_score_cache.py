@@ -12,7 +12,6 @@ import pytest
 from comparing import assert_same_scores
 from heads import make_head
 from networks import write_bundle
-from weavers import weaver_bundle
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
@@ -147,12 +146,6 @@ def test_what_a_head_reads_does_not_change_the_entry(events: Any, tmp_path: Path
     assert first.report.cached == 0
     assert second.report.cached == second.report.scored > 0
     assert ak.any(abs(first.scores.Toy_probA - second.scores.Toy_probA) > 1e-5)
-
-
-def test_not_for_models_with_a_data_configuration(tmp_path: Path) -> None:
-    folder = weaver_bundle(tmp_path / "toy")
-    with pytest.raises(MismatchError, match="cache= is for models with preprocess"):
-        load_tagger(folder, cache=tmp_path / "scores")
 
 
 def test_no_jets(tagger: Tagger, events: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from heads import make_head, numbers, random_mlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_delphes import events_of
@@ -348,14 +349,14 @@ def test_files_of_all_kinds_are_tagged_by_one_function(suffix: str, folder: Path
             path = parquet
     output = tmp_path / "scores.parquet"
     tagger = load(folder)
-    result = jt.tag_files([str(path)], tagger, str(output), keep=["FatJet_tau1"] if suffix == ".root" else [])
+    result = jt.tag_files([str(path)], tagger, str(output))
     skim = ak.from_parquet(output)
     assert result.report.scored > 5
     if suffix == ".root":
         events = make_events(9, seed=3)
         assert result.events == 9
         expected = tagger.attach(events).FatJet
-        for name in ("toy_proba", "toy_inDomain", "tau1"):
+        for name in ("toy_proba", "toy_inDomain", "msoftdrop"):
             assert ak.almost_equal(
                 ak.Array(skim[f"FatJet_{name}"].tolist()), ak.Array(expected[name].tolist()), atol=1e-5
             )
@@ -370,7 +371,10 @@ def test_a_cut_reads_only_events_with_a_jet_to_score_and_keeps_the_flag_of_all(f
     jt.tag_files([str(path)], load(folder), str(output), where="pt > 350")
     skim = ak.from_parquet(output)
     expected = load(folder).attach(make_events(20, seed=3), where="pt > 350").FatJet
-    assert ak.is_none(skim.FatJet_toy_proba, axis=1).tolist() == (expected.pt <= 350).tolist()
+    unscored = ak.is_none(skim.FatJet_toy_proba, axis=1)
+    assert unscored.tolist() == ak.is_none(expected.toy_proba, axis=1).tolist()
+    assert ak.all(unscored[expected.pt <= 350])
+    assert not ak.all(unscored)
     assert skim.FatJet_toy_inDomain.tolist() == expected.toy_inDomain.tolist()
 
 
@@ -400,3 +404,27 @@ def test_dask_awkward_collections_of_any_kind(kind: str, folder: Path) -> None:
     assert ak.is_none(cut.proba, axis=-1).tolist() == ak.is_none(moved.toy_proba, axis=-1).tolist()
     with pytest.raises(MismatchError, match="kinematics 'pt' is a Array, expected a dask-awkward array"):
         tagger.attach(collection, kinematics={"pt": pt})
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_heads_on_a_model_of_tables(kind: str, folder: Path, tmp_path: Path) -> None:
+    """Against the network in NumPy, on the scores and the momentum of the jets."""
+    pt = {"table": "jet_pt", "delphes": "JetPUPPIAK8_pt", "pfnano": "FatJet_pt"}[kind]
+    mlp = random_mlp(3, 2, seed=2)
+    inputs = ("proba", "probb", pt)
+    head = make_head(tmp_path / "head", parent=jt.load_bundle(folder), inputs=inputs, parts=[mlp])
+    events = KINDS[kind][0]
+    tagger = load(folder, cache=tmp_path / "scores").with_heads(head)
+    jets = jets_of(kind, tagger.attach(events))
+    jets = jets if kind == "table" else ak.flatten(jets)
+    columns = ["toy_proba", "toy_probb", PT[kind]]
+    x = np.stack([ak.to_numpy(ak.fill_none(jets[name], np.nan)) for name in columns], axis=1).astype(np.float32)
+    good = np.isfinite(x).all(axis=1)
+    assert good.sum() > 5
+    found = ak.to_numpy(ak.fill_none(jets.Toy_probA, np.nan))
+    assert np.isnan(found[~good]).all()
+    np.testing.assert_allclose(found[good], numbers(mlp, x[good], "classes")[:, 0], rtol=1e-4)
+    assert pickle.loads(pickle.dumps(tagger))(events).Toy_probA.tolist() == tagger(events).Toy_probA.tolist()
+    lacking = make_head(tmp_path / "other", "Other", parent=jt.load_bundle(folder), inputs=("proba", "jet_none"))
+    with pytest.raises(MissingColumns, match="the head 'Other' lacks the columns jet_none"):
+        load(folder).with_heads(lacking)(events)

@@ -10,7 +10,6 @@ import pytest
 from comparing import assert_same_scores
 from heads import make_head
 from networks import GROUPS, write_bundle
-from weavers import weaver_bundle
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
@@ -93,12 +92,6 @@ def test_heads_run_with_their_models(tmp_path: Path, tiny: Bundle, events: Any) 
     needs_met = toy.with_heads(make_head(tmp_path / "met", "Met", inputs=("hidNeurons003", "MET_sumEt")))
     with pytest.raises(MissingColumns, match="the head 'Met' lacks the columns MET_sumEt"):
         Taggers([needs_met])(events)
-
-
-def test_models_of_tables_of_jets_are_refused(tmp_path: Path, tiny: Bundle) -> None:
-    folder = weaver_bundle(tmp_path / "toy")
-    with pytest.raises(MismatchError, match="'toy' has a data configuration and is applied alone: use load_tagger"):
-        load_taggers(["tinyParT", folder])
 
 
 @pytest.fixture

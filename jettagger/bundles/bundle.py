@@ -142,6 +142,8 @@ class Bundle(Displayed):
         The files that it was read from.
     weaver : DataConfig or None
         The data configuration, where the inputs are described by one; its inputs are those that the network takes.
+    notes : mapping of str to str
+        What its files say of themselves: ``input description``, ``training selection``.
 
     Examples
     --------
@@ -159,6 +161,7 @@ class Bundle(Displayed):
     described_by: str
     files: Mapping[str, Path] = field(repr=False)
     weaver: DataConfig | None = field(default=None, repr=False)
+    notes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str], *, accept: bool = False) -> Bundle:
@@ -347,12 +350,6 @@ class Bundle(Displayed):
                 found[group.axis] = (max(shortest, group.min_length), min(longest, group.max_length))
         return found
 
-    @property
-    def description(self) -> str:
-        """What describes the inputs: ``preprocess.json``, or ``data configuration of weaver``."""
-        yaml = any(name.endswith((".yaml", ".yml")) for name in self.files)
-        return "data configuration of weaver" if yaml else "preprocess.json"
-
     def require_weights(self) -> Path:
         """The path of the ONNX file.
 
@@ -470,9 +467,13 @@ def _read(folder: Path, *, accept: bool = False) -> Bundle:
     where = str(files[source])
     if files[source].suffix == ".json":
         description, config = read_object(files[source], BundleError, finite=False), None
+        notes = {"input description": "preprocess.json"}
         groups = read_groups(description, where)
     else:
         config = read_config(files[source])
+        notes = {"input description": "data configuration of weaver"}
+        if config.selection is not None:
+            notes["training selection"] = config.selection.text
         if graph is not None:
             config = config.keeping(tensor.name for tensor in graph.inputs)
         groups = weaver_groups(config)
@@ -502,6 +503,7 @@ def _read(folder: Path, *, accept: bool = False) -> Bundle:
         described_by=described_by,
         files=files,
         weaver=config,
+        notes=notes,
     )
 
 

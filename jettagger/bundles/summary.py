@@ -79,7 +79,7 @@ def bundle_summary(bundle: Bundle) -> ObjectSummary:
         ("folder", str(bundle.folder)),
         ("weights", "not in this folder" if graph is None else f"{graph.path.name}, {graph.path.parent}"),
         ("described by", bundle.described_by),
-        ("input description", bundle.description),
+        ("input description", bundle.notes.get("input description", "preprocess.json")),
         ("prefix of columns", bundle.prefix),
         ("regressed mass", "" if bundle.card.mass is None else _mass(bundle.card.mass)),
         ("training domain", _domain(bundle)),
@@ -94,8 +94,8 @@ def _mass(mass: Mass) -> str:
 
 
 def _domain(bundle: Bundle) -> str:
-    if bundle.weaver is not None and bundle.weaver.selection is not None:
-        return bundle.weaver.selection.text
+    if "training selection" in bundle.notes:
+        return bundle.notes["training selection"]
     domain = bundle.card.domain
     ranges = (("pt", domain.pt, " GeV"), ("|eta|", domain.abseta, ""), ("msoftdrop", domain.msoftdrop, " GeV"))
     return ", ".join(f"{name} {span[0]:g} to {span[1]:g}{unit}" for name, span, unit in ranges if span is not None)

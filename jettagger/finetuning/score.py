@@ -65,7 +65,8 @@ def score_skim(
         head.check_digest(skim.digest, f"the model {skim.record.get('model')!r} that made {skim.path}")
         skim.columns_of(head.inputs, head.card.parent.prefix if prefix is None else prefix, f"the head {head.name!r}")
     inputs: list[str | os.PathLike[str]] = [skim.path, *(source for head in loaded for source in head.sources)]
-    record: dict[str, Any] = {**skim.record, "heads": {head.name: head.digest for head in loaded}}
+    earlier = skim.record.get("heads") or {}
+    record: dict[str, Any] = {**skim.record, "heads": {**earlier, **{head.name: head.digest for head in loaded}}}
 
     def chunks() -> Iterator[dict[str, Any]]:
         columns = [name for name in skim.names if not _is_counter(name, skim.names)]

@@ -85,6 +85,8 @@ RULES: Mapping[str, Rule] = {
     **{f"{name}.eta": _ETA for name in ("FatJet", "PFCands", "SV")},
     **{f"{name}.phi": _PHI for name in ("FatJet", "PFCands", "SV")},
     "FatJet.mass": Rule(-100, 1e5, "GeV"),
+    "FatJet.msoftdrop": Rule(-1000, 1e5, "GeV"),
+    **{f"FatJet.tau{number}": Rule(0, 100, also=(-1, -999, -9999)) for number in range(1, 5)},
     "FatJet.rawFactor": Rule(-10, 1),
     "PFCands.mass": Rule(-10, 100, "GeV"),
     "PFCands.charge": Rule(-1, 1, whole=True),

@@ -142,6 +142,10 @@ class Events:
         import numpy as np
 
         expression = parse(job.where, where="--where")
+        if job.tagger.source.flags:  # something is said of all jets, not only of those that are scored
+            events = file.read(job.inputs, chunk.start, chunk.stop)
+            jets = events[job.collection]
+            return Loaded(events, expression.evaluate({name: jets[name] for name in jets.fields}), None, events)
         few = {f"{job.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in job.keep}
         few |= {column for column in job.inputs if column.startswith(f"{job.collection}.")}
         events = file.read(sorted(few), chunk.start, chunk.stop)

@@ -27,6 +27,7 @@ from jettagger.errors import MismatchError, OutputError, WorkerError
 from jettagger.expressions import parse
 from jettagger.files.generated import GeneratedFile
 from jettagger.files.retrying import RETRIES, retried, warn_retried
+from jettagger.provenance import provenance_of
 from jettagger.report import PartialJetsWarning, Report, warn_partial
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.workers import deadline, finished, submit, worker_pool
@@ -174,21 +175,9 @@ class Job:
     @property
     def provenance(self) -> str:
         """How the output is made, as JSON."""
-        bundle = self.tagger.bundle
-        return json.dumps(
-            {
-                "jettagger": __version__,
-                "model": bundle.name,
-                "model_version": bundle.card.version,
-                "digest": bundle.digest,
-                "heads": {head.name: head.digest for head in self.tagger.heads},
-                "columns": dict(self.names),
-                "where": self.where,
-                "files": list(dict.fromkeys(chunk.path for chunk in self.chunks)),
-                "skipped": dict(self.skipped),
-                "generated": [source.to_dict() for source in self.sources],
-            }
-        )
+        files = (chunk.path for chunk in self.chunks)
+        record = provenance_of(self.tagger, self.names, self.where, files, skipped=self.skipped, generated=self.sources)
+        return record.text
 
 
 @dataclass(frozen=True)
