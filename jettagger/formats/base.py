@@ -189,6 +189,11 @@ class ReadPlan:
         return self.format.jets
 
     @property
+    def made(self) -> tuple[str, ...]:
+        """A cut names stored columns of the jets, none that are made."""
+        return ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The exact set of stored columns that will be read, sorted."""
         found = {column for provider in self.providers.values() for column in provider.columns} | set(self.more)

@@ -115,11 +115,14 @@ class TablePlan:
         Stored columns that are read: those of a table, or ``"Collection.field"`` of Delphes events.
     collection : str
         The jets' collection; empty for a table.
+    made : tuple of str
+        Columns of the jets that a cut may name and that are made of ``columns``; empty: those that are stored.
     """
 
     title: str
     columns: tuple[str, ...]
     collection: str = ""
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,7 @@ class FlatTables:
             columns_of_heads(heads, _DelphesNames(content), content.collection, source)
             error = missing_of_table(config, self.bundle.name, content.fields, title, source)
             columns, collection = content.columns, content.collection
+            made = (*(name.removeprefix("jet_") for name in content.fields), *content.fields)
         else:
             if self.jets is not None:
                 raise InputFileError(f"a table with one row a jet has no collection {self.jets!r} to choose")
@@ -201,10 +205,10 @@ class FlatTables:
             of_heads = columns_of_heads(heads, offer, "jet", source) if error is None else ()
             domain = [name for name in domain_columns(config) if name in fields]
             columns = tuple(dict.fromkeys([*needed_columns(self.config), *domain, *of_heads]))
-            title, collection = FlatTable.title, ""
+            title, collection, made = FlatTable.title, "", ()
         if error is not None:
             raise error
-        return TablePlan(title, columns, collection)
+        return TablePlan(title, columns, collection, made)
 
     def request(
         self,

@@ -48,6 +48,10 @@ class ColumnPlan(Protocol):
     def collection(self) -> str:
         """The jets' collection; empty for a table with one row a jet."""
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Columns of the jets that a cut may name and that are made of ``columns``; empty: those that are stored."""
+
 
 class Request(Protocol):
     """The jets of an input, and which of them were asked for."""

@@ -151,10 +151,13 @@ def _touch(tagger: Tagger, events: Any, cut: str | None) -> ColumnPlan:
         names: dict[str, tuple[str, ...]] = {name: (plan.collection, name) for name in columns.fields(plan.collection)}
         if not plan.collection:
             names = {name: (name,) for name in columns.collections}
+        if plan.made:  # of columns that are touched already
+            names = dict.fromkeys(plan.made, ())
         expression = parse(cut, where="where")
         expression.check(list(names), f"column of {plan.collection or 'the table'}")
         for name in expression.names:
-            ak.typetracer.touch_data(columns.events[names[name]])
+            if names[name]:
+                ak.typetracer.touch_data(columns.events[names[name]])
     return plan
 
 
