@@ -17,7 +17,7 @@ test: $(VENV)/.test
 
 # the pictures that tests compare plots with, drawn anew: look at them before they are committed
 reference-plots: $(VENV)/.test
-	$(PY) tests/pictures.py
+	$(PY) tests/reference_figures.py
 
 # docs/roc.png, by running the example of the README
 readme-picture: $(VENV)/.test

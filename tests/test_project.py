@@ -157,7 +157,7 @@ def test_the_picture_is_small_and_shown() -> None:
 def test_the_example_draws_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mplhep", reason="the extra plot is not installed")
     from matplotlib.image import imread
-    from pictures import difference
+    from reference_figures import difference
     from test_reference_plots import TOLERANCE, same_versions
 
     monkeypatch.chdir(tmp_path)

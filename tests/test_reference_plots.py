@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mplhep", reason="the extra plot is not installed")
-from pictures import FIGURES, FOLDER, VERSIONS, difference, pixels, reference, versions
+from reference_figures import FIGURES, FOLDER, VERSIONS, difference, pixels, reference, versions
 
 from jettagger import plots
 

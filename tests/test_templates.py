@@ -461,6 +461,7 @@ def test_limit_of_a_counting_experiment():
         limit(counting(100.0, 100.0, signal=1e-9), signal="s")
 
 
+@pytest.mark.slow
 def test_limits_are_those_of_pyhf():
     pyhf = pytest.importorskip("pyhf")
     from jettagger.statistics.fits import model_of

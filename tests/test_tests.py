@@ -132,3 +132,10 @@ def test_each_kind_would_be_noticed(kind: str, code: str) -> None:
 )
 def test_what_is_allowed_is_not(kind: str, code: str) -> None:
     assert not list(KINDS[kind](ast.parse(code)))
+
+
+def test_helpers_have_names_that_no_script_of_the_examples_has() -> None:
+    """One process imports both by their bare names, and the second would get the first."""
+    scripts = {path.name for path in FILES[0].parent.parent.joinpath("examples").rglob("*.py")}
+    assert scripts
+    assert not scripts & {path.name for path in FILES}

@@ -75,7 +75,7 @@ def made(name: str) -> dict[str, Any]:
 
 
 #: kinds that are fitted in each run; the others are slow
-FEW = ("counting", "few events", "excess", "10^7 events of little simulation", "a variation that empties a bin")
+FEW = ("counting", "few events", "10^7 events of little simulation", "a variation that empties a bin")
 
 
 @pytest.mark.parametrize(

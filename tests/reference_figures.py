@@ -1,6 +1,7 @@
 """Every kind of plot with fixed inputs, and how alike two pictures are.
 
-``python tests/pictures.py`` (``make reference-plots``) draws the references anew, with the versions that drew them.
+``python tests/reference_figures.py`` (``make reference-plots``) draws the references anew, with the versions that drew
+them.
 """
 
 from __future__ import annotations
