@@ -162,7 +162,7 @@ FILES = {
 }
 #: commands with an output that no argument names; each has a test of its own below
 OWN = {"limit", "models accept", "models add"}
-READERS = {"models list", "models show", "discriminants list", "discriminants show", "discriminants groups"}
+READERS = {"schema", "models list", "models show", "discriminants list", "discriminants show", "discriminants groups"}
 
 
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:

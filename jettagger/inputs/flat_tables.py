@@ -186,7 +186,17 @@ class FlatTables:
         return flags_of(self.config)
 
     def check(self, offer: Any, source: str = "this table", heads: Iterable[HeadColumns] = ()) -> TablePlan:
-        """See `jettagger.inputs.source.Source`."""
+        """See `jettagger.inputs.source.Source`.
+
+        Raises
+        ------
+        MismatchError
+            If names of PFNano are given.
+        InputFileError
+            If a collection is named where there is none.
+        MissingColumns
+            If columns are missing; lists them.
+        """
         if self.names is not None:
             raise MismatchError(f"names= is for PFNano events, {source} is something else")
         config = self.config
@@ -217,7 +227,13 @@ class FlatTables:
         kinematics: Mapping[str, Any] | None = None,
         heads: Iterable[HeadColumns] = (),
     ) -> TableRequest:
-        """See `jettagger.inputs.source.Source`."""
+        """See `jettagger.inputs.source.Source`.
+
+        Raises
+        ------
+        MissingColumns
+            If the selection of the model needs columns that are not there.
+        """
         config = self.config
         delphes = is_delphes(getattr(events, "fields", []))
         table: JetColumns = DelphesJets(events, self.jets) if delphes else FlatTable(events)

@@ -94,7 +94,13 @@ class NanoJets:
         kinematics: Mapping[str, Any] | None = None,
         heads: Iterable[HeadColumns] = (),
     ) -> NanoRequest:
-        """See `jettagger.inputs.source.Source`."""
+        """See `jettagger.inputs.source.Source`.
+
+        Raises
+        ------
+        MissingColumns
+            If the selection of the model needs columns that are not there.
+        """
         config = self.config
         columns = events if isinstance(events, EventColumns) else EventColumns(events)
         plan = self.check(columns, heads=heads)

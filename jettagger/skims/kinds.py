@@ -370,7 +370,13 @@ class DelphesEvents:
         return list(map(str, files))
 
     def examine(self, path: str, wanted: Wanted) -> Content:
-        """See `FileKind`."""
+        """See `FileKind`.
+
+        Raises
+        ------
+        ConfigError
+            If columns of the file are to be kept.
+        """
         if wanted.keep:
             raise ConfigError(
                 "--keep is not for Delphes files: 'jettagger convert delphes' writes all columns of the jets"
