@@ -26,7 +26,7 @@ def main(folder: str = "demo-output", config: str = str(CONFIG)) -> int:
     out = Path(folder)
     warnings.simplefilter("ignore", SearchWarning)  # the notes are printed below
     search = read_config(config)
-    print(f"searching with {search.processor['model']} ...")
+    print(f"searching with {search.model} ...")
     result = run_search(search)
     written = write_output(result, out, force=True)
     print(cutflow_table(result))

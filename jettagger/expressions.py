@@ -373,7 +373,9 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
         text = f"{foreign[0]!r} is no operator here: write {word!r}, or {mark!r} with each condition in parentheses"
         raise source.error_at(foreign.start(), text) from None
     _check(source, tree, functions)
-    return Expression(source.text, where, functions)
+    made = Expression(source.text, where, functions)
+    vars(made)["_parsed"] = (source, tree)  # read once
+    return made
 
 
 def select(

@@ -12,6 +12,20 @@ import awkward as ak
 import numpy as np
 from coffea import processor
 from coffea.analysis_tools import PackedSelection, Weights
+from jettagger.processors.definition import (
+    DIJET,
+    EVENTS,
+    JETS,
+    KINDS,
+    LUMINOSITIES,
+    NOMINAL,
+    JetVariation,
+    Region,
+    Sample,
+    Search,
+    SearchWarning,
+    WeightFactor,
+)
 from vector.backends.awkward import behavior
 
 import jettagger as jt
@@ -36,168 +50,8 @@ __all__ = [
     "dijet",
 ]
 
-#: what a region may be; an inclusive one is there to look at and may overlap with the others
-KINDS = ("signal", "validation", "control", "inclusive")
-
-#: the category of what is not varied
-NOMINAL = "nominal"
-
-#: what is computed of two candidates
-DIJET = ("mjj", "ptjj", "deta", "dphi", "dr")
-
-#: cuts that are always there: on events, and on the number of jets
-EVENTS, JETS = "events", "jets"
-
-#: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
-MOST_CUTS = 31
-
-#: luminosities in 1/fb between which data of the LHC and its upgrade lie, short runs aside
-LUMINOSITIES = (0.5, 4000.0)
-
-#: what a sum of generator weights may be besides a number: that of the events that are read
-EVENTS_READ = "events"
-
 #: binary digits of sums that are kept: ten decimal ones
 DIGITS = 34
-
-
-class SearchWarning(UserWarning):
-    """Something in a search that is probably not meant: an empty region, an idle cut, a doubtful sum of weights."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What is known of a data set.
-
-    Parameters
-    ----------
-    cross_section : float, optional
-        In pb, times branching and filter efficiencies; needed for simulation.
-    data : bool
-        Whether it is data: no generator weights, no corrections, no variations, not scaled.
-    sum_of_weights : float or str, optional
-        Of all generated events; ``"events"``: that of the events that are read, which is wrong for skims. The default
-        is the same and says so.
-    golden_json : str, optional
-        File of certified luminosity sections; only for data.
-
-    Raises
-    ------
-    ConfigError
-        If simulation has no cross section, or data has one.
-    """
-
-    cross_section: float | None = None
-    data: bool = False
-    sum_of_weights: float | str | None = None
-    golden_json: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.data and (self.cross_section is not None or self.sum_of_weights is not None):
-            raise ConfigError("data have neither a cross section nor a sum of weights")
-        if not self.data and self.cross_section is None:
-            raise ConfigError("simulation without cross section: give cross_section (in pb), or data: true")
-        if not self.data and self.golden_json is not None:
-            raise ConfigError("golden_json is for data")
-        for name, words in (("cross_section", ()), ("sum_of_weights", (EVENTS_READ,))):
-            value = getattr(self, name)
-            if value is None or value in words:
-                continue
-            if isinstance(value, str) or not (math.isfinite(value) and value > 0):
-                also = "".join(f" or {word!r}" for word in words)
-                raise ConfigError(f"{name} must be a number above zero{also}, got {value!r}")
-            object.__setattr__(self, name, float(value))
-
-
-@dataclass(frozen=True)
-class Region:
-    """Events that pass some cuts and fail others.
-
-    Events for which a cut has no value, because a jet was not scored, neither pass nor fail it.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`: where a signal is looked for, where the background's description is checked, where it is taken
-        from, and ``inclusive`` for plots before the cuts that make the others.
-    passes, fails : sequence of str
-        Names of cuts.
-
-    Raises
-    ------
-    ConfigError
-        If the kind is unknown, or a cut is to be passed and failed.
-    """
-
-    kind: str = "signal"
-    passes: Sequence[str] = ()
-    fails: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "passes", tuple(self.passes))
-        object.__setattr__(self, "fails", tuple(self.fails))
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind of region {self.kind!r}, expected one of {', '.join(KINDS)}")
-        both = sorted(set(self.passes) & set(self.fails))
-        if both:
-            raise ConfigError(f"the cut {both[0]!r} is to be passed and failed: the region is empty")
-
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """The names of its selections, in order; failed cuts are called ``not <cut>``."""
-        return (*self.passes, *(f"not {name}" for name in self.fails))
-
-
-@dataclass(frozen=True)
-class WeightFactor:
-    """A correction of simulation, with its variations.
-
-    Parameters
-    ----------
-    nominal : str
-        Expression in columns of the events and the candidates, e.g. ``puWeight``.
-    up, down : str, optional
-        The same after variation; both or neither.
-
-    Raises
-    ------
-    ConfigError
-        If one of the variations is missing.
-    """
-
-    nominal: str
-    up: str | None = None
-    down: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.up is None) != (self.down is None):
-            raise ConfigError(f"weight {self.nominal!r}: give both up and down, or neither")
-
-
-@dataclass(frozen=True)
-class JetVariation:
-    """A variation of the jets' kinematics or masses, such as the energy scale.
-
-    Parameters
-    ----------
-    up, down : mapping of str to str
-        Column of the jets to the expression, in columns of the jets, that takes its place: ``{"pt": "pt * 1.02"}``, or
-        ``{"pt": "pt_jesTotalUp"}`` where the file has it.
-
-    Raises
-    ------
-    ConfigError
-        If columns for one of the two directions are missing.
-    """
-
-    up: Mapping[str, str]
-    down: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "up", dict(self.up))
-        object.__setattr__(self, "down", dict(self.down))
-        if not self.up or not self.down:
-            raise ConfigError("a variation of jets needs columns for up and for down")
 
 
 _DIRECTION = (("pt", "pt"), ("eta", "eta"), ("phi", "phi"))
@@ -299,7 +153,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
     regions : mapping of str to Region
     histograms : sequence of HistSpec
         With the categories ``dataset``, ``region`` and ``variation``.
-    cuts : mapping of str to str
+    cuts : mapping of str to (str or Expression)
         Name -> expression, true or false for an event with candidates.
     discriminants : mapping of str to (str or Discriminant)
         Name -> a preset, an expression in scores, or a discriminant; they become columns of the jets.
@@ -309,16 +163,16 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Of the tagger's columns; default: the model's, or the one tagger in the file that has the scores.
     n_jets : int
         1 or 2 candidates.
-    preselection : str
-        Expression in columns of the jets in the file; only these jets run through the network.
+    preselection : str or Expression
+        In columns of the jets in the file; only these jets run through the network.
     pick : str
         The jets with the largest values of this column or discriminant are the candidates.
     order : str
         They are numbered by falling values of this column or discriminant.
     mass : str
         The column with the mass of the candidates that `dijet` takes, e.g. ``mass`` or ``msoftdrop``.
-    event_cut : str, optional
-        Expression in columns of the events, e.g. a trigger.
+    event_cut : str or Expression, optional
+        In columns of the events, e.g. a trigger.
     weights : mapping of str to WeightFactor
         Corrections of simulation; the variations are called ``<name>Up`` and ``<name>Down``.
     variations : mapping of str to JetVariation
@@ -367,16 +221,16 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         regions: Mapping[str, Region],
         histograms: Sequence[HistSpec],
         *,
-        cuts: Mapping[str, str] | None = None,
+        cuts: Mapping[str, str | Expression] | None = None,
         discriminants: Mapping[str, str | Discriminant] | None = None,
         model: str | jt.Tagger | None = None,
         prefix: str | None = None,
         n_jets: int = 2,
-        preselection: str = "pt > 200",
+        preselection: str | Expression = "pt > 200",
         pick: str = "pt",
         order: str = "pt",
         mass: str = "mass",
-        event_cut: str | None = None,
+        event_cut: str | Expression | None = None,
         weights: Mapping[str, WeightFactor] | None = None,
         variations: Mapping[str, JetVariation] | None = None,
         luminosity: float = 1.0,
@@ -385,85 +239,38 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         threads: int | None = None,
         blind: bool = True,
     ) -> None:
-        self.samples = dict(samples)
-        self.regions = dict(regions)
-        self.histograms = tuple(histograms)
-        self.cuts = {name: _cut(text, f"cut {name!r}") for name, text in (cuts or {}).items()}
-        self.discriminants = {
-            name: item if isinstance(item, Discriminant) else discriminant(item)
-            for name, item in (discriminants or {}).items()
-        }
         self.tagger = jt.load_tagger(model, threads=threads) if isinstance(model, str) else model
-        self.prefix = self.tagger.bundle.prefix if self.tagger is not None and prefix is None else prefix
-        self.n_jets = n_jets
-        self.preselection = _cut(preselection, "preselection")
-        self.pick, self.order, self.mass = pick, order, mass
-        self.event_cut = None if event_cut is None else _cut(event_cut, "event cut")
-        self.weights = dict(weights or {})
-        self.factors = {
-            name: tuple(
-                None if text is None else parse(text, f"weight {name!r}")
-                for text in (factor.nominal, factor.up, factor.down)
-            )
-            for name, factor in self.weights.items()
-        }
-        self.variations = dict(variations or {})
-        self.luminosity = luminosity
-        self.generator_weight = generator_weight
-        self.collection = collection
-        self.blind = blind
-        self._check()
+        self.search = Search(
+            samples=samples,
+            regions=regions,
+            histograms=histograms,
+            cuts=cuts or {},
+            discriminants={
+                name: item if isinstance(item, Discriminant) else discriminant(item)
+                for name, item in (discriminants or {}).items()
+            },
+            prefix=self.tagger.bundle.prefix if self.tagger is not None and prefix is None else prefix,
+            n_jets=n_jets,
+            preselection=preselection,
+            pick=pick,
+            order=order,
+            mass=mass,
+            event_cut=event_cut,
+            weights=weights or {},
+            variations=variations or {},
+            luminosity=luminosity,
+            generator_weight=generator_weight,
+            collection=collection,
+            blind=blind,
+        )
+        for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
+            setattr(self, name, value)
+        self.factors = self.search.factors
         self.curves = self._curves()
         self.outputs = self._outputs()
         self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
 
     # ---------------------------------------------------------------------------------------- what is needed
-
-    def _check(self) -> None:
-        """Refuse what does not fit together."""
-        if not self.samples or not self.regions or not self.histograms:
-            raise ConfigError("a search needs at least one sample, one region and one histogram")
-        if self.n_jets not in (1, 2):
-            raise ConfigError(f"n_jets must be 1 or 2, got {self.n_jets}")
-        if not (math.isfinite(self.luminosity) and self.luminosity > 0):
-            raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
-        if len(self.cuts) > MOST_CUTS:
-            raise ConfigError(f"{len(self.cuts)} cuts, at most {MOST_CUTS}")
-        reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]
-        if reserved:
-            raise ConfigError(f"a cut cannot be called {reserved[0]!r}")
-        for name, region in self.regions.items():
-            unknown = [cut for cut in (*region.passes, *region.fails) if cut not in self.cuts]
-            if unknown:
-                raise UnknownName("cut", unknown, self.cuts, f"region {name!r}")
-        taken = sorted(set(self.weights) & set(self.variations))
-        if taken:
-            raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
-        if "generator" in self.weights:
-            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
-        n_data = sum(sample.data for sample in self.samples.values())
-        varied = 1 + 2 * len(self.weights) + len(self.variations)
-        combinations = len(self.regions) * (n_data + (len(self.samples) - n_data) * varied)
-        for spec in self.histograms:
-            if set(spec.categories) != {"dataset", "region", "variation"}:
-                raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
-            spec.require_room(combinations)
-        names = [spec.name for spec in self.histograms]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two histograms of one name: {', '.join(names)}")
-        known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
-        for expression in self._expressions():
-            for name in expression.names:
-                front = name.partition(".")[0]
-                if front.startswith("jet") and front[3:].isdigit() and front not in known:
-                    raise UnknownName(
-                        f"candidate (with {self.n_jets} as the count of jets)",
-                        front,
-                        known,
-                        expression.where or f"{expression}",
-                    )
-                if self.n_jets == 1 and name in DIJET:
-                    raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
 
     def _curves(self) -> dict[str, HistSpec]:
         """Histograms of the discriminants of candidates again, for ROC curves in inclusive regions: in fine bins."""
@@ -477,20 +284,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 found[spec.name] = HistSpec(spec.name, [fine], spec.label, spec.categories, spec.max_bytes)
         return found
 
-    def _expressions(self) -> list[Expression]:
-        """All expressions in candidates and events."""
-        found = [*self.cuts.values()]
-        found += [item for parts in self.factors.values() for item in parts if item is not None]
-        found += [axis.parsed for spec in self.histograms for axis in spec.axes]
-        return found
-
     @property
     def jet_columns(self) -> tuple[str, ...]:
         """The columns and discriminants of the candidates that are used."""
         names = ["pt", "eta", "phi", self.pick, self.order]
         if self.n_jets == 2:
             names.append(self.mass)
-        for expression in self._expressions():
+        for expression in self.search.expressions():
             for name in expression.names:
                 front, _, column = name.partition(".")
                 if front in ("jet1", "jet2") and column:
@@ -845,22 +645,21 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             **result,
         }
 
-    def _shifts(self, sample: Sample) -> dict[str, Mapping[str, str]]:
+    def _shifts(self, sample: Sample) -> dict[str, Mapping[str, Expression]]:
         """Name of each variation of the jets -> what it changes."""
-        shifts: dict[str, Mapping[str, str]] = {NOMINAL: {}}
+        shifts: dict[str, Mapping[str, Expression]] = {NOMINAL: {}}
         if not sample.data:
             for name, item in self.variations.items():
                 shifts |= {f"{name}Up": item.up, f"{name}Down": item.down}
         return shifts
 
-    def _varied(self, fatjets: Any, shift: Mapping[str, str], late: bool = False) -> dict[str, Any]:
+    def _varied(self, fatjets: Any, shift: Mapping[str, Expression], late: bool = False) -> dict[str, Any]:
         """New columns of a variation: those of the file, or late those of the network."""
         own = set(self.names.values())
         found = {}
-        for column, text in shift.items():
+        for column, expression in shift.items():
             if (column in own) != late:
                 continue
-            expression = parse(text, f"variation of {column!r}")
             expression.check(fatjets.fields, f"column of {self.collection}")
             if column not in fatjets.fields:
                 raise UnknownName("column", column, fatjets.fields, f"variation of {self.collection}")
@@ -1151,10 +950,6 @@ def _rounded(values: Any) -> Any:
     """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.round(mantissa * 2.0**DIGITS) / 2.0**DIGITS, exponent)
-
-
-def _cut(text: str, where: str) -> Expression:
-    return parse(text, where)
 
 
 guard(globals(), "ResonanceSearchProcessor")

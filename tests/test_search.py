@@ -435,6 +435,9 @@ def test_bad_configurations(world: Path, old: str, new: str, message: str) -> No
         ),
         ("nominal: puWeight,", "nominal: puWieght,", r"line 24: .*'puWieght' \(nearest: puWeight"),
         ("mass: msoftdrop", "mass: msoftdrp", r"line 14: .*'msoftdrp' \(nearest: msoftdrop"),
+        ("sort_by: HbbvsQCD", "sort_by: HbbvsQDC", r"line 13: .*'HbbvsQDC' \(nearest: HbbvsQCD"),
+        ("sort_by: HbbvsQCD", "select_by: masss", r"line 13: .*'masss' \(nearest: mass"),
+        ("chunk_size: 12", "event_selection: MET.ptt > 1", r"line 5: .*'MET.ptt' \(nearest: FatJet.pt"),
         ('preselection: "pt > 220', 'preselection: "ptt > 220', r"line 12: .*'ptt' \(nearest: pt"),
         ('up: {pt: "pt * 1.1"', 'up: {pt: "p * 1.1"', r"line 27: .*'p'"),
         (

@@ -199,9 +199,9 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
                 *("blind" if row["weighted"] is None else f"{row['weighted']:.5g}" for row in last.values()),
             )
         )
-    regions = list(result.config.processor["regions"])
+    regions = list(result.config.search.regions)
     table(
-        f"events at {result.config.processor['luminosity']:g} /fb",
+        f"events at {result.config.search.luminosity:g} /fb",
         ("dataset", "read", "fat jets", "scored", *regions),
         rows,
     )

@@ -8,10 +8,30 @@
     write_output(result, "search-output")
 """
 
-from jettagger.search.config import SearchConfig, read_config
-from jettagger.search.files import Survey, survey
-from jettagger.search.output import cutflow_table, make_templates, record, write_output
-from jettagger.search.run import EXECUTORS, SearchResult, run_search
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jettagger.search.config import SearchConfig, read_config
+    from jettagger.search.files import Survey, survey
+    from jettagger.search.output import cutflow_table, make_templates, record, write_output
+    from jettagger.search.run import EXECUTORS, SearchResult, run_search
+
+_HOMES = {
+    "EXECUTORS": "run",
+    "SearchConfig": "config",
+    "SearchResult": "run",
+    "Survey": "files",
+    "cutflow_table": "output",
+    "make_templates": "output",
+    "read_config": "config",
+    "record": "output",
+    "run_search": "run",
+    "survey": "files",
+    "write_output": "output",
+}
 
 __all__ = [
     "EXECUTORS",
@@ -26,3 +46,9 @@ __all__ = [
     "survey",
     "write_output",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jettagger.search.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jettagger.search' has no attribute {name!r}")

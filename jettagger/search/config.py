@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.config.models import rename_keys, validated
@@ -19,15 +19,12 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
-from jettagger.processors.search import (
-    JetVariation,
-    Region,
-    ResonanceSearchProcessor,
-    Sample,
-    WeightFactor,
-)
+from jettagger.processors.definition import JetVariation, Region, Sample, Search, WeightFactor
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
 from jettagger.statistics.templates import Signal, TemplateSpec
+
+if TYPE_CHECKING:
+    from jettagger.processors.search import ResonanceSearchProcessor
 
 __all__ = ["FileSet", "SearchConfig", "read_config"]
 
@@ -62,10 +59,14 @@ class SearchConfig:
         The file, with its lines.
     folder : pathlib.Path
         What relative paths start from.
-    samples, files : dict
+    files : dict
         By data set.
-    processor : dict
-        Further arguments of `jettagger.processors.ResonanceSearchProcessor`.
+    search : Search
+        Samples, regions, cuts and all else that the processor takes; the expressions know their lines.
+    model : str, optional
+        The network to run, a name or a folder.
+    threads : int, optional
+        Of the network.
     tree, schema : str
         Name of the tree; a schema of coffea.
     chunk_size : int
@@ -80,9 +81,10 @@ class SearchConfig:
 
     document: Document
     folder: Path
-    samples: dict[str, Sample]
     files: dict[str, FileSet]
-    processor: dict[str, Any]
+    search: Search
+    model: str | None = None
+    threads: int | None = None
     tree: str = "Events"
     schema: str = "PFNanoAODSchema"
     chunk_size: int = 20_000
@@ -91,16 +93,21 @@ class SearchConfig:
     plots: bool = True
     digest: str = field(default="", compare=False)
 
+    @property
+    def samples(self) -> Mapping[str, Sample]:
+        """What is known of each data set."""
+        return self.search.samples
+
     def make_processor(
         self,
-        cls: type[ResonanceSearchProcessor] = ResonanceSearchProcessor,
+        cls: type[ResonanceSearchProcessor] | None = None,
         samples: Mapping[str, Sample] | None = None,
     ) -> ResonanceSearchProcessor:
         """The processor that does the work.
 
         Parameters
         ----------
-        cls : type
+        cls : type, optional
             A class of your own, derived from `jettagger.processors.ResonanceSearchProcessor`.
         samples : mapping, optional
             Instead of those of the configuration.
@@ -114,20 +121,26 @@ class SearchConfig:
         ConfigError
             If a discriminant or a column needs a score that the model lacks; says on which line.
         """
-        made = dict(self.processor)
-        model = made.get("model")
-        if model is not None:
+        if cls is None:
+            from jettagger.processors.search import ResonanceSearchProcessor
+
+            cls = ResonanceSearchProcessor
+        arguments = self.search.arguments() | {"threads": self.threads}
+        if samples:
+            arguments["samples"] = dict(samples)
+        if self.model is not None:
             from jettagger.tagging.tagger import load_tagger
 
             with self.at("model"):
-                made["model"] = load_tagger(model, threads=made.get("threads"))
-            self._check_scores(made["model"].bundle, made["prefix"] or made["model"].bundle.prefix)
+                tagger = load_tagger(self.model, threads=self.threads)
+            self._check_scores(tagger.bundle, self.search.prefix or tagger.bundle.prefix)
+            arguments["model"] = tagger
         with self.at():
-            return cls(samples=dict(samples or self.samples), **made)
+            return cls(**arguments)
 
     def _check_scores(self, bundle: Any, prefix: str) -> None:
         known = [output.name for output in bundle.outputs]
-        for name, item in self.processor["discriminants"].items():
+        for name, item in self.search.discriminants.items():
             if item.prefix in (None, prefix):
                 with self.at("discriminants", name):
                     item.needs(known)
@@ -143,22 +156,20 @@ class SearchConfig:
 
     def expressions(self) -> Iterator[tuple[tuple[Any, ...], Expression]]:
         """All expressions in candidates and events, each with its place in the document."""
-        for name, text in self.processor["cuts"].items():
-            yield ("cuts", name), parse(text, self.document.where("cuts", name))
-        for name, factor in self.processor["weights"].items():
-            for key in ("nominal", "up", "down"):
-                text = getattr(factor, key)
-                if text is not None:
-                    place = ("weights", name, key)
-                    yield place, parse(text, self.document.where(*place))
-        for spec in self.processor["histograms"]:
+        for name, cut in self.search.cuts.items():
+            yield ("cuts", name), cut
+        for name, parts in self.search.factors.items():
+            for key, part in zip(("nominal", "up", "down"), parts, strict=True):
+                if part is not None:
+                    yield ("weights", name, key), part
+        for spec in self.search.histograms:
             for axis in spec.axes:
                 path: tuple[Any, ...] = ("histograms", spec.name)
                 for more in (("axes", axis.name, "expression"), ("axes", axis.name), ("expression",)):
                     if (*path, *more) in self.document.lines:
                         path = (*path, *more)
                         break
-                yield path, parse(axis.expression or axis.name, self.document.where(*path))
+                yield path, axis.parsed
 
     @contextmanager
     def at(self, *path: Any) -> Iterator[None]:
@@ -224,14 +235,15 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         warnings.warn(note, FutureWarning, stacklevel=2)
     content = validated(SearchFile, document, VERSION)
     samples, files = _samples(document, content, base)
-    arguments = _processor(document, content)
-    templates = None if content.templates is None else _templates(document, content.templates, samples, arguments)
-    config = SearchConfig(
+    search = _search(document, content, samples)
+    templates = None if content.templates is None else _templates(document, content.templates, search)
+    return SearchConfig(
         document=document,
         folder=base,
-        samples=samples,
         files=files,
-        processor=arguments,
+        search=search,
+        model=content.model,
+        threads=content.threads,
         tree=content.tree,
         schema=content.schema_name or ("NanoAODSchema" if content.model is None else "PFNanoAODSchema"),
         chunk_size=content.chunk_size,
@@ -240,12 +252,6 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         plots=content.plots,
         digest=hashlib.sha256(repr(written.data).encode()).hexdigest(),
     )
-    for _ in config.expressions():  # each is read with its line
-        pass
-    # without the model: whatever does not fit together is said before anything is loaded
-    with config.at():
-        ResonanceSearchProcessor(samples=samples, **{**arguments, "model": None})
-    return config
 
 
 def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
@@ -265,28 +271,29 @@ def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dic
     return samples, files
 
 
-def _processor(document: Document, content: SearchFile) -> dict[str, Any]:
-    """The arguments of the processor."""
+def _search(document: Document, content: SearchFile, samples: Mapping[str, Sample]) -> Search:
+    """All that defines the search; each expression is read here, once, with its line."""
     jets = content.jets
-    parse(jets.preselection, document.where("jets", "preselection"))
-    if content.event_selection is not None:
-        parse(content.event_selection, document.where("event_selection"))
-    for name, text in content.cuts.items():
-        parse(text, document.where("cuts", name))
-    return {
+
+    def expression(text: str, *path: str) -> Expression:
+        made = parse(text, document.where(*path))
+        _ = made.names
+        return made
+
+    selection = content.event_selection
+    arguments: dict[str, Any] = {
+        "samples": samples,
+        "preselection": expression(jets.preselection, "jets", "preselection"),
+        "event_cut": None if selection is None else expression(selection, "event_selection"),
+        "cuts": {name: expression(text, "cuts", name) for name, text in content.cuts.items()},
         "regions": _regions(document, content),
         "histograms": _histograms(document, content),
-        "cuts": dict(content.cuts),
         "discriminants": _discriminants(document, content),
-        "model": content.model,
         "prefix": content.prefix,
-        "threads": content.threads,
         "n_jets": jets.count,
-        "preselection": jets.preselection,
         "pick": jets.select_by,
         "order": jets.sort_by,
         "mass": jets.mass,
-        "event_cut": content.event_selection,
         "weights": _weights(document, content),
         "variations": _variations(document, content),
         "luminosity": content.luminosity,
@@ -294,6 +301,8 @@ def _processor(document: Document, content: SearchFile) -> dict[str, Any]:
         "collection": content.collection,
         "blind": content.blind,
     }
+    with _at(document):
+        return Search(**arguments)
 
 
 def _discriminants(document: Document, content: SearchFile) -> dict[str, Discriminant]:
@@ -337,26 +346,28 @@ def _histograms(document: Document, content: SearchFile) -> list[HistSpec]:
 def _weights(document: Document, content: SearchFile) -> dict[str, WeightFactor]:
     factors = {}
     for name, keys in content.weights.items():
+        texts = ((key, getattr(keys, key)) for key in ("nominal", "up", "down"))
+        read = {key: parse(text, document.where("weights", name, key)) for key, text in texts if text is not None}
         with _at(document, "weights", name):
-            factors[name] = WeightFactor(keys.nominal, keys.up, keys.down)
+            factors[name] = WeightFactor(**read)
     return factors
 
 
 def _variations(document: Document, content: SearchFile) -> dict[str, JetVariation]:
     variations = {}
     for name, keys in content.variations.items():
-        for side, columns in (("up", keys.up), ("down", keys.down)):
-            for column, text in columns.items():
-                parse(text, document.where("variations", name, side, column))
+        up, down = (
+            {column: parse(text, document.where("variations", name, side, column)) for column, text in columns.items()}
+            for side, columns in (("up", keys.up), ("down", keys.down))
+        )
         with _at(document, "variations", name):
-            variations[name] = JetVariation(keys.up, keys.down)
+            variations[name] = JetVariation(up, down)
     return variations
 
 
-def _templates(
-    document: Document, keys: TemplatesKeys, samples: Mapping[str, Sample], arguments: Mapping[str, Any]
-) -> TemplateSpec:
-    histograms = {spec.name: spec for spec in arguments["histograms"]}
+def _templates(document: Document, keys: TemplatesKeys, search: Search) -> TemplateSpec:
+    samples = search.samples
+    histograms = {spec.name: spec for spec in search.histograms}
     with _at(document, "templates", "histogram"):
         if keys.histogram not in histograms:
             raise UnknownName("histogram", keys.histogram, histograms)
@@ -378,7 +389,7 @@ def _templates(
                 )
             section = sum(samples[item].cross_section or 0.0 for item in signal.datasets)
         signals[name] = Signal(signal.datasets, signal.mass, section)
-    kinds = {name: region.kind for name, region in arguments["regions"].items()}
+    kinds = {name: region.kind for name, region in search.regions.items()}
     regions = keys.regions or tuple(name for name, kind in kinds.items() if kind != "inclusive")
     _check_names(document, regions, kinds, "region", "templates", "regions")
     if not regions:
@@ -386,7 +397,7 @@ def _templates(
             f"{document.where('templates', 'regions')}: no region for templates: inclusive ones are for plots only, "
             "unless they are named"
         )
-    shifts = [*arguments["weights"], *arguments["variations"]]
+    shifts = [*search.weights, *search.variations]
     _check_names(document, keys.variations or (), shifts, "variation", "templates", "variations")
     with _at(document, "templates"):
         return TemplateSpec(
@@ -394,7 +405,7 @@ def _templates(
             signals=signals,
             regions=regions,
             data=keys.data,
-            blind=[name for name, kind in kinds.items() if kind == "signal"] if arguments["blind"] else (),
+            blind=[name for name, kind in kinds.items() if kind == "signal"] if search.blind else (),
             variations=keys.variations,
             normalisations=keys.normalisation_uncertainties,
             free=keys.free_normalisations,

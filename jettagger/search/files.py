@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
@@ -19,12 +19,15 @@ from jettagger.files.retrying import RETRIES, retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
 from jettagger.formats import Format, ReadPlan
-from jettagger.processors.search import DIJET, ResonanceSearchProcessor, Sample
+from jettagger.processors.definition import DIJET, Sample
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
 from jettagger.skims.jobs import Content, Layout, chunk_rows
 from jettagger.skims.skim import MEMORY
+
+if TYPE_CHECKING:
+    from jettagger.processors.search import ResonanceSearchProcessor
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
@@ -165,7 +168,7 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     paths = [config.document.name, *(sample.golden_json for sample in config.samples.values() if sample.golden_json)]
     if found is not None:
         paths += [*(info.path for info in found.files), *found.broken]
-    model = config.processor.get("model")
+    model = config.model
     if model is not None:
         bundle = model.bundle if hasattr(model, "bundle") else load_bundle(model)
         paths += map(str, bundle.sources)
@@ -353,21 +356,19 @@ def _check_columns(
             item.resolve(tuple(jets), prefix=item.prefix or processor.prefix)
     with config.at("jets", "preselection"):
         _known(processor.preselection.names, stored, kind, file.path)
-    for key, known in (("pick", everything), ("order", everything), ("mass", everything)):
+    for key, column in (("select_by", processor.pick), ("sort_by", processor.order), ("mass", processor.mass)):
         with config.at("jets", key):
-            _known([getattr(processor, key)], known, kind, file.path)
+            _known([column], everything, kind, file.path)
     if not sample.data:
         for name, variation in processor.variations.items():
             for side, changes in (("up", variation.up), ("down", variation.down)):
-                for column, text in changes.items():
-                    from jettagger.expressions import parse
-
+                for column, expression in changes.items():
                     with config.at("variations", name, side, column):
                         late = column in processor.names.values()
-                        _known([column, *parse(text).names], jets if late else stored, kind, file.path)
+                        _known([column, *expression.names], jets if late else stored, kind, file.path)
     events = _event_columns(file)
     if processor.event_cut is not None:
-        with config.at("events"):
+        with config.at("event_selection"):
             _known(processor.event_cut.names, events, "column", file.path)
     own = [*(DIJET if processor.n_jets == 2 else ()), "njets"]
     for path, expression in config.expressions():

@@ -121,10 +121,10 @@ def blind_regions(result: SearchResult) -> list[str]:
     -------
     list of str
     """
-    arguments = result.config.processor
-    if not arguments["blind"] or not any(sample.data for sample in result.config.samples.values()):
+    search = result.config.search
+    if not search.blind or not any(sample.data for sample in search.samples.values()):
         return []
-    return [name for name, region in arguments["regions"].items() if region.kind == "signal"]
+    return [name for name, region in search.regions.items() if region.kind == "signal"]
 
 
 def cutflow_table(result: SearchResult) -> str:
@@ -140,7 +140,7 @@ def cutflow_table(result: SearchResult) -> str:
     """
     blocks = []
     datasets = list(result.cutflow)
-    for name, region in result.config.processor["regions"].items():
+    for name, region in result.config.search.regions.items():
         rows = [["cut", *(text for dataset in datasets for text in (dataset, "weighted"))]]
         for cut in result.cutflow[datasets[0]][name]:
             row = [cut]
@@ -159,7 +159,7 @@ def cutflow_table(result: SearchResult) -> str:
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
         blocks.append("\n".join([f"{name} ({region.kind} region)", *lines]))
-    luminosity = result.config.processor["luminosity"]
+    luminosity = result.config.search.luminosity
     return "\n\n".join(blocks) + f"\n\nweighted: events at {luminosity:g} /fb\n"
 
 
@@ -245,20 +245,20 @@ def _groups(result: SearchResult) -> tuple[dict[str, Any], dict[str, Any], list[
 def _is_discriminant(result: SearchResult, histogram: Any) -> bool:
     """Whether the variable of a histogram is a discriminant of a candidate."""
     front, _, column = _expression(result, histogram).partition(".")
-    return front in ("jet1", "jet2") and column in result.config.processor["discriminants"]
+    return front in ("jet1", "jet2") and column in result.config.search.discriminants
 
 
 def _is_mass(result: SearchResult, histogram: Any) -> bool:
     """Whether the variable of a histogram is a mass of a candidate, by the name of the column."""
     front, _, column = _expression(result, histogram).partition(".")
-    named = column in (result.config.processor["mass"], "msoftdrop") or "mass" in column.lower().split("_")
+    named = column in (result.config.search.mass, "msoftdrop") or "mass" in column.lower().split("_")
     return front in ("jet1", "jet2") and named
 
 
 def _expression(result: SearchResult, histogram: Any) -> str:
     """What fills a histogram of one variable."""
     (variable,) = variables_of(histogram)
-    for spec in result.config.processor["histograms"]:
+    for spec in result.config.search.histograms:
         for axis in spec.axes:
             if axis.name == variable.name and result.histograms.get(spec.name) is histogram:
                 return str(axis.expression or axis.name).strip()
@@ -273,11 +273,11 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
     """
     from jettagger.plots import cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
 
-    regions = result.config.processor["regions"]
+    regions = result.config.search.regions
     inclusive = [name for name, region in regions.items() if region.kind == "inclusive"]
-    blind = result.config.processor["blind"]
+    blind = result.config.search.blind
     backgrounds, signals, data = _groups(result)
-    luminosity = f"{result.config.processor['luminosity']:g} fb$^{{-1}}$"
+    luminosity = f"{result.config.search.luminosity:g} fb$^{{-1}}$"
     written: dict[str, str] = {}
 
     def keep(figure: Any, name: str, text: str) -> None:

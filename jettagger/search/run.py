@@ -22,7 +22,8 @@ from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
-from jettagger.processors.search import ResonanceSearchProcessor, SearchWarning
+from jettagger.processors.definition import SearchWarning
+from jettagger.processors.search import ResonanceSearchProcessor
 from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.config import SearchConfig
 from jettagger.search.files import Survey, survey

@@ -1,0 +1,359 @@
+"""What a search is made of, as values: samples, regions, corrections, variations, and all of it together.
+
+Nothing here loads coffea: a configuration is read and checked with these alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from jettagger.arguments import guard
+from jettagger.discriminants import Discriminant
+from jettagger.errors import ConfigError, UnknownName
+from jettagger.expressions import Expression, parse
+from jettagger.histograms import HistSpec
+
+__all__ = [
+    "DIJET",
+    "EVENTS",
+    "EVENTS_READ",
+    "JETS",
+    "KINDS",
+    "LUMINOSITIES",
+    "NOMINAL",
+    "JetVariation",
+    "Region",
+    "Sample",
+    "Search",
+    "SearchWarning",
+    "WeightFactor",
+]
+
+#: what a region may be; an inclusive one is there to look at and may overlap with the others
+KINDS = ("signal", "validation", "control", "inclusive")
+
+#: the category of what is not varied
+NOMINAL = "nominal"
+
+#: what is computed of two candidates
+DIJET = ("mjj", "ptjj", "deta", "dphi", "dr")
+
+#: cuts that are always there: on events, and on the number of jets
+EVENTS, JETS = "events", "jets"
+
+#: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
+MOST_CUTS = 31
+
+#: luminosities in 1/fb between which data of the LHC and its upgrade lie, short runs aside
+LUMINOSITIES = (0.5, 4000.0)
+
+#: what a sum of generator weights may be besides a number: that of the events that are read
+EVENTS_READ = "events"
+
+
+class SearchWarning(UserWarning):
+    """Something in a search that is probably not meant: an empty region, an idle cut, a doubtful sum of weights."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of a data set.
+
+    Parameters
+    ----------
+    cross_section : float, optional
+        In pb, times branching and filter efficiencies; needed for simulation.
+    data : bool
+        Whether it is data: no generator weights, no corrections, no variations, not scaled.
+    sum_of_weights : float or str, optional
+        Of all generated events; ``"events"``: that of the events that are read, which is wrong for skims. The default
+        is the same and says so.
+    golden_json : str, optional
+        File of certified luminosity sections; only for data.
+
+    Raises
+    ------
+    ConfigError
+        If simulation has no cross section, or data has one.
+    """
+
+    cross_section: float | None = None
+    data: bool = False
+    sum_of_weights: float | str | None = None
+    golden_json: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data and (self.cross_section is not None or self.sum_of_weights is not None):
+            raise ConfigError("data have neither a cross section nor a sum of weights")
+        if not self.data and self.cross_section is None:
+            raise ConfigError("simulation without cross section: give cross_section (in pb), or data: true")
+        if not self.data and self.golden_json is not None:
+            raise ConfigError("golden_json is for data")
+        for name, words in (("cross_section", ()), ("sum_of_weights", (EVENTS_READ,))):
+            value = getattr(self, name)
+            if value is None or value in words:
+                continue
+            if isinstance(value, str) or not (math.isfinite(value) and value > 0):
+                also = "".join(f" or {word!r}" for word in words)
+                raise ConfigError(f"{name} must be a number above zero{also}, got {value!r}")
+            object.__setattr__(self, name, float(value))
+
+
+@dataclass(frozen=True)
+class Region:
+    """Events that pass some cuts and fail others.
+
+    Events for which a cut has no value, because a jet was not scored, neither pass nor fail it.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`: where a signal is looked for, where the background's description is checked, where it is taken
+        from, and ``inclusive`` for plots before the cuts that make the others.
+    passes, fails : sequence of str
+        Names of cuts.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is unknown, or a cut is to be passed and failed.
+    """
+
+    kind: str = "signal"
+    passes: Sequence[str] = ()
+    fails: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", tuple(self.passes))
+        object.__setattr__(self, "fails", tuple(self.fails))
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind of region {self.kind!r}, expected one of {', '.join(KINDS)}")
+        both = sorted(set(self.passes) & set(self.fails))
+        if both:
+            raise ConfigError(f"the cut {both[0]!r} is to be passed and failed: the region is empty")
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """The names of its selections, in order; failed cuts are called ``not <cut>``."""
+        return (*self.passes, *(f"not {name}" for name in self.fails))
+
+
+@dataclass(frozen=True)
+class WeightFactor:
+    """A correction of simulation, with its variations.
+
+    Parameters
+    ----------
+    nominal : str or Expression
+        In columns of the events and the candidates, e.g. ``puWeight``.
+    up, down : str or Expression, optional
+        The same after variation; both or neither.
+
+    Raises
+    ------
+    ConfigError
+        If one of the variations is missing.
+    """
+
+    nominal: str | Expression
+    up: str | Expression | None = None
+    down: str | Expression | None = None
+
+    def __post_init__(self) -> None:
+        if (self.up is None) != (self.down is None):
+            raise ConfigError(f"weight {str(self.nominal)!r}: give both up and down, or neither")
+
+    def parsed(self, name: str) -> tuple[Expression, Expression | None, Expression | None]:
+        """The three expressions, read.
+
+        Parameters
+        ----------
+        name : str
+            Of the weight, for messages.
+
+        Returns
+        -------
+        tuple of Expression or None
+            Nominal, up and down.
+        """
+        where = f"weight {name!r}"
+        return (
+            as_expression(self.nominal, where),
+            None if self.up is None else as_expression(self.up, where),
+            None if self.down is None else as_expression(self.down, where),
+        )
+
+
+@dataclass(frozen=True)
+class JetVariation:
+    """A variation of the jets' kinematics or masses, such as the energy scale.
+
+    Parameters
+    ----------
+    up, down : mapping of str to (str or Expression)
+        Column of the jets to the expression, in columns of the jets, that takes its place: ``{"pt": "pt * 1.02"}``, or
+        ``{"pt": "pt_jesTotalUp"}`` where the file has it.
+
+    Raises
+    ------
+    ConfigError
+        If columns for one of the two directions are missing.
+    """
+
+    up: Mapping[str, str | Expression]
+    down: Mapping[str, str | Expression]
+
+    def __post_init__(self) -> None:
+        for side in ("up", "down"):
+            columns = getattr(self, side)
+            read = {name: as_expression(text, f"variation of {name!r}") for name, text in columns.items()}
+            object.__setattr__(self, side, read)
+        if not self.up or not self.down:
+            raise ConfigError("a variation of jets needs columns for up and for down")
+
+
+def as_expression(text: str | Expression, where: str) -> Expression:
+    """An expression that is read already, or one that is read now.
+
+    Parameters
+    ----------
+    text : str or Expression
+    where : str
+        Where it was written, for messages.
+
+    Returns
+    -------
+    Expression
+    """
+    return text if isinstance(text, Expression) else parse(text, where)
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that defines a search, checked as a whole; the expressions are read once and know where they were written.
+
+    Parameters
+    ----------
+    samples : mapping of str to Sample
+    regions : mapping of str to Region
+    histograms : sequence of HistSpec
+    cuts : mapping of str to (str or Expression)
+    discriminants : mapping of str to Discriminant
+    prefix, n_jets, preselection, pick, order, mass, event_cut, weights, variations, luminosity, generator_weight, \
+collection, blind
+        As `jettagger.processors.ResonanceSearchProcessor` takes them.
+
+    Raises
+    ------
+    ConfigError, UnknownName
+        If something does not fit together.
+
+    Examples
+    --------
+    >>> from jettagger.histograms import AxisSpec
+    >>> spec = HistSpec("mjj", [AxisSpec("mjj", bins=(10, 500, 3000), unit="GeV")])
+    >>> search = Search({"tt": Sample(830)}, {"SR": Region(passes=["near"])}, [spec], cuts={"near": "abs(deta) < 2"})
+    >>> search.cuts["near"].names
+    ('deta',)
+    """
+
+    samples: Mapping[str, Sample]
+    regions: Mapping[str, Region]
+    histograms: Sequence[HistSpec]
+    cuts: Mapping[str, Any] = field(default_factory=dict)
+    discriminants: Mapping[str, Discriminant] = field(default_factory=dict)
+    prefix: str | None = None
+    n_jets: int = 2
+    preselection: Any = "pt > 200"
+    pick: str = "pt"
+    order: str = "pt"
+    mass: str = "mass"
+    event_cut: Any = None
+    weights: Mapping[str, WeightFactor] = field(default_factory=dict)
+    variations: Mapping[str, JetVariation] = field(default_factory=dict)
+    luminosity: float = 1.0
+    generator_weight: str | None = "genWeight"
+    collection: str = "FatJet"
+    blind: bool = True
+    factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for name in ("samples", "regions", "discriminants", "weights", "variations"):
+            put(name, dict(getattr(self, name)))
+        put("histograms", tuple(self.histograms))
+        put("cuts", {name: as_expression(text, f"cut {name!r}") for name, text in self.cuts.items()})
+        put("preselection", as_expression(self.preselection, "preselection"))
+        put("event_cut", None if self.event_cut is None else as_expression(self.event_cut, "event cut"))
+        put("factors", {name: factor.parsed(name) for name, factor in self.weights.items()})
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what does not fit together."""
+        if not self.samples or not self.regions or not self.histograms:
+            raise ConfigError("a search needs at least one sample, one region and one histogram")
+        if self.n_jets not in (1, 2):
+            raise ConfigError(f"n_jets must be 1 or 2, got {self.n_jets}")
+        if not (math.isfinite(self.luminosity) and self.luminosity > 0):
+            raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
+        if len(self.cuts) > MOST_CUTS:
+            raise ConfigError(f"{len(self.cuts)} cuts, at most {MOST_CUTS}")
+        reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]
+        if reserved:
+            raise ConfigError(f"a cut cannot be called {reserved[0]!r}")
+        for name, region in self.regions.items():
+            unknown = [cut for cut in (*region.passes, *region.fails) if cut not in self.cuts]
+            if unknown:
+                raise UnknownName("cut", unknown, self.cuts, f"region {name!r}")
+        taken = sorted(set(self.weights) & set(self.variations))
+        if taken:
+            raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
+        if "generator" in self.weights:
+            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
+        n_data = sum(sample.data for sample in self.samples.values())
+        varied = 1 + 2 * len(self.weights) + len(self.variations)
+        combinations = len(self.regions) * (n_data + (len(self.samples) - n_data) * varied)
+        for spec in self.histograms:
+            if set(spec.categories) != {"dataset", "region", "variation"}:
+                raise ConfigError(f"histogram {spec.name!r}: the categories must be dataset, region and variation")
+            spec.require_room(combinations)
+        names = [spec.name for spec in self.histograms]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two histograms of one name: {', '.join(names)}")
+        known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
+        for expression in self.expressions():
+            for name in expression.names:
+                front = name.partition(".")[0]
+                if front.startswith("jet") and front[3:].isdigit() and front not in known:
+                    raise UnknownName(
+                        f"candidate (with {self.n_jets} as the count of jets)",
+                        front,
+                        known,
+                        expression.where or f"{expression}",
+                    )
+                if self.n_jets == 1 and name in DIJET:
+                    raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
+
+    def arguments(self) -> dict[str, Any]:
+        """The fields as arguments of the processor.
+
+        Returns
+        -------
+        dict
+        """
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.init}
+
+    def expressions(self) -> Iterator[Expression]:
+        """All expressions in candidates and events."""
+        yield from self.cuts.values()
+        for parts in self.factors.values():
+            yield from (item for item in parts if item is not None)
+        yield from (axis.parsed for spec in self.histograms for axis in spec.axes)
+
+
+guard(globals(), "Sample", "Region", "Search")
