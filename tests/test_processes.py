@@ -332,3 +332,24 @@ def test_long_names_have_parts_too(name: str, tmp_path: Path) -> None:
         assert len(part.name.encode()) < 255
         assert owned_by(part.name) is not None
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.root"]
+
+
+class _Signalling:
+    """Ends with a signal to its own process, from a destructor."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_falls_into_a_destructor_is_not_lost() -> None:
+    """Python drops what is raised there."""
+
+    def work() -> None:
+        with stop_signals():
+            resource = _Signalling()
+            del resource
+            for _ in range(500):
+                time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()

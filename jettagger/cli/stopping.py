@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,13 @@ def stop_signals(*, last: bool = False) -> Iterator[Stop]:
     stop = Stop()
     timer: threading.Timer | None = None
 
+    lost = False
+
     def handle(number: int, _: FrameType | None) -> None:
-        nonlocal timer
+        nonlocal timer, lost
+        if lost:
+            lost = False
+            raise KeyboardInterrupt
         if stop.number:
             _end(stop)
         stop.number = number
@@ -75,15 +81,29 @@ def stop_signals(*, last: bool = False) -> Iterator[Stop]:
         timer.start()
         raise KeyboardInterrupt
 
+    def unraisable(problem: Any) -> None:
+        nonlocal lost
+        if not (stop.number and isinstance(problem.exc_value, KeyboardInterrupt)):
+            shown(problem)
+            return
+        # raised in a destructor or a callback, where Python drops it: once more, a moment later
+        lost = True
+        again = threading.Timer(0.05, signal.raise_signal, [stop.number])
+        again.daemon = True
+        again.start()
+
+    shown = sys.unraisablehook
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for name in _WORDS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handle)
+    sys.unraisablehook = unraisable
     try:
         yield stop
     finally:
+        sys.unraisablehook = shown
         ends = last and timer is not None
         if timer is not None and not ends:
             timer.cancel()
