@@ -127,10 +127,16 @@ def test_processors_use_public_names_only() -> None:
                 assert node.attr in jettagger.__all__, f"{path.name}: jt.{node.attr} is no public name"
 
 
-def test_only_formats_look_into_layouts_of_events() -> None:
-    names = ("PFCands", "FatJetPFCands", "FatJetSVs", "pFCandsIdx", "sVIdx")
+@pytest.mark.parametrize(
+    ("rooms", "names"),
+    [
+        (("formats", "testing", "simulation"), ("PFCands", "FatJetPFCands", "FatJetSVs", "pFCandsIdx", "sVIdx")),
+        (("truth", "testing", "simulation"), ("genPartIdxMother",)),
+    ],
+)
+def test_layouts_of_events_are_known_to_few(rooms: tuple[str, ...], names: tuple[str, ...]) -> None:
     for path in modules():
-        if room(path) in ("formats", "testing", "toyjets", "simulation") or room(path) not in RANK:
+        if room(path) in rooms:
             continue
         source = [
             node.value

@@ -117,10 +117,15 @@ def test_mothers_are_those_of_their_event(local: list[list[int]]) -> None:
 
 def test_decays_are_last_copies_and_their_products() -> None:
     #                   H     H     b     W     gluon of nothing
-    number = np.array([25, 25, 5, 24, 21])
-    flags = np.array([0, LAST_COPY, 0, 0, LAST_COPY])
-    mother = np.array([-1, 0, 1, 1, -1])
-    assert decays(number, flags, mother, (25, 24)).tolist() == [False, True, True, False, False]
+    columns = {
+        "pdgId": np.array([25, 25, 5, 24, 21]),
+        "statusFlags": np.array([0, LAST_COPY, 0, 0, LAST_COPY]),
+        "genPartIdxMother": np.array([-1, 0, 1, 1, -1]),
+    }
+    expected = [False, True, True, False, False]
+    assert decays(columns, np.array([5]), (25, 24)).tolist() == expected
+    twice = {name: np.tile(values, 2) for name, values in columns.items()}
+    assert decays(twice, np.array([5, 5]), (25, 24)).tolist() == 2 * expected
 
 
 PARTICLES = {

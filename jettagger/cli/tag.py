@@ -29,14 +29,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jettagger.cli.console import counted, finite, progress_bar, say, tell, warn
 from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["configure", "run"]
 

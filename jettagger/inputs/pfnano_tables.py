@@ -19,7 +19,8 @@ from jettagger.features.cms import eta_sign
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan
 from jettagger.formats.base import Offer
-from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
+from jettagger.truth.nanoaod import FIELDS, decays
 from jettagger.types import Array
 
 __all__ = ["NANO_COLUMNS", "NanoColumns", "is_event_file", "nano_features", "nano_plan", "nano_table", "read_jets"]
@@ -30,9 +31,6 @@ CM = 10.0
 NEAR = 1.2
 
 _RESONANCES = (6, 23, 24, 25)
-_LAST_COPY = 1 << 13
-
-_GENERATOR = ("pt", "eta", "phi", "mass", "pdgId", "statusFlags", "genPartIdxMother")
 
 #: column of the candidates -> canonical columns that it is made of; the weight is used where there is one
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -252,7 +250,7 @@ def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = (
         total = int(ends[-1]) if len(ends) else 0
         first, last = (int(np.searchsorted(ends, number, side="right")) for number in (start, max(stop, start + 1) - 1))
         last = min(last + 1, file.n_events)
-        extra = [f"GenPart.{name}" for name in _GENERATOR]
+        extra = [f"GenPart.{name}" for name in FIELDS]
         columns = dict.fromkeys([*plan.columns, *more, *(name for name in extra if file.has(name))])
         events = file.read(columns, min(first, last), last)
     before = int(ends[first - 1]) if first and len(ends) else 0
@@ -305,7 +303,7 @@ def nano_table(events: Any) -> Any:
     n_jets = int(columns.counts(plan.format.jets).sum())
     jets = load(columns, plan, np.arange(n_jets))
     found: dict[str, Any] = dict(NanoColumns(jets))
-    if all(columns.has(f"GenPart.{name}") for name in _GENERATOR):
+    if all(columns.has(f"GenPart.{name}") for name in FIELDS):
         found |= _generator(columns, plan.format.jets, found)
     return ak.zip(found, depth_limit=1)
 
@@ -314,26 +312,19 @@ def _generator(columns: EventColumns, name: str, jets: dict[str, Any]) -> dict[s
     """Heavy particles near each jet in their last copies, and what they decay to."""
     import awkward as ak
 
-    own = {field: columns.flat(f"GenPart.{field}") for field in _GENERATOR}
-    counts, offsets = columns.counts("GenPart"), columns.offsets("GenPart")
+    own = {field: columns.flat(f"GenPart.{field}") for field in FIELDS}
+    counts = columns.counts("GenPart")
     event = np.repeat(np.arange(len(counts)), counts)
-    index = own["genPartIdxMother"].astype(np.int64)
-    mother = np.where(index >= 0, offsets[event] + index, -1)
-    heavy = np.isin(np.abs(own["pdgId"]), _RESONANCES)
-    last = heavy & ((own["statusFlags"].astype(np.int64) & _LAST_COPY) != 0)
-    product = (mother >= 0) & last[mother] & ~heavy
-    kept = np.flatnonzero(last | product)
+    kept = np.flatnonzero(decays(own, counts, _RESONANCES))
     of_event = np.bincount(event[kept], minlength=len(counts))
     jet_event = np.repeat(np.arange(len(counts)), columns.counts(name))
     start = np.concatenate([[0], np.cumsum(of_event)])
-    number = of_event[jet_event]
-    jet = np.repeat(np.arange(len(jet_event)), number)
-    within = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
+    pairs = of_event[jet_event]
+    jet = np.repeat(np.arange(len(jet_event)), pairs)
+    within = np.arange(len(jet)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
     rows = kept[start[jet_event[jet]] + within]
-    distance = np.hypot(
-        own["eta"][rows] - ak.to_numpy(jets["jet_eta"])[jet],
-        delta_phi(own["phi"][rows], ak.to_numpy(jets["jet_phi"])[jet]),
-    )
+    axis_eta, axis_phi = (ak.to_numpy(jets[field])[jet] for field in ("jet_eta", "jet_phi"))
+    distance = delta_r(own["eta"][rows], own["phi"][rows], axis_eta, axis_phi)
     rows, jet = rows[distance < NEAR], jet[distance < NEAR]
     near = np.bincount(jet, minlength=len(jet_event))
     fields = {"pt": "pt", "eta": "eta", "phi": "phi", "mass": "mass", "pid": "pdgId"}

@@ -137,8 +137,8 @@ class Job:
 
         Returns
         -------
-        Loaded
-            Other jobs give what their own `score` takes.
+        object
+            What `score` of the same kind of file takes.
         """
         return self.kind.read(self, chunk)
 

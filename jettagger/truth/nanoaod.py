@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,15 +88,15 @@ def particles_of(collection: Any) -> GeneratorParticles:
     return GeneratorParticles(event, number, mothers_among_all(local, counts), eta, phi, mass)
 
 
-def decays(number: Ints, flags: Ints, mother: Ints, resonances: tuple[int, ...]) -> Bools:
+def decays(columns: Mapping[str, Array], counts: Ints, resonances: tuple[int, ...]) -> Bools:
     """Which particles are last copies of resonances, or what these decay to.
 
     Parameters
     ----------
-    number, flags : int64[n]
-        PDG numbers and ``statusFlags``.
-    mother : int64[n]
-        Positions among all particles, -1 for none.
+    columns : mapping of str to array[n]
+        ``pdgId statusFlags genPartIdxMother`` of the particles of all events, one after the other.
+    counts : int64[events]
+        Particles of each event.
     resonances : tuple of int
         PDG numbers without sign.
 
@@ -103,6 +104,8 @@ def decays(number: Ints, flags: Ints, mother: Ints, resonances: tuple[int, ...])
     -------
     bool[n]
     """
+    number, flags, local = (columns[name].astype(np.int64) for name in ("pdgId", "statusFlags", "genPartIdxMother"))
+    mother = mothers_among_all(local, counts)
     heavy = np.isin(np.abs(number), resonances)
     last = heavy & ((flags & LAST_COPY) != 0)
     return last | ((mother >= 0) & last[mother] & ~heavy)
