@@ -98,6 +98,18 @@ def test_the_score_cache_gives_what_the_network_gave(kind: str, folder: Path, tm
         assert cached.scores.tolist() == expected.scores.tolist()
 
 
+def test_other_jets_of_the_same_number_miss_the_score_cache(kind: str, folder: Path, tmp_path: Path) -> None:
+    events = KINDS[kind][0]
+    plain, tagger = load(folder), load(folder, cache=tmp_path / "scores")
+    pt = jets_of(kind, events)[PT[kind]]
+    number = np.arange(ak.count(pt))
+    for chosen in (number % 4 == 0) & (number < 8), (number % 4 == 1) & (number < 8):
+        where = ak.unflatten(chosen, ak.num(pt)) if pt.ndim > 1 else ak.Array(chosen)
+        asked, expected = tagger.run(events, where), plain.run(events, where)
+        assert (asked.report.cached, asked.report.scored) == (0, 2)
+        assert asked.scores.tolist() == expected.scores.tolist()
+
+
 def test_a_changed_column_misses(folder: Path, tmp_path: Path) -> None:
     tagger, jets = load(folder, cache=tmp_path / "scores"), table(12, seed=3)
     tagger(jets)
