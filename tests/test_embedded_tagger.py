@@ -25,7 +25,6 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import PACKAGE
 from jettagger.bundles.registry import EMBEDDED, load_bundle
 from jettagger.discriminants import auc, discriminant
-from jettagger.expressions import parse
 from jettagger.inference.checking import check
 from jettagger.inference.network import softmax
 from jettagger.search import read_config
@@ -203,13 +202,11 @@ class TestSamples:
         """Random events near all cuts: what a variation selects is kept, with the two jets that it takes."""
         monkeypatch.syspath_prepend(str(STEPS))
         samples = importlib.import_module("make_samples")
-        search = read_config(REPOSITORY / "examples" / "demo.yaml").processor
-        cuts = set.intersection(*(set(region.passes) for region in search["regions"].values()))
+        search = read_config(REPOSITORY / "examples" / "demo.yaml").search
+        cuts = set.intersection(*(set(region.passes) for region in search.regions.values()))
         assert cuts == {"hard", "near", "masses"}  # the others cut on scores alone
         shifts = {"nominal": {}} | {
-            f"{name} {side}": getattr(item, side)
-            for name, item in search["variations"].items()
-            for side in ("up", "down")
+            f"{name} {side}": getattr(item, side) for name, item in search.variations.items() for side in ("up", "down")
         }
         assert len(shifts) > 2
         rng = np.random.default_rng(1)
@@ -230,11 +227,11 @@ class TestSamples:
         started = pt.max(axis=1) > samples.Preselection().start
         selected = {}
         for name, shift in shifts.items():
-            varied = {key: parse(shift[key]).evaluate(jets) if key in shift else jets[key] for key in jets.fields}
-            table = ak.zip(varied)[parse(search["preselection"]).evaluate(varied)]
+            varied = {key: shift[key].evaluate(jets) if key in shift else jets[key] for key in jets.fields}
+            table = ak.zip(varied)[search.preselection.evaluate(varied)]
             first, second = (ak.pad_none(table, 2)[:, number] for number in range(2))
             columns = {"jet1": first, "jet2": second, "deta": first.eta - second.eta}
-            passing = [ak.fill_none(parse(str(search["cuts"][cut])).evaluate(columns), False) for cut in sorted(cuts)]
+            passing = [ak.fill_none(search.cuts[cut].evaluate(columns), False) for cut in sorted(cuts)]
             selected[name] = ak.to_numpy(np.logical_and.reduce(passing))
             assert selected[name].sum() > 100
             for jet in (first, second):
