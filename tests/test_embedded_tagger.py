@@ -412,7 +412,7 @@ def test_the_whole_way_in_small(tmp_path: Path) -> None:
         run("-m", "jettagger", "simulate", "--process", "v1-types", "--events", events, "--seed", seed, "-o", out)
         run("prepare.py", tmp_path / f"prepared-{name}", out)
     train, checkpoint, folder = tmp_path / "prepared-train", tmp_path / "network.pt", tmp_path / EMBEDDED
-    budget = ("--minutes", 1.2, "--threads", 1, "--epoch-jets", 4000, "--batch", 64)
+    budget = ("--jets", 24000, "--threads", 1, "--epoch-jets", 4000, "--batch", 64)
     assert "jets drawn" in run("train.py", train, checkpoint, *budget)
     run("export.py", checkpoint, folder)
     out = tmp_path / "out"

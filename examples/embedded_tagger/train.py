@@ -4,11 +4,12 @@ A loop of our own instead of weaver-core's: its Particle Transformer has batch n
 out wrong for padded batches by length, and its head cannot carry the mass scale that the regression needs; and its
 environment is 2.7 GB beside this one's.
 
-The learning rate follows the share of the time budget that is spent, so a run of any length ends annealed. A
-checkpoint is written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are
+The learning rate follows the share of the budget that is spent, so a run of any length ends annealed. The budget is
+a time, or with --jets a number of jets drawn: then a slow machine takes longer and learns the same. A checkpoint is written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are
 what is kept in the end.
 
-Usage: python train.py PREPARED_FOLDER CHECKPOINT.pt [--minutes 60] [--threads 2] [--no-flatten] [--seed 1]
+Usage: python train.py PREPARED_FOLDER CHECKPOINT.pt [--minutes 60 | --jets 1900000] [--threads 2]
+           [--no-flatten] [--seed 1]
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prepared")
     parser.add_argument("checkpoint")
-    parser.add_argument("--minutes", type=float, default=60.0, help="time budget of the whole training")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, default=60.0, help="time budget of the whole training")
+    budget.add_argument("--jets", type=int, help="budget in jets drawn, in place of a time")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--epoch-jets", type=int, default=60_000, help="jets drawn between two looks at the folder")
@@ -185,7 +188,10 @@ def main() -> None:
         spent, steps, drawn = state["spent"], state["steps"], state["drawn"]
         rng = np.random.default_rng([args.seed, steps])
         print(f"going on after {spent / 60:.1f} min, {steps} steps")
-    budget = 60 * args.minutes
+
+    def share() -> float:
+        """Part of the budget that is spent."""
+        return spent / (60 * args.minutes) if args.jets is None else drawn / args.jets
 
     def save() -> None:
         state = {
@@ -202,7 +208,7 @@ def main() -> None:
         part.rename(path)
 
     files = -1
-    while spent < budget:
+    while share() < 1:
         found = len(list(Path(args.prepared).glob("*.npz")))
         if found != files:
             files = found
@@ -216,17 +222,17 @@ def main() -> None:
             print(f"{len(sample)} jets in {files} files, effective {1 / np.sum(weights**2):.0f}", flush=True)
         jets = rng.choice(len(sample), min(args.epoch_jets, 2 * len(sample)), p=weights)
         drop, lengths = data.DROP, (args.most_pf, args.most_sv)
-        if spent > SETTLED * budget:
+        if share() > SETTLED:
             settle(model)
             drop, lengths = 0.0, SETTLED_LENGTHS
         total, count, start = 0.0, 0, time.monotonic()
         for piece, inputs in data.make_batches(sample, jets, args.batch, *lengths, rng, drop):
             tick = time.monotonic()
-            share = min(spent / budget, 1.0)
+            progress = min(share(), 1.0)
             warm = min((steps + 1) / 300, 1.0)
-            balance.most = MOST_TILTED[share > 1 / 3]
+            balance.most = MOST_TILTED[progress > 1 / 3]
             for group in optimiser.param_groups:
-                group["lr"] = args.rate * warm * (1e-2 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+                group["lr"] = args.rate * warm * (1e-2 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
             index = torch.from_numpy(piece)
             loss = losses(model, inputs, label[index], target[index], balance)
             optimiser.zero_grad(set_to_none=True)
@@ -242,7 +248,7 @@ def main() -> None:
             count += 1
             drawn += len(piece)
             spent += time.monotonic() - tick
-            if spent > budget:
+            if share() >= 1:
                 break
         speed = len(jets) / (time.monotonic() - start)
         print(
