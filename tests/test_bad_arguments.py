@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettagger.bundles.bundle import read_groups
+from jettagger.bundles.preprocess import read_groups
 from jettagger.cli import COMMANDS, TRACEBACK, main
 from jettagger.config.sizes import parse_size
 from jettagger.config.yamlfile import MOST_ENTRIES, read_yaml

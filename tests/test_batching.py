@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jettagger.bundles.bundle import Group, Variable
+from jettagger.bundles.interface import Group, Variable
 from jettagger.features import lookup
 from jettagger.inputs.batching import BATCH_SIZE, COST, Batch, Cost, make_batches, tabulate, transform
 

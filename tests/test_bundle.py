@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from networks import GROUPS, LENGTHS, NAMES, Head, description, graph, write_bundle
 
-from jettagger.bundles.bundle import Bundle, canonical_name, read_groups
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.outputs import canonical_name
 from jettagger.bundles.places import PACKAGE
+from jettagger.bundles.preprocess import read_groups
 from jettagger.errors import BundleError, MissingModelFile, ModelFileError, UnknownName
 from jettagger.sessions import open_onnx
 from jettagger.tagging.tagger import load_tagger

@@ -19,7 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from weavers import CONFIG, HEADS, run_in_weaver, table, weaver_bundle
 
 import jettagger as jt
-from jettagger.bundles.bundle import Bundle, weaver_groups
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.weaver_groups import weaver_groups
 from jettagger.errors import (
     BundleError,
     ConfigError,

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from jettagger.arguments import guard
-from jettagger.bundles.bundle import Bundle, is_bundle
+from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.checksums import declare
+from jettagger.bundles.folder import is_bundle
 from jettagger.bundles.places import search_path, user_folder
 from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
 from jettagger.files import allowed_mode, follow, refuse_inputs, replace_folder

@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundles.bundle import Bundle, Output
+from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.known import Known, known_network, output_fingerprint
+from jettagger.bundles.outputs import Output
 from jettagger.errors import JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from jettagger.bundles.bundle import Group, Variable
+from jettagger.bundles.interface import Group, Variable
 from jettagger.types import Array
 
 __all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "GroupValues", "Objects", "make_batches", "tabulate", "transform"]

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jettagger.bundles.bundle import Bundle, Group
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.interface import Group
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
 from jettagger.formats import FORMATS, EventColumns

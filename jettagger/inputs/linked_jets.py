@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.bundles.bundle import Bundle, Group
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.interface import Group
 from jettagger.bundles.registry import available, load_bundle
 from jettagger.errors import JettaggerError, MismatchError, MissingColumns
 from jettagger.formats import EventColumns, Format, ReadPlan, detect, make_plan

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundles.bundle import Bundle, Group
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.interface import Group
 from jettagger.errors import MismatchError
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names

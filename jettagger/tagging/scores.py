@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jettagger.bundles.bundle import Output
+from jettagger.bundles.outputs import Output
 from jettagger.report import Report
 from jettagger.types import Array
 

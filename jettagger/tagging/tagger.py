@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.bundles.bundle import Bundle, Output
+from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import Kind
+from jettagger.bundles.outputs import Output
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
 from jettagger.cutlogic import warn_doubt

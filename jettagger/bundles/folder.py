@@ -1,0 +1,104 @@
+"""The files of a bundle by their names: what makes a folder one, and which file describes the inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jettagger.bundles.card import BundleCard, read_card
+from jettagger.bundles.places import PACKAGE
+from jettagger.errors import BundleError, MissingModelFile, hint
+
+__all__ = ["CARD", "MODEL", "PREPROCESS", "find_files", "is_bundle"]
+
+MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder looks like one of a model: it has weights, or a description of inputs.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_bundle(PACKAGE / "models" / "tinyParT"), is_bundle(PACKAGE / "models")
+    (True, False)
+    """
+    if (folder / MODEL).is_file() or (folder / PREPROCESS).is_file():
+        return True
+    return (folder / CARD).is_file() and bool(_configurations(folder))
+
+
+def find_files(folder: Path) -> tuple[dict[str, Path], str]:
+    """The files of a bundle by their roles' names, and which of them describes the inputs.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        One with a network alone is completed by the description that the package has of this name.
+
+    Returns
+    -------
+    files : dict of str to pathlib.Path
+    description : str
+        The name of the input description among them.
+
+    Raises
+    ------
+    BundleError
+        If the card is invalid, or if several data configurations could be meant.
+    MissingModelFile
+        If there is no input description.
+    """
+    packaged = PACKAGE / "models" / folder.name
+    found: dict[str, Path] = {}
+    if (folder / MODEL).exists():
+        found[MODEL] = folder / MODEL
+    places = [folder]
+    own = read_card(folder / CARD) if (folder / CARD).exists() else None
+    if _description(folder, own) is None and is_bundle(packaged):
+        places.append(packaged)  # weights dropped into a folder named like a model that the package describes
+    for place in places:
+        if CARD not in found and (place / CARD).exists():
+            found[CARD] = place / CARD
+    card = read_card(found[CARD]) if CARD in found else None
+    description = next((path for place in places if (path := _description(place, card)) is not None), None)
+    if description is None:
+        named = f" the file {card.inputs!r} that {CARD} names" if card is not None and card.inputs else ""
+        raise MissingModelFile(
+            f"{folder} has no{named or f' {PREPROCESS}'}; expected the input description ({PREPROCESS}, or a data "
+            f"configuration of weaver in YAML) beside {MODEL}, or the name of a model that jettagger describes as the "
+            f"folder's name{hint(folder.name, _packaged_names())}"
+        )
+    found[description.name] = description
+    return found, description.name
+
+
+def _configurations(folder: Path) -> list[Path]:
+    """The YAML files of a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+
+
+def _description(folder: Path, card: BundleCard | None) -> Path | None:
+    """The file with the input description of a folder, if it has one."""
+    if card is not None and card.inputs is not None:
+        path = folder / card.inputs
+        return path if path.is_file() else None
+    if (folder / PREPROCESS).is_file():
+        return folder / PREPROCESS
+    found = _configurations(folder)
+    if len(found) > 1:
+        raise BundleError(
+            f"{folder} has several YAML files ({', '.join(path.name for path in found)}): name the data configuration "
+            f'as "inputs" in {CARD}'
+        )
+    return found[0] if found else None
+
+
+def _packaged_names() -> list[str]:
+    return sorted(path.name for path in (PACKAGE / "models").iterdir() if is_bundle(path))

@@ -1,0 +1,107 @@
+"""Input groups against the interface of the ONNX file, and what the network does with random inputs of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jettagger.bundles.interface import Group
+from jettagger.bundles.probing import Behaviour, ProbeInput, observed
+from jettagger.errors import BundleError
+from jettagger.sessions.graph import Graph
+
+__all__ = ["behaviour_of", "fit_groups"]
+
+
+def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:
+    """Compare the groups with the ONNX inputs; where the ONNX file fixes a length, that decides.
+
+    Parameters
+    ----------
+    groups : tuple of Group
+    graph : Graph or None
+        None, for a description without weights, leaves the groups as they are.
+    where : str
+        Path of the input description, for errors.
+
+    Returns
+    -------
+    tuple of Group
+        With the lengths and the ranks of the network.
+
+    Raises
+    ------
+    BundleError
+        If names, types, numbers of variables or lengths contradict each other.
+    """
+    if graph is None:
+        return groups
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    lacking = sorted(set(inputs) - {group.name for group in groups})
+    extra = sorted({group.name for group in groups} - set(inputs))
+    if lacking or extra:
+        raise BundleError(
+            f"{where} and {graph.path} do not fit: inputs of the model without a group: {lacking or 'none'}; "
+            f"groups without an input: {extra or 'none'}"
+        )
+    fitted = []
+    for group in groups:
+        tensor = inputs[group.name]
+        # a single number of the jet may come with or without an axis of variables
+        ranks = (group.rank,) if group.rank != 1 else (1, 2)
+        if len(tensor.shape) not in ranks or tensor.dtype != "float32":
+            raise BundleError(
+                f"{graph.path}: input {group.name!r} is {tensor.dtype}{list(tensor.shape)}, "
+                f"expected float32 [{', '.join(('jets', 'variables', 'length')[: group.rank])}]"
+            )
+        rank = len(tensor.shape)
+        channels, length = (*tensor.shape, 1, 1)[1:3] if rank < 3 else tensor.shape[1:]
+        if isinstance(channels, int) and channels != len(group.variables):
+            raise BundleError(
+                f"{where}: group {group.name!r} has {len(group.variables)} variables, "
+                f"the input of {graph.path} expects {channels}"
+            )
+        if isinstance(length, int):
+            shortest, longest = length, length
+        else:
+            shortest, longest = max(group.min_length, 1), group.max_length
+        fitted.append(replace(group, min_length=shortest, max_length=longest, rank=rank))
+    by_axis: dict[str, tuple[int, int]] = {}
+    for group in fitted:
+        bounds = (group.min_length, group.max_length)
+        if by_axis.setdefault(group.object, bounds) != bounds:
+            raise BundleError(
+                f"{where}: groups of the object {group.object!r} differ in length: "
+                f"{by_axis[group.object]} and {bounds} (group {group.name!r})"
+            )
+    return tuple(fitted)
+
+
+def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None:
+    """What the network does with random inputs of full length.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    graph : Graph or None
+
+    Returns
+    -------
+    Behaviour or None
+        None without a graph, or where it does not run.
+    """
+    if graph is None:
+        return None
+    return observed(
+        graph,
+        [
+            ProbeInput(
+                group.name,
+                tuple(variable.feature.name for variable in group.variables),
+                group.max_length,
+                group.rank,
+                group.is_mask,
+            )
+            for group in groups
+        ],
+    )

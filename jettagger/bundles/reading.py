@@ -1,0 +1,134 @@
+"""A bundle from a folder: its files are found, read, checked against each other and against what was there before."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.card import BundleCard, read_card
+from jettagger.bundles.checksums import compare, record
+from jettagger.bundles.folder import CARD, MODEL, PREPROCESS, find_files
+from jettagger.bundles.identity import (
+    compare_checksums,
+    is_own,
+    is_trusted,
+    refuse_foreign,
+    undeclared,
+    warn_of_name,
+)
+from jettagger.bundles.known import known_card
+from jettagger.bundles.onnx_inputs import behaviour_of, fit_groups
+from jettagger.bundles.outputs import read_outputs
+from jettagger.bundles.preprocess import read_groups
+from jettagger.bundles.trials import require_trial
+from jettagger.bundles.weaver_groups import weaver_groups, with_axes
+from jettagger.errors import BundleError
+from jettagger.files import refuse_special
+from jettagger.files.jsonfile import read_object
+from jettagger.sessions.graph import file_sha256, inspect
+from jettagger.weaver import read_config
+
+__all__ = ["read_bundle"]
+
+
+def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
+    """Read and check a folder; `Bundle.from_folder` with the errors of its readers as they are.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    accept : bool
+        Whether files that have changed since the folder was first read are right as they are from now on.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        If a description is invalid, or if descriptions and ONNX file contradict each other.
+    MissingModelFile
+        If there is no input description.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a file has changed, or the network is not the known one whose name it bears.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")
+    folder = folder.resolve()
+    for path in sorted(folder.iterdir()):
+        refuse_special(path, BundleError)
+    files, source = find_files(folder)
+    hashes = {source: file_sha256(files[source])}
+    described = [f"{name} {file_sha256(path)}" for name, path in sorted(files.items()) if name != MODEL]
+
+    def tried(sha256: str) -> None:
+        if not is_trusted(folder, sha256):
+            require_trial("bundle", folder, [sha256, *described])
+
+    graph = inspect(files[MODEL], tried) if MODEL in files else None
+    if graph is not None:  # that of the graph covers external data, too
+        hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
+    card, described_by = _card(folder, files, hashes)
+    compare_checksums(card, folder, hashes)
+    warn_of_name(card, folder, hashes)
+    kept = {} if is_own(folder) else undeclared(card, folder, files, hashes, graph)
+    if not accept:
+        compare(folder, kept)
+    where = str(files[source])
+    if files[source].suffix == ".json":
+        description, config = read_object(files[source], BundleError, finite=False), None
+        notes = {"input description": "preprocess.json"}
+        groups = read_groups(description, where)
+    else:
+        config = read_config(files[source])
+        notes = {"input description": "data configuration of weaver"}
+        if config.selection is not None:
+            notes["training selection"] = config.selection.text
+        if graph is not None:
+            config = config.keeping(tensor.name for tensor in graph.inputs)
+        groups = weaver_groups(config)
+        labels = config.labels
+        # labels of type custom name targets, not classes
+        names = list(labels.names) if labels is not None and labels.type == "simple" else None
+        description = {"output_names": names}
+        if "nonfinite" not in card.model_fields_set:
+            card = card.model_copy(update={"nonfinite": "weaver"})
+    groups = fit_groups(groups, graph, where)
+    if config is not None:
+        groups = with_axes(groups, graph)
+    outputs = read_outputs(card, description, graph, folder, source, lambda: behaviour_of(groups, graph))
+    if config is None and MODEL in hashes:
+        refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
+    weights = graph.sha256 if graph is not None else ""
+    content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
+    if kept:
+        record(folder, kept, accept=accept)
+    return Bundle(
+        folder=folder,
+        card=card,
+        groups=groups,
+        outputs=outputs,
+        graph=graph,
+        digest=hashlib.sha256(content.encode()).hexdigest(),
+        described_by=described_by,
+        files=files,
+        weaver=config,
+        notes=notes,
+    )
+
+
+def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[BundleCard, str]:
+    if CARD in files:
+        return read_card(files[CARD]), CARD
+    if (card := known_card(hashes.values())) is not None:
+        return card, "jettagger"
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"
+    prefix = re.sub(r"\W", "_", name)
+    return BundleCard(schema_version=1, name=name, prefix=prefix if prefix[0].isalpha() else f"m_{prefix}"), "inferred"
