@@ -19,8 +19,8 @@ from jettagger.processors.tagging import chunk_provenance, in_order
 
 import jettagger as jt
 from jettagger.arguments import guard
-from jettagger.cutlogic import CutWarning, warn_doubt
 from jettagger.errors import UnknownName
+from jettagger.expressions.cutlogic import CutWarning, warn_doubt
 from jettagger.heads import JetTable
 from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 from jettagger.truth import LEGS, generator_labels

@@ -30,10 +30,10 @@ from vector.backends.awkward import behavior
 
 import jettagger as jt
 from jettagger.arguments import guard
-from jettagger.cutlogic import doubt, never
 from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
+from jettagger.expressions.cutlogic import doubt, never
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges, sort_categories
 from jettagger.weights import check_weights
 

@@ -13,7 +13,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
-from jettagger.cutlogic import CutWarning, warn_doubt
+from jettagger.expressions.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
 from jettagger.files.generated import read_sources
 from jettagger.provenance import provenance_of

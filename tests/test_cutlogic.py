@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jettagger.cutlogic import always, doubt, never
 from jettagger.expressions import parse
+from jettagger.expressions.cutlogic import always, doubt, never
 
 
 @pytest.mark.parametrize(

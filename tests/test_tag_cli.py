@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_tagged_is_refused_in_the_first_line(
     assert len(rest) > 10
 
 
-@pytest.mark.filterwarnings("always::jettagger.cutlogic.CutWarning")
+@pytest.mark.filterwarnings("always::jettagger.expressions.cutlogic.CutWarning")
 @pytest.mark.parametrize(("cut", "word"), [("150 < pt < 90", "never"), ("pt > 90 or pt < 150", "always")])
 def test_a_cut_that_selects_nothing_or_everything_is_doubted(
     nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], cut: str, word: str

@@ -17,9 +17,9 @@ from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
 from weavers import table, weaver_bundle
 
 import jettagger as jt
-from jettagger.cutlogic import CutWarning
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName, nearest
 from jettagger.expressions import select
+from jettagger.expressions.cutlogic import CutWarning
 from jettagger.tagging.dask_awkward import _Attach, _Scores
 from jettagger.testing import make_events, write_pfnano
 

@@ -21,7 +21,6 @@ PASSED_OVER = frozenset(
         "__main__",
         "_checkout",
         "cli",
-        "cutlogic",
         "discriminants",
         "finetuning",
         "histograms",

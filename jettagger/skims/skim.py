@@ -22,9 +22,9 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.config.sizes import size_text
-from jettagger.cutlogic import warn_doubt
 from jettagger.errors import MismatchError, OutputError, WorkerError
 from jettagger.expressions import parse
+from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.files.generated import GeneratedFile
 from jettagger.files.retrying import RETRIES, retried, warn_retried
 from jettagger.provenance import provenance_of

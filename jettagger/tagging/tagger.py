@@ -17,9 +17,9 @@ from jettagger.bundles.card import Kind
 from jettagger.bundles.outputs import Output
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
-from jettagger.cutlogic import warn_doubt
 from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
+from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.cutlogic import warn_doubt
 from jettagger.errors import ConfigError, MismatchError
+from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from jettagger.expressions import Expression, parse
+from jettagger.expressions.expression import Expression, parse
 
 __all__ = ["CutWarning", "always", "doubt", "never", "warn_doubt"]
 

@@ -1,0 +1,110 @@
+"""A text that is to be an expression, and errors that point at a place in it."""
+
+from __future__ import annotations
+
+import ast
+from typing import NoReturn
+
+from jettagger.arguments import of_type
+from jettagger.errors import ConfigError
+
+__all__ = ["ExpressionText", "place_of"]
+
+#: the longest text that is read, in characters
+MAX_LENGTH = 10_000
+
+
+class ExpressionText:
+    """A text with the place where it was written, which turns syntax into errors that point at it.
+
+    Parameters
+    ----------
+    text : str
+        The expression.
+    where : str
+        Where it was written, e.g. ``"--where"`` or ``"search.yaml, line 12"``.
+
+    Raises
+    ------
+    ConfigError
+        If it is no text, too long, or uses what is not allowed; says where.
+    """
+
+    def __init__(self, text: str, where: str = "") -> None:
+        of_type(where, str, "an expression, argument where")
+        if not isinstance(text, str):
+            raise ConfigError(f"{place_of(where)}expected an expression as text, got {text!r}")
+        if len(text) > MAX_LENGTH:
+            raise ConfigError(f"{place_of(where)}an expression of {len(text)} characters, at most {MAX_LENGTH}")
+        self.text = " ".join(text.splitlines()).rstrip()
+        self.where = where
+
+    def tree(self, readable: str | None = None) -> ast.expr:
+        """The syntax tree of the text.
+
+        Parameters
+        ----------
+        readable : str, optional
+            What to parse instead of the text, of the same length; for notations that Python's grammar lacks.
+
+        Raises
+        ------
+        ConfigError
+            If the text is empty or is no expression.
+        """
+        if not self.text.strip():
+            raise ConfigError(f"{place_of(self.where)}the expression is empty")
+        code = self.text if readable is None else readable
+        # Leading blanks would be an indentation error; the offset keeps positions true.
+        shift = len(code) - len(code.lstrip())
+        self._shift = shift
+        self._code = code[shift:]
+        try:
+            return ast.parse(self._code, mode="eval").body
+        except SyntaxError as error:
+            offset = shift + max((error.offset or 1) - 1, 0)
+            raise self.error_at(min(offset, len(self.text)), f"cannot be read: {error.msg}") from None
+        except (RecursionError, MemoryError, ValueError) as error:
+            raise ConfigError(f"{place_of(self.where)}the expression cannot be read: {error}") from None
+
+    def offset(self, node: ast.AST) -> int:
+        """Where a node begins in the text, in characters from 0."""
+        in_bytes: int = getattr(node, "col_offset", 0)
+        return self._shift + len(self._code.encode()[:in_bytes].decode(errors="ignore"))
+
+    def end(self, node: ast.AST) -> int:
+        """Where a node ends in the text, in characters from 0."""
+        in_bytes: int = getattr(node, "end_col_offset", None) or 0
+        return self._shift + len(self._code.encode()[:in_bytes].decode(errors="ignore"))
+
+    def segment(self, node: ast.AST) -> str:
+        """The text of a node."""
+        return self.text[self.offset(node) : self.end(node)]
+
+    def bracketed(self, node: ast.AST) -> bool:
+        """Whether a node stands in parentheses of its own."""
+        before, after = self.text[: self.offset(node)].rstrip(), self.text[self.end(node) :].lstrip()
+        return before.endswith("(") and after.startswith(")")
+
+    def error_at(self, offset: int, message: str) -> ConfigError:
+        """The error for a position: the message, the text, and a mark under the position."""
+        mark = " " * offset + "^"
+        return ConfigError(f"{place_of(self.where)}position {offset + 1}: {message}\n  {self.text}\n  {mark}")
+
+    def refuse(self, node: ast.AST, message: str) -> NoReturn:
+        """Raise the error for a node."""
+        raise self.error_at(self.offset(node), message)
+
+
+def place_of(where: str) -> str:
+    """The beginning of a message: where the text was written, and a colon; empty without a place.
+
+    Parameters
+    ----------
+    where : str
+
+    Returns
+    -------
+    str
+    """
+    return f"{where}: " if where else ""
