@@ -22,6 +22,7 @@ _COUNTS = {
     "without_constituents": "not scored: no constituents",
     "partial": "not scored: only a part of the jet is there",
     "outside_domain": "not scored: outside of the training selection",
+    "deselected_candidates": "candidates that the model's selection leaves out",
     "dangling_links": "dangling links",
     "recovered_vertices": "vertices recovered",
     "replaced_values": "input values that were not finite",
@@ -78,6 +79,8 @@ class Report(Displayed):
         Jets that were not scored because they fail the selection that the network was trained on.
     truncated : int
         Scored jets with more constituents than the network takes; the leading ones were used.
+    deselected_candidates : int
+        Candidates of jets that were linked which the selection of the model leaves out.
     recovered_vertices : int
         Vertices used although they are not in the table of vertices.
     dangling_links : int
@@ -110,6 +113,7 @@ class Report(Displayed):
     partial: int = 0
     outside_domain: int = 0
     truncated: int = 0
+    deselected_candidates: int = 0
     recovered_vertices: int = 0
     dangling_links: int = 0
     replaced_values: int = 0

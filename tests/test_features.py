@@ -55,6 +55,7 @@ CANDIDATES = KINEMATICS | {
     "isGamma": (("pdgId",), lambda code: float(abs(code) == 22)),
     "isChargedHad": (("pdgId",), lambda code: float(abs(code) == 211)),
     "isNeutralHad": (("pdgId",), lambda code: float(abs(code) == 130)),
+    "puppiw": (("puppiWeight",), float),
 }
 
 

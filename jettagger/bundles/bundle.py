@@ -255,6 +255,12 @@ class Bundle(Displayed):
         return tuple(seen.values())
 
     @cached_property
+    def wanted(self) -> tuple[Feature, ...]:
+        """All that columns are read for: `features`, and what decides which objects enter."""
+        seen = {feature.name: feature for group in self.groups for feature in group.chosen_by}
+        return (*self.features, *seen.values())
+
+    @cached_property
     def limits(self) -> dict[str, tuple[int, int]]:
         """Axis -> shortest and longest length of the groups on it, in the order of the description."""
         found: dict[str, tuple[int, int]] = {}

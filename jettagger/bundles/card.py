@@ -87,6 +87,11 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
     pad_mode: Literal["constant", "wrap"] = Field(
         default="constant", description="fill with the pad value, or repeat the constituents; masks are never repeated"
     )
+    selection: str | None = Field(
+        default=None,
+        description="cut on the candidates that enter, in their columns, e.g. 'puppiWeight >= 0.01'; none: all enter; "
+        "default for preprocess.json: as CMSSW's producer, puppiWeight >= 0.01",
+    )
     licence: str = Field(default="", description="of the weights")
     citation: str = Field(default="", description="what to cite")
     source: str = Field(default="", description="where the model comes from")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jettagger.expressions import parse
 from jettagger.features import Feature
+from jettagger.features.cms import stored
 
 __all__ = ["Group", "Variable"]
 
@@ -57,6 +59,8 @@ class Group:
         Whether there is one slot, for numbers of the jet.
     exact : bool
         Whether jets of different length must not run together, as the network sees padding.
+    selection : str
+        Cut in columns of the objects: those that fail it are left out before they are counted. Empty: all enter.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Group:
     axis: str = ""
     per_jet: bool = False
     exact: bool = False
+    selection: str = ""
 
     def __post_init__(self) -> None:
         if not self.axis:
@@ -82,3 +87,12 @@ class Group:
     def is_mask(self) -> bool:
         """Whether the group is the mask that tells real entries from padding, by the definition of its variable."""
         return len(self.variables) == 1 and self.variables[0].feature.is_mask
+
+    @property
+    def chosen_by(self) -> tuple[Feature, ...]:
+        """Columns that decide which objects enter, each as a feature that says what it is wanted for."""
+        if not self.selection:
+            return ()
+        names = parse(self.selection, where=f"selection of {self.name!r}").names
+        label = f'the selection {self.selection!r} ("selection": "none" in bundle.json keeps all)'
+        return (Feature(label, self.object, names, stored("What is selected."), "1", "the model's description"),)

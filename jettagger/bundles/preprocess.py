@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from jettagger.bundles.interface import Group, Variable
-from jettagger.errors import BundleError, hint
-from jettagger.features import Feature, lookup
+from jettagger.errors import BundleError, ConfigError, hint
+from jettagger.expressions import parse
+from jettagger.features import Feature, columns_of, lookup
 from jettagger.weaver.config import LONGEST_LIST
 
-__all__ = ["read_groups"]
+__all__ = ["PRODUCER_SELECTION", "check_selections", "read_groups"]
+
+#: which candidates CMSSW's producer gives to networks with such a description (``min_puppi_wgt`` of
+#: ``DeepBoostedJetTagInfoProducer``)
+PRODUCER_SELECTION = "puppiWeight >= 0.01"
+
+_CANDIDATES = ("pf", "cpf", "npf")
 
 _VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
 
 
-def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]:
+def read_groups(
+    description: Mapping[str, Any], where: str, selection: str | None = PRODUCER_SELECTION
+) -> tuple[Group, ...]:
     """The input groups of a CMSSW ``preprocess.json``.
 
     Parameters
@@ -26,6 +38,8 @@ def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]
         The content of the file.
     where : str
         Its path, for errors.
+    selection : str, optional
+        Cut on candidates; ``none``: all enter. Default: that of CMSSW's producer.
 
     Returns
     -------
@@ -37,7 +51,9 @@ def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]
     BundleError
         If keys are missing, of the wrong type, or contradict each other.
     UnknownName
-        If variables are unknown: all are listed, with the nearest known names.
+        If variables are unknown, or columns of the selection: all are listed, with the nearest known names.
+    ConfigError
+        If the selection is no cut.
     """
     names = description.get("input_names")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
@@ -50,7 +66,39 @@ def read_groups(description: Mapping[str, Any], where: str) -> tuple[Group, ...]
         raise BundleError(f"{where}: groups {missing} of 'input_names' are missing; the file has {present}")
     wanted = [name for group in names for name in _var_names(group, description[group], where)]
     lookup(dict.fromkeys(wanted), where)
-    return tuple(_group(name, description[name], where) for name in names)
+    groups = tuple(_group(name, description[name], where) for name in names)
+    if selection == "none":
+        return groups
+    cut = PRODUCER_SELECTION if selection is None else selection
+    chosen = tuple(replace(group, selection=cut) if group.object in _CANDIDATES else group for group in groups)
+    check_selections(chosen)
+    return chosen
+
+
+def check_selections(groups: Iterable[Group]) -> None:
+    """Refuse selections that are no cut in columns of the objects of their group.
+
+    Parameters
+    ----------
+    groups : iterable of Group
+
+    Raises
+    ------
+    ConfigError
+        If one is no cut.
+    UnknownName
+        If it names a column that there is not; with the nearest.
+    """
+    for group in groups:
+        if group.selection:
+            place = f"selection of {group.name!r}"
+            expression = parse(group.selection, where=place)
+            expression.check(columns_of(group.object), f"column of the object {group.object!r}")
+            flags = expression.evaluate({name: np.ones(1, dtype=np.float32) for name in expression.names})
+            if getattr(flags, "dtype", None) != np.bool_:
+                raise ConfigError(
+                    f"{place}: {group.selection!r} is no cut, expected one such as {PRODUCER_SELECTION!r}"
+                )
 
 
 def _var_names(name: str, content: Mapping[str, Any], where: str) -> list[str]:

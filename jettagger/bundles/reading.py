@@ -33,6 +33,9 @@ from jettagger.weaver import read_config
 
 __all__ = ["read_bundle"]
 
+#: keys of cards that are newer than digests which users keep, with heads for example: unused, they change none
+LATER_KEYS = frozenset({"jets"})
+
 
 def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     """Read and check a folder; `Bundle.from_folder` with the errors of its readers as they are.
@@ -85,7 +88,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     if files[source].suffix == ".json":
         description, config = read_object(files[source], BundleError, finite=False), None
         notes = {"input description": "preprocess.json"}
-        groups = read_groups(description, where)
+        groups = read_groups(description, where, card.selection)
     else:
         config = read_config(files[source])
         notes = {"input description": "data configuration of weaver"}
@@ -107,7 +110,9 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     if config is None and MODEL in hashes:
         refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
     weights = graph.sha256 if graph is not None else ""
-    content = card.model_dump_json(exclude={"sha256"}) + hashes[source] + weights
+    said = card.model_dump_json(exclude={"sha256", *(LATER_KEYS - card.model_fields_set), "selection"})
+    selections = [f"{group.name}: {group.selection}" for group in groups if group.selection]
+    content = said + hashes[source] + weights + "; ".join(selections)
     if kept:
         record(folder, kept, accept=accept)
     return Bundle(

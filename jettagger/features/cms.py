@@ -119,6 +119,7 @@ def _candidates(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(f"{stem}_e_log_nopuppi", object_, ("pt", "eta", "mass"), log_energy, "ln GeV", PRODUCER)
     for name, code in (("isEl", 11), ("isMu", 13), ("isGamma", 22), ("isChargedHad", 211), ("isNeutralHad", 130)):
         yield Feature(f"{stem}_{name}", object_, ("pdgId",), is_type(code), "1", PRODUCER)
+    yield Feature(f"{stem}_puppiw", object_, ("puppiWeight",), stored("PUPPI weight."), "1", PRODUCER)
 
 
 def _tracks(object_: str, stem: str) -> Iterator[Feature]:

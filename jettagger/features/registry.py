@@ -9,7 +9,7 @@ from jettagger.errors import UnknownName
 from jettagger.features import cms
 from jettagger.features.definition import Feature
 
-__all__ = ["FEATURES", "lookup"]
+__all__ = ["FEATURES", "columns_of", "lookup"]
 
 
 def _table() -> Mapping[str, Feature]:
@@ -22,6 +22,28 @@ def _table() -> Mapping[str, Feature]:
 
 
 FEATURES: Mapping[str, Feature] = _table()
+
+
+def columns_of(object_: str) -> tuple[str, ...]:
+    """Columns of an object that features are made of, and selections may name.
+
+    Parameters
+    ----------
+    object_ : str
+        One of `OBJECTS`.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> "puppiWeight" in columns_of("npf"), "puppiWeight" in columns_of("sv")
+    (True, False)
+    """
+    kinds = ("pf", "cpf", "npf") if object_ in ("pf", "cpf", "npf") else (object_,)
+    needs = {need for feature in FEATURES.values() if feature.object in kinds for need in feature.needs}
+    return tuple(sorted(need for need in needs if not need.startswith("jet.")))
 
 
 def lookup(names: Iterable[str], where: str = "") -> tuple[Feature, ...]:

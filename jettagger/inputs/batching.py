@@ -7,7 +7,7 @@ are replaced first, then ``(x - median) * norm_factor``, then the clipping, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -74,6 +74,18 @@ class Objects(Protocol):
 
     def column(self, object_: str, name: str) -> Array:
         """A flat column of the objects."""
+
+
+class Chosen(Protocol):
+    """The objects that enter a group."""
+
+    @property
+    def index(self) -> Array:
+        """Their places among all objects of the jets, jet after jet, int64[objects]."""
+
+    @property
+    def counts(self) -> Array:
+        """How many there are of each jet, int64[jets]."""
 
 
 def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "weaver"]) -> tuple[Array, int]:
@@ -143,12 +155,17 @@ class GroupValues:
     counts: Array
     replaced: int
 
+    def of(self, jets: Array) -> GroupValues:
+        """The same for some of the jets, by a mask or by their places."""
+        return replace(self, starts=self.starts[jets], counts=self.counts[jets])
+
 
 def tabulate(
     groups: Sequence[Group],
     objects: Objects,
     nonfinite: Literal["cmssw", "weaver"] = "cmssw",
     features: dict[str, Array] | None = None,
+    rows: Mapping[str, Chosen] | None = None,
 ) -> tuple[GroupValues, ...]:
     """Compute and transform all variables of all groups.
 
@@ -159,6 +176,8 @@ def tabulate(
     nonfinite : {"cmssw", "weaver"}
     features : dict, optional
         Features of these objects by name, before any transformation; those that are there are used, new ones are added.
+    rows : mapping of str to Chosen, optional
+        Group -> the objects that enter it; all objects of other groups do.
 
     Returns
     -------
@@ -167,7 +186,8 @@ def tabulate(
     features = {} if features is None else features
     tables = []
     for group in groups:
-        all_counts = objects.counts(group.object)
+        chosen = None if rows is None else rows.get(group.name)
+        all_counts = objects.counts(group.object) if chosen is None else chosen.counts
         total = int(all_counts.sum())
         values = np.empty((total + 1, len(group.variables)), dtype=np.float32)
         replaced = 0
@@ -176,7 +196,8 @@ def tabulate(
             if feature.name not in features:
                 columns = (objects.column(feature.object, need) for need in feature.needs)
                 features[feature.name] = feature(*columns)
-            values[:-1, channel], bad = transform(features[feature.name], variable, nonfinite)
+            column = features[feature.name] if chosen is None else features[feature.name][chosen.index]
+            values[:-1, channel], bad = transform(column, variable, nonfinite)
             replaced += bad
             values[-1, channel] = variable.pad
         starts = np.concatenate([[0], np.cumsum(all_counts)[:-1]]).astype(np.int64) if len(objects) else all_counts

@@ -88,7 +88,7 @@ class LinkedJets:
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""
         format_ = detect(offer.collections, self.jets, self.names)
-        plan = make_plan(format_, offer, self.bundle.features)
+        plan = make_plan(format_, offer, self.bundle.wanted)
         if plan.missing:
             raise missing_columns(plan, offer, source, self.bundle.name)
         return replace(plan, more=columns_of_heads(heads, offer, format_.jets, source))
@@ -148,6 +148,6 @@ def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
             bundle = load_bundle(name)
         except JettaggerError:
             continue
-        if bundle.name != but and not make_plan(format_, offer, bundle.features).missing:
+        if bundle.name != but and not make_plan(format_, offer, bundle.wanted).missing:
             names.append(name if bundle.has_weights else f"{name} (without weights here)")
     return names

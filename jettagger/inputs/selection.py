@@ -150,7 +150,7 @@ class LinkedRequest:
     def together(self, others: Sequence[LinkedRequest]) -> LinkedRequest:
         """One request for the inputs of several models on the same jets."""
         bundles = tuple(bundle for request in (self, *others) for bundle in request.bundles)
-        plan = make_plan(self.plan.format, self.columns, [item for bundle in bundles for item in bundle.features])
+        plan = make_plan(self.plan.format, self.columns, [item for bundle in bundles for item in bundle.wanted])
         check_fits(self.columns, plan)
         return replace(self, plan=plan, bundles=bundles)
 

@@ -29,6 +29,7 @@ from jettagger.inference.network import evaluate
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, Objects, make_batches, tabulate
 from jettagger.inputs.flat_tables import Outside
+from jettagger.inputs.group_rows import Entering, entering
 from jettagger.inputs.selection import BLOCK, Selection
 from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
 from jettagger.report import Report, warn_partial
@@ -560,15 +561,18 @@ class Tagger(Displayed):
         -------
         Scored
         """
-        values, more = self._score(selection.jets, features)
-        return Scored(values, selection.index, selection.report + more, selection.partial)
+        inside = entering(self.bundle.groups, selection.jets)
+        values, more = self._score(selection.jets, inside, features)
+        return Scored(values, selection.index[inside.jets], selection.report + more, selection.partial)
 
-    def _score(self, jets: Objects, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
+    def _score(self, jets: Objects, inside: Entering, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
         bundle = as_run(self.bundle)
-        values = np.empty((len(jets), len(bundle.outputs)), dtype=np.float32)
-        if not len(jets):
-            return values, Report()
-        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, features)
+        n_jets = int(np.count_nonzero(inside.jets))
+        values = np.empty((n_jets, len(bundle.outputs)), dtype=np.float32)
+        if not n_jets:
+            return values, inside.report
+        tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, features, inside.rows)
+        tables = tuple(table.of(inside.jets) for table in tables)
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.batch_size
@@ -583,10 +587,11 @@ class Tagger(Displayed):
         truncated = np.zeros(len(jets), dtype=bool)
         for group in bundle.groups:
             if group.object != "sv":
-                truncated |= jets.counts(group.object) > group.max_length
-        return values, Report(
-            scored=len(jets),
-            truncated=int(np.count_nonzero(truncated)),
+                rows = inside.rows.get(group.name)
+                truncated |= (jets.counts(group.object) if rows is None else rows.counts) > group.max_length
+        return values, inside.report + Report(
+            scored=n_jets,
+            truncated=int(np.count_nonzero(truncated & inside.jets)),
             replaced_values=sum(table.replaced for table in tables),
             nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
             slots=slots,

@@ -10,6 +10,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, Batch, make_batches, tabulate
+from jettagger.inputs.group_rows import entering
 from jettagger.inputs.source import EVERYTHING, source_of
 
 __all__ = ["make_inputs"]
@@ -48,9 +49,12 @@ def make_inputs(
     padded = as_run(bundle)
     for selection in source_of(bundle, jets=collection).request(events, where).blocks(EVERYTHING):
         if len(selection.index):
-            tables = tabulate(padded.groups, selection.jets, padded.card.nonfinite)
+            inside = entering(padded.groups, selection.jets)
+            tables = tabulate(padded.groups, selection.jets, padded.card.nonfinite, rows=inside.rows)
+            tables = tuple(table.of(inside.jets) for table in tables)
+            index = selection.index[inside.jets]
             for batch in make_batches(tables, batch_size=batch_size, pad_mode=padded.card.pad_mode):
-                yield replace(batch, jets=selection.index[batch.jets])
+                yield replace(batch, jets=index[batch.jets])
 
 
 guard(globals(), "make_inputs")
