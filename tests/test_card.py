@@ -47,6 +47,7 @@ def test_all_keys(tmp_path: Path) -> None:
         "domain": {"pt": [200, 2500], "abseta": [0, 2.4], "msoftdrop": None},
         "nonfinite": "weaver",
         "pad_mode": "wrap",
+        "selection": "pt > 1",
         "licence": "CC0",
         "citation": "us",
         "source": "here",
