@@ -34,13 +34,13 @@ from jettagger.errors import (
 )
 from jettagger.finetuning import Epoch, finetune, open_skim, read_config, response, run, score_skim, survey
 from jettagger.finetuning.config import Loss
-from jettagger.finetuning.losses import cross_entropy, mass_loss
+from jettagger.finetuning.losses import mass_loss
 from jettagger.finetuning.measure import Comparison, Measures, _calibration, _profile, measure
 from jettagger.finetuning.prepare import Prepared, _Moments, balance, prepare
 from jettagger.finetuning.report import number as printed
 from jettagger.finetuning.report import tables
-from jettagger.finetuning.store import Store
 from jettagger.heads import Head, fold_of, load_head
+from jettagger.training import cross_entropy
 
 #: scores that the toy skims hold
 SCORES = ("probHbb", "probQCDothers")
@@ -193,38 +193,6 @@ def test_moments_do_not_depend_on_the_pieces(sizes: list[int], seed: int) -> Non
     np.testing.assert_allclose(moments.squares / moments.count, x.astype(float).var(axis=0), rtol=1e-6)
 
 
-def test_a_store_gives_all_rows_in_another_order_each_time(tmp_path: Path) -> None:
-    rows = np.stack([np.arange(5000), np.repeat(np.arange(10), 500)], axis=1).astype("f4")  # ten "files"
-    with Store(tmp_path, 2, rows=5000, memory=60_000, seed=3) as store:
-        for piece in np.split(rows, 10):
-            store.add(piece)
-    assert store.shards > 3
-    epochs = [np.concatenate(list(store.epoch(np.random.default_rng([seed])))) for seed in (0, 1, 0)]
-    assert all(sorted(epoch[:, 0]) == sorted(rows[:, 0]) for epoch in epochs)
-    assert (epochs[0] == epochs[2]).all()
-    assert (epochs[0] != epochs[1]).any()
-    # any tenth of an epoch has jets of all files
-    assert all(len(np.unique(part)) == 10 for part in np.split(epochs[0][:, 1], 10))
-
-
-def test_memory_does_not_grow_with_the_jets(tmp_path: Path) -> None:
-    peaks = []
-    for pieces in (4, 40):
-        place = tmp_path / f"{pieces}"
-        place.mkdir()
-        tracemalloc.start()
-        with Store(place, 100, rows=1000 * pieces, memory=3_000_000, seed=1) as store:
-            for number in range(pieces):
-                store.add(np.full((1000, 100), number, dtype="f4"))
-        for _ in store.epoch(np.random.default_rng(0)):
-            pass
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert sum(path.stat().st_size for path in place.iterdir()) == 400_000 * pieces
-    assert peaks[1] < 3_500_000 < 400_000 * 40
-    assert peaks[1] < 1.5 * peaks[0]
-
-
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     """The whole way from skims to shards, and through an epoch."""
     peaks = []
@@ -283,17 +251,6 @@ def test_the_minimum_of_the_quantile_loss_is_the_quantile() -> None:
             for mass in masses
         ]
         assert masses[int(np.argmin(losses))] == pytest.approx(np.quantile(target, q), rel=0.01)
-
-
-def test_torch_and_numpy_have_the_same_losses() -> None:
-    from jettagger.finetuning.mlp import _of_ratio
-
-    library = torch()
-    r = np.linspace(-2, 2, 41)
-    for loss in (Loss(), Loss(kind="huber", scale=0.3), Loss(kind="quantile", q=0.7)):
-        found = _of_ratio(library, library.from_numpy(r), loss).numpy()
-        expected = [mass_loss(np.exp([x]), np.ones(1), np.ones(1), loss) for x in r]
-        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_the_width_of_a_response_and_its_uncertainty() -> None:

@@ -32,7 +32,7 @@ ORDER = [
     ["bundles", "discriminants", "histograms", "simulation"],
     ["inputs", "statistics"],
     ["inference", "plots"],
-    ["heads"],
+    ["heads", "training"],
     ["tagging"],
     ["skims", "dask"],
     ["__init__"],

@@ -83,6 +83,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.search import config as search
     from jettagger.simulation import run
     from jettagger.statistics import templates
+    from jettagger.training import checkpoints
 
     manifest = re.search(r'"format": "(jettagger-simulation/\d+)"', Path(run.__file__).read_text(encoding="utf-8"))
     assert manifest is not None
@@ -95,6 +96,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
         "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
         "`templates.json`": ("version", str(templates.VERSION)),
+        "checkpoint of a training (torch, weights and numbers only)": ("version", str(checkpoints.VERSION)),
         "`OUTPUT.manifest.json` of simulated events": ("format", manifest[1]),
     }
 

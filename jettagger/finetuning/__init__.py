@@ -11,12 +11,12 @@ with the number of jets. Applying heads is the business of `jettagger.heads` and
 """
 
 from jettagger.finetuning.config import FinetuneConfig, read_config
-from jettagger.finetuning.history import Epoch
 from jettagger.finetuning.measure import Comparison, Measures, Response, response
 from jettagger.finetuning.prepare import SkimSurvey, survey
 from jettagger.finetuning.run import FinetuneResult, finetune
 from jettagger.finetuning.score import score_skim
 from jettagger.finetuning.skims import Skim, open_skim
+from jettagger.training import Epoch
 
 __all__ = [
     "Comparison",

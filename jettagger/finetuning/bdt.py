@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from jettagger.errors import require
 from jettagger.finetuning.booster import trees_of
-from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.prepare import Prepared
 from jettagger.finetuning.schema import BdtModel
 from jettagger.finetuning.verify import Trained
+from jettagger.training import Epoch, Follow
 
 __all__ = ["train_bdt"]
 

@@ -1,56 +1,19 @@
-"""Losses as numbers: what is shown while a head is trained, and what its inputs are judged by."""
+"""The losses of a mass head: those of ``log(mass / target)``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.finetuning.schema import Loss
+from jettagger.training import residual_losses
+from jettagger.types import Floats
 
-__all__ = ["cross_entropies", "cross_entropy", "mass_loss", "mass_losses"]
-
-
-def cross_entropies(probabilities: Any, label: Any) -> NDArray[np.float64]:
-    """``-log p`` of the true class, jet by jet.
-
-    Parameters
-    ----------
-    probabilities : float[n, classes]
-    label : int[n]
-
-    Returns
-    -------
-    float64[n]
-    """
-    chosen = np.take_along_axis(np.asarray(probabilities, dtype=np.float64), np.asarray(label)[:, None], axis=1)[:, 0]
-    values: NDArray[np.float64] = -np.log(np.maximum(chosen, 1e-30))
-    return values
+__all__ = ["mass_loss", "mass_losses"]
 
 
-def cross_entropy(probabilities: Any, label: Any, weights: Any) -> float:
-    """Weighted mean of ``-log p`` of the true class.
-
-    Parameters
-    ----------
-    probabilities : float[n, classes]
-    label : int[n]
-    weights : float[n]
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> round(cross_entropy(np.array([[0.5, 0.5]]), np.array([1]), np.ones(1)), 4)
-    0.6931
-    """
-    return float(np.average(cross_entropies(probabilities, label), weights=weights))
-
-
-def mass_losses(mass: Any, target: Any, loss: Loss) -> NDArray[np.float64]:
+def mass_losses(mass: Any, target: Any, loss: Loss) -> Floats:
     """The loss of ``r = log(mass / target)``, jet by jet; masses in GeV.
 
     Parameters
@@ -63,15 +26,7 @@ def mass_losses(mass: Any, target: Any, loss: Loss) -> NDArray[np.float64]:
     float64[n]
     """
     r = np.log(np.maximum(np.asarray(mass, dtype=np.float64), 1e-3) / np.asarray(target, dtype=np.float64))
-    values: NDArray[np.float64]
-    if loss.kind == "quantile":
-        values = np.maximum(-loss.q * r, (1 - loss.q) * r)
-    else:
-        s = np.abs(r / loss.scale)
-        if loss.kind == "huber":
-            values = np.where(s < 1, s**2 / 2, s - 0.5)
-        else:  # log(cosh(s)) without overflow
-            values = s + np.log1p(np.exp(-2 * s)) - np.log(2.0)
+    values: Floats = residual_losses(r, loss.kind, scale=loss.scale, q=loss.q)
     return values
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.errors import InvalidValues
-from jettagger.finetuning.losses import cross_entropies, cross_entropy, mass_loss, mass_losses
+from jettagger.finetuning.losses import mass_loss, mass_losses
 from jettagger.finetuning.prepare import Prepared
 from jettagger.finetuning.schema import Loss
 from jettagger.heads import Head
+from jettagger.training import cross_entropies, cross_entropy
 from jettagger.types import Floats
 
 __all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "plain", "response", "unseen"]

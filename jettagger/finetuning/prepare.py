@@ -16,8 +16,8 @@ from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.expressions import Expression
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
 from jettagger.finetuning.skims import Skim, expand, open_skim
-from jettagger.finetuning.store import Store
 from jettagger.heads import JetTable, fold_of
+from jettagger.training import Store
 from jettagger.types import Floats, Rows
 
 __all__ = ["Prepared", "RowLayout", "SkimSurvey", "balance", "prepare", "survey"]

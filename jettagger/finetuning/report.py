@@ -13,11 +13,11 @@ import numpy as np
 
 from jettagger.discriminants import Measured
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
-from jettagger.finetuning.history import Epoch
 from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
 from jettagger.plots.style import canvas, drawing
+from jettagger.training import Epoch
 
 __all__ = ["STYLE", "number", "tables", "write_report"]
 

@@ -19,7 +19,6 @@ from jettagger.files import check_folder, folder_complete_or_absent, refuse_inpu
 from jettagger.files.parts import part_prefix, remember, remove_stale
 from jettagger.finetuning.bdt import train_bdt
 from jettagger.finetuning.config import BdtModel, FinetuneConfig, read_config
-from jettagger.finetuning.history import Epoch, Follow
 from jettagger.finetuning.measure import Measures, measure
 from jettagger.finetuning.mlp import train_mlp
 from jettagger.finetuning.prepare import Prepared, SkimSurvey, files_read, prepare, survey
@@ -27,6 +26,7 @@ from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
+from jettagger.training import Epoch, Follow
 
 __all__ = ["FinetuneResult", "finetune"]
 

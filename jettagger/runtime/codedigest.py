@@ -33,6 +33,7 @@ PASSED_OVER = frozenset(
         "skims",
         "statistics",
         "testing",
+        "training",
     }
 )
 

@@ -6,7 +6,7 @@ shards in random order, two at a time, and shuffles the rows of each pair in mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -16,7 +16,7 @@ import numpy as np
 from jettagger.errors import OutputError
 from jettagger.types import Rows
 
-__all__ = ["Store"]
+__all__ = ["Store", "full_batches"]
 
 
 #: shards in memory together, and copies of them that are made on the way
@@ -120,3 +120,38 @@ class Store:
             parts = [self.shard(number) for number in order[start : start + _AT_ONCE]]
             rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
             yield rows[random.permutation(len(rows))]
+
+
+def full_batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
+    """Rows in batches that are full but for the last, whatever the lengths of the pieces that they come in.
+
+    Parameters
+    ----------
+    pieces : iterable of float32[n, width]
+    size : int
+        Rows of a batch.
+
+    Yields
+    ------
+    float32[size, width]
+
+    Examples
+    --------
+    >>> [len(rows) for rows in full_batches([np.zeros((5, 2), "f4"), np.zeros((4, 2), "f4")], 4)]
+    [4, 4, 1]
+    """
+    rest: Rows | None = None
+    for piece in pieces:
+        start = 0
+        if rest is not None and len(rest):
+            start = size - len(rest)
+            rest = np.concatenate([rest, piece[:start]])
+            if len(rest) < size:
+                continue
+            yield rest
+        stop = start + (len(piece) - start) // size * size
+        for first in range(start, stop, size):
+            yield piece[first : first + size]
+        rest = piece[stop:]
+    if rest is not None and len(rest):
+        yield rest

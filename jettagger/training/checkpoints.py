@@ -1,0 +1,137 @@
+"""The state of a training on disk: tensors, numbers and texts, nothing that could run when it is read."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jettagger.errors import InputFileError, MismatchError, require
+from jettagger.files import complete_or_absent, refuse_special
+from jettagger.training.history import Epoch
+
+__all__ = ["VERSION", "Progress", "read_checkpoint", "write_checkpoint"]
+
+#: what a file is, and the version of its layout
+_FORMAT = "jettagger checkpoint"
+VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Parameters
+    ----------
+    best : dict of str to torch.Tensor
+        The weights of the best epoch; those from before the training where none was better.
+    lowest : float
+        The validation of these.
+    start : float
+        The validation before the training.
+    since : int
+        Epochs after the best one.
+    history : list of Epoch
+    """
+
+    best: dict[str, Any]
+    lowest: float
+    start: float
+    since: int
+    history: list[Epoch]
+
+
+def write_checkpoint(path: Path, trained: Any, optimiser: Any, progress: Progress, about: Mapping[str, Any]) -> None:
+    """Write the state after an epoch, complete or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    trained : torch.nn.Module
+    optimiser : torch.optim.Optimizer
+    progress : Progress
+    about : mapping of str to float, int or str
+        What the training depends on.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    torch = require("torch", "train", "training a network")
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "about": dict(about),
+        "weights": trained.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "random": torch.get_rng_state(),
+        "progress": asdict(progress),
+    }
+    with complete_or_absent(path) as part:
+        torch.save(content, part)
+
+
+def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str, Any]) -> Progress:
+    """Bring a network, its optimiser and torch's random numbers into the state of a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    trained : torch.nn.Module
+    optimiser : torch.optim.Optimizer
+        Both are changed, and only if the file is in order.
+    about : mapping of str to float, int or str
+        What the training depends on; that of the file must be equal.
+
+    Returns
+    -------
+    Progress
+
+    Raises
+    ------
+    InputFileError
+        If the file is damaged, or no checkpoint.
+    MismatchError
+        If it is the checkpoint of another training or network.
+    """
+    torch = require("torch", "train", "training a network")
+    refuse_special(path)
+    advice = "delete it to train from the beginning"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not compare the checksums
+        if damaged is not None:
+            raise ValueError(f"{damaged} in it is damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
+        version, found = content["version"], dict(content["about"])
+        weights, progress = content["weights"], dict(content["progress"])
+        progress["history"] = [Epoch(**epoch) for epoch in progress["history"]]
+        made = Progress(**progress)
+        shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (weights, made.best)]
+    except Exception as error:  # whatever damage does to those who read it
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise InputFileError(f"{path} is damaged, or no checkpoint of a training: {reason[0]}; {advice}") from error
+    if version != VERSION:
+        raise InputFileError(f"{path} is a checkpoint of version {version}, this jettagger reads {VERSION}; {advice}")
+    names = [name for name in {**about, **found} if about.get(name) != found.get(name)]
+    if names:
+        shown = ", ".join(f"{name} was {found.get(name)!r} and is {about.get(name)!r}" for name in names)
+        raise MismatchError(f"{path} is the checkpoint of another training: {shown}; {advice}")
+    expected = {name: tuple(value.shape) for name, value in trained.state_dict().items()}
+    for here in shapes:
+        names = [name for name in {**expected, **here} if expected.get(name) != here.get(name)]
+        if names:
+            shown = ", ".join(f"{name} is {here.get(name)}, expected {expected.get(name)}" for name in names[:5])
+            raise MismatchError(f"{path} is the checkpoint of another network: {shown}; {advice}")
+    try:
+        optimiser.load_state_dict(content["optimiser"])
+        torch.set_rng_state(content["random"])
+    except Exception as error:
+        raise InputFileError(f"{path} is damaged: {error}; {advice}") from error
+    trained.load_state_dict(weights)
+    return made

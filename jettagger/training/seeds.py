@@ -1,0 +1,70 @@
+"""Random numbers of a training: the same seed gives the same network, and nobody else's numbers change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import require
+
+__all__ = ["epoch_random", "seeded"]
+
+
+@contextmanager
+def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
+    """torch with random numbers of a seed and a number of threads; both are as before afterwards.
+
+    A network that is made and trained in it is the same each time, with the same threads on the same machine.
+
+    Parameters
+    ----------
+    seed : int
+    model : int
+        Number of the network, where several are trained: each begins with other weights.
+    threads : int
+        That torch computes with.
+
+    Yields
+    ------
+    module
+        torch.
+
+    Raises
+    ------
+    MissingExtra
+        If torch is not installed.
+    """
+    torch = require("torch", "train", "training a network")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 1000 + model)
+            yield torch
+    finally:
+        torch.set_num_threads(before)
+
+
+def epoch_random(seed: int, model: int, epoch: int) -> np.random.Generator:
+    """Random numbers for the order of the rows in an epoch; they do not depend on the epochs before.
+
+    Parameters
+    ----------
+    seed, model : int
+        As for `seeded`.
+    epoch : int
+        From 0.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Examples
+    --------
+    >>> epoch_random(1, 0, 2).permutation(4).tolist() == epoch_random(1, 0, 2).permutation(4).tolist()
+    True
+    """
+    return np.random.default_rng([seed, model, epoch])
