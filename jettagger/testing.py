@@ -13,6 +13,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.files import complete_or_absent
+from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def _counts_to_event(counts: Array) -> Array:
     return np.repeat(np.arange(len(counts)), counts)
 
 
-def make_columns(n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0) -> dict[str, Any]:
+def make_columns(
+    n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0, ak4: bool = False
+) -> dict[str, Any]:
     """Columns of PFNano-shaped events.
 
     Parameters
@@ -47,6 +50,9 @@ def make_columns(n_events: int, *, seed: int = 0, jets: float = 2.2, constituent
         Mean number of fat jets per event; there are events without.
     constituents : float
         Mean number of constituents per jet; about one jet in 40 has none, about one in 40 more than 128.
+    ak4 : bool
+        Whether there are AK4 jets besides (``Jet``, ``JetPFCands``, ``JetSVs``), made of candidates of the fat jets;
+        all other columns are the same with and without.
 
     Returns
     -------
@@ -102,6 +108,10 @@ def make_columns(n_events: int, *, seed: int = 0, jets: float = 2.2, constituent
     sv_per_event = np.bincount(event_of_sv[stored], minlength=n_events).astype(np.int64)
     index = np.cumsum(stored) - 1 - (np.cumsum(sv_per_event) - sv_per_event)[event_of_sv]
     sv_link["sVIdx"] = np.where(stored, index, -1).astype(np.int32)
+    small = {}
+    if ak4:
+        candidates = {name: values[place] for name, values in pf.items()}
+        small = _small_jets(seed, event_of_jet, n_events, (n_pf, candidates, link), (n_sv, sv, sv_link))
     sv = {name: values[stored] for name, values in sv.items()}
 
     columns: dict[str, Any] = {
@@ -117,6 +127,7 @@ def make_columns(n_events: int, *, seed: int = 0, jets: float = 2.2, constituent
         ("FatJetPFCands", pf_per_event, link),
         ("SV", sv_per_event, sv),
         ("FatJetSVs", links_per_event, sv_link),
+        *((name, counts, fields) for name, (counts, fields) in small.items()),
     ):
         columns |= _jagged(name, counts, fields)
     return columns
@@ -177,11 +188,18 @@ def _candidates(
         "d0Err": or_minus_one(error),
     }
 
+    return pf, _tracks_in_jets(rng, pf["pt"], tracked, error)
+
+
+def _tracks_in_jets(rng: np.random.Generator, pt: Array, tracked: Array, error: Array) -> dict[str, Array]:
+    """What link tables say of candidates relative to their jet."""
+    total = len(pt)
+
     def or_zero(values: Array) -> Array:
         return _mantissa(np.where(tracked, values, 0))
 
-    link = {
-        "pt": pf["pt"],
+    return {
+        "pt": pt,
         "btagEtaRel": or_zero(rng.uniform(0, 8, total)),
         "btagPtRatio": or_zero(rng.uniform(0, 0.6, total)),
         "btagPParRatio": or_zero(rng.uniform(0.8, 1, total)),
@@ -189,7 +207,6 @@ def _candidates(
         "btagSip3dSig": or_zero(rng.standard_t(2, total)),
         "btagJetDistVal": or_zero(-rng.exponential(0.01, total)),
     }
-    return pf, link
 
 
 def _vertices(
@@ -230,12 +247,97 @@ def _vertices(
     return sv, link
 
 
-def make_events(n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0) -> ak.Array:
+#: AK4 jets have more transverse momentum than this before their correction, GeV
+_MIN_PT = 15
+
+
+def _small_jets(
+    seed: int,
+    event_of_jet: Array,
+    n_events: int,
+    candidates: tuple[Array, dict[str, Array], dict[str, Array]],
+    vertices: tuple[Array, dict[str, Array], dict[str, Array]],
+) -> dict[str, tuple[Array, dict[str, Array]]]:
+    """Up to two AK4 jets in each fat jet, around its leading candidate and the leading one of the rest.
+
+    Candidates and vertices come as their numbers in the fat jets, themselves and their links, fat jet after fat jet.
+    """
+    rng = np.random.default_rng([seed, n_events, 4])
+    (n_pf, pf, link), (n_sv, sv, sv_link) = candidates, vertices
+    fat = np.repeat(np.arange(len(n_pf)), n_pf)
+    cone = np.full(len(fat), -1)
+    for number in range(2):
+        rows = np.flatnonzero(cone < 0)
+        rows = rows[np.lexsort((-pf["pt"][rows], fat[rows]))]
+        found, first = np.unique(fat[rows], return_index=True)
+        leading = np.full(len(n_pf), -1)
+        leading[found] = rows[first]
+        axis = leading[fat[rows]]
+        steps = pf["eta"][rows] - pf["eta"][axis], delta_phi(pf["phi"][rows], pf["phi"][axis])
+        near = rows[np.hypot(*steps) < 0.4]
+        cone[near] = 2 * fat[near] + number
+    momentum = {"pt": pf["pt"], "eta": pf["eta"], "phi": pf["phi"], "mass": pf["mass"]}
+    momentum = {name: values.astype(np.float64) for name, values in momentum.items()}
+    pt, eta, phi, mass = momentum.values()
+    sums = [
+        np.bincount(cone[cone >= 0], weights=values[cone >= 0], minlength=2 * len(n_pf))
+        for values in (px(pt, phi), py(pt, phi), pz(pt, eta), energy(pt, eta, mass))
+    ]
+    raw = np.hypot(sums[0], sums[1])
+    event = event_of_jet[np.arange(2 * len(n_pf)) // 2]
+    kept = np.flatnonzero(raw > _MIN_PT)
+    kept = kept[np.lexsort((-raw[kept], event[kept]))]
+    x, y, z, total = (values[kept] for values in sums)
+    factor = _mantissa(rng.normal(0.05, 0.02, len(kept)))
+    jet = {
+        "pt": _mantissa(raw[kept] / (1 - factor)),
+        "eta": _mantissa(np.arcsinh(z / raw[kept])),
+        "phi": _mantissa(np.arctan2(y, x)),
+        "mass": _mantissa(np.sqrt(np.maximum(total**2 - x**2 - y**2 - z**2, 0)) / (1 - factor)),
+        "rawFactor": factor,
+    }
+    counts = np.bincount(event[kept], minlength=n_events)
+    rank = (np.arange(len(kept)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32)
+    jet_of_cone = np.full(2 * len(n_pf), -1)
+    jet_of_cone[kept] = np.arange(len(kept))
+
+    rows = np.flatnonzero((cone >= 0) & (jet_of_cone[cone] >= 0))
+    rows = rows[np.argsort(jet_of_cone[cone[rows]], kind="stable")]
+    owner = jet_of_cone[cone[rows]]
+    tracked = pf["trkChi2"][rows] != -1
+    links = _tracks_in_jets(rng, pf["pt"][rows], tracked, pf["d0Err"][rows])
+    links |= {"pFCandsIdx": link["pFCandsIdx"][rows], "jetIdx": rank[owner]}
+
+    # the vertices of a fat jet with each of its AK4 jets
+    fat_of_sv = np.repeat(np.arange(len(n_sv)), n_sv)
+    vertex = np.repeat(np.arange(len(fat_of_sv)), 2)
+    jet_of_sv = jet_of_cone[2 * fat_of_sv[vertex] + np.tile([0, 1], len(fat_of_sv))]
+    phirel = delta_phi(sv["phi"][vertex], jet["phi"][jet_of_sv]) if len(kept) else np.zeros(len(vertex))
+    distance = np.hypot(sv["eta"][vertex] - jet["eta"][jet_of_sv], phirel) if len(kept) else np.ones(len(vertex))
+    pairs = np.flatnonzero((jet_of_sv >= 0) & (distance < 0.4))
+    pairs = pairs[np.argsort(jet_of_sv[pairs], kind="stable")]
+    vertex, of_jet = vertex[pairs], jet_of_sv[pairs]
+    relative = ("phirel", "deltaR", "enration", "jetIdx")
+    svs = {name: values[vertex] for name, values in sv_link.items() if name not in relative}
+    svs["phirel"], svs["deltaR"] = _mantissa(phirel[pairs]), _mantissa(np.minimum(distance[pairs] - 0.5, 0))
+    whole = energy(*(jet[name].astype(np.float64)[of_jet] for name in ("pt", "eta", "mass")))
+    svs["enration"] = _mantissa(energy(*(sv[name][vertex] for name in ("pt", "eta", "mass"))) / whole)
+    svs["jetIdx"] = rank[of_jet]
+
+    def per_event(jets: Array) -> Array:
+        return np.bincount(event[kept][jets], minlength=n_events).astype(np.int64)
+
+    return {"Jet": (counts, jet), "JetPFCands": (per_event(owner), links), "JetSVs": (per_event(of_jet), svs)}
+
+
+def make_events(
+    n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0, ak4: bool = False
+) -> ak.Array:
     """Events of PFNano shape in memory, with collections as fields.
 
     Parameters
     ----------
-    n_events, seed, jets, constituents
+    n_events, seed, jets, constituents, ak4
         As for `make_columns`.
 
     Returns
@@ -251,7 +353,7 @@ def make_events(n_events: int, *, seed: int = 0, jets: float = 2.2, constituents
     """
     from jettagger.formats.nesting import nest
 
-    return nest(make_columns(n_events, seed=seed, jets=jets, constituents=constituents))
+    return nest(make_columns(n_events, seed=seed, jets=jets, constituents=constituents, ak4=ak4))
 
 
 def write_pfnano(
@@ -261,6 +363,7 @@ def write_pfnano(
     seed: int = 0,
     jets: float = 2.2,
     constituents: float = 45.0,
+    ak4: bool = False,
     force: bool = True,
 ) -> Path:
     """Write events of PFNano shape to a ROOT file (TTree ``Events``) that opens with coffea's ``PFNanoAODSchema``.
@@ -268,7 +371,7 @@ def write_pfnano(
     Parameters
     ----------
     path : path
-    n_events, seed, jets, constituents
+    n_events, seed, jets, constituents, ak4
         As for `make_columns`.
     force : bool
         Whether an existing file may be replaced.
@@ -285,7 +388,7 @@ def write_pfnano(
     from jettagger.files.root import write_tree
 
     with complete_or_absent(path, force=force) as part:
-        write_tree(part, [make_columns(n_events, seed=seed, jets=jets, constituents=constituents)])
+        write_tree(part, [make_columns(n_events, seed=seed, jets=jets, constituents=constituents, ak4=ak4)])
     return Path(path)
 
 

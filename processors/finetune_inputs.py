@@ -31,7 +31,7 @@ DERIVED = ("metDeltaPhi", "nLeptonsNear")
 
 
 class FinetuneInputsProcessor(processor.ProcessorABC):
-    """Scores fat jets, labels them from generator particles, and writes training skims as parquet.
+    """Scores jets, labels them from generator particles, and writes training skims as parquet.
 
     Parameters
     ----------
@@ -40,14 +40,15 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
     output : path
         A folder: each chunk is written to a file there.
     where : str or callable, optional
-        A cut in columns of the fat jets (``"pt > 300"``), or a function from them to a jagged bool mask; only these
+        A cut in columns of the jets (``"pt > 300"``), or a function from them to a jagged bool mask; only these
         jets are scored and can be used for training.
     columns : iterable of str
         Kinds and names of outputs.
     keep : iterable of str
         Patterns of further columns of the jets and the event by their flat names, e.g. ``"FatJet_tau*"``, ``"MET_*"``.
     labels : callable or None
-        From the events to columns of the jets; default: `generator_labels`. None writes no labels.
+        From the events to columns of the jets; default: `generator_labels` of the jets that the model takes, within
+        their radius. None writes no labels.
 
     Examples
     --------
@@ -93,23 +94,29 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         UnknownName
             If a pattern to keep matches no column.
         """
-        where = self.where(events.FatJet) if callable(self.where) else self.where
+        plan: Any = self.tagger.plan(events)
+        collection = plan.collection
+        where = self.where(events[collection]) if callable(self.where) else self.where
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, columns=self.columns)
-        fatjets = tagged.FatJet
+        jets = tagged[collection]
         content = {name: _plain(events[name]) for name in EVENT_COLUMNS if name in events.fields}
         for name in [*JET_COLUMNS, *self.names.values()]:
-            if name in fatjets.fields:
-                content[f"FatJet_{name}"] = _plain(fatjets[name])
-        table = JetTable(events)
+            if name in jets.fields:
+                content[f"{collection}_{name}"] = _plain(jets[name])
+        table = JetTable(events, collection=collection)
         for name in DERIVED:
-            if table.has(f"FatJet_{name}"):
-                values = table.values(f"FatJet_{name}").astype(np.float32)
-                content[f"FatJet_{name}"] = ak.unflatten(values, table.counts)
-        content |= self._kept(events, table.names)
-        for name, values in (self.labels(events) if self.labels is not None else {}).items():
-            content[f"FatJet_{name}"] = values
+            if table.has(f"{collection}_{name}"):
+                values = table.values(f"{collection}_{name}").astype(np.float32)
+                content[f"{collection}_{name}"] = ak.unflatten(values, table.counts)
+        content |= self._kept(events, table.names, collection)
+        if self.labels is generator_labels:
+            labels = generator_labels(events, radius=plan.format.radius, collection=collection)
+        else:
+            labels = {} if self.labels is None else self.labels(events)
+        for name, values in labels.items():
+            content[f"{collection}_{name}"] = values
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]))
         self.output.mkdir(parents=True, exist_ok=True)
@@ -118,7 +125,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         jt.write_skim(path, [content], record, force=True, inputs=[key[0]])
         return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: [str(path)]}}}
 
-    def _kept(self, events: Any, names: list[str]) -> dict[str, ak.Array]:
+    def _kept(self, events: Any, names: list[str], jets: str) -> dict[str, ak.Array]:
         found = {}
         for pattern in self.keep:
             matching = [name for name in names if fnmatchcase(name, pattern)]
@@ -127,7 +134,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
             for name in matching:
                 collection, _, field = name.partition("_")
                 array = events[name] if name in events.fields else events[collection, field]
-                if collection == "FatJet" or array.ndim == 1:
+                if collection == jets or array.ndim == 1:
                     found[name] = _plain(array)
         return found
 

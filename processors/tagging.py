@@ -1,4 +1,4 @@
-"""Tag the fat jets of datasets inside a coffea job."""
+"""Tag the jets of datasets inside a coffea job."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["TaggingProcessor"]
 
 
 class TaggingProcessor(processor.ProcessorABC):
-    """Scores fat jets and collects the columns, or writes them next to each other as parquet.
+    """Scores jets and collects the columns, or writes them next to each other as parquet.
 
     Parameters
     ----------
     model : str, path or Tagger
         Name of a model or its folder, as `jettagger.load_tagger` takes it, or a tagger, e.g. with heads.
     where : str or callable, optional
-        A cut in columns of the fat jets (``"pt > 300"``), or a function from them to a jagged bool mask
-        (``lambda fatjets: fatjets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
+        A cut in columns of the jets that the model takes (``"pt > 300"``), or a function from them to a jagged mask
+        (``lambda jets: jets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
         must be picklable there (a plain function, or a lambda with coffea's cloudpickle).
     columns : iterable of str
         Kinds and names of outputs, as `jettagger.Tagger.attach` takes them.
@@ -76,15 +76,16 @@ class TaggingProcessor(processor.ProcessorABC):
             Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the
             file that holds them.
         """
-        where = self.where(events.FatJet) if callable(self.where) else self.where
+        collection = self.tagger.plan(events).collection
+        where = self.where(events[collection]) if callable(self.where) else self.where
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
-        fatjets = tagged.FatJet
+        jets = tagged[collection]
         content = {name: _plain(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
         for name in [*JET_COLUMNS, *self.names.values()]:
-            if name in fatjets.fields:
-                content[f"FatJet_{name}"] = _plain(fatjets[name])
+            if name in jets.fields:
+                content[f"{collection}_{name}"] = _plain(jets[name])
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]))
         chunk: Any = content
@@ -99,8 +100,8 @@ class TaggingProcessor(processor.ProcessorABC):
                 inputs=[place["filename"]],
             )
             chunk = str(self.output / name)
-        jets = int(ak.sum(ak.num(fatjets.pt)))
-        return {place["dataset"]: {"events": len(events), "jets": jets, "chunks": {key: [chunk]}}}
+        n_jets = int(ak.sum(ak.num(jets.pt)))
+        return {place["dataset"]: {"events": len(events), "jets": n_jets, "chunks": {key: [chunk]}}}
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Put the chunks into the order of files and events, whatever order the workers had.

@@ -39,6 +39,7 @@ def test_all_keys(tmp_path: Path) -> None:
         "title": "a toy",
         "prefix": "Toy2",
         "inputs": "data.yaml",
+        "jets": "AK4",
         "output_names": ["probA", "m"],
         "kinds": {"prob": ["prob*"], "mass": ["m"]},
         "softmax": ["prob*"],

@@ -356,7 +356,9 @@ def test_names_of_a_users_production_are_declared(tiny: Bundle, tagger: Tagger) 
 def test_names_that_pfnano_lacks_are_refused_with_the_nearest(tiny: Bundle) -> None:
     with pytest.raises(UnknownName, match=r"'PFCand'.*nearest: PFCands"):
         Tagger(tiny, names={"PFCand": "x"})
-    with pytest.raises(ConfigError, match=r"FatJetPFCands.pFCandsIdx cannot be absent, only FatJetSVs.sVIdx can"):
+    with pytest.raises(
+        ConfigError, match=r"FatJetPFCands.pFCandsIdx cannot be absent, only FatJetSVs.sVIdx, JetSVs.sVIdx can"
+    ):
         pfnano({"FatJetPFCands.pFCandsIdx": None})
 
 

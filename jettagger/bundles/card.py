@@ -67,6 +67,9 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
         pattern=r"^[^/\\]+\.(json|ya?ml)$",
         description="file beside it with the input description; default: preprocess.json, or the only YAML file",
     )
+    jets: Literal["AK4", "AK8"] = Field(
+        default="AK8", description="the jets that it takes: AK4, or AK8 for large jets of any radius"
+    )
     output_names: list[str] | None = Field(
         default=None, description="names of the output columns, in order; default: those of the input description"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -16,11 +16,26 @@ from jettagger.features.definition import Feature
 from jettagger.formats.columns import EventColumns, split
 from jettagger.types import Array
 
-__all__ = ["CHECKED", "ColumnSource", "Format", "Jets", "Link", "MissingColumn", "Offer", "ReadPlan", "make_plan"]
+__all__ = [
+    "CHECKED",
+    "ColumnSource",
+    "Format",
+    "JetKind",
+    "Jets",
+    "Link",
+    "MissingColumn",
+    "Offer",
+    "ReadPlan",
+    "make_plan",
+]
 
 #: canonical columns that tell whether constituents are those of their jet, as far as a file has them: transverse
 #: momentum of the jet before its correction, and of the candidates
 CHECKED = (("jet", "raw_pt"), ("pf", "summed_pt"))
+
+
+#: jets that a model takes: AK4, or AK8 for large jets of any radius
+JetKind = Literal["AK4", "AK8"]
 
 
 class Offer(Protocol):
@@ -106,7 +121,7 @@ class Format:
     ----------
     name, title : str
     jets : str
-        The collection of fat jets.
+        The collection of jets.
     signature : tuple of str
         Collections by which it is recognised.
     links : mapping of str to Link
@@ -121,6 +136,8 @@ class Format:
         Said in the error when columns are missing.
     names : mapping
         What differs from the format that this one was renamed from: name there -> name here, see `renamed`.
+    kind : {"AK4", "AK8"}
+        Which jets these are.
     """
 
     name: str
@@ -133,6 +150,7 @@ class Format:
     radius: float = 0.8
     remark: str = ""
     names: Mapping[str, str | None] = field(default_factory=dict)
+    kind: JetKind = "AK8"
 
     def called(self, column: str) -> str:
         """What this format calls a column ``"Collection.field"`` of the format that it was renamed from."""

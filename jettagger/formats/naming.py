@@ -10,24 +10,25 @@ from jettagger.errors import ConfigError, UnknownName
 from jettagger.formats.base import ColumnSource, Format, Link
 from jettagger.formats.columns import split
 
-__all__ = ["Names", "radius_of", "renamed"]
+__all__ = ["Names", "check_names", "radius_of", "renamed"]
 
 #: what a format calls a collection or a column -> what a file calls it: ``{"PFCands": "JetPFCands"}``,
 #: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file does not have
 Names = Mapping[str, str | None]
 
 
-def radius_of(jets: str) -> float:
+def radius_of(jets: str, default: float = 0.8) -> float:
     """Distance parameter of jets by their name.
 
     Parameters
     ----------
     jets : str
+    default : float
+        Of jets whose name has no number, such as ``FatJet``.
 
     Returns
     -------
     float
-        Also for names without a number, such as ``FatJet``: 0.8.
 
     Examples
     --------
@@ -35,7 +36,7 @@ def radius_of(jets: str) -> float:
     (1.5, 0.8)
     """
     number = re.search(r"(?:AK|CA)(\d+)", jets)
-    return int(number[1]) / 10 if number else 0.8
+    return int(number[1]) / 10 if number else default
 
 
 def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
@@ -61,14 +62,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     ConfigError
         If a column is declared absent that is no such index.
     """
-    known = _names(format_)
-    unknown = [item for item in names if item not in known]
-    if unknown:
-        raise UnknownName("name", unknown, known, f"the format {format_.name!r}")
-    indices = {f"{link.table}.{link.target_index}" for link in format_.links.values() if link.dangling}
-    for item, given in names.items():
-        if given is None and item not in indices:
-            raise ConfigError(f"{item} cannot be absent, only {', '.join(sorted(indices)) or 'nothing'} can")
+    check_names(names, format_)
 
     def collection(item: str) -> str:
         return names.get(item) or item
@@ -107,6 +101,31 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
         columns=columns,
         names=dict(names),
     )
+
+
+def check_names(names: Names, *formats: Format) -> None:
+    """Refuse names that none of some formats has.
+
+    Parameters
+    ----------
+    names : mapping of str to str or None
+        As for `renamed`.
+    *formats : Format
+
+    Raises
+    ------
+    UnknownName, ConfigError
+        As for `renamed`.
+    """
+    known = sorted({name for format_ in formats for name in _names(format_)})
+    unknown = [item for item in names if item not in known]
+    if unknown:
+        raise UnknownName("name", unknown, known, f"the format {formats[0].name!r}")
+    links = [link for format_ in formats for link in format_.links.values() if link.dangling]
+    indices = sorted({f"{link.table}.{link.target_index}" for link in links})
+    for item, given in names.items():
+        if given is None and item not in indices:
+            raise ConfigError(f"{item} cannot be absent, only {', '.join(indices) or 'nothing'} can")
 
 
 def _names(format_: Format) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jettagger.formats.base import ColumnSource, Format, Link
 
-__all__ = ["NANOAOD", "NANOAOD_V15", "SCOUTING"]
+__all__ = ["NANOAOD", "NANOAOD_AK4", "NANOAOD_V15", "SCOUTING"]
 
 
 def _jet(collection: str) -> dict[str, tuple[ColumnSource, ...]]:
@@ -39,6 +39,17 @@ NANOAOD = Format(
     signature=("FatJet",),
     columns={"jet": _jet("FatJet")},
     remark="use PFNano, as this NanoAOD has no candidates, or discriminants on its stored scores",
+)
+
+NANOAOD_AK4 = Format(
+    name="nanoaod-ak4",
+    title="NanoAOD without candidates of AK4 jets",
+    jets="Jet",
+    signature=("Jet",),
+    columns={"jet": _jet("Jet")},
+    remark="use a PFNano that holds the candidates of AK4 jets, with the links JetPFCands and JetSVs, or discriminants "
+    "on its stored scores (Jet_btagDeepFlav*, Jet_btagPNet*, Jet_btagUParTAK4*)",
+    kind="AK4",
 )
 
 SCOUTING = Format(

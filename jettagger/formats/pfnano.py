@@ -11,16 +11,18 @@ today's branch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from jettagger.formats.base import ColumnSource, Format, Link
-from jettagger.formats.naming import Names, radius_of, renamed
+from jettagger.formats.base import ColumnSource, Format, JetKind, Link
+from jettagger.formats.columns import split
+from jettagger.formats.naming import Names, check_names, radius_of, renamed
 from jettagger.kinematics import delta_phi, energy
 from jettagger.types import Array
 
-__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_FLAVOURS", "pfnano", "vertex_eta"]
+__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_AK4", "PFNANO_FLAVOURS", "pfnano", "vertex_eta"]
 
 #: flavour -> what it is, and its names where they differ
 OTHER_NAMES: dict[str, tuple[str, Names]] = {
@@ -264,15 +266,41 @@ def _today(radius: float) -> Format:
     )
 
 
-def pfnano(names: Names, name: str = "pfnano-renamed", title: str = "PFNano with other names") -> Format:
+#: what belongs to AK4 jets, by what belongs to fat jets; everything else is common
+_SMALL = {"FatJet": "Jet", "FatJetPFCands": "JetPFCands", "FatJetSVs": "JetSVs"}
+_LARGE = {small: large for large, small in _SMALL.items()}
+_SMALL_RADIUS = 0.4
+
+
+def _small(names: Names) -> Format:
+    """AK4 jets under some names: the declaration of fat jets with names of AK4 jets in their place."""
+    placed: dict[str, str | None] = dict(_SMALL)
+    for item, given in names.items():
+        collection, field = split(item)
+        if collection not in _SMALL:
+            collection = _LARGE.get(collection, collection)
+            placed[f"{collection}.{field}" if field else collection] = given
+    radius = radius_of(names.get("Jet") or "Jet", _SMALL_RADIUS)
+    small = renamed(_today(radius), placed, name="pfnano-ak4", title="PFNano, AK4 jets")
+    return replace(small, kind="AK4", remark="AK4 jets need a PFNano that holds their candidates, too (JetPFCands)")
+
+
+def pfnano(
+    names: Names,
+    name: str = "pfnano-renamed",
+    title: str = "PFNano with other names",
+    kind: JetKind = "AK8",
+) -> Format:
     """PFNano under other names.
 
     Parameters
     ----------
     names : mapping of str to str or None
-        Today's name of a collection or column -> the file's, where they differ. The radius of the jets is taken from
-        their name (``AK15``), and is 0.8 without a number.
+        Today's name of a collection or column -> the file's, where they differ; those of AK4 jets and of fat jets
+        together. The radius of the jets is taken from their name (``AK15``), and is 0.8, or 0.4, without a number.
     name, title : str
+    kind : {"AK8", "AK4"}
+        Which jets.
 
     Returns
     -------
@@ -288,9 +316,16 @@ def pfnano(names: Names, name: str = "pfnano-renamed", title: str = "PFNano with
     >>> other = pfnano({"FatJet": "CA15", "FatJetPFCands": "CA15PFCands", "FatJetPFCands.pFCandsIdx": "index"})
     >>> other.signature, other.radius, other.links["pf"].target_index
     (('CA15', 'CA15PFCands', 'PFCands'), 1.5, 'index')
+    >>> pfnano({"PFCands": "JetPFCands", "JetPFCands": "Links"}, kind="AK4").signature
+    ('Jet', 'Links', 'JetPFCands')
     """
-    return renamed(_today(radius_of(names.get("FatJet") or "FatJet")), names, name=name, title=title)
+    check_names(names, PFNANO, PFNANO_AK4)
+    if kind == "AK4":
+        return replace(_small(names), name=name, title=title)
+    own = {item: given for item, given in names.items() if split(item)[0] not in _LARGE}
+    return renamed(_today(radius_of(names.get("FatJet") or "FatJet")), own, name=name, title=title)
 
 
 PFNANO = _today(radius_of("FatJet"))
+PFNANO_AK4 = _small({})
 PFNANO_FLAVOURS = tuple(pfnano(names, name, title) for name, (title, names) in OTHER_NAMES.items())

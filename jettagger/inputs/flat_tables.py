@@ -16,6 +16,7 @@ from jettagger.bundles.interface import Group
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
 from jettagger.formats import FORMATS, EventColumns
+from jettagger.formats.base import JetKind
 from jettagger.formats.delphes import DelphesContent, DelphesJets, delphes_content, is_delphes
 from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.formats.naming import Names
@@ -144,10 +145,10 @@ class _DelphesNames:
         return column.startswith(front) and name in self.content.fields
 
 
-def is_event_offer(collections: Iterable[str]) -> bool:
+def is_event_offer(collections: Iterable[str], kind: JetKind = "AK8") -> bool:
     """Whether collections are those of a known format of linked jets."""
     present = set(collections)
-    return any(present.issuperset(format_.signature) for format_ in FORMATS)
+    return any(present.issuperset(format_.signature) for format_ in FORMATS if format_.kind == kind)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.bundles.registry import available, load_bundle
-from jettagger.errors import JettaggerError, MismatchError, MissingColumns
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, MissingColumns
 from jettagger.formats import EventColumns, Format, ReadPlan, detect, make_plan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
@@ -59,7 +60,7 @@ class LinkedJets:
         if self.outside != "score":
             raise MismatchError(f"outside= is for models with a data configuration, not {self.bundle.name!r}")
         if self.names is not None:
-            pfnano(self.names)
+            pfnano(self.names, kind=self.bundle.card.jets)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -87,10 +88,10 @@ class LinkedJets:
 
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""
-        format_ = detect(offer.collections, self.jets, self.names)
+        format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
         plan = make_plan(format_, offer, self.bundle.wanted)
         if plan.missing:
-            raise missing_columns(plan, offer, source, self.bundle.name)
+            raise missing_columns(plan, offer, source, self.bundle.name, self.names)
         return replace(plan, more=columns_of_heads(heads, offer, format_.jets, source))
 
     def request(
@@ -107,7 +108,7 @@ class LinkedJets:
         return make_request(columns, plan, where, kinematics, self.min_pt_share, (self.bundle,))
 
 
-def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str) -> MissingColumns:
+def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, names: Names | None = None) -> MissingColumns:
     """What an input lacks, what wants it, and what would run on it instead.
 
     Parameters
@@ -119,13 +120,15 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str) -> Mis
         What the input is called.
     name : str
         Of the model.
+    names : mapping, optional
+        PFNano's names -> those of the input.
 
     Returns
     -------
     MissingColumns
     """
     lines = "\n".join(f"  {need}" for need in plan.missing)
-    others = _runnable(plan.format, offer, name)
+    others = _runnable(offer, name, plan.format, names)
     advice = [f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"]
     advice += [plan.format.remark] if plan.format.remark else []
     uneven = offer.uneven if isinstance(offer, EventColumns) else []
@@ -141,13 +144,17 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str) -> Mis
     )
 
 
-def _runnable(format_: Format, offer: Offer, but: str) -> list[str]:
-    names = []
+def _runnable(offer: Offer, but: str, own: Format, names: Names | None) -> list[str]:
+    """Models that the columns of an input are enough for; those of other jets take these where they are."""
+    runnable = []
     for name in available():
         try:
             bundle = load_bundle(name)
         except JettaggerError:
             continue
-        if bundle.name != but and not make_plan(format_, offer, bundle.wanted).missing:
-            names.append(name if bundle.has_weights else f"{name} (without weights here)")
-    return names
+        kind = bundle.card.jets
+        with suppress(InputFileError):  # no jets of this kind
+            format_ = own if kind == own.kind else detect(offer.collections, None, names, kind)
+            if bundle.name != but and not make_plan(format_, offer, bundle.wanted).missing:
+                runnable.append(name if bundle.has_weights else f"{name} (without weights here)")
+    return runnable

@@ -65,7 +65,7 @@ class NanoJets:
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""
         config = self.config
-        format_ = detect(offer.collections, self.jets, self.names)
+        format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
         why = {}
         for name in needed_columns(config):
             lacking = nano_plan(format_, offer, [name]).missing

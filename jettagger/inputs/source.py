@@ -204,7 +204,7 @@ class _TableInputs:
         if self.outside not in ("score", "skip"):
             raise MismatchError(f"outside is {self.outside!r}, expected 'score' or 'skip'")
         if self.names is not None:
-            pfnano(self.names)
+            pfnano(self.names, kind=self.bundle.card.jets)
 
     @property
     def constituents(self) -> tuple[Group, ...]:
@@ -224,7 +224,7 @@ class _TableInputs:
         return WeaverJets(Values(self.config, toy_table(self.config, full, axes, seed)), n_jets)
 
     def _of(self, collections: Iterable[str]) -> FlatTables | NanoJets:
-        kind = NanoJets if self.names is not None or is_event_offer(collections) else FlatTables
+        kind = NanoJets if self.names is not None or is_event_offer(collections, self.bundle.card.jets) else FlatTables
         return kind(self.bundle, self.config, self.jets, self.names, self.outside, self.min_pt_share)
 
     def check(self, offer: Any, source: str = "this table", heads: Iterable[HeadColumns] = ()) -> Any:

@@ -50,8 +50,9 @@ class Taggers(Mapping[str, Tagger]):
             self._taggers[name] = tagger
         if not self._taggers:
             raise ConfigError("no taggers given, expected at least one")
-        first = next(iter(self._taggers.values()))
+        firsts: dict[str, Tagger] = {}
         for name, tagger in self._taggers.items():
+            first = firsts.setdefault(tagger.bundle.card.jets, tagger)
             if (tagger.jets, tagger.names) != (first.jets, first.names):
                 raise MismatchError(
                     f"{first.bundle.name!r} and {name!r} take other jets: give both the same jets= and names="

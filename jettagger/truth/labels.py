@@ -43,22 +43,26 @@ LEGS: dict[str, tuple[int, ...]] = {
 RESONANCES = (25, 35, 36, 37, 24, 23, 6)
 
 
-def generator_labels(events: Any, resonances: Iterable[int] = RESONANCES, radius: float = 0.8) -> dict[str, Any]:
-    """What each fat jet comes from.
+def generator_labels(
+    events: Any, resonances: Iterable[int] = RESONANCES, radius: float = 0.8, collection: str = "FatJet"
+) -> dict[str, Any]:
+    """What each jet comes from.
 
     Parameters
     ----------
     events : NanoEvents
-        With ``FatJet`` (eta, phi) and ``GenPart`` (eta, phi, mass, pdgId, mothers).
+        With the jets (eta, phi) and ``GenPart`` (eta, phi, mass, pdgId, mothers).
     resonances : iterable of int
         PDG numbers, without sign.
     radius : float
         How near resonance and legs are.
+    collection : str
+        The jets.
 
     Returns
     -------
     dict of str to awkward array
-        Jagged like ``events.FatJet``: ``genResonance`` (PDG number without sign, 0 for none), ``genResonanceMass``
+        Jagged like the jets: ``genResonance`` (PDG number without sign, 0 for none), ``genResonanceMass``
         (GeV, -1 for none), ``genLegs`` (legs of the resonance), ``genInside`` (those inside the jet), and
         for each of `LEGS` how many of this kind are inside.
 
@@ -71,9 +75,10 @@ def generator_labels(events: Any, resonances: Iterable[int] = RESONANCES, radius
 
     if "GenPart" not in events.fields:
         raise MissingColumns("labels from generator particles need the collection GenPart, which these events lack")
-    counts = ak.to_numpy(ak.num(events.FatJet.eta))
+    own = events[collection]
+    counts = ak.to_numpy(ak.num(own.eta))
     jet_event = np.repeat(np.arange(len(counts)), counts)
-    jet_eta, jet_phi = (ak.to_numpy(ak.flatten(events.FatJet[name])) for name in ("eta", "phi"))
+    jet_eta, jet_phi = (ak.to_numpy(ak.flatten(own[name])) for name in ("eta", "phi"))
     parts = particles_of(events.GenPart)
     legs, owners = _legs(parts, np.asarray(list(resonances)))
     unique, owner_of = np.unique(owners, return_inverse=True)
