@@ -26,6 +26,9 @@ from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.tagging.taggers import Taggers, load_taggers
 from jettagger.testing import make_columns, make_events, write_pfnano
 
+#: what a card may say
+JETS: list[dict[str, str]] = [{}, {"jets": "AK4"}]
+
 EVENTS = make_events(12, seed=4, constituents=20, ak4=True)
 
 
@@ -249,6 +252,14 @@ def test_jets_of_the_other_kind_are_refused(folder: Path, large: Tagger) -> None
 def test_a_declaration_of_other_jets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(jt.errors.BundleError, match=r"'jets': unknown jets 'AK5'.*expected AK4, AK8"):
         Bundle.from_folder(write_bundle(tmp_path / "bad", card={"name": "bad", "jets": "AK5"}))
+
+
+def test_the_digest_of_models_that_say_nothing_of_their_jets_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    """Heads know their model by it."""
+    digests = [Bundle.from_folder(write_bundle(tmp_path / "a", card={"name": "a", **said})).digest for said in JETS]
+    assert digests[0] != digests[1]
+    # as it was before there was the field
+    assert jt.load_bundle("inclParTToyV1").digest == "01b743626fe68712a7d94b0bdc8957e39927c8402b59e45409991336803beb85"
 
 
 def test_links_that_do_not_fit_are_named(tagger: Tagger) -> None:
