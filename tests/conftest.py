@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,6 @@ settings.register_profile("jettagger", deadline=None)
 settings.load_profile("jettagger")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-# a job in the background of a shell inherits that interrupts are ignored, and so would every process that a test starts
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +52,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (JETTAGGER_SHARED names another folder)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_mass() -> Iterator[None]:
+    """Blocks of simulated events with one mass in place of four: each needs a Pythia, which starts for a second."""
+    from jettagger.simulation import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "FEWEST_POINTS", 1)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jettagger
 from jettagger.files.parts import process_start
@@ -73,19 +74,35 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str] | None
         time.sleep(0.02)
 
 
+#: how a command takes them that somebody starts by hand; jobs in the background and under nohup inherit less
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def started(command: Sequence[object], **options: Any) -> subprocess.Popen[str]:
+    """A process that takes signals as one that is started by hand, however the tests were started."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number, handler in before.items():
+            if handler is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        return subprocess.Popen(list(map(str, command)), text=True, **options)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def running(
     script: Path, arguments: Iterable[object], folder: Path, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A script in a session of its own, as a terminal starts it; nothing of it is left behind."""
     paths = os.pathsep.join([str(script.parent), str(ROOT)])
-    with subprocess.Popen(
-        [sys.executable, str(script), *map(str, arguments)],
+    with started(
+        [sys.executable, script, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     ) as process:
         try:

@@ -16,6 +16,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from networks import write_bundle
+from survivors import started
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -231,7 +232,7 @@ class TestCluster:
         before = tasks()  # those that other tests failed with are still known
         command = [sys.executable, str(tmp_path / "job.py"), client.scheduler.address, path, str(out)]
         environment = os.environ | {"PYTHONPATH": str(Path(jt.__file__).resolve().parent.parent)}
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        with started(command, env=environment, stderr=subprocess.PIPE) as process:
             end = time.monotonic() + 120
             while len(list(out.glob("*.parquet"))) < 2 and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.05)

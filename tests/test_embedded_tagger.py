@@ -401,32 +401,64 @@ def test_an_export_that_differs_from_the_network_leaves_no_bundle(
     assert not folder.exists()
 
 
+def gain(folder: Path, path: Path) -> tuple[float, float]:
+    """What the types of jets in a file cost less in nats, to this tagger, than to one that knows their shares alone.
+
+    Types weigh as in training, where those of multijets have twice the share of others. The second number is the
+    standard deviation of the first.
+    """
+    from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
+
+    data = importlib.import_module("data")
+    events = NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=PFNanoAODSchema, mode="eager").events()
+    jets = ak.flatten(jt.load_tagger(str(folder)).attach(events).FatJet)
+    jets = jets[(jets.label >= 0) & (jets.label < len(data.TYPES)) & ~ak.is_none(jets[f"{EMBEDDED}_mass"])]
+    label = ak.to_numpy(jets.label)
+    p = np.stack([ak.to_numpy(ak.drop_none(jets[f"{EMBEDDED}_prob{name}"])) for name in data.TYPES], axis=1)
+    share = np.where(np.isin(np.arange(len(data.TYPES)), data.QCD), 2.0, 1.0)
+    weight = share[label] / np.bincount(label, minlength=len(share))[label]
+    weight /= weight.sum()
+    won = np.log(p[np.arange(len(p)), label] / (share / share.sum())[label])
+    mean = float(weight @ won)
+    return mean, float(np.sqrt(weight**2 @ (won - mean) ** 2))
+
+
 @pytest.mark.slow
-def test_the_whole_way_in_small(tmp_path: Path) -> None:
+def test_the_whole_way_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate, prepare, train, export, evaluate: about two minutes on an idle core."""
     for module in ("torch", "pythia8mc", "fastjet", "sklearn", "matplotlib"):
         pytest.importorskip(module, reason=f"the steps need {module}")
+    from jettagger.simulation import V1_TYPES, simulate
+
+    monkeypatch.syspath_prepend(str(STEPS))
     for name, seed, events in (("train", 1, 900), ("test", 2, 450)):
         (tmp_path / name).mkdir()
         out = tmp_path / name / f"{name}-{seed}.root"
-        run("-m", "jettagger", "simulate", "--process", "v1-types", "--events", events, "--seed", seed, "-o", out)
+        # of one mass: a process needs one Pythia, whose start takes longer than these events
+        summary = simulate("v1-types", events, out, mass=(120.0, 120.0), seed=seed)
+        assert set(summary.labels) == set(V1_TYPES)
         run("prepare.py", tmp_path / f"prepared-{name}", out)
-    train, checkpoint, folder = tmp_path / "prepared-train", tmp_path / "network.pt", tmp_path / EMBEDDED
-    budget = ("--jets", 24000, "--threads", 1, "--epoch-jets", 4000, "--batch", 64)
-    assert "jets drawn" in run("train.py", train, checkpoint, *budget)
+    prepared, checkpoint, folder = tmp_path / "prepared-train", tmp_path / "network.pt", tmp_path / EMBEDDED
+    train = importlib.import_module("train")
+    # fewer candidates than jets have, also at the end
+    monkeypatch.setattr(train, "SETTLED_LENGTHS", (32, 4))
+    budget = "--jets 6000 --threads 1 --epoch-jets 3000 --batch 32 --rate 6e-3 --most-pf 32 --most-sv 4"
+    monkeypatch.setattr(sys, "argv", ["train.py", str(prepared), str(checkpoint), *budget.split()])
+    train.main()
     run("export.py", checkpoint, folder)
+    won, uncertainty = gain(folder, tmp_path / "test" / "test-2.root")
+    assert won > 3 * uncertainty
     out = tmp_path / "out"
     run(
-        "evaluate.py", folder, tmp_path / "prepared-test", "-o", out, "--prepared-train", train, "--model-card",
-        "--checkpoint", checkpoint, "--simulated", tmp_path / "train", tmp_path / "test",
+        "evaluate.py", folder, tmp_path / "prepared-test", "-o", out, "--prepared-train", prepared, "--model-card",
+        "--checkpoint", checkpoint, "--simulated", tmp_path / "train", tmp_path / "test", "--most-train-jets", 400,
     )  # fmt: skip
 
     made = load_bundle(folder)
     assert len(made.outputs) == 166
     assert [item.name for item in check(made) if item.passed is False] == []
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    accuracy, sigma = found["accuracy"]["as_in_training"]
-    assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
+    assert 0 < found["accuracy"]["as_in_training"][0] < 1
     assert found["test"]["finite"]
     assert {(row["mixture"], row["weighed"]) for row in found["rejection"]} == {
         ("as in nature", True),

@@ -38,7 +38,7 @@ def load_script(name: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory, one_mass: None) -> Path:
     """What make_skims.py makes of a few events."""
     for module in ("pythia8mc", "fastjet"):
         pytest.importorskip(module, reason="the extra sim is not installed")

@@ -94,7 +94,9 @@ def two_gluons(events: Any) -> dict[str, Any]:
     return {"label": ak.values_astype(events.FatJet.pt > 300, np.int32)}
 
 
-@pytest.mark.parametrize("executor", [processor.IterativeExecutor(), processor.FuturesExecutor(workers=2)], ids=str)
+@pytest.mark.parametrize(
+    "executor", [processor.IterativeExecutor(), processor.FuturesExecutor(workers=1)], ids=["iterative", "futures"]
+)
 def test_skims_are_written_by_executors(executor: Any, tmp_path: Path) -> None:
     files = [str(write_pfnano(tmp_path / f"{i}.root", 6, seed=i)) for i in range(2)]
     job = FinetuneInputsProcessor("tinyParT", tmp_path / "skims", keep=["FatJet_rawFactor"], labels=two_gluons)
@@ -178,7 +180,7 @@ def test_patterns_that_match_nothing(tmp_path: Path) -> None:
         FinetuneInputsProcessor("tinyParT", tmp_path, keep=["FatJet_rawfactor"], labels=None).process(events)
 
 
-def test_labels_agree_with_those_of_the_simulation(tmp_path: Path) -> None:
+def test_labels_agree_with_those_of_the_simulation(tmp_path: Path, one_mass: None) -> None:
     pytest.importorskip("pythia8mc", reason="the extra sim is not installed")
     pytest.importorskip("fastjet", reason="the extra sim is not installed")
     from coffea.nanoevents import NanoEventsFactory

@@ -122,7 +122,7 @@ def test_the_steps_and_the_page(bench: Any, work: Path, capsys: pytest.CaptureFi
         bench.main([str(work), "--steps", "page"])
 
 
-def test_heads_and_networks_learn_from_the_same_jets(bench: Any, tmp_path: Path) -> None:
+def test_heads_and_networks_learn_from_the_same_jets(bench: Any, tmp_path: Path, one_mass: None) -> None:
     """Of simulated jets: as many train and validate, and the same test both."""
     for module in ("pythia8mc", "fastjet"):
         pytest.importorskip(module, reason="the extra sim is not installed")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import awkward as ak
 import pytest
-from survivors import PATIENCE, ROOT, SLOW, descendants, running, survivors, until
+from survivors import PATIENCE, ROOT, SIGNALS, SLOW, descendants, running, started, survivors, until
 
 from jettagger.cli import main
 from jettagger.cli.stopping import stop_signals
@@ -148,6 +148,20 @@ def test_a_worker_that_is_stopped_is_named(nano: str, slow: Path) -> None:
     assert {int(pid) for pid in re.findall(r"(\d+) \(stopped\)", found[1])} >= workers
     assert survivors(children) == []
     assert list(work.iterdir()) == []
+
+
+def test_tests_start_processes_as_by_hand() -> None:
+    """Also in the background of a shell and under nohup, where interrupts and hang-ups are ignored."""
+    code = f"import signal; print([signal.getsignal(n) is signal.SIG_IGN for n in {[int(n) for n in SIGNALS]}])"
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            said, _ = process.communicate(timeout=PATIENCE)
+        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN] * len(SIGNALS)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert said == f"{[False] * len(SIGNALS)}\n"
 
 
 def test_signals_that_were_ignored_stay_ignored() -> None:

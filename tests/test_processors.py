@@ -85,7 +85,7 @@ def test_chunks_change_nothing(fileset: dict[str, Any], reference: Any) -> None:
 
 
 def test_processes_change_nothing(fileset: dict[str, Any], reference: Any) -> None:
-    executor = processor.FuturesExecutor(workers=2, status=False)
+    executor = processor.FuturesExecutor(workers=1, status=False)
     instance = TaggingProcessor("tinyParT", where=high, columns=["prob", "mass"])
     assert_same_columns(run(executor, fileset, instance), reference)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.readme_picture import PICTURE
 from jettagger.cli import main
 from jettagger.testing import write_pfnano
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: the page on searches needs files: test_docs_search.py runs it
+#: the page on searches needs files: test_docs_search.py runs it; test_project.py runs the example that draws a picture
 DOCUMENTS = sorted([ROOT / "README.md", *(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "search.md"})])
 
 
@@ -26,6 +27,7 @@ PYTHON = [
     pytest.param(block, id=f"{path.name}-{number}")
     for path in DOCUMENTS
     for number, block in enumerate(blocks(path.read_text(encoding="utf-8"), "python"))
+    if PICTURE.name not in block
 ]
 
 

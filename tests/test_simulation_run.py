@@ -19,11 +19,15 @@ import uproot
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, JettaggerError, MissingExtra, OutputError
-from jettagger.simulation import LABELS, PROCESSES, V1_TYPES, label_id, plan, processes, simulate
+from jettagger.simulation import label_id, plan, processes, simulate
 from jettagger.simulation import run as run_module
 
 pytest.importorskip("fastjet", reason="extra sim is not installed")
 pytest.importorskip("pythia8mc", reason="extra sim is not installed")
+pytestmark = pytest.mark.usefixtures("one_mass")
+
+#: for processes of their own, which know nothing of ``one_mass``
+MASS = (100.0, 100.0)
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +58,19 @@ def _arrays(path: Path) -> Any:
 
 def test_same_seed_same_arrays_however_many_workers(tmp_path: Path, small_blocks: None) -> None:
     summaries = {
-        workers: simulate("new-types", 12, tmp_path / f"{workers}.root", seed=5, workers=workers) for workers in (1, 2)
+        workers: simulate("new-types", 12, tmp_path / f"{workers}.root", mass=MASS, seed=5, workers=workers)
+        for workers in (1, 2)
     }
     one, two = (_arrays(tmp_path / f"{workers}.root") for workers in (1, 2))
     assert ak.array_equal(one, two)
     assert summaries[1].labels == summaries[2].labels
     assert set(summaries[1].labels) == {"Xgg", "HZgamma", "Xbc"}
-    simulate("new-types", 12, tmp_path / "other.root", seed=6)
+    simulate("new-types", 12, tmp_path / "other.root", mass=MASS, seed=6)
     assert not ak.array_equal(one, _arrays(tmp_path / "other.root"))
 
 
-def test_a_block_has_several_masses(tmp_path: Path) -> None:
+def test_a_block_has_several_masses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "FEWEST_POINTS", 4)
     run = plan("Hbb", 1600, mass=(50.0, 200.0))
     points = [run_module.points_of(run, block) for block in run.blocks]
     assert [sum(events for _, events in block) for block in points] == [block.events for block in run.blocks]
@@ -92,8 +98,8 @@ def test_a_killed_worker_does_not_matter(tmp_path: Path, small_blocks: None) -> 
             killed.append(int(children[0].pid or 0))
             os.kill(killed[0], signal.SIGKILL)
 
-    simulate("Hqq", 12, tmp_path / "killed.root", seed=2, workers=2, progress=progress)
-    simulate("Hqq", 12, tmp_path / "whole.root", seed=2)
+    simulate("Hqq", 12, tmp_path / "killed.root", mass=MASS, seed=2, workers=2, progress=progress)
+    simulate("Hqq", 12, tmp_path / "whole.root", mass=MASS, seed=2)
     assert killed
     assert ak.array_equal(_arrays(tmp_path / "killed.root"), _arrays(tmp_path / "whole.root"))
 
@@ -355,14 +361,6 @@ def test_training_files_hold_only_labelled_jets(tmp_path: Path) -> None:
     mass = ak.flatten(events.FatJet_genResonanceMass)
     assert 59.9 <= ak.min(mass) <= ak.max(mass) <= 120.1
     assert "JetPFCands_pt" not in events.fields
-
-
-@pytest.mark.slow
-def test_all_types_in_one_run(tmp_path: Path) -> None:
-    summary = simulate("v1-types", 900, tmp_path / "x.root", seed=1, workers=2)
-    assert set(summary.labels) == set(V1_TYPES)
-    assert set(LABELS) > set(summary.labels)
-    assert PROCESSES["QCDsplit"].cross_section == 1.0
 
 
 def test_pileup_and_its_mitigation(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import awkward as ak
 import pyarrow.parquet
 import pytest
 import uproot
+from survivors import started
 
 import jettagger
 from jettagger.cli import main
@@ -226,13 +227,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SLOW, "tag", nano, "-m", "tinyParT", "-o", str(tmp_path / f"s{suffix}")]
-    process = subprocess.Popen(
-        [*command, "--memory", "300KB"],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = started([*command, "--memory", "300KB"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline() == "chunk\n"
     assert len(list(tmp_path.iterdir())) == 1, "the part is beside the output"

@@ -5,8 +5,9 @@ out wrong for padded batches by length, and its head cannot carry the mass scale
 environment is 2.7 GB beside this one's.
 
 The learning rate follows the share of the budget that is spent, so a run of any length ends annealed. The budget is
-a time, or with --jets a number of jets drawn: then a slow machine takes longer and learns the same. A checkpoint is written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are
-what is kept in the end.
+a time, or with --jets a number of jets drawn: then a slow machine takes longer and learns the same. A checkpoint is
+written every few minutes; a run that is started again goes on from it. Averaged weights (EMA) are what is kept in the
+end.
 
 Usage: python train.py PREPARED_FOLDER CHECKPOINT.pt [--minutes 60 | --jets 1900000] [--threads 2]
            [--no-flatten] [--seed 1]
