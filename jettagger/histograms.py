@@ -29,6 +29,8 @@ from jettagger.errors import ConfigError, InputFileError, InvalidValues, Mismatc
 from jettagger.expressions import Expression, parse
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
+from jettagger.files.root import write_objects
+from jettagger.provenance import Provenance
 from jettagger.weights import check_weights
 
 __all__ = [
@@ -570,7 +572,11 @@ def _open(path: Path, mode: str) -> Any:
 
 
 def save(
-    histograms: Mapping[str, Histogram], path: str | os.PathLike[str], record: Mapping[str, Any] | None = None
+    histograms: Mapping[str, Histogram],
+    path: str | os.PathLike[str],
+    record: Mapping[str, Any] | None = None,
+    *,
+    provenance: Provenance | None = None,
 ) -> None:
     """Write histograms to a JSON file in the format of UHI; nothing is lost.
 
@@ -581,7 +587,10 @@ def save(
     path : path
         The file; compressed if it ends in ``.gz``.
     record : mapping, optional
-        How they were made; anything that JSON can hold.
+        What else there is to say of them; anything that JSON can hold.
+    provenance : Provenance, optional
+        How they were made: that of the skim that they were filled from (`Provenance.of_file`), or of a tagger
+        (`provenance_of`). `jettagger.provenance.read_provenance` reads it again.
 
     Raises
     ------
@@ -594,6 +603,7 @@ def save(
         "format": _FORMAT,
         "version": VERSION,
         "jettagger": __version__,
+        "provenance": (provenance or Provenance("histograms")).to_dict(),
         "record": dict(record or {}),
         "histograms": dict(histograms),
     }
@@ -609,7 +619,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     histograms : dict
         Name to ``hist.Hist``.
     record : dict
-        How they were made.
+        What was said of them.
 
     Raises
     ------
@@ -648,6 +658,8 @@ def to_root(
     histograms: Mapping[str, Any],
     path: str | os.PathLike[str],
     pattern: str = "{histogram}/{categories}",
+    *,
+    provenance: Provenance | None = None,
 ) -> list[str]:
     """Write histograms to a ROOT file, one TH1 or TH2 for each combination of categories.
 
@@ -660,6 +672,8 @@ def to_root(
     pattern : str
         The names in the file: ``{histogram}``, ``{categories}`` (all values joined by ``_``) and the name of
         each category axis in braces are replaced; ``/`` makes folders.
+    provenance : Provenance, optional
+        How they were made, as for `save`; kept as the object ``jettagger``.
 
     Returns
     -------
@@ -673,8 +687,6 @@ def to_root(
     OutputError
         If the file cannot be written.
     """
-    import uproot
-
     parts: dict[str, Any] = {}
     for name, histogram in histograms.items():
         count = len(variables_of(histogram))
@@ -691,9 +703,7 @@ def to_root(
             if key in parts:
                 raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
             parts[key] = pick(histogram, **chosen)
-    with complete_or_absent(path) as part, uproot.recreate(part) as file:
-        for key, histogram in parts.items():
-            file[key] = histogram
+    write_objects(path, parts, (provenance or Provenance("histograms")).text)
     return list(parts)
 
 

@@ -1,21 +1,32 @@
-"""How an output was made: one record in every skim, who made its scores, and what taggers and bundles are."""
+"""How an output was made: one record in every file, who made its scores, and what taggers and bundles are."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
 from jettagger.errors import ConfigError, InputFileError, MismatchError
-from jettagger.files.generated import GeneratedFile
-from jettagger.files.jsonfile import parse_json
+from jettagger.files import refuse_special
+from jettagger.files.generated import GeneratedFile, sources_of_note
+from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.files.parquet import note_of, open_parquet
-from jettagger.files.root import EventFile
+from jettagger.files.root import read_note
 
-__all__ = ["Origin", "Provenance", "origin", "parsed", "provenance_of", "read_provenance"]
+__all__ = ["KEY", "SUFFIXES", "Origin", "Provenance", "origin", "parsed", "provenance_of", "read_provenance"]
+
+#: key of the record in JSON files
+KEY = "provenance"
+
+#: files that carry the record
+SUFFIXES = (".parquet", ".root", ".json", ".json.gz")
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an output was made: the one record that jobs, functions and processors write.
+    """How an output was made: the one record that jobs, functions, processors and commands write.
 
     Parameters
     ----------
-    origin : Origin
-        The model and its heads.
+    step : str
+        What made it: ``tag``, ``convert``, ``simulate``, ``histograms``, ``search``, ``templates``, ``limit``,
+        ``finetune``, ``head`` or ``working points``.
+    origin : Origin, optional
+        The model and its heads; None where no model was run and the input does not name one.
     model_version : str
     columns : mapping of str to str
         Output -> column.
@@ -86,38 +100,149 @@ class Provenance:
         Files that were left out, and why.
     generated : tuple of GeneratedFile
         The generated events behind the files; empty where one of them does not say.
+    configuration : mapping
+        What was asked for besides: ``file`` and ``digest`` of a configuration, or the settings of a simulation.
     version : str
         Of jettagger.
+
+    Examples
+    --------
+    >>> print(Provenance("tag", Origin("tinyParT", "a672"), files=("a.root", "b.root")))
+    jettagger 0.2.0: tag, model 'tinyParT' (digest a672), 2 files
     """
 
-    origin: Origin
-    model_version: str
-    columns: Mapping[str, str]
-    where: str | None
-    files: tuple[str, ...]
+    step: str
+    origin: Origin | None = None
+    model_version: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    files: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     generated: tuple[GeneratedFile, ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
 
+    def __str__(self) -> str:
+        words = [self.step]
+        if self.origin is not None:
+            words.append(f"model {self.origin}")
+        if {"file", "digest"} <= set(self.configuration):
+            words.append("{file} (digest {digest:.12})".format_map(self.configuration))
+        words.append(f"{len(self.files)} file{'s' * (len(self.files) != 1)}")
+        return f"jettagger {self.version}: {', '.join(words)}"
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As JSON holds it; keys of a model only where there is one."""
+        of_model: dict[str, Any] = {}
+        if self.origin is not None:
+            of_model = {
+                "model": self.origin.model,
+                "model_version": self.model_version,
+                "digest": self.origin.digest,
+                "heads": dict(self.origin.heads),
+            }
         return {
             "jettagger": self.version,
-            "model": self.origin.model,
-            "model_version": self.model_version,
-            "digest": self.origin.digest,
-            "heads": dict(self.origin.heads),
+            "step": self.step,
+            **of_model,
             "columns": dict(self.columns),
             "where": self.where,
             "files": list(self.files),
             "skipped": dict(self.skipped),
             "generated": [source.to_dict() for source in self.generated],
+            "configuration": dict(self.configuration),
         }
 
     @property
     def text(self) -> str:
         """The JSON that a file carries."""
         return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Provenance:
+        """The record again.
+
+        Parameters
+        ----------
+        content : mapping
+            From `to_dict` or `read_provenance`; what an older jettagger did not write is empty.
+
+        Returns
+        -------
+        Provenance
+
+        Raises
+        ------
+        InputFileError
+            If a value is of another kind.
+
+        Examples
+        --------
+        >>> record = Provenance("tag", Origin("tinyParT", "a672"), where="pt > 300")
+        >>> Provenance.from_dict(record.to_dict()) == record
+        True
+        """
+        return cls(
+            step=_typed(content, "step", ""),
+            origin=origin(content),
+            model_version=_typed(content, "model_version", ""),
+            columns=_typed(content, "columns", {}),
+            where=_typed(content, "where", "") or None,
+            files=tuple(map(str, _typed(content, "files", []))),
+            skipped=_typed(content, "skipped", {}),
+            generated=sources_of_note(json.dumps({"generated": content.get("generated")})),
+            configuration=_typed(content, "configuration", {}),
+            version=_typed(content, "jettagger", ""),
+        )
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> Provenance:
+        """The record in a file.
+
+        Parameters
+        ----------
+        path : path
+            As for `read_provenance`.
+
+        Returns
+        -------
+        Provenance
+            With an empty ``step`` for a file that jettagger did not write.
+
+        Raises
+        ------
+        InputFileError
+        """
+        return cls.from_dict(read_provenance(path))
+
+    def then(self, step: str, files: Iterable[str | os.PathLike[str]] | None = None) -> Provenance:
+        """The record of what this version of jettagger makes of the file: the same model, another step.
+
+        Parameters
+        ----------
+        step : str
+        files : iterable of path, optional
+            What is read now; default: the files of this record.
+
+        Returns
+        -------
+        Provenance
+        """
+        read = self.files if files is None else tuple(os.fspath(path) for path in files)
+        return replace(self, step=step, files=read, version=__version__)
+
+
+def _typed(content: Mapping[str, Any], key: str, default: Any) -> Any:
+    """A value of the kind of its default, which stands for what is absent."""
+    value = content.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, type(default)):
+        raise InputFileError(f"provenance: {key!r} is {value!r}, expected {_KINDS[type(default)]}")
+    return value
+
+
+_KINDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 def provenance_of(
@@ -128,12 +253,14 @@ def provenance_of(
     *,
     skipped: Mapping[str, str] | None = None,
     generated: Iterable[GeneratedFile] = (),
+    step: str = "tag",
+    configuration: Mapping[str, Any] | None = None,
 ) -> Provenance:
     """The record of what a tagger makes.
 
     Parameters
     ----------
-    tagger : Tagger
+    tagger : Tagger, Bundle, Origin or None
     columns : mapping of str to str
         Output -> column.
     where : str, callable or None
@@ -142,6 +269,8 @@ def provenance_of(
         What is read; each is named once.
     skipped : mapping, optional
     generated : iterable of GeneratedFile
+    step : str
+    configuration : mapping, optional
 
     Returns
     -------
@@ -152,47 +281,85 @@ def provenance_of(
     >>> provenance_of(Origin("tinyParT", "a672"), {"mass": "tinyParT_mass"}, "pt > 300", ["a.root"]).to_dict()["where"]
     'pt > 300'
     """
-    made_by = origin(tagger)
-    assert made_by is not None
-    card = getattr(getattr(tagger, "bundle", None), "card", None)
+    card = getattr(getattr(tagger, "bundle", tagger), "card", None)
     cut = getattr(where, "__qualname__", type(where).__name__) if callable(where) else where
     return Provenance(
-        made_by,
+        step,
+        None if tagger is None else origin(tagger),
         getattr(card, "version", ""),
         dict(columns),
         cut,
         tuple(dict.fromkeys(files)),
         dict(skipped or {}),
         tuple(generated),
+        dict(configuration or {}),
     )
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a skim says of how it was made.
+    """What a file says of how it was made.
 
     Parameters
     ----------
     path : path
-        ``.parquet`` or ``.root``, as ``jettagger tag`` writes them.
+        A skim, a converted or simulated file (``.parquet``, ``.root``), histograms, templates, workspaces, limits,
+        cutflows, working points, the description of a head (``.json``, ``.json.gz``), or templates in a ROOT file.
 
     Returns
     -------
     dict
-        Model, digest, heads, columns, files; empty for a file that jettagger did not write.
+        As `Provenance.to_dict` gives it; empty for a file that jettagger did not write, or in a version that left no
+        record in such files.
 
     Raises
     ------
     InputFileError
-        If it is missing, damaged, or neither parquet nor ROOT.
+        If it is missing, damaged, or of none of these kinds.
     """
     text = os.fspath(path)
     if text.endswith(".root"):
-        with EventFile(text) as file:
-            return parsed(file.note())
+        return parsed(read_note(text))
+    if text.endswith((".json", ".json.gz")):
+        return _in_json(Path(text))
     if not text.endswith(".parquet"):
-        raise InputFileError(f"{text}: expected a skim .parquet or .root")
+        raise InputFileError(f"{text}: expected a file {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     with open_parquet(text) as file:
         return parsed(note_of(file.schema_arrow))
+
+
+def _in_json(path: Path) -> dict[str, Any]:
+    """The record in one of the JSON files: under its key, or where the format of others leaves room for it."""
+    if path.name.endswith(".gz"):
+        refuse_special(path)
+        try:
+            content = parse_json(gzip.decompress(path.read_bytes()), str(path), kind=dict, finite=False)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    else:
+        content = read_object(path, finite=False)
+    if isinstance(content.get(KEY), Mapping):
+        return dict(content[KEY])
+    if isinstance(content.get("training"), Mapping):  # a head
+        return _mapping(content["training"].get(KEY))
+    if isinstance(content.get("description"), str):  # correctionlib
+        return _mapping(_mapping(parsed(content["description"]).get("jettagger")).get(KEY))
+    if "channels" in content:  # a workspace: the format of pyhf has no room, its list of templates knows its checksum
+        return _of_workspace(path)
+    return {}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _of_workspace(path: Path) -> dict[str, Any]:
+    listing = path.parent / "templates.json"
+    if not listing.is_file():
+        return {}
+    content = read_object(listing)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    listed = (_mapping(signal).get("sha256") for signal in _mapping(content.get("signals")).values())
+    return _mapping(content.get(KEY)) if digest in listed else {}
 
 
 def parsed(note: str) -> dict[str, Any]:
@@ -225,7 +392,7 @@ def origin(source: Any) -> Origin | None:
 
     Parameters
     ----------
-    source : path, mapping, pyarrow table, Tagger or Bundle
+    source : path, mapping, pyarrow table, Tagger, Bundle or Origin
         A skim, what `read_provenance` gives, a table that was read from a skim, or what made the scores.
 
     Returns

@@ -21,7 +21,8 @@ from jettagger.testing import write_pfnano
 MODEL = "inclParTToyV1"
 #: what every record says
 KEYS = {
-    "jettagger", "model", "model_version", "digest", "heads", "columns", "where", "files", "skipped", "generated",
+    "jettagger", "step", "model", "model_version", "digest", "heads", "columns", "where", "files", "skipped",
+    "generated", "configuration",
 }  # fmt: skip
 
 

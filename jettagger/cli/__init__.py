@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
+    "provenance": ("jettagger.cli.provenance", "how an output was made: model, selection, files, version"),
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),
 }
 

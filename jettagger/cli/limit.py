@@ -19,6 +19,7 @@ from pathlib import Path
 from jettagger.cli.console import progress_bar
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.provenance import Provenance
 from jettagger.statistics.limits import BANDS, Limit, limit, save_limits, table
 from jettagger.statistics.templates import load_report, load_workspaces
 
@@ -71,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         why = "the data are blind" if any(": blind," in line for line in report) else "no data"
         text += f"{why}: the limits are expected ones, 'observed' is left empty\n"
     text += "".join(f"templates: {line}\n" for line in report)
-    save_limits(found, args.folder / "limits.json")
+    made = Provenance.of_file(args.folder / "templates.json").then("limit")
+    text += f"\n{made}\n"
+    save_limits(found, args.folder / "limits.json", provenance=made)
     with complete_or_absent(args.folder / "limits.txt") as part:
         part.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

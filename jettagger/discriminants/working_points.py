@@ -39,7 +39,7 @@ from jettagger.errors import (
 )
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
-from jettagger.provenance import Origin, origin
+from jettagger.provenance import KEY, Origin, origin, provenance_of
 from jettagger.types import Floats
 from jettagger.weights import check_weights
 
@@ -567,7 +567,9 @@ def derive(
     known = None if source is None else origin(source)
     if model is not None and known is None:
         raise ConfigError("model: it does not say which model made it; give the tagger or the bundle")
-    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record, _scores(found, known))
+    read = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else []
+    made = provenance_of(known, {}, None, read, step="working points").to_dict()
+    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record, _scores(found, known), made)
     return WorkingPoints(text)
 
 
@@ -615,6 +617,7 @@ def _correction(
     edges: Mapping[str, list[float]],
     record: dict[str, Any],
     scores: dict[str, Any],
+    provenance: dict[str, Any],
 ) -> str:
     from correctionlib import schemav2
 
@@ -672,6 +675,7 @@ def _correction(
         "efficiencies": efficiencies,
         "inputs": inputs,
         "scores": scores,
+        KEY: provenance,
         "record": _plain(record),
     }
     whole = schemav2.CorrectionSet(

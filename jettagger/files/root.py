@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import InputFileError, MismatchError, UnknownName, hint
-from jettagger.files import refuse_special
+from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName, hint
+from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.basketsums import BasketSums, add_sums
 from jettagger.files.rntuple import field_paths, is_rntuple
 from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 from jettagger.types import Array
 
-__all__ = ["EventFile", "write_tree"]
+__all__ = ["NOTE", "EventFile", "read_note", "write_objects", "write_tree"]
 
 TREE = "Events"
+
+#: name of the object that holds the provenance
+NOTE = "jettagger"
 
 
 class EventFile:
@@ -42,28 +45,8 @@ class EventFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], tree: str = TREE) -> None:
-        import uproot
-
-        from jettagger.files.pages import checked_classes
-
         self.path = os.fspath(path)
-        refuse_special(self.path)
-        if "://" not in self.path:
-            if not Path(self.path).exists():
-                raise InputFileError(f"no such file: {self.path}")
-            if Path(self.path).is_dir():
-                raise InputFileError(f"{self.path} is a folder, expected a ROOT file")
-        try:
-            # no cache of arrays: each range is read once
-            self._file = uproot.open(self.path, array_cache=None, custom_classes=checked_classes())
-            self._sums = BasketSums(self._file)
-        except InputFileError:
-            self._file.close()
-            raise
-        except Exception as error:  # uproot's errors for damaged files have no common base
-            raise InputFileError(
-                f"{self.path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}"
-            ) from error
+        self._file, self._sums = _opened(self.path)
         names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
         if tree not in names:
             self._file.close()
@@ -214,8 +197,7 @@ class EventFile:
 
     def note(self) -> str:
         """The note that `write_tree` left in the file, empty where there is none."""
-        names = {name.partition(";")[0] for name in self._file.keys(recursive=False)}
-        return str(self._file["jettagger"]) if "jettagger" in names else ""
+        return _note(self._file)
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:
         """Uncompressed size of some columns per event, an estimate from the file's own figures."""
@@ -226,6 +208,88 @@ class EventFile:
             branch = self._tree[self._paths[column.replace(".", "_", 1)]]
             total += int(getattr(branch, "uncompressed_bytes", 0) or 0)
         return total / self.n_events
+
+
+def _opened(path: str) -> tuple[Any, BasketSums]:
+    """A ROOT file and its checksums."""
+    import uproot
+
+    from jettagger.files.pages import checked_classes
+
+    refuse_special(path)
+    if "://" not in path:
+        if not Path(path).exists():
+            raise InputFileError(f"no such file: {path}")
+        if Path(path).is_dir():
+            raise InputFileError(f"{path} is a folder, expected a ROOT file")
+    file = None
+    try:
+        # no cache of arrays: each range is read once
+        file = uproot.open(path, array_cache=None, custom_classes=checked_classes())
+        return file, BasketSums(file)
+    except InputFileError:
+        if file is not None:
+            file.close()
+        raise
+    except Exception as error:  # uproot's errors for damaged files have no common base
+        raise InputFileError(f"{path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}") from error
+
+
+def _note(file: Any) -> str:
+    names = {name.partition(";")[0] for name in file.keys(recursive=False)}
+    return str(file[NOTE]) if NOTE in names else ""
+
+
+def read_note(path: str | os.PathLike[str]) -> str:
+    """The note that `write_tree` or `write_objects` left in a file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    str
+        Empty where there is none.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, truncated or no ROOT file.
+    """
+    file, _ = _opened(os.fspath(path))
+    with file:
+        return _note(file)
+
+
+def write_objects(path: str | os.PathLike[str], objects: Mapping[str, Any], note: str) -> None:
+    """Write histograms, or what else uproot takes, with a note on how they were made.
+
+    Parameters
+    ----------
+    path : path
+    objects : mapping
+        Name, with ``/`` for folders, to object.
+    note : str
+        Kept in the file as the object ``jettagger``.
+
+    Raises
+    ------
+    ConfigError
+        If an object has the name of the note.
+    OutputError
+        If the file cannot be written.
+    """
+    import uproot
+
+    if NOTE in objects:
+        raise ConfigError(
+            f"{os.fspath(path)}: the name {NOTE!r} is that of the note on how the file was made; choose another"
+        )
+    with complete_or_absent(path) as part, uproot.recreate(part) as file:
+        for name, content in objects.items():
+            file[name] = content
+        file[NOTE] = note
 
 
 def _reason(error: Exception) -> str:
@@ -290,7 +354,7 @@ def write_tree(
             if rows:
                 file.mktree(name, {column: _branch_type(array) for column, array in rows.items()}).extend(rows)
         if note:
-            file["jettagger"] = note
+            file[NOTE] = note
     if note:
         add_sums(path)
     return n_events

@@ -17,6 +17,7 @@ from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Res
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, roc_curves, save_figure
 from jettagger.plots.style import canvas, drawing
+from jettagger.provenance import KEY, Provenance
 from jettagger.training import Epoch
 
 __all__ = ["STYLE", "number", "tables", "write_report"]
@@ -102,7 +103,13 @@ def number(value: Measured) -> str:
 
 
 def write_report(
-    measures: Measures, history: Sequence[Epoch], prepared: Prepared, folder: Path, *, plots: bool = True
+    measures: Measures,
+    history: Sequence[Epoch],
+    prepared: Prepared,
+    folder: Path,
+    *,
+    plots: bool = True,
+    provenance: Provenance | None = None,
 ) -> dict[str, str]:
     """Write ``report.json``, ``report.md`` and the pictures.
 
@@ -115,6 +122,8 @@ def write_report(
         An existing one.
     plots : bool
         Whether pictures are drawn; needs the extra ``plot``.
+    provenance : Provenance, optional
+        How the head was made.
 
     Returns
     -------
@@ -122,7 +131,9 @@ def write_report(
         File -> what it is.
     """
     config = prepared.config
+    made = provenance or Provenance("finetune")
     content = {
+        KEY: made.to_dict(),
         "head": config.name,
         "kind": config.kind,
         "jets": prepared.jets,
@@ -136,7 +147,7 @@ def write_report(
         for name, (what, figure) in _figures(measures, history, config).items():
             save_figure(figure, folder / name)
             written[name] = what
-    (folder / "report.md").write_text(_page(measures, prepared, written), encoding="utf-8")
+    (folder / "report.md").write_text(f"{_page(measures, prepared, written)}\n{made}\n", encoding="utf-8")
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import tempfile
@@ -26,6 +27,7 @@ from jettagger.finetuning.report import write_report
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
+from jettagger.provenance import KEY, Provenance, provenance_of
 from jettagger.training import Epoch, Follow
 
 __all__ = ["FinetuneResult", "finetune"]
@@ -125,6 +127,7 @@ def finetune(
     if plots:
         require("mplhep", "plot", "the pictures of the report")
     history: list[Epoch] = []
+    made = _provenance(config, bundle, found)
 
     def note(epoch: Epoch) -> None:
         history.append(epoch)
@@ -146,14 +149,14 @@ def finetune(
             else:
                 trained = [train_mlp(prepared, i, note) for i in range(prepared.models)]
             ticks.append(time.perf_counter())
-            card = _write(config, bundle, prepared, [network.part for network in trained], folder)
+            card = _write(config, bundle, prepared, [network.part for network in trained], folder, made)
             difference = check_export(load_head(folder), prepared, trained)
             measures = measure(load_head(folder), prepared)
         check_use(config.name, measures)
         summary = {"jets": prepared.jets, "left_out": prepared.left_out, **measures.summary()}
         write_head_card(card.model_copy(update={"metrics": summary}), folder)
         (folder / REPORT).mkdir()
-        report = write_report(measures, history, prepared, folder / REPORT, plots=plots)
+        report = write_report(measures, history, prepared, folder / REPORT, plots=plots, provenance=made)
         ticks.append(time.perf_counter())
     seconds = dict(
         zip(("reading", "training", "measuring"), (b - a for a, b in itertools.pairwise(ticks)), strict=True)
@@ -171,7 +174,21 @@ def finetune(
     )
 
 
-def _write(config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: list[Any], folder: Path) -> HeadCard:
+def _provenance(config: FinetuneConfig, bundle: Bundle, found: SkimSurvey) -> Provenance:
+    digest = hashlib.sha256(repr(config.document.data).encode()).hexdigest()
+    return provenance_of(
+        bundle,
+        {},
+        config.select.text if config.select else None,
+        [skim.path for skim in found.skims],
+        step="finetune",
+        configuration={"file": config.document.name, "digest": digest},
+    )
+
+
+def _write(
+    config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: list[Any], folder: Path, made: Provenance
+) -> HeadCard:
     def text(expressions: Any) -> Any:
         return {name: item.text for name, item in expressions.items()}
 
@@ -186,6 +203,7 @@ def _write(config: FinetuneConfig, bundle: Bundle, prepared: Prepared, parts: li
         "training": config.training.model_dump(mode="json"),
         "split": config.split.model_dump(mode="json"),
         "files": list(config.files),
+        KEY: made.to_dict(),
     }
     return write_head(
         folder,

@@ -16,6 +16,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MismatchError
 from jettagger.heads.description import NETWORK, HeadCard, Input, Parent, write_head_card
+from jettagger.provenance import KEY, provenance_of
 from jettagger.sessions.graph import file_sha256
 
 __all__ = ["ACTIVATIONS", "CLIP", "LARGEST", "Mlp", "Trees", "head_model", "write_head"]
@@ -186,13 +187,14 @@ def write_head(
         Of the parent's columns in the skims; default: that of the parent.
     title : str
     training, metrics : dict, optional
-        Kept in the description.
+        Kept in the description; with how the head was made under ``provenance`` in ``training``, if it is not there.
 
     Returns
     -------
     HeadCard
     """
     known = {output.name for output in parent.outputs}
+    made = provenance_of(parent, {}, None, [], step="head").to_dict()
     model = head_model(inputs, outputs, parts, kind)
     (folder / NETWORK).write_bytes(model.SerializeToString(deterministic=True))
     card = HeadCard(
@@ -211,7 +213,7 @@ def write_head(
         outputs=list(outputs),
         folds=len(parts),
         sha256=file_sha256(folder / NETWORK),
-        training=training or {},
+        training={KEY: made, **(training or {})},
         metrics=metrics or {},
         jettagger=__version__,
     )

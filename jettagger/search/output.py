@@ -19,6 +19,7 @@ from jettagger.discriminants import binned_roc
 from jettagger.errors import OutputError
 from jettagger.files import atomic as files
 from jettagger.histograms import categories_of, pick, save, variables_of
+from jettagger.provenance import KEY
 from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
 from jettagger.statistics.templates import Templates, build
@@ -98,6 +99,7 @@ def record(result: SearchResult) -> dict[str, Any]:
             "content": result.config.document.data,
         },
         "model": result.model or None,
+        KEY: result.provenance.to_dict(),
         "versions": versions,
         "executor": result.executor,
         "workers": result.workers,
@@ -219,12 +221,13 @@ def write_output(
     }
     with files.folder_complete_or_absent(folder, marker=RECORD, force=force) as part:
         short = {key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")}
-        save(result.histograms, part / "histograms.json", short)
-        (part / "cutflow.txt").write_text(cutflow_table(result), encoding="utf-8")
-        (part / "cutflow.json").write_text(json.dumps(result.cutflow, indent=1), encoding="utf-8")
+        save(result.histograms, part / "histograms.json", short, provenance=result.provenance)
+        (part / "cutflow.txt").write_text(f"{cutflow_table(result)}\n{result.provenance}\n", encoding="utf-8")
+        flows = {KEY: result.provenance.to_dict(), "cutflow": result.cutflow}
+        (part / "cutflow.json").write_text(json.dumps(flows, indent=1), encoding="utf-8")
         (part / RECORD).write_text(json.dumps(made, indent=1), encoding="utf-8")
         if templates is not None:
-            for path in templates.save(part):
+            for path in templates.save(part, provenance=result.provenance):
                 text = {".root": "templates for CMS combine", ".json": "workspace for pyhf"}[path.suffix]
                 written[path.name] = "list of the templates" if path.name == "templates.json" else text
         if plots and result.config.plots and importlib.util.find_spec("mplhep"):

@@ -24,6 +24,7 @@ from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.processors.definition import SearchWarning
 from jettagger.processors.search import ResonanceSearchProcessor
+from jettagger.provenance import Provenance, provenance_of
 from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.config import SearchConfig
 from jettagger.search.files import Survey, survey
@@ -59,6 +60,8 @@ class SearchResult:
         File, or part of one, to the reason why it is not in the histograms.
     curves : dict
         Name to the histogram again, of discriminants in inclusive regions, in fine bins: for ROC curves.
+    provenance : Provenance
+        How it was made, as all files of the output folder carry it.
     model : dict
         Name, version and checksum of the model that was run; empty without one.
     executor : str
@@ -75,6 +78,7 @@ class SearchResult:
     notes: tuple[str, ...]
     missing: dict[str, str]
     curves: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=lambda: Provenance("search"))
     model: dict[str, str] = field(default_factory=dict)
     executor: str = "iterative"
     workers: int = 1
@@ -366,6 +370,15 @@ def run_search(
         notes=(*further, *result["notes"]),
         missing=missing,
         curves=result["curves"],
+        provenance=provenance_of(
+            inner.tagger,
+            inner.names,
+            inner.preselection.text,
+            [info.path for info in found.files],
+            skipped=missing,
+            step="search",
+            configuration={"file": config.document.name, "digest": config.digest},
+        ),
         model=model,
         executor=executor,
         workers=workers,

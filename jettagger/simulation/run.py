@@ -30,7 +30,10 @@ from jettagger.errors import ConfigError, InputFileError, JettaggerError, Output
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.basketsums import add_sums
 from jettagger.files.jsonfile import parse_json, read_object
+from jettagger.files.parquet import METADATA
 from jettagger.files.parts import remove_stale
+from jettagger.files.root import NOTE
+from jettagger.provenance import KEY, Provenance
 from jettagger.runtime.workers import finished, submit, worker_pool
 from jettagger.simulation import processes
 from jettagger.simulation.block import SimulatedEvents, process_batch
@@ -603,10 +606,14 @@ def _chunks(run: RunPlan, folder: Path) -> Iterator[Any]:
 def _write(run: RunPlan, folder: Path, target: Path, facts: list[dict[str, Any]]) -> None:
     if target.suffix == ".parquet":
         import awkward as ak
+        import pyarrow.parquet
 
+        table = ak.to_arrow_table(ak.concatenate(list(_chunks(run, folder))), extensionarray=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: _made(run).text})
         with complete_or_absent(target) as part:
-            table = ak.concatenate(list(_chunks(run, folder)))
-            ak.to_parquet(table, part, compression="zstd", parquet_extra_options=CHECKSUMS)
+            # as ak.to_parquet writes, which takes no metadata
+            options = {**CHECKSUMS, "use_dictionary": False, "use_compliant_nested_type": False}
+            pyarrow.parquet.write_table(table, part, compression="zstd", **options)
         return
     import uproot
 
@@ -621,7 +628,12 @@ def _write(run: RunPlan, folder: Path, target: Path, facts: list[dict[str, Any]]
                 tree.extend(branches)
             if run.format == "pfnano":
                 _write_runs(file, facts)
+            file[NOTE] = _made(run).text
         add_sums(part)
+
+
+def _made(run: RunPlan) -> Provenance:
+    return Provenance("simulate", configuration=run.describe())
 
 
 def _type(array: Any) -> Any:
@@ -658,6 +670,7 @@ def _write_manifest(run: RunPlan, target: Path, facts: list[dict[str, Any]]) -> 
         for name, count in fact["labels"].items():
             entry["labels"][name] = entry["labels"].get(name, 0) + count
     content = {"format": "jettagger-simulation/1", **run.describe(), "processes": by_process}
+    content[KEY] = _made(run).to_dict()
     content["written"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     path = _manifest(target)
     with complete_or_absent(path) as part:

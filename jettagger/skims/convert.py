@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jettagger._version import __version__
 from jettagger.arguments import Records, guard
 from jettagger.features.cms import eta_sign
 from jettagger.files.delphes import DelphesFile
 from jettagger.formats.delphes import DelphesJets, fourmass, link
 from jettagger.kinematics import delta_phi, delta_r, energy
+from jettagger.provenance import Provenance
 from jettagger.skims.writers import check_target, write_skim
 from jettagger.truth.delphes import ROLES, DelphesRecord, class_of_jet
 from jettagger.types import Array
@@ -238,8 +238,8 @@ def convert_delphes(
                 if progress is not None:
                     progress(len(events))
 
-        note = f'{{"jettagger": "{__version__}", "converted": "{Path(os.fspath(path)).name}"}}'
-        write_skim(output, chunks(), note, force=force)
+        made = Provenance("convert", files=(os.fspath(path),), configuration={"format": "delphes", "jets": jets})
+        write_skim(output, chunks(), made.text, force=force)
     return Converted(Path(output), **counts)
 
 

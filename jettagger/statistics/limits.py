@@ -18,6 +18,7 @@ import numpy as np
 from jettagger.arguments import Workspace, guard
 from jettagger.errors import InvalidValues
 from jettagger.files import complete_or_absent
+from jettagger.provenance import Provenance
 from jettagger.statistics.fits import MINIMISERS, Likelihood, guess_strength
 from jettagger.statistics.workspaces import unit_of
 from jettagger.types import Floats
@@ -250,15 +251,23 @@ class _Scan:
         return math.exp(norm.logsf(distance + of_asimov) - norm.logsf(distance))
 
 
-def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str]) -> None:
+def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str], *, provenance: Provenance | None = None) -> None:
     """Write limits to a JSON file.
+
+    Parameters
+    ----------
+    limits : sequence of Limit
+    path : path
+    provenance : Provenance, optional
+        How the templates were made.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    content = {"limits": [asdict(item) for item in limits]}
+    record = Provenance("limit") if provenance is None else provenance.then("limit")
+    content = {"provenance": record.to_dict(), "limits": [asdict(item) for item in limits]}
     with complete_or_absent(path) as part:
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

@@ -11,6 +11,7 @@ uncertainty of one event, or bins are merged, or it is refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -28,7 +29,9 @@ from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
+from jettagger.files.root import write_objects
 from jettagger.histograms import categories_of, pick, variables_of
+from jettagger.provenance import Provenance
 from jettagger.statistics import workspaces
 from jettagger.statistics.bins import (
     ONE_EVENT,
@@ -207,6 +210,7 @@ class Templates(Displayed):
         nominal: str = "{region}/{process}",
         shifted: str = "{region}/{process}_{variation}{direction}",
         data: str = "{region}/data_obs",
+        provenance: Provenance | None = None,
     ) -> list[str]:
         """Write them as histograms with the names that CMS combine expects.
 
@@ -216,6 +220,8 @@ class Templates(Displayed):
             The ROOT file.
         nominal, shifted, data : str
             Patterns of the names; ``{direction}`` is ``Up`` or ``Down``.
+        provenance : Provenance, optional
+            How they were made; kept as the object ``jettagger``.
 
         Returns
         -------
@@ -229,8 +235,6 @@ class Templates(Displayed):
         OutputError
             If the file cannot be written.
         """
-        import uproot
-
         parts: dict[str, Any] = {}
 
         def put(pattern: str, values: Floats, variances: Floats, **names: str) -> None:
@@ -252,9 +256,7 @@ class Templates(Displayed):
                     for direction, values in (("Up", up), ("Down", down)):
                         shift = {**names, "variation": variation, "direction": direction}
                         put(shifted, values, template.variances, **shift)
-        with complete_or_absent(path) as part, uproot.recreate(part) as file:
-            for key, histogram in parts.items():
-                file[key] = histogram
+        write_objects(path, parts, (provenance or Provenance("templates")).text)
         return list(parts)
 
     def _histogram(self, values: Floats, variances: Floats) -> Any:
@@ -310,8 +312,16 @@ class Templates(Displayed):
 
     # ---------------------------------------------------------------------------------------- files
 
-    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+    def save(self, folder: str | os.PathLike[str], *, provenance: Provenance | None = None) -> list[Path]:
         """Write ``templates.root``, a ``workspace_<signal>.json`` for each signal, and ``templates.json``.
+
+        Parameters
+        ----------
+        folder : path
+            An existing one.
+        provenance : Provenance, optional
+            How the histograms were made. The format of workspaces has no room for it: ``templates.json`` holds their
+            checksums.
 
         Returns
         -------
@@ -325,24 +335,27 @@ class Templates(Displayed):
         """
         folder = Path(folder)
         written = [folder / "templates.root"]
-        self.to_root(written[0], **self.spec.names)
+        provenance = provenance or Provenance("templates")
+        self.to_root(written[0], **self.spec.names, provenance=provenance)
         listed = {}
         for name, signal in self.spec.signals.items():
             if not any(name in processes for processes in self.nominal.values()):
                 continue
             path = folder / f"workspace_{name}.json"
             with complete_or_absent(path) as part:
-                part.write_text(json.dumps(self.workspace(name), indent=1), encoding="utf-8")
+                part.write_text(text := json.dumps(self.workspace(name), indent=1), encoding="utf-8")
             listed[name] = {
                 "mass": signal.mass,
                 "cross_section": signal.cross_section,
                 "workspace": path.name,
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
             }
             written.append(path)
         content = {
             "format": _FORMAT,
             "version": VERSION,
             "jettagger": __version__,
+            "provenance": provenance.to_dict(),
             "asimov": self.asimov,
             "signals": listed,
             "report": list(self.report),

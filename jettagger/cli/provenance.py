@@ -1,0 +1,48 @@
+"""How an output was made: version, step, model with its digest, heads, selection, files, configuration; as JSON.
+
+Reads skims, converted and simulated files (parquet, ROOT), templates in ROOT files, and histograms, templates,
+workspaces, limits, cutflows, working points and heads (JSON).
+
+examples:
+  jettagger provenance skim.parquet
+  jettagger provenance OUT/templates.root OUT/limits.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from jettagger.cli.console import say
+from jettagger.errors import InputFileError
+
+__all__ = ["configure", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger provenance``."""
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="output of jettagger: .parquet, .root, .json, .json.gz"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the record of each file: the object of one, or an object with one entry a file.
+
+    Raises
+    ------
+    InputFileError
+        If a file has none.
+    """
+    from jettagger.provenance import read_provenance
+
+    records = {path: read_provenance(path) for path in args.files}
+    without = [path for path, record in records.items() if not record]
+    if without:
+        raise InputFileError(
+            f"{', '.join(without)}: no record of how it was made: not an output of jettagger, or of an older version "
+            "(0.2.0 writes it into skims only)"
+        )
+    content = records if len(records) > 1 else records[args.files[0]]
+    say(json.dumps(content, indent=2, ensure_ascii=False))
+    return 0
