@@ -14,6 +14,7 @@ import awkward as ak
 
 import jettagger as jt
 from jettagger.histograms import AxisSpec, HistSpec, pick, save
+from jettagger.provenance import Provenance
 from jettagger.testing import write_pfnano
 
 CUT = 0.2
@@ -45,7 +46,8 @@ def main(folder: str = "skim-example") -> None:
             dataset="sample",
             region=region,
         )
-    save({"mass": histogram}, out / "histograms.json", {"skim": str(skim), "cut": f"HbbvsQCD > {CUT}"})
+    made = Provenance.of_file(skim).then("histograms", [skim])
+    save({"mass": histogram}, out / "histograms.json", {"cut": f"HbbvsQCD > {CUT}"}, provenance=made)
     for region in ("pass", "fail"):
         print(f"{region}: {pick(histogram, region=region).sum(flow=True).value:g} jets")
     print(out / "histograms.json")

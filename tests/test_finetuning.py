@@ -40,6 +40,7 @@ from jettagger.finetuning.prepare import Prepared, _Moments, balance, prepare
 from jettagger.finetuning.report import number as printed
 from jettagger.finetuning.report import tables
 from jettagger.heads import Head, fold_of, load_head
+from jettagger.provenance import Provenance, read_provenance
 from jettagger.training import cross_entropy
 
 #: scores that the toy skims hold
@@ -295,6 +296,16 @@ def test_a_network_learns_what_is_there(trained: Any) -> None:
     assert trained.head.card.metrics["loss"] == trained.measures.loss
     assert trained.head.card.training["training"]["seed"] == 5
     assert sum(trained.jets["A"].values()) > 500
+
+
+def test_the_folder_of_a_head_says_how_it_was_made(trained: Any) -> None:
+    folder = trained.head.folder
+    record = read_provenance(folder / "head.json")
+    assert record["step"] == "finetune"
+    assert record["digest"] == trained.head.card.parent.digest
+    assert [Path(path).name for path in record["files"]] == ["toy1.parquet", "toy2.root"]
+    assert read_provenance(folder / "report" / "report.json") == record
+    assert (folder / "report" / "report.md").read_text().splitlines()[-1] == str(Provenance.from_dict(record))
 
 
 def test_two_runs_give_the_same_head(trained: Any, skims: Path, tmp_path: Path) -> None:

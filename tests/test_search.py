@@ -144,9 +144,9 @@ def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
         str(world.parent / "tt1.root"): 30,
         str(world.parent / "tt2.root"): 8,
     }
-    assert json.loads((tmp_path / "out" / "cutflow.json").read_text()) == result.cutflow
+    assert json.loads((tmp_path / "out" / "cutflow.json").read_text())["cutflow"] == result.cutflow
     table = (tmp_path / "out" / "cutflow.txt").read_text()
-    assert table == cutflow_table(result)
+    assert table == f"{cutflow_table(result)}\n{result.provenance}\n"
     row = next(line for line in table.splitlines() if line.startswith("tagged"))
     assert row.split()[1] == str(result.cutflow["tt"]["SR"]["tagged"]["events"])
     assert "workspace_X1.json" in written

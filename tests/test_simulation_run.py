@@ -19,6 +19,7 @@ import uproot
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, JettaggerError, MissingExtra, OutputError
+from jettagger.provenance import read_provenance
 from jettagger.simulation import label_id, plan, processes, simulate
 from jettagger.simulation import run as run_module
 
@@ -521,3 +522,13 @@ def test_the_experiments_own_network_recognises_the_jets(shared: Path, tmp_path:
         median[name] = float(np.median(ak.to_numpy(ak.drop_none(ak.flatten(beauty / (beauty + qcd))))))
     assert median["Hbb"] > 0.8
     assert median["QCDlight"] < 0.05
+
+
+def test_files_say_how_they_were_made(top_pairs: Path, tmp_path: Path) -> None:
+    record = read_provenance(top_pairs)
+    assert record["step"] == "simulate"
+    assert record["configuration"]["process"] == "ttsemilep"
+    assert record["configuration"]["seed"] == 3
+    assert read_provenance(f"{top_pairs}.manifest.json") == record
+    simulate("Hbb", 6, tmp_path / "hbb.parquet", format="jetclass2", seed=1)
+    assert read_provenance(tmp_path / "hbb.parquet")["configuration"]["format"] == "jetclass2"

@@ -1,0 +1,376 @@
+"""Every file that users get says how it was made; the list of what writes files is that of the code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import pytest
+import uproot
+from heads import make_head
+from hypothesis import given
+from hypothesis import strategies as st
+from jettagger.processors.search import SearchWarning
+from searches import make_world
+
+import jettagger as jt
+from jettagger import histograms
+from jettagger.cli import main
+from jettagger.discriminants import derive
+from jettagger.errors import ConfigError, InputFileError
+from jettagger.files.generated import GeneratedFile
+from jettagger.provenance import KEY, Origin, Provenance, read_provenance
+from jettagger.search import read_config, run_search, write_output
+from jettagger.skims.convert import convert_delphes
+from jettagger.skims.writers import write_skim
+from jettagger.statistics.limits import Limit, save_limits
+from jettagger.testing import make_events
+
+ROOT = Path(jt.__file__).resolve().parent.parent
+
+#: what puts bytes on a disk
+WRITES = {
+    "complete_or_absent", "folder_complete_or_absent", "write_skim", "write_tree", "write_objects", "write_text",
+    "write_bytes", "savez", "savez_compressed", "recreate", "to_parquet", "write_table", "ParquetWriter", "savefig",
+}  # fmt: skip
+
+MADE = Provenance(
+    "tag", Origin("M", "d" * 64, {"H": "e" * 64}), "1", {"mass": "M_mass"}, "pt > 300", ("a.root", "b.root")
+)
+
+
+# ---------------------------------------------------------------------------------------- who writes what
+
+
+def histogram() -> Any:
+    made = hist.Hist.new.StrCat([], growth=True, name="dataset").Reg(4, 0, 1, name="x").Weight()
+    made.fill(dataset="tt", x=[0.1, 0.6])
+    return made
+
+
+def stored_histograms(folder: Path) -> dict[Path, str]:
+    histograms.save({"x": histogram()}, folder / "h.json", provenance=MADE)
+    histograms.save({"x": histogram()}, folder / "h.json.gz", provenance=MADE)
+    histograms.to_root({"x": histogram()}, folder / "h.root", provenance=MADE)
+    return dict.fromkeys((folder / "h.json", folder / "h.json.gz", folder / "h.root"), "tag")
+
+
+def stored_limits(folder: Path) -> dict[Path, str]:
+    none = (None, None, None, None, None)
+    save_limits([Limit("X", 1000.0, None, none)], folder / "limits.json", provenance=MADE)
+    return {folder / "limits.json": "limit"}
+
+
+def a_skim(folder: Path) -> dict[Path, str]:
+    for name in ("s.parquet", "s.root"):
+        write_skim(folder / name, [{"x": np.arange(3.0)}], MADE.text)
+    return {folder / "s.parquet": "tag", folder / "s.root": "tag"}
+
+
+def points(folder: Path) -> dict[Path, str]:
+    tagger = jt.load_tagger("tinyParT", threads=1)
+    jets = tagger.attach(make_events(60, seed=1)).FatJet
+    derive(jt.discriminant("HbbvsQCD"), jets, {"loose": 0.5}, least=1, model=tagger).save(folder / "wp.json")
+    return {folder / "wp.json": "working points"}
+
+
+def a_head(folder: Path) -> dict[Path, str]:
+    make_head(folder / "Toy")
+    return {folder / "Toy" / "head.json": "head"}
+
+
+#: function -> what calls it for a user and gives the files with their step
+MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
+    "histograms:save": stored_histograms,
+    "histograms:to_root": stored_histograms,
+    "files.root:write_objects": stored_histograms,
+    "statistics.limits:save_limits": stored_limits,
+    "skims.writers:write_skim": a_skim,
+    "skims.writers:_write_parquet": a_skim,
+    "skims.writers:_write_root": a_skim,
+    "files.root:write_tree": a_skim,
+    "discriminants.working_points:WorkingPoints.save": points,
+    "heads.export:write_head": a_head,
+    "heads.description:write_head_card": a_head,
+}
+
+#: function -> the test that looks at its record
+TESTS = {
+    "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
+    "processors.tagging:TaggingProcessor.process": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
+    "processors.finetune_inputs:FinetuneInputsProcessor.process":
+        "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
+    "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
+    "skims.convert:convert_delphes": "test_records.py::test_a_converted_file_says_what_it_comes_from",
+    "search.output:write_output": "test_records.py::test_all_files_of_a_search_carry_one_record",
+    "statistics.templates:Templates.to_root": "test_records.py::test_all_files_of_a_search_carry_one_record",
+    "statistics.templates:Templates.save": "test_records.py::test_all_files_of_a_search_carry_one_record",
+    "cli.limit:run": "test_records.py::test_limits_carry_the_record_of_their_search",
+    "finetuning.run:finetune": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",
+    "finetuning.report:write_report": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",
+    "simulation.run:_write": "test_simulation_run.py::test_files_say_how_they_were_made",
+    "simulation.run:_write_manifest": "test_simulation_run.py::test_files_say_how_they_were_made",
+}  # fmt: skip
+
+#: function -> why what it writes needs no record
+NO_OUTPUT = {
+    "bundles.checksums:_write": "checksums of a model, part of its folder",
+    "inference.checking:write_golden": "reference numbers of a model, part of its folder",
+    "discriminants.discriminant:save": "a configuration that users write: no model, no events",
+    "plots.style:save_figure": "a picture, drawn of histograms that carry it",
+    "dask:Parcel._write": "a file of a model or a head, sent to a worker as it is",
+    "files.cache:DiskCache.put": "cache",
+    "skims.resume:Finished.put": "scores of an interrupted run, kept under the digest of what makes them",
+    "skims.resume:_packed": "the same, in memory",
+    "simulation.generate:tabulate_interactions": "tables of a run, gone with it",
+    "simulation.run:_store_block": "blocks of a run, gone with it",
+    "simulation.run:_open_folder": "the plan of a run beside its blocks, gone with it",
+    "training.checkpoints:write_checkpoint": "the state of a training, from which it goes on",
+    "testing:write_pfnano": "random events for tests",
+    "testing:make_tiny_model": "a random model for tests",
+}
+
+
+def writers() -> set[str]:
+    """The functions of the package that write files."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST, place: str, names: tuple[str, ...]) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names = (*names, node.name)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in WRITES:
+            found.add(f"{place}:{'.'.join(names)}")
+        for child in ast.iter_child_nodes(node):
+            visit(child, place, names)
+
+    for path in [*(ROOT / "jettagger").rglob("*.py"), *(ROOT / "processors").glob("*.py")]:
+        place = ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("jettagger.")
+        visit(ast.parse(path.read_text(encoding="utf-8")), place.removesuffix(".__init__"), ())
+    return found
+
+
+def test_all_that_writes_files_is_looked_at() -> None:
+    """A new output belongs into one of the three lists; the third is for what users do not keep."""
+    known = [*MAKERS, *TESTS, *NO_OUTPUT]
+    assert len(known) == len(set(known))
+    assert writers() == set(known)
+
+
+def test_the_tests_that_look_elsewhere_exist() -> None:
+    for place in TESTS.values():
+        name, _, function = place.partition("::")
+        source = (ROOT / "tests" / name).read_text(encoding="utf-8")
+        body = re.search(rf"^def {function}\(.*?(?=^def |\Z)", source, flags=re.MULTILINE | re.DOTALL)
+        assert body is not None, place
+        assert "read_provenance" in body[0], place
+
+
+@pytest.mark.parametrize("make", list(dict.fromkeys(MAKERS.values())))
+def test_outputs_carry_a_record(make: Callable[[Path], dict[Path, str]], tmp_path: Path) -> None:
+    made = make(tmp_path)
+    for path, step in made.items():
+        record = read_provenance(path)
+        assert record["step"] == step
+        assert record["jettagger"] == jt.__version__
+        assert re.fullmatch("[0-9a-f]{64}", record["digest"])
+        again = Provenance.of_file(path)
+        assert again.to_dict() == record
+
+
+# ---------------------------------------------------------------------------------------- searches
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    config = make_world(tmp_path_factory.mktemp("world"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SearchWarning)  # small files without a tree Runs
+        result = run_search(read_config(config))
+    out = config.parent / "out"
+    write_output(result, out, plots=False)
+    return result, out
+
+
+def test_all_files_of_a_search_carry_one_record(searched: tuple[Any, Path]) -> None:
+    result, out = searched
+    expected = read_provenance(out / "record.json")
+    assert expected["model"] == "tinyParT"
+    assert expected["digest"] == jt.load_bundle("tinyParT").digest
+    assert expected["where"] == "pt > 220 and abs(eta) < 2.2"
+    assert [Path(path).name for path in expected["files"]] == ["tt1.root", "tt2.root", "X1.root", "run.root"]
+    assert expected["columns"]["probHbb"] == "tinyParT_probHbb"
+    assert expected["configuration"]["file"].endswith("search.yaml")
+    assert expected["step"] == "search"
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".root", ".txt"}
+    for path in files:
+        if path.suffix == ".txt":
+            assert path.read_text().splitlines()[-1] == str(result.provenance)
+        else:
+            assert read_provenance(path) == expected, path
+    assert "4 files" in str(result.provenance)
+
+
+def test_limits_carry_the_record_of_their_search(searched: tuple[Any, Path], tmp_path: Path) -> None:
+    pytest.importorskip("pyhf", reason="the extra stats is not installed")
+    _, out = searched
+    for path in (*out.glob("workspace_*.json"), out / "templates.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert main(["limit", str(tmp_path), "--no-plot"]) == 0
+    expected = {**read_provenance(out / "record.json"), "step": "limit"}
+    assert read_provenance(tmp_path / "limits.json") == expected
+    assert (tmp_path / "limits.txt").read_text().splitlines()[-1] == str(Provenance.from_dict(expected))
+    (tmp_path / "templates.json").write_text(without(tmp_path / "templates.json"))
+    assert main(["limit", str(tmp_path), "--no-plot"]) == 0  # of a version that wrote no record
+    assert "model" not in read_provenance(tmp_path / "limits.json")
+
+
+def test_a_workspace_that_was_changed_does_not_have_the_record(searched: tuple[Any, Path], tmp_path: Path) -> None:
+    _, out = searched
+    (tmp_path / "templates.json").write_bytes((out / "templates.json").read_bytes())
+    workspace = tmp_path / "workspace_X1.json"
+    text = (out / "workspace_X1.json").read_text()
+    workspace.write_text(text)
+    assert read_provenance(workspace) == read_provenance(out / "record.json")
+    workspace.write_text(text.replace("400.0", "401.0", 1))
+    assert workspace.read_text() != text
+    assert read_provenance(workspace) == {}
+    (tmp_path / "templates.json").unlink()
+    assert read_provenance(workspace) == {}
+
+
+# ---------------------------------------------------------------------------------------- other ways
+
+
+def test_a_converted_file_says_what_it_comes_from(shared: Path, tmp_path: Path) -> None:
+    source = str(shared / "sophon/events_delphes_example.root")
+    for name in ("jets.root", "jets.parquet"):
+        convert_delphes(source, tmp_path / name)
+        record = read_provenance(tmp_path / name)
+        assert record["step"] == "convert"
+        assert record["files"] == [source]
+        assert record["configuration"] == {"format": "delphes", "jets": None}
+        assert "model" not in record
+
+
+def test_a_histogram_of_a_skim_has_the_model_of_the_skim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the page on formats."""
+    monkeypatch.chdir(tmp_path)
+    a_skim(tmp_path)
+    (tmp_path / "s.parquet").rename("skim.parquet")
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(block, "docs/formats.md", "exec"), {"histograms": histograms, "histogram": histogram()})
+    record = read_provenance("histograms.json")
+    assert record["step"] == "histograms"
+    assert record["digest"] == "d" * 64
+    assert record["heads"] == {"H": "e" * 64}
+    assert record["files"] == ["skim.parquet"]
+
+
+def test_the_shell_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(path) for path in a_skim(tmp_path)]
+    assert main(["provenance", paths[0]]) == 0
+    assert json.loads(capsys.readouterr().out) == MADE.to_dict()
+    assert main(["provenance", *paths]) == 0
+    assert json.loads(capsys.readouterr().out) == {path: MADE.to_dict() for path in paths}
+    (tmp_path / "mine.json").write_text("{}")
+    assert main(["provenance", paths[0], str(tmp_path / "mine.json")]) == 2
+    assert "mine.json: no record of how it was made" in capsys.readouterr().err
+    assert main(["provenance", str(tmp_path / "mine.txt")]) == 2
+    assert "expected a file .parquet, .root, .json or .json.gz" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------- older and damaged files
+
+
+def without(path: Path) -> str:
+    """The content of a JSON file as a version before the record wrote it."""
+    return json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != KEY})
+
+
+def test_older_files_are_read_and_say_nothing(tmp_path: Path) -> None:
+    histograms.save({"x": histogram()}, tmp_path / "h.json", {"by": "hand"})
+    assert read_provenance(tmp_path / "h.json")["step"] == "histograms"
+    (tmp_path / "h.json").write_text(without(tmp_path / "h.json"))
+    kept, record = histograms.load(tmp_path / "h.json")
+    assert histograms.equal(kept["x"], histogram())
+    assert record == {"by": "hand"}
+    assert read_provenance(tmp_path / "h.json") == {}
+    assert Provenance.of_file(tmp_path / "h.json") == Provenance("", version="")
+    old = {"jettagger": "0.2.0", "model": "M", "model_version": "1", "digest": "d", "where": None, "files": ["a.root"]}
+    write_skim(tmp_path / "old.parquet", [{"x": np.arange(3)}], json.dumps(old))
+    assert Provenance.of_file(tmp_path / "old.parquet") == Provenance(
+        "", Origin("M", "d"), "1", files=("a.root",), version="0.2.0"
+    )
+    with uproot.recreate(tmp_path / "old.root") as file:
+        file["x"] = np.histogram([0.5], bins=2)
+    assert read_provenance(tmp_path / "old.root") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"files": "a.root"}, "'files' is 'a.root', expected a list"),
+        ({"columns": []}, r"'columns' is \[\], expected an object"),
+        ({"jettagger": 1}, "'jettagger' is 1, expected text"),
+        ({"model": "M", "digest": "d", "heads": {"H": 1}}, "'heads' is"),
+        ({"generated": {"a": 1}}, "generated events"),
+    ],
+)
+def test_a_damaged_record_is_one_error(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputFileError, match=message):
+        Provenance.from_dict(content)
+
+
+def test_a_damaged_compressed_file_is_one_error(tmp_path: Path) -> None:
+    histograms.save({"x": histogram()}, tmp_path / "h.json.gz")
+    content = (tmp_path / "h.json.gz").read_bytes()
+    (tmp_path / "h.json.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputFileError, match=r"h\.json\.gz"):
+        read_provenance(tmp_path / "h.json.gz")
+
+
+def test_the_name_of_the_note_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the name 'jettagger' is that of the note"):
+        histograms.to_root({"jettagger": histogram()}, tmp_path / "h.root", "{histogram}")
+    assert not (tmp_path / "h.root").exists()
+
+
+text = st.text(max_size=8)
+
+
+@given(
+    made=st.builds(
+        Provenance,
+        step=text,
+        origin=st.none() | st.builds(Origin, text, text, st.dictionaries(text, text, max_size=2)),
+        model_version=text,
+        columns=st.dictionaries(text, text, max_size=2),
+        where=st.none() | st.text(min_size=1, max_size=8),
+        files=st.lists(text, max_size=3).map(tuple),
+        skipped=st.dictionaries(text, text, max_size=2),
+        generated=st.lists(
+            st.builds(
+                lambda n, total: GeneratedFile("a", n, 0, n, {"genEventSumw": [total]}),
+                st.integers(0, 9),
+                st.floats(-9, 9),
+            ),
+            max_size=2,
+        ).map(tuple),
+        configuration=st.dictionaries(text, st.integers() | text, max_size=2),
+        version=text,
+    )
+)  # fmt: skip
+def test_a_record_is_read_as_it_was_written(made: Provenance) -> None:
+    expected = made if made.origin is not None else replace(made, model_version="")
+    assert Provenance.from_dict(json.loads(made.text)) == expected
+    assert str(made)
