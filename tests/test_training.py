@@ -263,6 +263,7 @@ def test_it_stops_after_its_patience_with_the_best_weights() -> None:
 
 
 def test_a_training_that_makes_it_worse_keeps_the_network_as_it_was() -> None:
+    torch()
     with seeded(1, threads=1):
         before = weights_of(small_network())
     numbers = iter([1.0, 2.0, 3.0])
