@@ -13,7 +13,7 @@ from typing import Any
 
 from jettagger.errors import visible
 
-__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "ObjectSummary", "shortened", "some"]
+__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "ObjectSummary", "aligned", "shortened", "some"]
 
 #: rows of a table that are shown
 MAX_ROWS = 40
@@ -43,6 +43,28 @@ def some(names: Sequence[str], number: int = 6) -> str:
     ('a, b', 'a, b, ... (4)')
     """
     return ", ".join(names[:number]) + (f", ... ({len(names)})" if len(names) > number else "")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text in columns that begin below each other, for terminals.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        All of one length; the first may be the head.
+
+    Returns
+    -------
+    list of str
+        One line a row.
+
+    Examples
+    --------
+    >>> aligned([("name", "jets"), ("tt", "12")])
+    ['name  jets', 'tt    12']
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:

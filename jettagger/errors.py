@@ -49,6 +49,7 @@ __all__ = [
     "WorkerError",
     "WrongType",
     "nearest",
+    "reason_of",
     "renamed",
     "require",
     "visible",
@@ -192,6 +193,25 @@ def _restore_unknown(text: str, names: list[str]) -> UnknownName:
     KeyError.__init__(error, text)
     error.names = names
     return error
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library says of an error, in one line.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> reason_of(OSError("magic bytes are missing\\nfile: x")), reason_of(ValueError())
+    ('magic bytes are missing', 'ValueError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -25,7 +25,7 @@ from jettagger._version import __version__
 from jettagger.arguments import Histogram, guard
 from jettagger.config.sizes import parse_size, size_text
 from jettagger.config.yamlfile import check_keys
-from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
+from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName, reason_of
 from jettagger.expressions import Expression, parse
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
@@ -423,8 +423,9 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
     try:
         arrays = ak.broadcast_arrays(*arrays) if len(arrays) > 1 else arrays
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MismatchError(f"histogram {name!r}: columns and weights do not fit together: {reason}") from error
+        raise MismatchError(
+            f"histogram {name!r}: columns and weights do not fit together: {reason_of(error)}"
+        ) from error
     flat = [np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(a), np.nan)), dtype=np.float64) for a in arrays]
     good = np.logical_and.reduce([~np.isnan(array) for array in flat])
     kept = [array[good] for array in flat]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import InvalidValues, MismatchError
+from jettagger.errors import InvalidValues, MismatchError, reason_of
 from jettagger.types import Floats
 
 __all__ = ["check_weights", "flat"]
@@ -100,8 +100,7 @@ def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any 
         try:
             wide, array = ak.broadcast_arrays(given, array)
         except ValueError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise MismatchError(f"the weights do not fit the {what}: {reason}") from error
+            raise MismatchError(f"the weights do not fit the {what}: {reason_of(error)}") from error
         numbers, factors = _numbers(array), _numbers(wide)
     good = np.isfinite(numbers)
     return numbers[good], factors[good], int(np.count_nonzero(~good))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jettagger.discriminants import Discriminant, Model, discriminant, load, model, models, presets
+from jettagger.display import aligned
 from jettagger.errors import ConfigError, UnknownName
 
 __all__ = ["configure", "run"]
@@ -55,12 +56,6 @@ def _print(lines: Iterable[str]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text in aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def _own(file: str | None) -> dict[str, Discriminant]:
     return load(file) if file else {name: discriminant(name) for name in presets()}
 
@@ -81,7 +76,7 @@ def _list(file: str | None, only: str | None) -> list[str]:
         if having or not only:
             parameters = ", ".join(f"{key}={value:g}" for key, value in item.parameters.items())
             rows.append((name, parameters or "-", ", ".join(having) or "none of the known models"))
-    return _table(rows)
+    return aligned(rows)
 
 
 def _find(name: str, file: str | None, form: str, settings: Sequence[str]) -> Discriminant:
@@ -120,7 +115,7 @@ def _show(item: Discriminant, only: str | None) -> list[str]:
 
 
 def _models() -> list[str]:
-    return _table(
+    return aligned(
         [
             ("model", "classes", "what it is"),
             *((m.name, str(len(m.classes)), m.title) for m in models().values()),

@@ -6,7 +6,7 @@ A tagged collection has columns ``<prefix>_<score>``; a skim has them behind the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,17 @@ from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio
 from jettagger.discriminants.tables import Model, find_model, presets
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
 
-__all__ = ["Resolved", "Table", "Unresolvable", "generator_weights", "resolve", "resolve_names", "table", "taggers"]
+__all__ = [
+    "Resolved",
+    "Table",
+    "Unresolvable",
+    "generator_weights",
+    "listed",
+    "resolve",
+    "resolve_names",
+    "table",
+    "taggers",
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,12 @@ class Resolved:
     members: Mapping[Sum, tuple[str, ...]]
     columns: Mapping[str, str]
     probabilities: frozenset[str]
+
+    @property
+    def scores(self) -> list[str]:
+        """The columns without the tagger's prefix."""
+        start = f"{self.prefix}_" if self.prefix else ""
+        return [column.removeprefix(start) for column in self.columns.values()]
 
 
 class Unresolvable(Exception):
@@ -330,27 +346,39 @@ def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = Non
                 lacking[candidate] = str(error)
             continue
         found.setdefault(frozenset(resolved.columns.values()), resolved)
-    run = [item for item in found.values() if any(name.startswith("prob") for name in _spelled(item))]
+    run = [item for item in found.values() if any(name.startswith("prob") for name in item.scores)]
     choices = run or list(found.values())
     if len(choices) == 1:
         return choices[0]
     if choices:
-        listed = ", ".join(repr(item.prefix) for item in choices)
-        raise ConfigError(f"{what}: several taggers have the scores, name one with prefix=...: {listed}")
+        prefixes = ", ".join(repr(item.prefix) for item in choices)
+        raise ConfigError(f"{what}: several taggers have the scores, name one with prefix=...: {prefixes}")
     if lacking:
         lines = "".join(f"\n  {name or '(no prefix)'}: {text}" for name, text in lacking.items())
         raise MissingColumns(f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}")
     needed = ", ".join(dict.fromkeys(str(n) for n in expression.walk() if isinstance(n, (Score, Sum))))
-    raise MissingColumns(f"{what}: these jets have no scores; it needs {needed}, found columns: {_listed(columns)}")
+    raise MissingColumns(f"{what}: these jets have no scores; it needs {needed}, found columns: {listed(columns, 12)}")
 
 
-def _spelled(resolved: Resolved) -> list[str]:
-    start = f"{resolved.prefix}_" if resolved.prefix else ""
-    return [column.removeprefix(start) for column in resolved.columns.values()]
+def listed(names: Sequence[str], number: int = 8) -> str:
+    """The first of several names, for messages, and how many there are.
 
+    Parameters
+    ----------
+    names : sequence of str
+    number : int
+        How many are named at most.
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> listed(["probHbb", "probHcc", "probQCD"], 2)
+    'probHbb, probHcc, ... (3 in all)'
+    """
+    return ", ".join(names[:number]) + (f", ... ({len(names)} in all)" if len(names) > number else "")
 
 
 guard(globals(), "taggers")

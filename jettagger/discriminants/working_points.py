@@ -24,10 +24,10 @@ import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
+from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, listed, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
-from jettagger.display import Displayed, Grid, ObjectSummary
+from jettagger.display import Displayed, Grid, ObjectSummary, aligned
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -241,10 +241,10 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
                 "another tagger? If it is the same model under another name, give model=... (the skim or the tagger) "
                 "to derive() and to passes()"
             )
-        names = _names(found)
+        names = tuple(sorted(found.scores))
         if names != self.scores:
             raise MismatchError(
-                f"{what} were derived on {_short(self.scores)}, here they would apply to {_short(names)}"
+                f"{what} were derived on {listed(self.scores)}, here they would apply to {listed(names)}"
             )
 
     def table(self) -> str:
@@ -258,14 +258,12 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         return [
             f"{self.discriminant.name or 'discriminant'} = {self.discriminant}",
             f"model: {model}",
-            f"prefix: {prefix}; scores: {_short(self.scores) if self.scores else 'not known'}",
+            f"prefix: {prefix}; scores: {listed(self.scores) if self.scores else 'not known'}",
             f"weights: {weights}",
         ]
 
     def _lines(self) -> list[str]:
-        rows = self._rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return aligned(self._rows())
 
     def _rows(self) -> list[list[str]]:
         rows = [["working point", "efficiency", "achieved", *self.inputs, "threshold", "uncertainty", "jets"]]
@@ -277,16 +275,6 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
                 numbers = [f"{found['threshold']:.6g}", f"{sigma:.2g}", str(entry["jets"])]
                 rows.append([name, f"{asked:g}", f"{found['achieved']:.4g}", *spans, *numbers])
         return rows
-
-
-def _names(found: Resolved) -> tuple[str, ...]:
-    """The scores, without the prefix."""
-    start = f"{found.prefix}_" if found.prefix else ""
-    return tuple(sorted(column.removeprefix(start) for column in found.columns.values()))
-
-
-def _short(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 @dataclass(frozen=True)
@@ -576,7 +564,7 @@ def derive(
 def _scores(found: Resolved, known: Origin | None) -> dict[str, Any]:
     """Whose scores they were derived on, for the description."""
     made = {"model": None, "digest": None, "heads": {}} if known is None else known.to_dict()
-    return {**made, "prefix": found.prefix, "names": list(_names(found))}
+    return {**made, "prefix": found.prefix, "names": sorted(found.scores)}
 
 
 def _threshold(scores: Floats, weights: Floats, wanted: float, least: float, what: str) -> dict[str, float]:

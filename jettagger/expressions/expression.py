@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import ConfigError, MismatchError, UnknownName
+from jettagger.errors import ConfigError, MismatchError, UnknownName, reason_of
 from jettagger.expressions.evaluation import ABSENT, evaluate, find, known_names
 from jettagger.expressions.grammar import check_tree, names_in
 from jettagger.expressions.operations import FUNCTIONS, Function
@@ -120,12 +120,11 @@ class Expression:
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 return evaluate(tree, found, self.functions)
         except (ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()
             shapes = ", ".join(
                 f"{name}: {getattr(value, 'type', None) or np.shape(value)}" for name, value in found.items()
             )
             text = f"{place_of(self.where)}expression {source.text.strip()!r} cannot be evaluated on {shapes}"
-            raise MismatchError(f"{text}: {reason[0] if reason else error!r}") from error
+            raise MismatchError(f"{text}: {reason_of(error)}") from error
 
 
 def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTIONS) -> Expression:

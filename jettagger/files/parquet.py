@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jettagger.errors import InputFileError
+from jettagger.errors import InputFileError, reason_of
 from jettagger.files import refuse_special
 
-__all__ = ["METADATA", "note_of", "open_parquet", "reason_of"]
+__all__ = ["METADATA", "note_of", "open_parquet"]
 
 #: key of the provenance in the metadata of a skim
 METADATA = "jettagger"
@@ -57,22 +57,3 @@ def note_of(schema: Any) -> str:
         JSON; empty where there is none.
     """
     return (schema.metadata or {}).get(METADATA.encode(), b"").decode()
-
-
-def reason_of(error: BaseException) -> str:
-    """What a library says of a file, in one line.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> reason_of(OSError("magic bytes are missing\\nfile: x")), reason_of(ValueError())
-    ('magic bytes are missing', 'ValueError')
-    """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

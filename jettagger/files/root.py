@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName, hint
+from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName, hint, reason_of
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.basketsums import BasketSums, add_sums
 from jettagger.files.rntuple import field_paths, is_rntuple
@@ -59,7 +59,7 @@ class EventFile:
         except Exception as error:
             self._file.close()
             raise InputFileError(
-                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
 
     def __enter__(self) -> EventFile:
@@ -128,7 +128,7 @@ class EventFile:
             raise
         except Exception as error:
             raise InputFileError(
-                f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {_reason(error)}"
+                f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
         try:
             return nest({name: arrays[name] for name in flat})
@@ -182,7 +182,7 @@ class EventFile:
             return {name: found[name].array(library="np") for name in found.keys(recursive=False)}
         except Exception as error:
             raise InputFileError(
-                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {_reason(error)}"
+                f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
 
     def verify(self) -> None:
@@ -232,7 +232,9 @@ def _opened(path: str) -> tuple[Any, BasketSums]:
             file.close()
         raise
     except Exception as error:  # uproot's errors for damaged files have no common base
-        raise InputFileError(f"{path} is not a readable ROOT file (truncated or damaged?): {_reason(error)}") from error
+        raise InputFileError(
+            f"{path} is not a readable ROOT file (truncated or damaged?): {reason_of(error)}"
+        ) from error
 
 
 def _note(file: Any) -> str:
@@ -290,11 +292,6 @@ def write_objects(path: str | os.PathLike[str], objects: Mapping[str, Any], note
         for name, content in objects.items():
             file[name] = content
         file[NOTE] = note
-
-
-def _reason(error: Exception) -> str:
-    """The first line of a library's explanation."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def write_tree(

@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.errors import InputFileError, UnknownName, hint
+from jettagger.errors import InputFileError, UnknownName, hint, reason_of
 from jettagger.files import SEPARATOR, refuse_special
 from jettagger.files.basketsums import BasketSums
-from jettagger.files.parquet import reason_of
 from jettagger.files.rntuple import field_paths, is_rntuple
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.errors import InputFileError, MismatchError
+from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files import refuse_repeats, refuse_special
-from jettagger.files.parquet import note_of, open_parquet, reason_of
+from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.root import EventFile
 from jettagger.heads import JetTable
 from jettagger.provenance import parsed

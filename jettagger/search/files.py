@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
-from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, require
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, reason_of, require
 from jettagger.files import identity
 from jettagger.files.generated import GeneratedFile, read_sources, sources_of_root
 from jettagger.files.retrying import RETRIES, retried
@@ -145,7 +145,7 @@ def expand(pattern: str, folder: Path) -> list[str]:
             system, inside = fsspec.core.url_to_fs(pattern)
             found = sorted(system.unstrip_protocol(path) for path in system.glob(inside))
         except Exception as error:  # whatever the file system raises
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = reason_of(error)
             raise InputFileError(f"{pattern}: the files cannot be listed: {reason}") from error
     if not found:
         raise InputFileError(f"no file fits {pattern!r}")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jettagger.errors import InputFileError, MismatchError
+from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files.generated import RUNS, GeneratedFile
-from jettagger.files.parquet import open_parquet, reason_of
+from jettagger.files.parquet import open_parquet
 from jettagger.files.root import EventFile
 from jettagger.processors.definition import EVENTS_READ, Sample
 

@@ -19,7 +19,7 @@ from coffea.nanoevents import NanoEventsFactory, schemas
 from coffea.processor import accumulate
 
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, require
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, reason_of, require
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
 from jettagger.processors.definition import SearchWarning
@@ -153,12 +153,12 @@ def _explained(error: Exception) -> JettaggerError:
         # Columns are read when they are first used: what readers raise then, damage above all, may come up anywhere.
         frames = traceback.extract_tb(cause.__traceback__)
         if any({"uproot", "pyarrow"} & {*Path(frame.filename).parts} for frame in frames):
-            text = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+            text = reason_of(cause)
             return InputFileError(f"cannot be read (truncated or damaged?): {type(cause).__name__}: {text}")
     if isinstance(error, JettaggerError):
         return error
     last = traceback.extract_tb(error.__traceback__)[-1]
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = reason_of(error)
     place = f"in {last.name}, line {last.lineno} of {last.filename}"
     return JettaggerError(f"cannot be processed: {type(error).__name__}: {text} ({place})")
 

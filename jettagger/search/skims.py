@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jettagger.errors import InputFileError, MismatchError
-from jettagger.files.parquet import open_parquet, reason_of
+from jettagger.errors import InputFileError, MismatchError, reason_of
+from jettagger.files.parquet import open_parquet
 from jettagger.files.tables import FlatFile
 from jettagger.formats.nesting import nest
 

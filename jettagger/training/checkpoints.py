@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jettagger.errors import InputFileError, MismatchError, require
+from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.training.history import Epoch
 
@@ -114,8 +114,9 @@ def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str
         made = Progress(**progress)
         shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (weights, made.best)]
     except Exception as error:  # whatever damage does to those who read it
-        reason = str(error).strip().splitlines() or [repr(error)]
-        raise InputFileError(f"{path} is damaged, or no checkpoint of a training: {reason[0]}; {advice}") from error
+        raise InputFileError(
+            f"{path} is damaged, or no checkpoint of a training: {reason_of(error)}; {advice}"
+        ) from error
     if version != VERSION:
         raise InputFileError(f"{path} is a checkpoint of version {version}, this jettagger reads {VERSION}; {advice}")
     names = [name for name in {**about, **found} if about.get(name) != found.get(name)]
@@ -132,6 +133,6 @@ def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str
         optimiser.load_state_dict(content["optimiser"])
         torch.set_rng_state(content["random"])
     except Exception as error:
-        raise InputFileError(f"{path} is damaged: {error}; {advice}") from error
+        raise InputFileError(f"{path} is damaged: {reason_of(error)}; {advice}") from error
     trained.load_state_dict(weights)
     return made

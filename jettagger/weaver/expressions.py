@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import MismatchError, hint
+from jettagger.errors import MismatchError, hint, reason_of
 from jettagger.expressions import BINARY, COMPARE, ExpressionText
 from jettagger.weaver.functions import (
     CHOICES,
@@ -124,7 +124,7 @@ class Formula:
             with np.errstate(all="ignore"):
                 return _evaluate(self._parsed[1], found)
         except Exception as error:  # any function of the lists may refuse its arguments in its own way
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = reason_of(error)
             types = ", ".join(
                 f"{name}: {getattr(array, 'type', type(array).__name__)}" for name, array in found.items()
             )
