@@ -425,6 +425,136 @@ def test_small_jets():
         discriminant("HbbvsQCD")(jets, prefix="particlenet_ak4")
 
 
+FLAVOURS = ("BvsAll", "CvsL", "CvsB", "QvsG")
+
+
+def six_scores(n=50, seed=4):
+    return dict(zip(("b", "bb", "lepb", "c", "uds", "g"), softmax(n, 6, seed).T.astype(np.float64), strict=True))
+
+
+def by_hand(s):
+    b = s["b"] + s["bb"] + s["lepb"]
+    return {
+        "BvsAll": b / sum(s.values()),
+        "CvsL": s["c"] / (s["c"] + s["uds"] + s["g"]),
+        "CvsB": s["c"] / (s["c"] + b),
+        "QvsG": s["uds"] / (s["uds"] + s["g"]),
+    }
+
+
+STORED_SIX = {"b": "B_b", "bb": "B_bb", "lepb": "B_lepb", "c": "C", "uds": "UDS", "g": "G"}
+
+
+def test_flavours_of_networks_that_were_run_and_of_stored_scores():
+    scores = six_scores()
+    run = ak.zip({f"DeepJet_prob{name}": values for name, values in scores.items()})
+    stored = ak.zip({f"btagDeepFlav{STORED_SIX[name]}": values for name, values in scores.items()})
+    for name, values in by_hand(scores).items():
+        np.testing.assert_allclose(discriminant(name)(run), values, rtol=1e-12)
+        np.testing.assert_allclose(discriminant(name)(stored), values, rtol=1e-12)
+        logged = discriminant(name, form="log_ratio")(stored)
+        np.testing.assert_allclose(logged, np.log(values / (1 - values)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "columns"),
+    [
+        ("btagDeepFlav", ("B", "CvL", "CvB", "QG")),
+        ("btagPNet", ("B", "CvL", "CvB", "QvG")),
+        ("btagUParTAK4", ("B", "CvL", "CvB", "QvG")),
+        ("particleNetAK4", ("_B", "_CvsL", "_CvsB", "_QvsG")),
+    ],
+)
+def test_what_nanoaod_stores_of_flavours_is_given_as_it_is(prefix, columns):
+    rng = np.random.default_rng(1)
+    values = dict(zip(FLAVOURS, rng.uniform(0.01, 0.99, (4, 30)).astype(np.float32), strict=True))
+    values["CvsL"][3] = -1  # what is stored where there is no score
+    jets = {f"{prefix}{column}": values[name] for name, column in zip(FLAVOURS, columns, strict=True)}
+    if prefix == "btagDeepFlav":
+        jets["btagDeepFlavQG"] = 1 - jets["btagDeepFlavQG"]
+    others = {"btagPNetB": rng.uniform(size=30), "btagPNetCvL": rng.uniform(size=30), "pt": rng.uniform(size=30)}
+    jets = ak.zip({**others, **jets})
+    for name in FLAVOURS:
+        got = discriminant(name, prefix=prefix)(jets)
+        assert ak.is_none(got).tolist() == (values[name] < 0).tolist()
+        good = values[name] >= 0
+        np.testing.assert_allclose(got[good], values[name][good], rtol=1e-6)
+    if prefix != "btagPNet":
+        with pytest.raises(ConfigError, match=r"several taggers.*'btagPNet'|several taggers.*'particleNetAK4'"):
+            discriminant("BvsAll")(jets)
+    assert set(taggers(jets.fields)) == {prefix, "btagPNet"}
+
+
+def test_stored_ratios_come_before_stored_scores_and_logarithms_are_made_of_scores():
+    scores = six_scores()
+    columns = {f"btagDeepFlav{STORED_SIX[name]}": values for name, values in scores.items()}
+    jets = ak.zip({**columns, "btagDeepFlavB": np.full(50, 0.25), "btagDeepFlavQG": np.full(50, 0.25)})
+    assert discriminant("BvsAll")(jets).tolist() == [0.25] * 50
+    assert discriminant("QvsG")(jets).tolist() == [0.75] * 50
+    odds = by_hand(scores)["BvsAll"] / (1 - by_hand(scores)["BvsAll"])
+    np.testing.assert_allclose(discriminant("BvsAll", form="log_ratio")(jets), np.log(odds), rtol=1e-9)
+
+
+def test_the_ratio_that_was_stored_with_scores_of_another_tagger_is_not_taken():
+    """CvB of the Particle Transformer in NanoAOD v12 has DeepJet's bb and lepb in its denominator."""
+    jets = ak.zip({f"btagRobustParTAK4{name}": np.full(3, 0.5) for name in ("B", "CvL", "CvB", "QG")})
+    assert discriminant("CvsL")(jets).tolist() == [0.5] * 3
+    with pytest.raises(MissingColumns, match=r"btagRobustParTAK4: the score .C., the score .B_b."):
+        discriminant("CvsB")(jets)
+
+
+def test_a_network_that_was_run_comes_before_what_is_stored():
+    scores = six_scores()
+    jets = ak.zip(
+        {f"DeepJet_prob{name}": values for name, values in scores.items()} | {"btagDeepFlavB": np.full(50, 0.25)}
+    )
+    np.testing.assert_allclose(discriminant("BvsAll")(jets), by_hand(scores)["BvsAll"], rtol=1e-12)
+    assert discriminant("BvsAll", prefix="btagDeepFlav")(jets).tolist() == [0.25] * 50
+    skim = {f"Jet_{name}": jets[name] for name in jets.fields}
+    np.testing.assert_allclose(discriminant("CvsL")(skim, collection="Jet"), by_hand(scores)["CvsL"], rtol=1e-12)
+
+
+@pytest.mark.data
+def test_scores_of_pfnano_give_the_ratios_that_are_stored_beside_them(shared):
+    from jettagger.files.root import EventFile
+
+    names = [*STORED_SIX.values(), "B", "CvL", "CvB", "QG"]
+    with EventFile(shared / "cms/pfnano.root") as file:
+        jets = file.read([f"Jet.btagDeepFlav{name}" for name in names]).Jet
+    stored = {"BvsAll": jets.btagDeepFlavB, "CvsL": jets.btagDeepFlavCvL, "CvsB": jets.btagDeepFlavCvB}
+    stored["QvsG"] = 1 - jets.btagDeepFlavQG
+    parts = ak.zip({f"btagDeepFlav{name}": jets[f"btagDeepFlav{name}"] for name in STORED_SIX.values()})
+    for name, values in stored.items():
+        # as they are, wherever they are no placeholder
+        given = discriminant(name)(jets)
+        assert ak.count(given) == ak.sum(values <= 1) - ak.sum(values < 0) == 64
+        np.testing.assert_allclose(ak.flatten(given), ak.flatten(values), rtol=1e-6)
+        # each of the numbers has ten bits
+        made = discriminant(name)(parts)
+        np.testing.assert_allclose(ak.flatten(made), ak.flatten(values), rtol=2e-3, atol=2e-5 + (name == "QvsG") * 5e-4)
+
+
+@pytest.mark.data
+def test_flavours_of_central_nanoaod(shared):
+    from jettagger.files.root import EventFile
+
+    columns = {"BvsAll": "B", "CvsL": "CvL", "CvsB": "CvB", "QvsG": "QvG"}
+    with EventFile(shared / "cms/nano_tt_v15.root") as file:
+        fields = [name for name in file.fields("Jet") if name.startswith("btag")]
+        jets = file.read([f"Jet.{name}" for name in fields]).Jet
+    assert {"btagDeepFlav", "btagPNet", "btagUParTAK4"} <= set(taggers(jets.fields))
+    for prefix in ("btagPNet", "btagUParTAK4"):
+        for name, column in columns.items():
+            values = jets[f"{prefix}{column}"]
+            given = discriminant(name, prefix=prefix)(jets)
+            assert ak.is_none(given, axis=1).tolist() == (values < 0).tolist()
+            assert ak.drop_none(given).tolist() == values[values >= 0].tolist()
+    total = jets.btagUParTAK4probb + jets.btagUParTAK4probbb
+    scored = jets.btagUParTAK4B >= 0
+    # parts of the total: what is missing are leptonic decays
+    assert ak.all(total[scored] <= jets.btagUParTAK4B[scored] * 1.03 + 1e-3)
+
+
 def test_groups_by_hand():
     groups = model("inclParTMDV1").groups
     assert sorted(groups["Top"]) == sorted(V1_TOPBQQ + V1_TOPBLV)
@@ -474,7 +604,8 @@ def test_presets_have_their_scores_on_some_model_and_both_forms(name):
             logged = discriminant(name, form="log_ratio")(values)
             np.testing.assert_allclose(logged, np.log(plain / (1 - plain)), rtol=1e-9, atol=1e-9)
             assert item.log_ratio() == discriminant(name, form="log_ratio")
-    assert "part-ak8-2023" in having or having == ["particlenet-ak4"]
+    of_flavours = {"particlenet-ak4", "deepjet", "btagDeepFlav", "btagPNet", "btagUParTAK4"}
+    assert "part-ak8-2023" in having or of_flavours <= set(having)
 
 
 def test_needs():

@@ -1,7 +1,7 @@
 """Where the scores are: the columns of jets, of one jet, of a skim, and which tagger they belong to.
 
 A tagged collection has columns ``<prefix>_<score>``; a skim has them behind the name of the collection,
-``FatJet_<prefix>_<score>``.
+``FatJet_<prefix>_<score>``. What NanoAOD stores of AK4 jets has no ``_`` between the two: ``btagPNetCvL``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio, match_glob
-from jettagger.discriminants.tables import Model, find_model, presets
+from jettagger.discriminants.tables import Model, find_model, presets, stems
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
 
 __all__ = [
@@ -59,7 +59,7 @@ class Resolved:
     @property
     def scores(self) -> list[str]:
         """The columns without the tagger's prefix."""
-        start = f"{self.prefix}_" if self.prefix else ""
+        start = _column(self.prefix, "")
         return [column.removeprefix(start) for column in self.columns.values()]
 
 
@@ -172,21 +172,33 @@ def _by_prefix(columns: tuple[str, ...]) -> dict[str, frozenset[str]]:
         for position, letter in enumerate(column):
             if letter == "_" and 0 < position < len(column) - 1:
                 found.setdefault(column[:position], set()).add(column[position + 1 :])
+    for stem in stems():
+        if names := {column.removeprefix(stem) for column in columns if column.startswith(stem)} - {""}:
+            found[stem] = names
     return {prefix: frozenset(names) for prefix, names in found.items()}
 
 
-def _ready(expression: Node, model: Model) -> Node | None:
-    """What is stored in place of an expression, e.g. one column for a preset's ratio."""
-    for name, stored in model.ready.items():
+def _column(prefix: str, name: str) -> str:
+    """The column of a score."""
+    return f"{prefix}{name}" if not prefix or prefix in stems() else f"{prefix}_{name}"
+
+
+def _choices(expression: Node, model: Model | None) -> list[Node]:
+    """An expression and what is stored in its place, e.g. one column for a preset's ratio; what is better comes first.
+
+    A stored ratio is the number that others cut on. Where the scores that it is made of are stored, too, logarithms
+    are better made of these: the digits of a ratio near 1 say little of the odds.
+    """
+    for name, stored in model.ready.items() if model else ():
         preset = presets().get(name)
         if preset is None:
             continue
         if expression == preset.expression("ratio"):
-            return stored
+            return [stored, expression]
         if expression == preset.expression("log_ratio"):
             # r = s / (s + b), so s / b = r / (1 - r)
-            return log_ratio(stored, 1 - stored)
-    return None
+            return [expression, log_ratio(stored, 1 - stored)]
+    return [expression]
 
 
 def _resolve_with(expression: Node, prefix: str, names: frozenset[str], model: Model | None) -> Resolved:
@@ -207,7 +219,7 @@ def _resolve_with(expression: Node, prefix: str, names: frozenset[str], model: M
     def need(name: str) -> bool:
         column = name if name in names else model.column(name, names) if model else None
         if column is not None:
-            columns[name] = f"{prefix}_{column}" if prefix else column
+            columns[name] = _column(prefix, column)
         return column is not None
 
     def expand(pattern: str) -> list[str]:
@@ -260,13 +272,13 @@ def resolve_names(expression: Node, prefix: str, names: frozenset[str], model: M
     Unresolvable
         If something is missing.
     """
+    first, *others = _choices(expression, model)
+    if not others:
+        return _resolve_with(first, prefix, names, model)
     try:
-        return _resolve_with(expression, prefix, names, model)
+        return _resolve_with(first, prefix, names, model)
     except Unresolvable:
-        stored = _ready(expression, model) if model else None
-        if stored is None:
-            raise
-        return _resolve_with(stored, prefix, names, model)
+        return _resolve_with(others[0], prefix, names, model)
 
 
 def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants.algebra import Node, Score, log_ratio, ratio, read
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 
-__all__ = ["Model", "Preset", "expand", "find_model", "model", "models", "preset", "presets"]
+__all__ = ["Model", "Preset", "expand", "find_model", "model", "models", "preset", "presets", "stems"]
 
 
 def expand(pattern: str) -> list[str]:
@@ -49,6 +49,8 @@ class Model:
         What it is, and where its names are from.
     prefixes : tuple of str
         Globs of the prefixes that its columns usually have.
+    stems : tuple of str
+        Prefixes that are written without ``_`` before the score: ``btagPNet`` in ``btagPNetCvL``.
     spellings : tuple of str
         How a class may be called in a file, the usual one first, ``{}`` being its name.
     partition : mapping
@@ -63,6 +65,7 @@ class Model:
     title: str
     source: str
     prefixes: tuple[str, ...]
+    stems: tuple[str, ...]
     spellings: tuple[str, ...]
     partition: Mapping[str, tuple[str, ...]]
     unions: Mapping[str, tuple[str, ...]]
@@ -194,7 +197,7 @@ def _document() -> Document:
 
 def _model(document: Document, name: str) -> Model:
     path = ("models", name)
-    keys = ("title", "source", "prefixes", "spellings", "count", "classes", "unions", "ready")
+    keys = ("title", "source", "prefixes", "stems", "spellings", "count", "classes", "unions", "ready")
     document.check_keys(keys, *path, required=("title", "source", "count", "classes"))
     entry = document.mapping(*path)
     partition = {group: tuple(expand(text)) for group, text in entry["classes"].items()}
@@ -215,7 +218,8 @@ def _model(document: Document, name: str) -> Model:
         name=name,
         title=entry["title"],
         source=entry["source"],
-        prefixes=tuple(entry.get("prefixes", ())),
+        prefixes=(*entry.get("prefixes", ()), *entry.get("stems", ())),
+        stems=tuple(entry.get("stems", ())),
         spellings=tuple(entry.get("spellings", ("{}",))),
         partition=MappingProxyType(partition),
         unions=MappingProxyType(unions),
@@ -250,6 +254,12 @@ def model(name: str) -> Model:
     if len(fitting) != 1:
         raise UnknownName("model", name, models())
     return fitting[0]
+
+
+@lru_cache(maxsize=1)
+def stems() -> frozenset[str]:
+    """Prefixes that are written without ``_`` before the score, of all models."""
+    return frozenset(stem for item in models().values() for stem in item.stems)
 
 
 @lru_cache(maxsize=1)
