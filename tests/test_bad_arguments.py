@@ -18,7 +18,8 @@ from jettagger.cli import COMMANDS, TRACEBACK, main
 from jettagger.config.sizes import parse_size
 from jettagger.config.yamlfile import MOST_ENTRIES, read_yaml
 from jettagger.errors import LONGEST, BundleError, ConfigError
-from jettagger.histograms import MAX_BYTES, AxisSpec, HistSpec
+from jettagger.histograms import AxisSpec, HistSpec
+from jettagger.histograms.specification import MAX_BYTES
 from jettagger.search.config import read_config
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")

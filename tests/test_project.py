@@ -74,12 +74,12 @@ def versions_in_the_page() -> dict[str, tuple[str, str]]:
 
 
 def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
-    from jettagger import histograms
     from jettagger.bundles import card
     from jettagger.discriminants import working_points
     from jettagger.discriminants.discriminant import VERSION
     from jettagger.finetuning import config as finetuning
     from jettagger.heads import description
+    from jettagger.histograms import files as histograms
     from jettagger.search import config as search
     from jettagger.simulation import run
     from jettagger.statistics import templates

@@ -1,0 +1,143 @@
+"""Looking into histograms: their categories and variables, parts of them, sums, comparison."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jettagger.arguments import Histogram, guard
+from jettagger.errors import MismatchError, UnknownName
+
+__all__ = ["add", "categories_of", "equal", "pick", "sort_categories", "variables_of"]
+
+
+def categories_of(histogram: Histogram) -> dict[str, list[str]]:
+    """The category axes by name, each to its values.
+
+    Examples
+    --------
+    >>> import hist
+    >>> categories_of(hist.Hist.new.StrCat(["tt"], name="dataset").Reg(2, 0, 1, name="x").Weight())
+    {'dataset': ['tt']}
+    """
+    import hist
+
+    return {axis.name: list(axis) for axis in histogram.axes if isinstance(axis, hist.axis.StrCategory)}
+
+
+def variables_of(histogram: Histogram) -> list[Any]:
+    """The axes that are no categories."""
+    import hist
+
+    return [axis for axis in histogram.axes if not isinstance(axis, hist.axis.StrCategory)]
+
+
+def pick(histogram: Histogram, **categories: str | Sequence[str]) -> Any:
+    """The part of a histogram in some categories, summed over the others.
+
+    Parameters
+    ----------
+    histogram : hist.Hist
+        With category axes.
+    **categories : str or sequence of str
+        Category axis to a value, or to several that are added.
+
+    Returns
+    -------
+    hist.Hist
+        Without category axes.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such axis or value.
+    """
+    known = categories_of(histogram)
+    unknown = [name for name in categories if name not in known]
+    if unknown:
+        raise UnknownName("category", unknown, known, f"histogram {histogram.name or ''!r}")
+    result = histogram
+    for name, values in known.items():
+        wanted = categories.get(name, values)
+        chosen = [wanted] if isinstance(wanted, str) else list(wanted)
+        missing = [value for value in chosen if value not in values]
+        if missing:
+            raise UnknownName(name, missing, values, f"histogram {histogram.name or ''!r}")
+        parts = [result[{name: value}] for value in chosen]
+        if not parts:
+            raise UnknownName(name, "(none)", values, f"histogram {histogram.name or ''!r}")
+        result = parts[0] if len(parts) == 1 else _total(parts)
+    return result
+
+
+def _total(parts: Iterable[Any]) -> Any:
+    total = None
+    for part in parts:
+        total = part.copy() if total is None else total + part
+    return total
+
+
+def sort_categories(histogram: Histogram) -> Any:
+    """The same histogram with its categories in alphabetical order, however they were filled."""
+    import hist
+
+    known = {name: sorted(values) for name, values in categories_of(histogram).items()}
+    if known == categories_of(histogram):
+        return histogram.copy()
+    axes = [
+        hist.axis.StrCategory(known[axis.name], growth=axis.traits.growth, name=axis.name, label=axis.label)
+        if axis.name in known
+        else axis
+        for axis in histogram.axes
+    ]
+    ordered = hist.Hist(*axes, storage=histogram.storage_type(), name=histogram.name, label=histogram.label)
+    for values in itertools.product(*known.values()):
+        where = dict(zip(known, values, strict=True))
+        ordered[where] = histogram[where].view(flow=True)
+    return ordered
+
+
+def add(first: Mapping[str, Histogram], *others: Mapping[str, Histogram]) -> dict[str, Any]:
+    """The sums of histograms of the same names, of several files or chunks; categories are sorted.
+
+    Raises
+    ------
+    MismatchError
+        If two of one name have different axes.
+    """
+    total = {name: histogram.copy() for name, histogram in first.items()}
+    for other in others:
+        for name, histogram in other.items():
+            if name not in total:
+                total[name] = histogram.copy()
+                continue
+            try:
+                total[name] = total[name] + histogram
+            except (ValueError, TypeError) as error:
+                raise MismatchError(f"histogram {name!r} has different axes in two places: {error}") from error
+    return {name: sort_categories(histogram) for name, histogram in total.items()}
+
+
+def equal(first: Histogram, second: Histogram, rtol: float = 0.0) -> bool:
+    """Whether two histograms have the same axes and contents, in whatever order their categories are.
+
+    Parameters
+    ----------
+    first, second : hist.Hist
+        What is compared.
+    rtol : float
+        The relative difference that is allowed: sums of weights in another order differ by rounding.
+    """
+    one, two = sort_categories(first), sort_categories(second)
+    if list(one.axes) != list(two.axes) or [a.name for a in one.axes] != [a.name for a in two.axes]:
+        return False
+    mine, theirs = one.view(flow=True), two.view(flow=True)
+    names = mine.dtype.names or (None,)
+    pairs = ((mine[name], theirs[name]) if name else (mine, theirs) for name in names)
+    return all(np.allclose(a, b, rtol=rtol, atol=0, equal_nan=True) for a, b in pairs)
+
+
+guard(globals())

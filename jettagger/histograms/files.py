@@ -1,0 +1,173 @@
+"""Histograms on disk: JSON in the format of UHI, and ROOT."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jettagger._version import __version__
+from jettagger.arguments import Histogram, guard
+from jettagger.errors import ConfigError, InputFileError
+from jettagger.files import complete_or_absent, refuse_special
+from jettagger.files.jsonfile import parse_json
+from jettagger.files.root import write_objects
+from jettagger.histograms.categories import categories_of, pick, variables_of
+from jettagger.provenance import Provenance
+
+__all__ = ["VERSION", "load", "save", "to_root"]
+
+#: what a file is, and the version of its layout
+_FORMAT = "jettagger histograms"
+VERSION = 1
+
+
+def _open(path: Path, mode: str) -> Any:
+    # The time of writing is left out of compressed files, so that equal contents give equal bytes.
+    if path.name.endswith(".gz"):
+        return gzip.GzipFile(path, mode, mtime=0) if mode == "wb" else gzip.open(path, mode)
+    return path.open(mode)
+
+
+def save(
+    histograms: Mapping[str, Histogram],
+    path: str | os.PathLike[str],
+    record: Mapping[str, Any] | None = None,
+    *,
+    provenance: Provenance | None = None,
+) -> None:
+    """Write histograms to a JSON file in the format of UHI; nothing is lost.
+
+    Parameters
+    ----------
+    histograms : mapping
+        Name to ``hist.Hist``.
+    path : path
+        The file; compressed if it ends in ``.gz``.
+    record : mapping, optional
+        What else there is to say of them; anything that JSON can hold.
+    provenance : Provenance, optional
+        How they were made: that of the skim that they were filled from (`Provenance.of_file`), or of a tagger
+        (`provenance_of`). `jettagger.provenance.read_provenance` reads it again.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    import uhi.io.json
+
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "jettagger": __version__,
+        "provenance": (provenance or Provenance("histograms")).to_dict(),
+        "record": dict(record or {}),
+        "histograms": dict(histograms),
+    }
+    with complete_or_absent(path) as part, _open(part, "wb") as file:
+        file.write(json.dumps(content, default=uhi.io.json.default).encode())
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what :func:`save` wrote.
+
+    Returns
+    -------
+    histograms : dict
+        Name to ``hist.Hist``.
+    record : dict
+        What was said of them.
+
+    Raises
+    ------
+    InputFileError
+        If the file cannot be read, is something else, or is of another version.
+    """
+    import hist
+    import uhi.io.json
+
+    path = Path(path)
+    refuse_special(path)
+    try:
+        with _open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise InputFileError(f"{path} is no histogram file: {error}") from error
+    where = f"{path} is no histogram file of jettagger: its content"
+    content = parse_json(text, where, kind=dict, finite=False, hook=uhi.io.json.object_hook)
+    if content.get("format") != _FORMAT:
+        raise InputFileError(f"{path} is no histogram file of jettagger: expected the format {_FORMAT!r}")
+    if content.get("version") != VERSION:
+        writer = content.get("jettagger", "of an unknown version")
+        raise InputFileError(
+            f"{path}: histogram file of version {content.get('version')!r}, expected {VERSION}; "
+            f"it was written by jettagger {writer}, this is {__version__}"
+        )
+    try:
+        return {name: hist.Hist(item) for name, item in content["histograms"].items()}, content["record"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputFileError(f"{path}: damaged histogram file: {error!r}") from error
+
+
+def to_root(
+    histograms: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    pattern: str = "{histogram}/{categories}",
+    *,
+    provenance: Provenance | None = None,
+) -> list[str]:
+    """Write histograms to a ROOT file, one TH1 or TH2 for each combination of categories.
+
+    Parameters
+    ----------
+    histograms : mapping
+        Name to ``hist.Hist`` with one or two variables.
+    path : path
+        The file.
+    pattern : str
+        The names in the file: ``{histogram}``, ``{categories}`` (all values joined by ``_``) and the name of
+        each category axis in braces are replaced; ``/`` makes folders.
+    provenance : Provenance, optional
+        How they were made, as for `save`; kept as the object ``jettagger``.
+
+    Returns
+    -------
+    list of str
+        The names that were written.
+
+    Raises
+    ------
+    ConfigError
+        If the pattern has unknown parts or gives one name twice, or a histogram has more than two variables.
+    OutputError
+        If the file cannot be written.
+    """
+    parts: dict[str, Any] = {}
+    for name, histogram in histograms.items():
+        count = len(variables_of(histogram))
+        if count > 2:
+            raise ConfigError(f"histogram {name!r} has {count} variables: ROOT files take one or two")
+        known = categories_of(histogram)
+        for values in itertools.product(*known.values()):
+            chosen = dict(zip(known, values, strict=True))
+            try:
+                key = pattern.format(histogram=name, categories="_".join(values), **chosen).strip("/")
+            except (KeyError, IndexError, ValueError) as error:
+                allowed = ", ".join(f"{{{item}}}" for item in ("histogram", "categories", *known))
+                raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
+            if key in parts:
+                raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
+            parts[key] = pick(histogram, **chosen)
+    write_objects(path, parts, (provenance or Provenance("histograms")).text)
+    return list(parts)
+
+
+guard(globals())
