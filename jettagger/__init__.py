@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jettagger.report import Report
     from jettagger.skims.skim import tag_files
     from jettagger.skims.writers import write_skim
+    from jettagger.tagging.options import TaggerOptions
     from jettagger.tagging.tagger import Tagger, load_tagger
     from jettagger.tagging.taggers import Taggers, load_taggers
     from jettagger.tagging.tensors import make_inputs
@@ -36,6 +37,7 @@ _HOMES = {
     "JettaggerError": "errors",
     "Report": "report",
     "Tagger": "tagging.tagger",
+    "TaggerOptions": "tagging.options",
     "Taggers": "tagging.taggers",
     "check_columns": "inputs.source",
     "discriminant": "discriminants",
@@ -53,6 +55,7 @@ __all__ = [
     "JettaggerError",
     "Report",
     "Tagger",
+    "TaggerOptions",
     "Taggers",
     "__version__",
     "check_columns",

@@ -30,6 +30,8 @@ __all__ = [
     "Search",
     "SearchWarning",
     "WeightFactor",
+    "scores_of_column",
+    "scores_of_discriminant",
 ]
 
 #: what a region may be; an inclusive one is there to look at and may overlap with the others
@@ -229,6 +231,70 @@ def as_expression(text: str | Expression, where: str) -> Expression:
     Expression
     """
     return text if isinstance(text, Expression) else parse(text, where)
+
+
+def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
+    """The score that a column of the jets is, if it is one of a tagger or its heads.
+
+    Parameters
+    ----------
+    column : str
+        Without the collection: ``inclParTMDV1_mass``, ``XggHead_probXgg``, ``msoftdrop``.
+    tagger : Tagger
+    prefix : str
+        Of the model's columns.
+
+    Returns
+    -------
+    tuple of str
+        The output of the model, or the column of a head; empty for other columns.
+
+    Raises
+    ------
+    UnknownName
+        If the column has the name of the tagger or a head in front, and these do not have the score.
+    """
+    if any(column in head.columns for head in tagger.heads):
+        return (column,)
+    outputs = {f"{prefix}_{output.name}": output.name for output in tagger.bundle.outputs}
+    if column in outputs:
+        return (outputs[column],)
+    if column.startswith(f"{prefix}_"):
+        score = column.removeprefix(f"{prefix}_")
+        raise UnknownName("score", score, outputs.values(), f"model {tagger.bundle.name!r}")
+    for head in tagger.heads:
+        if column.startswith(f"{head.name}_"):
+            raise UnknownName("score", column, head.columns, f"head {head.name!r}")
+    return ()
+
+
+def scores_of_discriminant(item: Discriminant, tagger: Any, prefix: str) -> tuple[str, ...]:
+    """The scores that a discriminant needs of a tagger and its heads.
+
+    Parameters
+    ----------
+    item : Discriminant
+        Its prefix says whose scores it takes: those of a head by the head's name, else those of the model.
+    tagger : Tagger
+    prefix : str
+        Of the model's columns.
+
+    Returns
+    -------
+    tuple of str
+        Outputs of the model, or columns of a head; empty if it takes scores of another tagger.
+
+    Raises
+    ------
+    UnknownName
+        If the tagger lacks one.
+    """
+    if item.prefix in (None, prefix):
+        return item.needs([output.name for output in tagger.bundle.outputs])
+    for head in tagger.heads:
+        if item.prefix == head.name:
+            return tuple(f"{head.name}_{name}" for name in item.needs(head.card.outputs))
+    return ()
 
 
 @dataclass(frozen=True)

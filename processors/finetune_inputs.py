@@ -49,6 +49,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
     labels : callable or None
         From the events to columns of the jets; default: `generator_labels` of the jets that the model takes, within
         their radius. None writes no labels.
+    options : TaggerOptions, optional
+        How the model is applied: heads, threads, score cache, which jets and the like; a tagger has its own.
 
     Examples
     --------
@@ -65,8 +67,9 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         keep: Iterable[str] = ("MET_pt", "MET_phi"),
         labels: Callable[[Any], dict[str, Any]] | None = generator_labels,
+        options: jt.TaggerOptions | None = None,
     ) -> None:
-        self.tagger = model if isinstance(model, jt.Tagger) else jt.load_tagger(model)
+        self.tagger = jt.load_tagger(model, options)
         self.output = Path(output)
         warn_doubt(where)
         self.where = where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from jettagger.processors.definition import (
     Search,
     SearchWarning,
     WeightFactor,
+    scores_of_column,
+    scores_of_discriminant,
 )
 from vector.backends.awkward import behavior
 
@@ -157,7 +160,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Name -> expression, true or false for an event with candidates.
     discriminants : mapping of str to (str or Discriminant)
         Name -> a preset, an expression in scores, or a discriminant; they become columns of the jets.
-    model : str or Tagger, optional
+    model : str, path or Tagger, optional
         The network to run; without it the scores are taken from the file.
     prefix : str, optional
         Of the tagger's columns; default: the model's, or the one tagger in the file that has the scores.
@@ -183,8 +186,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         The column of the generator's weight, which tells simulation from data; None: each event counts 1.
     collection : str
         The fat jets.
-    threads : int, optional
-        Threads of the network.
+    options : TaggerOptions, optional
+        How the model is applied: heads, threads, score cache and the like; a tagger has its own.
     blind : bool
         Data in signal regions are not looked at: such events are filled into no histogram of any region, and the last
         row of the cutflow of these regions has None.
@@ -223,7 +226,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         *,
         cuts: Mapping[str, str | Expression] | None = None,
         discriminants: Mapping[str, str | Discriminant] | None = None,
-        model: str | jt.Tagger | None = None,
+        model: str | os.PathLike[str] | jt.Tagger | None = None,
         prefix: str | None = None,
         n_jets: int = 2,
         preselection: str | Expression = "pt > 200",
@@ -236,10 +239,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         luminosity: float = 1.0,
         generator_weight: str | None = "genWeight",
         collection: str = "FatJet",
-        threads: int | None = None,
+        options: jt.TaggerOptions | None = None,
         blind: bool = True,
     ) -> None:
-        self.tagger = jt.load_tagger(model, threads=threads) if isinstance(model, str) else model
+        if model is None and options is not None:
+            raise ConfigError("options of a tagger are given, but no model that it would run")
+        self.tagger = None if model is None else jt.load_tagger(model, options)
         self.search = Search(
             samples=samples,
             regions=regions,
@@ -298,28 +303,22 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return tuple(dict.fromkeys(names))
 
     def _outputs(self) -> tuple[str, ...]:
-        """The outputs of the network that are used."""
+        """The outputs of the network that are used; none where only columns of its heads are."""
         if self.tagger is None:
             return ()
-        known = [output.name for output in self.tagger.bundle.outputs]
-        wanted: list[str] = []
+        used: list[str] = []
         for item in self.discriminants.values():
-            if item.prefix in (None, self.prefix):
-                wanted += item.needs(known)
-        start = f"{self.prefix}_"
+            used += scores_of_discriminant(item, self.tagger, self.prefix)
         shifted = [c for item in self.variations.values() for side in (item.up, item.down) for c in side]
         for column in (*self.jet_columns, *shifted):
-            if column.startswith(start):
-                name = column.removeprefix(start)
-                if name not in known:
-                    raise UnknownName("score", name, known, f"model {self.tagger.bundle.name!r}")
-                wanted.append(name)
-        if not wanted:
+            used += scores_of_column(column, self.tagger, self.prefix)
+        of_heads = [column for head in self.tagger.heads for column in head.columns]
+        if not used:
+            columns = " or ".join([f"{self.prefix}_...", *(f"{head.name}_..." for head in self.tagger.heads)])
             raise ConfigError(
-                f"the model {self.tagger.bundle.name!r} is to run, but no discriminant and no column "
-                f"{self.prefix}_... is used"
+                f"the model {self.tagger.bundle.name!r} is to run, but no discriminant and no column {columns} is used"
             )
-        return tuple(dict.fromkeys(wanted))
+        return tuple(name for name in dict.fromkeys(used) if name not in of_heads)
 
     @property
     def signal_regions(self) -> tuple[str, ...]:
@@ -327,7 +326,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return tuple(name for name, region in self.regions.items() if region.kind == "signal")
 
     def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """The inputs of the network that change when columns of the jets do.
+        """The inputs of the network and its heads that change when columns of the jets do.
 
         Parameters
         ----------
@@ -349,17 +348,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         >>> "pfcand_etarel" in search.rescoring(["eta"])
         True
         """
-        if self.tagger is None:
-            return ()
-        columns = set(columns)
-        found = []
-        for feature in self.tagger.bundle.features:
-            needs = {need.removeprefix("jet.") for need in feature.needs if need.startswith("jet.")}
-            if feature.object == "jet":
-                needs |= set(feature.needs)
-            if needs & columns:
-                found.append(feature.name)
-        return tuple(found)
+        return () if self.tagger is None else self.tagger.changed_by(columns, self.collection)
 
     # ---------------------------------------------------------------------------------------- steps to replace
 

@@ -28,7 +28,7 @@ class TaggingProcessor(processor.ProcessorABC):
     Parameters
     ----------
     model : str, path or Tagger
-        Name of a model or its folder, as `jettagger.load_tagger` takes it, or a tagger, e.g. with heads.
+        Name of a model or its folder, as `jettagger.load_tagger` takes it, or a tagger.
     where : str or callable, optional
         A cut in columns of the jets that the model takes (``"pt > 300"``), or a function from them to a jagged mask
         (``lambda jets: jets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
@@ -40,6 +40,8 @@ class TaggingProcessor(processor.ProcessorABC):
     output : path, optional
         A folder: each chunk is written to a parquet file there and the result lists the files. Without it the
         result holds the columns themselves.
+    options : TaggerOptions, optional
+        How the model is applied: heads, threads, score cache, which jets and the like; a tagger has its own.
 
     Examples
     --------
@@ -54,8 +56,9 @@ class TaggingProcessor(processor.ProcessorABC):
         columns: Iterable[str] = ("prob", "mass", "hidden"),
         prefix: str | None = None,
         output: str | os.PathLike[str] | None = None,
+        options: jt.TaggerOptions | None = None,
     ) -> None:
-        self.tagger = model if isinstance(model, jt.Tagger) else jt.load_tagger(model)
+        self.tagger = jt.load_tagger(model, options)
         warn_doubt(where)
         self.where = where
         self.columns = tuple(columns)

@@ -15,8 +15,8 @@ from jettagger.testing import make_columns
 CONFIG = """\
 version: 1
 luminosity: 10
-model: tinyParT
-threads: 1
+tagger: {model: tinyParT, threads: 1}
+tree: Events
 chunk_size: 12
 samples:
   tt: {files: ["tt*.root"], cross_section: 2}

@@ -149,8 +149,8 @@ def test_other_providers_get_the_file_as_it_is(bundle: Bundle) -> None:
 
 
 def test_the_backend_travels_with_the_tagger(tiny: Bundle) -> None:
-    assert pickle.loads(pickle.dumps(Tagger(tiny, backend="onnxruntime"))).backend == "onnxruntime"
-    assert pickle.loads(pickle.dumps(Tagger(tiny))).backend == "fast"
+    assert pickle.loads(pickle.dumps(Tagger(tiny, backend="onnxruntime"))).options.backend == "onnxruntime"
+    assert pickle.loads(pickle.dumps(Tagger(tiny))).options.backend == "fast"
 
 
 def test_a_session_of_its_own_is_used_as_it_is(tiny: Bundle) -> None:

@@ -107,7 +107,10 @@ def test_a_wrong_type_is_an_error_of_ours(
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jt.load_tagger(3), "load_tagger(), argument name_or_folder: got int 3, expected text, a path or None"),
+        (
+            lambda: jt.load_tagger(3),
+            "load_tagger(), argument name_or_folder: got int 3, expected text, a path, a Tagger or None",
+        ),
         (
             lambda: jt.load_taggers([1]),
             "load_taggers(), argument names_or_folders: got list [1], expected a list of text",

@@ -383,7 +383,7 @@ def test_names_travel_with_the_tagger(tmp_path: Path, tiny: Bundle) -> None:
     import pickle
 
     own = pickle.loads(pickle.dumps(Tagger(tiny, names={"PFCands": "X"}, min_pt_share=0.5)))
-    assert (own.names, own.min_pt_share) == ({"PFCands": "X"}, 0.5)
+    assert (own.options.names, own.options.min_pt_share) == ({"PFCands": "X"}, 0.5)
 
 
 def test_the_command_line_takes_names(tmp_path: Path) -> None:

@@ -441,8 +441,8 @@ def test_bad_configurations(world: Path, old: str, new: str, message: str) -> No
         ('preselection: "pt > 220', 'preselection: "ptt > 220', r"line 12: .*'ptt' \(nearest: pt"),
         ('up: {pt: "pt * 1.1"', 'up: {pt: "p * 1.1"', r"line 27: .*'p'"),
         (
-            "model: tinyParT\n",
-            "collection: FatJets\nmodel: tinyParT\n",
+            "tree: Events\n",
+            "collection: FatJets\n",
             r"line 3: .*'FatJets' \(nearest: FatJet",
         ),
     ],
@@ -460,7 +460,7 @@ def look(world: Path, *changes: tuple[str, str]) -> Any:
 
 def test_unknown_scores_of_files(world: Path) -> None:
     with pytest.raises(JettaggerError, match=r"search.yaml, line 15: HbbvsQCD: these jets have no scores"):
-        look(world, ("model: tinyParT\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
+        look(world, ("tagger: {model: tinyParT, threads: 1}\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
 
 
 def test_regions_that_select_nothing_or_overlap_are_in_the_summary(

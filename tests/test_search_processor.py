@@ -51,7 +51,7 @@ def search(**changes: Any) -> ResonanceSearchProcessor:
         "weights": {"pileup": WeightFactor("puWeight", "puWeightUp", "2 * puWeight - puWeightUp")},
         "variations": {"jes": JetVariation(SHIFT, {key: text.replace("1.1", "0.9") for key, text in SHIFT.items()})},
         "luminosity": 10.0,
-        "threads": 1,
+        "options": jt.TaggerOptions(threads=1),
     }
     return ResonanceSearchProcessor(**(settings | changes))
 
@@ -143,7 +143,11 @@ def test_curves_of_inclusive_regions_are_those_of_the_values(made: dict[str, Any
         "cuts": {"tagged": "jet1.HbbvsQCD > 0.2"},
     }
     processor = Seeing(
-        **settings, discriminants={"HbbvsQCD": "HbbvsQCD"}, model="tinyParT", generator_weight=None, threads=1
+        **settings,
+        discriminants={"HbbvsQCD": "HbbvsQCD"},
+        model="tinyParT",
+        generator_weight=None,
+        options=jt.TaggerOptions(threads=1),
     )
     assert list(processor.curves) == ["hbb"]
     found = {}

@@ -18,7 +18,7 @@ from jettagger.search.config import read_config
 from jettagger.search.files import survey
 from jettagger.search.run import run_search
 
-SKIMMED = CONFIG.replace("model: tinyParT\nthreads: 1\n", "").partition("templates:")[0]
+SKIMMED = CONFIG.replace("tagger: {model: tinyParT, threads: 1}\n", "").partition("templates:")[0]
 
 
 @pytest.fixture(autouse=True)

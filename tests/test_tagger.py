@@ -531,12 +531,12 @@ def test_a_pickle_is_a_path_and_a_checksum(tagger: Tagger, events: Any, scores: 
         assert len(data) < 600
         copy = library.loads(data)
         assert copy.bundle.digest == tagger.bundle.digest
-        assert (copy.threads, copy.batch_size) == (tagger.threads, tagger.batch_size)
+        assert copy.options == tagger.options
         assert_same_scores(copy(events), scores)
 
 
 def _hbb(tagger: Tagger, seed: int) -> tuple[list[Any], int]:
-    tagger = Tagger(tagger.bundle, batch_size=tagger.batch_size) if tagger.threads is None else tagger
+    tagger = Tagger(tagger.bundle, tagger.options)
     return tagger(make_events(6, seed=seed)).probHbb.tolist(), tagger.session.threads  # type: ignore[attr-defined]
 
 

@@ -376,7 +376,11 @@ def test_a_search_refuses_what_does_not_pass(world: Path, tmp_path: Path, capsys
 
 
 def test_a_search_without_a_model_looks_at_the_kinematics(world: Path) -> None:
-    text = world.read_text().replace("model: tinyParT\nthreads: 1\n", "").replace("sort_by: HbbvsQCD", "sort_by: pt")
+    text = (
+        world.read_text()
+        .replace("tagger: {model: tinyParT, threads: 1}\n", "")
+        .replace("sort_by: HbbvsQCD", "sort_by: pt")
+    )
     text = re.sub(r"discriminants:\n.*\n", "", text).replace("jet1.HbbvsQCD > 0.2", "jet1.pt > 300")
     text = text.replace("jet1.tinyParT_mass", "jet1.mass")
     other = world.parent / "plain.yaml"

@@ -5,7 +5,7 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
 
   version: 1
   luminosity: 138                          # 1/fb
-  model: inclParTMDV1                      # leave out to use scores that are in the files
+  tagger: inclParTMDV1                     # leave out to use scores that are in the files
   samples:
     tt:    {files: ["tt/*.root"], cross_section: 830}              # pb
     X2000: {files: [root://host//store/x2000.root], cross_section: 0.01}
@@ -28,7 +28,8 @@ jets, discriminants, cuts, regions, weights, variations, histograms and template
 
 Cuts, weights and histograms are expressions in columns of the events (MET.pt), of the candidates (jet1.msoftdrop) and
 in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder of the configuration. The output
-folder is complete or not there; 'jettagger limit OUT/' goes on from it.
+folder is complete or not there; 'jettagger limit OUT/' goes on from it. Options of how the model is applied take the
+place of those in the configuration (tagger: {model: inclParTMDV1, threads: 4}).
 
 examples:
   jettagger search search.yaml -o OUT/ --dry-run
@@ -45,6 +46,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from jettagger.cli.console import counted, progress_bar, say, table, warn
+from jettagger.cli.tagger import add_options, given_options
 
 if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
@@ -93,6 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="open the files, check the configuration, and say what would be done",
     )
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         from jettagger.errors import UnknownName
 
         raise UnknownName("executor", args.executor, EXECUTORS)
-    config = read_config(args.config)
+    config = read_config(args.config).with_options(**given_options(args))
     check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
     patterns = sum(len(files.patterns) for files in config.files.values())
@@ -171,7 +174,8 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
     say("")
     if processor.tagger is not None:
         say(f"runs {processor.tagger!r}")
-        say(f"takes {', '.join(processor.outputs)}")
+        of_heads = [column for head in processor.tagger.heads for column in head.columns]
+        say(f"takes {', '.join([*processor.outputs, *of_heads])}")
         for name, item in processor.variations.items():
             inputs = processor.rescoring([*item.up, *item.down])
             text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"

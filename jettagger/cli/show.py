@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.cli.console import say
+from jettagger.cli.tagger import add_options, given_options
 from jettagger.errors import ConfigError
 
 __all__ = ["configure", "run"]
@@ -34,9 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--number", "-n", default="0", metavar="N", help="row of the jet, counted from 0, or a range such as 0:4")
     add("--model", "-m", metavar="M", help="show the five highest scores of this model")
     add("--output", "-o", required=True, metavar="OUT", help="picture to write: .png, .pdf, .svg")
-    add("--jets", metavar="NAME", help="collection of jets of Delphes files (default: JetPUPPIAK8, or the only one)")
     add("--tree", metavar="NAME", help="tree of ROOT files (default: the only one)")
     add("--force", action="store_true", help="replace an existing picture")
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,9 +47,12 @@ def run(args: argparse.Namespace) -> int:
     ------
     OutputError
         If the picture is there already, without ``--force``.
+    ConfigError
+        If options of a tagger are given without ``--model``.
     """
     from jettagger.errors import OutputError
     from jettagger.files import refuse_inputs
+    from jettagger.inputs.pfnano_tables import is_event_file
     from jettagger.plots import save_figure
     from jettagger.plots.jets import draw_jets
     from jettagger.tagging.tagger import load_tagger
@@ -57,13 +61,19 @@ def run(args: argparse.Namespace) -> int:
     refuse_inputs(args.output, [args.file])
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
-    tagger = None if args.model is None else load_tagger(args.model)
+    given = given_options(args)
+    which = {name: given[name] for name in ("jets", "names") if name in given}
+    if args.model is None and len(which) < len(given):
+        raise ConfigError(f"{', '.join(given)}: options of a tagger, but there is no --model")
+    if which and not is_event_file(args.file):  # the jets of Delphes files are chosen here, and scored as a table
+        given.pop("jets", None)
+    tagger = None if args.model is None else load_tagger(args.model, **given)
     refuse_inputs(args.output, [] if tagger is None else tagger.sources)
-    jets, table = _read(args, start, stop, tagger)
+    jets, table = _read(args, start, stop, tagger, which)
     scores = None
     if tagger is not None:
         kinds = ("prob", "logit")
-        names = [output.name for output in tagger.bundle.outputs if output.kind in kinds]
+        names = [output.name for output in tagger.outputs if output.kind in kinds]
         table = tagger(jets) if table is None else table
         scores = [{name: table[name][row] for name in names} for row in range(len(jets))]
     save_figure(draw_jets(jets, scores), args.output)
@@ -83,8 +93,8 @@ def _rows(text: str) -> tuple[int, int]:
     return start, stop
 
 
-def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any) -> tuple[Any, Any]:
-    """The jets as a flat table; their scores, where these need the events."""
+def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any, which: dict[str, Any]) -> tuple[Any, Any]:
+    """The jets as a flat table; their scores, where these need the events; ``which`` jets, and names of columns."""
     from jettagger.files.delphes import is_delphes_file
     from jettagger.files.tables import FlatFile
     from jettagger.inputs.pfnano_tables import is_event_file
@@ -93,7 +103,7 @@ def _read(args: argparse.Namespace, start: int, stop: int, tagger: Any) -> tuple
     if is_delphes_file(args.file):
         jets, total = _from_delphes(args, start, stop)
     elif is_event_file(args.file):
-        jets, total, scores = _from_events(args.file, start, stop, tagger)
+        jets, total, scores = _from_events(args.file, start, stop, tagger, **which)
     else:
         with FlatFile(args.file, args.tree) as file:
             jets, total = file.read(None, start, stop), file.n_jets
@@ -120,7 +130,9 @@ def _from_delphes(args: argparse.Namespace, start: int, stop: int) -> tuple[Any,
     return (ak.concatenate(parts)[start:stop] if parts else []), done
 
 
-def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, int, Any]:
+def _from_events(
+    path: str, start: int, stop: int, tagger: Any, jets: str | None = None, names: Any = None
+) -> tuple[Any, int, Any]:
     import awkward as ak
 
     from jettagger.files.root import EventFile
@@ -130,7 +142,7 @@ def _from_events(path: str, start: int, stop: int, tagger: Any) -> tuple[Any, in
     if tagger is not None:
         with EventFile(path) as file:
             more = tagger.check(file, path).columns
-    events, chosen, total = read_jets(path, start, stop, more)
-    jets = nano_table(events)[chosen] if total > start else []
-    scores = ak.flatten(tagger(events), axis=1)[chosen] if tagger is not None and len(jets) else None
-    return jets, total, scores
+    events, chosen, total = read_jets(path, start, stop, more, jets, names)
+    rows = nano_table(events, jets, names)[chosen] if total > start else []
+    scores = ak.flatten(tagger(events), axis=1)[chosen] if tagger is not None and len(rows) else None
+    return rows, total, scores

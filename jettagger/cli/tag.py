@@ -31,9 +31,9 @@ import argparse
 import time
 from typing import Any
 
-from jettagger.cli.console import counted, finite, progress_bar, say, tell, warn
+from jettagger.cli.console import counted, progress_bar, say, tell, warn
+from jettagger.cli.tagger import add_options, options_of
 from jettagger.config.sizes import parse_size
-from jettagger.errors import ConfigError
 
 __all__ = ["configure", "run"]
 
@@ -55,21 +55,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--keep", action="append", default=[], metavar="PATTERN", help='pass on further columns, e.g. "FatJet_tau*"')
     add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
     add("--workers", type=counted, default=1, metavar="N", help="processes (default: %(default)s)")
-    add("--threads", type=counted, metavar="N", help="threads of the network (default: all cores, 1 with --workers)")
-    add("--head", action="append", default=[], metavar="HEAD", help="folder of a head to run, too (repeatable)")
-    add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
-    add("--backend", default="fast", metavar="NAME", help="fast, onnxruntime or openvino (default: %(default)s)")
-    add(
-        "--cache",
-        action="store_true",
-        help="keep scores in the user's cache folder; the same jets are then found there",
-    )
-    add(
-        "--min-pt-share",
-        type=finite,
-        metavar="S",
-        help="score only jets whose constituents carry this share of their pt (default: 0.8, and none may be missing)",
-    )
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add(
         "--retries",
@@ -78,25 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how often what cannot be read for a moment is opened again; damage is not (default: %(default)s)",
     )
-    add(
-        "--jets",
-        metavar="NAME",
-        help="collection of jets (default: FatJet, FatJetAK15; of Delphes files JetPUPPIAK8, or the only one)",
-    )
-    add(
-        "--name",
-        action="append",
-        default=[],
-        metavar="OURS=THEIRS",
-        help="PFNano files with other names: PFCands=JetPFCands, FatJetPFCands.pFCandsIdx=candIdx (repeatable)",
-    )
     add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
-    add(
-        "--outside",
-        choices=("score", "skip"),
-        default="score",
-        help="jets outside the selection of the training: score and flag them, or leave them unscored (%(default)s)",
-    )
     add("--force", action="store_true", help="replace an existing output")
     add(
         "--resume",
@@ -112,6 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "lengths, links, copies, ranges, digits (docs/robustness.md); --skip-broken leaves such files out",
     )
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,17 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.tagging.tagger import load_tagger
 
     check_target(args.output, force=args.force, inputs=args.files)
-    tagger = load_tagger(
-        args.model,
-        threads=args.threads,
-        provider=args.provider,
-        backend=args.backend,
-        cache=args.cache,
-        jets=args.jets,
-        outside=args.outside,
-        min_pt_share=args.min_pt_share,
-        names=_names(args.name),
-    ).with_heads(*args.head)
+    tagger = load_tagger(args.model, options_of(args))
     settings: dict[str, Any] = {
         "prefix": args.prefix,
         "where": args.where,
@@ -179,14 +137,6 @@ def run(args: argparse.Namespace) -> int:
             raise
     _summary(result, time.perf_counter() - start)
     return 0
-
-
-def _names(pairs: list[str]) -> dict[str, str | None] | None:
-    """Names of a production from the options; an empty one says that there is no such column."""
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
-        raise ConfigError(f"--name {wrong[0]}: expected OURS=THEIRS, such as PFCands=JetPFCands")
-    return {ours: theirs or None for ours, _, theirs in (pair.partition("=") for pair in pairs)} or None
 
 
 def _summary(result: object, seconds: float) -> None:

@@ -426,14 +426,16 @@ def _inside(kind: Any, part: Any) -> Iterator[Any]:
             yield get_args(option)[0]
 
 
-def rename_keys(document: Document, names: Mapping[tuple[str, ...], str]) -> tuple[Document, list[str]]:
-    """Give keys that were renamed their new names.
+def rename_keys(
+    document: Document, names: Mapping[tuple[str, ...], str | tuple[str, ...]]
+) -> tuple[Document, list[str]]:
+    """Give keys that were renamed, or moved, their new names.
 
     Parameters
     ----------
     document : Document
     names : mapping
-        Path of a key under its old name -> the new name.
+        Path of a key under its old name -> the new name in the same mapping, or the new path in another one.
 
     Returns
     -------
@@ -456,25 +458,40 @@ def rename_keys(document: Document, names: Mapping[tuple[str, ...], str]) -> tup
     notes = []
     for path, new in names.items():
         *front, old = path
-        content = document.data
+        content: Any = document.data
         for part in front:
             content = content.get(part) if isinstance(content, Mapping) else None
         if not isinstance(content, Mapping) or old not in content:
             continue
         place = document.where(*path)
-        if new in content:
-            raise ConfigError(f"{place}: {old!r} is the old name of {new!r}, which is there too")
-        notes.append(f"{place}: {old!r} is now called {new!r}")
-        target = (*front, new)
-        document = replace(
-            document,
-            data=_with_key(document.data, path, new),
-            lines={
-                (*target, *key[len(path) :]) if key[: len(path)] == path else key: line
-                for key, line in document.lines.items()
-            },
-        )
+        target = (*front, new) if isinstance(new, str) else new
+        text = repr(target[-1] if isinstance(new, str) else ".".join(new))
+        if _has_key(document.data, target):
+            raise ConfigError(f"{place}: {old!r} is the old name of {text}, which is there too")
+        notes.append(f"{place}: {old!r} is now called {text}")
+        lines = {
+            (*target, *key[len(path) :]) if key[: len(path)] == path else key: line
+            for key, line in document.lines.items()
+        }
+        for depth in range(1, len(target)):  # mappings that are made for it are where it was
+            lines.setdefault(target[:depth], document.lines.get(path, 1))
+        if isinstance(new, str):
+            data = _with_key(document.data, path, new)
+        else:
+            data = _with_value(_without_key(document.data, path), target, content[old])
+        document = replace(document, data=data, lines=lines)
     return document, notes
+
+
+def _has_key(content: Any, path: tuple[str, ...]) -> bool:
+    """Whether a key is there, or something else than a mapping in its way."""
+    for part in path:
+        if not isinstance(content, Mapping):
+            return content is not None
+        if part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def _with_key(content: Mapping[str, Any], path: tuple[str, ...], new: str) -> dict[str, Any]:
@@ -482,6 +499,19 @@ def _with_key(content: Mapping[str, Any], path: tuple[str, ...], new: str) -> di
     if rest:
         return {**content, first: _with_key(content[first], tuple(rest), new)}
     return {new if key == first else key: value for key, value in content.items()}
+
+
+def _without_key(content: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    first, *rest = path
+    if rest:
+        return {**content, first: _without_key(content[first], tuple(rest))}
+    return {key: value for key, value in content.items() if key != first}
+
+
+def _with_value(content: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    inner = _with_value(content.get(first) or {}, tuple(rest), value) if rest else value
+    return {**content, first: inner}
 
 
 def schema_of(model: type[BaseModel], title: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,6 +198,29 @@ class Head(Displayed):
         if missing:
             raise MissingColumns(f"{what}: the head {self.name!r} lacks the columns {'; '.join(missing)}")
         return tuple(dict.fromkeys(found))
+
+    def changed_by(self, columns: Iterable[str], collection: str = "FatJet") -> tuple[str, ...]:
+        """The inputs, besides scores, that change when columns of the jets do.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            Without the collection: ``pt``, ``msoftdrop``.
+        collection : str
+
+        Returns
+        -------
+        tuple of str
+            Names of inputs, ``FatJet_pt``; what can be made of columns counts as made of them, also where it is stored.
+        """
+        columns = {f"{collection}_{name}" for name in columns}
+        changed = []
+        for item in self.card.inputs:
+            derived = DERIVED.get(item.name.removeprefix(f"{collection}_"))
+            needs = {item.name, *(() if derived is None else (need.format(jets=collection) for need in derived.needs))}
+            if item.source == "event" and needs & columns:
+                changed.append(item.name)
+        return tuple(changed)
 
     def gather(self, get: Callable[[str], Array]) -> tuple[Array, Array | None]:
         """The input matrix.

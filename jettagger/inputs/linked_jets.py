@@ -13,6 +13,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.bundles.registry import available, load_bundle
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, MissingColumns
+from jettagger.features import Feature
 from jettagger.formats import EventColumns, Format, ReadPlan, detect, make_plan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
@@ -24,7 +25,7 @@ from jettagger.inputs.selection import LinkedRequest, make_request
 from jettagger.inputs.wanted import HeadColumns, columns_of_heads
 from jettagger.types import Array
 
-__all__ = ["LinkedJets", "missing_columns"]
+__all__ = ["LinkedJets", "changed_features", "missing_columns"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class LinkedJets:
         """See `jettagger.inputs.source.Source`."""
         return ToyJets(dict(counts) or {"jet": np.ones(n_jets, dtype=np.int64)}, seed)
 
+    def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """See `jettagger.inputs.source.Source`."""
+        return changed_features(self.bundle.features, columns)
+
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""
         format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
@@ -106,6 +111,30 @@ class LinkedJets:
         plan = self.check(columns, heads=heads)
         check_fits(columns, plan)
         return make_request(columns, plan, where, kinematics, self.min_pt_share, (self.bundle,))
+
+
+def changed_features(features: Iterable[Feature], columns: Iterable[str]) -> tuple[str, ...]:
+    """The names of those features that change when columns of the jets do.
+
+    Parameters
+    ----------
+    features : iterable of Feature
+    columns : iterable of str
+        Canonical columns of the jets: ``pt``, ``msoftdrop``.
+
+    Returns
+    -------
+    tuple of str
+    """
+    columns = set(columns)
+    changed = []
+    for feature in features:
+        needs = {need.removeprefix("jet.") for need in feature.needs if need.startswith("jet.")}
+        if feature.object == "jet":
+            needs |= set(feature.needs)
+        if needs & columns:
+            changed.append(feature.name)
+    return tuple(changed)
 
 
 def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, names: Names | None = None) -> MissingColumns:

@@ -19,6 +19,7 @@ from jettagger.features.cms import eta_sign
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan
 from jettagger.formats.base import Offer
+from jettagger.formats.naming import Names
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.truth.nanoaod import FIELDS, decays
 from jettagger.types import Array
@@ -215,7 +216,14 @@ def is_event_file(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = ()) -> tuple[Any, slice, int]:
+def read_jets(
+    path: str | os.PathLike[str],
+    start: int,
+    stop: int,
+    more: Any = (),
+    collection: str | None = None,
+    names: Names | None = None,
+) -> tuple[Any, slice, int]:
     """The events that hold some fat jets of a file, counted through all its events.
 
     Parameters
@@ -225,6 +233,10 @@ def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = (
         Range of fat jets.
     more : iterable of str
         Further columns ``"Collection.field"``, e.g. those that a model reads.
+    collection : str, optional
+        The fat jets, where there are several collections.
+    names : mapping, optional
+        PFNano's names of collections and columns -> those of the file.
 
     Returns
     -------
@@ -243,7 +255,7 @@ def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = (
     import awkward as ak
 
     with EventFile(path) as file:
-        plan = _plan(file, os.fspath(path))
+        plan = _plan(file, os.fspath(path), collection, names)
         jets = plan.format.jets
         counts = ak.to_numpy(ak.num(file.read([f"{jets}.pt"])[jets].pt, axis=1))
         ends = np.cumsum(counts)
@@ -257,8 +269,10 @@ def read_jets(path: str | os.PathLike[str], start: int, stop: int, more: Any = (
     return events, slice(start - before, min(stop, total) - before), total
 
 
-def _plan(offer: Any, source: str = "these events") -> ReadPlan:
-    format_ = detect(offer.collections)
+def _plan(
+    offer: Any, source: str = "these events", collection: str | None = None, names: Names | None = None
+) -> ReadPlan:
+    format_ = detect(offer.collections, collection, names)
     plan = nano_plan(format_, offer, [name for name in _DRAWN if name not in _OPTIONAL])
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
@@ -269,13 +283,17 @@ def _plan(offer: Any, source: str = "these events") -> ReadPlan:
     return nano_plan(format_, offer, [*(name for name in _DRAWN if name not in _OPTIONAL), *there])
 
 
-def nano_table(events: Any) -> Any:
+def nano_table(events: Any, collection: str | None = None, names: Names | None = None) -> Any:
     """All fat jets of events, one row a jet.
 
     Parameters
     ----------
     events : awkward array
         PFNano: fat jets with linked candidates; ``GenPart`` where there is one.
+    collection : str, optional
+        The fat jets, where there are several collections.
+    names : mapping, optional
+        PFNano's names of collections and columns -> those of the events.
 
     Returns
     -------
@@ -299,7 +317,7 @@ def nano_table(events: Any) -> Any:
     import awkward as ak
 
     columns = EventColumns(events)
-    plan = _plan(columns)
+    plan = _plan(columns, collection=collection, names=names)
     n_jets = int(columns.counts(plan.format.jets).sum())
     jets = load(columns, plan, np.arange(n_jets))
     found: dict[str, Any] = dict(NanoColumns(jets))

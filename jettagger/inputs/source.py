@@ -22,8 +22,9 @@ from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.inputs.batching import Objects
 from jettagger.inputs.flat_tables import FlatTables, Outside, constituent_groups, flags_of, is_event_offer
-from jettagger.inputs.linked_jets import LinkedJets
+from jettagger.inputs.linked_jets import LinkedJets, changed_features
 from jettagger.inputs.nano_jets import NanoJets
+from jettagger.inputs.pfnano_tables import nano_features
 from jettagger.inputs.random_jets import toy_table
 from jettagger.inputs.selection import Selection
 from jettagger.inputs.wanted import HeadColumns
@@ -135,6 +136,20 @@ class Source(Protocol):
         Objects
         """
 
+    def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """The inputs, and what else is said of jets, that change when columns of the jets do.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            As NanoAOD calls them: ``pt``, ``msoftdrop``.
+
+        Returns
+        -------
+        tuple of str
+            Names of variables; empty if the scores stay what they are.
+        """
+
     def check(self, offer: Any, source: str = ..., heads: Iterable[HeadColumns] = ...) -> Any:
         """Compare the columns that are offered with those that are needed; nothing is read.
 
@@ -222,6 +237,16 @@ class _TableInputs:
         full = dict(counts) or {"jet": np.ones(n_jets, dtype=np.int64)}
         axes = {group.name: group.axis for group in self.bundle.groups}
         return WeaverJets(Values(self.config, toy_table(self.config, full, axes, seed)), n_jets)
+
+    def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
+        config = self.config
+        formulas = (config.selection, config.test_time_selection)
+        selections = {name for formula in formulas for name in config.columns_of(formula)}
+        read = dict.fromkeys([*config.columns(), *sorted(selections)])
+        columns = tuple(columns)
+        changed = [name for name in read if changed_features(nano_features([config.stored(name)]), columns)]
+        inputs = [variable for name in changed for variable in config.needing(name)]
+        return tuple(dict.fromkeys([*inputs, *(self.flags if selections.intersection(changed) else ())]))
 
     def _of(self, collections: Iterable[str]) -> FlatTables | NanoJets:
         kind = NanoJets if self.names is not None or is_event_offer(collections, self.bundle.card.jets) else FlatTables

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,22 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
-from jettagger.processors.definition import JetVariation, Region, Sample, Search, WeightFactor
+from jettagger.processors.definition import (
+    JetVariation,
+    Region,
+    Sample,
+    Search,
+    WeightFactor,
+    scores_of_column,
+    scores_of_discriminant,
+)
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
 from jettagger.statistics.templates import Signal, TemplateSpec
+from jettagger.tagging.options import TaggerOptions
 
 if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
+    from jettagger.tagging.tagger import Tagger
 
 __all__ = ["FileSet", "SearchConfig", "read_config"]
 
@@ -65,8 +74,8 @@ class SearchConfig:
         Samples, regions, cuts and all else that the processor takes; the expressions know their lines.
     model : str, optional
         The network to run, a name or a folder.
-    threads : int, optional
-        Of the network.
+    options : TaggerOptions, optional
+        How it is applied; None: as by default.
     tree, schema : str
         Name of the tree; a schema of coffea.
     chunk_size : int
@@ -84,7 +93,7 @@ class SearchConfig:
     files: dict[str, FileSet]
     search: Search
     model: str | None = None
-    threads: int | None = None
+    options: TaggerOptions | None = None
     tree: str = "Events"
     schema: str = "PFNanoAODSchema"
     chunk_size: int = 20_000
@@ -125,34 +134,74 @@ class SearchConfig:
             from jettagger.processors.search import ResonanceSearchProcessor
 
             cls = ResonanceSearchProcessor
-        arguments = self.search.arguments() | {"threads": self.threads}
+        arguments = self.search.arguments()
         if samples:
             arguments["samples"] = dict(samples)
         if self.model is not None:
-            from jettagger.tagging.tagger import load_tagger
-
-            with self.at("model"):
-                tagger = load_tagger(self.model, threads=self.threads)
-            self._check_scores(tagger.bundle, self.search.prefix or tagger.bundle.prefix)
+            tagger = self.load_tagger()
+            self._check_scores(tagger)
             arguments["model"] = tagger
         with self.at():
             return cls(**arguments)
 
-    def _check_scores(self, bundle: Any, prefix: str) -> None:
-        known = [output.name for output in bundle.outputs]
+    def load_tagger(self) -> Tagger:
+        """The model with its heads and options.
+
+        Returns
+        -------
+        Tagger
+
+        Raises
+        ------
+        ConfigError
+            If the search has no model.
+        BundleError, MismatchError
+            If the model or a head is not usable; says on which line it is named.
+        """
+        from jettagger.tagging.tagger import load_tagger
+
+        if self.model is None:
+            raise ConfigError(f"{self.document.name}: no tagger is named")
+        options = self.options or TaggerOptions()
+        with self.at("tagger", "model"):
+            tagger = load_tagger(self.model, replace(options, heads=()))
+        with self.at("tagger", "heads"):
+            return tagger.with_heads(*options.heads)
+
+    def with_options(self, **changes: Any) -> SearchConfig:
+        """The same search with other options of its tagger.
+
+        Parameters
+        ----------
+        **changes
+            Fields of `TaggerOptions`, in the place of those of the file.
+
+        Returns
+        -------
+        SearchConfig
+
+        Raises
+        ------
+        ConfigError
+            If no model runs, or an option cannot be.
+        """
+        if not changes:
+            return self
+        if self.model is None:
+            raise ConfigError(f"{self.document.name} names no tagger: {', '.join(changes)} would change nothing")
+        return replace(self, options=replace(self.options or TaggerOptions(), **changes))
+
+    def _check_scores(self, tagger: Tagger) -> None:
+        prefix = self.search.prefix or tagger.bundle.prefix
         for name, item in self.search.discriminants.items():
-            if item.prefix in (None, prefix):
-                with self.at("discriminants", name):
-                    item.needs(known)
-        start = f"{prefix}_"
+            with self.at("discriminants", name):
+                scores_of_discriminant(item, tagger, prefix)
         for path, expression in self.expressions():
             for name in expression.names:
-                column = name.partition(".")[2]
-                if name.startswith(("jet1.", "jet2.")) and column.startswith(start):
-                    score = column.removeprefix(start)
-                    if score not in known:
-                        with self.at(*path):
-                            raise UnknownName("score", score, known, f"model {bundle.name!r}")
+                front, _, column = name.partition(".")
+                if front in ("jet1", "jet2"):
+                    with self.at(*path):
+                        scores_of_column(column, tagger, prefix)
 
     def expressions(self) -> Iterator[tuple[tuple[Any, ...], Expression]]:
         """All expressions in candidates and events, each with its place in the document."""
@@ -242,16 +291,22 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         folder=base,
         files=files,
         search=search,
-        model=content.model,
-        threads=content.threads,
+        model=None if content.tagger is None else _model(content.tagger.model, base),
+        options=None if content.tagger is None else content.tagger.options(base),
         tree=content.tree,
-        schema=content.schema_name or ("NanoAODSchema" if content.model is None else "PFNanoAODSchema"),
+        schema=content.schema_name or ("NanoAODSchema" if content.tagger is None else "PFNanoAODSchema"),
         chunk_size=content.chunk_size,
         templates=templates,
         template_histogram="" if content.templates is None else content.templates.histogram,
         plots=content.plots,
         digest=hashlib.sha256(repr(written.data).encode()).hexdigest(),
     )
+
+
+def _model(name: str, folder: Path) -> str:
+    """A model as it was written, or its folder beside the file."""
+    beside = folder / Path(name).expanduser()
+    return str(beside) if len(Path(name).parts) > 1 and beside.is_dir() else name
 
 
 def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
@@ -311,7 +366,7 @@ def _discriminants(document: Document, content: SearchFile) -> dict[str, Discrim
         record, path = document.data["discriminants"][name], ("discriminants", name)
         with _at(document, *path):
             if isinstance(record, str):
-                made[name] = dataclasses.replace(discriminant(record), name=name)
+                made[name] = replace(discriminant(record), name=name)
                 continue
 
             def where(*keys: Any, path: tuple[str, str] = path) -> str:

@@ -19,6 +19,7 @@ from jettagger.files.retrying import RETRIES, retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
 from jettagger.formats import Format, ReadPlan
+from jettagger.heads import Head, load_head
 from jettagger.processors.definition import DIJET, Sample
 from jettagger.search.config import SearchConfig
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
@@ -168,10 +169,12 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     paths = [config.document.name, *(sample.golden_json for sample in config.samples.values() if sample.golden_json)]
     if found is not None:
         paths += [*(info.path for info in found.files), *found.broken]
-    model = config.model
-    if model is not None:
-        bundle = model.bundle if hasattr(model, "bundle") else load_bundle(model)
-        paths += map(str, bundle.sources)
+    if config.model is not None:
+        with config.at("tagger", "model"):
+            paths += map(str, load_bundle(config.model).sources)
+        with config.at("tagger", "heads"):
+            for head in () if config.options is None else config.options.heads:
+                paths += map(str, (head if isinstance(head, Head) else load_head(head)).sources)
     return paths
 
 

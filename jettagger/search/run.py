@@ -63,7 +63,7 @@ class SearchResult:
     provenance : Provenance
         How it was made, as all files of the output folder carry it.
     model : dict
-        Name, version and checksum of the model that was run; empty without one.
+        Name, version and checksum of the model that was run, checksums of its heads, and options; empty without one.
     executor : str
     workers : int
     seconds : float
@@ -79,7 +79,7 @@ class SearchResult:
     missing: dict[str, str]
     curves: dict[str, Any] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=lambda: Provenance("search"))
-    model: dict[str, str] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     executor: str = "iterative"
     workers: int = 1
     seconds: float = 0.0
@@ -357,10 +357,13 @@ def run_search(
         further.append(retried_text(count, min(again)))
     for note in further:
         warnings.warn(note, SearchWarning, stacklevel=2)
-    model = {}
+    model: dict[str, Any] = {}
     if inner.tagger is not None:
         bundle = inner.tagger.bundle
+        state = inner.tagger.state
         model = {"name": bundle.name, "version": str(bundle.card.version), "digest": bundle.digest}
+        model["heads"] = {head.name: head.digest for head in inner.tagger.heads}
+        model["options"] = {name: state[name] for name in sorted(state) if name not in ("model", "heads")}
     return SearchResult(
         config=config,
         survey=found,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from jettagger.config.models import Expected, FileModel, Names, Shorthand, Shown, Size
+from jettagger.tagging.keys import TaggerKeys
 
 __all__ = ["RENAMED", "RUNS", "SCHEMAS", "VERSION", "SearchFile"]
 
@@ -20,7 +21,9 @@ SCHEMAS = ("PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema")
 RUNS = "Runs"
 
 #: keys by their old names -> what they are called now
-RENAMED = {
+RENAMED: dict[tuple[str, ...], str | tuple[str, ...]] = {
+    ("model",): ("tagger", "model"),
+    ("threads",): ("tagger", "threads"),
     ("events",): "event_selection",
     ("jets", "pick"): "select_by",
     ("jets", "order"): "sort_by",
@@ -184,20 +187,19 @@ class SearchFile(FileModel):
     samples: Annotated[dict[str, SampleKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     regions: Annotated[dict[str, RegionKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     histograms: Annotated[dict[str, HistogramKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
-    model: Annotated[str | None, Shown("no network")] = Field(
-        default=None, description="a name or a folder; without it the scores are those in the files"
+    tagger: Annotated[TaggerKeys, Shorthand("model")] | None = Field(
+        default=None,
+        description="the model to run and how: its name, or keys, see below; without it the scores are those in the "
+        "files",
     )
     prefix: Annotated[str | None, Shown("the model's")] = Field(
         default=None, description="of the tagger's columns, needed where several taggers are in the files"
-    )
-    threads: Annotated[int | None, Field(ge=1), Expected("a number of threads"), Shown("all cores")] = Field(
-        default=None, description="of the network, in each process"
     )
     tree: str = Field(default="Events", description="the tree of events")
     collection: str = Field(default="FatJet", description="the fat jets in it")
     schema_name: Annotated[
         Literal["PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema"] | None,
-        Shown("the first with a model, the second without"),
+        Shown("the first with a tagger, the second without"),
     ] = Field(
         default=None,
         alias="schema",

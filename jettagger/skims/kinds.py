@@ -384,8 +384,8 @@ class DelphesEvents:
         tagger = wanted.tagger
         with DelphesFile(path) as file:
             probe = min(file.n_events, 5)
-            events = file.read(tagger.jets, 0, probe)
-            table = DelphesJets(events, tagger.jets)
+            events = file.read(tagger.options.jets, 0, probe)
+            table = DelphesJets(events, tagger.options.jets)
             tagger.check(file, path)
             if wanted.where is not None:
                 wanted.where.check(list(_kinematics(table)), f"column of {table.collection}")
@@ -396,7 +396,7 @@ class DelphesEvents:
             if wanted.verify:
                 before = 0
                 for start, stop in content.ranges():
-                    table = DelphesJets(file.read(tagger.jets, start, stop), tagger.jets)
+                    table = DelphesJets(file.read(tagger.options.jets, start, stop), tagger.options.jets)
                     verify_jets(path, {name: table.column(name) for name in table.fields}, before)
                     before += len(table)
             return content
@@ -458,7 +458,7 @@ def kind_of(files: Sequence[str], tagger: Tagger, tree: str | None = None) -> Fi
             return JetRows(tree)
         if is_delphes_file(path):
             return DelphesEvents()
-        if tagger.names is not None or is_event_file(path):
+        if tagger.options.names is not None or is_event_file(path):
             return Events()
         with suppress(InputFileError), FlatFile(path):
             return JetRows()

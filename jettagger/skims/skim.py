@@ -8,6 +8,7 @@ next chunk while the network works on the last one.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ from jettagger.skims.jobs import Chunk, output_columns, survey
 from jettagger.skims.kinds import Events, FileKind, Wanted, close_all, kind_of
 from jettagger.skims.resume import Finished, source_digest
 from jettagger.skims.writers import check_target, write_skim
+from jettagger.tagging.options import TaggerOptions
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
@@ -451,7 +453,7 @@ def run_job(
         close_all()
     if partial_in:
         place = f"the first is in {_place(partial_in[0])}"
-        warn_partial(total.partial, total.jets, place, job.tagger.min_pt_share)
+        warn_partial(total.partial, total.jets, place, job.tagger.options.min_pt_share)
     if retried_in:
         warn_retried(total.retried, _place(retried_in[0]))
     return SkimResult(target, events, total, job.skipped, job.sources, "genWeight" in job.keep, earlier)
@@ -459,9 +461,10 @@ def run_job(
 
 def tag_files(
     files: Sequence[str],
-    model: str | Tagger,
+    model: str | os.PathLike[str] | Tagger,
     output: str,
     *,
+    options: TaggerOptions | None = None,
     prefix: str | None = None,
     where: str | None = None,
     columns: Iterable[str] = DEFAULT_COLUMNS,
@@ -480,9 +483,12 @@ def tag_files(
     ----------
     files : sequence of str
         As for `make_job`.
-    model : str or Tagger
+    model : str, path or Tagger
+        As for `jettagger.load_tagger`.
     output : str
         ``.parquet`` or ``.root``.
+    options : TaggerOptions, optional
+        How the model is applied; a tagger has its own.
     prefix, where, columns, keep, memory, workers, retries, tree
         As for `make_job`.
     force : bool
@@ -507,7 +513,7 @@ def tag_files(
     """
     files = list(files)
     check_target(output, force=force, inputs=map(str, files))
-    tagger = model if isinstance(model, Tagger) else load_tagger(model)
+    tagger = load_tagger(model, options)
     job = make_job(
         files,
         tagger,

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -20,26 +21,25 @@ from jettagger.bundles.registry import choice, load_bundle
 from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.expressions.cutlogic import warn_doubt
-from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns
-from jettagger.formats.naming import Names
 from jettagger.heads import Head, load_head
-from jettagger.inference.acceleration import check_backend, cost_of, open_session
+from jettagger.inference.acceleration import cost_of, open_session
 from jettagger.inference.network import evaluate
 from jettagger.inference.padding import as_run
-from jettagger.inputs.batching import BATCH_SIZE, Objects, make_batches, tabulate
-from jettagger.inputs.flat_tables import Outside
+from jettagger.inputs.batching import Objects, make_batches, tabulate
 from jettagger.inputs.group_rows import Entering, entering
-from jettagger.inputs.selection import BLOCK, Selection
+from jettagger.inputs.selection import Selection
 from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
 from jettagger.report import Report, warn_partial
 from jettagger.sessions import Session
+from jettagger.tagging.options import OptionKeywords, TaggerOptions, with_keywords
 from jettagger.tagging.score_cache import block_key, open_score_cache, packed, unpacked
 from jettagger.tagging.scores import Scored, jagged, joined, with_flags
 from jettagger.types import Array
 
 if TYPE_CHECKING:
     import awkward as ak
+    from typing_extensions import Unpack
 
 __all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "load_tagger"]
 
@@ -72,40 +72,18 @@ class Tagger(Displayed):
     ----------
     bundle : Bundle
         With weights.
-    threads : int, optional
-        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
-    provider : str, optional
-        Execution provider: ``cpu`` (default), ``cuda`` or a full name.
-    batch_size : int
-        Jets in one run at most.
-    block_bytes : int
-        Memory in bytes that what is made of a chunk takes at a time, roughly; the jets of a larger chunk are linked and
-        scored in several blocks.
+    options : TaggerOptions, optional
+        How it is applied.
     session : Session, optional
         Stands in for ONNX Runtime; such a tagger cannot be pickled.
-    heads : sequence of Head
-        Run on the outputs; see `with_heads`.
-    jets : str, optional
-        The collection of jets, where events have several that the model can be applied to (Delphes, PFNano with
-        ``FatJetAK15``).
-    outside : {"score", "skip"}
-        What happens to jets outside the training selection of a data configuration: they are scored and flagged in
-        the column ``<prefix>_inDomain``, or flagged and left unscored.
-    backend : {"fast", "onnxruntime", "openvino"}
-        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
-        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
-        by 1e-4, and other outputs by 1e-3 relative.
-    cache : bool, path, DiskCache or (path, bytes), optional
-        Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
-        folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
-        changes misses. Heads run each time.
-    min_pt_share : float, optional
-        Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
-        are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
-        another object than they were made for, are left out, and the share of the others decides.
-    names : mapping of str to str or None, optional
-        For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
-        `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
+    **keywords
+        Fields of `TaggerOptions`, in the place of those of ``options``.
+
+    Attributes
+    ----------
+    options : TaggerOptions
+        As plain values: heads are their folders, a cache is its folder and its limit in bytes.
+    cache : DiskCache or None
 
     Raises
     ------
@@ -113,8 +91,8 @@ class Tagger(Displayed):
         If the bundle has no weights.
     MismatchError
         If a head belongs to another model, if two have the same name, or if the model does not go with an option.
-    ConfigError
-        If there is no such backend, or if the share is not between 0 and 1.
+    ConfigError, UnknownName
+        If an option is no such, or cannot be.
 
     Examples
     --------
@@ -129,26 +107,15 @@ class Tagger(Displayed):
     def __init__(
         self,
         bundle: Bundle,
+        options: TaggerOptions | None = None,
         *,
-        threads: int | None = None,
-        provider: str | None = None,
-        batch_size: int = BATCH_SIZE,
-        block_bytes: int = BLOCK,
         session: Session | None = None,
-        backend: str = "fast",
-        heads: Sequence[Head] = (),
-        jets: str | None = None,
-        outside: Outside = "score",
-        cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
-        min_pt_share: float | None = None,
-        names: Names | None = None,
+        **keywords: Unpack[OptionKeywords],
     ) -> None:
-        check_backend(backend, provider)
-        number = isinstance(min_pt_share, (int, float)) and not isinstance(min_pt_share, bool)
-        if min_pt_share is not None and not (number and 0 <= min_pt_share <= 1):
-            raise ConfigError(f"min_pt_share is {min_pt_share!r}, expected a share of a jet's pt from 0 to 1")
+        options = with_keywords(options, keywords, "Tagger()")
         if session is None:
             bundle.require_weights()
+        heads = tuple(head if isinstance(head, Head) else load_head(head) for head in options.heads)
         for head in heads:
             head.check_parent(bundle)
         of_heads = [head.name for head in heads]
@@ -156,18 +123,11 @@ class Tagger(Displayed):
             raise MismatchError(f"two heads have the same name, and so the same columns: {', '.join(sorted(of_heads))}")
         self._bundle: Bundle | None = bundle
         self._origin = (str(bundle.folder), bundle.digest)
-        self._heads: tuple[Head, ...] | None = tuple(heads)
+        self._heads: tuple[Head, ...] | None = heads
         self._head_origins = tuple((str(head.folder), head.digest) for head in heads)
-        self.threads = threads
-        self.provider = provider
-        self.batch_size = batch_size
-        self.block_bytes = block_bytes
-        self.backend = backend
-        self.jets = jets
-        self.outside = outside
-        self.min_pt_share = min_pt_share
-        self.names = None if names is None else dict(names)
-        self.cache = open_score_cache(cache)
+        self.cache = open_score_cache(options.cache)
+        kept = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
+        self.options = replace(options, heads=tuple(folder for folder, _ in self._head_origins), cache=kept)
         self._session = session
         self._source: Source | None = source_of(bundle, **self._of_inputs)
 
@@ -188,7 +148,7 @@ class Tagger(Displayed):
 
     @property
     def _of_inputs(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("jets", "names", "outside", "min_pt_share")}
+        return {name: getattr(self.options, name) for name in ("jets", "names", "outside", "min_pt_share")}
 
     @property
     def source(self) -> Source:
@@ -230,34 +190,18 @@ class Tagger(Displayed):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None:
             raise TypeError("a tagger with a session of its own cannot be pickled; load it by name or folder")
-        return (_restore, (*self._origin, {**self._options, "heads": self._head_origins}))
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        """How this tagger was made, but for the bundle, the heads and a session of its own."""
-        names = (
-            "threads",
-            "provider",
-            "batch_size",
-            "block_bytes",
-            "backend",
-            "jets",
-            "outside",
-            "min_pt_share",
-            "names",
-        )
-        cache = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
-        return {**{name: getattr(self, name) for name in names}, "cache": cache}
+        return (_restore, (*self._origin, self._head_origins, self.options.given))
 
     @property
     def state(self) -> dict[str, Any]:
         """What scores depend on besides the events, as JSON takes it: digests of model and heads, options."""
-        options = {name: value for name, value in self._options.items() if name != "cache"}
-        return {"model": self._origin[1], "heads": [digest for _, digest in self._head_origins], **options}
+        own = {item.name: getattr(self.options, item.name) for item in fields(self.options) if item.name != "cache"}
+        return {**own, "model": self._origin[1], "heads": [digest for _, digest in self._head_origins]}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         heads = (digest for _, digest in self._head_origins)
-        options = (self.jets, self.outside, self.min_pt_share, tuple(sorted((self.names or {}).items())))
+        chosen = self.options
+        options = (chosen.jets, chosen.outside, chosen.min_pt_share, tuple(sorted((chosen.names or {}).items())))
         return ("jettagger.Tagger", self._origin[1], *options, *heads)
 
     def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
@@ -281,8 +225,7 @@ class Tagger(Displayed):
         BundleError
             If the folder of a head is damaged.
         """
-        loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
-        return Tagger(self.bundle, session=self._session, heads=(*self.heads, *loaded), **self._options)
+        return Tagger(self.bundle, self.options, session=self._session, heads=(*self.heads, *heads))
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -299,7 +242,7 @@ class Tagger(Displayed):
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        return open_session(self.bundle, self.threads, self.provider, self.backend)
+        return open_session(self.bundle, self.options.threads, self.options.provider, self.options.backend)
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -443,6 +386,31 @@ class Tagger(Displayed):
             names |= {flag: f"{prefix}_{flag}" for flag in self.source.flags}
         return {**names, **own}
 
+    def changed_by(self, columns: Iterable[str], collection: str = "FatJet") -> tuple[str, ...]:
+        """The inputs of the model and its heads that change when columns of the jets do.
+
+        Parameters
+        ----------
+        columns : iterable of str
+            As NanoAOD calls them, without the collection: ``pt``, ``msoftdrop``.
+        collection : str
+            The jets.
+
+        Returns
+        -------
+        tuple of str
+            Names of input variables; empty if the scores stay what they are.
+
+        Examples
+        --------
+        >>> tagger = load_tagger("tinyParT")
+        >>> tagger.changed_by(["pt", "mass", "msoftdrop"]), "pfcand_etarel" in tagger.changed_by(["eta"])
+        ((), True)
+        """
+        columns = tuple(columns)
+        of_heads = (name for head in self.heads for name in head.changed_by(columns, collection))
+        return tuple(dict.fromkeys([*self.source.changed_by(columns), *of_heads]))
+
     def plan(self, events: Any) -> ColumnPlan:
         """What will be read from these events, or this table; see `check_columns`."""
         return self.check(EventColumns(events))
@@ -500,13 +468,13 @@ class Tagger(Displayed):
 
     def cached(self, request: Request) -> Scored | None:
         """What the cache holds for a request; None where that is nothing, or where there is no cache."""
-        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.backend, request))
+        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.options.backend, request))
         return None if found is None else unpacked(found)
 
     def store(self, request: Request, scored: Scored) -> None:
         """Put what the model gave for a request into the cache, if there is one."""
         if self.cache is not None:
-            self.cache.put(block_key(self.bundle, self.backend, request), packed(scored))
+            self.cache.put(block_key(self.bundle, self.options.backend, request), packed(scored))
 
     def assembled(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
         """Scores of the jets of a request as records, with those of the heads, which run here."""
@@ -528,7 +496,7 @@ class Tagger(Displayed):
             event = int(np.searchsorted(ends, partial[0], side="right"))
             jet = int(partial[0] - (ends[event - 1] if event else 0))
             place = f"the first is jet {jet} of {collection} in event {event} of this chunk"
-            warn_partial(len(partial), int(ends[-1]), place, self.min_pt_share)
+            warn_partial(len(partial), int(ends[-1]), place, self.options.min_pt_share)
 
     def _chosen_outputs(self, names: tuple[str, ...] | None) -> tuple[Output, ...]:
         """Outputs of the model and of the heads by name; None: all."""
@@ -546,7 +514,7 @@ class Tagger(Displayed):
                 return scored.values[:, self.bundle[name].index]
             return request.values(name)[scored.index]
 
-        return head.compute(*head.gather(get), threads=self.threads, provider=self.provider)
+        return head.compute(*head.gather(get), threads=self.options.threads, provider=self.options.provider)
 
     def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
         """Run the network on jets that are linked.
@@ -575,8 +543,8 @@ class Tagger(Displayed):
         tables = tuple(table.of(inside.jets) for table in tables)
         slots = filled = 0
         seconds = 0.0
-        size = bundle.fixed_batch or self.batch_size
-        cost = cost_of(self.backend, self.provider)
+        size = bundle.fixed_batch or self.options.batch_size
+        cost = cost_of(self.options.backend, self.options.provider)
         session = self.session
         for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
             start = time.perf_counter()
@@ -629,7 +597,7 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
         ]
         for tagger in taggers
     ]
-    for selection in request.blocks(min(tagger.block_bytes for tagger in taggers)):
+    for selection in request.blocks(min(tagger.options.block_bytes for tagger in taggers)):
         features: dict[str, Array] = {}
         for tagger, found in zip(taggers, parts, strict=True):
             found.append(tagger.score(selection, features))
@@ -658,66 +626,40 @@ def _sent_head(folder: str, digest: str) -> Head:
     return _sent("head", load_head, folder, digest)
 
 
-def _restore(folder: str, digest: str, options: dict[str, Any]) -> Tagger:
+def _restore(folder: str, digest: str, heads: tuple[tuple[str, str], ...], given: dict[str, Any]) -> Tagger:
     tagger = Tagger.__new__(Tagger)
     tagger._origin = (folder, digest)
-    tagger._head_origins = options["heads"]
-    tagger.threads = options["threads"]
-    tagger.provider = options["provider"]
-    tagger.batch_size = options["batch_size"]
-    tagger.block_bytes = options["block_bytes"]
-    tagger.backend = options["backend"]
-    tagger.jets = options["jets"]
-    tagger.outside = options["outside"]
-    tagger.min_pt_share = options["min_pt_share"]
-    tagger.names = options["names"]
-    tagger.cache = open_score_cache(options["cache"])
+    tagger._head_origins = heads
+    tagger.options = TaggerOptions(**given)
+    tagger.cache = open_score_cache(tagger.options.cache)
     tagger._session = None
     tagger._bundle = None
     tagger._heads = None
     tagger._source = None
     # dask's scheduler unpickles what it passes on, and need not have the model: who uses the tagger must
     with suppress(BundleNotFound, MissingModelFile):
-        tagger._bundle = _sent_model(*tagger._origin)
-        tagger._heads = tuple(_sent_head(*origin) for origin in tagger._head_origins)
+        tagger._bundle = _sent_model(folder, digest)
+        tagger._heads = tuple(_sent_head(*head) for head in heads)
     return tagger
 
 
 def load_tagger(
-    name_or_folder: str | os.PathLike[str] | None = None,
-    threads: int | None = None,
-    provider: str | None = None,
-    backend: str = "fast",
-    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
-    *,
-    jets: str | None = None,
-    outside: Outside = "score",
-    min_pt_share: float | None = None,
-    names: Names | None = None,
+    name_or_folder: str | os.PathLike[str] | Tagger | None = None,
+    options: TaggerOptions | None = None,
+    **keywords: Unpack[OptionKeywords],
 ) -> Tagger:
     """A tagger from the name of a model or from its folder.
 
     Parameters
     ----------
-    name_or_folder : str or path, optional
+    name_or_folder : str, path or Tagger, optional
         A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and an input description. No
         model is taken silently: without a name the error lists what is there and says what comes with the package.
-    threads : int, optional
-        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
-    provider : str, optional
-        Execution provider, e.g. ``cuda``; default: the CPU.
-    backend : {"fast", "onnxruntime", "openvino"}
-        What runs the network, see `Tagger`.
-    cache : bool, path or DiskCache, optional
-        Where scores are kept, see `Tagger`; default: nowhere.
-    jets : str, optional
-        The collection of jets, where there are several.
-    outside
-        As for `Tagger`, for models with a data configuration of weaver.
-    min_pt_share : float, optional
-        Share of a jet's transverse momentum that its constituents must carry, see `Tagger`.
-    names : mapping, optional
-        Names of collections and columns in PFNano files of a production with other names, see `Tagger`.
+        A tagger is returned as it is.
+    options : TaggerOptions, optional
+        How the model is applied: threads, backend, score cache, heads, which jets and the like.
+    **keywords
+        Fields of `TaggerOptions`, in the place of those of ``options``.
 
     Returns
     -------
@@ -731,26 +673,24 @@ def load_tagger(
         If the folder is not usable.
     MissingModelFile
         If the weights are missing; says where to put them.
+    ConfigError, UnknownName
+        If an option is no such, or cannot be; if options are given for a tagger, which has its own.
+    MismatchError
+        If the model does not go with an option.
 
     Examples
     --------
-    >>> load_tagger("tinyParT").bundle["probHbb"].kind
+    >>> load_tagger("tinyParT", threads=1).bundle["probHbb"].kind
     'prob'
     """
     if name_or_folder is None:
         raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
-    bundle = load_bundle(name_or_folder)
-    return Tagger(
-        bundle,
-        threads=threads,
-        provider=provider,
-        backend=backend,
-        cache=cache,
-        jets=jets,
-        outside=outside,
-        min_pt_share=min_pt_share,
-        names=names,
-    )
+    if isinstance(name_or_folder, Tagger):
+        if options is not None or keywords:
+            name = name_or_folder.bundle.name
+            raise ConfigError(f"a tagger of {name!r} has its options already: give them with the name of the model")
+        return name_or_folder
+    return Tagger(load_bundle(name_or_folder), with_keywords(options, keywords, "load_tagger()"))
 
 
 guard(globals(), "Tagger", "load_tagger")

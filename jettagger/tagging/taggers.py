@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.expressions.cutlogic import warn_doubt
-from jettagger.files.cache import DiskCache
 from jettagger.formats import EventColumns
-from jettagger.formats.naming import Names
+from jettagger.heads import Head, load_head
+from jettagger.tagging.options import OptionKeywords, TaggerOptions, with_keywords
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagged, Tagger, load_tagger, score_together
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Taggers", "load_taggers"]
 
@@ -53,7 +57,7 @@ class Taggers(Mapping[str, Tagger]):
         firsts: dict[str, Tagger] = {}
         for name, tagger in self._taggers.items():
             first = firsts.setdefault(tagger.bundle.card.jets, tagger)
-            if (tagger.jets, tagger.names) != (first.jets, first.names):
+            if (tagger.options.jets, tagger.options.names) != (first.options.jets, first.options.names):
                 raise MismatchError(
                     f"{first.bundle.name!r} and {name!r} take other jets: give both the same jets= and names="
                 )
@@ -195,14 +199,8 @@ class Taggers(Mapping[str, Tagger]):
 
 def load_taggers(
     names_or_folders: Iterable[str | os.PathLike[str]],
-    threads: int | None = None,
-    provider: str | None = None,
-    backend: str = "fast",
-    cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None = None,
-    *,
-    jets: str | None = None,
-    min_pt_share: float | None = None,
-    names: Names | None = None,
+    options: TaggerOptions | None = None,
+    **keywords: Unpack[OptionKeywords],
 ) -> Taggers:
     """Taggers that are applied together: constituents are linked and shared features are made once.
 
@@ -210,8 +208,10 @@ def load_taggers(
     ----------
     names_or_folders : iterable of str or path
         As for `jettagger.load_tagger`.
-    threads, provider, backend, cache, jets, min_pt_share, names
-        As for `jettagger.load_tagger`.
+    options : TaggerOptions, optional
+        Of all of them; each head goes to the model that it was trained on.
+    **keywords
+        Fields of `TaggerOptions`, in the place of those of ``options``.
 
     Returns
     -------
@@ -219,12 +219,12 @@ def load_taggers(
 
     Raises
     ------
-    BundleNotFound, BundleError, MissingModelFile
+    BundleNotFound, BundleError, MissingModelFile, UnknownName
         As for `jettagger.load_tagger`.
     ConfigError
-        If none is named, or one twice.
+        If none is named, or one twice; if an option cannot be.
     MismatchError
-        If two take other jets.
+        If two take other jets, or a head was trained on none of them.
 
     Examples
     --------
@@ -233,8 +233,21 @@ def load_taggers(
     """
     if isinstance(names_or_folders, str):
         raise ConfigError(f"load_taggers takes a list of models, got the text {names_or_folders!r}: use load_tagger")
-    options: dict[str, Any] = {"jets": jets, "min_pt_share": min_pt_share, "names": names}
-    return Taggers(load_tagger(name, threads, provider, backend, cache, **options) for name in names_or_folders)
+    options = with_keywords(options, keywords, "load_taggers()")
+    heads = [head if isinstance(head, Head) else load_head(head) for head in options.heads]
+    taggers = [load_tagger(name, replace(options, heads=())) for name in names_or_folders]
+    known = {tagger.bundle.digest: tagger.bundle.name for tagger in taggers}
+    for head in heads:
+        parent = head.card.parent
+        if parent.digest not in known:
+            raise MismatchError(
+                f"the head {head.name!r} was trained on {parent.name!r} (digest {parent.digest[:12]}...), which is "
+                f"none of {', '.join(known.values())}"
+            )
+    return Taggers(
+        tagger.with_heads(*(head for head in heads if head.card.parent.digest == tagger.bundle.digest))
+        for tagger in taggers
+    )
 
 
 guard(globals())

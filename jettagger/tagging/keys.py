@@ -1,0 +1,74 @@
+"""A tagger in a configuration: a model and how it is applied, the keys of `TaggerOptions` in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from jettagger.config.models import Between, Expected, FileModel, Names, Shown, Size
+from jettagger.tagging.options import TaggerOptions
+
+__all__ = ["TaggerKeys"]
+
+
+class TaggerKeys(FileModel):
+    """A model, and how it is applied."""
+
+    model: str = Field(description="a name that `jettagger models list` shows, or a folder")
+    backend: Literal["fast", "onnxruntime", "openvino"] = Field(
+        default="fast",
+        description="`fast`: ONNX Runtime with a graph that runs faster and is proven equal; `onnxruntime`: the file "
+        "as it is; `openvino`",
+    )
+    cache: Annotated[bool | str, Expected("true, false or a folder")] = Field(
+        default=False,
+        description="where scores are kept, so that the same jets need the network once: `true` for the user's cache "
+        "folder, or a folder",
+    )
+    threads: Annotated[int | None, Field(ge=1), Expected("a number of threads"), Shown("all cores")] = Field(
+        default=None, description="of the network, in each process"
+    )
+    heads: Names = Field(default=(), description="folders of heads that run on the outputs of the model")
+    provider: Annotated[str | None, Shown("`cpu`")] = Field(
+        default=None, description="execution provider of ONNX Runtime, e.g. `cuda`"
+    )
+    jets: Annotated[str | None, Shown("that of the format")] = Field(
+        default=None, description="the collection of jets, where events have several that the model can be applied to"
+    )
+    outside: Literal["score", "skip"] = Field(
+        default="score",
+        description="what happens to jets outside the training selection of a data configuration of weaver: they are "
+        "flagged and scored, or flagged and left unscored",
+    )
+    min_pt_share: Annotated[float | None, Between(0, 1), Shown("0.8, and no link may lead to nothing")] = Field(
+        default=None, description="share of a jet's transverse momentum that its constituents must carry to be scored"
+    )
+    names: Annotated[dict[str, str | None] | None, Expected("a mapping of names"), Shown("those of PFNano")] = Field(
+        default=None, description="collections and columns of PFNano -> what the files call them"
+    )
+    batch_size: Annotated[int, Between(1)] = Field(
+        default=TaggerOptions.batch_size, description="jets in one run of the network at most"
+    )
+    block_bytes: Annotated[Size, Shown("`150 MB`")] = Field(
+        default=TaggerOptions.block_bytes,
+        description="memory that what is made of a chunk takes at a time, roughly",
+    )
+
+    def options(self, folder: Path) -> TaggerOptions:
+        """The options; relative folders start from that of the file.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+
+        Returns
+        -------
+        TaggerOptions
+        """
+        values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "model"}
+        values["heads"] = [str(folder / Path(head).expanduser()) for head in self.heads]
+        if isinstance(self.cache, str):
+            values["cache"] = str(folder / Path(self.cache).expanduser())
+        return TaggerOptions(**values | ({"cache": None} if self.cache is False else {}))

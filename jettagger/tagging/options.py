@@ -1,0 +1,170 @@
+"""The options of a tagger as one value, which every front door takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypedDict, get_args
+
+from jettagger.arguments import guard
+from jettagger.errors import ConfigError, MismatchError, UnknownName
+from jettagger.files.cache import DiskCache
+from jettagger.formats.naming import Names
+from jettagger.formats.pfnano import pfnano
+from jettagger.heads import Head
+from jettagger.inference.acceleration import check_backend
+from jettagger.inputs.batching import BATCH_SIZE
+from jettagger.inputs.flat_tables import Outside
+from jettagger.inputs.selection import BLOCK
+from jettagger.sessions.onnx import checked_threads
+
+__all__ = ["Cache", "OptionKeywords", "TaggerOptions", "with_keywords"]
+
+#: where scores are kept: True is the user's cache folder, a path a folder, a pair a folder and a limit in bytes
+Cache = bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The fields of `TaggerOptions` as keywords."""
+
+    threads: int | None
+    provider: str | None
+    backend: str
+    cache: Cache
+    heads: Sequence[Head | str | os.PathLike[str]]
+    jets: str | None
+    outside: Outside
+    min_pt_share: float | None
+    names: Names | None
+    batch_size: int
+    block_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerOptions:
+    """How a model is applied; `jettagger.load_tagger`, processors, ``search.yaml`` and the command line take the same.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+    provider : str, optional
+        Execution provider of ONNX Runtime: ``cpu`` (default), ``cuda`` or a full name.
+    backend : {"fast", "onnxruntime", "openvino"}
+        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
+        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
+        by 1e-4, and other outputs by 1e-3 relative.
+    cache : bool, path, DiskCache or (path, bytes), optional
+        Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
+        folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
+        changes misses. Heads run each time.
+    heads : sequence of Head or path
+        Heads that were trained on the model, run on its outputs in the same pass; see `Tagger.with_heads`.
+    jets : str, optional
+        The collection of jets, where events have several that the model can be applied to (Delphes, PFNano with
+        ``FatJetAK15``).
+    outside : {"score", "skip"}
+        What happens to jets outside the training selection of a data configuration of weaver: they are scored and
+        flagged in the column ``<prefix>_inDomain``, or flagged and left unscored.
+    min_pt_share : float, optional
+        Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
+        are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
+        another object than they were made for, are left out, and the share of the others decides.
+    names : mapping of str to str or None, optional
+        For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
+        `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
+    batch_size : int
+        Jets in one run of the network at most.
+    block_bytes : int
+        Memory in bytes that what is made of a chunk takes at a time, roughly; the jets of a larger chunk are linked and
+        scored in several blocks.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such backend, if a number is not positive, or if the share is not between 0 and 1.
+    MismatchError
+        If ``outside`` is something else.
+    UnknownName
+        If PFNano has none of the names.
+
+    Examples
+    --------
+    >>> options = TaggerOptions(threads=1, jets="FatJetAK15")
+    >>> options.given
+    {'threads': 1, 'jets': 'FatJetAK15'}
+    >>> TaggerOptions(backend="fastest")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.ConfigError: ...
+    """
+
+    threads: int | None = None
+    provider: str | None = None
+    backend: str = "fast"
+    cache: Cache = None
+    heads: Sequence[Head | str | os.PathLike[str]] = ()
+    jets: str | None = None
+    outside: Outside = "score"
+    min_pt_share: float | None = None
+    names: Names | None = field(default=None, hash=False)
+    batch_size: int = BATCH_SIZE
+    block_bytes: int = BLOCK
+
+    def __post_init__(self) -> None:
+        check_backend(self.backend, self.provider)
+        if self.threads is not None:
+            checked_threads(self.threads)
+        share = self.min_pt_share
+        number = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if share is not None and not (number and 0 <= share <= 1):
+            raise ConfigError(f"min_pt_share is {share!r}, expected a share of a jet's pt from 0 to 1")
+        if self.outside not in get_args(Outside):
+            raise MismatchError(f"outside is {self.outside!r}, expected 'score' or 'skip'")
+        for name in ("batch_size", "block_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
+        if self.names is not None:
+            pfnano(self.names)
+            object.__setattr__(self, "names", dict(self.names))
+        heads = [self.heads] if isinstance(self.heads, (str, os.PathLike)) else self.heads
+        object.__setattr__(self, "heads", tuple(heads))
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are not as by default."""
+        default = {item.name: item.default for item in fields(self)}
+        values = ((name, getattr(self, name)) for name in default)
+        return {name: value for name, value in values if value != default[name]}
+
+
+def with_keywords(options: TaggerOptions | None, keywords: Mapping[str, Any], what: str) -> TaggerOptions:
+    """Options, with those in keywords in their place.
+
+    Parameters
+    ----------
+    options : TaggerOptions or None
+        None: those by default.
+    keywords : mapping of str to object
+        Names of fields of `TaggerOptions` to their values.
+    what : str
+        Who was called, for the error.
+
+    Returns
+    -------
+    TaggerOptions
+
+    Raises
+    ------
+    UnknownName
+        If a keyword is no option.
+    """
+    known = [item.name for item in fields(TaggerOptions)]
+    unknown = [name for name in keywords if name not in known]
+    if unknown:
+        raise UnknownName("option of a tagger", unknown, known, what)
+    return replace(options or TaggerOptions(), **keywords)
+
+
+guard(globals(), "TaggerOptions")
