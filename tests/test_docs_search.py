@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from jettagger.processors.search import KINDS, SearchWarning
 from searches import columns, write
 
 from jettagger.cli import main
-from jettagger.search import EXECUTORS
+from jettagger.search import EXECUTORS, read_config
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "search.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -35,7 +36,11 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         more = ("MET_pt", "MET_phi", "fixedGridRhoFastjetAll")
         made |= {column: np.full(60, 2.0, dtype=np.float32) for column in more}
         write(tmp_path / f"{name}.root", made)
-    (text,) = blocks("yaml")
+    text, *parts = blocks("yaml")
+    for part in parts:
+        (key,) = yaml.safe_load(part)
+        assert key in yaml.safe_load(text)
+        read_config(re.sub(rf"^{key}:.*$", part.strip(), text, flags=re.MULTILINE), "part.yaml")
     # so that the few toy events of data and simulation are of the same number
     text = re.sub(r"cross_section: [\d.]+", "cross_section: 0.0005", text)
     Path("search.yaml").write_text(text, encoding="utf-8")

@@ -161,7 +161,8 @@ templates:
 def test_searches_with_old_names_are_the_same_searches() -> None:
     new = read_config(SEARCH, name="new.yaml")
     old = SEARCH
-    for path, name in RENAMED.items():
+    renamed = {path: name for path, name in RENAMED.items() if isinstance(name, str)}  # others moved
+    for path, name in renamed.items():
         assert f"{name}:" in old
         old = old.replace(f"{name}:", f"{path[-1]}:")
     with warnings.catch_warnings(record=True) as caught:
@@ -169,8 +170,8 @@ def test_searches_with_old_names_are_the_same_searches() -> None:
         found = read_config(old, name="old.yaml")
     said = sorted(str(item.message) for item in caught)
     assert said == sorted(
-        f"old.yaml, line {line}: {path[-1]!r} is now called {RENAMED[path]!r}"
-        for path, line in zip(RENAMED, (4, 5, 5, 14, 15, 13), strict=True)
+        f"old.yaml, line {line}: {path[-1]!r} is now called {renamed[path]!r}"
+        for path, line in zip(renamed, (4, 5, 5, 14, 15, 13), strict=True)
     )
     assert all(item.category is FutureWarning for item in caught)
     assert found.templates == new.templates

@@ -51,9 +51,10 @@ def search(**changes: Any) -> ResonanceSearchProcessor:
         "weights": {"pileup": WeightFactor("puWeight", "puWeightUp", "2 * puWeight - puWeightUp")},
         "variations": {"jes": JetVariation(SHIFT, {key: text.replace("1.1", "0.9") for key, text in SHIFT.items()})},
         "luminosity": 10.0,
-        "options": jt.TaggerOptions(threads=1),
-    }
-    return ResonanceSearchProcessor(**(settings | changes))
+    } | changes
+    if isinstance(settings["model"], str):
+        settings["options"] = jt.TaggerOptions(threads=1)
+    return ResonanceSearchProcessor(**settings)
 
 
 def as_events(made: dict[str, Any], dataset: str = "tt") -> Any:

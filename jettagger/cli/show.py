@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
     given = given_options(args)
-    which = {name: given[name] for name in ("jets", "names") if name in given}
+    which: dict[str, Any] = {name: given[name] for name in ("jets", "names") if name in given}
     if args.model is None and len(which) < len(given):
         raise ConfigError(f"{', '.join(given)}: options of a tagger, but there is no --model")
     if which and not is_event_file(args.file):  # the jets of Delphes files are chosen here, and scored as a table

@@ -89,7 +89,7 @@ class LinkedJets:
 
     def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
         """See `jettagger.inputs.source.Source`."""
-        return changed_features(self.bundle.features, columns)
+        return changed_features(self.bundle.wanted, columns)
 
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""

@@ -286,13 +286,15 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     samples, files = _samples(document, content, base)
     search = _search(document, content, samples)
     templates = None if content.templates is None else _templates(document, content.templates, search)
+    with _at(document, "tagger", "provider"):
+        options = None if content.tagger is None else content.tagger.options(base)
     return SearchConfig(
         document=document,
         folder=base,
         files=files,
         search=search,
         model=None if content.tagger is None else _model(content.tagger.model, base),
-        options=None if content.tagger is None else content.tagger.options(base),
+        options=options,
         tree=content.tree,
         schema=content.schema_name or ("NanoAODSchema" if content.tagger is None else "PFNanoAODSchema"),
         chunk_size=content.chunk_size,

@@ -5,12 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from jettagger.config.models import Between, Expected, FileModel, Names, Shown, Size
+from jettagger.errors import JettaggerError
+from jettagger.formats.pfnano import pfnano
 from jettagger.tagging.options import TaggerOptions
 
 __all__ = ["TaggerKeys"]
+
+
+def _known(names: dict[str, str | None] | None) -> dict[str, str | None] | None:
+    """Refuse names that PFNano does not have."""
+    try:
+        if names is not None:
+            pfnano(names)
+    except JettaggerError as error:
+        raise ValueError(str(error)) from error
+    return names
 
 
 class TaggerKeys(FileModel):
@@ -42,10 +54,13 @@ class TaggerKeys(FileModel):
         description="what happens to jets outside the training selection of a data configuration of weaver: they are "
         "flagged and scored, or flagged and left unscored",
     )
-    min_pt_share: Annotated[float | None, Between(0, 1), Shown("0.8, and no link may lead to nothing")] = Field(
-        default=None, description="share of a jet's transverse momentum that its constituents must carry to be scored"
+    min_pt_share: Annotated[Annotated[float, Between(0, 1)] | None, Shown("0.8, and no link may lead to nothing")] = (
+        Field(
+            default=None,
+            description="share of a jet's transverse momentum that its constituents must carry to be scored",
+        )
     )
-    names: Annotated[dict[str, str | None] | None, Expected("a mapping of names"), Shown("those of PFNano")] = Field(
+    names: Annotated[dict[str, str | None] | None, AfterValidator(_known), Shown("those of PFNano")] = Field(
         default=None, description="collections and columns of PFNano -> what the files call them"
     )
     batch_size: Annotated[int, Between(1)] = Field(
