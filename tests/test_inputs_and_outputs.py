@@ -381,17 +381,20 @@ class TestTheSameFileTwice:
         with pytest.raises(MismatchError, match="its events would count twice"):
             survey(config, config.make_processor())
 
-    def test_processors(self, name: str, tmp_path: Path) -> None:
-        path = nano(tmp_path)
-        fileset = {"A": [str(path), NAMES[name](path)]}
-        runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema)
-        for instance in (
-            TaggingProcessor("tinyParT", columns=["mass"]),
-            TaggingProcessor("tinyParT", columns=["mass"], output=tmp_path / "out"),
-            FinetuneInputsProcessor("tinyParT", tmp_path / "out", labels=None, keep=()),
-        ):
-            with pytest.raises(MismatchError, match="given twice"):
-                runner(fileset, treename="Events", processor_instance=instance)
+
+#: the names are those of `TestTheSameFileTwice`
+@pytest.mark.parametrize("name", ["relative", "hard link"])
+def test_the_same_file_twice_in_processors(name: str, tmp_path: Path) -> None:
+    path = nano(tmp_path)
+    fileset = {"A": [str(path), NAMES[name](path)]}
+    runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema)
+    for instance in (
+        TaggingProcessor("tinyParT", columns=["mass"]),
+        TaggingProcessor("tinyParT", columns=["mass"], output=tmp_path / "out"),
+        FinetuneInputsProcessor("tinyParT", tmp_path / "out", labels=None, keep=()),
+    ):
+        with pytest.raises(MismatchError, match="given twice"):
+            runner(fileset, treename="Events", processor_instance=instance)
 
 
 def test_globs_that_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,10 +123,9 @@ def chunks_of(job: Job, inputs: int) -> int:
     [
         ("events", ".parquet"),
         ("flat", ".root"),
-        pytest.param("delphes", ".parquet", marks=pytest.mark.data),
         pytest.param("events", ".root", marks=pytest.mark.slow),
         pytest.param("flat", ".parquet", marks=pytest.mark.slow),
-        pytest.param("delphes", ".root", marks=[pytest.mark.data, pytest.mark.slow]),
+        pytest.param("delphes", ".parquet", marks=[pytest.mark.data, pytest.mark.slow]),
     ],
 )
 def test_a_job_goes_on_with_the_same_result(
@@ -203,39 +202,36 @@ class TestChanges:
         assert not resume_folder(output).exists()
         return len(job.chunks) - scored, [text.partition(": ")[2] for text in said]
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"where": "pt > 250"},
-            *(
-                pytest.param(change, marks=pytest.mark.slow)
-                for change in (
-                    {"columns": ["prob"]},
-                    {"where": None},
-                    {"keep": ["SV_pt"]},
-                    {"prefix": "other"},
-                    {"memory": 100_000},
-                )
-            ),
-        ],
-        ids=str,
-    )
-    def test_options(
-        self, change: dict[str, Any], begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        settings = {"columns": ["prob", "mass"], "where": "pt > 230", "memory": 200_000} | change
-        kept, said = self.goes_on(make_job(nano, load_tagger("tinyParT"), **settings), begun, monkeypatch)
+    def test_options(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        kept, said = self.goes_on(dataclasses.replace(events_job(nano), where="pt > 250"), begun, monkeypatch)
         assert kept == 0
         assert said == ["2 finished inputs are dropped: files, model, options or code have changed since"]
 
-    def test_the_options_of_the_tagger(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        tagger = load_tagger("tinyParT", backend="onnxruntime")
-        job = dataclasses.replace(events_job(nano), tagger=tagger)
-        assert self.goes_on(job, begun, monkeypatch)[0] == 0
-
-    def test_the_code(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("jettagger.skims.skim.code_digest", lambda: "changed")
-        assert self.goes_on(events_job(nano), begun, monkeypatch)[0] == 0
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"columns": ["prob"]}, {"where": None}, {"keep": ["SV_pt"]}, {"prefix": "other"}, {"memory": 100_000},
+            {"backend": "onnxruntime"}, {"code": "changed"},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_each_option_and_the_code_make_other_chunks(
+        self, change: dict[str, Any], nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What an earlier run kept is known by files, ranges of events and key."""
+        settings = {"columns": ["prob", "mass"], "where": "pt > 230", "memory": 200_000} | change
+        code, backend = settings.pop("code", ""), settings.pop("backend", "fast")
+        one, other = events_job(nano), make_job(nano, load_tagger("tinyParT", backend=backend), **settings)
+        finished = Finished(tmp_path / "o.parquet", one.chunks, one.key(1))
+        for chunk in one.chunks:
+            finished.put(chunk, {"x": np.arange(chunk.stop - chunk.start)}, Report(events=chunk.stop - chunk.start))
+        finished.leave()
+        if code:
+            monkeypatch.setattr("jettagger.skims.skim.code_digest", lambda: code)
+        with pytest.warns(ResumeWarning, match="finished inputs are dropped: files, model, options or code have chang"):
+            again = Finished(tmp_path / "o.parquet", other.chunks, other.key(1))
+        assert [chunk for chunk in other.chunks if chunk in again] == []
+        again.drop()
 
     def test_a_file(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         write_pfnano(nano[0], 9, seed=77, force=True)

@@ -80,17 +80,22 @@ WAYS = {
     "two Ctrl-C": (signal.SIGINT, signal.SIGINT),
 }
 
-#: tried in each run; the others are slow
+#: tried in each run, and on request: each way with each executor that takes it in another way
 FEW = {("futures", "kill -9")}
+SLOW_TOO = {
+    ("iterative", "SIGINT"),
+    ("iterative", "kill -9"),
+    ("futures", "SIGTERM"),
+    ("futures", "two Ctrl-C"),
+    ("dask", "SIGTERM"),
+    ("dask", "two Ctrl-C"),
+    ("dask", "kill -9"),
+}
 
 
 @pytest.mark.parametrize(
     ("executor", "way"),
-    [
-        pytest.param(executor, way, marks=[] if (executor, way) in FEW else pytest.mark.slow)
-        for executor in ("iterative", "futures", "dask")
-        for way in WAYS
-    ],
+    [*sorted(FEW), *(pytest.param(*case, marks=pytest.mark.slow) for case in sorted(SLOW_TOO))],
 )
 def test_a_search_that_is_stopped_leaves_nothing(
     executor: str, way: str, world: Path, whole: Path, slow: Path, monkeypatch: pytest.MonkeyPatch

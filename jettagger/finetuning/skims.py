@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,13 @@ class Skim:
             With the file and all that is missing.
         """
         names = list(names)
-        table = JetTable(self._empty(), prefix)
+        table = JetTable(self._empty, prefix)
         table.require(names, f"{self.path}: {what}")
         return tuple(dict.fromkeys(need for name in names for need in table.needs(name)))
 
+    @cached_property
     def _empty(self) -> Any:
+        """All columns without rows, read once: what they are made of is asked for by everything that needs some."""
         import awkward as ak
 
         if self.path.endswith(".root"):
