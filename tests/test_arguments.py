@@ -43,6 +43,8 @@ MODULES = [
     "files.root",
     "search",
     "simulation",
+    "statistics.building",
+    "statistics.specification",
     "statistics.templates",
     "testing",
     "weaver",

@@ -21,7 +21,9 @@ from jettagger.display import MAX_ROWS, Displayed, Grid, ObjectSummary, some
 from jettagger.heads import Head
 from jettagger.histograms import AxisSpec, HistSpec
 from jettagger.report import Report
-from jettagger.statistics.templates import Signal, Templates, TemplateSpec, build
+from jettagger.statistics.building import build
+from jettagger.statistics.specification import Signal, TemplateSpec
+from jettagger.statistics.templates import Templates
 from jettagger.testing import make_events
 
 YIELDS = "Yields, with the statistical uncertainty of the simulation"

@@ -10,7 +10,9 @@ import uproot
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.histograms import AxisSpec, HistSpec
-from jettagger.statistics.templates import Signal, TemplateSpec, build, load_workspaces
+from jettagger.statistics.building import build
+from jettagger.statistics.specification import Signal, TemplateSpec
+from jettagger.statistics.templates import load_workspaces
 
 SPEC = HistSpec("mjj", [AxisSpec("mjj", bins=(20, 800, 2800), label="dijet mass", unit="GeV")])
 ONE_DATASET = {"qcd": ["qcd"]}

@@ -28,7 +28,7 @@ from jettagger.processors.definition import (
     scores_of_discriminant,
 )
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
-from jettagger.statistics.templates import Signal, TemplateSpec
+from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.tagging.options import TaggerOptions
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from jettagger.histograms import categories_of, pick, save, variables_of
 from jettagger.provenance import KEY
 from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
-from jettagger.statistics.templates import Templates, build
+from jettagger.statistics.building import build
+from jettagger.statistics.templates import Templates
 
 __all__ = ["blind_regions", "check_folder", "cutflow_table", "make_templates", "record", "write_output"]
 

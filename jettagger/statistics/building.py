@@ -1,0 +1,291 @@
+"""Templates from the histogram of a search: which bins no fit can use, how they are repaired, and what is said of it.
+
+The histogram has the categories ``dataset``, ``region`` and ``variation`` and one variable. A variation ``jes`` is a
+pair of categories ``jesUp`` and ``jesDown`` beside ``nominal``.
+
+A negative bin of a process is set to zero and the rest of the process is scaled to keep its yield; a process without
+a positive yield is left out of the region. Where a background has no simulated event, it is not known to be absent:
+the bin gets the yield and the uncertainty of one event, or bins are merged, or it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.arguments import guard
+from jettagger.errors import InvalidValues, MismatchError, UnknownName
+from jettagger.histograms import categories_of, pick, variables_of
+from jettagger.statistics.bins import (
+    ONE_EVENT,
+    REFUSE,
+    Template,
+    effective_events,
+    event_weights,
+    fill_empty,
+    groups,
+    intervals,
+)
+from jettagger.statistics.specification import TemplateSpec
+from jettagger.statistics.templates import Templates
+from jettagger.types import Floats
+
+__all__ = ["FEW_EVENTS", "build"]
+
+#: bins with fewer effective events of a background are named in the report
+FEW_EVENTS = 10.0
+
+
+def build(histogram: Any, spec: TemplateSpec) -> Templates:
+    """Make templates of a histogram.
+
+    Parameters
+    ----------
+    histogram : hist.Hist
+        With the categories ``dataset``, ``region``, ``variation``, one variable, and weighted storage; scaled
+        to the luminosity of the data.
+    spec : TemplateSpec
+        What to make.
+
+    Returns
+    -------
+    Templates
+        Under- and overflow are left out.
+
+    Raises
+    ------
+    MismatchError
+        If the histogram has other categories, several variables, or half of a variation.
+    UnknownName
+        If a data set, a region or a variation is not there.
+    InvalidValues
+        If contents are not finite, data are negative, or a region has no background.
+    """
+    known = categories_of(histogram)
+    variables = variables_of(histogram)
+    if set(known) != {"dataset", "region", "variation"} or len(variables) != 1:
+        got = ", ".join(axis.name for axis in histogram.axes)
+        raise MismatchError(f"templates need the axes dataset, region, variation and one variable, got {got}")
+    regions = _known("region", spec.regions, known["region"])
+    sources = {**spec.processes, **{name: signal.datasets for name, signal in spec.signals.items()}}
+    for datasets in (*sources.values(), spec.data):
+        _known("dataset", datasets, known["dataset"])
+    variations = _variations(spec, known["variation"])
+    report: list[str] = []
+    axis, starts = _merged(histogram, spec, regions, report)
+    source = _Source(histogram, np.asarray(starts), axis)
+    weights = {
+        process: event_weights(*_over_regions(source, process_datasets, known["region"]))
+        for process, process_datasets in spec.processes.items()
+    }
+    nominal: dict[str, dict[str, Template]] = {}
+    data: dict[str, Floats] = {}
+    for region in regions:
+        found: dict[str, Template] = {}
+        for process, datasets in sources.items():
+            absent = weights.get(process) is None
+            template = _template(source, region, process, datasets, variations, report, keep=not absent)
+            if template is not None:
+                found[process] = template
+        backgrounds = [process for process in spec.processes if process in found]
+        if not any(found[process].values.sum() > 0 for process in backgrounds):
+            raise InvalidValues(f"region {region!r} has no background: it selects nothing, or only negative yields")
+        bare = [effective_events(found[name].values, found[name].variances) == 0 for name in backgrounds]
+        for process in backgrounds:
+            found[process] = _stand(source, region, process, found[process], weights[process], spec, report)
+        nominal[region] = found
+        if spec.data and region not in spec.blind:
+            observed = source.contents(region, spec.data, "nominal")[0]
+            if (observed < 0).any() or not np.isfinite(observed).all():
+                raise InvalidValues(f"region {region!r}: data with negative or infinite contents")
+            data[region] = observed
+            alone = np.flatnonzero(np.all(bare, axis=0) & (observed > 0))
+            if len(alone):
+                report.append(
+                    f"{region}: data ({', '.join(f'{observed[i]:g}' for i in alone)} events) without a simulated event "
+                    f"of any background in bins {intervals(axis, alone)}"
+                )
+        else:
+            data[region] = np.sum([found[process].values for process in backgrounds], axis=0)
+    blind = [region for region in regions if region in spec.blind]
+    if spec.data and blind:
+        report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds stands for the data")
+    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report))
+    for signal in spec.signals:
+        if any(signal in processes for processes in nominal.values()):
+            report += [line for line in made.reported_workspace(signal)[1] if line not in report]
+    return replace(made, report=tuple(report))
+
+
+def _known(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown:
+        raise UnknownName(kind, unknown, known, "the histogram")
+    return list(known if wanted is None else wanted)
+
+
+def _variations(spec: TemplateSpec, known: Sequence[str]) -> list[str]:
+    if "nominal" not in known:
+        raise UnknownName("variation", "nominal", known, "the histogram")
+    stems = [name.removesuffix("Up").removesuffix("Down") for name in known if name != "nominal"]
+    wanted = list(dict.fromkeys(stems)) if spec.variations is None else list(spec.variations)
+    for stem in wanted:
+        halves = [name for name in (f"{stem}Up", f"{stem}Down") if name not in known]
+        if len(halves) == 2:
+            raise UnknownName("variation", stem, stems, "the histogram")
+        if halves:
+            raise MismatchError(f"variation {stem!r}: {halves[0]} is not in the histogram")
+    return wanted
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A histogram whose bins are merged."""
+
+    histogram: Any
+    starts: NDArray[np.intp]
+    axis: Any
+
+    def contents(self, region: str, datasets: Sequence[str], variation: str) -> tuple[Floats, Floats]:
+        part = pick(self.histogram, region=region, dataset=list(datasets), variation=variation)
+        values = np.asarray(part.values(), dtype=np.float64)
+        variances = values if part.variances() is None else np.asarray(part.variances(), dtype=np.float64)
+        return np.add.reduceat(values, self.starts), np.add.reduceat(variances, self.starts)
+
+
+def _over_regions(source: _Source, datasets: Sequence[str], regions: Sequence[str]) -> tuple[Floats, Floats]:
+    parts = [source.contents(region, datasets, "nominal") for region in regions]
+    # what is not finite is refused, with its bin, where it is used
+    values, variances = (np.nan_to_num(np.sum(sums, axis=0)) for sums in zip(*parts, strict=True))
+    return values, variances
+
+
+def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: list[str]) -> tuple[Any, list[int]]:
+    """The axis of the variable and the first bin of each group of bins that are merged."""
+    (axis,) = variables_of(histogram)
+    if not spec.min_effective_events:
+        return axis, list(range(len(axis)))
+    import hist
+
+    whole = _Source(histogram, np.arange(len(axis)), axis)
+    contents = {}
+    for region in regions:
+        for process, datasets in spec.processes.items():
+            values, variances = whole.contents(region, datasets, "nominal")
+            if variances.any():
+                contents[f"{process} in {region}"] = (values, variances)
+    starts, lacking = groups(contents, spec.min_effective_events) if contents else ([0], {})
+    if lacking:
+        counted = ", ".join(f"{name} has {count:.3g}" for name, count in lacking.items())
+        raise InvalidValues(
+            f"bins cannot be merged to {spec.min_effective_events:g} effective events of each background: {counted} in "
+            "all bins together. Simulate more, loosen the cuts of the region, join the process with another, or "
+            "lower min_effective_events"
+        )
+    if len(starts) == len(axis):
+        return axis, starts
+    edges = np.asarray(axis.edges)[[*starts, len(axis)]]
+    report.append(
+        f"{len(axis)} bins merged to {len(starts)}, each with at least {spec.min_effective_events:g} effective events "
+        f"of each background: edges {', '.join(f'{edge:g}' for edge in edges)}"
+    )
+    return hist.axis.Variable(edges, name=axis.name, label=axis.label), starts
+
+
+def _positive(values: Floats, what: str, report: list[str]) -> Floats:
+    """Contents without negative bins, of the same sum."""
+    if not np.isfinite(values).all():
+        bins = np.flatnonzero(~np.isfinite(values)).tolist()
+        raise InvalidValues(f"{what}: contents that are not finite in bins {bins}")
+    negative = values < 0
+    if not negative.any():
+        return values
+    total = values.sum()
+    clipped = np.where(negative, 0.0, values)
+    bins, lost = np.flatnonzero(negative).tolist(), values[negative].sum()
+    if total <= 0:
+        return np.zeros_like(values)
+    factor = total / clipped.sum()
+    report.append(f"{what}: negative bins {bins} ({lost:.3g} events) set to zero, the others scaled by {factor:.4g}")
+    return np.asarray(clipped * factor)
+
+
+def _template(
+    source: _Source,
+    region: str,
+    process: str,
+    datasets: Sequence[str],
+    variations: Sequence[str],
+    report: list[str],
+    *,
+    keep: bool,
+) -> Template | None:
+    """The template of a process; one without a positive yield is left out, or kept as an empty one."""
+    what = f"{region}, {process}"
+    raw, variances = source.contents(region, datasets, "nominal")
+    values = _positive(raw, what, report)
+    # what is scaled keeps its relative uncertainty, what is set to zero its absolute one
+    positive = raw > 0
+    variances = np.where(positive, variances * np.square(values / np.where(positive, raw, 1.0)), variances)
+    if values.sum() <= 0:
+        if keep:
+            return Template(values, variances, {})
+        report.append(f"{what}: left out, its yield is {raw.sum():.3g} events")
+        return None
+    shifts = {}
+    for variation in variations:
+        halves = [source.contents(region, datasets, f"{variation}{side}") for side in ("Up", "Down")]
+        # A process that does not have the variation has nothing in it.
+        if all(not half.any() and not variance.any() for half, variance in halves):
+            continue
+        up, down = (
+            _positive(half, f"{what}, {variation}{side}", report)
+            for side, (half, _) in zip(("Up", "Down"), halves, strict=True)
+        )
+        if up.sum() <= 0 or down.sum() <= 0:
+            report.append(f"{what}: variation {variation} left out, one side of it has no events")
+            continue
+        shifts[variation] = (up, down)
+    return Template(values, variances, shifts)
+
+
+def _stand(
+    source: _Source,
+    region: str,
+    process: str,
+    template: Template,
+    weights: Floats | None,
+    spec: TemplateSpec,
+    report: list[str],
+) -> Template:
+    """A background with a yield in each bin; says how many simulated events it stands on."""
+    counts = effective_events(template.values, template.variances)
+    total = effective_events(template.values.sum(keepdims=True), template.variances.sum(keepdims=True))[0]
+    one_event = np.ones_like(counts) if weights is None else weights
+    chosen = spec.empty_bin_yield
+    filled, empty = fill_empty(template, one_event if isinstance(chosen, str) else np.full_like(counts, chosen))
+    what = f"{region}, {process} ({total:.3g} effective simulated events)"
+    if len(empty):
+        names = intervals(source.axis, empty)
+        if chosen == REFUSE:
+            weighs = ", ".join(f"{one_event[i]:.4g}" for i in empty)
+            raise InvalidValues(
+                f"{what}: none in bins {names}, where one event weighs {weighs}. "
+                "Wider bins, min_effective_events, or another empty_bin_yield"
+            )
+        yields = ", ".join(f"{filled.values[i]:.4g} ± {math.sqrt(filled.variances[i]):.4g}" for i in empty)
+        source_of_yield = "the weight of one event" if chosen == ONE_EVENT else "empty_bin_yield"
+        report.append(f"{what}: none in bins {names}; got {yields} events ({source_of_yield})")
+    few = np.setdiff1d(np.flatnonzero(counts < FEW_EVENTS), empty)
+    if len(few):
+        numbers = ", ".join(f"{counts[i]:.2g}" for i in few)
+        report.append(f"{what}: few ({numbers}) in bins {intervals(source.axis, few)}")
+    return filled
+
+
+guard(globals())
