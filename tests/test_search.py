@@ -71,7 +71,7 @@ def same(one: Any, other: Any, rtol: float = 0.0) -> None:
     assert one.cutflow == other.cutflow if rtol == 0 else True
 
 
-@pytest.mark.parametrize("executor", ["futures", "dask"])
+@pytest.mark.parametrize("executor", ["futures", pytest.param("dask", marks=pytest.mark.slow)])
 def test_executors_give_identical_histograms(world: Path, result: Any, executor: str) -> None:
     if executor == "dask":
         pytest.importorskip("distributed")

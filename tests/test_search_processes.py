@@ -125,6 +125,7 @@ def test_a_search_that_is_stopped_leaves_nothing(
     same(work / "out", whole)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_of_dask_changes_nothing(world: Path, whole: Path, slow: Path) -> None:
     work, chunks, fatal = slow.parent.parent / "work", slow.parent / "chunks", slow.parent / "fatal"
     fatal.touch()

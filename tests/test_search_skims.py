@@ -66,10 +66,9 @@ ALL, MIXED = dict.fromkeys(("tt1", "tt2", "X1", "run"), "parquet"), {"tt2": "par
 @pytest.mark.parametrize(
     ("kinds", "executor"),
     [
-        pytest.param(MIXED, "futures", id="mixed-futures"),
         pytest.param(ALL, "iterative", id="all-iterative"),
-        pytest.param(MIXED, "iterative", id="mixed-iterative", marks=pytest.mark.slow),
-        pytest.param(ALL, "futures", id="all-futures", marks=pytest.mark.slow),
+        pytest.param(MIXED, "iterative", id="mixed-iterative"),
+        pytest.param(MIXED, "futures", id="mixed-futures", marks=pytest.mark.slow),
     ],
 )
 def test_parquet_gives_what_root_gives(skims: Path, reference: Any, kinds: dict[str, str], executor: str) -> None:
