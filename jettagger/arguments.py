@@ -17,13 +17,25 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
 
 from jettagger.errors import WrongType
 
-__all__ = ["Histogram", "Kind", "Model", "Numbers", "Records", "Workspace", "fits", "guard", "in_words", "of_type"]
+__all__ = [
+    "Histogram",
+    "Kind",
+    "Model",
+    "Numbers",
+    "Records",
+    "Workspace",
+    "fits",
+    "guard",
+    "in_words",
+    "is_number",
+    "of_type",
+]
 
 
 @dataclass(frozen=True)
@@ -275,6 +287,25 @@ def _checked(function: Any, name: str) -> Any:
         return function(*args, **kwargs)
 
     return call
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a plain number; true and false are none, though Python counts with them.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_number(3), is_number(0.5), is_number(True), is_number("3")
+    (True, True, False, False)
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def guard(module: dict[str, Any], *names: str) -> None:

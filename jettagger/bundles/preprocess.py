@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.arguments import is_number
 from jettagger.bundles.interface import Group, Variable
 from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.expressions import parse
@@ -172,7 +173,7 @@ def _variable(feature: Feature, info: Mapping[str, Any], place: str) -> Variable
 
 def _number(value: Any, place: str, *, infinite: bool) -> float:
     """A number of the description; only bounds may be infinite."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         with suppress(OverflowError):  # a whole number beyond any float
             number = float(value)
             if math.isfinite(number) or (infinite and not math.isnan(number)):

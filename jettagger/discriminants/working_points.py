@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jettagger._version import __version__
-from jettagger.arguments import guard
+from jettagger.arguments import guard, is_number
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, listed, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
@@ -502,7 +502,7 @@ def derive(
     import awkward as ak
 
     for key, value in efficiencies.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        if not is_number(value) or not 0 < value < 1:
             raise ConfigError(f"working point {key!r}: an efficiency lies between 0 and 1, got {value!r}")
     if not efficiencies:
         raise ConfigError("no working points were asked for: give names and efficiencies")

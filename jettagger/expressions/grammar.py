@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
+from jettagger.arguments import is_number
 from jettagger.errors import hint
 from jettagger.expressions.operations import BINARY, COMPARE, Function
 from jettagger.expressions.text import ExpressionText
@@ -31,7 +32,7 @@ def check_tree(source: ExpressionText, node: ast.expr, functions: Mapping[str, F
         With the token, its position, and what is allowed.
     """
     if isinstance(node, ast.Constant):
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+        if not is_number(node.value):
             if not isinstance(node.value, bool):
                 source.refuse(node, f"{source.segment(node)} is not allowed. Allowed: {_ALLOWED}")
         elif isinstance(node.value, int) and abs(node.value) > 2**63 - 1:

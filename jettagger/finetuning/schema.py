@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from jettagger.arguments import is_number
 from jettagger.config.models import Between, Expected, FileModel, Names, Shorthand, Shown, Size
 from jettagger.heads.export import ACTIVATIONS
 
@@ -18,7 +19,7 @@ VERSION = 1
 
 def _text(value: Any) -> Any:
     """A number is an expression, too."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    return str(value) if is_number(value) else value
 
 
 def _rising(edges: tuple[float, ...]) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, is_number
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.heads.output_layers import Tail, cut_tail, softmax_groups
@@ -193,7 +193,7 @@ def _restore(folder: str, digest: str, options: dict[str, Any]) -> Rescorer:
 
 
 def _positive(value: float, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+    if not is_number(value) or not (math.isfinite(value) and value > 0):
         raise ConfigError(f"{what} must be a positive number, got {value!r}")
     return float(value)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, is_number
 from jettagger.config.yamlfile import check_keys
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
@@ -109,7 +109,7 @@ class AxisSpec:
         place = where() if callable(where) else where
         for key in ("bins", "edges"):
             items = record.get(key)
-            if items is not None and (not isinstance(items, Sequence) or not all(map(_is_number, items))):
+            if items is not None and (not isinstance(items, Sequence) or not all(map(is_number, items))):
                 raise ConfigError(f"{place}: {key!r} must be a list of numbers, got {items!r}")
         for key in ("label", "unit", "expression"):
             if not isinstance(record.get(key, ""), str):
@@ -120,10 +120,6 @@ class AxisSpec:
             return cls(name, **values)
         except ConfigError as error:
             raise ConfigError(f"{place}: {error}") from error
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_count(value: Any) -> bool:

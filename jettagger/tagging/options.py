@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, get_args
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, is_number
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.files.cache import DiskCache
 from jettagger.formats.naming import Names
@@ -117,8 +117,7 @@ class TaggerOptions:
         if self.threads is not None:
             checked_threads(self.threads)
         share = self.min_pt_share
-        number = isinstance(share, (int, float)) and not isinstance(share, bool)
-        if share is not None and not (number and 0 <= share <= 1):
+        if share is not None and not (is_number(share) and 0 <= share <= 1):
             raise ConfigError(f"min_pt_share is {share!r}, expected a share of a jet's pt from 0 to 1")
         if self.outside not in get_args(Outside):
             raise MismatchError(f"outside is {self.outside!r}, expected 'score' or 'skip'")

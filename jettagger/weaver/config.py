@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, is_number
 from jettagger.config.yamlfile import composed
 from jettagger.errors import ConfigError, WrongType, hint, nearest
 from jettagger.files import refuse_special
@@ -353,7 +353,7 @@ class _Reader:
 
     def formula(self, path: Sequence[str | int], value: Any) -> Formula:
         """An expression; a plain number is one, too."""
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if is_number(value):
             value = repr(value)
         if not isinstance(value, str):
             raise self.error(path, f"expected an expression, got {_shown(value)}")
