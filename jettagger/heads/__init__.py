@@ -14,8 +14,10 @@ Heads are trained by `jettagger.finetuning`.
 
 from jettagger.heads.description import HeadCard, Input, Parent
 from jettagger.heads.export import Mlp, Trees, head_model, write_head
-from jettagger.heads.head import Head, fold_of, load_head
+from jettagger.heads.folds import fold_of
+from jettagger.heads.head import Head
 from jettagger.heads.output_layers import LastLayer, Tail, cut_tail
+from jettagger.heads.reading import load_head
 from jettagger.heads.rescore import Rescorer
 from jettagger.inputs.jet_table import DERIVED, Derived, JetTable
 

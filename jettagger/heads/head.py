@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,59 +12,21 @@ from numpy.typing import NDArray
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.trials import require_trial
-from jettagger.display import Displayed, Grid, ObjectSummary, some
-from jettagger.errors import BundleError, MismatchError, MissingColumns, MissingModelFile, hint
-from jettagger.files.jsonfile import parse_json
+from jettagger.display import Displayed, ObjectSummary
+from jettagger.errors import MismatchError, MissingColumns
 from jettagger.formats.base import Offer
-from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard, check_checksum, read_head_card
+from jettagger.heads.description import DESCRIPTION, NETWORK, HeadCard
 from jettagger.heads.export import COLUMNS
+from jettagger.heads.folds import EVENT, fold_of
 from jettagger.inputs.jet_table import DERIVED, JetTable
 from jettagger.sessions import open_onnx
-from jettagger.sessions.graph import Graph, file_sha256, inspect
+from jettagger.sessions.graph import Graph
 from jettagger.types import Array
 
-__all__ = ["EVENT", "Head", "fold_of", "load_head"]
-
-#: the column that decides in which fold an event is
-EVENT = "event"
+__all__ = ["Head"]
 
 #: jets in one run
 _ROWS = 50_000
-
-
-def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
-    """The fold of events, from their numbers alone: all jets of an event are in one fold, in every file and run.
-
-    Parameters
-    ----------
-    event : int array
-        Event numbers.
-    folds : int
-    salt : int
-        Another value gives an independent division.
-
-    Returns
-    -------
-    int64 array
-        From 0 to ``folds - 1``.
-
-    Notes
-    -----
-    SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the number, modulo the number of folds: consecutive events, or
-    event numbers with a pattern, are spread evenly.
-
-    Examples
-    --------
-    >>> fold_of(np.arange(6), 3).tolist()
-    [0, 1, 2, 2, 2, 2]
-    """
-    with np.errstate(over="ignore"):
-        x = np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
-    return (x % np.uint64(folds)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -89,7 +49,9 @@ class Head(Displayed):
     digest: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (str(self.folder), self.digest))
+        from jettagger.heads.reading import restore_head
+
+        return (restore_head, (str(self.folder), self.digest))
 
     def __repr__(self) -> str:
         outputs = ", ".join(self.card.outputs)
@@ -97,27 +59,9 @@ class Head(Displayed):
 
     def summary(self) -> ObjectSummary:
         """What it takes and gives, its parent and what was measured, as notebooks and rich show it."""
-        card = self.card
-        facts = [
-            ("title", card.title),
-            ("gives", "probabilities of classes" if card.kind == "classes" else "a mass in GeV"),
-            ("made of", "boosted decision trees" if card.model == "bdt" else "a small network"),
-            ("folds", str(card.folds)),
-            ("parent", f"{card.parent.name}, digest {card.parent.digest}"),
-            ("folder", str(self.folder)),
-            ("measured", some([f"{key}: {value:.4g}" for key, value in card.metrics.items() if _is_number(value)])),
-            ("written by", f"jettagger {card.jettagger}" if card.jettagger else ""),
-            ("digest", self.digest),
-        ]
-        sources = {"tagger": "the tagger", "event": "jets and events"}
-        names = {text: [item.name for item in card.inputs if item.source == key] for key, text in sources.items()}
-        inputs = [(text, some(listed), str(len(listed))) for text, listed in names.items() if listed]
-        outputs = list(zip(card.outputs, self.columns, strict=True))
-        grids = [
-            Grid("Inputs", ("of", "names", "number"), inputs, 1),
-            Grid("Outputs", ("output", "column of the jets"), outputs),
-        ]
-        return ObjectSummary(f"Head {self.name}", facts, grids)
+        from jettagger.heads.summary import head_summary
+
+        return head_summary(self)
 
     @property
     def name(self) -> str:
@@ -359,10 +303,6 @@ class Head(Displayed):
         return table.attach(events, dict(zip(self.columns, values.values(), strict=True)), scored)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _stored(offer: Offer, name: str) -> str | None:
     """How an offer calls a flat name."""
     collection, _, field = name.partition("_")
@@ -370,81 +310,6 @@ def _stored(offer: Offer, name: str) -> str | None:
         if offer.has(candidate):
             return candidate
     return None
-
-
-def load_head(folder: str | os.PathLike[str]) -> Head:
-    """Read the folder of a head and check that it is whole.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    Head
-
-    Raises
-    ------
-    MissingModelFile
-        If the folder or one of its files is not there.
-    BundleError
-        If the description is invalid, if it and the network contradict each other, or if a class of boosted decision
-        trees has no tree.
-    ModelFileError
-        If the network is damaged.
-    """
-    place = Path(folder).expanduser().resolve()
-    card = read_head_card(place)
-    path = place / NETWORK
-    if not path.is_file():
-        raise MissingModelFile(f"{place} has no {NETWORK}: the folder of the head {card.name!r} is not complete")
-    found = file_sha256(path)
-    if found != card.sha256:
-        raise BundleError(
-            f"{path} is damaged or was replaced: its SHA-256 is {found}, {DESCRIPTION} says {card.sha256}"
-        )
-    digest = hashlib.sha256(file_sha256(place / DESCRIPTION).encode() + found.encode()).hexdigest()
-    graph = inspect(path, lambda sha256: require_trial("head", place, [sha256, digest]))
-    _compare(graph, card, path)
-    check_checksum(card, place)
-    return Head(place, card, graph, digest)
-
-
-def _compare(graph: Graph, card: HeadCard, path: Path) -> None:
-    import onnx
-
-    model = onnx.load(path)
-    for node in model.graph.node:  # written so for two classes, by jettagger before it wrote the trees itself
-        given = next((set(item.ints) for item in node.attribute if item.name == "class_ids"), set())
-        without = [name for number, name in enumerate(card.outputs) if number not in given]
-        if node.op_type == "TreeEnsembleClassifier" and without:
-            raise BundleError(
-                f"{path}: no tree adds to the output {without[0]!r}, so that the probabilities of the head "
-                f"{card.name!r} are wrong (often inverted): train it again with this version of jettagger"
-            )
-    properties = {item.key: item.value for item in model.metadata_props}
-    for what, names in (("inputs", [item.name for item in card.inputs]), ("outputs", card.outputs)):
-        try:
-            inside = parse_json(properties.get(what, "null"), f"{path}: {what}", BundleError)
-        except BundleError:
-            inside = None
-        if inside != names:
-            inside = [str(name) for name in inside] if isinstance(inside, list) else []
-            other = next((n for n in names if n not in inside), names[0])
-            raise BundleError(
-                f"{path}: its {what} are not those of {DESCRIPTION} (first: {other!r}{hint(other, inside)})"
-            )
-    shapes = [(item.name, item.shape[1:]) for item in (*graph.inputs, *graph.outputs)]
-    expected = [(COLUMNS, (len(card.inputs),))] + [(f"fold{i}", (len(card.outputs),)) for i in range(card.folds)]
-    if shapes != expected:
-        raise BundleError(f"{path}: inputs and outputs are {shapes}, {DESCRIPTION} asks for {expected}")
-
-
-def _restore(folder: str, digest: str) -> Head:
-    head = load_head(folder)
-    if head.digest != digest:
-        raise BundleError(f"the head in {folder} is not the one that was sent: its content has changed")
-    return head
 
 
 guard(globals())

@@ -1,0 +1,52 @@
+"""Which network of a head an event gets: that of the fold which has not seen it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jettagger.arguments import guard
+
+__all__ = ["EVENT", "fold_of"]
+
+#: the column that decides in which fold an event is
+EVENT = "event"
+
+
+def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
+    """The fold of events, from their numbers alone: all jets of an event are in one fold, in every file and run.
+
+    Parameters
+    ----------
+    event : int array
+        Event numbers.
+    folds : int
+    salt : int
+        Another value gives an independent division.
+
+    Returns
+    -------
+    int64 array
+        From 0 to ``folds - 1``.
+
+    Notes
+    -----
+    SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the number, modulo the number of folds: consecutive events, or
+    event numbers with a pattern, are spread evenly.
+
+    Examples
+    --------
+    >>> fold_of(np.arange(6), 3).tolist()
+    [0, 1, 2, 2, 2, 2]
+    """
+    with np.errstate(over="ignore"):
+        x = np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return (x % np.uint64(folds)).astype(np.int64)
+
+
+guard(globals())
