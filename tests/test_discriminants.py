@@ -721,7 +721,7 @@ leaves = (
 nodes = st.recursive(
     leaves,
     lambda inner: st.one_of(
-        st.tuples(st.sampled_from("+-*/"), inner, inner).map(lambda item: algebra.Binary(*item)),
+        st.tuples(st.sampled_from("+-*/"), inner, inner).map(lambda item: algebra.combine(*item)),
         inner.map(lambda node: -node),
         inner.map(log),
         st.tuples(inner, inner).map(lambda pair: log_ratio(*pair)),

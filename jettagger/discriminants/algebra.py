@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -19,17 +20,19 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, hint
 from jettagger.expressions import ExpressionText
+from jettagger.expressions.text import chain_of
 
 __all__ = [
     "LOG_FLOOR",
-    "Binary",
     "Call",
+    "Chain",
     "Negative",
     "Node",
     "Number",
     "Parameter",
     "Score",
     "Sum",
+    "combine",
     "evaluate",
     "group",
     "log",
@@ -49,33 +52,36 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _PATTERN = re.compile(r"[A-Za-z_*?\[][\w*?\[\]!-]*")
 _GLOB = frozenset("*?[")
 
+#: how strongly operators hold their sides together
+_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
+
 
 class Node:
     """Anything that has a value for a jet; the base of the algebra."""
 
     def __add__(self, other: Node | float) -> Node:
-        return Binary("+", self, as_node(other))
+        return combine("+", self, as_node(other))
 
     def __radd__(self, other: float) -> Node:
-        return Binary("+", as_node(other), self)
+        return combine("+", as_node(other), self)
 
     def __sub__(self, other: Node | float) -> Node:
-        return Binary("-", self, as_node(other))
+        return combine("-", self, as_node(other))
 
     def __rsub__(self, other: float) -> Node:
-        return Binary("-", as_node(other), self)
+        return combine("-", as_node(other), self)
 
     def __mul__(self, other: Node | float) -> Node:
-        return Binary("*", self, as_node(other))
+        return combine("*", self, as_node(other))
 
     def __rmul__(self, other: float) -> Node:
-        return Binary("*", as_node(other), self)
+        return combine("*", as_node(other), self)
 
     def __truediv__(self, other: Node | float) -> Node:
-        return Binary("/", self, as_node(other))
+        return combine("/", self, as_node(other))
 
     def __rtruediv__(self, other: float) -> Node:
-        return Binary("/", as_node(other), self)
+        return combine("/", as_node(other), self)
 
     def __neg__(self) -> Node:
         return Number(-self.value) if isinstance(self, Number) else Negative(self)
@@ -143,17 +149,19 @@ class Negative(Node):
 
 
 @dataclass(frozen=True)
-class Binary(Node):
-    """Two nodes and one of ``+ - * /`` between them."""
+class Chain(Node):
+    """Nodes with ``+`` and ``-`` between them, or ``*`` and ``/``, from left to right; `combine` makes it.
 
-    symbol: str
-    left: Node
-    right: Node
+    A sum of a thousand scores is one node, not a thousand inside each other.
+    """
+
+    first: Node
+    rest: tuple[tuple[str, Node], ...]
     __str__ = Node.__str__
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        return (self.left, self.right)
+        return (self.first, *(node for _, node in self.rest))
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,28 @@ CALLS: dict[str, tuple[Callable[..., Any], int]] = {
     "min": (np.minimum, 2),
     "max": (np.maximum, 2),
 }
+
+
+def combine(symbol: str, left: Node, right: Node) -> Chain:
+    """Two nodes with one of ``+ - * /`` between them; a chain on the left goes on.
+
+    Parameters
+    ----------
+    symbol : str
+    left, right : Node
+
+    Returns
+    -------
+    Chain
+
+    Examples
+    --------
+    >>> combine("-", score("a") + 1, score("b")) == Chain(score("a"), (("+", Number(1.0)), ("-", score("b"))))
+    True
+    """
+    if isinstance(left, Chain) and _STRENGTH[left.rest[0][0]] == _STRENGTH[symbol]:
+        return Chain(left.first, (*left.rest, (symbol, right)))
+    return Chain(left, ((symbol, right),))
 
 
 def as_node(value: Node | float) -> Node:
@@ -272,7 +302,6 @@ def log_ratio(signal: Node | float, background: Node | float) -> Call:
 # ------------------------------------------------------------------------------------------------ writing
 
 
-_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 _UNARY = 3
 
 
@@ -293,14 +322,15 @@ def _write(node: Node) -> tuple[str, int]:
     if isinstance(node, Negative):
         inner, strength = _write(node.operand)
         return (f"-{inner}" if strength > _UNARY else f"-({inner})"), _UNARY
-    assert isinstance(node, Binary)
-    own = _STRENGTH[node.symbol]
-    left, left_strength = _write(node.left)
-    right, right_strength = _write(node.right)
-    left = left if left_strength >= own else f"({left})"
-    # The same strength on the right needs parentheses: a - (b - c), and a + (b + c) must stay that tree.
-    right = right if right_strength > own else f"({right})"
-    return f"{left} {node.symbol} {right}", own
+    assert isinstance(node, Chain)
+    own = _STRENGTH[node.rest[0][0]]
+    text, strength = _write(node.first)
+    words = [text if strength >= own else f"({text})"]
+    for symbol, part in node.rest:
+        text, strength = _write(part)
+        # The same strength on the right needs parentheses: a - (b - c), and a + (b + c) must stay that tree.
+        words += [symbol, text if strength > own else f"({text})"]
+    return " ".join(words), own
 
 
 def write(node: Node) -> str:
@@ -404,8 +434,8 @@ def _convert(
         if isinstance(node.op, ast.UAdd):
             return operand
         return Number(-operand.value) if isinstance(operand, Number) else Negative(operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in _SYMBOLS:
-        return Binary(_SYMBOLS[type(node.op)], deeper(node.left), deeper(node.right))
+    if isinstance(node, ast.BinOp):
+        return _convert_chain(source, node, parameters, sums)
     if isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else source.segment(node.func)
         known = [*CALLS, "ratio", "sum"]
@@ -419,6 +449,20 @@ def _convert(
         arguments = [deeper(argument) for argument in node.args]
         return ratio(*arguments) if name == "ratio" else Call(name, tuple(arguments))
     return source.refuse(node, f"{source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
+
+
+def _convert_chain(
+    source: ExpressionText, node: ast.BinOp, parameters: Mapping[str, float], sums: Mapping[int, tuple[int, Any, Any]]
+) -> Node:
+    first, operations = chain_of(node)
+    for operation in operations[::-1]:
+        if type(operation.op) not in _SYMBOLS:
+            source.refuse(operation, f"{source.segment(operation)!r} is not allowed. Allowed: {_ALLOWED}")
+    made = _convert(source, first, parameters, sums)
+    for _, alike in itertools.groupby(operations, lambda item: _STRENGTH[_SYMBOLS[type(item.op)]]):
+        rest = [(_SYMBOLS[type(item.op)], _convert(source, item.right, parameters, sums)) for item in alike]
+        made = Chain(made, tuple(rest))
+    return made
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
@@ -491,15 +535,19 @@ def evaluate(
             return -value(part.operand)
         if isinstance(part, Call):
             return CALLS[part.function][0](*(value(argument) for argument in part.arguments))
-        assert isinstance(part, Binary)
-        left, right = value(part.left), value(part.right)
-        if part.symbol == "+":
-            return left + right
-        if part.symbol == "-":
-            return left - right
-        if part.symbol == "*":
-            return left * right
-        return _divide(left, right, zero)
+        assert isinstance(part, Chain)
+        total = value(part.first)
+        for symbol, following in part.rest:
+            other = value(following)
+            if symbol == "+":
+                total = total + other
+            elif symbol == "-":
+                total = total - other
+            elif symbol == "*":
+                total = total * other
+            else:
+                total = _divide(total, other, zero)
+        return total
 
     return value(node)
 

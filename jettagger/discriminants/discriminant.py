@@ -254,10 +254,11 @@ class Discriminant(Displayed):
             If it has another form.
         """
         whole = self.expression
-        if isinstance(whole, algebra.Binary) and whole.symbol == "/":
-            lower = whole.right
-            if isinstance(lower, algebra.Binary) and lower.symbol == "+" and lower.left == whole.left:
-                expression = algebra.log_ratio(whole.left, lower.right)
+        if isinstance(whole, algebra.Chain) and [symbol for symbol, _ in whole.rest] == ["/"]:
+            signal, lower = whole.first, whole.rest[0][1]
+            symbol, background = lower.rest[-1] if isinstance(lower, algebra.Chain) else ("", signal)
+            if symbol == "+" and lower == signal + background:
+                expression = algebra.log_ratio(signal, background)
                 return replace(self, expression=expression, name=f"log_{self.name}" if self.name else "")
         raise ConfigError(f"{self.name or self.expression}: has not the form signal / (signal + background)")
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jettagger.expressions.expression import Expression, parse
+from jettagger.expressions.text import chain_of
 
 __all__ = ["CutWarning", "always", "doubt", "never", "warn_doubt"]
 
@@ -64,7 +65,7 @@ def never(cut: Expression) -> bool:
     >>> [never(parse(text)) for text in ("150 < m < 90", "pt > 5 and pt < 5", "90 < m < 150", "abs(eta) < 0")]
     [True, True, False, True]
     """
-    return _never(ast.parse(cut.text.strip(), mode="eval").body, False)
+    return _certainly(cut, False)
 
 
 def always(cut: Expression) -> bool:
@@ -83,7 +84,7 @@ def always(cut: Expression) -> bool:
     >>> [always(parse(text)) for text in ("pt > 90 or pt < 150", "2 > 1", "abs(eta) >= 0", "pt > 0")]
     [True, True, True, False]
     """
-    return _never(ast.parse(cut.text.strip(), mode="eval").body, True)
+    return _certainly(cut, True)
 
 
 def doubt(cut: Expression) -> str:
@@ -134,6 +135,13 @@ def warn_doubt(where: Any, place: str = "where", stacklevel: int = 3) -> None:
         warnings.warn(f"{place}: {text}", CutWarning, stacklevel=stacklevel)
 
 
+def _certainly(cut: Expression, negated: bool) -> bool:
+    try:
+        return _never(ast.parse(cut.text.strip(), mode="eval").body, negated)
+    except RecursionError:  # sums of a thousand terms are not taken apart
+        return False
+
+
 def _never(node: ast.expr, negated: bool) -> bool:
     """Whether a part of a cut, or its opposite, is true for nothing."""
     number = _number(node)
@@ -154,6 +162,10 @@ def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], 
     if isinstance(node, ast.BoolOp):
         return [(value, negated) for value in node.values], isinstance(node.op, ast.And) != negated
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)) and _truths(node):
+        first, operations = chain_of(node)
+        if all(type(operation.op) is type(node.op) for operation in operations):
+            sides = [first, *(operation.right for operation in operations)]
+            return [(side, negated) for side in sides], isinstance(node.op, ast.BitAnd) != negated
         return [(node.left, negated), (node.right, negated)], isinstance(node.op, ast.BitAnd) != negated
     if isinstance(node, ast.Compare) and len(node.ops) > 1:
         sides = [node.left, *node.comparators]
@@ -165,7 +177,9 @@ def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], 
 def _truths(node: ast.expr) -> bool:
     """Whether a part of an expression is true or false, so that ``&`` and ``|`` are no operations on bits."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
-        return _truths(node.left) and _truths(node.right)
+        first, operations = chain_of(node)
+        bits = all(isinstance(operation.op, (ast.BitAnd, ast.BitOr)) for operation in operations)
+        return bits and all(map(_truths, (first, *(operation.right for operation in operations))))
     return isinstance(node, (ast.Compare, ast.BoolOp)) or (
         isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert))
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from jettagger.expressions.grammar import dotted
 from jettagger.expressions.operations import BINARY, COMPARE, Function
+from jettagger.expressions.text import chain_of
 
 __all__ = ["ABSENT", "evaluate", "find", "known_names"]
 
@@ -70,14 +71,11 @@ def evaluate(node: ast.expr, values: Mapping[str, Any], functions: Mapping[str, 
     if isinstance(node, (ast.Name, ast.Attribute)):
         return values[dotted(node) or ""]
     if isinstance(node, ast.BinOp):
-        left, right = evaluate(node.left, values, functions), evaluate(node.right, values, functions)
-        if isinstance(node.op, (ast.BitAnd, ast.BitOr)) or not isinstance(left, (int, float)):
-            return BINARY[type(node.op)](left, right)
-        if not isinstance(right, (int, float)):
-            return BINARY[type(node.op)](left, right)
-        # Python's own integers grow without bound and divide by zero with an exception; the result is a plain
-        # number again so that it does not widen float32 columns.
-        return float(BINARY[type(node.op)](np.float64(left), np.float64(right)))
+        first, operations = chain_of(node)
+        result = evaluate(first, values, functions)
+        for operation in operations:
+            result = _operate(operation.op, result, evaluate(operation.right, values, functions))
+        return result
     if isinstance(node, ast.UnaryOp):
         operand = evaluate(node.operand, values, functions)
         if isinstance(node.op, ast.USub):
@@ -100,3 +98,13 @@ def evaluate(node: ast.expr, values: Mapping[str, Any], functions: Mapping[str, 
         return result
     assert isinstance(node, ast.Call) and isinstance(node.func, ast.Name)  # noqa: PT018
     return functions[node.func.id].call(*(evaluate(value, values, functions) for value in node.args))
+
+
+def _operate(operator: ast.operator, left: Any, right: Any) -> Any:
+    operation = BINARY[type(operator)]
+    plain = isinstance(left, (int, float)) and isinstance(right, (int, float))
+    if isinstance(operator, (ast.BitAnd, ast.BitOr)) or not plain:
+        return operation(left, right)
+    # Python's own integers grow without bound and divide by zero with an exception; the result is a plain
+    # number again so that it does not widen float32 columns.
+    return float(operation(np.float64(left), np.float64(right)))

@@ -8,10 +8,13 @@ from typing import NoReturn
 from jettagger.arguments import of_type
 from jettagger.errors import ConfigError
 
-__all__ = ["ExpressionText", "place_of"]
+__all__ = ["MAX_DEPTH", "ExpressionText", "chain_of", "place_of"]
 
 #: the longest text that is read, in characters
 MAX_LENGTH = 10_000
+
+#: parentheses, calls, signs and negations inside each other; ``a + b + c`` is one level however long it is
+MAX_DEPTH = 100
 
 
 class ExpressionText:
@@ -50,7 +53,7 @@ class ExpressionText:
         Raises
         ------
         ConfigError
-            If the text is empty or is no expression.
+            If the text is empty, is no expression, or is nested more than `MAX_DEPTH` deep.
         """
         if not self.text.strip():
             raise ConfigError(f"{place_of(self.where)}the expression is empty")
@@ -60,12 +63,31 @@ class ExpressionText:
         self._shift = shift
         self._code = code[shift:]
         try:
-            return ast.parse(self._code, mode="eval").body
+            tree = ast.parse(self._code, mode="eval").body
         except SyntaxError as error:
             offset = shift + max((error.offset or 1) - 1, 0)
             raise self.error_at(min(offset, len(self.text)), f"cannot be read: {error.msg}") from None
-        except (RecursionError, MemoryError, ValueError) as error:
+        except (RecursionError, MemoryError):
+            text = f"an expression of {len(code)} characters is too long or nested too deeply for Python's grammar"
+            raise ConfigError(f"{place_of(self.where)}{text}: split it") from None
+        except ValueError as error:
             raise ConfigError(f"{place_of(self.where)}the expression cannot be read: {error}") from None
+        self._check_depth(tree)
+        return tree
+
+    def _check_depth(self, tree: ast.expr) -> None:
+        """Refuse what could not be followed down to its end."""
+        waiting: list[tuple[ast.AST, int]] = [(tree, 1)]
+        while waiting:
+            node, depth = waiting.pop()
+            if depth > MAX_DEPTH:
+                raise ConfigError(
+                    f"{place_of(self.where)}position {self.offset(node) + 1}: the expression is nested more than "
+                    f"{MAX_DEPTH} deep: split it, or give names to its parts"
+                )
+            for child in ast.iter_child_nodes(node):
+                goes_on = isinstance(node, ast.BinOp) and child is node.left and isinstance(child, ast.BinOp)
+                waiting.append((child, depth + (isinstance(child, ast.expr) and not goes_on)))
 
     def offset(self, node: ast.AST) -> int:
         """Where a node begins in the text, in characters from 0."""
@@ -108,3 +130,31 @@ def place_of(where: str) -> str:
     str
     """
     return f"{where}: " if where else ""
+
+
+def chain_of(node: ast.BinOp) -> tuple[ast.expr, list[ast.BinOp]]:
+    """The operations of ``a + b - c``, which Python's grammar puts inside each other, in the order of their work.
+
+    Parameters
+    ----------
+    node : ast.BinOp
+
+    Returns
+    -------
+    first : ast.expr
+        What the first operation has on its left.
+    operations : list of ast.BinOp
+        Each with its operator and its right side.
+
+    Examples
+    --------
+    >>> first, operations = chain_of(ast.parse("a + b - c", mode="eval").body)
+    >>> ast.unparse(first), [ast.unparse(operation.right) for operation in operations]
+    ('a', ['b', 'c'])
+    """
+    operations: list[ast.BinOp] = []
+    left: ast.expr = node
+    while isinstance(left, ast.BinOp):
+        operations.append(left)
+        left = left.left
+    return left, operations[::-1]

@@ -14,6 +14,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import MismatchError, hint, reason_of
 from jettagger.expressions import BINARY, COMPARE, ExpressionText
+from jettagger.expressions.text import chain_of
 from jettagger.weaver.functions import (
     CHOICES,
     DTYPES,
@@ -158,11 +159,7 @@ def parse_formula(text: str, where: str = "") -> Formula:
     jettagger.errors.ConfigError: position 1: unknown function 'np.fromfile'...
     """
     formula = Formula(ExpressionText(text, where).text, where)
-    source, tree = formula._parsed
-    try:
-        _check(source, tree)
-    except RecursionError:
-        raise source.error_at(0, "the expression is nested too deeply") from None
+    _check(*formula._parsed)
     return formula
 
 
@@ -176,10 +173,13 @@ def _check(source: ExpressionText, node: ast.expr) -> None:
     elif isinstance(node, ast.Attribute):
         _check_attribute(source, node)
     elif isinstance(node, ast.BinOp):
-        if type(node.op) not in _BINARY:
-            source.refuse(node, f"the operator in {source.segment(node)!r} is not allowed. Allowed: {_ALLOWED}")
-        _check(source, node.left)
-        _check(source, node.right)
+        first, operations = chain_of(node)
+        for operation in operations[::-1]:
+            if type(operation.op) not in _BINARY:
+                text = f"the operator in {source.segment(operation)!r} is not allowed. Allowed: {_ALLOWED}"
+                source.refuse(operation, text)
+        for side in (first, *(operation.right for operation in operations)):
+            _check(source, side)
     elif isinstance(node, ast.UnaryOp):
         if type(node.op) not in _UNARY:
             source.refuse(node, f"{source.segment(node)!r}: write ~ for 'not', arrays have no single truth")
@@ -283,6 +283,13 @@ def _check_argument(source: ExpressionText, node: ast.expr) -> None:
 class _Legacy(ast.NodeTransformer):
     """``awkward.JaggedArray.ones_like`` and its like become ``ak.ones_like``."""
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        first, operations = chain_of(node)
+        operations[0].left = self.visit(first)
+        for operation in operations:
+            operation.right = self.visit(operation.right)
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         if node.attr in LEGACY and _is_jagged(node.value):
@@ -330,7 +337,11 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         module = _module(node.value)
         return resolve(module, node.attr) if module else getattr(_evaluate(node.value, values), node.attr)
     if isinstance(node, ast.BinOp):
-        return _binary(node, _evaluate(node.left, values), _evaluate(node.right, values))
+        first, operations = chain_of(node)
+        result = _evaluate(first, values)
+        for operation in operations:
+            result = _binary(operation, result, _evaluate(operation.right, values))
+        return result
     if isinstance(node, ast.UnaryOp):
         return _UNARY[type(node.op)](_evaluate(node.operand, values))
     if isinstance(node, ast.Compare):
