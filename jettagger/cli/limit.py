@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         text += f"{why}: the limits are expected ones, 'observed' is left empty\n"
     text += "".join(f"templates: {line}\n" for line in report)
     made = Provenance.of_file(args.folder / "templates.json").then("limit")
-    text += f"\n{made}\n"
+    text += f"{made}\n"
     save_limits(found, args.folder / "limits.json", provenance=made)
     with complete_or_absent(args.folder / "limits.txt") as part:
         part.write_text(text, encoding="utf-8")
