@@ -89,8 +89,8 @@ def a_head(folder: Path) -> dict[Path, str]:
 
 #: function -> what calls it for a user and gives the files with their step
 MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
-    "histograms:save": stored_histograms,
-    "histograms:to_root": stored_histograms,
+    "histograms.files:save": stored_histograms,
+    "histograms.files:to_root": stored_histograms,
     "files.root:write_objects": stored_histograms,
     "statistics.limits:save_limits": stored_limits,
     "skims.writers:write_skim": a_skim,
