@@ -15,7 +15,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from coffea import processor
-from jettagger.processors.tagging import chunk_provenance, in_order
+from jettagger.processors.tagging import chunk_provenance, in_order, plain_values
 
 import jettagger as jt
 from jettagger.arguments import guard
@@ -104,10 +104,10 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, columns=self.columns)
         jets = tagged[collection]
-        content = {name: _plain(events[name]) for name in EVENT_COLUMNS if name in events.fields}
+        content = {name: plain_values(events[name]) for name in EVENT_COLUMNS if name in events.fields}
         for name in [*JET_COLUMNS, *self.names.values()]:
             if name in jets.fields:
-                content[f"{collection}_{name}"] = _plain(jets[name])
+                content[f"{collection}_{name}"] = plain_values(jets[name])
         table = JetTable(events, collection=collection)
         for name in DERIVED:
             if table.has(f"{collection}_{name}"):
@@ -138,7 +138,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
                 collection, _, field = name.partition("_")
                 array = events[name] if name in events.fields else events[collection, field]
                 if collection == jets or array.ndim == 1:
-                    found[name] = _plain(array)
+                    found[name] = plain_values(array)
         return found
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -161,12 +161,6 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         for result in accumulator.values():
             result["files"] = in_order(result.pop("chunks"))
         return accumulator
-
-
-def _plain(array: Any) -> ak.Array:
-    """The values alone: in memory, without the behaviours and attributes that belong to the file."""
-    layout = ak.to_layout(ak.to_packed(ak.materialize(array)))
-    return ak.Array(ak.without_parameters(layout, highlevel=False))
 
 
 guard(globals(), "FinetuneInputsProcessor")

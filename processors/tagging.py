@@ -85,10 +85,10 @@ class TaggingProcessor(processor.ProcessorABC):
             warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
             tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
         jets = tagged[collection]
-        content = {name: _plain(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
+        content = {name: plain_values(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
         for name in [*JET_COLUMNS, *self.names.values()]:
             if name in jets.fields:
-                content[f"{collection}_{name}"] = _plain(jets[name])
+                content[f"{collection}_{name}"] = plain_values(jets[name])
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]))
         chunk: Any = content
@@ -178,8 +178,17 @@ def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:
     return [found[0] for _, found in sorted(chunks.items())]
 
 
-def _plain(array: Any) -> ak.Array:
-    """The values alone: in memory, without the behaviours and attributes that belong to the file."""
+def plain_values(array: Any) -> ak.Array:
+    """The values alone: in memory, without the behaviours and attributes that belong to the file.
+
+    Parameters
+    ----------
+    array : awkward array
+
+    Returns
+    -------
+    awkward array
+    """
     layout = ak.to_layout(ak.to_packed(ak.materialize(array)))
     return ak.Array(ak.without_parameters(layout, highlevel=False))
 
