@@ -14,13 +14,13 @@ def delta_phi(phi: Array, other: Array) -> Array:
 
     Parameters
     ----------
-    phi, other : array of float
-        Azimuths in radians.
+    phi, other : float array
+        Azimuths in radians, of any shapes that broadcast.
 
     Returns
     -------
-    array of float
-        In the floating type of the inputs.
+    float array
+        Of the broadcast shape, in the floating type of the inputs.
 
     Examples
     --------
@@ -37,12 +37,13 @@ def delta_r(eta: Array, phi: Array, other_eta: Array, other_phi: Array) -> Array
 
     Parameters
     ----------
-    eta, phi, other_eta, other_phi : array of float
-        Azimuths in radians.
+    eta, phi, other_eta, other_phi : float array
+        Pseudorapidities, and azimuths in radians, of any shapes that broadcast.
 
     Returns
     -------
-    array of float
+    float array
+        Of the broadcast shape.
 
     Examples
     --------
@@ -57,12 +58,13 @@ def energy(pt: Array, eta: Array, mass: Array) -> Array:
 
     Parameters
     ----------
-    pt, eta, mass : array of float
-        In GeV, 1, GeV.
+    pt, eta, mass : float array
+        In GeV, 1, GeV, of any shapes that broadcast.
 
     Returns
     -------
-    array of float
+    float array
+        Of the broadcast shape, in GeV.
 
     Examples
     --------
@@ -74,15 +76,15 @@ def energy(pt: Array, eta: Array, mass: Array) -> Array:
 
 
 def px(pt: Array, phi: Array) -> Array:
-    """Momentum along x."""
+    """Momentum along x in GeV, of pt in GeV and phi in radians that broadcast."""
     return pt * np.cos(phi)
 
 
 def py(pt: Array, phi: Array) -> Array:
-    """Momentum along y."""
+    """Momentum along y in GeV, of pt in GeV and phi in radians that broadcast."""
     return pt * np.sin(phi)
 
 
 def pz(pt: Array, eta: Array) -> Array:
-    """Momentum along the beam."""
+    """Momentum along the beam in GeV, of pt in GeV and eta that broadcast."""
     return pt * np.sinh(eta)

@@ -343,8 +343,8 @@ def make_events(
     Returns
     -------
     awkward array
-        With ``FatJet``, ``PFCands``, ``FatJetPFCands``, ``SV``, ``FatJetSVs``, ``run``, ``luminosityBlock``,
-        ``event``.
+        One entry an event, with ``FatJet``, ``PFCands``, ``FatJetPFCands``, ``SV``, ``FatJetSVs``, ``run``,
+        ``luminosityBlock``, ``event``.
 
     Examples
     --------

@@ -68,8 +68,8 @@ def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any 
 
     Returns
     -------
-    values, weights : numpy.ndarray
-        float64, of equal length.
+    values, weights : float64[n]
+        Of equal length.
     missing : int
         How many values were missing.
 

@@ -129,3 +129,86 @@ def _private():
     raise ConfigError("x")
 '''
     assert silent(ast.parse(source)) == ["silent: ConfigError", "Thing.__post_init__: ConfigError"]
+
+
+# ---------------------------------------------------------------------------------------- shapes
+
+ARRAYS = re.compile(r"\b(Array|NDArray|ndarray|Floats|Ints|Bools|Rows)\b")
+
+#: what tells a shape: brackets after a type, a jagged or broadcast array, one entry a something, or another docstring
+SHAPE = re.compile(
+    r"\[[^\]]+\]|\b[Jj]agged\b|\bshapes?\b|\bbroadcast|\bnumbers? or arrays?\b|\bscalar\b"
+    r"|\b(one|an?) \w+ (an?|for each|of each) \w+|\b(each|every|per|an?) (event|jet|bin|row|entry|class|candidate|"
+    r"constituent|particle|vertex|variable|point|object|track)\b|\b[Aa]s (for|in|`)|\b[Ss]ee `",
+)
+
+
+def text_of(docstring: str, name: str) -> str:
+    """What the section on parameters says of one, which may stand in a list of several; all of a docstring without."""
+    if not re.search(r"^(?:Parameters|Attributes)\n-+$", docstring, flags=re.MULTILINE):
+        return docstring
+    found = re.search(rf"^(?:\w+, )*{name}(?:, \w+)*(?: :.*)?\n(?:    .*\n|\n)*", f"{docstring}\n", flags=re.MULTILINE)
+    return "" if found is None else found[0]
+
+
+def returned(docstring: str) -> str:
+    """What the section on what is returned says; in short docstrings all of it."""
+    section = re.split(r"^(?:Returns|Yields)\n-+$", docstring, maxsplit=1, flags=re.MULTILINE)
+    return re.split(r"^\w[\w ]*\n-+$", section[-1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def shapeless(tree: ast.Module) -> list[str]:
+    """Parameters and results that are arrays, of which the docstring tells no shape."""
+    found = []
+    for name, function, docstring in public_functions(tree):
+        every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        for argument in every:
+            annotation = "" if argument.annotation is None else ast.unparse(argument.annotation)
+            if ARRAYS.search(annotation) and not SHAPE.search(text_of(docstring, argument.arg)):
+                found.append(f"{name}: {argument.arg}")
+        annotation = "" if function.returns is None else ast.unparse(function.returns)
+        if ARRAYS.search(annotation) and not SHAPE.search(returned(docstring)):
+            found.append(f"{name}: what is returned")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_shapes_of_arrays_are_documented(path: Path) -> None:
+    assert shapeless(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+def test_arrays_without_a_shape_are_found() -> None:
+    source = '''
+__all__ = ["good", "silent", "short"]
+def good(x: Array, y: Floats | None, n: int) -> Array:
+    """Text.
+
+    Parameters
+    ----------
+    x, n : float64[jets, 2] and int
+    y : array
+        One number a jet.
+
+    Returns
+    -------
+    array
+        Jagged, as the events.
+    """
+def silent(x: Array, y: Mapping[str, Floats]) -> Floats:
+    """Text of float64[n].
+
+    Parameters
+    ----------
+    x : array
+        Numbers.
+    y : dict
+
+    Returns
+    -------
+    array
+        Numbers.
+    """
+def short(x: int) -> Array:
+    """float32[jets]: numbers."""
+'''
+    assert shapeless(ast.parse(source)) == ["silent: x", "silent: y", "silent: what is returned"]

@@ -68,7 +68,7 @@ class GoldenJets:
     Parameters
     ----------
     counts : mapping of str to int64[jets]
-    columns : mapping of (str, str) to float32 array
+    columns : mapping of (str, str) to float32[objects]
         Object and canonical column -> values.
     """
 

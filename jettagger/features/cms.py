@@ -27,12 +27,12 @@ def eta_sign(jet_eta: Array) -> Array:
 
     Parameters
     ----------
-    jet_eta : array of float
+    jet_eta : float[n]
         Pseudorapidity of the jets.
 
     Returns
     -------
-    array of float32
+    float32[n]
 
     Examples
     --------

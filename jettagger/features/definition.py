@@ -51,6 +51,7 @@ class Feature:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
     def __call__(self, *columns: Array) -> Array:
+        """The feature of flat columns, float32[n] as each of them has n entries."""
         # values that are not finite, and those beyond float32, are replaced later, one by one
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.asarray(self.function(*columns), dtype=np.float32)

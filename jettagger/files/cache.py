@@ -64,7 +64,8 @@ class DiskCache:
         Returns
         -------
         dict of str to array, or None
-            None where there is nothing, or nothing that can be trusted; the latter gives a RuntimeWarning.
+            In the shapes and types that they had; None where there is nothing, or nothing that can be trusted. The
+            latter gives a RuntimeWarning.
         """
         path = self._path(key)
         try:
@@ -93,7 +94,7 @@ class DiskCache:
         key : str
             Hexadecimal.
         arrays : mapping of str to array
-            Of numbers and text, no objects.
+            Of any shape, of numbers and text, no objects.
         """
         stream = io.BytesIO()
         np.savez(stream, **arrays)  # type: ignore[arg-type]

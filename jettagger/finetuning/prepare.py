@@ -61,7 +61,7 @@ class RowLayout:
         return start + FIXED.index(name) if name in FIXED else start + len(FIXED) + self.extras.index(name)
 
     def x(self, rows: Rows) -> Rows:
-        """The inputs."""
+        """The inputs, float32[n, inputs], of rows float32[n, width]."""
         return rows[:, : len(self.inputs)]
 
 
@@ -149,7 +149,7 @@ class Prepared:
         return rows[(fold != model) & (held == (_VALIDATION if which == "validation" else _TRAIN))]
 
     def weights(self, rows: Rows) -> Rows:
-        """The weights of training, flattened and balanced; their mean over all jets is 1."""
+        """The weights of training of rows, float32[n], flattened and balanced; their mean over all jets is 1."""
         label = rows[:, self.layout["label"]].astype(np.int64)
         cell = rows[:, self.layout["cell"]].astype(np.int64)
         return (rows[:, self.layout["weight"]] * self.factors[label, cell]).astype(np.float32)

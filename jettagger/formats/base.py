@@ -65,6 +65,7 @@ class ColumnSource:
     function: Callable[..., Array] | None = None
 
     def __call__(self, *arrays: Array) -> Array:
+        """The column made of the stored ones, all of one shape."""
         if self.function is None:
             return arrays[0]
         with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
@@ -339,8 +340,9 @@ class Jets:
     index : int64[jets]
         The selected jets, as positions in the flat collection of all jets.
     kinematics : mapping, optional
-        Canonical columns of the jets that take the place of the stored ones, flat over all jets. What is stored
-        relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made with.
+        Canonical columns of the jets that take the place of the stored ones, one entry a jet, flat over all jets. What
+        is stored relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made
+        with.
 
     Attributes
     ----------
@@ -391,6 +393,7 @@ class Jets:
         Returns
         -------
         array
+            One entry a row.
         """
         if name.startswith("jet.") and object_ != "jet":
             return self._canonical("jet", name[4:])[self.rows(object_).jet]

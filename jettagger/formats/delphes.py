@@ -352,7 +352,7 @@ class DelphesJets:
         return self._sorted
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column in the shape and type of JetClass-II, one entry a jet, of all jets or of some."""
+        """A column in the shape and type of JetClass-II, one entry a jet, of all or of those at ``rows``, int[n]."""
         import awkward as ak
 
         if name in _PARTS:
@@ -435,7 +435,7 @@ class DelphesJets:
         return f"jet_{name.removeprefix(f'{self.collection}_')}" if name.startswith(f"{self.collection}_") else ""
 
     def values(self, name: str) -> Array:
-        """A number of the jets, or of their events, by its name in a skim.
+        """A number of the jets, or of their events, by its name in a skim; one entry a jet.
 
         Raises
         ------

@@ -31,7 +31,7 @@ class JetColumns(Protocol):
         """Names of the columns."""
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column, one entry a jet; of some jets, whose positions rise, where ``rows`` says which."""
+        """A column, one entry for each jet; of some, whose positions rise, where ``rows``, int64[n], says which."""
 
     def lengths(self, names: Iterable[str]) -> Array:
         """For each jet the number of values in the lists of these columns together, int64[jets]."""
@@ -43,7 +43,7 @@ class JetColumns(Protocol):
         """The same jets after a variation of ``pt``, ``eta``, ``phi`` or ``mass`` (GeV)."""
 
     def values(self, name: str) -> Array:
-        """A number of the jets by its name in a skim, NaN for None."""
+        """A number of the jets by its name in a skim, NaN for None; one entry a jet."""
 
     @property
     def counts(self) -> Array | None:
@@ -120,7 +120,7 @@ class FlatTable:
         return list(self.jets.fields)
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column, one entry a jet, of all jets or of some."""
+        """A column, one entry a jet, of all jets or of those at ``rows``, int[n]."""
         return self.jets[name] if rows is None else self.jets[name][rows]
 
     def lengths(self, names: Iterable[str]) -> Array:

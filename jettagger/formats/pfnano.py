@@ -103,24 +103,24 @@ def vertex_eta(
 
     Parameters
     ----------
-    pt, mass : array of float
+    pt, mass : float[vertices]
         Of the vertex, GeV.
-    energy_ratio : array of float
+    energy_ratio : float[vertices]
         Energy of the vertex over that of the jet.
-    delta_r : array of float
+    delta_r : float[vertices]
         Distance from the jet axis minus 0.5, at most 0.
-    phirel : array of float
+    phirel : float[vertices]
         Azimuth relative to the jet, rad.
-    jet_pt, jet_eta, jet_phi, jet_mass : array of float
-        Of the jet, GeV and rad.
-    known : array of float
+    jet_pt, jet_eta, jet_phi, jet_mass : float[vertices]
+        Of the jet of each vertex, GeV and rad.
+    known : float[vertices]
         Stored pseudorapidity, NaN where there is none.
     radius : float
         Distance within which vertices are linked to the jet.
 
     Returns
     -------
-    array of float32
+    float32[vertices]
         NaN where it is rebuilt from something that is not finite.
 
     Examples

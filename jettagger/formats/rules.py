@@ -43,7 +43,7 @@ class Rule:
     sizes: tuple[int, ...] = ()
 
     def fits(self, values: Array) -> Array:
-        """For each number whether it is one of these, bool[n]."""
+        """For each number, of any shape, whether it is one of these; bools of the same shape."""
         with np.errstate(invalid="ignore"):
             right = (values >= self.low) & (values <= self.high)
             if self.whole:

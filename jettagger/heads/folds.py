@@ -20,7 +20,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
 
     Parameters
     ----------
-    event : int array
+    event : int[n]
         Event numbers.
     folds : int
     salt : int
@@ -28,7 +28,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
 
     Returns
     -------
-    int64 array
+    int64[n]
         From 0 to ``folds - 1``.
 
     Notes

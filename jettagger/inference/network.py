@@ -86,8 +86,8 @@ def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:
     Parameters
     ----------
     bundle : Bundle
-    outputs : mapping of str to array
-        All output tensors in the network's order, first axis the jets.
+    outputs : mapping of str to float32[rows, ...]
+        All output tensors in the network's order, one row a jet.
     n_jets : int
         How many of the rows are jets.
 

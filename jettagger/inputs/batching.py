@@ -52,7 +52,7 @@ class Cost:
     cells: float = 40_000
 
     def of(self, lengths: Array) -> Array:
-        """The cost of jets of these lengths, without the fixed part."""
+        """The cost of jets of these lengths, without the fixed part; float64[jets]."""
         return lengths * (1 + lengths / self.square)
 
 
@@ -73,7 +73,7 @@ class Objects(Protocol):
         """Number of objects of each jet."""
 
     def column(self, object_: str, name: str) -> Array:
-        """A flat column of the objects."""
+        """A flat column, one entry an object."""
 
 
 class Chosen(Protocol):
@@ -156,7 +156,7 @@ class GroupValues:
     replaced: int
 
     def of(self, jets: Array) -> GroupValues:
-        """The same for some of the jets, by a mask or by their places."""
+        """The same for some of the jets, by a mask, bool[jets], or by their places, int[n]."""
         return replace(self, starts=self.starts[jets], counts=self.counts[jets])
 
 
@@ -175,7 +175,8 @@ def tabulate(
     objects : Objects
     nonfinite : {"cmssw", "weaver"}
     features : dict, optional
-        Features of these objects by name, before any transformation; those that are there are used, new ones are added.
+        Features of these objects by name, float32[objects], before any transformation; those that are there are used,
+        new ones are added.
     rows : mapping of str to Chosen, optional
         Group -> the objects that enter it; all objects of other groups do.
 

@@ -350,7 +350,7 @@ class TableRequest:
             start, dangling = stop, 0
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: the columns as they are stored."""
+        """What the inputs of the model depend on: the columns in the shapes in which they are stored."""
         import awkward as ak
 
         for name, array in self.table.stored(self.plan.columns):

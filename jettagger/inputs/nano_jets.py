@@ -196,7 +196,7 @@ class NanoRequest:
             )
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: the columns as they are stored, before they are linked."""
+        """What the inputs of the model depend on: columns, in the shapes that they are stored in, before linking."""
         yield from self.linked.content()
         yield "outside", np.array([self.outside])
 

@@ -102,7 +102,7 @@ class LinkedRequest:
 
     @property
     def flags(self) -> dict[str, Array | None]:
-        """Nothing is said of jets besides their scores."""
+        """Nothing is said of each jet besides its scores."""
         return {}
 
     def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
@@ -110,7 +110,7 @@ class LinkedRequest:
         return blocks(self.bundles, self, budget)
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: the columns as they are stored, before they are linked."""
+        """What the inputs of the model depend on: columns, in the shapes that they are stored in, before linking."""
         columns = self.columns
         stored = replace(self.plan, more=()).columns  # what heads read does not change what the model gives
         for collection in sorted({split(column)[0] for column in stored}):

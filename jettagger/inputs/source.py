@@ -93,7 +93,7 @@ class Request(Protocol):
         """The jets to score with their inputs, as many at a time as a budget of bytes allows."""
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """All that the inputs of the model depend on, by name."""
+        """All that the inputs of the model depend on, by name, in any shape."""
 
     def values(self, name: str) -> Array:
         """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""

@@ -25,13 +25,13 @@ class Session(Protocol):
 
         Parameters
         ----------
-        inputs : mapping of str to float32 array
-            All inputs of the network by name, first axis the jets.
+        inputs : mapping of str to float32[jets, ...]
+            All inputs of the network by name.
 
         Returns
         -------
-        dict of str to float32 array
-            All outputs in the network's order, first axis the jets.
+        dict of str to float32[jets, ...]
+            All outputs in the network's order.
 
         Raises
         ------
@@ -73,7 +73,7 @@ def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exce
         What ran the network.
     path : pathlib.Path
         The ONNX file.
-    inputs : mapping of str to array
+    inputs : mapping of str to float32[jets, ...]
     error : Exception
         What the backend raised.
 

@@ -35,6 +35,6 @@ class ReplaySession:
         self.calls: list[dict[str, Array]] = []
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Call the function and keep the inputs."""
+        """Call the function and keep the inputs; see `Session.run`."""
         self.calls.append(dict(inputs))
         return self.function(inputs)

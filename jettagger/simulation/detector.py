@@ -85,23 +85,27 @@ class Candidates:
         return Candidates(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def with_puppi(self, weight: Floats) -> Candidates:
-        """The same candidates with these PUPPI weights."""
+        """The same candidates with these PUPPI weights, float64[candidates]."""
         return replace(self, puppi=weight)
 
     @property
     def px(self) -> Floats:
+        """Momentum along x in GeV, one entry a candidate."""
         return kinematics.px(self.pt, self.phi)
 
     @property
     def py(self) -> Floats:
+        """Momentum along y in GeV, one entry a candidate."""
         return kinematics.py(self.pt, self.phi)
 
     @property
     def pz(self) -> Floats:
+        """Momentum along the beam in GeV, one entry a candidate."""
         return kinematics.pz(self.pt, self.eta)
 
     @property
     def energy(self) -> Floats:
+        """Energy in GeV, one entry a candidate."""
         return kinematics.energy(self.pt, self.eta, self.mass)
 
 

@@ -85,7 +85,7 @@ class Truth:
 
 
 def offsets_of(counts: Ints) -> Ints:
-    """Start of each row, and the end of the last.
+    """Start of each row, and the end of the last; int64[rows + 1] from counts, int64[rows].
 
     Examples
     --------
@@ -113,7 +113,7 @@ def concatenate(truths: Sequence[Truth]) -> Truth:
 
 
 def is_neutrino(identity: Ints) -> Bools:
-    """Whether particles are neutrinos.
+    """Whether particles are neutrinos, one entry a particle.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def is_neutrino(identity: Ints) -> Bools:
 
 
 def local_index(rows: Ints, n_rows: int) -> Ints:
-    """Position within its row of each entry of sorted row numbers.
+    """Position within its row of each entry of sorted row numbers, int64[entries].
 
     Examples
     --------

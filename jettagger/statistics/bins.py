@@ -126,7 +126,7 @@ def groups(contents: Mapping[str, tuple[Floats, Floats]], needed: float) -> tupl
     Parameters
     ----------
     contents : mapping
-        Name (of a background in a region) to its values and variances in the bins.
+        Name (of a background in a region) to its values and variances, float64[bins].
     needed : float
         Effective events that each of them must have in each bin.
 
@@ -159,7 +159,7 @@ def groups(contents: Mapping[str, tuple[Floats, Floats]], needed: float) -> tupl
 
 
 def intervals(axis: Any, bins: Sequence[int] | NDArray[np.intp]) -> str:
-    """Bins for messages: their numbers, from 0, and intervals.
+    """Bins for messages: their numbers, int[n] from 0, and intervals.
 
     Examples
     --------

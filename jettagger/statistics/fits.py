@@ -53,7 +53,7 @@ def model_of(
     Returns
     -------
     model : pyhf.Model
-    data : numpy.ndarray
+    data : float64[data]
         Observations and auxiliary data.
 
     Raises
@@ -175,7 +175,7 @@ class Likelihood:
                 )
 
     def slope(self, point: Floats, data: Floats, free: NDArray[np.intp]) -> Floats:
-        """The gradient of -2 ln L in the free parameters."""
+        """The gradient of -2 ln L, float64[free], at a point, float64[parameters], for data, float64[data]."""
         step = 1e-3 * self.scale[free]
         above = np.minimum(point[free] + step, self.high[free])
         below = np.maximum(point[free] - step, self.low[free])
@@ -196,7 +196,7 @@ class Likelihood:
     def minimise(
         self, data: Floats, what: str, *, strength: float | None = None, start: Floats | None = None
     ) -> tuple[Floats, float]:
-        """Parameters and -2 ln L of the best fit, at a strength or free.
+        """Parameters, float64[parameters], and -2 ln L of the best fit to float64[data], at a strength or free.
 
         Raises
         ------
@@ -251,7 +251,7 @@ class Likelihood:
         raise InvalidValues(f"{what}: the fit does not converge: {message}")
 
     def uncertainties(self, point: Floats, data: Floats, what: str) -> Floats:
-        """One standard deviation of each parameter, from the second derivatives at the minimum.
+        """One standard deviation of each parameter, float64[parameters], from the second derivatives at the minimum.
 
         Fixed parameters, and those at a bound, have none.
 
@@ -291,7 +291,7 @@ def fit(
     ----------
     workspace : mapping
         In pyhf's JSON format.
-    data : array, optional
+    data : float64[data], optional
         Observations and auxiliary data, as :func:`asimov` and :func:`toys` give them; by default those in the
         workspace.
     bounds : (float, float), optional
@@ -356,7 +356,7 @@ def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
 
 
 def asimov(model: Model, strength: float) -> Floats:
-    """The data that are expected for a signal strength, with all other parameters at their nominal values."""
+    """The data that are expected for a signal strength, float64[data], with all other parameters at nominal values."""
     parameters = np.asarray(model.config.suggested_init(), dtype=np.float64)
     parameters[model.config.poi_index] = strength
     return np.asarray(model.expected_data(parameters), dtype=np.float64)
@@ -376,7 +376,7 @@ def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
 
     Returns
     -------
-    numpy.ndarray
+    float64[number, data]
         One row a toy.
     """
     generator = np.random.default_rng(seed)
@@ -413,7 +413,7 @@ def pulls(workspace: Workspace, strength: float, number: int, seed: int, bounds:
 
     Returns
     -------
-    numpy.ndarray
+    float64[number]
         One a data set.
 
     Raises

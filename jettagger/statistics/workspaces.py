@@ -79,7 +79,7 @@ class WorkspaceContent:
         return list(dict.fromkeys(found))
 
     def sums(self, region: str) -> tuple[Floats, Floats, Floats]:
-        """Signal, and values and variances of the sum of the backgrounds."""
+        """Signal, and values and variances of the sum of the backgrounds, float64[bins] each."""
         backgrounds = self.backgrounds(region)
         values = np.sum([template.values for template in backgrounds], axis=0)
         variances = np.sum([template.variances for template in backgrounds], axis=0)

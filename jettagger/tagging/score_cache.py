@@ -53,13 +53,13 @@ def block_key(bundle: Bundle, backend: str, request: Request) -> str:
 
 
 def packed(scored: Scored) -> dict[str, Array]:
-    """Scores and their report as arrays that a `jettagger.files.cache.DiskCache` keeps."""
+    """Scores, float32[jets, columns], and their report as arrays that a `jettagger.files.cache.DiskCache` keeps."""
     report = {item.name: getattr(scored.report, item.name) for item in fields(Report)}
     arrays = {"values": scored.values, "index": scored.index, "partial": scored.partial}
     return {**arrays, "report": np.array(json.dumps(report))}
 
 
 def unpacked(kept: Mapping[str, Array]) -> Scored:
-    """What `packed` made, with all jets counted as found in the cache."""
+    """What `packed` made, in its shapes, with all jets counted as found in the cache."""
     report = Report(**parse_json(str(kept["report"]), "report", kind=dict))
     return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0), kept["partial"])

@@ -62,7 +62,7 @@ def jagged(
     Returns
     -------
     awkward array
-        ``events * var * ?{output: float32, ...}``, or ``jets * ?{...}``.
+        Jagged, ``events * var * ?{output: float32, ...}``, or ``jets * ?{...}``.
     """
     import awkward as ak
 

@@ -523,7 +523,7 @@ class Tagger(Displayed):
         ----------
         selection : Selection
         features : dict, optional
-            Features by name; those that are there are used, new ones are added.
+            Features by name, float32[objects]; those that are there are used, new ones are added.
 
         Returns
         -------

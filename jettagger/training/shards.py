@@ -73,7 +73,7 @@ class Store:
         self._files = []
 
     def add(self, rows: Rows) -> None:
-        """Scatter rows over the shards.
+        """Scatter rows, float32[n, width], over the shards.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Store:
         self.rows += len(rows)
 
     def shard(self, number: int) -> Rows:
-        """One shard; kept in memory if all of them fit."""
+        """One shard, float32[n, width]; kept in memory if all of them fit."""
         if number in self._cache:
             return self._cache[number]
         rows: Rows = np.fromfile(self._paths[number], dtype=np.float32).reshape(-1, self.width)

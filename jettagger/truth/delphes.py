@@ -131,7 +131,7 @@ class DelphesRecord:
 
     @cached_property
     def partons(self) -> Array:
-        """Partons above 5 GeV at the end of the shower."""
+        """Indices of partons above 5 GeV at the end of the shower, int64[n]."""
         kind = np.abs(self.pid)
         parton = ((kind >= 1) & (kind <= 5)) | (kind == 21)
         child = np.where(self.first >= 0, kind[np.clip(self.first, 0, len(kind) - 1)], 0)

@@ -16,19 +16,19 @@ class Record(Protocol):
 
     @property
     def id(self) -> Ints:
-        """PDG numbers."""
+        """PDG numbers, one entry a particle."""
 
     @property
     def mother(self) -> Ints:
-        """The first mother."""
+        """Index of the first mother, one entry a particle."""
 
     @property
     def daughter1(self) -> Ints:
-        """The first daughter."""
+        """Index of the first daughter, one entry a particle."""
 
     @property
     def daughter2(self) -> Ints:
-        """The last daughter."""
+        """Index of the last daughter, one entry a particle."""
 
 
 def last_copy(record: Record, index: Ints) -> Ints:
@@ -57,7 +57,7 @@ def last_copy(record: Record, index: Ints) -> Ints:
 
 
 def has_quark(identity: Ints, quark: int) -> Bools:
-    """Whether hadrons contain a quark of that flavour as their heaviest.
+    """Whether hadrons, PDG numbers int[n], contain a quark of that flavour as their heaviest; bool[n].
 
     Examples
     --------

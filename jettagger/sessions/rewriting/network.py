@@ -78,7 +78,7 @@ class Net:
     # -- edit
 
     def constant(self, value: Array) -> str:
-        """A new constant."""
+        """The name of a new constant of this value, of any shape."""
         self._number += 1
         name = f"jettagger_c{self._number}"
         self.constants[name] = np.array(value, order="C")
