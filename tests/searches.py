@@ -55,6 +55,10 @@ templates:
 """
 
 
+#: the same without what is varied: a fifth of the histograms
+PLAIN = CONFIG.partition("weights:")[0] + "".join(CONFIG.partition("histograms:")[1:])
+
+
 def columns(n_events: int, seed: int, *, data: bool = False, binary: bool = True) -> dict[str, Any]:
     """Columns of events with weights; ``binary`` weights have sums without rounding."""
     rng = np.random.default_rng(seed)
@@ -83,12 +87,12 @@ def part(made: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
     }
 
 
-def make_world(folder: Path, *, binary: bool = True) -> Path:
-    """The files of `CONFIG`, and the configuration itself."""
+def make_world(folder: Path, *, binary: bool = True, config: str = CONFIG) -> Path:
+    """The files of `CONFIG`, and the configuration itself or another one."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "tt1.root", columns(30, 1, binary=binary))
     write(folder / "tt2.root", columns(8, 2, binary=binary))
     write(folder / "X1.root", columns(20, 3, binary=binary))
     write(folder / "run.root", columns(15, 4, data=True))
-    (folder / "search.yaml").write_text(CONFIG)
+    (folder / "search.yaml").write_text(config)
     return folder / "search.yaml"

@@ -61,7 +61,9 @@ def environment(folder: Path) -> str:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     interpreter = folder / "bin" / "python"
     own = Path(python("import sysconfig; print(sysconfig.get_path('purelib'))", str(interpreter))[0])
-    (own / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # this one may see those of another
+    outer = [sysconfig.get_path("purelib"), *(path for path in sys.path if Path(path).name == "site-packages")]
+    (own / "outer.pth").write_text("".join(f"{path}\n" for path in dict.fromkeys(outer)))
     return str(interpreter)
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from searches import make_world
+from searches import PLAIN, make_world
 from survivors import PATIENCE, descendants, running, survivors, until
 
 from jettagger.cli import main
@@ -44,7 +44,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"))
+    return make_world(tmp_path_factory.mktemp("world"), config=PLAIN)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from searches import CONFIG as SEARCH
-from searches import make_world
+from searches import PLAIN, make_world
 from toyskims import CONFIG, write_toy
 
 from jettagger.bundles.places import PACKAGE
@@ -189,10 +189,11 @@ def test_warnings_of_the_code_are_lines_on_standard_error(
 
 def test_processes_report_their_chunks(tmp_path: Path) -> None:
     """In a shell, with a pool of processes, both streams in files."""
-    path = make_world(tmp_path)
+    path = make_world(tmp_path, config=PLAIN)
     code = "from jettagger.cli import console, main; console.INTERVAL = 0; import sys; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "search", str(path), "-o", str(tmp_path / "out"), "--no-plots"]
-    done = subprocess.run([*command, "--executor", "futures"], capture_output=True, text=True, check=True)
+    command += ["--executor", "futures", "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "searching: 73 of 73 events (100 %)" in done.stderr
     assert "\r" not in done.stdout + done.stderr
     assert done.stdout.startswith("events at 10 /fb\n")
