@@ -43,6 +43,7 @@ LINES = [
     ["finetune", "NAME"],
     ["schema", "NAME"],
     ["limit", "NAME", "--output", "OUT"],
+    ["provenance", "NAME"],
 ]
 
 
