@@ -20,11 +20,13 @@ from test_delphes import events_of
 from weavers import CONFIG, table, weaver_bundle
 
 import jettagger as jt
-from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
+from jettagger.bundles.registry import available
+from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName, WorkerError
 from jettagger.formats import EventColumns
 from jettagger.formats.delphes import DelphesJets
+from jettagger.inputs import memory
 from jettagger.inputs.pfnano_tables import nano_table
-from jettagger.inputs.source import source_of
+from jettagger.inputs.source import runnable, source_of
 from jettagger.report import PartialJetsWarning
 from jettagger.tagging.tagger import Tagger
 from jettagger.testing import make_events, write_pfnano
@@ -70,7 +72,8 @@ def test_one_place_asks_how_the_inputs_of_a_model_are_described() -> None:
     ]
     assert asked == [
         "jettagger/inputs/source.py: if bundle.weaver is None:",
-        "jettagger/inputs/source.py: return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share)",
+        "jettagger/inputs/source.py: "
+        "return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share, others)",
     ]
 
 
@@ -143,7 +146,6 @@ def test_scores_and_reports_do_not_depend_on_blocks(
             assert getattr(small.report, item.name) == getattr(whole.report, item.name), item.name
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
 def test_a_chunk_is_cut_into_blocks(kind: str, folder: Path) -> None:
     request = load(folder).request(KINDS[kind][0])
     whole, parts = list(request.blocks(1 << 60)), list(request.blocks(1))
@@ -440,3 +442,83 @@ def test_heads_on_a_model_of_tables(kind: str, folder: Path, tmp_path: Path) -> 
     lacking = make_head(tmp_path / "other", "Other", parent=jt.load_bundle(folder), inputs=("proba", "jet_none"))
     with pytest.raises(MissingColumns, match="the head 'Other' lacks the columns jet_none"):
         load(folder).with_heads(lacking)(events)
+
+
+@pytest.fixture
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of known models: one of tables, and one that needs a column that nobody has."""
+    place = tmp_path / "models"
+    weaver_bundle(place / "OfTables", CONFIG, card={"name": "OfTables"})
+    weaver_bundle(place / "Demanding", CONFIG.replace("[part_d0err, 0, 1, 0, 1]", "[part_other, null]"))
+    monkeypatch.setenv("JETTAGGER_MODELS", str(place))
+    return place
+
+
+def advised(call: Any) -> str:
+    """The first line of the error of what lacks columns, or is of another kind."""
+    with pytest.raises((MissingColumns, InputFileError)) as info:
+        call()
+    return str(info.value).partition("\n")[0]
+
+
+def without_weight(events: Any) -> Any:
+    """Events whose candidates lack the column of quality that the models of linked jets read."""
+    return ak.with_field(events, ak.without_field(events.PFCands, "trkQuality"), "PFCands")
+
+
+def test_models_of_any_kind_are_recommended(known: Path) -> None:
+    """Where columns are missing, or the input is of another kind, models that would run on it are named."""
+    nano, jets = make_events(3, seed=1), table(6)
+    linked, demanding = jt.load_tagger("tinyParT", threads=1), jt.load_tagger(known / "Demanding", threads=1)
+    few = without_weight(nano)
+    for text in (
+        advised(lambda: linked(few)),
+        advised(lambda: linked.attach(few)),
+        advised(lambda: jt.check_columns(linked.bundle, EventColumns(few))),
+        advised(lambda: linked(jets)),
+        advised(lambda: demanding(jets)),
+        advised(lambda: demanding(nano)),
+        advised(lambda: demanding(KINDS["delphes"][0])),
+    ):
+        names = re.search(r"models that would run on it: ([^;\n]*)", text)
+        assert names is not None, text
+        assert "OfTables" in names[1].split(", ")
+        assert "Demanding" not in names[1]
+    assert "tinyParT" in advised(lambda: demanding(nano))
+    assert "tinyParT" not in advised(lambda: demanding(jets))
+    assert advised(lambda: demanding(jets[["jet_pt"]])).endswith("no known model runs on it")
+
+
+def test_the_models_that_are_recommended_are_those_that_run(known: Path) -> None:
+    """Of everything that can be named, on every kind of input."""
+    inputs = [make_events(3, seed=1), without_weight(make_events(3, seed=1)), table(6), KINDS["delphes"][0]]
+    for events in inputs:
+        columns = EventColumns(events)
+        named = {name.partition(" (")[0] for name in runnable(columns, jt.load_bundle(known / "Demanding"))}
+        for name in available():
+            if name == "Demanding":
+                continue
+            try:
+                jt.check_columns(jt.load_bundle(name), columns)
+            except (MissingColumns, InputFileError):
+                assert name not in named
+            else:
+                assert name in named
+                if jt.load_bundle(name).has_weights:
+                    jt.load_tagger(name, threads=1)(events)
+        assert named
+
+
+def test_a_chunk_that_is_too_large_for_its_worker_is_refused(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger, (events, _) = load(folder), KINDS[kind]
+    columns = tagger.plan(events).columns
+    size = EventColumns(events).nbytes(columns)
+    places = (tuple(column.split(".")) if "." in column else column for column in columns)
+    assert size == sum(ak.to_numpy(ak.flatten(events[place], axis=None)).nbytes for place in places) > 1000
+    monkeypatch.setattr(memory, "worker_limit", lambda: size // 2)
+    with pytest.raises(WorkerError, match=rf"chunksize of about \d+ {'jets' if kind == 'table' else 'events'}"):
+        tagger(events)
+    monkeypatch.setattr(memory, "worker_limit", lambda: 2 * size)
+    tagger(events)

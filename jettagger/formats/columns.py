@@ -225,15 +225,12 @@ class EventColumns:
             return f"a chunk of {len(self)} events"
 
     def nbytes(self, columns: Iterable[str]) -> int:
-        """Bytes that the values of some columns of objects take; reads the numbers of objects only."""
-        import awkward as ak
-
+        """Bytes that the values of some columns take; reads the numbers of objects only."""
         total = 0
         for collection, field in map(split, columns):
-            if field:
-                leaves = _members(ak.to_layout(self.events[collection, field]))
-                size = max((leaf.dtype.itemsize for leaf in leaves if leaf.is_numpy), default=0)
-                total += int(self.counts(collection).sum()) * size
+            array = self.events[collection, field] if field else self.events[collection]
+            plain = bool(field) and array.ndim == 2 and not array.fields
+            total += int(self.counts(collection).sum()) * _itemsize(array) if plain else _nbytes(array)
         return total
 
     @property
@@ -265,6 +262,23 @@ def not_none(layout: Any) -> Array:
             flags[own] = not_none(content)[index[: layout.length][own]]
         return flags
     return np.asarray(layout.mask_as_bool(valid_when=True)) if layout.is_option else np.ones(layout.length, dtype=bool)
+
+
+def _itemsize(array: Any) -> int:
+    """Bytes of one value."""
+    import awkward as ak
+
+    return max((leaf.dtype.itemsize for leaf in _members(ak.to_layout(array)) if leaf.is_numpy), default=0)
+
+
+def _nbytes(array: Any) -> int:
+    """Bytes of all values, also of records inside lists; reads the lengths of lists only."""
+    import awkward as ak
+
+    if array.fields:
+        return sum(_nbytes(array[name]) for name in array.fields)
+    lists = array.ndim > 1
+    return int(ak.sum(ak.num(array, axis=array.ndim - 1), axis=None) if lists else len(array)) * _itemsize(array)
 
 
 def _members(layout: Any) -> Iterator[Any]:

@@ -5,8 +5,8 @@ Three inputs have the columns of a table: tables with one row a jet, Delphes eve
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ from jettagger.formats.base import JetKind
 from jettagger.formats.delphes import DelphesContent, DelphesJets, delphes_content, is_delphes
 from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.formats.naming import Names
+from jettagger.inputs.advice import Others, advice, nobody
+from jettagger.inputs.memory import check_fits
 from jettagger.inputs.put_back import attach_flat
 from jettagger.inputs.selection import BLOCK, Selection
 from jettagger.inputs.wanted import HeadColumns, columns_of_heads
@@ -68,7 +70,13 @@ def flags_of(config: DataConfig) -> tuple[str, ...]:
 
 
 def missing_of_table(
-    config: DataConfig, name: str, known: Iterable[str], title: str, source: str, why: Mapping[str, str] | None = None
+    config: DataConfig,
+    name: str,
+    known: Iterable[str],
+    title: str,
+    source: str,
+    others: Callable[[], Sequence[str]],
+    why: Mapping[str, str] | None = None,
 ) -> MissingColumns | None:
     """What a table lacks, what needs it and where that is written; None where nothing is missing.
 
@@ -81,6 +89,8 @@ def missing_of_table(
         Columns of the table.
     title, source : str
         What the table is, and what it is called.
+    others : callable
+        Finds models that would run on it.
     why : mapping of str to str, optional
         Column -> what it would be made of.
 
@@ -100,8 +110,8 @@ def missing_of_table(
     if not lines:
         return None
     return MissingColumns(
-        f"{source} ({title}) lacks columns that the model {name!r} needs: {len(lines)} of "
-        f"{config.where}\nmissing columns:\n" + "\n".join(lines)
+        f"{source} ({title}) lacks columns that the model {name!r} needs: {advice(others())}\n"
+        f"{len(lines)} missing columns of {config.where}:\n" + "\n".join(lines)
     )
 
 
@@ -168,6 +178,8 @@ class FlatTables:
         ``skip`` leaves those jets unscored that weaver would not read for predictions: that fail the
         ``test_time_selection``, or the ``selection`` where there is no other.
     min_pt_share : float, optional
+    others : callable
+        Finds models that would run on an input.
 
     Raises
     ------
@@ -181,6 +193,7 @@ class FlatTables:
     names: Names | None = None
     outside: Outside = "score"
     min_pt_share: float | None = None
+    others: Others = field(default=nobody, compare=False)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -202,18 +215,22 @@ class FlatTables:
         if self.names is not None:
             raise MismatchError(f"names= is for PFNano events, {source} is something else")
         config = self.config
+
+        def others() -> list[str]:
+            return self.others(offer, self.bundle, self.jets, None)
+
         if is_delphes(offer.collections):
             content = delphes_content(offer, self.jets)
             title = f"Delphes, jets {content.collection}"
             columns_of_heads(heads, _DelphesNames(content), content.collection, source)
-            error = missing_of_table(config, self.bundle.name, content.fields, title, source)
+            error = missing_of_table(config, self.bundle.name, content.fields, title, source, others)
             columns, collection = content.columns, content.collection
             made = (*(name.removeprefix("jet_") for name in content.fields), *content.fields)
         else:
             if self.jets is not None:
                 raise InputFileError(f"a table with one row a jet has no collection {self.jets!r} to choose")
             fields = list(offer.collections)
-            error = missing_of_table(config, self.bundle.name, fields, FlatTable.title, source)
+            error = missing_of_table(config, self.bundle.name, fields, FlatTable.title, source, others)
             of_heads = columns_of_heads(heads, offer, "jet", source) if error is None else ()
             domain = [name for name in domain_columns(config) if name in fields]
             columns = tuple(dict.fromkeys([*needed_columns(self.config), *domain, *of_heads]))
@@ -239,7 +256,9 @@ class FlatTables:
         config = self.config
         delphes = is_delphes(getattr(events, "fields", []))
         table: JetColumns = DelphesJets(events, self.jets) if delphes else FlatTable(events)
-        plan = self.check(EventColumns(events), heads=heads)
+        columns = EventColumns(events)
+        plan = self.check(columns, heads=heads)
+        check_fits(columns, plan)
         if kinematics:
             table = table.moved(kinematics)
         present = table.present

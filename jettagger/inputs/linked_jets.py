@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
-from jettagger.bundles.registry import available, load_bundle
-from jettagger.errors import InputFileError, JettaggerError, MismatchError, MissingColumns
+from jettagger.errors import InputFileError, MismatchError, MissingColumns
 from jettagger.features import Feature
-from jettagger.formats import EventColumns, Format, ReadPlan, detect, make_plan
+from jettagger.formats import EventColumns, ReadPlan, detect, make_plan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
+from jettagger.inputs.advice import Others, advice, nobody
 from jettagger.inputs.batching import Objects
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.random_jets import ToyJets
@@ -42,6 +41,8 @@ class LinkedJets:
     outside : str
         Must be ``score``: there is no training selection.
     min_pt_share : float, optional
+    others : callable
+        Finds models that would run on an input, see `jettagger.inputs.advice.advice`.
 
     Raises
     ------
@@ -56,6 +57,7 @@ class LinkedJets:
     names: Names | None = None
     outside: str = "score"
     min_pt_share: float | None = None
+    others: Others = field(default=nobody, compare=False)
 
     def __post_init__(self) -> None:
         if self.outside != "score":
@@ -93,10 +95,17 @@ class LinkedJets:
 
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
         """See `jettagger.inputs.source.Source`."""
-        format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
+        try:
+            format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
+        except InputFileError as error:
+            others = self.others(offer, self.bundle, self.jets, self.names)
+            if not others:
+                raise
+            raise InputFileError(f"{error}; {advice(others)}") from None
         plan = make_plan(format_, offer, self.bundle.wanted)
         if plan.missing:
-            raise missing_columns(plan, offer, source, self.bundle.name, self.names)
+            others = self.others(offer, self.bundle, self.jets, self.names)
+            raise missing_columns(plan, offer, source, self.bundle.name, others)
         return replace(plan, more=columns_of_heads(heads, offer, format_.jets, source))
 
     def request(
@@ -137,7 +146,7 @@ def changed_features(features: Iterable[Feature], columns: Iterable[str]) -> tup
     return tuple(changed)
 
 
-def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, names: Names | None = None) -> MissingColumns:
+def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, others: Sequence[str] = ()) -> MissingColumns:
     """What an input lacks, what wants it, and what would run on it instead.
 
     Parameters
@@ -149,41 +158,23 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, names:
         What the input is called.
     name : str
         Of the model.
-    names : mapping, optional
-        PFNano's names -> those of the input.
+    others : sequence of str
+        Models that would run on it.
 
     Returns
     -------
     MissingColumns
     """
     lines = "\n".join(f"  {need}" for need in plan.missing)
-    others = _runnable(offer, name, plan.format, names)
-    advice = [f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"]
-    advice += [plan.format.remark] if plan.format.remark else []
+    remarks = [advice(others), *([plan.format.remark] if plan.format.remark else [])]
     uneven = offer.uneven if isinstance(offer, EventColumns) else []
     if uneven:
-        advice.insert(
+        remarks.insert(
             0,
             "tag them apart, before they are concatenated: the events were put together from some that have the "
             f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
         )
     return MissingColumns(
-        f"{source} ({plan.format.title}) lacks columns that the model {name!r} needs: {'; '.join(advice)}\n"
+        f"{source} ({plan.format.title}) lacks columns that the model {name!r} needs: {'; '.join(remarks)}\n"
         f"{len(plan.missing)} missing columns:\n{lines}"
     )
-
-
-def _runnable(offer: Offer, but: str, own: Format, names: Names | None) -> list[str]:
-    """Models that the columns of an input are enough for; those of other jets take these where they are."""
-    runnable = []
-    for name in available():
-        try:
-            bundle = load_bundle(name)
-        except JettaggerError:
-            continue
-        kind = bundle.card.jets
-        with suppress(InputFileError):  # no jets of this kind
-            format_ = own if kind == own.kind else detect(offer.collections, None, names, kind)
-            if bundle.name != but and not make_plan(format_, offer, bundle.wanted).missing:
-                runnable.append(name if bundle.has_weights else f"{name} (without weights here)")
-    return runnable

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Protocol
 
 from jettagger.config.sizes import size_text
 from jettagger.errors import WorkerError
-from jettagger.formats import EventColumns, ReadPlan
+from jettagger.formats import EventColumns
 
 __all__ = ["check_fits", "worker_limit"]
 
@@ -35,13 +36,26 @@ def worker_limit() -> int | None:
     return int(limit) if limit else None
 
 
-def check_fits(columns: EventColumns, plan: ReadPlan) -> None:
+class Planned(Protocol):
+    """What will be read."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of stored columns."""
+
+    @property
+    def collection(self) -> str:
+        """The jets' collection; empty for a table with one row a jet."""
+
+
+def check_fits(columns: EventColumns, plan: Planned) -> None:
     """Refuse a chunk that cannot fit its worker: dask would end one worker after the other, and not say why.
 
     Parameters
     ----------
     columns : EventColumns
-    plan : ReadPlan
+        Of events, or of a table with one row a jet.
+    plan : ColumnPlan
         What will be read. Outside of dask's workers nothing is read, and nothing refused.
 
     Raises
@@ -56,6 +70,7 @@ def check_fits(columns: EventColumns, plan: ReadPlan) -> None:
     if need > END * limit:
         fitting = max(int(len(columns) * GOOD * limit / need), 1)
         raise WorkerError(
-            f"{columns.source}: the columns to read take {size_text(need)} in memory, the memory limit of this worker "
-            f"is {size_text(limit)}; use a chunksize of about {fitting} events, or workers with more memory"
+            f"{columns.source if plan.collection else f'a table of {len(columns)} jets'}: the columns to read take "
+            f"{size_text(need)} in memory, the memory limit of this worker is {size_text(limit)}; use a chunksize of "
+            f"about {fitting} {'events' if plan.collection else 'jets'}, or workers with more memory"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from jettagger.errors import MissingColumns
 from jettagger.formats import EventColumns, Jets, ReadPlan, detect
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
+from jettagger.inputs.advice import Others, nobody
 from jettagger.inputs.flat_tables import (
     Outside,
     domain_columns,
@@ -48,6 +49,8 @@ class NanoJets:
     outside : {"score", "skip"}
         As for `jettagger.inputs.flat_tables.FlatTables`.
     min_pt_share : float, optional
+    others : callable
+        Finds models that would run on an input.
     """
 
     bundle: Bundle
@@ -56,6 +59,7 @@ class NanoJets:
     names: Names | None = None
     outside: Outside = "score"
     min_pt_share: float | None = None
+    others: Others = field(default=nobody, compare=False)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -76,7 +80,11 @@ class NanoJets:
                 why[name] = "; ".join(f"{need.object}.{need.column}: {stored}" for need, stored in ways)
         known = [name for name in NANO_COLUMNS if name not in why]
         title = f"{format_.title}, as a table of jets"
-        error = missing_of_table(config, self.bundle.name, known, title, source, why)
+
+        def others() -> list[str]:
+            return self.others(offer, self.bundle, self.jets, self.names)
+
+        error = missing_of_table(config, self.bundle.name, known, title, source, others, why)
         if error is not None:
             raise error
         domain = [

@@ -16,10 +16,12 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
-from jettagger.errors import MismatchError
+from jettagger.bundles.registry import available, load_bundle
+from jettagger.errors import JettaggerError, MismatchError
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
+from jettagger.inputs.advice import Others, nobody
 from jettagger.inputs.batching import Objects
 from jettagger.inputs.flat_tables import FlatTables, Outside, constituent_groups, flags_of, is_event_offer
 from jettagger.inputs.linked_jets import LinkedJets, changed_features
@@ -32,7 +34,7 @@ from jettagger.report import Report
 from jettagger.types import Array
 from jettagger.weaver import DataConfig, Values, WeaverJets
 
-__all__ = ["EVERYTHING", "ColumnPlan", "Request", "Source", "check_columns", "select_jets", "source_of"]
+__all__ = ["EVERYTHING", "ColumnPlan", "Request", "Source", "check_columns", "runnable", "select_jets", "source_of"]
 
 
 #: bytes that no chunk takes: a budget for all jets at once
@@ -214,6 +216,7 @@ class _TableInputs:
     names: Names | None
     outside: Outside
     min_pt_share: float | None
+    others: Others
 
     def __post_init__(self) -> None:
         if self.outside not in ("score", "skip"):
@@ -250,7 +253,7 @@ class _TableInputs:
 
     def _of(self, collections: Iterable[str]) -> FlatTables | NanoJets:
         kind = NanoJets if self.names is not None or is_event_offer(collections, self.bundle.card.jets) else FlatTables
-        return kind(self.bundle, self.config, self.jets, self.names, self.outside, self.min_pt_share)
+        return kind(self.bundle, self.config, self.jets, self.names, self.outside, self.min_pt_share, self.others)
 
     def check(self, offer: Any, source: str = "this table", heads: Iterable[HeadColumns] = ()) -> Any:
         return self._of(offer.collections).check(offer, source, heads)
@@ -299,9 +302,58 @@ def source_of(
     UnknownName
         If PFNano has none of the names.
     """
+    return _source(bundle, jets, names, outside, min_pt_share, runnable)
+
+
+def _source(
+    bundle: Bundle,
+    jets: str | None = None,
+    names: Names | None = None,
+    outside: Outside = "score",
+    min_pt_share: float | None = None,
+    others: Others = nobody,
+) -> Source:
     if bundle.weaver is None:
-        return LinkedJets(bundle, jets, names, outside, min_pt_share)
-    return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share)
+        return LinkedJets(bundle, jets, names, outside, min_pt_share, others)
+    return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share, others)
+
+
+def runnable(offer: Any, but: Bundle, jets: str | None = None, names: Names | None = None) -> list[str]:
+    """The known models that an input has all columns for, however these models are described.
+
+    Parameters
+    ----------
+    offer : Offer
+        Events or an open file.
+    but : Bundle
+        A model that is not named.
+    jets : str, optional
+        The collection of jets that ``but`` takes; models of other jets take these where they are.
+    names : mapping, optional
+        PFNano's names -> those of the input.
+
+    Returns
+    -------
+    list of str
+        Names, with a remark where there are no weights.
+
+    Examples
+    --------
+    >>> from jettagger.bundles.registry import load_bundle
+    >>> from jettagger.testing import make_events
+    >>> "tinyParT" in runnable(EventColumns(make_events(1, seed=1)), load_bundle("inclParTToyV1"))
+    True
+    """
+    found = []
+    for name in available():
+        try:
+            bundle = load_bundle(name)
+            if bundle.name != but.name:
+                _source(bundle, jets if bundle.card.jets == but.card.jets else None, names).check(offer)
+                found.append(name if bundle.has_weights else f"{name} (without weights here)")
+        except JettaggerError:  # it cannot be read, or does not run on this
+            continue
+    return found
 
 
 def check_columns(

@@ -1,0 +1,38 @@
+"""What would run on an input that lacks what a model needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.formats.naming import Names
+
+__all__ = ["Others", "advice", "nobody"]
+
+#: an input, a model, a collection of jets and names of a production -> other models that would run on that input
+Others = Callable[[Any, Bundle, str | None, Names | None], list[str]]
+
+
+def nobody(offer: Any, bundle: Bundle, jets: str | None, names: Names | None) -> list[str]:
+    """No other model is looked for."""
+    return []
+
+
+def advice(others: Sequence[str]) -> str:
+    """A remark on the models that would run on an input.
+
+    Parameters
+    ----------
+    others : sequence of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> advice(["Sophon"]), advice([])
+    ('models that would run on it: Sophon', 'no known model runs on it')
+    """
+    return f"models that would run on it: {', '.join(others)}" if others else "no known model runs on it"
