@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import awkward as ak
 import numpy as np
 from coffea import processor
 from coffea.analysis_tools import PackedSelection, Weights
-from jettagger.processors.definition import (
+from jettagger.processors.candidates import CandidateColumns, dijet
+from jettagger.processors.filling import SearchChunk, fill, rounded, scaled
+
+import jettagger as jt
+from jettagger.arguments import guard
+from jettagger.discriminants import Discriminant, discriminant
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.expressions import Expression
+from jettagger.histograms import AxisSpec, HistSpec, fine_edges
+from jettagger.search.definition import (
     DIJET,
     EVENTS,
     JETS,
     KINDS,
-    LUMINOSITIES,
     NOMINAL,
     JetVariation,
     Region,
@@ -29,15 +36,7 @@ from jettagger.processors.definition import (
     scores_of_column,
     scores_of_discriminant,
 )
-from vector.backends.awkward import behavior
-
-import jettagger as jt
-from jettagger.arguments import guard
-from jettagger.discriminants import Discriminant, discriminant
-from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
-from jettagger.expressions import Expression, parse
-from jettagger.expressions.cutlogic import doubt, never
-from jettagger.histograms import AxisSpec, HistSpec, fine_edges, sort_categories
+from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sums
 from jettagger.weights import check_weights
 
 __all__ = [
@@ -52,91 +51,6 @@ __all__ = [
     "WeightFactor",
     "dijet",
 ]
-
-#: binary digits of sums that are kept: ten decimal ones
-DIGITS = 34
-
-
-_DIRECTION = (("pt", "pt"), ("eta", "eta"), ("phi", "phi"))
-
-
-def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
-    """The system of two jets.
-
-    Parameters
-    ----------
-    first, second : record arrays
-        With ``pt`` (GeV), ``eta``, ``phi`` and the column ``mass`` (GeV); None stays None.
-    mass : str
-        The column with the mass of each jet.
-
-    Returns
-    -------
-    dict of str to float64 array
-        ``mjj``, ``ptjj`` (GeV), ``deta`` (first minus second), ``dphi`` (in -pi to pi) and ``dr``.
-
-    Examples
-    --------
-    >>> jet = {"pt": [100.0], "eta": [0.0], "mass": [0.0]}
-    >>> one, other = (ak.Array({**jet, "phi": [phi]}) for phi in (0.0, 3.141592653589793))
-    >>> dijet(one, other)["mjj"].tolist()
-    [200.0]
-    """
-    one, other = (
-        ak.zip(
-            {name: ak.values_astype(jet[source], np.float64) for name, source in (*_DIRECTION, ("mass", mass))},
-            with_name="Momentum4D",
-            behavior=behavior,
-        )
-        for jet in (first, second)
-    )
-    both = one + other
-    return {
-        # rounding may leave massless parallel jets with a small negative square, which vector gives a sign
-        "mjj": np.maximum(both.mass, 0.0),
-        "ptjj": both.pt,
-        "deta": one.deltaeta(other),
-        "dphi": one.deltaphi(other),
-        "dr": one.deltaR(other),
-    }
-
-
-@dataclass(frozen=True)
-class _Columns(Mapping[str, Any]):
-    """Candidates and what was computed of them, in front of the columns of the events."""
-
-    own: Mapping[str, Any]
-    events: Any
-
-    def __getitem__(self, name: str) -> Any:
-        return self.own[name] if name in self.own else self.events[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.own, *self.events.fields]))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def find(self, name: str) -> Any:
-        """A column by its name with dots."""
-        found: Any = self
-        for part in name.split("."):
-            found = found[part]
-        return found
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """What stays the same for all variations of a chunk."""
-
-    dataset: str
-    sample: Sample
-    events: Any
-    numbers: Any
-    generator: Any
-    passed: Any
-    histograms: dict[str, Any] = field(default_factory=dict)
-    curves: dict[str, Any] = field(default_factory=dict)
 
 
 class ResonanceSearchProcessor(processor.ProcessorABC):
@@ -323,7 +237,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
     @property
     def signal_regions(self) -> tuple[str, ...]:
         """The names of the signal regions."""
-        return tuple(name for name, region in self.regions.items() if region.kind == "signal")
+        return self.search.signal_regions
 
     def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
         """The inputs of the network and its heads that change when columns of the jets do.
@@ -393,7 +307,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """Which events pass the event cut, and for data the certified luminosity sections; bool[events]."""
         mask = np.ones(len(events), dtype=bool)
         if self.event_cut is not None:
-            value = self.event_cut.evaluate(_Columns({}, events))
+            value = self.event_cut.evaluate(CandidateColumns({}, events))
             mask &= np.broadcast_to(ak.to_numpy(ak.fill_none(value, False)).astype(bool), len(events))
         if sample.golden_json is not None:
             from coffea.lumi_tools import LumiMask
@@ -590,7 +504,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         check_weights(generator, name=f"{self.generator_weight}", events=numbers)
         histograms = {spec.name: spec.make() for spec in self.histograms}
         curves = {name: spec.make() for name, spec in self.curves.items()}
-        chunk = _Chunk(dataset, sample, events, numbers, generator, self.event_mask(events, sample), histograms, curves)
+        passed = self.event_mask(events, sample)
+        chunk = SearchChunk(dataset, sample, events, numbers, generator, passed, histograms, curves, self.curves)
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
         varied = {name: self._varied(fatjets, shift) for name, shift in shifts.items()}
@@ -600,7 +515,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
             preselected[name] = self.preselect(columns)
-            masks[name] = self.scored_jets(columns, preselected[name] & chunk.passed)
+            masks[name] = self.scored_jets(columns, preselected[name] & passed)
         again = {name for name, new in varied.items() if self.rescoring(new)}
         where = masks[NOMINAL]
         for name in masks:
@@ -620,7 +535,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             own = {f"jet{i}": jet for i, jet in enumerate(self.candidates(table), start=1)}
             own |= self.event_columns(list(own.values()))
             own["njets"] = ak.sum(preselected[name], axis=1)
-            filled = self._fill(chunk, name, _Columns(own, events))
+            filled_from = CandidateColumns(own, events)
+            selection = self.select(filled_from, passed)
+            weights = self.event_weights(generator, filled_from, sample, numbers)
+            filled = fill(self.search, chunk, name, filled_from, selection, weights)
             if name == NOMINAL:
                 result = filled
         place = events.metadata
@@ -661,87 +579,6 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         column = events[self.collection][next(iter(self.names.values()))]
         return int(ak.sum(~ak.is_none(column, axis=1)))
 
-    def _fill(self, chunk: _Chunk, shift: str, columns: _Columns) -> dict[str, Any]:
-        """Fill the histograms of one variation of the jets; counts of the nominal one."""
-        selection = self.select(columns, chunk.passed)
-        weights = self.event_weights(chunk.generator, columns, chunk.sample, chunk.numbers)
-        variations: dict[str, str | None] = {shift: None}
-        if shift == NOMINAL:
-            variations |= {str(name): str(name) for name in sorted(weights.variations)}
-        masks = {name: selection.all(EVENTS, JETS, *region.cuts) for name, region in self.regions.items()}
-        arrays = {name: columns.find(name) for spec in self.histograms for name in self._needs(spec, columns)}
-        blind = self.blind and chunk.sample.data
-        hidden = np.zeros(len(chunk.passed), dtype=bool)
-        for region in self.signal_regions if blind else ():
-            hidden |= masks[region]
-        for region, mask in masks.items():
-            mask = mask & ~hidden
-            chosen = {name: array[mask] for name, array in arrays.items()}
-            for category, modifier in variations.items():
-                weight = weights.weight(modifier)[mask]
-                filled = [(spec, chunk.histograms[spec.name]) for spec in self.histograms]
-                if category == NOMINAL and self.regions[region].kind == "inclusive":
-                    filled += [(spec, chunk.curves[name]) for name, spec in self.curves.items()]
-                for spec, histogram in filled:
-                    spec.fill(
-                        histogram,
-                        chosen,
-                        weight,
-                        events=chunk.numbers[mask],
-                        dataset=chunk.dataset,
-                        region=region,
-                        variation=category,
-                    )
-        if shift != NOMINAL:
-            return {}
-        overlaps = {}
-        kinds = {name: item.kind for name, item in self.regions.items()}
-        for name, kind in kinds.items():
-            for other in kinds:
-                if kind == "signal" and kinds[other] in ("validation", "control"):
-                    shared = 0 if blind else int(np.count_nonzero(masks[name] & masks[other]))
-                    overlaps[f"{name} & {other}"] = shared
-        passing = {} if chunk.sample.data else self._passing(selection)
-        flows = {chunk.dataset: self._cutflow(selection, weights)}
-        return {"cutflow": flows, "overlaps": overlaps, "passing": passing}
-
-    def _passing(self, selection: PackedSelection) -> dict[str, dict[str, int]]:
-        """How many events pass and fail each cut: of all events, and of those with candidates."""
-        found = {}
-        if self.event_cut is not None:
-            passed = int(np.count_nonzero(selection.all(EVENTS)))
-            found[EVENTS] = {"passed": passed, "failed": len(selection.all(EVENTS)) - passed}
-        for name in self.cuts:
-            found[name] = {
-                word: int(np.count_nonzero(selection.all(EVENTS, JETS, cut)))
-                for word, cut in (("passed", name), ("failed", f"not {name}"))
-            }
-        return found
-
-    def _needs(self, spec: HistSpec, columns: _Columns) -> tuple[str, ...]:
-        for axis in spec.axes:
-            for name in axis.parsed.names:
-                self._known(name, columns, f"histogram {spec.name!r}")
-        return spec.needs
-
-    def _known(self, name: str, columns: _Columns, where: str) -> None:
-        found: Any = columns
-        for part in name.split("."):
-            known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
-            if part not in known:
-                raise UnknownName("column", name, known, where)
-            found = found[part]
-
-    def _cutflow(self, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
-        found = {}
-        for name, region in self.regions.items():
-            flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
-            rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
-            found[name] = {
-                str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows
-            }
-        return found
-
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         """Scale simulation to the luminosity, sort, and look for what is probably not meant.
 
@@ -766,7 +603,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         datasets = {}
         for dataset in sorted(accumulator["sums"], key=list(self.samples).index):
             sums, sample = accumulator["sums"][dataset], self.sample(dataset)
-            sums = {**sums, "sumw": float(_rounded(sums["sumw"]))}
+            sums = {**sums, "sumw": float(rounded(sums["sumw"]))}
             scale = self.scale(dataset, sample, sums["sumw"])
             datasets[dataset] = {
                 **{key: sums[key] for key in ("events", "jets", "scored")},
@@ -777,7 +614,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             }
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
         histograms, curves = (
-            {name: _scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
+            {name: scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
             for kind in ("histograms", "curves")
         )
         cutflow: dict[str, Any] = {}
@@ -788,14 +625,15 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                 flow = {
                     cut: {
                         "events": row["events"],
-                        "weighted": float(_rounded(row["weighted"])) * counts["scale"],
+                        "weighted": float(rounded(row["weighted"])) * counts["scale"],
                     }
                     for cut, row in rows.items()
                 }
                 if self.blind and self.sample(dataset).data and region in self.signal_regions:
                     flow[list(flow)[-1]] = {"events": None, "weighted": None}
                 cutflow[dataset][region] = flow
-        notes = [*self.doubts(), *self._unknown_sums(datasets), *self._idle_cuts(accumulator.get("passing", {}))]
+        notes = [*self.doubts(), *unknown_sums(self.samples, datasets)]
+        notes += idle_cuts(self.search, accumulator.get("passing", {}))
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)
@@ -850,48 +688,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         >>> ResonanceSearchProcessor({"a": Sample(1)}, {"all": Region()}, [spec], cuts=cuts).doubts()
         ["cut 'window': '150 < jet1.mass < 90' is never true"]
         """
-        notes = []
-        low, high = LUMINOSITIES
-        if not low <= self.luminosity <= high:
-            notes.append(
-                f"the luminosity is {self.luminosity:g}/fb: data of the LHC have between {low:g} and {high:g}; is it "
-                "in other units? (1/fb = 1000/pb)"
-            )
-        named = {"the cut on events": self.event_cut, "the preselection of jets": self.preselection}
-        named |= {f"cut {name!r}": cut for name, cut in self.cuts.items()}
-        doubtful = {name: doubt(cut) for name, cut in named.items() if cut is not None}
-        notes += [f"{name}: {text}" for name, text in doubtful.items() if text]
-        for name, region in self.regions.items():
-            cuts = [f"({self.cuts[cut]})" for cut in region.passes]
-            cuts += [f"(not ({self.cuts[cut]}))" for cut in region.fails]
-            alone = any(doubtful[f"cut {cut!r}"] for cut in (*region.passes, *region.fails))
-            if cuts and not alone and never(parse(" and ".join(cuts))):
-                notes.append(f"region {name!r}: its cuts exclude each other")
-        return notes
-
-    def _unknown_sums(self, datasets: Mapping[str, Any]) -> list[str]:
-        """Simulation that is scaled by the events that were read because nobody said anything else."""
-        return [
-            f"dataset {name!r}: the sum of generator weights of all generated events is not known; the sum over the "
-            f"{counts['events']} events read, {counts['sum_of_read_weights']:.6g}, is taken, which is right only if no "
-            "event was left out before: give sum_of_weights ('events' if that is meant)"
-            for name, counts in datasets.items()
-            if not self.sample(name).data and self.sample(name).sum_of_weights is None
-        ]
-
-    def _idle_cuts(self, passing: Mapping[str, Mapping[str, int]]) -> list[str]:
-        """Cuts that select all simulated events with candidates, or none."""
-        notes = []
-        for name, counts in passing.items():
-            cut = self.event_cut if name == EVENTS else self.cuts[name]
-            known = counts["passed"] + counts["failed"]
-            if cut is None or not known or doubt(cut) or (counts["passed"] and counts["failed"]):
-                continue
-            word = "each" if counts["passed"] else "none"
-            what = "the cut on events" if name == EVENTS else f"cut {name!r}"
-            of = "simulated events" + ("" if name == EVENTS else " with candidates")
-            notes.append(f"{what} ({cut}) passes {word} of the {known} {of}")
-        return notes
+        return doubts(self.search)
 
     def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
         """What is probably not meant: regions that select nothing, signal regions that overlap with others.
@@ -907,38 +704,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         -------
         list of str
         """
-        notes = []
-        for region in self.regions:
-            last = {name: list(flows[region].values())[-1]["events"] for name, flows in cutflow.items()}
-            empty = [name for name, events in last.items() if events == 0]
-            if empty and len(empty) == sum(events is not None for events in last.values()):
-                notes.append(f"region {region!r} selects no event of any data set")
-            elif empty:
-                notes.append(f"region {region!r} selects no event of {', '.join(empty)}")
-        for pair, events in overlaps.items():
-            if events:
-                first, second = pair.split(" & ")
-                kind = self.regions[second].kind
-                notes.append(f"signal region {first!r} and {kind} region {second!r} share {events} events")
-        return notes
-
-
-def _scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
-    """A histogram with sorted categories, each data set times its factor."""
-    ordered = sort_categories(histogram)
-    view = ordered.view(flow=True)
-    position = [axis.name for axis in ordered.axes].index("dataset")
-    for number, dataset in enumerate(ordered.axes["dataset"]):
-        part = view[(slice(None),) * position + (number,)]
-        part["value"] = _rounded(part["value"]) * scales[dataset]
-        part["variance"] = _rounded(part["variance"]) * scales[dataset] ** 2
-    return ordered
-
-
-def _rounded(values: Any) -> Any:
-    """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone."""
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(mantissa * 2.0**DIGITS) / 2.0**DIGITS, exponent)
+        return region_notes(self.regions, cutflow, overlaps)
 
 
 guard(globals(), "ResonanceSearchProcessor")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jettagger.processors.definition import JetVariation, Region, Sample, Search, WeightFactor
 from jettagger.processors.search import ResonanceSearchProcessor
 from searches import CONFIG
 
@@ -20,6 +19,7 @@ from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import ExpressionText, parse
 from jettagger.histograms import AxisSpec, HistSpec
 from jettagger.search import read_config
+from jettagger.search.definition import JetVariation, Region, Sample, Search, WeightFactor
 
 MJJ = HistSpec("mjj", [AxisSpec("mjj", bins=(10, 500, 3000), unit="GeV")])
 SELECTED = CONFIG.replace("jets:\n", 'event_selection: "MET.pt < 900"\njets:\n')

@@ -94,7 +94,13 @@ class LinkedJets:
         return changed_features(self.bundle.wanted, columns)
 
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
-        """See `jettagger.inputs.source.Source`."""
+        """See `jettagger.inputs.source.Source`.
+
+        Raises
+        ------
+        InputFileError
+            If these are no events of a known format; names models that would run on them.
+        """
         try:
             format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
         except InputFileError as error:

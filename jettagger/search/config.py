@@ -18,7 +18,7 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, JettaggerError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
-from jettagger.processors.definition import (
+from jettagger.search.definition import (
     JetVariation,
     Region,
     Sample,
@@ -27,12 +27,12 @@ from jettagger.processors.definition import (
     scores_of_column,
     scores_of_discriminant,
 )
+from jettagger.search.interface import processor_class
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.tagging.options import TaggerOptions
 
 if TYPE_CHECKING:
-    from jettagger.processors.search import ResonanceSearchProcessor
     from jettagger.tagging.tagger import Tagger
 
 __all__ = ["FileSet", "SearchConfig", "read_config"]
@@ -109,31 +109,28 @@ class SearchConfig:
 
     def make_processor(
         self,
-        cls: type[ResonanceSearchProcessor] | None = None,
+        cls: type[Any] | None = None,
         samples: Mapping[str, Sample] | None = None,
-    ) -> ResonanceSearchProcessor:
+    ) -> Any:
         """The processor that does the work.
 
         Parameters
         ----------
         cls : type, optional
-            A class of your own, derived from `jettagger.processors.ResonanceSearchProcessor`.
+            A class of your own, derived from `jettagger.processors.ResonanceSearchProcessor`, which is the default.
         samples : mapping, optional
             Instead of those of the configuration.
 
         Returns
         -------
-        ResonanceSearchProcessor
+        ResonanceSearchProcessor, or cls
 
         Raises
         ------
         ConfigError
             If a discriminant or a column needs a score that the model lacks; says on which line.
         """
-        if cls is None:
-            from jettagger.processors.search import ResonanceSearchProcessor
-
-            cls = ResonanceSearchProcessor
+        cls = processor_class() if cls is None else cls
         arguments = self.search.arguments()
         if samples:
             arguments["samples"] = dict(samples)

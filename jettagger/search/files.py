@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
@@ -20,15 +20,13 @@ from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
 from jettagger.formats import Format, ReadPlan
 from jettagger.heads import Head, load_head
-from jettagger.processors.definition import DIJET, Sample
 from jettagger.search.config import SearchConfig
+from jettagger.search.definition import DIJET, Sample
+from jettagger.search.interface import SearchProcessor
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
 from jettagger.skims.jobs import Content, Layout, chunk_rows
 from jettagger.skims.skim import MEMORY
-
-if TYPE_CHECKING:
-    from jettagger.processors.search import ResonanceSearchProcessor
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
@@ -180,7 +178,7 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
 
 def survey(
     config: SearchConfig,
-    processor: ResonanceSearchProcessor,
+    processor: SearchProcessor,
     *,
     skip_broken: bool = False,
     retries: int = RETRIES,
@@ -194,7 +192,7 @@ def survey(
     Parameters
     ----------
     config : SearchConfig
-    processor : ResonanceSearchProcessor
+    processor : SearchProcessor
         Made from it.
     skip_broken : bool
         Leave out files that cannot be opened, and say so in the result; else they are an error.
@@ -279,15 +277,13 @@ def survey(
             if not any(info.events for info in mine):
                 raise InputFileError(f"dataset {dataset!r} has no events in {len(mine)} files")
             samples[dataset] = normalise(
-                dataset, samples[dataset], files, mine, processor.generator_weight, left_out.get(dataset, [])
+                dataset, samples[dataset], files, mine, processor.search.generator_weight, left_out.get(dataset, [])
             )
     lost = {dataset: tuple(paths) for dataset, paths in left_out.items()}
     return Survey(tuple(infos), broken, samples, lost, {path: count for path, count in again.items() if count})
 
 
-def _look(
-    config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, path: str, *, verify: bool
-) -> FileInfo:
+def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: str, *, verify: bool) -> FileInfo:
     if is_parquet(path):
         skim = ParquetSkim(path)
         skim.verify()
@@ -303,15 +299,15 @@ def _look(
         return info
 
 
-def _verify(processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim) -> None:
+def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:
     """Compare what the model reads, and the kinematics of the jets, with what is known of them."""
     if not file.n_events:
         return
     if processor.tagger is not None:
         plan = processor.tagger.check(file, file.path)
     else:
-        plan = ReadPlan(Format("jets", "jets with scores", processor.collection, ()), {}, (), ())
-    more = kinematics(replace(plan.format, jets=processor.collection), file.fields(processor.collection))
+        plan = ReadPlan(Format("jets", "jets with scores", processor.search.collection, ()), {}, (), ())
+    more = kinematics(replace(plan.format, jets=processor.search.collection), file.fields(processor.search.collection))
     plan = replace(plan, more=(*plan.more, *more))
     probe = min(file.n_events, 20)
     size = file.read(plan.columns, 0, probe).nbytes / probe
@@ -320,16 +316,14 @@ def _verify(processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim) 
     verify_events(file, plan, Content(Layout("", plan.columns, ()), file.n_events, rows, edges).ranges())
 
 
-def _info(
-    config: SearchConfig, processor: ResonanceSearchProcessor, dataset: str, file: EventFile | ParquetSkim
-) -> FileInfo:
+def _info(config: SearchConfig, processor: SearchProcessor, dataset: str, file: EventFile | ParquetSkim) -> FileInfo:
     sample, path = config.samples[dataset], file.path
-    simulated = None if processor.generator_weight is None else processor.generator_weight in file.names
+    simulated = None if processor.search.generator_weight is None else processor.search.generator_weight in file.names
     if simulated is not None and simulated == sample.data:
         is_, has = ("data", "has") if sample.data else ("simulation", "lacks")
         with config.at("samples", dataset):
             raise MismatchError(
-                f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.generator_weight!r}: "
+                f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.search.generator_weight!r}: "
                 "data and simulation must not be mixed in one dataset"
             )
     if file.n_events:
@@ -342,38 +336,39 @@ def _info(
 
 
 def _check_columns(
-    config: SearchConfig, processor: ResonanceSearchProcessor, file: EventFile | ParquetSkim, sample: Sample
+    config: SearchConfig, processor: SearchProcessor, file: EventFile | ParquetSkim, sample: Sample
 ) -> None:
     """Compare the columns that the configuration asks for with those of one file."""
+    search = processor.search
     if processor.tagger is not None:
         processor.tagger.check(file, file.path)
-    stored = file.fields(processor.collection)
+    stored = file.fields(search.collection)
     if not stored:
         with config.at("collection"):
-            raise UnknownName("collection", processor.collection, file.collections, file.path)
+            raise UnknownName("collection", search.collection, file.collections, file.path)
     jets = [*stored, *processor.names.values()]
-    everything = [*jets, *processor.discriminants]
-    kind = f"column of {processor.collection}"
-    for name, item in processor.discriminants.items():
+    everything = [*jets, *search.discriminants]
+    kind = f"column of {search.collection}"
+    for name, item in search.discriminants.items():
         with config.at("discriminants", name):
-            item.resolve(tuple(jets), prefix=item.prefix or processor.prefix)
+            item.resolve(tuple(jets), prefix=item.prefix or search.prefix)
     with config.at("jets", "preselection"):
-        _known(processor.preselection.names, stored, kind, file.path)
-    for key, column in (("select_by", processor.pick), ("sort_by", processor.order), ("mass", processor.mass)):
+        _known(search.preselection.names, stored, kind, file.path)
+    for key, column in (("select_by", search.pick), ("sort_by", search.order), ("mass", search.mass)):
         with config.at("jets", key):
             _known([column], everything, kind, file.path)
     if not sample.data:
-        for name, variation in processor.variations.items():
+        for name, variation in search.variations.items():
             for side, changes in (("up", variation.up), ("down", variation.down)):
                 for column, expression in changes.items():
                     with config.at("variations", name, side, column):
                         late = column in processor.names.values()
                         _known([column, *expression.names], jets if late else stored, kind, file.path)
     events = _event_columns(file)
-    if processor.event_cut is not None:
+    if search.event_cut is not None:
         with config.at("event_selection"):
-            _known(processor.event_cut.names, events, "column", file.path)
-    own = [*(DIJET if processor.n_jets == 2 else ()), "njets"]
+            _known(search.event_cut.names, events, "column", file.path)
+    own = [*(DIJET if search.n_jets == 2 else ()), "njets"]
     for path, expression in config.expressions():
         if path[0] == "weights" and sample.data:
             continue

@@ -14,7 +14,7 @@ from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files.generated import RUNS, GeneratedFile
 from jettagger.files.parquet import open_parquet
 from jettagger.files.root import EventFile
-from jettagger.processors.definition import EVENTS_READ, Sample
+from jettagger.search.definition import EVENTS_READ, Sample
 
 if TYPE_CHECKING:
     from jettagger.search.config import FileSet

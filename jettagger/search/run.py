@@ -22,12 +22,12 @@ from jettagger.arguments import guard
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, reason_of, require
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
-from jettagger.processors.definition import SearchWarning
-from jettagger.processors.search import ResonanceSearchProcessor
 from jettagger.provenance import Provenance, provenance_of
 from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.config import SearchConfig
+from jettagger.search.definition import SearchWarning
 from jettagger.search.files import Survey, survey
+from jettagger.search.interface import SearchProcessor
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.skims import is_parquet
@@ -90,14 +90,14 @@ class _Guard(processor.ProcessorABC):
 
     Parameters
     ----------
-    inner : ResonanceSearchProcessor
+    inner : SearchProcessor
     schema : str
         What the events are read with.
     retries : int
         How often a chunk that cannot be read for a moment is opened again.
     """
 
-    def __init__(self, inner: ResonanceSearchProcessor, schema: str, retries: int) -> None:
+    def __init__(self, inner: SearchProcessor, schema: str, retries: int) -> None:
         self.inner = inner
         self.schema = schema
         self.retries = retries
@@ -264,7 +264,7 @@ def run_search(
     scheduler: str | None = None,
     skip_broken: bool = False,
     retries: int = RETRIES,
-    cls: type[ResonanceSearchProcessor] = ResonanceSearchProcessor,
+    cls: type[Any] | None = None,
     found: Survey | None = None,
     progress: Progress | None = None,
     status: bool = False,
@@ -288,8 +288,8 @@ def run_search(
     retries : int
         How often a file, or a part of one, that cannot be read for a moment is opened again before it counts as broken;
         damage is not (`jettagger.files.retrying.is_momentary`).
-    cls : type
-        A class derived from `jettagger.processors.ResonanceSearchProcessor`.
+    cls : type, optional
+        A class derived from `jettagger.processors.ResonanceSearchProcessor`, which is the default.
     found : Survey, optional
         What `survey` found already.
     progress : callable, optional
@@ -376,7 +376,7 @@ def run_search(
         provenance=provenance_of(
             inner.tagger,
             inner.names,
-            inner.preselection.text,
+            inner.search.preselection.text,
             [info.path for info in found.files],
             skipped=missing,
             step="search",
@@ -428,7 +428,7 @@ def _unread(found: Survey, read: Mapping[str, Read], missing: Mapping[str, str])
 
 
 def _normalise(
-    config: SearchConfig, found: Survey, inner: ResonanceSearchProcessor, read: Mapping[str, Read]
+    config: SearchConfig, found: Survey, inner: SearchProcessor, read: Mapping[str, Read]
 ) -> dict[str, float | None]:
     """Give the processor sums of weights for what was read; data set to what the files say of that."""
     generated: dict[str, float | None] = {}
@@ -436,12 +436,12 @@ def _normalise(
         mine = [info for info in found.files if info.dataset == dataset]
         if not any(read.get(info.path, Read()).events for info in mine):
             raise InputFileError(f"dataset {dataset!r}: no event of its {len(mine)} files could be read")
-        arguments = (mine, read, inner.generator_weight, config.tree)
+        arguments = (mine, read, inner.search.generator_weight, config.tree)
         inner.samples[dataset] = follow(dataset, sample, found.from_runs(config, dataset), *arguments)
         generated[dataset] = None
         if not sample.data and all(info.sources for info in mine):
             with suppress(InputFileError):
-                whole = generated_sum(mine, inner.generator_weight)
+                whole = generated_sum(mine, inner.search.generator_weight)
                 of_all = follow(dataset, replace(sample, sum_of_weights=whole), True, *arguments)
                 generated[dataset] = float(of_all.sum_of_weights or 0.0)
     return generated
@@ -450,7 +450,7 @@ def _normalise(
 def _further_notes(
     config: SearchConfig,
     found: Survey,
-    inner: ResonanceSearchProcessor,
+    inner: SearchProcessor,
     datasets: Mapping[str, Any],
     generated: Mapping[str, float | None],
     missing: Mapping[str, str],
@@ -465,7 +465,7 @@ def _further_notes(
             if lost:
                 notes.append(
                     f"dataset {dataset!r} are data, and {len(lost)} files or parts of files are missing: they have "
-                    f"less than the luminosity of {inner.luminosity:g}/fb to which simulation is scaled"
+                    f"less than the luminosity of {inner.search.luminosity:g}/fb to which simulation is scaled"
                 )
             continue
         before = found.samples[dataset].sum_of_weights
@@ -475,7 +475,9 @@ def _further_notes(
                 f"dataset {dataset!r} was not read whole: it is divided by {after:.6g}, the generator weights of the "
                 f"events behind what was read, of {before:.6g}"
             )
-        notes += normalisation_notes(dataset, sample, datasets[dataset], generated[dataset], inner.generator_weight)
+        notes += normalisation_notes(
+            dataset, sample, datasets[dataset], generated[dataset], inner.search.generator_weight
+        )
     return notes
 
 

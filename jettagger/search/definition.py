@@ -205,8 +205,8 @@ class JetVariation:
         If columns for one of the two directions are missing.
     """
 
-    up: Mapping[str, str | Expression]
-    down: Mapping[str, str | Expression]
+    up: Mapping[str, Any]
+    down: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         for side in ("up", "down"):
@@ -404,6 +404,11 @@ collection, blind
                     )
                 if self.n_jets == 1 and name in DIJET:
                     raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
+
+    @property
+    def signal_regions(self) -> tuple[str, ...]:
+        """The names of the signal regions."""
+        return tuple(name for name, region in self.regions.items() if region.kind == "signal")
 
     def arguments(self) -> dict[str, Any]:
         """The fields as arguments of the processor.

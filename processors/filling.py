@@ -1,0 +1,208 @@
+"""Histograms, cutflows and counts of one chunk of a search; sums of all chunks, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from coffea.analysis_tools import PackedSelection, Weights
+from jettagger.processors.candidates import CandidateColumns
+
+from jettagger.errors import UnknownName
+from jettagger.histograms import HistSpec, sort_categories
+from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
+
+__all__ = ["SearchChunk", "fill", "rounded", "scaled"]
+
+#: binary digits of sums that are kept: ten decimal ones
+DIGITS = 34
+
+
+@dataclass(frozen=True)
+class SearchChunk:
+    """What stays the same for all variations of a chunk.
+
+    Parameters
+    ----------
+    dataset : str
+    sample : Sample
+    events : NanoEvents
+    numbers : int[events]
+        The events' own numbers.
+    generator : float64[events]
+        Weights of the generator.
+    passed : bool[events]
+        Which events pass the event cut.
+    histograms, curves : dict of str to hist.Hist
+        That are filled; curves are discriminants in fine bins, in inclusive regions.
+    specs : mapping of str to HistSpec
+        Of the curves.
+    """
+
+    dataset: str
+    sample: Sample
+    events: Any
+    numbers: Any
+    generator: Any
+    passed: Any
+    histograms: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    specs: Mapping[str, HistSpec] = field(default_factory=dict)
+
+
+def fill(
+    search: Search,
+    chunk: SearchChunk,
+    shift: str,
+    columns: CandidateColumns,
+    selection: PackedSelection,
+    weights: Weights,
+) -> dict[str, Any]:
+    """Fill the histograms of a chunk for one variation of the jets.
+
+    Parameters
+    ----------
+    search : Search
+    chunk : SearchChunk
+    shift : str
+        The variation, or `NOMINAL`, which has the variations of weights, too.
+    columns : CandidateColumns
+    selection : coffea.analysis_tools.PackedSelection
+        All cuts.
+    weights : coffea.analysis_tools.Weights
+
+    Returns
+    -------
+    dict
+        ``cutflow``, ``overlaps`` and ``passing`` of what is nominal; empty for variations.
+
+    Raises
+    ------
+    UnknownName
+        If a histogram needs a column that is not there.
+    """
+    variations: dict[str, str | None] = {shift: None}
+    if shift == NOMINAL:
+        variations |= {str(name): str(name) for name in sorted(weights.variations)}
+    masks = {name: selection.all(EVENTS, JETS, *region.cuts) for name, region in search.regions.items()}
+    arrays = {name: columns.find(name) for spec in search.histograms for name in _needs(spec, columns)}
+    blind = search.blind and chunk.sample.data
+    hidden = np.zeros(len(chunk.passed), dtype=bool)
+    for region in search.signal_regions if blind else ():
+        hidden |= masks[region]
+    for region, mask in masks.items():
+        mask = mask & ~hidden
+        chosen = {name: array[mask] for name, array in arrays.items()}
+        for category, modifier in variations.items():
+            weight = weights.weight(modifier)[mask]
+            filled = [(spec, chunk.histograms[spec.name]) for spec in search.histograms]
+            if category == NOMINAL and search.regions[region].kind == "inclusive":
+                filled += [(spec, chunk.curves[name]) for name, spec in chunk.specs.items()]
+            for spec, histogram in filled:
+                spec.fill(
+                    histogram,
+                    chosen,
+                    weight,
+                    events=chunk.numbers[mask],
+                    dataset=chunk.dataset,
+                    region=region,
+                    variation=category,
+                )
+    if shift != NOMINAL:
+        return {}
+    overlaps = {}
+    kinds = {name: item.kind for name, item in search.regions.items()}
+    for name, kind in kinds.items():
+        for other in kinds:
+            if kind == "signal" and kinds[other] in ("validation", "control"):
+                shared = 0 if blind else int(np.count_nonzero(masks[name] & masks[other]))
+                overlaps[f"{name} & {other}"] = shared
+    passing = {} if chunk.sample.data else _passing(search, selection)
+    flows = {chunk.dataset: _cutflow(search, selection, weights)}
+    return {"cutflow": flows, "overlaps": overlaps, "passing": passing}
+
+
+def _passing(search: Search, selection: PackedSelection) -> dict[str, dict[str, int]]:
+    """How many events pass and fail each cut: of all events, and of those with candidates."""
+    found = {}
+    if search.event_cut is not None:
+        passed = int(np.count_nonzero(selection.all(EVENTS)))
+        found[EVENTS] = {"passed": passed, "failed": len(selection.all(EVENTS)) - passed}
+    for name in search.cuts:
+        found[name] = {
+            word: int(np.count_nonzero(selection.all(EVENTS, JETS, cut)))
+            for word, cut in (("passed", name), ("failed", f"not {name}"))
+        }
+    return found
+
+
+def _needs(spec: HistSpec, columns: CandidateColumns) -> tuple[str, ...]:
+    for axis in spec.axes:
+        for name in axis.parsed.names:
+            _known(name, columns, f"histogram {spec.name!r}")
+    return spec.needs
+
+
+def _known(name: str, columns: CandidateColumns, where: str) -> None:
+    found: Any = columns
+    for part in name.split("."):
+        known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
+        if part not in known:
+            raise UnknownName("column", name, known, where)
+        found = found[part]
+
+
+def _cutflow(search: Search, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
+    found = {}
+    for name, region in search.regions.items():
+        flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
+        rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
+        found[name] = {str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows}
+    return found
+
+
+def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
+    """A histogram with sorted categories, each data set times its factor.
+
+    Parameters
+    ----------
+    histogram : hist.Hist
+        Weighted, with the category ``dataset``.
+    scales : mapping of str to float
+        Data set -> factor.
+
+    Returns
+    -------
+    hist.Hist
+        With values and variances that are `rounded` before they are scaled.
+    """
+    ordered = sort_categories(histogram)
+    view = ordered.view(flow=True)
+    position = [axis.name for axis in ordered.axes].index("dataset")
+    for number, dataset in enumerate(ordered.axes["dataset"]):
+        part = view[(slice(None),) * position + (number,)]
+        part["value"] = rounded(part["value"]) * scales[dataset]
+        part["variance"] = rounded(part["variance"]) * scales[dataset] ** 2
+    return ordered
+
+
+def rounded(values: Any) -> Any:
+    """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone.
+
+    Parameters
+    ----------
+    values : float or float64 array
+
+    Returns
+    -------
+    float64 array
+
+    Examples
+    --------
+    >>> bool(rounded(0.1 + 0.2) == rounded(0.3))
+    True
+    """
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2.0**DIGITS) / 2.0**DIGITS, exponent)
