@@ -14,6 +14,7 @@ Every message says what went wrong, where, what was found and what was expected:
     ├── MismatchError           arrays or definitions that must agree do not
     ├── InvalidValues           numbers that cannot be used, such as weights that are NaN
     ├── ProviderError           the requested execution provider is not the active one
+    ├── RemoteError             a server of models cannot be reached, refuses, or has another model
     ├── WorkerError             a worker process died, or has not the memory for its chunk
     ├── OutputError             an output cannot be written, or exists already
     ├── ConfigError             a configuration or an expression is invalid
@@ -45,6 +46,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ProviderError",
+    "RemoteError",
     "UnknownName",
     "WorkerError",
     "WrongType",
@@ -137,6 +139,10 @@ class InvalidValues(JettaggerError):
 
 class ProviderError(JettaggerError):
     """Raised when the execution provider that was asked for is not the one that became active."""
+
+
+class RemoteError(JettaggerError):
+    """Raised when a server of models cannot be reached, refuses a request, or has another model behind the name."""
 
 
 class WorkerError(JettaggerError):

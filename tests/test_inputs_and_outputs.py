@@ -161,8 +161,16 @@ FILES = {
     "models check": [golden],
 }
 #: commands with an output that no argument names; each has a test of its own below
-OWN = {"limit", "models accept", "models add"}
-READERS = {"schema", "models list", "models show", "discriminants list", "discriminants show", "discriminants groups"}
+OWN = {"limit", "models accept", "models add", "models serve-config"}
+READERS = {
+    "schema",
+    "provenance",
+    "models list",
+    "models show",
+    "discriminants list",
+    "discriminants show",
+    "discriminants groups",
+}
 
 
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -222,6 +230,13 @@ def test_an_output_is_never_an_input(
     if force and "--force" not in options:
         pytest.skip(f"{command} has no --force")
     refused([*arguments, NAMES[name](target), *(["--force"] if force else [])], tmp_path, capsys)
+
+
+def test_a_model_is_not_served_from_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (Path(shutil.copytree(TINY, tmp_path / "tiny")), symlink(tmp_path / "tiny")):
+        refused(
+            ["models", "serve-config", str(folder), "-o", str(tmp_path), "--name", "tiny", "--force"], tmp_path, capsys
+        )
 
 
 def test_a_model_is_not_added_to_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

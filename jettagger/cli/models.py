@@ -1,4 +1,4 @@
-"""List, show, check, add and accept models.
+"""List, show, check, add, accept and serve models.
 
 A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
 folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import say, seed, table
+from jettagger.cli.console import counted, say, seed, table
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
@@ -83,6 +83,17 @@ examples:
 """
 
 
+_SERVE = """Write a model into the repository of a Triton server: NAME/config.pbtxt and NAME/1/model.onnx.
+
+The server is started on the folder; taggers use it by --remote grpc://host:8001/NAME. A folder is written
+completely, or not at all.
+
+examples:
+  jettagger models serve-config tinyParT -o REPO/
+  tritonserver --model-repository REPO/
+"""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands and their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -116,6 +127,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--force", action="store_true", help="replace a model of that name")
     accepts = action("accept", _accept, _ACCEPT)
     accepts.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
+    serves = action("serve-config", _serve, _SERVE)
+    serves.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
+    serves.add_argument("-o", "--output", required=True, metavar="REPO", help="folder that the server is started on")
+    serves.add_argument("--name", metavar="N", help="name on the server (default: the model's own)")
+    serves.add_argument("--largest-batch", type=counted, default=1024, metavar="N", help="jets in one run")
+    serves.add_argument("--force", action="store_true", help="replace a model of that name there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -380,6 +397,17 @@ def _add(args: argparse.Namespace) -> int:
         if slots.change:
             lengths = "their own length only" if slots.exact else f"{slots.longest} slots, as described"
             say(f"padding changes its scores: jets run with {lengths} ({axis})")
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from jettagger.bundles.registry import load_bundle
+    from jettagger.bundles.serving import write_serving
+
+    target = write_serving(
+        load_bundle(args.model), args.output, name=args.name, largest_batch=args.largest_batch, force=args.force
+    )
+    say(f"wrote {target}: use it as grpc://HOST:8001/{target.name} or http://HOST:8000/{target.name}")
     return 0
 
 

@@ -27,6 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=counted, metavar="N", help="threads of the network (default: all cores, 1 in workers)")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
     add("--backend", metavar="NAME", help="fast, onnxruntime or openvino (default: fast)")
+    add(
+        "--remote",
+        metavar="URL",
+        help="server of the network, grpc://host:8001/model (default: $JETTAGGER_REMOTE)",
+    )
     cache = group.add_mutually_exclusive_group()
     cache.add_argument(
         "--cache",
@@ -58,11 +63,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OURS=THEIRS",
         dest="names",
         help="PFNano files with other names: PFCands=JetPFCands, FatJetPFCands.pFCandsIdx=candIdx (repeatable)",
-    )
-    add(
-        "--format",
-        metavar="F",
-        help="flavour of PFNano: pfnano-106x, btvnano, ..., or a YAML file that declares one (default: recognised)",
     )
     add("--batch-size", type=counted, metavar="N", help="jets in one run of the network at most (default: 64)")
     add("--block-bytes", metavar="SIZE", help="memory of what is made of a chunk at a time (default: 150MB)")

@@ -26,6 +26,7 @@ from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.files.cache import DiskCache
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run, require_session_trial
+from jettagger.inference.served import open_served
 from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
 from jettagger.runtime.codedigest import code_digest
@@ -33,6 +34,7 @@ from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import OrtSession, Session, open_onnx, open_openvino
 from jettagger.sessions.graph import file_sha256
 from jettagger.sessions.onnx import PROVIDERS, checked_threads
+from jettagger.sessions.remote import Remote
 from jettagger.sessions.rewriting import rewrite
 from jettagger.types import Array
 
@@ -57,7 +59,11 @@ _SESSIONS: ProcessCache[tuple[int, str, int, str], Session] = ProcessCache()
 
 
 def open_session(
-    bundle: Bundle, threads: int | None = None, provider: str | None = None, backend: str = "fast"
+    bundle: Bundle,
+    threads: int | None = None,
+    provider: str | None = None,
+    backend: str = "fast",
+    remote: Remote | None = None,
 ) -> Session:
     """The session of a model in this process; made when first asked for, kept afterwards.
 
@@ -70,6 +76,8 @@ def open_session(
     provider : str, optional
         Of ONNX Runtime; on others than the CPU the file runs as it is.
     backend : {"fast", "onnxruntime", "openvino"}
+    remote : Remote, optional
+        A server that runs the network.
 
     Returns
     -------
@@ -98,6 +106,9 @@ def open_session(
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     check_backend(backend, provider)
+    if remote is not None:
+        require_session_trial(bundle, "onnxruntime")
+        return open_served(as_run(bundle), remote, proof_jets(bundle), threads)
     key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
     if key not in _SESSIONS:
         require_session_trial(bundle, backend)
@@ -114,20 +125,22 @@ def open_session(
     return _SESSIONS[key]
 
 
-def cost_of(backend: str = "fast", provider: str | None = None) -> Cost:
+def cost_of(backend: str = "fast", provider: str | None = None, *, remote: bool = False) -> Cost:
     """What decides how jets are put into batches.
 
     Parameters
     ----------
     backend : str
     provider : str, optional
+    remote : bool
+        Whether a server runs the network.
 
     Returns
     -------
     Cost
         Measured on CPUs; other providers get batches as large as is allowed, whatever the jets' length.
     """
-    if PROVIDERS.get(provider or "cpu", provider) != PROVIDERS["cpu"]:
+    if remote or PROVIDERS.get(provider or "cpu", provider) != PROVIDERS["cpu"]:
         return replace(COST, cells=np.inf)
     return OPENVINO_COST if backend == "openvino" else COST
 

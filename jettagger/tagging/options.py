@@ -16,11 +16,14 @@ from jettagger.heads import Head
 from jettagger.inference.acceleration import check_backend
 from jettagger.inputs.batching import BATCH_SIZE
 from jettagger.inputs.flat_tables import Outside
-from jettagger.inputs.flavours import declared_names
 from jettagger.inputs.selection import BLOCK
 from jettagger.sessions.onnx import checked_threads
+from jettagger.sessions.remote import Remote
 
 __all__ = ["Cache", "OptionKeywords", "TaggerOptions", "with_keywords"]
+
+#: environment variable with the address of a server
+REMOTE = "JETTAGGER_REMOTE"
 
 #: where scores are kept: True is the user's cache folder, a path a folder, a pair a folder and a limit in bytes
 Cache = bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None
@@ -32,13 +35,13 @@ class OptionKeywords(TypedDict, total=False):
     threads: int | None
     provider: str | None
     backend: str
+    remote: Remote | str | bool | None
     cache: Cache
     heads: Sequence[Head | str | os.PathLike[str]]
     jets: str | None
     outside: Outside
     min_pt_share: float | None
     names: Names | None
-    format: str | os.PathLike[str] | None
     batch_size: int
     block_bytes: int
 
@@ -57,6 +60,10 @@ class TaggerOptions:
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
         ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
         by 1e-4, and other outputs by 1e-3 relative.
+    remote : str or Remote, optional
+        A server that runs the network, ``grpc://host:8001/model`` (extra ``remote``); see `jettagger.sessions.remote`.
+        Without a name of the model it is that of the bundle. Default: the environment variable ``JETTAGGER_REMOTE``
+        when the options are made; False: none whatever the variable says.
     cache : bool, path, DiskCache or (path, bytes), optional
         Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
         folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
@@ -76,9 +83,6 @@ class TaggerOptions:
     names : mapping of str to str or None, optional
         For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
         `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
-    format : str or path, optional
-        Flavour of PFNano that declares such names: one of those of the package (``"pfnano-106x"``), or a YAML file.
-        It is read at once, and stands in ``names`` then. Without it a known flavour is recognised by its collections.
     batch_size : int
         Jets in one run of the network at most.
     block_bytes : int
@@ -88,13 +92,12 @@ class TaggerOptions:
     Raises
     ------
     ConfigError
-        If there is no such backend, if a number is not positive, or if the share is not between 0 and 1.
+        If there is no such backend, if a number is not positive, if the share is not between 0 and 1, or if the address
+        of a server is none or comes with a provider or a backend of this machine.
     MismatchError
-        If ``outside`` is something else, or if both ``names`` and ``format`` are given.
+        If ``outside`` is something else.
     UnknownName
-        If PFNano has none of the names, or if there is no such flavour.
-    InputFileError
-        If there is no file of that flavour.
+        If PFNano has none of the names.
 
     Examples
     --------
@@ -110,18 +113,19 @@ class TaggerOptions:
     threads: int | None = None
     provider: str | None = None
     backend: str = "fast"
+    remote: Remote | str | bool | None = None
     cache: Cache = None
     heads: Sequence[Head | str | os.PathLike[str]] = ()
     jets: str | None = None
     outside: Outside = "score"
     min_pt_share: float | None = None
     names: Names | None = field(default=None, hash=False)
-    format: str | os.PathLike[str] | None = None
     batch_size: int = BATCH_SIZE
     block_bytes: int = BLOCK
 
     def __post_init__(self) -> None:
         check_backend(self.backend, self.provider)
+        object.__setattr__(self, "remote", self._checked_remote())
         if self.threads is not None:
             checked_threads(self.threads)
         share = self.min_pt_share
@@ -132,13 +136,42 @@ class TaggerOptions:
         for name in ("batch_size", "block_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
-        names = declared_names(self.names, self.format)
-        if names is not None:
-            pfnano(names)
-            object.__setattr__(self, "names", dict(names))
-            object.__setattr__(self, "format", None)  # a worker need not have the file
+        if self.names is not None:
+            pfnano(self.names)
+            object.__setattr__(self, "names", dict(self.names))
         heads = [self.heads] if isinstance(self.heads, (str, os.PathLike)) else self.heads
         object.__setattr__(self, "heads", tuple(heads))
+
+    def _checked_remote(self) -> Remote | str | bool | None:
+        remote = self.remote
+        local = self.provider is not None or self.backend != "fast"
+        if remote is None and not local:
+            remote = os.environ.get(REMOTE) or None
+        if remote is None or remote is False:
+            return remote
+        if remote is True:
+            raise ConfigError("remote is True, expected an address such as grpc://host:8001/model, or False")
+        if isinstance(remote, str):
+            Remote.at(remote, "model")
+        if local:
+            raise ConfigError("remote is a server that runs the network: provider and backend are of this machine")
+        return remote
+
+    def server(self, model: str) -> Remote | None:
+        """The server that runs a network, if one does.
+
+        Parameters
+        ----------
+        model : str
+            Its name on the server, where the address has none.
+
+        Returns
+        -------
+        Remote or None
+        """
+        if not self.remote or isinstance(self.remote, bool):
+            return None
+        return Remote.at(self.remote, model) if isinstance(self.remote, str) else self.remote
 
     @property
     def given(self) -> dict[str, Any]:
@@ -173,7 +206,7 @@ def with_keywords(options: TaggerOptions | None, keywords: Mapping[str, Any], wh
     unknown = [name for name in keywords if name not in known]
     if unknown:
         raise UnknownName("option of a tagger", unknown, known, what)
-    return replace(options or TaggerOptions(), **keywords)
+    return TaggerOptions(**keywords) if options is None else replace(options, **keywords)
 
 
 guard(globals(), "TaggerOptions")

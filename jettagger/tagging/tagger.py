@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -24,8 +23,8 @@ from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.formats import EventColumns
 from jettagger.heads import Head, load_head
 from jettagger.inference.acceleration import cost_of, open_session
-from jettagger.inference.network import evaluate
 from jettagger.inference.padding import as_run
+from jettagger.inference.served import evaluated
 from jettagger.inputs.batching import Objects, make_batches, tabulate
 from jettagger.inputs.group_rows import Entering, entering
 from jettagger.inputs.selection import Selection
@@ -242,7 +241,13 @@ class Tagger(Displayed):
         """The session of this process, opened when first used."""
         if self._session is not None:
             return self._session
-        return open_session(self.bundle, self.options.threads, self.options.provider, self.options.backend)
+        options = self.options
+        remote = options.server(self.bundle.name)
+        return open_session(self.bundle, options.threads, options.provider, options.backend, remote)
+
+    @property
+    def _runs_in(self) -> str:
+        return "remote" if self.options.remote else self.options.backend
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -468,13 +473,13 @@ class Tagger(Displayed):
 
     def cached(self, request: Request) -> Scored | None:
         """What the cache holds for a request; None where that is nothing, or where there is no cache."""
-        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self.options.backend, request))
+        found = None if self.cache is None else self.cache.get(block_key(self.bundle, self._runs_in, request))
         return None if found is None else unpacked(found)
 
     def store(self, request: Request, scored: Scored) -> None:
         """Put what the model gave for a request into the cache, if there is one."""
         if self.cache is not None:
-            self.cache.put(block_key(self.bundle, self.options.backend, request), packed(scored))
+            self.cache.put(block_key(self.bundle, self._runs_in, request), packed(scored))
 
     def assembled(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
         """Scores of the jets of a request as records, with those of the heads, which run here."""
@@ -544,12 +549,12 @@ class Tagger(Displayed):
         slots = filled = 0
         seconds = 0.0
         size = bundle.fixed_batch or self.options.batch_size
-        cost = cost_of(self.options.backend, self.options.provider)
+        cost = cost_of(self.options.backend, self.options.provider, remote=bool(self.options.remote))
         session = self.session
-        for batch in make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost):
-            start = time.perf_counter()
-            values[batch.jets] = evaluate(bundle, session, batch.inputs)
-            seconds += time.perf_counter() - start
+        batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost)
+        for batch, outputs, waited in evaluated(bundle, session, batches):
+            values[batch.jets] = outputs
+            seconds += waited
             slots += batch.slots
             filled += batch.filled
         truncated = np.zeros(len(jets), dtype=bool)

@@ -1,0 +1,361 @@
+"""A network behind a server that speaks KServe v2 (extra ``remote``): Triton, MLServer, OpenVINO Model Server.
+
+One request carries one batch. The connection belongs to a process and a thread and is made anew in each.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Protocol
+
+import numpy as np
+
+from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, require
+from jettagger.runtime.processcache import ProcessCache
+from jettagger.sessions.graph import Graph
+from jettagger.sessions.remote import Remote
+from jettagger.types import Array
+
+__all__ = ["KServeSession", "Transport", "open_remote"]
+
+#: seconds in which a server must answer for the first time, where `Remote.patience` is not less
+FIRST_CONTACT = 15.0
+
+#: milliseconds: waits before a request is sent again are drawn up to the first, doubled each time up to the second
+FIRST_WAIT, LONGEST_WAIT = 100, 5_000
+
+# connections do not survive a fork, so the process is part of the key
+_SESSIONS: ProcessCache[tuple[int, Remote, str], KServeSession] = ProcessCache()
+
+
+class RequestFault(Exception):
+    """What went wrong with one request.
+
+    Parameters
+    ----------
+    text : str
+    passing : bool
+        Whether the same request may succeed later: no server, no answer in time.
+    unknown : bool
+        Whether the server does not know the model or its version.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False, unknown: bool = False) -> None:
+        super().__init__(" ".join(text.split()))
+        self.passing = passing
+        self.unknown = unknown
+
+
+class Transport(Protocol):
+    """One connection of one thread. Each method raises `RequestFault`."""
+
+    def metadata(self) -> dict[str, Any]:
+        """``inputs`` and ``outputs`` of the model, each with ``name``, ``datatype`` and ``shape``."""
+
+    def largest_batch(self) -> int:
+        """Jets in one request; 0 where the server does not say."""
+
+    def models(self) -> list[str]:
+        """What the server has; empty where it does not say."""
+
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        """Evaluate the network.
+
+        Parameters
+        ----------
+        inputs : mapping of str to float32[jets, ...]
+            As for `Session.run`.
+        outputs : list of str
+
+        Returns
+        -------
+        dict of str to array[jets, ...]
+            What the server gave.
+        """
+
+
+class KServeSession:
+    """A network on a server.
+
+    Parameters
+    ----------
+    graph : Graph
+        What the network takes and gives.
+    remote : Remote
+    connect : callable
+        Gives a connection; called once a thread.
+
+    Raises
+    ------
+    RemoteError
+        If the server cannot be reached, has no such model, or has one with other inputs or outputs.
+    MissingExtra
+        If the client is not installed.
+    """
+
+    provider = "remote"
+
+    def __init__(self, graph: Graph, remote: Remote, connect: Callable[[Remote], Transport] | None = None) -> None:
+        self.remote = remote
+        self.in_flight = remote.in_flight
+        self.resent = 0
+        self._reached = False
+        self._connect = connect or _connect
+        self._local = threading.local()
+        self._outputs = [tensor.name for tensor in graph.outputs]
+        served = self._asked("its description", lambda transport: transport.metadata())
+        for kind, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+            offered = {str(entry["name"]): entry for entry in served.get(kind) or ()}
+            missing = [tensor.name for tensor in tensors if tensor.name not in offered]
+            if missing or (kind == "inputs" and len(offered) != len(tensors)):
+                raise RemoteError(
+                    f"the model at {remote.url} has the {kind} {', '.join(sorted(offered)) or 'none'}, expected "
+                    f"{', '.join(tensor.name for tensor in tensors)}: another network is behind that name"
+                )
+            for tensor in tensors:
+                kept = str(offered[tensor.name].get("datatype"))
+                if kept != "FP32":
+                    raise RemoteError(
+                        f"the model at {remote.url} has {kept} for {tensor.name!r}, expected FP32: another network is "
+                        "behind that name"
+                    )
+        self.largest_batch = self._asked("its configuration", lambda transport: transport.largest_batch())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate the network; see `Session.run`.
+
+        Raises
+        ------
+        RemoteError
+            If the server refuses, or does not answer in `Remote.patience` seconds.
+        """
+        rows = len(next(iter(inputs.values())))
+        step = self.largest_batch or max(rows, 1)
+        parts = [
+            self._request({name: np.ascontiguousarray(array[at : at + step]) for name, array in inputs.items()})
+            for at in range(0, max(rows, 1), step)
+        ]
+        return (
+            parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )
+
+    def _request(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        rows = len(next(iter(inputs.values())))
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+        outputs = self._asked(f"{rows} jets ({shapes})", lambda transport: transport.infer(inputs, self._outputs))
+        for name in self._outputs:
+            array = outputs.get(name)
+            if array is None or array.dtype != np.float32 or not array.ndim or rows not in array.shape[:2]:
+                got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise RemoteError(f"{self.remote.url} gave {got} for {name!r}, expected float32 for {rows} jets")
+        return {name: outputs[name] for name in self._outputs}
+
+    def _asked(self, what: str, ask: Callable[[Transport], Any]) -> Any:
+        """The answer of the server; requests that may succeed later are sent again."""
+        remote = self.remote
+        patience = remote.patience if self._reached else min(remote.patience, FIRST_CONTACT)
+        end = monotonic() + patience
+        attempt, longest = 0, FIRST_WAIT
+        while True:
+            attempt += 1
+            try:
+                answer = ask(self._transport())
+                self._reached = True
+                return answer
+            except RequestFault as fault:
+                self._local.transport = None
+                wait = random.uniform(longest / 2, longest) / 1000
+                if not fault.passing or monotonic() + wait > end:
+                    raise self._failed(what, fault, attempt, patience) from fault
+                longest = min(2 * longest, LONGEST_WAIT)
+                self.resent += 1
+                sleep(wait)
+
+    def _failed(self, what: str, fault: RequestFault, attempt: int, patience: float) -> RemoteError:
+        remote = self.remote
+        text = f"{remote.url} failed at attempt {attempt} for {what}: {fault}"
+        if fault.unknown:
+            try:
+                present = self._transport().models()
+            except (RequestFault, JettaggerError):
+                present = []
+            text += f"{hint(remote.model, present)}; the server has {', '.join(present) or 'no list of its models'}"
+        elif fault.passing:
+            text += f"; given up after {patience:g} s. Is the server up, and is this its {remote.protocol} port?"
+        return RemoteError(text)
+
+    def _transport(self) -> Transport:
+        transport: Transport | None = getattr(self._local, "transport", None)
+        if transport is None or self._local.process != os.getpid():
+            transport = self._local.transport = self._connect(self.remote)
+            self._local.process = os.getpid()
+        return transport
+
+
+def open_remote(graph: Graph, remote: Remote) -> KServeSession:
+    """The session of a network on a server in this process; made when first asked for, kept afterwards.
+
+    Parameters
+    ----------
+    graph : Graph
+    remote : Remote
+
+    Returns
+    -------
+    KServeSession
+
+    Raises
+    ------
+    RemoteError
+        If the server cannot be reached, has no such model, or has one with other inputs or outputs.
+    MissingExtra
+        If the client is not installed.
+    """
+    key = (os.getpid(), remote, graph.sha256)
+    if key not in _SESSIONS:
+        _SESSIONS[key] = KServeSession(graph, remote)
+    return _SESSIONS[key]
+
+
+def _connect(remote: Remote) -> Transport:
+    for path in (remote.ca, remote.certificate, remote.key):
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"the PEM file {path} for {remote.url} does not exist")
+    return _Grpc(remote) if remote.protocol == "grpc" else _Http(remote)
+
+
+class _Grpc:
+    """Through tritonclient's gRPC client."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._library = require("tritonclient.grpc", "remote", "a model on a server")
+        self._remote = remote
+        # its finalizer uses modules that are gone when Python ends; the channel closes by itself
+        client = type("Client", (self._library.InferenceServerClient,), {"__del__": lambda self: None})
+        self._client: Any = client(
+            remote.address,
+            ssl=remote.encrypted,
+            root_certificates=remote.ca,
+            private_key=remote.key,
+            certificate_chain=remote.certificate,
+        )
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self._client, name)(*arguments, client_timeout=self._remote.timeout, **options)
+        except self._library.InferenceServerException as error:
+            status = str(error.status()).rpartition(".")[2]
+            said = f"{status}: {error.message()}"
+            passing = status in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+            unknown = status == "NOT_FOUND" or "unknown model" in said.lower()
+            raise RequestFault(said, passing=passing and not unknown, unknown=unknown) from error
+
+    def metadata(self) -> dict[str, Any]:
+        remote = self._remote
+        return dict(self._call("get_model_metadata", remote.model, remote.version, as_json=True))
+
+    def largest_batch(self) -> int:
+        try:
+            found = self._call("get_model_config", self._remote.model, self._remote.version, as_json=True)
+        except RequestFault as fault:
+            if fault.passing:
+                raise
+            return 0  # an extension of Triton's
+        return int(found["config"].get("max_batch_size", 0))
+
+    def models(self) -> list[str]:
+        found = self._call("get_model_repository_index", as_json=True)
+        return _named(found.get("models", ()))
+
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        remote, library = self._remote, self._library
+        tensors = []
+        for name, array in inputs.items():
+            tensors.append(library.InferInput(name, list(array.shape), "FP32"))
+            tensors[-1].set_data_from_numpy(array)
+        wanted = [library.InferRequestedOutput(name) for name in outputs]
+        result = self._call("infer", remote.model, tensors, remote.version, wanted)
+        return _arrays(result, outputs)
+
+
+class _Http:
+    """Through tritonclient's HTTP client; numbers as bytes where the server takes them, else as JSON."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._library = require("tritonclient.http", "remote", "a model on a server")
+        self._remote = remote
+        options: dict[str, Any] = {}
+        if remote.encrypted:
+
+            def context() -> ssl.SSLContext:
+                found = ssl.create_default_context(cafile=remote.ca)
+                if remote.certificate:
+                    found.load_cert_chain(remote.certificate, remote.key)
+                return found
+
+            options = {"ssl": True, "ssl_context_factory": context}
+        self._client = self._library.InferenceServerClient(
+            remote.address, connection_timeout=remote.timeout, network_timeout=remote.timeout, **options
+        )
+        self.binary: bool | None = None
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self._client, name)(*arguments, **options)
+        except self._library.InferenceServerException as error:
+            status, said = str(error.status()), f"HTTP {error.status()}: {error.message()}"
+            unknown = status == "404" or any(words in said.lower() for words in ("unknown model", "not found"))
+            raise RequestFault(
+                said, passing=status in ("502", "503", "504") and not unknown, unknown=unknown
+            ) from error
+        except (OSError, HTTPException) as error:
+            raise RequestFault(
+                f"{type(error).__name__}: {error}", passing=not isinstance(error, ssl.SSLError)
+            ) from error
+
+    def metadata(self) -> dict[str, Any]:
+        found = dict(self._call("get_model_metadata", self._remote.model, self._remote.version))
+        server = self._call("get_server_metadata")
+        self.binary = "binary_tensor_data" in (server.get("extensions") or ())
+        return found
+
+    def largest_batch(self) -> int:
+        try:
+            found = self._call("get_model_config", self._remote.model, self._remote.version)
+        except RequestFault as fault:
+            if fault.passing:
+                raise
+            return 0  # an extension of Triton's
+        return int(found.get("max_batch_size", 0))
+
+    def models(self) -> list[str]:
+        return _named(self._call("get_model_repository_index"))
+
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        remote, library = self._remote, self._library
+        if self.binary is None:
+            self.metadata()
+        tensors = []
+        for name, array in inputs.items():
+            tensors.append(library.InferInput(name, list(array.shape), "FP32"))
+            tensors[-1].set_data_from_numpy(array, binary_data=bool(self.binary))
+        wanted = [library.InferRequestedOutput(name, binary_data=bool(self.binary)) for name in outputs]
+        return _arrays(self._call("infer", remote.model, tensors, remote.version, wanted), outputs)
+
+
+def _arrays(result: Any, outputs: list[str]) -> dict[str, Array]:
+    found = {name: result.as_numpy(name) for name in outputs}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def _named(models: Any) -> list[str]:
+    """Names with versions of a list of models."""
+    entries = [(str(entry["name"]), str(entry.get("version") or "")) for entry in models]
+    return sorted({f"{name} (version {version})" if version else name for name, version in entries})

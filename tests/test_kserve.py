@@ -1,0 +1,255 @@
+"""Networks on servers: addresses, requests that are sent again, other networks behind a name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jettagger.bundles.registry import load_bundle
+from jettagger.errors import ConfigError, RemoteError
+from jettagger.inference.acceleration import proof_jets
+from jettagger.sessions import kserve, open_onnx
+from jettagger.sessions.graph import Graph
+from jettagger.sessions.kserve import KServeSession, RequestFault
+from jettagger.sessions.remote import Remote
+from jettagger.types import Array
+
+
+def graph_of(name: str = "tinyParT") -> Graph:
+    graph = load_bundle(name).graph
+    assert graph is not None
+    return graph
+
+
+GRAPH = graph_of()
+INPUTS = proof_jets(load_bundle("tinyParT"))[0]
+
+
+def described(graph: Graph) -> dict[str, Any]:
+    """What a server says of a network."""
+    return {
+        kind: [{"name": tensor.name, "datatype": "FP32", "shape": [-1]} for tensor in tensors]
+        for kind, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs))
+    }
+
+
+class Server:
+    """Answers with the network of the package; goes through a list of faults first."""
+
+    def __init__(
+        self, faults: tuple[RequestFault, ...] = (), limit: int = 0, served: dict[str, Any] | None = None
+    ) -> None:
+        self.faults, self.limit = list(faults), limit
+        self.served = described(GRAPH) if served is None else served
+        self.batches: list[int] = []
+        self.connections = 0
+
+    def connect(self, remote: Remote) -> Server:
+        self.connections += 1
+        return self
+
+    def metadata(self) -> dict[str, Any]:
+        return self.served
+
+    def largest_batch(self) -> int:
+        return self.limit
+
+    def models(self) -> list[str]:
+        return ["tinyParT (version 1)", "particlenet (version 2)"]
+
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.batches.append(len(next(iter(inputs.values()))))
+        found = open_onnx(GRAPH, 1).run(inputs)
+        return {name: found[name] for name in outputs}
+
+
+BUSY = RequestFault("UNAVAILABLE: not now", passing=True)
+
+
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits are noted down and time passes by them alone."""
+    now, waits = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(kserve, "sleep", sleep)
+    monkeypatch.setattr(kserve, "monotonic", lambda: now[0])
+    return waits
+
+
+def session(server: Server, **options: Any) -> KServeSession:
+    return KServeSession(GRAPH, Remote.at("grpc://gpu7:8001/tinyParT", **options), server.connect)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "model", "version", "protocol", "encrypted"),
+    [
+        ("grpc://gpu7:8001/net", "gpu7:8001", "net", "", "grpc", False),
+        ("grpcs://gpu7:443/net/versions/3", "gpu7:443", "net", "3", "grpc", True),
+        ("http://127.0.0.1:8000/particle%20net/", "127.0.0.1:8000", "particle net", "", "http", False),
+        ("https://[::1]:8000", "[::1]:8000", "fallback", "", "http", True),
+    ],
+)
+def test_addresses(url: str, address: str, model: str, version: str, protocol: str, encrypted: bool) -> None:
+    remote = Remote.at(url, "fallback")
+    assert (remote.address, remote.model, remote.version) == (address, model, version)
+    assert (remote.protocol, remote.encrypted) == (protocol, encrypted)
+
+
+def test_an_address_is_read_as_it_is_written() -> None:
+    for url in ("grpc://gpu7:8001/net", "https://gpu7:8000/net/versions/2"):
+        assert Remote.at(Remote.at(url).url) == Remote.at(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("gpu7:8001/net", "scheme 'gpu7'"),
+        ("grcp://gpu7:8001/net", "scheme 'grcp' .nearest: grpc, grpcs"),
+        ("grpc://gpu7/net", "without host or port"),
+        ("grpc://:8001/net", "without host or port"),
+        ("grpc://gpu7:port/net", "Port could not be cast"),
+        ("grpc://gpu7:8001", "without the model's name"),
+        ("grpc://gpu7:8001/a/b", "without the model's name"),
+        ("grpc://user:word@gpu7:8001/net", "with more than host, port and model"),
+        ("grpc://gpu7:8001/net?version=2", "with more than host, port and model"),
+    ],
+)
+def test_addresses_that_are_none(url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Remote.at(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": 0}, "timeout of a remote model is 0, expected seconds above 0"),
+        ({"patience": "long"}, "patience of a remote model is 'long'"),
+        ({"in_flight": 0}, "in_flight of a remote model is 0"),
+        ({"ca": "ca.pem"}, "ca is for a connection with TLS"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Remote.at("grpc://gpu7:8001/net", **options)
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(ConfigError, match="come together"):
+        Remote.at("grpcs://gpu7:8001/net", certificate="c.pem")
+
+
+def test_the_answers_are_those_of_the_network() -> None:
+    server = Server()
+    answers, expected = session(server).run(INPUTS), open_onnx(GRAPH, 1).run(INPUTS)
+    assert list(answers) == list(expected)
+    assert all(np.array_equal(answers[name], expected[name]) for name in expected)
+    assert server.batches == [6]
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(4, [4, 2]), (6, [6]), (1, [1] * 6)])
+def test_no_request_is_larger_than_the_server_takes(limit: int, batches: list[int]) -> None:
+    server = Server(limit=limit)
+    answers, expected = session(server).run(INPUTS), open_onnx(GRAPH, 1).run(INPUTS)
+    assert server.batches == batches
+    for name in expected:
+        np.testing.assert_allclose(answers[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_lost_requests_are_sent_again(no_waits: list[float]) -> None:
+    server = Server((BUSY,) * 4)
+    remote = session(server)
+    expected = open_onnx(GRAPH, 1).run(INPUTS)
+    assert all(np.array_equal(array, expected[name]) for name, array in remote.run(INPUTS).items())
+    assert remote.resent == len(no_waits) == 4
+    for number, wait in enumerate(no_waits):  # jitter: between half and all of a wait that doubles
+        assert 0.05 * 2**number <= wait <= 0.1 * 2**number
+    assert server.connections == 5  # a connection that failed is not used again
+
+
+def test_patience_has_an_end(no_waits: list[float]) -> None:
+    server = Server((BUSY,) * 1000)
+    with pytest.raises(RemoteError, match=r"grpc://gpu7:8001/tinyParT failed at attempt \d+ for 6 jets .*given up"):
+        session(server, patience=20.0).run(INPUTS)
+    assert 15 < sum(no_waits) <= 20
+    assert max(no_waits) <= 5
+
+
+def test_a_refusal_is_final(no_waits: list[float]) -> None:
+    server = Server((RequestFault("INVALID_ARGUMENT: unexpected shape"),))
+    with pytest.raises(RemoteError, match=r"failed at attempt 1 for 6 jets .* INVALID_ARGUMENT: unexpected shape"):
+        session(server).run(INPUTS)
+    assert no_waits == []
+
+
+def test_a_model_that_is_not_there_is_told_from_those_that_are() -> None:
+    server = Server((RequestFault("NOT_FOUND: no tinyPart", unknown=True),))
+    with pytest.raises(RemoteError, match=r"the server has tinyParT \(version 1\), particlenet \(version 2\)"):
+        session(server).run(INPUTS)
+
+
+@pytest.mark.usefixtures("no_waits")
+def test_a_server_that_never_answers_is_given_up_early() -> None:
+    def connect(remote: Remote) -> Any:
+        raise BUSY
+
+    with pytest.raises(RemoteError, match=r"given up after 15 s\. Is the server up, and is this its grpc port"):
+        KServeSession(GRAPH, Remote.at("grpc://gpu7:8001/tinyParT"), connect)
+
+
+def without(served: dict[str, Any], kind: str) -> dict[str, Any]:
+    return served | {kind: served[kind][1:]}
+
+
+def more(served: dict[str, Any]) -> dict[str, Any]:
+    return served | {"inputs": [*served["inputs"], {"name": "jet_pt", "datatype": "FP32", "shape": [-1]}]}
+
+
+def integers(served: dict[str, Any]) -> dict[str, Any]:
+    return served | {"inputs": [{**entry, "datatype": "INT64"} for entry in served["inputs"]]}
+
+
+@pytest.mark.parametrize(
+    "change", [lambda served: without(served, "inputs"), lambda served: without(served, "outputs"), more, integers]
+)
+def test_another_network_behind_the_name(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    with pytest.raises(RemoteError, match="another network is behind that name"):
+        session(Server(served=change(described(GRAPH))))
+
+
+@pytest.mark.parametrize("wrong", ["rows", "dtype", "missing"])
+def test_answers_of_another_kind(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    infer = server.infer
+
+    def other(inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+        found = infer(inputs, outputs)
+        name = outputs[0]
+        if wrong == "missing":
+            return {key: array for key, array in found.items() if key != name}
+        return found | {name: found[name][:-1] if wrong == "rows" else found[name].astype(np.float64)}
+
+    monkeypatch.setattr(server, "infer", other)
+    with pytest.raises(RemoteError, match="expected float32 for 6 jets"):
+        session(server).run(INPUTS)
+
+
+def test_a_thread_has_a_connection_of_its_own() -> None:
+    server = Server()
+    remote = session(server)
+    threads = [threading.Thread(target=remote.run, args=(INPUTS,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.connections == 4
+    assert server.batches == [6, 6, 6]

@@ -1,0 +1,378 @@
+"""A server of models in this process, over gRPC and HTTP, that can be told to fail."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+
+import jettagger as jt
+from jettagger.bundles.registry import load_bundle
+from jettagger.errors import RemoteError
+from jettagger.inference.acceleration import proof_jets
+from jettagger.sessions import open_onnx
+from jettagger.sessions.kserve import KServeSession
+from jettagger.sessions.remote import Remote
+from jettagger.testing import make_events
+from jettagger.types import Array
+
+grpc = pytest.importorskip("grpc", reason="needs the extra 'remote'")
+pytest.importorskip("tritonclient.grpc", reason="needs the extra 'remote'")
+pytest.importorskip("tritonclient.http", reason="needs the extra 'remote'")
+
+from tritonclient.grpc import service_pb2, service_pb2_grpc  # noqa: E402
+
+BUNDLE = load_bundle("tinyParT")
+GRAPH = BUNDLE.graph
+assert GRAPH is not None
+INPUTS = proof_jets(BUNDLE)[1]
+EXPECTED = open_onnx(GRAPH, 1).run(INPUTS)
+
+
+class Behaviour:
+    """What the next requests meet; empty: an answer."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.requests = 0
+        self.limit = 4
+        self.together = 0
+        self.most_together = 0
+        self.lock = threading.Lock()
+        self.factor = 1.0  # of another network's outputs
+        self.rest = 0.0  # seconds
+
+    def next(self) -> str:
+        with self.lock:
+            self.requests += 1
+            return self.faults.pop(0) if self.faults else ""
+
+    def answer(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        assert GRAPH is not None
+        with self.lock:
+            self.together += 1
+            self.most_together = max(self.most_together, self.together)
+        try:
+            time.sleep(self.rest)
+            factor = np.float32(self.factor)
+            return {name: factor * array for name, array in open_onnx(GRAPH, 1).run(inputs).items()}
+        finally:
+            with self.lock:
+                self.together -= 1
+
+
+class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """The parts of KServe v2 that a client asks for."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:
+        if request.name != "tinyParT":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}' is not found")
+        answer = service_pb2.ModelMetadataResponse(name=request.name, versions=["1"], platform="onnx")
+        for kind, tensors in (("inputs", GRAPH.inputs), ("outputs", GRAPH.outputs)):
+            for tensor in tensors:
+                getattr(answer, kind).add(name=tensor.name, datatype="FP32", shape=[-1])
+        return answer
+
+    def ModelConfig(self, request: Any, context: Any) -> Any:
+        answer = service_pb2.ModelConfigResponse()
+        answer.config.max_batch_size = self.behaviour.limit
+        return answer
+
+    def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        answer = service_pb2.RepositoryIndexResponse()
+        answer.models.add(name="tinyParT", version="1", state="READY")
+        return answer
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:
+        fault = self.behaviour.next()
+        if fault == "lost":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
+        if fault == "refused":
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape for input 'pf_mask'")
+        if fault == "slow":
+            time.sleep(1.5)
+        inputs = {
+            tensor.name: np.frombuffer(raw, np.float32).reshape(list(tensor.shape))
+            for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+        }
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
+        for name, array in self.behaviour.answer(inputs).items():
+            array = array[:-1] if fault == "shape" else array
+            answer.outputs.add(name=name, datatype="FP32", shape=list(array.shape))
+            answer.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
+        return answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """KServe v2 over HTTP with numbers as JSON, as MLServer has it."""
+
+    protocol_version = "HTTP/1.1"
+    behaviour: Behaviour
+
+    def reply(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if self.path == "/v2":
+            self.reply({"name": "server", "version": "1", "extensions": []})
+        elif self.path.startswith("/v2/models/tinyParT") and not self.path.endswith("config"):
+            self.reply(
+                {
+                    "name": "tinyParT",
+                    "inputs": [{"name": tensor.name, "datatype": "FP32", "shape": [-1]} for tensor in GRAPH.inputs],
+                    "outputs": [{"name": tensor.name, "datatype": "FP32", "shape": [-1]} for tensor in GRAPH.outputs],
+                }
+            )
+        else:
+            self.reply({"error": f"Model {self.path} not found"}, 404)
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fault = self.behaviour.next()
+        if fault == "lost":
+            self.close_connection = True
+            self.connection.close()
+            return
+        if fault == "busy":
+            self.reply({"error": "overloaded"}, 503)
+            return
+        inputs = {
+            tensor["name"]: np.array(tensor["data"], np.float32).reshape(tensor["shape"])
+            for tensor in request["inputs"]
+        }
+        outputs = [
+            {"name": name, "datatype": "FP32", "shape": list(array.shape), "data": array.ravel().tolist()}
+            for name, array in self.behaviour.answer(inputs).items()
+        ]
+        self.reply({"model_name": "tinyParT", "outputs": outputs})
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing is printed."""
+
+
+@pytest.fixture
+def behaviour() -> Behaviour:
+    return Behaviour()
+
+
+@pytest.fixture
+def grpc_url(behaviour: Behaviour) -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(behaviour), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"grpc://127.0.0.1:{port}/tinyParT"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def http_url(behaviour: Behaviour) -> Iterator[str]:
+    handler = type("Handling", (Handler,), {"behaviour": behaviour})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/tinyParT"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def opened(url: str, **options: Any) -> KServeSession:
+    assert GRAPH is not None
+    return KServeSession(GRAPH, Remote.at(url, **options))
+
+
+def same(answers: dict[str, Array]) -> bool:
+    """Whether they are those of the network, but for batches of another size."""
+    return all(np.allclose(answers[name], EXPECTED[name], rtol=1e-5, atol=1e-6) for name in EXPECTED)
+
+
+def test_over_grpc(grpc_url: str, behaviour: Behaviour) -> None:
+    session = opened(grpc_url)
+    assert session.largest_batch == 4
+    assert same(session.run(INPUTS))
+    assert behaviour.requests == 2  # six jets, four at a time
+
+
+def test_over_http_as_json(http_url: str, behaviour: Behaviour) -> None:
+    session = opened(http_url)
+    assert session.largest_batch == 0
+    answers = session.run(INPUTS)
+    assert all(np.array_equal(answers[name], EXPECTED[name]) for name in EXPECTED)
+    assert behaviour.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("fixture", "faults"),
+    [("grpc_url", ["lost", "lost"]), ("grpc_url", ["slow"]), ("http_url", ["lost"]), ("http_url", ["busy", "lost"])],
+)
+def test_requests_that_were_lost_are_sent_again(
+    fixture: str, faults: list[str], behaviour: Behaviour, request: pytest.FixtureRequest
+) -> None:
+    session = opened(request.getfixturevalue(fixture), timeout=0.5 if "slow" in faults else 10.0)
+    behaviour.faults = list(faults)
+    assert same(session.run(INPUTS))
+    assert session.resent == len(faults)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("refused", "failed at attempt 1 .* INVALID_ARGUMENT: unexpected shape for input 'pf_mask'"),
+        ("shape", "gave float32.* expected float32 for 4 jets"),
+    ],
+)
+def test_what_is_wrong_is_not_asked_again(fault: str, said: str, grpc_url: str, behaviour: Behaviour) -> None:
+    session = opened(grpc_url)
+    behaviour.faults = [fault]
+    with pytest.raises(RemoteError, match=said):
+        session.run(INPUTS)
+    assert session.resent == 0
+
+
+def test_wrong_names(grpc_url: str, http_url: str) -> None:
+    with pytest.raises(RemoteError, match=r"unknown model.*nearest: tinyParT.*the server has tinyParT \(version 1\)"):
+        opened(grpc_url.replace("tinyParT", "tinyPart"))
+    with pytest.raises(RemoteError, match=r"HTTP 404.*the server has no list of its models"):
+        opened(http_url.replace("tinyParT", "tinyPart"))
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("grpc", "http_url"), ("http", "grpc_url")])
+def test_the_port_of_the_other_protocol(scheme: str, other: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(other).replace(other[:4], scheme, 1)
+    with pytest.raises(RemoteError, match=f"is this its {scheme} port"):
+        opened(url, patience=0.5, timeout=2.0)
+
+
+def test_a_server_that_is_started_anew(behaviour: Behaviour) -> None:
+    """Nothing is lost while it is away."""
+
+    def start(port: int) -> Any:
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=2), options=[("grpc.so_reuseport", 0)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(behaviour), server)
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+        return server, bound
+
+    server, port = start(0)
+    session = opened(f"grpc://127.0.0.1:{port}/tinyParT")
+    assert same(session.run(INPUTS))
+    server.stop(None).wait()
+    restarted: list[Any] = []  # a server ends with the last reference to it
+    later = threading.Timer(0.7, lambda: restarted.append(start(port)))
+    later.start()
+    assert same(session.run(INPUTS))
+    assert session.resent > 0
+    later.join()
+    restarted[0][0].stop(None).wait()
+
+
+def test_a_remote_is_a_value() -> None:
+    remote = Remote.at("grpc://gpu7:8001/net", local=True)
+    assert pickle.loads(pickle.dumps(remote)) == remote
+
+
+EVENTS = make_events(6, seed=3)
+
+
+@pytest.fixture
+def here() -> Any:
+    """Scores of the same jets by the network in this process."""
+    return jt.load_tagger("tinyParT", backend="onnxruntime", threads=1).attach(EVENTS).FatJet
+
+
+def equal(fat_jets: Any, here: Any) -> bool:
+    """Whether scores agree but for batches of another size; jets that were not scored are the same."""
+    names = [name for name in here.fields if name.startswith("tinyParT_")]
+    assert names
+    return all(ak.almost_equal(fat_jets[name], here[name], rtol=1e-4, atol=1e-5) for name in names)
+
+
+@pytest.mark.parametrize("fixture", ["grpc_url", "http_url"])
+def test_a_tagger_of_a_server(fixture: str, here: Any, behaviour: Behaviour, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(fixture)
+    tagger = jt.load_tagger("tinyParT", remote=url)
+    assert equal(tagger.attach(EVENTS).FatJet, here)
+    copy = pickle.loads(pickle.dumps(tagger))
+    assert copy.options.remote == url
+    before = behaviour.requests
+    assert equal(copy.attach(EVENTS).FatJet, here)
+    assert behaviour.requests > before
+
+
+def test_the_environment_names_a_server(
+    grpc_url: str, here: Any, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JETTAGGER_REMOTE", grpc_url.removesuffix("/tinyParT"))
+    tagger = jt.load_tagger("tinyParT")
+    monkeypatch.delenv("JETTAGGER_REMOTE")  # a worker need not have it
+    assert equal(pickle.loads(pickle.dumps(tagger)).attach(EVENTS).FatJet, here)
+    assert behaviour.requests > 0
+    monkeypatch.setenv("JETTAGGER_REMOTE", "grpc://nowhere:1")
+    assert equal(jt.load_tagger("tinyParT", remote=False).attach(EVENTS).FatJet, here)
+    assert jt.load_tagger("tinyParT", backend="onnxruntime").options.remote is None
+
+
+def test_batches_are_on_their_way_together(grpc_url: str, here: Any, behaviour: Behaviour) -> None:
+    tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, in_flight=3), batch_size=4)
+    behaviour.rest = 0.05
+    assert equal(tagger.attach(EVENTS).FatJet, here)
+    assert 1 < behaviour.most_together <= 3
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_another_network_is_never_believed(local: bool, grpc_url: str, behaviour: Behaviour) -> None:
+    behaviour.factor = 1.01
+    tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, local=local))
+    with pytest.raises(RemoteError, match=r"does not give the numbers of 'tinyParT' .* times the tolerance"):
+        tagger.attach(EVENTS)
+
+
+def test_this_machine_stands_in_where_it_is_allowed(grpc_url: str, here: Any, behaviour: Behaviour) -> None:
+    tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, local=True))
+    assert equal(tagger.attach(EVENTS).FatJet, here)
+    behaviour.faults = ["refused"] * 100
+    with pytest.warns(RuntimeWarning, match=r"runs on this machine: grpc://.* INVALID_ARGUMENT"):
+        assert equal(tagger.attach(EVENTS).FatJet, here)
+    nowhere = Remote.at("grpc://127.0.0.1:9", "tinyParT", local=True, patience=0.2)
+    absent = jt.load_tagger("tinyParT", remote=nowhere)
+    with pytest.warns(RuntimeWarning, match=r"runs on this machine: grpc://127\.0\.0\.1:9/"):
+        assert equal(absent.attach(EVENTS).FatJet, here)
+
+
+def test_without_a_server_nothing_is_scored() -> None:
+    tagger = jt.load_tagger("tinyParT", remote=Remote.at("grpc://127.0.0.1:9", "tinyParT", patience=0.2))
+    with pytest.raises(RemoteError, match=r"grpc://127.0.0.1:9/tinyParT failed at attempt \d+ for its description"):
+        tagger.attach(EVENTS)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_on_dask(scheduler: str, grpc_url: str, here: Any) -> None:
+    dask = pytest.importorskip("dask", reason="needs the extra 'dask'")
+    tagger = jt.load_tagger("tinyParT", remote=grpc_url)
+    pieces = [EVENTS[:3], EVENTS[3:]]
+    tasks = [dask.delayed(attached)(tagger, piece) for piece in pieces]
+    jets = ak.concatenate(dask.compute(*tasks, scheduler=scheduler, num_workers=2))
+    assert equal(jets, here)
+
+
+def attached(tagger: jt.Tagger, events: Any) -> Any:
+    """The jets with their scores, as a process gives them back."""
+    return ak.to_packed(tagger.attach(events).FatJet)
