@@ -352,7 +352,8 @@ def files(*, split: str | None = None, part: str | None = None, root: str | os.P
 
     Examples
     --------
-    >>> listing = files(split="test", part="QCD", root="/tmp")
+    >>> import tempfile
+    >>> listing = files(split="test", part="QCD", root=tempfile.mkdtemp())
     >>> len(listing.found) + len(listing.missing)
     70
     """

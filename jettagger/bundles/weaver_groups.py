@@ -29,6 +29,7 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
 
     Examples
     --------
+    >>> from jettagger.weaver.config import read_config
     >>> config = read_config(text='''
     ... new_variables: {part_mask: ak.ones_like(part_pt)}
     ... inputs: {pf_mask: {length: 8, pad_mode: constant, vars: [[part_mask, null]]}}

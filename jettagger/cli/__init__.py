@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["--version"])
-    jettagger 0.1.0
+    jettagger ...
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)

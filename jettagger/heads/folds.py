@@ -39,7 +39,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
     Examples
     --------
     >>> fold_of(np.arange(6), 3).tolist()
-    [0, 1, 2, 2, 2, 2]
+    [1, 2, 1, 0, 1, 2]
     """
     with np.errstate(over="ignore"):
         x = np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)

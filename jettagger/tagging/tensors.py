@@ -42,6 +42,7 @@ def make_inputs(
     Examples
     --------
     >>> from jettagger.testing import make_events
+    >>> from jettagger import load_bundle
     >>> batch = next(make_inputs(load_bundle("inclParTMDV1"), make_events(3, seed=1)))
     >>> batch.inputs["pf_features"].shape[1]
     25
