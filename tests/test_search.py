@@ -445,7 +445,7 @@ def test_bad_configurations(world: Path, old: str, new: str, message: str) -> No
         (
             "tree: Events\n",
             "collection: FatJets\n",
-            r"line 3: .*'FatJets' \(nearest: FatJet",
+            r"line 4: .*'FatJets' \(nearest: FatJet",
         ),
     ],
 )

@@ -91,7 +91,7 @@ def test_parquet_gives_what_root_gives(skims: Path, reference: Any, kinds: dict[
         ("absent", InputFileError, "no such file"),
         ("truncated", InputFileError, "not a readable parquet file"),
         ("without a counter", InputFileError, "has no column nFatJet"),
-        ("without a column", ConfigError, "line 22: unknown column .*puWeightUp"),
+        ("without a column", ConfigError, "line 23: unknown column .*puWeightUp"),
     ],
 )
 def test_damaged_skims_are_named(
