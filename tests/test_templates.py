@@ -556,3 +556,14 @@ def test_files_that_are_something_else(tmp_path, text, message):
     (tmp_path / "templates.json").write_text(text)
     with pytest.raises(InputFileError, match=message):
         load_workspaces(tmp_path)
+
+
+@pytest.mark.parametrize("workspace", ["../other/pyhf.json", "/etc/hostname", "inside/pyhf.json", "..", ""])
+def test_a_workspace_lies_in_the_folder(tmp_path, workspace):
+    build(simulated(), spec()).save(tmp_path)
+    path = tmp_path / "templates.json"
+    content = json.loads(path.read_text())
+    content["signals"]["X2000"]["workspace"] = workspace
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputFileError, match=r"the workspace of 'X2000' is .*, expected a file in this folder|cannot"):
+        load_workspaces(tmp_path)

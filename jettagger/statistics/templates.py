@@ -263,6 +263,9 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
         signals = {name: Signal((), float(item["mass"]), float(item["cross_section"])) for name, item in listed}
         paths = {name: folder / item["workspace"] for name, item in listed}
         asimov = bool(content["asimov"])
+        for name, item in listed:
+            if Path(item["workspace"]).name != item["workspace"]:
+                raise ValueError(f"the workspace of {name!r} is {item['workspace']!r}, expected a file in this folder")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, error) from error
     return signals, {name: read_object(path) for name, path in paths.items()}, asimov
