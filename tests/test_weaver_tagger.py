@@ -524,7 +524,7 @@ def test_empty_tables_give_empty_scores(bundle: Bundle) -> None:
 def test_a_tagger_of_this_kind_is_a_value(bundle: Bundle) -> None:
     tagger = Tagger(bundle, outside="skip")
     again = pickle.loads(pickle.dumps(tagger))
-    assert again.outside == "skip"
+    assert again.options.outside == "skip"
     assert again(table(6)).tolist() == tagger(table(6)).tolist()
 
 
