@@ -21,8 +21,10 @@ _COUNTS = {
     "absent": "not scored: None already",
     "without_constituents": "not scored: no constituents",
     "partial": "not scored: only a part of the jet is there",
-    "outside_domain": "not scored: outside of the training selection",
+    "outside_domain": "not scored: outside of the domain of the model",
     "deselected_candidates": "candidates that the model's selection leaves out",
+    "n_sign_ambiguous": "scored, with a track on the jet axis, whose rebuilt sign is in doubt",
+    "n_other_pv": "scored, with a track whose impact parameters refer to another vertex",
     "dangling_links": "dangling links",
     "recovered_vertices": "vertices recovered",
     "replaced_values": "input values that were not finite",
@@ -76,11 +78,18 @@ class Report(Displayed):
         Jets that were not scored because only a part of their constituents is there, or because their own transverse
         momentum is not positive or their direction not finite.
     outside_domain : int
-        Jets that were not scored because they fail the selection that the network was trained on.
+        Jets that were not scored because they lie outside of the domain that the model declares, or fail the selection
+        that it was trained on.
     truncated : int
         Scored jets with more constituents than the network takes; the leading ones were used.
     deselected_candidates : int
         Candidates of jets that were linked which the selection of the model leaves out.
+    n_sign_ambiguous : int
+        Scored jets with a track so near to the axis that the sign of its rebuilt impact parameter is in doubt; counted
+        for models that take it.
+    n_other_pv : int
+        Scored jets with a track whose stored impact parameters refer to another vertex than that of the event; counted
+        for models that take them rebuilt.
     recovered_vertices : int
         Vertices used although they are not in the table of vertices.
     dangling_links : int
@@ -114,6 +123,8 @@ class Report(Displayed):
     outside_domain: int = 0
     truncated: int = 0
     deselected_candidates: int = 0
+    n_sign_ambiguous: int = 0
+    n_other_pv: int = 0
     recovered_vertices: int = 0
     dangling_links: int = 0
     replaced_values: int = 0

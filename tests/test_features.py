@@ -81,17 +81,223 @@ VERTICES = KINEMATICS | {
     "pt_log": (("pt",), math.log),
     **{name: as_stored(name) for name in ("mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")},
 }
+JET_P4 = ("jet.uncorrected_pt", "jet.eta", "jet.uncorrected_mass")
+P4 = ("pt", "eta", "mass")
+AXIS = ("eta", "phi", "jet.eta", "jet.phi")
+
+
+def slow_distance(eta: float, phi: float, other_eta: float, other_phi: float) -> float:
+    return math.hypot(eta - other_eta, wrap(phi - other_phi))
+
+
+def slow_energy_ratio(*numbers: float) -> float:
+    return slow_energy(*numbers[:3]) / slow_energy(*numbers[3:])
+
+
+def slow_weighted_energy_ratio(*numbers: float) -> float:
+    return math.log(numbers[3] * slow_energy_ratio(*numbers[:3], *numbers[4:]))
+
+
+def slow_sip2d(dxy: float, phi: float, jet_phi: float) -> float:
+    """From the vectors: the point of closest approach, and the direction of the jet."""
+    point = (-dxy * math.sin(phi), dxy * math.cos(phi))
+    product = point[0] * math.cos(jet_phi) + point[1] * math.sin(jet_phi)
+    return math.hypot(*point) * (1 if product >= 0 else -1)
+
+
+def slow_sip2d_significance(dxy: float, error: float, phi: float, jet_phi: float, vertex: float) -> float:
+    return slow_sip2d(dxy, phi, jet_phi) / math.sqrt(error**2 + vertex**2)
+
+
+def phi_error(pt: float, eta: float) -> float:
+    return math.sqrt(2e-5**2 + (1.8e-3 / pt) ** 2 * math.cosh(eta))
+
+
+def lambda_error(pt: float, eta: float) -> float:
+    return math.sqrt(3e-4**2 + (2e-3 / pt) ** 2 * math.cosh(eta)) / math.cosh(eta) ** 2
+
+
+def momentum_variance(pt: float, eta: float, track: float) -> float:
+    return track * ((0.010 + 2.5e-5 * pt) * (1 + 0.6 * eta**2) / (pt * math.cosh(eta))) ** 2
+
+
+PLANE = ("pv_dxy", "phi", "jet.phi")
+IN_PLANE = (*PLANE[:1], "pv_dxyerr", *PLANE[1:], "jet.vertex_error")
+TRACK = ("pt", "eta", "hasTrack")
+HCAL = {130: 1.0, 1: 0.8}
+IN_JETS = {
+    "pt_log": (("pt",), math.log),
+    "ptrel": (("pt", "jet.uncorrected_pt"), lambda pt, jet: pt / jet),
+    "ptrel_log": (("pt", "jet.uncorrected_pt"), lambda pt, jet: math.log(pt / jet)),
+    "erel": ((*P4, *JET_P4), slow_energy_ratio),
+    "erel_log": ((*P4, *JET_P4), lambda *numbers: math.log(slow_energy_ratio(*numbers))),
+    "deltaR": (AXIS, slow_distance),
+}
+DISTANCES = {
+    "drminsv": as_stored("drminsv"),
+    "drsubjet1": (("eta", "phi", "jet.subjet1_eta", "jet.subjet1_phi"), slow_distance),
+    "drsubjet2": (("eta", "phi", "jet.subjet2_eta", "jet.subjet2_phi"), slow_distance),
+}
+MARKS = {
+    "signAmbiguous": (PLANE, lambda dxy, phi, jet: float(dxy != 0 and abs(wrap(phi - jet)) < 6e-4)),
+    "otherVertex": (
+        ("pv_dxy", "pv_dz", "eta", "btagSip3dVal"),
+        lambda dxy, dz, eta, ip: float(
+            ip != 0 and abs(math.sqrt(dxy**2 + (dz / math.cosh(eta)) ** 2) / abs(ip) - 1) > 0.01
+        ),
+    ),
+}
+REBUILT: dict[str, tuple[tuple[str, ...], Slow]] = {
+    **IN_JETS,
+    **DISTANCES,
+    **MARKS,
+    "pt_log_puppi": (("pt", "puppiWeight"), lambda pt, weight: math.log(pt * weight)),
+    "ptrel_log_puppi": (
+        ("pt", "puppiWeight", "jet.uncorrected_pt"),
+        lambda pt, weight, jet: math.log(pt * weight / jet),
+    ),
+    "erel_log_puppi": ((*P4, "puppiWeight", *JET_P4), slow_weighted_energy_ratio),
+    "hcalFrac": (("pdgId",), lambda code: HCAL.get(abs(int(code)), 0.0)),
+    "btagSip2dVal": (PLANE, slow_sip2d),
+    "btagSip2dSig": (IN_PLANE, slow_sip2d_significance),
+    "dxydxy": (("dxyerr",), lambda error: error**2),
+    "dzdz": (("dzerr",), lambda error: error**2),
+    "dptdpt": (TRACK, momentum_variance),
+    "detadeta": (TRACK, lambda pt, eta, track: track * lambda_error(pt, eta) ** 2),
+    "dphidphi": (TRACK, lambda pt, eta, track: track * phi_error(pt, eta) ** 2),
+    "dxydz": (("pt",), lambda pt: 0.0),
+    "dphidxy": (("pt", "eta", "dxyerr"), lambda pt, eta, error: -0.85 * phi_error(pt, eta) * error),
+    "dlambdadz": (("pt", "eta", "dzerr"), lambda pt, eta, error: -0.85 * lambda_error(pt, eta) * error),
+}
+IN_VERTICES = {**IN_JETS, "pt": as_stored("pt"), "chi2": as_stored("chi2"), "costhetasvpv": as_stored("costhetasvpv")}
+
+
+def slow_track(numbers: tuple[float, ...]) -> tuple[float, float]:
+    """Momentum, and its part along the jet axis, by components."""
+    pt, eta, phi, jet_eta, jet_phi = numbers
+    track = (pt * math.cos(phi), pt * math.sin(phi), pt * math.sinh(eta))
+    axis = (math.cos(jet_phi), math.sin(jet_phi), math.sinh(jet_eta))
+    along = sum(one * other for one, other in zip(track, axis, strict=True)) / math.hypot(*axis)
+    return math.hypot(*track), along
+
+
+def slow_eta_rel(value: float, has_track: float, *numbers: float) -> float:
+    total, along = slow_track(numbers)
+    full = math.hypot(total, 0.13957)
+    return value if has_track else 0.5 * math.log((full + along) / (full - along))
+
+
+def slow_pt_ratio(value: float, has_track: float, *numbers: float) -> float:
+    total, along = slow_track(numbers)
+    return value if has_track else math.sqrt(max(total**2 - along**2, 0)) / total
+
+
+def slow_par_ratio(value: float, has_track: float, *numbers: float) -> float:
+    total, along = slow_track(numbers)
+    return value if has_track else along / total
+
+
+def times_momentum(slow: Slow) -> Slow:
+    return lambda value, track, pt, eta, *rest: slow(value, track, pt, eta, *rest) * pt * math.cosh(eta)
+
+
+MOMENTUM = ("hasTrack", "pt", "eta", "phi", "jet.eta", "jet.phi")
+
+
+def if_track(column: str, default: float) -> tuple[tuple[str, ...], Slow]:
+    return (column, "hasTrack"), lambda value, track: value if track else default
+
+
+NTUPLES = {
+    **{name: IN_JETS[name] for name in ("deltaR", "ptrel", "erel")},
+    **DISTANCES,
+    "puppiw": as_stored("puppiWeight"),
+    **{name: KINEMATICS[name] for name in ("px", "py", "pz")},
+    "e": KINEMATICS["energy"],
+}
+CHARGED: dict[str, tuple[tuple[str, ...], Slow]] = {
+    **NTUPLES,
+    **MARKS,
+    "BtagPf_trackEtaRel": (("btagEtaRel", *MOMENTUM), slow_eta_rel),
+    "BtagPf_trackPtRatio": (("btagPtRatio", *MOMENTUM), slow_pt_ratio),
+    "BtagPf_trackPParRatio": (("btagPParRatio", *MOMENTUM), slow_par_ratio),
+    "BtagPf_trackPtRel": (("btagPtRatio", *MOMENTUM), times_momentum(slow_pt_ratio)),
+    "BtagPf_trackPPar": (("btagPParRatio", *MOMENTUM), times_momentum(slow_par_ratio)),
+    **{f"BtagPf_track{name}": if_track(f"btag{name}", 0) for name in ("Sip3dVal", "Sip3dSig", "JetDistVal")},
+    "BtagPf_trackSip2dVal": (PLANE, slow_sip2d),
+    "BtagPf_trackSip2dSig": (IN_PLANE, slow_sip2d_significance),
+    **{name: as_stored(name) for name in ("dz", "dzsig", "dxy", "dxysig")},
+    "etarel": KINEMATICS["etarel"],
+    "chi2": if_track("chi2", -1),
+    "quality": if_track("trkQuality", 1),
+    "VTX_ass": as_stored("pvAssocQuality"),
+}
+NEUTRAL: dict[str, tuple[tuple[str, ...], Slow]] = {
+    **NTUPLES,
+    "isGamma": CANDIDATES["isGamma"],
+    "HadFrac": REBUILT["hcalFrac"],
+    "etarel": (("eta", "jet.eta"), lambda eta, jet: abs(eta - jet)),
+    "phirel": (("phi", "jet.phi"), lambda phi, jet: abs(wrap(phi - jet))),
+}
+NTUPLE_VERTICES: dict[str, tuple[tuple[str, ...], Slow]] = {
+    "deltaR_clipped": as_stored("clipped_deltaR"),
+    "enratio": (("enration", "jet.uncorrected_share"), lambda ratio, share: ratio / share),
+    "etarel_abs": NEUTRAL["etarel"],
+    "phirel_abs": NEUTRAL["phirel"],
+}
+
+
+def listed(place: int) -> Slow:
+    return lambda value, number: value if place < number and value != -999 else 0.0
+
+
+TRACK_LISTS = {
+    f"DeepCSV_{name}_{place}": ((f"DeepCSV_{name}_{place}", "DeepCSV_jetNSelectedTracks"), listed(place))
+    for name in (
+        *("trackDecayLenVal", "trackDeltaR", "trackJetDistVal", "trackPtRatio", "trackPtRel"),
+        *("trackSip2dSig", "trackSip3dSig"),
+    )
+    for place in range(6)
+} | {
+    f"DeepCSV_trackEtaRel_{place}": ((f"DeepCSV_trackEtaRel_{place}", "DeepCSV_jetNTracksEtaRel"), listed(place))
+    for place in range(4)
+}
+JETS: dict[str, tuple[tuple[str, ...], Slow]] = {
+    "uncorrected_pt": as_stored("uncorrected_pt"),
+    "nCpfcand": as_stored("n_charged"),
+    "nNpfcand": as_stored("n_neutral"),
+    "nsv": as_stored("n_vertices"),
+    "npv": as_stored("n_primary_vertices"),
+    **{
+        f"DDX_{name}": as_stored(f"DDX_{name}")
+        for name in (
+            *("jetNTracks", "tau1_trackEtaRel_0", "tau1_trackEtaRel_1"),
+            *("tau1_vertexDeltaR", "tau1_vertexEnergyRatio"),
+        )
+    },
+    **{
+        f"DeepCSV_{name}": as_stored(f"DeepCSV_{name}")
+        for name in (
+            *("trackSumJetEtRatio", "trackSumJetDeltaR", "vertexCategory", "trackSip2dValAboveCharm"),
+            *("trackSip2dSigAboveCharm", "trackSip3dValAboveCharm", "trackSip3dSigAboveCharm"),
+            *("jetNSelectedTracks", "jetNTracksEtaRel"),
+        )
+    },
+    **TRACK_LISTS,
+}
 JET = {"pt_log": (("pt",), math.log), "mass_log": (("mass",), math.log), "eta": as_stored("eta")}
 
 #: every variable of the input descriptions, by its full name
 EXPECTED: dict[str, tuple[str, tuple[str, ...], Slow]] = {
     f"{stem}_{name}": (object_, *definition)
     for stem, object_, table in (
-        ("pfcand", "pf", CANDIDATES | TRACKS),
+        ("pfcand", "pf", CANDIDATES | TRACKS | REBUILT),
         ("cpfcandlt", "cpf", CANDIDATES | TRACKS | HITS),
         ("npfcand", "npf", CANDIDATES),
-        ("sv", "sv", VERTICES),
-        ("jet", "jet", JET),
+        ("sv", "sv", VERTICES | IN_VERTICES | NTUPLE_VERTICES),
+        ("jet", "jet", JET | JETS),
+        ("Cpfcan", "cpf", CHARGED),
+        ("Npfcan", "npf", NEUTRAL),
     )
     for name, definition in table.items()
 }
@@ -227,8 +433,8 @@ class TestLookup:
 
     def test_unknown_ones_are_all_listed(self) -> None:
         with pytest.raises(UnknownName) as info:
-            lookup(["pfcand_pxx", "pfcand_px", "sv_chi2"], "preprocess.json")
-        assert info.value.names == ["pfcand_pxx", "sv_chi2"]
+            lookup(["pfcand_pxx", "pfcand_px", "sv_chi3"], "preprocess.json")
+        assert info.value.names == ["pfcand_pxx", "sv_chi3"]
         assert str(info.value).startswith(
             "unknown input variables in preprocess.json: 'pfcand_pxx' (nearest: pfcand_px"
         )

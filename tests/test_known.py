@@ -21,7 +21,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import read_card
 from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError
-from jettagger.features import FEATURES
+from jettagger.features import DOUBTS, FEATURES
 from jettagger.inference.checking import Check, check
 from jettagger.inputs.random_jets import ToyJets
 
@@ -226,7 +226,8 @@ class TestUnknownNetworks:
     def test_random_jets_differ_in_every_feature(self) -> None:
         toys = ToyJets({name: np.full(20, 8) for name in ("pf", "cpf", "npf", "sv")}, seed=0)
         for feature in FEATURES.values():
-            if not feature.is_mask:
+            # marks are for rare objects, what is rebuilt may be a constant
+            if not (feature.is_mask or feature.approximate or feature.name in DOUBTS):
                 assert np.ptp(feature(*(toys.column(feature.object, need) for need in feature.needs))) > 0, feature.name
 
 

@@ -18,12 +18,12 @@ from jettagger.arguments import guard
 from jettagger.bundles.card import KINDS, BundleCard
 from jettagger.bundles.folder import CARD, MODEL
 from jettagger.bundles.identity import is_trusted
-from jettagger.bundles.interface import Group
+from jettagger.bundles.interface import Group, named_in
 from jettagger.bundles.outputs import HIDDEN, Output
 from jettagger.bundles.places import PACKAGE, user_folder
 from jettagger.display import Displayed, ObjectSummary, some
 from jettagger.errors import BundleError, JettaggerError, MissingModelFile, UnknownName
-from jettagger.features import Feature
+from jettagger.features import FEATURES, Feature
 from jettagger.sessions.graph import Graph, file_sha256
 from jettagger.weaver import DataConfig
 
@@ -56,6 +56,8 @@ class Bundle(Displayed):
         The data configuration, where the inputs are described by one; its inputs are those that the network takes.
     notes : mapping of str to str
         What its files say of themselves: ``input description``, ``training selection``.
+    domain : str
+        Cut in columns of the jets: those that fail it are not scored. Empty: all are.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class Bundle(Displayed):
     files: Mapping[str, Path] = field(repr=False)
     weaver: DataConfig | None = field(default=None, repr=False)
     notes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    domain: str = ""
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str], *, accept: bool = False) -> Bundle:
@@ -257,8 +260,16 @@ class Bundle(Displayed):
     @cached_property
     def wanted(self) -> tuple[Feature, ...]:
         """All that columns are read for: `features`, and what decides which objects enter."""
-        seen = {feature.name: feature for group in self.groups for feature in group.chosen_by}
-        return (*self.features, *seen.values())
+        more = [feature for group in self.groups for feature in group.chosen_by]
+        more += [FEATURES[name] for feature in self.features for name in feature.doubts]
+        more += named_in(self.domain, "jet", f"the domain {self.domain!r}") if self.domain else []
+        seen = {feature.name: feature for feature in (*self.features, *more)}
+        return tuple(seen.values())
+
+    @cached_property
+    def approximate(self) -> dict[str, str]:
+        """Variables that files do not store -> how they are rebuilt; empty where all inputs are exact."""
+        return {feature.name: feature.approximate for feature in self.features if feature.approximate}
 
     @cached_property
     def limits(self) -> dict[str, tuple[int, int]]:

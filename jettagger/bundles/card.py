@@ -64,8 +64,9 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
     )
     inputs: str | None = Field(
         default=None,
-        pattern=r"^[^/\\]+\.(json|ya?ml)$",
-        description="file beside it with the input description; default: preprocess.json, or the only YAML file",
+        pattern=r"^[A-Za-z0-9][^/\\]*$",
+        description="file beside it with the input description, or a family of networks whose inputs jettagger "
+        "declares; default: preprocess.json, inputs.json, or the only YAML file",
     )
     jets: Literal["AK4", "AK8"] = Field(
         default="AK8", description="the jets that it takes: AK4, or AK8 for large jets of any radius"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from jettagger.bundles.card import BundleCard, read_card
+from jettagger.bundles.declaration import families
+from jettagger.bundles.known import known_card
 from jettagger.bundles.places import PACKAGE
-from jettagger.errors import BundleError, MissingModelFile, hint
+from jettagger.errors import BundleError, JettaggerError, MissingModelFile, hint
+from jettagger.files.jsonfile import read_object
+from jettagger.sessions.graph import file_sha256
 
-__all__ = ["CARD", "MODEL", "PREPROCESS", "find_files", "is_bundle"]
+__all__ = ["CARD", "DECLARED", "MODEL", "PREPROCESS", "find_files", "is_bundle"]
 
-MODEL, PREPROCESS, CARD = "model.onnx", "preprocess.json", "bundle.json"
+MODEL, PREPROCESS, DECLARED, CARD = "model.onnx", "preprocess.json", "inputs.json", "bundle.json"
 
 
 def is_bundle(folder: Path) -> bool:
@@ -29,9 +34,16 @@ def is_bundle(folder: Path) -> bool:
     >>> is_bundle(PACKAGE / "models" / "tinyParT"), is_bundle(PACKAGE / "models")
     (True, False)
     """
-    if (folder / MODEL).is_file() or (folder / PREPROCESS).is_file():
+    if any((folder / name).is_file() for name in (MODEL, PREPROCESS, DECLARED)):
         return True
-    return (folder / CARD).is_file() and bool(_configurations(folder))
+    return (folder / CARD).is_file() and (bool(_configurations(folder)) or _names_family(folder / CARD))
+
+
+def _names_family(path: Path) -> bool:
+    """Whether a card names a family of networks whose inputs the package declares."""
+    with suppress(JettaggerError):
+        return read_object(path, BundleError).get("inputs") in families()
+    return False
 
 
 def find_files(folder: Path) -> tuple[dict[str, Path], str]:
@@ -68,12 +80,15 @@ def find_files(folder: Path) -> tuple[dict[str, Path], str]:
             found[CARD] = place / CARD
     card = read_card(found[CARD]) if CARD in found else None
     description = next((path for place in places if (path := _description(place, card)) is not None), None)
+    if description is None and MODEL in found and (known := known_card([file_sha256(found[MODEL])])) is not None:
+        description = families().get(known.inputs or "")
     if description is None:
         named = f" the file {card.inputs!r} that {CARD} names" if card is not None and card.inputs else ""
         raise MissingModelFile(
             f"{folder} has no{named or f' {PREPROCESS}'}; expected the input description ({PREPROCESS}, or a data "
-            f"configuration of weaver in YAML) beside {MODEL}, or the name of a model that jettagger describes as the "
-            f"folder's name{hint(folder.name, _packaged_names())}"
+            f"configuration of weaver in YAML) beside {MODEL}, the name of a model that jettagger describes as the "
+            f'folder\'s name{hint(folder.name, _packaged_names())}, or a family of networks as "inputs" in {CARD}: '
+            f"{', '.join(families())}"
         )
     found[description.name] = description
     return found, description.name
@@ -88,9 +103,15 @@ def _description(folder: Path, card: BundleCard | None) -> Path | None:
     """The file with the input description of a folder, if it has one."""
     if card is not None and card.inputs is not None:
         path = folder / card.inputs
-        return path if path.is_file() else None
-    if (folder / PREPROCESS).is_file():
-        return folder / PREPROCESS
+        if path.suffix not in (".json", ".yaml", ".yml") and card.inputs not in families():
+            raise BundleError(
+                f"{folder / CARD}: 'inputs' names {card.inputs!r}, neither a .json or YAML file nor a family of "
+                f"networks{hint(card.inputs, families())}: {', '.join(families())}"
+            )
+        return path if path.is_file() else families().get(card.inputs)
+    for name in (PREPROCESS, DECLARED):
+        if (folder / name).is_file():
+            return folder / name
     found = _configurations(folder)
     if len(found) > 1:
         raise BundleError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from jettagger.bundles.card import BundleCard
 from jettagger.bundles.folder import CARD, MODEL
 from jettagger.bundles.interface import Group
-from jettagger.bundles.known import differences, known_name, known_network
+from jettagger.bundles.known import differences, known_card, known_name, known_network
 from jettagger.bundles.outputs import Output
 from jettagger.bundles.places import PACKAGE, SHIPPED
 from jettagger.errors import BundleError
@@ -184,4 +184,4 @@ def is_trusted(folder: Path, sha256: str) -> bool:
     -------
     bool
     """
-    return is_own(folder) or known_network(sha256) is not None
+    return is_own(folder) or known_card([sha256]) is not None

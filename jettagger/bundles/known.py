@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from jettagger.bundles.card import BundleCard, Kind, read_card
+from jettagger.bundles.declaration import families
 from jettagger.bundles.outputs import canonical_name
 from jettagger.bundles.places import PACKAGE
 from jettagger.types import Array
@@ -188,16 +189,19 @@ def known_network(sha256: str) -> Known | None:
     Returns
     -------
     Known or None
+        None, too, where a network is known and nothing is kept of it.
     """
     for card, path in _cards():
-        if card.sha256.get(MODEL) == sha256:
+        if card.sha256.get(MODEL) == sha256 and path.with_suffix(".npz").is_file():
             return _read(card.name, path.with_suffix(".npz"))
     return None
 
 
 @cache
 def _cards() -> tuple[tuple[BundleCard, Path], ...]:
-    return tuple((read_card(path), path) for path in sorted((PACKAGE / "known").glob("*.json")))
+    known = [(read_card(path), path) for path in sorted((PACKAGE / "known").glob("*.json"))]
+    described = [(read_card(path), path) for path in sorted((PACKAGE / "models").glob("*/bundle.json"))]
+    return (*known, *((card, path) for card, path in described if card.inputs in families()))
 
 
 @cache

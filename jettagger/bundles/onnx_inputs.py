@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 
-from jettagger.bundles.interface import Group
+from jettagger.bundles.interface import LAYOUT, Group
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.errors import BundleError
 from jettagger.sessions.graph import Graph
@@ -48,33 +49,52 @@ def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tu
     for group in groups:
         tensor = inputs[group.name]
         # a single number of the jet may come with or without an axis of variables
-        ranks = (group.rank,) if group.rank != 1 else (1, 2)
-        if len(tensor.shape) not in ranks or tensor.dtype != "float32":
+        layout = LAYOUT[:2] if group.layout == ("jets",) and len(tensor.shape) == 2 else group.layout
+        if len(tensor.shape) != len(layout) or tensor.dtype != "float32":
+            expected = ", ".join({"objects": "length", "one": "1"}.get(axis, axis) for axis in layout)
             raise BundleError(
                 f"{graph.path}: input {group.name!r} is {tensor.dtype}{list(tensor.shape)}, "
-                f"expected float32 [{', '.join(('jets', 'variables', 'length')[: group.rank])}]"
+                f"expected float32 [{expected}]"
             )
-        rank = len(tensor.shape)
-        channels, length = (*tensor.shape, 1, 1)[1:3] if rank < 3 else tensor.shape[1:]
-        if isinstance(channels, int) and channels != len(group.variables):
+        sizes = dict(zip(layout, tensor.shape, strict=True))
+        channels, length = sizes.get("variables", 1), sizes.get("objects", 1)
+        misplaced = not isinstance(channels, int) and layout != LAYOUT and _other_order(group, tensor.shape)
+        if (isinstance(channels, int) and channels != len(group.variables)) or misplaced:
             raise BundleError(
                 f"{where}: group {group.name!r} has {len(group.variables)} variables, "
-                f"the input of {graph.path} expects {channels}"
+                f"the input of {graph.path} expects {channels}{_other_order(group, tensor.shape)}"
             )
+        if isinstance(sizes.get("one"), int) and sizes["one"] != 1:
+            raise BundleError(
+                f"{where}: group {group.name!r}: the axis 'one' of the input of {graph.path} has {sizes['one']} entries"
+                f"{_other_order(group, tensor.shape)}"
+            )
+        if isinstance(length, int) and length != 1 and group.per_jet and "objects" in layout:
+            raise BundleError(f"{where}: group {group.name!r} describes the jet, the input has {length} objects")
         if isinstance(length, int):
             shortest, longest = length, length
         else:
             shortest, longest = max(group.min_length, 1), group.max_length
-        fitted.append(replace(group, min_length=shortest, max_length=longest, rank=rank))
+        fitted.append(replace(group, min_length=shortest, max_length=longest, layout=layout))
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:
         bounds = (group.min_length, group.max_length)
-        if by_axis.setdefault(group.object, bounds) != bounds:
+        if by_axis.setdefault(group.object, bounds) != bounds and not group.per_jet:
             raise BundleError(
                 f"{where}: groups of the object {group.object!r} differ in length: "
                 f"{by_axis[group.object]} and {bounds} (group {group.name!r})"
             )
     return tuple(fitted)
+
+
+def _other_order(group: Group, shape: Sequence[int | str]) -> str:
+    """Another order of the axes that fits the shape of the input, for an error."""
+    for order in permutations(group.layout[1:]):
+        sizes = dict(zip(order, shape[1:], strict=True))
+        fits = sizes.get("variables") == len(group.variables) and sizes.get("one", 1) in (1, "?")
+        if order != group.layout[1:] and fits:
+            return f": with the axes {['jets', *order]} it would fit {list(shape)}"
+    return ""
 
 
 def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None:
@@ -99,7 +119,7 @@ def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | No
                 group.name,
                 tuple(variable.feature.name for variable in group.variables),
                 group.max_length,
-                group.rank,
+                group.layout,
                 group.is_mask,
             )
             for group in groups

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from jettagger.arguments import is_number
+from jettagger.bundles.declaration import check_cut
 from jettagger.bundles.interface import Group, Variable
-from jettagger.errors import BundleError, ConfigError, hint
-from jettagger.expressions import parse
-from jettagger.features import Feature, columns_of, lookup
+from jettagger.errors import BundleError, hint
+from jettagger.features import Feature, lookup
 from jettagger.weaver.config import LONGEST_LIST
 
-__all__ = ["PRODUCER_SELECTION", "check_selections", "read_groups"]
+__all__ = ["PRODUCER_SELECTION", "read_groups"]
 
 #: which candidates CMSSW's producer gives to networks with such a description (``min_puppi_wgt`` of
 #: ``DeepBoostedJetTagInfoProducer``)
@@ -72,34 +70,9 @@ def read_groups(
         return groups
     cut = PRODUCER_SELECTION if selection is None else selection
     chosen = tuple(replace(group, selection=cut) if group.object in _CANDIDATES else group for group in groups)
-    check_selections(chosen)
+    for group in chosen:
+        check_cut(group.selection, group.object, f"selection of {group.name!r}")
     return chosen
-
-
-def check_selections(groups: Iterable[Group]) -> None:
-    """Refuse selections that are no cut in columns of the objects of their group.
-
-    Parameters
-    ----------
-    groups : iterable of Group
-
-    Raises
-    ------
-    ConfigError
-        If one is no cut.
-    UnknownName
-        If it names a column that there is not; with the nearest.
-    """
-    for group in groups:
-        if group.selection:
-            place = f"selection of {group.name!r}"
-            expression = parse(group.selection, where=place)
-            expression.check(columns_of(group.object), f"column of the object {group.object!r}")
-            flags = expression.evaluate({name: np.ones(1, dtype=np.float32) for name in expression.names})
-            if getattr(flags, "dtype", None) != np.bool_:
-                raise ConfigError(
-                    f"{place}: {group.selection!r} is no cut, expected one such as {PRODUCER_SELECTION!r}"
-                )
 
 
 def _var_names(name: str, content: Mapping[str, Any], where: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.bundles.interface import LAYOUT, arranged
 from jettagger.bundles.places import cache_folder
 from jettagger.errors import JettaggerError
 from jettagger.files.cache import DiskCache
@@ -53,7 +54,8 @@ class ProbeInput:
         Names, which tell four-momenta from other numbers.
     length : int
         Objects of a jet.
-    rank : {3, 2, 1}
+    layout : tuple of str
+        Order of the axes, see `jettagger.bundles.interface.Group`.
     mask : bool
         All ones.
     """
@@ -61,7 +63,7 @@ class ProbeInput:
     name: str
     variables: tuple[str, ...]
     length: int
-    rank: int = 3
+    layout: tuple[str, ...] = LAYOUT
     mask: bool = False
 
 
@@ -159,10 +161,7 @@ def _random(inputs: Sequence[ProbeInput], n_jets: int, seed: int, scale: float) 
                 momenta = _momenta(rng, (n_jets, item.length))
                 for stem in FOUR_MOMENTUM:
                     array[:, stems.index(stem)] = scale * momenta[stem]
-        array = array.astype(np.float32)
-        for _ in range(3 - item.rank):
-            array = array[..., 0]
-        tensors[item.name] = np.ascontiguousarray(array)
+        tensors[item.name] = arranged(array.astype(np.float32), item.layout)
     return tensors
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import BundleCard, read_card
 from jettagger.bundles.checksums import compare, record
+from jettagger.bundles.declaration import InputDeclaration, read_declared
 from jettagger.bundles.folder import CARD, MODEL, PREPROCESS, find_files
 from jettagger.bundles.identity import (
     compare_checksums,
@@ -84,11 +85,17 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     kept = {} if is_own(folder) else undeclared(card, folder, files, hashes, graph)
     if not accept:
         compare(folder, kept)
-    where = str(files[source])
+    where, domain = str(files[source]), ""
     if files[source].suffix == ".json":
         description, config = read_object(files[source], BundleError, finite=False), None
-        notes = {"input description": "preprocess.json"}
-        groups = read_groups(description, where, card.selection)
+        if "groups" in description:
+            declared, groups = read_declared(files[source], description)
+            card = _completed(card, declared, where)
+            notes = {"input description": f"declaration {declared.name}"}
+            domain = declared.domain
+        else:
+            notes = {"input description": "preprocess.json"}
+            groups = read_groups(description, where, card.selection)
     else:
         config = read_config(files[source])
         notes = {"input description": "data configuration of weaver"}
@@ -126,7 +133,17 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
         files=files,
         weaver=config,
         notes=notes,
+        domain=domain,
     )
+
+
+def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> BundleCard:
+    """A card with what the declaration of the inputs says of the jets."""
+    if card.selection is not None:
+        raise BundleError(f"{where} declares what enters each input: 'selection' in {CARD} is for {PREPROCESS}")
+    if "jets" in card.model_fields_set and card.jets != declared.jets:
+        raise BundleError(f"{where} is for {declared.jets} jets, {CARD} says {card.jets}")
+    return card.model_copy(update={"jets": declared.jets})
 
 
 def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[BundleCard, str]:

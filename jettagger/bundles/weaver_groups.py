@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from jettagger.bundles.interface import Group, Variable
+from jettagger.bundles.interface import LAYOUT, Group, Variable
 from jettagger.features import Feature
 from jettagger.features.cms import stored
 from jettagger.sessions.graph import Graph
@@ -50,8 +50,8 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
             pad = item.pad if group.pad_mode == "constant" else 0.0
             variables.append(replace(Variable(feature, *settings), pad=pad))
         length = group.length or 1
-        rank = 3 if group.length is not None else min(len(variables), 2)
-        groups.append(Group(group.name, tuple(variables), length, length, group.pad_mode, rank, per_jet=length == 1))
+        layout = LAYOUT if group.length is not None else LAYOUT[: min(len(variables), 2)]
+        groups.append(Group(group.name, tuple(variables), length, length, group.pad_mode, layout, per_jet=length == 1))
     return tuple(groups)
 
 
@@ -78,7 +78,7 @@ def with_axes(groups: tuple[Group, ...], graph: Graph | None) -> tuple[Group, ..
             symbols[tensor.name] = length
     members: dict[str | int, list[str]] = {}
     for group in groups:
-        key = group.name if group.rank < 3 else symbols.get(group.name, group.max_length)
+        key = group.name if "objects" not in group.layout else symbols.get(group.name, group.max_length)
         members.setdefault(key, []).append(group.name)
     axes: dict[str, str] = {}
     for names in members.values():

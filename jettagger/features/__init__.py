@@ -5,6 +5,6 @@ knows neither branch names nor padding. Angles are in radians, momenta and masse
 """
 
 from jettagger.features.definition import OBJECTS, Feature
-from jettagger.features.registry import FEATURES, columns_of, lookup
+from jettagger.features.registry import DOUBTS, FEATURES, columns_of, lookup
 
-__all__ = ["FEATURES", "OBJECTS", "Feature", "columns_of", "lookup"]
+__all__ = ["DOUBTS", "FEATURES", "OBJECTS", "Feature", "columns_of", "lookup"]

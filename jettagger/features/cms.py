@@ -11,15 +11,38 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from jettagger.features.definition import Feature
-from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.features.rebuilt import (
+    d_dxy_d_phi,
+    d_dz_d_lambda,
+    eta_variance,
+    hcal_fraction,
+    momentum_variance,
+    phi_variance,
+    sign_ambiguous,
+    sip2d,
+    sip2d_significance,
+    squared_error,
+    track_of_other_vertex,
+)
+from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.types import Array
 
-__all__ = ["eta_sign", "features"]
+__all__ = ["eta_sign", "features", "marks"]
 
 PRODUCER = "CMSSW DeepBoostedJetTagInfoProducer"
 TRACKS = "CMSSW TrackInfoBuilder; 0 for candidates without a track"
 GLOBAL = "CMSSW GlobalParticleTransformerAK8TagInfoProducer"
 ENCODING = "pat::PackedCandidate"
+
+#: how variables are made that files do not store
+IN_PLANE = "signed impact parameter in the plane, rebuilt from d0 and the azimuths"
+IN_PLANE_ERROR = f"{IN_PLANE}; the error of the primary vertex is an estimate for each event"
+CALORIMETER = "hadronic fraction by the type of the candidate"
+COVARIANCE = "covariance of the track by a model in its momentum and pseudorapidity"
+ALL_VERTICES = "vertices that are in no table of the file are unknown, the direction of some is rebuilt"
+
+#: energy of the jet before its correction
+_RAW_JET = ("jet.uncorrected_pt", "jet.eta", "jet.uncorrected_mass")
 
 
 def eta_sign(jet_eta: Array) -> Array:
@@ -65,6 +88,59 @@ def etarel(eta: Array, jet_eta: Array) -> Array:
 def phirel(phi: Array, jet_phi: Array) -> Array:
     """Azimuth relative to the jet axis."""
     return delta_phi(phi, jet_phi)
+
+
+def distance(eta: Array, phi: Array, jet_eta: Array, jet_phi: Array) -> Array:
+    """Distance from the jet axis in pseudorapidity and azimuth."""
+    return delta_r(eta, phi, jet_eta, jet_phi)
+
+
+def distance_or_missing(eta: Array, phi: Array, other_eta: Array, other_phi: Array) -> Array:
+    """Distance from a subjet in pseudorapidity and azimuth; -1 where there is none."""
+    found = delta_r(eta, phi, other_eta, other_phi)
+    return np.where(np.isnan(other_eta), np.float32(-1), found)
+
+
+def ratio(value: Array, reference: Array) -> Array:
+    """A momentum over that of the jet before its correction."""
+    return value / reference
+
+
+def log_ratio(value: Array, reference: Array) -> Array:
+    """Natural logarithm of a momentum over that of the jet before its correction."""
+    return np.log(value / reference)
+
+
+def energy_ratio(pt: Array, eta: Array, mass: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array) -> Array:
+    """Energy over that of the jet before its correction."""
+    return energy(pt, eta, mass) / energy(jet_pt, jet_eta, jet_mass)
+
+
+def log_energy_ratio(pt: Array, eta: Array, mass: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array) -> Array:
+    """Natural logarithm of the energy over that of the jet before its correction."""
+    return np.log(energy_ratio(pt, eta, mass, jet_pt, jet_eta, jet_mass))
+
+
+def weighted_log_pt(pt: Array, weight: Array) -> Array:
+    """Natural logarithm of the transverse momentum in GeV times the PUPPI weight."""
+    return np.log(pt * weight)
+
+
+def weighted_log_ratio(pt: Array, weight: Array, jet_pt: Array) -> Array:
+    """Natural logarithm of the weighted transverse momentum over that of the jet before its correction."""
+    return np.log(pt * weight / jet_pt)
+
+
+def weighted_log_energy_ratio(
+    pt: Array, eta: Array, mass: Array, weight: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array
+) -> Array:
+    """Natural logarithm of the weighted energy over that of the jet before its correction."""
+    return np.log(weight * energy_ratio(pt, eta, mass, jet_pt, jet_eta, jet_mass))
+
+
+def zero(pt: Array) -> Array:
+    """Zero for every candidate."""
+    return np.zeros(len(pt), dtype=np.float32)
 
 
 def abseta(eta: Array) -> Array:
@@ -167,6 +243,85 @@ def _tracks(object_: str, stem: str) -> Iterator[Feature]:
         yield Feature(f"{stem}_{name}", object_, (name,), stored(text), unit, TRACKS)
 
 
+def _candidates_in_jets(object_: str, stem: str) -> Iterator[Feature]:
+    """Candidates relative to their jet, to its subjets and to the vertices of the event."""
+    p4 = ("pt", "eta", "mass")
+    yield Feature(f"{stem}_pt_log", object_, ("pt",), log_pt, "ln GeV", PRODUCER)
+    yield Feature(f"{stem}_ptrel", object_, ("pt", "jet.uncorrected_pt"), ratio, "1", PRODUCER)
+    yield Feature(f"{stem}_ptrel_log", object_, ("pt", "jet.uncorrected_pt"), log_ratio, "1", PRODUCER)
+    yield Feature(f"{stem}_erel", object_, (*p4, *_RAW_JET), energy_ratio, "1", PRODUCER)
+    yield Feature(f"{stem}_erel_log", object_, (*p4, *_RAW_JET), log_energy_ratio, "1", PRODUCER)
+    weighted = ("pt", "puppiWeight")
+    yield Feature(f"{stem}_pt_log_puppi", object_, weighted, weighted_log_pt, "ln GeV", PRODUCER)
+    yield Feature(
+        f"{stem}_ptrel_log_puppi", object_, (*weighted, "jet.uncorrected_pt"), weighted_log_ratio, "1", PRODUCER
+    )
+    yield Feature(
+        f"{stem}_erel_log_puppi",
+        object_,
+        (*p4, "puppiWeight", *_RAW_JET),
+        weighted_log_energy_ratio,
+        "1",
+        PRODUCER,
+    )
+    yield Feature(f"{stem}_deltaR", object_, ("eta", "phi", "jet.eta", "jet.phi"), distance, "1", PRODUCER)
+    nearest = stored("Distance from the nearest secondary vertex of the event; infinite without any.")
+    yield Feature(f"{stem}_drminsv", object_, ("drminsv",), nearest, "1", PRODUCER, approximate=ALL_VERTICES)
+    for number in (1, 2):
+        axis = (f"jet.subjet{number}_eta", f"jet.subjet{number}_phi")
+        yield Feature(f"{stem}_drsubjet{number}", object_, ("eta", "phi", *axis), distance_or_missing, "1", PRODUCER)
+    yield Feature(f"{stem}_hcalFrac", object_, ("pdgId",), hcal_fraction, "1", PRODUCER, approximate=CALORIMETER)
+
+
+def _errors(object_: str, stem: str) -> Iterator[Feature]:
+    """Signed impact parameters in the plane, and the covariance of the track."""
+    doubts = (f"{stem}_signAmbiguous", f"{stem}_otherVertex")
+    yield from marks(object_, stem)
+    yield Feature(
+        f"{stem}_btagSip2dVal", object_, ("pv_dxy", "phi", "jet.phi"), sip2d, "cm", TRACKS, False, IN_PLANE, doubts
+    )
+    yield Feature(
+        f"{stem}_btagSip2dSig",
+        object_,
+        ("pv_dxy", "pv_dxyerr", "phi", "jet.phi", "jet.vertex_error"),
+        sip2d_significance,
+        "1",
+        TRACKS,
+        False,
+        IN_PLANE_ERROR,
+        doubts,
+    )
+    track = ("pt", "eta", "hasTrack")
+    yield Feature(f"{stem}_dxydxy", object_, ("dxyerr",), squared_error, "cm^2", PRODUCER)
+    yield Feature(f"{stem}_dzdz", object_, ("dzerr",), squared_error, "cm^2", PRODUCER)
+    for name, needs, function, unit in (
+        ("dptdpt", track, momentum_variance, "1/GeV^2"),
+        ("detadeta", track, eta_variance, "rad^2"),
+        ("dphidphi", track, phi_variance, "rad^2"),
+        ("dxydz", ("pt",), zero, "cm^2"),
+        ("dphidxy", ("pt", "eta", "dxyerr"), d_dxy_d_phi, "cm rad"),
+        ("dlambdadz", ("pt", "eta", "dzerr"), d_dz_d_lambda, "cm rad"),
+    ):
+        yield Feature(f"{stem}_{name}", object_, needs, function, unit, PRODUCER, approximate=COVARIANCE)
+
+
+def marks(object_: str, stem: str) -> Iterator[Feature]:
+    """Marks of objects whose impact parameter in the plane is in doubt.
+
+    Parameters
+    ----------
+    object_, stem : str
+
+    Yields
+    ------
+    Feature
+    """
+    plane = ("pv_dxy", "phi", "jet.phi")
+    yield Feature(f"{stem}_signAmbiguous", object_, plane, sign_ambiguous, "1", "jettagger")
+    other = ("pv_dxy", "pv_dz", "eta", "btagSip3dVal")
+    yield Feature(f"{stem}_otherVertex", object_, other, track_of_other_vertex, "1", "jettagger")
+
+
 def _hits(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(
         f"{stem}_isLostTrack", object_, ("isLostTrack",), stored("One for tracks that are no candidates."), "1", GLOBAL
@@ -189,6 +344,23 @@ def _vertices() -> Iterator[Feature]:
         ("d3dsig", "1", "Distance from the primary vertex in space over its error."),
     ):
         yield Feature(f"sv_{name}", "sv", (name,), stored(text), unit, PRODUCER)
+    p4 = ("pt", "eta", "mass")
+    for name, needs, function, unit in (
+        ("pt", ("pt",), stored("Transverse momentum of the vertex."), "GeV"),
+        ("ptrel", ("pt", "jet.uncorrected_pt"), ratio, "1"),
+        ("ptrel_log", ("pt", "jet.uncorrected_pt"), log_ratio, "1"),
+        ("erel", (*p4, *_RAW_JET), energy_ratio, "1"),
+        ("erel_log", (*p4, *_RAW_JET), log_energy_ratio, "1"),
+        ("deltaR", ("eta", "phi", "jet.eta", "jet.phi"), distance, "1"),
+        ("chi2", ("chi2",), stored("Chi2 of its fit."), "1"),
+        (
+            "costhetasvpv",
+            ("costhetasvpv",),
+            stored("Cosine of the angle between its momentum and its distance from the primary vertex."),
+            "1",
+        ),
+    ):
+        yield Feature(f"sv_{name}", "sv", needs, function, unit, PRODUCER)
 
 
 def features() -> Iterator[Feature]:
@@ -201,10 +373,12 @@ def features() -> Iterator[Feature]:
     Examples
     --------
     >>> sum(feature.object == "sv" for feature in features())
-    16
+    24
     """
     yield from _candidates("pf", "pfcand")
     yield from _tracks("pf", "pfcand")
+    yield from _candidates_in_jets("pf", "pfcand")
+    yield from _errors("pf", "pfcand")
     yield from _candidates("cpf", "cpfcandlt")
     yield from _tracks("cpf", "cpfcandlt")
     yield from _hits("cpf", "cpfcandlt")

@@ -35,6 +35,11 @@ class Feature:
         Where the definition comes from.
     is_mask : bool
         Whether it is 1 for every object, and so tells objects from padding.
+    approximate : str
+        How it is made where files do not store what it is made of; empty where it is what the experiment computes, but
+        for rounding.
+    doubts : tuple of str
+        Features that mark objects for which it is in doubt.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Feature:
     unit: str
     source: str
     is_mask: bool = False
+    approximate: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from jettagger.errors import UnknownName
-from jettagger.features import cms
+from jettagger.features import cms, ntuples
 from jettagger.features.definition import Feature
 
-__all__ = ["FEATURES", "columns_of", "lookup"]
+__all__ = ["DOUBTS", "FEATURES", "columns_of", "lookup"]
 
 
 def _table() -> Mapping[str, Feature]:
     table: dict[str, Feature] = {}
-    for feature in cms.features():
+    for feature in (*cms.features(), *ntuples.features()):
         if feature.name in table:
             raise ValueError(f"feature {feature.name!r} is defined twice")
         table[feature.name] = feature
@@ -22,6 +22,15 @@ def _table() -> Mapping[str, Feature]:
 
 
 FEATURES: Mapping[str, Feature] = _table()
+
+#: feature that marks objects whose rebuilt variables are in doubt -> what reports call jets with such an object
+DOUBTS: Mapping[str, str] = MappingProxyType(
+    {
+        f"{stem}_{mark}": count
+        for stem in ("pfcand", "Cpfcan")
+        for mark, count in (("signAmbiguous", "n_sign_ambiguous"), ("otherVertex", "n_other_pv"))
+    }
+)
 
 
 def columns_of(object_: str) -> tuple[str, ...]:

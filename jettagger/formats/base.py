@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from jettagger.types import Array
 __all__ = [
     "CHECKED",
     "ColumnSource",
+    "ContextSource",
     "Format",
     "JetKind",
     "Jets",
@@ -70,6 +72,22 @@ class ColumnSource:
             return arrays[0]
         with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
             return self.function(*arrays)
+
+
+@dataclass(frozen=True)
+class ContextSource:
+    """A way to obtain a canonical column from more than the rows of its objects.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Stored columns ``"Collection.field"`` that are read.
+    function : callable
+        Takes the jets and ``columns``, gives the canonical column.
+    """
+
+    columns: tuple[str, ...]
+    function: Callable[[Jets, tuple[str, ...]], Array]
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,7 @@ class Format:
     jets: str
     signature: tuple[str, ...]
     links: Mapping[str, Link] = field(default_factory=dict)
-    columns: Mapping[str, Mapping[str, tuple[ColumnSource, ...]]] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, tuple[ColumnSource | ContextSource, ...]]] = field(default_factory=dict)
     subsets: Mapping[str, tuple[str, str, Callable[[Array], Array]]] = field(default_factory=dict)
     radius: float = 0.8
     remark: str = ""
@@ -196,7 +214,7 @@ class ReadPlan:
     """
 
     format: Format
-    providers: Mapping[tuple[str, str], ColumnSource]
+    providers: Mapping[tuple[str, str], ColumnSource | ContextSource]
     objects: tuple[str, ...]
     missing: tuple[MissingColumn, ...]
     more: tuple[str, ...] = ()
@@ -250,7 +268,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Rea
             if parent == "pf":
                 for key in (("pf", "eta"), ("pf", "phi")):
                     wanted.setdefault(key, []).append(feature.name)
-    providers: dict[tuple[str, str], ColumnSource] = {}
+    providers: dict[tuple[str, str], ColumnSource | ContextSource] = {}
     missing: list[MissingColumn] = []
     objects = []
     for object_, names in _by_object(wanted, format_).items():
@@ -282,7 +300,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Rea
     return ReadPlan(format_, providers, tuple(objects), tuple(missing), verified=verified)
 
 
-def _first_way(ways: Iterable[ColumnSource], offer: Offer) -> ColumnSource | None:
+def _first_way(ways: Iterable[ColumnSource | ContextSource], offer: Offer) -> ColumnSource | ContextSource | None:
     return next((way for way in ways if all(offer.has(column) for column in way.columns)), None)
 
 
@@ -409,17 +427,28 @@ class Jets:
                 self._gathered[key] = self.kinematics[name][self.index]
                 return self._gathered[key]
             provider = self.plan.providers[key]
-            self._gathered[key] = provider(*(self._gather(object_, column) for column in provider.columns))
+            if isinstance(provider, ContextSource):
+                with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
+                    self._gathered[key] = provider.function(self, provider.columns)
+            else:
+                self._gathered[key] = provider(*(self.gathered(object_, column) for column in provider.columns))
         return self._gathered[key]
 
-    def _stored(self, column: str) -> Array:
+    @cached_property
+    def event(self) -> Array:
+        """The event of each jet, int64[jets]."""
+        return np.searchsorted(self.columns.offsets(self.plan.format.jets), self.index, side="right") - 1
+
+    def stored(self, column: str) -> Array:
+        """A stored column of all objects of its collection, event after event."""
         if column not in self._flat:
             self._flat[column] = self.columns.flat(column)
         return self._flat[column]
 
-    def _gather(self, object_: str, column: str) -> Array:
+    def gathered(self, object_: str, column: str) -> Array:
+        """A stored column of an object, flat in the order of its rows."""
         collection = split(column)[0]
-        values = self._stored(column)
+        values = self.stored(column)
         if collection == self.plan.format.jets:
             chosen = values[self.index]
             return chosen if object_ == "jet" else chosen[self.rows(object_).jet]
@@ -476,7 +505,7 @@ class Jets:
         link = format_.links[object_]
         n_events = len(self.columns)
         event = np.repeat(np.arange(n_events), self.columns.counts(link.table))
-        jet_index = self._stored(f"{link.table}.{link.jet_index}").astype(np.int64)
+        jet_index = self.stored(f"{link.table}.{link.jet_index}").astype(np.int64)
         n_jets = self.columns.counts(format_.jets)[event]
         position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
         position[self.index] = np.arange(len(self))
@@ -488,7 +517,7 @@ class Jets:
             rows = np.flatnonzero(jet >= 0)
             target = np.full(len(rows), -1, dtype=np.int64)
         else:
-            target_index = self._stored(f"{link.table}.{link.target_index}").astype(np.int64)
+            target_index = self.stored(f"{link.table}.{link.target_index}").astype(np.int64)
             n_targets = self.columns.counts(link.target)[event]
             known = (target_index >= 0) & (target_index < n_targets)
             target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)
@@ -507,7 +536,7 @@ class Jets:
             target = target[rows]
         jet = jet[rows]
         key = link.order(
-            *(self._stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
+            *(self.stored(column)[rows if split(column)[0] == link.table else target] for column in link.order.columns)
         )
         order = np.lexsort((-key, jet))
         counts = np.bincount(jet, minlength=len(self)).astype(np.int64)
@@ -517,7 +546,7 @@ class Jets:
         """For each link of these jets whether it leads to another object than it was made for, as far as is known."""
         differing = np.zeros(len(target), dtype=bool)
         if object_ in self.plan.verified:
-            copy, original = map(self._stored, self.plan.format.links[object_].copies)
+            copy, original = map(self.stored, self.plan.format.links[object_].copies)
             rows = np.flatnonzero((jet >= 0) & (target >= 0))
             here, there = copy[rows], original[target[rows]]
             differing[rows] = (here != there) & ~(np.isnan(here) & np.isnan(there))

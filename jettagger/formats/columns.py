@@ -118,7 +118,23 @@ class EventColumns:
         collection, field = split(column)
         if not field:
             return collection in self.events.fields and not self.fields(collection)
-        return field in self.fields(collection)
+        return field in self.fields(collection) or self._plain(column) in self.events.fields
+
+    @staticmethod
+    def _plain(column: str) -> str:
+        """What files call a number of the event that coffea puts into a record: ``PV_npvs`` is ``PV.npvs``."""
+        return column.replace(".", "_", 1)
+
+    def array(self, column: str) -> Any:
+        """A column of all events, also of those that are None, as it is stored."""
+        collection, field = split(column)
+        if field and field not in self.fields(collection):
+            return self.events[self._plain(column)]
+        return self.events[collection, field] if field else self.events[collection]
+
+    def is_list(self, collection: str) -> bool:
+        """Whether a collection holds a list of objects per event, not numbers of the event."""
+        return collection in self.events.fields and self.events[collection].ndim > 1
 
     def fields(self, collection: str) -> list[str]:
         """Fields of a collection, empty where there is no such collection."""
@@ -145,11 +161,11 @@ class EventColumns:
         """
         import awkward as ak
 
-        collection, field = split(column)
+        collection = split(column)[0]
         if not self.has(column):
             known = [f"{collection}.{name}" for name in self.fields(collection)] or self.collections
             raise UnknownName("column", column, known, "these events")
-        array = self._taken(self.events[collection, field] if field else self.events[collection])
+        array = self._taken(self.array(column))
         return array if self.valid.all() else ak.drop_none(array, axis=0)
 
     def counts(self, collection: str) -> Array:
@@ -178,6 +194,31 @@ class EventColumns:
     def offsets(self, collection: str) -> Array:
         """Where each event's objects start in the flat arrays, int64[events + 1]."""
         return np.concatenate([[0], np.cumsum(self.counts(collection))]).astype(np.int64)
+
+    def starts(self, collection: str) -> Array:
+        """Where each event's objects start in the flat arrays, int64[events]."""
+        return self.offsets(collection)[:-1]
+
+    def per_event(self, column: str) -> Array:
+        """A number of the event, float32[events]; NaN where it is None.
+
+        Raises
+        ------
+        MismatchError
+            If it is not one number an event.
+        """
+        import awkward as ak
+
+        array = self.column(column)
+        try:
+            values = ak.to_numpy(ak.fill_none(array, np.nan))
+        except (ValueError, TypeError):
+            values = np.empty((0, 0))
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
+            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number an event")
+        found = np.full(len(self), np.nan, dtype=np.float32)
+        found[self.valid] = values
+        return found
 
     def present(self, collection: str) -> Array:
         """For each object whether it is there (not None), bool[objects]."""
@@ -228,7 +269,7 @@ class EventColumns:
         """Bytes that the values of some columns take; reads the numbers of objects only."""
         total = 0
         for collection, field in map(split, columns):
-            array = self.events[collection, field] if field else self.events[collection]
+            array = self.array(f"{collection}.{field}" if field else collection)
             plain = bool(field) and array.ndim == 2 and not array.fields
             total += int(self.counts(collection).sum()) * _itemsize(array) if plain else _nbytes(array)
         return total

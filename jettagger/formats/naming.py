@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from jettagger.errors import ConfigError, UnknownName
-from jettagger.formats.base import ColumnSource, Format, Link
+from jettagger.formats.base import ColumnSource, ContextSource, Format, Link
 from jettagger.formats.columns import split
+
+Source = TypeVar("Source", bound=ColumnSource | ContextSource)
 
 __all__ = ["Names", "check_names", "radius_of", "renamed"]
 
@@ -70,7 +73,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     def field(table: str, item: str) -> str:
         return names.get(f"{table}.{item}") or item
 
-    def provider(item: ColumnSource) -> ColumnSource:
+    def provider(item: Source) -> Source:
         columns = (split(column) for column in item.columns)
         return replace(item, columns=tuple(f"{collection(table)}.{field(table, name)}" for table, name in columns))
 
@@ -88,7 +91,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
         )
 
     columns = {
-        object_: {column: tuple(map(provider, ways)) for column, ways in canonical.items()}
+        object_: {column: tuple(provider(way) for way in ways) for column, ways in canonical.items()}
         for object_, canonical in format_.columns.items()
     }
     return replace(

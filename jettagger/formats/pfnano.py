@@ -11,18 +11,22 @@ today's branch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from jettagger.formats.base import ColumnSource, Format, JetKind, Link
+from jettagger.features.ntuples import STORED_COLUMNS
+from jettagger.formats.base import ColumnSource, ContextSource, Format, JetKind, Link
 from jettagger.formats.columns import split
+from jettagger.formats.context import candidate_columns, jet_columns
 from jettagger.formats.naming import Names, check_names, radius_of, renamed
-from jettagger.kinematics import delta_phi, energy
+from jettagger.formats.vertices import vertex_eta
+from jettagger.kinematics import delta_phi
 from jettagger.types import Array
 
-__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_AK4", "PFNANO_FLAVOURS", "pfnano", "vertex_eta"]
+__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_AK4", "PFNANO_FLAVOURS", "pfnano"]
 
 #: flavour -> what it is, and its names where they differ
 OTHER_NAMES: dict[str, tuple[str, Names]] = {
@@ -52,12 +56,8 @@ OTHER_NAMES: dict[str, tuple[str, Names]] = {
     ),
 }
 
-#: bounds with which the producer stores the distance of a vertex from its jet
-DELTA_R_OFFSET = 0.5
-SATURATED = -1e-3
 
-
-def _if_track(default: float) -> object:
+def _if_track(default: float) -> Callable[[Array, Array], Array]:
     def cleaned(value: Array, chi2: Array) -> Array:
         return np.where(chi2 == -1, np.float32(default), value)
 
@@ -73,85 +73,16 @@ def _chi2(chi2: Array) -> Array:
     return np.where(chi2 == -1, np.float32(999), chi2)
 
 
+def _has_track(chi2: Array) -> Array:
+    return (chi2 != -1).astype(np.float32)
+
+
 def _finite_or_zero(value: Array) -> Array:
     return np.where(np.isfinite(value), value, np.float32(0))
 
 
 def _vertex_phi(phirel: Array, jet_phi: Array, known: Array) -> Array:
     return np.where(np.isnan(known), delta_phi(jet_phi + phirel, np.float32(0)), known)
-
-
-def vertex_eta(
-    pt: Array,
-    mass: Array,
-    energy_ratio: Array,
-    delta_r: Array,
-    phirel: Array,
-    jet_pt: Array,
-    jet_eta: Array,
-    jet_phi: Array,
-    jet_mass: Array,
-    known: Array,
-    *,
-    radius: float = 0.8,
-) -> Array:
-    """Pseudorapidity of linked vertices, rebuilt where the vertex is not in the table ``SV``.
-
-    The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
-    the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
-    the sign is the one with which the vertex lies between 0.5 and the radius from the axis (the nearer, if both do).
-
-    Parameters
-    ----------
-    pt, mass : float[vertices]
-        Of the vertex, GeV.
-    energy_ratio : float[vertices]
-        Energy of the vertex over that of the jet.
-    delta_r : float[vertices]
-        Distance from the jet axis minus 0.5, at most 0.
-    phirel : float[vertices]
-        Azimuth relative to the jet, rad.
-    jet_pt, jet_eta, jet_phi, jet_mass : float[vertices]
-        Of the jet of each vertex, GeV and rad.
-    known : float[vertices]
-        Stored pseudorapidity, NaN where there is none.
-    radius : float
-        Distance within which vertices are linked to the jet.
-
-    Returns
-    -------
-    float32[vertices]
-        NaN where it is rebuilt from something that is not finite.
-
-    Examples
-    --------
-    >>> one = np.ones(1)
-    >>> eta = np.array([0.3])
-    >>> ratio = energy(50 * one, eta, 2 * one) / energy(500 * one, 0.2 * one, 80 * one)
-    >>> distance = np.hypot(0.1, 0.05) * one - 0.5
-    >>> vertex_eta(50 * one, 2 * one, ratio, distance, 0.05 * one, 500 * one, 0.2 * one, one, 80 * one, np.nan * one)
-    array([0.3], dtype=float32)
-    """
-    total = energy_ratio.astype(np.float64) * energy(jet_pt, jet_eta, jet_mass)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        longitudinal = np.sqrt(np.maximum(total**2 - mass.astype(np.float64) ** 2 - pt.astype(np.float64) ** 2, 0))
-        from_energy = np.arcsinh(longitudinal / pt)
-        step = np.sqrt(
-            np.maximum((delta_r.astype(np.float64) + DELTA_R_OFFSET) ** 2 - phirel.astype(np.float64) ** 2, 0)
-        )
-    above, below = jet_eta + step, jet_eta - step
-    off_above = np.abs(energy(pt, above, mass) - total)
-    off_below = np.abs(energy(pt, below, mass) - total)
-    near = np.where(off_above <= off_below, above, below)
-    # of the two directions with this energy, the one that lies between the saturation and the radius; else the nearer
-    same, other = (np.hypot(eta - jet_eta, phirel) for eta in (from_energy, -from_energy))
-    ring = (DELTA_R_OFFSET + radius) / 2
-    off_same, off_other = (np.maximum(np.abs(x - ring) - (radius - DELTA_R_OFFSET) / 2, 0) for x in (same, other))
-    chosen = (off_same < off_other) | ((off_same == off_other) & (same <= other))
-    side = np.where(chosen, from_energy, -from_energy)
-    rebuilt = np.where(delta_r >= SATURATED, side, near)
-    rebuilt = np.where(np.isfinite(total + delta_r + phirel), rebuilt, np.nan)  # replaced and counted later
-    return np.where(np.isnan(known), rebuilt, known).astype(np.float32)
 
 
 def _uncorrected(pt: Array, raw_factor: Array) -> Array:
@@ -163,12 +94,16 @@ def _stored(*columns: str) -> tuple[ColumnSource, ...]:
 
 
 def _track(field: str, default: float) -> ColumnSource:
-    return ColumnSource((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))  # type: ignore[arg-type]
+    return ColumnSource((f"PFCands.{field}", "PFCands.trkChi2"), _if_track(default))
+
+
+def _linked_track(field: str) -> ColumnSource:
+    return ColumnSource((f"FatJetPFCands.{field}", "PFCands.trkChi2"), _if_track(0))
 
 
 _JETS = ("pt", "eta", "phi", "mass", "msoftdrop", "tau1", "tau2", "tau3", "tau4")
 
-_CANDIDATES = {
+_CANDIDATES: dict[str, tuple[ColumnSource | ContextSource, ...]] = {
     "pt": _stored("PFCands.pt"),
     "summed_pt": _stored("PFCands.pt"),
     "eta": _stored("PFCands.eta"),
@@ -196,6 +131,13 @@ _CANDIDATES = {
         ColumnSource(("PFCands.d0", "PFCands.d0Err", "PFCands.trkChi2"), _significance),
         ColumnSource(("PFCands.dxyFromPV", "PFCands.dxyErrFromPV", "PFCands.trkChi2"), _significance),
     ),
+    "hasTrack": (ColumnSource(("PFCands.trkChi2",), _has_track),),
+    "chi2": _stored("PFCands.trkChi2"),
+    # those of the vertex of the event, which newer productions store with the link
+    "pv_dxy": (_linked_track("dxyFromPV"), _track("dxyFromPV", 0), _track("d0", 0)),
+    "pv_dxyerr": (_linked_track("dxyErrFromPV"), _track("dxyErrFromPV", 0), _track("d0Err", 0)),
+    "pv_dz": (_linked_track("dzFromPV"), _track("dzFromPV", 0), _track("dz", 0)),
+    **candidate_columns(),
     **{
         name: _stored(f"FatJetPFCands.{name}")
         for name in ("btagEtaRel", "btagPtRatio", "btagPParRatio", "btagSip3dVal", "btagSip3dSig", "btagJetDistVal")
@@ -217,8 +159,12 @@ _CANDIDATES = {
 _VERTICES = {
     **{
         name: _stored(f"FatJetSVs.{name}")
-        for name in ("pt", "mass", "ntracks", "normchi2", "dxy", "dxysig", "d3d", "d3dsig")
+        for name in (
+            *("pt", "mass", "ntracks", "chi2", "normchi2", "dxy", "dxysig", "d3d", "d3dsig"),
+            *("costhetasvpv", "enration"),
+        )
     },
+    "clipped_deltaR": _stored("FatJetSVs.deltaR"),
     "phi": (ColumnSource(("FatJetSVs.phirel", "FatJet.phi", "SV.phi"), _vertex_phi),),
 }
 
@@ -252,6 +198,7 @@ def _today(radius: float) -> Format:
         columns={
             "jet": {
                 **{name: _stored(f"FatJet.{name}") for name in _JETS},
+                **jet_columns(STORED_COLUMNS),
                 "raw_pt": (ColumnSource(("FatJet.pt", "FatJet.rawFactor"), _uncorrected), *_stored("FatJet.pt")),
             },
             "pf": _CANDIDATES,
@@ -274,11 +221,12 @@ _SMALL_RADIUS = 0.4
 
 def _small(names: Names) -> Format:
     """AK4 jets under some names: the declaration of fat jets with names of AK4 jets in their place."""
-    placed: dict[str, str | None] = dict(_SMALL)
+    swapped = {**_SMALL, **_LARGE}  # vertices of the others count, too
+    placed: dict[str, str | None] = dict(swapped)
     for item, given in names.items():
         collection, field = split(item)
-        if collection not in _SMALL:
-            collection = _LARGE.get(collection, collection)
+        collection = swapped.get(collection, collection)
+        if given is not None or collection in _SMALL:
             placed[f"{collection}.{field}" if field else collection] = given
     radius = radius_of(names.get("Jet") or "Jet", _SMALL_RADIUS)
     small = renamed(_today(radius), placed, name="pfnano-ak4", title="PFNano, AK4 jets")
@@ -322,7 +270,7 @@ def pfnano(
     check_names(names, PFNANO, PFNANO_AK4)
     if kind == "AK4":
         return replace(_small(names), name=name, title=title)
-    own = {item: given for item, given in names.items() if split(item)[0] not in _LARGE}
+    own = {item: given for item, given in names.items() if given is not None or split(item)[0] not in _LARGE}
     return renamed(_today(radius_of(names.get("FatJet") or "FatJet")), own, name=name, title=title)
 
 

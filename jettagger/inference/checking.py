@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.bundles.interface import arranged
 from jettagger.bundles.known import Known, known_network, output_fingerprint
 from jettagger.bundles.outputs import Output
 from jettagger.errors import JettaggerError
@@ -205,7 +206,7 @@ def _description(bundle: Bundle) -> Iterable[Check]:
         if bounds is not None
         for low, high in [bounds]
     ]
-    yield Check("training domain", None, detail="; ".join(ranges) or "not declared")
+    yield Check("training domain", None, detail="; ".join(ranges) or bundle.domain or "not declared")
     masses = [output.name for output in bundle.outputs if output.kind == "mass"]
     if masses:
         meaning = "not declared: GeV or a factor?"
@@ -260,7 +261,7 @@ class _Probe:
                     found.append(f"{place} is multiplied by 0")
                 elif variable.lower_bound == variable.upper_bound:
                     found.append(f"{place} is cut to {variable.lower_bound:g}")
-                elif len(values) > 1 and np.ptp(values) == 0:
+                elif len(values) > 1 and np.ptp(values) == 0 and not variable.feature.approximate:
                     at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
                     found.append(f"{place} is {values[0]:g}{at} for all random jets")
         # columns of a data configuration may be anything, so that random ones need not look like them
@@ -325,10 +326,11 @@ class _Probe:
                 if table.group.axis == object_:
                     array = batch.inputs[table.group.name]
                     wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
-                    slots = np.arange(array.shape[2], high) % int(table.counts[0])
-                    pad = np.broadcast_to(table.values[-1][:, np.newaxis], (1, array.shape[1], len(slots)))
-                    more = array[:, :, slots] if wrap else pad
-                    longer[table.group.name] = np.concatenate([array, more], axis=2)
+                    place = table.group.layout.index("objects")
+                    slots = np.arange(array.shape[place], high) % int(table.counts[0])
+                    pad = np.broadcast_to(table.values[-1][:, np.newaxis], (1, table.values.shape[1], len(slots)))
+                    more = array.take(slots, axis=place) if wrap else arranged(pad, table.group.layout)
+                    longer[table.group.name] = np.concatenate([array, more], axis=place)
             padded.append(evaluate(self.bundle, self.session, longer))
         detail = f"jets with {', '.join(map(str, numbers))} {object_}, padded to {high}"
         yield from self.compared(name, np.concatenate(padded), np.concatenate(plain), detail, self.expected(object_))
@@ -346,9 +348,9 @@ class _Probe:
         changed = dict(batch.inputs)
         for group in self.bundle.groups:
             if group.axis == object_:
-                array = changed[group.name].copy()
-                array[:, :, :number] = array[:, :, permutation]
-                changed[group.name] = array
+                array, place = changed[group.name], group.layout.index("objects")
+                slots = np.concatenate([permutation, np.arange(number, array.shape[place])])
+                changed[group.name] = array.take(slots, axis=place)
         values = evaluate(self.bundle, self.session, changed)
         reference = evaluate(self.bundle, self.session, batch.inputs)
         detail = f"{number} {object_} permuted"

@@ -164,9 +164,12 @@ def _free(bundle: Bundle) -> list[str]:
     """Axes whose length the graph leaves open, the longest first."""
     if bundle.graph is None:
         return []
-    tensors = [tensor for tensor in bundle.graph.inputs if len(tensor.shape) == 3]
-    symbolic = {tensor.name for tensor in tensors if isinstance(tensor.shape[2], str)}
-    axes = {group.axis for group in bundle.groups if group.name in symbolic}
+    shapes = {tensor.name: tensor.shape for tensor in bundle.graph.inputs}
+    axes = {
+        group.axis
+        for group in bundle.groups
+        if "objects" in group.layout and isinstance(shapes[group.name][group.layout.index("objects")], str)
+    }
     return sorted((axis for axis in bundle.limits if axis in axes), key=lambda axis: -bundle.limits[axis][1])
 
 

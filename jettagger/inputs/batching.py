@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from jettagger.bundles.interface import Group, Variable
+from jettagger.bundles.interface import Group, Variable, arranged
 from jettagger.types import Array
 
 __all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "GroupValues", "Objects", "make_batches", "tabulate", "transform"]
@@ -202,7 +202,7 @@ def tabulate(
             replaced += bad
             values[-1, channel] = variable.pad
         starts = np.concatenate([[0], np.cumsum(all_counts)[:-1]]).astype(np.int64) if len(objects) else all_counts
-        tables.append(GroupValues(group, values, starts, np.minimum(all_counts, group.max_length), replaced))
+        tables.append(GroupValues(group, values, starts, np.minimum(all_counts, group.limit), replaced))
     return tuple(tables)
 
 
@@ -343,13 +343,14 @@ def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order
 
 
 def _fill(tables: Sequence[GroupValues], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
-    rows: dict[tuple[str, bool], Array] = {}
+    rows: dict[tuple[object, ...], Array] = {}
     inputs = {}
     slots = filled = 0
     for table in tables:
         length = longest[table.group.axis]
         wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
-        key = (table.group.object, wrap)
+        group = table.group
+        key = (group.object, group.selection, group.sort, group.limit, length, wrap)
         if key not in rows:
             slot = np.arange(length)
             counts = table.counts[jets][:, np.newaxis]
@@ -359,8 +360,5 @@ def _fill(tables: Sequence[GroupValues], jets: Array, longest: Mapping[str, int]
             rows[key] = np.where(taken, table.starts[jets][:, np.newaxis] + within, -1)
             if not rows.keys() - {key}:
                 slots, filled = real.size, int(np.count_nonzero(real))
-        array = table.values[rows[key]].transpose(0, 2, 1)
-        for _ in range(3 - table.group.rank):
-            array = array[..., 0]
-        inputs[table.group.name] = np.ascontiguousarray(array)
+        inputs[table.group.name] = arranged(table.values[rows[key]].transpose(0, 2, 1), table.group.layout)
     return Batch(jets=jets, inputs=inputs, slots=slots, filled=filled)

@@ -1,14 +1,16 @@
-"""Which objects of each jet enter the groups of a model, and which jets it scores."""
+"""Which objects of each jet enter the groups of a model, in which order, and which jets it scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.expressions import parse
+from jettagger.features import DOUBTS, FEATURES
 from jettagger.inputs.batching import Objects
 from jettagger.report import Report
 from jettagger.types import Array
@@ -26,9 +28,9 @@ class GroupRows:
     Parameters
     ----------
     index : int64[objects]
-        Their places among all objects of the jets, jet after jet.
+        Their places among all objects of the jets, jet after jet, in the order of the group.
     counts : int64[jets]
-        How many there are of each jet.
+        How many there are of each jet, also of those beyond the limit of the group.
     """
 
     index: Array
@@ -42,11 +44,11 @@ class Entering:
     Parameters
     ----------
     rows : mapping of str to GroupRows
-        Groups of which not all objects enter.
+        Groups of which not all objects enter, or in another order than that of the links.
     jets : bool[jets]
         Those that are scored.
     report : Report
-        What became of the others.
+        What became of the others, and of candidates.
     """
 
     rows: Mapping[str, GroupRows]
@@ -54,44 +56,106 @@ class Entering:
     report: Report
 
 
-def entering(groups: Sequence[Group], objects: Objects) -> Entering:
+class _Columns(Mapping[str, Array]):
+    """Variables and columns of an object by name, for expressions."""
+
+    def __init__(self, objects: Objects, object_: str, features: dict[str, Array]) -> None:
+        self.objects, self.object, self.features = objects, object_, features
+
+    def __getitem__(self, name: str) -> Array:
+        feature = FEATURES.get(name)
+        if feature is None or feature.object != self.object:
+            return self.objects.column(self.object, name)
+        if name not in self.features:
+            self.features[name] = feature(*(self.objects.column(self.object, need) for need in feature.needs))
+        return self.features[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def value(self, text: str) -> Array:
+        """What an expression gives."""
+        expression = parse(text)
+        with np.errstate(invalid="ignore"):  # comparisons with NaN are false
+            found: Array = np.asarray(expression.evaluate({name: self[name] for name in expression.names}))
+        return found
+
+
+def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None = None) -> Entering:
     """Apply what a model declares of its inputs to jets.
 
     Parameters
     ----------
-    groups : sequence of Group
+    bundle : Bundle
     objects : Objects
         Jets of which each has candidates, where the model takes some.
+    features : dict, optional
+        Features of these objects by name; those that are there are used, new ones are added.
 
     Returns
     -------
     Entering
-        Jets none of whose candidates enter are not scored.
+        Jets outside of the domain, and those none of whose candidates enter, are not scored.
     """
+    features = {} if features is None else features
     rows: dict[str, GroupRows] = {}
-    made: dict[tuple[str, str], GroupRows] = {}
+    made: dict[tuple[str, str, tuple[str, ...]], GroupRows] = {}
     filled = np.zeros(len(objects), dtype=bool)
-    for group in groups:
-        key = (group.object, group.selection)
-        if group.selection:
+    dropped = {}
+    for group in bundle.groups:
+        key = (group.object, group.selection, group.sort)
+        if group.selection or group.sort:
             if key not in made:
-                made[key] = _selected(group, objects)
+                made[key] = _ordered(group, objects, features)
             rows[group.name] = made[key]
         if group.object in _CANDIDATES:
-            counts = made[key].counts if key in made else objects.counts(group.object)
+            counts = objects.counts(group.object)
+            if key in made:
+                dropped[key[:2]] = int(counts.sum()) - len(made[key].index)
+                counts = made[key].counts
             filled |= counts > 0
     if not made:  # who made the objects has left out jets without any
         filled[:] = True
-    left_out = {object_: len(found.index) for (object_, _), found in made.items()}
-    dropped = sum(int(objects.counts(object_).sum()) - number for object_, number in left_out.items())
-    empty = int(np.count_nonzero(~filled))
-    return Entering(rows, filled, Report(without_constituents=empty, deselected_candidates=dropped))
+    inside = np.ones(len(objects), dtype=bool)
+    if bundle.domain:
+        inside = np.broadcast_to(_Columns(objects, "jet", features).value(bundle.domain), inside.shape)
+    scored = filled & inside
+    report = Report(
+        outside_domain=int(np.count_nonzero(~inside)),
+        without_constituents=int(np.count_nonzero(inside & ~filled)),
+        deselected_candidates=sum(dropped.values()),
+    )
+    return Entering(rows, scored, report + _ambiguous(bundle, objects, features, rows, scored))
 
 
-def _selected(group: Group, objects: Objects) -> GroupRows:
-    expression = parse(group.selection, where=f"selection of {group.name!r}")
+def _ordered(group: Group, objects: Objects, features: dict[str, Array]) -> GroupRows:
+    columns = _Columns(objects, group.object, features)
     counts = objects.counts(group.object)
-    flags = expression.evaluate({name: objects.column(group.object, name) for name in expression.names})
     jet = np.repeat(np.arange(len(counts)), counts)
-    index = np.flatnonzero(np.broadcast_to(flags, jet.shape))
+    index = np.arange(len(jet))
+    if group.selection:
+        index = np.flatnonzero(np.broadcast_to(columns.value(group.selection), jet.shape))
+    if group.sort:
+        keys = [np.broadcast_to(columns.value(key), jet.shape)[index] for key in group.sort]
+        index = index[np.lexsort((*reversed(keys), jet[index]))]
     return GroupRows(index, np.bincount(jet[index], minlength=len(counts)).astype(np.int64))
+
+
+def _ambiguous(
+    bundle: Bundle, objects: Objects, features: dict[str, Array], rows: Mapping[str, GroupRows], scored: Array
+) -> Report:
+    """How many of the jets that are scored have objects whose rebuilt variables are in doubt."""
+    doubtful: dict[str, Array] = {}
+    for group in bundle.groups:
+        counts = rows[group.name].counts if group.name in rows else objects.counts(group.object)
+        jet = np.repeat(np.arange(len(counts)), counts)
+        for name in dict.fromkeys(name for variable in group.variables for name in variable.feature.doubts):
+            flags = _Columns(objects, group.object, features)[name]
+            flags = flags[rows[group.name].index] if group.name in rows else flags
+            found = np.bincount(jet[flags != 0], minlength=len(counts)) > 0
+            kind = DOUBTS[name]
+            doubtful[kind] = doubtful.get(kind, np.zeros(len(counts), dtype=bool)) | found
+    return Report(**{kind: int(np.count_nonzero(found & scored)) for kind, found in doubtful.items()})

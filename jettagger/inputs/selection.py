@@ -114,9 +114,11 @@ class LinkedRequest:
         columns = self.columns
         stored = replace(self.plan, more=()).columns  # what heads read does not change what the model gives
         for collection in sorted({split(column)[0] for column in stored}):
-            yield collection, columns.counts(collection)
+            if columns.is_list(collection):
+                yield collection, columns.counts(collection)
         for column in stored:
-            yield column, columns.flat(column)
+            is_list = columns.is_list(split(column)[0])
+            yield column, columns.flat(column) if is_list else columns.per_event(column)
         yield "chosen", self.chosen
         yield "valid", columns.valid
         for name, values in sorted(self.moved.items()):

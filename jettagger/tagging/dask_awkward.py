@@ -14,7 +14,7 @@ import numpy as np
 
 from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.expressions import parse
-from jettagger.formats import EventColumns, split
+from jettagger.formats import EventColumns
 from jettagger.inputs.put_back import refuse_existing
 from jettagger.inputs.source import ColumnPlan
 
@@ -145,8 +145,7 @@ def _touch(tagger: Tagger, events: Any, cut: str | None) -> ColumnPlan:
     plan = tagger.plan(events)
     columns = EventColumns(events)
     for column in plan.columns:
-        collection, field = split(column)
-        ak.typetracer.touch_data(columns.events[collection, field] if field else columns.events[collection])
+        ak.typetracer.touch_data(columns.array(column))
     if cut is not None:
         names: dict[str, tuple[str, ...]] = {name: (plan.collection, name) for name in columns.fields(plan.collection)}
         if not plan.collection:

@@ -534,7 +534,7 @@ class Tagger(Displayed):
         -------
         Scored
         """
-        inside = entering(self.bundle.groups, selection.jets)
+        inside = entering(self.bundle, selection.jets, features)
         values, more = self._score(selection.jets, inside, features)
         return Scored(values, selection.index[inside.jets], selection.report + more, selection.partial)
 
@@ -561,7 +561,7 @@ class Tagger(Displayed):
         for group in bundle.groups:
             if group.object != "sv":
                 rows = inside.rows.get(group.name)
-                truncated |= (jets.counts(group.object) if rows is None else rows.counts) > group.max_length
+                truncated |= (jets.counts(group.object) if rows is None else rows.counts) > group.limit
         return values, inside.report + Report(
             scored=n_jets,
             truncated=int(np.count_nonzero(truncated & inside.jets)),

@@ -50,7 +50,7 @@ def make_inputs(
     padded = as_run(bundle)
     for selection in source_of(bundle, jets=collection).request(events, where).blocks(EVERYTHING):
         if len(selection.index):
-            inside = entering(padded.groups, selection.jets)
+            inside = entering(padded, selection.jets)
             tables = tabulate(padded.groups, selection.jets, padded.card.nonfinite, rows=inside.rows)
             tables = tuple(table.of(inside.jets) for table in tables)
             index = selection.index[inside.jets]

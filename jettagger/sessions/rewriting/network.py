@@ -43,6 +43,8 @@ class Net:
         graph = model.graph
         self.nodes: list[Any] = list(graph.node)
         self.constants: dict[str, Array] = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+        #: of the network; old exporters list constants among them
+        self.inputs = [item.name for item in graph.input if item.name not in self.constants]
         self.outputs = [item.name for item in graph.output]
         #: shapes over the probes, and the values of what depends on shapes only
         self.shapes: dict[str, tuple[Shape, ...]] = {}
@@ -68,7 +70,9 @@ class Net:
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         graph = model.graph
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        inputs = [item for item in graph.input if item.name in self.inputs]
+        del graph.node[:], graph.initializer[:], graph.value_info[:], graph.input[:]
+        graph.input.extend(inputs)
         graph.node.extend(self._sorted())
         graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.constants.items())
         if not any(item.domain == CONTRIB for item in model.opset_import):

@@ -1,0 +1,300 @@
+"""Variables of the CMS networks DeepDoubleX, DeepJet and Particle Transformer for small jets.
+
+The definitions follow the tag-info producers of CMSSW (``DeepFlavourTagInfoProducer``, ``DeepDoubleXTagInfoProducer``,
+``ParticleTransformerAK4TagInfoProducer`` and their converters); names are those of the ntuples that the networks were
+trained on. Charged candidates without track details get their momentum in the place of that of the track, quality 1,
+chi2 -1 and no impact parameters. Jets count before their correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from jettagger.features.cms import (
+    ALL_VERTICES,
+    CALORIMETER,
+    IN_PLANE,
+    IN_PLANE_ERROR,
+    distance,
+    distance_or_missing,
+    energy_ratio,
+    etarel,
+    is_type,
+    marks,
+    ratio,
+    stored,
+)
+from jettagger.features.definition import Feature
+from jettagger.features.rebuilt import hcal_fraction, sip2d, sip2d_significance
+from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.types import Array
+
+__all__ = ["STORED_COLUMNS", "features"]
+
+CONVERTERS = "CMSSW RecoBTag/FeatureTools, converters of DeepFlavour"
+PRODUCER = "CMSSW DeepFlavourTagInfoProducer, DeepDoubleXTagInfoProducer"
+STORED = "CMSSW ShallowTagInfo, as PFNano stores it"
+
+PION = 0.13957
+
+#: numbers of the jet that DeepDoubleX takes
+DDX = (
+    "jetNTracks",
+    "tau1_trackEtaRel_0",
+    "tau1_trackEtaRel_1",
+    "tau1_vertexDeltaR",
+    "tau1_vertexEnergyRatio",
+)
+
+#: numbers of the jet that DeepJet takes
+DEEPCSV = (
+    "trackSumJetEtRatio",
+    "trackSumJetDeltaR",
+    "vertexCategory",
+    "trackSip2dValAboveCharm",
+    "trackSip2dSigAboveCharm",
+    "trackSip3dValAboveCharm",
+    "trackSip3dSigAboveCharm",
+    "jetNSelectedTracks",
+    "jetNTracksEtaRel",
+)
+
+#: lists of tracks that PFNano stores up to a fixed length, beyond their end too: list -> (entries, their number)
+_TRACK_LISTS = {
+    **dict.fromkeys(
+        (
+            "trackDecayLenVal",
+            "trackDeltaR",
+            "trackJetDistVal",
+            "trackPtRatio",
+            "trackPtRel",
+            "trackSip2dSig",
+            "trackSip3dSig",
+        ),
+        (6, "jetNSelectedTracks"),
+    ),
+    "trackEtaRel": (4, "jetNTracksEtaRel"),
+}
+
+
+#: prefix of numbers of the jet as they are stored -> their names behind it
+STORED_COLUMNS = {
+    "DDX": DDX,
+    "DeepCSV": (
+        *DEEPCSV,
+        *(f"{name}_{place}" for name, (length, _) in _TRACK_LISTS.items() for place in range(length)),
+    ),
+}
+
+
+def _along(pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array) -> tuple[Array, Array]:
+    """Momentum and its part along the jet axis, GeV."""
+    # what lies across is the small difference of large numbers
+    pt, eta, phi, jet_eta, jet_phi = (values.astype(np.float64) for values in (pt, eta, phi, jet_eta, jet_phi))
+    along = pt * (np.cos(phi - jet_phi) + np.sinh(eta) * np.sinh(jet_eta)) / np.cosh(jet_eta)
+    return pt * np.cosh(eta), along
+
+
+def track_eta_rel(
+    value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
+) -> Array:
+    """Rapidity along the jet axis of the track; without track details of the candidate, as a pion."""
+    total, along = _along(pt, eta, phi, jet_eta, jet_phi)
+    full = np.sqrt(total**2 + PION**2)
+    return np.where(has_track != 0, value, 0.5 * np.log((full + along) / (full - along)))
+
+
+def track_pt_ratio(
+    value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
+) -> Array:
+    """Momentum across the jet axis over momentum of the track; without track details of the candidate."""
+    total, along = _along(pt, eta, phi, jet_eta, jet_phi)
+    return np.where(has_track != 0, value, np.sqrt(np.maximum(1 - (along / total) ** 2, 0)))
+
+
+def track_par_ratio(
+    value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
+) -> Array:
+    """Momentum along the jet axis over momentum of the track; without track details of the candidate."""
+    total, along = _along(pt, eta, phi, jet_eta, jet_phi)
+    return np.where(has_track != 0, value, along / total)
+
+
+def _times_momentum(function: Callable[..., Array], text: str) -> Callable[..., Array]:
+    def product(
+        value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
+    ) -> Array:
+        share: Array = function(value, has_track, pt, eta, phi, jet_eta, jet_phi)
+        return share * (pt * np.cosh(eta.astype(np.float64)))
+
+    product.__doc__ = text
+    return product
+
+
+def if_track(default: float, text: str) -> Callable[[Array, Array], Array]:
+    """A function that passes a column on where the candidate has track details, and a number elsewhere."""
+
+    def chosen(value: Array, has_track: Array) -> Array:
+        return np.where(has_track != 0, value, np.float32(default))
+
+    chosen.__doc__ = text
+    return chosen
+
+
+def absolute_difference(eta: Array, other: Array) -> Array:
+    """Absolute distance from the jet axis in pseudorapidity."""
+    return np.abs(eta - other)
+
+
+def absolute_angle(phi: Array, other: Array) -> Array:
+    """Absolute distance from the jet axis in azimuth."""
+    return np.abs(delta_phi(phi, other))
+
+
+def vertex_energy_ratio(ratio_: Array, share: Array) -> Array:
+    """Energy of the vertex over that of the jet before its correction."""
+    return ratio_ / share
+
+
+def listed(place: int, text: str) -> Callable[[Array, Array], Array]:
+    """A function that gives an entry of a stored list of tracks, and 0 beyond the end of the list."""
+
+    def entry(value: Array, number: Array) -> Array:
+        return np.where((place < number) & (value != -999), value, np.float32(0))
+
+    entry.__doc__ = text
+    return entry
+
+
+def _common(object_: str, stem: str) -> Iterator[Feature]:
+    yield Feature(f"{stem}_deltaR", object_, ("eta", "phi", "jet.eta", "jet.phi"), distance, "1", PRODUCER)
+    nearest = stored("Distance from the nearest secondary vertex of the event; infinite without any.")
+    yield Feature(f"{stem}_drminsv", object_, ("drminsv",), nearest, "1", PRODUCER, approximate=ALL_VERTICES)
+    for number in (1, 2):
+        axis = (f"jet.subjet{number}_eta", f"jet.subjet{number}_phi")
+        yield Feature(f"{stem}_drsubjet{number}", object_, ("eta", "phi", *axis), distance_or_missing, "1", PRODUCER)
+    jet = ("jet.uncorrected_pt", "jet.eta", "jet.uncorrected_mass")
+    yield Feature(f"{stem}_erel", object_, ("pt", "eta", "mass", *jet), energy_ratio, "1", PRODUCER)
+    yield Feature(f"{stem}_ptrel", object_, ("pt", "jet.uncorrected_pt"), ratio, "1", PRODUCER)
+    yield Feature(f"{stem}_puppiw", object_, ("puppiWeight",), stored("PUPPI weight."), "1", PRODUCER)
+    yield from _momenta(object_, stem)
+
+
+def _momenta(object_: str, stem: str) -> Iterator[Feature]:
+    yield Feature(f"{stem}_px", object_, ("pt", "phi"), px, "GeV", PRODUCER)
+    yield Feature(f"{stem}_py", object_, ("pt", "phi"), py, "GeV", PRODUCER)
+    yield Feature(f"{stem}_pz", object_, ("pt", "eta"), pz, "GeV", PRODUCER)
+    yield Feature(f"{stem}_e", object_, ("pt", "eta", "mass"), energy, "GeV", PRODUCER)
+
+
+def _charged() -> Iterator[Feature]:
+    stem = "Cpfcan"
+    yield from _common("cpf", stem)
+    momentum = ("hasTrack", "pt", "eta", "phi", "jet.eta", "jet.phi")
+    for name, column, function, unit in (
+        ("EtaRel", "btagEtaRel", track_eta_rel, "1"),
+        ("PtRatio", "btagPtRatio", track_pt_ratio, "1"),
+        ("PParRatio", "btagPParRatio", track_par_ratio, "1"),
+        ("PtRel", "btagPtRatio", _times_momentum(track_pt_ratio, "Momentum across the jet axis."), "GeV"),
+        ("PPar", "btagPParRatio", _times_momentum(track_par_ratio, "Momentum along the jet axis."), "GeV"),
+    ):
+        yield Feature(f"{stem}_BtagPf_track{name}", "cpf", (column, *momentum), function, unit, CONVERTERS)
+    for name, unit, text in (
+        ("Sip3dVal", "cm", "Signed impact parameter in space; 0 without track details."),
+        ("Sip3dSig", "1", "Signed impact parameter in space over its error; 0 without track details."),
+        ("JetDistVal", "cm", "Distance of the track from the jet axis; 0 without track details."),
+    ):
+        needs = (f"btag{name}", "hasTrack")
+        yield Feature(f"{stem}_BtagPf_track{name}", "cpf", needs, if_track(0, text), unit, CONVERTERS)
+    plane = ("pv_dxy", "phi", "jet.phi")
+    doubts = (f"{stem}_signAmbiguous", f"{stem}_otherVertex")
+    yield Feature(f"{stem}_BtagPf_trackSip2dVal", "cpf", plane, sip2d, "cm", CONVERTERS, False, IN_PLANE, doubts)
+    yield Feature(
+        f"{stem}_BtagPf_trackSip2dSig",
+        "cpf",
+        ("pv_dxy", "pv_dxyerr", "phi", "jet.phi", "jet.vertex_error"),
+        sip2d_significance,
+        "1",
+        CONVERTERS,
+        False,
+        IN_PLANE_ERROR,
+        doubts,
+    )
+    for name, unit, text in (
+        ("dz", "cm", "Longitudinal impact parameter; 0 without track details."),
+        ("dzsig", "1", "Longitudinal impact parameter over its error; 0 without track details."),
+        ("dxy", "cm", "Transverse impact parameter; 0 without track details."),
+        ("dxysig", "1", "Transverse impact parameter over its error; 0 without track details."),
+    ):
+        yield Feature(f"{stem}_{name}", "cpf", (name,), stored(text), unit, CONVERTERS)
+    yield Feature(f"{stem}_etarel", "cpf", ("eta", "jet.eta"), etarel, "1", PRODUCER)
+    chi2 = if_track(-1, "Normalised chi2 of the track fit, not rounded; -1 without track details.")
+    yield Feature(f"{stem}_chi2", "cpf", ("chi2", "hasTrack"), chi2, "1", CONVERTERS)
+    quality = if_track(1, "Quality flags of the track; 1 without track details.")
+    yield Feature(f"{stem}_quality", "cpf", ("trkQuality", "hasTrack"), quality, "bit mask", CONVERTERS)
+    association = stored("Quality of the association to the primary vertex.")
+    yield Feature(f"{stem}_VTX_ass", "cpf", ("pvAssocQuality",), association, "code 0 to 7", CONVERTERS)
+    yield from marks("cpf", stem)
+
+
+def _neutral() -> Iterator[Feature]:
+    stem = "Npfcan"
+    yield from _common("npf", stem)
+    yield Feature(f"{stem}_isGamma", "npf", ("pdgId",), is_type(22), "1", CONVERTERS)
+    yield Feature(f"{stem}_HadFrac", "npf", ("pdgId",), hcal_fraction, "1", CONVERTERS, approximate=CALORIMETER)
+    yield Feature(f"{stem}_etarel", "npf", ("eta", "jet.eta"), absolute_difference, "1", CONVERTERS)
+    yield Feature(f"{stem}_phirel", "npf", ("phi", "jet.phi"), absolute_angle, "rad", CONVERTERS)
+
+
+def _vertices() -> Iterator[Feature]:
+    yield Feature(
+        "sv_deltaR_clipped",
+        "sv",
+        ("clipped_deltaR",),
+        stored("Distance from the jet axis minus 0.5, at most 0."),
+        "1",
+        CONVERTERS,
+    )
+    yield Feature("sv_enratio", "sv", ("enration", "jet.uncorrected_share"), vertex_energy_ratio, "1", CONVERTERS)
+    yield Feature("sv_etarel_abs", "sv", ("eta", "jet.eta"), absolute_difference, "1", CONVERTERS)
+    yield Feature("sv_phirel_abs", "sv", ("phi", "jet.phi"), absolute_angle, "rad", CONVERTERS)
+
+
+def _jets() -> Iterator[Feature]:
+    for name, column, unit, text in (
+        ("uncorrected_pt", "uncorrected_pt", "GeV", "Transverse momentum before the correction."),
+        ("nCpfcand", "n_charged", "1", "Number of charged candidates of 0.95 GeV and more."),
+        ("nNpfcand", "n_neutral", "1", "Number of neutral candidates of 0.95 GeV and more."),
+        ("nsv", "n_vertices", "1", "Number of vertices in the jet."),
+        ("npv", "n_primary_vertices", "1", "Number of primary vertices of the event."),
+    ):
+        yield Feature(f"jet_{name}", "jet", (column,), stored(text), unit, PRODUCER)
+    for name in DDX:
+        yield Feature(f"jet_DDX_{name}", "jet", (f"DDX_{name}",), stored(f"{name} as stored."), "1", STORED)
+    for name in DEEPCSV:
+        yield Feature(f"jet_DeepCSV_{name}", "jet", (f"DeepCSV_{name}",), stored(f"{name} as stored."), "1", STORED)
+    for name, (length, number) in _TRACK_LISTS.items():
+        for place in range(length):
+            needs = (f"DeepCSV_{name}_{place}", f"DeepCSV_{number}")
+            text = f"{name} of track {place}; 0 beyond the tracks that {number} counts."
+            yield Feature(f"jet_DeepCSV_{name}_{place}", "jet", needs, listed(place, text), "1", STORED)
+
+
+def features() -> Iterator[Feature]:
+    """All features of the family.
+
+    Yields
+    ------
+    Feature
+
+    Examples
+    --------
+    >>> sorted({feature.object for feature in features()})
+    ['cpf', 'jet', 'npf', 'sv']
+    """
+    yield from _charged()
+    yield from _neutral()
+    yield from _vertices()
+    yield from _jets()
