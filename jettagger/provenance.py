@@ -104,6 +104,8 @@ class Provenance:
         What was asked for besides: ``file`` and ``digest`` of a configuration, or the settings of a simulation.
     version : str
         Of jettagger.
+    approximate : mapping of str to str
+        Inputs of the model that the files do not store -> how they were rebuilt.
 
     Examples
     --------
@@ -121,6 +123,7 @@ class Provenance:
     generated: tuple[GeneratedFile, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
+    approximate: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         words = [self.step]
@@ -141,6 +144,7 @@ class Provenance:
                 "digest": self.origin.digest,
                 "heads": dict(self.origin.heads),
             }
+            of_model |= {"approximate": dict(self.approximate)} if self.approximate else {}
         return {
             "jettagger": self.version,
             "step": self.step,
@@ -193,6 +197,7 @@ class Provenance:
             generated=sources_of_note(json.dumps({"generated": content.get("generated")})),
             configuration=_typed(content, "configuration", {}),
             version=_typed(content, "jettagger", ""),
+            approximate=_typed(content, "approximate", {}),
         )
 
     @classmethod
@@ -281,7 +286,8 @@ def provenance_of(
     >>> provenance_of(Origin("tinyParT", "a672"), {"mass": "tinyParT_mass"}, "pt > 300", ["a.root"]).to_dict()["where"]
     'pt > 300'
     """
-    card = getattr(getattr(tagger, "bundle", tagger), "card", None)
+    bundle = getattr(tagger, "bundle", tagger)
+    card = getattr(bundle, "card", None)
     cut = getattr(where, "__qualname__", type(where).__name__) if callable(where) else where
     return Provenance(
         step,
@@ -293,6 +299,7 @@ def provenance_of(
         dict(skipped or {}),
         tuple(generated),
         dict(configuration or {}),
+        approximate=dict(getattr(bundle, "approximate", {})),
     )
 
 

@@ -20,6 +20,7 @@ from jettagger.cli import main
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
 from jettagger.files.root import EventFile
 from jettagger.formats import detect
+from jettagger.formats.base import ColumnSource, ContextSource
 from jettagger.formats.pfnano import PFNANO_AK4, pfnano
 from jettagger.kinematics import delta_phi
 from jettagger.tagging.tagger import Tagger, load_tagger
@@ -312,8 +313,11 @@ def test_the_declaration_is_that_of_fat_jets() -> None:
     assert (PFNANO_AK4.radius, PFNANO_AK4.kind, detect(EVENTS.fields, kind="AK4")) == (0.4, "AK4", PFNANO_AK4)
     every = {*PFNANO_AK4.links["pf"].columns, *PFNANO_AK4.links["sv"].columns}
     ways = [way for columns in PFNANO_AK4.columns.values() for ways in columns.values() for way in ways]
-    every |= {column for way in ways for column in way.columns}
+    every |= {column for way in ways if isinstance(way, ColumnSource) for column in way.columns}
     assert not any(column.startswith("FatJet") for column in every)
+    # what is known of the event is known from fat jets, too
+    context = {column for way in ways if isinstance(way, ContextSource) for column in way.columns}
+    assert {"FatJetSVs.pt", "JetSVs.pt", "FatJetPFCands.btagSip3dVal", "JetPFCands.btagSip3dVal"} <= context
 
 
 # the experiment's own events

@@ -18,9 +18,11 @@ from jettagger.bundles.declaration import families, read_declared
 from jettagger.bundles.interface import LAYOUT, Group, arranged
 from jettagger.bundles.known import known_card
 from jettagger.bundles.preprocess import PRODUCER_SELECTION
+from jettagger.cli import main
 from jettagger.errors import BundleError, ConfigError, JettaggerError, UnknownName
 from jettagger.features import FEATURES
 from jettagger.files.jsonfile import read_object
+from jettagger.provenance import Provenance, provenance_of
 from jettagger.testing import make_events
 
 NUMBERS = ("median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad")
@@ -220,3 +222,24 @@ def test_axes_are_arranged(layout: tuple[str, ...], shape: tuple[int, ...]) -> N
 def test_groups_of_the_toy_are_those_of_its_names() -> None:
     assert {group["input"] for group in content()["groups"]} == set(GROUPS)
     assert Group("x", (), 1, 1, axis="x").limit == 1
+
+
+def test_what_is_rebuilt_is_said_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = jt.load_bundle("deepjet-v03")
+    rebuilt = {"Cpfcan_BtagPf_trackSip2dVal", "Cpfcan_BtagPf_trackSip2dSig", "Npfcan_HadFrac"}
+    rebuilt |= {"Cpfcan_drminsv", "Npfcan_drminsv"}
+    assert set(bundle.approximate) == rebuilt
+    assert jt.load_bundle("inclParTMDV1").approximate == {}
+    record = provenance_of(bundle, {}, None, [])
+    assert record.to_dict()["approximate"] == bundle.approximate
+    assert Provenance.from_dict(record.to_dict()) == record
+    assert "approximate" not in provenance_of(jt.load_bundle("tinyParT"), {}, None, []).to_dict()
+    assert main(["models", "show", "deepjet-v03"]) == 0
+    shown = capsys.readouterr().out
+    assert "Jet_DeepFlav_<output>" in shown
+    assert "by -Cpfcan_BtagPf_trackSip2dSig, min(Cpfcan_drminsv, 0.4), -pt" in shown
+    assert main(["models", "show", "deepjet-v03", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["approximate"] == bundle.approximate
+    assert said["inputs"][1]["selection"] == "pt >= 0.95"
+    assert rebuilt <= set(dict(bundle.summary().facts)["approximate"].split(", "))

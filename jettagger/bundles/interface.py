@@ -138,8 +138,8 @@ def arranged(array: Array, layout: tuple[str, ...]) -> Array:
 
     Returns
     -------
-    array
-        Contiguous.
+    array[jets, ...]
+        Contiguous, with the axes of the layout.
 
     Examples
     --------

@@ -83,6 +83,8 @@ def bundle_summary(bundle: Bundle) -> ObjectSummary:
         ("prefix of columns", bundle.prefix),
         ("regressed mass", "" if bundle.card.mass is None else _mass(bundle.card.mass)),
         ("training domain", _domain(bundle)),
+        ("scored jets", bundle.domain),
+        ("approximate", ", ".join(bundle.approximate)),
         ("digest", bundle.digest),
     ]
     return ObjectSummary(f"Bundle {bundle.name}", facts, (input_grid(bundle), output_grid(bundle.outputs)))

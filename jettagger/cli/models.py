@@ -177,6 +177,7 @@ def _outputs(bundle: Bundle) -> dict[str, list[str]]:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from jettagger.bundles.interface import LAYOUT
     from jettagger.bundles.registry import load_bundle
 
     bundle = load_bundle(args.model)
@@ -189,9 +190,12 @@ def _show(args: argparse.Namespace) -> int:
         ("folder", str(bundle.folder)),
         ("description from", _DESCRIBED.get(bundle.described_by, bundle.described_by)),
         ("weights", _weights(bundle)),
-        ("columns", f"FatJet_{bundle.prefix}_<output>"),
+        ("inputs", bundle.notes.get("input description", "")),
+        ("columns", f"{'Jet' if card.jets == 'AK4' else 'FatJet'}_{bundle.prefix}_<output>"),
         ("mass", _mass(bundle)),
         ("training domain", _domain(bundle)),
+        ("scored jets", bundle.domain or "all"),
+        ("approximate", "; ".join(f"{name}: {how}" for name, how in bundle.approximate.items()) or "nothing"),
         ("not finite inputs", f"as {card.nonfinite}"),
         ("padding", "pad values" if card.pad_mode == "constant" else "constituents repeated"),
         ("source", card.source),
@@ -227,7 +231,12 @@ def _show(args: argparse.Namespace) -> int:
         say("")
         header = ("variable", "unit", "median", "factor", "from", "to", "pad", "meaning")
         mask = ", mask" if group.is_mask else ""
-        table(f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}", header, lines)
+        entering = f", {group.selection}" if group.selection else ""
+        entering += f", by {', '.join(group.sort)}" if group.sort else ""
+        entering += f", {group.most} at most" if group.most else ""
+        axes = f", axes {' '.join(group.layout)}" if group.layout != LAYOUT else ""
+        title = f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}{entering}{axes}"
+        table(title, header, lines)
     for kind, names in _outputs(bundle).items():
         say(f"\n{len(names)} outputs of kind {kind}:")
         say(_wrapped(_short(names)))
@@ -295,6 +304,10 @@ def _described(bundle: Bundle) -> dict[str, Any]:
             "mask": group.is_mask,
             "min_length": group.min_length,
             "max_length": group.max_length,
+            "most": group.limit,
+            "axes": list(group.layout),
+            "selection": group.selection,
+            "sort": list(group.sort),
             "variables": [
                 {
                     "name": variable.feature.name,
@@ -317,6 +330,8 @@ def _described(bundle: Bundle) -> dict[str, Any]:
         "prefix": bundle.prefix,
         "folder": str(bundle.folder),
         "described_by": bundle.described_by,
+        "scored_jets": bundle.domain,
+        "approximate": bundle.approximate,
         "weights": bundle.has_weights,
         "fixed_batch": bundle.fixed_batch,
         "sha256": _checksums(bundle),

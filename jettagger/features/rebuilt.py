@@ -35,14 +35,14 @@ def sip2d(dxy: Array, phi: Array, jet_phi: Array) -> Array:
 
     Parameters
     ----------
-    dxy : array of float
+    dxy : float[tracks]
         Transverse impact parameter in cm, 0 without a track.
-    phi, jet_phi : array of float
+    phi, jet_phi : float[tracks]
         Azimuth of the track and of the jet, rad.
 
     Returns
     -------
-    array of float32
+    float32[tracks]
 
     Examples
     --------
@@ -59,16 +59,16 @@ def sip2d_significance(dxy: Array, dxyerr: Array, phi: Array, jet_phi: Array, ve
 
     Parameters
     ----------
-    dxy, dxyerr : array of float
+    dxy, dxyerr : float[tracks]
         In cm, 0 without a track.
-    phi, jet_phi : array of float
+    phi, jet_phi : float[tracks]
         rad.
-    vertex_error : array of float
+    vertex_error : float[tracks]
         Transverse error of the primary vertex, cm.
 
     Returns
     -------
-    array of float32
+    float32[tracks]
         0 without a track.
     """
     value = sip2d(dxy, phi, jet_phi)
@@ -81,11 +81,11 @@ def hcal_fraction(pdg_id: Array) -> Array:
 
     Parameters
     ----------
-    pdg_id : array of int
+    pdg_id : int[candidates]
 
     Returns
     -------
-    array of float32
+    float32[tracks]
 
     Examples
     --------
@@ -143,11 +143,36 @@ def momentum_variance(pt: Array, eta: Array, has_track: Array) -> Array:
 
 
 def sign_ambiguous(dxy: Array, phi: Array, jet_phi: Array) -> Array:
-    """One for tracks so near to the jet axis that the side on which they pass is lost in the rounding of azimuths."""
+    """One for tracks so near to the jet axis that the side on which they pass is lost in the rounding of azimuths.
+
+    Parameters
+    ----------
+    dxy : float[tracks]
+        Transverse impact parameter in cm.
+    phi, jet_phi : float[tracks]
+        rad.
+
+    Returns
+    -------
+    float32[tracks]
+    """
     return ((dxy != 0) & (np.abs(delta_phi(phi, jet_phi)) < PHI_STEP)).astype(np.float32)
 
 
 def track_of_other_vertex(dxy: Array, dz: Array, eta: Array, sip3d: Array) -> Array:
-    """One for tracks whose stored impact parameters refer to another vertex than their signed one in space."""
+    """One for tracks whose stored impact parameters refer to another vertex than their signed one in space.
+
+    Parameters
+    ----------
+    dxy, dz : float[tracks]
+        In cm.
+    eta : float[tracks]
+    sip3d : float[tracks]
+        Signed impact parameter in space, cm.
+
+    Returns
+    -------
+    float32[tracks]
+    """
     distance = np.hypot(dxy, dz / np.cosh(eta))
     return ((sip3d != 0) & (np.abs(distance / np.abs(sip3d) - 1) > 0.01)).astype(np.float32)

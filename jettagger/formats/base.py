@@ -440,13 +440,13 @@ class Jets:
         return np.searchsorted(self.columns.offsets(self.plan.format.jets), self.index, side="right") - 1
 
     def stored(self, column: str) -> Array:
-        """A stored column of all objects of its collection, event after event."""
+        """A stored column, array[objects of its collection], event after event."""
         if column not in self._flat:
             self._flat[column] = self.columns.flat(column)
         return self._flat[column]
 
     def gathered(self, object_: str, column: str) -> Array:
-        """A stored column of an object, flat in the order of its rows."""
+        """A stored column of an object, array[rows], in the order of its rows."""
         collection = split(column)[0]
         values = self.stored(column)
         if collection == self.plan.format.jets:

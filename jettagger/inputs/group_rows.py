@@ -92,8 +92,8 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
     bundle : Bundle
     objects : Objects
         Jets of which each has candidates, where the model takes some.
-    features : dict, optional
-        Features of these objects by name; those that are there are used, new ones are added.
+    features : dict of str to float32[objects], optional
+        Features by name; those that are there are used, new ones are added.
 
     Returns
     -------
