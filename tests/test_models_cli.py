@@ -124,7 +124,7 @@ class TestShow:
         for name in ("licence", "citation", "training domain", "mass"):
             assert lines[name].strip() == "not stated", name
         assert "always 4 jets at once" in out
-        assert "input pf_features: 3 of pf, length 20\n" in out
+        assert "input pf_features: 3 of pf, length 20, puppiWeight >= 0.01\n" in out
         assert "there is no bundle.json" in out
 
     def test_json(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
