@@ -31,7 +31,9 @@ from jettagger.provenance import KEY, Origin, Provenance, read_provenance
 from jettagger.search import read_config, run_search, write_output
 from jettagger.skims.convert import convert_delphes
 from jettagger.skims.writers import write_skim
+from jettagger.statistics.building import build
 from jettagger.statistics.limits import Limit, save_limits
+from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.statistics.templates import load_workspaces
 from jettagger.testing import make_events
 
@@ -124,6 +126,7 @@ TESTS = {
 #: function -> why what it writes needs no record
 NO_OUTPUT = {
     "bundles.checksums:_write": "checksums of a model, part of its folder",
+    "bundles.serving:write_serving": "a copy of a model with its settings for a server, no events",
     "inference.checking:write_golden": "reference numbers of a model, part of its folder",
     "discriminants.discriminant:save": "a configuration that users write: no model, no events",
     "plots.style:save_figure": "a picture, drawn of histograms that carry it",
@@ -220,17 +223,20 @@ def test_all_files_of_a_search_carry_one_record(searched: tuple[Any, Path]) -> N
     assert "4 files" in str(result.provenance)
 
 
-def test_limits_carry_the_record_of_their_search(searched: tuple[Any, Path], tmp_path: Path) -> None:
+def test_limits_carry_the_record_of_their_search(tmp_path: Path) -> None:
     pytest.importorskip("pyhf", reason="the extra stats is not installed")
-    _, out = searched
-    for path in (*out.glob("workspace_*.json"), out / "templates.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    made = hist.Hist.new.StrCat([], growth=True, name="dataset").StrCat([], growth=True, name="region")
+    counts = made.StrCat([], growth=True, name="variation").Reg(2, 0, 1, name="x").Weight()
+    for dataset, events in (("qcd", 400), ("x", 40)):
+        counts.fill(dataset=dataset, region="SR", variation="nominal", x=np.linspace(0.01, 0.99, events), weight=0.5)
+    spec = TemplateSpec({"qcd": ["qcd"]}, {"X": Signal(["x"], 1000, 0.1)})
+    build(counts, spec).save(tmp_path, provenance=MADE)
     assert main(["limit", str(tmp_path), "--no-plot"]) == 0
-    expected = {**read_provenance(out / "record.json"), "step": "limit"}
-    assert read_provenance(tmp_path / "limits.json") == expected
-    assert (tmp_path / "limits.txt").read_text().splitlines()[-1] == str(Provenance.from_dict(expected))
+    expected = MADE.then("limit")
+    assert read_provenance(tmp_path / "limits.json") == expected.to_dict()
+    assert (tmp_path / "limits.txt").read_text().splitlines()[-1] == str(expected)
     (tmp_path / "templates.json").write_text(without(tmp_path / "templates.json"))
-    assert list(load_workspaces(tmp_path)[0]) == ["X1"]  # of a version that wrote no record
+    assert list(load_workspaces(tmp_path)[0]) == ["X"]  # of a version that wrote no record
     assert Provenance.of_file(tmp_path / "templates.json").then("limit") == Provenance("limit")
 
 
