@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from jettagger.processors.search import SearchWarning
 from searches import CONFIG, make_world
 
-from jettagger import tag_files
-from jettagger.errors import ConfigError, InputFileError, JettaggerError
+from jettagger import load_bundle, tag_files
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError
+from jettagger.files.parquet import METADATA
 from jettagger.histograms import equal
+from jettagger.provenance import Origin
 from jettagger.search.config import read_config
 from jettagger.search.files import survey
 from jettagger.search.run import run_search
@@ -114,3 +117,39 @@ def test_candidates_beyond_the_count_are_named(skims: Path) -> None:
     text = SKIMMED.replace("jet1.HbbvsQCD > 0.2", "jet3.HbbvsQCD > 0.2")
     with pytest.raises(ConfigError, match=r"with 2 as the count of jets.*jet3.*Known: jet1, jet2"):
         read_config(text, "search.yaml", skims).make_processor()
+
+
+def renamed(source: Path, target: Path, **changes: Any) -> None:
+    """A copy of a skim with another record."""
+    table = pyarrow.parquet.read_table(source)
+    metadata = dict(table.schema.metadata)
+    note = {**json.loads(metadata[METADATA.encode()]), **changes}
+    pyarrow.parquet.write_table(
+        table.replace_schema_metadata(metadata | {METADATA.encode(): json.dumps(note).encode()}), target
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"digest": "b" * 64}, r"X1b.parquet: the scores in .*tt1.root belong to the model 'tinyParT' .*one model"),
+        ({"heads": {"Toy": "c" * 64}}, None),
+        ({"model": None}, None),
+    ],
+)
+def test_scores_of_one_model_fill_a_search(
+    changes: dict[str, Any], message: str | None, skims: Path, reference: Any
+) -> None:
+    renamed(skims / "X1.parquet", skims / "X1b.parquet", **changes)
+    text = SKIMMED.replace('files: ["tt*.root"]', "files: [tt1.root, tt2.root]").replace("X1.root", "X1b.parquet")
+    config = read_config(text, name="search.yaml", folder=skims)
+    if message is not None:
+        with pytest.raises(MismatchError, match=message):
+            run_search(config)
+        return
+    origin = run_search(config).provenance.origin
+    assert origin == (None if changes == {"model": None} else reference.provenance.origin)
+
+
+def test_the_record_names_the_model_of_the_skims(reference: Any) -> None:
+    assert reference.provenance.origin == Origin("tinyParT", load_bundle("tinyParT").digest)

@@ -20,6 +20,7 @@ from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
 from jettagger.formats import Format, ReadPlan
 from jettagger.heads import Head, load_head
+from jettagger.provenance import Origin, origin, parsed
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import DIJET, Sample
 from jettagger.search.interface import SearchProcessor
@@ -48,6 +49,8 @@ class FileInfo:
     sources : tuple of GeneratedFile
         The generated events behind it, from its tree ``Runs`` or from the provenance of a skim; empty where it does
         not say.
+    origin : Origin or None
+        The model whose scores it holds, from the provenance of a skim.
     """
 
     path: str
@@ -55,6 +58,7 @@ class FileInfo:
     events: int
     simulated: bool | None = None
     sources: tuple[GeneratedFile, ...] = ()
+    origin: Origin | None = None
 
     @property
     def generated(self) -> float | None:
@@ -90,6 +94,12 @@ class Survey:
         """Whether a sample is divided by the sum in the trees ``Runs`` of its files."""
         own, made = config.samples[dataset], self.samples[dataset]
         return own.sum_of_weights is None and made.sum_of_weights is not None
+
+    @property
+    def origin(self) -> Origin | None:
+        """The model whose scores the files hold; None where a file does not say."""
+        origins = [info.origin for info in self.files]
+        return origins[0] if origins and None not in origins else None
 
     @property
     def events(self) -> int:
@@ -213,7 +223,8 @@ def survey(
     InputFileError
         If a file cannot be opened, or a data set has none that can.
     MismatchError
-        If data and simulation are mixed in one data set, or a file is in two.
+        If data and simulation are mixed in one data set, a file is in two, or no model is run and the files hold scores
+        of different ones.
     ConfigError
         If a column or a score is in no file; says on which line it is asked for.
     MissingColumns
@@ -279,8 +290,24 @@ def survey(
             samples[dataset] = normalise(
                 dataset, samples[dataset], files, mine, processor.search.generator_weight, left_out.get(dataset, [])
             )
+    if processor.tagger is None:
+        _check_one_model(infos)
     lost = {dataset: tuple(paths) for dataset, paths in left_out.items()}
     return Survey(tuple(infos), broken, samples, lost, {path: count for path, count in again.items() if count})
+
+
+def _check_one_model(infos: Iterable[FileInfo]) -> None:
+    """Refuse scores of different models, or heads of different content, under the same names of columns."""
+    known = [info for info in infos if info.origin is not None]
+    for info in known:
+        if info.origin is not None and known[0].origin is not None:
+            try:
+                known[0].origin.check(info.origin, f"the scores in {known[0].path}")
+            except MismatchError as error:
+                raise MismatchError(
+                    f"{info.path}: {error}; a search needs scores of one model: make the skims again with one, or name "
+                    "it as 'tagger'"
+                ) from error
 
 
 def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: str, *, verify: bool) -> FileInfo:
@@ -332,7 +359,7 @@ def _info(config: SearchConfig, processor: SearchProcessor, dataset: str, file: 
         sources: tuple[GeneratedFile, ...] = ()
     else:
         sources = sources_of_root(file) if isinstance(file, EventFile) else read_sources(path)
-    return FileInfo(path, dataset, file.n_events, simulated, sources)
+    return FileInfo(path, dataset, file.n_events, simulated, sources, origin(parsed(file.note())))
 
 
 def _check_columns(

@@ -374,7 +374,7 @@ def run_search(
         missing=missing,
         curves=result["curves"],
         provenance=provenance_of(
-            inner.tagger,
+            inner.tagger or found.origin,
             inner.names,
             inner.search.preselection.text,
             [info.path for info in found.files],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jettagger.errors import InputFileError, MismatchError, reason_of
-from jettagger.files.parquet import open_parquet
+from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.tables import FlatFile
 from jettagger.formats.nesting import nest
 
@@ -39,6 +39,7 @@ class ParquetSkim:
         with open_parquet(path) as file:
             self.n_events = int(file.metadata.num_rows)
             schema = file.schema_arrow
+            self._note = note_of(schema)
         self.names: frozenset[str] = frozenset(schema.names)
         lists = {
             item.name.partition("_")[0] for item in schema if pyarrow.types.is_list(item.type) and "_" in item.name
@@ -49,6 +50,10 @@ class ParquetSkim:
                 f"{path} has no column {', '.join(lacking)}, so coffea cannot tell its collections: it was not written "
                 "by this version of jettagger; make the skim again, or write it as .root"
             )
+
+    def note(self) -> str:
+        """The provenance that it carries as text; empty if it has none."""
+        return self._note
 
     def verify(self) -> None:
         """Read all pages and compare them with their checksums, where they have some: coffea does not.
