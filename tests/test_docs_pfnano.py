@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jettagger.formats.pfnano import OTHER_NAMES
+from jettagger.inputs.flavours import flavours
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "pfnano.md").read_text(encoding="utf-8")
 
@@ -21,5 +21,5 @@ def test_its_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_names_of_productions_are_in_its_table() -> None:
     table = "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))
-    for _, names in OTHER_NAMES.values():
-        assert [name for name in names.values() if name is not None and name not in table] == []
+    for flavour in flavours().values():
+        assert [name for name in flavour.names.values() if name is not None and name not in table] == []

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.features import lookup
 from jettagger.files.root import EventFile
-from jettagger.formats import EventColumns, Jets, detect, load, make_plan
+from jettagger.formats import EventColumns, Jets, load, make_plan
 from jettagger.formats.nesting import nest
 from jettagger.formats.pfnano import PFNANO
 from jettagger.formats.vertices import vertex_eta
+from jettagger.inputs.flavours import detect
 from jettagger.kinematics import delta_phi, energy
 from jettagger.testing import make_columns, make_events
 

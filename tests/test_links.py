@@ -17,8 +17,9 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
 from jettagger.files.root import EventFile
-from jettagger.formats import EventColumns, detect
-from jettagger.formats.pfnano import OTHER_NAMES, PFNANO, pfnano
+from jettagger.formats import EventColumns
+from jettagger.formats.pfnano import PFNANO, pfnano
+from jettagger.inputs.flavours import detect, flavours
 from jettagger.report import PartialJetsWarning
 from jettagger.tagging.tagger import Tagger, load_tagger
 from jettagger.tagging.taggers import Taggers, load_taggers
@@ -320,9 +321,9 @@ def renamed_events(names: Any, events: Any = EVENTS) -> Any:
     return ak.zip(tables, depth_limit=1)
 
 
-@pytest.mark.parametrize("flavour", OTHER_NAMES)
+@pytest.mark.parametrize("flavour", [name for name, item in flavours().items() if item.names])
 def test_other_productions_give_the_same_scores(flavour: str, tagger: Tagger) -> None:
-    names = OTHER_NAMES[flavour][1]
+    names = flavours()[flavour].names
     events = renamed_events(names)
     format_ = detect(events.fields)
     assert format_.name == flavour
@@ -363,7 +364,7 @@ def test_names_that_pfnano_lacks_are_refused_with_the_nearest(tiny: Bundle) -> N
 
 
 def test_jets_are_chosen_where_a_file_has_several(tiny: Bundle, tagger: Tagger) -> None:
-    other = renamed_events(OTHER_NAMES["pfnano-ak15"][1])
+    other = renamed_events(flavours()["pfnano-ak15"].names)
     both = replaced(EVENTS, **{name: other[name] for name in ("FatJetAK15", "FatJetAK15PFCands", "JetSVsAK15")})
     assert_same_scores(tagger(both), tagger(EVENTS))
     ak15 = Tagger(tiny, threads=1, jets="FatJetAK15")

@@ -23,7 +23,7 @@ import jettagger as jt
 from jettagger import TaggerOptions, processors
 from jettagger.cli import main
 from jettagger.cli.tagger import options_of
-from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName, WrongType
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
 from jettagger.files.cache import DiskCache
 from jettagger.histograms import AxisSpec, HistSpec
 from jettagger.inference.acceleration import BACKENDS
@@ -47,6 +47,7 @@ VALUES: dict[str, tuple[Any, list[str]]] = {
     "outside": ("skip", ["--outside", "skip"]),
     "min_pt_share": (0.5, ["--min-pt-share", "0.5"]),
     "names": ({"PFCands": "Cands", "FatJetSVs.sVIdx": None}, ["--name", "PFCands=Cands"]),
+    "format": ("pfnano-106x", ["--format", "pfnano-106x"]),
     "batch_size": (7, ["--batch-size", "7"]),
     "block_bytes": (1_500_000, ["--block-bytes", "1.5MB"]),
 }
@@ -206,6 +207,9 @@ def test_files_and_keywords_have_the_same_options() -> None:
         ({"min_pt_share": 1.5}, ConfigError, "share of a jet's pt from 0 to 1"),
         ({"outside": "drop"}, MismatchError, "expected 'score' or 'skip'"),
         ({"names": {"PFCand": "x"}}, UnknownName, "nearest: PFCands"),
+        ({"format": "pfnano-106"}, UnknownName, "nearest: pfnano-106x"),
+        ({"format": "ours.yaml"}, InputFileError, "no such file: ours.yaml"),
+        ({"format": "pfnano", "names": {"PFCands": "x"}}, MismatchError, "exclude each other"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0, expected at least 1"),
         ({"block_bytes": -1}, ConfigError, "block_bytes is -1"),
     ],

@@ -25,10 +25,10 @@ from jettagger.cli import main
 from jettagger.errors import InputFileError
 from jettagger.files.root import EventFile, write_tree
 from jettagger.files.verification import stray_digits, verify_events, verify_jets
-from jettagger.formats import detect
 from jettagger.formats.delphes import DelphesJets
 from jettagger.formats.nesting import nest
 from jettagger.formats.rules import RULES, Rule
+from jettagger.inputs.flavours import detect
 from jettagger.search import read_config
 from jettagger.search.files import survey
 from jettagger.search.skims import ParquetSkim

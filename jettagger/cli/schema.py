@@ -1,7 +1,8 @@
 """Print the JSON schema of a file that jettagger reads, for editors that complete keys and mark mistakes.
 
 Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), card (bundle.json
-of a model), head (head.json), detector (a detector card of 'jettagger simulate').
+of a model), head (head.json), flavour (names in a production of PFNano), detector (a detector card of 'jettagger
+simulate').
 
 examples:
   jettagger schema search > search.schema.json
@@ -36,6 +37,7 @@ FILES = {
     "finetune": ("jettagger.finetuning.schema", "FinetuneFile", "configuration of jettagger finetune"),
     "card": ("jettagger.bundles.card", "BundleCard", "bundle.json, the description of a model"),
     "head": ("jettagger.heads.description", "HeadCard", "head.json, the description of a head"),
+    "flavour": ("jettagger.inputs.flavours.schema", "FlavourFile", "names in a production of PFNano"),
     "detector": ("jettagger.simulation.schema", "DetectorFile", "detector card of jettagger simulate"),
 }
 

@@ -64,6 +64,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="names",
         help="PFNano files with other names: PFCands=JetPFCands, FatJetPFCands.pFCandsIdx=candIdx (repeatable)",
     )
+    add(
+        "--format",
+        metavar="F",
+        help="flavour of PFNano: pfnano-106x, btvnano, ..., or a YAML file that declares one (default: recognised)",
+    )
     add("--batch-size", type=counted, metavar="N", help="jets in one run of the network at most (default: 64)")
     add("--block-bytes", metavar="SIZE", help="memory of what is made of a chunk at a time (default: 150MB)")
 

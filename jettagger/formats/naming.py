@@ -13,7 +13,7 @@ from jettagger.formats.columns import split
 
 Source = TypeVar("Source", bound=ColumnSource | ContextSource)
 
-__all__ = ["Names", "check_names", "radius_of", "renamed"]
+__all__ = ["Names", "check_names", "names_of", "radius_of", "renamed"]
 
 #: what a format calls a collection or a column -> what a file calls it: ``{"PFCands": "JetPFCands"}``,
 #: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file does not have
@@ -120,7 +120,7 @@ def check_names(names: Names, *formats: Format) -> None:
     UnknownName, ConfigError
         As for `renamed`.
     """
-    known = sorted({name for format_ in formats for name in _names(format_)})
+    known = names_of(*formats)
     unknown = [item for item in names if item not in known]
     if unknown:
         raise UnknownName("name", unknown, known, f"the format {formats[0].name!r}")
@@ -129,6 +129,21 @@ def check_names(names: Names, *formats: Format) -> None:
     for item, given in names.items():
         if given is None and item not in indices:
             raise ConfigError(f"{item} cannot be absent, only {', '.join(indices) or 'nothing'} can")
+
+
+def names_of(*formats: Format) -> list[str]:
+    """Collections and columns of formats, as names for them may be declared.
+
+    Parameters
+    ----------
+    *formats : Format
+
+    Returns
+    -------
+    list of str
+        ``Collection`` and ``Collection.field``, sorted.
+    """
+    return sorted({name for format_ in formats for name in _names(format_)})
 
 
 def _names(format_: Format) -> list[str]:

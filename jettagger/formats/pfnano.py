@@ -5,8 +5,8 @@ candidate from ``trkChi2``, never from the value of one column alone. The link t
 of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
 are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
 
-Productions differ in names, not in content: `OTHER_NAMES` lists what they call what is declared here with the names of
-today's branch.
+Productions differ in names, not in content: `jettagger.inputs.flavours` holds what they call what is declared here with
+the names of today's branch.
 """
 
 from __future__ import annotations
@@ -26,35 +26,7 @@ from jettagger.formats.vertices import vertex_eta
 from jettagger.kinematics import delta_phi
 from jettagger.types import Array
 
-__all__ = ["OTHER_NAMES", "PFNANO", "PFNANO_AK4", "PFNANO_FLAVOURS", "pfnano"]
-
-#: flavour -> what it is, and its names where they differ
-OTHER_NAMES: dict[str, tuple[str, Names]] = {
-    "pfnano-106x": (
-        "PFNano of the 106X branch",
-        {
-            "PFCands": "JetPFCands",
-            "FatJetPFCands": "JetPFCandsAK8",
-            "FatJetPFCands.pFCandsIdx": "candIdx",
-            "FatJetSVs": "JetSVsAK8",
-            "FatJetSVs.sVIdx": None,
-        },
-    ),
-    "pfnano-ak15": (
-        "PFNano with jets of radius 1.5",
-        {"FatJet": "FatJetAK15", "FatJetPFCands": "FatJetAK15PFCands", "FatJetSVs": "JetSVsAK15"},
-    ),
-    "pfnano-ak15-default-indices": (
-        "PFNano with jets of radius 1.5 and the producer's default names of indices",
-        {
-            "FatJet": "FatJetAK15",
-            "FatJetPFCands": "JetPFCandsAK15",
-            "FatJetPFCands.pFCandsIdx": "candIdx",
-            "FatJetSVs": "JetSVsAK15",
-            "FatJetSVs.sVIdx": "svIdx",
-        },
-    ),
-}
+__all__ = ["PFNANO", "PFNANO_AK4", "PFNANO_WITHOUT_AK4", "pfnano"]
 
 
 def _if_track(default: float) -> Callable[[Array, Array], Array]:
@@ -276,4 +248,8 @@ def pfnano(
 
 PFNANO = _today(radius_of("FatJet"))
 PFNANO_AK4 = _small({})
-PFNANO_FLAVOURS = tuple(pfnano(names, name, title) for name, (title, names) in OTHER_NAMES.items())
+
+#: so that an error names the link table that was not written
+PFNANO_WITHOUT_AK4 = replace(
+    PFNANO_AK4, name="pfnano-no-ak4", title="PFNano without AK4 jets' candidates", signature=("Jet", "PFCands")
+)

@@ -15,12 +15,13 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
-from jettagger.formats import FORMATS, EventColumns
+from jettagger.formats import EventColumns
 from jettagger.formats.base import JetKind
 from jettagger.formats.delphes import DelphesContent, DelphesJets, delphes_content, is_delphes
 from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.formats.naming import Names
 from jettagger.inputs.advice import Others, advice, nobody
+from jettagger.inputs.flavours import formats
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.put_back import attach_flat
 from jettagger.inputs.selection import BLOCK, Selection
@@ -158,7 +159,7 @@ class _DelphesNames:
 def is_event_offer(collections: Iterable[str], kind: JetKind = "AK8") -> bool:
     """Whether collections are those of a known format of linked jets."""
     present = set(collections)
-    return any(present.issuperset(format_.signature) for format_ in FORMATS if format_.kind == kind)
+    return any(present.issuperset(format_.signature) for format_ in formats() if format_.kind == kind)
 
 
 @dataclass(frozen=True)

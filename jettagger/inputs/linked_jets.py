@@ -12,12 +12,13 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.errors import InputFileError, MismatchError, MissingColumns
 from jettagger.features import Feature
-from jettagger.formats import EventColumns, ReadPlan, detect, make_plan
+from jettagger.formats import EventColumns, ReadPlan, make_plan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.inputs.advice import Others, advice, nobody
 from jettagger.inputs.batching import Objects
+from jettagger.inputs.flavours import detect, nearest_flavour
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.random_jets import ToyJets
 from jettagger.inputs.selection import LinkedRequest, make_request
@@ -173,6 +174,9 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, others
     """
     lines = "\n".join(f"  {need}" for need in plan.missing)
     remarks = [advice(others), *([plan.format.remark] if plan.format.remark else [])]
+    if "pf" not in plan.objects:
+        near = nearest_flavour(offer.collections, plan.format.kind, offer)
+        remarks += [near] if near else []
     uneven = offer.uneven if isinstance(offer, EventColumns) else []
     if uneven:
         remarks.insert(

@@ -10,7 +10,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import MissingColumns
-from jettagger.formats import EventColumns, Jets, ReadPlan, detect
+from jettagger.formats import EventColumns, Jets, ReadPlan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
 from jettagger.inputs.advice import Others, nobody
@@ -22,6 +22,7 @@ from jettagger.inputs.flat_tables import (
     missing_of_table,
     needed_columns,
 )
+from jettagger.inputs.flavours import detect
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.pfnano_tables import NANO_COLUMNS, NanoColumns, nano_plan
 from jettagger.inputs.put_back import attach_flat

@@ -17,9 +17,10 @@ from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
 from jettagger.features.cms import eta_sign
 from jettagger.files.root import EventFile
-from jettagger.formats import EventColumns, Format, Jets, ReadPlan, detect, load, make_plan
+from jettagger.formats import EventColumns, Format, Jets, ReadPlan, load, make_plan
 from jettagger.formats.base import Offer
 from jettagger.formats.naming import Names
+from jettagger.inputs.flavours import detect
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.truth.nanoaod import FIELDS, decays
 from jettagger.types import Array

@@ -7,6 +7,7 @@ a model's inputs are described.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from jettagger.formats.pfnano import pfnano
 from jettagger.inputs.advice import Others, nobody
 from jettagger.inputs.batching import Objects
 from jettagger.inputs.flat_tables import FlatTables, Outside, constituent_groups, flags_of, is_event_offer
+from jettagger.inputs.flavours import declared_names
 from jettagger.inputs.linked_jets import LinkedJets, changed_features
 from jettagger.inputs.nano_jets import NanoJets
 from jettagger.inputs.pfnano_tables import nano_features
@@ -364,6 +366,7 @@ def check_columns(
     *,
     jets: str | None = None,
     names: Names | None = None,
+    format: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Compare what a model needs with what an input offers; nothing is read.
 
@@ -380,6 +383,8 @@ def check_columns(
         The collection of jets, where there are several of known formats.
     names : mapping, optional
         PFNano's names -> those of the input, see `jettagger.tagging.tagger.Tagger`.
+    format : str or path, optional
+        Flavour of PFNano that declares these names, as for `jettagger.load_tagger`.
 
     Returns
     -------
@@ -401,7 +406,7 @@ def check_columns(
     >>> plan.collection, plan.columns[0]
     ('FatJet', 'FatJet.eta')
     """
-    return source_of(bundle, jets=jets, names=names).check(offer, source, heads)
+    return source_of(bundle, jets=jets, names=declared_names(names, format)).check(offer, source, heads)
 
 
 def select_jets(bundle: Bundle, events: Any, where: Any = None, collection: str | None = None) -> Selection:

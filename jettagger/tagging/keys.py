@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from jettagger.config.models import Between, Expected, FileModel, Names, Shown, Size
 from jettagger.errors import JettaggerError
 from jettagger.formats.pfnano import pfnano
+from jettagger.inputs.flavours import flavours
 from jettagger.tagging.options import TaggerOptions
 
 __all__ = ["TaggerKeys"]
@@ -66,6 +67,9 @@ class TaggerKeys(FileModel):
     names: Annotated[dict[str, str | None] | None, AfterValidator(_known), Shown("those of PFNano")] = Field(
         default=None, description="collections and columns of PFNano -> what the files call them"
     )
+    format: Annotated[str | None, Shown("recognised")] = Field(
+        default=None, description="flavour of PFNano that declares such names: one of the package, or a YAML file"
+    )
     batch_size: Annotated[int, Between(1)] = Field(
         default=TaggerOptions.batch_size, description="jets in one run of the network at most"
     )
@@ -89,4 +93,6 @@ class TaggerKeys(FileModel):
         values["heads"] = [str(folder / Path(head).expanduser()) for head in self.heads]
         if isinstance(self.cache, str):
             values["cache"] = str(folder / Path(self.cache).expanduser())
+        if self.format is not None and self.format not in flavours():
+            values["format"] = str(folder / Path(self.format).expanduser())
         return TaggerOptions(**values | ({"cache": None} if self.cache is False else {}))

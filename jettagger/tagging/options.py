@@ -16,6 +16,7 @@ from jettagger.heads import Head
 from jettagger.inference.acceleration import check_backend
 from jettagger.inputs.batching import BATCH_SIZE
 from jettagger.inputs.flat_tables import Outside
+from jettagger.inputs.flavours import declared_names
 from jettagger.inputs.selection import BLOCK
 from jettagger.sessions.onnx import checked_threads
 from jettagger.sessions.remote import Remote
@@ -42,6 +43,7 @@ class OptionKeywords(TypedDict, total=False):
     outside: Outside
     min_pt_share: float | None
     names: Names | None
+    format: str | os.PathLike[str] | None
     batch_size: int
     block_bytes: int
 
@@ -83,6 +85,9 @@ class TaggerOptions:
     names : mapping of str to str or None, optional
         For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
         `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
+    format : str or path, optional
+        Flavour of PFNano that declares such names: one of those of the package (``"pfnano-106x"``), or a YAML file.
+        It is read at once, and stands in ``names`` then. Without it a known flavour is recognised by its collections.
     batch_size : int
         Jets in one run of the network at most.
     block_bytes : int
@@ -95,9 +100,11 @@ class TaggerOptions:
         If there is no such backend, if a number is not positive, if the share is not between 0 and 1, or if the address
         of a server is none or comes with a provider or a backend of this machine.
     MismatchError
-        If ``outside`` is something else.
+        If ``outside`` is something else, or if both ``names`` and ``format`` are given.
     UnknownName
-        If PFNano has none of the names.
+        If PFNano has none of the names, or if there is no such flavour.
+    InputFileError
+        If there is no file of that flavour.
 
     Examples
     --------
@@ -120,6 +127,7 @@ class TaggerOptions:
     outside: Outside = "score"
     min_pt_share: float | None = None
     names: Names | None = field(default=None, hash=False)
+    format: str | os.PathLike[str] | None = None
     batch_size: int = BATCH_SIZE
     block_bytes: int = BLOCK
 
@@ -136,9 +144,11 @@ class TaggerOptions:
         for name in ("batch_size", "block_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
-        if self.names is not None:
-            pfnano(self.names)
-            object.__setattr__(self, "names", dict(self.names))
+        names = declared_names(self.names, self.format)
+        if names is not None:
+            pfnano(names)
+            object.__setattr__(self, "names", dict(names))
+            object.__setattr__(self, "format", None)  # a worker need not have the file
         heads = [self.heads] if isinstance(self.heads, (str, os.PathLike)) else self.heads
         object.__setattr__(self, "heads", tuple(heads))
 

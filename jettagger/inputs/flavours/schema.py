@@ -1,0 +1,37 @@
+"""What the file of a flavour holds: names that a production gives to what PFNano declares, where they differ."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jettagger.config.models import FileModel
+
+__all__ = ["VERSION", "FlavourFile"]
+
+#: the version of these files
+VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class FlavourFile(FileModel):
+    """A flavour of PFNano."""
+
+    version: Literal[1] = Field(description="version of this kind of file, 1")
+    name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the flavour")
+    title: str = Field(default="", description="what it is, for messages")
+    collections: dict[str, Name] = Field(
+        default_factory=dict,
+        description="PFNano's name of a collection (`FatJet`, `PFCands`, `FatJetPFCands`, `FatJetSVs`, `SV`, `Jet`, "
+        "`JetPFCands`, `JetSVs`) -> the name in the file",
+    )
+    columns: dict[str, Name] = Field(
+        default_factory=dict,
+        description="PFNano's name of a column with its collection (`FatJetPFCands.pFCandsIdx`) -> the file's field",
+    )
+    absent: list[str] = Field(
+        default_factory=list,
+        description="indices that the file has not, `FatJetSVs.sVIdx` or `JetSVs.sVIdx`: vertices are rebuilt",
+    )
