@@ -14,7 +14,7 @@ PAGE = (Path(__file__).resolve().parent.parent / "docs" / "pfnano.md").read_text
 
 def test_its_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     exec("\n".join(blocks), {})
     assert capsys.readouterr().out.startswith("PFCands is not the table that FatJetPFCands was made for: ")
 
