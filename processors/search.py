@@ -341,6 +341,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """
         if self.tagger is None:
             return events
+        jets = self.tagger.plan(events).collection
+        if jets != self.collection:
+            raise MismatchError(
+                f"the model {self.tagger.bundle.name!r} scores {jets}, the search takes {self.collection}: "
+                f"give collection: {jets}, or a model of these jets"
+            )
         return self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics)
 
     def make_jets(self, fatjets: Any, varied: Mapping[str, Any]) -> dict[str, Any]:

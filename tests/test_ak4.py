@@ -213,6 +213,46 @@ def test_the_processor_of_coffea(tmp_path: Path, folder: Path, tagger: Tagger) -
     assert not any(name.startswith("FatJet_") for name in result["columns"])
 
 
+def test_jets_are_drawn_with_the_scores_of_their_model(
+    tmp_path: Path, folder: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    from jettagger.plots import jets as drawing
+
+    path = str(write_pfnano(tmp_path / "nano.root", 6, seed=3, ak4=True))
+    drawn: list[Any] = []
+    real = drawing.draw_jets
+
+    def remembered(jets: Any, scores: Any) -> Any:
+        drawn.append((jets, scores))
+        return real(jets, scores)
+
+    monkeypatch.setattr(drawing, "draw_jets", remembered)
+    show = ["show", "jet", path, "--number", "2:4", "--force", "-o", str(tmp_path / "jets.png")]
+    assert main([*show, "-m", str(folder)]) == 0
+    assert main([*show, "--jets", "Jet"]) == 0
+    assert main(show) == 0
+    (small, scores), (alone, nothing), (large, _) = drawn
+    events = make_events(6, seed=3, ak4=True)
+    expected = tagger(events)
+    assert small.jet_pt.tolist() == alone.jet_pt.tolist() == ak.flatten(events.Jet.pt)[2:4].tolist()
+    assert large.jet_pt.tolist() == ak.flatten(events.FatJet.pt)[2:4].tolist()
+    assert nothing is None
+    for output in tagger.bundle.select(["prob"]):
+        np.testing.assert_allclose([row[output.name] for row in scores], flat(expected, output.name)[2:4], rtol=1e-4)
+
+
+def test_models_show_says_which_jets(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "show", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "AK4" in text
+    assert "Jet_small_<output>" in text
+    assert main(["models", "show", "tinyParT"]) == 0
+    text = capsys.readouterr().out
+    assert "fat jets" in text
+    assert "FatJet_tinyParT_<output>" in text
+
+
 # what does not fit
 
 

@@ -28,6 +28,7 @@ from jettagger.discriminants import binned_roc
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.formats.nesting import nest
 from jettagger.histograms import AxisSpec, HistSpec, pick
+from jettagger.testing import make_columns
 
 SHIFT = {"pt": "pt * 1.1", "mass": "mass * 1.1", "msoftdrop": "msoftdrop * 1.1"}
 MJJ = HistSpec("mjj", [AxisSpec("mjj", bins=(8, 200, 1800), unit="GeV")])
@@ -627,3 +628,28 @@ def test_it_is_small_when_it_is_sent_and_reads_only_what_it_needs(tmp_path: Path
     branches = {str(item.branch) for item in read}
     assert "FatJet_msoftdrop" in branches
     assert branches.isdisjoint({"SV_x", "SV_y", "SV_z", "run", "luminosityBlock"})
+
+
+def test_a_search_on_ak4_jets(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "small", card={"name": "small", "jets": "AK4"})
+    settings: dict[str, Any] = {
+        "model": str(folder),
+        "regions": {"all": Region()},
+        "cuts": {},
+        "discriminants": {"HbbvsQCD": "probHbb / (probHbb + probQCDothers)"},
+        "preselection": "pt > 40",
+        "mass": "mass",
+        "weights": {},
+        "variations": {},
+        "histograms": [HistSpec("mass", [AxisSpec("mass", bins=(5, -1e6, 1e6), expression="jet1.small_mass")])],
+    }
+    made = make_columns(25, seed=1, ak4=True)
+    result = run(search(**settings, collection="Jet"), made)["histograms"]["mass"]
+    jets = nest(made).Jet
+    expected = int(ak.sum(ak.num(jets.pt[jets.pt > 40]) >= 2))
+    assert expected > 5
+    assert ak.sum(result.values(flow=True)) == pytest.approx(expected)
+    with pytest.raises(
+        MismatchError, match=r"'small' scores Jet, the search takes FatJet: give collection"
+    ):
+        run(search(**settings), made)

@@ -179,6 +179,7 @@ def _outputs(bundle: Bundle) -> dict[str, list[str]]:
 def _show(args: argparse.Namespace) -> int:
     from jettagger.bundles.interface import LAYOUT
     from jettagger.bundles.registry import load_bundle
+    from jettagger.formats.pfnano import PFNANO, PFNANO_AK4
 
     bundle = load_bundle(args.model)
     if args.json:
@@ -191,7 +192,8 @@ def _show(args: argparse.Namespace) -> int:
         ("description from", _DESCRIBED.get(bundle.described_by, bundle.described_by)),
         ("weights", _weights(bundle)),
         ("inputs", bundle.notes.get("input description", "")),
-        ("columns", f"{'Jet' if card.jets == 'AK4' else 'FatJet'}_{bundle.prefix}_<output>"),
+        ("jets", "AK4" if card.jets == "AK4" else "fat jets"),
+        ("columns", f"{(PFNANO_AK4 if card.jets == 'AK4' else PFNANO).jets}_{bundle.prefix}_<output>"),
         ("mass", _mass(bundle)),
         ("training domain", _domain(bundle)),
         ("scored jets", bundle.domain or "all"),

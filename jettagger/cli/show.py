@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from jettagger.errors import OutputError
     from jettagger.files import refuse_inputs
+    from jettagger.inputs.flavours import declared_names
     from jettagger.inputs.pfnano_tables import is_event_file
     from jettagger.plots import save_figure
     from jettagger.plots.jets import draw_jets
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
     given = given_options(args)
+    if "format" in given:
+        given["names"] = declared_names(given.get("names"), given.pop("format"))
     which: dict[str, Any] = {name: given[name] for name in ("jets", "names") if name in given}
     if args.model is None and len(which) < len(given):
         raise ConfigError(f"{', '.join(given)}: options of a tagger, but there is no --model")
@@ -142,7 +145,8 @@ def _from_events(
     if tagger is not None:
         with EventFile(path) as file:
             more = tagger.check(file, path).columns
-    events, chosen, total = read_jets(path, start, stop, more, jets, names)
-    rows = nano_table(events, jets, names)[chosen] if total > start else []
+    kind = None if tagger is None else tagger.bundle.card.jets
+    events, chosen, total = read_jets(path, start, stop, more, jets, names, kind)
+    rows = nano_table(events, jets, names, kind)[chosen] if total > start else []
     scores = ak.flatten(tagger(events), axis=1)[chosen] if tagger is not None and len(rows) else None
     return rows, total, scores

@@ -18,7 +18,7 @@ from jettagger.features import Feature
 from jettagger.features.cms import eta_sign
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, Format, Jets, ReadPlan, load, make_plan
-from jettagger.formats.base import Offer
+from jettagger.formats.base import JetKind, Offer
 from jettagger.formats.naming import Names
 from jettagger.inputs.flavours import detect
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
@@ -224,29 +224,32 @@ def read_jets(
     more: Any = (),
     collection: str | None = None,
     names: Names | None = None,
+    kind: JetKind | None = None,
 ) -> tuple[Any, slice, int]:
-    """The events that hold some fat jets of a file, counted through all its events.
+    """The events that hold some jets of a file, counted through all its events.
 
     Parameters
     ----------
     path : path
     start, stop : int
-        Range of fat jets.
+        Range of jets.
     more : iterable of str
         Further columns ``"Collection.field"``, e.g. those that a model reads.
     collection : str, optional
-        The fat jets, where there are several collections.
+        The jets, where there are several collections.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the file.
+    kind : {"AK8", "AK4"}, optional
+        Which jets; default: those that ``collection`` names, or fat jets.
 
     Returns
     -------
     awkward array
         Events with the columns that `nano_table` takes.
     slice
-        Which of their fat jets these are.
+        Which of their jets these are.
     int
-        Number of fat jets in the file.
+        Number of jets in the file.
 
     Raises
     ------
@@ -256,7 +259,7 @@ def read_jets(
     import awkward as ak
 
     with EventFile(path) as file:
-        plan = _plan(file, os.fspath(path), collection, names)
+        plan = _plan(file, os.fspath(path), collection, names, kind)
         jets = plan.format.jets
         counts = ak.to_numpy(ak.num(file.read([f"{jets}.pt"])[jets].pt, axis=1))
         ends = np.cumsum(counts)
@@ -271,9 +274,13 @@ def read_jets(
 
 
 def _plan(
-    offer: Any, source: str = "these events", collection: str | None = None, names: Names | None = None
+    offer: Any,
+    source: str = "these events",
+    collection: str | None = None,
+    names: Names | None = None,
+    kind: JetKind | None = None,
 ) -> ReadPlan:
-    format_ = detect(offer.collections, collection, names)
+    format_ = detect(offer.collections, collection, names, kind)
     plan = nano_plan(format_, offer, [name for name in _DRAWN if name not in _OPTIONAL])
     if plan.missing:
         lines = "\n".join(f"  {need}" for need in plan.missing)
@@ -284,17 +291,21 @@ def _plan(
     return nano_plan(format_, offer, [*(name for name in _DRAWN if name not in _OPTIONAL), *there])
 
 
-def nano_table(events: Any, collection: str | None = None, names: Names | None = None) -> Any:
-    """All fat jets of events, one row a jet.
+def nano_table(
+    events: Any, collection: str | None = None, names: Names | None = None, kind: JetKind | None = None
+) -> Any:
+    """All jets of events, one row a jet.
 
     Parameters
     ----------
     events : awkward array
-        PFNano: fat jets with linked candidates; ``GenPart`` where there is one.
+        PFNano: jets with linked candidates; ``GenPart`` where there is one.
     collection : str, optional
-        The fat jets, where there are several collections.
+        The jets, where there are several collections.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the events.
+    kind : {"AK8", "AK4"}, optional
+        As for `read_jets`.
 
     Returns
     -------
@@ -318,7 +329,7 @@ def nano_table(events: Any, collection: str | None = None, names: Names | None =
     import awkward as ak
 
     columns = EventColumns(events)
-    plan = _plan(columns, collection=collection, names=names)
+    plan = _plan(columns, collection=collection, names=names, kind=kind)
     n_jets = int(columns.counts(plan.format.jets).sum())
     jets = load(columns, plan, np.arange(n_jets))
     found: dict[str, Any] = dict(NanoColumns(jets))

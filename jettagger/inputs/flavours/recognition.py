@@ -106,7 +106,7 @@ def nearest_flavour(collections: Iterable[str], kind: JetKind = "AK8", offer: An
 
 
 def detect(
-    collections: Iterable[str], jets: str | None = None, names: Names | None = None, kind: JetKind = "AK8"
+    collections: Iterable[str], jets: str | None = None, names: Names | None = None, kind: JetKind | None = "AK8"
 ) -> Format:
     """The format with these collections.
 
@@ -117,8 +117,8 @@ def detect(
         The collection of jets; default: that of the first format that fits.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the input, see `jettagger.formats.pfnano.pfnano`.
-    kind : {"AK8", "AK4"}
-        The jets that are wanted.
+    kind : {"AK8", "AK4"} or None
+        The jets that are wanted; None: those that ``jets`` names, or fat jets.
 
     Returns
     -------
@@ -143,6 +143,8 @@ def detect(
     if jets is not None and names is not None:
         raise MismatchError('jets= and names= exclude each other: the jets are among the names, as {"FatJet": ...}')
     present = set(collections)
+    if kind is None:
+        kind = next((format_.kind for format_ in formats() if format_.jets == jets), "AK8")
     every = formats() if names is None else (pfnano(names, kind=kind),)
     fitting = [format_ for format_ in every if format_.kind == kind]
     for format_ in fitting:
