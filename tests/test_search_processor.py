@@ -649,7 +649,5 @@ def test_a_search_on_ak4_jets(tmp_path: Path) -> None:
     expected = int(ak.sum(ak.num(jets.pt[jets.pt > 40]) >= 2))
     assert expected > 5
     assert ak.sum(result.values(flow=True)) == pytest.approx(expected)
-    with pytest.raises(
-        MismatchError, match=r"'small' scores Jet, the search takes FatJet: give collection"
-    ):
+    with pytest.raises(MismatchError, match=r"'small' scores Jet, the search takes FatJet: give collection"):
         run(search(**settings), made)

@@ -10,7 +10,7 @@ from jettagger.errors import InputFileError, MismatchError, hint
 from jettagger.formats.base import Format, JetKind
 from jettagger.formats.naming import Names
 from jettagger.formats.nanoaod import NANOAOD, NANOAOD_AK4, NANOAOD_V15, SCOUTING
-from jettagger.formats.pfnano import PFNANO_WITHOUT_AK4, pfnano
+from jettagger.formats.pfnano import PFNANO, PFNANO_WITHOUT_AK4, pfnano
 from jettagger.inputs.flavours.reading import flavours
 
 __all__ = ["detect", "difference", "formats", "nearest_flavour"]
@@ -144,7 +144,8 @@ def detect(
         raise MismatchError('jets= and names= exclude each other: the jets are among the names, as {"FatJet": ...}')
     present = set(collections)
     if kind is None:
-        kind = next((format_.kind for format_ in formats() if format_.jets == jets), "AK8")
+        named = (format_ for format_ in formats() if format_.jets == jets)
+        return detect(present, jets, names, next(named, PFNANO).kind)
     every = formats() if names is None else (pfnano(names, kind=kind),)
     fitting = [format_ for format_ in every if format_.kind == kind]
     for format_ in fitting:
