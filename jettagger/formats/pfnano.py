@@ -21,7 +21,7 @@ from jettagger.features.ntuples import STORED_COLUMNS
 from jettagger.formats.base import ColumnSource, ContextSource, Format, JetKind, Link
 from jettagger.formats.columns import split
 from jettagger.formats.context import candidate_columns, jet_columns
-from jettagger.formats.naming import Names, check_names, radius_of, renamed
+from jettagger.formats.naming import Names, check_names, names_of, radius_of, renamed
 from jettagger.formats.vertices import vertex_eta
 from jettagger.kinematics import delta_phi
 from jettagger.types import Array
@@ -198,11 +198,18 @@ def _small(names: Names) -> Format:
     for item, given in names.items():
         collection, field = split(item)
         collection = swapped.get(collection, collection)
-        if given is not None or collection in _SMALL:
-            placed[f"{collection}.{field}" if field else collection] = given
+        placed[f"{collection}.{field}" if field else collection] = given
     radius = radius_of(names.get("Jet") or "Jet", _SMALL_RADIUS)
-    small = renamed(_today(radius), placed, name="pfnano-ak4", title="PFNano, AK4 jets")
+    large = _today(radius)
+    small = renamed(large, _used(placed, large), name="pfnano-ak4", title="PFNano, AK4 jets")
     return replace(small, kind="AK4", remark="AK4 jets need a PFNano that holds their candidates, too (JetPFCands)")
+
+
+def _used(names: Names, large: Format) -> Names:
+    """Those that matter to the declaration of fat jets; of AK4 jets it has what tells of the event."""
+    known = names_of(large)
+    mine = {item for item in known if split(item)[0] not in _LARGE}
+    return {item: given for item, given in names.items() if item in (known if given is not None else mine)}
 
 
 def pfnano(
@@ -242,8 +249,8 @@ def pfnano(
     check_names(names, PFNANO, PFNANO_AK4)
     if kind == "AK4":
         return replace(_small(names), name=name, title=title)
-    own = {item: given for item, given in names.items() if given is not None or split(item)[0] not in _LARGE}
-    return renamed(_today(radius_of(names.get("FatJet") or "FatJet")), own, name=name, title=title)
+    large = _today(radius_of(names.get("FatJet") or "FatJet"))
+    return renamed(large, _used(names, large), name=name, title=title)
 
 
 PFNANO = _today(radius_of("FatJet"))
