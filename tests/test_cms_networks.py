@@ -266,6 +266,19 @@ def test_a_wrong_declaration_fails_its_band(name: str, what: str, shared: Path, 
     assert not case.fits(off), np.median(off)
 
 
+def test_discriminants_are_the_stored_ones(shared: Path, tmp_path: Path) -> None:
+    """By the built-in names, from the scores and as the file has them."""
+    case = CASES["DeepAK8-MD"]
+    tagger = bare(shared, tmp_path / "net", case)
+    events = tagger.attach(case.events(shared, tagger.bundle))
+    for preset in ("TopbqqvsQCD", "WqqvsQCD", "ZqqvsQCD", "HbbvsQCD", "HWW4qvsQCD"):
+        made, stored = (
+            np.asarray(ak.to_numpy(ak.flatten(jt.discriminant(preset, prefix=prefix)(events.FatJet))), dtype=float)
+            for prefix in (tagger.bundle.prefix, "deepTagMD")
+        )
+        assert np.median(np.abs(logit(made) - logit(stored))) <= case.limit, preset
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_corrected_momentum_of_the_jet_fails_the_band(name: str, shared: Path, tmp_path: Path) -> None:
     case = CASES[name]

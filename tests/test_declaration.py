@@ -236,7 +236,7 @@ def test_what_is_rebuilt_is_said_everywhere(capsys: pytest.CaptureFixture[str]) 
     assert "approximate" not in provenance_of(jt.load_bundle("tinyParT"), {}, None, []).to_dict()
     assert main(["models", "show", "deepjet-v03"]) == 0
     shown = capsys.readouterr().out
-    assert "Jet_DeepFlav_<output>" in shown
+    assert "Jet_DeepJet_<output>" in shown
     assert "by -Cpfcan_BtagPf_trackSip2dSig, min(Cpfcan_drminsv, 0.4), -pt" in shown
     assert main(["models", "show", "deepjet-v03", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

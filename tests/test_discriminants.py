@@ -605,7 +605,8 @@ def test_presets_have_their_scores_on_some_model_and_both_forms(name):
             np.testing.assert_allclose(logged, np.log(plain / (1 - plain)), rtol=1e-9, atol=1e-9)
             assert item.log_ratio() == discriminant(name, form="log_ratio")
     of_flavours = {"particlenet-ak4", "deepjet", "btagDeepFlav", "btagPNet", "btagUParTAK4"}
-    assert "part-ak8-2023" in having or of_flavours <= set(having)
+    of_bosons = {"deepak8", "particlenet-ak8", "deepTagMD", "particleNet-v9"}
+    assert "part-ak8-2023" in having or of_flavours <= set(having) or of_bosons <= set(having)
 
 
 def test_needs():
@@ -834,6 +835,8 @@ def test_command_line(capsys, tmp_path):
         "HbbvsQCD",
         "HWW4qvsQCD",
         "TopbqqvsQCD",
+        "WqqvsQCD",
+        "ZqqvsQCD",
     ]
     assert main(["discriminants", "show", "HWWlvqqvsTopblv", "--model", "inclParTMDV1"]) == 0
     shown = capsys.readouterr().out

@@ -1,0 +1,52 @@
+"""``docs/models.md``: its tables are those of the declarations and of the measurement, its example works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import jettagger as jt
+from benchmarks.cms_networks import NETWORKS, differences, filled, row
+from jettagger.bundles.declaration import DeclaredGroup, families
+
+PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table_of_what_models_take_is_that_of_their_declarations() -> None:
+    assert filled(TEXT, None) == TEXT
+
+
+def test_all_families_and_keys_are_named() -> None:
+    (listed,) = re.findall(r"Families: (.+?)\. Their", TEXT, re.DOTALL)
+    assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(families())
+    keys = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", TEXT, re.MULTILINE)
+    assert keys == [*DeclaredGroup.model_fields]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_differences_are_those_that_are_measured(name: str, shared: Path) -> None:
+    lines = [line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |")]
+    for line, found in zip(lines, differences(shared, name), strict=True):
+        said, measured = (text.strip("| ").split(" | ") for text in (line, row(name, *found)))
+        assert said[:3] == measured[:3]
+        # one digit may be rounded the other way elsewhere
+        assert [float(value) for value in said[3:6]] == pytest.approx(
+            [float(value) for value in measured[3:6]], rel=0.55
+        )
+        assert float(said[6]) == pytest.approx(float(measured[6]), abs=3e-4)
+
+
+@pytest.mark.data
+def test_the_example_of_a_network_of_a_family_loads(shared: Path, tmp_path: Path) -> None:
+    (card,) = re.findall(r"```json\n(.+?)```", TEXT, re.DOTALL)
+    shutil.copy(shared / "models/deepdoublex-v02/BvL.onnx", tmp_path / "model.onnx")
+    (tmp_path / "bundle.json").write_text(card)
+    bundle = jt.load_bundle(tmp_path)
+    assert bundle.name == json.loads(card)["name"]
+    assert [output.kind for output in bundle.outputs] == ["prob", "prob"]
