@@ -370,6 +370,25 @@ def test_without_the_factor_to_the_uncorrected_momentum_nothing_runs(shared: Pat
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "links", "shortest"), [("particlenet-ak8-md", "FatJetPFCands", 16), ("particlenet-ak4", "JetPFCands", 8)]
+)
+def test_jets_with_fewer_constituents_than_neighbours_run(name: str, links: str, shortest: int, shared: Path) -> None:
+    tagger = jt.load_tagger(shared / "models" / name, threads=1, backend="onnxruntime", min_pt_share=0)
+    with EventFile(shared / "cms/pfnano.root") as file:
+        events = file.read(check_columns(tagger.bundle, file).columns)
+    table = events[links]
+    few = ak.with_field(events, table[ak.local_index(table.jetIdx) % 9 == 0], links)
+    jets, counts = np.unique(
+        ak.to_numpy(ak.flatten(few[links].jetIdx + 100 * ak.local_index(few[links].jetIdx, axis=0))), return_counts=True
+    )
+    assert counts.min() < 3 < shortest
+    tagged = tagger.run(few)
+    assert tagged.report.scored == len(jets)
+    assert tagged.report.nonfinite_jets == 0
+    assert tagged.report.slots >= shortest * len(jets)
+
+
 @pytest.mark.parametrize("name", ["BvL", "DeepJet", "DeepAK8-MD"])
 def test_blocks_order_and_other_models_change_nothing(name: str, shared: Path, tmp_path: Path) -> None:
     case = CASES[name]

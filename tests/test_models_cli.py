@@ -68,8 +68,13 @@ class TestList:
         assert " yes " in lines["tinyParT"]
         assert str(PACKAGE / "models" / "tinyParT") in lines["tinyParT"]
         assert " missing " in lines["inclParTMDV1"]
-        assert lines["name"].split()[:2] == ["name", "prefix"]
-        assert lines["inclParTMDV1"].split()[:2] == ["inclParTMDV1", "inclParTMDV1"]
+        assert lines["name"].split()[:3] == ["name", "jets", "prefix"]
+        assert lines["inclParTMDV1"].split()[:3] == ["inclParTMDV1", "AK8", "inclParTMDV1"]
+        assert lines["deepjet-v03"].split()[:3] == ["deepjet-v03", "AK4", "DeepJet"]
+        assert " 5 inputs " in lines["deepjet-v03"]
+        # described by what comes with their weights, and known all the same
+        assert {"particlenet-ak8-md", "part-ak8-2023", "particlenet-ak4"} <= set(lines)
+        assert " missing " in lines["particlenet-ak4"]
         assert str(user_folder()) in lines["searched:"]
 
     def test_a_broken_model_is_named_and_does_not_stop_the_list(

@@ -28,6 +28,7 @@ __all__ = [
     "Known",
     "differences",
     "known_card",
+    "known_cards",
     "known_name",
     "known_network",
     "output_fingerprint",
@@ -133,6 +134,17 @@ def output_fingerprint(raw: str) -> str:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def known_cards() -> tuple[BundleCard, ...]:
+    """The cards of all networks that are known by a checksum.
+
+    Examples
+    --------
+    >>> "particlenet-ak8-md" in [card.name for card in known_cards()]
+    True
+    """
+    return tuple(card for card, _ in _cards())
 
 
 def known_card(hashes: Iterable[str]) -> BundleCard | None:

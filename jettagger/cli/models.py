@@ -142,21 +142,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
+    from jettagger.bundles.known import known_cards
     from jettagger.bundles.places import search_path
     from jettagger.bundles.registry import available, load_bundle
     from jettagger.errors import JettaggerError
 
     rows, broken = [], []
+    names = set()
     for name, folder in available().items():
         try:
             bundle = load_bundle(folder)
         except JettaggerError as error:
-            rows.append((name, "", "", "", "broken", str(folder), "see below"))
+            rows.append((name, "", "", "", "", "broken", "", str(folder), "see below"))
             broken.append(f"{name}: {error}")
             continue
         weights = "yes" if bundle.has_weights else "missing"
-        rows.append((name, bundle.prefix, bundle.card.version, _kinds(bundle), weights, str(folder), bundle.card.title))
-    table("models", ("name", "prefix", "version", "outputs", "weights", "folder", "title"), rows)
+        names |= {name, bundle.name}
+        card, rebuilt = bundle.card, f"{len(bundle.approximate)} inputs" if bundle.approximate else "no"
+        kinds = _kinds(bundle)
+        rows.append((name, card.jets, bundle.prefix, card.version, kinds, weights, rebuilt, str(folder), card.title))
+    for card in known_cards():
+        if card.name not in names:  # described by what comes with the weights
+            rows.append((card.name, card.jets, card.prefix or "", card.version, "", "missing", "", "", card.title))
+    table("models", ("name", "jets", "prefix", "version", "outputs", "weights", "approximate", "folder", "title"), rows)
     say(f"\nsearched: {', '.join(str(place) for place in search_path())}")
     for line in broken:
         say(f"broken {line}")
