@@ -21,6 +21,11 @@ def test_the_table_of_what_models_take_is_that_of_their_declarations() -> None:
     assert filled(TEXT, None) == TEXT
 
 
+def test_inputs_cost_less_than_a_quarter_of_the_network() -> None:
+    (share,) = re.findall(r"Inputs of `deepjet-v03` cost (\d+)% of the CPU time", TEXT)
+    assert 0 < int(share) < 25
+
+
 def test_all_families_and_keys_are_named() -> None:
     (listed,) = re.findall(r"Families: (.+?)\. Their", TEXT, re.DOTALL)
     assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(families())
