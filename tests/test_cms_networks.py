@@ -16,10 +16,12 @@ from comparing import assert_same_scores
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.declaration import families
+from jettagger.cli import main
 from jettagger.errors import MissingColumns
 from jettagger.features import FEATURES
 from jettagger.files.root import EventFile
 from jettagger.inputs.source import check_columns
+from jettagger.provenance import Provenance
 from jettagger.tagging.tagger import Tagger
 
 pytestmark = pytest.mark.data
@@ -400,3 +402,20 @@ def test_blocks_order_and_other_models_change_nothing(name: str, shared: Path, t
     assert small.run(events).report.cached == int(ak.count(whole[whole.fields[0]]))
     assert_same_scores(tagger(events[::-1]), whole[::-1])
     assert_same_scores(ak.concatenate([tagger(events[:3]), tagger(events[3:])]), whole)
+
+
+@pytest.mark.parametrize("name", ["DeepJet", "DeepAK8-MD"])
+def test_from_the_shell_with_verified_numbers(name: str, shared: Path, tmp_path: Path, capsys: Any) -> None:
+    case = CASES[name]
+    tagger = bare(shared, tmp_path / "net", case)
+    source, target = str(shared / "cms/pfnano.root"), tmp_path / "scores.parquet"
+    assert main(["tag", source, "--model", str(tmp_path / "net"), "-o", str(target), "--verify"]) == 0
+    said = capsys.readouterr()
+    assert "jets with a track whose rebuilt sign is in doubt" in said.out + said.err
+    record = Provenance.of_file(target)
+    assert record.approximate == tagger.bundle.approximate
+    table = ak.from_parquet(target)
+    output = tagger.bundle.outputs[0].name
+    scores = ak.to_numpy(ak.flatten(table[f"{case.collection}_{tagger.bundle.prefix}_{output}"]))
+    expected = ak.to_numpy(ak.flatten(tagger(case.events(shared, tagger.bundle))[output]))
+    np.testing.assert_allclose(scores, expected, atol=1e-6)

@@ -121,7 +121,7 @@ def test_events_of_cms_pass(name: str, shared: Path, tagger: jt.Tagger) -> None:
         ("PFCands_dzErr", -np.inf),
         ("PFCands_d0", 1e5),
         ("PFCands_dz", 1e-40),
-        ("FatJetPFCands_btagSip3dSig", np.nan),
+        ("FatJetPFCands_btagSip3dSig", np.inf),
         ("FatJetPFCands_btagEtaRel", 1e38),
         ("FatJetSVs_ntracks", 2.25),
         ("FatJetSVs_deltaR", 0.25),
@@ -205,7 +205,10 @@ def test_every_column_that_known_models_read_has_a_rule() -> None:
     stored = {
         column for ways in PFNANO.columns.values() for way in ways.values() for one in way for column in one.columns
     }
-    assert stored == set(RULES) - {"FatJetPFCands.pt", "SV.pt"}
+    # lists of tracks are garbage beyond their end, whatever the file
+    lists = {column for column in stored if column.startswith("FatJet.DeepCSV_track") and column[-1].isdigit()}
+    assert len(lists) > 40
+    assert stored - lists == set(RULES) - {"FatJetPFCands.pt", "SV.pt"}
 
 
 @settings(max_examples=60, deadline=None)

@@ -193,7 +193,9 @@ class _Part:
         links = [format_.links[object_] for object_ in self.plan.objects]
         indices = {f"{link.table}.{index}" for link in links for index in (link.jet_index, link.target_index)}
         for column in self.plan.columns:
-            if split(column)[1] and column not in indices:
+            if split(column)[1] and not self.columns.is_list(split(column)[0]):
+                self._check_number(column)
+            elif split(column)[1] and column not in indices:
                 values = self.columns.flat(column)
                 rule = rules.get(column, FINITE)
                 self._refuse_any(column, ~rule.fits(values), str(rule))
@@ -206,6 +208,16 @@ class _Part:
         for object_, link in zip(self.plan.objects, links, strict=True):
             self._check_link(link, copied=object_ in self.plan.verified)
         self._check_charges()
+
+    def _check_number(self, column: str) -> None:
+        """A number of the event."""
+        values = self.columns.per_event(column)
+        wrong = np.flatnonzero(~FINITE.fits(values) & self.columns.valid)
+        if len(wrong):
+            raise InputFileError(
+                f"{self.path}: {column.replace('.', '_', 1)} of event {self.start + wrong[0]} (counted from 0 in the "
+                f"file) is {values[wrong[0]]:g}, expected {FINITE}: the file is damaged"
+            )
 
     def _check_counter(self, collection: str, counter: str) -> None:
         import awkward as ak

@@ -125,7 +125,7 @@ def vertex_error(jets: Jets, columns: tuple[str, ...], *, tables: int) -> Array:
         counts = jets.columns.counts(split(index)[0])
         event = np.repeat(np.arange(len(counts)), counts)
         target, sig = jets.stored(index).astype(np.int64), jets.stored(significance)
-        used = np.flatnonzero((sig != 0) & (target >= 0) & (target < jets.columns.counts(owner)[event]))
+        used = np.flatnonzero((np.abs(sig) > 0) & (target >= 0) & (target < jets.columns.counts(owner)[event]))
         place = jets.columns.starts(owner)[event[used]] + target[used]
         used, place = used[usable[place]], place[usable[place]]
         total = jets.stored(value)[used].astype(np.float64) / sig[used]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jettagger.features.ntuples import STORED_COLUMNS
 from jettagger.types import Array
 
 __all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule"]
@@ -14,7 +15,7 @@ __all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule
 
 @dataclass(frozen=True)
 class Rule:
-    """Which numbers a column may hold; none may be NaN or infinite.
+    """Which numbers a column may hold; none may be infinite, nor NaN unless it says so.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ class Rule:
         Whether only whole numbers are meant, also where they are stored as floats.
     sizes : tuple of int
         The only absolute values; empty: all.
+    undefined : bool
+        Whether NaN is a number, too: the quotient of nothing and nothing.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Rule:
     also: tuple[float, ...] = ()
     whole: bool = False
     sizes: tuple[int, ...] = ()
+    undefined: bool = False
 
     def fits(self, values: Array) -> Array:
         """For each number, of any shape, whether it is one of these; bools of the same shape."""
@@ -52,6 +56,8 @@ class Rule:
             right &= np.isin(np.abs(values), self.sizes)
         for value in self.also:
             right |= values == value
+        if self.undefined:
+            right |= np.isnan(values)
         return right
 
     def __str__(self) -> str:
@@ -59,7 +65,8 @@ class Rule:
             return f"one of {', '.join(map(str, self.sizes))}, with either sign"
         kind = "a whole number from " if self.whole else ""
         unit = f" {self.unit}" if self.unit else ""
-        return f"{kind}{self.low:g} to {self.high:g}{unit}" + "".join(f", or {value:g}" for value in self.also)
+        also = (*self.also, *([np.nan] if self.undefined else []))
+        return f"{kind}{self.low:g} to {self.high:g}{unit}" + "".join(f", or {value:g}" for value in also)
 
 
 FINITE = Rule(-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
@@ -71,6 +78,7 @@ _DISTANCE = Rule(-1e4, 1e4, "cm")
 _ERROR = Rule(0, 1e4, "cm", also=(-1,))
 _SIGNIFICANCE = Rule(-1e6, 1e6)
 _LAYERS = Rule(0, 100, whole=True)
+_INDEX = Rule(-1, 1e6, whole=True)
 
 #: the charge of candidates, and what tells it
 CHARGE = ("PFCands.charge", "PFCands.pdgId")
@@ -81,10 +89,20 @@ NEUTRAL = (1, 2, 22, 111, 130, 310, 2112)
 
 #: PFNano's column -> what it may hold; wide enough for whatever a detector at the LHC gives
 RULES: Mapping[str, Rule] = {
-    **{f"{name}.pt": _PT for name in ("FatJet", "PFCands", "FatJetPFCands", "SV", "FatJetSVs")},
-    **{f"{name}.eta": _ETA for name in ("FatJet", "PFCands", "SV")},
-    **{f"{name}.phi": _PHI for name in ("FatJet", "PFCands", "SV")},
-    "FatJet.mass": Rule(-100, 1e5, "GeV"),
+    **{
+        f"{name}.pt": _PT
+        for name in ("FatJet", "Jet", "SubJet", "PFCands", "FatJetPFCands", "SV", "FatJetSVs", "JetSVs")
+    },
+    **{f"{name}.eta": _ETA for name in ("FatJet", "Jet", "SubJet", "PFCands", "SV")},
+    **{f"{name}.phi": _PHI for name in ("FatJet", "Jet", "SubJet", "PFCands", "SV")},
+    **{f"{name}.mass": Rule(-100, 1e5, "GeV") for name in ("FatJet", "Jet")},
+    **{f"FatJet.subJetIdx{number}": _INDEX for number in (1, 2)},
+    **{f"{name}.pFCandsIdx": _INDEX for name in ("FatJetPFCands", "JetPFCands")},
+    **{f"{name}.{index}": _INDEX for name in ("FatJetSVs", "JetSVs") for index in ("jetIdx", "sVIdx")},
+    "PV.npvs": Rule(0, 1e4, whole=True),
+    **{f"FatJet.DDX_{name}": FINITE for name in STORED_COLUMNS["DDX"]},
+    # the lists of tracks beside them hold garbage beyond their end
+    **{f"FatJet.DeepCSV_{name}": FINITE for name in STORED_COLUMNS["DeepCSV"] if not name[-1].isdigit()},
     "FatJet.msoftdrop": Rule(-1000, 1e5, "GeV"),
     **{f"FatJet.tau{number}": Rule(0, 100, also=(-1, -999, -9999)) for number in range(1, 5)},
     "FatJet.rawFactor": Rule(-10, 1),
@@ -103,21 +121,23 @@ RULES: Mapping[str, Rule] = {
         f"PFCands.{name}LayersWithMeasurement": _LAYERS
         for name in ("pixelBarrel", "pixelEndcap", "stripTEC", "stripTIB", "stripTID", "stripTOB")
     },
-    **{f"FatJetPFCands.{name}": _DISTANCE for name in ("Cdz", "Cdxy", "btagSip3dVal", "btagJetDistVal")},
-    **{f"FatJetPFCands.{name}": _SIGNIFICANCE for name in ("Cdzsig", "Cdxysig", "btagSip3dSig")},
+    **{f"FatJetPFCands.{name}": _DISTANCE for name in ("Cdz", "Cdxy", "dxyFromPV", "dzFromPV", "btagJetDistVal")},
+    **{f"{name}.btagSip3dVal": _DISTANCE for name in ("FatJetPFCands", "JetPFCands")},
+    "FatJetPFCands.dxyErrFromPV": _ERROR,
+    **{f"FatJetPFCands.{name}": _SIGNIFICANCE for name in ("Cdzsig", "Cdxysig")},
+    # of AK4 and AK8 jets, whichever is read; CMS's own files hold some tracks without an impact parameter or an error
+    **{f"{name}.btagSip3dSig": Rule(-1e6, 1e6, undefined=True) for name in ("FatJetPFCands", "JetPFCands")},
     "FatJetPFCands.btagEtaRel": Rule(-20, 20),
     "FatJetPFCands.btagPtRatio": Rule(-10, 100),
     "FatJetPFCands.btagPParRatio": Rule(-10, 100),
-    "FatJetSVs.mass": Rule(0, 1e4, "GeV"),
     "FatJetSVs.ntracks": Rule(0, 1000, whole=True),
-    "FatJetSVs.normchi2": _SIGNIFICANCE,
-    "FatJetSVs.dxy": _DISTANCE,
-    "FatJetSVs.d3d": _DISTANCE,
-    "FatJetSVs.dxysig": _SIGNIFICANCE,
-    "FatJetSVs.d3dsig": _SIGNIFICANCE,
-    "FatJetSVs.deltaR": Rule(-0.5, 0),
-    "FatJetSVs.enration": Rule(0, 100),
-    "FatJetSVs.phirel": _PHI,
+    **{f"FatJetSVs.{name}": _SIGNIFICANCE for name in ("chi2", "normchi2", "dxysig", "d3dsig")},
+    "FatJetSVs.costhetasvpv": Rule(-1.01, 1.01),
+    **{f"{name}.mass": Rule(0, 1e4, "GeV") for name in ("FatJetSVs", "JetSVs")},
+    **{f"{name}.{column}": _DISTANCE for name in ("FatJetSVs", "JetSVs") for column in ("dxy", "d3d")},
+    **{f"{name}.deltaR": Rule(-0.5, 0) for name in ("FatJetSVs", "JetSVs")},
+    **{f"{name}.enration": Rule(0, 100) for name in ("FatJetSVs", "JetSVs")},
+    **{f"{name}.phirel": _PHI for name in ("FatJetSVs", "JetSVs")},
 }
 
 #: the same for columns of files with one row a jet, as JetClass calls them
