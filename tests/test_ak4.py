@@ -12,11 +12,13 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import flat
+from heads import make_head
 from networks import write_bundle
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
+from jettagger.discriminants import discriminant
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
 from jettagger.files.root import EventFile
 from jettagger.formats.base import ColumnSource, ContextSource
@@ -251,6 +253,22 @@ def test_models_show_says_which_jets(folder: Path, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "fat jets" in text
     assert "FatJet_tinyParT_<output>" in text
+
+
+def test_heads_are_scored_on_skims_of_ak4_jets(tmp_path: Path, folder: Path, tagger: Tagger) -> None:
+    from jettagger.finetuning.score import score_skim
+
+    head = make_head(tmp_path / "Toy", parent=tagger.bundle, inputs=("hidNeurons003", "mass", "Jet_pt"))
+    path = write_pfnano(tmp_path / "nano.root", 12, seed=3, ak4=True)
+    skim = tmp_path / "skim.parquet"
+    assert main(["tag", str(path), "-m", str(folder), "-o", str(skim), "--where", "pt > 60"]) == 0
+    assert score_skim(skim, [head], tmp_path / "scored.parquet") == 12
+    scored = ak.from_parquet(tmp_path / "scored.parquet")
+    at_once = tagger.with_heads(head).attach(make_events(12, seed=3, ak4=True), where="pt > 60").Jet
+    assert ak.is_none(scored.Jet_Toy_probA, axis=1).tolist() == ak.is_none(at_once.Toy_probA, axis=1).tolist()
+    got, expected = (ak.fill_none(ak.flatten(column), -1) for column in (scored.Jet_Toy_probA, at_once.Toy_probA))
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    assert not any(name.startswith("FatJet_") for name in scored.fields)
 
 
 # what does not fit
@@ -495,6 +513,24 @@ def test_both_networks_of_the_experiment_in_one_pass(shared: Path) -> None:
     attached = both.attach(events)
     assert "particlenet_ak4_probb" in attached.Jet.fields
     assert "ParticleNetMD_probHbb" in attached.FatJet.fields
+
+
+@pytest.mark.data
+def test_discriminants_of_deepjet_are_those_that_the_experiment_stored(shared: Path) -> None:
+    tagger = load_tagger(shared / "models/deepjet-v03", threads=1)
+    stored = ("btagDeepFlavB", "btagDeepFlavCvL", "btagDeepFlavCvB", "btagDeepFlavQG")
+    with EventFile(shared / "cms/pfnano.root") as file:
+        events = file.read([*tagger.check(file).columns, *(f"Jet.{name}" for name in stored)])
+    jets = tagger.attach(events).Jet
+    central = np.abs(ak.to_numpy(ak.flatten(jets.eta))) < 2.5
+    for name in ("BvsAll", "CvsL", "CvsB", "QvsG"):
+        made, given = (
+            ak.to_numpy(ak.flatten(discriminant(name, prefix=prefix)(jets)))[central]
+            for prefix in (tagger.bundle.prefix, "btagDeepFlav")
+        )
+        assert len(given) == 52
+        assert np.ptp(given) > 0.3
+        assert np.median(np.abs(made - given)) < 6e-4
 
 
 @pytest.mark.data

@@ -91,6 +91,28 @@ def prepared(folder: Path, scratch: Path, content: str | None = None) -> Prepare
 # ------------------------------------------------------------------------------------------------- the way to training
 
 
+def test_rows_of_other_jets_are_those_of_fat_jets(tmp_path: Path) -> None:
+    """A skim of AK4 jets differs in the name of the collection alone."""
+    rows, surveys = [], []
+    for jets in ("FatJet", "Jet"):
+        (tmp_path / jets).mkdir()
+        write_toy(tmp_path / jets / "toy1.parquet", 400, seed=2, jets_are=jets)
+        content = text().replace("FatJet_", f"{jets}_")
+        config = configured(tmp_path / jets, content)
+        surveys.append(survey(config, jt.load_bundle(config.parent)))
+        made = prepared(tmp_path / jets, tmp_path / f"{jets}-rows", content)
+        rows.append(np.concatenate(list(made.store)))
+    assert (surveys[0].layout.pt, surveys[1].layout.pt) == ("FatJet_pt", "Jet_pt")
+    assert "Jet_pt" in surveys[1].layout.extras
+    np.testing.assert_array_equal(*rows)
+    both = tmp_path / "both"
+    both.mkdir()
+    for number, jets in enumerate(("FatJet", "Jet")):
+        write_toy(both / f"toy{number}.parquet", 5, jets_are=jets)
+    with pytest.raises(MismatchError, match=r"toy1.parquet has other jets \(.*toy0.parquet: FatJet\)"):
+        survey(configured(both), jt.load_bundle("inclParTToyV1"))
+
+
 def test_rows_are_those_of_the_files(skims: Path, tmp_path: Path) -> None:
     jets = prepared(skims, tmp_path)
     rows = np.concatenate(list(jets.store))
@@ -787,7 +809,7 @@ def test_a_comparison_without_flattening_says_so() -> None:
     text = page(**harder)
     assert "**the spectra of pt differ**" in text
     assert f"AUC of pt alone: A vs B {printed(area)}." in text
-    assert "no FatJet_pt to tell" in page()
+    assert "no pt of the jets to tell" in page()
     few = Comparison("A", "B", {"head": roc(rng.normal(5, 1, 50), rng.normal(0, 1, 50))})
     assert (
         "± "

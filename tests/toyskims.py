@@ -24,6 +24,7 @@ def write_toy(
     neurons: int = 10,
     digest: bool = True,
     changes: dict[str, float] | None = None,
+    jets_are: str = "FatJet",
 ) -> Path:
     """A skim: one or two jets an event; class and target mass are seen in neurons 0 to 3 and in MET.
 
@@ -64,7 +65,7 @@ def write_toy(
     }
     for name, values in columns.items():
         kind = "i4" if name == "truth" else "f4"
-        flat[f"FatJet_{name}"] = ak.unflatten(values.astype(kind), counts)
+        flat[f"{jets_are}_{name}"] = ak.unflatten(values.astype(kind), counts)
     record = {"model": model, "digest": jt.load_bundle(model).digest} if digest else {}
     jt.write_skim(path, [flat], json.dumps(record), force=True)
     return path

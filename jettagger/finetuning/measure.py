@@ -292,7 +292,7 @@ def measure(head: Head, prepared: Prepared) -> Measures:
         for i, name in enumerate(names)
     }
     profiles: dict[str, dict[str, Any]] = {"mass": {}, "pt": {}}
-    for axis, column in (("mass", target), ("pt", rows[:, layout["FatJet_pt"]] if _has_pt(prepared) else None)):
+    for axis, column in (("mass", target), ("pt", rows[:, layout[layout.pt]] if _has_pt(prepared) else None)):
         if column is None:
             del profiles[axis]
             continue
@@ -348,7 +348,7 @@ def _constants(prepared: Prepared) -> Floats:
 
 
 def _has_pt(prepared: Prepared) -> bool:
-    return "FatJet_pt" in prepared.layout.extras
+    return prepared.layout.pt in prepared.layout.extras
 
 
 def unseen(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -395,7 +395,7 @@ def _compare(values: Any, label: Any, rows: Any, prepared: Prepared) -> tuple[Co
             name: roc(column[signal], column[background], raw[signal], raw[background])
             for name, column in curves.items()
         }
-        pt = rows[:, layout["FatJet_pt"]].astype(np.float64) if _has_pt(prepared) else None
+        pt = rows[:, layout[layout.pt]].astype(np.float64) if _has_pt(prepared) else None
         alone = None if pt is None else roc(pt[signal], pt[background], raw[signal], raw[background])
         found.append(Comparison(names[s], names[b], made, alone))
     return tuple(found)

@@ -45,10 +45,18 @@ class RowLayout:
     inputs : tuple of str
     extras : tuple of str
         Columns for the report.
+    jets : str
+        The collection that the rows are jets of.
     """
 
     inputs: tuple[str, ...]
     extras: tuple[str, ...]
+    jets: str
+
+    @property
+    def pt(self) -> str:
+        """The transverse momentum among the extras, where the skims have it."""
+        return f"{self.jets}_pt"
 
     @property
     def width(self) -> int:
@@ -186,9 +194,15 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
                 f"{bundle.name!r} has the digest {bundle.digest[:12]}...: tag the events with the parent"
             )
     probabilities = [output.name for output in bundle.select(["prob"])]
-    shown = ["FatJet_pt", "mass", *probabilities] if config.kind == "classes" else ["FatJet_pt", "mass"]
-    extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, prefix) for skim in skims)]
-    layout = RowLayout(inputs, (*extras, *(f"compare:{name}" for name in config.compare)))
+    jets = skims[0].collection(prefix)
+    others = [skim.path for skim in skims if skim.collection(prefix) != jets]
+    if others:
+        raise MismatchError(
+            f"{others[0]} has other jets ({skims[0].path}: {jets}): heads are trained on jets of one kind"
+        )
+    shown = [f"{jets}_pt", "mass", *(probabilities if config.kind == "classes" else ())]
+    extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, jets, prefix) for skim in skims)]
+    layout = RowLayout(inputs, (*extras, *(f"compare:{name}" for name in config.compare)), jets)
     columns = []
     for skim in skims:
         for path, expression in _expressions(config):
@@ -209,8 +223,8 @@ def files_read(bundle: Bundle, found: SkimSurvey) -> list[str]:
     return [*(skim.path for skim in found.skims), *map(str, bundle.sources)]
 
 
-def _has(skim: Skim, name: str, prefix: str) -> bool:
-    return name in skim.names or f"FatJet_{prefix}_{name}" in skim.names
+def _has(skim: Skim, name: str, jets: str, prefix: str) -> bool:
+    return name in skim.names or f"{jets}_{prefix}_{name}" in skim.names
 
 
 def _expressions(config: FinetuneConfig) -> Iterator[tuple[tuple[str, ...], Expression]]:
@@ -275,7 +289,7 @@ class _Pass:
     def rows(self, events: Any, path: str) -> Rows:
         """The rows of the jets of a chunk that are used."""
         config, layout = self.config, self.layout
-        table = JetTable(events, self.prefix)
+        table = JetTable(events, self.prefix, layout.jets)
         values = functools.lru_cache(maxsize=None)(table.values)
         event = np.asarray(table.values("event"))
         keep = np.ones(table.n_jets, dtype=bool)
@@ -512,10 +526,10 @@ def _expected_jets(found: SkimSurvey) -> int:
     """About how many jets there are, from the first events of each file."""
     total = 0.0
     for skim, columns in zip(found.skims, found.columns, strict=True):
-        lists = [name for name in columns if name.startswith("FatJet_")][:1]
+        lists = [name for name in columns if name.startswith(f"{found.layout.jets}_")][:1]
         first: Any = next(iter(skim.read(lists, 1000)), None) if lists else None
         if first is not None:
-            total += skim.events * JetTable(first).n_jets / max(len(first), 1)
+            total += skim.events * JetTable(first, collection=found.layout.jets).n_jets / max(len(first), 1)
     return int(total) + 1
 
 

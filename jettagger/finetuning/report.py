@@ -61,7 +61,7 @@ def _spectra(comparisons: Sequence[Comparison]) -> str:
     text = "Jets count with their own weights, without flattening in pt or mass"
     known = {f"{item.signal} vs {item.background}": item.pt.auc for item in comparisons if item.pt is not None}
     if not known:
-        return f"{text}; the skims have no FatJet_pt to tell whether the spectra of the classes differ."
+        return f"{text}; the skims have no pt of the jets to tell whether the spectra of the classes differ."
     apart = {name: area for name, area in known.items() if abs(area.value - 0.5) > max(3 * area.uncertainty, 0.01)}
     if not apart:
         return f"{text}; the spectra of pt are alike."

@@ -35,7 +35,7 @@ def score_skim(
         ``.parquet`` or ``.root``, from ``jettagger tag`` or a processor of jettagger.
     heads : sequence of Head or path
     output : path
-        ``.parquet`` or ``.root``: all columns of the skim, and ``FatJet_<head>_<output>``.
+        ``.parquet`` or ``.root``: all columns of the skim, and ``<jets>_<head>_<output>``.
     prefix : str, optional
         Of the tagger's columns; default: that of the skims that the heads were trained on.
     force : bool
@@ -73,9 +73,10 @@ def score_skim(
         for events in skim.read(columns, _ROWS):
             flat = {name: _column(events, name) for name in columns}
             for head in loaded:
-                values = head(events, prefix)
+                jets = skim.collection(head.card.parent.prefix if prefix is None else prefix)
+                values = head(events, prefix, jets)
                 for column, output_ in zip(head.columns, head.card.outputs, strict=True):
-                    flat[f"FatJet_{column}"] = values[output_]
+                    flat[f"{jets}_{column}"] = values[output_]
             yield flat
 
     return write_skim(output, chunks(), json.dumps(record), force=force, inputs=inputs)

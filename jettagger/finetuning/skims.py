@@ -19,6 +19,9 @@ from jettagger.provenance import parsed
 
 __all__ = ["Skim", "expand", "open_skim"]
 
+#: the jets of a skim in which nothing tells which ones a tagger has scored
+FAT_JETS = "FatJet"
+
 
 @dataclass(frozen=True)
 class Skim:
@@ -44,6 +47,23 @@ class Skim:
         """Digest of the model that made the tagger's columns, empty where the file does not say."""
         return str(self.record.get("digest", ""))
 
+    def collection(self, prefix: str) -> str:
+        """The jets that a tagger has scored: the collection with columns of its prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            Of the tagger's columns.
+
+        Returns
+        -------
+        str
+            Fat jets where no collection has such columns, or several have.
+        """
+        parts = (name.partition("_") for name in self.names)
+        found = {owner for owner, _, column in parts if column.startswith(f"{prefix}_")}
+        return found.pop() if len(found) == 1 else FAT_JETS
+
     def columns_of(self, names: Iterable[str], prefix: str, what: str) -> tuple[str, ...]:
         """The stored columns that some columns are made of; nothing is read.
 
@@ -53,7 +73,7 @@ class Skim:
             With the file and all that is missing.
         """
         names = list(names)
-        table = JetTable(self._empty, prefix)
+        table = JetTable(self._empty, prefix, self.collection(prefix))
         table.require(names, f"{self.path}: {what}")
         return tuple(dict.fromkeys(need for name in names for need in table.needs(name)))
 
