@@ -74,7 +74,7 @@ def versions_in_the_page() -> dict[str, tuple[str, str]]:
 
 
 def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
-    from jettagger.bundles import card
+    from jettagger.bundles import card, declaration
     from jettagger.discriminants import working_points
     from jettagger.discriminants.discriminant import VERSION
     from jettagger.finetuning import config as finetuning
@@ -89,6 +89,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     assert manifest is not None
     assert versions_in_the_page() == {
         "`bundle.json`": ("schema_version", str(card.SCHEMA_VERSION)),
+        "`inputs.json`": ("schema_version", str(declaration.SCHEMA_VERSION)),
         "`head.json`": ("schema_version", str(description.SCHEMA_VERSION)),
         "`search.yaml`": ("version", str(search.VERSION)),
         "`finetune.yaml`": ("version", str(finetuning.VERSION)),

@@ -33,6 +33,8 @@ __all__ = [
 
 FAMILIES = PACKAGE / "families"
 
+SCHEMA_VERSION = 1
+
 #: what groups describe: word of the file -> object
 _OBJECTS = {"jet": "jet", "candidates": "pf", "charged": "cpf", "neutral": "npf", "vertices": "sv"}
 
@@ -124,9 +126,9 @@ def read_declared(path: Path, content: Mapping[str, Any]) -> tuple[InputDeclarat
     ConfigError
         If a selection is no cut, or a sort key no expression.
     """
-    if content.get("schema_version") != 1:
+    if content.get("schema_version") != SCHEMA_VERSION:
         version = shown(content.get("schema_version"))
-        raise BundleError(f"{path}: schema_version is {version}, this version of jettagger reads 1")
+        raise BundleError(f"{path}: schema_version is {version}, this version of jettagger reads {SCHEMA_VERSION}")
     declared = validated_json(InputDeclaration, path, content, BundleError, "declaration of inputs")
     names = [group.input for group in declared.groups]
     repeated = sorted({name for name in names if names.count(name) > 1})
