@@ -118,7 +118,12 @@ class EventColumns:
         collection, field = split(column)
         if not field:
             return collection in self.events.fields and not self.fields(collection)
-        return field in self.fields(collection) or self._plain(column) in self.events.fields
+        return field in self.fields(collection) or (self._nested and self._plain(column) in self.events.fields)
+
+    @property
+    def _nested(self) -> bool:
+        """Whether there are collections with fields; a table of plain columns has none."""
+        return any(self.fields(name) for name in self.events.fields)
 
     @staticmethod
     def _plain(column: str) -> str:
