@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -371,6 +373,22 @@ def test_on_dask(scheduler: str, grpc_url: str, here: Any) -> None:
     tasks = [dask.delayed(attached)(tagger, piece) for piece in pieces]
     jets = ak.concatenate(dask.compute(*tasks, scheduler=scheduler, num_workers=2))
     assert equal(jets, here)
+
+
+def test_the_page_runs(grpc_url: str, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With this server and the network of the package in the place of those that it names."""
+    page = (Path(__file__).parent.parent / "docs" / "remote.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```py\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    block = block.replace('"grpc://gpu7:8001/inclParTMDV1"', repr(grpc_url)).replace("inclParTMDV1", "tinyParT")
+    names: dict[str, Any] = {"events": EVENTS}
+    exec(compile(block, "docs/remote.md", "exec"), names)
+    above = here.pt > 300
+    assert equal(names["events"].FatJet, ak.mask(here, above))
+    remote = re.search(r"`(Remote\.at\(.*?\))`", page)
+    assert remote is not None
+    names["Remote"] = Remote
+    exec(f"remote = {remote[1]}", names)
+    assert names["remote"].patience == 300
 
 
 def attached(tagger: jt.Tagger, events: Any) -> Any:
