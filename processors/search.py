@@ -338,6 +338,11 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             The jets to score.
         kinematics : mapping, optional
             Columns of the jets that the network's inputs are to be computed with, instead of those in the file.
+
+        Raises
+        ------
+        MismatchError
+            If the model takes other jets than the search.
         """
         if self.tagger is None:
             return events
