@@ -132,9 +132,17 @@ def schema(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]
     return run(capsys, "schema", "search"), '"luminosity"', ""
 
 
+def provenance(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path = folder / "s.parquet"
+    main(["tag", str(write_pfnano(folder / "nano.root", 5, seed=1)), "-m", "tinyParT", "-o", str(path)])
+    out, err = run(capsys, "provenance", str(path))
+    assert json.loads(out)["model"] == "tinyParT"
+    return (out, err), '"digest"', ""
+
+
 VERBS = {
     function.__name__: function
-    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema)
+    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema, provenance)
 }
 
 

@@ -304,7 +304,7 @@ def test_numbers_without_a_length_are_those_of_weaver(tmp_path: Path) -> None:
     folder = tmp_path_bundle(tmp_path, NUMBERS)
     (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "x", "output_names": ["a"]}))
     bundle = Bundle.from_folder(folder)
-    assert {group.name: group.rank for group in bundle.groups} == {
+    assert {group.name: len(group.layout) for group in bundle.groups} == {
         "pf_features": 3, "sv_filled": 3, "event": 2, "single": 1, "jet_features": 3,
     }  # fmt: skip
     kept = ak.num(jets.part_px) > 0  # the others are not scored
@@ -340,7 +340,7 @@ labels: {type: simple, value: [label_a, label_b, label_c]}
     onnx.checker.check_model(model)
     onnx.save(model, folder / "model.onnx")
     bundle = Bundle.from_folder(folder)
-    assert {group.name: group.rank for group in bundle.groups}["event"] == axes
+    assert {group.name: len(group.layout) for group in bundle.groups}["event"] == axes
     jets = table(6)
     scores = Tagger(bundle)(jets)
     plain = Tagger(Bundle.from_folder(weaver_bundle(tmp_path / "plain", config, groups, heads)))(jets)

@@ -48,7 +48,7 @@ def sip2d(dxy: Array, phi: Array, jet_phi: Array) -> Array:
     --------
     >>> one = np.ones(1)
     >>> sip2d(0.5 * one, 0 * one, 0.2 * one).tolist(), sip2d(0.5 * one, 0.2 * one, 0 * one).tolist()
-    ([-0.5], [0.5])
+    ([0.5], [-0.5])
     """
     forward = dxy * np.sin(np.float64(1) * jet_phi - phi) >= 0
     return np.where(forward, np.abs(dxy), -np.abs(dxy)).astype(np.float32)
