@@ -85,7 +85,8 @@ class Expected:
             handler(source),
             custom_error_type="expected",
             custom_error_message="must be {expected}",
-            custom_error_context={"expected": self.text, "words": self.words},
+            # older pydantic takes no lists here
+            custom_error_context={"expected": self.text, "words": "\n".join(self.words)},
         )
 
 
@@ -344,7 +345,7 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], document: Document
     if kind == "value_error":
         return f"{place(path)}{label(path)}: {context['error']}"
     if kind in _EXPECTED:
-        near = hint(value, context["words"]) if isinstance(value, str) and context.get("words") else ""
+        near = hint(value, context["words"].split("\n")) if isinstance(value, str) and context.get("words") else ""
         got = shown(value) if kind == "expected" or not isinstance(value, (dict, list)) else kind_of(value)
         return f"{place(path)}{label(path)} must be {_EXPECTED[kind].format(**context)}, got {got}{near}"
     return f"{place(path)}{label(path)}: {item['msg']}, got {shown(value)}"
