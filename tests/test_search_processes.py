@@ -133,7 +133,8 @@ def test_a_killed_worker_of_dask_changes_nothing(world: Path, whole: Path, slow:
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert not fatal.exists()
-    assert len(set(chunks.read_text().split())) == 3, "one worker came in the place of another"
+    # the one that comes in its place may be too late for a chunk
+    assert len(set(chunks.read_text().split())) >= 2, "another worker did what was left"
     same(work / "out", whole)
 
 
