@@ -12,7 +12,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores, flat
-from networks import LENGTHS, description, write_bundle
+from networks import GROUPS, LENGTHS, NAMES, description, write_bundle
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
@@ -141,6 +141,21 @@ class TestEntering:
         }
         assert digests[None] == digests[PRODUCER_SELECTION]
         assert len(set(digests.values())) == 3
+
+
+@pytest.mark.parametrize("more", [{}, {"selection": "dxysig > 10"}, {"sort": ["-sv_d3dsig", "-pt"]}])
+def test_a_model_without_candidates_scores_all_jets(tmp_path: Path, events: Any, more: dict[str, Any]) -> None:
+    variables = GROUPS["sv_features"]
+    folder = write_bundle(tmp_path / "toy", groups={"sv_features": variables}, lengths={"sv": {"var_length": 4}})
+    (folder / "preprocess.json").unlink()
+    group = {"input": "sv_features", "object": "vertices", "length": 4, "axes": ["jets", "variables", "objects"]}
+    declared = {"schema_version": 1, "name": "toy", "groups": [group | {"variables": list(variables)} | more]}
+    (folder / "inputs.json").write_text(json.dumps(declared))
+    card = {"schema_version": 1, "name": "toy", "output_names": list(NAMES)}
+    (folder / "bundle.json").write_text(json.dumps(card))
+    report = jt.load_tagger(folder, threads=1).run(events).report
+    assert report.scored == report.jets == ak.count(events.FatJet.pt)
+    assert report.deselected_candidates == report.without_constituents == 0
 
 
 class TestBadDeclarations:

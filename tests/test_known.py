@@ -21,7 +21,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import read_card
 from jettagger.bundles.places import PACKAGE
 from jettagger.errors import BundleError
-from jettagger.features import DOUBTS, FEATURES
+from jettagger.features import FEATURES
 from jettagger.inference.checking import Check, check
 from jettagger.inputs.random_jets import ToyJets
 
@@ -220,15 +220,22 @@ class TestUnknownNetworks:
         assert (found.passed, found.measured) == (False, 1)
         assert re.search(said, found.detail)
 
+    @pytest.mark.parametrize("name", ["pfcand_hcalFrac", "pfcand_drminsv", "pfcand_dxydz"])
+    def test_what_is_rebuilt_may_only_be_the_same_where_it_is_declared_so(self, tmp_path: Path, name: str) -> None:
+        groups = GROUPS | {"pf_features": (*GROUPS["pf_features"], name)}
+        for folder, numbers in (("good", {}), ("bad", {"median": 1000.0, "lower_bound": -5.0, "upper_bound": 5.0})):
+            write_bundle(tmp_path / folder, groups=groups, infos={name: numbers})
+            found = next(item for item in check(Bundle.from_folder(tmp_path / folder)) if item.name == "inputs")
+            assert found.passed == (folder == "good" or name == "pfcand_dxydz"), found.detail
+
     def test_good_ones(self, tmp_path: Path) -> None:
         assert self.inputs(tmp_path / "m", INFOS).passed
 
     def test_random_jets_differ_in_every_feature(self) -> None:
         toys = ToyJets({name: np.full(20, 8) for name in ("pf", "cpf", "npf", "sv")}, seed=0)
         for feature in FEATURES.values():
-            # marks are for rare objects, what is rebuilt may be a constant
-            if not (feature.is_mask or feature.approximate or feature.name in DOUBTS):
-                assert np.ptp(feature(*(toys.column(feature.object, need) for need in feature.needs))) > 0, feature.name
+            varies = np.ptp(feature(*(toys.column(feature.object, need) for need in feature.needs))) > 0
+            assert varies != (feature.is_mask or feature.constant) or feature.counted, feature.name  # rare ones
 
 
 def test_names_of_the_toy_belong_to_it() -> None:

@@ -12,7 +12,7 @@ from jettagger.arguments import is_number
 from jettagger.bundles.declaration import check_cut
 from jettagger.bundles.interface import Group, Variable
 from jettagger.errors import BundleError, hint
-from jettagger.features import Feature, lookup
+from jettagger.features import CANDIDATES, Feature, lookup
 from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = ["PRODUCER_SELECTION", "read_groups"]
@@ -20,8 +20,6 @@ __all__ = ["PRODUCER_SELECTION", "read_groups"]
 #: which candidates CMSSW's producer gives to networks with such a description (``min_puppi_wgt`` of
 #: ``DeepBoostedJetTagInfoProducer``)
 PRODUCER_SELECTION = "puppiWeight >= 0.01"
-
-_CANDIDATES = ("pf", "cpf", "npf")
 
 _VARIABLE_KEYS = {"median", "norm_factor", "replace_inf_value", "lower_bound", "upper_bound", "pad"}
 
@@ -69,7 +67,7 @@ def read_groups(
     if selection == "none":
         return groups
     cut = PRODUCER_SELECTION if selection is None else selection
-    chosen = tuple(replace(group, selection=cut) if group.object in _CANDIDATES else group for group in groups)
+    chosen = tuple(replace(group, selection=cut) if group.object in CANDIDATES else group for group in groups)
     for group in chosen:
         check_cut(group.selection, group.object, f"selection of {group.name!r}")
     return chosen

@@ -4,7 +4,7 @@ A feature takes flat NumPy arrays, one entry a constituent (or one a jet), and r
 knows neither branch names nor padding. Angles are in radians, momenta and masses in GeV, lengths in cm.
 """
 
-from jettagger.features.definition import OBJECTS, Feature
-from jettagger.features.registry import DOUBTS, FEATURES, columns_of, lookup
+from jettagger.features.definition import CANDIDATES, OBJECTS, Feature
+from jettagger.features.registry import FEATURES, columns_of, lookup
 
-__all__ = ["DOUBTS", "FEATURES", "OBJECTS", "Feature", "columns_of", "lookup"]
+__all__ = ["CANDIDATES", "FEATURES", "OBJECTS", "Feature", "columns_of", "lookup"]

@@ -27,7 +27,7 @@ from jettagger.features.rebuilt import (
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.types import Array
 
-__all__ = ["eta_sign", "features", "marks"]
+__all__ = ["distances", "eta_sign", "features", "in_plane", "track_parameters"]
 
 PRODUCER = "CMSSW DeepBoostedJetTagInfoProducer"
 TRACKS = "CMSSW TrackInfoBuilder; 0 for candidates without a track"
@@ -189,6 +189,77 @@ def _kinematics(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(f"{stem}_mask", object_, ("pt",), mask, "1", PRODUCER, is_mask=True)
 
 
+def distances(object_: str, stem: str, source: str) -> Iterator[Feature]:
+    """Distances of candidates from the axis of their jet, from its subjets and from the vertices of the event.
+
+    Parameters
+    ----------
+    object_, stem, source : str
+        As `Feature` has them; names are ``<stem>_deltaR`` and so on.
+
+    Yields
+    ------
+    Feature
+    """
+    yield Feature(f"{stem}_deltaR", object_, ("eta", "phi", "jet.eta", "jet.phi"), distance, "1", source)
+    nearest = stored("Distance from the nearest secondary vertex of the event; infinite without any.")
+    yield Feature(f"{stem}_drminsv", object_, ("drminsv",), nearest, "1", source, approximate=ALL_VERTICES)
+    for number in (1, 2):
+        axis = (f"jet.subjet{number}_eta", f"jet.subjet{number}_phi")
+        yield Feature(f"{stem}_drsubjet{number}", object_, ("eta", "phi", *axis), distance_or_missing, "1", source)
+
+
+def track_parameters(object_: str, stem: str, source: str) -> Iterator[Feature]:
+    """Impact parameters of candidates as they are stored.
+
+    Parameters
+    ----------
+    object_, stem, source : str
+        As for `distances`.
+
+    Yields
+    ------
+    Feature
+    """
+    for name, unit, text in (
+        ("dz", "cm", "Longitudinal impact parameter; 0 without a track."),
+        ("dzsig", "1", "Longitudinal impact parameter over its error; 0 without a track."),
+        ("dxy", "cm", "Transverse impact parameter; 0 without a track."),
+        ("dxysig", "1", "Transverse impact parameter over its error; 0 without a track."),
+    ):
+        yield Feature(f"{stem}_{name}", object_, (name,), stored(text), unit, source)
+
+
+def in_plane(object_: str, stem: str, front: str, source: str) -> Iterator[Feature]:
+    """Signed impact parameters in the transverse plane, and marks of objects for which they are in doubt.
+
+    Parameters
+    ----------
+    object_, stem, source : str
+        As for `distances`.
+    front : str
+        What stands before ``Sip2dVal`` and ``Sip2dSig`` in the names.
+
+    Yields
+    ------
+    Feature
+    """
+    plane = ("pv_dxy", "phi", "jet.phi")
+    other = ("pv_dxy", "pv_dz", "eta", "btagSip3dVal")
+    marks = (
+        Feature(f"{stem}_signAmbiguous", object_, plane, sign_ambiguous, "1", "jettagger", counted="n_sign_ambiguous"),
+        Feature(f"{stem}_otherVertex", object_, other, track_of_other_vertex, "1", "jettagger", counted="n_other_pv"),
+    )
+    yield from marks
+    error = ("pv_dxy", "pv_dxyerr", "phi", "jet.phi", "jet.vertex_error")
+    for name, needs, function, unit, how in (
+        ("Sip2dVal", plane, sip2d, "cm", IN_PLANE),
+        ("Sip2dSig", error, sip2d_significance, "1", IN_PLANE_ERROR),
+    ):
+        doubts = tuple(mark.name for mark in marks)
+        yield Feature(f"{stem}_{front}{name}", object_, needs, function, unit, source, approximate=how, doubts=doubts)
+
+
 def _candidates(object_: str, stem: str) -> Iterator[Feature]:
     yield from _kinematics(object_, stem)
     yield Feature(f"{stem}_pt_log_nopuppi", object_, ("pt",), log_pt, "ln GeV", PRODUCER)
@@ -225,13 +296,7 @@ def _tracks(object_: str, stem: str) -> Iterator[Feature]:
         ENCODING,
     )
     yield Feature(f"{stem}_normchi2", object_, ("normchi2",), floored, "1", PRODUCER)
-    for name, unit, text in (
-        ("dz", "cm", "Longitudinal impact parameter; 0 without a track."),
-        ("dzsig", "1", "Longitudinal impact parameter over its error; 0 without a track."),
-        ("dxy", "cm", "Transverse impact parameter; 0 without a track."),
-        ("dxysig", "1", "Transverse impact parameter over its error; 0 without a track."),
-    ):
-        yield Feature(f"{stem}_{name}", object_, (name,), stored(text), unit, PRODUCER)
+    yield from track_parameters(object_, stem, PRODUCER)
     for name, unit, text in (
         ("btagEtaRel", "1", "Rapidity of the track along the jet axis."),
         ("btagPtRatio", "1", "Momentum of the track across the jet axis over its momentum."),
@@ -264,33 +329,13 @@ def _candidates_in_jets(object_: str, stem: str) -> Iterator[Feature]:
         "1",
         PRODUCER,
     )
-    yield Feature(f"{stem}_deltaR", object_, ("eta", "phi", "jet.eta", "jet.phi"), distance, "1", PRODUCER)
-    nearest = stored("Distance from the nearest secondary vertex of the event; infinite without any.")
-    yield Feature(f"{stem}_drminsv", object_, ("drminsv",), nearest, "1", PRODUCER, approximate=ALL_VERTICES)
-    for number in (1, 2):
-        axis = (f"jet.subjet{number}_eta", f"jet.subjet{number}_phi")
-        yield Feature(f"{stem}_drsubjet{number}", object_, ("eta", "phi", *axis), distance_or_missing, "1", PRODUCER)
+    yield from distances(object_, stem, PRODUCER)
     yield Feature(f"{stem}_hcalFrac", object_, ("pdgId",), hcal_fraction, "1", PRODUCER, approximate=CALORIMETER)
 
 
 def _errors(object_: str, stem: str) -> Iterator[Feature]:
     """Signed impact parameters in the plane, and the covariance of the track."""
-    doubts = (f"{stem}_signAmbiguous", f"{stem}_otherVertex")
-    yield from marks(object_, stem)
-    yield Feature(
-        f"{stem}_btagSip2dVal", object_, ("pv_dxy", "phi", "jet.phi"), sip2d, "cm", TRACKS, False, IN_PLANE, doubts
-    )
-    yield Feature(
-        f"{stem}_btagSip2dSig",
-        object_,
-        ("pv_dxy", "pv_dxyerr", "phi", "jet.phi", "jet.vertex_error"),
-        sip2d_significance,
-        "1",
-        TRACKS,
-        False,
-        IN_PLANE_ERROR,
-        doubts,
-    )
+    yield from in_plane(object_, stem, "btag", TRACKS)
     track = ("pt", "eta", "hasTrack")
     yield Feature(f"{stem}_dxydxy", object_, ("dxyerr",), squared_error, "cm^2", PRODUCER)
     yield Feature(f"{stem}_dzdz", object_, ("dzerr",), squared_error, "cm^2", PRODUCER)
@@ -298,28 +343,11 @@ def _errors(object_: str, stem: str) -> Iterator[Feature]:
         ("dptdpt", track, momentum_variance, "1/GeV^2"),
         ("detadeta", track, eta_variance, "rad^2"),
         ("dphidphi", track, phi_variance, "rad^2"),
-        ("dxydz", ("pt",), zero, "cm^2"),
         ("dphidxy", ("pt", "eta", "dxyerr"), d_dxy_d_phi, "cm rad"),
         ("dlambdadz", ("pt", "eta", "dzerr"), d_dz_d_lambda, "cm rad"),
     ):
         yield Feature(f"{stem}_{name}", object_, needs, function, unit, PRODUCER, approximate=COVARIANCE)
-
-
-def marks(object_: str, stem: str) -> Iterator[Feature]:
-    """Marks of objects whose impact parameter in the plane is in doubt.
-
-    Parameters
-    ----------
-    object_, stem : str
-
-    Yields
-    ------
-    Feature
-    """
-    plane = ("pv_dxy", "phi", "jet.phi")
-    yield Feature(f"{stem}_signAmbiguous", object_, plane, sign_ambiguous, "1", "jettagger")
-    other = ("pv_dxy", "pv_dz", "eta", "btagSip3dVal")
-    yield Feature(f"{stem}_otherVertex", object_, other, track_of_other_vertex, "1", "jettagger")
+    yield Feature(f"{stem}_dxydz", object_, ("pt",), zero, "cm^2", PRODUCER, approximate=COVARIANCE, constant=True)
 
 
 def _hits(object_: str, stem: str) -> Iterator[Feature]:

@@ -9,10 +9,13 @@ import numpy as np
 
 from jettagger.types import Array
 
-__all__ = ["OBJECTS", "Feature"]
+__all__ = ["CANDIDATES", "OBJECTS", "Feature"]
 
 #: what a group of inputs describes: all constituents, charged, neutral, secondary vertices, the jet itself
 OBJECTS = ("pf", "cpf", "npf", "sv", "jet")
+
+#: those that are candidates
+CANDIDATES = ("pf", "cpf", "npf")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Feature:
         for rounding.
     doubts : tuple of str
         Features that mark objects for which it is in doubt.
+    counted : str
+        What reports call jets with an object that it marks; empty where it is no such mark.
+    constant : bool
+        Whether it is rebuilt as the same number for all objects.
     """
 
     name: str
@@ -51,6 +58,8 @@ class Feature:
     is_mask: bool = False
     approximate: str = ""
     doubts: tuple[str, ...] = ()
+    counted: str = ""
+    constant: bool = False
 
     @property
     def doc(self) -> str:

@@ -13,21 +13,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from jettagger.features.cms import (
-    ALL_VERTICES,
     CALORIMETER,
-    IN_PLANE,
-    IN_PLANE_ERROR,
-    distance,
-    distance_or_missing,
+    distances,
     energy_ratio,
     etarel,
+    in_plane,
     is_type,
-    marks,
     ratio,
     stored,
+    track_parameters,
 )
 from jettagger.features.definition import Feature
-from jettagger.features.rebuilt import hcal_fraction, sip2d, sip2d_significance
+from jettagger.features.rebuilt import hcal_fraction
 from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
 
@@ -169,20 +166,11 @@ def listed(place: int, text: str) -> Callable[[Array, Array], Array]:
 
 
 def _common(object_: str, stem: str) -> Iterator[Feature]:
-    yield Feature(f"{stem}_deltaR", object_, ("eta", "phi", "jet.eta", "jet.phi"), distance, "1", PRODUCER)
-    nearest = stored("Distance from the nearest secondary vertex of the event; infinite without any.")
-    yield Feature(f"{stem}_drminsv", object_, ("drminsv",), nearest, "1", PRODUCER, approximate=ALL_VERTICES)
-    for number in (1, 2):
-        axis = (f"jet.subjet{number}_eta", f"jet.subjet{number}_phi")
-        yield Feature(f"{stem}_drsubjet{number}", object_, ("eta", "phi", *axis), distance_or_missing, "1", PRODUCER)
+    yield from distances(object_, stem, PRODUCER)
     jet = ("jet.uncorrected_pt", "jet.eta", "jet.uncorrected_mass")
     yield Feature(f"{stem}_erel", object_, ("pt", "eta", "mass", *jet), energy_ratio, "1", PRODUCER)
     yield Feature(f"{stem}_ptrel", object_, ("pt", "jet.uncorrected_pt"), ratio, "1", PRODUCER)
     yield Feature(f"{stem}_puppiw", object_, ("puppiWeight",), stored("PUPPI weight."), "1", PRODUCER)
-    yield from _momenta(object_, stem)
-
-
-def _momenta(object_: str, stem: str) -> Iterator[Feature]:
     yield Feature(f"{stem}_px", object_, ("pt", "phi"), px, "GeV", PRODUCER)
     yield Feature(f"{stem}_py", object_, ("pt", "phi"), py, "GeV", PRODUCER)
     yield Feature(f"{stem}_pz", object_, ("pt", "eta"), pz, "GeV", PRODUCER)
@@ -208,27 +196,8 @@ def _charged() -> Iterator[Feature]:
     ):
         needs = (f"btag{name}", "hasTrack")
         yield Feature(f"{stem}_BtagPf_track{name}", "cpf", needs, if_track(0, text), unit, CONVERTERS)
-    plane = ("pv_dxy", "phi", "jet.phi")
-    doubts = (f"{stem}_signAmbiguous", f"{stem}_otherVertex")
-    yield Feature(f"{stem}_BtagPf_trackSip2dVal", "cpf", plane, sip2d, "cm", CONVERTERS, False, IN_PLANE, doubts)
-    yield Feature(
-        f"{stem}_BtagPf_trackSip2dSig",
-        "cpf",
-        ("pv_dxy", "pv_dxyerr", "phi", "jet.phi", "jet.vertex_error"),
-        sip2d_significance,
-        "1",
-        CONVERTERS,
-        False,
-        IN_PLANE_ERROR,
-        doubts,
-    )
-    for name, unit, text in (
-        ("dz", "cm", "Longitudinal impact parameter; 0 without track details."),
-        ("dzsig", "1", "Longitudinal impact parameter over its error; 0 without track details."),
-        ("dxy", "cm", "Transverse impact parameter; 0 without track details."),
-        ("dxysig", "1", "Transverse impact parameter over its error; 0 without track details."),
-    ):
-        yield Feature(f"{stem}_{name}", "cpf", (name,), stored(text), unit, CONVERTERS)
+    yield from in_plane("cpf", stem, "BtagPf_track", CONVERTERS)
+    yield from track_parameters("cpf", stem, CONVERTERS)
     yield Feature(f"{stem}_etarel", "cpf", ("eta", "jet.eta"), etarel, "1", PRODUCER)
     chi2 = if_track(-1, "Normalised chi2 of the track fit, not rounded; -1 without track details.")
     yield Feature(f"{stem}_chi2", "cpf", ("chi2", "hasTrack"), chi2, "1", CONVERTERS)
@@ -236,7 +205,6 @@ def _charged() -> Iterator[Feature]:
     yield Feature(f"{stem}_quality", "cpf", ("trkQuality", "hasTrack"), quality, "bit mask", CONVERTERS)
     association = stored("Quality of the association to the primary vertex.")
     yield Feature(f"{stem}_VTX_ass", "cpf", ("pvAssocQuality",), association, "code 0 to 7", CONVERTERS)
-    yield from marks("cpf", stem)
 
 
 def _neutral() -> Iterator[Feature]:

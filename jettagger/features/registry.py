@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from jettagger.errors import UnknownName
 from jettagger.features import cms, ntuples
-from jettagger.features.definition import Feature
+from jettagger.features.definition import CANDIDATES, Feature
 
-__all__ = ["DOUBTS", "FEATURES", "columns_of", "lookup"]
+__all__ = ["FEATURES", "columns_of", "lookup"]
 
 
 def _table() -> Mapping[str, Feature]:
@@ -22,15 +22,6 @@ def _table() -> Mapping[str, Feature]:
 
 
 FEATURES: Mapping[str, Feature] = _table()
-
-#: feature that marks objects whose rebuilt variables are in doubt -> what reports call jets with such an object
-DOUBTS: Mapping[str, str] = MappingProxyType(
-    {
-        f"{stem}_{mark}": count
-        for stem in ("pfcand", "Cpfcan")
-        for mark, count in (("signAmbiguous", "n_sign_ambiguous"), ("otherVertex", "n_other_pv"))
-    }
-)
 
 
 def columns_of(object_: str) -> tuple[str, ...]:
@@ -50,7 +41,7 @@ def columns_of(object_: str) -> tuple[str, ...]:
     >>> "puppiWeight" in columns_of("npf"), "puppiWeight" in columns_of("sv")
     (True, False)
     """
-    kinds = ("pf", "cpf", "npf") if object_ in ("pf", "cpf", "npf") else (object_,)
+    kinds = CANDIDATES if object_ in CANDIDATES else (object_,)
     needs = {need for feature in FEATURES.values() if feature.object in kinds for need in feature.needs}
     return tuple(sorted(need for need in needs if not need.startswith("jet.")))
 

@@ -261,7 +261,7 @@ class _Probe:
                     found.append(f"{place} is multiplied by 0")
                 elif variable.lower_bound == variable.upper_bound:
                     found.append(f"{place} is cut to {variable.lower_bound:g}")
-                elif len(values) > 1 and np.ptp(values) == 0 and not variable.feature.approximate:
+                elif len(values) > 1 and np.ptp(values) == 0 and not variable.feature.constant:
                     at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
                     found.append(f"{place} is {values[0]:g}{at} for all random jets")
         # columns of a data configuration may be anything, so that random ones need not look like them

@@ -13,9 +13,21 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from jettagger.bundles.interface import Group, Variable, arranged
+from jettagger.features import Feature
 from jettagger.types import Array
 
-__all__ = ["BATCH_SIZE", "COST", "Batch", "Cost", "GroupValues", "Objects", "make_batches", "tabulate", "transform"]
+__all__ = [
+    "BATCH_SIZE",
+    "COST",
+    "Batch",
+    "Cost",
+    "GroupValues",
+    "Objects",
+    "feature_of",
+    "make_batches",
+    "tabulate",
+    "transform",
+]
 
 #: jets in a batch at most
 BATCH_SIZE = 64
@@ -86,6 +98,25 @@ class Chosen(Protocol):
     @property
     def counts(self) -> Array:
         """How many there are of each jet, int64[jets]."""
+
+
+def feature_of(feature: Feature, objects: Objects, features: dict[str, Array]) -> Array:
+    """A feature of objects, made once.
+
+    Parameters
+    ----------
+    feature : Feature
+    objects : Objects
+    features : dict of str to float32[objects]
+        Those that are made, by name; this one is added.
+
+    Returns
+    -------
+    float32[objects]
+    """
+    if feature.name not in features:
+        features[feature.name] = feature(*(objects.column(feature.object, need) for need in feature.needs))
+    return features[feature.name]
 
 
 def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "weaver"]) -> tuple[Array, int]:
@@ -182,7 +213,7 @@ def tabulate(
 
     Returns
     -------
-    tuple of Table
+    tuple of GroupValues
     """
     features = {} if features is None else features
     tables = []
@@ -193,11 +224,8 @@ def tabulate(
         values = np.empty((total + 1, len(group.variables)), dtype=np.float32)
         replaced = 0
         for channel, variable in enumerate(group.variables):
-            feature = variable.feature
-            if feature.name not in features:
-                columns = (objects.column(feature.object, need) for need in feature.needs)
-                features[feature.name] = feature(*columns)
-            column = features[feature.name] if chosen is None else features[feature.name][chosen.index]
+            column = feature_of(variable.feature, objects, features)
+            column = column if chosen is None else column[chosen.index]
             values[:-1, channel], bad = transform(column, variable, nonfinite)
             replaced += bad
             values[-1, channel] = variable.pad

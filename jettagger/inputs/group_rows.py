@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.expressions import parse
-from jettagger.features import DOUBTS, FEATURES
-from jettagger.inputs.batching import Objects
+from jettagger.features import CANDIDATES, FEATURES
+from jettagger.inputs.batching import Objects, feature_of
 from jettagger.report import Report
 from jettagger.types import Array
 
 __all__ = ["Entering", "GroupRows", "entering"]
 
-#: objects that are candidates
-_CANDIDATES = ("pf", "cpf", "npf")
+#: expressions of declarations, which every block evaluates
+_parsed = lru_cache(maxsize=256)(parse)
 
 
 @dataclass(frozen=True)
@@ -56,32 +57,17 @@ class Entering:
     report: Report
 
 
-class _Columns(Mapping[str, Array]):
-    """Variables and columns of an object by name, for expressions."""
-
-    def __init__(self, objects: Objects, object_: str, features: dict[str, Array]) -> None:
-        self.objects, self.object, self.features = objects, object_, features
-
-    def __getitem__(self, name: str) -> Array:
+def _value(text: str, objects: Objects, object_: str, features: dict[str, Array]) -> Array:
+    """What an expression in variables and columns of an object gives."""
+    expression = _parsed(text)
+    columns = {}
+    for name in expression.names:
         feature = FEATURES.get(name)
-        if feature is None or feature.object != self.object:
-            return self.objects.column(self.object, name)
-        if name not in self.features:
-            self.features[name] = feature(*(self.objects.column(self.object, need) for need in feature.needs))
-        return self.features[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def value(self, text: str) -> Array:
-        """What an expression gives."""
-        expression = parse(text)
-        with np.errstate(invalid="ignore"):  # comparisons with NaN are false
-            found: Array = np.asarray(expression.evaluate({name: self[name] for name in expression.names}))
-        return found
+        own = feature is not None and feature.object == object_
+        columns[name] = feature_of(FEATURES[name], objects, features) if own else objects.column(object_, name)
+    with np.errstate(invalid="ignore"):  # comparisons with NaN are false
+        found: Array = np.asarray(expression.evaluate(columns))
+    return found
 
 
 def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None = None) -> Entering:
@@ -104,24 +90,24 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
     rows: dict[str, GroupRows] = {}
     made: dict[tuple[str, str, tuple[str, ...]], GroupRows] = {}
     filled = np.zeros(len(objects), dtype=bool)
-    dropped = {}
+    dropped: dict[tuple[str, str], int] = {}
     for group in bundle.groups:
         key = (group.object, group.selection, group.sort)
         if group.selection or group.sort:
             if key not in made:
                 made[key] = _ordered(group, objects, features)
             rows[group.name] = made[key]
-        if group.object in _CANDIDATES:
+        if group.object in CANDIDATES:
             counts = objects.counts(group.object)
             if key in made:
                 dropped[key[:2]] = int(counts.sum()) - len(made[key].index)
                 counts = made[key].counts
             filled |= counts > 0
-    if not made:  # who made the objects has left out jets without any
+    if not dropped:  # who made the objects has left out jets without any candidates
         filled[:] = True
     inside = np.ones(len(objects), dtype=bool)
     if bundle.domain:
-        inside = np.broadcast_to(_Columns(objects, "jet", features).value(bundle.domain), inside.shape)
+        inside = np.broadcast_to(_value(bundle.domain, objects, "jet", features), inside.shape)
     scored = filled & inside
     report = Report(
         outside_domain=int(np.count_nonzero(~inside)),
@@ -132,14 +118,13 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
 
 
 def _ordered(group: Group, objects: Objects, features: dict[str, Array]) -> GroupRows:
-    columns = _Columns(objects, group.object, features)
     counts = objects.counts(group.object)
     jet = np.repeat(np.arange(len(counts)), counts)
     index = np.arange(len(jet))
     if group.selection:
-        index = np.flatnonzero(np.broadcast_to(columns.value(group.selection), jet.shape))
+        index = np.flatnonzero(np.broadcast_to(_value(group.selection, objects, group.object, features), jet.shape))
     if group.sort:
-        keys = [np.broadcast_to(columns.value(key), jet.shape)[index] for key in group.sort]
+        keys = [np.broadcast_to(_value(key, objects, group.object, features), jet.shape)[index] for key in group.sort]
         index = index[np.lexsort((*reversed(keys), jet[index]))]
     return GroupRows(index, np.bincount(jet[index], minlength=len(counts)).astype(np.int64))
 
@@ -153,9 +138,9 @@ def _ambiguous(
         counts = rows[group.name].counts if group.name in rows else objects.counts(group.object)
         jet = np.repeat(np.arange(len(counts)), counts)
         for name in dict.fromkeys(name for variable in group.variables for name in variable.feature.doubts):
-            flags = _Columns(objects, group.object, features)[name]
+            mark = FEATURES[name]
+            flags = feature_of(mark, objects, features)
             flags = flags[rows[group.name].index] if group.name in rows else flags
             found = np.bincount(jet[flags != 0], minlength=len(counts)) > 0
-            kind = DOUBTS[name]
-            doubtful[kind] = doubtful.get(kind, np.zeros(len(counts), dtype=bool)) | found
+            doubtful[mark.counted] = doubtful.get(mark.counted, np.zeros(len(counts), dtype=bool)) | found
     return Report(**{kind: int(np.count_nonzero(found & scored)) for kind, found in doubtful.items()})
