@@ -458,7 +458,8 @@ def test_the_whole_way_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(made.outputs) == 166
     assert [item.name for item in check(made) if item.passed is False] == []
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert 0 < found["accuracy"]["as_in_training"][0] < 1
+    accuracy, sigma = found["accuracy"]["as_in_training"]
+    assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
     assert found["test"]["finite"]
     assert {(row["mixture"], row["weighed"]) for row in found["rejection"]} == {
         ("as in nature", True),

@@ -95,7 +95,7 @@ def two_gluons(events: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "executor", [processor.IterativeExecutor(), processor.FuturesExecutor(workers=1)], ids=["iterative", "futures"]
+    "executor", [processor.IterativeExecutor(), processor.FuturesExecutor(workers=2)], ids=["iterative", "futures"]
 )
 def test_skims_are_written_by_executors(executor: Any, tmp_path: Path) -> None:
     files = [str(write_pfnano(tmp_path / f"{i}.root", 6, seed=i)) for i in range(2)]

@@ -126,6 +126,7 @@ def chunks_of(job: Job, inputs: int) -> int:
         pytest.param("events", ".root", marks=pytest.mark.slow),
         pytest.param("flat", ".parquet", marks=pytest.mark.slow),
         pytest.param("delphes", ".parquet", marks=[pytest.mark.data, pytest.mark.slow]),
+        pytest.param("delphes", ".root", marks=[pytest.mark.data, pytest.mark.slow]),
     ],
 )
 def test_a_job_goes_on_with_the_same_result(

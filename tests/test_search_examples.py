@@ -90,9 +90,8 @@ def test_demo(tmp_path: Path) -> None:
         lowest, low, median, high, highest = item["expected"]
         assert 0.01 < lowest < low < median < high < highest < 1000
         assert highest < 10 * lowest
-    # of one signal: they differ in numbers alone, and workspaces of all kinds are in test_workspaces.py
-    space = json.loads((tmp_path / "out" / f"workspace_{made[0]['signal']}.json").read_text())
-    for optimizer in ("scipy", "minuit"):
-        check_command(space, tmp_path / "workspace.json", optimizer)
-        check_pyhf(space, optimizer)
-    check_cabinetry(space)
+        space = json.loads((tmp_path / "out" / f"workspace_{item['signal']}.json").read_text())
+        for optimizer in ("scipy", "minuit"):
+            check_command(space, tmp_path / "workspace.json", optimizer)
+            check_pyhf(space, optimizer)
+        check_cabinetry(space)

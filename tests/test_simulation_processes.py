@@ -47,9 +47,8 @@ WAYS = {
     "two Ctrl-C": (signal.SIGINT, signal.SIGINT),
 }
 
-#: tried in each run, and on request: each way with one process or two, the hardest with both
+#: tried in each run; the others are slow
 FEW = {("kill -9", 2), ("SIGINT", 1), ("two Ctrl-C", 2)}
-SLOW_TOO = {("SIGTERM", 2), ("kill -9", 1)}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,11 @@ def content(path: Path) -> dict[str, Any]:
 @pytest.mark.filterwarnings("always::jettagger.files.parts.StalePartWarning")
 @pytest.mark.parametrize(
     ("way", "workers"),
-    [*sorted(FEW), *(pytest.param(*case, marks=pytest.mark.slow) for case in sorted(SLOW_TOO))],
+    [
+        pytest.param(way, workers, marks=[] if (way, workers) in FEW else pytest.mark.slow)
+        for way in WAYS
+        for workers in (1, 2)
+    ],
 )
 def test_a_simulation_that_is_stopped_goes_on(
     way: str, workers: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

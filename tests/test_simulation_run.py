@@ -20,7 +20,7 @@ import uproot
 from jettagger.cli import main
 from jettagger.errors import ConfigError, JettaggerError, MissingExtra, OutputError
 from jettagger.provenance import read_provenance
-from jettagger.simulation import label_id, plan, processes, simulate
+from jettagger.simulation import LABELS, PROCESSES, V1_TYPES, label_id, plan, processes, simulate
 from jettagger.simulation import run as run_module
 
 pytest.importorskip("fastjet", reason="extra sim is not installed")
@@ -57,16 +57,18 @@ def _arrays(path: Path) -> Any:
     return uproot.open(path)["Events"].arrays()
 
 
-def test_same_seed_same_arrays_however_many_workers(tmp_path: Path, small_blocks: None) -> None:
+def test_same_seed_same_arrays_however_many_workers(
+    tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "FEWEST_POINTS", 4)
     summaries = {
-        workers: simulate("new-types", 12, tmp_path / f"{workers}.root", mass=MASS, seed=5, workers=workers)
-        for workers in (1, 2)
+        workers: simulate("new-types", 12, tmp_path / f"{workers}.root", seed=5, workers=workers) for workers in (1, 2)
     }
     one, two = (_arrays(tmp_path / f"{workers}.root") for workers in (1, 2))
     assert ak.array_equal(one, two)
     assert summaries[1].labels == summaries[2].labels
     assert set(summaries[1].labels) == {"Xgg", "HZgamma", "Xbc"}
-    simulate("new-types", 12, tmp_path / "other.root", mass=MASS, seed=6)
+    simulate("new-types", 12, tmp_path / "other.root", seed=6)
     assert not ak.array_equal(one, _arrays(tmp_path / "other.root"))
 
 
@@ -362,6 +364,15 @@ def test_training_files_hold_only_labelled_jets(tmp_path: Path) -> None:
     mass = ak.flatten(events.FatJet_genResonanceMass)
     assert 59.9 <= ak.min(mass) <= ak.max(mass) <= 120.1
     assert "JetPFCands_pt" not in events.fields
+
+
+@pytest.mark.slow
+def test_all_types_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "FEWEST_POINTS", 4)
+    summary = simulate("v1-types", 900, tmp_path / "x.root", seed=1, workers=2)
+    assert set(summary.labels) == set(V1_TYPES)
+    assert set(LABELS) > set(summary.labels)
+    assert PROCESSES["QCDsplit"].cross_section == 1.0
 
 
 def test_pileup_and_its_mitigation(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_events_of_cms_pass(name: str, shared: Path, tagger: jt.Tagger) -> None:
         ("PFCands_dzErr", -np.inf),
         ("PFCands_d0", 1e5),
         ("PFCands_dz", 1e-40),
-        ("FatJetPFCands_btagSip3dSig", np.inf),
+        ("FatJetPFCands_btagSip3dSig", np.nan),
         ("FatJetPFCands_btagEtaRel", 1e38),
         ("FatJetSVs_ntracks", 2.25),
         ("FatJetSVs_deltaR", 0.25),
@@ -136,6 +137,19 @@ def test_a_number_that_cannot_be_is_named(name: str, value: Any, plan: Any) -> N
     with pytest.raises(InputFileError) as caught:
         verified(columns, plan)
     assert f"held.root: {name} of event {event} (counted from 0 in the file) is {shown}, expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [-1, 20_000, 12.5, np.nan])
+def test_a_number_of_the_event_that_cannot_be_is_named(wrong: float, plan: Any) -> None:
+    columns = with_counters(COLUMNS)
+    plan = replace(plan, more=(*plan.more, "PV.npvs"))
+    columns["PV_npvs"] = np.full(40, 30.0)
+    verified(columns, plan)
+    columns["PV_npvs"][17] = wrong
+    with pytest.raises(
+        InputFileError, match=rf"PV_npvs of event 17 .* is {wrong:g}, expected a whole number from 0 to"
+    ):
+        verified(columns, plan)
 
 
 def index_of(column: str, wanted: Callable[[Any], Any]) -> int:

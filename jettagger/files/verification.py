@@ -17,7 +17,7 @@ from jettagger.arguments import guard
 from jettagger.errors import InputFileError
 from jettagger.formats.base import Format, Link, ReadPlan
 from jettagger.formats.columns import EventColumns, split
-from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES
+from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES, Rule
 from jettagger.types import Array
 
 __all__ = ["kinematics", "stray_digits", "verify_events", "verify_jets"]
@@ -194,7 +194,7 @@ class _Part:
         indices = {f"{link.table}.{index}" for link in links for index in (link.jet_index, link.target_index)}
         for column in self.plan.columns:
             if split(column)[1] and not self.columns.is_list(split(column)[0]):
-                self._check_number(column)
+                self._check_number(column, rules.get(column, FINITE))
             elif split(column)[1] and column not in indices:
                 values = self.columns.flat(column)
                 rule = rules.get(column, FINITE)
@@ -209,14 +209,14 @@ class _Part:
             self._check_link(link, copied=object_ in self.plan.verified)
         self._check_charges()
 
-    def _check_number(self, column: str) -> None:
+    def _check_number(self, column: str, rule: Rule) -> None:
         """A number of the event."""
         values = self.columns.per_event(column)
-        wrong = np.flatnonzero(~FINITE.fits(values) & self.columns.valid)
+        wrong = np.flatnonzero(~rule.fits(values) & self.columns.valid)
         if len(wrong):
             raise InputFileError(
                 f"{self.path}: {column.replace('.', '_', 1)} of event {self.start + wrong[0]} (counted from 0 in the "
-                f"file) is {values[wrong[0]]:g}, expected {FINITE}: the file is damaged"
+                f"file) is {values[wrong[0]]:g}, expected {rule}: the file is damaged"
             )
 
     def _check_counter(self, collection: str, counter: str) -> None:

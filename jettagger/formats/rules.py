@@ -124,9 +124,9 @@ RULES: Mapping[str, Rule] = {
     **{f"FatJetPFCands.{name}": _DISTANCE for name in ("Cdz", "Cdxy", "dxyFromPV", "dzFromPV", "btagJetDistVal")},
     **{f"{name}.btagSip3dVal": _DISTANCE for name in ("FatJetPFCands", "JetPFCands")},
     "FatJetPFCands.dxyErrFromPV": _ERROR,
-    **{f"FatJetPFCands.{name}": _SIGNIFICANCE for name in ("Cdzsig", "Cdxysig")},
-    # of AK4 and AK8 jets, whichever is read; CMS's own files hold some tracks without an impact parameter or an error
-    **{f"{name}.btagSip3dSig": Rule(-1e6, 1e6, undefined=True) for name in ("FatJetPFCands", "JetPFCands")},
+    **{f"FatJetPFCands.{name}": _SIGNIFICANCE for name in ("Cdzsig", "Cdxysig", "btagSip3dSig")},
+    # CMS's own files hold some tracks of AK4 jets without an impact parameter or an error
+    "JetPFCands.btagSip3dSig": Rule(-1e6, 1e6, undefined=True),
     "FatJetPFCands.btagEtaRel": Rule(-20, 20),
     "FatJetPFCands.btagPtRatio": Rule(-10, 100),
     "FatJetPFCands.btagPParRatio": Rule(-10, 100),
