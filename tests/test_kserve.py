@@ -253,3 +253,38 @@ def test_a_thread_has_a_connection_of_its_own() -> None:
         thread.join()
     assert server.connections == 4
     assert server.batches == [6, 6, 6]
+
+
+def test_threads_keep_their_connections() -> None:
+    server = Server()
+    remote = session(server, in_flight=1)
+    for _ in range(3):
+        remote.pool.submit(remote.run, INPUTS).result()
+    assert server.connections == 2  # of this thread, which asked for the description, and of the other one
+
+
+def test_what_nobody_waits_for_is_not_asked_again() -> None:
+    server = Server((BUSY,) * 1000)
+    remote = session(server)
+    answer = remote.pool.submit(remote.run, INPUTS)
+    while not remote.resent:
+        assert not answer.done()
+    remote.abandon()
+    with pytest.raises(RemoteError, match="UNAVAILABLE: not now"):
+        answer.result(timeout=20)  # of the 120 s that it would be asked for
+    server.faults.clear()
+    assert list(remote.run(INPUTS)) == list(open_onnx(GRAPH, 1).run(INPUTS))
+
+
+@pytest.mark.parametrize(("shape", "right"), [((6,), True), ((6, 3), True), ((1, 6, 3), True), ((5, 6), False)])
+def test_the_axis_of_the_jets(shape: tuple[int, ...], right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    name = GRAPH.outputs[0].name
+    infer = server.infer
+    monkeypatch.setattr(server, "infer", lambda *given: infer(*given) | {name: np.zeros(shape, np.float32)})
+    remote = session(server)
+    if right:
+        assert remote.run(INPUTS)[name].shape == shape
+    else:
+        with pytest.raises(RemoteError, match=r"gave float32\[5, 6\] for .* expected float32 for 6 jets"):
+            remote.run(INPUTS)

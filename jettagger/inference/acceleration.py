@@ -26,7 +26,7 @@ from jettagger.errors import BundleError, ConfigError, hint
 from jettagger.files.cache import DiskCache
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inference.padding import as_run, require_session_trial
-from jettagger.inference.served import open_served
+from jettagger.inference.served import connected
 from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets
 from jettagger.runtime.codedigest import code_digest
@@ -55,7 +55,7 @@ LIMIT = 500_000_000
 Inputs = dict[str, Array]
 
 # sessions do not survive a fork, so the process is part of the key
-_SESSIONS: ProcessCache[tuple[int, str, int, str], Session] = ProcessCache()
+_SESSIONS: ProcessCache[tuple[int, str, int, str | Remote], Session] = ProcessCache()
 
 
 def open_session(
@@ -106,13 +106,14 @@ def open_session(
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     check_backend(backend, provider)
-    if remote is not None:
-        require_session_trial(bundle, "onnxruntime")
-        return open_served(as_run(bundle), remote, proof_jets(bundle), threads)
-    key = (os.getpid(), bundle.digest, checked_threads(threads), backend)
+    key = (os.getpid(), bundle.digest, checked_threads(threads), remote or backend)
     if key not in _SESSIONS:
-        require_session_trial(bundle, backend)
+        require_session_trial(bundle, backend if remote is None else "onnxruntime")
         bundle = as_run(bundle)
+    if remote is not None:
+        if key not in _SESSIONS:
+            _SESSIONS[key] = connected(bundle, remote, proof_jets(bundle), key[2])
+        return _SESSIONS[key]
     if backend == "openvino":
         if key not in _SESSIONS:
             _SESSIONS[key] = _checked_openvino(bundle, key[2])

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.errors import MissingModelFile, RemoteError
+from jettagger.errors import BundleError, RemoteError
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inputs.batching import Batch
-from jettagger.runtime.processcache import ProcessCache
-from jettagger.sessions import Session, open_onnx
+from jettagger.sessions import ConcurrentSession, Session, open_onnx
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
 
-__all__ = ["SERVED_TOLERANCE", "evaluated", "open_served"]
+__all__ = ["SERVED_TOLERANCE", "connected", "evaluated"]
 
 #: how far a server may be off, in units of what a rewritten graph may: its processor and its library are others
 SERVED_TOLERANCE = 10
-
-# sessions do not survive a fork, so the process is part of the key
-_SESSIONS: ProcessCache[tuple[int, str, Remote], Session] = ProcessCache()
 
 
 class _WithLocal:
@@ -32,10 +27,11 @@ class _WithLocal:
 
     provider = "remote, or this machine"
 
-    def __init__(self, bundle: Bundle, served: Session, threads: int | None) -> None:
-        self._bundle, self._served, self._threads = bundle, served, threads
+    def __init__(self, bundle: Bundle, served: ConcurrentSession, local: Session) -> None:
+        self._bundle, self._served, self._local = bundle, served, local
         self._failed = False
-        self.in_flight = getattr(served, "in_flight", 1)
+        self.in_flight, self.pool = served.in_flight, served.pool
+        self.abandon = served.abandon
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate the network; see `Session.run`."""
@@ -45,13 +41,13 @@ class _WithLocal:
             except RemoteError as error:
                 self._failed = True
                 _warn_local(self._bundle, error)
-        return _local(self._bundle, self._threads).run(inputs)
+        return self._local.run(inputs)
 
 
-def open_served(
+def connected(
     bundle: Bundle, remote: Remote, inputs: Iterable[dict[str, Array]], threads: int | None = None
 ) -> Session:
-    """The session of a model on a server; it is compared with the file of the bundle when first asked for.
+    """A session of a model on a server, compared with the file of the bundle.
 
     Parameters
     ----------
@@ -69,8 +65,8 @@ def open_served(
 
     Raises
     ------
-    MissingModelFile
-        If the bundle has no weights.
+    ModelFileError
+        If the file of the bundle cannot be loaded.
     RemoteError
         If the server cannot be reached, refuses, or gives other numbers; where `Remote.local` allows the file of the
         bundle, only if it gives other numbers.
@@ -82,39 +78,27 @@ def open_served(
     RuntimeWarning
         If the file of the bundle runs in the place of the server.
     """
-    from jettagger.sessions.kserve import open_remote
+    from jettagger.sessions.kserve import KServeSession
 
-    key = (os.getpid(), bundle.digest, remote)
-    if key in _SESSIONS:
-        return _SESSIONS[key]
-    local = _local(bundle, threads)
     graph = bundle.graph
-    assert graph is not None  # _local has raised
-    found: Session
+    if graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    local = open_onnx(graph, threads)
     try:
-        served = open_remote(graph, remote)
+        served = KServeSession(graph, remote)
         off = max(deviation(bundle, evaluate(bundle, served, jets), evaluate(bundle, local, jets)) for jets in inputs)
-        found = _WithLocal(bundle, served, threads) if remote.local else served
     except RemoteError as error:
         if not remote.local:
             raise
         _warn_local(bundle, error)
-        off, found = 0.0, local
+        return local
     if off > SERVED_TOLERANCE:
         raise RemoteError(
             f"{remote.url} does not give the numbers of {bundle.name!r} in {bundle.folder}: random jets differ by "
             f"{off:.3g} times the tolerance of rewritten graphs, {SERVED_TOLERANCE} are allowed. Another network, or "
             "another version of it, is behind that name"
         )
-    _SESSIONS[key] = found
-    return found
-
-
-def _local(bundle: Bundle, threads: int | None) -> Session:
-    graph = bundle.graph
-    if graph is None:
-        raise MissingModelFile(f"the model {bundle.name!r} has no weights here, with which a server could be compared")
-    return open_onnx(graph, threads)
+    return _WithLocal(bundle, served, local) if remote.local else served
 
 
 def _warn_local(bundle: Bundle, error: RemoteError) -> None:
@@ -128,7 +112,7 @@ def evaluated(bundle: Bundle, session: Session, batches: Iterable[Batch]) -> Ite
     ----------
     bundle : Bundle
     session : Session
-        One with an attribute ``in_flight`` above one is asked for so many batches at the same time.
+        A `ConcurrentSession` is asked for several batches at the same time.
     batches : iterable of Batch
 
     Yields
@@ -145,24 +129,25 @@ def evaluated(bundle: Bundle, session: Session, batches: Iterable[Batch]) -> Ite
     RemoteError
         If a server fails.
     """
-    together = getattr(session, "in_flight", 1)
-    if together == 1:
+    if not isinstance(session, ConcurrentSession):
         for batch in batches:
             start = time.perf_counter()
             values = evaluate(bundle, session, batch.inputs)
             yield batch, values, time.perf_counter() - start
         return
     waiting: deque[tuple[Batch, Future[Array]]] = deque()
-    pool = ThreadPoolExecutor(together, thread_name_prefix="jettagger-remote")
     try:
         for batch in batches:
-            waiting.append((batch, pool.submit(evaluate, bundle, session, batch.inputs)))
-            if len(waiting) > together:
+            waiting.append((batch, session.pool.submit(evaluate, bundle, session, batch.inputs)))
+            if len(waiting) > session.in_flight:
                 yield _arrived(*waiting.popleft())
         while waiting:
             yield _arrived(*waiting.popleft())
-    finally:  # what is still on its way is not waited for
-        pool.shutdown(wait=False, cancel_futures=True)
+    finally:  # after an error, or Ctrl-C, what is still on its way is not waited for
+        for _, answer in waiting:
+            answer.cancel()
+        if waiting:
+            session.abandon()
 
 
 def _arrived(batch: Batch, answer: Future[Array]) -> tuple[Batch, Array, float]:

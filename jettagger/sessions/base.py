@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from jettagger.errors import ModelFileError
 from jettagger.types import Array
 
-__all__ = ["SHORT_OF_MEMORY", "Session", "flat_columns", "run_error", "wants_memory"]
+__all__ = ["SHORT_OF_MEMORY", "ConcurrentSession", "Session", "flat_columns", "run_error", "wants_memory"]
 
 #: what the last network said that did not get the memory that they asked for; `jettagger.bundles.trials` looks here
 SHORT_OF_MEMORY: list[str] = []
@@ -38,6 +39,25 @@ class Session(Protocol):
         ModelFileError
             If the network cannot be run on these inputs.
         """
+
+
+@runtime_checkable
+class ConcurrentSession(Session, Protocol):
+    """A session whose answers are on their way for a while: it is asked for several batches at the same time.
+
+    Attributes
+    ----------
+    in_flight : int
+        Batches at the same time.
+    pool : Executor
+        Threads that wait for the answers.
+    """
+
+    in_flight: int
+    pool: Executor
+
+    def abandon(self) -> None:
+        """Nobody waits any more for what is on its way: it is not asked for again."""
 
 
 def wants_memory(error: Exception) -> bool:

@@ -5,11 +5,11 @@ One request carries one batch. The connection belongs to a process and a thread 
 
 from __future__ import annotations
 
-import os
 import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,21 +18,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, require
-from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
 
-__all__ = ["KServeSession", "Transport", "open_remote"]
+__all__ = ["KServeSession", "Transport"]
 
 #: seconds in which a server must answer for the first time, where `Remote.patience` is not less
 FIRST_CONTACT = 15.0
 
 #: milliseconds: waits before a request is sent again are drawn up to the first, doubled each time up to the second
 FIRST_WAIT, LONGEST_WAIT = 100, 5_000
-
-# connections do not survive a fork, so the process is part of the key
-_SESSIONS: ProcessCache[tuple[int, Remote, str], KServeSession] = ProcessCache()
 
 
 class RequestFault(Exception):
@@ -109,6 +105,9 @@ class KServeSession:
         self._reached = False
         self._connect = connect or _connect
         self._local = threading.local()
+        self._abandoned = threading.Event()
+        # threads keep their connections from one chunk to the next
+        self.pool: Executor = ThreadPoolExecutor(remote.in_flight, thread_name_prefix="jettagger-remote")
         self._outputs = [tensor.name for tensor in graph.outputs]
         served = self._asked("its description", lambda transport: transport.metadata())
         for kind, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
@@ -142,9 +141,12 @@ class KServeSession:
             self._request({name: np.ascontiguousarray(array[at : at + step]) for name, array in inputs.items()})
             for at in range(0, max(rows, 1), step)
         ]
-        return (
-            parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        )
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def abandon(self) -> None:
+        """Nobody waits any more for what is on its way: it is not asked for again."""
+        self._abandoned.set()
+        self._abandoned = threading.Event()
 
     def _request(self, inputs: dict[str, Array]) -> dict[str, Array]:
         rows = len(next(iter(inputs.values())))
@@ -152,7 +154,7 @@ class KServeSession:
         outputs = self._asked(f"{rows} jets ({shapes})", lambda transport: transport.infer(inputs, self._outputs))
         for name in self._outputs:
             array = outputs.get(name)
-            if array is None or array.dtype != np.float32 or not array.ndim or rows not in array.shape[:2]:
+            if array is None or array.dtype != np.float32 or not array.ndim or not _of_jets(array.shape, rows):
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise RemoteError(f"{self.remote.url} gave {got} for {name!r}, expected float32 for {rows} jets")
         return {name: outputs[name] for name in self._outputs}
@@ -162,7 +164,7 @@ class KServeSession:
         remote = self.remote
         patience = remote.patience if self._reached else min(remote.patience, FIRST_CONTACT)
         end = monotonic() + patience
-        attempt, longest = 0, FIRST_WAIT
+        attempt, longest, abandoned = 0, FIRST_WAIT, self._abandoned
         while True:
             attempt += 1
             try:
@@ -172,7 +174,7 @@ class KServeSession:
             except RequestFault as fault:
                 self._local.transport = None
                 wait = random.uniform(longest / 2, longest) / 1000
-                if not fault.passing or monotonic() + wait > end:
+                if not fault.passing or monotonic() + wait > end or abandoned.is_set():
                     raise self._failed(what, fault, attempt, patience) from fault
                 longest = min(2 * longest, LONGEST_WAIT)
                 self.resent += 1
@@ -193,35 +195,9 @@ class KServeSession:
 
     def _transport(self) -> Transport:
         transport: Transport | None = getattr(self._local, "transport", None)
-        if transport is None or self._local.process != os.getpid():
+        if transport is None:
             transport = self._local.transport = self._connect(self.remote)
-            self._local.process = os.getpid()
         return transport
-
-
-def open_remote(graph: Graph, remote: Remote) -> KServeSession:
-    """The session of a network on a server in this process; made when first asked for, kept afterwards.
-
-    Parameters
-    ----------
-    graph : Graph
-    remote : Remote
-
-    Returns
-    -------
-    KServeSession
-
-    Raises
-    ------
-    RemoteError
-        If the server cannot be reached, has no such model, or has one with other inputs or outputs.
-    MissingExtra
-        If the client is not installed.
-    """
-    key = (os.getpid(), remote, graph.sha256)
-    if key not in _SESSIONS:
-        _SESSIONS[key] = KServeSession(graph, remote)
-    return _SESSIONS[key]
 
 
 def _connect(remote: Remote) -> Transport:
@@ -348,6 +324,11 @@ class _Http:
             tensors[-1].set_data_from_numpy(array, binary_data=bool(self.binary))
         wanted = [library.InferRequestedOutput(name, binary_data=bool(self.binary)) for name in outputs]
         return _arrays(self._call("infer", remote.model, tensors, remote.version, wanted), outputs)
+
+
+def _of_jets(shape: tuple[int, ...], rows: int) -> bool:
+    """Whether the first axis is that of the jets, or the second behind one of size one, see `flat_columns`."""
+    return shape[0] == rows or (len(shape) > 1 and shape[:2] == (1, rows))
 
 
 def _arrays(result: Any, outputs: list[str]) -> dict[str, Array]:
