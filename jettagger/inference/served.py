@@ -65,8 +65,8 @@ def connected(
 
     Raises
     ------
-    ModelFileError
-        If the file of the bundle cannot be loaded.
+    BundleError
+        If the bundle has no weights, or ONNX Runtime refuses them.
     RemoteError
         If the server cannot be reached, refuses, or gives other numbers; where `Remote.local` allows the file of the
         bundle, only if it gives other numbers.
