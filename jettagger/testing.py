@@ -13,7 +13,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.files import complete_or_absent
-from jettagger.kinematics import delta_phi, energy, px, py, pz
+from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.types import Array
 
 if TYPE_CHECKING:
@@ -250,6 +250,9 @@ def _vertices(
 #: AK4 jets have more transverse momentum than this before their correction, GeV
 _MIN_PT = 15
 
+#: their distance parameter
+_RADIUS = 0.4
+
 
 def _small_jets(
     seed: int,
@@ -273,8 +276,7 @@ def _small_jets(
         leading = np.full(len(n_pf), -1)
         leading[found] = rows[first]
         axis = leading[fat[rows]]
-        steps = pf["eta"][rows] - pf["eta"][axis], delta_phi(pf["phi"][rows], pf["phi"][axis])
-        near = rows[np.hypot(*steps) < 0.4]
+        near = rows[delta_r(pf["eta"][rows], pf["phi"][rows], pf["eta"][axis], pf["phi"][axis]) < _RADIUS]
         cone[near] = 2 * fat[near] + number
     momentum = {"pt": pf["pt"], "eta": pf["eta"], "phi": pf["phi"], "mass": pf["mass"]}
     momentum = {name: values.astype(np.float64) for name, values in momentum.items()}
@@ -314,7 +316,7 @@ def _small_jets(
     jet_of_sv = jet_of_cone[2 * fat_of_sv[vertex] + np.tile([0, 1], len(fat_of_sv))]
     phirel = delta_phi(sv["phi"][vertex], jet["phi"][jet_of_sv]) if len(kept) else np.zeros(len(vertex))
     distance = np.hypot(sv["eta"][vertex] - jet["eta"][jet_of_sv], phirel) if len(kept) else np.ones(len(vertex))
-    pairs = np.flatnonzero((jet_of_sv >= 0) & (distance < 0.4))
+    pairs = np.flatnonzero((jet_of_sv >= 0) & (distance < _RADIUS))
     pairs = pairs[np.argsort(jet_of_sv[pairs], kind="stable")]
     vertex, of_jet = vertex[pairs], jet_of_sv[pairs]
     relative = ("phirel", "deltaR", "enration", "jetIdx")

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from jettagger.config.models import FileModel, shown, validated_json
 from jettagger.errors import BundleError
 from jettagger.files.jsonfile import read_object
+from jettagger.formats.base import JetKind
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "read_card"]
 
@@ -68,9 +69,7 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
         description="file beside it with the input description, or a family of networks whose inputs jettagger "
         "declares; default: preprocess.json, inputs.json, or the only YAML file",
     )
-    jets: Literal["AK4", "AK8"] = Field(
-        default="AK8", description="the jets that it takes: AK4, or AK8 for large jets of any radius"
-    )
+    jets: JetKind = Field(default="AK8", description="the jets that it takes: AK4, or AK8 for large jets of any radius")
     output_names: list[str] | None = Field(
         default=None, description="names of the output columns, in order; default: those of the input description"
     )

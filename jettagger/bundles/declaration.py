@@ -19,6 +19,7 @@ from jettagger.config.models import Between, Expected, FileModel, shown, validat
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.expressions import parse
 from jettagger.features import FEATURES, columns_of
+from jettagger.formats.base import JetKind
 from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = [
@@ -86,7 +87,7 @@ class InputDeclaration(FileModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the family")
     title: str = Field(default="", description="one line for lists")
     source: str = Field(default="", description="what was read for it")
-    jets: Literal["AK8", "AK4"] = Field(default="AK8", description="which jets the networks take")
+    jets: JetKind = Field(default="AK8", description="which jets the networks take")
     domain: str = Field(default="", description="cut in columns of the jets; those that fail it are not scored")
     groups: list[DeclaredGroup] = Field(min_length=1, description="the input tensors")
 

@@ -46,8 +46,8 @@ def _names_family(path: Path) -> bool:
     return False
 
 
-def find_files(folder: Path) -> tuple[dict[str, Path], str]:
-    """The files of a bundle by their roles' names, and which of them describes the inputs.
+def find_files(folder: Path) -> tuple[dict[str, Path], str, BundleCard | None]:
+    """The files of a bundle by their roles' names, which of them describes the inputs, and the card.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ def find_files(folder: Path) -> tuple[dict[str, Path], str]:
     files : dict of str to pathlib.Path
     description : str
         The name of the input description among them.
+    card : BundleCard or None
+        What the card says, if there is one.
 
     Raises
     ------
@@ -72,13 +74,14 @@ def find_files(folder: Path) -> tuple[dict[str, Path], str]:
     if (folder / MODEL).exists():
         found[MODEL] = folder / MODEL
     places = [folder]
-    own = read_card(folder / CARD) if (folder / CARD).exists() else None
-    if _description(folder, own) is None and is_bundle(packaged):
-        places.append(packaged)  # weights dropped into a folder named like a model that the package describes
-    for place in places:
-        if CARD not in found and (place / CARD).exists():
-            found[CARD] = place / CARD
+    if (folder / CARD).exists():
+        found[CARD] = folder / CARD
     card = read_card(found[CARD]) if CARD in found else None
+    if _description(folder, card) is None and is_bundle(packaged):
+        places.append(packaged)  # weights dropped into a folder named like a model that the package describes
+        if card is None and (packaged / CARD).exists():
+            found[CARD] = packaged / CARD
+            card = read_card(found[CARD])
     description = next((path for place in places if (path := _description(place, card)) is not None), None)
     if description is None and MODEL in found and (known := known_card([file_sha256(found[MODEL])])) is not None:
         description = families().get(known.inputs or "")
@@ -91,7 +94,7 @@ def find_files(folder: Path) -> tuple[dict[str, Path], str]:
             f"{', '.join(families())}"
         )
     found[description.name] = description
-    return found, description.name
+    return found, description.name, card
 
 
 def _configurations(folder: Path) -> list[Path]:

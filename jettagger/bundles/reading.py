@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.card import BundleCard, read_card
+from jettagger.bundles.card import BundleCard
 from jettagger.bundles.checksums import compare, record
 from jettagger.bundles.declaration import InputDeclaration, read_declared
 from jettagger.bundles.folder import CARD, MODEL, PREPROCESS, find_files
@@ -68,7 +68,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     folder = folder.resolve()
     for path in sorted(folder.iterdir()):
         refuse_special(path, BundleError)
-    files, source = find_files(folder)
+    files, source, card = find_files(folder)
     hashes = {source: file_sha256(files[source])}
     described = [f"{name} {file_sha256(path)}" for name, path in sorted(files.items()) if name != MODEL]
 
@@ -79,7 +79,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     graph = inspect(files[MODEL], tried) if MODEL in files else None
     if graph is not None:  # that of the graph covers external data, too
         hashes[MODEL] = file_sha256(files[MODEL]) if graph.external else graph.sha256
-    card, described_by = _card(folder, files, hashes)
+    card, described_by = (card, CARD) if card is not None else _inferred(folder, hashes)
     compare_checksums(card, folder, hashes)
     warn_of_name(card, folder, hashes)
     kept = {} if is_own(folder) else undeclared(card, folder, files, hashes, graph)
@@ -146,9 +146,8 @@ def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> Bund
     return card.model_copy(update={"jets": declared.jets})
 
 
-def _card(folder: Path, files: Mapping[str, Path], hashes: Mapping[str, str]) -> tuple[BundleCard, str]:
-    if CARD in files:
-        return read_card(files[CARD]), CARD
+def _inferred(folder: Path, hashes: Mapping[str, str]) -> tuple[BundleCard, str]:
+    """A card where the folder has none, and where it is from."""
     if (card := known_card(hashes.values())) is not None:
         return card, "jettagger"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"

@@ -437,7 +437,7 @@ class Jets:
     @cached_property
     def event(self) -> Array:
         """The event of each jet, int64[jets]."""
-        return np.searchsorted(self.columns.offsets(self.plan.format.jets), self.index, side="right") - 1
+        return self.columns.owners(self.plan.format.jets)[self.index]
 
     def stored(self, column: str) -> Array:
         """A stored column, array[objects of its collection], event after event."""
@@ -503,24 +503,20 @@ class Jets:
     def _link(self, object_: str) -> Rows:
         format_ = self.plan.format
         link = format_.links[object_]
-        n_events = len(self.columns)
-        event = np.repeat(np.arange(n_events), self.columns.counts(link.table))
+        event = self.columns.owners(link.table)
         jet_index = self.stored(f"{link.table}.{link.jet_index}").astype(np.int64)
         n_jets = self.columns.counts(format_.jets)[event]
         position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
         position[self.index] = np.arange(len(self))
-        to_jet = (jet_index >= 0) & (jet_index < n_jets)
-        jet = np.where(
-            to_jet, position[np.where(to_jet, self.columns.offsets(format_.jets)[event] + jet_index, -1)], -1
-        )
+        jet = position[self.columns.places(format_.jets, event, jet_index)]  # the last one is of no jet
         if link.target_index is None:
             rows = np.flatnonzero(jet >= 0)
             target = np.full(len(rows), -1, dtype=np.int64)
         else:
             target_index = self.stored(f"{link.table}.{link.target_index}").astype(np.int64)
             n_targets = self.columns.counts(link.target)[event]
-            known = (target_index >= 0) & (target_index < n_targets)
-            target = np.where(known, self.columns.offsets(link.target)[event] + target_index, -1)
+            target = self.columns.places(link.target, event, target_index)
+            known = target >= 0
             differing = self._differing(object_, target, jet)
             nowhere = ~known & (target_index != -1) if link.dangling else ~known
             nowhere |= differing

@@ -204,6 +204,33 @@ class EventColumns:
         """Where each event's objects start in the flat arrays, int64[events]."""
         return self.offsets(collection)[:-1]
 
+    def owners(self, collection: str) -> Array:
+        """The event of each object in the flat arrays, int64[objects]."""
+        return np.repeat(np.arange(len(self)), self.counts(collection))
+
+    def places(self, collection: str, event: Array, index: Array) -> Array:
+        """Where objects are in the flat arrays that are known by their index in their event.
+
+        Parameters
+        ----------
+        collection : str
+        event, index : int64[n]
+
+        Returns
+        -------
+        int64[n]
+            -1 where the event has no such object.
+
+        Examples
+        --------
+        >>> import awkward as ak
+        >>> columns = EventColumns(ak.Array({"Jet": [[{"pt": 30.0}], [{"pt": 50.0}, {"pt": 40.0}]]}))
+        >>> columns.places("Jet", np.array([0, 1, 1, 1]), np.array([1, 0, 1, -1])).tolist()
+        [-1, 1, 2, -1]
+        """
+        known = (index >= 0) & (index < self.counts(collection)[event])
+        return np.where(known, self.starts(collection)[event] + index, -1)
+
     def per_event(self, column: str) -> Array:
         """A number of the event, float32[events]; NaN where it is None.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.formats.base import ColumnSource, ContextSource, Jets
 from jettagger.formats.columns import split
+from jettagger.formats.naming import radius_of
 from jettagger.formats.vertices import vertex_eta
 from jettagger.kinematics import delta_phi, delta_r
 from jettagger.types import Array
@@ -42,15 +43,13 @@ def event_number(jets: Jets, columns: tuple[str, ...]) -> Array:
 def subjet(jets: Jets, columns: tuple[str, ...], *, rank: int, field: int) -> Array:
     """A coordinate of the subjet with the highest, or second highest, momentum; NaN where there is none."""
     *indices, pt, eta, phi = columns
-    offsets, counts = (function(split(pt)[0])[jets.event] for function in (jets.columns.starts, jets.columns.counts))
     momentum, values = jets.stored(pt), jets.stored((eta, phi)[field])
     places, momenta = [], []
     for column in indices:
         index = jets.stored(column)[jets.index].astype(np.int64)
-        known = (index >= 0) & (index < counts)
-        place = np.where(known, offsets + index, -1)
+        place = jets.columns.places(split(pt)[0], jets.event, index)
         places.append(place)
-        momenta.append(np.where(known, momentum[place] if len(momentum) else 0, -np.inf))
+        momenta.append(np.where(place >= 0, momentum[place] if len(momentum) else 0, -np.inf))
     order = np.argsort(-np.stack(momenta), axis=0, kind="stable")[rank]
     place = np.take_along_axis(np.stack(places), order[np.newaxis], axis=0)[0]
     found = np.full(len(jets), np.nan, dtype=np.float32)
@@ -58,18 +57,18 @@ def subjet(jets: Jets, columns: tuple[str, ...], *, rank: int, field: int) -> Ar
     return found
 
 
-def _linked_vertices(jets: Jets, columns: tuple[str, ...], *, radius: float, table: bool) -> tuple[Array, ...]:
+def _linked_vertices(jets: Jets, columns: tuple[str, ...], *, table: bool) -> tuple[Array, ...]:
     """Vertices of one link table that are not in the table of vertices: event, direction, and what tells them apart."""
     rest = columns[1:] if table else columns
     row, axis = rest[: len(_ROW)], rest[len(_ROW) :]
-    collection, owner = split(row[0])[0], split(axis[0])[0]
-    counts = jets.columns.counts(collection)
-    event = np.repeat(np.arange(len(counts)), counts)
-    jet = jets.stored(row[0]).astype(np.int64)
-    taken = (jet >= 0) & (jet < jets.columns.counts(owner)[event])
+    owner, own = split(axis[0])[0], jets.plan.format
+    radius = own.radius if owner == own.jets else radius_of(owner, "AK4" if own.kind == "AK8" else "AK8")
+    event = jets.columns.owners(split(row[0])[0])
+    place = jets.columns.places(owner, event, jets.stored(row[0]).astype(np.int64))
+    taken = place >= 0
     if table:
         taken &= jets.stored(columns[0]) == -1
-    event, place = event[taken], (jets.columns.starts(owner)[event] + jet)[taken]
+    event, place = event[taken], place[taken]
     pt, mass, dxy, d3d, phirel, distance, ratio = (jets.stored(name)[taken] for name in row[1:])
     jet_pt, jet_eta, jet_phi, jet_mass = (jets.stored(name)[place] for name in axis)
     known = np.full(len(pt), np.nan)
@@ -80,17 +79,10 @@ def _linked_vertices(jets: Jets, columns: tuple[str, ...], *, radius: float, tab
 def nearest_vertex(jets: Jets, columns: tuple[str, ...], *, tables: int, indices: bool = True) -> Array:
     """Distance of each candidate from the nearest vertex of its event; infinite without any."""
     eta, phi, *linked = columns
-    owner = split(eta)[0]
-    counts = jets.columns.counts(owner)
-    parts = [(np.repeat(np.arange(len(counts)), counts), jets.stored(eta), jets.stored(phi))]
+    parts = [(jets.columns.owners(split(eta)[0]), jets.stored(eta), jets.stored(phi))]
     size = len(_ROW) + len(_AXIS) + indices
     more = [
-        _linked_vertices(
-            jets,
-            tuple(linked[size * number : size * (number + 1)]),
-            radius=jets.plan.format.radius if number == 0 else 0.4,
-            table=indices,
-        )
+        _linked_vertices(jets, tuple(linked[size * number : size * (number + 1)]), table=indices)
         for number in range(tables)
     ]
     _, first = np.unique(np.concatenate([found[3] for found in more]), axis=0, return_index=True)
@@ -99,7 +91,7 @@ def nearest_vertex(jets: Jets, columns: tuple[str, ...], *, tables: int, indices
     usable = np.isfinite(vertex_eta_ + vertex_phi)
     order = np.argsort(event[usable], kind="stable")
     event, vertex_eta_, vertex_phi = (values[usable][order] for values in (event, vertex_eta_, vertex_phi))
-    number = np.bincount(event, minlength=len(counts))
+    number = np.bincount(event, minlength=len(jets.columns))
     first_of = np.cumsum(number) - number
     own = jets.event[jets.rows("pf").jet]
     candidate_eta, candidate_phi = jets.column("pf", "eta"), jets.column("pf", "phi")
@@ -122,12 +114,11 @@ def vertex_error(jets: Jets, columns: tuple[str, ...], *, tables: int) -> Array:
     events, values = [], []
     for number in range(tables):
         index, value, significance = linked[3 * number : 3 * number + 3]
-        counts = jets.columns.counts(split(index)[0])
-        event = np.repeat(np.arange(len(counts)), counts)
-        target, sig = jets.stored(index).astype(np.int64), jets.stored(significance)
-        used = np.flatnonzero((np.abs(sig) > 0) & (target >= 0) & (target < jets.columns.counts(owner)[event]))
-        place = jets.columns.starts(owner)[event[used]] + target[used]
-        used, place = used[usable[place]], place[usable[place]]
+        event, sig = jets.columns.owners(split(index)[0]), jets.stored(significance)
+        place = jets.columns.places(owner, event, jets.stored(index).astype(np.int64))
+        used = np.flatnonzero((np.abs(sig) > 0) & (place >= 0))
+        used = used[usable[place[used]]]
+        place = place[used]
         total = jets.stored(value)[used].astype(np.float64) / sig[used]
         events.append(event[used])
         values.append(np.sqrt(np.maximum(total**2 - errors[place].astype(np.float64) ** 2, 0)))
@@ -157,13 +148,10 @@ def counted(jets: Jets, columns: tuple[str, ...], *, charged: bool) -> Array:
 def vertices_in(jets: Jets, columns: tuple[str, ...]) -> Array:
     """Number of vertices that are linked to each jet."""
     (column,) = columns
-    counts = jets.columns.counts(split(column)[0])
-    event = np.repeat(np.arange(len(counts)), counts)
-    index = jets.stored(column).astype(np.int64)
     name = jets.plan.format.jets
-    known = (index >= 0) & (index < jets.columns.counts(name)[event])
-    place = (jets.columns.starts(name)[event] + index)[known]
-    return np.bincount(place, minlength=int(jets.columns.counts(name).sum()))[jets.index].astype(np.float32)
+    place = jets.columns.places(name, jets.columns.owners(split(column)[0]), jets.stored(column).astype(np.int64))
+    total = int(jets.columns.counts(name).sum())
+    return np.bincount(place[place >= 0], minlength=total)[jets.index].astype(np.float32)
 
 
 def _linked(indices: bool) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from jettagger.errors import ConfigError, UnknownName
-from jettagger.formats.base import ColumnSource, ContextSource, Format, Link
+from jettagger.formats.base import ColumnSource, ContextSource, Format, JetKind, Link
 from jettagger.formats.columns import split
 
 Source = TypeVar("Source", bound=ColumnSource | ContextSource)
@@ -20,14 +20,18 @@ __all__ = ["Names", "check_names", "names_of", "radius_of", "renamed"]
 Names = Mapping[str, str | None]
 
 
-def radius_of(jets: str, default: float = 0.8) -> float:
+#: distance parameter of jets whose name has no number
+_RADII: Mapping[JetKind, float] = {"AK8": 0.8, "AK4": 0.4}
+
+
+def radius_of(jets: str, kind: JetKind = "AK8") -> float:
     """Distance parameter of jets by their name.
 
     Parameters
     ----------
     jets : str
-    default : float
-        Of jets whose name has no number, such as ``FatJet``.
+    kind : {"AK8", "AK4"}
+        Which jets they are, for names without a number, such as ``FatJet``.
 
     Returns
     -------
@@ -35,11 +39,11 @@ def radius_of(jets: str, default: float = 0.8) -> float:
 
     Examples
     --------
-    >>> radius_of("FatJetAK15"), radius_of("FatJet")
-    (1.5, 0.8)
+    >>> radius_of("FatJetAK15"), radius_of("FatJet"), radius_of("Jet", "AK4")
+    (1.5, 0.8, 0.4)
     """
     number = re.search(r"(?:AK|CA)(\d+)", jets)
-    return int(number[1]) / 10 if number else default
+    return int(number[1]) / 10 if number else _RADII[kind]
 
 
 def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:

@@ -188,7 +188,6 @@ def _today(radius: float) -> Format:
 #: what belongs to AK4 jets, by what belongs to fat jets; everything else is common
 _SMALL = {"FatJet": "Jet", "FatJetPFCands": "JetPFCands", "FatJetSVs": "JetSVs"}
 _LARGE = {small: large for large, small in _SMALL.items()}
-_SMALL_RADIUS = 0.4
 
 
 def _small(names: Names) -> Format:
@@ -199,7 +198,7 @@ def _small(names: Names) -> Format:
         collection, field = split(item)
         collection = swapped.get(collection, collection)
         placed[f"{collection}.{field}" if field else collection] = given
-    radius = radius_of(names.get("Jet") or "Jet", _SMALL_RADIUS)
+    radius = radius_of(names.get("Jet") or "Jet", "AK4")
     large = _today(radius)
     small = renamed(large, _used(placed, large), name="pfnano-ak4", title="PFNano, AK4 jets")
     return replace(small, kind="AK4", remark="AK4 jets need a PFNano that holds their candidates, too (JetPFCands)")

@@ -344,10 +344,10 @@ def _generator(columns: EventColumns, name: str, jets: dict[str, Any]) -> dict[s
 
     own = {field: columns.flat(f"GenPart.{field}") for field in FIELDS}
     counts = columns.counts("GenPart")
-    event = np.repeat(np.arange(len(counts)), counts)
+    event = columns.owners("GenPart")
     kept = np.flatnonzero(decays(own, counts, _RESONANCES))
     of_event = np.bincount(event[kept], minlength=len(counts))
-    jet_event = np.repeat(np.arange(len(counts)), columns.counts(name))
+    jet_event = columns.owners(name)
     start = np.concatenate([[0], np.cumsum(of_event)])
     pairs = of_event[jet_event]
     jet = np.repeat(np.arange(len(jet_event)), pairs)
