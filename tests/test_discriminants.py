@@ -709,6 +709,36 @@ def test_refused_values():
         discriminant("x + y").log_ratio()
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x / (x + y)", "log_ratio(x, y)"),
+        ("(x - z) / (x - z + y)", "log_ratio(x - z, y)"),
+        ("0.5 * x / (0.5 * x + y)", "log_ratio(0.5 * x, y)"),
+        ("ratio(x / z, y)", "log_ratio(x / z, y)"),
+        ("x / (x + (y + z))", "log_ratio(x, y + z)"),
+        ("x / (y + x)", None),
+        ("0.5 * x / (x + y)", None),
+        ("x * (x + y)", None),
+        ("x / (x - y)", None),
+        ("x / y", None),
+    ],
+)
+def test_the_logarithm_of_a_ratio(text, expected):
+    item = discriminant(text)
+    if expected is None:
+        with pytest.raises(ConfigError, match=r"has not the form signal"):
+            item.log_ratio()
+    else:
+        assert str(item.log_ratio()) == expected
+
+
+@pytest.mark.parametrize("text", ["ratio(x, y) * 2", "ratio(x, y) / z", "ratio(x, y) + z", "z * ratio(x, y)"])
+def test_what_stands_for_a_chain_is_part_of_the_chain_around_it(text):
+    item = discriminant(text)
+    assert Discriminant.from_string(str(item)) == item
+
+
 names = st.sampled_from(["probHbb", "x", "alpha", "probQCDothers"])
 patterns = st.sampled_from(["QCD", "probQCD*", "x?", "HWqq[01]c"])
 numbers = st.floats(0, 1e6).map(lambda value: algebra.Number(value)) | st.integers(-9, 9).map(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -162,6 +161,18 @@ class Chain(Node):
     @property
     def parts(self) -> tuple[Node, ...]:
         return (self.first, *(node for _, node in self.rest))
+
+    def split(self) -> tuple[Node, str, Node]:
+        """What stands before the last operation, its symbol, and what stands behind it; `combine` joins them again.
+
+        Examples
+        --------
+        >>> before, symbol, behind = (score("a") / 2 * score("b")).split()
+        >>> str(before), symbol, str(behind)
+        ('a / 2', '*', 'b')
+        """
+        *front, (symbol, last) = self.rest
+        return (Chain(self.first, tuple(front)) if front else self.first), symbol, last
 
 
 @dataclass(frozen=True)
@@ -459,9 +470,8 @@ def _convert_chain(
         if type(operation.op) not in _SYMBOLS:
             source.refuse(operation, f"{source.segment(operation)!r} is not allowed. Allowed: {_ALLOWED}")
     made = _convert(source, first, parameters, sums)
-    for _, alike in itertools.groupby(operations, lambda item: _STRENGTH[_SYMBOLS[type(item.op)]]):
-        rest = [(_SYMBOLS[type(item.op)], _convert(source, item.right, parameters, sums)) for item in alike]
-        made = Chain(made, tuple(rest))
+    for operation in operations:
+        made = combine(_SYMBOLS[type(operation.op)], made, _convert(source, operation.right, parameters, sums))
     return made
 
 

@@ -254,12 +254,11 @@ class Discriminant(Displayed):
             If it has another form.
         """
         whole = self.expression
-        if isinstance(whole, algebra.Chain) and [symbol for symbol, _ in whole.rest] == ["/"]:
-            signal, lower = whole.first, whole.rest[0][1]
-            symbol, background = lower.rest[-1] if isinstance(lower, algebra.Chain) else ("", signal)
-            if symbol == "+" and lower == signal + background:
-                expression = algebra.log_ratio(signal, background)
-                return replace(self, expression=expression, name=f"log_{self.name}" if self.name else "")
+        signal, division, lower = whole.split() if isinstance(whole, algebra.Chain) else (whole, "", whole)
+        repeated, addition, background = lower.split() if isinstance(lower, algebra.Chain) else (lower, "", lower)
+        if (division, addition) == ("/", "+") and repeated == signal:
+            expression = algebra.log_ratio(signal, background)
+            return replace(self, expression=expression, name=f"log_{self.name}" if self.name else "")
         raise ConfigError(f"{self.name or self.expression}: has not the form signal / (signal + background)")
 
     # ---------------------------------------------------------------------------------------- writing
