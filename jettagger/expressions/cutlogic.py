@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jettagger.expressions.expression import Expression, parse
-from jettagger.expressions.text import chain_of
+from jettagger.expressions.grammar import names_in
+from jettagger.expressions.text import chain_of, sides_of
 
 __all__ = ["CutWarning", "always", "doubt", "never", "warn_doubt"]
 
@@ -137,7 +138,7 @@ def warn_doubt(where: Any, place: str = "where", stacklevel: int = 3) -> None:
 
 def _certainly(cut: Expression, negated: bool) -> bool:
     try:
-        return _never(ast.parse(cut.text.strip(), mode="eval").body, negated)
+        return _never(cut.tree, negated)
     except RecursionError:  # sums of a thousand terms are not taken apart
         return False
 
@@ -162,11 +163,9 @@ def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], 
     if isinstance(node, ast.BoolOp):
         return [(value, negated) for value in node.values], isinstance(node.op, ast.And) != negated
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)) and _truths(node):
-        first, operations = chain_of(node)
-        if all(type(operation.op) is type(node.op) for operation in operations):
-            sides = [first, *(operation.right for operation in operations)]
-            return [(side, negated) for side in sides], isinstance(node.op, ast.BitAnd) != negated
-        return [(node.left, negated), (node.right, negated)], isinstance(node.op, ast.BitAnd) != negated
+        alike = all(type(operation.op) is type(node.op) for operation in chain_of(node)[1])
+        sides = sides_of(node) if alike else [node.left, node.right]
+        return [(side, negated) for side in sides], isinstance(node.op, ast.BitAnd) != negated
     if isinstance(node, ast.Compare) and len(node.ops) > 1:
         sides = [node.left, *node.comparators]
         pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
@@ -177,9 +176,8 @@ def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], 
 def _truths(node: ast.expr) -> bool:
     """Whether a part of an expression is true or false, so that ``&`` and ``|`` are no operations on bits."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
-        first, operations = chain_of(node)
-        bits = all(isinstance(operation.op, (ast.BitAnd, ast.BitOr)) for operation in operations)
-        return bits and all(map(_truths, (first, *(operation.right for operation in operations))))
+        bits = all(isinstance(operation.op, (ast.BitAnd, ast.BitOr)) for operation in chain_of(node)[1])
+        return bits and all(map(_truths, sides_of(node)))
     return isinstance(node, (ast.Compare, ast.BoolOp)) or (
         isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert))
     )
@@ -228,9 +226,6 @@ def _possible(bounds: list[_Bound]) -> bool:
 
 def _number(node: ast.expr) -> float | None:
     """The value of a part of an expression without columns."""
-    inside = [child for child in ast.walk(node) if isinstance(child, ast.Name)]
-    functions = [child.func for child in ast.walk(node) if isinstance(child, ast.Call)]
-    if any(name not in functions for name in inside):
+    if next(names_in(node), None) is not None:
         return None
-    value = parse(ast.unparse(node)).evaluate({})
-    return float(value)
+    return float(parse(ast.unparse(node)).evaluate({}))

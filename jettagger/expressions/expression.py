@@ -62,10 +62,15 @@ class Expression:
         source = ExpressionText(self.text, self.where)
         return source, source.tree()
 
+    @property
+    def tree(self) -> ast.expr:
+        """The checked syntax tree."""
+        return self._parsed[1]
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the columns that it needs, in the order in which they appear."""
-        return tuple(dict.fromkeys(name for name, _ in names_in(self._parsed[1])))
+        return tuple(dict.fromkeys(name for name, _ in names_in(self.tree)))
 
     def check(self, known: Iterable[str], kind: str = "column") -> None:
         """Refuse names that do not exist.

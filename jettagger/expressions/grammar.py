@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from jettagger.arguments import is_number
 from jettagger.errors import hint
 from jettagger.expressions.operations import BINARY, COMPARE, Function
-from jettagger.expressions.text import ExpressionText, chain_of
+from jettagger.expressions.text import ExpressionText, sides_of
 
 __all__ = ["check_tree", "dotted", "names_in"]
 
@@ -41,12 +41,8 @@ def check_tree(source: ExpressionText, node: ast.expr, functions: Mapping[str, F
         if dotted(node) is None:
             source.refuse(node, f"{source.segment(node)!r} is no name of a column. Allowed: {_ALLOWED}")
     elif isinstance(node, ast.BinOp):
-        first, operations = chain_of(node)
-        for operation in operations[::-1]:
-            if type(operation.op) not in BINARY:
-                text = f"the operator in {source.segment(operation)!r} is not allowed. Allowed: {_ALLOWED}"
-                source.refuse(operation, text)
-        for side in (first, *(operation.right for operation in operations)):
+        source.check_operators(node, BINARY, _ALLOWED)
+        for side in sides_of(node):
             check_tree(source, side, functions)
     elif isinstance(node, ast.UnaryOp):
         check_tree(source, node.operand, functions)
@@ -133,8 +129,7 @@ def names_in(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         for argument in node.args:
             yield from names_in(argument)
     elif isinstance(node, ast.BinOp):
-        first, operations = chain_of(node)
-        for side in (first, *(operation.right for operation in operations)):
+        for side in sides_of(node):
             yield from names_in(side)
     else:
         for child in ast.iter_child_nodes(node):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Container
 from typing import NoReturn
 
 from jettagger.arguments import of_type
 from jettagger.errors import ConfigError
 
-__all__ = ["MAX_DEPTH", "ExpressionText", "chain_of", "place_of"]
+__all__ = ["MAX_DEPTH", "ExpressionText", "chain_of", "place_of", "sides_of"]
 
 #: the longest text that is read, in characters
 MAX_LENGTH = 10_000
@@ -117,6 +118,13 @@ class ExpressionText:
         """Raise the error for a node."""
         raise self.error_at(self.offset(node), message)
 
+    def check_operators(self, node: ast.BinOp, known: Container[type[ast.operator]], allowed: str) -> None:
+        """Refuse operators of ``a + b - c`` that are not known; ``allowed`` says what is, for the message."""
+        for operation in chain_of(node)[1][::-1]:
+            if type(operation.op) not in known:
+                text = f"the operator in {self.segment(operation)!r} is not allowed. Allowed: {allowed}"
+                self.refuse(operation, text)
+
 
 def place_of(where: str) -> str:
     """The beginning of a message: where the text was written, and a colon; empty without a place.
@@ -158,3 +166,23 @@ def chain_of(node: ast.BinOp) -> tuple[ast.expr, list[ast.BinOp]]:
         operations.append(left)
         left = left.left
     return left, operations[::-1]
+
+
+def sides_of(node: ast.BinOp) -> list[ast.expr]:
+    """What stands between the operators of ``a + b - c``, from left to right.
+
+    Parameters
+    ----------
+    node : ast.BinOp
+
+    Returns
+    -------
+    list of ast.expr
+
+    Examples
+    --------
+    >>> [ast.unparse(side) for side in sides_of(ast.parse("a + b - c", mode="eval").body)]
+    ['a', 'b', 'c']
+    """
+    first, operations = chain_of(node)
+    return [first, *(operation.right for operation in operations)]

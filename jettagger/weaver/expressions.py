@@ -14,7 +14,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import MismatchError, hint, reason_of
 from jettagger.expressions import BINARY, COMPARE, ExpressionText
-from jettagger.expressions.text import chain_of
+from jettagger.expressions.text import chain_of, sides_of
 from jettagger.weaver.functions import (
     CHOICES,
     DTYPES,
@@ -173,12 +173,8 @@ def _check(source: ExpressionText, node: ast.expr) -> None:
     elif isinstance(node, ast.Attribute):
         _check_attribute(source, node)
     elif isinstance(node, ast.BinOp):
-        first, operations = chain_of(node)
-        for operation in operations[::-1]:
-            if type(operation.op) not in _BINARY:
-                text = f"the operator in {source.segment(operation)!r} is not allowed. Allowed: {_ALLOWED}"
-                source.refuse(operation, text)
-        for side in (first, *(operation.right for operation in operations)):
+        source.check_operators(node, _BINARY, _ALLOWED)
+        for side in sides_of(node):
             _check(source, side)
     elif isinstance(node, ast.UnaryOp):
         if type(node.op) not in _UNARY:
