@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,24 @@ class Progress:
     ----------
     best : dict of str to torch.Tensor
         The weights of the best epoch; those from before the training where none was better.
-    lowest : float
-        The validation of these.
     start : float
         The validation before the training.
-    since : int
-        Epochs after the best one.
     history : list of Epoch
     """
 
     best: dict[str, Any]
-    lowest: float
     start: float
-    since: int
     history: list[Epoch]
+
+    @property
+    def lowest(self) -> float:
+        """The validation of the best weights."""
+        return next((epoch.validation for epoch in reversed(self.history) if epoch.best), self.start)
+
+    @property
+    def since(self) -> int:
+        """Epochs after the best one."""
+        return sum(1 for _ in takewhile(lambda epoch: not epoch.best, reversed(self.history)))
 
 
 def write_checkpoint(path: Path, trained: Any, optimiser: Any, progress: Progress, about: Mapping[str, Any]) -> None:

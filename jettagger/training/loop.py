@@ -140,7 +140,7 @@ def train_network(
         progress = read_checkpoint(checkpoint, trained, optimiser, about)
     if progress is None:
         start = _validate(torch, network, trained, loss, validation, metric)
-        progress = Progress(_copy(trained), start, start, 0, [])
+        progress = Progress(_copy(trained), start, [])
     try:
         while len(progress.history) < settings.epochs and progress.since < settings.patience:
             number = len(progress.history)
@@ -154,9 +154,7 @@ def train_network(
                 )
             better = found < progress.lowest
             if better:
-                progress.best, progress.lowest, progress.since = _copy(trained), found, 0
-            else:
-                progress.since += 1
+                progress.best = _copy(trained)
             epoch = Epoch(model, number + 1, shown, found, better, progress.start)
             progress.history.append(epoch)
             if checkpoint is not None:

@@ -18,7 +18,6 @@ from jettagger.types import Rows
 
 __all__ = ["Store", "full_batches"]
 
-
 #: shards in memory together, and copies of them that are made on the way
 _AT_ONCE, _COPIES = 2, 4
 
@@ -55,7 +54,6 @@ class Store:
         self.shards = int(min(max(1, -(-size * _AT_ONCE * _COPIES // memory)), _MOST_SHARDS))
         self.rows = 0
         self.folder = folder
-        self._memory = memory
         self._random = np.random.default_rng([seed, 7])
         self._paths = [folder / f"shard{number:03d}.bin" for number in range(self.shards)]
         self._files: list[IO[bytes]] = []
