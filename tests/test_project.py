@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import importlib
 import re
@@ -145,6 +146,36 @@ def test_steps_of_attach_name_functions_that_exist() -> None:
         assert callable(getattr(importlib.import_module(f"jettagger.{module}"), function)), name
     for name in re.findall(r"`Tagger\.(\w+)`", steps):
         assert callable(getattr(jettagger.Tagger, name)), name
+
+
+# ---------------------------------------------------------------------------------------- continuous integration
+
+
+@pytest.mark.parametrize(
+    ("environment", "packages"), [("all", "torch|sklearn|xgboost|pythia8mc|fastjet"), ("dask-awkward", "dask_awkward")]
+)
+def test_what_the_first_environment_lacks_is_tested_in_another(environment: str, packages: str) -> None:
+    """Tests that skip where a package is absent run in the environment that has it."""
+    commands = re.findall(rf"^\.venv-{environment}/bin/python -m pytest .*$", read(".ci/run"), flags=re.MULTILINE)
+    assert len(commands) > 0
+    run = {
+        path.name
+        for command in commands
+        for name in re.findall(r" (tests/\S+\.py)", command)
+        for path in ROOT.glob(name)
+    }
+    chosen = re.search(r" -k (\w+) ", commands[0])
+    needed = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            source = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            if re.search(rf'importorskip\(\s*"({packages})\b', source):
+                needed.add((path.name, getattr(node, "name", path.stem)))
+    assert needed
+    assert {name for name, _ in needed} <= run
+    assert chosen is None or all(chosen[1] in name for _, name in needed)
 
 
 # ---------------------------------------------------------------------------------------- the picture of the README
