@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +39,11 @@ class Document:
     data: Any
     name: str
     lines: Mapping[Path_, int]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what it holds, whatever the layout of the text."""
+        return hashlib.sha256(repr(self.data).encode()).hexdigest()
 
     def where(self, *path: Any) -> str:
         """The file and the line of a part, e.g. ``"search.yaml, line 12"``; of its parent if it is absent."""

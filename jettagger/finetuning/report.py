@@ -107,9 +107,9 @@ def write_report(
     history: Sequence[Epoch],
     prepared: Prepared,
     folder: Path,
+    provenance: Provenance,
     *,
     plots: bool = True,
-    provenance: Provenance | None = None,
 ) -> dict[str, str]:
     """Write ``report.json``, ``report.md`` and the pictures.
 
@@ -120,10 +120,10 @@ def write_report(
     prepared : Prepared
     folder : pathlib.Path
         An existing one.
+    provenance : Provenance
+        How the head was made.
     plots : bool
         Whether pictures are drawn; needs the extra ``plot``.
-    provenance : Provenance, optional
-        How the head was made.
 
     Returns
     -------
@@ -131,9 +131,8 @@ def write_report(
         File -> what it is.
     """
     config = prepared.config
-    made = provenance or Provenance("finetune")
     content = {
-        KEY: made.to_dict(),
+        KEY: provenance.to_dict(),
         "head": config.name,
         "kind": config.kind,
         "jets": prepared.jets,
@@ -147,7 +146,7 @@ def write_report(
         for name, (what, figure) in _figures(measures, history, config).items():
             save_figure(figure, folder / name)
             written[name] = what
-    (folder / "report.md").write_text(f"{_page(measures, prepared, written)}\n{made}\n", encoding="utf-8")
+    (folder / "report.md").write_text(f"{_page(measures, prepared, written)}\n{provenance}\n", encoding="utf-8")
     return written
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import tempfile
@@ -156,7 +155,7 @@ def finetune(
         summary = {"jets": prepared.jets, "left_out": prepared.left_out, **measures.summary()}
         write_head_card(card.model_copy(update={"metrics": summary}), folder)
         (folder / REPORT).mkdir()
-        report = write_report(measures, history, prepared, folder / REPORT, plots=plots, provenance=made)
+        report = write_report(measures, history, prepared, folder / REPORT, made, plots=plots)
         ticks.append(time.perf_counter())
     seconds = dict(
         zip(("reading", "training", "measuring"), (b - a for a, b in itertools.pairwise(ticks)), strict=True)
@@ -175,14 +174,13 @@ def finetune(
 
 
 def _provenance(config: FinetuneConfig, bundle: Bundle, found: SkimSurvey) -> Provenance:
-    digest = hashlib.sha256(repr(config.document.data).encode()).hexdigest()
     return provenance_of(
         bundle,
         {},
         config.select.text if config.select else None,
         [skim.path for skim in found.skims],
         step="finetune",
-        configuration={"file": config.document.name, "digest": digest},
+        configuration={"file": config.document.name, "digest": config.document.digest},
     )
 
 

@@ -56,6 +56,7 @@ def score_skim(
     """
     skim = open_skim(os.fspath(path))
     loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
+    jets: dict[str, str] = {}
     for head in loaded:
         if not skim.digest:
             raise MismatchError(
@@ -63,7 +64,9 @@ def score_skim(
                 "it was its parent; if you know, use head.attach(ak.from_parquet(...))"
             )
         head.check_digest(skim.digest, f"the model {skim.record.get('model')!r} that made {skim.path}")
-        skim.columns_of(head.inputs, head.card.parent.prefix if prefix is None else prefix, f"the head {head.name!r}")
+        parent = head.card.parent.prefix if prefix is None else prefix
+        skim.columns_of(head.inputs, parent, f"the head {head.name!r}")
+        jets[head.name] = skim.collection(parent)
     inputs: list[str | os.PathLike[str]] = [skim.path, *(source for head in loaded for source in head.sources)]
     earlier = skim.record.get("heads") or {}
     record: dict[str, Any] = {**skim.record, "heads": {**earlier, **{head.name: head.digest for head in loaded}}}
@@ -73,10 +76,9 @@ def score_skim(
         for events in skim.read(columns, _ROWS):
             flat = {name: _column(events, name) for name in columns}
             for head in loaded:
-                jets = skim.collection(head.card.parent.prefix if prefix is None else prefix)
-                values = head(events, prefix, jets)
+                values = head(events, prefix, jets[head.name])
                 for column, output_ in zip(head.columns, head.card.outputs, strict=True):
-                    flat[f"{jets}_{column}"] = values[output_]
+                    flat[f"{jets[head.name]}_{column}"] = values[output_]
             yield flat
 
     return write_skim(output, chunks(), json.dumps(record), force=force, inputs=inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -298,7 +297,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         templates=templates,
         template_histogram="" if content.templates is None else content.templates.histogram,
         plots=content.plots,
-        digest=hashlib.sha256(repr(written.data).encode()).hexdigest(),
+        digest=written.digest,
     )
 
 
