@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from jettagger.files.root import write_objects
 from jettagger.histograms.categories import categories_of, pick, variables_of
 from jettagger.provenance import Provenance
 
-__all__ = ["VERSION", "load", "save", "to_root"]
+__all__ = ["VERSION", "load", "new_name", "save", "to_root"]
 
 #: what a file is, and the version of its layout
 _FORMAT = "jettagger histograms"
@@ -117,6 +117,41 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputFileError(f"{path}: damaged histogram file: {error!r}") from error
 
 
+def new_name(pattern: str, taken: Container[str], names: Mapping[str, str]) -> str:
+    """The name that a pattern gives an object in a ROOT file.
+
+    Parameters
+    ----------
+    pattern : str
+        ``{name}`` is replaced; ``/`` makes folders.
+    taken : container of str
+        Names that are in the file already.
+    names : mapping of str to str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ConfigError
+        If the pattern has unknown parts, or gives a name that is taken.
+
+    Examples
+    --------
+    >>> new_name("{region}/{process}", [], {"region": "SR", "process": "tt"})
+    'SR/tt'
+    """
+    try:
+        key = pattern.format(**names).strip("/")
+    except (KeyError, IndexError, ValueError) as error:
+        allowed = ", ".join(f"{{{name}}}" for name in names)
+        raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
+    if key in taken:
+        raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
+    return key
+
+
 def to_root(
     histograms: Mapping[str, Any],
     path: str | os.PathLike[str],
@@ -158,13 +193,7 @@ def to_root(
         known = categories_of(histogram)
         for values in itertools.product(*known.values()):
             chosen = dict(zip(known, values, strict=True))
-            try:
-                key = pattern.format(histogram=name, categories="_".join(values), **chosen).strip("/")
-            except (KeyError, IndexError, ValueError) as error:
-                allowed = ", ".join(f"{{{item}}}" for item in ("histogram", "categories", *known))
-                raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
-            if key in parts:
-                raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
+            key = new_name(pattern, parts, {"histogram": name, "categories": "_".join(values), **chosen})
             parts[key] = pick(histogram, **chosen)
     write_objects(path, parts, (provenance or Provenance("histograms")).text)
     return list(parts)

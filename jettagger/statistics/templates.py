@@ -12,10 +12,11 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.display import Displayed, ObjectSummary
-from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName
+from jettagger.errors import InputFileError, InvalidValues, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
 from jettagger.files.root import write_objects
+from jettagger.histograms.files import new_name
 from jettagger.provenance import Provenance
 from jettagger.statistics import workspaces
 from jettagger.statistics.bins import Template
@@ -103,14 +104,7 @@ class Templates(Displayed):
         parts: dict[str, Any] = {}
 
         def put(pattern: str, values: Floats, variances: Floats, **names: str) -> None:
-            try:
-                key = pattern.format(**names)
-            except (KeyError, IndexError, ValueError) as error:
-                allowed = ", ".join(f"{{{name}}}" for name in names)
-                raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
-            if key in parts:
-                raise ConfigError(f"the pattern {pattern!r} gives the name {key!r} twice")
-            parts[key] = self._histogram(values, variances)
+            parts[new_name(pattern, parts, names)] = self._histogram(values, variances)
 
         for region, processes in self.nominal.items():
             put(data, self.data[region], self.data[region], region=region)
