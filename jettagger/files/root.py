@@ -196,7 +196,11 @@ class EventFile:
         self._sums.check_all()
 
     def note(self) -> str:
-        """The note that `write_tree` left in the file, empty where there is none."""
+        """The note that `write_tree` left in the file, empty where there is none; read once."""
+        return self._read_note
+
+    @cached_property
+    def _read_note(self) -> str:
         return _note(self._file)
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:

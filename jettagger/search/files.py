@@ -14,7 +14,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, reason_of, require
 from jettagger.files import identity
-from jettagger.files.generated import GeneratedFile, read_sources, sources_of_root
+from jettagger.files.generated import GeneratedFile, sources_of_note, sources_of_root
 from jettagger.files.retrying import RETRIES, retried
 from jettagger.files.root import EventFile
 from jettagger.files.verification import kinematics, verify_events
@@ -355,11 +355,14 @@ def _info(config: SearchConfig, processor: SearchProcessor, dataset: str, file: 
             )
     if file.n_events:
         _check_columns(config, processor, file, sample)
+    note = file.note()
     if sample.data:
         sources: tuple[GeneratedFile, ...] = ()
+    elif isinstance(file, EventFile):
+        sources = sources_of_root(file)
     else:
-        sources = sources_of_root(file) if isinstance(file, EventFile) else read_sources(path)
-    return FileInfo(path, dataset, file.n_events, simulated, sources, origin(parsed(file.note())))
+        sources = sources_of_note(note, path, file.n_events)
+    return FileInfo(path, dataset, file.n_events, simulated, sources, origin(parsed(note)))
 
 
 def _check_columns(
