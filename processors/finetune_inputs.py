@@ -6,7 +6,6 @@ Labels are those of `jettagger.truth`, or a function of the user.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from coffea import processor
-from jettagger.processors.tagging import chunk_provenance, in_order, plain_values
+from jettagger.processors.tagging import chunk_key, in_order, plain_values, scored_columns, write_chunk
 
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.errors import UnknownName
-from jettagger.expressions.cutlogic import CutWarning, warn_doubt
+from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.heads import JetTable
-from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 from jettagger.truth import LEGS, generator_labels
 
 __all__ = ["LEGS", "FinetuneInputsProcessor", "generator_labels"]
@@ -99,15 +97,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         """
         plan: Any = self.tagger.plan(events)
         collection = plan.collection
-        where = self.where(events[collection]) if callable(self.where) else self.where
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
-            tagged = self.tagger.attach(events, where=where, columns=self.columns)
-        jets = tagged[collection]
-        content = {name: plain_values(events[name]) for name in EVENT_COLUMNS if name in events.fields}
-        for name in [*JET_COLUMNS, *self.names.values()]:
-            if name in jets.fields:
-                content[f"{collection}_{name}"] = plain_values(jets[name])
+        _, content = scored_columns(self.tagger, events, collection, self.where, self.columns)
         table = JetTable(events, collection=collection)
         for name in DERIVED:
             if table.has(f"{collection}_{name}"):
@@ -121,12 +111,8 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         for name, values in labels.items():
             content[f"{collection}_{name}"] = values
         place = events.metadata
-        key = (str(place["filename"]), int(place["entrystart"]))
-        self.output.mkdir(parents=True, exist_ok=True)
-        path = self.output / f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
-        record = chunk_provenance(self.tagger, self.names, self.where, place)
-        jt.write_skim(path, [content], record, force=True, inputs=[key[0]])
-        return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {key: [str(path)]}}}
+        path = write_chunk(self.output, content, self.tagger, self.names, self.where, place)
+        return {place["dataset"]: {"events": len(events), "jets": table.n_jets, "chunks": {chunk_key(place): [path]}}}
 
     def _kept(self, events: Any, names: list[str], jets: str) -> dict[str, ak.Array]:
         found = {}

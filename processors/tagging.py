@@ -80,31 +80,13 @@ class TaggingProcessor(processor.ProcessorABC):
             file that holds them.
         """
         collection = self.tagger.plan(events).collection
-        where = self.where(events[collection]) if callable(self.where) else self.where
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
-            tagged = self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.columns)
-        jets = tagged[collection]
-        content = {name: plain_values(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
-        for name in [*JET_COLUMNS, *self.names.values()]:
-            if name in jets.fields:
-                content[f"{collection}_{name}"] = plain_values(jets[name])
+        tagged, content = scored_columns(self.tagger, events, collection, self.where, self.columns, self.prefix)
         place = events.metadata
-        key = (str(place["filename"]), int(place["entrystart"]))
         chunk: Any = content
         if self.output is not None:
-            self.output.mkdir(parents=True, exist_ok=True)
-            name = f"{place['dataset']}-{place['fileuuid']}-{place['entrystart']:012d}.parquet"
-            jt.write_skim(
-                self.output / name,
-                [content],
-                chunk_provenance(self.tagger, self.names, self.where, place),
-                force=True,
-                inputs=[place["filename"]],
-            )
-            chunk = str(self.output / name)
-        n_jets = int(ak.sum(ak.num(jets.pt)))
-        return {place["dataset"]: {"events": len(events), "jets": n_jets, "chunks": {key: [chunk]}}}
+            chunk = write_chunk(self.output, content, self.tagger, self.names, self.where, place)
+        n_jets = int(ak.sum(ak.num(tagged[collection].pt)))
+        return {place["dataset"]: {"events": len(events), "jets": n_jets, "chunks": {chunk_key(place): [chunk]}}}
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Put the chunks into the order of files and events, whatever order the workers had.
@@ -132,13 +114,65 @@ class TaggingProcessor(processor.ProcessorABC):
         return accumulator
 
 
-def chunk_provenance(
-    tagger: jt.Tagger, names: Mapping[str, str], where: str | Callable[[Any], Any] | None, place: Mapping[str, Any]
-) -> str:
-    """How a chunk was made, with the generated events behind it, as JSON: the record of skims.
+def scored_columns(
+    tagger: jt.Tagger,
+    events: Any,
+    collection: str,
+    where: str | Callable[[Any], Any] | None,
+    columns: Iterable[str],
+    prefix: str | None = None,
+) -> tuple[Any, dict[str, ak.Array]]:
+    """Score one chunk.
 
     Parameters
     ----------
+    tagger : Tagger
+    events : NanoEvents
+    collection : str
+        The jets.
+    where, columns, prefix
+        As `TaggingProcessor` takes them.
+
+    Returns
+    -------
+    events : NanoEvents
+        With the columns of the tagger.
+    content : dict of str to awkward array
+        Flat name -> values: `EVENT_COLUMNS` and `JET_COLUMNS` where they are there, and the scores.
+    """
+    mask = where(events[collection]) if callable(where) else where
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CutWarning)  # it was said when the processor was made
+        tagged = tagger.attach(events, where=mask, prefix=prefix, columns=columns)
+    jets = tagged[collection]
+    content = {name: plain_values(tagged[name]) for name in EVENT_COLUMNS if name in tagged.fields}
+    for name in [*JET_COLUMNS, *tagger.column_names(columns, prefix).values()]:
+        if name in jets.fields:
+            content[f"{collection}_{name}"] = plain_values(jets[name])
+    return tagged, content
+
+
+def chunk_key(place: Mapping[str, Any]) -> tuple[str, int]:
+    """File and first event of a chunk, from its metadata."""
+    return str(place["filename"]), int(place["entrystart"])
+
+
+def write_chunk(
+    folder: Path,
+    content: Mapping[str, Any],
+    tagger: jt.Tagger,
+    names: Mapping[str, str],
+    where: str | Callable[[Any], Any] | None,
+    place: Mapping[str, Any],
+) -> str:
+    """Write the columns of a chunk, with the record of skims: how it was made, and the generated events behind it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Made if it is not there.
+    content : mapping of str to array
+        Flat columns.
     tagger : Tagger
     names : mapping of str to str
         Output -> column.
@@ -149,10 +183,15 @@ def chunk_provenance(
     Returns
     -------
     str
+        The file.
     """
-    tree = place.get("treename", "Events")
-    sources = read_sources(place["filename"], tree, place["entrystart"], place["entrystop"])
-    return provenance_of(tagger, names, where, [str(place["filename"])], generated=sources).text
+    name, first = chunk_key(place)
+    sources = read_sources(name, place.get("treename", "Events"), first, place["entrystop"])
+    record = provenance_of(tagger, names, where, [name], generated=sources).text
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{place['dataset']}-{place['fileuuid']}-{first:012d}.parquet"
+    jt.write_skim(path, [content], record, force=True, inputs=[name])
+    return str(path)
 
 
 def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:

@@ -108,9 +108,7 @@ MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
 #: function -> the test that looks at its record
 TESTS = {
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
-    "processors.tagging:TaggingProcessor.process": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
-    "processors.finetune_inputs:FinetuneInputsProcessor.process":
-        "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
+    "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
     "skims.convert:convert_delphes": "test_records.py::test_a_converted_file_says_what_it_comes_from",
     "search.output:write_output": "test_records.py::test_all_files_of_a_search_carry_one_record",
