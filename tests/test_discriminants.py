@@ -10,7 +10,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jettagger.bundles.known import output_fingerprint
@@ -762,6 +762,7 @@ nodes = st.recursive(
 
 
 @given(nodes, st.floats(-10, 10), st.floats(-2, 2), st.none() | st.just("inclParTMDV1"))
+@example(algebra.Number(1e-9), 0.0, 0.0, None)
 @settings(max_examples=300, deadline=None)
 def test_writing_and_reading_gives_the_same(node, alpha, zero, prefix):
     has_alpha = any(isinstance(part, algebra.Parameter) for part in node.walk())

@@ -16,7 +16,7 @@ import yaml
 from jettagger.errors import ConfigError, hint
 from jettagger.files import refuse_special
 
-__all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml"]
+__all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
 
 #: where something is inside a document: keys and positions from the top
 Path_ = tuple[Any, ...]
@@ -158,7 +158,7 @@ _Loader.yaml_implicit_resolvers = {
     key: [item for item in value if item[0] != "tag:yaml.org,2002:float"]
     for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
+_FLOAT = (
     "tag:yaml.org,2002:float",
     re.compile(
         r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
@@ -166,6 +166,34 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver(*_FLOAT)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that this loader, or any of YAML 1.1, would take for a number."""
+
+
+_Dumper.add_implicit_resolver(*_FLOAT)
+
+
+def yaml_text(content: Any) -> str:
+    """A YAML text that `read_yaml` reads as it was: keys stay in their order, text stays text.
+
+    Parameters
+    ----------
+    content : object
+        Dictionaries, lists, strings, numbers, booleans and None.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> yaml_text({"expression": "1e-3", "zero": 0.5})
+    "expression: '1e-3'\\nzero: 0.5\\n"
+    """
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 @contextmanager

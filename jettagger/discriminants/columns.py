@@ -6,7 +6,7 @@ A tagged collection has columns ``<prefix>_<score>``; a skim has them behind the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio, match_glob
 from jettagger.discriminants.tables import Model, find_model, presets, stems
+from jettagger.display import some
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "Table",
     "Unresolvable",
     "generator_weights",
-    "listed",
     "resolve",
     "resolve_names",
     "table",
@@ -369,28 +369,7 @@ def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = Non
         lines = "".join(f"\n  {name or '(no prefix)'}: {text}" for name, text in lacking.items())
         raise MissingColumns(f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}")
     needed = ", ".join(dict.fromkeys(str(n) for n in expression.walk() if isinstance(n, (Score, Sum))))
-    raise MissingColumns(f"{what}: these jets have no scores; it needs {needed}, found columns: {listed(columns, 12)}")
-
-
-def listed(names: Sequence[str], number: int = 8) -> str:
-    """The first of several names, for messages, and how many there are.
-
-    Parameters
-    ----------
-    names : sequence of str
-    number : int
-        How many are named at most.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> listed(["probHbb", "probHcc", "probQCD"], 2)
-    'probHbb, probHcc, ... (3 in all)'
-    """
-    return ", ".join(names[:number]) + (f", ... ({len(names)} in all)" if len(names) > number else "")
+    raise MissingColumns(f"{what}: these jets have no scores; it needs {needed}, found columns: {some(columns, 12)}")
 
 
 guard(globals(), "taggers")

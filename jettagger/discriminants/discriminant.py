@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from jettagger.arguments import guard
-from jettagger.config.yamlfile import Document, check_keys, read_yaml
+from jettagger.config.yamlfile import Document, check_keys, read_yaml, yaml_text
 from jettagger.discriminants import algebra
 from jettagger.discriminants.algebra import Node, Parameter, Score, Sum
 from jettagger.discriminants.columns import Resolved, Unresolvable, resolve, resolve_names, table
@@ -518,7 +517,7 @@ def discriminant(
 
 def _dump(items: Mapping[str, Discriminant]) -> str:
     content = {"version": VERSION, "discriminants": {name: item.to_dict() for name, item in items.items()}}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return yaml_text(content)
 
 
 def _read(document: Document) -> dict[str, Discriminant]:

@@ -24,10 +24,10 @@ import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import guard, is_number
-from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, listed, table
+from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
-from jettagger.display import Displayed, Grid, ObjectSummary, aligned
+from jettagger.display import Displayed, Grid, ObjectSummary, aligned, some
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -244,7 +244,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         names = tuple(sorted(found.scores))
         if names != self.scores:
             raise MismatchError(
-                f"{what} were derived on {listed(self.scores)}, here they would apply to {listed(names)}"
+                f"{what} were derived on {some(self.scores, 8)}, here they would apply to {some(names, 8)}"
             )
 
     def table(self) -> str:
@@ -258,7 +258,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         return [
             f"{self.discriminant.name or 'discriminant'} = {self.discriminant}",
             f"model: {model}",
-            f"prefix: {prefix}; scores: {listed(self.scores) if self.scores else 'not known'}",
+            f"prefix: {prefix}; scores: {some(self.scores, 8) if self.scores else 'not known'}",
             f"weights: {weights}",
         ]
 
