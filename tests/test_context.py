@@ -145,6 +145,20 @@ def test_columns_are_those_of_a_slow_loop(format_: Format, indices: bool, every:
         assert 0 < np.isnan(subjets).mean() < 0.5
 
 
+def test_a_number_of_the_event_may_be_a_plain_column_and_none() -> None:
+    events = world()[:6]
+    numbers = events.PV.npvs
+    expected = ak.to_numpy(ak.flatten(ak.broadcast_arrays(numbers, events.FatJet.pt)[0])).tolist()
+    plain = ak.zip(
+        {**{name: events[name] for name in events.fields if name != "PV"}, "PV_npvs": numbers}, depth_limit=1
+    )
+    assert linked(plain, PFNANO).column("jet", "n_primary_vertices").tolist() == expected
+    holes = ak.with_field(plain, ak.mask(numbers, numbers != numbers[3]), "PV_npvs")
+    found = linked(holes, PFNANO).column("jet", "n_primary_vertices")
+    assert np.isnan(found).tolist() == [value == numbers[3] for value in expected]
+    assert 0 < np.isnan(found).sum() < len(found)
+
+
 def test_events_without_any_objects_have_no_distances() -> None:
     events = make_events(3, seed=1, jets=0, ak4=True)
     events = ak.with_field(events, ak.zip({"npvs": np.array([1, 2, 3], dtype=np.int32)}), "PV")

@@ -158,6 +158,42 @@ def test_a_model_without_candidates_scores_all_jets(tmp_path: Path, events: Any,
     assert report.deselected_candidates == report.without_constituents == 0
 
 
+@pytest.mark.parametrize("axes", [["jets", "variables", "objects"], ["jets", "objects", "variables"]])
+def test_what_enters_is_that_of_a_slow_loop(tmp_path: Path, events: Any, axes: list[str]) -> None:
+    """Selection, keys one after the other, at most so many, and slots that stay empty."""
+    variables = ["pfcand_pt_log", "pfcand_charge", "pfcand_quality", "pfcand_abseta"]  # of as many as there are slots
+    slots = {"pf": {"var_length": 4}}
+    folder = write_bundle(tmp_path / "toy", groups={"pf_features": variables}, lengths=slots, axes={"pf": 4})
+    (folder / "preprocess.json").unlink()
+    group = {"input": "pf_features", "object": "candidates", "length": 4, "most": 3, "axes": axes}
+    group |= {"selection": "charge != 0 and pt > 0.5", "sort": ["-pfcand_quality", "puppiWeight", "-pt"]}
+    first = {"name": variables[0], "pad": -9.0}
+    declared = {"schema_version": 1, "name": "toy", "groups": [group | {"variables": [first, *variables[1:]]}]}
+    (folder / "inputs.json").write_text(json.dumps(declared))
+    (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "toy", "output_names": list(NAMES)}))
+    bundle = Bundle.from_folder(folder)
+    found: dict[int, Any] = {}
+    for batch in make_inputs(bundle, events):
+        found |= dict(zip(batch.jets.tolist(), batch.inputs["pf_features"], strict=True))
+    jet, crowded = -1, 0
+    for event in events.to_list():
+        for place in range(len(event["FatJet"])):
+            jet += 1
+            parts = [event["PFCands"][row["pFCandsIdx"]] for row in event["FatJetPFCands"] if row["jetIdx"] == place]
+            parts = [part for part in parts if part["charge"] != 0 and part["pt"] > 0.5]
+            parts.sort(key=lambda part: (-part["trkQuality"], part["puppiWeight"], -part["pt"]))
+            if not parts:
+                assert jet not in found
+                continue
+            crowded += len(parts) > 3
+            filled = [[np.log(part["pt"]), part["charge"], part["trkQuality"], abs(part["eta"])] for part in parts[:3]]
+            expected = np.array([*filled, *[[-9, 0, 0, 0]] * (4 - len(filled))])
+            tensor = found[jet] if axes[1] == "objects" else found[jet].T
+            np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-6)
+    assert crowded > 10
+    assert len(found) > 20
+
+
 class TestBadDeclarations:
     """Cuts that are none, or name what there is not."""
 
