@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from comparing import assert_same_scores
 from networks import GROUPS, LENGTHS, NAMES, description, write_bundle
@@ -22,6 +23,9 @@ from jettagger.cli import main
 from jettagger.errors import BundleError, ConfigError, JettaggerError, UnknownName
 from jettagger.features import FEATURES
 from jettagger.files.jsonfile import read_object
+from jettagger.inference.checking import check
+from jettagger.inference.padding import measured_slots
+from jettagger.inputs.source import source_of
 from jettagger.provenance import Provenance, provenance_of
 from jettagger.testing import make_events
 
@@ -63,6 +67,77 @@ def test_a_declaration_says_the_same_as_preprocess_json(tmp_path: Path) -> None:
     events = make_events(6, seed=2)
     taggers = [jt.load_tagger(bundle.folder, threads=1) for bundle in (declared, described)]
     assert_same_scores(taggers[0](events), taggers[1](events))
+
+
+def transposed(path: Path) -> None:
+    """Give the inputs of a network their axes in the order jets, objects, variables."""
+    model = onnx.load(path)
+    turned = []
+    for tensor in model.graph.input:
+        plain = f"{tensor.name}_plain"
+        for node in model.graph.node:
+            node.input[:] = [plain if name == tensor.name else name for name in node.input]
+        turned.append(onnx.helper.make_node("Transpose", [tensor.name], [plain], perm=[0, 2, 1]))
+        first, second = (onnx.TensorShapeProto.Dimension() for _ in range(2))
+        first.CopyFrom(tensor.type.tensor_type.shape.dim[2])
+        second.CopyFrom(tensor.type.tensor_type.shape.dim[1])
+        tensor.type.tensor_type.shape.dim[1].CopyFrom(first)
+        tensor.type.tensor_type.shape.dim[2].CopyFrom(second)
+    nodes = [*turned, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def test_the_order_of_axes_changes_nothing(tmp_path: Path) -> None:
+    plain = Bundle.from_folder(write(tmp_path / "plain", content()))
+    declared = content()
+    for group in declared["groups"]:
+        group["axes"] = ["jets", "objects", "variables"]
+    folder = write(tmp_path / "turned", declared)
+    transposed(folder / "model.onnx")
+    turned = Bundle.from_folder(folder)
+    assert measured_slots(turned) == measured_slots(plain)
+    assert set(measured_slots(plain)) == {"pf", "sv"}
+    assert all(result.passed is not False for result in check(turned)), check(turned)
+    events = make_events(12, seed=2)
+    taggers = [jt.load_tagger(bundle.folder, threads=1) for bundle in (turned, plain)]
+    assert_same_scores(taggers[0](events), taggers[1](events))
+
+
+def test_an_axis_of_length_one_is_one(tmp_path: Path) -> None:
+    groups = {"jet_features": ("jet_pt_log", "jet_eta")}
+    group = {"input": "jet_features", "object": "jet", "axes": ["jets", "variables", "one"]}
+    declared = {"schema_version": 1, "name": "toy", "groups": [group | {"variables": list(groups["jet_features"])}]}
+    for length in (1, 3):
+        folder = tmp_path / str(length)
+        write_bundle(
+            folder,
+            groups=groups,
+            lengths={"jet": {"var_length": 1}},
+            axes={"jet": length},
+            card={"output_names": list(NAMES)},
+        )
+        (folder / "preprocess.json").unlink()
+        (folder / "inputs.json").write_text(json.dumps(declared))
+    assert Bundle.from_folder(tmp_path / "1").groups[0].layout == ("jets", "variables", "one")
+    with pytest.raises(BundleError, match=r"the axis 'one' of the input of .* has 3 entries"):
+        Bundle.from_folder(tmp_path / "3")
+
+
+def test_a_variation_of_what_chooses_jets_and_candidates_changes_the_scores(tmp_path: Path) -> None:
+    texts: dict[str, Callable[[Any], None]] = {
+        "none": lambda declared: None,
+        "domain": lambda declared: declared.update(domain="mass > 40"),
+        "sort": of("vertices", lambda group: group.update(sort=["sv_erel"])),
+    }
+    changed = {}
+    for name, change in texts.items():
+        declared = content()
+        change(declared)
+        source = source_of(Bundle.from_folder(write(tmp_path / name, declared)))
+        changed[name] = [bool(source.changed_by([column])) for column in ("mass", "uncorrected_mass")]
+    assert changed == {"none": [False, False], "domain": [True, False], "sort": [False, True]}
 
 
 def of(object_: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Any], None]:

@@ -22,6 +22,7 @@ from jettagger.errors import BundleError, ConfigError, JettaggerError, MissingCo
 from jettagger.files.root import EventFile
 from jettagger.inputs.source import check_columns
 from jettagger.tagging.tagger import Tagger
+from jettagger.tagging.taggers import Taggers
 from jettagger.tagging.tensors import make_inputs
 from jettagger.testing import make_events
 
@@ -153,7 +154,13 @@ def test_a_model_without_candidates_scores_all_jets(tmp_path: Path, events: Any,
     (folder / "inputs.json").write_text(json.dumps(declared))
     card = {"schema_version": 1, "name": "toy", "output_names": list(NAMES)}
     (folder / "bundle.json").write_text(json.dumps(card))
-    report = jt.load_tagger(folder, threads=1).run(events).report
+    tagger = jt.load_tagger(folder, threads=1)
+    tagged = tagger.run(events)
+    report = tagged.report
+    tiny = jt.load_tagger("tinyParT", threads=1)
+    assert tiny.run(events).report.without_constituents > 0
+    together = Taggers([tagger, tiny])
+    assert_same_scores(together(events)["toy"], tagged.scores)
     assert report.scored == report.jets == ak.count(events.FatJet.pt)
     assert report.deselected_candidates == report.without_constituents == 0
 
@@ -163,33 +170,39 @@ def test_what_enters_is_that_of_a_slow_loop(tmp_path: Path, events: Any, axes: l
     """Selection, keys one after the other, at most so many, and slots that stay empty."""
     variables = ["pfcand_pt_log", "pfcand_charge", "pfcand_quality", "pfcand_abseta"]  # of as many as there are slots
     slots = {"pf": {"var_length": 4}}
-    folder = write_bundle(tmp_path / "toy", groups={"pf_features": variables}, lengths=slots, axes={"pf": 4})
+    inputs = {"pf_features": variables, "pf_vectors": variables}
+    folder = write_bundle(tmp_path / "toy", groups=inputs, lengths=slots, axes={"pf": 4})
     (folder / "preprocess.json").unlink()
     group = {"input": "pf_features", "object": "candidates", "length": 4, "most": 3, "axes": axes}
     group |= {"selection": "charge != 0 and pt > 0.5", "sort": ["-pfcand_quality", "puppiWeight", "-pt"]}
     first = {"name": variables[0], "pad": -9.0}
-    declared = {"schema_version": 1, "name": "toy", "groups": [group | {"variables": [first, *variables[1:]]}]}
+    group |= {"variables": [first, *variables[1:]]}
+    neutral = {"input": "pf_vectors", "selection": "charge == 0", "sort": [], "most": None}
+    declared = {"schema_version": 1, "name": "toy", "groups": [group, group | neutral]}
     (folder / "inputs.json").write_text(json.dumps(declared))
     (folder / "bundle.json").write_text(json.dumps({"schema_version": 1, "name": "toy", "output_names": list(NAMES)}))
     bundle = Bundle.from_folder(folder)
     found: dict[int, Any] = {}
     for batch in make_inputs(bundle, events):
-        found |= dict(zip(batch.jets.tolist(), batch.inputs["pf_features"], strict=True))
+        found |= dict(zip(batch.jets.tolist(), zip(*batch.inputs.values(), strict=True), strict=True))
     jet, crowded = -1, 0
     for event in events.to_list():
         for place in range(len(event["FatJet"])):
             jet += 1
             parts = [event["PFCands"][row["pFCandsIdx"]] for row in event["FatJetPFCands"] if row["jetIdx"] == place]
+            parts.sort(key=lambda part: -part["pt"])
+            others = [part for part in parts if part["charge"] == 0]
             parts = [part for part in parts if part["charge"] != 0 and part["pt"] > 0.5]
             parts.sort(key=lambda part: (-part["trkQuality"], part["puppiWeight"], -part["pt"]))
-            if not parts:
+            if not parts and not others:
                 assert jet not in found
                 continue
             crowded += len(parts) > 3
-            filled = [[np.log(part["pt"]), part["charge"], part["trkQuality"], abs(part["eta"])] for part in parts[:3]]
-            expected = np.array([*filled, *[[-9, 0, 0, 0]] * (4 - len(filled))])
-            tensor = found[jet] if axes[1] == "objects" else found[jet].T
-            np.testing.assert_allclose(tensor, expected, rtol=1e-5, atol=1e-6)
+            for tensor, entering in zip(found[jet], (parts[:3], others[:4]), strict=True):
+                rows = [[np.log(part["pt"]), part["charge"], part["trkQuality"], abs(part["eta"])] for part in entering]
+                expected = np.array([*rows, *[[-9, 0, 0, 0]] * (4 - len(rows))])
+                given = tensor if axes[1] == "objects" else tensor.T
+                np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6)
     assert crowded > 10
     assert len(found) > 20
 
