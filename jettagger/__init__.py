@@ -1,4 +1,4 @@
-"""Pre-trained large-R jet taggers on awkward arrays, in coffea and dask.
+"""Pre-trained jet taggers on awkward arrays, in coffea and dask.
 
 The public names are loaded when they are first used: importing the package is light.
 """

@@ -24,7 +24,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
     "models": ("jettagger.cli.models", "list, show, check and add models"),
-    "tag": ("jettagger.cli.tag", "score the fat jets of ROOT files and write a skim"),
+    "tag": ("jettagger.cli.tag", "score the jets of files and write a skim"),
     "convert": ("jettagger.cli.convert", "event files to flat files with one row a jet"),
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
@@ -91,7 +91,7 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 def _main(arguments: list[str]) -> int:
     top = argparse.ArgumentParser(
         prog="jettagger",
-        description="Apply pre-trained large-R jet taggers to NanoAOD-like files.",
+        description="Apply pre-trained jet taggers to NanoAOD-like files.",
         epilog=_overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="jettagger [--version] COMMAND ...",
