@@ -334,7 +334,8 @@ def tag(*arguments: Any) -> int:
     return main(["tag", *map(str, arguments), "--model", "tinyParT", "--columns", "prob", "--threads", "1"])
 
 
-def test_a_search_on_skims_is_the_search_on_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_a_search_on_skims_is_the_search_on_the_files(tmp_path: Path, kind: str) -> None:
     """Several inputs in one skim, and several skims, with workers."""
     for number, n_events in ((1, 30), (2, 20), (3, 10)):
         lists = {"LHEScaleSumw": [[1.0, 1.5 * number], []]}
@@ -342,15 +343,17 @@ def test_a_search_on_skims_is_the_search_on_the_files(tmp_path: Path) -> None:
     skims = tmp_path / "skims"
     skims.mkdir()
     both = [tmp_path / "dy1.root", tmp_path / "dy2.root"]
-    assert tag(*both, "--where", "pt > 300", "-o", skims / "dy12.root", "--workers", 2, "--memory", "1MB") == 0
-    assert tag(tmp_path / "dy3.root", "-o", skims / "dy3.root") == 0
-    with uproot.open(skims / "dy12.root") as file:
-        written = file[RUNS].arrays()
-    assert written["genEventSumw"].tolist() == [500.0, 0.0, 1000.0, 0.0]
-    assert written["genEventCount"].tolist() == [450, 0, 900, 0]
-    assert written["LHEScaleSumw"].tolist() == [[1.0, 1.5], [], [1.0, 3.0], []]
-    assert {"run", "nLHEScaleSumw"} < set(written.fields)
-    files, found = search(tmp_path), search(skims, ("luminosity: 2", "luminosity: 2\nschema: NanoAODSchema"))
+    assert tag(*both, "--where", "pt > 300", "-o", skims / f"dy12.{kind}", "--workers", 2, "--memory", "1MB") == 0
+    assert tag(tmp_path / "dy3.root", "-o", skims / f"dy3.{kind}") == 0
+    if kind == "root":
+        with uproot.open(skims / "dy12.root") as file:
+            written = file[RUNS].arrays()
+        assert written["genEventSumw"].tolist() == [500.0, 0.0, 1000.0, 0.0]
+        assert written["genEventCount"].tolist() == [450, 0, 900, 0]
+        assert written["LHEScaleSumw"].tolist() == [[1.0, 1.5], [], [1.0, 3.0], []]
+        assert {"run", "nLHEScaleSumw"} < set(written.fields)
+    files = search(tmp_path)
+    found = search(skims, ("luminosity: 2", "luminosity: 2\nschema: NanoAODSchema"), ("dy*.root", f"dy*.{kind}"))
     assert found.datasets["DY"]["sum_of_weights"] == files.datasets["DY"]["sum_of_weights"] == 3000
     assert found.cutflow == files.cutflow
     np.testing.assert_array_equal(found.histograms["pt"].values(), files.histograms["pt"].values())
