@@ -7,7 +7,7 @@ import json
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
@@ -17,6 +17,7 @@ from jettagger.cli import main
 from jettagger.cli.schema import FILES, model_of
 from jettagger.config.models import (
     Between,
+    Expected,
     FileModel,
     Names,
     Shorthand,
@@ -81,6 +82,19 @@ def test_what_is_wrong_is_said_with_its_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validated(Whole, read_yaml(text, "x.yaml"))
     assert message in str(caught.value)
+
+
+class Network(FileModel):
+    """A key that is one of several words."""
+
+    activation: Annotated[Literal["relu", "gelu"], Expected("one of relu, gelu", ("relu", "gelu"))]
+
+
+def test_the_nearest_of_several_words_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'activation' must be one of relu, gelu, got 'rellu' \(nearest: relu"):
+        validated(Network, read_yaml("activation: rellu", "x.yaml"))
+    with pytest.raises(ConfigError, match=r"'activation' must be one of relu, gelu, got 3\b"):
+        validated(Network, read_yaml("activation: 3", "x.yaml"))
 
 
 def test_a_misspelt_key_is_not_missing_too_and_all_else_is_listed() -> None:

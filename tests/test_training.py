@@ -235,6 +235,29 @@ def test_the_rate_falls_along_a_cosine(decay: float) -> None:
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
+def test_gradients_are_shortened_to_the_longest_that_is_allowed() -> None:
+    """The gradient of a single weight is the target: 1000 and then 1 act as 1 and 1."""
+    library = torch()
+
+    def weight(targets: list[float], longest: float) -> float:
+        rows = [TrainingBatch((np.ones((1, 1), "f4"),), np.full(1, y, "f4"), np.ones(1, "f4")) for y in targets]
+        seen = []
+        with seeded(1, threads=1):
+            network = library.nn.Linear(1, 1, bias=False)
+            train_network(
+                network,
+                lambda outputs, targets, weights: targets * outputs[:, 0],
+                lambda _: rows,
+                lambda: rows,
+                LoopSettings(epochs=1, rate=0.2, max_norm=longest),
+                follow=lambda _: seen.append(network.weight.item()),
+            )
+        return float(seen[0])
+
+    assert weight([1000, 1], 1.0) == pytest.approx(weight([1, 1], 1.0), rel=1e-5)
+    assert weight([1000, 1], 1e6) != pytest.approx(weight([1, 1], 1e6), rel=1e-2)
+
+
 def test_the_same_seed_gives_the_same_network() -> None:
     (first, history), (again, repeated), (other, _) = (trained(seed=seed) for seed in (1, 1, 2))
     assert weights_of(first) == weights_of(again)
