@@ -28,7 +28,7 @@ from jettagger.files.root import EventFile, write_tree
 from jettagger.files.verification import stray_digits, verify_events, verify_jets
 from jettagger.formats.delphes import DelphesJets
 from jettagger.formats.nesting import nest
-from jettagger.formats.rules import RULES, Rule
+from jettagger.formats.rules import RULES, Rule, rules_of
 from jettagger.inputs.flavours import detect
 from jettagger.search import read_config
 from jettagger.search.files import survey
@@ -256,6 +256,17 @@ def test_rules_say_what_they_take() -> None:
     assert Rule(0, 7, whole=True).fits(np.array([0, 3.5, 7, 8])).tolist() == [True, False, True, False]
     assert str(RULES["PFCands.pdgId"]).startswith("one of 0, 1, 2, 11")
     assert not RULES["FatJet.pt"].fits(np.array([np.nan, np.inf, -np.inf])).any()
+
+
+@pytest.mark.parametrize("names", [{}, {"FatJetPFCands": "Large", "JetPFCands": "Small"}, {"PFCands": "Cands"}])
+@pytest.mark.parametrize("kind", ["AK4", "AK8"])
+def test_only_tracks_of_ak4_jets_may_have_no_significance_whichever_jets_are_tagged(kind: Any, names: Any) -> None:
+    from jettagger.formats.pfnano import pfnano
+
+    rules = rules_of(pfnano(names, kind=kind))
+    undefined = {column for column, rule in rules.items() if rule.undefined}
+    assert undefined == {f"{names.get('JetPFCands', 'JetPFCands')}.btagSip3dSig"}
+    assert f"{names.get('FatJetPFCands', 'FatJetPFCands')}.btagSip3dSig" in rules
 
 
 def test_tables_of_jets_are_compared_too() -> None:

@@ -17,7 +17,7 @@ from jettagger.arguments import guard
 from jettagger.errors import InputFileError
 from jettagger.formats.base import Format, Link, ReadPlan
 from jettagger.formats.columns import EventColumns, split
-from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES, Rule
+from jettagger.formats.rules import CHARGE, CHARGED, FINITE, JET_RULES, NEUTRAL, RULES, Rule, rules_of
 from jettagger.types import Array
 
 __all__ = ["kinematics", "stray_digits", "verify_events", "verify_jets"]
@@ -189,7 +189,7 @@ class _Part:
         for collection, counter in counters.items():
             self._check_counter(collection, counter)
         format_ = self.plan.format
-        rules = {format_.called(name): rule for name, rule in RULES.items()}
+        rules = rules_of(format_)
         links = [format_.links[object_] for object_ in self.plan.objects]
         indices = {f"{link.table}.{index}" for link in links for index in (link.jet_index, link.target_index)}
         for column in self.plan.columns:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.features.ntuples import STORED_COLUMNS
+from jettagger.formats.base import Format
 from jettagger.types import Array
 
-__all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule"]
+__all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule", "rules_of"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,32 @@ RULES: Mapping[str, Rule] = {
     **{f"{name}.enration": Rule(0, 100) for name in ("FatJetSVs", "JetSVs")},
     **{f"{name}.phirel": _PHI for name in ("FatJetSVs", "JetSVs")},
 }
+
+
+def rules_of(format_: Format) -> dict[str, Rule]:
+    """Column, as PFNano or a renamed PFNano calls it, -> what it may hold.
+
+    Parameters
+    ----------
+    format_ : Format
+
+    Returns
+    -------
+    dict of str to Rule
+
+    Examples
+    --------
+    >>> from jettagger.formats.pfnano import PFNANO_AK4
+    >>> rules = rules_of(PFNANO_AK4)
+    >>> [rules[f"{table}.btagSip3dSig"].undefined for table in ("FatJetPFCands", "JetPFCands")]
+    [False, True]
+    """
+    rules = dict(RULES)
+    if format_.kind == "AK4":  # whose names have changed places with those of fat jets
+        large, small = "FatJetPFCands.btagSip3dSig", "JetPFCands.btagSip3dSig"
+        rules |= {large: RULES[small], small: RULES[large]}
+    return {format_.called(name): rule for name, rule in rules.items()}
+
 
 #: the same for columns of files with one row a jet, as JetClass calls them
 JET_RULES: Mapping[str, Rule] = {
