@@ -74,5 +74,5 @@ def named(start: str, end: str) -> set[str]:
 
 
 def test_every_kind_and_executor_has_a_line() -> None:
-    assert named("| kind |", "A region that selects nothing") == set(KINDS)
+    assert named("| kind |", "A region without events") == set(KINDS)
     assert named("| `--executor` |", "All give identical") - {"executor"} == set(EXECUTORS)

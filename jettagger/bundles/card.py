@@ -33,17 +33,18 @@ class Mass(FileModel, strict=False, allow_inf_nan=True):
 
     unit: Literal["GeV", "factor"] = Field(description="GeV, or a factor on the mass named in `scales`")
     scales: str | None = Field(
-        default=None, description="expression in jet columns that a factor multiplies, e.g. 'mass * (1 - rawFactor)'"
+        default=None,
+        description="expression in jet columns to be multiplied by the factor, e.g. 'mass * (1 - rawFactor)'",
     )
-    target: str = Field(default="", description="the quantity that the regression was trained on")
+    target: str = Field(default="", description="target of the regression")
 
 
 class Domain(FileModel, strict=False, allow_inf_nan=True):
     """The jets that the model was trained on; open ends are left out."""
 
-    pt: Range | None = Field(default=None, description="transverse momentum in GeV, from and to")
-    abseta: Range | None = Field(default=None, description="absolute pseudorapidity, from and to")
-    msoftdrop: Range | None = Field(default=None, description="soft-drop mass in GeV, from and to")
+    pt: Range | None = Field(default=None, description="range of transverse momentum in GeV")
+    abseta: Range | None = Field(default=None, description="range of absolute pseudorapidity")
+    msoftdrop: Range | None = Field(default=None, description="range of soft-drop mass in GeV")
 
     @field_validator("pt", "abseta", "msoftdrop")
     @classmethod
@@ -59,28 +60,30 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
     schema_version: Literal[1] = Field(description="version of this schema")
     name: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the model")
     version: str = Field(default="", description="version of the model")
-    title: str = Field(default="", description="one line for lists")
+    title: str = Field(default="", description="one-line description for lists")
     prefix: str | None = Field(
         default=None, pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="default prefix of the columns"
     )
     inputs: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][^/\\]*$",
-        description="file beside it with the input description, or a family of networks whose inputs jettagger "
-        "declares; default: preprocess.json, inputs.json, or the only YAML file",
+        description="file in the same folder with the input description, or a family of networks whose inputs "
+        "jettagger declares; default: preprocess.json, inputs.json, or the only YAML file",
     )
-    jets: JetKind = Field(default="AK8", description="the jets that it takes: AK4, or AK8 for large jets of any radius")
+    jets: JetKind = Field(
+        default="AK8", description="jets that the model takes: AK4, or AK8 for large-radius jets of any radius"
+    )
     output_names: list[str] | None = Field(
         default=None, description="names of the output columns, in order; default: those of the input description"
     )
     kinds: dict[Kind, Patterns] = Field(
-        default_factory=dict, description="kind -> patterns of output names (shell style); the first match counts"
+        default_factory=dict, description="kind -> patterns of output names (shell style); the first match applies"
     )
     softmax: Patterns = Field(
-        default_factory=list, description="outputs over which a softmax must still be taken, jointly"
+        default_factory=list, description="outputs without a softmax in the graph; a joint softmax is applied to them"
     )
     aliases: dict[str, str] = Field(default_factory=dict, description="other name -> canonical output name")
-    mass: Mass | None = Field(default=None, description="what outputs of kind mass are")
+    mass: Mass | None = Field(default=None, description="meaning of outputs of kind mass")
     domain: Domain = Field(default_factory=Domain, description="training domain")
     nonfinite: Literal["cmssw", "weaver"] = Field(
         default="cmssw",
@@ -88,22 +91,23 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
         "weaver: NaN becomes 0 after it, infinities are clipped",
     )
     pad_mode: Literal["constant", "wrap"] = Field(
-        default="constant", description="fill with the pad value, or repeat the constituents; masks are never repeated"
+        default="constant",
+        description="constant: fill with the pad value; wrap: repeat the constituents; masks are never repeated",
     )
     selection: str | None = Field(
         default=None,
-        description="cut on the candidates that enter, in their columns, e.g. 'puppiWeight >= 0.01'; none: all enter; "
-        "default for preprocess.json: as CMSSW's producer, puppiWeight >= 0.01",
+        description="cut on the candidates in their columns, e.g. 'puppiWeight >= 0.01'; none: no cut; default for "
+        "preprocess.json: puppiWeight >= 0.01, as in CMSSW's producer",
     )
-    licence: str = Field(default="", description="of the weights")
-    citation: str = Field(default="", description="what to cite")
-    source: str = Field(default="", description="where the model comes from")
-    get_weights: str = Field(default="", description="how a user obtains weights that may not be redistributed")
+    licence: str = Field(default="", description="licence of the weights")
+    citation: str = Field(default="", description="citation")
+    source: str = Field(default="", description="origin of the model")
+    get_weights: str = Field(default="", description="how to obtain weights that may not be redistributed")
     sha256: dict[str, str] = Field(default_factory=dict, description="file name -> expected SHA-256")
     golden: str | None = Field(
-        default=None, pattern=r"^[^/\\]+\.npz$", description="file beside it with inputs and expected outputs"
+        default=None, pattern=r"^[^/\\]+\.npz$", description="file in the same folder with inputs and expected outputs"
     )
-    notes: str = Field(default="", description="whatever else a user should know")
+    notes: str = Field(default="", description="further notes for users")
 
 
 def read_card(path: Path) -> BundleCard:

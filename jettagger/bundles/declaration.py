@@ -49,12 +49,12 @@ class DeclaredVariable(FileModel, strict=False, allow_inf_nan=True):
     """One channel: the value is replaced where it is not finite, centred, scaled, clipped."""
 
     name: str = Field(description="name of the variable")
-    median: float = Field(default=0.0, description="is subtracted")
-    norm_factor: float = Field(default=1.0, description="multiplies what is left")
-    replace_inf_value: float = Field(default=0.0, description="stands in for what is not finite, before all else")
-    lower_bound: float = Field(default=-1e32, description="of the transformed value")
-    upper_bound: float = Field(default=1e32, description="of the transformed value")
-    pad: float = Field(default=0.0, description="of slots behind the last object")
+    median: float = Field(default=0.0, description="subtracted from the value")
+    norm_factor: float = Field(default=1.0, description="multiplies the difference")
+    replace_inf_value: float = Field(default=0.0, description="replaces NaN and infinities, before the transformation")
+    lower_bound: float = Field(default=-1e32, description="lower bound of the transformed value")
+    upper_bound: float = Field(default=1e32, description="upper bound of the transformed value")
+    pad: float = Field(default=0.0, description="value of empty slots")
 
 
 class DeclaredGroup(FileModel):
@@ -63,21 +63,21 @@ class DeclaredGroup(FileModel):
     input: str = Field(description="name of the ONNX input")
     object: Annotated[
         Literal["jet", "candidates", "charged", "neutral", "vertices"], Expected(f"one of {', '.join(_WORDS)}", _WORDS)
-    ] = Field(description="what it describes")
-    selection: str = Field(default="", description="cut in columns of the objects; those that fail it do not enter")
+    ] = Field(description="objects of the group")
+    selection: str = Field(default="", description="cut in columns of the objects")
     sort: list[str] = Field(
         default_factory=list,
-        description="keys, smallest first: expressions in variables and columns; default: falling pt, vertices "
-        "by falling dxysig",
+        description="sort keys, ascending: expressions in variables and columns; default: decreasing pt, vertices "
+        "by decreasing dxysig",
     )
     length: Annotated[int | list[int], Expected("a number of slots, or the least and the largest: [1, 25]")] = Field(
-        default=1, description="slots, or their least and largest number"
+        default=1, description="number of slots, or their minimum and maximum"
     )
     most: Length | None = Field(
-        default=None, description="objects that enter at most, where these are fewer than slots"
+        default=None, description="maximum number of objects, if smaller than the number of slots"
     )
     axes: list[Axis] = Field(description="order of the tensor's axes: jets, variables, objects, one (of length 1)")
-    variables: list[str | DeclaredVariable] = Field(min_length=1, description="in order")
+    variables: list[str | DeclaredVariable] = Field(min_length=1, description="variables, in order")
 
 
 class InputDeclaration(FileModel):
@@ -85,11 +85,11 @@ class InputDeclaration(FileModel):
 
     schema_version: Literal[1] = Field(description="version of this schema")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the family")
-    title: str = Field(default="", description="one line for lists")
-    source: str = Field(default="", description="what was read for it")
-    jets: JetKind = Field(default="AK8", description="which jets the networks take")
-    domain: str = Field(default="", description="cut in columns of the jets; those that fail it are not scored")
-    groups: list[DeclaredGroup] = Field(min_length=1, description="the input tensors")
+    title: str = Field(default="", description="one-line description for lists")
+    source: str = Field(default="", description="references for the declaration")
+    jets: JetKind = Field(default="AK8", description="jets that the networks take")
+    domain: str = Field(default="", description="cut in columns of the jets; jets that fail it are not scored")
+    groups: list[DeclaredGroup] = Field(min_length=1, description="input tensors")
 
 
 def families() -> dict[str, Path]:

@@ -547,7 +547,7 @@ def key_table(model: type[BaseModel]) -> str:
     str
         A row for each key: name, description, default.
     """
-    rows = ["| key | what it is | default |", "|---|---|---|"]
+    rows = ["| key | meaning | default |", "|---|---|---|"]
     for name, field in _fields(model).items():
         text = (field.description or "").replace("|", "\\|")
         rows.append(f"| `{name}` | {text} | {_default(field)} |")
@@ -559,7 +559,7 @@ def _default(field: FieldInfo) -> str:
         if isinstance(item, Shown):
             return item.text
     if field.is_required():
-        return "needed"
+        return "required"
     value = field.get_default(call_default_factory=True)
     if value is None or value == "" or (isinstance(value, (tuple, list, dict)) and not value):
         return "none"

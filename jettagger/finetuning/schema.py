@@ -51,7 +51,7 @@ class MlpModel(FileModel):
         str, AfterValidator(_activation), Expected(f"one of {', '.join(ACTIVATIONS)}", tuple(ACTIVATIONS))
     ] = Field(default="relu", description=", ".join(f"`{name}`" for name in ACTIVATIONS))
     dropout: Annotated[float, Between(0, 0.9)] = Field(
-        default=0.1, description="share of the neurons that are left out in training"
+        default=0.1, description="fraction of neurons dropped during training"
     )
 
 
@@ -59,13 +59,17 @@ class BdtModel(FileModel):
     """A boosted decision tree (XGBoost, histogram method)."""
 
     kind: Literal["bdt"] = Field(default="bdt", description="`bdt`")
-    trees: Annotated[int, Between(1)] = Field(default=500, description="boosting rounds at most")
-    depth: Annotated[int, Between(1)] = Field(default=5, description="of each tree")
+    trees: Annotated[int, Between(1)] = Field(default=500, description="maximum number of boosting rounds")
+    depth: Annotated[int, Between(1)] = Field(default=5, description="maximum depth of a tree")
     rate: Annotated[float, Between(1e-6, 1)] = Field(default=0.1, description="learning rate")
-    subsample: Annotated[float, Between(0.01, 1)] = Field(default=0.8, description="share of the jets that a tree sees")
-    columns: Annotated[float, Between(0.01, 1)] = Field(default=0.8, description="share of the inputs that a tree sees")
+    subsample: Annotated[float, Between(0.01, 1)] = Field(
+        default=0.8, description="fraction of the jets used for each tree"
+    )
+    columns: Annotated[float, Between(0.01, 1)] = Field(
+        default=0.8, description="fraction of the inputs used for each tree"
+    )
     min_weight: Annotated[float, Between(0)] = Field(
-        default=1.0, description="least sum of second derivatives in a leaf"
+        default=1.0, description="minimum sum of second derivatives in a leaf"
     )
 
 
@@ -75,49 +79,54 @@ class Loss(FileModel):
     kind: Literal["log-cosh", "huber", "quantile"] = Field(
         default="log-cosh",
         description="`log-cosh`: `log(cosh(r / scale))`; `huber`: quadratic up to `scale`, then linear; `quantile`: "
-        "its minimum is the quantile `q` of the mass; `r` is `log(mass / target)`",
+        "minimised by the quantile `q` of the mass; `r` is `log(mass / target)`",
     )
-    scale: Annotated[float, Between(1e-6)] = Field(default=0.1, description="where quadratic becomes linear")
+    scale: Annotated[float, Between(1e-6)] = Field(
+        default=0.1, description="value of `r` at the transition from quadratic to linear"
+    )
     q: Annotated[float, Between(0.001, 0.999)] = Field(default=0.5, description="the quantile")
 
 
 class Training(FileModel):
     """How the training goes."""
 
-    epochs: Annotated[int, Between(0)] = Field(default=60, description="at most (networks; trees have `trees`)")
-    batch: Annotated[int, Between(1)] = Field(default=1024, description="jets in a step")
+    epochs: Annotated[int, Between(0)] = Field(
+        default=60, description="maximum number of epochs (networks; trees have `trees`)"
+    )
+    batch: Annotated[int, Between(1)] = Field(default=1024, description="jets per step")
     rate: Annotated[float, Between(1e-9, 10)] = Field(
-        default=2e-3, description="learning rate of AdamW; it falls to a hundredth along a cosine"
+        default=2e-3, description="learning rate of AdamW, with cosine decay to a hundredth of it"
     )
     decay: Annotated[float, Between(0)] = Field(default=1e-3, description="weight decay of AdamW")
     patience: Annotated[int, Between(1)] = Field(
-        default=8, description="epochs (or trees) without a better validation loss after which it ends"
+        default=8, description="early stopping: epochs (or trees) without a lower validation loss"
     )
     seed: Annotated[int, Between(0)] = Field(
         default=1, description="two runs with the same seed, files and threads give the same head"
     )
-    threads: Annotated[int, Between(1)] = Field(default=2, description="of torch and XGBoost")
-    memory: Annotated[Size, Shown("`1GB`")] = Field(default=1_000_000_000, description="that the jets in work may take")
+    threads: Annotated[int, Between(1)] = Field(default=2, description="threads of torch and XGBoost")
+    memory: Annotated[Size, Shown("`1GB`")] = Field(
+        default=1_000_000_000, description="memory for the jets being processed"
+    )
 
 
 class Split(FileModel):
     """Which events train, validate and test, decided by the event number."""
 
     validation: Annotated[float, Between(0.01, 0.9)] = Field(
-        default=0.15, description="share of the events for early stopping, of those that do not test"
+        default=0.15, description="fraction for early stopping, of the events that are not for testing"
     )
     test: Annotated[float, Between(0.01, 0.9)] = Field(
-        default=0.25, description="share of the events that no training sees; not with folds"
+        default=0.25, description="fraction of the events held out from training; not with folds"
     )
     use: Annotated[float, Between(1e-6, 1)] = Field(
         default=1.0,
-        description="share of the events for training and validation that are used: how does the result depend on "
-        "their number?",
+        description="fraction of the training and validation events to use, to study the dependence on their number",
     )
     folds: Annotated[int, Between(1)] = Field(
         default=1,
-        description="more than 1: so many networks, each tested on the fold that it has not seen, and each event gets "
-        "that one",
+        description="above 1: number of networks in cross-validation; each event gets the one that was not trained "
+        "on it",
     )
 
 
@@ -134,14 +143,14 @@ class FinetuneFile(FileModel):
         str,
         Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"),
         Expected("text: a name of letters, digits and _ is required"),
-    ] = Field(description="of the head, and prefix of its columns")
-    title: str = Field(default="", description="one line on the head")
+    ] = Field(description="name of the head and prefix of its columns")
+    title: str = Field(default="", description="one-line description of the head")
     kind: Literal["classes", "mass"] = Field(description="`classes` or `mass`")
     parent: Annotated[str, Field(min_length=1), Expected("text")] = Field(
         description="the model that made the skims: its name or folder"
     )
     prefix: Annotated[str | None, Field(min_length=1), Expected("text"), Shown("the model's")] = Field(
-        default=None, description="of its columns"
+        default=None, description="prefix of its columns"
     )
     files: Annotated[Names, Field(min_length=1)] = Field(
         description="skims, `.parquet` or `.root`, paths and globs; relative to the configuration"
@@ -149,31 +158,33 @@ class FinetuneFile(FileModel):
     inputs: Annotated[Names, Field(min_length=1)] = Field(
         description="kinds (`hidden`, `prob`, `mass`) and names, see above"
     )
-    exclude: Names = Field(default=(), description="patterns of inputs that are left out")
-    classes: Annotated[dict[str, Formula], Shown("needed for classes")] = Field(
-        default_factory=dict, description="name -> expression in columns of the skim; a jet is in one class at most"
+    exclude: Names = Field(default=(), description="patterns of inputs to leave out")
+    classes: Annotated[dict[str, Formula], Shown("required for classes")] = Field(
+        default_factory=dict, description="name -> expression in columns of the skim; the classes are disjoint"
     )
-    target: Annotated[Formula | None, Shown("needed for a mass")] = Field(
+    target: Annotated[Formula | None, Shown("required for a mass")] = Field(
         default=None, description="generated mass in GeV, an expression"
     )
-    select: Annotated[Formula | None, Shown("all")] = Field(default=None, description="expression: which jets")
-    weight: Annotated[Formula | None, Shown("1")] = Field(default=None, description="expression: with which weight")
+    select: Annotated[Formula | None, Shown("all")] = Field(
+        default=None, description="selection of jets, an expression"
+    )
+    weight: Annotated[Formula | None, Shown("1")] = Field(default=None, description="weight of a jet, an expression")
     flatten: dict[str, Edges] = Field(
         default_factory=dict,
-        description="column -> bin edges; each class gets the same weight in each bin (a factor of 20 at most); jets "
-        "outside count to the nearest bin",
+        description="column -> bin edges; each class has the same total weight in each bin (reweighted by a factor "
+        "of 20 at most); jets outside are assigned to the nearest bin",
     )
     model: Annotated[
         Annotated[MlpModel | BdtModel, Field(discriminator="kind")],
         BeforeValidator(_with_kind, json_schema_input_type=MlpModel | BdtModel),
         Shown("`{kind: mlp}`"),
-    ] = Field(default_factory=MlpModel, description="the network or the trees, see below")
+    ] = Field(default_factory=MlpModel, description="network or boosted decision trees, see below")
     loss: Annotated[Loss, Shorthand("kind"), Shown("`log-cosh`")] = Field(
-        default_factory=Loss, description="of a mass: its kind, or keys, see below"
+        default_factory=Loss, description="loss of a mass head: its kind, or keys, see below"
     )
-    training: Training = Field(default_factory=Training, description="how the training goes, see below")
-    split: Split = Field(default_factory=Split, description="which events train, validate and test, see below")
-    least_jets: Annotated[int, Between(1)] = Field(default=50, description="jets that a class must have for training")
-    compare: Annotated[dict[str, Formula], Shown("the best plain score is always there")] = Field(
-        default_factory=dict, description="name -> expression in scores, shown beside the head"
+    training: Training = Field(default_factory=Training, description="options of the training, see below")
+    split: Split = Field(default_factory=Split, description="training, validation and test events, see below")
+    least_jets: Annotated[int, Between(1)] = Field(default=50, description="minimum number of training jets per class")
+    compare: Annotated[dict[str, Formula], Shown("the best plain score is always included")] = Field(
+        default_factory=dict, description="name -> expression in scores, compared with the head in the report"
     )

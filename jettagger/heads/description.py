@@ -51,21 +51,25 @@ class HeadCard(FileModel, strict=False, allow_inf_nan=True):
 
     schema_version: Literal[1] = Field(description="version of this schema")
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", description="name of the head and prefix of its columns")
-    title: str = Field(default="", description="one line on the head")
-    kind: Literal["classes", "mass"] = Field(description="probabilities of classes, or a mass in GeV")
-    model: Literal["mlp", "bdt"] = Field(description="what stands behind it")
-    parent: Parent = Field(description="the model whose outputs it takes")
-    inputs: list[Input] = Field(min_length=1, description="input columns in the order of the network's")
+    title: str = Field(default="", description="one-line description of the head")
+    kind: Literal["classes", "mass"] = Field(description="class probabilities, or a mass in GeV")
+    model: Literal["mlp", "bdt"] = Field(description="dense network or boosted decision trees")
+    parent: Parent = Field(description="model whose outputs are the inputs")
+    inputs: list[Input] = Field(min_length=1, description="input columns, in the order of the network's inputs")
     outputs: list[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]] = Field(
-        min_length=1, description="names of the outputs in the order of the network's"
+        min_length=1, description="output names, in the order of the network's outputs"
     )
-    folds: int = Field(ge=1, description="networks, each for the events that it was not trained on; 1: one for all")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description=f"of {NETWORK}")
-    training: dict[str, Any] = Field(default_factory=dict, description="the configuration of the training")
-    metrics: dict[str, Any] = Field(default_factory=dict, description="what was measured on jets held out")
-    jettagger: str = Field(default="", description="version that wrote it")
+    folds: int = Field(
+        ge=1, description="number of networks, each for the events that it was not trained on; 1: one for all"
+    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description=f"SHA-256 of {NETWORK}")
+    training: dict[str, Any] = Field(default_factory=dict, description="configuration of the training")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="performance on held-out jets")
+    jettagger: str = Field(default="", description="version of jettagger that wrote the file")
     checksum: str = Field(
-        default="", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of all else; without it nothing is compared"
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="SHA-256 of the rest of the file; if absent, nothing is checked",
     )
 
     @model_validator(mode="after")

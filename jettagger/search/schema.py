@@ -39,48 +39,52 @@ class SampleKeys(FileModel):
     """One data set."""
 
     files: Annotated[Names, Field(min_length=1)] = Field(
-        description="ROOT files or skims in parquet: a path, a glob or a list; local (relative to the configuration) "
+        description="ROOT files or parquet skims: a path, a glob or a list; local (relative to the configuration) "
         "or `root://` (globs too, with the extra `xrootd`)"
     )
-    cross_section: Annotated[float | Literal["Runs"] | None, Expected("a number or Runs", (RUNS,)), Shown("needed")] = (
-        Field(
-            default=None,
-            description="of simulation, in pb, with branching fractions and filter efficiencies; or `Runs`: the "
-            "`crossSection` there, as `jettagger simulate` writes it: the mean over the rows weighted with "
-            "`genEventCount`; of one process (`genProcess`)",
-        )
+    cross_section: Annotated[
+        float | Literal["Runs"] | None, Expected("a number or Runs", (RUNS,)), Shown("required")
+    ] = Field(
+        default=None,
+        description="for simulation: cross section in pb, including branching fractions and filter efficiencies; or "
+        "`Runs`: the `crossSection` in the tree `Runs`, as `jettagger simulate` writes it (mean "
+        "weighted with `genEventCount`; one process, `genProcess`, per sample)",
     )
     sum_of_weights: Annotated[
         float | Literal["Runs", "events"] | None,
         Expected("a number or Runs or events", (RUNS, "events")),
-        Shown("`Runs` where the files have it, else `events`, which is said"),
+        Shown("`Runs` if the files have it, else `events`, with a note"),
     ] = Field(
         default=None,
-        description="of all generated events: a number; `Runs`: the sum that the files have in their tree `Runs`; or "
-        "`events`: the sum over the events that are read, which is wrong for skims",
+        description="sum of weights of all generated events: a number; `Runs`: the sum in the tree `Runs` of the "
+        "files; or `events`: the sum over the events read, which is wrong for skims",
     )
     data: bool = Field(default=False, description="`true` for data: no weights, no variations, no scaling")
-    golden_json: str | None = Field(default=None, description="of data: the certified luminosity sections")
+    golden_json: str | None = Field(default=None, description="for data: file of certified luminosity sections")
 
 
 class JetsKeys(FileModel):
     """The candidates."""
 
-    count: Annotated[int, Field(ge=1, le=2), Expected("1 or 2")] = Field(default=2, description="candidates, 1 or 2")
+    count: Annotated[int, Field(ge=1, le=2), Expected("1 or 2")] = Field(
+        default=2, description="number of candidates, 1 or 2"
+    )
     preselection: str = Field(
-        default="pt > 200", description="cut on columns of the jets; only these jets run through the network"
+        default="pt > 200", description="cut on columns of the jets; only jets that pass run through the network"
     )
     select_by: str = Field(
-        default="pt", description="the candidates are the jets with the largest values of this column or discriminant"
+        default="pt", description="column or discriminant with the largest values for the candidates"
     )
-    sort_by: str = Field(default="pt", description="they are numbered by falling values of this column or discriminant")
-    mass: str = Field(default="mass", description="the column that enters `mjj`")
+    sort_by: str = Field(
+        default="pt", description="column or discriminant by which candidates are numbered, in decreasing order"
+    )
+    mass: str = Field(default="mass", description="column used in `mjj`")
 
 
 class RegionKeys(FileModel):
     """One region."""
 
-    kind: Literal["signal", "validation", "control", "inclusive"] = Field(description="what it is for, see below")
+    kind: Literal["signal", "validation", "control", "inclusive"] = Field(description="role of the region, see below")
     passes: Names = Field(default=(), alias="pass", description="cuts that its events pass")
     fails: Names = Field(default=(), alias="fail", description="cuts that its events fail, each of them")
 
@@ -89,23 +93,23 @@ class AxisKeys(FileModel):
     """One variable of a histogram."""
 
     bins: Annotated[Numbers | None, Shown("this or `edges`")] = Field(
-        default=None, description="number of bins, low and high end"
+        default=None, description="number of bins, lower and upper end"
     )
-    edges: Annotated[Numbers | None, Shown("this or `bins`")] = Field(default=None, description="rising edges of bins")
-    label: Annotated[str, Shown("the name")] = Field(default="", description="for plots")
-    unit: str = Field(default="", description="such as `GeV`")
-    expression: Annotated[str, Shown("the name")] = Field(default="", description="what is filled")
+    edges: Annotated[Numbers | None, Shown("this or `bins`")] = Field(default=None, description="increasing bin edges")
+    label: Annotated[str, Shown("the name")] = Field(default="", description="axis label")
+    unit: str = Field(default="", description="unit, e.g. `GeV`")
+    expression: Annotated[str, Shown("the name")] = Field(default="", description="expression to fill")
 
 
 class HistogramKeys(AxisKeys):
     """One histogram."""
 
     axes: dict[str, AxisKeys] | None = Field(
-        default=None, description="instead of the keys above, for several variables: name -> these keys"
+        default=None, description="several variables: name -> the keys above, which then belong here"
     )
-    counts: str = Field(default="events", description="label of the counts")
+    counts: str = Field(default="events", description="what is counted, for the label of the y axis")
     max_size: Annotated[Size | None, Shown("`1 GB`")] = Field(
-        default=None, description="that it may take with all samples, regions and variations"
+        default=None, description="maximum size in memory with all samples, regions and variations"
     )
 
 
@@ -117,63 +121,63 @@ class DiscriminantKeys(FileModel):
     form: Any = Field(default=None, description="of a preset: `ratio` or `log_ratio`")
     parameters: Any = Field(default=None, description="name -> number, the parameters of the formula")
     zero: Any = Field(default=None, description="the value where the denominator is zero")
-    prefix: Any = Field(default=None, description="of the tagger's columns")
-    label: Any = Field(default=None, description="for plots")
-    text: Any = Field(default=None, description="one line on what it is for")
+    prefix: Any = Field(default=None, description="prefix of the tagger's columns")
+    label: Any = Field(default=None, description="label in plots")
+    text: Any = Field(default=None, description="one-line description")
 
 
 class WeightKeys(FileModel):
     """A correction of simulation."""
 
     nominal: str = Field(description="an expression")
-    up: str | None = Field(default=None, description="the same after variation; with `down` or not at all")
-    down: str | None = Field(default=None, description="the same")
+    up: str | None = Field(default=None, description="its upward variation; with `down` or not at all")
+    down: str | None = Field(default=None, description="its downward variation")
 
 
 class VariationKeys(FileModel):
     """A variation of jets."""
 
     up: dict[str, str] = Field(description="column of the jets -> expression in columns of the jets that replaces it")
-    down: dict[str, str] = Field(description="the same")
+    down: dict[str, str] = Field(description="same for the downward variation")
 
 
 class SignalKeys(FileModel):
     """A signal of the templates."""
 
-    datasets: Names = Field(description="its samples")
-    mass: Annotated[float, Expected("a number")] = Field(description="of the resonance, in GeV")
+    datasets: Names = Field(description="samples of the signal")
+    mass: Annotated[float, Expected("a number")] = Field(description="mass of the resonance in GeV")
     cross_section: Annotated[float | None, Expected("a number"), Shown("that of its samples")] = Field(
-        default=None, description="in pb, for limits"
+        default=None, description="cross section in pb, for limits"
     )
 
 
 class TemplatesKeys(FileModel):
     """What templates are made of."""
 
-    histogram: str = Field(description="the one, of one variable, that they are made of")
-    processes: dict[str, Names] = Field(description="background -> samples")
+    histogram: str = Field(description="one-dimensional histogram from which the templates are made")
+    processes: dict[str, Names] = Field(description="background process -> samples")
     signals: dict[str, SignalKeys] = Field(description="signal -> `datasets`, `mass` and `cross_section`")
-    regions: Annotated[Names, Shown("all but inclusive ones")] = Field(default=(), description="which")
+    regions: Annotated[Names, Shown("all except inclusive ones")] = Field(default=(), description="regions of the fit")
     data: Names = Field(
-        default=(), description="samples of data; without any the sum of the backgrounds is taken in their place"
+        default=(), description="samples of data; without any, the sum of the backgrounds replaces them"
     )
     variations: Annotated[Names | None, Shown("all")] = Field(
-        default=None, description="which, without `Up` and `Down`"
+        default=None, description="systematic variations, without `Up` and `Down`"
     )
     normalisation_uncertainties: dict[str, dict[str, Annotated[float, Expected("a number")]]] = Field(
-        default_factory=dict, description="uncertainty -> process -> relative size, log-normal"
+        default_factory=dict, description="uncertainty -> process -> relative size (log-normal)"
     )
-    free_normalisations: Names = Field(default=(), description="backgrounds whose normalisation the fit may choose")
+    free_normalisations: Names = Field(default=(), description="backgrounds with a freely floating normalisation")
     empty_bin_yield: Annotated[float | str, Expected("one_event, refuse or a number of events above zero")] = Field(
         default="one_event",
-        description="what a background gets, ± 100 %, in a bin where it has no simulated event: `one_event`, a number "
-        "of events, or `refuse`",
+        description="yield of a background, ± 100 %, in a bin without simulated events: `one_event`, a number of "
+        "events, or `refuse`",
     )
     min_effective_events: Annotated[float, Expected("a number"), Shown("0: no merging")] = Field(
-        default=0.0, description="bins are merged until each background has so many effective events in each"
+        default=0.0, description="bins are merged until each background has this many effective events in each bin"
     )
-    names: Annotated[dict[str, str], Shown("as combine reads them")] = Field(
-        default_factory=dict, description="patterns of the names in `templates.root`: `nominal`, `shifted`, `data`"
+    names: Annotated[dict[str, str], Shown("those of combine")] = Field(
+        default_factory=dict, description="patterns of names in `templates.root`: `nominal`, `shifted`, `data`"
     )
 
 
@@ -182,38 +186,38 @@ class SearchFile(FileModel):
 
     version: Literal[1] = Field(description="1")
     luminosity: Annotated[float, Field(gt=0), Expected("above zero, a number in 1/fb")] = Field(
-        description="in 1/fb; simulation is scaled to it"
+        description="integrated luminosity in 1/fb, to which simulation is scaled"
     )
     samples: Annotated[dict[str, SampleKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     regions: Annotated[dict[str, RegionKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     histograms: Annotated[dict[str, HistogramKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     tagger: Annotated[TaggerKeys, Shorthand("model")] | None = Field(
         default=None,
-        description="the model to run and how: its name, or keys, see below; without it the scores are those in the "
-        "files",
+        description="model to run: its name, or keys, see below; without it, scores are read from the files",
     )
     prefix: Annotated[str | None, Shown("the model's")] = Field(
-        default=None, description="of the tagger's columns, needed where several taggers are in the files"
+        default=None, description="prefix of the tagger's columns, required if the files contain several taggers"
     )
-    tree: str = Field(default="Events", description="the tree of events")
-    collection: str = Field(default="FatJet", description="the fat jets in it")
+    tree: str = Field(default="Events", description="name of the tree of events")
+    collection: str = Field(default="FatJet", description="collection of the fat jets")
     schema_name: Annotated[
         Literal["PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema"] | None,
         Shown("the first with a tagger, the second without"),
     ] = Field(
         default=None,
         alias="schema",
-        description="of coffea: `PFNanoAODSchema`, `NanoAODSchema` or `ScoutingNanoAODSchema`",
+        description="coffea schema: `PFNanoAODSchema`, `NanoAODSchema` or `ScoutingNanoAODSchema`",
     )
     chunk_size: Annotated[int, Field(ge=1), Expected("a number of events")] = Field(
-        default=20_000, description="events that are read at a time; changes no result"
+        default=20_000, description="events per chunk; does not change results"
     )
     generator_weight: Annotated[str | None, Expected("a column or null")] = Field(
         default="genWeight",
-        description="column of the generator's weight, which tells simulation from data; `null`: each event counts 1",
+        description="column of the generator weight, which distinguishes simulation from data; `null`: each event "
+        "counts 1",
     )
-    event_selection: str | None = Field(default=None, description="cut on columns of the events, such as a trigger")
-    jets: JetsKeys = Field(default_factory=JetsKeys, description="the candidates, see below")
+    event_selection: str | None = Field(default=None, description="cut on columns of the events, e.g. a trigger")
+    jets: JetsKeys = Field(default_factory=JetsKeys, description="selection of the jet candidates, see below")
     discriminants: dict[str, Annotated[DiscriminantKeys, Shorthand("expression")]] = Field(
         default_factory=dict, description="name -> a preset, a formula or a mapping, see below"
     )
@@ -222,6 +226,6 @@ class SearchFile(FileModel):
         default_factory=dict, description="name -> expression or keys, see below"
     )
     variations: dict[str, VariationKeys] = Field(default_factory=dict, description="name -> keys, see below")
-    templates: TemplatesKeys | None = Field(default=None, description="what templates are made of, see below")
-    blind: bool = Field(default=True, description="whether data in signal regions stay hidden, see below")
-    plots: bool = Field(default=True, description="whether plots are drawn, if matplotlib and mplhep are there")
+    templates: TemplatesKeys | None = Field(default=None, description="definition of the templates, see below")
+    blind: bool = Field(default=True, description="whether data in signal regions are blinded, see below")
+    plots: bool = Field(default=True, description="whether to draw plots, if matplotlib and mplhep are installed")

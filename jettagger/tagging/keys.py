@@ -29,53 +29,52 @@ def _known(names: dict[str, str | None] | None) -> dict[str, str | None] | None:
 class TaggerKeys(FileModel):
     """A model, and how it is applied."""
 
-    model: str = Field(description="a name that `jettagger models list` shows, or a folder")
+    model: str = Field(description="name listed by `jettagger models list`, or a folder")
     backend: Literal["fast", "onnxruntime", "openvino"] = Field(
         default="fast",
-        description="`fast`: ONNX Runtime with a graph that runs faster and is proven equal; `onnxruntime`: the file "
+        description="`fast`: ONNX Runtime with a faster graph that is checked to be equal; `onnxruntime`: the file "
         "as it is; `openvino`",
     )
     remote: Annotated[
         str | bool | None, Expected("the address of a server, or false"), Shown("`$JETTAGGER_REMOTE`")
-    ] = Field(default=None, description="server that runs the network, `grpc://host:8001/model`; `false`: none")
+    ] = Field(default=None, description="inference server, `grpc://host:8001/model`; `false`: none")
     cache: Annotated[bool | str, Expected("true, false or a folder")] = Field(
         default=False,
-        description="where scores are kept, so that the same jets need the network once: `true` for the user's cache "
+        description="score cache, so that each jet runs through the network once: `true` for the user's cache "
         "folder, or a folder",
     )
     threads: Annotated[int | None, Field(ge=1), Expected("a number of threads"), Shown("all cores")] = Field(
-        default=None, description="of the network, in each process"
+        default=None, description="threads of the network in each process"
     )
-    heads: Names = Field(default=(), description="folders of heads that run on the outputs of the model")
+    heads: Names = Field(default=(), description="folders of heads to run on the outputs of the model")
     provider: Annotated[str | None, Shown("`cpu`")] = Field(
         default=None, description="execution provider of ONNX Runtime, e.g. `cuda`"
     )
     jets: Annotated[str | None, Shown("that of the format")] = Field(
-        default=None, description="the collection of jets, where events have several that the model can be applied to"
+        default=None, description="collection of jets, if the model applies to several in the events"
     )
     outside: Literal["score", "skip"] = Field(
         default="score",
-        description="what happens to jets outside the training selection of a data configuration of weaver: they are "
-        "flagged and scored, or flagged and left unscored",
+        description="jets outside the training selection of a data configuration of weaver: flagged and scored, or "
+        "flagged and not scored",
     )
-    min_pt_share: Annotated[Annotated[float, Between(0, 1)] | None, Shown("0.8, and no link may lead to nothing")] = (
-        Field(
-            default=None,
-            description="share of a jet's transverse momentum that its constituents must carry to be scored",
-        )
+    min_pt_share: Annotated[Annotated[float, Between(0, 1)] | None, Shown("0.8, and no dangling links")] = Field(
+        default=None,
+        description="minimum fraction of the transverse momentum of a jet that its constituents must carry for it "
+        "to be scored",
     )
     names: Annotated[dict[str, str | None] | None, AfterValidator(_known), Shown("those of PFNano")] = Field(
-        default=None, description="collections and columns of PFNano -> what the files call them"
+        default=None, description="collections and columns of PFNano -> their names in the files"
     )
-    format: Annotated[str | None, Shown("recognised")] = Field(
+    format: Annotated[str | None, Shown("detected")] = Field(
         default=None, description="flavour of PFNano that declares such names: one of the package, or a YAML file"
     )
     batch_size: Annotated[int, Between(1)] = Field(
-        default=TaggerOptions.batch_size, description="jets in one run of the network at most"
+        default=TaggerOptions.batch_size, description="maximum number of jets per run of the network"
     )
     block_bytes: Annotated[Size, Shown("`150 MB`")] = Field(
         default=TaggerOptions.block_bytes,
-        description="memory that what is made of a chunk takes at a time, roughly",
+        description="approximate memory for what is derived from a chunk at a time",
     )
 
     def options(self, folder: Path) -> TaggerOptions:
