@@ -277,7 +277,7 @@ def second(models: Sequence[str], events: Any, repetitions: int) -> dict[str, An
         sessions = [Timed(open_session(bundle, threads=1)) for bundle in bundles]
         taggers = [Tagger(bundle, session=session) for bundle, session in zip(bundles, sessions, strict=True)]
         own = 0.0
-        real = {name: getattr(taggers[1], name) for name in ("score", "arranged")}
+        real = {name: getattr(taggers[1], name) for name in ("begin", "assembled")}
 
         def counted(name: str, real: Mapping[str, Any] = real) -> Callable[..., Any]:
             def call(*arguments: Any) -> Any:

@@ -29,6 +29,7 @@ _COUNTS = {
     "recovered_vertices": "vertices recovered",
     "replaced_values": "input values that were not finite",
     "retried": "reads that were tried again",
+    "refused_runs": "runs that did not fit the GPU, made in parts",
 }
 _JETS = [name for name, text in _COUNTS.items() if text.startswith(("scored", "not scored"))]
 
@@ -106,6 +107,8 @@ class Report(Displayed):
         Scored jets whose outputs were found in the score cache.
     retried : int
         Reads that failed for a moment and were tried again.
+    refused_runs : int
+        Runs of the network that a GPU refused, for memory as a rule, and that were made in parts.
 
     Examples
     --------
@@ -134,6 +137,7 @@ class Report(Displayed):
     seconds: float = 0.0
     cached: int = 0
     retried: int = 0
+    refused_runs: int = 0
 
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):

@@ -62,7 +62,7 @@ def test_the_second_process_does_not_write_it_anew(
 ) -> None:
     open_session(bundle, 1)
     forget()
-    monkeypatch.setattr(acceleration, "rewrite", lambda *_: pytest.fail("rewritten again"))
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_, **__: pytest.fail("rewritten again"))
     assert open_session(bundle, 1) is not open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
@@ -101,7 +101,7 @@ def test_a_graph_that_is_not_equal_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> bytes:
+    def broken(*_: Any, **__: Any) -> bytes:
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(acceleration, "rewrite", broken)
@@ -110,13 +110,13 @@ def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypa
 
 
 def test_a_graph_that_does_not_load_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "rewrite", lambda *_: b"not ONNX")
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_, **__: b"not ONNX")
     with pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten fails \(ModelFileError"):
         assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 def test_where_nothing_is_gained_nothing_is_said(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "rewrite", lambda *_: None)
+    monkeypatch.setattr(acceleration, "rewrite", lambda *_, **__: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def test_openvino_is_not_used_where_it_gives_other_scores(bundle: Bundle, monkey
 def test_batches_follow_what_runs_them() -> None:
     assert cost_of() == cost_of("onnxruntime", "cpu") == COST
     assert cost_of("openvino").fixed > COST.fixed
-    assert cost_of("fast", "cuda").cells == np.inf
+    assert cost_of("fast", "cuda").fixed > cost_of("openvino").fixed
 
 
 class TestDeviation:

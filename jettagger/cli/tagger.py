@@ -25,7 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the model is applied")
     add = group.add_argument
     add("--threads", type=counted, metavar="N", help="threads of the network (default: all cores, 1 in workers)")
-    add("--provider", metavar="NAME", help="execution provider of ONNX Runtime, e.g. cuda (default: cpu)")
+    add(
+        "--provider",
+        metavar="NAME",
+        help="execution provider of ONNX Runtime, e.g. cuda,device_id=1 (default: cpu)",
+    )
     add("--backend", metavar="NAME", help="fast, onnxruntime or openvino (default: fast)")
     add(
         "--remote",
@@ -69,7 +73,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="flavour of PFNano: pfnano-106x, btvnano, ..., or a YAML file that declares one (default: recognised)",
     )
-    add("--batch-size", type=counted, metavar="N", help="jets in one run of the network at most (default: 64)")
+    add(
+        "--batch-size",
+        type=counted,
+        metavar="N",
+        help="jets in one run at most (default: 64, on a GPU 4096)",
+    )
     add("--block-bytes", metavar="SIZE", help="memory of what is made of a chunk at a time (default: 150MB)")
 
 

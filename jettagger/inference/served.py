@@ -1,22 +1,18 @@
-"""A network on a server, once it is proven to be the one of the bundle; batches that are on their way together."""
+"""A network on a server, once it is proven to be the one of the bundle."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, RemoteError
 from jettagger.inference.network import deviation, evaluate
-from jettagger.inputs.batching import Batch
 from jettagger.sessions import ConcurrentSession, Session, open_onnx
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
 
-__all__ = ["SERVED_TOLERANCE", "connected", "evaluated"]
+__all__ = ["SERVED_TOLERANCE", "connected"]
 
 #: how far a server may be off, in units of what a rewritten graph may: its processor and its library are others
 SERVED_TOLERANCE = 10
@@ -103,54 +99,3 @@ def connected(
 
 def _warn_local(bundle: Bundle, error: RemoteError) -> None:
     warnings.warn(f"the network of {bundle.name!r} runs on this machine: {error}", RuntimeWarning, stacklevel=2)
-
-
-def evaluated(bundle: Bundle, session: Session, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Array, float]]:
-    """All output columns of each batch, in order.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    session : Session
-        A `ConcurrentSession` is asked for several batches at the same time.
-    batches : iterable of Batch
-
-    Yields
-    ------
-    batch : Batch
-    values : float32[n, outputs]
-    seconds : float
-        For which the network was waited for.
-
-    Raises
-    ------
-    ModelFileError
-        As `jettagger.inference.network.evaluate` does.
-    RemoteError
-        If a server fails.
-    """
-    if not isinstance(session, ConcurrentSession):
-        for batch in batches:
-            start = time.perf_counter()
-            values = evaluate(bundle, session, batch.inputs)
-            yield batch, values, time.perf_counter() - start
-        return
-    waiting: deque[tuple[Batch, Future[Array]]] = deque()
-    try:
-        for batch in batches:
-            waiting.append((batch, session.pool.submit(evaluate, bundle, session, batch.inputs)))
-            if len(waiting) > session.in_flight:
-                yield _arrived(*waiting.popleft())
-        while waiting:
-            yield _arrived(*waiting.popleft())
-    finally:  # after an error, or Ctrl-C, what is still on its way is not waited for
-        for _, answer in waiting:
-            answer.cancel()
-        if waiting:
-            session.abandon()
-
-
-def _arrived(batch: Batch, answer: Future[Array]) -> tuple[Batch, Array, float]:
-    start = time.perf_counter()
-    values = answer.result()
-    return batch, values, time.perf_counter() - start

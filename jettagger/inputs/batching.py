@@ -51,7 +51,12 @@ class Cost:
     square : float
         The length at which pairs of objects cost as much as the objects.
     cells : float
-        Jets times length squared in a run at most: what lies between the layers should stay in the core's cache.
+        Jets times length squared in a run at most: what lies between the layers should stay in the core's cache, or fit
+        a GPU's memory.
+    step : int
+        Lengths are rounded up to multiples of this, where padding is not seen: GPUs prepare something for each shape.
+    jets : int
+        Jets in a run at most, where nobody says another number.
 
     Examples
     --------
@@ -62,6 +67,8 @@ class Cost:
     fixed: float = 50
     square: float = 66
     cells: float = 40_000
+    step: int = 1
+    jets: int = BATCH_SIZE
 
     def of(self, lengths: Array) -> Array:
         """The cost of jets of these lengths, without the fixed part; float64[jets]."""
@@ -281,7 +288,7 @@ def make_batches(
     ------
     Batch
     """
-    axes = sorted(_axes(tables), key=lambda axis: -axis.limit)
+    axes = sorted(_axes(tables, 1 if cost is None else cost.step), key=lambda axis: -axis.limit)
     if not axes or not len(axes[0].lengths):
         return
     jet_lengths = np.stack([axis.lengths for axis in axes])
@@ -300,7 +307,7 @@ class _Axis(NamedTuple):
     exact: bool
 
 
-def _axes(tables: Sequence[GroupValues]) -> Iterator[_Axis]:
+def _axes(tables: Sequence[GroupValues], step: int) -> Iterator[_Axis]:
     by_name: dict[str, list[GroupValues]] = {}
     for table in tables:
         by_name.setdefault(table.group.axis, []).append(table)
@@ -312,6 +319,8 @@ def _axes(tables: Sequence[GroupValues]) -> Iterator[_Axis]:
         exact = any(table.group.exact for table in members)
         exact |= not all(any(np.array_equal(table.counts, counts) for counts in masks) for table in members)
         counts = np.max([table.counts for table in members], axis=0)
+        if step > 1 and not exact:
+            counts = -(-counts // step) * step
         yield _Axis(name, np.clip(counts, shortest, limit), limit, exact)
 
 

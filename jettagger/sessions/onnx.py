@@ -1,26 +1,36 @@
-"""ONNX Runtime in this process: one session per process, file content, thread count and provider."""
+"""ONNX Runtime in this process: one session per process, file content, thread count and provider.
+
+On a GPU, inputs and outputs are bound in its memory, a few runs are on their way at the same time, and a run that does
+not fit is made in parts.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import warnings
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
-from jettagger.errors import ConfigError, ModelFileError, ProviderError, hint
+import numpy as np
+
+from jettagger.errors import ConfigError, ModelFileError
 from jettagger.runtime.processcache import ProcessCache
-from jettagger.sessions.base import run_error, wants_memory
+from jettagger.sessions.base import flat_columns, run_error, wants_memory
 from jettagger.sessions.graph import Graph
+from jettagger.sessions.providers import Provider
 from jettagger.sessions.threads import default_threads
 from jettagger.types import Array
 
-__all__ = ["PROVIDERS", "OrtSession", "checked_threads", "open_onnx"]
+__all__ = ["GpuSession", "OrtSession", "checked_threads", "make_session", "open_onnx"]
 
-#: short names of execution providers
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+#: runs at the same time on a GPU: one is computed while the inputs of the next go there
+IN_FLIGHT = 2
 
 # sessions do not survive a fork, so the process is part of the key
-_SESSIONS: ProcessCache[tuple[int, str, int, str], OrtSession] = ProcessCache()
+_SESSIONS: ProcessCache[tuple[int, str, int, Provider], OrtSession] = ProcessCache()
 
 
 class OrtSession:
@@ -32,7 +42,7 @@ class OrtSession:
         The file to load.
     threads : int
         Threads within an operator.
-    provider : str
+    provider : str or Provider
         Execution provider, short or full name.
     rewritten : bytes, optional
         An ONNX file with the same inputs and outputs to run in the place of the graph's.
@@ -45,7 +55,7 @@ class OrtSession:
         If ONNX Runtime refuses the file.
     """
 
-    def __init__(self, graph: Graph, threads: int, provider: str, rewritten: bytes | None = None) -> None:
+    def __init__(self, graph: Graph, threads: int, provider: str | Provider, rewritten: bytes | None = None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -54,13 +64,8 @@ class OrtSession:
         options.enable_mem_pattern = False  # lengths differ from run to run
         options.log_severity_level = 4  # what fails is raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        name = PROVIDERS.get(provider, provider)
-        present = onnxruntime.get_available_providers()
-        if name not in present:
-            raise ProviderError(
-                f"execution provider {provider!r} is not available{hint(name, present)}; this ONNX Runtime has "
-                f"{', '.join(present)}"
-            )
+        provider = Provider.of(provider)
+        provider.require()
         # external data is found from the path; a plain file is checked to be still the one that was described
         try:
             source: Any = rewritten or (str(graph.path) if graph.external else graph.path.read_bytes())
@@ -68,14 +73,17 @@ class OrtSession:
             raise ModelFileError(f"{graph.path} cannot be read: {error.strerror or error}") from error
         if not rewritten and not graph.external and hashlib.sha256(source).hexdigest() != graph.sha256:
             raise ModelFileError(f"{graph.path} has changed since it was described (SHA-256 expected {graph.sha256})")
-        try:
-            session = onnxruntime.InferenceSession(source, options, providers=[name])
+        asked: list[Any] = [(provider.name, dict(provider.options)) if provider.options else provider.name]
+        try:  # another provider is never taken silently
+            session = onnxruntime.InferenceSession(source, options, providers=asked, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            wants_memory(error)
+            short = wants_memory(error)
+            if not short and not provider.on_cpu and _opens_on_cpu(source, options):
+                raise provider.inactive(f"and cannot open the network: {error}") from error
             raise ModelFileError(f"ONNX Runtime cannot load {graph.path}: {error}") from error
         active = session.get_providers()[0]
-        if active != name:
-            raise ProviderError(f"execution provider {name} was asked for, {active} is active")
+        if active != provider.name:
+            raise provider.inactive(f"{active} is active")
         self.provider = active
         self.threads = threads
         self._session = session
@@ -89,6 +97,155 @@ class OrtSession:
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise run_error("ONNX Runtime", self._path, inputs, error) from error
         return dict(zip(self._outputs, values, strict=True))
+
+
+def _opens_on_cpu(source: Any, options: Any) -> bool:
+    """Whether it is the provider, and not the file, that fails."""
+    import onnxruntime
+
+    try:
+        onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    except Exception:
+        return False
+    return True
+
+
+class GpuSession(OrtSession):
+    """A network in ONNX Runtime on a GPU with CUDA; see `jettagger.sessions.base.ConcurrentSession`.
+
+    Parameters
+    ----------
+    graph, threads, provider, rewritten
+        As for `OrtSession`.
+
+    Raises
+    ------
+    ProviderError, ModelFileError
+        As `OrtSession`.
+    """
+
+    def __init__(self, graph: Graph, threads: int, provider: str | Provider, rewritten: bytes | None = None) -> None:
+        provider = Provider.of(provider)
+        super().__init__(graph, threads, provider, rewritten)
+        self.in_flight = IN_FLIGHT
+        self.pool: Executor = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="jettagger-gpu")
+        self._refused = 0
+        self._device = provider.device
+        self._fixed = graph.fixed_batch is not None
+        #: jets that fit, and how many numbers each of them had; None while nothing was refused
+        self._room: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate the network; see `Session.run`.
+
+        Warns
+        -----
+        RuntimeWarning
+            When the GPU refuses a run for the first time. It is made in halves until they fit, and further runs hold
+            no more than what did.
+
+        Raises
+        ------
+        ModelFileError
+            Also where one jet alone does not fit.
+        """
+        rows = len(next(iter(inputs.values())))
+        numbers = sum(array[:1].size for array in inputs.values())
+        parts: list[dict[str, Array]] = []
+        start, step = 0, self._fitting(rows, numbers)
+        if step == rows:
+            try:
+                return self._bound(inputs)
+            except Exception as error:
+                step = self._halved(inputs, rows, numbers, error)
+        while start < rows:
+            part = {name: array[start : start + step] for name, array in inputs.items()}
+            count = min(step, rows - start)
+            try:
+                outputs = self._bound(part)
+            except Exception as error:
+                step = self._halved(part, count, numbers, error)
+                continue
+            parts.append({name: flat_columns(name, array, count) for name, array in outputs.items()})
+            start += count
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def abandon(self) -> None:
+        """Nothing is asked for again, so nothing is to be given up."""
+
+    def take_refused(self) -> int:
+        """How many runs did not fit the GPU, and were made in parts, since this was asked last."""
+        with self._lock:
+            count, self._refused = self._refused, 0
+        return count
+
+    def _bound(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One run, with inputs and outputs in the GPU's memory."""
+        from onnxruntime import OrtValue
+
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            value = OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", self._device)
+            binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name, "cuda", self._device)
+        self._session.run_with_iobinding(binding)
+        return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+    def _fitting(self, rows: int, numbers: int) -> int:
+        """How many of these jets are tried together."""
+        with self._lock:
+            if self._room is None or self._fixed:
+                return rows
+            count, known = self._room
+        ratio = known / max(numbers, 1)  # memory goes with the length at least and its square at most
+        return min(max(int(count * min(ratio, ratio**2)), 1), rows)
+
+    def _halved(self, inputs: Mapping[str, Array], rows: int, numbers: int, error: Exception) -> int:
+        """How many jets are tried after so many were refused; raises where fewer would not help."""
+        if rows < 2 or self._fixed or not _too_large(error):
+            raise run_error("ONNX Runtime", self._path, inputs, error) from error
+        step = rows // 2
+        with self._lock:
+            self._refused += 1
+            first, self._room = self._room is None, (step, numbers)
+        if first:
+            warnings.warn(
+                f"the GPU refused {rows} jets in one run of {self._path}: they run {step} or fewer at a time "
+                f"({' '.join(str(error).split())[:200]})",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return step
+
+
+def _too_large(error: Exception) -> bool:
+    """Whether fewer jets may run: memory that is short, or tensors beyond what cuDNN takes."""
+    said = str(error).lower()
+    return any(word in said for word in ("memory", "bad_alloc", "alloc_failed", "not_supported", "not supported"))
+
+
+def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten: bytes | None = None) -> OrtSession:
+    """A new session for where the network runs.
+
+    Parameters
+    ----------
+    graph, threads, provider, rewritten
+        As for `OrtSession`.
+
+    Returns
+    -------
+    OrtSession
+
+    Raises
+    ------
+    ProviderError, ModelFileError
+        As `OrtSession`.
+    """
+    provider = Provider.of(provider)
+    kind = GpuSession if provider.on_gpu else OrtSession
+    return kind(graph, threads, provider, rewritten)
 
 
 def checked_threads(threads: int | None) -> int:
@@ -105,7 +262,7 @@ def checked_threads(threads: int | None) -> int:
     return threads
 
 
-def open_onnx(graph: Graph, threads: int | None = None, provider: str | None = None) -> OrtSession:
+def open_onnx(graph: Graph, threads: int | None = None, provider: str | Provider | None = None) -> OrtSession:
     """The session of a network in this process; made when first asked for, kept afterwards.
 
     Parameters
@@ -113,7 +270,7 @@ def open_onnx(graph: Graph, threads: int | None = None, provider: str | None = N
     graph : Graph
     threads : int, optional
         Default: 1 in a worker, all usable cores in a plain process.
-    provider : str, optional
+    provider : str or Provider, optional
         ``cpu`` (default), ``cuda`` or the full name of an execution provider.
 
     Returns
@@ -130,8 +287,8 @@ def open_onnx(graph: Graph, threads: int | None = None, provider: str | None = N
         If ONNX Runtime refuses the file.
     """
     threads = checked_threads(threads)
-    provider = provider or "cpu"
-    key = (os.getpid(), graph.sha256, threads, PROVIDERS.get(provider, provider))
+    provider = Provider.of(provider)
+    key = (os.getpid(), graph.sha256, threads, provider)
     if key not in _SESSIONS:
-        _SESSIONS[key] = OrtSession(graph, threads, provider)
+        _SESSIONS[key] = make_session(graph, threads, provider)
     return _SESSIONS[key]

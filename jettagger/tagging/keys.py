@@ -48,7 +48,7 @@ class TaggerKeys(FileModel):
     )
     heads: Names = Field(default=(), description="folders of heads to run on the outputs of the model")
     provider: Annotated[str | None, Shown("`cpu`")] = Field(
-        default=None, description="execution provider of ONNX Runtime, e.g. `cuda`"
+        default=None, description="execution provider of ONNX Runtime, e.g. `cuda`, or `cuda,device_id=1`"
     )
     jets: Annotated[str | None, Shown("that of the format")] = Field(
         default=None, description="collection of jets, if the model applies to several in the events"
@@ -69,8 +69,8 @@ class TaggerKeys(FileModel):
     format: Annotated[str | None, Shown("detected")] = Field(
         default=None, description="flavour of PFNano that declares such names: one of the package, or a YAML file"
     )
-    batch_size: Annotated[int, Between(1)] = Field(
-        default=TaggerOptions.batch_size, description="maximum number of jets per run of the network"
+    batch_size: Annotated[Annotated[int, Between(1)] | None, Shown("64, on a GPU 4,096")] = Field(
+        default=None, description="maximum number of jets per run of the network"
     )
     block_bytes: Annotated[Size, Shown("`150 MB`")] = Field(
         default=TaggerOptions.block_bytes,

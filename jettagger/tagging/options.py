@@ -14,7 +14,6 @@ from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.heads import Head
 from jettagger.inference.acceleration import check_backend
-from jettagger.inputs.batching import BATCH_SIZE
 from jettagger.inputs.flat_tables import Outside
 from jettagger.inputs.flavours import declared_names
 from jettagger.inputs.selection import BLOCK
@@ -44,7 +43,7 @@ class OptionKeywords(TypedDict, total=False):
     min_pt_share: float | None
     names: Names | None
     format: str | os.PathLike[str] | None
-    batch_size: int
+    batch_size: int | None
     block_bytes: int
 
 
@@ -57,7 +56,8 @@ class TaggerOptions:
     threads : int, optional
         Threads of the network; default: 1 in a worker, all usable cores in a plain process.
     provider : str, optional
-        Execution provider of ONNX Runtime: ``cpu`` (default), ``cuda`` or a full name.
+        Execution provider of ONNX Runtime: ``cpu`` (default), ``cuda`` or a full name, with options of it behind
+        commas: ``cuda,device_id=1,gpu_mem_limit=8000000000``. See `jettagger.sessions.providers`.
     backend : {"fast", "onnxruntime", "openvino"}
         ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
         ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
@@ -88,8 +88,8 @@ class TaggerOptions:
     format : str or path, optional
         Flavour of PFNano that declares such names: one of those of the package (``"pfnano-106x"``), or a YAML file.
         It is read at once, and stands in ``names`` then. Without it a known flavour is recognised by its collections.
-    batch_size : int
-        Jets in one run of the network at most.
+    batch_size : int, optional
+        Jets in one run of the network at most; default: 64, on a GPU 4,096.
     block_bytes : int
         Memory in bytes that what is made of a chunk takes at a time, roughly; the jets of a larger chunk are linked and
         scored in several blocks.
@@ -128,7 +128,7 @@ class TaggerOptions:
     min_pt_share: float | None = None
     names: Names | None = field(default=None, hash=False)
     format: str | os.PathLike[str] | None = None
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
     block_bytes: int = BLOCK
 
     def __post_init__(self) -> None:
@@ -142,8 +142,9 @@ class TaggerOptions:
         if self.outside not in get_args(Outside):
             raise MismatchError(f"outside is {self.outside!r}, expected 'score' or 'skip'")
         for name in ("batch_size", "block_bytes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value!r}, expected at least 1")
         names = declared_names(self.names, self.format)
         if names is not None:
             pfnano(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -24,7 +25,7 @@ from jettagger.formats import EventColumns
 from jettagger.heads import Head, load_head
 from jettagger.inference.acceleration import cost_of, open_session
 from jettagger.inference.padding import as_run
-from jettagger.inference.served import evaluated
+from jettagger.inference.pending import Pending
 from jettagger.inputs.batching import Objects, make_batches, tabulate
 from jettagger.inputs.group_rows import Entering, entering
 from jettagger.inputs.selection import Selection
@@ -534,43 +535,93 @@ class Tagger(Displayed):
         -------
         Scored
         """
-        inside = entering(self.bundle, selection.jets, features)
-        values, more = self._score(selection.jets, inside, features)
-        return Scored(values, selection.index[inside.jets], selection.report + more, selection.partial)
+        return self.begin(selection, features).scored()
 
-    def _score(self, jets: Objects, inside: Entering, features: dict[str, Array] | None = None) -> tuple[Array, Report]:
+    def begin(self, selection: Selection, features: dict[str, Array] | None = None) -> Underway:
+        """Send jets that are linked to the network; a GPU or a server may work on them while others are linked.
+
+        Parameters
+        ----------
+        selection : Selection
+        features : dict, optional
+            As for `score`.
+
+        Returns
+        -------
+        Underway
+        """
+        inside = entering(self.bundle, selection.jets, features)
+        pending, more = self._sent(selection.jets, inside, features)
+        return Underway(
+            pending, len(self.bundle.outputs), selection.index[inside.jets], selection.report + more, selection.partial
+        )
+
+    def _sent(
+        self, jets: Objects, inside: Entering, features: dict[str, Array] | None = None
+    ) -> tuple[Pending | None, Report]:
         bundle = as_run(self.bundle)
         n_jets = int(np.count_nonzero(inside.jets))
-        values = np.empty((n_jets, len(bundle.outputs)), dtype=np.float32)
         if not n_jets:
-            return values, inside.report
+            return None, inside.report
         tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, features, inside.rows)
         tables = tuple(table.of(inside.jets) for table in tables)
-        slots = filled = 0
-        seconds = 0.0
-        size = bundle.fixed_batch or self.options.batch_size
         cost = cost_of(self.options.backend, self.options.provider, remote=bool(self.options.remote))
+        size = bundle.fixed_batch or self.options.batch_size or cost.jets
         session = self.session
         batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost)
-        for batch, outputs, waited in evaluated(bundle, session, batches):
-            values[batch.jets] = outputs
-            seconds += waited
-            slots += batch.slots
-            filled += batch.filled
+        pending = Pending(bundle, session, batches, n_jets)
         truncated = np.zeros(len(jets), dtype=bool)
         for group in bundle.groups:
             if group.object != "sv":
                 rows = inside.rows.get(group.name)
                 truncated |= (jets.counts(group.object) if rows is None else rows.counts) > group.limit
-        return values, inside.report + Report(
+        return pending, inside.report + Report(
             scored=n_jets,
             truncated=int(np.count_nonzero(truncated & inside.jets)),
             replaced_values=sum(table.replaced for table in tables),
-            nonfinite_jets=int(np.count_nonzero(~np.isfinite(values).all(axis=1))),
-            slots=slots,
-            filled=filled,
-            seconds=seconds,
+            slots=pending.slots,
+            filled=pending.filled,
         )
+
+
+class Underway(NamedTuple):
+    """Jets that were sent to the network.
+
+    Parameters
+    ----------
+    pending : Pending or None
+        None: there are none.
+    n_outputs : int
+    jets : int64[jets]
+        The index of `Scored`.
+    report : Report
+        But for what is known only afterwards.
+    partial : int64[n]
+        As in `Scored`.
+    """
+
+    pending: Pending | None
+    n_outputs: int
+    jets: Array
+    report: Report
+    partial: Array
+
+    def scored(self) -> Scored:
+        """Their scores, once they are there."""
+        if self.pending is None:
+            return Scored(np.empty((0, self.n_outputs), np.float32), self.jets, self.report, self.partial)
+        done = self.pending.wait()
+        more = Report(
+            nonfinite_jets=int(np.count_nonzero(~np.isfinite(done.values).all(axis=1))),
+            seconds=done.seconds,
+            refused_runs=done.refused,
+        )
+        return Scored(done.values, self.jets, self.report + more, self.partial)
+
+    def abandon(self) -> None:
+        """Do not wait for them."""
+        if self.pending is not None:
+            self.pending.abandon()
 
 
 def _is_dask(array: Any) -> bool:
@@ -602,11 +653,26 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
         ]
         for tagger in taggers
     ]
-    for selection in request.blocks(min(tagger.options.block_bytes for tagger in taggers)):
-        features: dict[str, Array] = {}
-        for tagger, found in zip(taggers, parts, strict=True):
-            found.append(tagger.score(selection, features))
+    underway: deque[tuple[list[Scored], Underway]] = deque()
+    try:
+        for selection in request.blocks(min(tagger.options.block_bytes for tagger in taggers)):
+            features: dict[str, Array] = {}
+            before = len(underway)
+            for tagger, found in zip(taggers, parts, strict=True):
+                underway.append((found, tagger.begin(selection, features)))
+            for _ in range(before):  # the block before this one, whose last batches ran meanwhile
+                _finish(underway)
+        while underway:
+            _finish(underway)
+    finally:  # after an error
+        for _, jets in underway:
+            jets.abandon()
     return [joined(found) for found in parts]
+
+
+def _finish(underway: deque[tuple[list[Scored], Underway]]) -> None:
+    found, jets = underway.popleft()
+    found.append(jets.scored())
 
 
 def _sent(what: str, load: Callable[[Path], Sent], folder: str, digest: str) -> Sent:

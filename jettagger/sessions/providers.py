@@ -1,0 +1,241 @@
+"""Execution providers of ONNX Runtime as values: name and options, and what is missing where one is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from jettagger.errors import ConfigError, ProviderError, hint
+
+__all__ = ["CUDA_OPTIONS", "INSTALL_CUDA", "PROVIDERS", "Provider", "installed_runtimes"]
+
+#: short names of execution providers
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
+
+#: options of CUDA where nothing else is said: products keep all bits of float32, no search for the fastest convolution
+#: at each new shape, and memory as runs ask for it (ONNX Runtime would take the next power of two)
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT", "arena_extend_strategy": "kSameAsRequested"}
+
+#: names of CUDA's options that a misspelt one is compared with
+_KNOWN = (
+    *CUDA_OPTIONS,
+    *("device_id", "gpu_mem_limit", "do_copy_in_default_stream", "cudnn_conv_use_max_workspace", "user_compute_stream"),
+    *("cudnn_conv1d_pad_to_nc1d", "enable_cuda_graph", "prefer_nhwc", "fuse_conv_bias", "sdpa_kernel"),
+    *("use_ep_level_unified_stream", "tunable_op_enable", "tunable_op_tuning_enable"),
+)
+
+#: with TF32 the factors of a product have 10 bits; probabilities of a ParticleNet moved by 0.13 (benchmarks/gpu.py
+#: measures it), so no more than this is promised, in units of what a rewritten graph may be off
+TF32_TOLERANCE = 20_000
+
+#: distributions of ONNX Runtime, which share one folder
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+
+#: what puts ONNX Runtime with CUDA in the place of the one that `pip install jettagger` brings
+INSTALL_CUDA = (
+    "pip uninstall -y onnxruntime onnxruntime-gpu",
+    "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An execution provider and its options.
+
+    Parameters
+    ----------
+    name : str
+        As ONNX Runtime calls it.
+    options : tuple of (str, str)
+        As ONNX Runtime takes them, sorted.
+
+    Examples
+    --------
+    >>> Provider.of("cuda,device_id=1").options[2:]
+    (('device_id', '1'), ('use_tf32', '0'))
+    """
+
+    name: str = PROVIDERS["cpu"]
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, text: str | Provider | None) -> Provider:
+        """A provider as people write it; CUDA gets `CUDA_OPTIONS` where nothing else is said.
+
+        Parameters
+        ----------
+        text : str or Provider, optional
+            Short or full name, and options behind it: ``cuda,device_id=1,use_tf32=1``. Default: the CPU. A provider is
+            returned as it is.
+
+        Returns
+        -------
+        Provider
+
+        Raises
+        ------
+        ConfigError
+            If an option has no name or no value, or is given twice.
+        """
+        if isinstance(text, Provider):
+            return text
+        name, *pairs = [part.strip() for part in (text or "cpu").split(",")]
+        full = PROVIDERS.get(name, name)
+        given: dict[str, str] = {}
+        for pair in pairs:
+            key, _, value = (part.strip() for part in pair.partition("="))
+            if not key or not value or key in given:
+                raise ConfigError(
+                    f"provider {text!r} has {pair!r}, expected each option once: cuda,device_id=1,use_tf32=0"
+                )
+            given[key] = value
+        options = {**(CUDA_OPTIONS if full == PROVIDERS["cuda"] else {}), **given}
+        return cls(full, tuple(sorted(options.items())))
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether networks run on the processor itself."""
+        return self.name == PROVIDERS["cpu"]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether inputs and outputs are bound in the memory of a GPU with CUDA."""
+        return self.name == PROVIDERS["cuda"]
+
+    @property
+    def device(self) -> int:
+        """Which GPU."""
+        text = dict(self.options).get("device_id", "0")
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of the GPU that may be used, where that was said."""
+        text = dict(self.options).get("gpu_mem_limit", "")
+        return int(text) if text.isdigit() and int(text) else None
+
+    @property
+    def tf32(self) -> bool:
+        """Whether factors of products are rounded to 10 bits."""
+        return self.on_gpu and dict(self.options).get("use_tf32", "1").lower() not in ("0", "false")
+
+    @property
+    def tolerance(self) -> float:
+        """How far scores may be off, in units of what a rewritten graph may: 1e-5 of a probability."""
+        return TF32_TOLERANCE if self.tf32 else 1
+
+    def require(self) -> None:
+        """See that the provider can be asked for; CUDA's libraries are loaded from where wheels put them.
+
+        Raises
+        ------
+        ProviderError
+            If this ONNX Runtime was built without it; says what to install.
+
+        Warns
+        -----
+        RuntimeWarning
+            If two distributions of ONNX Runtime share their folder, or if TF32 was asked for.
+        """
+        import onnxruntime
+
+        present = onnxruntime.get_available_providers()
+        if self.name not in present:
+            text = (
+                f"execution provider {self._short!r} is not available{hint(self.name, present)}; this ONNX Runtime has "
+            )
+            raise ProviderError(text + ", ".join(present) + (self._advice() if self.on_gpu else ""))
+        if not self.on_gpu:
+            return
+        both = installed_runtimes()
+        if len(both) > 1:
+            warnings.warn(
+                f"{_listed(both)} are both installed and share one folder: files of the one that was installed last "
+                f"lie among those of the other. To have one: {_lines()}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if self.tf32:
+            warnings.warn(
+                "TF32 was asked for: factors of products have 10 bits, relative 5e-4, and scores are held to "
+                f"{TF32_TOLERANCE * 1e-5:g} of a probability in the place of 1e-5; use_tf32=0 keeps float32",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if hasattr(onnxruntime, "preload_dlls"):
+            with contextlib.redirect_stdout(io.StringIO()):  # what could not be loaded is told when it is needed
+                onnxruntime.preload_dlls()
+
+    def inactive(self, reason: str) -> ProviderError:
+        """The error for a provider that was asked for and did not become active.
+
+        Parameters
+        ----------
+        reason : str
+            What ONNX Runtime said, or which one is active in its place.
+
+        Returns
+        -------
+        ProviderError
+        """
+        text = f"execution provider {self.name} was asked for, {' '.join(reason.split())}"
+        if not self.on_gpu:
+            return ProviderError(text)
+        unknown = [name for name, _ in self.options if name not in _KNOWN and name in reason]
+        if unknown:
+            return ProviderError(f"{text}; provider option {unknown[0]!r}{hint(unknown[0], _KNOWN)}")
+        missing = _missing_library()
+        return ProviderError(f"{text}; it needs {missing}{self._advice()}" if missing else text)
+
+    @property
+    def _short(self) -> str:
+        return next((short for short, name in PROVIDERS.items() if name == self.name), self.name)
+
+    @staticmethod
+    def _advice() -> str:
+        both = installed_runtimes()
+        why = f"; {_listed(both)} are both installed and share one folder" if len(both) > 1 else ""
+        return f"{why}. CUDA comes with onnxruntime-gpu in the place of onnxruntime: {_lines()}"
+
+
+def installed_runtimes() -> list[str]:
+    """Distributions of ONNX Runtime that are installed, with versions; more than one overwrite each other.
+
+    Returns
+    -------
+    list of str
+    """
+    names = []
+    for name in _RUNTIMES:
+        with contextlib.suppress(PackageNotFoundError):
+            names.append(f"{name} {version(name)}")
+    return names
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names)
+
+
+def _lines() -> str:
+    return "; ".join(f"`{line}`" for line in INSTALL_CUDA)
+
+
+def _missing_library() -> str:
+    """Why ONNX Runtime's library for CUDA cannot be loaded; empty where it can."""
+    import onnxruntime
+
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    front, end = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
+    for name in ("shared", "cuda"):
+        path = folder / f"{front}onnxruntime_providers_{name}{end}"
+        try:
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            return f"what cannot be loaded: {error}"
+    return ""
