@@ -1,6 +1,6 @@
 """Pre-trained jet taggers on awkward arrays, in coffea and dask.
 
-The public names are loaded when they are first used: importing the package is light.
+The public names are loaded on first use, so that importing the package is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m jettagger`` is the command ``jettagger``."""
+"""``python -m jettagger`` runs the command ``jettagger``."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Public functions refuse arguments of a wrong type with one error, before anything else happens.
+"""Type checks of arguments of public functions: a wrong type is one error, before anything is computed.
 
-What a function takes is what its annotations say; nothing is declared twice. A module ends with ``guard(globals())``,
-which wraps what its ``__all__`` names. Events are annotated as ``Any`` and are looked at where their columns are; other
-things that several libraries may make are a `Kind`.
+The accepted types are those of the annotations; nothing is declared twice. A module ends with ``guard(globals())``,
+which wraps the functions and classes in its ``__all__``. Events are annotated as ``Any`` and are checked where their
+columns are used; objects that several libraries can provide are a `Kind`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Kind:
-    """What several classes may be, told by what they have.
+    """Objects of several classes, recognised by their attributes.
 
     Parameters
     ----------
     text : str
         For messages.
     test : callable
-        Value -> whether it is one.
+        Predicate: whether a value is of this kind.
     """
 
     text: str
@@ -89,13 +89,13 @@ _WORDS: Mapping[Any, str] = {
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is what an annotation says; the elements of lists, tuples and mappings are looked at.
+    """Whether a value has the type of an annotation; elements of lists, tuples and mappings are checked, too.
 
     Parameters
     ----------
     value : object
     annotation : type or special form of `typing`
-        What is not understood fits, and of numbers and words only the kind counts.
+        Unsupported annotations match everything; for literals only the type is checked.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def _fits_list(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
 
 
 def in_words(annotation: Any) -> str:
-    """An annotation as it is said in a message.
+    """An annotation in the words of an error message.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def _shown(value: Any) -> str:
 
 
 def of_type(value: Any, annotation: Any, where: str) -> None:
-    """Refuse a value that is not of a type.
+    """Refuse a value of another type.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def _checked(function: Any, name: str) -> Any:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a plain number; true and false are none, though Python counts with them.
+    """Whether a value is a number; booleans are not, although Python treats them as integers.
 
     Parameters
     ----------
@@ -309,14 +309,14 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def guard(module: dict[str, Any], *names: str) -> None:
-    """Let the public functions of a module, and the classes' own methods, refuse arguments of a wrong type.
+    """Add type checks to the public functions of a module and to the methods of its classes.
 
     Parameters
     ----------
     module : dict
-        Its ``globals()``; functions are replaced there.
+        Its ``globals()``, in which the functions are replaced.
     *names : str
-        What users call; default: all that ``__all__`` names.
+        Public names; default: those in ``__all__``.
 
     Examples
     --------

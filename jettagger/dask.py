@@ -1,7 +1,7 @@
-"""Models for the workers of a dask cluster, and how many threads they may take.
+"""Distribution of models to the workers of a dask cluster, and their numbers of threads.
 
-Workers that share no file system with the client get the files of a model and of its heads through the scheduler, once
-each, and so do those that join later. What arrives is checked against its digest before it is used.
+Workers without a file system in common with the client get the files of a model and of its heads through the scheduler,
+once each, and so do workers that join later. Files are verified against their digest before they are used.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ logger = logging.getLogger("distributed.worker")
 
 
 def threads_per_slot(cores: int, slots: int) -> int:
-    """Threads of a network in one task slot of a worker.
+    """Number of threads of a network in one task slot of a worker.
 
     Parameters
     ----------
     cores : int
-        Of the worker.
+        Cores of the worker.
     slots : int
-        Tasks that it runs at a time (dask's ``nthreads``).
+        Number of concurrent tasks of the worker (dask's ``nthreads``).
 
     Returns
     -------
     int
-        At least 1; never so many that all slots together exceed the cores, as far as that is possible.
+        At least 1; otherwise all slots together do not exceed the cores.
 
     Raises
     ------
@@ -78,9 +78,9 @@ class Parcel:
         For messages.
     digest : str
     folder : str
-        Name of its folder: a bundle without a card is called after it.
+        Name of its folder: a bundle without a card is named after it.
     files : dict of str to bytes
-        By their paths inside it.
+        By path within the folder.
     is_head : bool
     """
 
@@ -91,7 +91,7 @@ class Parcel:
     is_head: bool = False
 
     def unpack(self, shelf: Path) -> Path:
-        """Write the files, check them, and put them on the shelf under the digest; complete or not at all."""
+        """Write the files, verify them, and store them under the digest; complete or not at all."""
         place = shelf / self.digest
         if not place.is_dir():
             shelf.mkdir(parents=True, exist_ok=True)
@@ -132,16 +132,16 @@ def _head(head: Head) -> Parcel:
 
 
 class BundlePlugin(WorkerPlugin):
-    """Puts a model, and heads, on a worker when it starts.
+    """Installs a model and its heads on a worker when it starts.
 
     Parameters
     ----------
     bundle : Bundle
         With weights.
     cores : int, optional
-        Of each worker; default: as many as it has task slots.
+        Cores of each worker; default: the number of its task slots.
     heads : sequence of Head
-        That run on the model.
+        Heads that run on the model.
     """
 
     idempotent = True
@@ -153,7 +153,7 @@ class BundlePlugin(WorkerPlugin):
         self.cores = cores
 
     def setup(self, worker: Worker) -> None:
-        """Write the files, check them, and set the number of threads.
+        """Write the files, verify them, and set the number of threads.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class BundlePlugin(WorkerPlugin):
         Raises
         ------
         BundleError
-            If what arrived is not what was sent.
+            If the received files differ from those sent.
         """
         shelf = Path(worker.local_directory) / "jettagger-models"
         places = [str(parcel.unpack(shelf)) for parcel in self.parcels]
@@ -175,7 +175,7 @@ class BundlePlugin(WorkerPlugin):
 
 
 def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[str, Any]:
-    """Send a model to all workers of a cluster, also to those that join later.
+    """Send a model to all workers of a cluster, including those that join later.
 
     Parameters
     ----------
@@ -183,20 +183,20 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
     tagger : Tagger
         Its bundle and its heads are sent; taggers with these then work on every worker, wherever they were loaded.
     cores : int, optional
-        Of each worker; default: as many as it has task slots. A network may take cores / slots threads, fewer where
-        affinity or control groups allow fewer cores. Taggers that were given ``threads`` keep them.
+        Cores of each worker; default: the number of its task slots. A network uses cores / slots threads, fewer if CPU
+        affinity or control groups allow fewer cores. Taggers with the option ``threads`` keep their number.
 
     Returns
     -------
     dict
-        What dask says of each worker.
+        Replies of the workers, as returned by dask.
 
     Raises
     ------
     MissingModelFile
         If the bundle has no weights.
     BundleError
-        If the model did not arrive as it was sent.
+        If the model was not received as sent.
 
     Examples
     --------
@@ -211,15 +211,15 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
 
 @contextmanager
 def lost_workers_named() -> Iterator[None]:
-    """Name the chunk and the memory limit where workers died at one.
+    """Report the chunk and the memory limit if workers died while processing it.
 
-    Dask gives up a task after several workers died running it, mostly as they exceeded their memory limit. Its
-    error, and that of coffea's ``DaskExecutor``, say neither the limit nor what to do.
+    Dask gives up a task after several workers died running it, mostly because they exceeded their memory limit. Its
+    error, and that of coffea's ``DaskExecutor``, give neither the limit nor a remedy.
 
     Raises
     ------
     WorkerError
-        In the place of ``distributed.KilledWorker`` and of what coffea makes of it.
+        Replaces ``distributed.KilledWorker`` and the exception that coffea derives from it.
 
     Examples
     --------

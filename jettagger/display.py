@@ -1,7 +1,7 @@
-"""How objects show themselves: a summary as HTML in notebooks and through rich in terminals.
+"""Display of objects: a summary as HTML in notebooks and through rich in terminals.
 
-A class derives from `Displayed` and says in ``summary`` what is worth knowing. Nothing is read or opened for it. Names
-that others chose are escaped, long texts lose their middle, and long tables end with how many rows are left out.
+A class derives from `Displayed` and defines ``summary``. Nothing is read or opened for it. Names chosen by users are
+escaped, long texts are shortened in the middle, and long tables end with the number of omitted rows.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from jettagger.errors import visible
 
 __all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "ObjectSummary", "aligned", "shortened", "some"]
 
-#: rows of a table that are shown
+#: maximum number of displayed rows
 MAX_ROWS = 40
 
-#: characters of a cell that are shown
+#: maximum number of characters in a cell
 LONGEST_CELL = 400
 
 _RIGHT = ' style="text-align:right"'
 
 
 def some(names: Sequence[str], number: int = 6) -> str:
-    """The first of several names, and how many there are.
+    """The first few of a list of names, and their number.
 
     Parameters
     ----------
     names : sequence of str
     number : int
-        How many are named at most.
+        Maximum number of names.
 
     Returns
     -------
@@ -46,17 +46,17 @@ def some(names: Sequence[str], number: int = 6) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text in columns that begin below each other, for terminals.
+    """Rows of text with aligned columns, for terminals.
 
     Parameters
     ----------
     rows : sequence of sequence of str
-        All of one length; the first may be the head.
+        All of one length; the first may be the header.
 
     Returns
     -------
     list of str
-        One line a row.
+        One line per row.
 
     Examples
     --------
@@ -68,13 +68,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:
-    """A text that can be shown: without control characters, and not longer than is read.
+    """A printable text: without control characters, and shortened if it is long.
 
     Parameters
     ----------
     text : str
     longest : int
-        Characters; of longer texts the middle is left out.
+        Maximum number of characters; longer texts are shortened in the middle.
 
     Returns
     -------
@@ -92,9 +92,9 @@ class Grid:
     title : str
     header : sequence of str
     rows : sequence of sequence of str
-        As many cells as the header has.
+        With as many cells as the header.
     numbers : int
-        How many columns at the end hold numbers, and are aligned to the right.
+        Number of columns at the end with numbers, which are right-aligned.
     """
 
     title: str
@@ -103,32 +103,32 @@ class Grid:
     numbers: int = 0
 
     def shown(self) -> list[list[str]]:
-        """The rows that are shown, as texts that can be; at most `MAX_ROWS`."""
+        """The displayed rows as printable texts; at most `MAX_ROWS`."""
         return [[shortened(cell) for cell in row] for row in self.rows[:MAX_ROWS]]
 
     @property
     def left_out(self) -> str:
-        """How many rows are not shown, in words; empty if all are."""
+        """Number of omitted rows, in words; empty if there are none."""
         number = len(self.rows) - MAX_ROWS
         return f"... and {number} more" if number > 0 else ""
 
     @property
     def right(self) -> list[bool]:
-        """Which columns are aligned to the right."""
+        """Columns that are right-aligned."""
         return [column >= len(self.header) - self.numbers for column in range(len(self.header))]
 
 
 @dataclass(frozen=True)
 class ObjectSummary:
-    """What an object shows of itself.
+    """The summary of an object.
 
     Parameters
     ----------
     title : str
     facts : iterable of (str, str)
-        What something is called, and what it is; those without a text are left out.
+        Names and values; those with an empty value are omitted.
     grids : iterable of Grid
-        Those without rows are left out.
+        Tables; those without rows are omitted.
     """
 
     title: str
@@ -141,7 +141,7 @@ class ObjectSummary:
         object.__setattr__(self, "grids", tuple(grid for grid in self.grids if grid.rows))
 
     def to_html(self) -> str:
-        """Well-formed HTML, as notebooks show it.
+        """Well-formed HTML for notebooks.
 
         Returns
         -------
@@ -203,12 +203,12 @@ class ObjectSummary:
 
 
 class Displayed:
-    """Shows a summary in notebooks, and where rich prints it."""
+    """Base of objects with a summary in notebooks and in output of rich."""
 
     __slots__ = ()
 
     def summary(self) -> ObjectSummary:
-        """What is worth knowing of it, as notebooks and rich show it.
+        """The summary of the object, for notebooks and rich.
 
         Returns
         -------

@@ -58,25 +58,25 @@ __all__ = [
 ]
 
 
-#: characters of a message: longer ones, which repeat what somebody else wrote, lose their middle
+#: maximum length of a message in characters; longer ones, which quote foreign text, are shortened in the middle
 LONGEST = 4000
 
-#: characters of a name that is still compared with others
+#: maximum length in characters of a name that is compared with others
 LONGEST_NAME = 300
 
-#: what terminals obey or readers do not see: control characters but line ends, directions of writing, lone surrogates
+#: not printable: control characters except newlines, directional formatting, lone surrogates
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
-    """A text as it can be shown: without what terminals obey, and not longer than is read.
+    """A printable text: without control sequences of terminals, and shortened if it is long.
 
     Parameters
     ----------
     text : str
-        May hold names that others chose.
+        May contain names chosen by users.
     longest : int
-        Characters, at least 40; of longer texts the middle is left out.
+        Maximum number of characters, at least 40; longer texts are shortened in the middle.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def visible(text: str, longest: int = LONGEST) -> str:
 
 
 class JettaggerError(Exception):
-    """Base of all errors that jettagger raises on purpose; their texts are `visible`."""
+    """Base of all errors raised on purpose by jettagger; their texts are `visible`."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(visible(item) if isinstance(item, str) else item for item in args))
@@ -118,11 +118,11 @@ class ModelFileError(BundleError):
 
 
 class WrongType(JettaggerError, TypeError):
-    """Raised when an argument is not of the type that a function takes."""
+    """Raised when an argument does not have the type required by a function."""
 
 
 class InputFileError(JettaggerError):
-    """Raised when an input file is missing, truncated, no ROOT file, or without an ``Events`` tree."""
+    """Raised when an input file is missing, truncated, not a ROOT file, or without an ``Events`` tree."""
 
 
 class MissingColumns(JettaggerError):
@@ -138,15 +138,15 @@ class InvalidValues(JettaggerError):
 
 
 class ProviderError(JettaggerError):
-    """Raised when the execution provider that was asked for is not the one that became active."""
+    """Raised when the requested execution provider did not become active."""
 
 
 class RemoteError(JettaggerError):
-    """Raised when a server of models cannot be reached, refuses a request, or has another model behind the name."""
+    """Raised when an inference server cannot be reached, refuses a request, or has another model under the name."""
 
 
 class WorkerError(JettaggerError):
-    """Raised when a worker process died at a chunk, most likely for memory, or has not the memory for it."""
+    """Raised when a worker process died at a chunk, most likely for lack of memory, or lacks the memory for it."""
 
 
 class OutputError(JettaggerError):
@@ -167,7 +167,7 @@ class UnknownName(JettaggerError, KeyError):
     Parameters
     ----------
     kind : str
-        What the name was meant to be, e.g. ``"output"``.
+        The kind of name, e.g. ``"output"``.
     name : str or list of str
         The unknown name or names.
     known : iterable of str
@@ -202,7 +202,7 @@ def _restore_unknown(text: str, names: list[str]) -> UnknownName:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a library says of an error, in one line.
+    """The message of an exception of a library, in one line.
 
     Parameters
     ----------
@@ -221,16 +221,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The known names that look most like ``name``, best first.
+    """The known names most similar to ``name``, best first.
 
     Parameters
     ----------
     name : str
-        A name that is not known.
+        The unknown name.
     known : iterable of str
-        The names that are.
+        The existing names.
     count : int
-        How many to return at most.
+        Maximum number of names.
 
     Returns
     -------
@@ -260,7 +260,7 @@ def _bare(name: str) -> str:
     return re.split(r"[._]", name, maxsplit=1)[-1]
 
 
-#: columns of NanoAOD and the names that they have in later versions: the same quantity, unlike PuppiMET for MET
+#: columns of NanoAOD and their names in later versions: the same quantity, unlike PuppiMET for MET
 _RENAMED = {
     "MET": "PFMET",
     "RawMET": "RawPFMET",
@@ -273,14 +273,14 @@ _RENAMED = {
 
 
 def renamed(name: str, known: Iterable[str]) -> str:
-    """A clause that says what another version of NanoAOD calls a column, or an empty string.
+    """A clause with the name of a column in another version of NanoAOD, or an empty string.
 
     Parameters
     ----------
     name : str
-        A column that is not known, ``"MET_pt"`` or ``"MET.pt"``.
+        The unknown column, ``"MET_pt"`` or ``"MET.pt"``.
     known : iterable of str
-        The columns that are.
+        The existing columns.
 
     Returns
     -------
@@ -308,22 +308,22 @@ def renamed(name: str, known: Iterable[str]) -> str:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest known names, or an empty string."""
+    """A clause with the nearest known names, or an empty string."""
     close = nearest(name, known)
     return f" (nearest: {', '.join(close)})" if close else ""
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or say how to install it.
+    """Import an optional module; the error says how to install it.
 
     Parameters
     ----------
     module : str
         Dotted name of the module.
     extra : str
-        The extra of jettagger that brings it.
+        The extra of jettagger that installs it.
     purpose : str
-        What it is needed for, a noun phrase.
+        Its purpose, a noun phrase.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Kinematics of single particles and of pairs, in the floating type of the inputs: GeV, radians."""
+"""Kinematics of particles and of pairs, in the floating-point type of the inputs: GeV, radians."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def delta_phi(phi: Array, other: Array) -> Array:
     Returns
     -------
     float array
-        Of the broadcast shape, in the floating type of the inputs.
+        Of the broadcast shape, in the floating-point type of the inputs.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def delta_phi(phi: Array, other: Array) -> Array:
 
 
 def delta_r(eta: Array, phi: Array, other_eta: Array, other_phi: Array) -> Array:
-    """The distance in pseudorapidity and azimuth.
+    """The distance sqrt(deta^2 + dphi^2) in pseudorapidity and azimuth.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ def energy(pt: Array, eta: Array, mass: Array) -> Array:
 
 
 def px(pt: Array, phi: Array) -> Array:
-    """Momentum along x in GeV, of pt in GeV and phi in radians that broadcast."""
+    """Momentum along x in GeV; pt in GeV and phi in radians are broadcast."""
     return pt * np.cos(phi)
 
 
 def py(pt: Array, phi: Array) -> Array:
-    """Momentum along y in GeV, of pt in GeV and phi in radians that broadcast."""
+    """Momentum along y in GeV; pt in GeV and phi in radians are broadcast."""
     return pt * np.sin(phi)
 
 
 def pz(pt: Array, eta: Array) -> Array:
-    """Momentum along the beam in GeV, of pt in GeV and eta that broadcast."""
+    """Momentum along the beam in GeV; pt in GeV and eta are broadcast."""
     return pt * np.sinh(eta)

@@ -1,4 +1,4 @@
-"""How an output was made: one record in every file, who made its scores, and what taggers and bundles are."""
+"""Provenance: how an output was made, as one record in every file, and the model that made its scores."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["KEY", "SUFFIXES", "Origin", "Provenance", "origin", "parsed", "prove
 #: key of the record in JSON files
 KEY = "provenance"
 
-#: files that carry the record
+#: files that contain the record
 SUFFIXES = (".parquet", ".root", ".json", ".json.gz")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The model that made some scores.
+    """The model that made scores.
 
     Parameters
     ----------
     model : str
     digest : str
-        Of the bundle.
+        Digest of the bundle.
     heads : mapping of str to str
-        Name of each head to its digest.
+        Name of each head -> its digest.
     """
 
     model: str
@@ -50,16 +50,16 @@ class Origin:
         return f"{self.model!r} (digest {self.digest[:12]})"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Content for JSON."""
         return {"model": self.model, "digest": self.digest, "heads": dict(self.heads)}
 
     def check(self, other: Origin, what: str) -> None:
-        """Refuse scores that another model made.
+        """Refuse scores of another model.
 
         Parameters
         ----------
         other : Origin
-            Whose scores these are.
+            Origin of the scores.
         what : str
             What was made for this model, for the message.
 
@@ -80,7 +80,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an output was made: the one record that jobs, functions, processors and commands write.
+    """How an output was made: the record that all jobs, functions, processors and commands write.
 
     Parameters
     ----------
@@ -88,24 +88,24 @@ class Provenance:
         What made it: ``tag``, ``convert``, ``simulate``, ``histograms``, ``search``, ``templates``, ``limit``,
         ``finetune``, ``head`` or ``working points``.
     origin : Origin, optional
-        The model and its heads; None where no model was run and the input does not name one.
+        The model and its heads; None if no model was run and the input does not record one.
     model_version : str
     columns : mapping of str to str
         Output -> column.
     where : str or None
         Which jets were scored: a cut, or the name of a function.
     files : tuple of str
-        What was read.
+        Files that were read.
     skipped : mapping of str to str
-        Files that were left out, and why.
+        Files that were skipped -> reason.
     generated : tuple of GeneratedFile
-        The generated events behind the files; empty where one of them does not say.
+        Generated events of the files; empty if one of the files does not record them.
     configuration : mapping
-        What was asked for besides: ``file`` and ``digest`` of a configuration, or the settings of a simulation.
+        Further settings: ``file`` and ``digest`` of a configuration, or the settings of a simulation.
     version : str
-        Of jettagger.
+        Version of jettagger.
     approximate : mapping of str to str
-        Inputs of the model that the files do not store -> how they were rebuilt.
+        Inputs of the model that are not stored in files -> how they were approximated.
 
     Examples
     --------
@@ -135,7 +135,7 @@ class Provenance:
         return f"jettagger {self.version}: {', '.join(words)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; keys of a model only where there is one."""
+        """Content for JSON; keys of a model only if there is one."""
         of_model: dict[str, Any] = {}
         if self.origin is not None:
             of_model = {
@@ -159,17 +159,17 @@ class Provenance:
 
     @property
     def text(self) -> str:
-        """The JSON that a file carries."""
+        """The record as JSON text for a file."""
         return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Provenance:
-        """The record again.
+        """The record from its JSON content.
 
         Parameters
         ----------
         content : mapping
-            From `to_dict` or `read_provenance`; what an older jettagger did not write is empty.
+            From `to_dict` or `read_provenance`; fields unknown to older versions of jettagger are empty.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class Provenance:
         Raises
         ------
         InputFileError
-            If a value is of another kind.
+            If a value has the wrong type.
 
         Examples
         --------
@@ -202,7 +202,7 @@ class Provenance:
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Provenance:
-        """The record in a file.
+        """The record stored in a file.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Provenance:
         Returns
         -------
         Provenance
-            With an empty ``step`` for a file that jettagger did not write.
+            With an empty ``step`` for a file not written by jettagger.
 
         Raises
         ------
@@ -221,13 +221,13 @@ class Provenance:
         return cls.from_dict(read_provenance(path))
 
     def then(self, step: str, files: Iterable[str | os.PathLike[str]] | None = None) -> Provenance:
-        """The record of what this version of jettagger makes of the file: the same model, another step.
+        """The record of what this version of jettagger makes from the file: the same model, another step.
 
         Parameters
         ----------
         step : str
         files : iterable of path, optional
-            What is read now; default: the files of this record.
+            Files that are read in this step; default: those of this record.
 
         Returns
         -------
@@ -261,7 +261,7 @@ def provenance_of(
     step: str = "tag",
     configuration: Mapping[str, Any] | None = None,
 ) -> Provenance:
-    """The record of what a tagger makes.
+    """The record of the output of a tagger.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def provenance_of(
     where : str, callable or None
         The selection of jets.
     files : iterable of str
-        What is read; each is named once.
+        Files that are read, without repetition.
     skipped : mapping, optional
     generated : iterable of GeneratedFile
     step : str
@@ -304,7 +304,7 @@ def provenance_of(
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file says of how it was made.
+    """Read from a file how it was made.
 
     Parameters
     ----------
@@ -315,13 +315,13 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        As `Provenance.to_dict` gives it; empty for a file that jettagger did not write, or in a version that left no
+        As returned by `Provenance.to_dict`; empty for a file not written by jettagger, or by a version that stored no
         record in such files.
 
     Raises
     ------
     InputFileError
-        If it is missing, damaged, or of none of these kinds.
+        If the file is missing, damaged, or of none of these kinds.
     """
     text = os.fspath(path)
     if text.endswith(".root"):
@@ -370,7 +370,7 @@ def _of_workspace(path: Path) -> dict[str, Any]:
 
 
 def parsed(note: str) -> dict[str, Any]:
-    """The provenance in the text that a file carries.
+    """The provenance from the text stored in a file.
 
     Parameters
     ----------
@@ -380,7 +380,7 @@ def parsed(note: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty where somebody else wrote the text.
+        Empty if the text is not from jettagger.
 
     Examples
     --------
@@ -395,17 +395,17 @@ def parsed(note: str) -> dict[str, Any]:
 
 
 def origin(source: Any) -> Origin | None:
-    """The model behind some scores.
+    """The model that made scores.
 
     Parameters
     ----------
     source : path, mapping, pyarrow table, Tagger, Bundle or Origin
-        A skim, what `read_provenance` gives, a table that was read from a skim, or what made the scores.
+        A skim, the result of `read_provenance`, a table read from a skim, or the object that made the scores.
 
     Returns
     -------
     Origin or None
-        None where a skim or a table does not say.
+        None if a skim or a table does not record it.
 
     Raises
     ------

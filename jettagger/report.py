@@ -1,4 +1,4 @@
-"""What happened to the jets of a tagging job."""
+"""Counts of jets in a tagging job."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _JETS = [name for name, text in _COUNTS.items() if text.startswith(("scored", "n
 
 
 class PartialJetsWarning(UserWarning):
-    """Jets are not scored, as only a part of their constituents is there."""
+    """Jets are not scored because some of their constituents are missing."""
 
 
 def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) -> None:
-    """Say that jets are not scored because only a part of their constituents is there.
+    """Warn that jets are not scored because some of their constituents are missing.
 
     Parameters
     ----------
     count, jets : int
-        How many, and of how many.
+        Number of such jets, and of all jets.
     place : str
-        Where the first of them is.
+        Position of the first of them.
     min_pt_share : float or None
-        What was asked for.
+        The option of this name.
     """
     if count:
         share = 80 if min_pt_share is None else 100 * min_pt_share
@@ -61,54 +61,54 @@ def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) 
 
 @dataclass(frozen=True)
 class Report(Displayed):
-    """Counts of a tagging job; reports add up.
+    """Counts of a tagging job; reports can be added.
 
     Parameters
     ----------
     events, jets : int
-        Read.
+        Number read.
     scored : int
         Jets that went through the network.
     not_selected : int
-        Jets that ``where`` left out.
+        Jets not selected by ``where``.
     absent : int
-        Jets that were None already.
+        Jets that are None in the input.
     without_constituents : int
-        Jets that have none and were not scored.
+        Jets without constituents, which are not scored.
     partial : int
-        Jets that were not scored because only a part of their constituents is there, or because their own transverse
+        Jets that are not scored because some of their constituents are missing, or because their own transverse
         momentum is not positive or their direction not finite.
     outside_domain : int
-        Jets that were not scored because they lie outside of the domain that the model declares, or fail the selection
-        that it was trained on.
+        Jets that are not scored because they are outside the domain declared by the model, or fail the selection of its
+        training.
     truncated : int
         Scored jets with more constituents than the network takes; the leading ones were used.
     deselected_candidates : int
-        Candidates of jets that were linked which the selection of the model leaves out.
+        Candidates of linked jets that fail the selection of the model.
     n_sign_ambiguous : int
-        Scored jets with a track so near to the axis that the sign of its rebuilt impact parameter is in doubt; counted
-        for models that take it.
+        Scored jets with a track so close to the jet axis that the sign of its reconstructed impact parameter is
+        ambiguous; counted for models with this input.
     n_other_pv : int
-        Scored jets with a track whose stored impact parameters refer to another vertex than that of the event; counted
-        for models that take them rebuilt.
+        Scored jets with a track whose stored impact parameters refer to a vertex other than that of the event; counted
+        for models that reconstruct them.
     recovered_vertices : int
-        Vertices used although they are not in the table of vertices.
+        Vertices that were used although the vertex table lacks them.
     dangling_links : int
         Links of jets to candidates or vertices that do not exist, and links of jets that do not exist.
     replaced_values : int
-        Input values that were not finite.
+        Non-finite input values, which were replaced.
     nonfinite_jets : int
-        Scored jets with an output that is not finite.
+        Scored jets with a non-finite output.
     slots, filled : int
-        Length positions in the main input, and those that held a constituent.
+        Slots of the main input, and those filled with a constituent.
     seconds : float
         Wall time in the network.
     cached : int
-        Scored jets whose outputs were found in the score cache.
+        Scored jets with outputs from the score cache.
     retried : int
-        Reads that failed for a moment and were tried again.
+        Reads repeated after a transient error.
     refused_runs : int
-        Runs of the network that a GPU refused, for memory as a rule, and that were made in parts.
+        Runs of the network that a GPU refused, mostly for lack of memory, and that were repeated in parts.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class Report(Displayed):
         return f"Report({', '.join(f'{name}={value:.9g}' for name, value in values if value)})"
 
     def summary(self) -> ObjectSummary:
-        """The counts that are not zero, those of jets also as a share of all, as notebooks and rich show them."""
+        """The counts that are not zero, for jets also as a fraction of all, for display."""
         rows = []
         for name, text in _COUNTS.items():
             count = getattr(self, name)
@@ -164,5 +164,5 @@ class Report(Displayed):
 
     @property
     def padding_waste(self) -> float:
-        """Share of the length positions that held padding."""
+        """Fraction of slots filled with padding."""
         return 1 - self.filled / self.slots if self.slots else 0.0

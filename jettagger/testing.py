@@ -1,6 +1,6 @@
-"""Small worlds for tests: seeded events of PFNano shape and a tiny network with the interface of GloParT V1.
+"""Mock data for tests: seeded events in PFNano format and a tiny network with the interface of GloParT V1.
 
-Everything is deterministic. The numbers look like jets but are not physics; use them to test processors and tools.
+Everything is deterministic. The values resemble jets but are not physics; use them to test processors and tools.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_columns", "make_events", "make_tiny_model", "write_pfnano"]
 
-#: chance and absolute PDG code of each type of candidate: charged hadron, photon, neutral hadron, electron, muon
+#: probability and absolute PDG ID of each type of candidate: charged hadron, photon, neutral hadron, electron, muon
 _TYPES = ((0.58, 211), (0.27, 22), (0.12, 130), (0.02, 11), (0.01, 13))
 
 
@@ -39,7 +39,7 @@ def _counts_to_event(counts: Array) -> Array:
 def make_columns(
     n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0, ak4: bool = False
 ) -> dict[str, Any]:
-    """Columns of PFNano-shaped events.
+    """Columns of events in PFNano format.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def make_columns(
     constituents : float
         Mean number of constituents per jet; about one jet in 40 has none, about one in 40 more than 128.
     ak4 : bool
-        Whether there are AK4 jets besides (``Jet``, ``JetPFCands``, ``JetSVs``), made of candidates of the fat jets;
-        all other columns are the same with and without.
+        Whether there are also AK4 jets (``Jet``, ``JetPFCands``, ``JetSVs``), made from candidates of the fat jets; all
+        other columns are the same with and without them.
 
     Returns
     -------
@@ -247,10 +247,10 @@ def _vertices(
     return sv, link
 
 
-#: AK4 jets have more transverse momentum than this before their correction, GeV
+#: minimum uncorrected transverse momentum of AK4 jets, GeV
 _MIN_PT = 15
 
-#: their distance parameter
+#: distance parameter of AK4 jets
 _RADIUS = 0.4
 
 
@@ -335,7 +335,7 @@ def _small_jets(
 def make_events(
     n_events: int, *, seed: int = 0, jets: float = 2.2, constituents: float = 45.0, ak4: bool = False
 ) -> ak.Array:
-    """Events of PFNano shape in memory, with collections as fields.
+    """Events in PFNano format in memory, with collections as fields.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ def write_pfnano(
     ak4: bool = False,
     force: bool = True,
 ) -> Path:
-    """Write events of PFNano shape to a ROOT file (TTree ``Events``) that opens with coffea's ``PFNanoAODSchema``.
+    """Write events in PFNano format to a ROOT file (TTree ``Events``) that opens with coffea's ``PFNanoAODSchema``.
 
     Parameters
     ----------
@@ -385,7 +385,7 @@ def write_pfnano(
     Raises
     ------
     OutputError
-        If the file cannot be written; nothing is left then.
+        If the file cannot be written; nothing is left in this case.
     """
     from jettagger.files.root import write_tree
 
@@ -397,15 +397,15 @@ def write_pfnano(
 def make_tiny_model(path: str | os.PathLike[str], *, seed: int = 0) -> Path:
     """Write a small network with the interface of GloParT V1: same inputs, 166 output columns, dynamic axes.
 
-    The network embeds constituents and vertices, takes the means over the unmasked ones, and ends like the real
-    one: 128 hidden neurons, then one linear layer to 37 logits (softmax in the graph) and a mass.
+    The network embeds constituents and vertices, averages over the unmasked ones, and ends like the real one: 128
+    hidden neurons, then one linear layer to 37 logits (softmax in the graph) and a mass.
 
     Parameters
     ----------
     path : path
         The ONNX file to write.
     seed : int
-        Of the weights.
+        Seed of the weights.
 
     Returns
     -------

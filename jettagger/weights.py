@@ -1,4 +1,4 @@
-"""Numbers with weights, flat and checked: what efficiencies and histograms are made from."""
+"""Flat, validated values and weights, from which efficiencies and histograms are computed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
     Parameters
     ----------
     weights : array
-        One weight an event (or a jet), NumPy or awkward.
+        One weight per event (or per jet), NumPy or awkward.
     name : str
-        What they are, for the message.
+        Description of the weights, for the message.
     events : array, optional
-        The events' own numbers, to name the event with.
+        Event numbers, to identify the event in the message.
 
     Raises
     ------
     InvalidValues
-        If one is NaN, infinite or None; says how many and which event is the first.
+        If one is NaN, infinite or None; gives their number and the first event.
 
     Examples
     --------
@@ -53,25 +53,25 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
 
 
 def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any = None) -> tuple[Floats, Floats, int]:
-    """Values and weights as flat arrays, without what is missing.
+    """Values and weights as flat arrays, without missing values.
 
     Parameters
     ----------
     values : array
-        One number a jet, in any nesting; None and NaN are missing.
+        One value per jet, in any nesting; None and NaN are missing.
     weights : array or None
-        One weight a jet, or one an event, which then holds for each of its jets; None means 1.
+        One weight per jet, or one per event, which applies to all its jets; None means 1.
     what : str
-        What the values are, for messages.
+        Description of the values, for messages.
     events : array, optional
-        The events' own numbers, for messages.
+        Event numbers, for messages.
 
     Returns
     -------
     values, weights : float64[n]
         Of equal length.
     missing : int
-        How many values were missing.
+        Number of missing values.
 
     Raises
     ------

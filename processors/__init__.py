@@ -1,6 +1,6 @@
-"""Ready coffea processors, imported as ``jettagger.processors``.
+"""Ready-to-use coffea processors, imported as ``jettagger.processors``.
 
-They only use public names of jettagger, so each can be copied and changed.
+They use only public names of jettagger, so each can be copied and changed.
 """
 
 from __future__ import annotations

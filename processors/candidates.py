@@ -1,4 +1,4 @@
-"""Candidates of a search and what is computed of them, beside the columns of the events."""
+"""Jet candidates of a search and derived quantities, combined with the columns of the events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
     first, second : record arrays
         With ``pt`` (GeV), ``eta``, ``phi`` and the column ``mass`` (GeV); None stays None.
     mass : str
-        The column with the mass of each jet.
+        The column to use as the mass of each jet.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CandidateColumns(Mapping[str, Any]):
-    """Candidates and what was computed of them, in front of the columns of the events."""
+    """Candidates and derived quantities, which take precedence over the columns of the events."""
 
     own: Mapping[str, Any]
     events: Any
@@ -75,7 +75,7 @@ class CandidateColumns(Mapping[str, Any]):
         return len(list(iter(self)))
 
     def find(self, name: str) -> Any:
-        """A column by its name with dots."""
+        """A column by its dotted name."""
         found: Any = self
         for part in name.split("."):
             found = found[part]

@@ -1,4 +1,4 @@
-"""Histograms, cutflows and counts of one chunk of a search; sums of all chunks, scaled."""
+"""Histograms, cutflows and counts of one chunk of a search; scaled sums of all chunks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
 
 __all__ = ["SearchChunk", "fill", "rounded", "scaled"]
 
-#: binary digits of sums that are kept: ten decimal ones
+#: binary digits to which sums are rounded: ten decimal ones
 DIGITS = 34
 
 
 @dataclass(frozen=True)
 class SearchChunk:
-    """What stays the same for all variations of a chunk.
+    """Data of a chunk that is common to all variations.
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ class SearchChunk:
     sample : Sample
     events : NanoEvents
     numbers : int[events]
-        The events' own numbers.
+        Event numbers.
     generator : float64[events]
-        Weights of the generator.
+        Generator weights.
     passed : bool[events]
-        Which events pass the event cut.
+        Events that pass the event cut.
     histograms, curves : dict of str to hist.Hist
-        That are filled; curves are discriminants in fine bins, in inclusive regions.
+        Histograms to fill; curves are those of discriminants with fine bins, in inclusive regions.
     specs : mapping of str to HistSpec
-        Of the curves.
+        Specifications of the curves.
     """
 
     dataset: str
@@ -67,7 +67,7 @@ def fill(
     search : Search
     chunk : SearchChunk
     shift : str
-        The variation, or `NOMINAL`, which has the variations of weights, too.
+        The variation, or `NOMINAL`, for which the variations of weights are filled, too.
     columns : CandidateColumns
     selection : coffea.analysis_tools.PackedSelection
         All cuts.
@@ -76,12 +76,12 @@ def fill(
     Returns
     -------
     dict
-        ``cutflow``, ``overlaps`` and ``passing`` of what is nominal; empty for variations.
+        ``cutflow``, ``overlaps`` and ``passing`` of the nominal selection; empty for variations.
 
     Raises
     ------
     UnknownName
-        If a histogram needs a column that is not there.
+        If a histogram needs a column that does not exist.
     """
     variations: dict[str, str | None] = {shift: None}
     if shift == NOMINAL:
@@ -164,7 +164,7 @@ def _cutflow(search: Search, selection: PackedSelection, weights: Weights) -> di
 
 
 def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
-    """A histogram with sorted categories, each data set times its factor.
+    """A histogram with sorted categories and each data set scaled by its factor.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
     Returns
     -------
     hist.Hist
-        With values and variances that are `rounded` before they are scaled.
+        With values and variances `rounded` before scaling.
     """
     ordered = sort_categories(histogram)
     view = ordered.view(flow=True)
@@ -189,7 +189,7 @@ def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
 
 
 def rounded(values: Any) -> Any:
-    """Sums to ten digits: what the order of summing leaves behind, which no two runs share, is gone.
+    """Sums rounded to ten digits: this removes differences that depend on the order of summation.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Training skims for heads: tagger outputs, event columns and labels from generator particles, in a coffea job.
 
-Labels are those of `jettagger.truth`, or a function of the user.
+Labels are those of `jettagger.truth`, or from a user-defined function.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
     Parameters
     ----------
     model : str, path or Tagger
-        Name of a model or its folder, or a tagger; it will be the parent of the heads.
+        Name of a model or its folder, or a tagger; the parent of the heads to be trained.
     output : path
-        A folder: each chunk is written to a file there.
+        Folder in which a file is written for each chunk.
     where : str or callable, optional
-        A cut in columns of the jets (``"pt > 300"``), or a function from them to a jagged bool mask; only these
-        jets are scored and can be used for training.
+        A cut in columns of the jets (``"pt > 300"``), or a function of the jets that returns a jagged bool mask; only
+        these jets are scored and can be used for training.
     columns : iterable of str
         Kinds and names of outputs.
     keep : iterable of str
         Patterns of further columns of the jets and the event by their flat names, e.g. ``"FatJet_tau*"``, ``"MET_*"``.
     labels : callable or None
-        From the events to columns of the jets; default: `generator_labels` of the jets that the model takes, within
-        their radius. None writes no labels.
+        Function of the events that returns columns of the jets; default: `generator_labels` of the jets of the model,
+        within their radius. None writes no labels.
     options : TaggerOptions, optional
-        How the model is applied: heads, threads, score cache, which jets and the like; a tagger has its own.
+        Options of the tagger: heads, threads, score cache, collection of jets and others; a tagger has its own.
 
     Examples
     --------
@@ -128,7 +128,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         return found
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Put the files into the order of the events, whatever order the workers had.
+        """Sort the files in the order of the events, independent of the order of the workers.
 
         Parameters
         ----------

@@ -54,68 +54,68 @@ __all__ = [
 
 
 class ResonanceSearchProcessor(processor.ProcessorABC):
-    """Histograms and cutflows of a search for resonances that decay to one fat jet or to two.
+    """Histograms and cutflows of a search for resonances that decay to one or two fat jets.
 
-    The events pass an event cut and have enough jets after the preselection; the candidates ``jet1`` (and ``jet2``) are
-    picked and ordered; cuts on them make regions. Each step is a method of its own: derive a class and replace one.
+    Events pass an event cut and have enough jets after the preselection. The candidates ``jet1`` (and ``jet2``) are
+    selected and sorted, and cuts on them define regions. Each step is a method: derive a class and override it.
 
-    Cuts, weights and histograms are expressions (`jettagger.expressions`) in the columns of the events (``MET.pt``,
-    ``HLT.PFJet500``), in those of the candidates with the discriminants among them (``jet1.msoftdrop``,
-    ``jet2.HbbvsQCD``), in `DIJET` and ``njets``, the number of jets after the preselection.
+    Cuts, weights and histograms are expressions (`jettagger.expressions`) in columns of the events (``MET.pt``,
+    ``HLT.PFJet500``), in columns of the candidates including discriminants (``jet1.msoftdrop``, ``jet2.HbbvsQCD``), in
+    `DIJET`, and in ``njets``, the number of jets after the preselection.
 
     Parameters
     ----------
     samples : mapping of str to Sample
-        Data set -> what is known of it.
+        Data set -> its cross section, sum of weights and so on.
     regions : mapping of str to Region
     histograms : sequence of HistSpec
         With the categories ``dataset``, ``region`` and ``variation``.
     cuts : mapping of str to (str or Expression)
-        Name -> expression, true or false for an event with candidates.
+        Name -> boolean expression for events with candidates.
     discriminants : mapping of str to (str or Discriminant)
         Name -> a preset, an expression in scores, or a discriminant; they become columns of the jets.
     model : str, path or Tagger, optional
-        The network to run; without it the scores are taken from the file.
+        The network to run; without it the scores are read from the file.
     prefix : str, optional
-        Of the tagger's columns; default: the model's, or the one tagger in the file that has the scores.
+        Prefix of the tagger's columns; default: that of the model, or of the only tagger in the file with the scores.
     n_jets : int
-        1 or 2 candidates.
+        Number of candidates, 1 or 2.
     preselection : str or Expression
-        In columns of the jets in the file; only these jets run through the network.
+        Cut in columns of the jets in the file; only jets that pass run through the network.
     pick : str
-        The jets with the largest values of this column or discriminant are the candidates.
+        Column or discriminant with the largest values for the candidates.
     order : str
-        They are numbered by falling values of this column or discriminant.
+        Column or discriminant by which the candidates are numbered, in decreasing order.
     mass : str
-        The column with the mass of the candidates that `dijet` takes, e.g. ``mass`` or ``msoftdrop``.
+        The column to use as the mass of the candidates in `dijet`, e.g. ``mass`` or ``msoftdrop``.
     event_cut : str or Expression, optional
-        In columns of the events, e.g. a trigger.
+        Cut in columns of the events, e.g. a trigger.
     weights : mapping of str to WeightFactor
-        Corrections of simulation; the variations are called ``<name>Up`` and ``<name>Down``.
+        Corrections of simulation; their variations are called ``<name>Up`` and ``<name>Down``.
     variations : mapping of str to JetVariation
-        Variations of the jets; called ``<name>Up`` and ``<name>Down``, too.
+        Variations of the jets, also called ``<name>Up`` and ``<name>Down``.
     luminosity : float
-        In 1/fb, to which simulation is scaled.
+        Integrated luminosity in 1/fb, to which simulation is scaled.
     generator_weight : str, optional
-        The column of the generator's weight, which tells simulation from data; None: each event counts 1.
+        Column of the generator weight, which distinguishes simulation from data; None: each event counts 1.
     collection : str
-        The fat jets.
+        Collection of the fat jets.
     options : TaggerOptions, optional
-        How the model is applied: heads, threads, score cache and the like; a tagger has its own.
+        Options of the tagger: heads, threads, score cache and others; a tagger has its own.
     blind : bool
-        Data in signal regions are not looked at: such events are filled into no histogram of any region, and the last
-        row of the cutflow of these regions has None.
+        Whether data in signal regions are blinded: such events are filled into no histogram of any region, and the last
+        row of the cutflow of these regions is None.
 
     Raises
     ------
     ConfigError, UnknownName
-        If something does not fit together: an unknown cut in a region, a score that the model lacks.
+        If the definition is inconsistent: an unknown cut in a region, a score that the model lacks.
 
     Notes
     -----
-    A network whose inputs hold no jet column that a variation changes is run once and its scores are kept for the
-    variation: for GloParT V1 and the like only the jet's direction enters, and the energy scale changes no input. Other
-    networks are run again; `rescoring` decides.
+    If no input of the network depends on a jet column that a variation changes, it runs once and its scores are used
+    for the variation: in GloParT V1 and similar networks only the direction of the jet enters, and the energy scale
+    changes no input. Other networks run again; `rescoring` decides.
 
     Examples
     --------
@@ -240,7 +240,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return self.search.signal_regions
 
     def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """The inputs of the network and its heads that change when columns of the jets do.
+        """The inputs of the network and its heads that depend on given columns of the jets.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         tuple of str
-            Names of input variables; empty if the scores can be kept.
+            Names of input variables; empty if the scores do not change.
 
         Examples
         --------
@@ -267,24 +267,24 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
     # ---------------------------------------------------------------------------------------- steps to replace
 
     def sample(self, dataset: str) -> Sample:
-        """What is known of a data set.
+        """The sample of a data set.
 
         Raises
         ------
         UnknownName
-            If nothing is.
+            If it is unknown.
         """
         if dataset not in self.samples:
             raise UnknownName("dataset", dataset, self.samples, "the samples of this search")
         return self.samples[dataset]
 
     def check_kind(self, events: Any, dataset: str, sample: Sample) -> None:
-        """Refuse data among simulation and simulation among data.
+        """Refuse data in samples of simulation and simulation in samples of data.
 
         Raises
         ------
         MismatchError
-            Names the file.
+            Gives the file.
         """
         if self.generator_weight is None:
             return
@@ -298,13 +298,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             )
 
     def generator_weights(self, events: Any, sample: Sample) -> Any:
-        """The generator's weight of each event, float64[events]; 1 for data."""
+        """The generator weight of each event, float64[events]; 1 for data."""
         if sample.data or self.generator_weight is None:
             return np.ones(len(events))
         return np.asarray(ak.to_numpy(events[self.generator_weight]), dtype=np.float64)
 
     def event_mask(self, events: Any, sample: Sample) -> Any:
-        """Which events pass the event cut, and for data the certified luminosity sections; bool[events]."""
+        """Mask of events that pass the event cut, and for data the certified luminosity sections; bool[events]."""
         mask = np.ones(len(events), dtype=bool)
         if self.event_cut is not None:
             value = self.event_cut.evaluate(CandidateColumns({}, events))
@@ -316,12 +316,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return mask
 
     def preselect(self, columns: Mapping[str, Any]) -> Any:
-        """Which jets pass the preselection: jagged bool from columns of the jets, which may be varied."""
+        """Mask of jets that pass the preselection: jagged bool from columns of the jets, which may be varied."""
         mask = self.preselection.evaluate(columns)
         return ak.fill_none(mask, False, axis=None)
 
     def scored_jets(self, columns: Mapping[str, Any], preselected: Any) -> Any:
-        """Which of the preselected jets can become candidates, and so have to be scored."""
+        """Mask of preselected jets that can become candidates and therefore have to be scored."""
         if self.pick not in columns:
             return preselected
         key = ak.where(preselected, columns[self.pick], -np.inf)
@@ -329,7 +329,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return preselected & (rank < self.n_jets)
 
     def tag(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None) -> Any:
-        """Run the network: the events with its columns.
+        """Run the network and add its columns to the events.
 
         Parameters
         ----------
@@ -337,12 +337,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         where : jagged bool array
             The jets to score.
         kinematics : mapping, optional
-            Columns of the jets that the network's inputs are to be computed with, instead of those in the file.
+            Columns of the jets from which the network's inputs are computed, instead of those in the file.
 
         Raises
         ------
         MismatchError
-            If the model takes other jets than the search.
+            If the model applies to jets other than those of the search.
         """
         if self.tagger is None:
             return events
@@ -355,7 +355,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics)
 
     def make_jets(self, fatjets: Any, varied: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns of the jets that are used, with the discriminants.
+        """The columns of the jets that are used, including discriminants.
 
         Parameters
         ----------
@@ -390,7 +390,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return columns
 
     def candidates(self, jets: Any) -> list[Any]:
-        """Pick and order the candidates.
+        """Select and sort the candidates.
 
         Parameters
         ----------
@@ -400,7 +400,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Returns
         -------
         list of record arrays
-            ``jet1`` (and ``jet2``), one entry an event; None where there are too few jets.
+            ``jet1`` (and ``jet2``), one entry per event; None if there are too few jets.
         """
         enough = ak.num(jets, axis=1) >= self.n_jets
         for name in dict.fromkeys((self.pick, self.order)):
@@ -413,7 +413,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return [padded[:, number] for number in range(self.n_jets)]
 
     def event_columns(self, candidates: Sequence[Any]) -> dict[str, Any]:
-        """What is computed of the candidates, one number an event: `dijet` of two."""
+        """Quantities derived from the candidates, one value per event: `dijet` for two."""
         return dijet(candidates[0], candidates[1], self.mass) if len(candidates) == 2 else {}
 
     def event_weights(self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any) -> Weights:
@@ -426,7 +426,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             Candidates and events.
         sample : Sample
         numbers : array
-            The events' own numbers.
+            Event numbers.
 
         Returns
         -------
@@ -435,7 +435,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Raises
         ------
         InvalidValues
-            If a weight is not finite; names the event.
+            If a weight is not finite; gives the event.
         """
         weights = Weights(len(generator))
         weights.add("generator", generator)
@@ -459,14 +459,14 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return weights
 
     def select(self, columns: Mapping[str, Any], passed: Any) -> PackedSelection:
-        """All cuts; ``not <cut>`` is its opposite.
+        """All cuts; ``not <cut>`` is the complement of a cut.
 
         Parameters
         ----------
         columns : mapping
             Candidates and events.
         passed : bool[events]
-            Which events pass the event cut.
+            Mask of events that pass the event cut.
 
         Returns
         -------
@@ -475,7 +475,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Raises
         ------
         ConfigError
-            If a cut gives something else than true or false.
+            If a cut is not boolean.
         """
         selection = PackedSelection(dtype="uint64")
         selection.add(EVENTS, passed)
@@ -591,7 +591,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return int(ak.sum(~ak.is_none(column, axis=1)))
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
-        """Scale simulation to the luminosity, sort, and look for what is probably not meant.
+        """Scale simulation to the luminosity, sort, and list probable mistakes.
 
         Parameters
         ----------
@@ -609,7 +609,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Raises
         ------
         InvalidValues
-            If the generator weights of a data set do not sum up to a number above zero.
+            If the sum of the generator weights of a data set is not positive.
         """
         datasets = {}
         for dataset in sorted(accumulator["sums"], key=list(self.samples).index):
@@ -664,7 +664,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         dataset : str
         sample : Sample
         sumw : float
-            Of the events that were read.
+            Sum of generator weights of the events that were read.
 
         Returns
         -------
@@ -674,7 +674,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         Raises
         ------
         InvalidValues
-            If the sum is not above zero.
+            If the sum is not positive.
         """
         if sample.data or sample.cross_section is None:
             return 1.0
@@ -684,12 +684,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
 
     def doubts(self) -> list[str]:
-        """What is probably not meant in the search itself, whatever the events are.
+        """Probable mistakes in the definition of the search, independent of the events.
 
         Returns
         -------
         list of str
-            A luminosity that no LHC sample has; cuts, and cuts of a region together, that are never or always true.
+            A luminosity outside the range of the LHC; cuts, and combinations of cuts in a region, that are never or
+            always true.
 
         Examples
         --------
@@ -702,12 +703,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return doubts(self.search)
 
     def notes(self, cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
-        """What is probably not meant: regions that select nothing, signal regions that overlap with others.
+        """Probable mistakes: regions without events, signal regions that overlap with others.
 
         Parameters
         ----------
         cutflow : mapping
-            As `postprocess` returns it.
+            The cutflow from `postprocess`.
         overlaps : mapping of str to int
             ``"SR & CR"`` -> events in both.
 

@@ -1,4 +1,4 @@
-"""Tag the jets of datasets inside a coffea job."""
+"""Tagging of the jets of datasets in a coffea job."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ __all__ = ["TaggingProcessor"]
 
 
 class TaggingProcessor(processor.ProcessorABC):
-    """Scores jets and collects the columns, or writes them next to each other as parquet.
+    """Scores jets and collects the columns, or writes them as parquet files.
 
     Parameters
     ----------
     model : str, path or Tagger
         Name of a model or its folder, as `jettagger.load_tagger` takes it, or a tagger.
     where : str or callable, optional
-        A cut in columns of the jets that the model takes (``"pt > 300"``), or a function from them to a jagged mask
-        (``lambda jets: jets.pt > 300``); only these jets are scored. A function is sent to the workers, so it
-        must be picklable there (a plain function, or a lambda with coffea's cloudpickle).
+        A cut in columns of the model's jets (``"pt > 300"``), or a function of the jets that returns a jagged mask
+        (``lambda jets: jets.pt > 300``); only these jets are scored. A function is sent to the workers and must be
+        picklable (a plain function, or a lambda with coffea's cloudpickle).
     columns : iterable of str
-        Kinds and names of outputs, as `jettagger.Tagger.attach` takes them.
+        Kinds and names of outputs, as for `jettagger.Tagger.attach`.
     prefix : str, optional
-        Of the columns; default: that of the model.
+        Prefix of the columns; default: that of the model.
     output : path, optional
-        A folder: each chunk is written to a parquet file there and the result lists the files. Without it the
-        result holds the columns themselves.
+        Folder in which a parquet file is written for each chunk; the result lists the files. Without it the result
+        contains the columns themselves.
     options : TaggerOptions, optional
-        How the model is applied: heads, threads, score cache, which jets and the like; a tagger has its own.
+        Options of the tagger: heads, threads, score cache, collection of jets and others; a tagger has its own.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class TaggingProcessor(processor.ProcessorABC):
         -------
         dict
             Dataset -> ``events`` and ``jets`` (counts) and ``chunks``: for each chunk of a file its columns, or the
-            file that holds them.
+            file with the columns.
         """
         collection = self.tagger.plan(events).collection
         tagged, content = scored_columns(self.tagger, events, collection, self.where, self.columns, self.prefix)
@@ -89,7 +89,7 @@ class TaggingProcessor(processor.ProcessorABC):
         return {place["dataset"]: {"events": len(events), "jets": n_jets, "chunks": {chunk_key(place): [chunk]}}}
 
     def postprocess(self, accumulator: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Put the chunks into the order of files and events, whatever order the workers had.
+        """Sort the chunks in the order of files and events, independent of the order of the workers.
 
         Parameters
         ----------
@@ -129,16 +129,16 @@ def scored_columns(
     tagger : Tagger
     events : NanoEvents
     collection : str
-        The jets.
+        The collection of jets.
     where, columns, prefix
-        As `TaggingProcessor` takes them.
+        As for `TaggingProcessor`.
 
     Returns
     -------
     events : NanoEvents
         With the columns of the tagger.
     content : dict of str to awkward array
-        Flat name -> values: `EVENT_COLUMNS` and `JET_COLUMNS` where they are there, and the scores.
+        Flat name -> values: `EVENT_COLUMNS` and `JET_COLUMNS`, if available, and the scores.
     """
     mask = where(events[collection]) if callable(where) else where
     with warnings.catch_warnings():
@@ -165,12 +165,12 @@ def write_chunk(
     where: str | Callable[[Any], Any] | None,
     place: Mapping[str, Any],
 ) -> str:
-    """Write the columns of a chunk, with the record of skims: how it was made, and the generated events behind it.
+    """Write the columns of a chunk, with its provenance and its generated events.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Made if it is not there.
+        Created if it does not exist.
     content : mapping of str to array
         Flat columns.
     tagger : Tagger
@@ -178,7 +178,7 @@ def write_chunk(
         Output -> column.
     where : str, callable or None
     place : mapping
-        Metadata of the chunk, as coffea gives it.
+        Metadata of the chunk from coffea.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:
     Parameters
     ----------
     chunks : mapping
-        File and first event -> what came of each time that this chunk was processed.
+        File and first event -> results of each time that this chunk was processed.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:
     Raises
     ------
     MismatchError
-        If a file was read twice, whatever it is called.
+        If a file was read twice, also by different names.
     """
     refuse_repeats({name for name, _ in chunks})
     for (name, _), found in chunks.items():
@@ -218,7 +218,7 @@ def in_order(chunks: Mapping[tuple[str, int], list[Any]]) -> list[Any]:
 
 
 def plain_values(array: Any) -> ak.Array:
-    """The values alone: in memory, without the behaviours and attributes that belong to the file.
+    """The values in memory, without behaviours and attributes of the file.
 
     Parameters
     ----------

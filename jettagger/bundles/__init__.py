@@ -1,1 +1,1 @@
-"""What a model is: its files, interface, input description and card; where models lie."""
+"""Bundles, i.e. model folders: files, interface, input description, card, and where they are located."""

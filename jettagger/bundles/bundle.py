@@ -1,8 +1,8 @@
-"""A bundle: a frozen description of one model, read from a folder and checked before anything runs.
+"""A bundle: the frozen description of one model, read from a folder and validated before anything runs.
 
 A folder holds ``model.onnx``, an input description (``preprocess.json`` as CMSSW reads it, or a data configuration of
-weaver in YAML) and optionally ``bundle.json`` (see `jettagger.bundles.card`). The package knows some public networks by
-the checksum of their files and adds the missing card to these.
+weaver in YAML) and optionally ``bundle.json`` (see `jettagger.bundles.card`). Some public networks are known by the
+checksum of their file; for these the package provides the card.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = ["Bundle"]
 
 @dataclass(frozen=True)
 class Bundle(Displayed):
-    """One model: where it lies, what it takes and what it gives.
+    """One model: its location, inputs and outputs.
 
     Parameters
     ----------
     folder : pathlib.Path
         The folder it was read from.
     card : BundleCard
-        The content of ``bundle.json``, or what was inferred without one.
+        The content of ``bundle.json``, or the card inferred if there is none.
     groups : tuple of Group
         Input tensors in the order of the input description.
     outputs : tuple of Output
@@ -47,17 +47,17 @@ class Bundle(Displayed):
     graph : Graph or None
         The ONNX file's interface; None for a description without weights.
     digest : str
-        SHA-256 over weights and descriptions: two bundles with the same digest give the same scores.
+        SHA-256 over weights and descriptions: bundles with the same digest give the same scores.
     described_by : str
-        Where the card comes from: ``bundle.json``, ``jettagger`` (a network known by its checksum), ``inferred``.
+        Origin of the card: ``bundle.json``, ``jettagger`` (a network known by its checksum), ``inferred``.
     files : mapping of str to pathlib.Path
         The files that it was read from.
     weaver : DataConfig or None
-        The data configuration, where the inputs are described by one; its inputs are those that the network takes.
+        The data configuration, if the inputs are described by one; restricted to the inputs of the network.
     notes : mapping of str to str
-        What its files say of themselves: ``input description``, ``training selection``.
+        Further information in its files: ``input description``, ``training selection``.
     domain : str
-        Cut in columns of the jets: those that fail it are not scored. Empty: all are.
+        Cut in columns of the jets; jets that fail it are not scored. Empty: all jets are scored.
 
     Examples
     --------
@@ -80,13 +80,13 @@ class Bundle(Displayed):
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str], *, accept: bool = False) -> Bundle:
-        """Read and check a folder.
+        """Read and validate a folder.
 
         Parameters
         ----------
         folder : path
         accept : bool
-            Whether files that have changed since the folder was first read are right as they are from now on.
+            Whether to accept files that have changed since the folder was first read.
 
         Returns
         -------
@@ -102,8 +102,8 @@ class Bundle(Displayed):
         Warns
         -----
         RuntimeWarning
-            If the network or the input description has changed since the folder was first read, or is not the known
-            network whose name it bears.
+            If the network or the input description has changed since the folder was first read, or if the network
+            differs from the known one of this name.
         """
         from jettagger.bundles.reading import read_bundle
 
@@ -123,14 +123,14 @@ class Bundle(Displayed):
         return f"Bundle({self.name!r}, {inputs} -> {kinds}{missing}, from {str(self.folder)!r})"
 
     def summary(self) -> ObjectSummary:
-        """Inputs with their lengths, outputs by kind, and where it is from, as notebooks and rich show it."""
+        """Inputs with their lengths, outputs by kind, and origin, for display."""
         from jettagger.bundles.summary import bundle_summary
 
         return bundle_summary(self)
 
     @property
     def trusted(self) -> bool:
-        """Whether its network needs no trial: it came with the package, was sent here, or is known by its checksum."""
+        """Whether its network needs no trial: it is part of the package, was sent here, or has a known checksum."""
         return self.graph is None or is_trusted(self.folder, self.graph.sha256)
 
     @property
@@ -145,16 +145,16 @@ class Bundle(Displayed):
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Every file that is read for it: descriptions, network, external data."""
+        """Every file that the bundle is read from: descriptions, network, external data."""
         return (*self.files.values(), *(self.graph.external if self.graph else ()))
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of the network, its external data and the input description, as they are now.
+        """Current SHA-256 of the network, its external data and the input description.
 
         Returns
         -------
         dict of str to str
-            Path within the folder, or name of a file that the package lends it -> hexadecimal digest.
+            Path within the folder, or name of a file provided by the package -> hexadecimal digest.
         """
         paths = {name: path for name, path in self.files.items() if name != CARD}
         if self.graph is not None:
@@ -163,12 +163,12 @@ class Bundle(Displayed):
 
     @property
     def has_weights(self) -> bool:
-        """Whether the network itself is there."""
+        """Whether the weights are available."""
         return self.graph is not None
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size that the graph insists on, or None."""
+        """The batch size that the graph requires, or None."""
         return None if self.graph is None else self.graph.fixed_batch
 
     @cached_property
@@ -213,7 +213,7 @@ class Bundle(Displayed):
         Raises
         ------
         UnknownName
-            For what is neither a kind nor an output.
+            For a name that is neither a kind nor an output.
         """
         what = [what] if isinstance(what, str) else list(what)
         chosen: set[int] = set()
@@ -232,7 +232,7 @@ class Bundle(Displayed):
         return tuple(output for output in self.outputs if output.index in chosen)
 
     def kinds(self) -> str:
-        """How many outputs there are of each kind, with their names, for messages.
+        """Number of outputs of each kind, with their names, for messages.
 
         Returns
         -------
@@ -253,13 +253,13 @@ class Bundle(Displayed):
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
-        """All features that the inputs are made of, each once."""
+        """All features of the inputs, without repetition."""
         seen = {variable.feature.name: variable.feature for group in self.groups for variable in group.variables}
         return tuple(seen.values())
 
     @cached_property
     def wanted(self) -> tuple[Feature, ...]:
-        """All that columns are read for: `features`, and what decides which objects enter."""
+        """All features for which columns are read: `features`, and those used in selections and for sorting."""
         more = [feature for group in self.groups for feature in group.chosen_by]
         more += [FEATURES[name] for feature in self.features for name in feature.doubts]
         more += named_in(self.domain, "jet", f"the domain {self.domain!r}") if self.domain else []
@@ -268,12 +268,12 @@ class Bundle(Displayed):
 
     @cached_property
     def approximate(self) -> dict[str, str]:
-        """Variables that files do not store -> how they are rebuilt; empty where all inputs are exact."""
+        """Variables that are not stored in files -> how they are approximated; empty if all inputs are exact."""
         return {feature.name: feature.approximate for feature in self.features if feature.approximate}
 
     @cached_property
     def limits(self) -> dict[str, tuple[int, int]]:
-        """Axis -> shortest and longest length of the groups on it, in the order of the description."""
+        """Axis -> minimum and maximum length of its groups, in the order of the description."""
         found: dict[str, tuple[int, int]] = {}
         for group in self.groups:
             if not group.per_jet:
@@ -291,7 +291,7 @@ class Bundle(Displayed):
         Raises
         ------
         MissingModelFile
-            With the missing file, the folder to put it in and how to obtain it.
+            Gives the missing file, the folder to put it in, and how to obtain it.
         """
         if self.graph is not None:
             return self.graph.path

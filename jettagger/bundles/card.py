@@ -1,6 +1,6 @@
-"""``bundle.json``: what a model's authors say of it beyond its input description.
+"""``bundle.json``, the card of a model: information beyond its input description.
 
-The schema is versioned and refuses unknown keys, so that a typing error is found when the bundle is loaded.
+The schema is versioned and refuses unknown keys, so that misspelt keys are found when the bundle is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 Kind = Literal["prob", "logit", "mass", "hidden", "other"]
 
-#: the kinds of outputs, in the order in which they are shown
+#: kinds of outputs, in the order of display
 KINDS: tuple[Kind, ...] = ("prob", "logit", "mass", "hidden", "other")
 
 Patterns = list[Annotated[str, Field(min_length=1)]]
@@ -29,7 +29,7 @@ Range = tuple[float, float]
 
 
 class Mass(FileModel, strict=False, allow_inf_nan=True):
-    """What the regressed mass is."""
+    """Meaning of the regressed mass."""
 
     unit: Literal["GeV", "factor"] = Field(description="GeV, or a factor on the mass named in `scales`")
     scales: str | None = Field(
@@ -40,7 +40,7 @@ class Mass(FileModel, strict=False, allow_inf_nan=True):
 
 
 class Domain(FileModel, strict=False, allow_inf_nan=True):
-    """The jets that the model was trained on; open ends are left out."""
+    """Domain of the training jets; open ends are omitted."""
 
     pt: Range | None = Field(default=None, description="range of transverse momentum in GeV")
     abseta: Range | None = Field(default=None, description="range of absolute pseudorapidity")
@@ -124,7 +124,7 @@ def read_card(path: Path) -> BundleCard:
     Raises
     ------
     BundleError
-        Listing every problem with its place in the file; unknown keys with the nearest known ones.
+        Lists every problem with its place in the file; unknown keys with the nearest valid ones.
     """
     content = read_object(path, BundleError, finite=False)
     version = content.get("schema_version")

@@ -1,7 +1,7 @@
-"""Checksums of a model's files that its card does not declare: a file that changed later is noticed.
+"""Checksums of model files that the card does not declare: later changes of a file are detected.
 
-``checksums.json`` in the folder, which ``jettagger models add`` writes, is binding. For other folders the user's cache
-remembers the files as they were when the folder was first read; a difference is a warning until it is accepted.
+``checksums.json`` in the folder, written by ``jettagger models add``, is binding. For other folders the checksums at
+first reading are recorded in the user's cache; a difference is a warning until it is accepted.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ CHECKSUMS = "checksums.json"
 
 
 def compare(folder: Path, found: Mapping[str, str]) -> None:
-    """Compare files with the checksums that are kept of them.
+    """Compare files with their recorded checksums.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Of the model, without symbolic links.
+        Folder of the model, without symbolic links.
     found : mapping of str to str
         Name of a file in the folder -> its SHA-256.
 
     Raises
     ------
     BundleError
-        If ``checksums.json`` in the folder has others, lacks one, or is not readable.
+        If ``checksums.json`` in the folder has other checksums, lacks one, or is not readable.
 
     Warns
     -----
     RuntimeWarning
-        If the user's cache has others.
+        If the user's cache has other checksums.
     """
     declared = (folder / CHECKSUMS).exists()
     expected = _declared(folder) if declared else _remembered(folder)
@@ -66,7 +66,7 @@ def compare(folder: Path, found: Mapping[str, str]) -> None:
 
 
 def record(folder: Path, found: Mapping[str, str], *, accept: bool = False) -> None:
-    """Remember files in the user's cache, where that can be written and the folder has no ``checksums.json``.
+    """Record checksums in the user's cache, if it is writable and the folder has no ``checksums.json``.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def record(folder: Path, found: Mapping[str, str], *, accept: bool = False) -> N
     found : mapping of str to str
         Name of a file in the folder -> its SHA-256.
     accept : bool
-        Whether these replace what is kept, in ``checksums.json`` too; otherwise only new names are added.
+        Whether these replace recorded checksums, also in ``checksums.json``; otherwise only new names are added.
 
     Raises
     ------
     OutputError
-        If they are to be accepted and cannot be written.
+        If accepted checksums cannot be written.
     """
     if (folder / CHECKSUMS).exists():
         if accept:
@@ -112,7 +112,7 @@ def declare(folder: Path, found: Mapping[str, str]) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written, or is another file of the folder, by a link.
+        If it cannot be written, or is a link to another file of the folder.
     """
     refuse_inputs(folder / CHECKSUMS, [path for path in folder.iterdir() if path.name != CHECKSUMS])
     _write(folder / CHECKSUMS, {"sha256": dict(found)})

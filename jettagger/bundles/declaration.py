@@ -1,7 +1,7 @@
-"""Declared inputs: a network with fixed inputs is described in a JSON file, not programmed.
+"""Declared inputs: networks with fixed inputs are described in a JSON file, without code.
 
-The package has such files for families of networks of CMS (``jettagger/families``); ``bundle.json`` names one of them,
-or a file of the user, as ``inputs``.
+The package has such files for families of CMS networks (``jettagger/families``). The key ``inputs`` of ``bundle.json``
+names one of them, or a file of the user.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAMILIES = PACKAGE / "families"
 
 SCHEMA_VERSION = 1
 
-#: what groups describe: word of the file -> object
+#: objects of groups: name in the file -> object
 _OBJECTS = {"jet": "jet", "candidates": "pf", "charged": "cpf", "neutral": "npf", "vertices": "sv"}
 
 _AXES = ("jets", "variables", "objects", "one")
@@ -46,7 +46,7 @@ Length = Annotated[int, Between(1, LONGEST_LIST)]
 
 
 class DeclaredVariable(FileModel, strict=False, allow_inf_nan=True):
-    """One channel: the value is replaced where it is not finite, centred, scaled, clipped."""
+    """One channel: non-finite values are replaced, then the value is centred, scaled and clipped."""
 
     name: str = Field(description="name of the variable")
     median: float = Field(default=0.0, description="subtracted from the value")
@@ -93,7 +93,7 @@ class InputDeclaration(FileModel):
 
 
 def families() -> dict[str, Path]:
-    """The families of networks whose inputs the package declares: name -> file.
+    """Families of networks with declared inputs: name -> file.
 
     Examples
     --------
@@ -104,14 +104,14 @@ def families() -> dict[str, Path]:
 
 
 def read_declared(path: Path, content: Mapping[str, Any]) -> tuple[InputDeclaration, tuple[Group, ...]]:
-    """The declared inputs in a file.
+    """Read declared inputs.
 
     Parameters
     ----------
     path : pathlib.Path
-        Named in errors.
+        Path for error messages.
     content : mapping
-        What it holds.
+        Its content.
 
     Returns
     -------
@@ -121,11 +121,11 @@ def read_declared(path: Path, content: Mapping[str, Any]) -> tuple[InputDeclarat
     Raises
     ------
     BundleError
-        Listing what is wrong with its place in the file, with the nearest valid names.
+        Lists each problem with its place in the file and the nearest valid names.
     UnknownName
-        If it names variables or columns that there are not: all are listed, with the nearest.
+        If it contains unknown variables or columns; lists all of them with the nearest names.
     ConfigError
-        If a selection is no cut, or a sort key no expression.
+        If a selection is not a valid cut, or a sort key not a valid expression.
     """
     if content.get("schema_version") != SCHEMA_VERSION:
         version = shown(content.get("schema_version"))
@@ -206,28 +206,28 @@ def _variable(item: str | DeclaredVariable, place: str) -> Variable:
 
 
 def check_cut(text: str, object_: str, place: str) -> None:
-    """Refuse a text that is no cut in columns of an object; an empty one is none and passes.
+    """Validate a cut in columns of an object; an empty text is valid.
 
     Parameters
     ----------
     text : str
     object_ : str
     place : str
-        Where it stands, for errors.
+        Place in the file, for errors.
 
     Raises
     ------
     ConfigError
-        If it is no cut.
+        If it is not a valid cut.
     UnknownName
-        If it names what there is not, with the nearest.
+        If it contains unknown names; gives the nearest ones.
     """
     if text and _value(text, object_, place).dtype != np.bool_:
         raise ConfigError(f"{place}: {text!r} is no cut, expected one such as 'pt >= 0.95'")
 
 
 def check_key(text: str, object_: str, place: str) -> None:
-    """Refuse a text that is no expression in columns of an object."""
+    """Validate a sort key, an expression in columns of an object."""
     if _value(text, object_, place).dtype.kind not in "fiu":
         raise ConfigError(f"{place}: {text!r} is no key to sort by, expected a number such as '-pt'")
 

@@ -1,4 +1,4 @@
-"""The files of a bundle by their names: what makes a folder one, and which file describes the inputs."""
+"""File names in a bundle: which files make a folder a bundle, and which one describes the inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODEL, PREPROCESS, DECLARED, CARD = "model.onnx", "preprocess.json", "inputs.jso
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder looks like one of a model: it has weights, or a description of inputs.
+    """Whether a folder contains a model: weights, or a description of inputs.
 
     Parameters
     ----------
@@ -47,25 +47,25 @@ def _names_family(path: Path) -> bool:
 
 
 def find_files(folder: Path) -> tuple[dict[str, Path], str, BundleCard | None]:
-    """The files of a bundle by their roles' names, which of them describes the inputs, and the card.
+    """The files of a bundle by role, the input description among them, and the card.
 
     Parameters
     ----------
     folder : pathlib.Path
-        One with a network alone is completed by the description that the package has of this name.
+        A folder with the network alone is completed with the package's description of this name.
 
     Returns
     -------
     files : dict of str to pathlib.Path
     description : str
-        The name of the input description among them.
+        Name of the input description.
     card : BundleCard or None
-        What the card says, if there is one.
+        The card, if there is one.
 
     Raises
     ------
     BundleError
-        If the card is invalid, or if several data configurations could be meant.
+        If the card is invalid, or if there is more than one candidate for the data configuration.
     MissingModelFile
         If there is no input description.
     """

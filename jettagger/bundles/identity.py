@@ -1,4 +1,4 @@
-"""Whether the files of a bundle are those they are taken for: checksums of its card, and of known networks."""
+"""Identity of the files of a bundle: checksums declared in its card, and those of known networks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["compare_checksums", "is_own", "is_trusted", "refuse_foreign", "undec
 
 
 def compare_checksums(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> None:
-    """Compare files with the checksums that the card declares; only the weights may be absent.
+    """Compare files with the checksums declared in the card; only the weights may be absent.
 
     Parameters
     ----------
     card : BundleCard
     folder : pathlib.Path
     hashes : mapping of str to str
-        Name of a file -> SHA-256 that is known already.
+        Name of a file -> SHA-256, as far as computed already.
 
     Raises
     ------
     BundleError
-        If a file is another one, or is missing.
+        If a file has another checksum or is missing.
     """
     for name, expected in card.sha256.items():
         found = hashes.get(name)
@@ -45,7 +45,7 @@ def compare_checksums(card: BundleCard, folder: Path, hashes: Mapping[str, str])
 
 
 def warn_of_name(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> None:
-    """Say that a network is not the known one whose name it bears, unless its card declares its checksum.
+    """Warn if a network differs from the known one of its name, unless its card declares its checksum.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def warn_of_name(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> N
     Warns
     -----
     RuntimeWarning
-        If it is not.
+        If it differs.
     """
     found = hashes.get(MODEL)
     if found is None or MODEL in card.sha256:
@@ -77,12 +77,12 @@ def warn_of_name(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> N
 def refuse_foreign(
     sha256: str, groups: Sequence[Group], outputs: Sequence[Output], source: Path, card: BundleCard
 ) -> None:
-    """Refuse a description that is not the one of a known network, unless the card declares its checksum.
+    """Refuse a description that differs from that of a known network, unless the card declares its checksum.
 
     Parameters
     ----------
     sha256 : str
-        Of the network.
+        Checksum of the network.
     groups : sequence of Group
     outputs : sequence of Output
     source : pathlib.Path
@@ -92,7 +92,7 @@ def refuse_foreign(
     Raises
     ------
     BundleError
-        With all that differs.
+        Lists all differences.
     """
     known = known_network(sha256)
     if known is None or source.name in card.sha256:
@@ -140,7 +140,7 @@ def undeclared(
     hashes : mapping of str to str
         Name of one of the files -> SHA-256.
     graph : Graph or None
-        Its external data count, too.
+        Includes its external data.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def undeclared(
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder came with the package, or was sent here by who tried it.
+    """Whether a folder is part of the package, or was sent here by a client that tried it.
 
     Parameters
     ----------
@@ -171,14 +171,14 @@ def is_own(folder: Path) -> bool:
 
 
 def is_trusted(folder: Path, sha256: str) -> bool:
-    """Whether a network needs no trial: its folder is the package's own, or its checksum is known.
+    """Whether a network can run without a trial: its folder is part of the package, or its checksum is known.
 
     Parameters
     ----------
     folder : pathlib.Path
         Resolved.
     sha256 : str
-        Of the network.
+        Checksum of the network.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The tensors that a model takes: groups of variables, each with its transformation."""
+"""The input tensors of a model: groups of variables, each with its transformation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jettagger.types import Array
 
 __all__ = ["LAYOUT", "Group", "Variable", "arranged", "named_in"]
 
-#: axes of a tensor as CMSSW's producers with ``preprocess.json`` and weaver have them
+#: axes of a tensor in weaver and in CMSSW's producers with ``preprocess.json``
 LAYOUT = ("jets", "variables", "objects")
 
 
@@ -27,11 +27,11 @@ class Variable:
     feature : Feature
     median, norm_factor : float
     replace_inf_value : float
-        Stands in for NaN, infinities and absolute values above 1e32, before the transformation.
+        Replaces NaN, infinities and absolute values above 1e32, before the transformation.
     lower_bound, upper_bound : float
         Limits of the transformed value.
     pad : float
-        Value of the slots behind the last constituent.
+        Value of empty slots, after the last constituent.
     """
 
     feature: Feature
@@ -45,7 +45,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Group:
-    """One input tensor, ``float32[jets, variables, length]`` unless the layout is another.
+    """One input tensor, ``float32[jets, variables, length]`` unless ``layout`` differs.
 
     Parameters
     ----------
@@ -53,24 +53,24 @@ class Group:
         Name of the ONNX input.
     variables : tuple of Variable
     min_length, max_length : int
-        Bounds of the length axis: those of the description, and equal where the graph fixes the axis.
+        Bounds of the length axis from the description; equal if the graph fixes the axis.
     pad_mode : {"constant", "wrap"} or None
-        How slots behind the last object are filled; None: as the card says.
+        How empty slots are filled; None: as in the card.
     layout : tuple of str
-        Order of the tensor's axes: ``jets``, ``variables``, ``objects``, ``one`` (of length 1). Numbers of the jet
-        may lack objects, and variables.
+        Order of the tensor's axes: ``jets``, ``variables``, ``objects``, ``one`` (of length 1). Jet-level groups may
+        lack ``objects`` and ``variables``.
     axis : str
-        Of the slots: groups of one axis have the same length in a run. Default: the object.
+        Axis of the slots: groups of one axis have the same length in a run. Default: the object.
     per_jet : bool
-        Whether there is one slot, for numbers of the jet.
+        Whether there is one slot only, for jet-level variables.
     exact : bool
-        Whether jets of different length must not run together, as the network sees padding.
+        Whether jets of different length need separate runs, because the network is sensitive to padding.
     selection : str
-        Cut in columns of the objects: those that fail it are left out before they are counted. Empty: all enter.
+        Cut in columns of the objects, applied before they are counted. Empty: all are used.
     sort : tuple of str
-        Keys, smallest first, in variables and columns of the objects; empty: the order in which they are linked.
+        Sort keys, ascending, in variables and columns of the objects; empty: the order of the links.
     most : int or None
-        Objects that enter at most, where these are fewer than ``max_length``.
+        Maximum number of objects, if smaller than ``max_length``.
     """
 
     name: str
@@ -92,17 +92,17 @@ class Group:
 
     @property
     def object(self) -> str:
-        """What the group describes: one of `jettagger.features.OBJECTS`, with a data configuration the group itself."""
+        """The object of the group: one of `jettagger.features.OBJECTS`, with a data configuration the group itself."""
         return self.variables[0].feature.object
 
     @property
     def is_mask(self) -> bool:
-        """Whether the group is the mask that tells real entries from padding, by the definition of its variable."""
+        """Whether the group is the mask that marks real entries, as opposed to padding, judged by its variable."""
         return len(self.variables) == 1 and self.variables[0].feature.is_mask
 
     @property
     def chosen_by(self) -> tuple[Feature, ...]:
-        """What decides which objects enter, in which order; columns as features that say what they are wanted for."""
+        """Features used for the selection and order of objects; for columns, features with a label of their purpose."""
         found = []
         if self.selection:
             label = f'the selection {self.selection!r} ("selection": "none" in bundle.json keeps all)'
@@ -113,12 +113,12 @@ class Group:
 
     @property
     def limit(self) -> int:
-        """The largest number of objects that enter."""
+        """The maximum number of objects."""
         return self.max_length if self.most is None else min(self.most, self.max_length)
 
 
 def named_in(text: str, object_: str, label: str) -> list[Feature]:
-    """Variables that an expression names, and its columns as one feature under a label."""
+    """Variables in an expression, and its columns as one feature under a label."""
     names = parse(text, where=label).names
     features = [FEATURES[name] for name in names if name in FEATURES and FEATURES[name].object == object_]
     columns = tuple(name for name in names if name not in {feature.name for feature in features})
@@ -128,13 +128,13 @@ def named_in(text: str, object_: str, label: str) -> list[Feature]:
 
 
 def arranged(array: Array, layout: tuple[str, ...]) -> Array:
-    """A tensor with its axes in another order.
+    """A tensor with its axes in the order of a layout.
 
     Parameters
     ----------
     array : array[jets, variables, objects]
     layout : tuple of str
-        Axes that are absent have one entry.
+        Absent axes must have length 1.
 
     Returns
     -------

@@ -1,9 +1,8 @@
-"""Public networks that are known by the checksum of their file: their cards, the description that belongs to each,
-and what they give for a few jets.
+"""Public networks known by the checksum of their file: their cards, input descriptions, and scores of a few jets.
 
-Beside the card ``<name>.json`` lies ``<name>.npz`` with fingerprints of the description's variables and outputs, and
-golden vectors: columns of random jets and the scores that ONNX Runtime gave for them, with inputs that were made by
-``benchmarks/known.py`` alone. Descriptions that differ in lengths only are the same: CMS has several of them.
+Next to the card ``<name>.json`` is ``<name>.npz`` with fingerprints of the description's variables and outputs, and
+golden vectors: columns of random jets and the scores of ONNX Runtime for them, with inputs computed independently by
+``benchmarks/known.py``. Descriptions that differ only in lengths are equivalent: CMS has several of them.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ __all__ = [
 
 MODEL, PREPROCESS = "model.onnx", "preprocess.json"
 
-#: what counts as no bound
+#: bounds from this value on count as absent
 INFINITE = 1e32
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is kept of a network.
+    """Stored information on a network.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class Known:
         Fingerprints of the outputs, in order.
     jets : GoldenJets
     scores : float32[jets, outputs]
-        Of these jets, softmax included.
+        Scores of these jets, after the softmax.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Known:
 
 
 class GoldenJets:
-    """Stored jets as `jettagger.inputs.batching.tabulate` takes them.
+    """Stored jets in the form expected by `jettagger.inputs.batching.tabulate`.
 
     Parameters
     ----------
@@ -86,12 +85,12 @@ class GoldenJets:
         return np.ones(len(self), dtype=np.int64) if object_ == "jet" else self._counts[object_]
 
     def column(self, object_: str, name: str) -> Array:
-        """A canonical column, float32, one entry an object."""
+        """A canonical column, float32, one entry per object."""
         return self._columns[object_, name]
 
 
 def variable_fingerprint(name: str, numbers: Sequence[float]) -> str:
-    """What tells a variable and its transformation from others: name before the dash, numbers behind it.
+    """Fingerprint of a variable and its transformation: hash of the name before the dash, of the numbers after it.
 
     Parameters
     ----------
@@ -113,7 +112,7 @@ def variable_fingerprint(name: str, numbers: Sequence[float]) -> str:
 
 
 def output_fingerprint(raw: str) -> str:
-    """What tells an output from others, in whichever of the usual spellings its name comes.
+    """Fingerprint of an output, independent of the usual variants of its spelling.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def _short(text: str) -> str:
 
 
 def known_cards() -> tuple[BundleCard, ...]:
-    """The cards of all networks that are known by a checksum.
+    """The cards of all networks known by a checksum.
 
     Examples
     --------
@@ -148,7 +147,7 @@ def known_cards() -> tuple[BundleCard, ...]:
 
 
 def known_card(hashes: Iterable[str]) -> BundleCard | None:
-    """The card of a network with one of these checksums, of the weights or, where these are not public, of its inputs.
+    """The card of a network with one of these checksums, of its weights or, if these are not public, of its inputs.
 
     Parameters
     ----------
@@ -167,17 +166,17 @@ def known_card(hashes: Iterable[str]) -> BundleCard | None:
 
 
 def known_name(name: str) -> BundleCard | None:
-    """The card of the network whose name another name contains, as ``part-ak8-2023_copy`` does.
+    """The card of the network whose name is contained in another name, e.g. in ``part-ak8-2023_copy``.
 
     Parameters
     ----------
     name : str
-        Of a folder or a model.
+        Name of a folder or a model.
 
     Returns
     -------
     Card or None
-        Only networks whose weights are known.
+        Only for networks whose weights are known.
 
     Examples
     --------
@@ -191,17 +190,17 @@ def known_name(name: str) -> BundleCard | None:
 
 
 def known_network(sha256: str) -> Known | None:
-    """What is kept of a network.
+    """Stored information on a network.
 
     Parameters
     ----------
     sha256 : str
-        Of its ``model.onnx``.
+        Checksum of its ``model.onnx``.
 
     Returns
     -------
     Known or None
-        None, too, where a network is known and nothing is kept of it.
+        None also if the network is known but nothing is stored for it.
     """
     for card, path in _cards():
         if card.sha256.get(MODEL) == sha256 and path.with_suffix(".npz").is_file():
@@ -244,7 +243,7 @@ def _read(name: str, path: Path) -> Known:
 def differences(
     known: Known, variables: Mapping[str, Sequence[tuple[str, Sequence[float]]]], outputs: Sequence[str]
 ) -> list[str]:
-    """Where a description is not the one that belongs to a network; lengths do not count.
+    """Differences between a description and that of a known network; lengths are ignored.
 
     Parameters
     ----------
@@ -257,7 +256,7 @@ def differences(
     Returns
     -------
     list of str
-        One sentence for each difference.
+        One sentence per difference.
     """
     found = []
     for group, expected in known.variables.items():

@@ -1,4 +1,4 @@
-"""Input groups against the interface of the ONNX file, and what the network does with random inputs of theirs."""
+"""Input groups compared with the interface of the ONNX file, and outputs of the network for random inputs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["behaviour_of", "fit_groups"]
 
 
 def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tuple[Group, ...]:
-    """Compare the groups with the ONNX inputs; where the ONNX file fixes a length, that decides.
+    """Compare the groups with the ONNX inputs; lengths fixed in the ONNX file take precedence.
 
     Parameters
     ----------
     groups : tuple of Group
     graph : Graph or None
-        None, for a description without weights, leaves the groups as they are.
+        None, for a description without weights, leaves the groups unchanged.
     where : str
         Path of the input description, for errors.
 
     Returns
     -------
     tuple of Group
-        With the lengths and the ranks of the network.
+        With the lengths and the ranks of the network's inputs.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _other_order(group: Group, shape: Sequence[int | str]) -> str:
 
 
 def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | None:
-    """What the network does with random inputs of full length.
+    """Properties of the network's outputs for random inputs of maximum length.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | No
     Returns
     -------
     Behaviour or None
-        None without a graph, or where it does not run.
+        None without a graph, or if it does not run.
     """
     if graph is None:
         return None

@@ -1,7 +1,7 @@
-"""The output columns of a model: their names, and of which kind each is.
+"""The output columns of a model: names and kinds.
 
-A card says it, or it is found: a softmax that the graph shows, and what the network gives for random inputs
-(`jettagger.bundles.probing`): columns that sum to one, columns that stay between 0 and 1 whatever comes in.
+They are taken from the card or inferred: from a softmax in the graph, and from the outputs for random inputs
+(`jettagger.bundles.probing`), i.e. columns that sum to one, and columns that stay between 0 and 1 for any input.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Output:
 
 
 def canonical_name(raw: str, kind: Kind) -> str:
-    """The name under which an output is offered.
+    """The canonical name of an output.
 
     Parameters
     ----------
     raw : str
         Name in the model's description.
     kind : str
-        Kind of the output: what is no probability is never called ``prob``.
+        Kind of the output: only probabilities are called ``prob``.
 
     Returns
     -------
@@ -93,14 +93,14 @@ def read_outputs(
     ----------
     card : BundleCard
     description : mapping
-        The input description; its ``output_names`` count where the card has none.
+        The input description; its ``output_names`` are used if the card has none.
     graph : Graph or None
     folder : pathlib.Path
-        Named in errors.
+        Folder for error messages.
     source : str
         Name of the input description, for errors.
     measure : callable
-        Runs the network on random inputs; asked where card and graph leave the kind of an output open.
+        Runs the network on random inputs; called if card and graph do not determine the kind of an output.
 
     Returns
     -------
@@ -109,8 +109,8 @@ def read_outputs(
     Raises
     ------
     BundleError
-        If the names are missing, repeated, or of another number than the columns; if a pattern of the card matches
-        none; if an output has several axes.
+        If the names are missing, repeated, or do not match the number of columns; if a pattern of the card matches no
+        name; if an output has several axes.
     """
     names = card.output_names
     if names is None:

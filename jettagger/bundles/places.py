@@ -1,4 +1,4 @@
-"""Where models lie (in the package, on ``$JETTAGGER_MODELS``, in the user's folder), and where caches do."""
+"""Locations of models (the package, ``$JETTAGGER_MODELS``, the user's folder) and of caches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["CACHE", "ENVIRONMENT", "PACKAGE", "SHIPPED", "cache_folder", "search
 ENVIRONMENT = "JETTAGGER_MODELS"
 CACHE = "JETTAGGER_CACHE"
 
-#: names the folder of the models that were sent to this worker, each under its digest
+#: name of the folder of models that were sent to this worker, each under its digest
 SHIPPED = "JETTAGGER_SHIPPED"
 PACKAGE = Path(__file__).parent.parent
 
 
 def user_folder() -> Path:
-    """The folder where ``jettagger models add`` puts models.
+    """The folder for models added with ``jettagger models add``.
 
     Returns
     -------
@@ -29,12 +29,12 @@ def user_folder() -> Path:
 
 
 def cache_folder() -> Path | None:
-    """The folder for what can be made anew: ``$JETTAGGER_CACHE``, or ``jettagger`` among the user's caches.
+    """The folder for data that can be recomputed: ``$JETTAGGER_CACHE``, or ``jettagger`` in the user's cache folder.
 
     Returns
     -------
     pathlib.Path or None
-        It need not exist. None where the variable is ``off``: nothing is kept.
+        It need not exist. None if the variable is ``off``: nothing is stored.
     """
     import platformdirs
 
@@ -45,17 +45,17 @@ def cache_folder() -> Path | None:
 
 
 def shipped(digest: str) -> Path | None:
-    """Where a model lies that was sent to this worker.
+    """The folder of a model that was sent to this worker.
 
     Parameters
     ----------
     digest : str
-        Of the bundle.
+        Digest of the bundle.
 
     Returns
     -------
     pathlib.Path or None
-        None where it was not sent.
+        None if it was not sent.
     """
     folder = os.environ.get(SHIPPED, "")
     shelf = Path(folder) / digest
@@ -63,7 +63,7 @@ def shipped(digest: str) -> Path | None:
 
 
 def search_path() -> list[Path]:
-    """The folders that hold models, in the order in which they are searched.
+    """Folders with models, in the order of search.
 
     Returns
     -------

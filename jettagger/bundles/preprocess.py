@@ -17,7 +17,7 @@ from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = ["PRODUCER_SELECTION", "read_groups"]
 
-#: which candidates CMSSW's producer gives to networks with such a description (``min_puppi_wgt`` of
+#: selection of candidates by CMSSW's producer for networks with such a description (``min_puppi_wgt`` of
 #: ``DeepBoostedJetTagInfoProducer``)
 PRODUCER_SELECTION = "puppiWeight >= 0.01"
 
@@ -36,21 +36,21 @@ def read_groups(
     where : str
         Its path, for errors.
     selection : str, optional
-        Cut on candidates; ``none``: all enter. Default: that of CMSSW's producer.
+        Cut on candidates; ``none``: no cut. Default: that of CMSSW's producer.
 
     Returns
     -------
     tuple of Group
-        With the lengths of the file: ``var_length`` gives a fixed length.
+        With the lengths in the file: ``var_length`` gives a fixed length.
 
     Raises
     ------
     BundleError
         If keys are missing, of the wrong type, or contradict each other.
     UnknownName
-        If variables are unknown, or columns of the selection: all are listed, with the nearest known names.
+        If variables, or columns of the selection, are unknown: all are listed, with the nearest names.
     ConfigError
-        If the selection is no cut.
+        If the selection is not a valid cut.
     """
     names = description.get("input_names")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

@@ -1,7 +1,7 @@
-"""What a network does with random inputs: which of its columns are probabilities, whatever they are called.
+"""Properties of a network's outputs for random inputs: which columns are probabilities, independent of their names.
 
-Needs the shapes of the inputs and the names of the variables only. The network runs once for each file and
-description; what was found is kept in the user's cache.
+Only the shapes of the inputs and the names of the variables are needed. The network runs once for each file and
+description; the result is stored in the user's cache.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jettagger.types import Array
 
 __all__ = ["FOUR_MOMENTUM", "Behaviour", "ProbeInput", "observed", "probe_cache"]
 
-#: inputs of usual size and far beyond: what is bounded by its nature stays where it is
+#: inputs of typical size and far beyond: bounded outputs stay within their bounds
 SCALES = (1.0, 10.0, 1000.0)
 
 JETS = 4
@@ -34,10 +34,10 @@ JETS = 4
 #: rounding of a sum of hundreds of numbers in single precision
 ROUNDING = 1e-5
 
-#: how much an output of a jet may change with the others in its batch, by rounding
+#: tolerance, from rounding, for the dependence of a jet's outputs on the others in its batch
 ALONE = 1e-4
 
-#: last words of the names of variables that are a four-momentum together
+#: last parts of the names of variables that together form a four-momentum
 FOUR_MOMENTUM = ("px", "py", "pz", "energy")
 
 _OBSERVED: ProcessCache[str, Behaviour] = ProcessCache()
@@ -51,13 +51,13 @@ class ProbeInput:
     ----------
     name : str
     variables : tuple of str
-        Names, which tell four-momenta from other numbers.
+        Names, used to recognise components of four-momenta.
     length : int
-        Objects of a jet.
+        Number of objects per jet.
     layout : tuple of str
         Order of the axes, see `jettagger.bundles.interface.Group`.
     mask : bool
-        All ones.
+        Filled with ones.
     """
 
     name: str
@@ -69,14 +69,14 @@ class ProbeInput:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What was seen of the output columns.
+    """Observed properties of the output columns.
 
     Parameters
     ----------
     unit : tuple of bool
-        Columns that lay between 0 and 1 for all inputs, differed from jet to jet, and did not depend on other jets.
+        Columns between 0 and 1 for all inputs that differ between jets and do not depend on other jets.
     summed : tuple of bool
-        Those of them whose sum with their neighbours was one for every jet.
+        Those of them that sum to one with their neighbours for every jet.
     """
 
     unit: tuple[bool, ...]
@@ -84,13 +84,13 @@ class Behaviour:
 
 
 def probe_cache() -> DiskCache | None:
-    """Where it is kept what networks do with random inputs; None where nothing is to be kept."""
+    """The cache of these properties; None if nothing is to be stored."""
     folder = cache_folder()
     return None if folder is None else DiskCache(folder / "probes", 20_000_000)
 
 
 def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
-    """Run a network on random inputs, or look up what it did.
+    """Run a network on random inputs, or look up the stored result.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
     Returns
     -------
     Behaviour or None
-        None where the network cannot be run, or gives nothing finite: opening or using it says why.
+        None if the network cannot be run or has no finite outputs: opening or using it gives the reason.
     """
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""A bundle from a folder: its files are found, read, checked against each other and against what was there before."""
+"""Reading of a bundle: files are located, read, and checked against each other and against recorded checksums."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from jettagger.weaver import read_config
 
 __all__ = ["read_bundle"]
 
-#: keys of cards that are newer than digests which users keep, with heads for example: unused, they change none
+#: keys of cards newer than digests stored by users, e.g. with heads: if unused, they do not change the digest
 LATER_KEYS = frozenset({"jets"})
 
 
 def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
-    """Read and check a folder; `Bundle.from_folder` with the errors of its readers as they are.
+    """Read and validate a folder; `Bundle.from_folder` without the translation of errors.
 
     Parameters
     ----------
     folder : pathlib.Path
     accept : bool
-        Whether files that have changed since the folder was first read are right as they are from now on.
+        Whether to accept files that have changed since the folder was first read.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     Warns
     -----
     RuntimeWarning
-        If a file has changed, or the network is not the known one whose name it bears.
+        If a file has changed, or the network differs from the known one of its name.
     """
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder, expected one with {MODEL} and {PREPROCESS}")

@@ -20,17 +20,17 @@ from jettagger.files.parts import forget, part_prefix, remember, remove_stale
 
 __all__ = ["EMBEDDED", "accept", "add", "available", "choice", "load_bundle", "locate"]
 
-#: the model with weights that comes with the package
+#: the model with weights that is part of the package
 EMBEDDED = "inclParTToyV1"
 
 
 def available() -> dict[str, Path]:
-    """All models that can be named.
+    """All models that can be loaded by name.
 
     Returns
     -------
     dict of str to pathlib.Path
-        Name of the model (its folder's) -> folder; the first one found on the search path counts.
+        Name of the model (that of its folder) -> folder; the first one on the search path is used.
 
     Examples
     --------
@@ -45,12 +45,12 @@ def available() -> dict[str, Path]:
 
 
 def choice() -> str:
-    """Which models can be named, and which of them comes with the package; for who has not chosen one.
+    """Available models, and which of them comes with the package, for messages if no model was chosen.
 
     Returns
     -------
     str
-        A line a model with its title, and how to load the embedded default.
+        One line per model with its title, and how to load the embedded default.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def locate(name_or_folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     BundleNotFound
-        With the nearest names and the folders that were searched.
+        Gives the nearest names and the folders that were searched.
     """
     name = os.fspath(name_or_folder)
     models = available()
@@ -147,28 +147,28 @@ def load_bundle(name_or_folder: str | os.PathLike[str]) -> Bundle:
 
 
 def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Path:
-    """Copy a model into the user's folder, so that it can be named; ``checksums.json`` there has its files' SHA-256.
+    """Copy a model into the user's folder, so that it can be loaded by name; writes ``checksums.json`` there.
 
     Parameters
     ----------
     folder : path
         A folder that `Bundle.from_folder` accepts.
     name : str, optional
-        Under which name; default: that of the bundle.
+        Name of the copy; default: that of the bundle.
     force : bool
         Whether a model of that name may be replaced.
 
     Returns
     -------
     pathlib.Path
-        Where it lies now.
+        The new folder.
 
     Raises
     ------
     BundleError
-        If the folder is no usable bundle.
+        If the folder is not a usable bundle.
     OutputError
-        If the name is taken, the model lies there already, or the copy cannot be completed.
+        If the name is taken, the model is in this place already, or the copy cannot be completed.
     """
     bundle = Bundle.from_folder(folder)
     bundle.require_weights()
@@ -201,7 +201,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
 
 
 def accept(name_or_folder: str | os.PathLike[str]) -> Bundle:
-    """Take the network and the input description of a model as they are now, though they have changed.
+    """Accept the current network and input description of a model although they have changed.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def accept(name_or_folder: str | os.PathLike[str]) -> Bundle:
     BundleNotFound
         If there is no such model.
     BundleError
-        If its folder is not usable, or its card declares other checksums: these are changed by hand.
+        If its folder is not usable, or its card declares other checksums, which have to be edited by hand.
     OutputError
         If the checksums cannot be written.
     """

@@ -1,4 +1,4 @@
-"""A model as a folder that a Triton server loads."""
+"""Export of a model to the model repository of a Triton server."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from jettagger.sessions.graph import Tensor
 
 __all__ = ["LARGEST_BATCH", "serve_config", "write_serving"]
 
-#: jets that the server puts into one run
+#: maximum batch size of the server, in jets
 LARGEST_BATCH = 1024
 
 CONFIG = "config.pbtxt"
 
 
 def serve_config(bundle: Bundle, name: str | None = None, largest_batch: int = LARGEST_BATCH) -> str:
-    """What ``config.pbtxt`` of a Triton server says of a model, in protobuf's text format.
+    """The ``config.pbtxt`` of a model for a Triton server, in protobuf's text format.
 
     Parameters
     ----------
     bundle : Bundle
         With weights.
     name : str, optional
-        On the server; default: the bundle's.
+        Name on the server; default: that of the bundle.
     largest_batch : int
-        Jets in one run; a network with a fixed number of jets has no other.
+        Maximum batch size in jets; a network with a fixed batch size keeps it.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def serve_config(bundle: Bundle, name: str | None = None, largest_batch: int = L
     MissingModelFile
         If the bundle has no weights.
     ModelFileError
-        If a tensor has no float32 numbers, or no first axis for jets.
+        If a tensor is not float32, or has no leading axis of jets.
 
     Examples
     --------
@@ -92,11 +92,11 @@ def write_serving(
     bundle : Bundle
         With weights.
     repository : path
-        The folder that the server is started on; made if it is not there.
+        The model repository of the server; created if it does not exist.
     name : str, optional
-        On the server; default: the bundle's.
+        Name on the server; default: that of the bundle.
     largest_batch : int
-        Jets in one run.
+        Maximum batch size in jets.
     force : bool
         Whether a model of that name may be replaced.
 
@@ -110,9 +110,9 @@ def write_serving(
     MissingModelFile
         If the bundle has no weights.
     ModelFileError
-        If a tensor has no float32 numbers.
+        If a tensor is not float32.
     OutputError
-        If the name is no folder's, the folder exists already, or it cannot be written.
+        If the name cannot be that of a folder, the folder exists already, or it cannot be written.
     """
     name = name or bundle.name
     if Path(name).name != name or name.startswith("."):

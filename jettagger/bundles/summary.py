@@ -1,4 +1,4 @@
-"""What a model shows of itself: its inputs and outputs."""
+"""Display of a model: its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def input_grid(bundle: Bundle) -> Grid:
-    """The input tensors, one a row.
+    """The input tensors, one per row.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def input_grid(bundle: Bundle) -> Grid:
 
 
 def output_grid(outputs: Iterable[Output]) -> Grid:
-    """The outputs, one kind a row.
+    """The outputs, one kind per row.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def output_grid(outputs: Iterable[Output]) -> Grid:
 
 
 def bundle_summary(bundle: Bundle) -> ObjectSummary:
-    """What is worth knowing of a model.
+    """The summary of a model for display.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Unknown networks are tried in a process of their own, with limits on time and memory, before this one reads them.
+"""Unknown networks are tried in a separate process with limits on time and memory before they are used here.
 
-A graph may hold a loop without end, ask for a tensor of any size, or divide by zero in a way that takes the process
-with it. What passed is remembered in the user's cache, by its content. Networks that come with the package, or that it
-knows by their checksum, are not tried. ``JETTAGGER_TRIALS=off`` trusts all others, too.
+A graph may contain an infinite loop, request a tensor of any size, or crash the process, e.g. by a division by zero.
+Networks that passed are recorded in the user's cache, by content. Networks of the package, and those known by their
+checksum, are not tried. ``JETTAGGER_TRIALS=off`` disables trials for all others, too.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from jettagger.runtime.processcache import ProcessCache
 
 __all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
 
-#: ``off``: nothing is tried; a number: seconds of processor time that a trial may take
+#: ``off``: no trials; a number: limit on the CPU time of a trial in seconds
 TRIALS = "JETTAGGER_TRIALS"
 
-#: seconds of processor time; a network of GloParT's size takes a few
+#: seconds of CPU time; a network of GloParT's size takes a few
 SECONDS = 60.0
 
-#: bytes that a trial may take beyond what Python takes and ten times the model's size
+#: bytes that a trial may use in addition to Python's own and ten times the size of the model
 MEMORY = 4_000_000_000
 
-#: what is tried: the reading of a bundle, the sessions of one, a head
+#: what is tried: reading a bundle, opening its sessions, a head
 Trial = Literal["bundle", "session", "head"]
 
-#: seconds until a process has started
+#: timeout in seconds for the start of a process
 _START = 300.0
 
-#: how much longer than its processor time a trial may wait, as other processes want the machine, too
+#: ratio of the wall-time limit of a trial to that on its CPU time, as other processes share the machine
 _PATIENCE = 5
 
-#: keys of what was tried in this process, with the reason why it is refused; empty for what passed
+#: key of each trial in this process -> reason of refusal; empty if it passed
 _VERDICTS: ProcessCache[str, str] = ProcessCache()
 
 
 def trial_seconds() -> float | None:
-    """Seconds of processor time that a trial may take, by ``$JETTAGGER_TRIALS``.
+    """Limit on the CPU time of a trial in seconds, from ``$JETTAGGER_TRIALS``.
 
     Returns
     -------
     float or None
-        None: nothing is tried.
+        None: no trials.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def trial_seconds() -> float | None:
 
 
 def require_trial(what: Trial, path: Path, content: Iterable[str], **options: str) -> None:
-    """Return if a model was tried before or passes now.
+    """Return if a model has passed a trial before or passes now.
 
     Parameters
     ----------
@@ -89,15 +89,15 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
     path : pathlib.Path
         Its folder.
     content : iterable of str
-        Digests of all that decides on what happens; with the options and the code they are its name in the cache.
+        Digests of everything that the outcome depends on; with options and code they form the key in the cache.
     **options : str
-        For the trial.
+        Options of the trial.
 
     Raises
     ------
     ModelFileError
-        If the process did not end in time, wanted more memory than it may have, or crashed. Ordinary errors are left to
-        those who use the model.
+        If the process exceeds its limit of time or memory, or crashes. Ordinary errors are not reported here, but when
+        the model is used.
 
     Warns
     -----

@@ -25,7 +25,7 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
     Returns
     -------
     tuple of Group
-        Their features are passed on as they are: `jettagger.weaver.WeaverJets` evaluates the expressions.
+        Their features are placeholders: `jettagger.weaver.WeaverJets` evaluates the expressions.
 
     Examples
     --------
@@ -56,11 +56,11 @@ def weaver_groups(config: DataConfig) -> tuple[Group, ...]:
 
 
 def with_axes(groups: tuple[Group, ...], graph: Graph | None) -> tuple[Group, ...]:
-    """Groups of a data configuration on the axes that the graph and their lengths declare.
+    """Groups of a data configuration with axes from the graph and from their lengths.
 
-    Groups share an axis where the graph gives their lengths the same name: ONNX Runtime then takes them for equal. A
-    length that the exporter named after its own input says nothing of others; such groups, and those of fixed length,
-    share an axis where the configuration gives them the same length.
+    Groups share an axis if the graph gives their lengths the same name: ONNX Runtime then requires them to be equal. A
+    length that the exporter named after its own input carries no such information; groups of such lengths, and of fixed
+    lengths, share an axis if the configuration gives them the same length.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Discriminants: numbers made of a tagger's scores, to select jets with.
+"""Discriminants: numbers computed from the scores of a tagger, for the selection of jets.
 
-A discriminant is built from named scores with Python's operators, from a text, or from YAML; presets are
-there by name. It is applied to jets as they are: jagged in, jagged out, eager, virtual or dask::
+A discriminant is built from named scores with Python's operators, from text, or from YAML; presets are available by
+name. It is applied to jets of any layout: jagged in, jagged out, eager, virtual or dask::
 
     from jettagger.discriminants import discriminant, score, sum_of
 

@@ -1,6 +1,6 @@
-"""The algebra on named scores: what a discriminant is made of, how it is written and how it is evaluated.
+"""The algebra of named scores: nodes of expressions, their text and their evaluation.
 
-A node is an immutable value. Python's operators combine nodes; :func:`write` gives the text of one,
+A node is an immutable value. Python's operators combine nodes; :func:`write` gives the text of a node,
 :func:`read` the node of a text, and :func:`evaluate` its value for given scores.
 """
 
@@ -51,12 +51,12 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _PATTERN = re.compile(r"[A-Za-z_*?\[][\w*?\[\]!-]*")
 _GLOB = frozenset("*?[")
 
-#: how strongly operators hold their sides together
+#: precedence of operators
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
 class Node:
-    """Anything that has a value for a jet; the base of the algebra."""
+    """An expression with a value for each jet; the base class of the algebra."""
 
     def __add__(self, other: Node | float) -> Node:
         return combine("+", self, as_node(other))
@@ -90,11 +90,11 @@ class Node:
 
     @property
     def parts(self) -> tuple[Node, ...]:
-        """The nodes that it is made of directly."""
+        """The direct operands."""
         return ()
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
+        """This node and all nodes below it."""
         yield self
         for part in self.parts:
             yield from part.walk()
@@ -118,7 +118,7 @@ class Score(Node):
 
 @dataclass(frozen=True)
 class Parameter(Node):
-    """A number with a name that is set later, e.g. ``alpha``."""
+    """A named number with a value to be set later, e.g. ``alpha``."""
 
     name: str
     __str__ = Node.__str__
@@ -126,7 +126,7 @@ class Parameter(Node):
 
 @dataclass(frozen=True)
 class Sum(Node):
-    """The sum of all scores that any of the patterns means, each score once.
+    """The sum of all scores matched by any of the patterns, each score once.
 
     A pattern is the name of a group of the model (``QCD``), the name of a score, or a glob (``probQCD*``).
     """
@@ -149,9 +149,9 @@ class Negative(Node):
 
 @dataclass(frozen=True)
 class Chain(Node):
-    """Nodes with ``+`` and ``-`` between them, or ``*`` and ``/``, from left to right; `combine` makes it.
+    """Nodes joined by ``+`` and ``-``, or by ``*`` and ``/``, from left to right; made by `combine`.
 
-    A sum of a thousand scores is one node, not a thousand inside each other.
+    A sum of a thousand scores is one node instead of a thousand nested ones.
     """
 
     first: Node
@@ -163,7 +163,7 @@ class Chain(Node):
         return (self.first, *(node for _, node in self.rest))
 
     def split(self) -> tuple[Node, str, Node]:
-        """What stands before the last operation, its symbol, and what stands behind it; `combine` joins them again.
+        """The left operand of the last operation, its symbol, and the right operand; `combine` joins them again.
 
         Examples
         --------
@@ -192,7 +192,7 @@ def _floored_log(value: Any) -> Any:
     return np.log(np.maximum(value, LOG_FLOOR))
 
 
-#: functions that may be called in a discriminant: name -> (function, number of arguments)
+#: functions allowed in a discriminant: name -> (function, number of arguments)
 CALLS: dict[str, tuple[Callable[..., Any], int]] = {
     "log": (_floored_log, 1),
     "log_ratio": (lambda signal, background: _floored_log(signal) - _floored_log(background), 2),
@@ -205,7 +205,7 @@ CALLS: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 def combine(symbol: str, left: Node, right: Node) -> Chain:
-    """Two nodes with one of ``+ - * /`` between them; a chain on the left goes on.
+    """Two nodes joined by one of ``+ - * /``; a chain on the left is extended.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def score(name: str) -> Score:
     Raises
     ------
     ConfigError
-        If that can be no name of a score.
+        If the name cannot be that of a score.
 
     Examples
     --------
@@ -256,12 +256,12 @@ def score(name: str) -> Score:
 
 
 def parameter(name: str) -> Parameter:
-    """A number with a name, whose value is given to the discriminant.
+    """A named number, whose value is given to the discriminant.
 
     Raises
     ------
     ConfigError
-        If that can be no name of a parameter.
+        If the name cannot be that of a parameter.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name of a parameter: expected letters, digits and underscores")
@@ -274,7 +274,7 @@ def sum_of(*patterns: str) -> Sum:
     Raises
     ------
     ConfigError
-        If nothing is named, or a name is no score, group or glob.
+        If no name is given, or a name is neither a score, group nor glob.
 
     Examples
     --------
@@ -345,7 +345,7 @@ def _write(node: Node) -> tuple[str, int]:
 
 
 def write(node: Node) -> str:
-    """The text of a node, which :func:`read` turns into an equal node.
+    """The text of a node; :func:`read` turns it into an equal node.
 
     Examples
     --------
@@ -396,7 +396,7 @@ def read(text: str, parameters: Mapping[str, float] | None = None, where: str = 
     parameters : mapping
         Names that are parameters; all others are scores.
     where : str
-        Where the text was written, for error messages.
+        Origin of the text, for error messages.
 
     Returns
     -------
@@ -405,7 +405,7 @@ def read(text: str, parameters: Mapping[str, float] | None = None, where: str = 
     Raises
     ------
     ConfigError
-        If the text uses anything that is not allowed; says which token, at which position, and what is.
+        If the text is not valid; gives the token, its position, and what is allowed.
 
     Examples
     --------
@@ -479,12 +479,12 @@ def _convert_chain(
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a pattern can mean more than one name."""
+    """Whether a pattern can match more than one name."""
     return not _GLOB.isdisjoint(pattern)
 
 
 def match_glob(pattern: str, names: list[str] | tuple[str, ...]) -> list[str]:
-    """The names that a glob means, in their order."""
+    """The names matched by a glob, in their order."""
     return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
 
 
@@ -506,11 +506,11 @@ def evaluate(
     Parameters
     ----------
     node : Node
-        What to evaluate.
+        The expression.
     scores : mapping
-        Name of a score to its values, float64 arrays of NumPy or awkward, or float64 numbers.
+        Name of a score -> its values, float64 arrays of NumPy or awkward, or float64 numbers.
     members : mapping
-        Each :class:`Sum` to the names of the scores in it.
+        Each :class:`Sum` -> the names of its scores.
     parameters : mapping
         Values of the parameters.
     zero : float

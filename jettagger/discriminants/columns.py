@@ -1,7 +1,7 @@
-"""Where the scores are: the columns of jets, of one jet, of a skim, and which tagger they belong to.
+"""Columns of scores: in jets, in one jet, in a skim; and the tagger they belong to.
 
-A tagged collection has columns ``<prefix>_<score>``; a skim has them behind the name of the collection,
-``FatJet_<prefix>_<score>``. What NanoAOD stores of AK4 jets has no ``_`` between the two: ``btagPNetCvL``.
+A tagged collection has columns ``<prefix>_<score>``; in a skim these follow the name of the collection,
+``FatJet_<prefix>_<score>``. NanoAOD stores scores of AK4 jets without ``_`` between the two: ``btagPNetCvL``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Resolved:
     model : str
         The model whose group table was used, empty if none.
     expression : Node
-        What to evaluate: the one asked for, or what the experiment stores in its place.
+        The expression to evaluate: the one requested, or the stored quantity that replaces it.
     members : mapping
-        Each sum in it to the names of its scores.
+        Each sum in it -> the names of its scores.
     columns : mapping
-        Each name that is needed to its column.
+        Each required name -> its column.
     probabilities : frozenset of str
-        The names among them that are known to lie between 0 and 1: a negative value means "not scored".
+        Those of the names with values between 0 and 1: negative values mean "not scored".
     """
 
     prefix: str
@@ -64,14 +64,14 @@ class Resolved:
 
 
 class Unresolvable(Exception):
-    """A tagger lacks what an expression needs.
+    """A tagger lacks scores of an expression.
 
     Attributes
     ----------
     missing : dict
-        Each name that is missing to a text that says so.
+        Each missing name -> text for the error.
     known : list of str
-        The groups and scores that there are.
+        The existing groups and scores.
     """
 
     def __init__(self, missing: dict[str, str], known: list[str]) -> None:
@@ -82,14 +82,14 @@ class Unresolvable(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """Columns to read from, whatever holds them.
+    """Named columns of any container.
 
     Attributes
     ----------
     columns : tuple of str
-        The names, without the collection's.
+        The names, without that of the collection.
     get : callable
-        Name to values.
+        Name -> values.
     lazy : bool
         Whether they are dask-awkward arrays.
     """
@@ -100,14 +100,14 @@ class Table:
 
 
 def table(jets: Any, collection: str = "FatJet") -> Table:
-    """See jets, one jet, events, a skim or a mapping of arrays as named columns.
+    """The named columns of jets, one jet, events, a skim or a mapping of arrays.
 
     Parameters
     ----------
     jets : awkward array or record, dask-awkward array, pyarrow table, or mapping
-        A jet collection, or something that holds one as ``FatJet`` or as columns ``FatJet_...``.
+        A jet collection, or a container of one as ``FatJet`` or as columns ``FatJet_...``.
     collection : str
-        The collection's name.
+        Name of the collection.
 
     Returns
     -------
@@ -141,12 +141,12 @@ def table(jets: Any, collection: str = "FatJet") -> Table:
     return Table(tuple(columns), lambda name: jets[columns[name]], origin == "dask_awkward")
 
 
-#: the column of the generator's weight in events and skims
+#: column of the generator weight in events and skims
 GENERATOR_WEIGHT = "genWeight"
 
 
 def generator_weights(jets: Any) -> Any:
-    """The generator's weights that stand beside the jets, in events and skims.
+    """The generator weights stored with the jets, in events and skims.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def generator_weights(jets: Any) -> Any:
     Returns
     -------
     array or None
-        One an event; None where there are none, as for jets that were taken out of their events.
+        One per event; None if there are none, as for jets taken out of their events.
     """
     origin = type(jets).__module__.partition(".")[0]
     if origin == "pyarrow":
@@ -250,18 +250,18 @@ def _resolve_with(expression: Node, prefix: str, names: frozenset[str], model: M
 
 
 def resolve_names(expression: Node, prefix: str, names: frozenset[str], model: Model | None) -> Resolved:
-    """The columns of an expression under one prefix, or of what is stored in its place.
+    """The columns of an expression for one prefix, or those of the stored quantity that replaces it.
 
     Parameters
     ----------
     expression : Node
-        What is to be evaluated.
+        The expression to evaluate.
     prefix : str
         The tagger's prefix.
     names : frozenset of str
-        What follows the prefix in the columns that have it.
+        The parts of the column names after the prefix.
     model : Model or None
-        The model that they belong to.
+        The model of these columns.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def resolve_names(expression: Node, prefix: str, names: frozenset[str], model: M
     Raises
     ------
     Unresolvable
-        If something is missing.
+        If a score is missing.
     """
     first, *others = _choices(expression, model)
     if not others:
@@ -282,7 +282,7 @@ def resolve_names(expression: Node, prefix: str, names: frozenset[str], model: M
 
 
 def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """The prefixes among some columns that belong to a known model.
+    """The prefixes of known models among columns.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:
     Returns
     -------
     dict
-        Prefix to the name of the model, in the order of the columns.
+        Prefix -> name of the model, in the order of the columns.
 
     Examples
     --------
@@ -309,19 +309,19 @@ def taggers(columns: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = None, what: str = "") -> Resolved:
-    """Find the columns that an expression needs.
+    """Find the columns of an expression.
 
     Parameters
     ----------
     expression : Node
-        What is to be evaluated.
+        The expression to evaluate.
     columns : tuple of str
         The fields of a jet collection.
     prefix : str, optional
-        The tagger. Without it, the one tagger that has all that is needed is taken; scores called
-        ``prob...``, as a network gives them that was run, come before those that the experiment stored.
+        Prefix of the tagger. By default the one tagger with all required scores; scores called ``prob...``, the outputs
+        of a network that was run, take precedence over those stored by the experiment.
     what : str
-        The discriminant's name, for messages.
+        Name of the discriminant, for messages.
 
     Returns
     -------
@@ -330,11 +330,11 @@ def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = Non
     Raises
     ------
     ConfigError
-        If several taggers have all that is needed and none was named; lists them.
+        If several taggers have all required scores and no prefix is given; lists them.
     MissingColumns
-        If no tagger has; says what each of them lacks.
+        If no tagger has them; lists what each of them lacks.
     UnknownName
-        If there is no such prefix.
+        If the prefix does not exist.
     """
     by_prefix = _by_prefix(columns)
     what = what or str(expression)

@@ -1,4 +1,4 @@
-"""A discriminant: an expression in scores with its parameters, applied to jets."""
+"""Discriminants: expressions in scores with parameters, applied to jets."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from jettagger.files import complete_or_absent
 
 __all__ = ["ZERO", "Discriminant", "discriminant", "load", "save"]
 
-#: the value of a quotient with an empty denominator: below every ratio of scores, so that no cut is passed
+#: value of a quotient with a zero denominator: below every ratio of scores, so that it fails every cut
 ZERO = -1.0
 
-#: the version of the files that :func:`save` writes
+#: version of the files written by :func:`save`
 VERSION = 1
 
 _KEYS = ("expression", "preset", "form", "parameters", "zero", "label", "prefix", "text")
@@ -35,29 +35,29 @@ _KEYS = ("expression", "preset", "form", "parameters", "zero", "label", "prefix"
 
 @dataclass(frozen=True)
 class Discriminant(Displayed):
-    """A number for each jet, made of scores.
+    """A number for each jet, computed from scores.
 
-    Two discriminants are equal if they compute the same: name, label and text do not count.
+    Discriminants are equal if they compute the same number: name, label and text are ignored.
 
     Parameters
     ----------
     expression : Node
-        What is computed, see :mod:`jettagger.discriminants.algebra`.
+        The expression, see :mod:`jettagger.discriminants.algebra`.
     name : str
-        What it is called.
+        Its name.
     parameters : mapping
         The values of the parameters in the expression.
     zero : float
         The value of a quotient whose denominator is zero.
     prefix : str, optional
-        The tagger whose scores are taken; without it, the one that is there.
+        The tagger whose scores are used; by default the only one in the input.
     label, text : str
-        For axes of plots, and one line on what it is for.
+        Axis label for plots, and one-line description.
 
     Raises
     ------
     ConfigError
-        If a parameter has no value, or a value is not finite.
+        If a parameter has no value, or a non-finite one.
     UnknownName
         If a parameter is not in the expression.
 
@@ -110,7 +110,7 @@ class Discriminant(Displayed):
         return f"<Discriminant {self.name + ': ' if self.name else ''}{shortened(str(self))}>"
 
     def summary(self) -> ObjectSummary:
-        """The expression, the scores in it and the parameters, as notebooks and rich show them."""
+        """The expression, its scores and its parameters, for display."""
         scores = sorted({node.name for node in self.expression.walk() if isinstance(node, Score)})
         sums = sorted({str(node) for node in self.expression.walk() if isinstance(node, Sum)})
         facts = [
@@ -172,14 +172,14 @@ class Discriminant(Displayed):
         return compute(*values)
 
     def resolve(self, columns: Iterable[str], *, prefix: str | None = None) -> Resolved:
-        """The columns that it needs among those that there are.
+        """The required columns among those given.
 
         Parameters
         ----------
         columns : iterable of str
             The fields of a jet collection.
         prefix : str, optional
-            The tagger.
+            Prefix of the tagger.
 
         Returns
         -------
@@ -194,12 +194,12 @@ class Discriminant(Displayed):
         return resolve(self.expression, tuple(columns), prefix, self.name)
 
     def needs(self, names: str | Iterable[str]) -> tuple[str, ...]:
-        """The scores that it needs of a model.
+        """The required scores of a model.
 
         Parameters
         ----------
         names : str, or iterable of str
-            A known model (``"inclParTMDV1"``), or the names of a model's outputs.
+            A known model (``"inclParTMDV1"``), or the output names of a model.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Discriminant(Displayed):
         Raises
         ------
         UnknownName
-            If the model lacks some; with the nearest that it has.
+            If the model lacks some; gives the nearest ones.
 
         Examples
         --------
@@ -235,17 +235,17 @@ class Discriminant(Displayed):
     # ---------------------------------------------------------------------------------------- variants
 
     def with_parameters(self, **parameters: float) -> Discriminant:
-        """The same with other values of some parameters.
+        """The same discriminant with other values of some parameters.
 
         Raises
         ------
         UnknownName
-            If there is no such parameter.
+            If the parameter does not exist.
         """
         return replace(self, parameters={**self.parameters, **parameters})
 
     def log_ratio(self) -> Discriminant:
-        """``log(signal / background)`` for a discriminant that is ``signal / (signal + background)``.
+        """``log(signal / background)`` of a discriminant of the form ``signal / (signal + background)``.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class Discriminant(Displayed):
     # ---------------------------------------------------------------------------------------- writing
 
     def to_string(self) -> str:
-        """The expression, and after ``where`` the parameters and what departs from the defaults."""
+        """The expression, followed after ``where`` by the parameters and the settings that differ from the defaults."""
         extras = [f"{key} = {algebra._number(value)}" for key, value in self.parameters.items()]
         if self.zero != ZERO:
             extras.append(f"zero = {algebra._number(self.zero)}")
@@ -276,23 +276,23 @@ class Discriminant(Displayed):
     def from_string(
         cls, text: str, *, name: str = "", where: str = "", parameters: Mapping[str, float] | None = None
     ) -> Discriminant:
-        """Read a discriminant that was written as text; nothing is evaluated as code.
+        """Read a discriminant from text; nothing is evaluated as code.
 
         Parameters
         ----------
         text : str
             E.g. ``"probHbb / (probHbb + alpha * sum(probQCD*)) where alpha = 0.5"``.
         name : str
-            What to call it.
+            Its name.
         where : str
-            Where the text was written, for messages.
+            Origin of the text, for messages.
         parameters : mapping, optional
-            Values of parameters; they come before those in the text.
+            Values of parameters, which override those in the text.
 
         Raises
         ------
         ConfigError
-            If the text uses what is not allowed; says which token, at which position.
+            If the text is not valid; gives the token and its position.
         """
         formula, *rest = re.split(r"\bwhere\b", text, maxsplit=1) if isinstance(text, str) else [text]
         settings: dict[str, Any] = {}
@@ -307,7 +307,7 @@ class Discriminant(Displayed):
         return cls(algebra.read(formula, values, where), name, values, zero, prefix)
 
     def to_dict(self) -> dict[str, Any]:
-        """What YAML and JSON files hold of it; :meth:`from_dict` reads it."""
+        """Its content for YAML and JSON files; :meth:`from_dict` reads it."""
         record: dict[str, Any] = {"expression": algebra.write(self.expression)}
         if self.parameters:
             record["parameters"] = dict(self.parameters)
@@ -320,7 +320,7 @@ class Discriminant(Displayed):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], *, name: str = "", where: Any = "") -> Discriminant:
-        """Read what :meth:`to_dict` gives.
+        """Read the result of :meth:`to_dict`.
 
         Parameters
         ----------
@@ -328,16 +328,16 @@ class Discriminant(Displayed):
             ``expression``, or ``preset`` and optionally its ``form`` (``ratio``, ``log_ratio``); and optionally
             ``parameters``, ``zero``, ``prefix``, ``label`` and ``text``.
         name : str
-            What to call it.
+            Its name.
         where : str, or callable of keys
-            Where it was written, for messages.
+            Origin of the record, for messages.
 
         Raises
         ------
         ConfigError
-            If a key is unknown or a value is not what it must be.
+            If a key is unknown or a value is invalid.
         UnknownName
-            If there is no such preset, form or parameter of a preset.
+            If the preset, its form or its parameter does not exist.
         """
 
         def place(*keys: Any) -> str:
@@ -383,12 +383,12 @@ class Discriminant(Displayed):
 
     @classmethod
     def from_yaml(cls, text: str) -> Discriminant:
-        """Read the YAML text of one discriminant.
+        """Read one discriminant from YAML text.
 
         Raises
         ------
         ConfigError
-            If it holds none or several, or is not valid; says the line.
+            If it contains none or several, or is not valid; gives the line.
         """
         found = _read(read_yaml(text, name="discriminant"))
         if len(found) != 1:
@@ -460,7 +460,7 @@ class _Compute:
 def discriminant(
     name: str, *, form: str = "ratio", prefix: str | None = None, zero: float = ZERO, **parameters: float
 ) -> Discriminant:
-    """A preset, or a discriminant written as text.
+    """A preset, or a discriminant from text.
 
     Parameters
     ----------
@@ -469,9 +469,9 @@ def discriminant(
     form : {"ratio", "log_ratio"}
         For a preset: ``signal / (signal + background)`` or ``log(signal / background)``.
     prefix : str, optional
-        The tagger whose scores are taken; without it, the one that is there.
+        The tagger whose scores are used; by default the only one in the input.
     zero : float
-        The value where a denominator is zero. Logarithms have none: their arguments are at least 1e-10.
+        Value for a zero denominator. Not used for logarithms, whose arguments are at least 1e-10.
     **parameters : float
         Weights, e.g. ``alpha=0.3``.
 
@@ -482,7 +482,7 @@ def discriminant(
     Raises
     ------
     UnknownName
-        If there is no preset of that name, or no such parameter; with the nearest.
+        If the preset or the parameter does not exist; gives the nearest names.
     ConfigError
         If an expression is not valid.
 
@@ -557,17 +557,17 @@ def save(items: Mapping[str, Discriminant] | Iterable[Discriminant], path: str |
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Discriminant]:
-    """Read the discriminants of a YAML file.
+    """Read discriminants from a YAML file.
 
     Returns
     -------
     dict
-        Name to discriminant.
+        Name -> discriminant.
 
     Raises
     ------
     ConfigError
-        If the file is not valid; says the line and, for unknown keys, the nearest.
+        If the file is not valid; gives the line and, for unknown keys, the nearest ones.
     """
     return _read(read_yaml(path))
 

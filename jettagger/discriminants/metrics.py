@@ -1,9 +1,9 @@
-"""How well a discriminant separates: efficiency, rejection, ROC curve, AUC; weighted, with uncertainties.
+"""Performance of a discriminant: efficiency, rejection, ROC curve, AUC; weighted, with uncertainties.
 
 Uncertainties are statistical, one standard deviation. Those of weighted efficiencies follow from the sums of
-squared weights of what passes and what fails; without weights they are the binomial ones. Where that says little,
-because hardly anything passes, a number has a bound at 95 % CL besides, which is what is printed. Jets without a
-score are left out and counted.
+squared weights of passing and failing jets; without weights they are binomial. Where so few jets pass that these
+carry little information, there is also a bound at 95 % CL, which is printed instead. Jets without a score are left
+out and counted.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ __all__ = [
     "scan",
 ]
 
-#: the confidence level of bounds
+#: confidence level of bounds
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number with its statistical uncertainty (one standard deviation), or with a bound where that says little.
+    """A number with its statistical uncertainty (one standard deviation), or with a bound if that is more informative.
 
     Attributes
     ----------
     value, uncertainty : float
     above, below : float, optional
-        What the number exceeds, or stays below, at 95 % CL; printed in place of the value.
+        Lower and upper bound at 95 % CL; printed instead of the value.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Measured:
 
     @property
     def bound(self) -> str:
-        """The bound as text; empty without one."""
+        """The bound as text; empty if there is none."""
         for sign, limit in ((">", self.above), ("<", self.below)):
             if limit is not None:
                 return f"{sign} {_short(limit)} ({100 * CONFIDENCE:g} % CL)"
@@ -125,26 +125,26 @@ def _total(weights: Floats, what: str) -> float:
 
 
 def efficiency(passes: Numbers, weights: Numbers | None = None) -> Measured:
-    """The weighted fraction that passes.
+    """The weighted fraction of passing jets.
 
     Parameters
     ----------
     passes : array of bool
         In any nesting; None is left out.
     weights : array, optional
-        One a jet, or one an event.
+        One per jet, or one per event.
 
     Returns
     -------
     Measured
-        With a bound where nothing passes or fails. Its variance is
+        With a bound if none or all of them pass. Its variance is
         ``((1 - e)**2 * sum(w**2, passing) + e**2 * sum(w**2, failing)) / sum(w)**2``, which
         for equal weights is the binomial ``e * (1 - e) / n``.
 
     Raises
     ------
     InvalidValues
-        If there is nothing to count, the weights do not sum to a positive number, or one is not finite.
+        If there are no jets, the weights do not sum to a positive number, or one is not finite.
 
     Examples
     --------
@@ -180,8 +180,8 @@ def as_rejection(passing: Measured, effective: float) -> Measured:
     Returns
     -------
     Measured
-        With a lower bound at 95 % CL where the uncertainty exceeds half of the value, which is so with fewer than
-        four jets that pass. Infinite if nothing passes.
+        With a lower bound at 95 % CL if the uncertainty exceeds half of the value, i.e. for fewer than four passing
+        jets. Infinite if none passes.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def as_rejection(passing: Measured, effective: float) -> Measured:
 
 
 def rejection(passes: Numbers, weights: Numbers | None = None) -> Measured:
-    """One over the efficiency; infinite, with infinite uncertainty, if nothing passes, and then with a bound.
+    """One over the efficiency; infinite, with infinite uncertainty and a bound, if no jet passes.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ class Roc:
     Attributes
     ----------
     thresholds : numpy.ndarray
-        Every score that occurs, falling; the first is infinite, where nothing passes.
+        Every score that occurs, in decreasing order; the first is infinite: no jet passes.
     signal, background : numpy.ndarray
         Efficiencies at the thresholds.
     signal_uncertainty, background_uncertainty : numpy.ndarray
@@ -227,11 +227,11 @@ class Roc:
     auc : Measured
         Area under the curve: the probability that a signal jet scores higher than a background jet.
     missing : tuple of int
-        How many signal and background jets had no score and were left out.
+        Numbers of signal and background jets without a score, which were left out.
     effective : tuple of float
         Effective numbers of signal and background jets, ``sum(w)**2 / sum(w**2)``.
     binning : float
-        By how much the area may be off, to either side, because values share bins; 0 for an exact curve.
+        Uncertainty of the area, to either side, from values that share bins; 0 for an exact curve.
     """
 
     thresholds: Floats
@@ -245,16 +245,16 @@ class Roc:
     binning: float = 0.0
 
     def threshold_at(self, signal_efficiency: float) -> float:
-        """The highest threshold at which at least this fraction of the signal passes."""
+        """The highest threshold passed by at least this fraction of the signal."""
         return float(self.thresholds[self._position(signal_efficiency)])
 
     def background_at(self, signal_efficiency: float) -> Measured:
-        """The background efficiency there.
+        """The background efficiency at a signal efficiency.
 
         Returns
         -------
         Measured
-            Its uncertainty contains that of the threshold, through the local slope of the curve; the bound, too.
+            Uncertainty and bound include the uncertainty of the threshold, through the local slope of the curve.
         """
         passing, upper = self._background_at(signal_efficiency)
         bounded = passing.value <= 0 or passing.uncertainty > passing.value
@@ -277,7 +277,7 @@ class Roc:
         return Measured(value, math.hypot(sigma, float(moved))), min(limit, 1.0)
 
     def rejection_at(self, signal_efficiency: float) -> Measured:
-        """One over the background efficiency there, with a bound where hardly any background passes."""
+        """One over the background efficiency at a signal efficiency, with a bound if hardly any background passes."""
         passing, upper = self._background_at(signal_efficiency)
         return as_rejection(Measured(passing.value, passing.uncertainty, below=upper), self.effective[1])
 
@@ -341,15 +341,15 @@ def roc(
     Parameters
     ----------
     signal, background : array
-        The discriminant's values, in any nesting; None and NaN are left out and counted.
+        Values of the discriminant, in any nesting; None and NaN are left out and counted.
     signal_weights, background_weights : array, optional
-        One a jet, or one an event.
+        One per jet, or one per event.
 
     Returns
     -------
     Roc
-        Exact: with a point for each value that occurs, of which equal ones pass together. Negative weights count as
-        they are, so that the curve may turn back and the area may leave the range from 0 to 1 by its uncertainty.
+        Exact: with a point for each value that occurs; equal values pass together. Negative weights enter as they are,
+        so that the curve may turn back and the area may exceed the range from 0 to 1 within its uncertainty.
 
     Raises
     ------
@@ -381,14 +381,14 @@ def binned_roc(signal: Histogram, background: Histogram) -> Roc:
     Parameters
     ----------
     signal, background : hist.Hist
-        Of one variable and the same bins, with weights or without. Underflow and overflow count, if there are.
+        Of one variable with the same bins, weighted or not. Underflow and overflow are included, if they exist.
 
     Returns
     -------
     Roc
-        With a point for each edge. Values that share a bin are ties, of which half are counted as right. The area of
-        the values themselves is between those with all and with none of these right: ``binning`` is half of their
-        share among all pairs. It holds for weights that are not negative.
+        With a point for each edge. Values that share a bin are ties, half of which count as correctly ordered. The area
+        of the unbinned values lies between those with all and with none of the ties correctly ordered: ``binning`` is
+        half of their fraction of all pairs. This holds for non-negative weights.
 
     Raises
     ------
@@ -463,19 +463,19 @@ class Scan:
     Attributes
     ----------
     discriminant : Discriminant
-        The one whose parameters were scanned.
+        The discriminant whose parameters were scanned.
     grid : dict
-        Each parameter to its values, in the order of the axes of the arrays.
+        Each parameter -> its values, in the order of the axes of the arrays.
     signal_efficiency : float
-        Where the background was read off.
+        Signal efficiency at which the background is evaluated.
     background : numpy.ndarray
-        Efficiency of the mix, one axis a parameter.
+        Efficiency of the mixture, one axis per parameter.
     uncertainty : numpy.ndarray
         Its statistical uncertainty.
     below : numpy.ndarray
-        What it stays below at 95 % CL: where hardly any background passes, the uncertainty says little.
+        Upper bound at 95 % CL, which is more informative than the uncertainty if hardly any background passes.
     parts : dict
-        The efficiency of each background alone.
+        The efficiency of each background separately.
     """
 
     discriminant: Discriminant
@@ -488,7 +488,7 @@ class Scan:
 
     @property
     def best(self) -> Discriminant:
-        """The discriminant with the parameters that leave the least background."""
+        """The discriminant with the parameters of the lowest background efficiency."""
         position = np.unravel_index(int(np.argmin(self.background)), self.background.shape)
         chosen = {name: values[i] for (name, values), i in zip(self.grid.items(), position, strict=True)}
         return self.discriminant.with_parameters(**chosen)
@@ -516,27 +516,27 @@ def scan(
     weights: Mapping[str, Any] | None = None,
     prefix: str | None = None,
 ) -> Scan:
-    """Find the weights, such as alpha and beta, that suit the backgrounds of an analysis.
+    """Optimise weights, such as alpha and beta, for the backgrounds of an analysis.
 
     Parameters
     ----------
     discriminant : Discriminant
         With the parameters to scan.
     signal : jets
-        Signal jets, as the discriminant takes them.
+        Signal jets, in any form accepted by the discriminant.
     backgrounds : mapping
-        Name to jets, e.g. ``{"QCD": ..., "Top": ...}``.
+        Name -> jets, e.g. ``{"QCD": ..., "Top": ...}``.
     mix : mapping
-        Name to how much of the background before the cut is of that kind; normalised to a sum of one.
+        Name -> its fraction of the background before the cut; normalised to a sum of one.
     parameters : mapping
-        Parameter to the values to try, e.g. ``{"alpha": [0.1, 1], "beta": [0.1, 1]}``.
+        Parameter -> values to try, e.g. ``{"alpha": [0.1, 1], "beta": [0.1, 1]}``.
     signal_efficiency : float
-        The fraction of the signal that is to pass.
+        The signal efficiency.
     weights : mapping, optional
-        Weights of ``"signal"`` and of the backgrounds by name; one a jet or one an event. Samples that are not named
-        count with the generator's weights (``genWeight``) where these stand beside the jets, else each jet once.
+        Weights of ``"signal"`` and of the backgrounds by name; one per jet or one per event. For other samples the
+        generator weights (``genWeight``) stored with the jets are used, if any; otherwise each jet has weight 1.
     prefix : str, optional
-        The tagger, needed if there are several.
+        Prefix of the tagger, required if there are several.
 
     Returns
     -------
@@ -545,9 +545,9 @@ def scan(
     Raises
     ------
     UnknownName
-        If the mix has a background that is not there, or the discriminant has no such parameter.
+        If the mixture has an unknown background, or the discriminant lacks the parameter.
     ConfigError
-        If the mix is not positive or does not name each background.
+        If a fraction is not positive or missing for a background.
     """
     given = dict(weights or {})
     unknown = [name for name in (*mix, *given) if name not in backgrounds and name != "signal"]

@@ -1,4 +1,4 @@
-"""The groups of scores of each known model, and the presets, as read from ``presets.yaml``."""
+"""The groups of scores of each known model, and the presets, from ``presets.yaml``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Model", "Preset", "expand", "find_model", "model", "models", "preset
 
 
 def expand(pattern: str) -> list[str]:
-    """The names that a text with ``{a,b}`` alternatives stands for, blank-separated.
+    """The blank-separated names in a text with ``{a,b}`` alternatives.
 
     Examples
     --------
@@ -39,26 +39,26 @@ def expand(pattern: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Model:
-    """What a model calls its classes, and how they are grouped.
+    """Class names of a model, and their groups.
 
     Attributes
     ----------
     name : str
         E.g. ``"inclParTMDV1"``.
     title, source : str
-        What it is, and where its names are from.
+        Description, and origin of the names.
     prefixes : tuple of str
-        Globs of the prefixes that its columns usually have.
+        Globs of the usual prefixes of its columns.
     stems : tuple of str
-        Prefixes that are written without ``_`` before the score: ``btagPNet`` in ``btagPNetCvL``.
+        Prefixes without ``_`` before the score: ``btagPNet`` in ``btagPNetCvL``.
     spellings : tuple of str
-        How a class may be called in a file, the usual one first, ``{}`` being its name.
+        Spellings of a class in files, the usual one first, with ``{}`` for its name.
     partition : mapping
-        Disjoint groups that together hold each class exactly once.
+        Disjoint groups that together cover each class exactly once.
     unions : mapping
         Groups made of those.
     ready : mapping
-        Presets that are stored as a number of their own, as expressions in stored columns.
+        Presets that are stored themselves, as expressions in stored columns.
     """
 
     name: str
@@ -78,24 +78,24 @@ class Model:
 
     @property
     def outputs(self) -> frozenset[str]:
-        """Its columns as they are usually called."""
+        """Its columns in the usual spelling."""
         return frozenset(self.spellings[0].replace("{}", name) for name in self.classes) | self.stored
 
     @property
     def stored(self) -> frozenset[str]:
-        """The columns that are ratios of scores, which stand for presets."""
+        """The stored columns with ratios of scores, which provide presets."""
         nodes = (node for item in self.ready.values() for node in item.walk())
         return frozenset(node.name for node in nodes if isinstance(node, Score))
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Every name of a column with a probability or a ratio of them, in every spelling."""
+        """Every name of a column with a probability or a ratio of probabilities, in every spelling."""
         spelled = {text.replace("{}", name) for name in self.classes for text in self.spellings}
         return frozenset(self.classes) | spelled | self.stored
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Every group, the unions too, to its classes."""
+        """Every group, including unions -> its classes."""
         together = {
             name: tuple(item for part in parts for item in self.partition[part]) for name, parts in self.unions.items()
         }
@@ -115,7 +115,7 @@ class Model:
         return groups[name]
 
     def column(self, name: str, columns: Iterable[str]) -> str | None:
-        """What a class is called among some columns, or None if it is not there."""
+        """The column of a class among given columns, or None."""
         spelled = (spelling.replace("{}", name) for spelling in self.spellings)
         return next((item for item in spelled if item in columns), None)
 
@@ -130,7 +130,7 @@ class Model:
         Raises
         ------
         MismatchError
-            If a class is in no group, in two, or if a group has one that the model lacks.
+            If a class is in no group or in two, or if a group has a class that the model lacks.
 
         Examples
         --------
@@ -162,7 +162,7 @@ class Preset:
     Attributes
     ----------
     name, text : str
-        What it is called, and what it is for.
+        Name and description.
     signal, background : Node
         Sums of groups.
     parameters : mapping
@@ -181,7 +181,7 @@ class Preset:
         Raises
         ------
         UnknownName
-            If the preset has no such form.
+            If the preset does not have this form.
         """
         forms = {"ratio": ratio, "log_ratio": log_ratio}
         if form not in forms:
@@ -258,7 +258,7 @@ def model(name: str) -> Model:
 
 @lru_cache(maxsize=1)
 def stems() -> frozenset[str]:
-    """Prefixes that are written without ``_`` before the score, of all models."""
+    """Prefixes without ``_`` before the score, of all models."""
     return frozenset(stem for item in models().values() for stem in item.stems)
 
 
@@ -307,19 +307,19 @@ def preset(name: str) -> Preset:
 
 @lru_cache(maxsize=1024)
 def find_model(prefix: str, columns: frozenset[str]) -> Model | None:
-    """The model whose names are among the columns of a prefix; None if there is none.
+    """The model whose names are among the columns of a prefix, or None.
 
     Parameters
     ----------
     prefix : str
-        The prefix, a hint.
+        Prefix, used as a hint.
     columns : frozenset of str
-        What follows the prefix in the columns that have it.
+        The parts of the column names after the prefix.
 
     Returns
     -------
     Model or None
-        The one with the most of its names there; of those with equally many, the one that lacks fewer.
+        The one with most of its names among the columns; if tied, the one that lacks fewer.
     """
 
     def fit(item: Model) -> tuple[bool, int, float]:

@@ -1,10 +1,10 @@
-"""Working points: thresholds on a discriminant at stated background efficiencies.
+"""Working points: thresholds on a discriminant at given background efficiencies.
 
-They are kept as correctionlib JSON (schema version 2): a correction with the inputs ``WorkingPoint`` (the
+They are stored as correctionlib JSON (schema version 2): a correction with the inputs ``WorkingPoint`` (the
 name), ``systematic`` (``nominal``, ``up`` and ``down``: the threshold and its statistical uncertainty) and,
-when they are in bins, ``pt`` and ``mass`` in GeV. A jet outside of the bins gets a threshold that no score
-reaches. The description of the file is JSON, too: what is cut on, and whose scores it was derived on (model, digest,
-prefix, names), so that scores of another model are refused.
+with bins, ``pt`` and ``mass`` in GeV. Jets outside of the bins get a threshold that no score reaches. The
+description of the file is also JSON: the discriminant, and the model whose scores it was derived for (name, digest,
+prefix, score names), so that scores of another model are refused.
 """
 
 from __future__ import annotations
@@ -45,51 +45,51 @@ from jettagger.weights import check_weights
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
 
-#: the threshold outside of the bins; no discriminant reaches it
+#: threshold outside of the bins; no discriminant reaches it
 NEVER = 1e30
 
 _SYSTEMATICS = ("nominal", "up", "down")
-#: of the description; files of the first one do not say whose scores they belong to
+#: format of the description; files of the first format do not record the model
 _FORMAT, _WITHOUT_MODEL = 2, 1
 
 
 class ProvenanceWarning(UserWarning):
-    """A file does not say which model it belongs to, so that this cannot be checked."""
+    """A file does not record its model, so that this cannot be checked."""
 
 
 class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
-    """Thresholds on one discriminant, by the name of the working point.
+    """Thresholds on one discriminant, by name of the working point.
 
-    Made by :func:`derive` or :meth:`load`. It is a value: a pickled one is its JSON text.
+    Made by :func:`derive` or :meth:`load`. A value: its pickle is the JSON text.
 
     Parameters
     ----------
     text : str
         The correctionlib JSON.
     name : str
-        What to call it in messages, e.g. the file.
+        Its name in messages, e.g. that of the file.
 
     Attributes
     ----------
     discriminant : Discriminant
-        What is cut on.
+        The discriminant.
     efficiencies : dict
-        Name to the background efficiency that was asked for.
+        Name -> nominal background efficiency.
     inputs : dict
-        ``pt`` and ``mass`` (those that the thresholds depend on) to the column that is read for it.
+        ``pt`` and ``mass`` (those on which the thresholds depend) -> column.
     record : dict
-        How they were made: sizes of the sample, weights, achieved efficiencies, versions.
+        Details of the derivation: sizes of the sample, weights, achieved efficiencies, versions.
     origin : Origin or None
-        The model whose scores they were derived on; None where that is not known.
+        The model whose scores they were derived for; None if unknown.
     prefix : str or None
         The prefix of these scores; None in files of the first format.
     scores : tuple of str
-        Their names, without the prefix.
+        Names of the scores, without the prefix.
 
     Raises
     ------
     InputFileError
-        If the text is no correctionlib JSON or was not written by jettagger.
+        If the text is not correctionlib JSON or was not written by jettagger.
     """
 
     def __init__(self, text: str, name: str = "working points") -> None:
@@ -144,7 +144,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         return f"<WorkingPoints of {self.discriminant.name or self.discriminant}: {', '.join(self)}>"
 
     def summary(self) -> ObjectSummary:
-        """What is cut on, whose scores it holds for, and the thresholds, as notebooks and rich show them."""
+        """Discriminant, origin of the scores, and thresholds, for display."""
         what, *context = self._context()
         facts = [("", what)]
         for line in context:
@@ -155,7 +155,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
 
     @cached_property
     def evaluator(self) -> Any:
-        """The correction of correctionlib that gives the thresholds.
+        """The correctionlib correction that evaluates the thresholds.
 
         Raises
         ------
@@ -186,17 +186,17 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WorkingPoints:
-        """Read what :meth:`save` wrote, and let correctionlib check it.
+        """Read a file written by :meth:`save`; it is validated by correctionlib.
 
         Raises
         ------
         InputFileError
-            If the file is not there, is not valid, or is of another format.
+            If the file does not exist, is not valid, or has another format.
 
         Warns
         -----
         ProvenanceWarning
-            If the file is of the first format, which does not say whose scores it belongs to.
+            If the file has the first format, which does not record the model.
         """
         refuse_special(path)
         try:
@@ -215,19 +215,19 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         return points
 
     def check(self, found: Resolved, source: Any) -> None:
-        """Refuse scores that these working points were not derived on.
+        """Refuse scores other than those that the working points were derived for.
 
         Parameters
         ----------
         found : Resolved
-            The columns that the discriminant is computed from.
+            The columns from which the discriminant is computed.
         source : skim, provenance, pyarrow table, Tagger, Bundle or None
-            Where the scores are from, as `jettagger.provenance.origin` takes it.
+            Origin of the scores, as for `jettagger.provenance.origin`.
 
         Raises
         ------
         MismatchError
-            Names both models, or both prefixes or scores where a model is not known.
+            Gives both models, or both prefixes or score names if a model is not known.
         """
         if self.prefix is None:
             return
@@ -248,7 +248,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
             )
 
     def table(self) -> str:
-        """The thresholds as a text table, one line a working point and bin, below whose scores they hold for."""
+        """The thresholds as a text table, one line per working point and bin, followed by the origin of the scores."""
         return "\n".join([*self._context(), "", *self._lines()])
 
     def _context(self) -> list[str]:
@@ -279,12 +279,12 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
 
 @dataclass(frozen=True)
 class WorkingPoint:
-    """One working point of several: a threshold for each jet.
+    """One of several working points: a threshold for each jet.
 
     Attributes
     ----------
     points : WorkingPoints
-        Where it is from.
+        The working points it belongs to.
     name : str
         E.g. ``"medium"``.
     """
@@ -298,9 +298,9 @@ class WorkingPoint:
         Parameters
         ----------
         pt, mass : array or float, optional
-            In GeV; needed if the thresholds depend on them. NumPy, or jagged awkward arrays without None.
+            In GeV; required if the thresholds depend on them. NumPy, or jagged awkward arrays without None.
         systematic : {"nominal", "up", "down"}
-            ``up`` and ``down`` are one standard deviation of the sample that it was derived on.
+            ``up`` and ``down`` are shifted by one standard deviation due to the size of the sample.
 
         Returns
         -------
@@ -310,9 +310,9 @@ class WorkingPoint:
         Raises
         ------
         ConfigError
-            If a needed one is not given.
+            If a required one is missing.
         UnknownName
-            If there is no such systematic.
+            If the systematic does not exist.
         """
         if systematic not in _SYSTEMATICS:
             raise UnknownName("systematic", systematic, _SYSTEMATICS)
@@ -331,34 +331,34 @@ class WorkingPoint:
         collection: str = "FatJet",
         model: Any = None,
     ) -> Any:
-        """Whether jets reach the threshold.
+        """Whether jets pass the working point.
 
         Parameters
         ----------
         jets : awkward array or record, dask-awkward array, or mapping of arrays
-            As discriminants take them, with the columns for pt and mass if the thresholds depend on them.
+            As for discriminants, with the columns for pt and mass if the thresholds depend on them.
         systematic : {"nominal", "up", "down"}
-            Which threshold.
+            Nominal or shifted threshold.
         prefix : str, optional
-            The tagger, needed if there are several.
+            Prefix of the tagger, required if there are several.
         collection : str
-            The jets' name in events and skims.
+            Name of the jets in events and skims.
         model : path, mapping, Tagger or Bundle, optional
-            Whose scores these are: the skim that they were read from, its provenance, or what made them. Arrow
-            tables of skims say so themselves.
+            Origin of the scores: the skim that they were read from, its provenance, or the tagger or bundle. Arrow
+            tables of skims contain this information.
 
         Returns
         -------
         array or bool
-            ``bool`` in the jets' nesting. A jet without a score does not pass.
+            ``bool`` in the nesting of the jets. Jets without a score fail.
 
         Raises
         ------
         MissingColumns
-            If a score, or the column for pt or mass, is not there.
+            If a score, or the column for pt or mass, is missing.
         MismatchError
-            If the scores are of another model than those that the thresholds were derived on: by its digest where both
-            are known, else by the prefix; or if other scores would be taken.
+            If the scores belong to a model other than that of the thresholds, judged by its digest if both are known,
+            otherwise by the prefix; or if other scores would be used.
         """
         columns = table(jets, collection)
         found = self.points.discriminant.resolve(columns.columns, prefix=prefix)
@@ -455,36 +455,36 @@ def derive(
     name: str = "",
     model: Any = None,
 ) -> WorkingPoints:
-    """Find the thresholds at which stated fractions of a background pass.
+    """Derive the thresholds at which given fractions of a background pass.
 
-    The threshold of a bin is the lowest score for which not more than the stated fraction reaches it. Its
-    uncertainty is Woodruff's (1952): the thresholds at the efficiency plus and minus its own uncertainty.
+    The threshold of a bin is the lowest score that is reached by no more than the given fraction. Its uncertainty is
+    that of Woodruff (1952): the thresholds at the efficiency plus and minus its own uncertainty.
 
     Parameters
     ----------
     discriminant : Discriminant
-        What is cut on.
+        The discriminant.
     background : jets
-        A background sample, as discriminants take it.
+        A background sample, in any form accepted by discriminants.
     efficiencies : mapping
-        Name of each working point to its background efficiency, e.g. ``{"loose": 0.05, "tight": 0.005}``.
+        Name of each working point -> its background efficiency, e.g. ``{"loose": 0.05, "tight": 0.005}``.
     weights : array or False, optional
-        One a jet or one an event. By default the generator's weights, the column ``genWeight``, where it stands beside
-        the jets in events or a skim; of jets alone each counts once. False: each counts once in any case. The record
-        says which.
+        One per jet or one per event. Default: the generator weights, i.e. the column ``genWeight`` stored with the jets
+        in events or a skim; otherwise each jet has weight 1. False: weight 1 in any case. The record says which weights
+        were used.
     pt, mass : sequence of float, optional
-        Edges of bins in GeV; ``inf`` may be the last. Without both, one threshold holds for all jets.
+        Bin edges in GeV; the last may be ``inf``. Without both, one threshold applies to all jets.
     columns : mapping, optional
-        The columns for ``pt`` and ``mass``; by default ``pt`` and ``msoftdrop``.
+        The columns for ``pt`` and ``mass``; default: ``pt`` and ``msoftdrop``.
     least : float
-        The smallest effective number of jets that may pass, and that may fail, a working point in a bin.
+        Minimum effective number of passing jets, and of failing jets, per working point and bin.
     prefix, collection : str
         As for discriminants.
     name : str
-        The name of the correction; by default that of the discriminant.
+        Name of the correction; default: that of the discriminant.
     model : path, mapping, Tagger or Bundle, optional
-        Whose scores these are: the skim that they were read from, its provenance, or what made them. It is kept with
-        the thresholds, which then refuse scores of another one. Arrow tables of skims say so themselves.
+        Origin of the scores: the skim that they were read from, its provenance, or the tagger or bundle. It is stored
+        with the thresholds, which then refuse scores of other models. Arrow tables of skims contain this information.
 
     Returns
     -------
@@ -493,11 +493,11 @@ def derive(
     Raises
     ------
     ConfigError
-        If efficiencies or edges are not what they must be.
+        If efficiencies or edges are invalid.
     InvalidValues
-        If a weight is not finite, or a bin has too few jets; says which.
+        If a weight is not finite, or a bin has too few jets; gives the bin.
     MissingColumns
-        If a column is not there.
+        If a column is missing.
     """
     import awkward as ak
 

@@ -1,6 +1,6 @@
-"""Classifiers and regressions on stored hidden neurons: scores from neurons alone, and heads, small networks on them.
+"""Classifiers and regressions on stored hidden neurons: rescoring, and heads, i.e. small networks.
 
-Applying needs no torch::
+Torch is not needed to apply them::
 
     from jettagger.heads import Rescorer, load_head
 

@@ -1,4 +1,4 @@
-"""``head.json``: what a head takes and gives, which model it belongs to, how it was trained."""
+"""``head.json``: inputs and outputs of a head, its parent model, and how it was trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DESCRIPTION, NETWORK = "head.json", "head.onnx"
 
 
 class Parent(FileModel, strict=False, allow_inf_nan=True):
-    """The model whose outputs a head takes."""
+    """The model whose outputs are inputs of the head."""
 
     name: str = Field(description="name of the model")
     version: str = Field(default="", description="its version")
@@ -96,9 +96,9 @@ def read_head_card(folder: Path) -> HeadCard:
     Raises
     ------
     MissingModelFile
-        If the folder or the file is not there.
+        If the folder or the file does not exist.
     BundleError
-        If the file is no valid description, where every problem is listed with its place.
+        If the description is not valid; lists every problem with its place in the file.
     """
     path = folder / DESCRIPTION
     if not folder.is_dir():
@@ -118,7 +118,7 @@ def read_head_card(folder: Path) -> HeadCard:
 
 
 def check_checksum(card: HeadCard, folder: Path) -> None:
-    """Compare a description with its own checksum, if it has one.
+    """Compare a description with its stored checksum, if it has one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Heads as ONNX: standardisation, layers or trees, and the softmax or the mass in one graph, made without torch."""
+"""Export of heads to ONNX: standardisation, layers or trees, and softmax or mass in one graph, without torch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["ACTIVATIONS", "CLIP", "LARGEST", "Mlp", "Trees", "head_model", "writ
 
 Floats = NDArray[np.floating[Any]]
 
-#: name of the network's input, and of the property with the names of its columns
+#: name of the network's input, and of the metadata entry with the names of its columns
 COLUMNS = "columns"
 
-#: standardised inputs are cut off here, in standard deviations: a wild value must not lead to wild outputs
+#: standardised inputs are clipped at this number of standard deviations, so that outliers do not cause wild outputs
 CLIP = 10.0
 
-#: a mass head changes the tagger's mass by a factor of exp(LARGEST) at most
+#: a mass head changes the tagger's mass by at most a factor of exp(LARGEST)
 LARGEST = 3.0
 
 #: name -> operators
@@ -47,7 +47,7 @@ class Mlp:
     layers : sequence of (weights, bias)
         ``float[out, in]`` and ``float[out]``.
     activation : str
-        Between the layers, one of `ACTIVATIONS`.
+        Activation between the layers, one of `ACTIVATIONS`.
     """
 
     center: Floats
@@ -58,12 +58,12 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Trees:
-    """A boosted decision tree that gives a sum of leaves for each output, from which the softmax or the mass is made.
+    """Boosted decision trees with a sum of leaves for each output, the input of the softmax or the mass.
 
     Parameters
     ----------
     attributes : mapping of str to list
-        Those of ONNX's ``TreeEnsembleRegressor``.
+        Attributes of ONNX's ``TreeEnsembleRegressor``.
     """
 
     attributes: Mapping[str, Any] = field(repr=False)
@@ -77,13 +77,13 @@ def head_model(
     Parameters
     ----------
     inputs : sequence of str
-        Names of the columns of the one input, ``float32[jets, inputs]``; kept in the model's properties.
+        Names of the columns of the input, ``float32[jets, inputs]``; stored in the metadata of the model.
     outputs : sequence of str
     parts : sequence of Mlp or Trees
-        One a fold; each has an output ``fold<i>``, ``float32[jets, outputs]``.
+        One per fold; each has an output ``fold<i>``, ``float32[jets, outputs]``.
     kind : str
-        ``classes``: a softmax; ``mass``: ``mass * exp(part)``, which is the tagger's own mass where the part gives 0.
-        The tagger's mass must be among the inputs.
+        ``classes``: a softmax; ``mass``: ``mass * exp(part)``, which is the tagger's own mass if the part is 0. The
+        tagger's mass must be among the inputs.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def head_model(
     Raises
     ------
     MismatchError
-        If a head for the mass has several outputs, or does not take the mass of the tagger.
+        If a mass head has several outputs, or lacks the mass of the tagger as an input.
 
     Examples
     --------
@@ -176,18 +176,18 @@ def write_head(
     ----------
     folder : pathlib.Path
     name : str
-        Also the prefix of its columns.
+        Name of the head and prefix of its columns.
     kind : str
         ``classes`` or ``mass``.
     parent : Bundle
-        The model whose outputs it takes.
+        The model whose outputs are inputs of the head.
     inputs, outputs, parts
-        As for `head_model`; inputs that are outputs of the parent come from it, the others from the events.
+        As for `head_model`; inputs that are outputs of the parent are taken from it, the others from the events.
     prefix : str, optional
-        Of the parent's columns in the skims; default: that of the parent.
+        Prefix of the parent's columns in the skims; default: that of the parent.
     title : str
     training, metrics : dict, optional
-        Kept in the description; with how the head was made under ``provenance`` in ``training``, if it is not there.
+        Stored in the description; ``provenance`` is added to ``training`` if it is missing.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which network of a head an event gets: that of the fold which has not seen it."""
+"""Cross-validation of heads: each event is assigned to the fold whose network was not trained on it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jettagger.arguments import guard
 
 __all__ = ["EVENT", "fold_of"]
 
-#: the column that decides in which fold an event is
+#: column that determines the fold of an event
 EVENT = "event"
 
 
 def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
-    """The fold of events, from their numbers alone: all jets of an event are in one fold, in every file and run.
+    """The folds of events, from event numbers alone: all jets of an event are in one fold, in every file and run.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
         Event numbers.
     folds : int
     salt : int
-        Another value gives an independent division.
+        Different values give independent divisions.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A head: a small network on a tagger's outputs and on columns of jets and events, with a folder of its own."""
+"""Heads: small networks on a tagger's outputs and on columns of jets and events, each stored in a folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jettagger.types import Array
 
 __all__ = ["Head"]
 
-#: jets in one run
+#: jets per run
 _ROWS = 50_000
 
 
@@ -37,10 +37,10 @@ class Head(Displayed):
     ----------
     folder : pathlib.Path
     card : HeadCard
-        What it takes and gives, its parent, its training and metrics.
+        Inputs, outputs, parent, training and metrics.
     graph : Graph
     digest : str
-        SHA-256 over description and network: two heads with the same digest give the same numbers.
+        SHA-256 over description and network: heads with the same digest give the same outputs.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Head(Displayed):
         return f"Head({self.name!r}, {len(self.inputs)} inputs -> {outputs}, on {self.card.parent.name!r})"
 
     def summary(self) -> ObjectSummary:
-        """What it takes and gives, its parent and what was measured, as notebooks and rich show it."""
+        """Inputs, outputs, parent and metrics, for display."""
         from jettagger.heads.summary import head_summary
 
         return head_summary(self)
@@ -70,7 +70,7 @@ class Head(Displayed):
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Every file that is read for it: description and network."""
+        """The files that the head is read from: description and network."""
         return (self.folder / DESCRIPTION, self.folder / NETWORK)
 
     @property
@@ -80,11 +80,11 @@ class Head(Displayed):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that it adds to the jets, e.g. ``XggHead_probXgg``."""
+        """Names of the columns added to the jets, e.g. ``XggHead_probXgg``."""
         return tuple(f"{self.name}_{output}" for output in self.card.outputs)
 
     def check_parent(self, bundle: Bundle) -> None:
-        """Refuse another model than the one whose outputs the head was trained on.
+        """Refuse a model other than the parent of the head.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Head(Displayed):
         self.check_digest(bundle.digest, f"the model {bundle.name!r} in {bundle.folder}")
 
     def check_digest(self, digest: str, what: str) -> None:
-        """As `check_parent`, with the digest of a model, e.g. from the metadata of a skim.
+        """Like `check_parent`, with the digest of a model, e.g. from the metadata of a skim.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Head(Displayed):
             Events or an open file.
         collection : str
         what : str
-            Named in the error.
+            Description for errors.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Head(Displayed):
         Raises
         ------
         MissingColumns
-            Names all that are missing.
+            Lists all missing columns.
         """
         found: list[str] = []
         missing: list[str] = []
@@ -144,18 +144,18 @@ class Head(Displayed):
         return tuple(dict.fromkeys(found))
 
     def changed_by(self, columns: Iterable[str], collection: str = "FatJet") -> tuple[str, ...]:
-        """The inputs, besides scores, that change when columns of the jets do.
+        """The inputs other than scores that depend on given columns of the jets.
 
         Parameters
         ----------
         columns : iterable of str
-            Without the collection: ``pt``, ``msoftdrop``.
+            Names without the collection: ``pt``, ``msoftdrop``.
         collection : str
 
         Returns
         -------
         tuple of str
-            Names of inputs, ``FatJet_pt``; what can be made of columns counts as made of them, also where it is stored.
+            Names of inputs, ``FatJet_pt``; derived inputs count as dependent even if they are stored.
         """
         columns = {f"{collection}_{name}" for name in columns}
         changed = []
@@ -172,13 +172,13 @@ class Head(Displayed):
         Parameters
         ----------
         get : callable
-            From the name of a column to its values, one a jet.
+            Name of a column -> its values, one per jet.
 
         Returns
         -------
         inputs : float32[jets, inputs]
         event : array or None
-            The event numbers, where folds need them.
+            The event numbers, if folds need them.
         """
         inputs = np.stack([np.asarray(get(name), dtype=np.float32) for name in self.inputs], axis=1)
         return inputs, get(EVENT) if self.card.folds > 1 else None
@@ -192,7 +192,7 @@ class Head(Displayed):
         ----------
         inputs : float[jets, inputs]
         event : int[jets], optional
-            Event numbers; needed by a head with folds, where each event gets the network that has not seen it.
+            Event numbers; required by a head with folds, where each event gets the network that was not trained on it.
         threads : int, optional
         provider : str, optional
             As for the tagger.
@@ -205,7 +205,7 @@ class Head(Displayed):
         Raises
         ------
         MismatchError
-            If there is another number of inputs, or if the event numbers are missing.
+            If the number of inputs is wrong, or the event numbers are missing.
         """
         inputs = np.ascontiguousarray(inputs, dtype=np.float32)
         if inputs.ndim != 2 or inputs.shape[1] != len(self.inputs):
@@ -222,7 +222,7 @@ class Head(Displayed):
     def compute_folds(
         self, inputs: Array, fold: Array, *, threads: int | None = None, provider: str | None = None
     ) -> NDArray[np.float32]:
-        """As `compute`, where it is known which network each jet gets.
+        """Like `compute`, with the network of each jet given.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class Head(Displayed):
         Raises
         ------
         MissingColumns, MismatchError
-            As for the call; MismatchError also where a column is there already.
+            As for the call; MismatchError also if a column of that name exists already.
         """
         table, values, scored = self._evaluate(events, prefix, collection)
         return table.attach(events, dict(zip(self.columns, values.values(), strict=True)), scored)

@@ -1,8 +1,8 @@
-"""What lies behind the hidden neurons of a network: its last layer, or the tail of its graph.
+"""The layers after the hidden neurons of a network: a linear last layer, or the rest of its graph.
 
-The stored hidden neurons of a jet are enough for its scores and mass wherever the rest of the graph hangs on them
-alone. The rest is cut out of the ONNX file. If it is affine up to a softmax, as in GloParT V1 (``W h + b``), W and b
-are read from it and nothing is run any more; otherwise the tail runs in ONNX Runtime.
+The stored hidden neurons of a jet determine its scores and mass if the rest of the graph depends on nothing else. The
+rest is extracted from the ONNX file. If it is affine up to a softmax, as in GloParT V1 (``W h + b``), W and b are read
+from it and nothing is run; otherwise it runs in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from jettagger.types import Floats
 __all__ = ["LastLayer", "Tail", "cut_tail", "softmax_groups"]
 
 
-#: operators that pass columns on; all but the first input must be constant
+#: operators that pass columns on; all inputs except the first must be constant
 _PASSING = {"Identity", "Cast", "Dropout", "Slice", "Gather", "Split", "Squeeze", "Unsqueeze", "Reshape", "Flatten"}
 _PASSING |= {"Transpose", "Neg"}
 
-#: relative difference between the graph and ``W h + b``, both in double precision, that rounding may make
+#: tolerance for rounding: relative difference between the graph and ``W h + b``, both in double precision
 _ROUNDING = 1e-9
 
 _INPUT = "hidden"
@@ -43,7 +43,7 @@ class LastLayer:
     weights : float64[columns, neurons]
     bias : float64[columns]
     softmaxes : tuple of (start, stop)
-        Ranges of columns over which the graph takes a softmax.
+        Ranges of columns over which the graph applies a softmax.
     """
 
     weights: Floats
@@ -82,19 +82,19 @@ class LastLayer:
 
 @dataclass(frozen=True)
 class Tail:
-    """From the hidden neurons of a network to its other outputs.
+    """The part of a network from its hidden neurons to its other outputs.
 
     Parameters
     ----------
     bundle : Bundle
     hidden : tuple of str
-        Names of the hidden neurons in the order of the columns that the tail takes.
+        Names of the hidden neurons, in the order of the input columns.
     outputs : tuple of str
-        Names of the columns that it gives: all other outputs of the bundle, in order.
+        Names of the output columns: all other outputs of the bundle, in order.
     layer : LastLayer or None
-        Where the tail is linear up to a softmax.
+        The last layer, if the part is linear up to a softmax.
     model : bytes
-        The tail as an ONNX model.
+        This part as an ONNX model.
     """
 
     bundle: Bundle
@@ -106,7 +106,7 @@ class Tail:
 
     @property
     def method(self) -> str:
-        """``linear`` where W and b are known, ``graph`` where the tail of the graph runs."""
+        """``linear`` if W and b are known, ``graph`` if this part of the graph is run."""
         return "graph" if self.layer is None else "linear"
 
     def __call__(self, hidden: Any) -> Floats:
@@ -162,7 +162,7 @@ class Tail:
 
 
 def cut_tail(bundle: Bundle) -> Tail:
-    """Cut the part behind the hidden neurons out of a network.
+    """Extract the part after the hidden neurons from a network.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def cut_tail(bundle: Bundle) -> Tail:
     Raises
     ------
     BundleError
-        If the model gives no hidden neurons, if they are no tensor of the graph, or if other outputs depend on more
-        than them: then scores cannot be had from stored neurons.
+        If the model has no hidden neurons, if they are not a tensor of the graph, or if other outputs also depend on
+        other tensors: then scores cannot be computed from stored neurons.
     MissingModelFile
         If the bundle has no weights.
 
@@ -445,7 +445,7 @@ def _widen(graph: Any, numpy_helper: Any) -> None:
 
 
 def softmax_groups(tail: Tail) -> Mapping[str, tuple[str, ...]]:
-    """For each output that is a probability the outputs with which it adds up to one.
+    """For each output that is a probability, the outputs with which it sums to one.
 
     Parameters
     ----------

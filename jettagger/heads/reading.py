@@ -1,4 +1,4 @@
-"""A head from its folder: whole, undamaged, description and network in agreement."""
+"""Reading of a head from its folder: complete, undamaged, description and network consistent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["load_head", "restore_head"]
 
 
 def load_head(folder: str | os.PathLike[str]) -> Head:
-    """Read the folder of a head and check that it is whole.
+    """Read the folder of a head and validate it.
 
     Parameters
     ----------
@@ -32,10 +32,9 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
     Raises
     ------
     MissingModelFile
-        If the folder or one of its files is not there.
+        If the folder or one of its files does not exist.
     BundleError
-        If the description is invalid, if it and the network contradict each other, or if a class of boosted decision
-        trees has no tree.
+        If the description is invalid or contradicts the network, or if a class of boosted decision trees has no tree.
     ModelFileError
         If the network is damaged.
     """
@@ -87,7 +86,7 @@ def _compare(graph: Graph, card: HeadCard, path: Path) -> None:
 
 
 def restore_head(folder: str, digest: str) -> Head:
-    """A head that was sent to another process: the folder's, if its content is still the same.
+    """A head that was sent to another process: read from its folder, if the content is unchanged.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Scores and mass from stored hidden neurons: temperature, other priors, joined classes; without the backbone."""
+"""Scores and mass from stored hidden neurons: temperature, priors, sums of classes; without running the network."""
 
 from __future__ import annotations
 
@@ -23,32 +23,31 @@ __all__ = ["Rescorer"]
 class Rescorer:
     """Computes a tagger's scores and mass from its hidden neurons.
 
-    With the defaults these are the tagger's own numbers (to 1e-5). The probabilities that the network's softmax makes
-    can be changed on the way: first the temperature, ``p**(1/T)`` normalised, which for a softmax is
-    ``softmax(logits / T)``; then the priors, ``p * w`` normalised; then classes are joined.
+    With the defaults these are the tagger's own outputs (within 1e-5). Modifications of the probabilities after the
+    network's softmax are applied in this order: the temperature, ``p**(1/T)`` normalised, which for a softmax is
+    ``softmax(logits / T)``; the priors, ``p * w`` normalised; the sums of classes.
 
     Parameters
     ----------
     bundle : Bundle
-        With weights; the model that made the neurons.
+        With weights; the model of the neurons.
     temperature : float
-        Above 1 the probabilities are softened, below sharpened.
+        Above 1 the probabilities are softened, below 1 sharpened.
     priors : mapping of str to float, optional
-        Name or pattern (``"probQCD*"``) of probabilities -> by how much that class is more frequent than in training.
-        The others have 1.
+        Name or pattern (``"probQCD*"``) of probabilities -> frequency of the class relative to the training; default 1.
     groups : mapping of str to sequence of str, optional
-        New name -> names and patterns of the probabilities that are added up. Probabilities in no group stay.
+        New name -> names and patterns of the probabilities to be summed. Probabilities in no group are kept.
 
     Raises
     ------
     BundleError
-        If scores cannot be had from the neurons of this model; says why.
+        If scores cannot be computed from the neurons of this model; says why.
     MissingModelFile
         If the bundle has no weights.
     ConfigError
         If the temperature or a prior is not a positive number, or if a group's name is taken.
     UnknownName
-        If a pattern matches no probability; with the nearest names.
+        If a pattern matches no probability; gives the nearest names.
 
     Examples
     --------
@@ -92,7 +91,7 @@ class Rescorer:
         self._kept = [index for index in range(len(self.tail.outputs)) if index not in set(joined)]
         probs = [self.tail.outputs[index] for index in self._kept if self.tail.outputs[index] in self._normed]
         others = [self.tail.outputs[index] for index in self._kept if self.tail.outputs[index] not in self._normed]
-        #: names of the columns that come out: probabilities, joined ones, then the rest such as the mass
+        #: names of the output columns: probabilities, sums of them, then the others such as the mass
         self.outputs: tuple[str, ...] = (*probs, *self._groups, *others)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -103,7 +102,7 @@ class Rescorer:
 
     @property
     def method(self) -> str:
-        """``linear`` where W and b were found in the graph, ``graph`` where its tail runs."""
+        """``linear`` if W and b were found in the graph, ``graph`` if its last part is run."""
         return self.tail.method
 
     def _members(self, name: str, patterns: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -116,7 +115,7 @@ class Rescorer:
         return members
 
     def compute(self, hidden: Any) -> Array:
-        """The columns of all jets.
+        """The output columns of all jets.
 
         Parameters
         ----------
@@ -126,12 +125,12 @@ class Rescorer:
         Returns
         -------
         float32[jets, outputs]
-            Probabilities without a unit, masses in GeV; NaN where a neuron is NaN.
+            Probabilities (dimensionless), masses in GeV; NaN if a neuron is NaN.
 
         Raises
         ------
         MismatchError
-            If there is another number of neurons.
+            If the number of neurons is wrong.
         """
         hidden = np.asarray(hidden)
         values = self.tail(hidden) if len(hidden) else np.empty((0, len(self.tail.outputs)))

@@ -1,4 +1,4 @@
-"""What a head shows of itself: what it takes and gives, and what was measured."""
+"""Display of a head: inputs, outputs and metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["head_summary"]
 
 
 def head_summary(head: Head) -> ObjectSummary:
-    """Inputs and outputs of a head, its parent and what was measured.
+    """Inputs and outputs of a head, its parent and its metrics.
 
     Parameters
     ----------

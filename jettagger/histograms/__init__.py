@@ -1,8 +1,8 @@
-"""Histograms: short specifications to ``hist.Hist`` with weights, files that lose nothing, export to ROOT.
+"""Histograms: concise specifications of weighted ``hist.Hist`` objects, lossless files, export to ROOT.
 
-A specification names the variables and their bins; the categories (by default data set, region and variation)
-grow as they are filled. Files are JSON in the format of UHI (https://uhi.readthedocs.io), which keeps
-contents, variances, flow, names and labels.
+A specification gives the variables and their bins; the categories (by default data set, region and variation) grow
+when they are filled. Files are JSON in the format of UHI (https://uhi.readthedocs.io), which preserves contents,
+variances, flow, names and labels.
 """
 
 from jettagger.histograms.axes import AxisSpec, fine_edges

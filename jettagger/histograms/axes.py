@@ -1,4 +1,4 @@
-"""The variables of histograms with their bins."""
+"""The variables of histograms and their bins."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class AxisSpec:
     Parameters
     ----------
     name : str
-        The axis' name.
+        Name of the axis.
     bins : (int, float, float), optional
         Number of equal bins, lower and upper end.
     edges : sequence of float, optional
-        Rising bin edges, instead of ``bins``.
+        Increasing bin edges, instead of ``bins``.
     label : str
-        For plots; by default the name.
+        Label for plots; default: the name.
     unit : str
-        E.g. ``"GeV"``; empty for pure numbers.
+        Unit, e.g. ``"GeV"``; empty for dimensionless variables.
     expression : str
-        What is filled, in the columns that are given; by default the column with the axis' name.
+        Expression to fill, in the given columns; default: the column with the name of the axis.
 
     Raises
     ------
     ConfigError
-        If the bins are not rising and finite, or both or neither of ``bins`` and ``edges`` are given.
+        If the edges are not increasing and finite, or if both or neither of ``bins`` and ``edges`` are given.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class AxisSpec:
 
     @cached_property
     def parsed(self) -> Expression:
-        """What is filled."""
+        """The parsed expression."""
         return parse(self.expression or self.name, where=f"axis {self.name!r}")
 
     @property
@@ -85,11 +85,11 @@ class AxisSpec:
 
     @property
     def n_bins(self) -> int:
-        """Bins between the ends."""
+        """Number of bins, without flow."""
         return self.bins[0] if self.bins is not None else len(self.edges or ()) - 1
 
     def make(self) -> Any:
-        """The axis of ``hist``."""
+        """The ``hist`` axis."""
         import hist
 
         if self.bins is not None:
@@ -98,12 +98,12 @@ class AxisSpec:
 
     @classmethod
     def from_dict(cls, record: Any, name: str, where: Any = "") -> AxisSpec:
-        """Read a mapping with the parameters' names as keys, as YAML files hold it.
+        """Read a mapping with the names of the parameters as keys, as in YAML files.
 
         Raises
         ------
         ConfigError
-            If a key is unknown or a value is not what it must be; says where.
+            If a key is unknown or a value is invalid; gives its place.
         """
         check_keys(record, ("bins", "edges", "label", "unit", "expression"), where=where)
         place = where() if callable(where) else where
@@ -131,12 +131,12 @@ def _rising(values: Sequence[float]) -> bool:
 
 
 def fine_edges() -> tuple[float, ...]:
-    """Bins for curves of any discriminant: so fine that they change no area by more than about 0.001.
+    """Bins for ROC curves of any discriminant, fine enough to change the area by no more than about 0.001.
 
     Returns
     -------
     tuple of float
-        Rising. 250 a decade of the distance to zero, from 1e-8, and to one; steps of 0.01 from -30 to 30, for
+        Increasing. 250 per decade of the distance to zero, from 1e-8, and to one; steps of 0.01 from -30 to 30, for
         logarithms.
 
     Examples

@@ -1,4 +1,4 @@
-"""Looking into histograms: their categories and variables, parts of them, sums, comparison."""
+"""Access to histograms: categories, variables, projections, sums, comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["add", "categories_of", "equal", "pick", "sort_categories", "variable
 
 
 def categories_of(histogram: Histogram) -> dict[str, list[str]]:
-    """The category axes by name, each to its values.
+    """The category axes: name -> values.
 
     Examples
     --------
@@ -29,21 +29,21 @@ def categories_of(histogram: Histogram) -> dict[str, list[str]]:
 
 
 def variables_of(histogram: Histogram) -> list[Any]:
-    """The axes that are no categories."""
+    """The axes that are not categories."""
     import hist
 
     return [axis for axis in histogram.axes if not isinstance(axis, hist.axis.StrCategory)]
 
 
 def pick(histogram: Histogram, **categories: str | Sequence[str]) -> Any:
-    """The part of a histogram in some categories, summed over the others.
+    """The part of a histogram in given categories, summed over the others.
 
     Parameters
     ----------
     histogram : hist.Hist
         With category axes.
     **categories : str or sequence of str
-        Category axis to a value, or to several that are added.
+        Category axis -> a value, or several values to be added.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def pick(histogram: Histogram, **categories: str | Sequence[str]) -> Any:
     Raises
     ------
     UnknownName
-        If there is no such axis or value.
+        If the axis or value does not exist.
     """
     known = categories_of(histogram)
     unknown = [name for name in categories if name not in known]
@@ -81,7 +81,7 @@ def _total(parts: Iterable[Any]) -> Any:
 
 
 def sort_categories(histogram: Histogram) -> Any:
-    """The same histogram with its categories in alphabetical order, however they were filled."""
+    """The same histogram with its categories in alphabetical order."""
     import hist
 
     known = {name: sorted(values) for name, values in categories_of(histogram).items()}
@@ -101,12 +101,12 @@ def sort_categories(histogram: Histogram) -> Any:
 
 
 def add(first: Mapping[str, Histogram], *others: Mapping[str, Histogram]) -> dict[str, Any]:
-    """The sums of histograms of the same names, of several files or chunks; categories are sorted.
+    """The sums of histograms with the same names, from several files or chunks; categories are sorted.
 
     Raises
     ------
     MismatchError
-        If two of one name have different axes.
+        If two of the same name have different axes.
     """
     total = {name: histogram.copy() for name, histogram in first.items()}
     for other in others:
@@ -122,14 +122,14 @@ def add(first: Mapping[str, Histogram], *others: Mapping[str, Histogram]) -> dic
 
 
 def equal(first: Histogram, second: Histogram, rtol: float = 0.0) -> bool:
-    """Whether two histograms have the same axes and contents, in whatever order their categories are.
+    """Whether two histograms have the same axes and contents, independent of the order of categories.
 
     Parameters
     ----------
     first, second : hist.Hist
-        What is compared.
+        Histograms to compare.
     rtol : float
-        The relative difference that is allowed: sums of weights in another order differ by rounding.
+        Relative tolerance: sums of weights in different order differ by rounding.
     """
     one, two = sort_categories(first), sort_categories(second)
     if list(one.axes) != list(two.axes) or [a.name for a in one.axes] != [a.name for a in two.axes]:

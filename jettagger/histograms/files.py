@@ -1,4 +1,4 @@
-"""Histograms on disk: JSON in the format of UHI, and ROOT."""
+"""Histogram files: JSON in the format of UHI, and ROOT."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jettagger.provenance import Provenance
 
 __all__ = ["VERSION", "load", "new_name", "save", "to_root"]
 
-#: what a file is, and the version of its layout
+#: type of a file, and version of its layout
 _FORMAT = "jettagger histograms"
 VERSION = 1
 
@@ -41,19 +41,19 @@ def save(
     *,
     provenance: Provenance | None = None,
 ) -> None:
-    """Write histograms to a JSON file in the format of UHI; nothing is lost.
+    """Write histograms to a JSON file in the format of UHI, without loss.
 
     Parameters
     ----------
     histograms : mapping
-        Name to ``hist.Hist``.
+        Name -> ``hist.Hist``.
     path : path
         The file; compressed if it ends in ``.gz``.
     record : mapping, optional
-        What else there is to say of them; anything that JSON can hold.
+        Further information, as far as JSON can represent it.
     provenance : Provenance, optional
-        How they were made: that of the skim that they were filled from (`Provenance.of_file`), or of a tagger
-        (`provenance_of`). `jettagger.provenance.read_provenance` reads it again.
+        How they were made: the record of the skim that they were filled from (`Provenance.of_file`), or of a tagger
+        (`provenance_of`). `jettagger.provenance.read_provenance` reads it.
 
     Raises
     ------
@@ -75,19 +75,19 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what :func:`save` wrote.
+    """Read a file written by :func:`save`.
 
     Returns
     -------
     histograms : dict
-        Name to ``hist.Hist``.
+        Name -> ``hist.Hist``.
     record : dict
-        What was said of them.
+        The further information.
 
     Raises
     ------
     InputFileError
-        If the file cannot be read, is something else, or is of another version.
+        If the file cannot be read, has other content, or has another version.
     """
     import hist
     import uhi.io.json
@@ -118,14 +118,14 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def new_name(pattern: str, taken: Container[str], names: Mapping[str, str]) -> str:
-    """The name that a pattern gives an object in a ROOT file.
+    """The name of an object in a ROOT file, from a pattern.
 
     Parameters
     ----------
     pattern : str
         ``{name}`` is replaced; ``/`` makes folders.
     taken : container of str
-        Names that are in the file already.
+        Names already used in the file.
     names : mapping of str to str
 
     Returns
@@ -135,7 +135,7 @@ def new_name(pattern: str, taken: Container[str], names: Mapping[str, str]) -> s
     Raises
     ------
     ConfigError
-        If the pattern has unknown parts, or gives a name that is taken.
+        If the pattern has unknown parts, or the resulting name is already used.
 
     Examples
     --------
@@ -159,29 +159,29 @@ def to_root(
     *,
     provenance: Provenance | None = None,
 ) -> list[str]:
-    """Write histograms to a ROOT file, one TH1 or TH2 for each combination of categories.
+    """Write histograms to a ROOT file, one TH1 or TH2 per combination of categories.
 
     Parameters
     ----------
     histograms : mapping
-        Name to ``hist.Hist`` with one or two variables.
+        Name -> ``hist.Hist`` with one or two variables.
     path : path
         The file.
     pattern : str
         The names in the file: ``{histogram}``, ``{categories}`` (all values joined by ``_``) and the name of
         each category axis in braces are replaced; ``/`` makes folders.
     provenance : Provenance, optional
-        How they were made, as for `save`; kept as the object ``jettagger``.
+        How they were made, as for `save`; stored as the object ``jettagger``.
 
     Returns
     -------
     list of str
-        The names that were written.
+        The names of the written objects.
 
     Raises
     ------
     ConfigError
-        If the pattern has unknown parts or gives one name twice, or a histogram has more than two variables.
+        If the pattern has unknown parts or gives one name twice, or if a histogram has more than two variables.
     OutputError
         If the file cannot be written.
     """

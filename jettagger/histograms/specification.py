@@ -1,4 +1,4 @@
-"""What a histogram is of: its variables, its categories, and how it is filled."""
+"""The definition of a histogram: variables, categories, and filling."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from jettagger.weights import check_weights
 
 __all__ = ["CATEGORIES", "MAX_BYTES", "HistSpec"]
 
-#: the category axes of a histogram unless it is told otherwise
+#: default category axes of a histogram
 CATEGORIES = ("dataset", "region", "variation")
 
-#: bytes that a histogram may take with all its categories, unless it is told otherwise
+#: default maximum size of a histogram with all categories, in bytes
 MAX_BYTES = 1_000_000_000
 
-#: sum of weights and of their squares, in double precision
+#: bytes per bin: sum of weights and of their squares, in double precision
 _BIN_BYTES = 16
 
-#: combinations of sample, region and variation that a histogram must have room for, whatever is filled
+#: minimum number of combinations of sample, region and variation assumed for the size of a histogram
 _COMBINATIONS = 10
 
 
 @dataclass(frozen=True)
 class HistSpec:
-    """A histogram of one variable or two, or more, in categories.
+    """A histogram of one or several variables, in categories.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Its name.
     axes : sequence of AxisSpec
         Its variables.
     label : str
-        What is counted, for the axis of plots.
+        What is counted, for the axis label of plots.
     categories : sequence of str
         The names of its category axes.
     max_bytes : int
-        That it may take with all its categories, see `require_room`.
+        Maximum size in bytes with all categories, see `require_room`.
 
     Raises
     ------
     ConfigError
-        If it has no axis, two of the same name, or more bins than there is room for.
+        If it has no axis, two of the same name, or more bins than the maximum size allows.
 
     Examples
     --------
@@ -82,21 +82,21 @@ class HistSpec:
 
     @property
     def n_bins(self) -> int:
-        """Bins of one combination of categories, with those below and above each axis."""
+        """Number of bins for one combination of categories, including underflow and overflow."""
         return math.prod(axis.n_bins + 2 for axis in self.axes)
 
     def require_room(self, combinations: int) -> None:
-        """Refuse a histogram that would not fit into the memory.
+        """Refuse a histogram that exceeds its maximum size in memory.
 
         Parameters
         ----------
         combinations : int
-            Of the categories: samples times regions times variations. Room for ten is asked for in any case.
+            Number of combinations of categories: samples times regions times variations. At least ten are assumed.
 
         Raises
         ------
         ConfigError
-            With the bytes that it would take.
+            Gives the required size in bytes.
 
         Examples
         --------
@@ -137,36 +137,36 @@ class HistSpec:
         return hist.Hist(*grow, *axes, storage=hist.storage.Weight(), name=self.name, label=self.label)
 
     def fill(self, histogram: Any, values: Any, weight: Any = None, *, events: Any = None, **categories: str) -> int:
-        """Fill it from columns.
+        """Fill the histogram from columns.
 
         Parameters
         ----------
         histogram : hist.Hist
-            Made by :meth:`make`; changed in place.
+            Made by :meth:`make`; modified in place.
         values : mapping, or awkward record array
-            Columns for the axes' expressions, one number a jet or an event, in any nesting.
+            Columns of the axes' expressions, one value per jet or event, in any nesting.
         weight : array or float, optional
-            One an entry, or one an event for all of its entries.
+            One per entry, or one per event for all of its entries.
         events : array, optional
-            The events' own numbers, to name one whose weight is bad.
+            Event numbers, to identify an event with an invalid weight.
         **categories : str
             The value of each category.
 
         Returns
         -------
         int
-            How many entries were left out because a value was None or NaN.
+            Number of entries left out because a value was None or NaN.
 
         Raises
         ------
         ConfigError
-            If it has no room for one more category.
+            If an additional category would exceed the maximum size.
         InvalidValues
-            If a weight is NaN, infinite or None; says of which event.
+            If a weight is NaN, infinite or None; gives the event.
         MismatchError
-            If the columns do not fit together.
+            If the columns have different shapes.
         UnknownName
-            If a column or a category is not there.
+            If a column or a category does not exist.
         """
         unknown = [name for name in categories if name not in self.categories]
         if unknown:
@@ -186,23 +186,23 @@ class HistSpec:
 
     @classmethod
     def from_dict(cls, record: Any, name: str, where: Any = "") -> HistSpec:
-        """Read a histogram as YAML files hold it.
+        """Read a histogram from a mapping, as in YAML files.
 
         Parameters
         ----------
         record : mapping
-            The keys of one axis (``bins`` or ``edges``, ``label``, ``unit``, ``expression``), or ``axes``
-            with a mapping from names to such keys; ``counts`` is what is counted, ``max_size`` a size like ``2 GB``
-            that it may take with all its categories.
+            The keys of one axis (``bins`` or ``edges``, ``label``, ``unit``, ``expression``), or ``axes`` with a
+            mapping from names to such keys; ``counts`` is what is counted, ``max_size`` the maximum size with all
+            categories, e.g. ``2 GB``.
         name : str
-            The histogram's name, and with one axis the axis' too.
+            Name of the histogram, and with one axis also of the axis.
         where : str, or callable of keys
-            Where it was written, for messages.
+            Origin of the record, for messages.
 
         Raises
         ------
         ConfigError
-            If a key is unknown or a value is not what it must be; says where.
+            If a key is unknown or a value is invalid; gives its place.
 
         Examples
         --------

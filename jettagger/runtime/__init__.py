@@ -1,1 +1,1 @@
-"""What belongs to a running process: its worker pools, what it keeps in memory, which state of the code it runs."""
+"""The running process: worker pools, caches in memory, digest of the code."""

@@ -1,7 +1,7 @@
-"""What tells one state of the code from another: scores and measurements that are kept on disk are those of one.
+"""Digest of the code: scores and measurements stored on disk belong to one state of it.
 
-The version does not change between commits, and numbers kept by hand are forgotten. All modules count but those that
-no score passes through, so that a new module counts until somebody says otherwise.
+The version does not change between commits, and manually maintained numbers are forgotten. All modules are included
+except those that no score depends on, so that new modules are included by default.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["PASSED_OVER", "code_digest", "digest_of"]
 
-#: packages and modules that make no input, batch, network or score
+#: packages and modules on which no input, batch, network or score depends
 PASSED_OVER = frozenset(
     {
         "__main__",
@@ -40,18 +40,18 @@ PASSED_OVER = frozenset(
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the code that scores and measurements of networks come from; read once in a process.
+    """SHA-256 of the code that scores and measurements of networks depend on; computed once per process.
 
     Returns
     -------
     str
-        Hexadecimal. The same wherever the same code is installed: as files, in a zip archive, with other line endings.
+        Hexadecimal. Equal wherever the same code is installed: as files, in a zip archive, with other line endings.
     """
     return digest_of(files("jettagger"))
 
 
 def digest_of(package: Any) -> str:
-    """SHA-256 of the sources of a package but `PASSED_OVER`; of compiled modules where there are no sources.
+    """SHA-256 of the sources of a package except `PASSED_OVER`; of compiled modules if there are no sources.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""What a process keeps in memory while it runs: open sessions, measurements of networks, verdicts of trials.
+"""Caches in the memory of a process: open sessions, measurements of networks, results of trials.
 
-The only state of modules. All of it can be forgotten at once, after which a process is as if it had just started.
+The only module-level state. It can be cleared at once, after which a process is in the same state as at its start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ALL: list[ProcessCache[object, object]] = []
 class ProcessCache(dict[Key, Value]):
     """A dictionary of a module that lives as long as the process, or until :func:`forget`.
 
-    What must not survive a fork has the number of the process in its key.
+    Entries that must not survive a fork have the process ID in their key.
 
     Examples
     --------
@@ -35,6 +35,6 @@ class ProcessCache(dict[Key, Value]):
 
 
 def forget() -> None:
-    """Empty all caches of this process: sessions that nobody else holds are closed, what is on disk stays."""
+    """Clear all caches of this process: sessions without other references are closed; files on disk are kept."""
     for cache in _ALL:
         cache.clear()

@@ -1,4 +1,4 @@
-"""Processes that work for this one: they end when it does, leave signals to it, and are named when they are stuck."""
+"""Worker processes: they end with this process, leave signals to it, and are named in an error if they hang."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["DEADLINE", "deadline", "finished", "follow_parent", "submit", "watch
 
 Result = TypeVar("Result")
 
-#: names the seconds after which somebody who does nothing counts as stuck
+#: environment variable with the number of seconds after which a process without CPU use counts as stuck
 DEADLINE = "JETTAGGER_DEADLINE"
 _USUAL = 600.0
 
-#: share of a core that somebody who works, or waits for data that come slowly, uses at least
+#: minimum use of a core, as a fraction, by a process that computes or waits for slow data
 _WORKING = 0.001
 
-#: seconds between two looks whether the parent is there, and for workers to end when they are asked to
+#: interval in seconds for checks of the parent, and timeout for workers asked to end
 _LOOK = 0.5
 _GRACE = 10.0
 
 
 def deadline() -> float | None:
-    """Seconds after which a worker that uses no processor time counts as stuck.
+    """Time in seconds without use of CPU after which a worker counts as stuck.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def deadline() -> float | None:
     Raises
     ------
     ConfigError
-        If the variable holds something else than a number above zero, or ``off``.
+        If the variable is neither a positive number nor ``off``.
     """
     text = os.environ.get(DEADLINE, "")
     if not text:
@@ -62,12 +62,12 @@ def deadline() -> float | None:
 
 
 def follow_parent(parent: int) -> None:
-    """Make this process end as soon as its parent is gone, and leave Ctrl-C to it: for pools, as initializer.
+    """Make this process end with its parent and ignore Ctrl-C; an initializer for pools.
 
     Parameters
     ----------
     parent : int
-        Number of the parent.
+        Process ID of the parent.
     """
     # Ctrl-C reaches all processes of a terminal: the first one ends the others, which have nothing to say to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -87,7 +87,7 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of new processes, all gone when the block is left: after their work, or at once if an error ends it.
+    """A pool of new processes that end with the block: after their work, or at once after an error.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     Yields
     ------
     concurrent.futures.ProcessPoolExecutor
-        To be used with `submit` and `finished`.
+        For use with `submit` and `finished`.
     """
     # a fork would inherit the threads of ONNX Runtime
     context = multiprocessing.get_context("spawn")
@@ -135,7 +135,7 @@ def _processes(pool: Any) -> dict[int, Any]:
 
 
 def submit(pool: ProcessPoolExecutor, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-    """Give a pool something to do. A worker that this starts never hears of Ctrl-C.
+    """Submit a task to a pool. Workers started by this ignore Ctrl-C.
 
     Parameters
     ----------
@@ -168,27 +168,27 @@ def _deaf() -> Iterator[None]:
 
 
 def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, awaited: str) -> set[Future[Result]]:
-    """Wait until one of several tasks is done, or until its workers do nothing for too long.
+    """Wait until one of several tasks is done, or until the workers are stuck.
 
     Parameters
     ----------
     futures : iterable of Future
     pool : ProcessPoolExecutor
-        Where they run.
+        The pool in which they run.
     awaited : str
-        What is waited for, for the message.
+        Description of the task, for the message.
 
     Returns
     -------
     set of Future
-        Those that are done.
+        The tasks that are done.
 
     Raises
     ------
     WorkerError
-        If none of the workers has used processor time for `deadline` seconds: they are stopped, or wait for a disk or
-        a server that does not answer. Where the system does not tell processor times, that nothing is finished for as
-        long is a RuntimeWarning.
+        If none of the workers has used CPU time for `deadline` seconds: they are stopped, or wait for a disk or a
+        server that does not answer. If the system does not provide CPU times, this is a RuntimeWarning when no task is
+        finished for this time.
     """
     futures = list(futures)
     idle = _Idle()
@@ -203,19 +203,18 @@ def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, await
 
 @contextmanager
 def watched(pool: Any, awaited: str) -> Iterator[None]:
-    """Watch the workers of a pool that somebody else waits for; those that are stuck are killed.
+    """Watch the workers of a pool that other code waits for; stuck workers are killed.
 
     Parameters
     ----------
     pool : concurrent.futures.ProcessPoolExecutor or loky's
     awaited : str
-        What is waited for, for the message.
+        Description of the task, for the message.
 
     Raises
     ------
     WorkerError
-        If neither the workers nor the main thread have used processor time for `deadline` seconds, or if one of them
-        was killed.
+        If neither the workers nor the main thread have used CPU time for `deadline` seconds, or if a worker was killed.
     """
     idle = _Idle(time.pthread_getcpuclockid(threading.main_thread().ident or 0) if _TIMES.exists() else None)
     leave = threading.Event()

@@ -1,1 +1,1 @@
-"""Jobs over files and what they write."""
+"""Jobs over files, and the skims that they write."""

@@ -1,4 +1,4 @@
-"""Which columns of its input a skim has besides the scores: one list for jobs over files, functions and processors."""
+"""Columns of a skim other than scores: one list for jobs over files, functions and processors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Container, Mapping
 
 __all__ = ["DELPHES_COLUMNS", "EVENT_COLUMNS", "JET_COLUMNS", "ROW_COLUMNS", "kept_columns"]
 
-#: of events, where the input has them
+#: columns of events, if the input has them
 EVENT_COLUMNS = ("run", "luminosityBlock", "event", "genWeight")
 
-#: of the jets in events
+#: columns of the jets in events
 JET_COLUMNS = ("pt", "eta", "phi", "mass", "msoftdrop")
 
-#: patterns for files with one row a jet: numbers of the jet and its labels
+#: patterns for files with one row per jet: jet-level variables and labels
 ROW_COLUMNS = ("jet_*", "label*", "weight", "process")
 
-#: of the jets in Delphes events: column of the skim -> column of a table
+#: columns of the jets in Delphes events: column of the skim -> column of a table
 DELPHES_COLUMNS: Mapping[str, str] = {
     "pt": "jet_pt",
     "eta": "jet_eta",
@@ -26,14 +26,14 @@ DELPHES_COLUMNS: Mapping[str, str] = {
 
 
 def kept_columns(names: Container[str], collection: str = "FatJet") -> tuple[str, ...]:
-    """Those of events and of their jets that are there.
+    """The available columns of events and of their jets.
 
     Parameters
     ----------
     names : container of str
         Flat names of all columns.
     collection : str
-        The jets.
+        The collection of jets.
 
     Returns
     -------

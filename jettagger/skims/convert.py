@@ -1,4 +1,4 @@
-"""From Delphes events to flat files of JetClass-II's shape: constituents, jets, generator jets, truth, classes."""
+"""Conversion of Delphes events to flat files in JetClass-II format: constituents, jets, generator jets, labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from jettagger.types import Array
 
 __all__ = ["Converted", "convert_delphes", "flat_columns"]
 
-#: events that are in memory at a time
+#: events in memory at a time
 CHUNK = 500
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of a file.
+    """The result of a conversion.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Converted:
     empty : int
         Jets without constituents, which are not written.
     partial : int
-        Jets of which only a part is there, which are not written.
+        Jets with missing constituents, which are not written.
     dangling : int
         References to constituents that do not exist.
     labelled : int
@@ -145,7 +145,7 @@ _GENERATOR_FIELDS = ("PID", "PT", "Eta", "Phi", "Px", "Py", "Pz", "E", "X", "Y",
 
 
 def flat_columns(events: Records, collection: str | None = None) -> tuple[dict[str, Any], DelphesJets]:
-    """The jets of events as the columns of JetClass-II.
+    """The jets of events as columns in JetClass-II format.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def flat_columns(events: Records, collection: str | None = None) -> tuple[dict[s
     Returns
     -------
     dict of str to awkward array
-        One entry a jet that has its constituents; those of which a part is missing are left out.
+        One entry per jet with all of its constituents; jets with missing ones are left out.
     DelphesJets
 
     Raises
@@ -214,7 +214,7 @@ def convert_delphes(
     InputFileError
         If the file has no such jets, or no candidates.
     OutputError
-        If the output cannot be written completely, or is the input; nothing is changed then.
+        If the output cannot be written completely, or is the input; nothing is changed in these cases.
     """
     check_target(output, force=force, inputs=[path])
     counts = {"events": 0, "jets": 0, "empty": 0, "partial": 0, "dangling": 0, "labelled": 0}

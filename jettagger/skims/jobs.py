@@ -1,4 +1,4 @@
-"""What all tagging jobs share: the columns they write, files compared with the first, chunks that fit a budget."""
+"""Common parts of tagging jobs: output columns, comparison of files with the first, chunks within a memory budget."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from jettagger.tagging.tagger import Tagger
 
 __all__ = ["MOST_ROWS", "Chunk", "Content", "JobFiles", "Layout", "chunk_rows", "output_columns", "survey"]
 
-#: bytes in memory per byte of input columns: decoded, selected, in work, and the next chunk with its compressed data
+#: bytes in memory per byte of input columns: decoded, selected, being processed, and the next chunk while compressed
 OVERHEAD = 6
 
-#: jets are scored in batches anyway; larger chunks bring nothing, and reading should overlap with scoring
+#: maximum number of rows: jets are scored in batches anyway, and reading should overlap with scoring
 MOST_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A range of events, or of jets, of one file."""
+    """A range of events, or of jets, in one file."""
 
     path: str
     start: int
@@ -34,16 +34,16 @@ class Chunk:
 
 
 class Layout(NamedTuple):
-    """What a job reads from a file and passes on; all files of a job must have the same.
+    """The columns that a job reads from a file and copies; the same for all files of a job.
 
     Parameters
     ----------
     collection : str
-        The jets' collection; empty for files with one row a jet.
+        The collection of jets; empty for files with one row per jet.
     inputs : tuple of str
         Columns to read.
     keep : tuple of str
-        Flat names of the columns to pass on.
+        Flat names of the columns to copy.
     needed : tuple of str
         Those of ``inputs`` that the model and its heads need; empty: all.
     """
@@ -55,19 +55,19 @@ class Layout(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What is in a file.
+    """The content of a file.
 
     Parameters
     ----------
     layout : Layout
     rows : int
-        Events or jets.
+        Number of events or jets.
     size : int
-        How many of them make a chunk at most.
+        Maximum number of them per chunk.
     edges : int array
-        Where chunks end best: numbers of rows at which blocks of compressed data begin.
+        Preferred ends of chunks: row numbers at which blocks of compressed data begin.
     sources : tuple of GeneratedFile
-        The generated events behind it, see `jettagger.files.generated`; empty where it does not say.
+        The generated events of the file, see `jettagger.files.generated`; empty if it does not record them.
     """
 
     layout: Layout
@@ -77,7 +77,7 @@ class Content(NamedTuple):
     sources: tuple[GeneratedFile, ...] = ()
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """The first row of each chunk, and the one behind its last; an empty file is one empty chunk."""
+        """The first row of each chunk, and the row after its last; an empty file is one empty chunk."""
         edges = np.asarray(self.edges, dtype=np.int64)
         start = 0
         while start < self.rows or start == 0:
@@ -90,9 +90,9 @@ class Content(NamedTuple):
 
 
 class JobFiles(NamedTuple):
-    """What the files of a job are: their common layout, their chunks, and the ones left out with the reason.
+    """The files of a job: their common layout, their chunks, and the skipped ones with the reason.
 
-    ``sources`` are the generated events behind those that are not left out; empty if one of them does not say.
+    ``sources`` are the generated events of the files that are read; empty if one of them does not record them.
     """
 
     layout: Layout
@@ -107,7 +107,7 @@ def output_columns(tagger: Tagger, columns: Iterable[str], prefix: str | None, w
     Raises
     ------
     ConfigError
-        If nothing would be written, or nobody would work.
+        If nothing would be written, or the number of workers is zero.
     UnknownName
     """
     if workers < 1:
@@ -116,15 +116,15 @@ def output_columns(tagger: Tagger, columns: Iterable[str], prefix: str | None, w
 
 
 def chunk_rows(bytes_per_row: float, budget: int, most: int = MOST_ROWS) -> int:
-    """Rows of a chunk that fits a budget of bytes.
+    """Number of rows of a chunk within a budget of bytes.
 
     Parameters
     ----------
     bytes_per_row : float
-        Of the columns to read, in memory.
+        Bytes in memory of the columns to read, per row.
     budget : int
     most : int
-        Whatever the budget.
+        Maximum number of rows.
 
     Returns
     -------
@@ -147,19 +147,19 @@ def survey(
     skipped: Mapping[str, str] | None = None,
     retries: int = RETRIES,
 ) -> JobFiles:
-    """Look into all files, compare them with the first, and cut them into chunks.
+    """Inspect all files, compare them with the first, and divide them into chunks.
 
     Parameters
     ----------
     paths : iterable of str
     examine : callable
-        What is in a file.
+        Returns the content of a file.
     skip_broken : bool
-        Leave out files that cannot be read, and say so in the result; else they are an error.
+        Skip unreadable files, and list them in the result; otherwise they are an error.
     skipped : mapping, optional
-        Files that were left out before, and why.
+        Files that were skipped before -> reason.
     retries : int
-        How often a file that cannot be read for a moment is opened again.
+        How often a file is opened again after a transient error.
 
     Returns
     -------
@@ -168,11 +168,11 @@ def survey(
     Raises
     ------
     InputFileError
-        For a file that cannot be read, or if none can be.
+        For an unreadable file, or if none can be read.
     MissingColumns
         If a file has another layout than the first.
     MismatchError
-        If a file is there twice.
+        If a file is given twice.
     ConfigError
         If no files are given.
     """

@@ -1,6 +1,6 @@
-"""Kinds of files that jobs read: events, rows of jets, Delphes events. What is in one, its chunks, and its skim.
+"""Kinds of input files of jobs (events, rows of jets, Delphes events): their content, chunks, and skims.
 
-`kind_of` chooses the one that fits the files and the model. A job is the same for all of them.
+`kind_of` selects the kind that fits the files and the model. Jobs are the same for all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["DelphesEvents", "Events", "FileKind", "JetRows", "Loaded", "ReadJob"
 
 
 class Wanted(NamedTuple):
-    """What a job wants of each file.
+    """What a job requests from each file.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class Wanted(NamedTuple):
         Output -> column.
     where : Expression or None
     keep : tuple of str
-        Patterns of further columns.
+        Patterns of further columns to copy.
     budget : int
-        Bytes for a chunk.
+        Memory budget of a chunk in bytes.
     verify : bool
-        Whether all that is read is compared with what is known of it.
+        Whether to verify the consistency of the columns.
     """
 
     tagger: Tagger
@@ -54,7 +54,7 @@ class Wanted(NamedTuple):
 
 
 class ReadJob(Protocol):
-    """What a job says to its kind of files; see `jettagger.skims.skim.Job`."""
+    """The part of a job that its kind of files needs; see `jettagger.skims.skim.Job`."""
 
     @property
     def tagger(self) -> Tagger:
@@ -66,7 +66,7 @@ class ReadJob(Protocol):
 
     @property
     def collection(self) -> str:
-        """The jets' collection."""
+        """The collection of jets."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class ReadJob(Protocol):
 
     @property
     def keep(self) -> tuple[str, ...]:
-        """Flat names of the columns to pass on."""
+        """Flat names of the columns to copy."""
 
     @property
     def where(self) -> str | None:
@@ -86,28 +86,28 @@ class ReadJob(Protocol):
 
 
 class FileKind(Protocol):
-    """How files of one kind are opened, cut and written."""
+    """How files of one kind are opened, divided and written."""
 
     @property
     def rows(self) -> str:
-        """What a row of the skim is, in plural."""
+        """What a row of the skim stands for, in plural."""
 
     def expanded(self, files: Iterable[str], skipped: dict[str, str], *, skip_broken: bool) -> list[str]:
-        """The files that are read for some paths; what is left out goes to ``skipped``."""
+        """The files to read for given paths; skipped ones are added to ``skipped``."""
 
     def examine(self, path: str, wanted: Wanted) -> Content:
-        """What is in a file, and how it is cut into chunks."""
+        """The content of a file, and its division into chunks."""
 
     def read(self, job: Any, chunk: Chunk) -> Any:
         """A chunk in memory."""
 
     def score(self, job: Any, loaded: Any) -> tuple[dict[str, Any], Report]:
-        """The columns of the skim, one entry a row."""
+        """The columns of the skim, one entry per row."""
 
 
 @dataclass(frozen=True)
 class Events:
-    """Files of events whose jets are linked to constituents, ROOT: one row an event."""
+    """ROOT files of events whose jets are linked to constituents: one row per event."""
 
     rows: str = "events"
 
@@ -133,7 +133,7 @@ class Events:
             return content
 
     def read(self, job: ReadJob, chunk: Chunk) -> Loaded:
-        """Without a cut at once, with it the columns of the model for events with a jet to score."""
+        """Without a cut all columns at once; with a cut, columns of the model only for events with a jet to score."""
         file = _open(chunk.path)
         if job.where is None:
             events = file.read(job.inputs, chunk.start, chunk.stop)
@@ -231,11 +231,11 @@ class Loaded:
     events : awkward array
         All events, with the columns to keep and those of ``where``.
     where : awkward array or None
-        The mask on their jets.
+        The mask of their jets.
     passing : int64[n] or None
-        Events that have a jet to score; None where that is all of them.
+        Events with a jet to score; None for all of them.
     inputs : awkward array or None
-        The columns of the model for these events; None where there are none.
+        The columns of the model for these events; None if there are none.
     """
 
     events: Any
@@ -274,7 +274,7 @@ def _scores(job: ReadJob, loaded: Loaded) -> tuple[Any, Report]:
 
 @dataclass(frozen=True)
 class JetRows:
-    """Files with one row a jet, ROOT, parquet and tarballs of them: one row a jet.
+    """Files with one row per jet, ROOT, parquet and tarballs of them: one row per jet.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ class JetRows:
     rows: str = "jets"
 
     def expanded(self, files: Iterable[str], skipped: dict[str, str], *, skip_broken: bool) -> list[str]:
-        """Tarballs as their members."""
+        """The members of tarballs, and the other files."""
         return _expanded(files, skipped, skip_broken=skip_broken)
 
     def examine(self, path: str, wanted: Wanted) -> Content:
@@ -361,7 +361,7 @@ def _row_layout(file: FlatFile, wanted: Wanted) -> Layout:
 
 @dataclass(frozen=True)
 class DelphesEvents:
-    """Files of Delphes: one row an event with the jets of a collection."""
+    """Delphes files: one row per event with the jets of a collection."""
 
     rows: str = "events"
 
@@ -375,7 +375,7 @@ class DelphesEvents:
         Raises
         ------
         ConfigError
-            If columns of the file are to be kept.
+            If columns of the file are to be copied.
         """
         if wanted.keep:
             raise ConfigError(
@@ -422,7 +422,7 @@ class DelphesEvents:
         return columns, report
 
 
-#: events of Delphes are large, most of that is read for the links alone
+#: Delphes events are large, and most of the data is read only for the links
 _MOST_EVENTS = 2_000
 
 
@@ -431,14 +431,14 @@ def _kinematics(table: DelphesJets) -> dict[str, str]:
 
 
 def kind_of(files: Sequence[str], tagger: Tagger, tree: str | None = None) -> FileKind:
-    """What files are, by the first that can be opened.
+    """The kind of the files, from the first one that can be opened.
 
     Parameters
     ----------
     files : sequence of str
     tagger : Tagger
     tree : str, optional
-        The tree of ROOT files with one row a jet.
+        The tree of ROOT files with one row per jet.
 
     Returns
     -------
@@ -447,7 +447,7 @@ def kind_of(files: Sequence[str], tagger: Tagger, tree: str | None = None) -> Fi
     Raises
     ------
     ConfigError
-        If a tree is named, and the model takes no rows of jets.
+        If a tree is given, but the model does not take rows of jets.
     """
     if not tagger.source.tables:
         if tree is not None:

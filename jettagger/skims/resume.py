@@ -1,8 +1,8 @@
-"""Scores of finished inputs, kept beside an output until it is complete, so that an interrupted job goes on.
+"""Scores of finished inputs, stored next to an output until it is complete, so that interrupted jobs can resume.
 
-A folder ``OUTPUT.resume`` holds a folder for each finished input: its chunks as they go into the output, bit for bit,
-their reports, and the checksums of both. Its name is a digest of all that the scores depend on: the input (place, size,
-time of its last change, chunks), the model, the options and the code. Whatever changes can only miss.
+A folder ``OUTPUT.resume`` contains a folder for each finished input: its chunks as written to the output, bit for bit,
+their reports, and the checksums of both. Its name is a digest of everything that the scores depend on: the input
+(path, size, modification time, chunks), the model, the options and the code. After any change it is not found.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _LOCK = "lock"
 
 
 class ResumeWarning(UserWarning):
-    """Scores of an earlier run are taken, or dropped."""
+    """Scores of an earlier run are used or discarded."""
 
 
 def resume_folder(output: str | os.PathLike[str]) -> Path:
-    """Where the finished inputs of an output are kept.
+    """The folder with the finished inputs of an output.
 
     Examples
     --------
@@ -52,17 +52,17 @@ def resume_folder(output: str | os.PathLike[str]) -> Path:
 
 
 def finished_inputs(output: str | os.PathLike[str]) -> int:
-    """How many finished inputs are kept for an output."""
+    """Number of stored finished inputs of an output."""
     return len(list(resume_folder(output).glob(f"*/{_DONE}")))
 
 
 def drop_finished(output: str | os.PathLike[str]) -> None:
-    """Drop what is kept for an output.
+    """Remove the stored inputs of an output.
 
     Raises
     ------
     OutputError
-        If another run makes the same output now.
+        If another run is currently writing the same output.
     """
     if resume_folder(output).is_dir():
         Finished(output, (), "").drop()
@@ -74,21 +74,21 @@ class Finished:
     Parameters
     ----------
     output : path
-        What the job writes.
+        The output of the job.
     chunks : iterable of Chunk
-        All chunks of the job, those of an input one after the other.
+        All chunks of the job, grouped by input.
     key : str
-        What the scores depend on besides the inputs.
+        Digest of what the scores depend on apart from the inputs.
 
     Raises
     ------
     OutputError
-        If another run makes the same output now.
+        If another run is currently writing the same output.
 
     Warns
     -----
     ResumeWarning
-        If inputs were finished by an earlier run: that they are taken, or dropped because something has changed.
+        If inputs were finished by an earlier run: whether they are used, or discarded because something has changed.
     """
 
     def __init__(self, output: str | os.PathLike[str], chunks: Iterable[Chunk], key: str) -> None:
@@ -97,7 +97,7 @@ class Finished:
         for chunk in chunks:
             self._chunks.setdefault(chunk.path, []).append(chunk)
         self._names = {path: _name(path, found, key) for path, found in self._chunks.items()}
-        #: nothing is kept of the last one: with it the output is complete
+        #: nothing is stored for the last input, after which the output is complete
         self._last = next(reversed(self._chunks), "")
         self._kept: dict[Chunk, tuple[str, Report]] = {}
         self._open: dict[Chunk, tuple[str, Report]] = {}
@@ -151,7 +151,7 @@ class Finished:
         return chunk in self._kept
 
     def get(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
-        """The columns of a chunk, as they were put, and its report.
+        """The stored columns of a chunk, and its report.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class Finished:
         return _unpacked(content), report
 
     def put(self, chunk: Chunk, columns: Mapping[str, Any], report: Report) -> None:
-        """Keep a chunk; its input counts as finished when all of its chunks are there.
+        """Store a chunk; its input is finished when all of its chunks are stored.
 
         Parameters
         ----------
@@ -180,7 +180,7 @@ class Finished:
         Warns
         -----
         ResumeWarning
-            If the disk does not allow it; nothing is kept then.
+            If the disk does not allow it; nothing is stored in this case.
         """
         if not self._active or chunk.path == self._last:
             return
@@ -209,12 +209,12 @@ class Finished:
                 self.drop()
 
     def drop(self) -> None:
-        """Take the folder away: the output is complete, or nothing is to be left."""
+        """Remove the folder: the output is complete, or nothing is to be kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
 
     def leave(self) -> None:
-        """Keep what is finished, and nothing else."""
+        """Keep finished inputs, and nothing else."""
         for chunk in self._open:
             shutil.rmtree(self._place(chunk).parent, ignore_errors=True)
             forget(self._place(chunk).parent)

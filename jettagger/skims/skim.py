@@ -1,8 +1,8 @@
-"""From files to a skim: one row an event, or a jet, with the jets' kinematics and the outputs of a tagger.
+"""From files to a skim: one row per event, or per jet, with the kinematics of the jets and the outputs of a tagger.
 
-Files are cut into chunks that fit a memory budget, read with only the columns that are needed (those of constituents
-only for events with a jet to score), scored in this process or in several, and written in order. One process reads the
-next chunk while the network works on the last one.
+Files are divided into chunks within a memory budget, read with only the required columns (those of constituents only
+for events with a jet to score), scored in this process or in several, and written in order. One process reads the
+next chunk while the network processes the current one.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
 
 __all__ = ["Job", "Progress", "SkimResult", "make_job", "run_job", "tag_files"]
 
-#: bytes for the data of all chunks that are in work at a time, where nothing was said
+#: default memory budget in bytes for the data of all chunks processed at a time
 MEMORY = 500_000_000
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a worker needs to know.
+    """All information that a worker needs.
 
     Parameters
     ----------
@@ -56,26 +56,26 @@ class Job:
     names : dict of str to str
         Output -> column of the jets.
     collection : str
-        The jets' collection.
+        The collection of jets.
     inputs : tuple of str
         Columns to read, ``"Collection.field"`` or plain.
     keep : tuple of str
-        Flat names of the columns to pass on.
+        Flat names of the columns to copy.
     where : str or None
         Expression in jet columns.
     chunks : tuple of Chunk
     skipped : dict of str to str
-        Files that were left out, and why.
+        Skipped files -> reason.
     needed : tuple of str
         Those of ``inputs`` that the model and its heads need; empty: all.
     memory : int
-        Budget in bytes for the data in work.
+        Memory budget in bytes for the data being processed.
     sources : tuple of GeneratedFile
-        The generated events behind the files that are read; empty where one of them does not say.
+        The generated events of the files that are read; empty if one of them does not record them.
     retries : int
-        How often a chunk that cannot be read for a moment is read again, from a file that is opened anew.
+        How often a chunk is read again after a transient error, from a newly opened file.
     kind : FileKind
-        How its files are opened, cut and written.
+        How its files are opened, divided and written.
     """
 
     tagger: Tagger
@@ -107,7 +107,7 @@ class Job:
         Returns
         -------
         dict of str to awkward array
-            Flat columns, one entry a row of the skim.
+            Flat columns, one entry per row of the skim.
         Report
         """
         loaded, again = self.load(chunk)
@@ -115,7 +115,7 @@ class Job:
         return columns, report + Report(retried=again)
 
     def load(self, chunk: Chunk) -> tuple[Any, int]:
-        """Read one chunk, and again where that fails for a moment.
+        """Read one chunk, again after transient errors.
 
         Parameters
         ----------
@@ -124,14 +124,14 @@ class Job:
         Returns
         -------
         object
-            What `read` gives.
+            The result of `read`.
         int
-            How often it failed before.
+            Number of failed attempts.
         """
         return retried(lambda: self.read(chunk), chunk.path, self.retries, close_all)
 
     def read(self, chunk: Chunk) -> Any:
-        """Read one chunk: without ``where`` at once, with it the columns of the model for events with a jet to score.
+        """Read one chunk: all columns, or with ``where`` the columns of the model only for events with a jet to score.
 
         Parameters
         ----------
@@ -140,21 +140,21 @@ class Job:
         Returns
         -------
         object
-            What `score` of the same kind of file takes.
+            The input of `score` of the same kind of file.
         """
         return self.kind.read(self, chunk)
 
     def score(self, loaded: Any) -> tuple[dict[str, Any], Report]:
-        """Score and arrange a chunk that `read` gave; see `process`."""
+        """Score and arrange a chunk from `read`; see `process`."""
         return self.kind.score(self, loaded)
 
     def key(self, workers: int) -> str:
-        """What the scores depend on, to the last bit, besides the input files.
+        """Digest of what the scores depend on, to the last bit, apart from the input files.
 
         Parameters
         ----------
         workers : int
-            The network has other threads in workers.
+            Number of workers, on which the number of threads depends.
 
         Returns
         -------
@@ -176,7 +176,7 @@ class Job:
 
     @property
     def provenance(self) -> str:
-        """How the output is made, as JSON."""
+        """The provenance of the output, as JSON."""
         files = (chunk.path for chunk in self.chunks)
         record = provenance_of(self.tagger, self.names, self.where, files, skipped=self.skipped, generated=self.sources)
         return record.text
@@ -184,23 +184,23 @@ class Job:
 
 @dataclass(frozen=True)
 class SkimResult:
-    """What a job did.
+    """The result of a job.
 
     Parameters
     ----------
     path : pathlib.Path
     events : int
-        Rows written.
+        Number of rows written.
     report : Report
     skipped : dict of str to str
-        Files that were left out, and why.
+        Skipped files -> reason.
     sources : tuple of GeneratedFile
-        The generated events behind the files that were read, whose sums the skim carries; empty where one of them
-        does not say.
+        The generated events of the files that were read, whose sums the skim carries; empty if one of them does not
+        record them.
     simulated : bool
         Whether they have generator weights.
     earlier : Report
-        Of the inputs that an interrupted run had finished; part of ``report``.
+        Report of the inputs finished by an interrupted run; part of ``report``.
     """
 
     path: Path
@@ -230,7 +230,7 @@ def make_job(
     retries: int = RETRIES,
     tree: str | None = None,
 ) -> Job:
-    """Open all files, compare them with what the model needs, and cut them into chunks.
+    """Open all files, compare them with what the model needs, and divide them into chunks.
 
     Parameters
     ----------
@@ -239,28 +239,28 @@ def make_job(
         parquet files with one row a jet, members ``TARBALL::MEMBER``, and whole tarballs.
     tagger : Tagger
     prefix : str, optional
-        Of the columns; default: that of the bundle.
+        Prefix of the columns; default: that of the bundle.
     where : str, optional
         Expression in columns of the jets (``"pt > 200 and abs(eta) < 2.4"``; of rows of jets ``"jet_pt > 200"``);
         other jets are not scored.
     columns : iterable of str
         Kinds and names of outputs.
     keep : iterable of str
-        Patterns of further columns to pass on, e.g. ``"FatJet_tau*"``, ``"MET_pt"``.
+        Patterns of further columns to copy, e.g. ``"FatJet_tau*"``, ``"MET_pt"``.
     memory : int
-        Budget in bytes for the data of all chunks that are in work at a time.
+        Memory budget in bytes for the data of all chunks processed at a time.
     workers : int
-        How many chunks are in work at a time.
+        Number of chunks processed at a time.
     skip_broken : bool
-        Leave out files that cannot be opened, and say so in the result; else they are an error.
+        Skip files that cannot be opened, and list them in the result; otherwise they are an error.
     verify : bool
-        Compare the columns that the model reads, in all events, with what is known of them, see
-        `jettagger.files.verification`; a file that does not pass counts as one that cannot be opened.
+        Verify the consistency of the columns that the model reads, in all events, see `jettagger.files.verification`; a
+        file that fails is treated like one that cannot be opened.
     retries : int
-        How often a file, or a part of one, that cannot be read for a moment is opened again; damage is not
+        How often a file, or a part of one, is opened again after a transient error; damage is not retried
         (`jettagger.files.retrying.is_momentary`).
     tree : str, optional
-        The tree of ROOT files with one row a jet; default: the only one.
+        The tree of ROOT files with one row per jet; default: the only one.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def make_job(
     ------
     InputFileError, MissingColumns, ConfigError, UnknownName
     MismatchError
-        If a file is there twice, whatever it is called.
+        If a file is given twice, also by different names.
     """
     names = output_columns(tagger, columns, prefix, workers)
     warn_doubt(where, "--where")
@@ -388,15 +388,15 @@ def run_job(
     output : str
         ``.parquet`` or ``.root``.
     workers : int
-        Processes; 1 works in this one.
+        Number of processes; 1 uses the current one.
     force : bool
         Whether an existing output may be replaced.
     progress : callable, optional
         Called with the number of events after each chunk.
     resume : bool
-        Keep the scores of each input that is finished in a folder ``OUTPUT.resume`` until the output is complete, and
-        take those that an interrupted run has left there: the same job then gives the same columns, bit for bit. Jobs
-        with one input keep nothing.
+        Store the scores of each finished input in a folder ``OUTPUT.resume`` until the output is complete, and use
+        those left by an interrupted run: the same job then gives the same columns, bit for bit. Nothing is stored for
+        jobs with one input.
 
     Returns
     -------
@@ -405,8 +405,8 @@ def run_job(
     Raises
     ------
     OutputError
-        If the output cannot be written completely, or is an input; nothing is changed then. With ``resume``, if another
-        run makes the same output now.
+        If the output cannot be written completely, or is an input; nothing is changed in these cases. With ``resume``,
+        also if another run is currently writing the same output.
     """
     inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
     target = check_target(output, force=force, inputs=inputs)
@@ -477,7 +477,7 @@ def tag_files(
     retries: int = RETRIES,
     tree: str | None = None,
 ) -> SkimResult:
-    """Score the fat jets of files and write a skim: ``jettagger tag`` as a function.
+    """Score the jets of files and write a skim: ``jettagger tag`` as a function.
 
     Parameters
     ----------
@@ -488,15 +488,15 @@ def tag_files(
     output : str
         ``.parquet`` or ``.root``.
     options : TaggerOptions, optional
-        How the model is applied; a tagger has its own.
+        Options of the tagger; a tagger has its own.
     prefix, where, columns, keep, memory, workers, retries, tree
         As for `make_job`.
     force : bool
         Whether an existing output may be replaced.
     resume : bool
-        Keep finished inputs until the output is complete, as for `run_job`.
+        Store finished inputs until the output is complete, as for `run_job`.
     verify : bool
-        Refuse files whose columns are not what is known of them, as for `make_job`.
+        Verify the consistency of the columns, as for `make_job`.
 
     Returns
     -------

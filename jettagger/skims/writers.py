@@ -1,4 +1,4 @@
-"""Skims on disk: one row an event, as parquet or as a ROOT tree, complete or not there."""
+"""Writing of skims: one row per event, as parquet or as a ROOT tree, complete or absent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_target(
     force : bool
         Whether an existing file may be replaced.
     inputs : iterable of path
-        The files that it is made of; none of them may be the output.
+        The files that it is made from; none of them may be the output.
 
     Returns
     -------
@@ -83,12 +83,12 @@ def write_skim(
     chunks : iterable of mapping of str to array
         At least one chunk, all with the same columns; entries may be None.
     metadata : str
-        JSON on how the file was made; kept in the file. What it says of generated events (`jettagger.files.generated`)
-        becomes a tree ``Runs`` in a ROOT file, too.
+        JSON on how the file was made; stored in the file. Its generated events (`jettagger.files.generated`) are also
+        written as a tree ``Runs`` in a ROOT file.
     force : bool
         Whether an existing file may be replaced.
     inputs : iterable of path
-        The files that it is made of; none of them may be the output.
+        The files that it is made from; none of them may be the output.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def write_skim(
     Raises
     ------
     OutputError
-        If it cannot be written completely; nothing is left then.
+        If it cannot be written completely; nothing is left in this case.
     """
     target = check_target(path, force=force, inputs=inputs)
     with complete_or_absent(target, force=force) as part:

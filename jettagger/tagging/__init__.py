@@ -1,1 +1,1 @@
-"""Taggers: events or tables in, scores out."""
+"""Taggers: scores for the jets of events or tables."""

@@ -1,7 +1,7 @@
-"""Tagging dask-awkward collections: nothing runs while the graph is built, the output form comes from the bundle.
+"""Tagging of dask-awkward collections: nothing runs while the graph is built, as the bundle gives the output form.
 
-Dask-awkward finds the columns that are needed by calling the partition functions with typetracers, arrays without data.
-Then only the columns of the plan are touched.
+Dask-awkward determines the required columns by calling the partition functions with typetracers, i.e. arrays without
+data. The partition functions then touch only the columns of the plan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def scores(tagger: Tagger, events: Any, where: Any) -> Any:
 def attached(
     tagger: Tagger, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None = None
 ) -> Any:
-    """The events of all partitions with the columns as a dask-awkward collection; see `Tagger.attach`."""
+    """The events of all partitions with the new columns as a dask-awkward collection; see `Tagger.attach`."""
     return _map(_Attach(tagger, dict(names)), events, where, kinematics, label=f"tag-{tagger.bundle.name}")
 
 

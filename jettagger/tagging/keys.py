@@ -1,4 +1,4 @@
-"""A tagger in a configuration: a model and how it is applied, the keys of `TaggerOptions` in files."""
+"""A tagger in a configuration file: a model, and the fields of `TaggerOptions` as keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _known(names: dict[str, str | None] | None) -> dict[str, str | None] | None:
 
 
 class TaggerKeys(FileModel):
-    """A model, and how it is applied."""
+    """A model and its options."""
 
     model: str = Field(description="name listed by `jettagger models list`, or a folder")
     backend: Literal["fast", "onnxruntime", "openvino"] = Field(
@@ -78,7 +78,7 @@ class TaggerKeys(FileModel):
     )
 
     def options(self, folder: Path) -> TaggerOptions:
-        """The options; relative folders start from that of the file.
+        """The options; relative folders are relative to that of the file.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The options of a tagger as one value, which every front door takes."""
+"""The options of a tagger as one value, accepted by functions, processors, configurations and the command line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from jettagger.sessions.remote import Remote
 
 __all__ = ["Cache", "OptionKeywords", "TaggerOptions", "with_keywords"]
 
-#: environment variable with the address of a server
+#: environment variable with the address of an inference server
 REMOTE = "JETTAGGER_REMOTE"
 
-#: where scores are kept: True is the user's cache folder, a path a folder, a pair a folder and a limit in bytes
+#: location of the score cache: True for the user's cache folder, a folder, or a folder and its limit in bytes
 Cache = bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None
 
 
@@ -49,62 +49,63 @@ class OptionKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerOptions:
-    """How a model is applied; `jettagger.load_tagger`, processors, ``search.yaml`` and the command line take the same.
+    """Options of a tagger; functions, processors, ``search.yaml`` and the command line accept the same ones.
 
     Parameters
     ----------
     threads : int, optional
-        Threads of the network; default: 1 in a worker, all usable cores in a plain process.
+        Threads of the network; default: 1 in a worker, all usable cores otherwise.
     provider : str, optional
-        Execution provider of ONNX Runtime: ``cpu`` (default), ``cuda`` or a full name, with options of it behind
-        commas: ``cuda,device_id=1,gpu_mem_limit=8000000000``. See `jettagger.sessions.providers`.
+        Execution provider of ONNX Runtime: ``cpu`` (default), ``cuda`` or a full name, optionally followed by its
+        options: ``cuda,device_id=1,gpu_mem_limit=8000000000``. See `jettagger.sessions.providers`.
     backend : {"fast", "onnxruntime", "openvino"}
-        ``fast``: ONNX Runtime with the graph rewritten to an equal one that runs faster, proven when it is loaded;
-        ``onnxruntime``: the file as it is; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities may be off
-        by 1e-4, and other outputs by 1e-3 relative.
+        ``fast``: ONNX Runtime with the graph rewritten to an equivalent, faster one, which is checked when it is
+        loaded; ``onnxruntime``: the original graph; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities
+        may differ by 1e-4, and other outputs by 1e-3 relative.
     remote : str or Remote, optional
-        A server that runs the network, ``grpc://host:8001/model`` (extra ``remote``); see `jettagger.sessions.remote`.
-        Without a name of the model it is that of the bundle. Default: the environment variable ``JETTAGGER_REMOTE``
-        when the options are made; False: none whatever the variable says.
+        Inference server, ``grpc://host:8001/model`` (extra ``remote``); see `jettagger.sessions.remote`. Without a
+        model name in the address, that of the bundle is used. Default: the environment variable ``JETTAGGER_REMOTE``
+        when the options are made; False: none, regardless of the variable.
     cache : bool, path, DiskCache or (path, bytes), optional
-        Where scores of the model are kept, so that the same jets need the network once: True is the user's cache
-        folder. An entry is found by the bundle and by the content of the columns that the model reads, so that whatever
-        changes misses. Heads run each time.
+        Score cache, so that each jet runs through the network once: True for the user's cache folder. The key of an
+        entry contains the bundle and the content of the columns that the model reads, so that it is not found after any
+        change. Heads run each time.
     heads : sequence of Head or path
         Heads that were trained on the model, run on its outputs in the same pass; see `Tagger.with_heads`.
     jets : str, optional
-        The collection of jets, where events have several that the model can be applied to (Delphes, PFNano with
-        ``FatJetAK15``).
+        The collection of jets, if the model applies to several in the events (Delphes, PFNano with ``FatJetAK15``).
     outside : {"score", "skip"}
-        What happens to jets outside the training selection of a data configuration of weaver: they are scored and
-        flagged in the column ``<prefix>_inDomain``, or flagged and left unscored.
+        Jets outside the training selection of a data configuration of weaver: flagged in the column
+        ``<prefix>_inDomain`` and scored, or flagged and not scored.
     min_pt_share : float, optional
-        Jets whose constituents carry less than this share of their transverse momentum are not scored: their scores
-        are None. Default: 0.8, and no link may lead to nothing. With a number, links that lead to nothing, or to
-        another object than they were made for, are left out, and the share of the others decides.
+        Minimum fraction of the transverse momentum of a jet that its constituents must carry for it to be scored;
+        otherwise its scores are None. Default: 0.8, and no dangling links. With a number, links that are dangling or
+        refer to an object other than the original one are dropped, and the fraction of the remaining constituents
+        decides.
     names : mapping of str to str or None, optional
-        For PFNano files of a production with other names: today's name of a collection or column -> the file's, see
-        `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx": "candIdx"}``.
+        For PFNano files of a production with other names: PFNano's current name of a collection or column -> that in
+        the file, see `jettagger.formats.pfnano.pfnano`; ``{"PFCands": "JetPFCands", "FatJetPFCands.pFCandsIdx":
+        "candIdx"}``.
     format : str or path, optional
         Flavour of PFNano that declares such names: one of those of the package (``"pfnano-106x"``), or a YAML file.
-        It is read at once, and stands in ``names`` then. Without it a known flavour is recognised by its collections.
+        It is read at once and stored in ``names``. Without it, known flavours are detected by their collections.
     batch_size : int, optional
-        Jets in one run of the network at most; default: 64, on a GPU 4,096.
+        Maximum number of jets per run of the network; default: 64, on a GPU 4,096.
     block_bytes : int
-        Memory in bytes that what is made of a chunk takes at a time, roughly; the jets of a larger chunk are linked and
-        scored in several blocks.
+        Approximate memory in bytes for what is derived from a chunk at a time; the jets of a larger chunk are linked
+        and scored in several blocks.
 
     Raises
     ------
     ConfigError
-        If there is no such backend, if a number is not positive, if the share is not between 0 and 1, or if the address
-        of a server is none or comes with a provider or a backend of this machine.
+        If the backend does not exist, a number is not positive, the fraction is not between 0 and 1, the address of a
+        server is invalid, or a server is combined with a local provider or backend.
     MismatchError
-        If ``outside`` is something else, or if both ``names`` and ``format`` are given.
+        If ``outside`` is invalid, or if both ``names`` and ``format`` are given.
     UnknownName
-        If PFNano has none of the names, or if there is no such flavour.
+        If a name is not one of PFNano's, or if the flavour does not exist.
     InputFileError
-        If there is no file of that flavour.
+        If the file of the flavour does not exist.
 
     Examples
     --------
@@ -169,12 +170,12 @@ class TaggerOptions:
         return remote
 
     def server(self, model: str) -> Remote | None:
-        """The server that runs a network, if one does.
+        """The inference server, if there is one.
 
         Parameters
         ----------
         model : str
-            Its name on the server, where the address has none.
+            Name of the model on the server, if the address has none.
 
         Returns
         -------
@@ -186,23 +187,23 @@ class TaggerOptions:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that are not as by default."""
+        """The options that differ from the defaults."""
         default = {item.name: item.default for item in fields(self)}
         values = ((name, getattr(self, name)) for name in default)
         return {name: value for name, value in values if value != default[name]}
 
 
 def with_keywords(options: TaggerOptions | None, keywords: Mapping[str, Any], what: str) -> TaggerOptions:
-    """Options, with those in keywords in their place.
+    """Options with some of them replaced by keywords.
 
     Parameters
     ----------
     options : TaggerOptions or None
-        None: those by default.
+        None: the defaults.
     keywords : mapping of str to object
-        Names of fields of `TaggerOptions` to their values.
+        Names of fields of `TaggerOptions` -> values.
     what : str
-        Who was called, for the error.
+        Name of the called function, for errors.
 
     Returns
     -------
@@ -211,7 +212,7 @@ def with_keywords(options: TaggerOptions | None, keywords: Mapping[str, Any], wh
     Raises
     ------
     UnknownName
-        If a keyword is no option.
+        If a keyword is not an option.
     """
     known = [item.name for item in fields(TaggerOptions)]
     unknown = [name for name in keywords if name not in known]

@@ -1,4 +1,4 @@
-"""Scores kept on disk, under a name made of the model and of the content of what it reads."""
+"""Score cache on disk; the key of an entry is made from the model and the content of its input columns."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from jettagger.types import Array
 
 __all__ = ["block_key", "open_score_cache", "packed", "unpacked"]
 
-#: bytes of scores that are kept in the user's cache folder
+#: maximum size in bytes of the scores in the user's cache folder
 SCORE_LIMIT = 5_000_000_000
 
 
 def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None) -> DiskCache | None:
-    """The cache that a tagger was asked to use."""
+    """The score cache selected by the options."""
     if cache is None or cache is False:
         return None
     if isinstance(cache, DiskCache):
@@ -41,9 +41,9 @@ def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[st
 
 
 def block_key(bundle: Bundle, backend: str, request: Request) -> str:
-    """A name for what comes out: the code, the model, and the content of all that goes in.
+    """The key of an entry: code, model, and content of all inputs.
 
-    Events carry no name that identifies a slice of them, so the columns themselves are hashed, before they are linked.
+    Events carry no identifier of a slice, so the columns themselves are hashed, before constituents are linked.
     """
     digest = hashlib.sha256(f"scores {code_digest()} {bundle.digest} {backend}".encode())
     for name, values in request.content():
@@ -53,13 +53,13 @@ def block_key(bundle: Bundle, backend: str, request: Request) -> str:
 
 
 def packed(scored: Scored) -> dict[str, Array]:
-    """Scores, float32[jets, columns], and their report as arrays that a `jettagger.files.cache.DiskCache` keeps."""
+    """Scores, float32[jets, columns], and their report as arrays for a `jettagger.files.cache.DiskCache`."""
     report = {item.name: getattr(scored.report, item.name) for item in fields(Report)}
     arrays = {"values": scored.values, "index": scored.index, "partial": scored.partial}
     return {**arrays, "report": np.array(json.dumps(report))}
 
 
 def unpacked(kept: Mapping[str, Array]) -> Scored:
-    """What `packed` made, in its shapes, with all jets counted as found in the cache."""
+    """The inverse of `packed`, with the original shapes; all jets are counted as cached."""
     report = Report(**parse_json(str(kept["report"]), "report", kind=dict))
     return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0), kept["partial"])

@@ -20,9 +20,9 @@ __all__ = ["Scored", "jagged", "joined", "with_flags"]
 
 @dataclass(frozen=True)
 class Scored:
-    """All outputs of the scored jets, float32[n, outputs], and which of all jets these are, int64[n].
+    """All outputs of the scored jets, float32[n, outputs], and their indices among all jets, int64[n].
 
-    ``partial`` are those that were not scored because only a part of their constituents is there, int64[m].
+    ``partial`` are the jets that are not scored because some of their constituents are missing, int64[m].
     """
 
     values: Array
@@ -32,7 +32,7 @@ class Scored:
 
 
 def joined(parts: Sequence[Scored]) -> Scored:
-    """Scores of several parts of a chunk as those of one."""
+    """Scores of several parts of a chunk, concatenated."""
     report = parts[0].report
     for part in parts[1:]:
         report += part.report
@@ -53,11 +53,11 @@ def jagged(
     index : int64[jets]
         Row of ``values`` for each jet, -1 for none.
     counts : int64[events] or None
-        Jets of each event; None: the result has one entry a jet.
+        Jets per event; None: the result has one entry per jet.
     valid : bool[events] or None
         Events that are not None.
     outputs : tuple of Output
-        Which columns, by their positions, and how they are called.
+        Output columns, selected by position, and their names.
 
     Returns
     -------
@@ -86,16 +86,16 @@ def jagged(
 def with_flags(
     scores: Any, flags: Mapping[str, Array | None], present: Array, counts: Array | None, valid: Array | None = None
 ) -> Any:
-    """Scores with what is said of all jets, such as whether they pass the training selection.
+    """Scores together with flags of all jets, e.g. whether they pass the training selection.
 
     Parameters
     ----------
     scores : awkward array
         ``jets * ?{...}``, or ``events * var * ?{...}`` with ``counts``.
     flags : mapping of str to (bool[jets] or None)
-        None where the input lacks what is needed to tell.
+        None if the input lacks the columns to determine it.
     present : bool[jets]
-        Jets that are there.
+        Jets that are not None.
     counts : int64[events] or None
     valid : bool[events] or None
         Events that are not None.

@@ -1,4 +1,4 @@
-"""What a tagger shows of itself: model, options, inputs and outputs."""
+"""Display of a tagger: model, options, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["tagger_summary"]
 
 
 def tagger_summary(tagger: Tagger) -> ObjectSummary:
-    """What is worth knowing of a tagger; no session is opened.
+    """The summary of a tagger for display; no session is opened.
 
     Parameters
     ----------

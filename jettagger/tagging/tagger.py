@@ -1,4 +1,4 @@
-"""The tagger: events in, scores out, for eager, virtual and dask-awkward arrays."""
+"""The tagger: scores for the jets of eager, virtual and dask-awkward arrays."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ __all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "load_tagger"]
 
 Sent = TypeVar("Sent", Bundle, Head)
 
-#: the kinds of outputs that become columns when nothing else is said
+#: kinds of outputs that become columns by default
 DEFAULT_COLUMNS = ("prob", "mass", "hidden")
 
 
 class Tagged(NamedTuple):
-    """Scores of a chunk of events and what happened on the way.
+    """Scores of a chunk of events, and the report.
 
     Parameters
     ----------
@@ -64,25 +64,25 @@ class Tagged(NamedTuple):
 
 
 class Tagger(Displayed):
-    """Applies one model to the fat jets of events.
+    """Applies one model to the jets of events.
 
-    A tagger is a value: it can be passed to processors and workers, and its pickle holds a path and a checksum only.
+    A tagger is a value: it can be passed to processors and workers, and its pickle contains only a path and a checksum.
 
     Parameters
     ----------
     bundle : Bundle
         With weights.
     options : TaggerOptions, optional
-        How it is applied.
+        Options of the tagger.
     session : Session, optional
-        Stands in for ONNX Runtime; such a tagger cannot be pickled.
+        Replaces the ONNX Runtime session; such a tagger cannot be pickled.
     **keywords
-        Fields of `TaggerOptions`, in the place of those of ``options``.
+        Fields of `TaggerOptions`, overriding those of ``options``.
 
     Attributes
     ----------
     options : TaggerOptions
-        As plain values: heads are their folders, a cache is its folder and its limit in bytes.
+        With plain values: heads as their folders, a cache as its folder and its limit in bytes.
     cache : DiskCache or None
 
     Raises
@@ -90,9 +90,9 @@ class Tagger(Displayed):
     MissingModelFile
         If the bundle has no weights.
     MismatchError
-        If a head belongs to another model, if two have the same name, or if the model does not go with an option.
+        If a head belongs to another model, if two have the same name, or if an option does not apply to the model.
     ConfigError, UnknownName
-        If an option is no such, or cannot be.
+        If an option does not exist or has an invalid value.
 
     Examples
     --------
@@ -138,9 +138,9 @@ class Tagger(Displayed):
         Raises
         ------
         BundleNotFound
-            If the tagger came from another process and its model is not here.
+            If the tagger comes from another process and its model is not available here.
         BundleError
-            If it is here with another content.
+            If the model here has another content.
         """
         if self._bundle is None:
             self._bundle = _sent_model(*self._origin)
@@ -152,7 +152,7 @@ class Tagger(Displayed):
 
     @property
     def source(self) -> Source:
-        """What makes the inputs of the model of events or tables."""
+        """The source of the model's inputs in events or tables."""
         if self._source is None:
             self._source = source_of(self.bundle, **self._of_inputs)
         return self._source
@@ -164,9 +164,9 @@ class Tagger(Displayed):
         Raises
         ------
         MissingModelFile
-            If the tagger came from another process and a head is not here.
+            If the tagger comes from another process and a head is not available here.
         BundleError
-            If one is here with another content.
+            If a head here has another content.
         """
         if self._heads is None:
             self._heads = tuple(_sent_head(*origin) for origin in self._head_origins)
@@ -174,7 +174,7 @@ class Tagger(Displayed):
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Every file that is read for the model and its heads."""
+        """Every file that the model and its heads are read from."""
         return (*self.bundle.sources, *(path for head in self.heads for path in head.sources))
 
     def __repr__(self) -> str:
@@ -182,7 +182,7 @@ class Tagger(Displayed):
         return f"Tagger({self.bundle.name!r}{heads}, {len(self.outputs)} outputs, from {self.bundle.folder})"
 
     def summary(self) -> ObjectSummary:
-        """Its model, options, inputs and outputs, as notebooks and rich show them; no session is opened."""
+        """Model, options, inputs and outputs, for display; no session is opened."""
         from jettagger.tagging.summary import tagger_summary
 
         return tagger_summary(self)
@@ -194,7 +194,7 @@ class Tagger(Displayed):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What scores depend on besides the events, as JSON takes it: digests of model and heads, options."""
+        """What scores depend on apart from the events, for JSON: digests of model and heads, options."""
         own = {item.name: getattr(self.options, item.name) for item in fields(self.options) if item.name != "cache"}
         return {**own, "model": self._origin[1], "heads": [digest for _, digest in self._head_origins]}
 
@@ -215,8 +215,8 @@ class Tagger(Displayed):
         Returns
         -------
         Tagger
-            Its scores have ``<head>_<output>`` for each output of a head, and ``attach`` adds columns of that name.
-            They are NaN where a column of the jet or the event that the head takes is missing.
+            Its scores contain ``<head>_<output>`` for each output of a head, and ``attach`` adds columns of that name.
+            They are NaN if an input column of the head is missing for a jet or its event.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class Tagger(Displayed):
 
     @property
     def session(self) -> Session:
-        """The session of this process, opened when first used."""
+        """The session in this process, opened on first use."""
         if self._session is not None:
             return self._session
         options = self.options
@@ -300,38 +300,39 @@ class Tagger(Displayed):
         columns: Iterable[str] = DEFAULT_COLUMNS,
         kinematics: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Score the fat jets and add the outputs as columns.
+        """Score the jets of the model and add the outputs as columns.
 
         Parameters
         ----------
         events : awkward array or dask-awkward collection
         where : str or jagged bool array, optional
-            As for the call: only jets where it is True are scored; the others get None.
+            As for the call: only selected jets are scored; the others get None.
         prefix : str, optional
-            Of the columns; default: that of the bundle.
+            Prefix of the columns; default: that of the bundle.
         columns : iterable of str
-            Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of single ones.
+            Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of outputs.
             The columns of heads are always added.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
-            inputs that describe the jet are made with them. For a table one number a jet; what it stores relative to
-            the jet (``part_deta``) stays.
+            jet-level inputs are computed from them. For a table one number per jet; columns that it stores relative to
+            the jet (``part_deta``) are kept.
 
         Returns
         -------
         awkward array or dask-awkward collection
-            New events whose ``FatJet`` has ``<prefix>_<output>`` as float32 or None; the given events stay as they are.
-            For a table, a new table with these columns. Models with a data configuration that has a selection add the
-            bool column ``<prefix>_inDomain``, None where the input lacks what the selection needs.
+            New events whose ``FatJet`` (or the other jets of the model) has ``<prefix>_<output>`` as float32 or None;
+            the given events are not modified. For a table, a new table with these columns. Models with a data
+            configuration that has a selection add the bool column ``<prefix>_inDomain``, None if the input lacks
+            columns of the selection.
 
         Raises
         ------
         MissingColumns, MismatchError
-            As for the call; MismatchError also where a column of that name exists already.
+            As for the call; MismatchError also if a column of that name exists already.
         ConfigError
             If ``columns`` selects none of the model's outputs.
         UnknownName
-            If ``columns`` names what the model does not have.
+            If ``columns`` contains names that are not outputs of the model.
 
         Warns
         -----
@@ -348,7 +349,7 @@ class Tagger(Displayed):
         return request.put_back(events, self.answer(request, tuple(names)).scores, names)
 
     def column_names(self, columns: Iterable[str] = DEFAULT_COLUMNS, prefix: str | None = None) -> dict[str, str]:
-        """Which columns ``attach`` adds.
+        """The columns that ``attach`` adds.
 
         Parameters
         ----------
@@ -367,7 +368,7 @@ class Tagger(Displayed):
         MismatchError
             If a head has a column of the same name.
         UnknownName
-            If ``columns`` names what the model does not have.
+            If ``columns`` contains names that are not outputs of the model.
 
         Examples
         --------
@@ -393,12 +394,12 @@ class Tagger(Displayed):
         return {**names, **own}
 
     def changed_by(self, columns: Iterable[str], collection: str = "FatJet") -> tuple[str, ...]:
-        """The inputs of the model and its heads that change when columns of the jets do.
+        """The inputs of the model and its heads that depend on given columns of the jets.
 
         Parameters
         ----------
         columns : iterable of str
-            As NanoAOD calls them, without the collection: ``pt``, ``msoftdrop``.
+            Their names in NanoAOD, without the collection: ``pt``, ``msoftdrop``.
         collection : str
             The jets.
 
@@ -418,15 +419,15 @@ class Tagger(Displayed):
         return tuple(dict.fromkeys([*self.source.changed_by(columns), *of_heads]))
 
     def plan(self, events: Any) -> ColumnPlan:
-        """What will be read from these events, or this table; see `check_columns`."""
+        """The columns that will be read from these events or this table; see `check_columns`."""
         return self.check(EventColumns(events))
 
     def check(self, offer: Any, source: str = "these events") -> Any:
-        """Compare what the model and its heads need with what events or an open file offer; see `check_columns`."""
+        """Compare the columns that model and heads need with those of events or an open file; see `check_columns`."""
         return self.source.check(offer, source, self.heads)
 
     def request(self, events: Any, where: Any = None, kinematics: Mapping[str, Any] | None = None) -> Request:
-        """Which jets of an eager or virtual array are to be scored; see `jettagger.inputs.source.Source.request`."""
+        """The jets of an eager or virtual array to be scored; see `jettagger.inputs.source.Source.request`."""
         return self.source.request(events, where, kinematics, self.heads)
 
     def run(
@@ -436,7 +437,7 @@ class Tagger(Displayed):
         names: tuple[str, ...] | None = None,
         kinematics: Mapping[str, Any] | None = None,
     ) -> Tagged:
-        """Score the fat jets of an eager or virtual array, with a report.
+        """Score the jets of an eager or virtual array, with a report.
 
         Parameters
         ----------
@@ -454,7 +455,7 @@ class Tagger(Displayed):
         return self.answer(self.request(events, where, kinematics), names)
 
     def answer(self, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
-        """The scores of the jets that were asked for, from the cache or from the network.
+        """The scores of the jets of a request, from the cache or from the network.
 
         Parameters
         ----------
@@ -473,17 +474,17 @@ class Tagger(Displayed):
         return self.assembled(scored, request, names)
 
     def cached(self, request: Request) -> Scored | None:
-        """What the cache holds for a request; None where that is nothing, or where there is no cache."""
+        """The cached scores of a request; None if there are none, or no cache."""
         found = None if self.cache is None else self.cache.get(block_key(self.bundle, self._runs_in, request))
         return None if found is None else unpacked(found)
 
     def store(self, request: Request, scored: Scored) -> None:
-        """Put what the model gave for a request into the cache, if there is one."""
+        """Store the scores of a request in the cache, if there is one."""
         if self.cache is not None:
             self.cache.put(block_key(self.bundle, self._runs_in, request), packed(scored))
 
     def assembled(self, scored: Scored, request: Request, names: tuple[str, ...] | None = None) -> Tagged:
-        """Scores of the jets of a request as records, with those of the heads, which run here."""
+        """Scores of the jets of a request as records, including those of the heads, which run here."""
         values = scored.values
         if self.heads:
             values = np.concatenate([values, *(self._apply(head, scored, request) for head in self.heads)], axis=1)
@@ -523,13 +524,13 @@ class Tagger(Displayed):
         return head.compute(*head.gather(get), threads=self.options.threads, provider=self.options.provider)
 
     def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
-        """Run the network on jets that are linked.
+        """Run the network on linked jets.
 
         Parameters
         ----------
         selection : Selection
         features : dict, optional
-            Features by name, float32[objects]; those that are there are used, new ones are added.
+            Features by name, float32[objects]; existing ones are used, new ones are added.
 
         Returns
         -------
@@ -629,7 +630,7 @@ def _is_dask(array: Any) -> bool:
 
 
 def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
-    """Run networks on the jets of a request: constituents are linked and features are made once for all.
+    """Run several networks on the jets of a request: constituents are linked and features are computed once for all.
 
     Parameters
     ----------
@@ -640,7 +641,7 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
     Returns
     -------
     list of Scored
-        One for each tagger.
+        One per tagger.
     """
     parts: list[list[Scored]] = [
         [
@@ -719,18 +720,18 @@ def load_tagger(
     options: TaggerOptions | None = None,
     **keywords: Unpack[OptionKeywords],
 ) -> Tagger:
-    """A tagger from the name of a model or from its folder.
+    """Load a tagger by the name of a model or from its folder.
 
     Parameters
     ----------
     name_or_folder : str, path or Tagger, optional
-        A name that ``jettagger models list`` shows, or a folder with ``model.onnx`` and an input description. No
-        model is taken silently: without a name the error lists what is there and says what comes with the package.
-        A tagger is returned as it is.
+        A name listed by ``jettagger models list``, or a folder with ``model.onnx`` and an input description. There is
+        no default: without a name, the error lists the available models and the one that comes with the package. A
+        tagger is returned as it is.
     options : TaggerOptions, optional
-        How the model is applied: threads, backend, score cache, heads, which jets and the like.
+        Options of the tagger: threads, backend, score cache, heads, collection of jets and others.
     **keywords
-        Fields of `TaggerOptions`, in the place of those of ``options``.
+        Fields of `TaggerOptions`, overriding those of ``options``.
 
     Returns
     -------
@@ -739,15 +740,15 @@ def load_tagger(
     Raises
     ------
     BundleNotFound
-        If no model was named, or there is none of that name; lists those that there are.
+        If no name is given, or no model has this name; lists the available ones.
     BundleError
         If the folder is not usable.
     MissingModelFile
         If the weights are missing; says where to put them.
     ConfigError, UnknownName
-        If an option is no such, or cannot be; if options are given for a tagger, which has its own.
+        If an option does not exist or has an invalid value; if options are given for a tagger, which has its own.
     MismatchError
-        If the model does not go with an option.
+        If an option does not apply to the model.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Several models on the same events: constituents are linked and shared features are made once."""
+"""Several models on the same events: constituents are linked and shared features are computed once."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["Taggers", "load_taggers"]
 
 
 class Taggers(Mapping[str, Tagger]):
-    """Taggers that are applied together.
+    """Taggers that are applied in one pass.
 
     Parameters
     ----------
     taggers : iterable of Tagger
-        Of different models, with their heads; the columns that they add must differ, too.
+        Taggers of different models, with their heads; their columns must have different names.
 
     Raises
     ------
     ConfigError
-        If there are none, or two of the same name.
+        If there are none, or two with the same name.
     MismatchError
-        If two take other jets.
+        If two of them apply to different jets.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Taggers(Mapping[str, Tagger]):
         names: Mapping[str, tuple[str, ...]] | None = None,
         kinematics: Mapping[str, Any] | None = None,
     ) -> dict[str, Tagged]:
-        """Score the fat jets with all models, with reports.
+        """Score the jets with all models, with reports.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Taggers(Mapping[str, Tagger]):
         columns: Iterable[str] = DEFAULT_COLUMNS,
         kinematics: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Score the fat jets with all models and add the outputs as columns.
+        """Score the jets with all models and add the outputs as columns.
 
         Parameters
         ----------
@@ -166,12 +166,12 @@ class Taggers(Mapping[str, Tagger]):
         Returns
         -------
         awkward array
-            New events whose ``FatJet`` has ``<prefix>_<output>`` of each model.
+            New events whose jets have ``<prefix>_<output>`` of each model.
 
         Raises
         ------
         MissingColumns, MismatchError
-            As for `Tagger.attach`; MismatchError also where two models would add the same column.
+            As for `Tagger.attach`; MismatchError also if two models would add the same column.
         ConfigError
             If ``columns`` selects no output of any model.
         """
@@ -202,16 +202,16 @@ def load_taggers(
     options: TaggerOptions | None = None,
     **keywords: Unpack[OptionKeywords],
 ) -> Taggers:
-    """Taggers that are applied together: constituents are linked and shared features are made once.
+    """Load taggers that are applied in one pass: constituents are linked and shared features are computed once.
 
     Parameters
     ----------
     names_or_folders : iterable of str or path
         As for `jettagger.load_tagger`.
     options : TaggerOptions, optional
-        Of all of them; each head goes to the model that it was trained on.
+        Options of all of them; each head is assigned to the model it was trained on.
     **keywords
-        Fields of `TaggerOptions`, in the place of those of ``options``.
+        Fields of `TaggerOptions`, overriding those of ``options``.
 
     Returns
     -------
@@ -222,9 +222,9 @@ def load_taggers(
     BundleNotFound, BundleError, MissingModelFile, UnknownName
         As for `jettagger.load_tagger`.
     ConfigError
-        If none is named, or one twice; if an option cannot be.
+        If no name is given, or one twice; if an option has an invalid value.
     MismatchError
-        If two take other jets, or a head was trained on none of them.
+        If two of them apply to different jets, or a head was trained on none of them.
 
     Examples
     --------

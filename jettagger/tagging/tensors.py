@@ -1,4 +1,4 @@
-"""The tensors that a network gets, alone."""
+"""The input tensors of a network, without running it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["make_inputs"]
 def make_inputs(
     bundle: Bundle, events: Any, where: Any = None, *, batch_size: int = BATCH_SIZE, collection: str | None = None
 ) -> Iterator[Batch]:
-    """The input tensors of a model, e.g. for training or for comparisons; needs no weights.
+    """The input tensors of a model, e.g. for training or for comparisons; weights are not needed.
 
     Parameters
     ----------
@@ -27,17 +27,17 @@ def make_inputs(
     events : awkward array
         In memory or virtual.
     where : str or jagged bool array, optional
-        Only these jets.
+        Selection of jets.
     batch_size : int
-        Jets in a batch at most.
+        Maximum number of jets per batch.
     collection : str, optional
-        The jets, where events have several collections that the model can be applied to.
+        The collection of jets, if the model applies to several in the events.
 
     Yields
     ------
     Batch
-        ``jets`` are positions in the flat collection of all jets, ``inputs`` float32[jets, variables, length];
-        jets without constituents, or with a part of them, are in no batch.
+        ``jets`` are indices in the flat collection of all jets, ``inputs`` float32[jets, variables, length]; jets
+        without constituents, or with missing ones, are in no batch.
 
     Examples
     --------

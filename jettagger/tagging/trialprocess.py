@@ -1,4 +1,4 @@
-"""The process in which networks are tried: requests in, one a line, and a line for each out.
+"""The process in which networks are tried: one line per request, and one line per answer.
 
 `jettagger.bundles.trials` starts it.
 """
@@ -32,7 +32,7 @@ IDLE = 20.0
 
 
 def serve() -> None:
-    """Answer requests until nobody asks any more."""
+    """Answer requests until there are no more."""
     requests, replies = os.dup(0), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # libraries may print
@@ -64,12 +64,13 @@ def tried(what: str, path: Path, options: Mapping[str, str], seconds: float) -> 
     path : pathlib.Path
     options : mapping of str to str
     seconds : float
-        Of processor time; beyond them the system ends the process.
+        Limit on CPU time, after which the operating system ends the process.
 
     Returns
     -------
     str
-        Why it is refused; empty if it is not. Errors other than of memory are no reason: who uses the model sees them.
+        Reason for a refusal; empty if it passed. Only lack of memory counts: other errors are raised when the model is
+        used.
     """
     SHORT_OF_MEMORY.clear()
     _limit(path, seconds)
