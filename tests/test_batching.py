@@ -357,6 +357,19 @@ class TestBatches:
         assert [lengths.pop() for lengths in clipped] == [128, 21, 20, 16]
         assert found[0].inputs["pf_features"].shape == (2, 3, 128)
 
+    def test_lengths_in_steps(self) -> None:
+        """Few shapes: multiples of the step, or the limit; only where a mask tells padding, and no jet gets another."""
+        rng = np.random.default_rng(3)
+        jets = jets_of(rng.integers(0, 140, 300).tolist(), rng.integers(0, 14, 300).tolist())
+        cost = Cost(fixed=40_000, cells=1e7, step=48)
+        found = self.batches(ALL, jets, batch_size=1000, cost=cost)
+        assert {batch.inputs["pf_mask"].shape[2] for batch in found} <= {48, 96, 128}
+        assert {batch.inputs["sv_mask"].shape[2] for batch in found} == {10}
+        assert len(found) < 4
+        assert same(contents(ALL, jets), contents(ALL, jets, 1000, cost=cost))
+        exact = self.batches((FEATURES, VERTICES, VERTEX_MASK), jets_of([20, 21, 20]), cost=cost)
+        assert [batch.inputs["pf_features"].shape[2] for batch in exact] == [21, 20]
+
     def test_fixed_length(self) -> None:
         fixed = tuple(replace(group, min_length=30, max_length=30) for group in (FEATURES, MASK))
         found = self.batches(fixed, jets_of([0, 3, 30, 31, 200]))

@@ -136,3 +136,61 @@ def test_the_network_of_2023(shared: Path) -> None:
     for sizes in ((4, 16, 1), (2, 128, 10)):
         probe = inputs(*sizes)
         np.testing.assert_allclose(run(found, probe), run(model, probe), rtol=1e-4, atol=1e-4)
+
+
+def conv(rank: int, **attributes: Any) -> bytes:
+    """Convolutions along one or two axes, with and without bias, an activation and a sum."""
+    rng = np.random.default_rng(4)
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    one = (1,) * (rank - 2)
+    width = attributes.pop("width", 1)
+    constants = {
+        "first": rng.normal(size=(6, 3, *one)),
+        "bias": rng.normal(size=6),
+        "second": rng.normal(size=(4, 6, *one[:-1], width)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "first", "bias"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "second"], ["c"], **attributes),
+        helper.make_node("Conv", ["b", "second"], ["d"], **attributes),
+        helper.make_node("Tanh", ["d"], ["e"]),
+        helper.make_node("Add", ["c", "e"], ["y"]),
+    ]
+    axes = ["N", 3, *("ab"[: rank - 2])]
+    content = helper.make_graph(
+        nodes,
+        "conv",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype("f4"), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(content, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+def test_a_gpu_gets_products_in_the_place_of_convolutions(rank: int) -> None:
+    rng = np.random.default_rng(5)
+    model = conv(rank)
+    jets = [{"x": rng.normal(size=(n, 3, *(5 + n, 2 + n)[: rank - 2])).astype("f4")} for n in (2, 3, 4)]
+    found = rewrite(model, jets[:2], gpu=True)
+    assert found is not None
+    assert not {"Conv", "FusedConv", "FusedGemm"} & operators(found).keys()
+    for inputs in jets:
+        np.testing.assert_allclose(run(found, inputs), run(model, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attributes", [{"width": 2}, {"strides": [2]}, {"pads": [1, 1]}], ids=str)
+def test_convolutions_over_several_positions_stay(attributes: Any) -> None:
+    inputs = [{"x": np.ones((n, 3, 5 + n), dtype="f4")} for n in (2, 3)]
+    model = conv(3, **attributes)
+    found = rewrite(model, inputs, gpu=True)
+    assert found is not None
+    assert {"Conv", "FusedConv"} & operators(found).keys()
+    for one in inputs:
+        np.testing.assert_allclose(run(found, one), run(model, one), rtol=1e-5, atol=1e-5)
+
+
+def test_a_cpu_keeps_its_convolutions(pair: tuple[bytes, bytes]) -> None:
+    assert operators(pair[1])["Conv"] == 2

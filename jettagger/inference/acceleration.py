@@ -207,12 +207,12 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
     folder = cache_folder()
     cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
     parts = [bundle.digest, code_digest(), onnxruntime.__version__, platform.machine()]
-    parts += ["products"] if provider.on_gpu else []
+    parts += ["gpu"] if provider.on_gpu else []
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     entry = None if cache is None else cache.get(key)
     if entry is None:
         try:
-            entry = _build(bundle, threads, products=provider.on_gpu)
+            entry = _build(bundle, threads, gpu=provider.on_gpu)
         except Exception as error:  # whatever a graph holds, there is always the file itself
             warnings.warn(
                 f"the network of {bundle.name!r} runs as it is: it could not be rewritten "
@@ -241,13 +241,13 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
     return session
 
 
-def _build(bundle: Bundle, threads: int, *, products: bool = False) -> dict[str, Array]:
+def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:
     """A rewritten graph, and jets with the answers of the file as it is."""
     graph = bundle.graph
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     plain = open_onnx(graph, threads)
-    model = rewrite(graph.path.read_bytes(), [_probe(bundle, place) for place in range(3)], products=products)
+    model = rewrite(graph.path.read_bytes(), [_probe(bundle, place) for place in range(3)], gpu=gpu)
     entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}
     if model is None:
         return entry

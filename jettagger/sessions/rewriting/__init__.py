@@ -10,7 +10,7 @@ other graphs profit where they have them. The steps:
 4. Products with matrices take their bias along; slices, scales and permutations behind or before them are folded into
    the matrices; transpositions into batched products.
 5. Features of pairs of particles that are symmetric are made for one half of the pairs.
-6. For GPUs, convolutions of single positions become products with matrices.
+6. For GPUs, 1x1 convolutions become products with matrices, and operators that only CPUs have become usual ones.
 
 Nothing here proves that the result is equal: `jettagger.inference.acceleration` does, and drops what is not.
 """
@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jettagger.sessions.rewriting.gpu import fit_gpu
 from jettagger.sessions.rewriting.network import OLDEST, Net, Probe
 from jettagger.sessions.rewriting.pairs import halve_pairs
 from jettagger.sessions.rewriting.products import (
-    convolutions_as_products,
     fold_heads,
     fold_scales,
     fold_transpositions,
@@ -38,7 +38,7 @@ from jettagger.sessions.rewriting.sharing import merge_equal, merge_shapes
 __all__ = ["rewrite"]
 
 
-def rewrite(model: bytes, probes: Sequence[Probe], *, products: bool = False) -> bytes | None:
+def rewrite(model: bytes, probes: Sequence[Probe], *, gpu: bool = False) -> bytes | None:
     """A faster network with the same inputs and outputs.
 
     Parameters
@@ -47,8 +47,8 @@ def rewrite(model: bytes, probes: Sequence[Probe], *, products: bool = False) ->
         An ONNX file without external data.
     probes : sequence of dict of str to float32 array
         Inputs of different lengths and numbers of jets, at least two, all lengths of one different from each other.
-    products : bool
-        Convolutions of single positions become products with matrices, for GPUs: cuDNN refuses large ones.
+    gpu : bool
+        For a GPU: 1x1 convolutions become products with matrices, as cuDNN refuses large ones.
 
     Returns
     -------
@@ -74,9 +74,9 @@ def rewrite(model: bytes, probes: Sequence[Probe], *, products: bool = False) ->
         net.observe(probes)
         step(net)
         net.prune()
-    if products:
+    if gpu:
         net.observe(probes)
-        convolutions_as_products(net)
+        fit_gpu(net)
         net.prune()
     net.observe(probes)
     merge_shapes(net)

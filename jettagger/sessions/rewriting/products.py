@@ -10,15 +10,7 @@ import numpy as np
 from jettagger.sessions.rewriting.network import CONTRIB, Net, attributes_of, sole_user
 from jettagger.types import Array
 
-__all__ = [
-    "convolutions_as_products",
-    "fold_heads",
-    "fold_scales",
-    "fold_transpositions",
-    "fuse_biases",
-    "join_rows",
-    "split_products",
-]
+__all__ = ["fold_heads", "fold_scales", "fold_transpositions", "fuse_biases", "join_rows", "split_products"]
 
 #: row by row, with vectors along a row
 ROWWISE = frozenset(("Add", "Gelu", "LayerNormalization", "Mul"))
@@ -230,38 +222,6 @@ def join_rows(net: Net) -> None:
             net.changed = True
         if net.shapes.get(node.output[0]) == net.shapes.get(node.input[0], ()):
             net.replace(node.output[0], node.input[0])
-
-
-def convolutions_as_products(net: Net) -> None:
-    """Convolutions that look at one position at a time, as a matrix that multiplies the channels of all positions."""
-    for node in [node for node in net.nodes if node.op_type in ("Conv", "FusedConv")]:
-        attributes = attributes_of(node)
-        kernel = net.constants.get(node.input[1])
-        rank = net.rank(node.input[0])
-        if kernel is None or rank < 3 or kernel.shape[2:] != (1,) * (rank - 2):
-            continue
-        if len(node.input) > 3 or any(name not in net.constants for name in node.input[1:]):
-            continue
-        plain = attributes.get("group", 1) == 1 and all(stride == 1 for stride in attributes.get("strides", []))
-        activation = bytes(attributes.get("activation", b"")).decode()
-        if not plain or any(attributes.get("pads", [])) or activation not in ("", "Relu"):
-            continue
-        matrix = kernel.reshape(len(kernel), -1)
-        source = node.input[0]
-        if rank > 3:
-            source = net.add("Reshape", [source, net.constant(np.array([0, matrix.shape[1], -1]))])
-        made = net.add("MatMul", [net.constant(matrix), source])
-        if len(node.input) > 2:
-            made = net.add("Add", [made, net.constant(net.constants[node.input[2]][:, np.newaxis])])
-        if activation:
-            made = net.add(activation, [made])
-        if rank > 3:
-            shape = net.add("Shape", [node.input[0]])
-            ends = net.add("Slice", [shape, net.constant(np.array([2])), net.constant(np.array([rank]))])
-            start = net.add("Slice", [shape, net.constant(np.array([0])), net.constant(np.array([1]))])
-            whole = net.add("Concat", [start, net.constant(np.array([len(matrix)])), ends], axis=0)
-            made = net.add("Reshape", [made, whole])
-        net.replace(node.output[0], made)
 
 
 def _stacks(net: Net, node: Any) -> bool:
