@@ -344,3 +344,69 @@ def write_pooled(folder: Path, kind: str, lengths: Mapping[str, int], **options:
     content = description(groups, ["label_a", "label_b"], {"pf": lengths}, {"pfcand_pt_log_nopuppi": {"median": 1.0}})
     (folder / "preprocess.json").write_text(json.dumps(content))
     return folder
+
+
+def pair_masses(axis: bool = False) -> onnx.ModelProto:
+    """Two probabilities made of the mean logarithm of E² - p² of all pairs of candidates, in single precision.
+
+    ``axis``: the four squares with their signs are summed over an axis, in the place of a difference of two numbers.
+    """
+    nodes: list[Any] = []
+    weights = {
+        "signs": np.array([-1, -1, -1, 1], "f4").reshape(1, 4, 1, 1),
+        "least": np.array(1e-8, "f4"),
+        "one": np.array([1], "i8"),
+        "three": np.array([3], "i8"),
+        "four": np.array([4], "i8"),
+        "zero": np.array([0], "i8"),
+        "last": np.array([-1], "i8"),
+        "second": np.array([-2], "i8"),
+        "both": np.array([2, 3], "i8"),
+        "W": np.array([[0.4, -0.4]], "f4"),
+    }
+
+    def add(kind: str, *inputs: str, to: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [to], to, **attributes))
+        return to
+
+    total = add(
+        "Add",
+        add("Unsqueeze", "pf_vectors", "last", to="rows"),
+        add("Unsqueeze", "pf_vectors", "second", to="columns"),
+        to="total",
+    )
+    squares = add("Mul", total, total, to="squares")
+    if axis:
+        mass = add("ReduceSum", add("Mul", squares, "signs", to="signed"), "one", to="mass")
+    else:
+        energy = add("Slice", squares, "three", "four", "one", to="energy")
+        momentum = add("ReduceSum", add("Slice", squares, "zero", "three", "one", to="parts"), "one", to="momentum")
+        mass = add("Sub", energy, momentum, to="mass")
+    log = add("Log", add("Clip", mass, "least", to="positive"), to="log")
+    pairs = add(
+        "Mul", add("Unsqueeze", "pf_mask", "last", to="m1"), add("Unsqueeze", "pf_mask", "second", to="m2"), to="pairs"
+    )
+    summed = add("ReduceSum", add("Mul", log, pairs, to="real"), "both", to="summed", keepdims=0)
+    mean = add("Div", summed, add("ReduceSum", pairs, "both", to="number", keepdims=0), to="mean")
+    add("Softmax", add("MatMul", mean, "W", to="logits"), to="scores", axis=1)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width, "n_pf"])
+        for name, width in (("pf_vectors", 4), ("pf_mask", 1))
+    ]
+    output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 2])
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    content = helper.make_graph(nodes, "pairs", inputs, [output], initializer=constants)
+    return helper.make_model(content, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def write_pair_masses(folder: Path, **options: Any) -> Path:
+    """A folder with a network of `pair_masses` and its input description."""
+    groups = {
+        "pf_vectors": tuple(f"pfcand_{name}" for name in ("px", "py", "pz", "energy")),
+        "pf_mask": ("pfcand_mask",),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(pair_masses(**options).SerializeToString())
+    content = description(groups, ["label_a", "label_b"], {"pf": {"min_length": 1, "max_length": 30}})
+    (folder / "preprocess.json").write_text(json.dumps(content))
+    return folder

@@ -19,8 +19,9 @@ from transformers import write_transformer
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, ModelFileError, ProviderError
-from jettagger.inference.acceleration import GPU_COST, cost_of, open_session, proof_jets
+from jettagger.inference.acceleration import GPU_COST, cost_of, open_session
 from jettagger.inference.network import deviation, evaluate
+from jettagger.inference.sample_jets import proof_jets
 from jettagger.runtime.processcache import forget
 from jettagger.sessions import ConcurrentSession, OrtSession, open_onnx
 from jettagger.sessions.onnx import GpuSession
@@ -182,7 +183,12 @@ class TestRuns:
 
     def test_a_gpu_that_computes_something_else(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
         gpu = Gpu(off=1e-2).install(monkeypatch)
-        with pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten differs by"):
+        with (
+            pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten differs by"),
+            pytest.raises(
+                ProviderError, match=r"CUDAExecutionProvider does not give the numbers of 'toy' .* differs by"
+            ),
+        ):
             open_session(bundle, 1, "cuda")
         assert isinstance(gpu.models[0], bytes)
         forget()

@@ -11,7 +11,7 @@ import pytest
 
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import ConfigError, RemoteError
-from jettagger.inference.acceleration import proof_jets
+from jettagger.inference.sample_jets import proof_jets
 from jettagger.sessions import kserve, open_onnx
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.kserve import KServeSession, RequestFault

@@ -20,7 +20,7 @@ import pytest
 import jettagger as jt
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import RemoteError
-from jettagger.inference.acceleration import proof_jets
+from jettagger.inference.sample_jets import proof_jets
 from jettagger.sessions import open_onnx
 from jettagger.sessions.kserve import KServeSession
 from jettagger.sessions.remote import Remote

@@ -53,6 +53,8 @@ Random jets go through the network: alone and in batches of 2 and 7; with 1 cons
 more than the model takes; with more padding and in another order, which must not matter where there is a
 mask; without vertices. Probabilities must sum to 1 over each softmax. Variables must differ from object to
 object. Golden vectors are compared where there are any; for public networks jettagger has some itself.
+Facts are what a change in the last place of inputs, and of steps that cancel, does to the outputs: scores
+are defined to that on any machine.
 Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
 
 examples:

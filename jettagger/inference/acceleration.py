@@ -5,8 +5,9 @@ answers of the old one to a few random jets are kept in the user's cache; each t
 run again and must come out the same. Where they do not, or where something fails, the file runs as it is and a warning
 says why.
 
-OpenVINO computes some functions less exactly: it may be off by ten times as much, 1e-4 for probabilities and 1e-3
-relative for the rest, which is tested with the same jets when it is opened.
+Other libraries, providers of ONNX Runtime and servers compute some functions less exactly: they may be off by ten times
+as much, 1e-4 for probabilities and 1e-3 relative for the rest, which is tested with such jets when they are first used
+(`jettagger.inference.proof`).
 """
 
 from __future__ import annotations
@@ -22,30 +23,28 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
-from jettagger.errors import BundleError, ConfigError, ProviderError, hint
+from jettagger.errors import BundleError, ConfigError, MismatchError, ProviderError, hint
 from jettagger.files.cache import DiskCache
-from jettagger.inference.network import deviation, evaluate
+from jettagger.inference.golden import golden_sha256
 from jettagger.inference.padding import as_run, require_session_trial
+from jettagger.inference.proof import Answer, allowed_of, compared, file_answers, shortfall
+from jettagger.inference.sample_jets import probe_jets
 from jettagger.inference.served import connected
-from jettagger.inputs.batching import COST, Cost, make_batches, tabulate
-from jettagger.inputs.random_jets import ToyJets
+from jettagger.inputs.batching import COST, Cost
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.processcache import ProcessCache
-from jettagger.sessions import Session, open_onnx, open_openvino
-from jettagger.sessions.graph import file_sha256
+from jettagger.sessions import ReplaySession, Session, open_onnx, open_openvino
+from jettagger.sessions.graph import Graph, file_sha256
 from jettagger.sessions.onnx import checked_threads, make_session
 from jettagger.sessions.providers import Provider
 from jettagger.sessions.remote import Remote
 from jettagger.sessions.rewriting import rewrite
 from jettagger.types import Array
 
-__all__ = ["BACKENDS", "cost_of", "open_session", "proof_jets"]
+__all__ = ["BACKENDS", "cost_of", "open_session", "proven"]
 
 #: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
 BACKENDS = ("fast", "onnxruntime", "openvino")
-
-#: how far OpenVINO may be off, in units of what a rewritten graph may
-OPENVINO_TOLERANCE = 10
 
 #: a run of OpenVINO has more to prepare, and minds large batches less
 OPENVINO_COST = replace(COST, fixed=180, cells=130_000)
@@ -59,8 +58,6 @@ PAIR_BYTES = 1024
 
 #: bytes of rewritten graphs that are kept
 LIMIT = 500_000_000
-
-Inputs = dict[str, Array]
 
 # sessions do not survive a fork, so the process is part of the key
 _SESSIONS: ProcessCache[tuple[int, str, int, str | Remote, Provider], Session] = ProcessCache()
@@ -96,7 +93,7 @@ def open_session(
     ConfigError
         If there is no such backend, ``threads`` is no positive whole number, or OpenVINO was given a provider.
     ProviderError
-        If the provider is not there, or another one became active.
+        If the provider is not there, another one became active, or it gives other numbers than the CPU.
     ModelFileError
         If the backend refuses the file.
     MissingExtra
@@ -121,13 +118,17 @@ def open_session(
         bundle = as_run(bundle)
     if remote is not None:
         if key not in _SESSIONS:
-            _SESSIONS[key] = connected(bundle, remote, proof_jets(bundle), key[2])
+            _SESSIONS[key] = connected(bundle, remote, key[2])
         return _SESSIONS[key]
     if backend == "openvino":
         if key not in _SESSIONS:
             _SESSIONS[key] = _checked_openvino(bundle, key[2])
         return _SESSIONS[key]
-    if backend == "onnxruntime" or not (provider.on_cpu or provider.on_gpu) or graph.external:
+    if not provider.on_cpu:
+        if key not in _SESSIONS:
+            _SESSIONS[key] = _on_device(bundle, key[2], provider, backend)
+        return _SESSIONS[key]
+    if backend == "onnxruntime" or graph.external:
         return open_onnx(graph, threads, provider)
     if key not in _SESSIONS:
         _SESSIONS[key] = _rewritten(bundle, key[2], provider) or open_onnx(graph, threads, provider)
@@ -167,24 +168,79 @@ def cost_of(backend: str = "fast", provider: str | Provider | None = None, *, re
     return OPENVINO_COST if backend == "openvino" else COST
 
 
+def proven(bundle: Bundle, session: Session, threads: int | None = None) -> Session:
+    """A session that was made elsewhere, once it is known to run the network of a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    session : Session
+    threads : int, optional
+        Of the runs that it is compared with.
+
+    Returns
+    -------
+    Session
+        The same. A `jettagger.sessions.ReplaySession` stands in for a network and is not compared.
+
+    Raises
+    ------
+    MismatchError
+        If it gives other numbers than the file of the bundle.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the bundle has no weights to compare it with.
+    """
+    if isinstance(session, ReplaySession):
+        return session
+    if bundle.graph is None:
+        text = f"the session that was given for {bundle.name!r} is not proven"
+        warnings.warn(f"{text}: the bundle has no weights to compare it with", RuntimeWarning)
+        return session
+    require_session_trial(bundle, "onnxruntime")
+    reason = shortfall(as_run(bundle), session, type(session).__name__, threads)
+    if reason:
+        raise MismatchError(
+            f"the session that was given ({type(session).__name__}) does not run the network of {bundle.name!r} in "
+            f"{bundle.folder}: it {reason}"
+        )
+    return session
+
+
+def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -> Session:
+    """The network in a provider of ONNX Runtime other than the CPU: rewritten where that is equal, else the file."""
+    graph = _graph(bundle)
+    if backend == "fast" and provider.on_gpu and not graph.external:
+        session = _rewritten(bundle, threads, provider)
+        if session is not None:
+            return session
+    session = open_onnx(graph, threads, provider)
+    reason = shortfall(bundle, session, provider.name, threads, allowed_of(provider))
+    if reason:
+        raise ProviderError(
+            f"{provider.name} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
+            "Less precise arithmetic of the device (TF32, half precision) must be off; provider 'cpu' is right"
+        )
+    return session
+
+
 def _checked_openvino(bundle: Bundle, threads: int) -> Session:
     """OpenVINO, or ONNX Runtime where that gives other scores."""
-    graph = bundle.graph
-    if graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    session, plain = open_openvino(graph, threads), open_onnx(graph, threads)
-    off = max(
-        deviation(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs))
-        for inputs in proof_jets(bundle)
-    )
-    if off <= OPENVINO_TOLERANCE:
+    graph = _graph(bundle)
+    session = open_openvino(graph, threads)
+    reason = shortfall(bundle, session, "OpenVINO", threads)
+    if not reason:
         return session
-    warnings.warn(
-        f"the network of {bundle.name!r} runs in ONNX Runtime: OpenVINO differs by {off:.3g} times the tolerance of "
-        f"rewritten graphs, {OPENVINO_TOLERANCE} are allowed",
-        RuntimeWarning,
-    )
-    return plain
+    warnings.warn(f"the network of {bundle.name!r} runs in ONNX Runtime: OpenVINO {reason}", RuntimeWarning)
+    return open_onnx(graph, threads)
+
+
+def _graph(bundle: Bundle) -> Graph:
+    if bundle.graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    return bundle.graph
 
 
 def check_backend(backend: str, provider: str | Provider | None = None) -> None:
@@ -206,7 +262,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
         return None  # opening the file as it is says what became of it
     folder = cache_folder()
     cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
-    parts = [bundle.digest, code_digest(), onnxruntime.__version__, platform.machine()]
+    parts = [bundle.digest, golden_sha256(bundle), code_digest(), onnxruntime.__version__, platform.machine()]
     parts += ["gpu"] if provider.on_gpu else []
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     entry = None if cache is None else cache.get(key)
@@ -227,10 +283,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
         return None
     try:
         session = make_session(graph, threads, provider, model)
-        off = max(
-            deviation(bundle, evaluate(bundle, session, inputs), values) for inputs, values in _stored_proof(entry)
-        )
-        reason = f"differs by {off:.3g} times the tolerance" if off > provider.tolerance else ""
+        reason = compared(bundle, session, _stored_proof(entry), allowed_of(provider))
     except ProviderError:
         raise
     except Exception as error:
@@ -243,71 +296,25 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
 
 def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:
     """A rewritten graph, and jets with the answers of the file as it is."""
-    graph = bundle.graph
-    if graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    plain = open_onnx(graph, threads)
-    model = rewrite(graph.path.read_bytes(), [_probe(bundle, place) for place in range(3)], gpu=gpu)
+    graph = _graph(bundle)
+    probes = [probe_jets(bundle, place) for place in range(3)]
+    model = rewrite(graph.path.read_bytes(), probes, gpu=gpu)
     entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}
     if model is None:
         return entry
-    for number, inputs in enumerate(proof_jets(bundle)):
-        entry |= {f"input{number}__{name}": array for name, array in inputs.items()}
-        entry[f"values{number}"] = evaluate(bundle, plain, inputs)
+    for number, answer in enumerate(file_answers(bundle, threads)):
+        entry |= {f"input{number}__{name}": array for name, array in answer.inputs.items()}
+        entry |= {f"values{number}": answer.values, f"jets{number}": np.array(answer.jets)}
     return entry
 
 
-def _stored_proof(entry: dict[str, Any]) -> list[tuple[Inputs, Array]]:
+def _stored_proof(entry: dict[str, Any]) -> list[Answer]:
     count = sum(name.startswith("values") for name in entry)
     return [
-        (
+        Answer(
+            str(entry[f"jets{number}"]),
             {name.split("__", 1)[1]: array for name, array in entry.items() if name.startswith(f"input{number}__")},
             entry[f"values{number}"],
         )
         for number in range(count)
     ]
-
-
-def _inputs(bundle: Bundle, counts: dict[str, Array], seed: int) -> list[Inputs]:
-    """Batches of random jets with so many objects; one batch where all objects have a mask."""
-    n_jets = len(next(iter(counts.values())))
-    objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
-    tables = tabulate(bundle.groups, ToyJets(objects, seed), bundle.card.nonfinite)
-    size = bundle.fixed_batch or n_jets
-    batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=None)
-    return [dict(batch.inputs) for batch in batches]
-
-
-def _probe(bundle: Bundle, place: int) -> Inputs:
-    """Jets of one length; lengths differ from probe to probe and from object to object."""
-    n_jets = bundle.fixed_batch or (2, 3, 5)[place]
-    counts = {}
-    for number, (name, (low, high)) in enumerate(bundle.limits.items()):
-        length = min(max(low, 1) + (2, 7, 13)[place] + number * (3, 2, 4)[place], high)
-        counts[name] = np.full(n_jets, length)
-    return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=place)[0]
-
-
-def proof_jets(bundle: Bundle) -> list[Inputs]:
-    """Random jets of all lengths, few and many objects together, without and with most of them.
-
-    Parameters
-    ----------
-    bundle : Bundle
-
-    Returns
-    -------
-    list of dict of str to float32 array
-        Inputs of the network, a run each.
-    """
-    n_jets = bundle.fixed_batch or 6
-    rng = np.random.default_rng(2023)
-    found: list[Inputs] = []
-    for share in (0.15, 0.4, 1.0):
-        counts = {}
-        for name, (low, high) in bundle.limits.items():
-            top = max(low, round(high * share), 1)
-            counts[name] = rng.integers(0 if name == "sv" else 1, top + 1, n_jets)
-            counts[name][0] = top
-        found += _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=100)
-    return found

@@ -6,7 +6,6 @@ Jets are drawn at random, no file is needed. Every check gives a figure and the 
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,12 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import arranged
-from jettagger.bundles.known import Known, known_network, output_fingerprint
+from jettagger.bundles.known import Known, output_fingerprint
 from jettagger.bundles.outputs import Output
-from jettagger.errors import JettaggerError
+from jettagger.errors import BundleError, JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
+from jettagger.inference.conditioning import response_of
+from jettagger.inference.golden import known_golden, known_tables, read_golden
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
 from jettagger.inference.padding import as_run, measured_slots, require_session_trial
 from jettagger.inputs.batching import Batch, GroupValues, make_batches, tabulate
@@ -113,6 +114,7 @@ def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> t
         results += _tried(f"no {object_}", probe.without, object_)
     results += _tried("sums", probe.sums)
     results += _tried("golden vectors", _golden, bundle, session)
+    results += _rounding(probe.bundle)
     return tuple(results)
 
 
@@ -476,42 +478,49 @@ def _compared(
         yield Check(f"{name}: {label}", passed, worst, tolerance, said)
 
 
+def _rounding(bundle: Bundle) -> Iterable[Check]:
+    """What changes in the last place do to the outputs of random jets: a fact about the network, whatever runs it."""
+    response = response_of(bundle)
+    if response is None:
+        yield Check("rounding", None, detail="its response to changes in the last place cannot be measured")
+        return
+    probable = [output.kind == "prob" for output in bundle.outputs]
+    for what in response.changes:
+        for others, label in ((False, "probabilities"), (True, "others")):
+            if others in (not kind for kind in probable):
+                figure = response.figures(what, others)[1]
+                detail = f"change by one unit in it: {response.said(what, others)}"
+                yield Check(f"last place of {what}: {label}", None, figure, detail=detail)
+    if len(response.changes) == 1:
+        yield Check("rounding", None, detail="no step in which nearly equal numbers are subtracted")
+
+
 def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
     """The vectors that the bundle carries, through the network."""
-    if bundle.card.golden is None:
-        known = known_network(bundle.graph.sha256) if bundle.graph is not None and source_of(bundle).described else None
-        if known is None:
-            yield Check("golden vectors", None, detail="the bundle carries none")
-        else:
-            yield from _known_golden(bundle, session, known)
+    known = known_golden(bundle)
+    if known is not None:
+        yield from _known_golden(bundle, session, known)
         return
-    path = bundle.folder / bundle.card.golden
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        yield Check("golden vectors", False, detail=f"cannot read {path}: {error}")
+        stored = read_golden(bundle)
+    except BundleError as error:
+        yield Check("golden vectors", False, detail=str(error))
         return
-    graph = bundle.graph
-    inputs = [f"input__{tensor.name}" for tensor in graph.inputs] if graph else []
-    results = [f"output__{tensor.name}" for tensor in graph.outputs] if graph else []
-    missing, unknown = sorted({*inputs, *results} - set(arrays)), sorted(set(arrays) - {*inputs, *results})
-    if missing or unknown:
-        text = f"{path}: lacks {missing or 'nothing'}; beyond inputs and outputs it has {unknown or 'nothing'}"
-        yield Check("golden vectors", False, detail=text)
+    if stored is None:
+        yield Check("golden vectors", None, detail="the bundle carries none")
         return
-    n_jets = len(arrays[inputs[0]])
-    found = session.run({name.removeprefix("input__"): np.ascontiguousarray(arrays[name]) for name in inputs})
-    values = stacked(bundle, found, n_jets)
-    reference = stacked(bundle, {name: arrays[name] for name in results}, n_jets)
-    detail = f"{n_jets} jets of {path.name}"
+    inputs, outputs = stored
+    n_jets = len(next(iter(inputs.values())))
+    values = stacked(bundle, session.run(inputs), n_jets)
+    reference = stacked(bundle, outputs, n_jets)
+    detail = f"{n_jets} jets of {bundle.card.golden}"
     yield from _compared("golden vectors", bundle.outputs, values, reference, detail, raw=True)
 
 
 def _known_golden(bundle: Bundle, session: Session, known: Known) -> Iterable[Check]:
     """Stored jets of a public network, from their columns to the scores by name."""
     probe = _Probe(bundle, session, 0)
-    values = probe.values(tabulate(probe.bundle.groups, known.jets, bundle.card.nonfinite))
+    values = probe.values(known_tables(probe.bundle, known))
     places = {fingerprint: place for place, fingerprint in enumerate(known.outputs)}
     missing = [output.raw for output in bundle.outputs if output_fingerprint(output.raw) not in places]
     if missing:

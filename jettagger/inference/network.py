@@ -11,7 +11,7 @@ from jettagger.errors import ModelFileError
 from jettagger.sessions import Session, flat_columns
 from jettagger.types import Array
 
-__all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "evaluate", "softmax", "stacked"]
+__all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "deviations", "evaluate", "softmax", "stacked"]
 
 #: how much a probability may change
 PROB_TOLERANCE = 1e-5
@@ -56,8 +56,32 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
     return values
 
 
+def deviations(bundle: Bundle, values: Array, reference: Array) -> Array:
+    """How far outputs are from their reference, in units of what a rewritten graph may.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    values, reference : float32[n, outputs]
+        As `evaluate` gives them.
+
+    Returns
+    -------
+    float64[n, outputs]
+        The change of each output over its tolerance (`PROB_TOLERANCE` for probabilities, `OTHER_TOLERANCE` times
+        max(1, abs(value)) for others); infinite where only one of both is finite.
+    """
+    probable = np.array([output.kind == "prob" for output in bundle.outputs])
+    old, new = reference.astype(np.float64), values.astype(np.float64)
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
+    with np.errstate(invalid="ignore"):
+        change = np.abs(new - old) / np.where(probable, PROB_TOLERANCE, OTHER_TOLERANCE * np.maximum(1, np.abs(old)))
+    result: Array = np.where(same, 0, np.where(np.isfinite(change), change, np.inf))
+    return result
+
+
 def deviation(bundle: Bundle, values: Array, reference: Array) -> float:
-    """How far outputs are from their reference, in units of what is allowed.
+    """The largest of `deviations`.
 
     Parameters
     ----------
@@ -68,16 +92,9 @@ def deviation(bundle: Bundle, values: Array, reference: Array) -> float:
     Returns
     -------
     float
-        The largest change of any output over its tolerance (`PROB_TOLERANCE` for probabilities, `OTHER_TOLERANCE`
-        times max(1, abs(value)) for others); infinite where only one of both is finite.
+        0 where there are no jets.
     """
-    probable = np.array([output.kind == "prob" for output in bundle.outputs])
-    old, new = reference.astype(np.float64), values.astype(np.float64)
-    same = (old == new) | (np.isnan(old) & np.isnan(new))
-    with np.errstate(invalid="ignore"):
-        change = np.abs(new - old) / np.where(probable, PROB_TOLERANCE, OTHER_TOLERANCE * np.maximum(1, np.abs(old)))
-    change = np.where(same, 0, np.where(np.isfinite(change), change, np.inf))
-    return float(change.max(initial=0))
+    return float(deviations(bundle, values, reference).max(initial=0))
 
 
 def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, RemoteError
-from jettagger.inference.network import deviation, evaluate
+from jettagger.inference.proof import shortfall
 from jettagger.sessions import ConcurrentSession, Session, open_onnx
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
 
-__all__ = ["SERVED_TOLERANCE", "connected"]
-
-#: how far a server may be off, in units of what a rewritten graph may: its processor and its library are others
-SERVED_TOLERANCE = 10
+__all__ = ["connected"]
 
 
 class _WithLocal:
@@ -40,9 +37,7 @@ class _WithLocal:
         return self._local.run(inputs)
 
 
-def connected(
-    bundle: Bundle, remote: Remote, inputs: Iterable[dict[str, Array]], threads: int | None = None
-) -> Session:
+def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Session:
     """A session of a model on a server, compared with the file of the bundle.
 
     Parameters
@@ -50,8 +45,6 @@ def connected(
     bundle : Bundle
         With weights: a server is believed only after it gave the same numbers.
     remote : Remote
-    inputs : iterable of dict of str to float32[jets, variables, length]
-        Jets with which it is compared.
     threads : int, optional
         Of runs on this machine.
 
@@ -82,17 +75,16 @@ def connected(
     local = open_onnx(graph, threads)
     try:
         served = KServeSession(graph, remote)
-        off = max(deviation(bundle, evaluate(bundle, served, jets), evaluate(bundle, local, jets)) for jets in inputs)
+        reason = shortfall(bundle, served, remote.url, threads)
     except RemoteError as error:
         if not remote.local:
             raise
         _warn_local(bundle, error)
         return local
-    if off > SERVED_TOLERANCE:
+    if reason:
         raise RemoteError(
-            f"{remote.url} does not give the numbers of {bundle.name!r} in {bundle.folder}: random jets differ by "
-            f"{off:.3g} times the tolerance of rewritten graphs, {SERVED_TOLERANCE} are allowed. Another network, or "
-            "another version of it, is behind that name"
+            f"{remote.url} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
+            "Another network, another version of it, or less precise arithmetic (TF32) is behind that name"
         )
     return _WithLocal(bundle, served, local) if remote.local else served
 

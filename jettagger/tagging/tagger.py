@@ -23,7 +23,7 @@ from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchE
 from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.formats import EventColumns
 from jettagger.heads import Head, load_head
-from jettagger.inference.acceleration import cost_of, open_session
+from jettagger.inference.acceleration import cost_of, open_session, proven
 from jettagger.inference.padding import as_run
 from jettagger.inference.pending import Pending
 from jettagger.inputs.batching import Objects, make_batches, tabulate
@@ -32,6 +32,7 @@ from jettagger.inputs.selection import Selection
 from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
 from jettagger.report import Report, warn_partial
 from jettagger.sessions import Session
+from jettagger.sessions.providers import Provider
 from jettagger.tagging.options import OptionKeywords, TaggerOptions, with_keywords
 from jettagger.tagging.score_cache import block_key, open_score_cache, packed, unpacked
 from jettagger.tagging.scores import Scored, jagged, joined, with_flags
@@ -75,7 +76,8 @@ class Tagger(Displayed):
     options : TaggerOptions, optional
         Options of the tagger.
     session : Session, optional
-        Replaces the ONNX Runtime session; such a tagger cannot be pickled.
+        Replaces the ONNX Runtime session, once it is proven to give the same numbers; such a tagger cannot be pickled.
+        A `jettagger.sessions.ReplaySession` is a stand-in for tests and is not compared.
     **keywords
         Fields of `TaggerOptions`, overriding those of ``options``.
 
@@ -129,6 +131,7 @@ class Tagger(Displayed):
         kept = None if self.cache is None else (str(self.cache.folder), self.cache.limit)
         self.options = replace(options, heads=tuple(folder for folder, _ in self._head_origins), cache=kept)
         self._session = session
+        self._session_proven = False
         self._source: Source | None = source_of(bundle, **self._of_inputs)
 
     @property
@@ -239,8 +242,11 @@ class Tagger(Displayed):
 
     @property
     def session(self) -> Session:
-        """The session in this process, opened on first use."""
+        """The session in this process, opened and proven on first use."""
         if self._session is not None:
+            if not self._session_proven:
+                proven(self.bundle, self._session, self.options.threads)
+                self._session_proven = True
             return self._session
         options = self.options
         remote = options.server(self.bundle.name)
@@ -248,7 +254,10 @@ class Tagger(Displayed):
 
     @property
     def _runs_in(self) -> str:
-        return "remote" if self.options.remote else self.options.backend
+        if self.options.remote:
+            return "remote"
+        provider = Provider.of(self.options.provider)
+        return self.options.backend if provider.on_cpu else f"{self.options.backend} {provider}"
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
@@ -705,6 +714,7 @@ def _restore(folder: str, digest: str, heads: tuple[tuple[str, str], ...], given
     tagger.options = TaggerOptions(**given)
     tagger.cache = open_score_cache(tagger.options.cache)
     tagger._session = None
+    tagger._session_proven = False
     tagger._bundle = None
     tagger._heads = None
     tagger._source = None

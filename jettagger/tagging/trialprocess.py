@@ -21,8 +21,9 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.trials import MEMORY
 from jettagger.files.jsonfile import parse_json
 from jettagger.heads import load_head
-from jettagger.inference.acceleration import open_session, proof_jets
+from jettagger.inference.acceleration import open_session
 from jettagger.inference.network import evaluate
+from jettagger.inference.sample_jets import proof_jets
 from jettagger.sessions import SHORT_OF_MEMORY, open_onnx
 
 __all__ = ["serve", "tried"]

@@ -1,0 +1,238 @@
+"""Whether a session gives the numbers of a bundle's file in ONNX Runtime on the CPU: the one place that decides it.
+
+What is not that file there (another graph, library, processor, provider, a server, an object of the user) is asked
+for the scores of random jets, and of the golden vectors where there are any, when a process first uses it.
+
+Some networks amplify rounding (`jettagger.inference.conditioning`): what rounds in another order cannot give the same
+scores for each jet. Such a session is compared in quantiles, with what a change in the last place does.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.errors import BundleError
+from jettagger.inference.conditioning import RoundingResponse, response_of
+from jettagger.inference.golden import golden_inputs
+from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, deviations, evaluate
+from jettagger.inference.sample_jets import proof_jets, usual_jets
+from jettagger.runtime.processcache import ProcessCache
+from jettagger.sessions import Session, open_onnx
+from jettagger.sessions.graph import Graph
+from jettagger.sessions.providers import Provider
+from jettagger.types import Array
+
+__all__ = ["ALLOWED", "Answer", "allowed_of", "compared", "file_answers", "proof_inputs", "shortfall"]
+
+#: how far another library, processor or provider may be off, in units of what a rewritten graph may
+ALLOWED = 10
+
+#: quantile of the jets -> by how much a session may exceed what a change in the last place does
+QUANTILES: Mapping[float, float] = {0.5: 2, 0.9: 2, 1.0: 4}
+
+_ANSWERS: ProcessCache[tuple[int, str], tuple[Answer, ...]] = ProcessCache()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the file gives for some jets.
+
+    Parameters
+    ----------
+    jets : str
+        What they are.
+    inputs : mapping of str to float32[jets, ...]
+    values : float32[jets, outputs]
+        As `jettagger.inference.network.evaluate` gives them.
+    """
+
+    jets: str
+    inputs: Mapping[str, Array]
+    values: Array
+
+
+def proof_inputs(bundle: Bundle) -> list[tuple[str, Mapping[str, Array]]]:
+    """All that sessions are proven with.
+
+    Parameters
+    ----------
+    bundle : Bundle
+
+    Returns
+    -------
+    list of (str, dict of str to float32[jets, ...])
+        What the jets are, and the inputs of one run.
+
+    Raises
+    ------
+    BundleError
+        If the bundle names a file of golden vectors that cannot be read.
+    """
+    found: list[tuple[str, Mapping[str, Array]]] = [("random jets", inputs) for inputs in proof_jets(bundle)]
+    return [*found, *(("golden vectors", inputs) for inputs in golden_inputs(bundle))]
+
+
+def file_answers(bundle: Bundle, threads: int | None = None) -> tuple[Answer, ...]:
+    """What the file of a bundle gives on the CPU for `proof_inputs`; computed once in a process.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    threads : int, optional
+
+    Returns
+    -------
+    tuple of Answer
+
+    Raises
+    ------
+    BundleError
+        If the bundle has no weights, if ONNX Runtime refuses them, or if golden vectors cannot be read.
+    """
+    key = (os.getpid(), bundle.digest)
+    if key not in _ANSWERS:
+        plain = open_onnx(_graph(bundle), threads)
+        _ANSWERS[key] = tuple(
+            Answer(jets, inputs, evaluate(bundle, plain, inputs)) for jets, inputs in proof_inputs(bundle)
+        )
+    return _ANSWERS[key]
+
+
+def compared(bundle: Bundle, session: Session, answers: Iterable[Answer], allowed: float) -> str:
+    """Where a session gives other numbers than the file does.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    session : Session
+    answers : iterable of Answer
+    allowed : float
+        The largest change of any output, in units of what a rewritten graph may.
+
+    Returns
+    -------
+    str
+        What differs most, by how much, and what is allowed; empty where nothing differs by more.
+
+    Raises
+    ------
+    ModelFileError, RemoteError
+        If the session fails.
+    """
+    worst, text = allowed, ""
+    for answer in answers:
+        values = evaluate(bundle, session, answer.inputs)
+        change = deviations(bundle, values, answer.values)
+        off = float(change.max(initial=0))
+        if off > worst:
+            jet, place = np.unravel_index(int(change.argmax()), change.shape)
+            output, old = bundle.outputs[int(place)], float(answer.values[jet, place])
+            tolerance = PROB_TOLERANCE if output.kind == "prob" else OTHER_TOLERANCE * max(1.0, abs(old))
+            worst = off
+            most = allowed * tolerance
+            text = (
+                f"differs by {off:.3g} times the tolerance of rewritten graphs, {allowed:g} are allowed "
+                f"({answer.jets}: {output.name} is {values[jet, place]:.6g}, expected {old:.6g} +- {most:.2g})"
+            )
+    return text
+
+
+def allowed_of(provider: Provider) -> float:
+    """How far a provider may be off, in units of what a rewritten graph may.
+
+    Parameters
+    ----------
+    provider : Provider
+
+    Returns
+    -------
+    float
+        1 on the CPU, 10 elsewhere, and what TF32 holds where that was asked for.
+    """
+    return provider.tolerance if provider.on_cpu else max(ALLOWED, provider.tolerance)
+
+
+def shortfall(
+    bundle: Bundle, session: Session, runs_in: str, threads: int | None = None, allowed: float = ALLOWED
+) -> str:
+    """Why a session is not to be used for a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    session : Session
+    runs_in : str
+        What the session is, for the warning.
+    threads : int, optional
+        Of the file's own runs.
+    allowed : float
+        The largest change of any output, in units of what a rewritten graph may.
+
+    Returns
+    -------
+    str
+        What differs, by how much, and what is allowed; empty where the session is proven.
+
+    Raises
+    ------
+    BundleError
+        As `file_answers` does.
+    ModelFileError, RemoteError
+        If the session fails.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the network amplifies rounding and the session is within what a change in the last place does, not closer.
+    """
+    answers = file_answers(bundle, threads)
+    text = compared(bundle, session, answers, allowed)
+    if not text:
+        return ""
+    response = response_of(bundle)
+    if response is None or response.quantile(0.9) <= allowed:
+        return text
+    return _in_quantiles(bundle, session, runs_in, response, allowed)
+
+
+def _in_quantiles(bundle: Bundle, session: Session, runs_in: str, response: RoundingResponse, allowed: float) -> str:
+    """As `shortfall`, for a network that amplifies rounding."""
+    plain = open_onnx(_graph(bundle), 1)
+    changes = [
+        deviations(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs)).max(axis=1)
+        for inputs in usual_jets(bundle)
+    ]
+    change = np.concatenate(changes)
+    rows = [
+        (quantile, float(np.quantile(change, quantile)), allowed + factor * response.quantile(quantile))
+        for quantile, factor in QUANTILES.items()
+    ]
+    figures = ", ".join(
+        f"{'largest' if quantile == 1 else 'median' if quantile == 0.5 else f'{quantile:.0%} quantile'} {off:.3g} "
+        f"({most:.3g} allowed)"
+        for quantile, off, most in rows
+    )
+    said = (
+        f"in units of the tolerance of rewritten graphs: {figures}, of {len(change)} random jets. The network "
+        f"amplifies rounding: a change in the last place of {response.worst} moves a probability "
+        f"({response.said(response.worst)})"
+    )
+    if any(not off <= most for _, off, most in rows):  # NaN is none
+        return f"differs {said}"
+    warnings.warn(
+        f"scores of {bundle.name!r} from {runs_in} differ from the CPU's {said}", RuntimeWarning, stacklevel=3
+    )
+    return ""
+
+
+def _graph(bundle: Bundle) -> Graph:
+    if bundle.graph is None:
+        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    return bundle.graph

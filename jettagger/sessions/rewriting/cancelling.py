@@ -1,0 +1,282 @@
+"""Steps of a network whose result is much smaller than what goes in: differences of nearly equal numbers.
+
+There a change in the last place of an operand changes the first places of the result. The mass of a pair of particles
+in single precision, E² - p², is one: at 100 GeV its squares have steps of a thousandth GeV².
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jettagger.sessions.rewriting.network import attributes_of, inputs_of
+from jettagger.types import Array
+
+__all__ = ["KNOB", "cancelling_steps", "cut_at", "with_knobs"]
+
+#: name of the input that scales the step of that number; 1 leaves it as it is
+KNOB = "jettagger_knob{}"
+
+#: a result this much smaller than its operands has lost ten of 24 binary places
+CANCELLED = 2.0**-10
+
+#: a step counts where so many of its results have, and not a few of them by chance
+SHARE, FEWEST = 0.01, 10
+
+#: operators that hand on numbers at other places
+MOVED = frozenset(("Expand", "Identity", "Reshape", "Transpose", "Unsqueeze"))
+
+#: operators with weights behind which a step is part of the network itself, not of the features that it makes
+HEAVY = frozenset(
+    ("Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "GRU", "If", "Loop", "LSTM", "MatMul", "Scan")
+)
+
+
+def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[str]:
+    """Sums and differences in single precision whose results are far below what they are made of.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        With all weights in it. Inner graphs are not looked into.
+    probes : sequence of dict of str to float32[jets, ...]
+        Inputs of runs.
+
+    Returns
+    -------
+    list of str
+        What the nodes make, in the order of the graph. Results that are exactly zero do not count: a difference of a
+        number and itself has no rounding. Nor do steps with a constant operand.
+    """
+    constant = _constants(model)
+    steps = [
+        node
+        for node in model.graph.node
+        if (node.op_type in ("Add", "Sub") and not constant & set(node.input))
+        or (node.op_type == "ReduceSum" and node.input[0] not in constant)
+    ]
+    names = dict.fromkeys(
+        name for node in steps for name in (*node.input, *node.output) if name and name not in constant
+    )
+    lost, number = np.zeros(len(steps)), np.zeros(len(steps))
+    for values in _values(model, list(names), probes):
+        for place, node in enumerate(steps):
+            result, operands = values[node.output[0]], [values[name] for name in node.input if name in values]
+            if result.dtype != np.float32:
+                continue
+            with np.errstate(invalid="ignore"):
+                largest = _largest(node, operands)
+                real = np.isfinite(largest) & (result != 0)
+                number[place] += np.count_nonzero(real)
+                lost[place] += np.count_nonzero(real & (np.abs(result) < CANCELLED * largest))
+    return [
+        str(node.output[0]) for node, some in zip(steps, lost > np.maximum(SHARE * number, FEWEST), strict=True) if some
+    ]
+
+
+def with_knobs(model: Any, steps: Sequence[str]) -> bytes:
+    """A network in which an operand of each step is scaled by an input.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    steps : sequence of str
+        As `cancelling_steps` gives them.
+
+    Returns
+    -------
+    bytes
+        An ONNX file. ``KNOB.format(number)``, float32[], is a further input for each step; with 1 all is as before.
+        Differences of what is made alike of two rows stay zero where the rows are one, as they do on any machine; of a
+        sum over an axis the positive terms are scaled.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    knobs = {name: KNOB.format(number) for number, name in enumerate(steps)}
+    made_of = _Origins(model)
+    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in knobs.values())
+    nodes: list[Any] = []
+    for node in graph.node:
+        result = node.output[0] if node.output else ""
+        if result not in knobs:
+            nodes.append(node)
+            continue
+
+        def add(kind: str, *inputs: str, to: str, copied: Any = None) -> str:
+            made = onnx.NodeProto()
+            if copied is not None:
+                made.CopyFrom(copied)
+            del made.input[:], made.output[:]
+            made.op_type, made.name = kind, to
+            made.input.extend(inputs)
+            made.output.append(to)
+            nodes.append(made)
+            return to
+
+        knob = knobs[result]
+        own = f"{knob}_{{}}".format
+        first, *others = node.input
+        if node.op_type == "ReduceSum":
+            one = helper.make_node("Constant", [], [own("one")], value_float=1.0)
+            nodes.append(one)
+            more = add(
+                "Mul", add("Relu", first, to=own("up")), add("Sub", knob, own("one"), to=own("by")), to=own("more")
+            )
+            add("ReduceSum", add("Add", first, more, to=own("terms")), *others, to=result, copied=node)
+            continue
+        scaled = add("Mul", first, knob, to=own("scaled"))
+        if node.op_type == "Add" or made_of(first) != made_of(others[0]):
+            add(node.op_type, scaled, others[0], to=result)
+            continue
+        plain = add("Sub", first, others[0], to=own("plain"))
+        moved = add("Sub", scaled, others[0], to=own("moved"))
+        add("Where", add("Equal", first, others[0], to=own("equal")), plain, moved, to=result)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return bytes(changed.SerializeToString())
+
+
+def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> tuple[tuple[str, ...], bytes, bytes] | None:
+    """A network in two parts: what makes the results of some steps, and the rest, which takes them.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    steps : sequence of str
+        As `cancelling_steps` gives them; those that are made with products with weights stay in the rest.
+    probe : dict of str to float32[jets, ...]
+        Inputs of a run.
+
+    Returns
+    -------
+    steps : tuple of str
+        Those that the first part gives.
+    first, rest : bytes
+        ONNX files. The rest has the inputs and outputs of the network, and the steps as further inputs. In the place of
+        all of it None, where no step can be made apart.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    chosen = [name for name in steps if not any(node.op_type in HEAVY for node in _before([name], makers))]
+    if not chosen:
+        return None
+    (values,) = _values(model, chosen, [probe])
+    tensors = [
+        helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, [f"{KNOB.format(place)}_{axis}" for axis in range(values[name].ndim)]
+        )
+        for place, name in enumerate(chosen)
+    ]
+
+    def part(outputs: Sequence[Any], given: Sequence[Any]) -> bytes:
+        made = onnx.ModelProto()
+        made.CopyFrom(model)
+        graph = made.graph
+        names = {item.name for item in given}
+        kept = _before(
+            [item.name for item in outputs], {name: node for name, node in makers.items() if name not in names}
+        )
+        places = {id(node) for node in kept}
+        used = {name for node in kept for name in inputs_of(node)}
+        inputs = [item for item in model.graph.input if given or item.name in used]
+        weights = [item for item in model.graph.initializer if item.name in used]
+        del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:], graph.initializer[:]
+        graph.node.extend(node for node in model.graph.node if id(node) in places)
+        graph.input.extend([*inputs, *given])
+        graph.output.extend(outputs)
+        graph.initializer.extend(weights)
+        return bytes(made.SerializeToString())
+
+    return tuple(chosen), part(tensors, ()), part(list(model.graph.output), tensors)
+
+
+class _Origins:
+    """How tensors are made, as texts: the same for what differs by where its numbers lie alone."""
+
+    def __init__(self, model: Any) -> None:
+        self.makers = {name: node for node in model.graph.node for name in node.output if name}
+        self.texts = {
+            item.name: hashlib.sha256(item.raw_data or item.SerializeToString()).hexdigest()
+            for item in model.graph.initializer
+        }
+
+    def __call__(self, name: str) -> str:
+        stack = [name]
+        while stack:  # graphs are deeper than Python's stack
+            top = stack[-1]
+            node = self.makers.get(top)
+            if top in self.texts or node is None:
+                self.texts.setdefault(top, top)
+                stack.pop()
+                continue
+            inputs = list(node.input[:1] if node.op_type in MOVED else inputs_of(node))
+            waiting = [source for source in inputs if source and source not in self.texts]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            if node.op_type in MOVED:
+                self.texts[top] = self.texts[inputs[0]]
+                continue
+            said = [node.op_type, *(self.texts.get(source, "") for source in inputs)]
+            said += [item.SerializeToString().hex() for item in node.attribute]
+            for place, output in enumerate(node.output):
+                self.texts[output] = hashlib.sha256("\n".join([*said, str(place)]).encode()).hexdigest()
+        return self.texts[name]
+
+
+def _constants(model: Any) -> set[str]:
+    constant = {item.name for item in model.graph.initializer}
+    return constant | {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+
+
+def _before(names: Sequence[str], makers: Mapping[str, Any]) -> list[Any]:
+    """All nodes that some tensors need."""
+    found: dict[int, Any] = {}
+    stack = list(names)
+    while stack:
+        node = makers.get(stack.pop())
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            stack += inputs_of(node)
+    return list(found.values())
+
+
+def _largest(node: Any, operands: Sequence[Array]) -> Array:
+    """The largest absolute value that goes into each result."""
+    if node.op_type != "ReduceSum":
+        return np.maximum(*(np.abs(value) for value in operands))
+    attributes = attributes_of(node)
+    axes = attributes.get("axes")
+    if axes is None and len(operands) > 1:
+        axes = operands[1].tolist()
+    return np.abs(operands[0]).max(
+        axis=None if not axes else tuple(axes), keepdims=bool(attributes.get("keepdims", 1)), initial=0
+    )
+
+
+def _values(model: Any, names: Sequence[str], probes: Sequence[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
+    """The values of tensors of a graph as it stands, for one probe after the other."""
+    import onnx
+    import onnxruntime
+
+    looked = onnx.ModelProto()
+    looked.CopyFrom(model)
+    outputs = {item.name for item in looked.graph.output}
+    looked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised
+    session = onnxruntime.InferenceSession(looked.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for inputs in probes:
+        yield dict(zip(names, session.run(list(names), dict(inputs)), strict=True))
