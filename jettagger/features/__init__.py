@@ -1,7 +1,7 @@
-"""Input variables of the networks: one pure function a variable, found by name.
+"""Input variables of the networks: one pure function per variable, looked up by name.
 
-A feature takes flat NumPy arrays, one entry a constituent (or one a jet), and returns such an array in float32. It
-knows neither branch names nor padding. Angles are in radians, momenta and masses in GeV, lengths in cm.
+A feature takes flat NumPy arrays, one entry per constituent (or per jet), and returns such an array in float32. It is
+independent of branch names and padding. Angles are in radians, momenta and masses in GeV, lengths in cm.
 """
 
 from jettagger.features.definition import CANDIDATES, OBJECTS, Feature

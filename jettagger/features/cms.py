@@ -34,19 +34,19 @@ TRACKS = "CMSSW TrackInfoBuilder; 0 for candidates without a track"
 GLOBAL = "CMSSW GlobalParticleTransformerAK8TagInfoProducer"
 ENCODING = "pat::PackedCandidate"
 
-#: how variables are made that files do not store
+#: how variables that files do not store are approximated
 IN_PLANE = "signed impact parameter in the plane, rebuilt from d0 and the azimuths"
 IN_PLANE_ERROR = f"{IN_PLANE}; the error of the primary vertex is an estimate for each event"
 CALORIMETER = "hadronic fraction by the type of the candidate"
 COVARIANCE = "covariance of the track by a model in its momentum and pseudorapidity"
 ALL_VERTICES = "vertices that are in no table of the file are unknown, the direction of some is rebuilt"
 
-#: energy of the jet before its correction
+#: energy of the uncorrected jet
 _RAW_JET = ("jet.uncorrected_pt", "jet.eta", "jet.uncorrected_mass")
 
 
 def eta_sign(jet_eta: Array) -> Array:
-    """Sign that mirrors all jets to one hemisphere: +1 for eta > 0, else -1 (so -1 at 0).
+    """Sign by which all jets are reflected to one hemisphere: +1 for eta > 0, else -1 (so -1 at 0).
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def log_mass(mass: Array) -> Array:
 
 
 def etarel(eta: Array, jet_eta: Array) -> Array:
-    """Pseudorapidity relative to the jet axis, mirrored with the sign of the jet's."""
+    """Pseudorapidity relative to the jet axis, multiplied by the sign of the jet's pseudorapidity."""
     return eta_sign(jet_eta) * (eta - jet_eta)
 
 
@@ -96,28 +96,28 @@ def distance(eta: Array, phi: Array, jet_eta: Array, jet_phi: Array) -> Array:
 
 
 def distance_or_missing(eta: Array, phi: Array, other_eta: Array, other_phi: Array) -> Array:
-    """Distance from a subjet in pseudorapidity and azimuth; -1 where there is none."""
+    """Distance from a subjet in pseudorapidity and azimuth; -1 if there is none."""
     found = delta_r(eta, phi, other_eta, other_phi)
     return np.where(np.isnan(other_eta), np.float32(-1), found)
 
 
 def ratio(value: Array, reference: Array) -> Array:
-    """A momentum over that of the jet before its correction."""
+    """A momentum divided by that of the uncorrected jet."""
     return value / reference
 
 
 def log_ratio(value: Array, reference: Array) -> Array:
-    """Natural logarithm of a momentum over that of the jet before its correction."""
+    """Natural logarithm of a momentum divided by that of the uncorrected jet."""
     return np.log(value / reference)
 
 
 def energy_ratio(pt: Array, eta: Array, mass: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array) -> Array:
-    """Energy over that of the jet before its correction."""
+    """Energy divided by that of the uncorrected jet."""
     return energy(pt, eta, mass) / energy(jet_pt, jet_eta, jet_mass)
 
 
 def log_energy_ratio(pt: Array, eta: Array, mass: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array) -> Array:
-    """Natural logarithm of the energy over that of the jet before its correction."""
+    """Natural logarithm of the energy divided by that of the uncorrected jet."""
     return np.log(energy_ratio(pt, eta, mass, jet_pt, jet_eta, jet_mass))
 
 
@@ -127,14 +127,14 @@ def weighted_log_pt(pt: Array, weight: Array) -> Array:
 
 
 def weighted_log_ratio(pt: Array, weight: Array, jet_pt: Array) -> Array:
-    """Natural logarithm of the weighted transverse momentum over that of the jet before its correction."""
+    """Natural logarithm of the weighted transverse momentum divided by that of the uncorrected jet."""
     return np.log(pt * weight / jet_pt)
 
 
 def weighted_log_energy_ratio(
     pt: Array, eta: Array, mass: Array, weight: Array, jet_pt: Array, jet_eta: Array, jet_mass: Array
 ) -> Array:
-    """Natural logarithm of the weighted energy over that of the jet before its correction."""
+    """Natural logarithm of the weighted energy divided by that of the uncorrected jet."""
     return np.log(weight * energy_ratio(pt, eta, mass, jet_pt, jet_eta, jet_mass))
 
 
@@ -149,7 +149,7 @@ def abseta(eta: Array) -> Array:
 
 
 def mask(pt: Array) -> Array:
-    """One for each real entry; padding turns the rest to zero."""
+    """One for each real entry; padding sets the others to zero."""
     return np.ones(len(pt), dtype=np.float32)
 
 
@@ -159,7 +159,7 @@ def floored(normchi2: Array) -> Array:
 
 
 def stored(text: str) -> Callable[[Array], Array]:
-    """A function that passes a column on as it is; the text says what the column is."""
+    """A function that returns a stored column; the text describes the column."""
 
     def same(value: Array) -> Array:
         return value
@@ -169,7 +169,7 @@ def stored(text: str) -> Callable[[Array], Array]:
 
 
 def is_type(code: int) -> Callable[[Array], Array]:
-    """A function that is 1 where the absolute PDG code is ``code``, else 0."""
+    """A function that is 1 where the absolute PDG ID is ``code``, else 0."""
 
     def flag(pdg_id: Array) -> Array:
         return (np.abs(pdg_id) == code).astype(np.float32)
@@ -195,7 +195,7 @@ def distances(object_: str, stem: str, source: str) -> Iterator[Feature]:
     Parameters
     ----------
     object_, stem, source : str
-        As `Feature` has them; names are ``<stem>_deltaR`` and so on.
+        As in `Feature`; names are ``<stem>_deltaR`` and so on.
 
     Yields
     ------
@@ -210,7 +210,7 @@ def distances(object_: str, stem: str, source: str) -> Iterator[Feature]:
 
 
 def track_parameters(object_: str, stem: str, source: str) -> Iterator[Feature]:
-    """Impact parameters of candidates as they are stored.
+    """Stored impact parameters of candidates.
 
     Parameters
     ----------
@@ -231,14 +231,14 @@ def track_parameters(object_: str, stem: str, source: str) -> Iterator[Feature]:
 
 
 def in_plane(object_: str, stem: str, front: str, source: str) -> Iterator[Feature]:
-    """Signed impact parameters in the transverse plane, and marks of objects for which they are in doubt.
+    """Signed transverse impact parameters, and flags of objects for which they are ambiguous.
 
     Parameters
     ----------
     object_, stem, source : str
         As for `distances`.
     front : str
-        What stands before ``Sip2dVal`` and ``Sip2dSig`` in the names.
+        Prefix of ``Sip2dVal`` and ``Sip2dSig`` in the names.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""What a feature is."""
+"""The definition of a feature."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jettagger.types import Array
 
 __all__ = ["CANDIDATES", "OBJECTS", "Feature"]
 
-#: what a group of inputs describes: all constituents, charged, neutral, secondary vertices, the jet itself
+#: objects described by a group of inputs: all constituents, charged, neutral, secondary vertices, the jet itself
 OBJECTS = ("pf", "cpf", "npf", "sv", "jet")
 
-#: those that are candidates
+#: objects that are candidates
 CANDIDATES = ("pf", "cpf", "npf")
 
 
@@ -27,26 +27,25 @@ class Feature:
     name : str
         Its name in input descriptions, e.g. ``pfcand_etarel``.
     object : str
-        Which objects it describes, one of `OBJECTS`.
+        The described objects, one of `OBJECTS`.
     needs : tuple of str
-        Columns of the function, in order: ``eta`` is the object's own, ``jet.eta`` that of its jet.
+        Columns taken by the function, in order: ``eta`` is that of the object, ``jet.eta`` that of its jet.
     function : callable
         Flat arrays in the order of ``needs`` -> float32 array of the same length.
     unit : str
-        Unit of the returned values; ``"1"`` for pure numbers.
+        Unit of the returned values; ``"1"`` for dimensionless variables.
     source : str
-        Where the definition comes from.
+        Reference for the definition.
     is_mask : bool
-        Whether it is 1 for every object, and so tells objects from padding.
+        Whether it is 1 for every object, and so distinguishes objects from padding.
     approximate : str
-        How it is made where files do not store what it is made of; empty where it is what the experiment computes, but
-        for rounding.
+        How it is approximated from stored columns; empty if it agrees with the experiment's own value up to rounding.
     doubts : tuple of str
-        Features that mark objects for which it is in doubt.
+        Features that flag objects for which it is ambiguous.
     counted : str
-        What reports call jets with an object that it marks; empty where it is no such mark.
+        Name in reports for jets with a flagged object; empty if this is not a flag.
     constant : bool
-        Whether it is rebuilt as the same number for all objects.
+        Whether it is approximated by the same number for all objects.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""Variables of the CMS networks DeepDoubleX, DeepJet and Particle Transformer for small jets.
+"""Variables of the CMS networks DeepDoubleX, DeepJet and Particle Transformer for AK4 jets.
 
 The definitions follow the tag-info producers of CMSSW (``DeepFlavourTagInfoProducer``, ``DeepDoubleXTagInfoProducer``,
 ``ParticleTransformerAK4TagInfoProducer`` and their converters); names are those of the ntuples that the networks were
-trained on. Charged candidates without track details get their momentum in the place of that of the track, quality 1,
-chi2 -1 and no impact parameters. Jets count before their correction.
+trained on. For charged candidates without track details, the momentum of the candidate replaces that of the track, the
+quality is 1, chi2 is -1, and there are no impact parameters. Jets are uncorrected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STORED = "CMSSW ShallowTagInfo, as PFNano stores it"
 
 PION = 0.13957
 
-#: numbers of the jet that DeepDoubleX takes
+#: jet-level inputs of DeepDoubleX
 DDX = (
     "jetNTracks",
     "tau1_trackEtaRel_0",
@@ -45,7 +45,7 @@ DDX = (
     "tau1_vertexEnergyRatio",
 )
 
-#: numbers of the jet that DeepJet takes
+#: jet-level inputs of DeepJet
 DEEPCSV = (
     "trackSumJetEtRatio",
     "trackSumJetDeltaR",
@@ -58,7 +58,7 @@ DEEPCSV = (
     "jetNTracksEtaRel",
 )
 
-#: lists of tracks that PFNano stores up to a fixed length, beyond their end too: list -> (entries, their number)
+#: lists of tracks that PFNano stores with a fixed length, also beyond their end: list -> (entries, their number)
 _TRACK_LISTS = {
     **dict.fromkeys(
         (
@@ -76,7 +76,7 @@ _TRACK_LISTS = {
 }
 
 
-#: prefix of numbers of the jet as they are stored -> their names behind it
+#: prefix of stored jet-level variables -> names after the prefix
 STORED_COLUMNS = {
     "DDX": DDX,
     "DeepCSV": (
@@ -97,7 +97,7 @@ def _along(pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array) ->
 def track_eta_rel(
     value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
 ) -> Array:
-    """Rapidity along the jet axis of the track; without track details of the candidate, as a pion."""
+    """Rapidity of the track along the jet axis; of the candidate, as a pion, if there are no track details."""
     total, along = _along(pt, eta, phi, jet_eta, jet_phi)
     full = np.sqrt(total**2 + PION**2)
     return np.where(has_track != 0, value, 0.5 * np.log((full + along) / (full - along)))
@@ -106,7 +106,7 @@ def track_eta_rel(
 def track_pt_ratio(
     value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
 ) -> Array:
-    """Momentum across the jet axis over momentum of the track; without track details of the candidate."""
+    """Momentum of the track perpendicular to the jet axis, as a fraction; of the candidate without track details."""
     total, along = _along(pt, eta, phi, jet_eta, jet_phi)
     return np.where(has_track != 0, value, np.sqrt(np.maximum(1 - (along / total) ** 2, 0)))
 
@@ -114,7 +114,7 @@ def track_pt_ratio(
 def track_par_ratio(
     value: Array, has_track: Array, pt: Array, eta: Array, phi: Array, jet_eta: Array, jet_phi: Array
 ) -> Array:
-    """Momentum along the jet axis over momentum of the track; without track details of the candidate."""
+    """Momentum of the track along the jet axis, as a fraction; of the candidate without track details."""
     total, along = _along(pt, eta, phi, jet_eta, jet_phi)
     return np.where(has_track != 0, value, along / total)
 
@@ -131,7 +131,7 @@ def _times_momentum(function: Callable[..., Array], text: str) -> Callable[..., 
 
 
 def if_track(default: float, text: str) -> Callable[[Array, Array], Array]:
-    """A function that passes a column on where the candidate has track details, and a number elsewhere."""
+    """A function that returns a column for candidates with track details, and a constant for others."""
 
     def chosen(value: Array, has_track: Array) -> Array:
         return np.where(has_track != 0, value, np.float32(default))
@@ -151,12 +151,12 @@ def absolute_angle(phi: Array, other: Array) -> Array:
 
 
 def vertex_energy_ratio(ratio_: Array, share: Array) -> Array:
-    """Energy of the vertex over that of the jet before its correction."""
+    """Energy of the vertex divided by that of the uncorrected jet."""
     return ratio_ / share
 
 
 def listed(place: int, text: str) -> Callable[[Array, Array], Array]:
-    """A function that gives an entry of a stored list of tracks, and 0 beyond the end of the list."""
+    """A function that returns an entry of a stored list of tracks, and 0 beyond its end."""
 
     def entry(value: Array, number: Array) -> Array:
         return np.where((place < number) & (value != -999), value, np.float32(0))

@@ -1,8 +1,8 @@
-"""What files do not store and can be rebuilt: signed impact parameters in the plane, hadronic fractions, covariances.
+"""Variables that files do not store: signed transverse impact parameters, hadronic fractions, covariances.
 
-The sign of an impact parameter is that of the product of the point of closest approach with the direction of the jet
-(CMSSW's ``IPTools::signedTransverseImpactParameter``). Fractions and covariances are models: they give typical values,
-and what they cost is measured in ``docs/models.md``.
+The sign of an impact parameter is that of the scalar product of the point of closest approach with the jet direction
+(CMSSW's ``IPTools::signedTransverseImpactParameter``). Fractions and covariances are parametrised by typical values;
+the effect on scores is given in ``docs/models.md``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = [
     "track_of_other_vertex",
 ]
 
-#: the step in which azimuths are stored; a track nearer to the jet axis may lie on either side
+#: step with which azimuths are stored; a track closer to the jet axis may be on either side
 PHI_STEP = 6e-4
 
 
 def sip2d(dxy: Array, phi: Array, jet_phi: Array) -> Array:
-    """Impact parameter in the transverse plane in cm, positive where the track passes on the jet's side of the vertex.
+    """Transverse impact parameter in cm, positive if the point of closest approach is on the side of the jet.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def sip2d(dxy: Array, phi: Array, jet_phi: Array) -> Array:
 
 
 def sip2d_significance(dxy: Array, dxyerr: Array, phi: Array, jet_phi: Array, vertex_error: Array) -> Array:
-    """Impact parameter in the transverse plane over its error, that of the primary vertex included.
+    """Significance of the transverse impact parameter; its uncertainty includes that of the primary vertex.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def sip2d_significance(dxy: Array, dxyerr: Array, phi: Array, jet_phi: Array, ve
     phi, jet_phi : float[tracks]
         rad.
     vertex_error : float[tracks]
-        Transverse error of the primary vertex, cm.
+        Transverse uncertainty of the primary vertex, cm.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def sip2d_significance(dxy: Array, dxyerr: Array, phi: Array, jet_phi: Array, ve
 
 
 def hcal_fraction(pdg_id: Array) -> Array:
-    """Share of the energy in the hadronic calorimeter by the type: neutral hadrons 1, those of the forward one 0.8.
+    """Fraction of the energy in the hadronic calorimeter by particle type: neutral hadrons 1, forward hadrons 0.8.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def d_dz_d_lambda(pt: Array, eta: Array, dzerr: Array) -> Array:
 
 
 def squared_error(error: Array) -> Array:
-    """Square of the error of an impact parameter, cm^2; 0 without a track."""
+    """Squared uncertainty of an impact parameter, cm^2; 0 without a track."""
     return np.square(error.astype(np.float64))
 
 
@@ -143,7 +143,7 @@ def momentum_variance(pt: Array, eta: Array, has_track: Array) -> Array:
 
 
 def sign_ambiguous(dxy: Array, phi: Array, jet_phi: Array) -> Array:
-    """One for tracks so near to the jet axis that the side on which they pass is lost in the rounding of azimuths.
+    """One for tracks so close to the jet axis that the rounding of azimuths makes the sign ambiguous.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def sign_ambiguous(dxy: Array, phi: Array, jet_phi: Array) -> Array:
 
 
 def track_of_other_vertex(dxy: Array, dz: Array, eta: Array, sip3d: Array) -> Array:
-    """One for tracks whose stored impact parameters refer to another vertex than their signed one in space.
+    """One for tracks whose stored impact parameters refer to a vertex other than that of their signed 3D one.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def track_of_other_vertex(dxy: Array, dz: Array, eta: Array, sip3d: Array) -> Ar
         In cm.
     eta : float[tracks]
     sip3d : float[tracks]
-        Signed impact parameter in space, cm.
+        Signed 3D impact parameter, cm.
 
     Returns
     -------

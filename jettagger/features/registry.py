@@ -1,4 +1,4 @@
-"""The table of features and its look-up by name."""
+"""The table of features, looked up by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEATURES: Mapping[str, Feature] = _table()
 
 
 def columns_of(object_: str) -> tuple[str, ...]:
-    """Columns of an object that features are made of, and selections may name.
+    """Columns of an object that features need; selections may use the same.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def columns_of(object_: str) -> tuple[str, ...]:
 
 
 def lookup(names: Iterable[str], where: str = "") -> tuple[Feature, ...]:
-    """The features of these names, in this order.
+    """The features of given names, in this order.
 
     Parameters
     ----------
     names : iterable of str
     where : str
-        Named in the error, e.g. the file that asks for them.
+        Origin of the names, for errors.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def lookup(names: Iterable[str], where: str = "") -> tuple[Feature, ...]:
     Raises
     ------
     UnknownName
-        Listing all names that are unknown, each with its nearest known ones.
+        Lists all unknown names, each with the nearest known ones.
 
     Examples
     --------

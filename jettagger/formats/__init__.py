@@ -1,4 +1,4 @@
-"""Event formats: where jets, constituents, links, columns and "missing" are. The only readers of events."""
+"""Event formats: jets, constituents, links, columns and missing values. The only modules that read events."""
 
 from jettagger.formats.base import Format, Jets, MissingColumn, ReadPlan, make_plan
 from jettagger.formats.columns import EventColumns, split

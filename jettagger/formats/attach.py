@@ -1,10 +1,10 @@
-"""New fields on nested records without touching the old ones.
+"""Adding fields to nested records without reading the existing ones.
 
-Awkward's own ``with_field`` reads every column of a virtual array when lists were sliced or masked. Here the
-records are rebuilt around the same buffers: old columns stay unread until somebody asks for them.
+Awkward's own ``with_field`` reads every column of a virtual array if lists were sliced or masked. Here the records are
+built around the same buffers: existing columns stay unread until they are accessed.
 
-Unions, which awkward makes where arrays with different columns are concatenated, stay unions: each kind of record gets
-the new fields.
+Unions, which awkward makes when arrays with different columns are concatenated, are preserved: each kind of record
+gets the new fields.
 """
 
 from __future__ import annotations
@@ -103,24 +103,24 @@ def _records(layout: Any, carry: Array, new: Mapping[str, Any]) -> Any:
 
 
 def with_fields(array: Any, new: Mapping[str, Any]) -> Any:
-    """An array of records with more fields.
+    """An array of records with additional fields.
 
     Parameters
     ----------
     array : awkward array of records
         May be indexed, masked, virtual, a union of different records.
     new : mapping of str to awkward layout
-        New contents, one entry a record; an existing field of that name is replaced.
+        New contents, one entry per record; an existing field of that name is replaced.
 
     Returns
     -------
     awkward array
-        Of the same behaviour and attributes.
+        With the same behaviour and attributes.
 
     Raises
     ------
     MismatchError
-        If some entries are no records.
+        If some entries are not records.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def with_fields(array: Any, new: Mapping[str, Any]) -> Any:
 
 
 def with_list_fields(array: Any, counts: Array, new: Mapping[str, Any]) -> Any:
-    """Lists of records with more fields.
+    """Lists of records with additional fields.
 
     Parameters
     ----------
@@ -146,17 +146,17 @@ def with_list_fields(array: Any, counts: Array, new: Mapping[str, Any]) -> Any:
     counts : int64[lists]
         Length of each list; 0 for lists that are None.
     new : mapping of str to awkward layout
-        New contents, one entry a record, list after list (records that are None included).
+        New contents, one entry per record, list after list (including records that are None).
 
     Returns
     -------
     awkward array
-        Lists that are None stay so.
+        Lists that are None remain None.
 
     Raises
     ------
     MismatchError
-        If some entries are no lists of records.
+        If some entries are not lists of records.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""How a format is declared, and how its files become jets with their constituents.
+"""Declarations of formats, and jets with their linked constituents.
 
-A format says where jets, constituents and vertices are, how they are linked and which stored columns give which
-canonical quantity. Everything that knows branch names is in the declarations; this module only follows them.
+A format declares where jets, constituents and vertices are stored, how they are linked, and which stored columns give
+which canonical quantity. Branch names appear only in the declarations; this module interprets them.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = [
     "make_plan",
 ]
 
-#: canonical columns that tell whether constituents are those of their jet, as far as a file has them: transverse
-#: momentum of the jet before its correction, and of the candidates
+#: canonical columns for the consistency of constituents with their jet, if a file has them: uncorrected transverse
+#: momentum of the jet, and momenta of the candidates
 CHECKED = (("jet", "raw_pt"), ("pf", "summed_pt"))
 
 
-#: jets that a model takes: AK4, or AK8 for large jets of any radius
+#: kinds of jets: AK4, or AK8 for large-radius jets of any radius
 JetKind = Literal["AK4", "AK8"]
 
 
 class Offer(Protocol):
-    """What tells which columns an input has: events or an open file."""
+    """The available columns of an input: events or an open file."""
 
     def has(self, column: str) -> bool:
         """Whether there is a column ``"Collection.field"``."""
@@ -60,7 +60,8 @@ class ColumnSource:
     columns : tuple of str
         Stored columns ``"Collection.field"``.
     function : callable, optional
-        From these, aligned with the objects, to the canonical column; default: the one column as it is.
+        Function of these, aligned with the objects, that returns the canonical column; default: the one column
+        unchanged.
     """
 
     columns: tuple[str, ...]
@@ -76,14 +77,14 @@ class ColumnSource:
 
 @dataclass(frozen=True)
 class ContextSource:
-    """A way to obtain a canonical column from more than the rows of its objects.
+    """A way to obtain a canonical column that needs more than the rows of its objects.
 
     Parameters
     ----------
     columns : tuple of str
         Stored columns ``"Collection.field"`` that are read.
     function : callable
-        Takes the jets and ``columns``, gives the canonical column.
+        Function of the jets and ``columns`` that returns the canonical column.
     """
 
     columns: tuple[str, ...]
@@ -92,24 +93,24 @@ class ContextSource:
 
 @dataclass(frozen=True)
 class Link:
-    """How objects are attached to jets.
+    """How objects are linked to jets.
 
     Parameters
     ----------
     table : str
         The link collection, one row per object and jet.
     jet_index : str
-        Its field with the index of the jet in the event.
+        Its column with the index of the jet in the event.
     target : str
-        The collection that rows point to.
+        The collection that the rows refer to.
     target_index : str or None
-        The field with that index; None where rows carry all that there is of the objects, and point to none.
+        Its column with that index; None if the rows themselves contain the objects.
     order : ColumnSource
-        Key after which the objects of a jet are sorted, largest first; equal ones stay in the order of the table.
+        Sort key for the objects of a jet, in decreasing order; ties keep the order of the table.
     dangling : bool
-        Whether rows may point to no target (index -1): their target's columns are NaN then.
+        Whether rows may have no target (index -1): columns of the target are then NaN.
     copied : str
-        Field of rows that repeats the field of that name of their target, to the bit; empty where there is none.
+        Column with an exact copy of the column of that name in the target; empty if there is none.
     """
 
     table: str
@@ -122,13 +123,13 @@ class Link:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that are needed to follow it."""
+        """The columns needed to follow the link."""
         index = () if self.target_index is None else (f"{self.table}.{self.target_index}",)
         return (f"{self.table}.{self.jet_index}", *index, *self.order.columns)
 
     @property
     def copies(self) -> tuple[str, ...]:
-        """The repeated column and its original; empty where there is none."""
+        """The copied column and its original; empty if there is none."""
         return (f"{self.table}.{self.copied}", f"{self.target}.{self.copied}") if self.copied else ()
 
 
@@ -142,21 +143,21 @@ class Format:
     jets : str
         The collection of jets.
     signature : tuple of str
-        Collections by which it is recognised.
+        Collections by which it is detected.
     links : mapping of str to Link
-        Object (``pf``, ``sv``) -> how it is attached.
+        Object (``pf``, ``sv``) -> its link.
     columns : mapping
         Object -> canonical column -> ways to obtain it, best first.
     subsets : mapping
-        Object -> (the object it is a part of, the canonical column that selects it, function to bool).
+        Object -> (the object it is a subset of, the canonical column that selects it, function to bool).
     radius : float
         Distance parameter of the jets; constituents further than 1.5 times this from the axis belong to another jet.
     remark : str
-        Said in the error when columns are missing.
+        Remark in the error for missing columns.
     names : mapping
-        What differs from the format that this one was renamed from: name there -> name here, see `renamed`.
+        Differences from the format that this one was renamed from: name there -> name here, see `renamed`.
     kind : {"AK4", "AK8"}
-        Which jets these are.
+        Kind of the jets.
     """
 
     name: str
@@ -172,18 +173,18 @@ class Format:
     kind: JetKind = "AK8"
 
     def called(self, column: str) -> str:
-        """What this format calls a column ``"Collection.field"`` of the format that it was renamed from."""
+        """The name in this format of a column ``"Collection.field"`` of the format that it was renamed from."""
         collection, name = split(column)
         return f"{self.names.get(collection) or collection}.{self.names.get(column) or name}"
 
     def parent(self, object_: str) -> str:
-        """The linked object that an object is, or is a part of."""
+        """The linked object that an object is, or is a subset of."""
         return self.subsets[object_][0] if object_ in self.subsets else object_
 
 
 @dataclass(frozen=True)
 class MissingColumn:
-    """A canonical column that cannot be had, and who wants it."""
+    """A canonical column that is not available, and what needs it."""
 
     object: str
     column: str
@@ -197,7 +198,7 @@ class MissingColumn:
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """Which stored columns give the inputs of a model.
+    """The stored columns from which the inputs of a model are computed.
 
     Parameters
     ----------
@@ -206,11 +207,11 @@ class ReadPlan:
     objects : tuple of str
         Objects whose links are followed.
     missing : tuple of MissingColumn
-        Empty where the model can run.
+        Empty if the model can run.
     more : tuple of str
-        Columns that are read for other reasons, e.g. for heads.
+        Columns that are read for other purposes, e.g. for heads.
     verified : tuple of str
-        Objects whose links can be checked, as a copy of what they point to is stored with them.
+        Objects whose links can be verified, because a copy of a column of the target is stored.
     """
 
     format: Format
@@ -222,12 +223,12 @@ class ReadPlan:
 
     @property
     def collection(self) -> str:
-        """The jets' collection."""
+        """The collection of jets."""
         return self.format.jets
 
     @property
     def made(self) -> tuple[str, ...]:
-        """A cut names stored columns of the jets, none that are made."""
+        """Always empty: a cut uses stored columns of the jets, not derived ones."""
         return ()
 
     @property
@@ -241,7 +242,7 @@ class ReadPlan:
 
 
 def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> ReadPlan:
-    """Compare what the features need with what the input offers; nothing is read.
+    """Compare the columns needed by features with those of the input; nothing is read.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Rea
     Returns
     -------
     ReadPlan
-        With all that is missing in ``missing``.
+        With all missing columns in ``missing``.
     """
     wanted: dict[tuple[str, str], list[str]] = {}
     for feature in features:
@@ -314,7 +315,7 @@ def _by_object(wanted: Mapping[tuple[str, str], list[str]], format_: Format) -> 
 
 @dataclass
 class Rows:
-    """Objects of the selected jets, jet after jet and sorted within each."""
+    """Objects of the selected jets, jet after jet, sorted within each jet."""
 
     table: Array
     target: Array
@@ -324,21 +325,21 @@ class Rows:
 
     @property
     def starts(self) -> Array:
-        """Where each jet's objects start, int64[jets]."""
+        """Index of the first object of each jet, int64[jets]."""
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Links that do not fit the table that they point to.
+    """Links that are inconsistent with the table they refer to.
 
     Parameters
     ----------
     differing : int64[n]
-        Events of links of the selected jets whose copy is not what they point to, rising.
+        Events with links of the selected jets whose copy differs from the target, in increasing order.
     beyond : int64[m]
-        Events of links that point beyond the end of the table, rising; of the selected jets where the others can be
-        checked, else of all.
+        Events with links beyond the end of the table, in increasing order; those of the selected jets if the other
+        links can be verified, otherwise those of all jets.
     links : int
         Number of links of the selected jets.
     """
@@ -356,25 +357,25 @@ class Jets:
     columns : EventColumns
     plan : ReadPlan
     index : int64[jets]
-        The selected jets, as positions in the flat collection of all jets.
+        The selected jets, as indices in the flat collection of all jets.
     kinematics : mapping, optional
-        Canonical columns of the jets that take the place of the stored ones, one entry a jet, flat over all jets. What
-        is stored relative to the jet (``FatJetSVs.enration``) is still read with the stored ones, which it was made
-        with.
+        Canonical columns of the jets that replace the stored ones, one entry per jet, flat over all jets. Columns
+        stored relative to the jet (``FatJetSVs.enration``) are still interpreted with the stored ones, with which they
+        were made.
 
     Attributes
     ----------
     dropped : dict of str to int
-        Object -> links that are left out: those of these jets that lead to nothing or to another object, and those of
-        the events that belong to jets which do not exist.
+        Object -> number of dropped links: those of these jets that are dangling or refer to another object, and those
+        in the events that belong to jets that do not exist.
     lost : dict of str to int64[jets]
         The same for each jet.
     faults : dict of str to Fault
-        Object -> what is wrong with its links, where something is.
+        Object -> inconsistencies of its links, if there are any.
 
     Notes
     -----
-    Made by `jettagger.formats.load`. Arrays are gathered when they are first asked for and kept.
+    Made by `jettagger.formats.load`. Arrays are gathered on first access and cached.
     """
 
     def __init__(
@@ -406,12 +407,12 @@ class Jets:
         object_ : str
             ``pf``, ``cpf``, ``npf``, ``sv`` or ``jet``.
         name : str
-            The object's own column (``eta``), or its jet's (``jet.eta``).
+            The object's own column (``eta``), or that of its jet (``jet.eta``).
 
         Returns
         -------
         array
-            One entry a row.
+            One entry per row.
         """
         if name.startswith("jet.") and object_ != "jet":
             return self._canonical("jet", name[4:])[self.rows(object_).jet]
@@ -463,7 +464,7 @@ class Jets:
         return gathered
 
     def only(self, kept: Array) -> Jets:
-        """Some of these jets, without linking anew.
+        """A subset of these jets, without linking again.
 
         Parameters
         ----------

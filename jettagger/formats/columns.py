@@ -1,7 +1,7 @@
-"""Columns of events as flat NumPy arrays: the only place that looks into awkward layouts of events.
+"""Columns of events as flat NumPy arrays: the only module that handles awkward layouts of events.
 
-Works for eager and virtual arrays, for NanoEvents and plain records, for masked, sliced, indexed and option-type
-events. Touches only the columns that are asked for.
+Supports eager and virtual arrays, NanoEvents and plain records, masked, sliced, indexed and option-type events. Reads
+only the requested columns.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class EventColumns:
     Raises
     ------
     InputFileError
-        If ``events`` is no array of records.
+        If ``events`` is not an array of records.
 
     Examples
     --------
@@ -74,12 +74,12 @@ class EventColumns:
         self._places: Array | None = None
 
     def part(self, places: Array) -> EventColumns:
-        """The columns of some events; nothing is read, and what is not asked for of other events is not copied.
+        """The columns of some events; nothing is read, and data of other events are not copied unless requested.
 
         Parameters
         ----------
         places : int64[events]
-            Rising positions of the events in this array.
+            Increasing indices of the events in this array.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class EventColumns:
         return found
 
     def place(self, event: int) -> int:
-        """The position of an event in the array that this, or what it is a part of, was made from."""
+        """The index of an event in the original array, of which this may be a part."""
         return event if self._places is None else int(self._places[event])
 
     def _taken(self, array: Any) -> Any:
@@ -114,7 +114,7 @@ class EventColumns:
         return list(self.events.fields)
 
     def has(self, column: str) -> bool:
-        """Whether a column ``"Collection.field"``, or a plain one of the event, exists; nothing is read."""
+        """Whether a column ``"Collection.field"``, or a plain column of the event, exists; nothing is read."""
         collection, field = split(column)
         if not field:
             return collection in self.events.fields and not self.fields(collection)
@@ -131,25 +131,25 @@ class EventColumns:
         return column.replace(".", "_", 1)
 
     def array(self, column: str) -> Any:
-        """A column of all events, also of those that are None, as it is stored."""
+        """A column of all events as it is stored, including events that are None."""
         collection, field = split(column)
         if field and field not in self.fields(collection):
             return self.events[self._plain(column)]
         return self.events[collection, field] if field else self.events[collection]
 
     def is_list(self, collection: str) -> bool:
-        """Whether a collection holds a list of objects per event, not numbers of the event."""
+        """Whether a collection is a list of objects per event, as opposed to event-level variables."""
         return collection in self.events.fields and self.events[collection].ndim > 1
 
     def fields(self, collection: str) -> list[str]:
-        """Fields of a collection, empty where there is no such collection."""
+        """Fields of a collection, empty if it does not exist."""
         if collection not in self._fields:
             self._fields[collection] = list(self.events[collection].fields) if collection in self.events.fields else []
         return self._fields[collection]
 
     @property
     def valid(self) -> Array:
-        """For each event whether it is there (not None); bool[events]."""
+        """Mask of events that are not None; bool[events]."""
         import awkward as ak
 
         if self._valid is None:
@@ -157,12 +157,12 @@ class EventColumns:
         return self._valid
 
     def column(self, column: str) -> Any:
-        """The column of all events that are there, as an awkward array.
+        """The column of all events that are not None, as an awkward array.
 
         Raises
         ------
         UnknownName
-            If there is no such column; with the nearest.
+            If the column does not exist; gives the nearest ones.
         """
         import awkward as ak
 
@@ -174,12 +174,12 @@ class EventColumns:
         return array if self.valid.all() else ak.drop_none(array, axis=0)
 
     def counts(self, collection: str) -> Array:
-        """Number of objects in each event, int64[events]; objects that are None count.
+        """Number of objects in each event, int64[events], including objects that are None.
 
         Raises
         ------
         MismatchError
-            If the collection is no list of objects per event.
+            If the collection is not a list of objects per event.
         """
         import awkward as ak
 
@@ -197,11 +197,11 @@ class EventColumns:
         return self._counts[collection]
 
     def offsets(self, collection: str) -> Array:
-        """Where each event's objects start in the flat arrays, int64[events + 1]."""
+        """Index of each event's first object in the flat arrays, int64[events + 1]."""
         return np.concatenate([[0], np.cumsum(self.counts(collection))]).astype(np.int64)
 
     def starts(self, collection: str) -> Array:
-        """Where each event's objects start in the flat arrays, int64[events]."""
+        """Index of each event's first object in the flat arrays, int64[events]."""
         return self.offsets(collection)[:-1]
 
     def owners(self, collection: str) -> Array:
@@ -209,7 +209,7 @@ class EventColumns:
         return np.repeat(np.arange(len(self)), self.counts(collection))
 
     def places(self, collection: str, event: Array, index: Array) -> Array:
-        """Where objects are in the flat arrays that are known by their index in their event.
+        """Indices in the flat arrays of objects given by their index in their event.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class EventColumns:
         Returns
         -------
         int64[n]
-            -1 where the event has no such object.
+            -1 if the event has no such object.
 
         Examples
         --------
@@ -232,12 +232,12 @@ class EventColumns:
         return np.where(known, self.starts(collection)[event] + index, -1)
 
     def per_event(self, column: str) -> Array:
-        """A number of the event, float32[events]; NaN where it is None.
+        """An event-level variable, float32[events]; NaN where it is None.
 
         Raises
         ------
         MismatchError
-            If it is not one number an event.
+            If it does not have one value per event.
         """
         import awkward as ak
 
@@ -253,7 +253,7 @@ class EventColumns:
         return found
 
     def present(self, collection: str) -> Array:
-        """For each object whether it is there (not None), bool[objects]."""
+        """Mask of objects that are not None, bool[objects]."""
         import awkward as ak
 
         self.counts(collection)  # refuses what is no list
@@ -263,12 +263,12 @@ class EventColumns:
         return not_none(ak.to_layout(ak.flatten(lists, axis=1)))
 
     def flat(self, column: str) -> Array:
-        """All values of a column, event after event; one entry an object, NaN (or 0 for integers) for None.
+        """All values of a column, event after event; one entry per object, NaN (or 0 for integers) for None.
 
         Raises
         ------
         MismatchError
-            If it is not one number an object.
+            If it does not have one value per object.
         """
         import awkward as ak
 
@@ -288,7 +288,7 @@ class EventColumns:
 
     @property
     def source(self) -> str:
-        """Where the events are from, as far as coffea's Runner has told: file and range."""
+        """Origin of the events, if provided by coffea's Runner: file and range."""
         import awkward as ak
 
         known = ak.to_layout(self.events).purelist_parameter("metadata")
@@ -298,7 +298,7 @@ class EventColumns:
             return f"a chunk of {len(self)} events"
 
     def nbytes(self, columns: Iterable[str]) -> int:
-        """Bytes that the values of some columns take; reads the numbers of objects only."""
+        """Size of some columns in bytes; reads only the numbers of objects."""
         total = 0
         for collection, field in map(split, columns):
             array = self.array(f"{collection}.{field}" if field else collection)
@@ -308,7 +308,7 @@ class EventColumns:
 
     @property
     def uneven(self) -> list[str]:
-        """Columns that only some of the events have: those of a union, which concatenating different events makes."""
+        """Columns that only some of the events have: those of a union, made by concatenating different events."""
         import awkward as ak
 
         found: set[str] = set()
@@ -319,12 +319,12 @@ class EventColumns:
         return sorted(column for column in found if not self.has(column))
 
     def missing(self, columns: Iterable[str]) -> list[str]:
-        """Those of the columns that do not exist."""
+        """The columns that do not exist."""
         return [column for column in columns if not self.has(column)]
 
 
 def not_none(layout: Any) -> Array:
-    """For each entry of a layout whether it is not None, bool[entries]."""
+    """Mask of entries of a layout that are not None, bool[entries]."""
     if layout.is_indexed and not layout.is_option:
         return not_none(layout.content)[np.asarray(layout.index)]
     if layout.is_union:

@@ -1,8 +1,9 @@
 """Canonical columns of PFNano that need more than the rows of their own jet: subjets, all vertices, the event.
 
-The vertices of an event are those of its table ``SV`` and those that only link tables hold, each once: their direction
-is rebuilt from what the link table says of them. The error of the primary vertex is the median, over the tracks whose
-longitudinal impact parameter is small beside the transverse one, of what their error in space has beyond their own.
+The vertices of an event are those of its table ``SV`` and those that only link tables contain, without duplicates; the
+directions of the latter are reconstructed from the link table. The uncertainty of the primary vertex is the median,
+over tracks whose longitudinal impact parameter is small compared with the transverse one, of the additional uncertainty
+of their 3D impact parameter.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from jettagger.types import Array
 
 __all__ = ["candidate_columns", "jet_columns"]
 
-#: what is known of vertices in a link table and of its jets, in the order of `_linked_vertices`
+#: columns of vertices in a link table and of their jets, in the order of `_linked_vertices`
 _ROW = ("jetIdx", "pt", "mass", "dxy", "d3d", "phirel", "deltaR", "enration")
 _AXIS = ("pt", "eta", "phi", "mass")
 _TABLES = (("FatJetSVs", "FatJet"), ("JetSVs", "Jet"))
 
-#: transverse momentum of the candidates that DeepNTuples count, GeV
+#: minimum transverse momentum of the candidates counted by DeepNTuples, GeV
 _COUNTED = 0.95
 
-#: tracks whose error in space is the transverse one: |d0| over the longitudinal part of the distance
+#: tracks whose 3D uncertainty is the transverse one: |d0| over the longitudinal part of the distance
 _TRANSVERSE = 3.0
 
 
 def event_number(jets: Jets, columns: tuple[str, ...]) -> Array:
-    """A number of the event for each jet."""
+    """An event-level variable for each jet."""
     (column,) = columns
     return jets.columns.per_event(column)[jets.event]
 
 
 def subjet(jets: Jets, columns: tuple[str, ...], *, rank: int, field: int) -> Array:
-    """A coordinate of the subjet with the highest, or second highest, momentum; NaN where there is none."""
+    """A coordinate of the subjet with the highest, or second highest, momentum; NaN if there is none."""
     *indices, pt, eta, phi = columns
     momentum, values = jets.stored(pt), jets.stored((eta, phi)[field])
     places, momenta = [], []
@@ -77,7 +78,7 @@ def _linked_vertices(jets: Jets, columns: tuple[str, ...], *, table: bool) -> tu
 
 
 def nearest_vertex(jets: Jets, columns: tuple[str, ...], *, tables: int, indices: bool = True) -> Array:
-    """Distance of each candidate from the nearest vertex of its event; infinite without any."""
+    """Distance of each candidate from the nearest vertex of its event; infinite if there is none."""
     eta, phi, *linked = columns
     parts = [(jets.columns.owners(split(eta)[0]), jets.stored(eta), jets.stored(phi))]
     size = len(_ROW) + len(_AXIS) + indices
@@ -105,7 +106,7 @@ def nearest_vertex(jets: Jets, columns: tuple[str, ...], *, tables: int, indices
 
 
 def vertex_error(jets: Jets, columns: tuple[str, ...], *, tables: int) -> Array:
-    """Transverse error of the primary vertex of each jet's event, cm; 0 where no track tells it."""
+    """Transverse uncertainty of the primary vertex of each jet's event, cm; 0 if no track determines it."""
     d0, error, dz, eta, chi2, *linked = columns
     owner = split(d0)[0]
     longitudinal = _TRANSVERSE * np.abs(jets.stored(dz)) / np.cosh(jets.stored(eta))
@@ -139,14 +140,14 @@ def _medians(event: Array, values: Array, n_events: int) -> Array:
 
 
 def counted(jets: Jets, columns: tuple[str, ...], *, charged: bool) -> Array:
-    """Number of charged, or neutral, candidates of each jet that DeepNTuples count."""
+    """Number of charged, or neutral, candidates of each jet as counted by DeepNTuples."""
     pt, charge = (jets.gathered("pf", column) for column in columns)
     chosen = (pt >= _COUNTED) & ((charge != 0) == charged)
     return np.bincount(jets.rows("pf").jet[chosen], minlength=len(jets)).astype(np.float32)
 
 
 def vertices_in(jets: Jets, columns: tuple[str, ...]) -> Array:
-    """Number of vertices that are linked to each jet."""
+    """Number of vertices linked to each jet."""
     (column,) = columns
     name = jets.plan.format.jets
     place = jets.columns.places(name, jets.columns.owners(split(column)[0]), jets.stored(column).astype(np.int64))
@@ -190,7 +191,7 @@ def jet_columns(stored: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[Col
     Parameters
     ----------
     stored : mapping of str to tuple of str
-        Prefix of stored columns -> their names behind it.
+        Prefix of stored columns -> names after the prefix.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""Delphes: fat jets of a collection with their particle-flow candidates, as a flat table in JetClass-II's columns.
+"""Delphes: fat jets of a collection with their particle-flow candidates, as a flat table in JetClass-II format.
 
 Constituents are found through their references (``TRefArray``), whose numbers are the ``fUniqueID`` of candidates.
-These lie in one collection or, with other cards, in those of tracks, photons and neutral hadrons; towers of the latter
+These are in one collection or, with other cards, in those of tracks, photons and neutral hadrons; towers of the latter
 two have neither mass nor track.
 Candidates with ``|pz|`` above 10 TeV, ``|eta|`` above 5 or without transverse momentum are dropped, the others are
-sorted by transverse momentum. Longitudinal impact parameters that are not zero are taken relative to the first vertex,
-which is the primary one. Momenta are in GeV, impact parameters in mm.
+sorted by transverse momentum. Non-zero longitudinal impact parameters are relative to the first vertex, which is the
+primary one. Momenta are in GeV, impact parameters in mm.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = [
     "link",
 ]
 
-#: collections that constituents may lie in
+#: collections of constituents
 CANDIDATES = ("ParticleFlowCandidate", "EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron")
 VERTICES = "Vertex"
 DEFAULT_JETS = "JetPUPPIAK8"
-#: the event's number
+#: the event number
 NUMBER = "Event.Number"
 
-#: cleaning of the constituents, as in the n-tuplizer of JetClass-II
+#: selection of constituents, as in the n-tuplizer of JetClass-II
 MAX_PZ = 1e4
 MAX_ETA = 5.0
 
@@ -54,13 +54,13 @@ JET_FIELDS = ("PT", "Eta", "Phi", "Mass", "Tau", "SoftDroppedP4", "Constituents"
 
 _CANDIDATE_FIELDS = ("fUniqueID", "PT", "Eta", "Phi", "Mass", "Charge", "PID", "D0", "ErrorD0", "DZ", "ErrorDZ")
 
-#: what towers do not store; 0 is the PID that Delphes gives neutral hadrons
+#: columns that towers do not have; 0 is the PID of neutral hadrons in Delphes
 _TOWER = {"Mass": 0.0, "Charge": 0, "D0": 0.0, "ErrorD0": 0.0, "DZ": 0.0, "ErrorDZ": 0.0}
 _CONSTANT: Mapping[str, Mapping[str, float]] = {
     "EFlowPhoton": {**_TOWER, "PID": 22},
     "EFlowNeutralHadron": {**_TOWER, "PID": 0},
 }
-#: collection -> name that it has for another
+#: collection -> its name in another collection
 _STORED: Mapping[str, Mapping[str, str]] = {"EFlowPhoton": {"PT": "ET"}, "EFlowNeutralHadron": {"PT": "ET"}}
 
 
@@ -84,18 +84,18 @@ def is_delphes(fields: Sequence[str]) -> bool:
 
 
 class Collections(Protocol):
-    """What tells which collections and fields an input has: events or an open file."""
+    """The available collections and fields of an input: events or an open file."""
 
     @property
     def collections(self) -> list[str]:
         """Names of the collections."""
 
     def fields(self, collection: str) -> list[str]:
-        """Fields of a collection, empty where there is no such collection."""
+        """Fields of a collection, empty if it does not exist."""
 
 
 def jet_collections(offer: Collections) -> list[str]:
-    """Collections of jets that have constituents.
+    """Collections of jets with constituents.
 
     Parameters
     ----------
@@ -123,17 +123,17 @@ def _lacking(offer: Collections, collection: str) -> list[str]:
 
 
 class DelphesContent(NamedTuple):
-    """What Delphes events have of a collection of jets.
+    """The content of Delphes events for a collection of jets.
 
     Parameters
     ----------
     collection : str
     sources : tuple of str
-        Collections that its constituents lie in.
+        Collections of its constituents.
     fields : tuple of str
-        Columns in JetClass-II's names that can be made.
+        Available columns in JetClass-II's names.
     columns : tuple of str
-        Stored columns ``"Collection.field"`` that they are made of.
+        Stored columns ``"Collection.field"`` from which they are computed.
     """
 
     collection: str
@@ -143,7 +143,7 @@ class DelphesContent(NamedTuple):
 
 
 def delphes_content(offer: Collections, collection: str | None = None) -> DelphesContent:
-    """Which jets there are and what can be made of them; nothing is read.
+    """The collection of jets and its available columns; nothing is read.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def delphes_content(offer: Collections, collection: str | None = None) -> Delphe
     Raises
     ------
     InputFileError
-        If there is no such collection, or if there are no candidates; lists what is there.
+        If the collection does not exist, or there are no candidates; lists the available ones.
     """
     here = jet_collections(offer)
     if collection is None:
@@ -188,19 +188,19 @@ def delphes_content(offer: Collections, collection: str | None = None) -> Delphe
 
 
 def link(event: Array, refs: Array, target_event: Array, unique: Array) -> Array:
-    """Where references point to.
+    """The targets of references.
 
     Parameters
     ----------
     event, refs : int64[references]
         Event and number of each reference.
     target_event, unique : int64[objects]
-        Event and ``fUniqueID`` of each object; 0 says that nothing refers to it.
+        Event and ``fUniqueID`` of each object; 0 means that nothing refers to it.
 
     Returns
     -------
     int64[references]
-        Position of the object, -1 where there is none in the event.
+        Index of the object, -1 if there is none in the event.
 
     Examples
     --------
@@ -218,7 +218,7 @@ def link(event: Array, refs: Array, target_event: Array, unique: Array) -> Array
 
 
 def fourmass(p4: Any) -> Any:
-    """The mass of ROOT's four-vectors in GeV; negative where they are spacelike, as ROOT has it."""
+    """The mass of ROOT's four-vectors in GeV; negative if they are spacelike, as in ROOT."""
     square = p4.fE**2 - p4.fP.fX**2 - p4.fP.fY**2 - p4.fP.fZ**2
     return np.sign(square) * np.sqrt(np.abs(square))
 
@@ -229,14 +229,14 @@ class DelphesJets:
     Parameters
     ----------
     events : awkward array
-        As `jettagger.files.delphes.DelphesFile` reads them.
+        As read by `jettagger.files.delphes.DelphesFile`.
     collection : str, optional
         Default: ``JetPUPPIAK8``, or the only collection of jets with constituents.
 
     Raises
     ------
     InputFileError
-        If there is no such collection, or if there are no candidates; lists what is there.
+        If the collection does not exist, or there are no candidates; lists the available ones.
     """
 
     def __init__(self, events: Any, collection: str | None = None) -> None:
@@ -269,16 +269,16 @@ class DelphesJets:
 
     @property
     def present(self) -> Array:
-        """All of them are there, bool[jets]."""
+        """All true: no jet is None, bool[jets]."""
         return np.ones(len(self), dtype=bool)
 
     @cached_property
     def event(self) -> Array:
-        """The event of each jet among those that are not None, int64[jets]."""
+        """The index of each jet's event among those that are not None, int64[jets]."""
         return np.repeat(np.arange(len(self.events)), self.counts[self.valid])
 
     def jet(self, field: str) -> Array:
-        """A number of the jets, after a variation if there is one, float64[jets]."""
+        """A jet-level variable, after a variation if there is one, float64[jets]."""
         return self._moved[field] if field in self._moved else self._as_stored(field)
 
     def _as_stored(self, field: str) -> Array:
@@ -303,18 +303,18 @@ class DelphesJets:
 
     @property
     def dangling(self) -> int:
-        """References to constituents that do not exist."""
+        """Number of references to constituents that do not exist."""
         self._rows()
         return int(self._lost.sum())
 
     def partial(self, min_pt_share: float | None = None) -> Array:
-        """Jets of which only a part is there.
+        """Mask of jets with missing constituents.
 
         Parameters
         ----------
         min_pt_share : float or None
-            Share of the transverse momentum that the vector sum of the constituents must carry; None: 0.8, and no
-            reference may dangle.
+            Minimum fraction of the transverse momentum that the vector sum of the constituents must carry; None: 0.8,
+            and no dangling references.
 
         Returns
         -------
@@ -352,7 +352,7 @@ class DelphesJets:
         return self._sorted
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column in the shape and type of JetClass-II, one entry a jet, of all or of those at ``rows``, int[n]."""
+        """A column in the shape and type of JetClass-II, one entry per jet, of all or of those at ``rows``, int[n]."""
         import awkward as ak
 
         if name in _PARTS:
@@ -387,11 +387,11 @@ class DelphesJets:
         return ak.to_numpy(ak.flatten(self._jets.Tau, axis=1)[:, number - 1]).astype(np.float32)
 
     def lengths(self, names: Iterable[str]) -> Array:
-        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+        """Total number of values per jet in the lists of these columns, int64[jets]."""
         return self._rows()[2] * sum(name in _PARTS for name in names)
 
     def stored(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-        """What the columns are made of, and variations."""
+        """The stored columns from which these are computed, and variations."""
         for column in self._stored:
             collection, _, field = column.partition(".")
             yield column, self.events[collection, field]
@@ -404,7 +404,7 @@ class DelphesJets:
         ----------
         kinematics : mapping of str to jagged array
             ``pt``, ``eta``, ``phi`` or ``mass`` (GeV), or another column ``jet_...`` without ``jet_``, jagged like the
-            collection. Which jets are incomplete is decided with the stored momentum.
+            collection. The stored momentum decides which jets are incomplete.
 
         Returns
         -------
@@ -428,19 +428,19 @@ class DelphesJets:
         return found
 
     def has(self, column: str) -> bool:
-        """Whether there is a number of the jets, or of the events, by its name in a skim; nothing is read."""
+        """Whether a jet-level or event-level variable exists, by its name in a skim; nothing is read."""
         return column == "event" or self._of_jets(column) in (*_JETS, *self.fields)
 
     def _of_jets(self, name: str) -> str:
         return f"jet_{name.removeprefix(f'{self.collection}_')}" if name.startswith(f"{self.collection}_") else ""
 
     def values(self, name: str) -> Array:
-        """A number of the jets, or of their events, by its name in a skim; one entry a jet.
+        """A jet-level or event-level variable, by its name in a skim; one entry per jet.
 
         Raises
         ------
         UnknownName
-            If there is no such number.
+            If the variable does not exist.
         """
         import awkward as ak
 
@@ -515,7 +515,7 @@ def _energy(pt: Array, eta: Array, phi: Array, mass: Array) -> Array:
 
 _MOMENTUM = ("PT", "Eta", "Phi", "Mass")
 
-#: column -> what it is made of (of the candidate, ``jet.`` of the jet, ``vertex``), type
+#: column -> columns from which it is computed (of the candidate, ``jet.`` of the jet, ``vertex``), type
 _PARTS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "part_px": (("PT", "Phi"), "float32"),
     "part_py": (("PT", "Phi"), "float32"),

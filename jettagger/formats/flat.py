@@ -1,4 +1,4 @@
-"""Flat tables of jets: one row a jet, as JetClass and JetClass-II files have them."""
+"""Flat tables of jets: one row per jet, as in JetClass and JetClass-II files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["FlatTable", "JetColumns"]
 
 
 class JetColumns(Protocol):
-    """Jets with named columns, one entry a jet: numbers or lists of numbers."""
+    """Jets with named columns, one entry per jet: numbers or lists of numbers."""
 
-    #: what it is, for messages
+    #: description of the input, for messages
     title: str
-    #: the collection of events that the jets belong to; empty for a table of jets alone
+    #: the collection in events that the jets belong to; empty for a table of jets alone
     collection: str
 
     def __len__(self) -> int:
@@ -31,19 +31,19 @@ class JetColumns(Protocol):
         """Names of the columns."""
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column, one entry for each jet; of some, whose positions rise, where ``rows``, int64[n], says which."""
+        """A column, one entry per jet, of all jets or of those at the increasing indices ``rows``, int64[n]."""
 
     def lengths(self, names: Iterable[str]) -> Array:
-        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+        """Total number of values per jet in the lists of these columns, int64[jets]."""
 
     def stored(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-        """What these columns are made of, by name."""
+        """The stored columns from which these are computed, by name."""
 
     def moved(self, kinematics: Mapping[str, Any]) -> JetColumns:
         """The same jets after a variation of ``pt``, ``eta``, ``phi`` or ``mass`` (GeV)."""
 
     def values(self, name: str) -> Array:
-        """A number of the jets by its name in a skim, NaN for None; one entry a jet."""
+        """A jet-level variable by its name in a skim, NaN for None; one entry per jet."""
 
     @property
     def counts(self) -> Array | None:
@@ -51,18 +51,18 @@ class JetColumns(Protocol):
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
 
     @property
     def dangling(self) -> int:
-        """References to constituents that do not exist."""
+        """Number of references to constituents that do not exist."""
 
     @property
     def valid(self) -> Array | None:
-        """For each event whether it is there (not None), bool[events]; None for a table of jets alone."""
+        """Mask of events that are not None, bool[events]; None for a table of jets alone."""
 
     def partial(self, min_pt_share: float | None = None) -> Array:
-        """Jets of which only a part of the constituents is there, bool[jets]."""
+        """Mask of jets with missing constituents, bool[jets]."""
 
     def mask(self, where: Any) -> Array:
         """A user's selection as bool[jets]."""
@@ -76,7 +76,7 @@ def _numbers(values: Any) -> Array:
 
 
 class FlatTable:
-    """A record array with one record a jet.
+    """A record array with one record per jet.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class FlatTable:
     Raises
     ------
     InputFileError
-        If it is no array of records.
+        If it is not an array of records.
 
     Examples
     --------
@@ -120,11 +120,11 @@ class FlatTable:
         return list(self.jets.fields)
 
     def column(self, name: str, rows: Array | None = None) -> Any:
-        """A column, one entry a jet, of all jets or of those at ``rows``, int[n]."""
+        """A column, one entry per jet, of all jets or of those at ``rows``, int[n]."""
         return self.jets[name] if rows is None else self.jets[name][rows]
 
     def lengths(self, names: Iterable[str]) -> Array:
-        """For each jet the number of values in the lists of these columns together, int64[jets]."""
+        """Total number of values per jet in the lists of these columns, int64[jets]."""
         import awkward as ak
 
         total = np.zeros(len(self), dtype=np.int64)
@@ -143,8 +143,8 @@ class FlatTable:
         Parameters
         ----------
         kinematics : mapping of str to array
-            ``pt``, ``eta``, ``phi`` or ``mass`` (GeV), or another column ``jet_...`` without ``jet_``; one number a
-            jet. Where the table has an energy, it follows. What is stored relative to the jet (``part_deta``) stays.
+            ``pt``, ``eta``, ``phi`` or ``mass`` (GeV), or another column ``jet_...`` without ``jet_``; one number per
+            jet. An energy in the table is scaled accordingly. Columns relative to the jet (``part_deta``) are kept.
 
         Returns
         -------
@@ -153,9 +153,9 @@ class FlatTable:
         Raises
         ------
         MismatchError
-            If there is another number of values than of jets.
+            If the number of values differs from that of jets.
         MissingColumns
-            If the energy cannot follow.
+            If the energy cannot be scaled.
         """
         import awkward as ak
 
@@ -184,14 +184,14 @@ class FlatTable:
         return column in self.fields
 
     def values(self, name: str) -> Array:
-        """A number of the jets, NaN for None; float or integer[jets].
+        """A jet-level variable, NaN for None; float or integer[jets].
 
         Raises
         ------
         UnknownName
-            If there is no such column.
+            If the column does not exist.
         MismatchError
-            If it is not one number a jet.
+            If it does not have one number per jet.
         """
         import awkward as ak
 
@@ -204,7 +204,7 @@ class FlatTable:
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
         import awkward as ak
 
         if self._present is None:
@@ -212,7 +212,7 @@ class FlatTable:
         return self._present
 
     def partial(self, min_pt_share: float | None = None) -> Array:
-        """No jet: a row holds all that there is of a jet, bool[jets]."""
+        """All false: a row contains all constituents of a jet, bool[jets]."""
         return np.zeros(len(self), dtype=bool)
 
     def mask(self, where: Any) -> Array:

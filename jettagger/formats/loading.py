@@ -1,12 +1,12 @@
-"""Jets with their linked constituents, checked to be those that the links were made for.
+"""Jets with their linked constituents, verified to be the original ones.
 
-Links are positions in other tables of the event. Where one of the tables was filtered, sorted or made anew after
-reading, they point to other objects, without any sign of it but the content:
+Links are indices in other tables of the event. If one of the tables was filtered, sorted or replaced after reading,
+they refer to other objects, which shows only in the content:
 
-- a link table may repeat a number of what it points to (``FatJetPFCands.pt`` is ``PFCands.pt``): then each link is
-  checked that is used;
-- otherwise a table that was shortened shows where links point beyond its end;
-- the momenta of the constituents add up to that of the jet, before its correction.
+- a link table may contain a copy of a column of its target (``FatJetPFCands.pt`` is ``PFCands.pt``): then each link
+  that is used is verified;
+- otherwise, in a table that was shortened, links may exceed its length;
+- the momenta of the constituents add up to that of the uncorrected jet.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from jettagger.types import Array
 
 __all__ = ["MIN_PT_SHARE", "load", "partial"]
 
-#: share of a jet's transverse momentum that its constituents must carry; below are jets of which only a part is there,
-#: above those that were corrected upwards in a file that does not say by how much
+#: minimum fraction of a jet's transverse momentum carried by its constituents; below, some are missing; also met by
+#: jets that were corrected upwards in a file that does not store the correction
 MIN_PT_SHARE = 0.8
 
-#: constituents carry at most this multiple of the transverse momentum of their jet; those of PUPPI jets count without
-#: their weights, so that pile-up in a wide and soft jet may add more than half
+#: maximum ratio of the transverse momentum of the constituents to that of their jet; constituents of PUPPI jets enter
+#: without their weights, so pile-up in a wide and soft jet may add more than half
 MAX_PT_SHARE = 2.0
 
-#: distance of a constituent from the axis, in radii: with the anti-kt algorithm 1.5 is the limit for two subjets of the
-#: same momentum, three reach a little further
+#: maximum distance of a constituent from the axis, in radii: with the anti-kt algorithm 1.5 is the limit for two
+#: subjets of equal momentum, three reach a little further
 REACH = 2.0
 
-#: distance of the leading constituent from the axis, in radii
+#: maximum distance of the leading constituent from the axis, in radii
 LEADING = 1.5
 
-#: distance between the axis and the sum of the constituents, in radii; that of another jet is at least one away
+#: maximum distance between the axis and the sum of the constituents, in radii; another jet is at least one radius away
 CENTRE = 0.25
 
 
@@ -50,20 +50,20 @@ def load(
     *,
     strict: bool = True,
 ) -> Jets:
-    """Link the constituents of the selected jets, and check that they are theirs.
+    """Link the constituents of the selected jets, and verify that they belong to them.
 
     Parameters
     ----------
     columns : EventColumns
     plan : ReadPlan
-        Without anything missing.
+        With nothing missing.
     index : int64[jets]
-        Positions of the selected jets in the flat collection.
+        Indices of the selected jets in the flat collection.
     kinematics : mapping, optional
         As for `Jets`.
     strict : bool
-        Whether links that lead to another object than they were made for are an error; otherwise they are left out and
-        counted, like links that lead to nothing.
+        Whether links to an object other than the original one are an error; otherwise they are dropped and counted,
+        like dangling links.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def load(
     Raises
     ------
     MismatchError
-        If constituents are not those of their jets: one of the collections was filtered, re-ordered or exchanged after
-        the file was read, so that the indices of the link table point to other objects. Names the collection and the
+        If constituents do not belong to their jets: one of the collections was filtered, reordered or replaced after
+        the file was read, so that the indices of the link table refer to other objects. Gives the collection and the
         first event.
     """
     jets = Jets(columns, plan, index, kinematics)
@@ -159,16 +159,16 @@ def _pt(jets: Jets) -> Array:
 
 
 def partial(jets: Jets, min_pt_share: float | None) -> Array:
-    """Jets of which only a part is there, or whose own momentum is no momentum.
+    """Mask of jets with missing constituents, or without a valid momentum of their own.
 
     Parameters
     ----------
     jets : Jets
         With constituents.
     min_pt_share : float or None
-        Share of the transverse momentum of a jet, before its correction, that the vector sum of its constituents must
-        carry. Candidates count without their PUPPI weights: the sum for PUPPI jets is a little more for that (up to
-        1.5 % in a file of CMS), and exact for jets without. None: 0.8, and no link may lead to nothing.
+        Minimum fraction of the uncorrected transverse momentum of a jet that the vector sum of its constituents must
+        carry. Candidates enter without their PUPPI weights: for PUPPI jets the sum is therefore slightly larger (up to
+        1.5 % in a CMS file); for other jets it is exact. None: 0.8, and no dangling links.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The same format under other names: what one production calls ``PFCands`` is ``JetPFCands`` in another."""
+"""Formats with other names: ``PFCands`` of one production is ``JetPFCands`` in another."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Source = TypeVar("Source", bound=ColumnSource | ContextSource)
 
 __all__ = ["Names", "check_names", "names_of", "radius_of", "renamed"]
 
-#: what a format calls a collection or a column -> what a file calls it: ``{"PFCands": "JetPFCands"}``,
-#: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file does not have
+#: name of a collection or a column in a format -> name in a file: ``{"PFCands": "JetPFCands"}``,
+#: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file lacks
 Names = Mapping[str, str | None]
 
 
@@ -25,13 +25,13 @@ _RADII: Mapping[JetKind, float] = {"AK8": 0.8, "AK4": 0.4}
 
 
 def radius_of(jets: str, kind: JetKind = "AK8") -> float:
-    """Distance parameter of jets by their name.
+    """Distance parameter of jets from the name of their collection.
 
     Parameters
     ----------
     jets : str
     kind : {"AK8", "AK4"}
-        Which jets they are, for names without a number, such as ``FatJet``.
+        Kind of the jets, for names without a number, such as ``FatJet``.
 
     Returns
     -------
@@ -47,16 +47,16 @@ def radius_of(jets: str, kind: JetKind = "AK8") -> float:
 
 
 def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
-    """A format with other names for the same content.
+    """A format of the same content with other names.
 
     Parameters
     ----------
     format_ : Format
     names : mapping of str to str or None
-        Name of a collection, or ``Collection.field``, in ``format_`` -> the file's name of it (of the field alone for
-        columns). None, for the index of a link whose objects need no target, says that the file has no such column.
+        Name of a collection, or ``Collection.field``, in ``format_`` -> name in the file (without the collection for
+        columns). None, for the index of a link whose objects need no target, means that the file lacks this column.
     name, title : str
-        Of the new format.
+        Those of the new format.
 
     Returns
     -------
@@ -65,9 +65,9 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     Raises
     ------
     UnknownName
-        If the format has no such collection or column.
+        If the format does not have the collection or column.
     ConfigError
-        If a column is declared absent that is no such index.
+        If a column other than such an index is declared absent.
     """
     check_names(names, format_)
 
@@ -111,7 +111,7 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
 
 
 def check_names(names: Names, *formats: Format) -> None:
-    """Refuse names that none of some formats has.
+    """Refuse names that none of the given formats has.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def check_names(names: Names, *formats: Format) -> None:
 
 
 def names_of(*formats: Format) -> list[str]:
-    """Collections and columns of formats, as names for them may be declared.
+    """Collections and columns of formats for which other names may be declared.
 
     Parameters
     ----------

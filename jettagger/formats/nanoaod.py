@@ -1,4 +1,4 @@
-"""Central NanoAOD and scouting NanoAOD: what they lack is known before anything is read."""
+"""Central NanoAOD and scouting NanoAOD; missing columns are known before anything is read."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def nest(columns: Mapping[str, Any]) -> Any:
     Returns
     -------
     awkward array
-        One record an event.
+        One record per event.
 
     Raises
     ------

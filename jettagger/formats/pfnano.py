@@ -1,12 +1,13 @@
-"""PFNano: NanoAOD with the jets' particle-flow candidates and secondary vertices.
+"""PFNano: NanoAOD with the particle-flow candidates and secondary vertices of jets.
 
-Candidates without track details carry -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d0`` and ``d0Err``; that is decided per
-candidate from ``trkChi2``, never from the value of one column alone. The link table ``FatJetSVs`` holds every vertex
-of a jet with its own columns; ``sVIdx = -1`` only says that the vertex did not enter the table ``SV``. Such vertices
-are kept: their direction is rebuilt from the energy fraction, the distance and the azimuth relative to the jet.
+Candidates without track details have -1 in ``trkChi2``, ``dz``, ``dzErr``, ``d0`` and ``d0Err``; this is decided per
+candidate from ``trkChi2``, never from the value of another column alone. The link table ``FatJetSVs`` contains every
+vertex of a jet with its own columns; ``sVIdx = -1`` only means that the vertex is not in the table ``SV``. Such
+vertices are kept: their direction is reconstructed from the energy fraction, the distance and the azimuth relative to
+the jet.
 
-Productions differ in names, not in content: `jettagger.inputs.flavours` holds what they call what is declared here with
-the names of today's branch.
+Productions differ in names, not in content: `jettagger.inputs.flavours` contains their names for what is declared here
+with the names of the current branch.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def _today(radius: float) -> Format:
     )
 
 
-#: what belongs to AK4 jets, by what belongs to fat jets; everything else is common
+#: names for AK4 jets, by those for fat jets; all others are common
 _SMALL = {"FatJet": "Jet", "FatJetPFCands": "JetPFCands", "FatJetSVs": "JetSVs"}
 _LARGE = {small: large for large, small in _SMALL.items()}
 
@@ -217,16 +218,16 @@ def pfnano(
     title: str = "PFNano with other names",
     kind: JetKind = "AK8",
 ) -> Format:
-    """PFNano under other names.
+    """PFNano with other names.
 
     Parameters
     ----------
     names : mapping of str to str or None
-        Today's name of a collection or column -> the file's, where they differ; those of AK4 jets and of fat jets
-        together. The radius of the jets is taken from their name (``AK15``), and is 0.8, or 0.4, without a number.
+        PFNano's current name of a collection or column -> that in the file, if different; for AK4 jets and fat jets.
+        The radius of the jets is taken from their name (``AK15``); without a number it is 0.8, and 0.4 for AK4 jets.
     name, title : str
     kind : {"AK8", "AK4"}
-        Which jets.
+        Kind of the jets.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def pfnano(
     Raises
     ------
     UnknownName
-        If PFNano has no such collection or column; lists the nearest ones.
+        If PFNano does not have the collection or column; lists the nearest ones.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which numbers the columns of NanoAOD with candidates, and of files with one row a jet, may hold."""
+"""Valid ranges of the columns of NanoAOD with candidates, and of files with one row per jet."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule
 
 @dataclass(frozen=True)
 class Rule:
-    """Which numbers a column may hold; none may be infinite, nor NaN unless it says so.
+    """Valid values of a column; infinities are never valid, NaN only if ``undefined``.
 
     Parameters
     ----------
     low, high : float
-        Both included.
+        Range, including both ends.
     unit : str
     also : tuple of float
-        Further numbers, which stand for something else.
+        Further valid values with a special meaning.
     whole : bool
-        Whether only whole numbers are meant, also where they are stored as floats.
+        Whether only integers are valid, also if they are stored as floats.
     sizes : tuple of int
-        The only absolute values; empty: all.
+        The only valid absolute values; empty: all.
     undefined : bool
-        Whether NaN is a number, too: the quotient of nothing and nothing.
+        Whether NaN is valid, too: the ratio 0/0.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Rule:
     undefined: bool = False
 
     def fits(self, values: Array) -> Array:
-        """For each number, of any shape, whether it is one of these; bools of the same shape."""
+        """Mask of valid values, for an array of any shape; bools of the same shape."""
         with np.errstate(invalid="ignore"):
             right = (values >= self.low) & (values <= self.high)
             if self.whole:
@@ -73,7 +73,7 @@ class Rule:
 FINITE = Rule(-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
 _PT = Rule(0, 1e5, "GeV")
 _ETA = Rule(-6, 6)
-#: a little more than pi, which short mantissas round up
+#: a little more than pi, to which truncated mantissas may round up
 _PHI = Rule(-3.15, 3.15, "rad")
 _DISTANCE = Rule(-1e4, 1e4, "cm")
 _ERROR = Rule(0, 1e4, "cm", also=(-1,))
@@ -81,14 +81,14 @@ _SIGNIFICANCE = Rule(-1e6, 1e6)
 _LAYERS = Rule(0, 100, whole=True)
 _INDEX = Rule(-1, 1e6, whole=True)
 
-#: the charge of candidates, and what tells it
+#: the charge of candidates, and the columns it follows from
 CHARGE = ("PFCands.charge", "PFCands.pdgId")
 
-#: charged and neutral, by the absolute PDG codes that particle flow and simulations give
+#: charged and neutral particles, by the absolute PDG IDs used in particle flow and simulations
 CHARGED = (11, 13, 211, 321, 2212)
 NEUTRAL = (1, 2, 22, 111, 130, 310, 2112)
 
-#: PFNano's column -> what it may hold; wide enough for whatever a detector at the LHC gives
+#: PFNano's column -> valid values; wide enough for any detector at the LHC
 RULES: Mapping[str, Rule] = {
     **{
         f"{name}.pt": _PT
@@ -143,7 +143,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def rules_of(format_: Format) -> dict[str, Rule]:
-    """Column, as PFNano or a renamed PFNano calls it, -> what it may hold.
+    """Column, with its name in PFNano or a renamed PFNano -> its valid values.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def rules_of(format_: Format) -> dict[str, Rule]:
     return {format_.called(name): rule for name, rule in rules.items()}
 
 
-#: the same for columns of files with one row a jet, as JetClass calls them
+#: the same for columns of files with one row per jet, with JetClass's names
 JET_RULES: Mapping[str, Rule] = {
     "jet_pt": _PT,
     "jet_energy": Rule(0, 1e6, "GeV"),

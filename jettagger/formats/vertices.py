@@ -1,4 +1,4 @@
-"""The direction of vertices that only the link table of their jet holds."""
+"""The direction of vertices that are only in the link table of their jet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jettagger.types import Array
 
 __all__ = ["vertex_eta"]
 
-#: bounds with which the producer stores the distance of a vertex from its jet
+#: bounds applied by the producer to the stored distance of a vertex from its jet
 DELTA_R_OFFSET = 0.5
 SATURATED = -1e-3
 
@@ -28,33 +28,34 @@ def vertex_eta(
     *,
     radius: float = 0.8,
 ) -> Array:
-    """Pseudorapidity of linked vertices, rebuilt where the vertex is not in the table ``SV``.
+    """Pseudorapidity of linked vertices, reconstructed if the vertex is not in the table ``SV``.
 
-    The stored distance (offset by 0.5, saturating at 0) and azimuth give two candidates on both sides of the jet axis,
-    the stored energy fraction picks one; where the distance is saturated, the energy alone gives the absolute value and
-    the sign is the one with which the vertex lies between 0.5 and the radius from the axis (the nearer, if both do).
+    The stored distance (offset by 0.5, saturating at 0) and azimuth give two solutions, one on each side of the jet
+    axis; the stored energy fraction selects one. If the distance is saturated, the energy alone gives the absolute
+    value, and the sign is the one for which the vertex lies between 0.5 and the radius from the axis (the nearer, if
+    both do).
 
     Parameters
     ----------
     pt, mass : float[vertices]
-        Of the vertex, GeV.
+        Those of the vertex, GeV.
     energy_ratio : float[vertices]
-        Energy of the vertex over that of the jet.
+        Energy of the vertex divided by that of the jet.
     delta_r : float[vertices]
         Distance from the jet axis minus 0.5, at most 0.
     phirel : float[vertices]
         Azimuth relative to the jet, rad.
     jet_pt, jet_eta, jet_phi, jet_mass : float[vertices]
-        Of the jet of each vertex, GeV and rad.
+        Those of the jet of each vertex, GeV and rad.
     known : float[vertices]
-        Stored pseudorapidity, NaN where there is none.
+        Stored pseudorapidity, NaN if there is none.
     radius : float
-        Distance within which vertices are linked to the jet.
+        Maximum distance of linked vertices from the jet axis.
 
     Returns
     -------
     float32[vertices]
-        NaN where it is rebuilt from something that is not finite.
+        NaN if a non-finite value enters the reconstruction.
 
     Examples
     --------

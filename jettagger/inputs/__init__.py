@@ -1,1 +1,1 @@
-"""From events or tables to batches of tensors."""
+"""From events or tables to batches of input tensors."""

@@ -1,4 +1,4 @@
-"""What would run on an input that lacks what a model needs."""
+"""Suggestions of models for an input that lacks columns."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from jettagger.formats.naming import Names
 
 __all__ = ["Others", "advice", "nobody"]
 
-#: an input, a model, a collection of jets and names of a production -> other models that would run on that input
+#: an input, a model, a collection of jets and names of a production -> other models that can run on this input
 Others = Callable[[Any, Bundle, str | None, Names | None], list[str]]
 
 
 def nobody(offer: Any, bundle: Bundle, jets: str | None, names: Names | None) -> list[str]:
-    """No other model is looked for."""
+    """No suggestions."""
     return []
 
 
 def advice(others: Sequence[str]) -> str:
-    """A remark on the models that would run on an input.
+    """A remark on the models that can run on an input.
 
     Parameters
     ----------

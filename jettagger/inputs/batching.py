@@ -1,7 +1,7 @@
 """From flat columns to input tensors: sanitise, transform, clip, pad, stack; jets of similar length together.
 
-The order of operations is that of CMSSW's ``center_norm_pad`` (``RecoBTag/FeatureTools``): values that are not finite
-are replaced first, then ``(x - median) * norm_factor``, then the clipping, and padding is written as it is.
+The order of operations is that of CMSSW's ``center_norm_pad`` (``RecoBTag/FeatureTools``): non-finite values are
+replaced first, then ``(x - median) * norm_factor``, then clipping; padding is not transformed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "transform",
 ]
 
-#: jets in a batch at most
+#: default maximum number of jets in a batch
 BATCH_SIZE = 64
 
 #: absolute values above this count as infinite
@@ -38,25 +38,26 @@ HUGE = 1e32
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run of a network costs: ``fixed`` and, for each jet of length L, L (1 + L/square).
+    """Cost model of a run of a network: ``fixed`` and, for each jet of length L, L (1 + L/square).
 
-    The unit is the cost of one object alone. The numbers are those of Particle Transformers on one core
-    (``python -m benchmarks.throughput --cost`` measures them). They only decide how jets are put together, never what
-    a jet gets.
+    The unit is the cost of one object alone. The defaults are those of Particle Transformers on one core
+    (``python -m benchmarks.throughput --cost`` measures them). They determine only how jets are batched, never the
+    scores of a jet.
 
     Parameters
     ----------
     fixed : float
-        Of a run, whatever it holds.
+        Fixed cost of a run.
     square : float
-        The length at which pairs of objects cost as much as the objects.
+        Length at which the cost of pairs of objects equals that of the objects.
     cells : float
-        Jets times length squared in a run at most: what lies between the layers should stay in the core's cache, or fit
-        a GPU's memory.
+        Maximum of jets times length squared in a run: intermediate results should fit into the core's cache, or into
+        the memory of a GPU.
     step : int
-        Lengths are rounded up to multiples of this, where padding is not seen: GPUs prepare something for each shape.
+        Lengths are rounded up to multiples of this, unless the network is sensitive to padding: GPUs have a cost per
+        shape.
     jets : int
-        Jets in a run at most, where nobody says another number.
+        Default of the maximum number of jets in a run.
 
     Examples
     --------
@@ -71,19 +72,19 @@ class Cost:
     jets: int = BATCH_SIZE
 
     def of(self, lengths: Array) -> Array:
-        """The cost of jets of these lengths, without the fixed part; float64[jets]."""
+        """The cost of jets of given lengths, without the fixed part; float64[jets]."""
         return lengths * (1 + lengths / self.square)
 
 
-#: of Particle Transformers of 0.8 to 3 million parameters in ONNX Runtime
+#: for Particle Transformers with 0.8 to 3 million parameters in ONNX Runtime
 COST = Cost()
-
+#: widths of the bins in length by which jets are sorted; the cheapest is chosen for each chunk
 #: how far the lengths of jets that are sorted together may differ; the cheapest is taken for each chunk
 WIDTHS = (2, 4, 8, 16, 32)
 
 
 class Objects(Protocol):
-    """What the tensors are made of: jets with flat columns of their objects."""
+    """Jets with flat columns of their objects, from which the tensors are made."""
 
     def __len__(self) -> int:
         """Number of jets."""
@@ -92,30 +93,30 @@ class Objects(Protocol):
         """Number of objects of each jet."""
 
     def column(self, object_: str, name: str) -> Array:
-        """A flat column, one entry an object."""
+        """A flat column, one entry per object."""
 
 
 class Chosen(Protocol):
-    """The objects that enter a group."""
+    """The objects of a group."""
 
     @property
     def index(self) -> Array:
-        """Their places among all objects of the jets, jet after jet, int64[objects]."""
+        """Their indices among all objects of the jets, jet after jet, int64[objects]."""
 
     @property
     def counts(self) -> Array:
-        """How many there are of each jet, int64[jets]."""
+        """Their number for each jet, int64[jets]."""
 
 
 def feature_of(feature: Feature, objects: Objects, features: dict[str, Array]) -> Array:
-    """A feature of objects, made once.
+    """A feature of objects, computed once.
 
     Parameters
     ----------
     feature : Feature
     objects : Objects
     features : dict of str to float32[objects]
-        Those that are made, by name; this one is added.
+        Features computed before, by name; this one is added.
 
     Returns
     -------
@@ -134,14 +135,14 @@ def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "we
     values : float32[n]
     variable : Variable
     nonfinite : {"cmssw", "weaver"}
-        ``cmssw``: what is not finite or exceeds 1e32 becomes ``replace_inf_value`` before the transformation.
-        ``weaver``: NaN becomes 0 after it, infinities are clipped.
+        ``cmssw``: non-finite values, and absolute values above 1e32, become ``replace_inf_value`` before the
+        transformation. ``weaver``: NaN becomes 0 after it, infinities are clipped.
 
     Returns
     -------
     float32[n]
     int
-        How many values were replaced.
+        Number of replaced values.
 
     Examples
     --------
@@ -178,13 +179,13 @@ class GroupValues:
     ----------
     group : Group
     values : float32[objects + 1, variables]
-        One row an object; the last row holds the pad values.
+        One row per object; the last row holds the pad values.
     starts : int64[jets]
-        Row of each jet's first object.
+        Row of the first object of each jet.
     counts : int64[jets]
-        Number of objects that enter, at most the group's ``max_length``.
+        Number of objects in the group, at most its ``max_length``.
     replaced : int
-        Values that were not finite.
+        Number of non-finite values.
     """
 
     group: Group
@@ -194,7 +195,7 @@ class GroupValues:
     replaced: int
 
     def of(self, jets: Array) -> GroupValues:
-        """The same for some of the jets, by a mask, bool[jets], or by their places, int[n]."""
+        """The same for some of the jets, by a mask, bool[jets], or by indices, int[n]."""
         return replace(self, starts=self.starts[jets], counts=self.counts[jets])
 
 
@@ -213,10 +214,10 @@ def tabulate(
     objects : Objects
     nonfinite : {"cmssw", "weaver"}
     features : dict, optional
-        Features of these objects by name, float32[objects], before any transformation; those that are there are used,
-        new ones are added.
+        Features of these objects by name, float32[objects], before any transformation; existing ones are used, new ones
+        are added.
     rows : mapping of str to Chosen, optional
-        Group -> the objects that enter it; all objects of other groups do.
+        Group -> its objects; other groups contain all objects.
 
     Returns
     -------
@@ -243,16 +244,16 @@ def tabulate(
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of one run.
+    """Inputs of one run of a network.
 
     Parameters
     ----------
     jets : int64[n]
-        Which jets, as positions among those tabulated.
+        Indices of the jets in the tables.
     inputs : dict of str to float32[n, variables, length]
-        Without the axes that a group lacks.
+        Without the axes that the group lacks.
     slots, filled : int
-        Length positions over all jets of the first group, and how many of them hold an object.
+        Number of slots of the first group over all jets, and number of slots with an object.
     """
 
     jets: Array
@@ -268,21 +269,21 @@ def make_batches(
     pad_mode: Literal["constant", "wrap"] = "constant",
     cost: Cost | None = COST,
 ) -> Iterator[Batch]:
-    """Cut the jets into batches of similar length, longest first.
+    """Divide the jets into batches of similar length, longest first.
 
-    A batch is padded to the longest of its jets, never below the group's ``min_length``. Where there is no mask
-    group, or where the group is ``exact``, the network sees padding, so jets are batched with others of exactly the
-    same length: what a jet gets never depends on the others.
+    A batch is padded to the longest of its jets, never below the group's ``min_length``. Without a mask group, or if
+    the group is ``exact``, the network is sensitive to padding, and jets are batched with others of exactly the same
+    length: the inputs of a jet never depend on the other jets.
 
     Parameters
     ----------
     tables : sequence of GroupValues
     batch_size : int
-        Jets in a batch at most.
+        Maximum number of jets per batch.
     pad_mode : {"constant", "wrap"}
-        Fill with the pad values, or repeat the objects, where the group does not say it; masks are always filled.
+        Fill with the pad values, or repeat the objects, unless the group specifies it; masks are always filled.
     cost : Cost or None
-        Of a run; None: only ``batch_size`` and objects without a mask cut.
+        Cost of a run; None: batches are limited only by ``batch_size`` and by objects without a mask.
 
     Yields
     ------

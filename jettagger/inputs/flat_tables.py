@@ -1,6 +1,6 @@
-"""Jets as the data configurations of weaver take them: which can be scored, what is missing, what is outside.
+"""Jets as required by data configurations of weaver: which can be scored, missing columns, training selection.
 
-Three inputs have the columns of a table: tables with one row a jet, Delphes events, and PFNano events.
+Three kinds of input provide the columns of a table: tables with one row per jet, Delphes events, and PFNano events.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ __all__ = [
     "needed_columns",
 ]
 
-#: the column that says whether a jet passes the selection that the network was trained on
+#: the column that flags jets which pass the training selection of the network
 IN_DOMAIN = "inDomain"
 
-#: what happens to jets outside the training selection
+#: treatment of jets outside the training selection
 Outside = Literal["score", "skip"]
 
-#: bytes for each value of a list that the model reads: as stored, what is computed of it, as transformed
+#: bytes for each value of a list that the model reads: stored, derived, and transformed
 VALUE = 30
 
 
 def needed_columns(config: DataConfig) -> tuple[str, ...]:
-    """The columns that a table must have, as the file names them."""
+    """The columns that a table must have, with their names in the file."""
     return tuple(dict.fromkeys(config.stored(name) for name in config.columns()))
 
 
 def domain_columns(config: DataConfig) -> tuple[str, ...]:
-    """The columns that the selections of a configuration read, as the file names them."""
+    """The columns used by the selections of a configuration, with their names in the file."""
     selections = (config.selection, config.test_time_selection)
     return tuple(dict.fromkeys(config.stored(name) for formula in selections for name in config.columns_of(formula)))
 
 
 def flags_of(config: DataConfig) -> tuple[str, ...]:
-    """What is said of jets besides their scores: whether they pass the selection, if there is one."""
+    """Flags of jets in addition to scores: whether they pass the selection, if there is one."""
     return (IN_DOMAIN,) if config.selection is not None else ()
 
 
@@ -79,21 +79,21 @@ def missing_of_table(
     others: Callable[[], Sequence[str]],
     why: Mapping[str, str] | None = None,
 ) -> MissingColumns | None:
-    """What a table lacks, what needs it and where that is written; None where nothing is missing.
+    """The columns that a table lacks, what needs them and where this is defined; None if nothing is missing.
 
     Parameters
     ----------
     config : DataConfig
     name : str
-        Of the model.
+        Name of the model.
     known : iterable of str
         Columns of the table.
     title, source : str
-        What the table is, and what it is called.
+        Kind of the table, and its name.
     others : callable
-        Finds models that would run on it.
+        Finds models that can run on it.
     why : mapping of str to str, optional
-        Column -> what it would be made of.
+        Column -> what it would be computed from.
 
     Returns
     -------
@@ -118,18 +118,18 @@ def missing_of_table(
 
 @dataclass(frozen=True)
 class TablePlan:
-    """Which stored columns give the inputs of a model.
+    """The stored columns from which the inputs of a model are computed.
 
     Parameters
     ----------
     title : str
-        What the input is, for messages.
+        Kind of the input, for messages.
     columns : tuple of str
         Stored columns that are read: those of a table, or ``"Collection.field"`` of Delphes events.
     collection : str
-        The jets' collection; empty for a table.
+        The collection of jets; empty for a table.
     made : tuple of str
-        Columns of the jets that a cut may name and that are made of ``columns``; empty: those that are stored.
+        Columns of the jets for use in cuts that are computed from ``columns``; empty: the stored ones.
     """
 
     title: str
@@ -157,14 +157,14 @@ class _DelphesNames:
 
 
 def is_event_offer(collections: Iterable[str], kind: JetKind = "AK8") -> bool:
-    """Whether collections are those of a known format of linked jets."""
+    """Whether the collections are those of a known format of linked jets."""
     present = set(collections)
     return any(present.issuperset(format_.signature) for format_ in formats() if format_.kind == kind)
 
 
 @dataclass(frozen=True)
 class FlatTables:
-    """The source of models with a data configuration of weaver, for tables with one row a jet and for Delphes events.
+    """Source for models with a data configuration of weaver, for tables with one row per jet and for Delphes events.
 
     Parameters
     ----------
@@ -172,20 +172,20 @@ class FlatTables:
     config : DataConfig
         Its data configuration.
     jets : str, optional
-        The collection of jets, where there are several.
+        The collection of jets, if there are several.
     names : mapping, optional
-        Must be None: names are those of PFNano.
+        Must be None: only PFNano has other names.
     outside : {"score", "skip"}
-        ``skip`` leaves those jets unscored that weaver would not read for predictions: that fail the
-        ``test_time_selection``, or the ``selection`` where there is no other.
+        ``skip``: jets that weaver would not read for predictions are not scored, i.e. those that fail the
+        ``test_time_selection``, or the ``selection`` if it is absent.
     min_pt_share : float, optional
     others : callable
-        Finds models that would run on an input.
+        Finds models that can run on an input.
 
     Raises
     ------
     MismatchError
-        If ``outside`` is something else.
+        If ``outside`` is invalid.
     """
 
     bundle: Bundle
@@ -198,7 +198,7 @@ class FlatTables:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is said of jets besides their scores."""
+        """Names of flags of jets."""
         return flags_of(self.config)
 
     def check(self, offer: Any, source: str = "this table", heads: Iterable[HeadColumns] = ()) -> TablePlan:
@@ -209,7 +209,7 @@ class FlatTables:
         MismatchError
             If names of PFNano are given.
         InputFileError
-            If a collection is named where there is none.
+            If a collection is given for an input without collections.
         MissingColumns
             If columns are missing; lists them.
         """
@@ -252,7 +252,7 @@ class FlatTables:
         Raises
         ------
         MissingColumns
-            If the selection of the model needs columns that are not there.
+            If columns of the model's selection are missing.
         """
         config = self.config
         delphes = is_delphes(getattr(events, "fields", []))
@@ -292,7 +292,7 @@ class FlatTables:
 
 @dataclass(frozen=True)
 class TableRequest:
-    """The jets of a table, which columns are needed, and which jets were asked for.
+    """The jets of a table, the required columns, and the requested jets.
 
     Parameters
     ----------
@@ -303,9 +303,9 @@ class TableRequest:
     chosen : bool[jets]
         Jets to score.
     report : Report
-        What is known before constituents are looked at.
+        Counts known before constituents are read.
     flags : mapping of str to (bool[jets] or None)
-        What is said of all jets; None where the table lacks what that needs.
+        Flags of all jets; None if the table lacks the columns for them.
     min_pt_share : float or None
     """
 
@@ -325,21 +325,21 @@ class TableRequest:
 
     @property
     def valid(self) -> Array | None:
-        """For each event whether it is there (not None), bool[events]; None for a table of jets alone."""
+        """Mask of events that are not None, bool[events]; None for a table of jets alone."""
         return self.table.valid
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
         return self.table.present
 
     def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
-        """The jets to score, some at a time, so that what is made of them takes a bounded part of the memory.
+        """The jets to score in blocks, so that derived data take a bounded amount of memory.
 
         Parameters
         ----------
         budget : int
-            Bytes that a block may take, roughly; one jet is taken in any case.
+            Approximate size of a block in bytes; a block has at least one jet.
 
         Yields
         ------
@@ -370,7 +370,7 @@ class TableRequest:
             start, dangling = stop, 0
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: the columns in the shapes in which they are stored."""
+        """The data that the model's inputs depend on: columns in their stored shapes."""
         import awkward as ak
 
         for name, array in self.table.stored(self.plan.columns):
@@ -386,7 +386,7 @@ class TableRequest:
         yield "share", np.array([-1.0 if self.min_pt_share is None else self.min_pt_share])
 
     def values(self, name: str) -> Array:
-        """A number of the jets by its name in a skim, one entry a jet; NaN for None."""
+        """A jet-level variable by its name in a skim, one entry per jet; NaN for None."""
         return self.table.values(name)
 
     def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
@@ -395,25 +395,25 @@ class TableRequest:
 
     @property
     def group(self) -> Hashable:
-        """Expressions have no names that two configurations share: each model makes its inputs itself."""
+        """Names in expressions are local to a configuration: each model makes its inputs itself."""
         return "table", id(self)
 
     def together(self, others: Sequence[TableRequest]) -> TableRequest:
-        """This request, as there are no others of its group."""
+        """This request: there are no others in its group."""
         return self
 
 
 def constituent_groups(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups of which a jet needs an entry to be scored.
+    """The groups in which a jet needs an entry to be scored.
 
-    A data configuration does not say what its lists are: the first and the longest.
+    A data configuration does not specify what its lists are: the first and the longest are used.
     """
     lists = [group for group in groups if not group.per_jet] or list(groups)
     return (lists[0], max(lists, key=lambda group: group.max_length))
 
 
 def filled_jets(groups: Sequence[Group], jets: WeaverJets) -> Array:
-    """Which jets have constituents, bool[jets]."""
+    """Mask of jets with constituents, bool[jets]."""
     return np.any([jets.counts(group.object) > 0 for group in constituent_groups(groups)], axis=0)
 
 

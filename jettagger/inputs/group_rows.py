@@ -1,4 +1,4 @@
-"""Which objects of each jet enter the groups of a model, in which order, and which jets it scores."""
+"""Selection and order of the objects in the groups of a model, and the jets that it scores."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from jettagger.types import Array
 
 __all__ = ["Entering", "GroupRows", "entering"]
 
-#: expressions of declarations, which every block evaluates
+#: parsed expressions of declarations, which are evaluated for every block
 _parsed = lru_cache(maxsize=256)(parse)
 
 
 @dataclass(frozen=True)
 class GroupRows:
-    """The objects that enter a group.
+    """The objects in a group.
 
     Parameters
     ----------
     index : int64[objects]
-        Their places among all objects of the jets, jet after jet, in the order of the group.
+        Their indices among all objects of the jets, jet after jet, in the order of the group.
     counts : int64[jets]
-        How many there are of each jet, also of those beyond the limit of the group.
+        Their number for each jet, including those beyond the limit of the group.
     """
 
     index: Array
@@ -40,16 +40,16 @@ class GroupRows:
 
 @dataclass(frozen=True)
 class Entering:
-    """What enters the inputs of a model.
+    """The jets and objects used by a model.
 
     Parameters
     ----------
     rows : mapping of str to GroupRows
-        Groups of which not all objects enter, or in another order than that of the links.
+        Groups that do not contain all objects, or in an order other than that of the links.
     jets : bool[jets]
-        Those that are scored.
+        Mask of jets that are scored.
     report : Report
-        What became of the others, and of candidates.
+        Counts of the other jets, and of candidates.
     """
 
     rows: Mapping[str, GroupRows]
@@ -71,20 +71,20 @@ def _value(text: str, objects: Objects, object_: str, features: dict[str, Array]
 
 
 def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None = None) -> Entering:
-    """Apply what a model declares of its inputs to jets.
+    """Apply the selections declared by a model to jets.
 
     Parameters
     ----------
     bundle : Bundle
     objects : Objects
-        Jets of which each has candidates, where the model takes some.
+        Jets with candidates, if the model takes candidates.
     features : dict of str to float32[objects], optional
-        Features by name; those that are there are used, new ones are added.
+        Features by name; existing ones are used, new ones are added.
 
     Returns
     -------
     Entering
-        Jets outside of the domain, and those none of whose candidates enter, are not scored.
+        Jets outside the domain, and jets whose candidates all fail the selection, are not scored.
     """
     features = {} if features is None else features
     rows: dict[str, GroupRows] = {}

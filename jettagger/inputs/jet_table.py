@@ -17,22 +17,22 @@ from jettagger.types import Array
 
 __all__ = ["DERIVED", "Derived", "JetTable"]
 
-#: leptons nearer to the jet's axis than this belong to ``nLeptonsNear``
+#: maximum distance from the jet axis of leptons counted in ``nLeptonsNear``
 NEAR = 0.8
 
 
 @dataclass(frozen=True)
 class Derived:
-    """A column that is computed where it is not stored.
+    """A column that is computed if it is not stored.
 
     Parameters
     ----------
     needs : tuple of str
-        Names of the columns that it is made of.
+        Names of the columns it is computed from.
     function : callable
-        From a `JetTable` to one value a jet.
+        Function of a `JetTable` that returns one value per jet.
     text : str
-        What it is, with its unit.
+        Description, with its unit.
     """
 
     needs: tuple[str, ...]
@@ -63,7 +63,7 @@ def _leptons_near(table: JetTable) -> Array:
     return number
 
 
-#: columns of the jets that are made where they are not stored, without the collection's name
+#: columns of the jets that are computed if they are not stored, without the name of the collection
 DERIVED: dict[str, Derived] = {
     "metDeltaPhi": Derived(("MET_phi", "{jets}_phi"), _met_angle, "angle between MET and the jet in azimuth, 0 to pi"),
     "nLeptonsNear": Derived(
@@ -75,11 +75,11 @@ DERIVED: dict[str, Derived] = {
 
 
 class JetTable:
-    """One entry a jet, whatever the nesting of the events.
+    """One entry per jet, independent of the nesting of the events.
 
-    Names are those of the skims: ``FatJet_pt`` and ``FatJet_<prefix>_probHbb`` are columns of the jets, ``MET_pt`` and
-    ``genWeight`` columns of the event, which hold for each of its jets. Outputs of the tagger are found without
-    collection and prefix, too (``probHbb``, ``hidNeurons000``). `DERIVED` columns are computed where they are not
+    Names are those in skims: ``FatJet_pt`` and ``FatJet_<prefix>_probHbb`` are columns of the jets, ``MET_pt`` and
+    ``genWeight`` columns of the event, with the same value for each of its jets. Outputs of the tagger may also be
+    given without collection and prefix (``probHbb``, ``hidNeurons000``). `DERIVED` columns are computed if they are not
     stored.
 
     Parameters
@@ -87,16 +87,16 @@ class JetTable:
     events : awkward array, or EventColumns
         Events with collections (``events.FatJet.pt``), or a skim with flat columns (``skim.FatJet_pt``).
     prefix : str
-        That of the tagger's columns.
+        Prefix of the tagger's columns.
     collection : str
-        The jets' collection.
+        The collection of jets.
     given : mapping of str to array, optional
-        Name -> one value a jet; takes the place of stored columns.
+        Name -> one value per jet; replaces stored columns.
 
     Raises
     ------
     InputFileError
-        If there are no such jets.
+        If the collection does not exist.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class JetTable:
         return name in self.given or self.stored(name) is not None or not self._lacking(name)
 
     def needs(self, name: str) -> tuple[str, ...]:
-        """The stored columns that a column is made of, by their flat names."""
+        """The stored columns from which a column is computed, by their flat names."""
         found = self.stored(name)
         if name in self.given:
             return ()
@@ -165,12 +165,12 @@ class JetTable:
         return () if derived is None else tuple(need.format(jets=self.collection) for need in derived.needs)
 
     def require(self, names: Iterable[str], what: str) -> None:
-        """Refuse what is not there.
+        """Refuse missing columns.
 
         Raises
         ------
         MissingColumns
-            Names all missing columns, what would be derived from what, and the nearest names.
+            Lists all missing columns, the inputs of those that could be derived, and the nearest names.
         """
         lines = []
         known: list[str] | None = None
@@ -189,7 +189,7 @@ class JetTable:
             raise MissingColumns(f"{what}: these columns are missing: {'; '.join(lines)}{more}")
 
     def values(self, name: str) -> Array:
-        """A column, one entry a jet; NaN for None.
+        """A column, one entry per jet; NaN for None.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class JetTable:
         Raises
         ------
         MissingColumns
-            If it is neither there nor can be made.
+            If it is neither stored nor can be derived.
         MismatchError
             If it is a list of another collection.
         """
@@ -219,12 +219,12 @@ class JetTable:
         return np.repeat(self._per_event(found), self.counts)
 
     def lists(self, name: str) -> tuple[Array, Array]:
-        """A column of a collection: how many objects each event has, and the values event after event.
+        """A column of a collection: number of objects per event, and the values event after event.
 
         Raises
         ------
         MismatchError
-            If the column has one value an event, or other lists than the jets.
+            If the column has one value per event, or lists other than those of the jets.
         """
         import awkward as ak
 
@@ -287,7 +287,7 @@ class JetTable:
         ----------
         columns : mapping of str to array[jets]
         present : bool[jets]
-            Where False, the jet's record is None.
+            If False, the record of the jet is None.
 
         Returns
         -------
@@ -313,11 +313,11 @@ class JetTable:
         Parameters
         ----------
         events : awkward array
-            Those that the table was made of.
+            The events from which the table was made.
         columns : mapping of str to array[jets]
             Name without the collection -> values.
         present : bool[jets]
-            Where False, the entry is None.
+            If False, the entry is None.
 
         Returns
         -------
@@ -326,7 +326,7 @@ class JetTable:
         Raises
         ------
         MismatchError
-            If a column is there already.
+            If a column exists already.
         """
         import awkward as ak
 

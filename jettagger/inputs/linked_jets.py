@@ -30,27 +30,27 @@ __all__ = ["LinkedJets", "changed_features", "missing_columns"]
 
 @dataclass(frozen=True)
 class LinkedJets:
-    """The source of models that are described by ``preprocess.json``.
+    """Source for models with a ``preprocess.json`` or declared inputs.
 
     Parameters
     ----------
     bundle : Bundle
     jets : str, optional
-        The collection of jets, where there are several of known formats.
+        The collection of jets, if there are several of known formats.
     names : mapping, optional
         PFNano's names -> those of the input.
     outside : str
         Must be ``score``: there is no training selection.
     min_pt_share : float, optional
     others : callable
-        Finds models that would run on an input, see `jettagger.inputs.advice.advice`.
+        Finds models that can run on an input, see `jettagger.inputs.advice.advice`.
 
     Raises
     ------
     MismatchError
         If ``outside`` is something else.
     UnknownName
-        If PFNano has none of the names.
+        If a name is not one of PFNano's.
     """
 
     bundle: Bundle
@@ -68,7 +68,7 @@ class LinkedJets:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Nothing is said of jets besides their scores."""
+        """Empty: there are no flags."""
         return ()
 
     @property
@@ -78,12 +78,12 @@ class LinkedJets:
 
     @property
     def tables(self) -> bool:
-        """Only events."""
+        """False: only events."""
         return False
 
     @property
     def described(self) -> bool:
-        """Features are known by their names."""
+        """True: features are identified by their names."""
         return True
 
     def random_jets(self, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:
@@ -100,7 +100,7 @@ class LinkedJets:
         Raises
         ------
         InputFileError
-            If these are no events of a known format; names models that would run on them.
+            If these are not events of a known format; names models that can run on them.
         """
         try:
             format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
@@ -130,7 +130,7 @@ class LinkedJets:
 
 
 def changed_features(features: Iterable[Feature], columns: Iterable[str]) -> tuple[str, ...]:
-    """The names of those features that change when columns of the jets do.
+    """The names of features that depend on given columns of the jets.
 
     Parameters
     ----------
@@ -154,19 +154,19 @@ def changed_features(features: Iterable[Feature], columns: Iterable[str]) -> tup
 
 
 def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, others: Sequence[str] = ()) -> MissingColumns:
-    """What an input lacks, what wants it, and what would run on it instead.
+    """The columns that an input lacks, what needs them, and which models can run on it.
 
     Parameters
     ----------
     plan : ReadPlan
-        With something missing.
+        With missing columns.
     offer : Offer
     source : str
-        What the input is called.
+        Name of the input.
     name : str
-        Of the model.
+        Name of the model.
     others : sequence of str
-        Models that would run on it.
+        Models that can run on it.
 
     Returns
     -------

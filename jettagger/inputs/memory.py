@@ -1,4 +1,4 @@
-"""How much memory a dask worker may take, and an error before a chunk takes more."""
+"""Memory limit of a dask worker, checked before a chunk exceeds it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from jettagger.formats import EventColumns
 
 __all__ = ["check_fits", "worker_limit"]
 
-#: share of the limit at which dask ends a worker
+#: fraction of the limit at which dask ends a worker
 END = 0.95
 
-#: share of the limit that the columns of a chunk should take, as the libraries and the network take their part, too
+#: maximum fraction of the limit for the columns of a chunk, as libraries and network also need memory
 GOOD = 0.2
 
 
 def worker_limit() -> int | None:
-    """Bytes that the dask worker of this task may take.
+    """Memory limit in bytes of the dask worker that runs this task.
 
     Returns
     -------
     int or None
-        None outside of a task, and where there is no limit.
+        None outside of a task, or if there is no limit.
     """
     distributed = sys.modules.get("distributed.worker")
     if distributed is None:
@@ -37,7 +37,7 @@ def worker_limit() -> int | None:
 
 
 class Planned(Protocol):
-    """What will be read."""
+    """The columns that will be read."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -45,23 +45,23 @@ class Planned(Protocol):
 
     @property
     def collection(self) -> str:
-        """The jets' collection; empty for a table with one row a jet."""
+        """The collection of jets; empty for a table with one row per jet."""
 
 
 def check_fits(columns: EventColumns, plan: Planned) -> None:
-    """Refuse a chunk that cannot fit its worker: dask would end one worker after the other, and not say why.
+    """Refuse a chunk that exceeds the memory of its worker; dask would end one worker after another, unexplained.
 
     Parameters
     ----------
     columns : EventColumns
-        Of events, or of a table with one row a jet.
+        Columns of events, or of a table with one row per jet.
     plan : ColumnPlan
-        What will be read. Outside of dask's workers nothing is read, and nothing refused.
+        Columns that will be read. Outside of dask workers nothing is checked.
 
     Raises
     ------
     WorkerError
-        If these columns alone exceed the memory limit; names the chunk and the limit.
+        If these columns alone exceed the memory limit; gives the chunk and the limit.
     """
     limit = worker_limit()
     if limit is None:

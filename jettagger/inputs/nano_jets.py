@@ -1,4 +1,4 @@
-"""PFNano events as a table in JetClass-II's columns, as a source for models with a data configuration of weaver."""
+"""PFNano events as a table in JetClass-II format, a source for models with a data configuration of weaver."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ __all__ = ["NanoJets", "NanoRequest"]
 
 @dataclass(frozen=True)
 class NanoJets:
-    """The source of models with a data configuration of weaver, for PFNano events.
+    """Source for models with a data configuration of weaver, for PFNano events.
 
     Parameters
     ----------
     bundle : Bundle
     config : DataConfig
     jets : str, optional
-        The collection of jets, where there are several of known formats.
+        The collection of jets, if there are several of known formats.
     names : mapping, optional
         PFNano's names -> those of the input.
     outside : {"score", "skip"}
         As for `jettagger.inputs.flat_tables.FlatTables`.
     min_pt_share : float, optional
     others : callable
-        Finds models that would run on an input.
+        Finds models that can run on an input.
     """
 
     bundle: Bundle
@@ -64,7 +64,7 @@ class NanoJets:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is said of jets besides their scores."""
+        """Names of flags of jets."""
         return flags_of(self.config)
 
     def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
@@ -108,7 +108,7 @@ class NanoJets:
         Raises
         ------
         MissingColumns
-            If the selection of the model needs columns that are not there.
+            If columns of the model's selection are missing.
         """
         config = self.config
         columns = events if isinstance(events, EventColumns) else EventColumns(events)
@@ -143,7 +143,7 @@ class NanoJets:
 
 @dataclass(frozen=True)
 class NanoRequest:
-    """The jets of PFNano events as a table, and which were asked for.
+    """The jets of PFNano events as a table, and the requested jets.
 
     Parameters
     ----------
@@ -152,9 +152,9 @@ class NanoRequest:
     linked : LinkedRequest
         The same jets in the events.
     flags : mapping of str to (bool[jets] or None)
-        What is said of all jets; None where the events lack what that needs.
+        Flags of all jets; None if the events lack the columns for them.
     outside : int
-        Jets that are left out because they fail the selection.
+        Number of jets that are left out because they fail the selection.
     """
 
     bundle: Bundle
@@ -165,12 +165,12 @@ class NanoRequest:
 
     @property
     def plan(self) -> ReadPlan:
-        """Which stored columns are read."""
+        """The stored columns that are read."""
         return self.linked.plan
 
     @property
     def report(self) -> Report:
-        """What is known before anything is linked."""
+        """Counts known before constituents are linked."""
         return self.linked.report + Report(outside_domain=self.outside)
 
     @property
@@ -180,16 +180,16 @@ class NanoRequest:
 
     @property
     def valid(self) -> Array:
-        """For each event whether it is there (not None), bool[events]."""
+        """Mask of events that are not None, bool[events]."""
         return self.linked.valid
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
         return self.linked.present
 
     def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
-        """The jets to score, some events at a time, see `jettagger.inputs.selection.blocks`."""
+        """The jets to score in blocks of events, see `jettagger.inputs.selection.blocks`."""
         config = self.config
         for selection in self.linked.blocks(budget):
             linked, index = selection.jets, selection.index
@@ -205,12 +205,12 @@ class NanoRequest:
             )
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: columns, in the shapes that they are stored in, before linking."""
+        """The data that the model's inputs depend on: columns in their stored shapes, before linking."""
         yield from self.linked.content()
         yield "outside", np.array([self.outside])
 
     def values(self, name: str) -> Array:
-        """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""
+        """A jet-level or event-level variable by its name in a skim, one entry per jet; NaN for None."""
         return self.linked.values(name)
 
     def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
@@ -219,9 +219,9 @@ class NanoRequest:
 
     @property
     def group(self) -> Hashable:
-        """Expressions have no names that two configurations share: each model makes its inputs itself."""
+        """Names in expressions are local to a configuration: each model makes its inputs itself."""
         return "nano", id(self)
 
     def together(self, others: Sequence[NanoRequest]) -> NanoRequest:
-        """This request, as there are no others of its group."""
+        """This request: there are no others in its group."""
         return self

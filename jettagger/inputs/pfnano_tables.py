@@ -1,7 +1,7 @@
-"""Fat jets of PFNano files as a flat table in JetClass-II's columns, for what looks at single jets.
+"""Fat jets of PFNano files as a flat table in JetClass-II format, for displays of single jets.
 
-Momenta are multiplied by the PUPPI weights, as in the clustering of the jets; impact parameters become mm. Generator
-particles are the heavy ones (t, W, Z, H) near a jet, and what they decay to.
+Momenta are multiplied by the PUPPI weights, as in the clustering of the jets; impact parameters are converted to mm.
+Generator particles are the heavy ones (t, W, Z, H) near a jet, and their decay products.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["NANO_COLUMNS", "NanoColumns", "is_event_file", "nano_features", "nan
 
 CM = 10.0
 
-#: generator particles further from the jet axis than this are not taken
+#: maximum distance of generator particles from the jet axis
 NEAR = 1.2
 
 _RESONANCES = (6, 23, 24, 25)
 
-#: column of the candidates -> canonical columns that it is made of; the weight is used where there is one
+#: column of the candidates -> canonical columns it is computed from; the weight is used if available
 _PARTS: dict[str, tuple[str, ...]] = {
     "part_px": ("pt", "phi"),
     "part_py": ("pt", "phi"),
@@ -53,7 +53,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "part_dzval": ("dz",),
     "part_dzerr": ("dzerr",),
 }
-#: column of the jets -> canonical columns that it is made of
+#: column of the jets -> canonical columns it is computed from
 _OF_JETS: dict[str, tuple[str, ...]] = {
     "jet_pt": ("pt",),
     "jet_eta": ("eta",),
@@ -65,23 +65,23 @@ _OF_JETS: dict[str, tuple[str, ...]] = {
 _COUNT = "jet_nparticles"
 _WEIGHT = "puppiWeight"
 
-#: what a picture has in any case, and where the file allows it
+#: columns that a display always has, and those that it has if available
 _DRAWN = ("jet_pt", "jet_eta", "jet_phi", "jet_energy", _COUNT, *(name for name in _PARTS if "Hadron" not in name))
 _OPTIONAL = ("jet_sdmass", "part_d0val", "part_d0err", "part_dzval", "part_dzerr")
 
 
 def nano_features(names: Iterable[str]) -> list[Feature]:
-    """What the columns of a table are made of, as features of which `jettagger.formats.make_plan` makes a plan.
+    """The inputs of the columns of a table, as features for `jettagger.formats.make_plan`.
 
     Parameters
     ----------
     names : iterable of str
-        Columns of JetClass-II; those that are not made of events are left out.
+        Columns of JetClass-II; those that cannot be computed from events are left out.
 
     Returns
     -------
     list of Feature
-        Stored columns under the names of the table.
+        Stored columns with their names in the table.
     """
     features = []
     for name in names:
@@ -95,7 +95,7 @@ def nano_features(names: Iterable[str]) -> list[Feature]:
 
 
 def nano_plan(format_: Format, offer: Offer, names: Iterable[str]) -> ReadPlan:
-    """The plan of some columns, with the PUPPI weights of the candidates where there are some.
+    """The plan for some columns, including the PUPPI weights of the candidates, if available.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def nano_plan(format_: Format, offer: Offer, names: Iterable[str]) -> ReadPlan:
     Returns
     -------
     ReadPlan
-        With all that is missing in ``missing``.
+        With all missing columns in ``missing``.
     """
     features = nano_features(names)
     weight = _feature("weight", "pf", _WEIGHT)
@@ -120,12 +120,12 @@ NANO_COLUMNS = (*_OF_JETS, _COUNT, *_PARTS)
 
 
 class NanoColumns(Mapping[str, Any]):
-    """Columns of linked jets in JetClass-II's names, each made when it is asked for.
+    """Columns of linked jets with JetClass-II's names, each computed on access.
 
     Parameters
     ----------
     jets : Jets
-        Linked with a plan of `nano_plan`.
+        Linked with a plan from `nano_plan`.
     """
 
     def __init__(self, jets: Jets) -> None:
@@ -196,7 +196,7 @@ def _feature(name: str, object_: str, *needs: str) -> Feature:
 
 
 def is_event_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has events with fat jets, in a tree ``Events``.
+    """Whether a file contains events with fat jets, in a tree ``Events``.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def is_event_file(path: str | os.PathLike[str]) -> bool:
     Returns
     -------
     bool
-        False also for files that cannot be read.
+        False also for unreadable files.
     """
     if not os.fspath(path).endswith(".root"):
         return False
@@ -226,7 +226,7 @@ def read_jets(
     names: Names | None = None,
     kind: JetKind | None = None,
 ) -> tuple[Any, slice, int]:
-    """The events that hold some jets of a file, counted through all its events.
+    """The events of a range of jets in a file, counted through all its events.
 
     Parameters
     ----------
@@ -236,25 +236,25 @@ def read_jets(
     more : iterable of str
         Further columns ``"Collection.field"``, e.g. those that a model reads.
     collection : str, optional
-        The jets, where there are several collections.
+        The collection of jets, if there are several.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the file.
     kind : {"AK8", "AK4"}, optional
-        Which jets; default: those that ``collection`` names, or fat jets.
+        Kind of the jets; default: that of ``collection``, or fat jets.
 
     Returns
     -------
     awkward array
-        Events with the columns that `nano_table` takes.
+        Events with the columns that `nano_table` needs.
     slice
-        Which of their jets these are.
+        The range of jets within these events.
     int
         Number of jets in the file.
 
     Raises
     ------
     MissingColumns
-        If the file has no candidates; lists what is missing.
+        If the file has no candidates; lists the missing columns.
     """
     import awkward as ak
 
@@ -294,14 +294,14 @@ def _plan(
 def nano_table(
     events: Any, collection: str | None = None, names: Names | None = None, kind: JetKind | None = None
 ) -> Any:
-    """All jets of events, one row a jet.
+    """All jets of events, one row per jet.
 
     Parameters
     ----------
     events : awkward array
-        PFNano: jets with linked candidates; ``GenPart`` where there is one.
+        PFNano: jets with linked candidates; ``GenPart`` if available.
     collection : str, optional
-        The jets, where there are several collections.
+        The collection of jets, if there are several.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the events.
     kind : {"AK8", "AK4"}, optional
@@ -310,9 +310,9 @@ def nano_table(
     Returns
     -------
     awkward array
-        ``jet_pt eta phi energy nparticles``, ``jet_sdmass`` where there is a soft-drop mass; ``part_px py pz energy
-        deta dphi charge isElectron isMuon isPhoton``, with tracks ``part_d0val d0err dzval dzerr``; with generator
-        particles ``aux_genpart_pt eta phi mass pid``. GeV and mm.
+        ``jet_pt eta phi energy nparticles``, ``jet_sdmass`` if there is a soft-drop mass; ``part_px py pz energy deta
+        dphi charge isElectron isMuon isPhoton``, with tracks ``part_d0val d0err dzval dzerr``; with generator particles
+        ``aux_genpart_pt eta phi mass pid``. GeV and mm.
 
     Raises
     ------

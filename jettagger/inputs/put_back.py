@@ -1,4 +1,4 @@
-"""Scores as columns of the events or of the table that they belong to."""
+"""Scores as columns of the events or the table they belong to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str], collection
     names : mapping of str to str
         Output -> column.
     collection : str
-        The jets.
+        The collection of jets.
 
     Returns
     -------
@@ -52,12 +52,12 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str], collection
 
 
 def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection: str) -> None:
-    """Raise where a column exists already.
+    """Refuse columns that exist already.
 
     Parameters
     ----------
     fields : iterable of str
-        Those of the collection.
+        Columns of the collection.
     names : mapping of str to str
         Output -> column.
     collection : str
@@ -75,17 +75,17 @@ def refuse_existing(fields: Iterable[str], names: Mapping[str, str], collection:
 
 
 def attach_flat(events: Any, scores: Any, names: Mapping[str, str], collection: str, counts: Array | None) -> Any:
-    """Add outputs, and flags of all jets, to the rows of a table or to the jets of events that it was made of.
+    """Add outputs, and flags of all jets, to the rows of a table or to the jets of the original events.
 
     Parameters
     ----------
     events : awkward array
     scores : awkward array
-        From `Tagger.run` on the same input; some fields may be there where others are None.
+        From `Tagger.run` on the same input; flags may have values where scores are None.
     names : mapping of str to str
         Output -> column.
     collection : str
-        The jets; empty for a table.
+        The collection of jets; empty for a table.
     counts : int64[events] or None
         Number of jets of each event; None for a table.
 

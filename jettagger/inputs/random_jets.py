@@ -1,6 +1,6 @@
-"""Jets drawn at random, in the canonical columns that features take: for checking models without a file.
+"""Random jets, in the canonical columns that features take: for checking models without a file.
 
-Any column can be asked for. Those of a known name get values of their usual size, others are standard normal.
+Any column is available. Columns of known names have values of typical size, others are standard normal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _exponential(mean: float) -> Draw:
     return lambda rng, size: rng.exponential(mean, size)
 
 
-#: what a column looks like: momenta and masses in GeV, lengths in cm
+#: distributions of columns: momenta and masses in GeV, lengths in cm
 _JETS: Mapping[str, Draw] = {
     "pt": lambda rng, size: 200 + rng.exponential(200, size),
     "eta": _uniform(-2.3, 2.3),
@@ -99,7 +99,7 @@ _VERTICES: Mapping[str, Draw] = {
 
 
 class ToyJets:
-    """Jets with as many objects as wanted.
+    """Jets with given numbers of objects.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ class ToyJets:
 
     Notes
     -----
-    Has what `jettagger.inputs.batching.tabulate` asks for. The objects lie around the axis of their jet, falling in
-    transverse momentum; within a jet, the first objects do not depend on how many follow.
+    Provides what `jettagger.inputs.batching.tabulate` needs. The objects lie around the axis of their jet, in
+    decreasing order of transverse momentum; the first objects of a jet do not depend on the number of further ones.
 
     Examples
     --------
@@ -133,7 +133,7 @@ class ToyJets:
         return np.ones(self._size, dtype=np.int64) if object_ == "jet" else self._counts[object_]
 
     def column(self, object_: str, name: str) -> Array:
-        """A canonical column, float32, one entry an object (``jet.eta``: that of the object's jet)."""
+        """A canonical column, float32, one entry per object (``jet.eta``: that of the object's jet)."""
         if object_ == "jet" or name.startswith("jet."):
             values = self._draw("jet", name.removeprefix("jet."), _JETS, np.ones(self._size, dtype=np.int64))
             return values if object_ == "jet" else np.repeat(values, self.counts(object_))
@@ -158,7 +158,7 @@ class ToyJets:
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)
 
 
-#: beginnings of names of columns that are one a jet, as a rule
+#: usual prefixes of names of jet-level columns
 _PER_JET = ("jet", "fj", "genjet", "event", "ak8", "ak15")
 
 _KINEMATICS: Mapping[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
@@ -190,21 +190,21 @@ def _listed(config: DataConfig, groups: Container[str]) -> set[str]:
 def toy_table(
     config: DataConfig, counts: Mapping[str, Array], axes: Mapping[str, str] | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Jets as a flat table with the columns that a data configuration needs.
+    """Jets as a flat table with the columns of a data configuration.
 
     Parameters
     ----------
     config : DataConfig
     counts : mapping of str to int array
-        Axis -> number of entries of each jet.
+        Axis -> number of entries per jet.
     axes : mapping of str to str, optional
-        Group -> its axis; default: each group its own. Groups whose axis has no counts hold numbers of the jet.
+        Group -> its axis; default: each group has its own. Groups whose axis has no counts hold jet-level variables.
     seed : int
 
     Returns
     -------
     dict of str to awkward array
-        Column of the file -> one entry a jet. Four-momenta and positions are those of `ToyJets`.
+        Column of the file -> one entry per jet. Four-momenta and positions are those of `ToyJets`.
 
     Examples
     --------

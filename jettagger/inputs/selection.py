@@ -1,4 +1,4 @@
-"""Which linked jets of a chunk are scored: what was asked for, and their constituents, some events at a time."""
+"""Linked jets of a chunk that are scored: the request, and their constituents in blocks of events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jettagger.types import Array
 
 __all__ = ["BLOCK", "LINKED", "LinkedRequest", "Selection", "blocks", "link_jets", "make_request"]
 
-#: bytes that the jets of a chunk which are in work at a time may take
+#: maximum size in bytes of the jets of a chunk that are processed at a time
 BLOCK = 150_000_000
 
 #: bytes for each linked constituent: links, gathered columns, features, transformed values
@@ -31,17 +31,17 @@ LINKED = 500
 
 @dataclass(frozen=True)
 class Selection:
-    """Jets that can be scored, and what became of the others.
+    """Jets that can be scored, and counts of the others.
 
     Parameters
     ----------
     jets : Objects
-        Of some or of all events of a chunk.
+        Those of some or of all events of a chunk.
     index : int64[jets]
-        Their positions in the flat collection of all jets of the chunk.
+        Their indices in the flat collection of all jets of the chunk.
     report : Report
     partial : int64[n]
-        Positions of those that were left out because only a part of their constituents is there.
+        Indices of jets that were left out because some of their constituents are missing.
     """
 
     jets: Objects
@@ -52,7 +52,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class LinkedRequest:
-    """A chunk of events with linked jets, which columns are needed, and which jets were asked for.
+    """A chunk of events with linked jets, the required columns, and the requested jets.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class LinkedRequest:
     chosen : bool[jets]
         Jets to score.
     not_selected, absent : int
-        How many ``where`` left out, and how many are None.
+        Number of jets not selected by ``where``, and number of jets that are None.
     moved : dict of str to float32[jets]
         Canonical columns of the jets after a variation.
     min_pt_share : float or None
     bundles : tuple of Bundle
-        Whose inputs are wanted.
+        Models whose inputs are needed.
     """
 
     columns: EventColumns
@@ -80,7 +80,7 @@ class LinkedRequest:
 
     @property
     def report(self) -> Report:
-        """What is known before anything is linked."""
+        """Counts known before constituents are linked."""
         return Report(
             events=len(self.columns), jets=len(self.chosen), not_selected=self.not_selected, absent=self.absent
         )
@@ -92,25 +92,25 @@ class LinkedRequest:
 
     @property
     def valid(self) -> Array:
-        """For each event whether it is there (not None), bool[events]."""
+        """Mask of events that are not None, bool[events]."""
         return self.columns.valid
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
         return self.columns.present(self.plan.collection)
 
     @property
     def flags(self) -> dict[str, Array | None]:
-        """Nothing is said of each jet besides its scores."""
+        """Empty: there are no flags per jet."""
         return {}
 
     def blocks(self, budget: int = BLOCK) -> Iterator[Selection]:
-        """As `blocks`."""
+        """See `blocks`."""
         return blocks(self.bundles, self, budget)
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """What the inputs of the model depend on: columns, in the shapes that they are stored in, before linking."""
+        """The data that the model's inputs depend on: columns in their stored shapes, before linking."""
         columns = self.columns
         stored = replace(self.plan, more=()).columns  # what heads read does not change what the model gives
         for collection in sorted({split(column)[0] for column in stored}):
@@ -133,7 +133,7 @@ class LinkedRequest:
         return JetTable(self.columns, collection=collection, given=moved)
 
     def values(self, name: str) -> Array:
-        """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""
+        """A jet-level or event-level variable by its name in a skim, one entry per jet; NaN for None."""
         return self._table.values(name)
 
     def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
@@ -142,9 +142,9 @@ class LinkedRequest:
 
     @property
     def group(self) -> Hashable:
-        """Requests of the same events whose groups are equal can be linked together.
+        """Requests of the same events with equal groups can be linked together.
 
-        Jets without candidates, or with a part of them, are left out by models that take candidates, not by others.
+        Jets without candidates, or with missing ones, are left out by models that take candidates, but not by others.
         """
         parents = {self.plan.format.parent(group.object) for bundle in self.bundles for group in bundle.groups}
         return "linked", self.plan.format.jets, "pf" in parents, self.min_pt_share
@@ -165,7 +165,7 @@ def make_request(
     min_pt_share: float | None = None,
     bundles: tuple[Bundle, ...] = (),
 ) -> LinkedRequest:
-    """Which jets are asked for; reads ``where`` and what the jets' collection holds of it only."""
+    """The requested jets; reads only ``where`` and its columns of the jets."""
     name = plan.format.jets
     chosen, not_selected, absent = _chosen(columns, name, where)
     moved = {key: _moved(columns, name, key, values) for key, values in (kinematics or {}).items()}
@@ -173,23 +173,23 @@ def make_request(
 
 
 def link_jets(bundles: Sequence[Bundle], request: LinkedRequest) -> Selection:
-    """Link the constituents of all jets of a request at once; jets without any are left out."""
+    """Link the constituents of all jets of a request at once; jets without constituents are left out."""
     return _linked(bundles, request, np.arange(len(request.columns)))
 
 
 def blocks(bundles: Sequence[Bundle], request: LinkedRequest, budget: int = BLOCK) -> Iterator[Selection]:
-    """Link the constituents of the jets of a request, some events at a time.
+    """Link the constituents of the jets of a request in blocks of events.
 
-    So what is made of a chunk takes a bounded part of the memory, however large the chunk is. Events without a jet to
-    score are passed over.
+    Derived data thus take a bounded amount of memory, independent of the size of the chunk. Events without a jet to
+    score are skipped.
 
     Parameters
     ----------
     bundles : sequence of Bundle
-        Whose inputs are wanted.
+        Models whose inputs are needed.
     request : LinkedRequest
     budget : int
-        Bytes that a block may take, roughly; one event is taken in any case.
+        Approximate size of a block in bytes; a block has at least one event.
 
     Yields
     ------

@@ -1,8 +1,8 @@
-"""One way from what users have to the inputs of a model: events with linked jets, tables, Delphes events.
+"""A common interface from users' inputs to the inputs of a model: events with linked jets, tables, Delphes events.
 
-A `Source` compares columns with what a model needs and makes a `Request` of an input: which jets are scored, their
-inputs block by block, what these depend on, and where scores go back to. `source_of` chooses it; nothing else asks how
-a model's inputs are described.
+A `Source` compares the available columns with those that a model needs and makes a `Request` for an input: the jets to
+score, their inputs block by block, what these depend on, and where scores are put back. `source_of` selects it; no
+other code distinguishes how a model's inputs are described.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ from jettagger.weaver import DataConfig, Values, WeaverJets
 __all__ = ["EVERYTHING", "ColumnPlan", "Request", "Source", "check_columns", "runnable", "select_jets", "source_of"]
 
 
-#: bytes that no chunk takes: a budget for all jets at once
+#: bytes that no chunk reaches: a budget for all jets at once
 EVERYTHING = 1 << 62
 
 
 class ColumnPlan(Protocol):
-    """Which stored columns give the inputs of a model."""
+    """The stored columns from which the inputs of a model are computed."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those that are read: ``"Collection.field"``, or the columns of a table."""
+        """Columns that are read: ``"Collection.field"``, or the columns of a table."""
 
     @property
     def collection(self) -> str:
-        """The jets' collection; empty for a table with one row a jet."""
+        """The collection of jets; empty for a table with one row per jet."""
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Columns of the jets that a cut may name and that are made of ``columns``; empty: those that are stored."""
+        """Columns of the jets for use in cuts that are computed from ``columns``; empty: the stored ones."""
 
 
 class Request(Protocol):
-    """The jets of an input, and which of them were asked for."""
+    """The jets of an input, and the requested ones among them."""
 
     @property
     def plan(self) -> Any:
@@ -68,7 +68,7 @@ class Request(Protocol):
 
     @property
     def report(self) -> Report:
-        """What is known before constituents are looked at."""
+        """Counts known before constituents are read."""
 
     @property
     def counts(self) -> Array | None:
@@ -76,57 +76,57 @@ class Request(Protocol):
 
     @property
     def valid(self) -> Array | None:
-        """For each event whether it is there (not None), bool[events]; None for a table of jets alone."""
+        """Mask of events that are not None, bool[events]; None for a table of jets alone."""
 
     @property
     def present(self) -> Array:
-        """For each jet whether it is there (not None), bool[jets]."""
+        """Mask of jets that are not None, bool[jets]."""
 
     @property
     def flags(self) -> Mapping[str, Array | None]:
-        """What is said of all jets besides their scores, bool[jets]; None where that cannot be told."""
+        """Flags of all jets in addition to scores, bool[jets]; None if they cannot be determined."""
 
     @property
     def group(self) -> Hashable:
-        """Requests of the same input whose groups are equal can be one, see `together`."""
+        """Requests of the same input with equal groups can be combined, see `together`."""
 
     def together(self, others: Sequence[Any]) -> Request:
         """One request for the inputs of several models on the same jets."""
 
     def blocks(self, budget: int = ...) -> Iterator[Selection]:
-        """The jets to score with their inputs, as many at a time as a budget of bytes allows."""
+        """The jets to score with their inputs, in blocks within a budget of bytes."""
 
     def content(self) -> Iterator[tuple[str, Array]]:
-        """All that the inputs of the model depend on, by name, in any shape."""
+        """The data that the model's inputs depend on, by name, in any shape."""
 
     def values(self, name: str) -> Array:
-        """A column of the jets, or of their events, by its name in a skim, one entry a jet; NaN for None."""
+        """A jet-level or event-level variable by its name in a skim, one entry per jet; NaN for None."""
 
     def put_back(self, events: Any, scores: Any, names: Mapping[str, str]) -> Any:
-        """The input with columns of scores: ``names`` are those of outputs and their columns."""
+        """The input with columns of scores: ``names`` maps outputs to columns."""
 
 
 class Source(Protocol):
-    """Where rows come from: what stands between an input and a model."""
+    """Origin of rows: the interface between an input and a model."""
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is said of all jets besides their scores."""
+        """Names of flags of jets in addition to scores."""
 
     @property
     def constituents(self) -> tuple[Group, ...]:
-        """The groups of which a jet needs an entry to be scored: candidates."""
+        """The groups in which a jet needs an entry to be scored: candidates."""
 
     @property
     def tables(self) -> bool:
-        """Whether tables with one row a jet and Delphes events are taken besides events with linked jets."""
+        """Whether tables with one row per jet and Delphes events are supported besides events with linked jets."""
 
     @property
     def described(self) -> bool:
-        """Whether columns have a meaning that is known here, so that random jets look like real ones."""
+        """Whether the meaning of columns is known, so that random jets resemble real ones."""
 
     def random_jets(self, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:
-        """Random jets with so many objects along each axis, as the model takes them.
+        """Random jets with given numbers of objects along each axis, as inputs of the model.
 
         Parameters
         ----------
@@ -141,28 +141,28 @@ class Source(Protocol):
         """
 
     def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """The inputs, and what else is said of jets, that change when columns of the jets do.
+        """The inputs and flags that depend on given columns of the jets.
 
         Parameters
         ----------
         columns : iterable of str
-            As NanoAOD calls them: ``pt``, ``msoftdrop``.
+            Their names in NanoAOD: ``pt``, ``msoftdrop``.
 
         Returns
         -------
         tuple of str
-            Names of variables; empty if the scores stay what they are.
+            Names of variables; empty if the scores do not change.
         """
 
     def check(self, offer: Any, source: str = ..., heads: Iterable[HeadColumns] = ...) -> Any:
-        """Compare the columns that are offered with those that are needed; nothing is read.
+        """Compare the available columns with the required ones; nothing is read.
 
         Parameters
         ----------
         offer : Offer
             Events or an open file.
         source : str
-            What it is called, for messages.
+            Name of the input, for messages.
         heads : iterable of Head
             Heads that run with the model.
 
@@ -173,7 +173,7 @@ class Source(Protocol):
         Raises
         ------
         MissingColumns
-            Lists all that is missing, and what needs it.
+            Lists all missing columns, and what needs them.
         """
 
     def request(
@@ -183,14 +183,14 @@ class Source(Protocol):
         kinematics: Mapping[str, Any] | None = ...,
         heads: Iterable[HeadColumns] = ...,
     ) -> Any:
-        """Which jets are asked for.
+        """The requested jets.
 
         Parameters
         ----------
         events : awkward array
             Events or a table.
         where : str or bool array, optional
-            Only jets where it is True are scored; a text is a cut in columns of the jets.
+            Only selected jets are scored; a text is a cut in columns of the jets.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, aligned with them.
         heads : iterable of Head
@@ -279,19 +279,19 @@ def source_of(
     outside: Outside = "score",
     min_pt_share: float | None = None,
 ) -> Source:
-    """What makes the inputs of a model.
+    """The source of a model's inputs.
 
     Parameters
     ----------
     bundle : Bundle
     jets : str, optional
-        The collection of jets, where an input has several that the model can be applied to.
+        The collection of jets, if the model applies to several in the input.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the input.
     outside : {"score", "skip"}
-        What happens to jets outside the training selection of a data configuration.
+        Treatment of jets outside the training selection of a data configuration.
     min_pt_share : float, optional
-        Share of a jet's transverse momentum that its constituents must carry.
+        Minimum fraction of a jet's transverse momentum that its constituents must carry.
 
     Returns
     -------
@@ -300,9 +300,9 @@ def source_of(
     Raises
     ------
     MismatchError
-        If the model does not go with an option.
+        If an option does not apply to the model.
     UnknownName
-        If PFNano has none of the names.
+        If a name is not one of PFNano's.
     """
     return _source(bundle, jets, names, outside, min_pt_share, runnable)
 
@@ -321,23 +321,23 @@ def _source(
 
 
 def runnable(offer: Any, but: Bundle, jets: str | None = None, names: Names | None = None) -> list[str]:
-    """The known models that an input has all columns for, however these models are described.
+    """The known models for which an input has all columns, independent of how their inputs are described.
 
     Parameters
     ----------
     offer : Offer
         Events or an open file.
     but : Bundle
-        A model that is not named.
+        A model to exclude.
     jets : str, optional
-        The collection of jets that ``but`` takes; models of other jets take these where they are.
+        The collection of jets of ``but``; models of other jets use theirs, if available.
     names : mapping, optional
         PFNano's names -> those of the input.
 
     Returns
     -------
     list of str
-        Names, with a remark where there are no weights.
+        Names, with a remark if there are no weights.
 
     Examples
     --------
@@ -368,7 +368,7 @@ def check_columns(
     names: Names | None = None,
     format: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Compare what a model needs with what an input offers; nothing is read.
+    """Compare the columns that a model needs with those of an input; nothing is read.
 
     Parameters
     ----------
@@ -376,11 +376,11 @@ def check_columns(
     offer : Offer
         Events or an open file: ROOT files of events, files with one row a jet, Delphes files.
     source : str
-        Named in the error.
+        Name of the input, for errors.
     heads : iterable of Head
-        Heads that run with the model; the columns that they read join those of the plan.
+        Heads that run with the model; their columns are added to the plan.
     jets : str, optional
-        The collection of jets, where there are several of known formats.
+        The collection of jets, if there are several of known formats.
     names : mapping, optional
         PFNano's names -> those of the input, see `jettagger.tagging.tagger.Tagger`.
     format : str or path, optional
@@ -389,14 +389,14 @@ def check_columns(
     Returns
     -------
     ColumnPlan
-        Its ``columns`` are those that are read.
+        Its ``columns`` are those that will be read.
 
     Raises
     ------
     MissingColumns
-        Listing every missing column, the variables that want it, and what would run on this input instead.
+        Lists every missing column, the variables that need it, and models that can run on this input.
     InputFileError
-        If the format is not known.
+        If the format is unknown.
 
     Examples
     --------
@@ -415,11 +415,11 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None, collection: str 
     Parameters
     ----------
     bundle : Bundle
-        Whose inputs are wanted.
+        Model whose inputs are needed.
     events : awkward array
     where : str or bool array, optional
     collection : str, optional
-        The jets, where there are several collections.
+        The collection of jets, if there are several.
 
     Returns
     -------
@@ -428,7 +428,7 @@ def select_jets(bundle: Bundle, events: Any, where: Any = None, collection: str 
     Raises
     ------
     MissingColumns, MismatchError
-        As for `Tagger.__call__`; MismatchError also where no jet has passed.
+        As for `Tagger.__call__`; MismatchError also if no jet passes.
     """
     for selection in source_of(bundle, jets=collection).request(events, where).blocks(EVERYTHING):
         return selection

@@ -1,4 +1,4 @@
-"""What heads read besides the outputs of their model."""
+"""Columns that heads read in addition to the outputs of their model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["HeadColumns", "columns_of_heads"]
 
 @runtime_checkable
 class HeadColumns(Protocol):
-    """What is known of a head here: the columns of jets and events that it reads."""
+    """Interface of a head: the columns of jets and events that it reads."""
 
     def needs(self, offer: Offer, collection: str = ..., what: str = ...) -> tuple[str, ...]:
-        """Those that are offered; an error where one is missing."""
+        """The columns that it reads; a missing one is an error."""
 
 
 def columns_of_heads(heads: Iterable[HeadColumns], offer: Offer, collection: str, source: str) -> tuple[str, ...]:
-    """The columns that heads read, each once; an error where one is missing."""
+    """The columns that heads read, without repetition; a missing one is an error."""
     return tuple(dict.fromkeys(column for head in heads for column in head.needs(offer, collection, source)))

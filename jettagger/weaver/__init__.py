@@ -1,8 +1,8 @@
-"""Data configurations of weaver as input descriptions: YAML with expressions, evaluated on flat tables of jets.
+"""Data configurations of weaver: YAML input descriptions with expressions, evaluated on flat tables of jets.
 
-Expressions are parsed into a syntax tree and accepted only if every part of it is on a list; they are never executed
-as code. The semantics are those of weaver-core (``weaver/utils/data``): centre, scale, clip, then NaN becomes 0;
-infinities are clipped and not replaced; nothing is clipped where no centre is given.
+Expressions are parsed into a syntax tree and accepted only if every node is on a list; they are never executed as code.
+The semantics are those of weaver-core (``weaver/utils/data``): centre, scale, clip, then NaN becomes 0; infinities are
+clipped and not replaced; nothing is clipped if no centre is given.
 """
 
 from jettagger.weaver.config import DataConfig, InputGroup, InputVariable, Labels, read_config

@@ -1,4 +1,4 @@
-"""The content of a weaver data configuration, read from YAML and checked."""
+"""A weaver data configuration, read from YAML and validated."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ _KEYS = (
     "weights",
     "bucketing",
 )
-#: those that scores do not need
+#: keys that scores do not depend on
 _IDLE = ("labels", "observers", "monitor_variables", "weights", "bucketing", "names")
 _INPUT_KEYS = ("length", "pad_mode", "vars")
 _PREPROCESS_KEYS = ("method", "data_fraction", "params")
 _PARAMETERS = ("length", "pad_mode", "center", "scale", "min", "max", "pad_value")
 
-#: parts of keys that would change what the network gets
+#: parts of names of keys that would change the inputs of the network
 _OF_INPUTS = re.compile("input|variable|preproc|transform|norm|standard|scal|pad|length|select", re.IGNORECASE)
 
-#: what weaver adds to each table by itself: whether a jet is read for training
+#: column that weaver adds to each table: whether a jet is read for training
 TRAINING_FLAG = "aux_training_"
 
-#: a file that is larger than this, or that unfolds to more nodes through anchors, is no data configuration; the tables
-#: of numbers below "weights" count for the first two only
+#: limits on the size of a file in bytes, on its number of nodes after expanding anchors, and on the same without the
+#: tables of numbers below "weights"
 _MAX_BYTES = 50_000_000
 _MAX_ENTRIES = 2_000_000
 _MAX_NODES = 200_000
 
-#: objects of a jet; longer lists are mistakes, or attacks on the memory
+#: maximum number of objects of a jet; longer lists are mistakes, or attacks on the memory
 LONGEST_LIST = 100_000
 
 
 @dataclass(frozen=True)
 class InputVariable:
-    """One channel of an input: ``clip((x - center) * scale, low, high)``, or the value as it is.
+    """One channel of an input: ``clip((x - center) * scale, low, high)``, or the value itself.
 
     Parameters
     ----------
     name : str
         A column of the file, or a new variable.
     center : float or None
-        None leaves the values as they are: neither scaled nor clipped.
+        None: values are neither scaled nor clipped.
     scale : float
     low, high : float
         Bounds of the scaled value.
     pad : float
-        Value of the slots behind the last entry.
+        Value of empty slots, after the last entry.
     """
 
     name: str
@@ -93,9 +93,10 @@ class InputGroup:
     ----------
     name : str
     length : int or None
-        Slots; longer lists are cut. None: numbers of the jet, which weaver neither pads nor gives an axis of slots.
+        Number of slots; longer lists are truncated. None: jet-level variables, which weaver does not pad and which have
+        no axis of slots.
     pad_mode : {"constant", "wrap"}
-        Fill with the pad values, or repeat the list from its start.
+        Fill with the pad values, or repeat the list from its beginning.
     variables : tuple of InputVariable
     """
 
@@ -107,16 +108,16 @@ class InputGroup:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the network is trained to predict.
+    """The training targets of the network.
 
     Parameters
     ----------
     type : {"simple", "custom"}
-        ``simple``: each class is a column or variable that is 1 for its jets. ``custom``: names and their expressions.
+        ``simple``: for each class a column or variable that is 1 for its jets. ``custom``: names and their expressions.
     names : tuple of str
         The classes (``simple``), or the names of the targets (``custom``).
     index : str or None
-        The variable that is the index of the class, where the classes are no variables of their own.
+        The variable with the index of the class, if the classes have no variables of their own.
     """
 
     type: Literal["simple", "custom"]
@@ -136,17 +137,17 @@ class DataConfig:
     formulas : mapping of str to Formula
         New variables, and the targets of custom labels.
     selection : Formula or None
-        Which jets the network is trained on.
+        Selection of training jets.
     test_time_selection : Formula or None
-        Which jets weaver reads for predictions; None: those of ``selection``.
+        Selection of jets that weaver reads for predictions; None: ``selection``.
     labels : Labels or None
     method : {"manual", "auto"}
     observers, monitor_variables : tuple of str
     treename : str or None
     branch_magic : mapping of str to str
-        Parts of names -> what stands for them in the file.
+        Parts of names -> their replacements in the file.
     file_magic : tuple of str
-        Columns that weaver makes from the names of files.
+        Columns that weaver derives from file names.
     lines : mapping of str to int
         Line of each new variable and input.
 
@@ -180,16 +181,16 @@ class DataConfig:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables of all inputs, each once."""
+        """The variables of all inputs, without repetition."""
         return tuple(dict.fromkeys(variable.name for group in self.inputs for variable in group.variables))
 
     def is_mask(self, variable: InputVariable) -> bool:
-        """Whether a variable is 1 for every entry of a list and 0 for padding, by its definition."""
+        """Whether a variable is 1 for every entry of a list and 0 for padding, judged by its definition."""
         formula = self.formulas.get(variable.name)
         return variable.center is None and variable.pad == 0 and formula is not None and formula.is_ones
 
     def place(self, name: str) -> str:
-        """Where a variable was written: file and line."""
+        """Place of the definition of a variable: file and line."""
         return f"{self.where}, line {self.lines[name]}" if name in self.lines else self.where
 
     def stored(self, name: str) -> str:
@@ -199,7 +200,7 @@ class DataConfig:
         return name
 
     def columns(self, names: Iterable[str] | None = None) -> tuple[str, ...]:
-        """The columns of the file that variables are made of.
+        """The columns of the file from which variables are computed.
 
         Parameters
         ----------
@@ -209,12 +210,12 @@ class DataConfig:
         Returns
         -------
         tuple of str
-            In the order in which they are needed, as the configuration names them.
+            In the order in which they are needed, with their names in the configuration.
 
         Raises
         ------
         ConfigError
-            If a variable is defined by itself, directly or through others.
+            If the definition of a variable is circular.
         """
         found: dict[str, None] = {}
         done: set[str] = set()
@@ -238,7 +239,7 @@ class DataConfig:
         done.add(name)
 
     def needing(self, column: str) -> tuple[str, ...]:
-        """The inputs that cannot be made without a column."""
+        """The inputs that depend on a column."""
         return tuple(name for name in self.variables if column in self.columns([name]))
 
     def columns_of(self, formula: Formula | None) -> tuple[str, ...]:
@@ -246,7 +247,7 @@ class DataConfig:
         return () if formula is None else self.columns(formula.names)
 
     def keeping(self, names: Iterable[str]) -> DataConfig:
-        """The same configuration with these inputs only."""
+        """The same configuration restricted to these inputs."""
         names = set(names)
         return replace(self, inputs=tuple(group for group in self.inputs if group.name in names))
 
@@ -256,7 +257,7 @@ class _Reader:
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
-        #: keys that scores do not need, with their lines
+        #: keys that scores do not depend on, with their lines
         self.passed_over: list[str] = []
         self.lines: dict[tuple[str | int, ...], int] = {}
         self._nodes = 0
@@ -372,7 +373,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     path : path, optional
         A YAML file.
     text : str, optional
-        Its content, if it is not to be read from the file.
+        Its content, if it is not to be read from a file.
 
     Returns
     -------
@@ -381,15 +382,15 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     Raises
     ------
     ConfigError
-        With file, line and key: unreadable YAML, unknown keys that may change inputs, expressions that are not allowed,
-        definitions that contradict each other or run in a circle.
+        Gives file, line and key: unreadable YAML, unknown keys that may change inputs, expressions that are not
+        allowed, definitions that are contradictory or circular.
     WrongType
         If neither a path nor a text is given.
 
     Warns
     -----
     UserWarning
-        Once, naming the keys of forks of weaver that scores do not need.
+        Once, listing the keys of forks of weaver that scores do not depend on.
 
     Examples
     --------

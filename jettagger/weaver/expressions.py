@@ -1,4 +1,4 @@
-"""Expressions of a weaver data configuration: checked against a list of what is allowed, then evaluated on arrays."""
+"""Expressions of a weaver data configuration: checked against a list of allowed nodes, then evaluated on arrays."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ _ALLOWED = (
     "ak and math and of weaver's helpers"
 )
 
-#: bits that a plain number may be shifted by, and the largest plain power
+#: maximum shift of an integer in bits, and maximum power of a number
 _MAX_SHIFT = 63
 _MAX_POWER = 1e300
 
 
 @dataclass(frozen=True)
 class Formula:
-    """An expression that was checked; made by `parse_formula`.
+    """A validated expression; made by `parse_formula`.
 
     Parameters
     ----------
     text : str
-        As it was written, on one line.
+        The text, on one line.
     where : str
-        Where it was written.
+        Place of its definition.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Formula:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The columns and variables that it needs, in the order in which they appear."""
+        """The columns and variables that it uses, in order of appearance."""
         found: dict[str, int] = {}
         for node in ast.walk(self._parsed[1]):
             if isinstance(node, ast.Name) and node.id not in MODULES and node.id not in HELPERS:
@@ -93,7 +93,7 @@ class Formula:
 
     @cached_property
     def is_ones(self) -> bool:
-        """Whether it is 1 for each entry of a column: ``ak.ones_like(x)``, also of another element type."""
+        """Whether it is 1 for each entry of a column: ``ak.ones_like(x)``, also with another element type."""
         node = self._parsed[1]
         while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
             if node.func.attr == "ones_like":
@@ -118,7 +118,7 @@ class Formula:
         Raises
         ------
         MismatchError
-            If the arrays do not fit together; says which expression and where it was written.
+            If the arrays have different shapes; gives the expression and its place.
         """
         found = {name: value(name) for name in self.names}
         try:
@@ -134,13 +134,13 @@ class Formula:
 
 
 def parse_formula(text: str, where: str = "") -> Formula:
-    """Read an expression and refuse all that is not on the list of what is allowed.
+    """Parse an expression, refusing everything that is not on the list of allowed nodes.
 
     Parameters
     ----------
     text : str
     where : str
-        Where it was written, e.g. ``"data.yaml, line 12"``, for error messages.
+        Place of its definition, e.g. ``"data.yaml, line 12"``, for error messages.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def parse_formula(text: str, where: str = "") -> Formula:
     Raises
     ------
     ConfigError
-        With the position and what is allowed.
+        Gives the position and what is allowed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What expressions of a weaver data configuration may call: names of NumPy, awkward and math, and weaver's helpers."""
+"""Functions allowed in expressions of a weaver data configuration: those of NumPy, awkward, math, and weaver itself."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: other names of element types, of NumPy now and before
+#: other names of element types, in current and former versions of NumPy
 _TYPES = MappingProxyType(
     {"bool_": "bool", "int_": "int64", "float_": "float64", "single": "float32", "double": "float64"}
 )
 
-#: element types that may be named, as text or as ``np.float32``
+#: allowed element types, as text or as ``np.float32``
 DTYPES = _words("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64") | set(_TYPES)
 
 _CONSTANTS = _words("pi e inf nan newaxis")
@@ -67,7 +67,7 @@ _MATH = _words(
     """
 )
 
-#: module as written in an expression -> the module's own name, the functions that may be called, the constants
+#: module as written in an expression -> its full name, the allowed functions, the constants
 MODULES: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = MappingProxyType(
     {
         "np": ("numpy", _NUMPY, _CONSTANTS | DTYPES),
@@ -79,7 +79,7 @@ MODULES: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = MappingProxy
     }
 )
 
-#: functions of awkward 0's ``JaggedArray`` that weaver's first configurations make masks with; the same ones today
+#: functions of awkward 0's ``JaggedArray`` used for masks in weaver's first configurations; their current versions
 LEGACY = _words("ones_like zeros_like")
 
 _MODERN: Mapping[str, str] = MappingProxyType(
@@ -101,13 +101,13 @@ _MODERN: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: arguments that may be given by name
+#: allowed keyword arguments
 KEYWORDS = _words("axis keepdims mask_identity ascending stable clip copy nan posinf neginf decimals value dtype side")
 
-#: arguments that are one of some words
+#: arguments with a fixed set of words
 CHOICES: Mapping[str, frozenset[str]] = MappingProxyType({"side": _words("left right")})
 
-#: what may be asked of a four-momentum
+#: allowed attributes and methods of a four-momentum
 PROPERTIES = _words(
     """
     x y z t px py pz pt pt2 p p2 mag rho phi eta theta costheta cottheta rapidity e E energy m M mass mass2 tau et mt
@@ -209,7 +209,7 @@ def _p4_from_ptetaphim(pt: Any, eta: Any, phi: Any, mass: Any) -> Any:
     return _vectors(pt=pt, eta=eta, phi=phi, mass=mass)
 
 
-#: functions that are called by their bare name
+#: functions called without a module
 HELPERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "len": len,
@@ -229,7 +229,7 @@ HELPERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 
 def known_names() -> list[str]:
-    """All functions that an expression may call, as they are written.
+    """All functions allowed in an expression, in their spelling there.
 
     Returns
     -------
@@ -245,18 +245,18 @@ def known_names() -> list[str]:
 
 
 def modern(name: str, array: str = "x") -> str:
-    """How a function or method of awkward 0 is written today.
+    """The current spelling of a function or method of awkward 0.
 
     Parameters
     ----------
     name : str
     array : str
-        What it was asked of.
+        The array it was applied to.
 
     Returns
     -------
     str
-        Empty if awkward 0 had none of that name, or if it has no counterpart in expressions.
+        Empty if awkward 0 had no function of this name, or if it has no counterpart in expressions.
 
     Examples
     --------
@@ -268,12 +268,12 @@ def modern(name: str, array: str = "x") -> str:
 
 
 def resolve(module: str, name: str) -> Any:
-    """The function or constant behind ``module.name``.
+    """The function or constant ``module.name``.
 
     Parameters
     ----------
     module, name : str
-        Both on the lists.
+        Both must be on the lists.
 
     Returns
     -------

@@ -17,13 +17,13 @@ __all__ = ["Values", "WeaverJets"]
 
 
 class Values:
-    """The columns of a table and the new variables of a configuration, each evaluated when it is first asked for.
+    """The columns of a table and the new variables of a configuration, each evaluated on first access.
 
     Parameters
     ----------
     config : DataConfig
     columns : mapping of str to array
-        One entry a jet: numbers or lists of numbers.
+        One entry per jet: numbers or lists of numbers.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Values:
         return self._made[name]
 
     def passes(self, formula: Formula | None, n_jets: int) -> Array:
-        """Which jets an expression is true for; all of them without one.
+        """Mask of jets for which an expression is true; all of them if there is none.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class Values:
         Raises
         ------
         MismatchError
-            If the expression does not give one number a jet.
+            If the expression does not have one value per jet.
         """
         import awkward as ak
 
@@ -98,12 +98,12 @@ class Values:
         return flags.astype(bool)
 
     def truth(self) -> dict[str, Array]:
-        """The targets of training.
+        """The training targets.
 
         Returns
         -------
         dict of str to array
-            Custom labels by their names; simple ones as ``label``, the index of the class.
+            Custom labels by name; simple ones as ``label``, the index of the class.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Values:
 
 
 class WeaverJets:
-    """Jets of a flat table as the batches take them: lengths and flat columns of the configuration's variables.
+    """Jets of a flat table in the form needed for batching: lengths and flat columns of the configuration's variables.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class WeaverJets:
         return self._size
 
     def counts(self, object_: str) -> Array:
-        """Number of entries of each jet in a group, int64[jets]; 1 for numbers of the jet."""
+        """Number of entries of each jet in a group, int64[jets]; 1 for jet-level variables."""
         return self._split(self._first[object_])[0]
 
     def column(self, object_: str, name: str) -> Array:
@@ -158,7 +158,7 @@ class WeaverJets:
         Raises
         ------
         MismatchError
-            If it has another number of entries a jet than the other variables of the group.
+            If its number of entries per jet differs from that of the other variables of the group.
         """
         counts, flat = self._split(name)
         expected = self.counts(object_)

@@ -1,4 +1,4 @@
-"""Flavours of PFNano: what productions call its collections and columns, one file each; which one made an input."""
+"""Flavours of PFNano: names of collections and columns in productions, one file each, and their detection."""
 
 from jettagger.inputs.flavours.reading import Flavour, declared_names, flavour_of, flavours, read_flavour
 from jettagger.inputs.flavours.recognition import detect, difference, formats, nearest_flavour

@@ -1,4 +1,4 @@
-"""Flavours from their files: those of the package, and a user's own."""
+"""Flavours from their files: those of the package, and those of users."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Flavour", "declared_names", "flavour_of", "flavours", "read_flavour"
 
 @dataclass(frozen=True)
 class Flavour:
-    """What a production calls the collections and columns of PFNano.
+    """Names of the collections and columns of PFNano in a production.
 
     Parameters
     ----------
     name, title : str
     names : mapping of str to str or None
-        PFNano's name of a collection, or of a column with its collection -> the file's, where they differ; None for an
-        index that the file has not.
+        PFNano's name of a collection, or of a column with its collection -> that in the file, if different; None for an
+        index that the file lacks.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Flavour:
         Parameters
         ----------
         kind : {"AK8", "AK4"}
-            Which jets.
+            Kind of the jets.
 
         Returns
         -------
@@ -54,14 +54,14 @@ class Flavour:
 
 
 def read_flavour(source: str | os.PathLike[str], name: str = "") -> Flavour:
-    """The flavour that a YAML file declares.
+    """Read a flavour from a YAML file.
 
     Parameters
     ----------
     source : path, or str
         The file; with ``name``, its text.
     name : str
-        What to call a text in messages.
+        Name of a text in messages.
 
     Returns
     -------
@@ -70,9 +70,9 @@ def read_flavour(source: str | os.PathLike[str], name: str = "") -> Flavour:
     Raises
     ------
     ConfigError
-        If it is no such file; says the line, what is there, and what is expected.
+        If the file is not valid; gives the line, the value, and what is expected.
     UnknownName
-        If it names something that PFNano has not; with the line and the nearest name.
+        If it names something that PFNano lacks; gives the line and the nearest name.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def flavours() -> Mapping[str, Flavour]:
 
 
 def flavour_of(name_or_path: str | os.PathLike[str]) -> Flavour:
-    """A flavour of the package by its name, or that of a user's file.
+    """A flavour of the package by its name, or one from a user's file.
 
     Parameters
     ----------
@@ -152,9 +152,9 @@ def flavour_of(name_or_path: str | os.PathLike[str]) -> Flavour:
     Raises
     ------
     UnknownName
-        If it is neither; with the nearest names.
+        If it is neither; gives the nearest names.
     InputFileError
-        If there is no such file.
+        If the file does not exist.
     ConfigError
         As for `read_flavour`.
     """
@@ -169,7 +169,7 @@ def flavour_of(name_or_path: str | os.PathLike[str]) -> Flavour:
 
 
 def declared_names(names: Names | None, flavour: str | os.PathLike[str] | None) -> Names | None:
-    """The names of a production, given as they are or by the flavour that declares them.
+    """The names of a production, given directly or by a flavour.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Recognise the format of an input from its collections; say what differs from the nearest one that is known."""
+"""Detection of the format of an input from its collections; differences from the nearest known format."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def formats() -> tuple[Format, ...]:
 
 
 def difference(format_: Format, collections: Iterable[str], offer: Any = None) -> list[str]:
-    """What an input lacks of the collections and indices by which a format links jets.
+    """The collections and indices for links of a format that an input lacks.
 
     Parameters
     ----------
     format_ : Format
     collections : iterable of str
-        Of the input.
+        Collections of the input.
     offer : Offer, optional
         The input itself, with the fields of its collections.
 
     Returns
     -------
     list of str
-        Each with the nearest name that the input has; empty where nothing is missing.
+        Each with the nearest name in the input; empty if nothing is missing.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def difference(format_: Format, collections: Iterable[str], offer: Any = None) -
 
 
 def nearest_flavour(collections: Iterable[str], kind: JetKind = "AK8", offer: Any = None) -> str:
-    """Which known flavour of PFNano an input is nearest to, and what differs, for errors.
+    """The known flavour of PFNano nearest to an input, and the differences, for errors.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def nearest_flavour(collections: Iterable[str], kind: JetKind = "AK8", offer: An
     Returns
     -------
     str
-        Empty where the input has no candidates under any name, or nothing differs.
+        Empty if the input has no candidates under any name, or if there are no differences.
     """
     present = list(collections)
     if not any("cand" in name.lower() and not name.startswith("Gen") for name in present):
@@ -108,17 +108,17 @@ def nearest_flavour(collections: Iterable[str], kind: JetKind = "AK8", offer: An
 def detect(
     collections: Iterable[str], jets: str | None = None, names: Names | None = None, kind: JetKind | None = "AK8"
 ) -> Format:
-    """The format with these collections.
+    """The format with given collections.
 
     Parameters
     ----------
     collections : iterable of str
     jets : str, optional
-        The collection of jets; default: that of the first format that fits.
+        The collection of jets; default: that of the first format that matches.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the input, see `jettagger.formats.pfnano.pfnano`.
     kind : {"AK8", "AK4"} or None
-        The jets that are wanted; None: those that ``jets`` names, or fat jets.
+        The requested kind of jets; None: that of ``jets``, or fat jets.
 
     Returns
     -------
@@ -127,11 +127,11 @@ def detect(
     Raises
     ------
     InputFileError
-        If none fits; lists what is there and what was expected.
+        If no format matches; lists the collections found and those expected.
     MismatchError
         If both ``jets`` and ``names`` are given, or if ``jets`` are of another kind.
     UnknownName
-        If PFNano has none of the names.
+        If a name is not one of PFNano's.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the file of a flavour holds: names that a production gives to what PFNano declares, where they differ."""
+"""The content of a flavour file: names in a production that differ from those in the declaration of PFNano."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jettagger.config.models import FileModel
 
 __all__ = ["VERSION", "FlavourFile"]
 
-#: the version of these files
+#: version of these files
 VERSION = 1
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
