@@ -13,7 +13,8 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,22 @@ def machine() -> dict[str, Any]:
     if cpuinfo.exists():
         found = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.M)
         name = found[1] if found else name
-    packages = {package: version(package) for package in ("onnxruntime", "numpy", "awkward", "uproot")}
+    packages = {package: _version(package) for package in ("onnxruntime", "numpy", "awkward", "uproot")}
     return {"processor": name, "cores": os.cpu_count(), "python": platform.python_version(), **packages}
 
 
-def keep(path: Path | None, section: str, name: str, found: Any) -> None:
+def _version(package: str) -> str:
+    """Of what is imported by that name, whichever distribution it comes from; empty where it is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        try:
+            return str(import_module(package).__version__)
+        except ImportError:
+            return ""
+
+
+def keep(path: Path | None, section: str, name: str, found: Any, *, here: bool = True) -> None:
     """Add a result to a file of results, in the place of an older one.
 
     Parameters
@@ -72,11 +84,14 @@ def keep(path: Path | None, section: str, name: str, found: Any) -> None:
     section, name : str
     found : dict
         Numbers are kept with four digits.
+    here : bool
+        Whether the page is about this machine; else the results say themselves where they come from.
     """
     if path is None:
         return
     content = json.loads(path.read_text()) if path.exists() else {}
-    content["machine"] = machine()
+    if here:
+        content["machine"] = machine()
     content.setdefault(section, {})[name] = _rounded(found)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -187,6 +202,30 @@ def _memory(found: Mapping[str, Any]) -> str:
     return table(rows)
 
 
+def _gpu(found: Mapping[str, Any]) -> str:
+    models = list(found)
+    rates = dict.fromkeys(name for one in found.values() for name in one["rates"])
+    rows = [("jets/s", *models)]
+    rows += [(name, *(_number(one["rates"].get(name), "{:,.0f}") for one in found.values())) for name in rates]
+    kinds = dict.fromkeys(kind for one in found.values() for kind in one["differences"])
+    quantiles = [("differences from the CPU, in tolerances", *models)]
+    for kind in kinds:
+        for name in ("median", "99 %", "largest"):
+            numbers = (_number(one["differences"].get(kind, {}).get(name), "{:.2g}") for one in found.values())
+            quantiles.append((f"{kind}, {name}", *numbers))
+    one = next(iter(found.values()))
+    device, host = one["device"], one["machine"]
+    place = (
+        f"{device.get('name', 'unknown GPU')} (driver {device.get('driver', 'unknown')}), {host['processor']}, "
+        f"{host['cores']} cores, Python {host['python']}, ONNX Runtime {host['onnxruntime']}"
+    )
+    return f"{place}\n\n{table(rows)}\n\n{table(quantiles)}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
 def cost_of(jets: float, cpu_ms: float) -> str:
     """Core hours of many jets, two digits."""
     hours = jets * cpu_ms / 3.6e6
@@ -218,7 +257,8 @@ def page(text: str, results: Mapping[str, Any]) -> str:
     def filled(match: re.Match[str]) -> str:
         section = match[1]
         found = results.get("network" if section == "cost" else section)
-        made = "Not measured yet." if found is None else show(section, found)
+        made = "Not measured since it was written." if section == "gpu" else "Not measured yet."
+        made = made if found is None else show(section, found)
         return f"<!-- measured: {section} -->\n{made}\n<!-- end -->"
 
     return re.sub(r"<!-- measured: (\w+) -->\n.*?<!-- end -->", filled, text, flags=re.S)
