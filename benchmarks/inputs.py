@@ -29,6 +29,10 @@ REAL = Path(os.environ.get("JETTAGGER_SHARED") or ROOT.parent / "shared" / "data
 KEPT = ("run", "luminosityBlock", "event", "FatJet.mass", "FatJet.msoftdrop")
 
 
+#: what models with a selection of candidates read besides
+SELECTED_BY = "PFCands.puppiWeight"
+
+
 def default_file(n_events: int = 1300) -> Path:
     """A file of so many events, made if it is not there; 1,300 simulated ones have 2,200 fat jets.
 
@@ -92,7 +96,7 @@ def thinned(path: Path, n_events: int, seed: int) -> Mapping[str, Any]:
             for model in ("inclParTToyV1", "tinyParT")
             for column in jt.check_columns(jt.load_bundle(model), file).columns
         }
-        columns = sorted(needed | {column for column in KEPT if file.has(column)})
+        columns = sorted(needed | {column for column in (*KEPT, SELECTED_BY) if file.has(column)})
         events = file.read(columns)
     events = events[np.resize(np.arange(len(events)), n_events)]
     rng = np.random.default_rng(seed)

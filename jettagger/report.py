@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from jettagger.display import Displayed, Grid, ObjectSummary
 
@@ -30,6 +30,9 @@ _COUNTS = {
     "replaced_values": "input values that were not finite",
     "retried": "reads that were tried again",
     "refused_runs": "runs that did not fit the GPU, made in parts",
+    "requests": "requests to a server",
+    "resent": "requests that were sent again",
+    "runs_here": "runs on this machine in the place of a server",
 }
 _JETS = [name for name, text in _COUNTS.items() if text.startswith(("scored", "not scored"))]
 
@@ -109,6 +112,14 @@ class Report(Displayed):
         Reads repeated after a transient error.
     refused_runs : int
         Runs of the network that a GPU refused, mostly for lack of memory, and that were repeated in parts.
+    requests : int
+        Batches sent to a server; ``seconds`` is the time spent waiting for them.
+    resent : int
+        How often such a request was repeated.
+    runs_here : int
+        Batches that ran on this machine because the server failed.
+    servers : tuple of str
+        Addresses of the servers that answered, with the version of the model if they report it.
 
     Examples
     --------
@@ -138,15 +149,24 @@ class Report(Displayed):
     cached: int = 0
     retried: int = 0
     refused_runs: int = 0
+    requests: int = 0
+    resent: int = 0
+    runs_here: int = 0
+    servers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "servers", tuple(self.servers))  # JSON has lists
 
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):
             return NotImplemented
-        return Report(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+        total = Report(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+        return replace(total, servers=tuple(dict.fromkeys(total.servers)))
 
     def __repr__(self) -> str:
         values = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return f"Report({', '.join(f'{name}={value:.9g}' for name, value in values if value)})"
+        shown = ((name, value if isinstance(value, tuple) else f"{value:.9g}") for name, value in values if value)
+        return f"Report({', '.join(f'{name}={text}' for name, text in shown)})"
 
     def summary(self) -> ObjectSummary:
         """The counts that are not zero, for jets also as a fraction of all, for display."""
@@ -157,6 +177,7 @@ class Report(Displayed):
                 share = f"{count / self.jets:.1%}" if name in _JETS and self.jets else ""
                 rows.append((text, f"{count}", share))
         facts = [
+            ("server", ", ".join(self.servers)),
             ("time in the network", f"{self.seconds:.3g} s" if self.seconds else ""),
             ("padding", f"{self.padding_waste:.1%} of the length positions" if self.slots else ""),
         ]

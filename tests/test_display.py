@@ -164,7 +164,8 @@ def test_every_count_of_a_report_is_shown() -> None:
 
     for item in fields(Report):
         if item.name not in ("slots", "filled", "seconds"):
-            assert "7341" in terminal(Report(**{item.name: 7341})), item.name
+            value = ("7341",) if item.name == "servers" else 7341
+            assert "7341" in terminal(Report(**{item.name: value})), item.name
 
 
 def test_a_discriminant_shows_its_expression_and_parameters() -> None:

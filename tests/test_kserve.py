@@ -12,7 +12,7 @@ import pytest
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import ConfigError, RemoteError
 from jettagger.inference.sample_jets import proof_jets
-from jettagger.sessions import kserve, open_onnx
+from jettagger.sessions import Traffic, kserve, open_onnx
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.kserve import KServeSession, RequestFault
 from jettagger.sessions.remote import Remote
@@ -47,6 +47,7 @@ class Server:
         self.served = described(GRAPH) if served is None else served
         self.batches: list[int] = []
         self.connections = 0
+        self.version = ""
 
     def connect(self, remote: Remote) -> Server:
         self.connections += 1
@@ -61,12 +62,12 @@ class Server:
     def models(self) -> list[str]:
         return ["tinyParT (version 1)", "particlenet (version 2)"]
 
-    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
         if self.faults:
             raise self.faults.pop(0)
         self.batches.append(len(next(iter(inputs.values()))))
         found = open_onnx(GRAPH, 1).run(inputs)
-        return {name: found[name] for name in outputs}
+        return {name: found[name] for name in outputs}, self.version
 
 
 BUSY = RequestFault("UNAVAILABLE: not now", passing=True)
@@ -170,7 +171,7 @@ def test_lost_requests_are_sent_again(no_waits: list[float]) -> None:
     remote = session(server)
     expected = open_onnx(GRAPH, 1).run(INPUTS)
     assert all(np.array_equal(array, expected[name]) for name, array in remote.run(INPUTS).items())
-    assert remote.resent == len(no_waits) == 4
+    assert remote.traffic.resent == len(no_waits) == 4
     for number, wait in enumerate(no_waits):  # jitter: between half and all of a wait that doubles
         assert 0.05 * 2**number <= wait <= 0.1 * 2**number
     assert server.connections == 5  # a connection that failed is not used again
@@ -231,16 +232,39 @@ def test_answers_of_another_kind(wrong: str, monkeypatch: pytest.MonkeyPatch) ->
     server = Server()
     infer = server.infer
 
-    def other(inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
-        found = infer(inputs, outputs)
+    def other(inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
+        found, version = infer(inputs, outputs)
         name = outputs[0]
         if wrong == "missing":
-            return {key: array for key, array in found.items() if key != name}
-        return found | {name: found[name][:-1] if wrong == "rows" else found[name].astype(np.float64)}
+            return {key: array for key, array in found.items() if key != name}, version
+        return found | {name: found[name][:-1] if wrong == "rows" else found[name].astype(np.float64)}, version
 
     monkeypatch.setattr(server, "infer", other)
     with pytest.raises(RemoteError, match="expected float32 for 6 jets"):
         session(server).run(INPUTS)
+
+
+def test_other_runs_wait_on_where_one_is_abandoned() -> None:
+    """Tasks of a dask worker share the session; an error in one is no reason to give up what another asks for."""
+    server = Server((BUSY,) * 3)
+    base, traffic = session(server), Traffic()
+    one, other = base.for_run(Traffic()), base.for_run(traffic)
+    one.abandon()
+    assert list(other.run(INPUTS)) == list(open_onnx(GRAPH, 1).run(INPUTS))
+    assert (traffic.requests, traffic.resent, list(traffic.servers)) == (1, 3, ["grpc://gpu7:8001/tinyParT"])
+    assert (base.traffic.requests, base.traffic.resent) == (0, 0)
+
+
+def test_answers_of_another_version_are_refused() -> None:
+    server = Server()
+    remote = session(server)
+    for version in ("", "3", "", "3"):  # a server that does not say it
+        server.version = version
+        remote.run(INPUTS)
+    assert list(remote.traffic.servers) == ["grpc://gpu7:8001/tinyParT", "grpc://gpu7:8001/tinyParT (version 3)"]
+    server.version = "4"
+    with pytest.raises(RemoteError, match="answered with version 4 of the model, expected 3"):
+        remote.run(INPUTS)
 
 
 def test_a_thread_has_a_connection_of_its_own() -> None:
@@ -267,7 +291,7 @@ def test_what_nobody_waits_for_is_not_asked_again() -> None:
     server = Server((BUSY,) * 1000)
     remote = session(server)
     answer = remote.pool.submit(remote.run, INPUTS)
-    while not remote.resent:
+    while not remote.traffic.resent:
         assert not answer.done()
     remote.abandon()
     with pytest.raises(RemoteError, match="UNAVAILABLE: not now"):
@@ -281,7 +305,7 @@ def test_the_axis_of_the_jets(shape: tuple[int, ...], right: bool, monkeypatch: 
     server = Server()
     name = GRAPH.outputs[0].name
     infer = server.infer
-    monkeypatch.setattr(server, "infer", lambda *given: infer(*given) | {name: np.zeros(shape, np.float32)})
+    monkeypatch.setattr(server, "infer", lambda *given: (infer(*given)[0] | {name: np.zeros(shape, np.float32)}, ""))
     remote = session(server)
     if right:
         assert remote.run(INPUTS)[name].shape == shape

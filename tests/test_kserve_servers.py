@@ -51,6 +51,7 @@ class Behaviour:
         self.most_together = 0
         self.lock = threading.Lock()
         self.factor = 1.0  # of another network's outputs
+        self.version = "1"
         self.rest = 0.0  # seconds
 
     def next(self) -> str:
@@ -109,7 +110,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             tensor.name: np.frombuffer(raw, np.float32).reshape(list(tensor.shape))
             for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
         }
-        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=self.behaviour.version)
         for name, array in self.behaviour.answer(inputs).items():
             array = array[:-1] if fault == "shape" else array
             answer.outputs.add(name=name, datatype="FP32", shape=list(array.shape))
@@ -231,7 +232,7 @@ def test_requests_that_were_lost_are_sent_again(
     session = opened(request.getfixturevalue(fixture), timeout=0.5 if "slow" in faults else 10.0)
     behaviour.faults = list(faults)
     assert same(session.run(INPUTS))
-    assert session.resent == len(faults)
+    assert session.traffic.resent == len(faults)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_what_is_wrong_is_not_asked_again(fault: str, said: str, grpc_url: str, 
     behaviour.faults = [fault]
     with pytest.raises(RemoteError, match=said):
         session.run(INPUTS)
-    assert session.resent == 0
+    assert session.traffic.resent == 0
 
 
 def test_wrong_names(grpc_url: str, http_url: str) -> None:
@@ -281,7 +282,7 @@ def test_a_server_that_is_started_anew(behaviour: Behaviour) -> None:
     later = threading.Timer(0.7, lambda: restarted.append(start(port)))
     later.start()
     assert same(session.run(INPUTS))
-    assert session.resent > 0
+    assert session.traffic.resent > 0
     later.join()
     restarted[0][0].stop(None).wait()
 
@@ -292,6 +293,9 @@ def test_a_remote_is_a_value() -> None:
 
 
 EVENTS = make_events(6, seed=3)
+
+#: nobody answers there
+NOWHERE = "grpc://127.0.0.1:9/tinyParT"
 
 
 @pytest.fixture
@@ -357,6 +361,85 @@ def test_this_machine_stands_in_where_it_is_allowed(grpc_url: str, here: Any, be
     absent = jt.load_tagger("tinyParT", remote=nowhere)
     with pytest.warns(RuntimeWarning, match=r"runs on this machine: grpc://127\.0\.0\.1:9/"):
         assert equal(absent.attach(EVENTS).FatJet, here)
+
+
+@pytest.mark.parametrize(("fixture", "version"), [("grpc_url", " (version 1)"), ("http_url", "")])
+def test_a_report_says_what_the_server_did(
+    fixture: str, version: str, behaviour: Behaviour, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(fixture)
+    tagger = jt.load_tagger("tinyParT", remote=url, batch_size=4)
+    assert tagger.session  # proven: what that asks for is no part of a run
+    before = behaviour.requests
+    behaviour.faults = ["lost"]
+    report = tagger.run(EVENTS).report
+    assert (report.requests + report.resent, report.resent) == (behaviour.requests - before, 1)
+    assert report.servers == (url + version,)
+    assert report.runs_here == 0
+    text = repr(report.summary())
+    assert url in text
+    assert "requests that were sent again" in text
+    assert jt.load_tagger("tinyParT").run(EVENTS).report.servers == ()
+
+
+def test_runs_at_the_same_time_are_counted_apart(grpc_url: str, behaviour: Behaviour) -> None:
+    """Threads of a dask worker share the session of a process."""
+    tagger = jt.load_tagger("tinyParT", remote=grpc_url, batch_size=4)
+    alone = tagger.run(EVENTS).report
+    before = behaviour.requests
+    with futures.ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(lambda _: tagger.run(EVENTS).report, range(6)))
+    assert [report.requests for report in reports] == [alone.requests] * 6
+    assert behaviour.requests - before == 6 * alone.requests
+    total = sum(reports, jt.Report())
+    assert (total.requests, total.servers) == (6 * alone.requests, alone.servers)
+
+
+def test_runs_in_the_place_of_a_server_are_counted(grpc_url: str, behaviour: Behaviour) -> None:
+    tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, local=True, in_flight=1), batch_size=4)
+    whole = tagger.run(EVENTS).report
+    assert (whole.runs_here, whole.requests > 2) == (0, True)
+    behaviour.faults = ["", "refused"]
+    with pytest.warns(RuntimeWarning, match="runs on this machine"):
+        report = tagger.run(EVENTS).report
+    assert (report.requests, report.runs_here) == (2, whole.requests - 1)
+    again = tagger.run(EVENTS).report
+    assert (again.requests, again.runs_here, again.servers) == (0, whole.requests, ())
+    absent = jt.load_tagger("tinyParT", batch_size=4, remote=Remote.at(NOWHERE, local=True, patience=0.2, in_flight=1))
+    with pytest.warns(RuntimeWarning, match="runs on this machine"):
+        assert absent.run(EVENTS).report.runs_here == whole.requests
+
+
+def test_a_model_that_is_replaced_is_not_believed(grpc_url: str, behaviour: Behaviour) -> None:
+    """Only the version that was there at first was compared with the file."""
+    tagger = jt.load_tagger("tinyParT", remote=grpc_url)
+    assert tagger.run(EVENTS).report.servers == (f"{grpc_url} (version 1)",)
+    behaviour.version = "2"
+    with pytest.raises(RemoteError, match=r"answered with version 2 of the model, expected 1 .*/versions/1 stays"):
+        tagger.run(EVENTS)
+
+
+def test_scores_of_the_cache_ask_no_server(grpc_url: str, behaviour: Behaviour, tmp_path: Path) -> None:
+    tagger = jt.load_tagger("tinyParT", remote=grpc_url, cache=tmp_path)
+    assert tagger.run(EVENTS).report.requests > 0
+    before = behaviour.requests
+    report = tagger.run(EVENTS).report
+    assert (report.requests, report.servers, report.cached) == (0, (), report.scored)
+    assert behaviour.requests == before
+
+
+def test_the_command_says_what_the_server_did(
+    grpc_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jettagger.cli import main
+    from jettagger.testing import write_pfnano
+
+    write_pfnano(tmp_path / "events.root", 6, seed=3)
+    arguments = ["tag", str(tmp_path / "events.root"), "--model", "tinyParT", "-o", str(tmp_path / "scores.parquet")]
+    assert main([*arguments, "--remote", grpc_url]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"requests to the server\W+[1-9]", said.out + said.err)
+    assert f"{grpc_url} (version 1)" in said.out + said.err
 
 
 def test_without_a_server_nothing_is_scored() -> None:

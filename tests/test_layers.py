@@ -174,10 +174,56 @@ def test_tagging_in_memory_needs_no_dask_torch_or_matplotlib() -> None:
     assert loaded_by(statement).isdisjoint({"dask", "distributed", "torch", "matplotlib", "coffea", "uproot"})
 
 
+#: what tagging arrays in memory does without; `pip install jettagger` brings the first seven for files and searches
+ABSENT = ["coffea", "uproot", "hist", "boost_histogram", "uhi", "pyarrow", "vector", "correctionlib", "rich"]
+ABSENT += ["dask", "distributed", "dask_awkward", "matplotlib", "scipy", "pandas", "numba", "torch"]
+
+#: a finder in front of all others; to the code that imports, the packages are not installed
+REFUSAL = """
+import sys
+class Refusal:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refusal())
+"""
+
+#: the three lines of the README, with what people ask for besides, on plain awkward arrays
+CORE = """
+import awkward as ak, jettagger as jt
+from jettagger.testing import make_events
+events = make_events(12, seed=3)
+tagger = jt.load_tagger("tinyParT", threads=1, backend="onnxruntime")
+tagged = tagger.attach(events, where=events.FatJet.pt > 300)
+assert ak.all(ak.is_none(tagger.attach(events, where="pt < 0").FatJet.tinyParT_probHbb, axis=1))
+jt.load_taggers(["tinyParT"], threads=1).attach(events)
+hbb = jt.discriminant("HbbvsQCD", prefix="tinyParT")(tagged.FatJet)
+assert len(list(jt.make_inputs(tagger.bundle, events)))
+tagger.plan(events), tagger.run(events).report.summary()
+"""
+
+
+def test_tagging_arrays_needs_neither_coffea_nor_uproot_nor_hist() -> None:
+    """In a process that cannot have them, with the numbers of this one."""
+    import awkward as ak
+
+    absent = "for name in ABSENT:\n try: __import__(name)\n except ImportError: print(name, 'cannot be had')"
+    code = f"ABSENT = {ABSENT!r}\n{REFUSAL}{CORE}print(ak.to_list(hbb))\n{absent}"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    scores, *refused = run.stdout.splitlines()
+    assert refused == [f"{name} cannot be had" for name in ABSENT]
+    here: dict[str, ak.Array] = {}
+    exec(CORE, here)
+    assert scores == str(ak.to_list(here["hbb"]))
+    assert 0 < ak.count(here["hbb"]) < ak.count(here["events"].FatJet.pt)
+
+
 def test_importing_the_package_loads_nothing_but_the_front_door() -> None:
-    code = "import sys, numpy; before = set(sys.modules); import jettagger; print(*sorted({*sys.modules} - before))"
+    code = "import sys; before = set(sys.modules); import jettagger; print(*sorted({*sys.modules} - before))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(run.stdout.split()) <= {"jettagger", "jettagger._checkout", "jettagger._version"}
+    loaded = {name for name in run.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert loaded <= {"jettagger", "jettagger._checkout", "jettagger._version"}
 
 
 def test_every_public_name_resolves() -> None:

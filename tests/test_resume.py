@@ -311,7 +311,7 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
         "sliced": ak.Array([[{"x": np.float32(1)}], [], [{"x": np.float32(2)}] * 3])[::-1],
     }
     chunks = [Chunk("a", 0, 3), Chunk("b", 0, 3)]
-    report = Report(events=3, seconds=0.1)
+    report = Report(events=3, seconds=0.1, servers=("grpc://gpu7:8001/net",))
     kept = Finished(tmp_path / "o.root", chunks, "key")
     kept.put(chunks[0], columns, report)
     kept.leave()

@@ -34,6 +34,7 @@ from typing import Any
 from jettagger.cli.console import counted, progress_bar, say, tell, warn
 from jettagger.cli.tagger import add_options, options_of
 from jettagger.config.sizes import parse_size
+from jettagger.report import Report
 
 __all__ = ["configure", "run"]
 
@@ -139,6 +140,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _of_server(report: Report) -> list[tuple[str, str]]:
+    return [
+        ("server", ", ".join(report.servers) or "none answered"),
+        ("requests to the server", f"{report.requests}"),
+        ("requests that were sent again", f"{report.resent}"),
+        ("runs on this machine in the place of the server", f"{report.runs_here}"),
+        ("waited for the network", f"{report.seconds:.3g} s"),
+    ]
+
+
 def _summary(result: object, seconds: float) -> None:
     from jettagger.cli.console import table
     from jettagger.skims.skim import SkimResult
@@ -166,6 +177,7 @@ def _summary(result: object, seconds: float) -> None:
         ("input values that were not finite", f"{report.replaced_values}"),
         ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
         ("reads that failed for a moment", f"{report.retried}"),
+        *(_of_server(report) if report.requests or report.runs_here else []),
         ("padding waste", f"{100 * report.padding_waste:.1f} %"),
         ("jets per second", f"{now / seconds:.0f}" if now else "-"),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from jettagger.bundles.bundle import Bundle
 from jettagger.inference.network import evaluate
 from jettagger.inputs.batching import Batch
-from jettagger.sessions import ConcurrentSession, GpuSession, Session
+from jettagger.sessions import ConcurrentSession, CountedSession, GpuSession, Session, Traffic
 from jettagger.types import Array
 
 __all__ = ["Pending"]
@@ -41,6 +41,8 @@ class Pending:
         For which the network was waited for.
     refused : int
         Runs that a GPU refused and that were made in parts.
+    traffic : Traffic
+        What a server was asked.
 
     Raises
     ------
@@ -54,6 +56,9 @@ class Pending:
         self.values: Array = np.empty((n_jets, len(bundle.outputs)), dtype=np.float32)
         self.slots = self.filled = self.refused = 0
         self.seconds = 0.0
+        self.traffic = Traffic()
+        if isinstance(session, CountedSession):
+            session = session.for_run(self.traffic)
         self._session = session
         self._waiting: deque[tuple[Array, Future[Array]]] = deque()
         try:

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, RemoteError
 from jettagger.inference.proof import shortfall
-from jettagger.sessions import ConcurrentSession, Session, open_onnx
+from jettagger.sessions import Session, Traffic, open_onnx
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
+
+if TYPE_CHECKING:
+    from jettagger.sessions.kserve import KServeSession
 
 __all__ = ["connected"]
 
 
-class _WithLocal:
-    """Asks the server, and the file of the bundle from the first failure on."""
+class _InPlace:
+    """The file of the bundle in the place of a server."""
 
-    provider = "remote, or this machine"
+    provider = "this machine"
 
-    def __init__(self, bundle: Bundle, served: ConcurrentSession, local: Session) -> None:
-        self._bundle, self._served, self._local = bundle, served, local
-        self._failed = False
-        self.in_flight, self.pool = served.in_flight, served.pool
-        self.abandon = served.abandon
+    def __init__(self, local: Session, traffic: Traffic | None = None) -> None:
+        self._local, self._traffic = local, traffic or Traffic()
+
+    def for_run(self, traffic: Traffic) -> _InPlace:
+        """See `CountedSession.for_run`."""
+        return _InPlace(self._local, traffic)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate the network; see `Session.run`."""
-        if not self._failed:
+        self._traffic.add(runs_here=1)
+        return self._local.run(inputs)
+
+
+class _WithLocal:
+    """Asks the server, and the file of the bundle from the first failure on, in all runs of the process."""
+
+    provider = "remote, or this machine"
+
+    def __init__(
+        self, bundle: Bundle, served: KServeSession, local: _InPlace, failed: threading.Event | None = None
+    ) -> None:
+        self._bundle, self._served, self._local = bundle, served, local
+        self._failed = failed or threading.Event()
+        self.in_flight, self.pool = served.in_flight, served.pool
+        self.abandon = served.abandon
+
+    def for_run(self, traffic: Traffic) -> _WithLocal:
+        """See `CountedSession.for_run`."""
+        return _WithLocal(self._bundle, self._served.for_run(traffic), self._local.for_run(traffic), self._failed)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate the network; see `Session.run`."""
+        if not self._failed.is_set():
             try:
                 return self._served.run(inputs)
             except RemoteError as error:
-                self._failed = True
+                self._failed.set()
                 _warn_local(self._bundle, error)
         return self._local.run(inputs)
 
@@ -80,13 +109,13 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
         if not remote.local:
             raise
         _warn_local(bundle, error)
-        return local
+        return _InPlace(local)
     if reason:
         raise RemoteError(
             f"{remote.url} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
             "Another network, another version of it, or less precise arithmetic (TF32) is behind that name"
         )
-    return _WithLocal(bundle, served, local) if remote.local else served
+    return _WithLocal(bundle, served, _InPlace(local)) if remote.local else served
 
 
 def _warn_local(bundle: Bundle, error: RemoteError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -143,4 +144,5 @@ def _ambiguous(
             flags = flags[rows[group.name].index] if group.name in rows else flags
             found = np.bincount(jet[flags != 0], minlength=len(counts)) > 0
             doubtful[mark.counted] = doubtful.get(mark.counted, np.zeros(len(counts), dtype=bool)) | found
-    return Report(**{kind: int(np.count_nonzero(found & scored)) for kind, found in doubtful.items()})
+    numbers: dict[str, Any] = {kind: int(np.count_nonzero(found & scored)) for kind, found in doubtful.items()}
+    return Report(**numbers)

@@ -1,6 +1,14 @@
 """Backends that run a network: name -> array in, name -> array out. They know no jets and no class names."""
 
-from jettagger.sessions.base import SHORT_OF_MEMORY, ConcurrentSession, Session, flat_columns, run_error
+from jettagger.sessions.base import (
+    SHORT_OF_MEMORY,
+    ConcurrentSession,
+    CountedSession,
+    Session,
+    Traffic,
+    flat_columns,
+    run_error,
+)
 from jettagger.sessions.onnx import GpuSession, OrtSession, open_onnx
 from jettagger.sessions.openvino import OpenVinoSession, open_openvino
 from jettagger.sessions.replay import ReplaySession
@@ -8,11 +16,13 @@ from jettagger.sessions.replay import ReplaySession
 __all__ = [
     "SHORT_OF_MEMORY",
     "ConcurrentSession",
+    "CountedSession",
     "GpuSession",
     "OpenVinoSession",
     "OrtSession",
     "ReplaySession",
     "Session",
+    "Traffic",
     "flat_columns",
     "open_onnx",
     "open_openvino",

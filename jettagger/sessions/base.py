@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,7 +13,16 @@ import numpy as np
 from jettagger.errors import ModelFileError
 from jettagger.types import Array
 
-__all__ = ["SHORT_OF_MEMORY", "ConcurrentSession", "Session", "flat_columns", "run_error", "wants_memory"]
+__all__ = [
+    "SHORT_OF_MEMORY",
+    "ConcurrentSession",
+    "CountedSession",
+    "Session",
+    "Traffic",
+    "flat_columns",
+    "run_error",
+    "wants_memory",
+]
 
 #: what the last network said that did not get the memory that they asked for; `jettagger.bundles.trials` looks here
 SHORT_OF_MEMORY: list[str] = []
@@ -39,6 +49,51 @@ class Session(Protocol):
         ModelFileError
             If the network cannot be run on these inputs.
         """
+
+
+class Traffic:
+    """What was asked of a server; threads add to it.
+
+    Attributes
+    ----------
+    requests : int
+        Batches that it was asked for.
+    resent : int
+        How often one of them was sent again.
+    runs_here : int
+        Batches that ran on this machine in its place.
+    servers : dict of str to None
+        Who answered, in the order of their first answer.
+
+    Examples
+    --------
+    >>> traffic = Traffic()
+    >>> traffic.add(requests=2, server="grpc://gpu7:8001/net")
+    >>> traffic.requests, list(traffic.servers)
+    (2, ['grpc://gpu7:8001/net'])
+    """
+
+    def __init__(self) -> None:
+        self.requests = self.resent = self.runs_here = 0
+        self.servers: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def add(self, *, requests: int = 0, resent: int = 0, runs_here: int = 0, server: str = "") -> None:
+        """Add to the counts, and name who answered."""
+        with self._lock:
+            self.requests += requests
+            self.resent += resent
+            self.runs_here += runs_here
+            if server:
+                self.servers[server] = None
+
+
+@runtime_checkable
+class CountedSession(Session, Protocol):
+    """A session of a network that a server runs, or that runs here in the place of one."""
+
+    def for_run(self, traffic: Traffic) -> Session:
+        """The same session for one run of a tagger, whose requests are counted."""
 
 
 @runtime_checkable

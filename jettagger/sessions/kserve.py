@@ -5,6 +5,7 @@ One request carries one batch. The connection belongs to a process and a thread 
 
 from __future__ import annotations
 
+import copy
 import random
 import ssl
 import threading
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, require
+from jettagger.sessions.base import Traffic
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.remote import Remote
 from jettagger.types import Array
@@ -61,7 +63,7 @@ class Transport(Protocol):
     def models(self) -> list[str]:
         """What the server has; empty where it does not say."""
 
-    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
         """Evaluate the network.
 
         Parameters
@@ -74,6 +76,8 @@ class Transport(Protocol):
         -------
         dict of str to array[jets, ...]
             What the server gave.
+        str
+            The version of the model that gave it; empty where the server does not say.
         """
 
 
@@ -88,6 +92,11 @@ class KServeSession:
     connect : callable
         Gives a connection; called once a thread.
 
+    Attributes
+    ----------
+    traffic : Traffic
+        What the server was asked.
+
     Raises
     ------
     RemoteError
@@ -101,7 +110,8 @@ class KServeSession:
     def __init__(self, graph: Graph, remote: Remote, connect: Callable[[Remote], Transport] | None = None) -> None:
         self.remote = remote
         self.in_flight = remote.in_flight
-        self.resent = 0
+        self.traffic = Traffic()
+        self._version = ""
         self._reached = False
         self._connect = connect or _connect
         self._local = threading.local()
@@ -143,6 +153,12 @@ class KServeSession:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
+    def for_run(self, traffic: Traffic) -> KServeSession:
+        """The same connections for one run of a tagger; what it abandons, others still wait for."""
+        session = copy.copy(self)
+        session.traffic, session._abandoned = traffic, threading.Event()
+        return session
+
     def abandon(self) -> None:
         """Nobody waits any more for what is on its way: it is not asked for again."""
         self._abandoned.set()
@@ -151,13 +167,29 @@ class KServeSession:
     def _request(self, inputs: dict[str, Array]) -> dict[str, Array]:
         rows = len(next(iter(inputs.values())))
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        outputs = self._asked(f"{rows} jets ({shapes})", lambda transport: transport.infer(inputs, self._outputs))
+        self.traffic.add(requests=1)
+        outputs, version = self._asked(
+            f"{rows} jets ({shapes})", lambda transport: transport.infer(inputs, self._outputs)
+        )
+        self._check_version(version)
         for name in self._outputs:
             array = outputs.get(name)
             if array is None or array.dtype != np.float32 or not array.ndim or not _of_jets(array.shape, rows):
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise RemoteError(f"{self.remote.url} gave {got} for {name!r}, expected float32 for {rows} jets")
         return {name: outputs[name] for name in self._outputs}
+
+    def _check_version(self, version: str) -> None:
+        """Refuse answers of another version than the first, with which the server was compared."""
+        self._version = self._version or version
+        if version and version != self._version:
+            raise RemoteError(
+                f"{self.remote.url} answered with version {version} of the model, expected {self._version} "
+                "as before: it was replaced on the server. A new process compares it again; an address with "
+                f"/versions/{self._version} stays with one version"
+            )
+        named = f" (version {version})" if version and not self.remote.version else ""
+        self.traffic.add(server=self.remote.url + named)
 
     def _asked(self, what: str, ask: Callable[[Transport], Any]) -> Any:
         """The answer of the server; requests that may succeed later are sent again."""
@@ -177,7 +209,7 @@ class KServeSession:
                 if not fault.passing or monotonic() + wait > end or abandoned.is_set():
                     raise self._failed(what, fault, attempt, patience) from fault
                 longest = min(2 * longest, LONGEST_WAIT)
-                self.resent += 1
+                self.traffic.add(resent=1)
                 sleep(wait)
 
     def _failed(self, what: str, fault: RequestFault, attempt: int, patience: float) -> RemoteError:
@@ -250,7 +282,7 @@ class _Grpc:
         found = self._call("get_model_repository_index", as_json=True)
         return _named(found.get("models", ()))
 
-    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
         remote, library = self._remote, self._library
         tensors = []
         for name, array in inputs.items():
@@ -258,7 +290,7 @@ class _Grpc:
             tensors[-1].set_data_from_numpy(array)
         wanted = [library.InferRequestedOutput(name) for name in outputs]
         result = self._call("infer", remote.model, tensors, remote.version, wanted)
-        return _arrays(result, outputs)
+        return _arrays(result, outputs), str(result.get_response().model_version)
 
 
 class _Http:
@@ -314,7 +346,7 @@ class _Http:
     def models(self) -> list[str]:
         return _named(self._call("get_model_repository_index"))
 
-    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> dict[str, Array]:
+    def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
         remote, library = self._remote, self._library
         if self.binary is None:
             self.metadata()
@@ -323,7 +355,8 @@ class _Http:
             tensors.append(library.InferInput(name, list(array.shape), "FP32"))
             tensors[-1].set_data_from_numpy(array, binary_data=bool(self.binary))
         wanted = [library.InferRequestedOutput(name, binary_data=bool(self.binary)) for name in outputs]
-        return _arrays(self._call("infer", remote.model, tensors, remote.version, wanted), outputs)
+        result = self._call("infer", remote.model, tensors, remote.version, wanted)
+        return _arrays(result, outputs), str(result.get_response().get("model_version") or "")
 
 
 def _of_jets(shape: tuple[int, ...], rows: int) -> bool:

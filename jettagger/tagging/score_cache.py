@@ -62,4 +62,6 @@ def packed(scored: Scored) -> dict[str, Array]:
 def unpacked(kept: Mapping[str, Array]) -> Scored:
     """The inverse of `packed`, with the original shapes; all jets are counted as cached."""
     report = Report(**parse_json(str(kept["report"]), "report", kind=dict))
-    return Scored(kept["values"], kept["index"], replace(report, cached=report.scored, seconds=0.0), kept["partial"])
+    # nothing ran
+    report = replace(report, cached=report.scored, seconds=0.0, requests=0, resent=0, runs_here=0, servers=())
+    return Scored(kept["values"], kept["index"], report, kept["partial"])

@@ -625,6 +625,10 @@ class Underway(NamedTuple):
             nonfinite_jets=int(np.count_nonzero(~np.isfinite(done.values).all(axis=1))),
             seconds=done.seconds,
             refused_runs=done.refused,
+            requests=done.traffic.requests,
+            resent=done.traffic.resent,
+            runs_here=done.traffic.runs_here,
+            servers=tuple(done.traffic.servers),
         )
         return Scored(done.values, self.jets, self.report + more, self.partial)
 
