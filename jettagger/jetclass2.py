@@ -1,7 +1,7 @@
 """JetClass-II: its variables with types and units, its 188 classes, its coarse groups, its files.
 
-The data set (arXiv:2405.12972) has one row a jet. Momenta, energies and masses are in GeV, impact parameters and
-vertices in mm, times in mm/c. The first JetClass (arXiv:2202.03772) has a part of the same columns.
+The data set (arXiv:2405.12972) has one row per jet. Momenta, energies and masses are in GeV, impact parameters and
+vertices in mm, times in mm/c. The first JetClass (arXiv:2202.03772) has a subset of the columns.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Column:
     ----------
     name : str
     type : str
-        NumPy type of a value; a column that is not of the jet itself holds a list of them.
+        NumPy type of a value; columns that are not jet-level contain lists of values.
     unit : str
-        ``"1"`` for pure numbers and flags.
+        ``"1"`` for dimensionless numbers and flags.
     doc : str
     in_jetclass : bool
-        Whether the first JetClass has it, too.
+        Whether it exists in the first JetClass, too.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Column:
 
     @property
     def per_jet(self) -> bool:
-        """Whether a jet has one value, not a list."""
+        """Whether it is a jet-level column, as opposed to a list."""
         return self.group in ("jet", "genjet")
 
 
@@ -189,10 +189,10 @@ def _coarse() -> Mapping[str, tuple[int, ...]]:
     return MappingProxyType({name: tuple(indices) for name, indices in groups.items()})
 
 
-#: coarse group -> the classes that it is the sum of; those that Sophon's training weights are given for
+#: coarse group -> its classes; as in the training weights of Sophon
 COARSE: Mapping[str, tuple[int, ...]] = _coarse()
 
-#: part -> numbers of its first validation file, its first test file, and the file behind its last one
+#: part -> number of its first validation file, of its first test file, and of its last file plus one
 _RANGES = {"Res2P": (200, 250, 300), "Res34P": (860, 1075, 1290), "QCD": (280, 350, 420)}
 
 PARTS: tuple[str, ...] = tuple(_RANGES)
@@ -202,14 +202,14 @@ _NAME = re.compile(r"^(Res2P|Res34P|QCD)_(\d{4})(?:\D+(\d{4}))?$")
 
 
 def truth(labels: Any, *, none: int | None = None) -> list[str | None]:
-    """The names of the classes of jets.
+    """The class names of jets.
 
     Parameters
     ----------
     labels : array of int
         ``jet_label``.
     none : int, optional
-        A value that stands for "no class", e.g. -1 in files that jettagger simulated; gives None.
+        A value for "no class", e.g. -1 in files simulated by jettagger; gives None.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def truth(labels: Any, *, none: int | None = None) -> list[str | None]:
     Raises
     ------
     InvalidValues
-        If a label lies outside 0 to 187; says how many, the first and its jet.
+        If a label is outside 0 to 187; gives their number, and the first one with its jet.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def truth(labels: Any, *, none: int | None = None) -> list[str | None]:
 
 
 def coarse(jets: Records, prefix: str) -> dict[str, Any]:
-    """The scores of the coarse groups: sums over the classes of each.
+    """The scores of the coarse groups: sums over the classes of each group.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def coarse(jets: Records, prefix: str) -> dict[str, Any]:
     Returns
     -------
     dict of str to array
-        Group -> its probability, None where a jet was not scored.
+        Group -> its probability, None if a jet was not scored.
 
     Raises
     ------
@@ -280,16 +280,16 @@ def coarse(jets: Records, prefix: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of the data set that are there, and those that are not.
+    """Existing and missing files of the data set.
 
     Parameters
     ----------
     found : mapping of str to str
-        ``QCD_0350`` -> a path, or ``TARBALL::MEMBER``; both are opened by `jettagger.files.tables.FlatFile`.
+        ``QCD_0350`` -> a path, or ``TARBALL::MEMBER``; both can be opened by `jettagger.files.tables.FlatFile`.
     missing : tuple of str
-        Files of the published table that are nowhere.
+        Files of the published table that were not found.
     broken : mapping of str to str
-        Tarballs that cannot be read to their end, and why.
+        Tarballs that cannot be read completely -> reason.
     """
 
     found: Mapping[str, str]
@@ -327,7 +327,7 @@ def _ranges(names: Iterable[str]) -> str:
 
 
 def files(*, split: str | None = None, part: str | None = None, root: str | os.PathLike[str] = ".") -> Listing:
-    """The files of the data set below a folder.
+    """The files of the data set in a folder.
 
     Parameters
     ----------
@@ -336,8 +336,8 @@ def files(*, split: str | None = None, part: str | None = None, root: str | os.P
     part : {"Res2P", "Res34P", "QCD"}, optional
         Default: all.
     root : path
-        Searched with its subfolders for ``QCD_0350.parquet`` and ``.root``, and for tarballs whose name holds the
-        range of their files, such as ``QCD_0350-0359.tar``.
+        Searched with its subfolders for ``QCD_0350.parquet`` and ``.root``, and for tarballs named after the range of
+        their files, such as ``QCD_0350-0359.tar``.
 
     Returns
     -------
@@ -346,9 +346,9 @@ def files(*, split: str | None = None, part: str | None = None, root: str | os.P
     Raises
     ------
     UnknownName
-        If there is no such split or part.
+        If the split or part does not exist.
     ConfigError
-        If ``root`` is no folder.
+        If ``root`` is not a folder.
 
     Examples
     --------
@@ -418,7 +418,7 @@ def _search(folder: Path, wanted: set[str]) -> tuple[dict[str, str], dict[str, s
 def read(
     path: str | os.PathLike[str], columns: Iterable[str] | None = None, start: int = 0, stop: int | None = None
 ) -> Any:
-    """Jets of a file in the published types.
+    """Read jets from a file, in the published types.
 
     Parameters
     ----------
@@ -432,14 +432,14 @@ def read(
     Returns
     -------
     awkward array
-        One record a jet.
+        One record per jet.
 
     Raises
     ------
     InputFileError
-        If the file cannot be read, or a column is a list where the table has a number.
+        If the file cannot be read, or if a jet-level column is a list.
     UnknownName
-        If the table or the file has no such column.
+        If the table or the file does not have the column.
     """
     import awkward as ak
 

@@ -1,1 +1,1 @@
-"""Files that users write: read with lines, validated, sizes understood."""
+"""Configuration files: YAML with line numbers, validation, sizes in bytes."""

@@ -1,7 +1,7 @@
-"""Models of the files that users write: pydantic's checks, with the file, the line and the nearest name in each error.
+"""Models of configuration files: pydantic validation, with file, line and nearest name in each error.
 
 A file is a `FileModel`, with a description for each key. `validated` checks a document against it; the schema for
-editors and the tables of keys in the documentation are made of the same model.
+editors and the tables of keys in the documentation are generated from the same model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
     "validated_json",
 ]
 
-#: problems of one file that are listed
+#: maximum number of problems of one file that are listed
 MOST_PROBLEMS = 10
 
 
@@ -67,14 +67,14 @@ class FileModel(BaseModel):
 
 @dataclass(frozen=True)
 class Expected:
-    """What a key must be, in words; takes the place of all that pydantic says of a wrong value.
+    """The expected value of a key, in words; replaces pydantic's message for a wrong value.
 
     Parameters
     ----------
     text : str
         Follows "must be".
     words : tuple of str
-        The words that it may be, of which the nearest are named.
+        The allowed words, the nearest of which are suggested.
     """
 
     text: str
@@ -92,7 +92,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Between:
-    """The limits of a number, both included.
+    """The limits of a number, inclusive.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ class Between:
 
 @dataclass(frozen=True)
 class Shown:
-    """The default of a key as tables show it, where the value alone does not say it."""
+    """The default of a key as shown in tables, if the value itself is not informative."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Shorthand:
-    """A text may stand for a mapping with this one key.
+    """Allows a text instead of a mapping with only this key.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validated(model: type[Model], document: Document, version: int | None = None) -> Model:
-    """Check a document against a model.
+    """Validate a document.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def validated(model: type[Model], document: Document, version: int | None = None
         A `FileModel`.
     document : Document
     version : int, optional
-        What the key ``version`` must be; a file of another version is refused without a look at the rest.
+        The expected value of the key ``version``; other versions are refused before the rest is checked.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def validated(model: type[Model], document: Document, version: int | None = None
     Raises
     ------
     ConfigError
-        Says file, line, what is there and what is expected, with the nearest valid name; a line for each problem.
+        Gives file, line, value and expectation, with the nearest valid name; one line per problem.
 
     Examples
     --------
@@ -213,17 +213,17 @@ def validated(model: type[Model], document: Document, version: int | None = None
 def validated_json(
     model: type[Model], path: Any, content: Mapping[str, Any], error: type[JettaggerError], what: str
 ) -> Model:
-    """Check what a JSON file holds against a model.
+    """Validate the content of a JSON file.
 
     Parameters
     ----------
     model : type
     path : pathlib.Path
-        The file, which is read again for the lines of what is wrong.
+        The file, which is read again to find the lines of problems.
     content : mapping
-        What it holds.
+        Its content.
     error : type
-        What is raised.
+        Class of the exception.
     what : str
         What the file should be, for the message: "bundle description".
 
@@ -250,16 +250,16 @@ def validated_json(
 def problems(
     model: type[BaseModel], error: ValidationError, document: Document, *, whole_names: bool = False
 ) -> list[str]:
-    """What pydantic found wrong with a document, in the words of its author.
+    """The problems found by pydantic in a document, in the words of this project.
 
     Parameters
     ----------
     model : type
-        What it was checked against.
+        The model of the document.
     error : pydantic.ValidationError
     document : Document
     whole_names : bool
-        Name keys with all that they are in, as ``mass.unit``, and leave out the file's name.
+        Whether to give keys with their full path, as ``mass.unit``, and without the name of the file.
 
     Returns
     -------
@@ -279,7 +279,7 @@ def problems(
     return listed[:MOST_PROBLEMS] + more
 
 
-#: types of pydantic's errors -> what is expected
+#: types of pydantic's errors -> expectation
 _EXPECTED = {
     "string_type": "text",
     "bool_type": "true or false",
@@ -352,7 +352,7 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any], document: Document
 
 
 def shown(value: Any) -> str:
-    """A value for a message; whole numbers of thousands of digits cannot be written."""
+    """A value for a message; integers with thousands of digits cannot be written."""
     try:
         return visible(repr(value), LONGEST_NAME)
     except ValueError:
@@ -387,14 +387,14 @@ def model_at(model: type[BaseModel], loc: Iterable[Any]) -> type[BaseModel] | No
     Parameters
     ----------
     model : type
-        Of the file.
+        Model of the file.
     loc : iterable
-        Keys and positions from the top.
+        Keys and indices from the top.
 
     Returns
     -------
     type or None
-        None where there is no mapping with keys of its own.
+        None if this is not a mapping with its own keys.
     """
     kind: Any = model
     for part in loc:
@@ -430,24 +430,24 @@ def _inside(kind: Any, part: Any) -> Iterator[Any]:
 def rename_keys(
     document: Document, names: Mapping[tuple[str, ...], str | tuple[str, ...]]
 ) -> tuple[Document, list[str]]:
-    """Give keys that were renamed, or moved, their new names.
+    """Replace former names of keys, or former places, by the current ones.
 
     Parameters
     ----------
     document : Document
     names : mapping
-        Path of a key under its old name -> the new name in the same mapping, or the new path in another one.
+        Path of a key with its former name -> new name in the same mapping, or new path in another one.
 
     Returns
     -------
     document : Document
     notes : list of str
-        A line for each old name in use, with its place.
+        One line for each former name, with its place.
 
     Raises
     ------
     ConfigError
-        If a key is there under both names.
+        If a key is present with both names.
 
     Examples
     --------
@@ -545,7 +545,7 @@ def key_table(model: type[BaseModel]) -> str:
     Returns
     -------
     str
-        A row for each key: name, description, default.
+        One row per key: name, description, default.
     """
     rows = ["| key | meaning | default |", "|---|---|---|"]
     for name, field in _fields(model).items():

@@ -1,4 +1,4 @@
-"""Sizes in bytes, as people write them."""
+"""Sizes in bytes with units."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from jettagger.errors import ConfigError, visible
 
 __all__ = ["parse_size", "size_text"]
 
-#: bytes that fit a signed number of 64 bits
+#: maximum of a signed 64-bit integer, in bytes
 LARGEST = 2**63
 
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size like ``500MB``, ``1.5 GiB`` or ``200000``.
+    """Number of bytes of a size like ``500MB``, ``1.5 GiB`` or ``200000``.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def parse_size(text: str) -> int:
     Raises
     ------
     ConfigError
-        If the text is no positive size.
+        If the text is not a positive size.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def parse_size(text: str) -> int:
 
 
 def size_text(size: float) -> str:
-    """A size in bytes for messages, three digits.
+    """A size in bytes for messages, with three digits.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def size_text(size: float) -> str:
     Returns
     -------
     str
-        `parse_size` reads it.
+        Can be read by `parse_size`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Reading YAML so that every complaint can name the file and the line."""
+"""YAML files with line numbers, so that errors can give the file and the line."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from jettagger.files import refuse_special
 
 __all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
 
-#: where something is inside a document: keys and positions from the top
+#: path inside a document: keys and indices from the top
 Path_ = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML text holds, and on which line each part of it begins.
+    """The content of a YAML text, and the line of each part of it.
 
     Attributes
     ----------
     data : object
         Dictionaries, lists, strings, numbers, booleans and None.
     name : str
-        The file's name, for messages.
+        Name of the file, for messages.
     lines : dict
-        Path inside the document (keys and positions from the top) to line number from 1.
+        Path inside the document (keys and indices from the top) -> line number from 1.
     """
 
     data: Any
@@ -42,11 +42,11 @@ class Document:
 
     @property
     def digest(self) -> str:
-        """sha256 of what it holds, whatever the layout of the text."""
+        """SHA-256 of the content, independent of the layout of the text."""
         return hashlib.sha256(repr(self.data).encode()).hexdigest()
 
     def where(self, *path: Any) -> str:
-        """The file and the line of a part, e.g. ``"search.yaml, line 12"``; of its parent if it is absent."""
+        """File and line of a part, e.g. ``"search.yaml, line 12"``; those of its parent if it is absent."""
         while path and path not in self.lines:
             path = path[:-1]
         line = self.lines.get(path)
@@ -69,12 +69,12 @@ class Document:
         return part
 
     def check_keys(self, allowed: Iterable[str], *path: Any, required: Iterable[str] = (), what: str = "key") -> None:
-        """Refuse unknown keys of a mapping and missing ones.
+        """Refuse unknown and missing keys of a mapping.
 
         Raises
         ------
         ConfigError
-            Names the file, the line, the key, and the nearest allowed keys.
+            Gives the file, the line, the key, and the nearest allowed keys.
         """
         check_keys(self.mapping(*path), allowed, required, what=what, where=lambda key: self.where(*path, key))
 
@@ -87,23 +87,23 @@ def check_keys(
     what: str = "key",
     where: Any = "",
 ) -> None:
-    """Refuse unknown keys of a mapping and missing ones.
+    """Refuse unknown and missing keys of a mapping.
 
     Parameters
     ----------
     mapping : mapping
-        What was given.
+        The mapping.
     allowed, required : iterable of str
-        The keys that may, and those that must be there.
+        Allowed keys and required keys.
     what : str
-        What the keys are.
+        Description of the keys.
     where : str, or callable of a key
-        Where the mapping was written.
+        Place of the mapping.
 
     Raises
     ------
     ConfigError
-        Names the key and the nearest allowed keys.
+        Gives the key and the nearest allowed keys.
 
     Examples
     --------
@@ -128,25 +128,25 @@ def check_keys(
 
 
 def kind_of(value: Any) -> str:
-    """What a value of a document is, for messages."""
+    """The type of a value of a document, for messages."""
     names = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}
     return names.get(type(value), f"{value!r}")
 
 
-#: entries of a configuration, in all repetitions of parts that are named once and used often
+#: maximum number of entries of a configuration, counting repeated parts each time
 MOST_ENTRIES = 200_000
 
-#: characters of a configuration
+#: maximum number of characters of a configuration
 MOST_CHARACTERS = 10_000_000
 
-#: lists and mappings inside each other
+#: maximum depth of nested lists and mappings
 DEEPEST = 100
 
-#: characters of a number, also of one with a base of 60 (1:30:00), which takes the square of its length to read
+#: maximum number of characters of a number; reading those with base 60 (1:30:00) takes quadratic time
 _LONGEST_NUMBER = 1000
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]*")
 
-#: libyaml's parser where it is there: it is an order of magnitude faster
+#: libyaml's parser, if available: it is an order of magnitude faster
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -177,7 +177,7 @@ _Dumper.add_implicit_resolver(*_FLOAT)
 
 
 def yaml_text(content: Any) -> str:
-    """A YAML text that `read_yaml` reads as it was: keys stay in their order, text stays text.
+    """A YAML text that `read_yaml` reads unchanged: keys keep their order, text stays text.
 
     Parameters
     ----------
@@ -205,29 +205,29 @@ def composed(
     characters: int = MOST_CHARACTERS,
     entries: int = MOST_ENTRIES,
 ) -> Iterator[tuple[Any, yaml.Node | None]]:
-    """The nodes of a YAML text, within limits; what the block finds wrong with them has the same wording.
+    """The nodes of a YAML text, within limits; errors raised in the block are worded in the same way.
 
     Parameters
     ----------
     text : str
     name : str
-        What to call it in messages.
+        Name of the text in messages.
     loader : type
         A safe loader of PyYAML.
     characters, entries : int
-        The most that it may have; entries of repeated parts count once.
+        Maximum numbers; entries of repeated parts count once.
 
     Yields
     ------
     loader : object
-        An instance, which makes objects of nodes.
+        An instance, which constructs objects from nodes.
     node : yaml.Node or None
-        None of an empty text.
+        None for an empty text.
 
     Raises
     ------
     ConfigError
-        If it is no YAML, or larger, deeper or with more entries than a configuration is; says where.
+        If it is not YAML, or exceeds the limits of a configuration in size, depth or entries; gives the place.
 
     Examples
     --------
@@ -305,7 +305,7 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
     source : path, or str
         The file; with ``name``, the text itself.
     name : str
-        What to call the text in messages.
+        Name of the text in messages.
 
     Returns
     -------
@@ -314,7 +314,7 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
     Raises
     ------
     ConfigError
-        If the file cannot be read, is no YAML, or has a key twice; says where.
+        If the file cannot be read, is not YAML, or has a key twice; gives the place.
 
     Examples
     --------
@@ -342,7 +342,7 @@ def read_yaml(source: str | os.PathLike[str], name: str = "") -> Document:
 
 
 def lines_of(text: str) -> dict[Path_, int]:
-    """The lines of a text that was read as JSON, where YAML, which holds most of JSON, can read it, too.
+    """The lines of a JSON text, as far as it is also valid YAML, which includes most of JSON.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def lines_of(text: str) -> dict[Path_, int]:
     Returns
     -------
     dict
-        As `Document.lines` has it; empty where the lines are not known.
+        As in `Document.lines`; empty if the lines are not known.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""Cuts that no value passes, or every one: ``150 < mass < 90``, ``abs(eta) < -1``, ``pt > 90 or pt < 150``, ``1 < 2``.
+"""Cuts that are never or always true: ``150 < mass < 90``, ``abs(eta) < -1``, ``pt > 90 or pt < 150``, ``1 < 2``.
 
-A cut is taken apart into bounds on equal parts of the expression. What is said is certain; much is not seen, such as
-what two different columns have to do with each other. Missing and NaN values, which pass nothing, are left aside.
+A cut is decomposed into bounds on equal parts of the expression. Reported cuts are certain; many others are not
+detected, e.g. those that depend on relations between columns. Missing and NaN values, which fail every cut, are
+ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jettagger.expressions.text import chain_of, sides_of
 
 __all__ = ["CutWarning", "always", "doubt", "never", "warn_doubt"]
 
-#: functions whose values are not negative
+#: functions with non-negative values
 _POSITIVE = ("abs", "sqrt", "exp", "hypot")
 
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -38,7 +39,7 @@ _MIRRORED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 
 class CutWarning(UserWarning):
-    """A cut on jets that nothing passes, or everything, whatever the jets are."""
+    """A cut on jets that is never or always true for any jets."""
 
 
 class _Bound(NamedTuple):
@@ -89,7 +90,7 @@ def always(cut: Expression) -> bool:
 
 
 def doubt(cut: Expression) -> str:
-    """What is wrong with a cut that selects nothing or everything, whatever the columns are; else an empty string.
+    """The problem of a cut that is never or always true for any columns; else an empty string.
 
     Parameters
     ----------
@@ -109,20 +110,20 @@ def doubt(cut: Expression) -> str:
 
 
 def warn_doubt(where: Any, place: str = "where", stacklevel: int = 3) -> None:
-    """Issue a `CutWarning` for a cut in text that selects nothing or everything; masks and None are passed over.
+    """Issue a `CutWarning` for a cut in text that is never or always true; masks and None are ignored.
 
     Parameters
     ----------
     where : str or other
     place : str
-        What the cut was given as.
+        Name of the argument.
     stacklevel : int
         As for `warnings.warn`; by default the caller of the function that calls this one.
 
     Raises
     ------
     ConfigError
-        If the text is no expression.
+        If the text is not an expression.
 
     Examples
     --------

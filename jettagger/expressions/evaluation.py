@@ -1,4 +1,4 @@
-"""The value of a checked syntax tree for columns."""
+"""Evaluation of a validated syntax tree on columns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jettagger.expressions.text import chain_of
 
 __all__ = ["ABSENT", "evaluate", "find", "known_names"]
 
-#: what is found where there is no such column; None and NaN are values of columns
+#: marks a column that does not exist; None and NaN are values of columns
 ABSENT = object()
 
 
 def known_names(values: Any) -> list[str]:
-    """The names of the columns at hand.
+    """The names of the available columns.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ def find(values: Any, name: str) -> Any:
 
 
 def evaluate(node: ast.expr, values: Mapping[str, Any], functions: Mapping[str, Function]) -> Any:
-    """The value of a checked tree.
+    """The value of a validated tree.
 
     Parameters
     ----------
     node : ast.expr
     values : mapping of str to array or number
-        All names that the tree holds.
+        All names in the tree.
     functions : mapping of str to Function
 
     Returns

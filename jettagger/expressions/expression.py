@@ -1,4 +1,4 @@
-"""Expressions as values: read from text, checked, evaluated on columns; cuts on flat columns."""
+"""Expressions as values: parsed from text, validated, evaluated on columns; cuts on flat columns."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from jettagger.expressions.text import ExpressionText, place_of
 
 __all__ = ["Expression", "parse", "select"]
 
-#: operators of C++, as TTree::Draw takes them
+#: operators of C++, as in TTree::Draw
 _FOREIGN = re.compile(r"&&|\|\||!(?!=)")
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An expression that was checked and can be evaluated on arrays; made by :func:`parse`.
+    """A validated expression that can be evaluated on arrays; made by :func:`parse`.
 
-    It is a value: two expressions of the same text are equal, and a pickled one is its text.
+    It is a value: expressions with the same text are equal, and its pickle is its text.
 
     Attributes
     ----------
     text : str
-        As it was written, on one line.
+        The text, on one line.
     where : str
-        Where it was written.
+        Place of the text.
 
     Examples
     --------
@@ -64,28 +64,28 @@ class Expression:
 
     @property
     def tree(self) -> ast.expr:
-        """The checked syntax tree."""
+        """The validated syntax tree."""
         return self._parsed[1]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns that it needs, in the order in which they appear."""
+        """The names of the required columns, in order of appearance."""
         return tuple(dict.fromkeys(name for name, _ in names_in(self.tree)))
 
     def check(self, known: Iterable[str], kind: str = "column") -> None:
-        """Refuse names that do not exist.
+        """Refuse unknown names.
 
         Parameters
         ----------
         known : iterable of str
-            The names that exist.
+            The existing names.
         kind : str
-            What they are, for the message.
+            Description of the names, for the message.
 
         Raises
         ------
         UnknownName
-            If the expression needs others; says which, where in the text, and the nearest.
+            If the expression uses other names; gives them, their position in the text, and the nearest ones.
         """
         known = list(known)
         unknown = [name for name in self.names if name not in known]
@@ -101,21 +101,21 @@ class Expression:
         Parameters
         ----------
         values : mapping, or awkward record array
-            Name to array (NumPy, awkward, dask-awkward) or number. In a record array, ``FatJet.pt`` is the
-            field ``pt`` of the field ``FatJet``.
+            Name -> array (NumPy, awkward, dask-awkward) or number. In a record array, ``FatJet.pt`` is the field ``pt``
+            of the field ``FatJet``.
 
         Returns
         -------
         array or number
-            Broadcast as the arrays' own library does; None stays None. Division by zero and the logarithm of
-            what is not positive give infinities and NaN, as in NumPy, without a warning.
+            Broadcast by the library of the arrays; None stays None. Division by zero and the logarithm of non-positive
+            numbers give infinities and NaN, as in NumPy, without a warning.
 
         Raises
         ------
         UnknownName
-            If a name is not there.
+            If a name does not exist.
         MismatchError
-            If the arrays do not fit together.
+            If the shapes of the arrays are incompatible.
         """
         source, tree = self._parsed
         found = {name: find(values, name) for name in self.names}
@@ -133,16 +133,16 @@ class Expression:
 
 
 def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTIONS) -> Expression:
-    """Read an expression and refuse all that is not on the list of what is allowed.
+    """Parse an expression, refusing everything that is not on the list of allowed nodes.
 
     Parameters
     ----------
     text : str
         The expression, e.g. ``"(pt > 200) & (abs(eta) < 2.4)"``.
     where : str
-        Where it was written, e.g. ``"--where"``, for error messages.
+        Origin of the text, e.g. ``"--where"``, for error messages.
     functions : mapping
-        The functions that may be called.
+        The allowed functions.
 
     Returns
     -------
@@ -151,8 +151,8 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
     Raises
     ------
     ConfigError
-        If the text is no expression or uses what is not allowed; says which token, at which position, and
-        what is allowed.
+        If the text is not an expression or uses something that is not allowed; gives the token, its position, and what
+        is allowed.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
 def select(
     text: str, known: Iterable[str], get: Callable[[str], Any], count: int, kind: str = "column"
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which entries of flat columns pass a cut.
+    """Mask of the entries of flat columns that pass a cut.
 
     Parameters
     ----------
@@ -192,23 +192,23 @@ def select(
     known : iterable of str
         Names of the columns.
     get : callable
-        Name to column, one entry an object, NumPy or awkward.
+        Name -> column, one entry per object, NumPy or awkward.
     count : int
         Number of objects.
     kind : str
-        What the columns are, for messages.
+        Description of the columns, for messages.
 
     Returns
     -------
     bool[count]
-        False where the value is missing.
+        False if the value is missing.
 
     Raises
     ------
     UnknownName
-        If there is no such column; with the nearest.
+        If the column does not exist; gives the nearest ones.
     ConfigError
-        If it is no cut.
+        If it is not a cut.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which syntax trees are expressions: all that is not on the list is refused. The names in them."""
+"""The allowed nodes of syntax trees of expressions, and the names in them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _ALLOWED = "numbers, names, + - * / // % **, comparisons, & | ~, and or not, and
 
 
 def check_tree(source: ExpressionText, node: ast.expr, functions: Mapping[str, Function]) -> None:
-    """Refuse what is not on the list of what an expression may hold.
+    """Refuse nodes that are not allowed in an expression.
 
     Parameters
     ----------
     source : ExpressionText
-        Whose tree it is.
+        Text of the tree.
     node : ast.expr
     functions : mapping of str to Function
-        That may be called.
+        Allowed functions.
 
     Raises
     ------
     ConfigError
-        With the token, its position, and what is allowed.
+        Gives the token, its position, and what is allowed.
     """
     if isinstance(node, ast.Constant):
         if not is_number(node.value):
@@ -90,7 +90,7 @@ def _check_call(source: ExpressionText, node: ast.Call, functions: Mapping[str, 
 
 
 def dotted(node: ast.expr) -> str | None:
-    """The name of a column that a node is, e.g. ``FatJet.pt``.
+    """The column name that a node represents, e.g. ``FatJet.pt``.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def dotted(node: ast.expr) -> str | None:
     Returns
     -------
     str or None
-        None for what is no name, and for names that Python keeps for itself.
+        None if it is not a name, or is a keyword of Python.
     """
     if isinstance(node, ast.Name):
         return node.id if not node.id.startswith("__") else None
@@ -110,7 +110,7 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def names_in(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """The names of columns in a tree, with their nodes, in the order of the text; those of functions are none.
+    """The names of columns in a tree, with their nodes, in the order of the text; names of functions are excluded.
 
     Parameters
     ----------

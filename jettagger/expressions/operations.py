@@ -1,4 +1,4 @@
-"""What an expression may do: the functions and operators on its list."""
+"""The functions and operators allowed in expressions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Function"]
 
 @dataclass(frozen=True)
 class Function:
-    """A function that an expression may call.
+    """A function that may be called in an expression.
 
     Parameters
     ----------
     call : callable
-        Takes and returns arrays.
+        Function of arrays that returns arrays.
     least, most : int
-        The smallest and the largest number of arguments.
+        Minimum and maximum number of arguments.
     text : str
-        What it does, for help texts.
+        Description, for help texts.
     """
 
     call: Callable[..., Any]
@@ -74,7 +74,7 @@ def _where(condition: Any, yes: Any, no: Any) -> Any:
     return np.where(condition, yes, no)
 
 
-#: the functions that an expression may call, by name
+#: functions allowed in an expression, by name
 FUNCTIONS: dict[str, Function] = {
     "abs": Function(np.abs, 1, 1, "absolute value"),
     "sqrt": Function(np.sqrt, 1, 1, "square root"),
@@ -101,7 +101,7 @@ FUNCTIONS: dict[str, Function] = {
     "where": Function(_where, 3, 3, "second argument where the first is true, else the third"),
 }
 
-#: the operators that an expression may use, by their place in Python's grammar
+#: operators allowed in an expression, by their role in Python's grammar
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

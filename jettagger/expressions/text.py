@@ -1,4 +1,4 @@
-"""A text that is to be an expression, and errors that point at a place in it."""
+"""The text of an expression, and errors that point to a position in it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from jettagger.errors import ConfigError
 
 __all__ = ["MAX_DEPTH", "ExpressionText", "chain_of", "place_of", "sides_of"]
 
-#: the longest text that is read, in characters
+#: maximum length of a text, in characters
 MAX_LENGTH = 10_000
 
-#: parentheses, calls, signs and negations inside each other; ``a + b + c`` is one level however long it is
+#: maximum depth of parentheses, calls, signs and negations; ``a + b + c`` is one level for any number of terms
 MAX_DEPTH = 100
 
 
 class ExpressionText:
-    """A text with the place where it was written, which turns syntax into errors that point at it.
+    """A text with its origin, which turns syntax errors into errors that point to the position.
 
     Parameters
     ----------
     text : str
         The expression.
     where : str
-        Where it was written, e.g. ``"--where"`` or ``"search.yaml, line 12"``.
+        Origin of the text, e.g. ``"--where"`` or ``"search.yaml, line 12"``.
 
     Raises
     ------
     ConfigError
-        If it is no text, too long, or uses what is not allowed; says where.
+        If it is not a text, is too long, or uses something that is not allowed; gives the position.
     """
 
     def __init__(self, text: str, where: str = "") -> None:
@@ -49,12 +49,12 @@ class ExpressionText:
         Parameters
         ----------
         readable : str, optional
-            What to parse instead of the text, of the same length; for notations that Python's grammar lacks.
+            Text of the same length to parse instead, for notations that Python's grammar lacks.
 
         Raises
         ------
         ConfigError
-            If the text is empty, is no expression, or is nested more than `MAX_DEPTH` deep.
+            If the text is empty, is not an expression, or is nested more than `MAX_DEPTH` deep.
         """
         if not self.text.strip():
             raise ConfigError(f"{place_of(self.where)}the expression is empty")
@@ -91,12 +91,12 @@ class ExpressionText:
                 waiting.append((child, depth + (isinstance(child, ast.expr) and not goes_on)))
 
     def offset(self, node: ast.AST) -> int:
-        """Where a node begins in the text, in characters from 0."""
+        """Start of a node in the text, in characters from 0."""
         in_bytes: int = getattr(node, "col_offset", 0)
         return self._shift + len(self._code.encode()[:in_bytes].decode(errors="ignore"))
 
     def end(self, node: ast.AST) -> int:
-        """Where a node ends in the text, in characters from 0."""
+        """End of a node in the text, in characters from 0."""
         in_bytes: int = getattr(node, "end_col_offset", None) or 0
         return self._shift + len(self._code.encode()[:in_bytes].decode(errors="ignore"))
 
@@ -105,12 +105,12 @@ class ExpressionText:
         return self.text[self.offset(node) : self.end(node)]
 
     def bracketed(self, node: ast.AST) -> bool:
-        """Whether a node stands in parentheses of its own."""
+        """Whether a node has its own parentheses."""
         before, after = self.text[: self.offset(node)].rstrip(), self.text[self.end(node) :].lstrip()
         return before.endswith("(") and after.startswith(")")
 
     def error_at(self, offset: int, message: str) -> ConfigError:
-        """The error for a position: the message, the text, and a mark under the position."""
+        """The error for a position: the message, the text, and a mark below the position."""
         mark = " " * offset + "^"
         return ConfigError(f"{place_of(self.where)}position {offset + 1}: {message}\n  {self.text}\n  {mark}")
 
@@ -119,7 +119,7 @@ class ExpressionText:
         raise self.error_at(self.offset(node), message)
 
     def check_operators(self, node: ast.BinOp, known: Container[type[ast.operator]], allowed: str) -> None:
-        """Refuse operators of ``a + b - c`` that are not known; ``allowed`` says what is, for the message."""
+        """Refuse unknown operators in ``a + b - c``; ``allowed`` lists the allowed ones, for the message."""
         for operation in chain_of(node)[1][::-1]:
             if type(operation.op) not in known:
                 text = f"the operator in {self.segment(operation)!r} is not allowed. Allowed: {allowed}"
@@ -127,7 +127,7 @@ class ExpressionText:
 
 
 def place_of(where: str) -> str:
-    """The beginning of a message: where the text was written, and a colon; empty without a place.
+    """The beginning of a message: the origin of the text, and a colon; empty if there is no origin.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def place_of(where: str) -> str:
 
 
 def chain_of(node: ast.BinOp) -> tuple[ast.expr, list[ast.BinOp]]:
-    """The operations of ``a + b - c``, which Python's grammar puts inside each other, in the order of their work.
+    """The operations of ``a + b - c``, which are nested in Python's grammar, in order of evaluation.
 
     Parameters
     ----------
@@ -150,9 +150,9 @@ def chain_of(node: ast.BinOp) -> tuple[ast.expr, list[ast.BinOp]]:
     Returns
     -------
     first : ast.expr
-        What the first operation has on its left.
+        Left operand of the first operation.
     operations : list of ast.BinOp
-        Each with its operator and its right side.
+        Each with its operator and its right operand.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def chain_of(node: ast.BinOp) -> tuple[ast.expr, list[ast.BinOp]]:
 
 
 def sides_of(node: ast.BinOp) -> list[ast.expr]:
-    """What stands between the operators of ``a + b - c``, from left to right.
+    """The operands of ``a + b - c``, from left to right.
 
     Parameters
     ----------

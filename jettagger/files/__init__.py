@@ -1,4 +1,4 @@
-"""Files: complete-or-absent outputs, one way to open each format, one wording of what failed."""
+"""Files: outputs that are complete or absent, one way to open each format, common wording of errors."""
 
 from __future__ import annotations
 

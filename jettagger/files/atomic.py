@@ -1,4 +1,4 @@
-"""Writing files and folders so that an output is complete or not there, and never one of its own inputs."""
+"""Writing of files and folders: an output is complete or absent, and never one of its own inputs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = [
     "special",
 ]
 
-#: between a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
+#: separates a tarball and its member: ``QCD_0000-0009.tar::QCD_0003.root``
 SEPARATOR = "::"
 
-#: wrappers of fsspec that keep a copy of the same file
+#: wrappers of fsspec that cache a copy of the same file
 _CACHES = re.compile(r"^((simplecache|filecache|blockcache)::)+")
 
-#: the port that a protocol has where none is named
+#: default port of a protocol
 _PORTS = {"root": 1094, "http": 80, "https": 443}
 
 
 def identity(path: str | os.PathLike[str]) -> Hashable:
-    """What all names of one file have in common: relative and absolute paths, links, spellings of a URL.
+    """A common key of all names of one file: relative and absolute paths, links, spellings of a URL.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def identity(path: str | os.PathLike[str]) -> Hashable:
     Returns
     -------
     hashable
-        Equal for two names of the same file. Local files are compared by device and inode, URLs by protocol, host,
-        port and path.
+        Equal for two names of the same file. Local files are compared by device and inode, URLs by protocol, host, port
+        and path.
 
     Examples
     --------
@@ -90,16 +90,16 @@ def _url_identity(url: str) -> Hashable:
 
 
 def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse an output that is one of the files that it is made of, or a folder that holds one.
+    """Refuse an output that is one of its inputs, or a folder that contains one.
 
-    Writing it would end in the loss of the input, so no ``force`` allows it.
+    Writing it would destroy the input, so not even ``force`` allows it.
 
     Parameters
     ----------
     output : path
         The file or folder to write.
     inputs : iterable of path
-        Everything that is read for it: data, configurations, files of models.
+        All inputs: data, configurations, files of models.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.Path
 
 
 def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse the same file twice among inputs, whatever it is called: its events would count twice.
+    """Refuse inputs given twice, also by different names: their events would be counted twice.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
     Raises
     ------
     MismatchError
-        With both names.
+        Gives both names.
 
     Examples
     --------
@@ -168,9 +168,9 @@ def refuse_repeats(paths: Iterable[str | os.PathLike[str]]) -> None:
 
 
 def follow(target: str | os.PathLike[str]) -> Path:
-    """Where an output lies in the end: links stay, what they point to is written.
+    """The final location of an output: symbolic links are kept, their target is written.
 
-    Whoever links an output to another disk wants it there, also if nothing is there yet.
+    Users who link an output to another disk want it there, also if the target does not exist yet.
 
     Parameters
     ----------
@@ -180,12 +180,12 @@ def follow(target: str | os.PathLike[str]) -> Path:
     Returns
     -------
     pathlib.Path
-        ``target`` itself if it is no link.
+        ``target`` itself if it is not a link.
 
     Raises
     ------
     OutputError
-        If the links go round in circles, or the name cannot be one of a file.
+        If links are circular, or the name cannot be that of a file.
 
     Examples
     --------
@@ -215,14 +215,14 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def allowed_mode(beside: Path, *, folder: bool = False) -> int:
-    """The permissions of a new file or folder, as the umask or the defaults of its surroundings set them.
+    """The permissions of a new file or folder, as determined by the umask or the defaults of the folder.
 
     Parameters
     ----------
     beside : pathlib.Path
-        A name that nobody else uses, in the folder in question.
+        An unused name in the folder in question.
     folder : bool
-        Whether a folder is meant.
+        Whether the permissions are those of a folder.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def allowed_mode(beside: Path, *, folder: bool = False) -> int:
 
     Notes
     -----
-    An empty file is made and removed. The umask of a process can be read only by setting it, for all threads.
+    An empty file is created and removed. The umask can be read only by setting it, for all threads of a process.
     """
     probe = f"{beside}.mode"
     if folder:
@@ -257,7 +257,7 @@ _SPECIAL = {
 
 
 def special(path: str | os.PathLike[str]) -> str:
-    """What a path leads to if opening it may wait for ever: a named pipe, a socket, a device; empty for all else.
+    """The kind of a path whose opening may block: a named pipe, a socket, a device; empty for all others.
 
     Parameters
     ----------
@@ -283,14 +283,14 @@ def special(path: str | os.PathLike[str]) -> str:
 
 
 def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = InputFileError) -> None:
-    """Refuse an input that is no file, before it is opened: who opens a named pipe waits until somebody writes to it.
+    """Refuse an input that is not a file before it is opened: opening a named pipe blocks until there is a writer.
 
     Parameters
     ----------
     path : path
         As for `special`.
     error : type
-        What is raised.
+        Class of the exception.
 
     Raises
     ------
@@ -312,26 +312,26 @@ def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = I
 
 @contextmanager
 def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
+    """A temporary path in the folder of ``target``, renamed to ``target`` if the block ends without an error.
 
     Parameters
     ----------
     target : path
-        The file to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
+        The file to write. A symbolic link is kept, and its target is replaced or created.
     force : bool
         Whether an existing ``target`` may be replaced.
 
     Yields
     ------
     pathlib.Path
-        Where to write; it has the suffix of ``target``, lies in the same folder as the file in the end, and only its
-        owner may read it until it is complete.
+        Path to write to; it has the suffix of ``target``, is in the folder of the final file, and is readable only by
+        its owner until it is complete.
 
     Raises
     ------
     OutputError
-        If the folder does not exist or cannot be written, if ``target`` exists and ``force`` is not given or it is no
-        file (a folder, a device, a named pipe), or if the disk is full. Nothing is left behind then.
+        If the folder does not exist or is not writable, if ``target`` exists and ``force`` is not given or it is not a
+        file (a folder, a device, a named pipe), or if the disk is full. Nothing is left in these cases.
 
     Examples
     --------
@@ -373,21 +373,21 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
 
 @contextmanager
 def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, force: bool = False) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without an error.
+    """A temporary folder next to ``target``, renamed to ``target`` if the block ends without an error.
 
     Parameters
     ----------
     target : path
-        The folder to write in the end. Of a symbolic link, the link stays, and what it points to is replaced or made.
+        The folder to write. A symbolic link is kept, and its target is replaced or created.
     marker : str
-        A file that every such folder holds: only a folder with it, or an empty one, is ever replaced.
+        A file in every such folder: only a folder that contains it, or an empty one, is ever replaced.
     force : bool
         Whether an existing one may be replaced.
 
     Yields
     ------
     pathlib.Path
-        Only its owner may enter it until it is complete.
+        Accessible only to its owner until it is complete.
 
     Raises
     ------
@@ -413,12 +413,12 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
 
 
 def replace_folder(folder: Path, target: Path) -> None:
-    """Rename a folder; one that is in the way is removed once that has worked, and put back where it has not.
+    """Rename a folder; an existing target is removed after success, and restored after failure.
 
     Parameters
     ----------
     folder, target : pathlib.Path
-        In the same folder.
+        Both in the same folder.
 
     Raises
     ------
@@ -457,7 +457,7 @@ def check_folder(
     marker, force
         As for `folder_complete_or_absent`.
     inputs : iterable of path
-        What it is made of, as for `refuse_inputs`.
+        The inputs, as for `refuse_inputs`.
 
     Returns
     -------

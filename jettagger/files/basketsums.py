@@ -1,7 +1,7 @@
-"""Checksums of the baskets of TTrees, kept in the file beside them: the format has none of its own for most codecs.
+"""Checksums of the baskets of TTrees, stored in the same file: for most codecs the format has none.
 
-The object ``jettagger_checksums`` holds, for each tree, XXH3 checksums (64 bits, hexadecimal) of the tree's own record
-and of each basket as it lies on disk, and one of the note ``jettagger``.
+The object ``jettagger_checksums`` contains, for each tree, XXH3 checksums (64 bits, hexadecimal) of the tree's own
+record and of each basket as stored on disk, and one of the provenance ``jettagger``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ DIGITS = 16
 
 
 class BasketSums:
-    """The checksums that a file has of itself; none where nobody wrote them.
+    """The stored checksums of a file; empty if there are none.
 
     Parameters
     ----------
     file : uproot directory
-        Opened.
+        An open file.
 
     Raises
     ------
     InputFileError
-        If the note or the record of a tree does not have its checksum.
+        If the provenance or the record of a tree differs from its checksum.
     """
 
     def __init__(self, file: Any) -> None:
@@ -55,7 +55,7 @@ class BasketSums:
                 raise InputFileError(f"{file.file_path}: the tree {tree!r} does not have its checksum: damaged")
 
     def check(self, tree: Any, branches: Iterable[str], start: int, stop: int) -> None:
-        """Compare the baskets that hold a range of entries with their checksums.
+        """Compare the baskets of a range of entries with their checksums.
 
         Parameters
         ----------
@@ -93,12 +93,12 @@ class BasketSums:
 
 
 def add_sums(path: str | os.PathLike[str]) -> None:
-    """Put checksums into a complete file.
+    """Add checksums to a complete file.
 
     Parameters
     ----------
     path : path
-        With TTrees that uproot wrote.
+        With TTrees written by uproot.
     """
     import uproot
 

@@ -1,8 +1,7 @@
 """A checksummed, size-limited cache of arrays on disk; results never depend on it.
 
-An entry is one file that carries its own checksum. What is damaged is ignored with a warning and made anew; writers
-that come at the same time each put a complete file in place; the oldest entries go when the folder grows beyond its
-limit.
+An entry is one file that contains its own checksum. Damaged entries are ignored with a warning and made again;
+concurrent writers each put a complete file in place; the oldest entries are removed when the folder exceeds its limit.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ MAGIC = b"jettagger-cache-1\n"
 
 
 class DiskCache:
-    """A folder of arrays.
+    """A folder of cached arrays.
 
     Parameters
     ----------
     folder : path
-        Made when something is written.
+        Created when something is written.
     limit : int
-        Bytes that the entries may take together.
+        Maximum size of all entries in bytes.
 
     Examples
     --------
@@ -54,7 +53,7 @@ class DiskCache:
         return f"DiskCache({str(self.folder)!r}, limit={self.limit})"
 
     def get(self, key: str) -> dict[str, Array] | None:
-        """What was put there.
+        """The entry of a key.
 
         Parameters
         ----------
@@ -64,8 +63,7 @@ class DiskCache:
         Returns
         -------
         dict of str to array, or None
-            In the shapes and types that they had; None where there is nothing, or nothing that can be trusted. The
-            latter gives a RuntimeWarning.
+            In their original shapes and types; None if there is no valid entry. An invalid one gives a RuntimeWarning.
         """
         path = self._path(key)
         try:
@@ -87,14 +85,14 @@ class DiskCache:
             return {name: stored[name] for name in stored.files}
 
     def put(self, key: str, arrays: Mapping[str, Array]) -> None:
-        """Keep arrays; where the disk does not allow it, a RuntimeWarning says so and nothing is kept.
+        """Store arrays; if the disk does not allow it, a RuntimeWarning is given and nothing is stored.
 
         Parameters
         ----------
         key : str
             Hexadecimal.
         arrays : mapping of str to array
-            Of any shape, of numbers and text, no objects.
+            Of any shape, with numbers or text, not objects.
         """
         stream = io.BytesIO()
         np.savez(stream, **arrays)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Delphes files: open with clear errors, read chosen collections with their references as nested events."""
+"""Delphes files: opened with clear errors, selected collections read with their references as nested events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["DelphesFile", "is_delphes_file"]
 
 TREE = "Delphes"
 
-#: collections that are read unless others are asked for
+#: collections that are read by default
 _USUAL = ("Event", *CANDIDATES, VERTICES)
 
 
 def is_delphes_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a ROOT file with Delphes' tree; False where it cannot be opened.
+    """Whether a file is a ROOT file with Delphes' tree; False if it cannot be opened.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class DelphesFile:
     Raises
     ------
     InputFileError
-        If the file is missing, damaged, or no Delphes file.
+        If the file is missing, damaged, or not a Delphes file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -97,7 +97,7 @@ class DelphesFile:
 
     @cached_property
     def jets(self) -> list[str]:
-        """Collections of reconstructed jets that have constituents."""
+        """Collections of reconstructed jets with constituents."""
         return [name for name in self.collections if name.startswith("Jet") and "Constituents" in self.fields(name)]
 
     def fields(self, collection: str) -> list[str]:
@@ -107,7 +107,7 @@ class DelphesFile:
         return [key.rpartition(".")[2].partition("[")[0] for key in self._tree[collection].keys(recursive=False)]
 
     def read(self, jets: str | None = None, start: int = 0, stop: int | None = None, also: Iterable[str] = ()) -> Any:
-        """Events with a collection of jets and what its constituents need.
+        """Events with a collection of jets and the columns of its constituents.
 
         Parameters
         ----------
@@ -116,17 +116,18 @@ class DelphesFile:
         start, stop : int
             Range of events.
         also : iterable of str
-            Further collections, e.g. ``Particle``; those that the file lacks are left out.
+            Further collections, e.g. ``Particle``; those that the file lacks are ignored.
 
         Returns
         -------
         awkward array
-            One record an event; references are lists of numbers (``Constituents.refs``).
+            One record per event; references are lists of numbers (``Constituents.refs``).
 
         Raises
         ------
         InputFileError
-            If there is no such collection, or none of candidates; lists what is there. If the data are damaged.
+            If the collection does not exist, or there are no candidates; lists the available ones. If the data are
+            damaged.
         """
         import awkward as ak
 
@@ -161,7 +162,7 @@ class DelphesFile:
         return ak.zip(columns, depth_limit=2)
 
 
-#: fields that nothing here needs and that take long to read
+#: fields that are not needed and slow to read
 _SKIPPED = (
     "fBits",
     "TrimmedP4",

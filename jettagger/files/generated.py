@@ -1,7 +1,7 @@
-"""Generated events behind a file: the tree ``Runs`` of NanoAOD, and what skims carry of it.
+"""Generated events of a file: the tree ``Runs`` of NanoAOD, and its copy in skims.
 
-A file of simulation holds the events that were kept, its tree ``Runs`` counts all that were generated. A skim carries
-the rows of ``Runs`` of each of its input files: as JSON in its provenance, and as a tree ``Runs`` if it is a ROOT file.
+A file of simulation contains the selected events; its tree ``Runs`` counts all generated ones. A skim carries the rows
+of ``Runs`` of each of its input files: as JSON in its provenance, and as a tree ``Runs`` if it is a ROOT file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from jettagger.files.root import TREE, EventFile
 
 __all__ = ["RUNS", "GeneratedFile", "merged_rows", "read_sources", "sources_of_note", "sources_of_root"]
 
-#: the tree of NanoAOD with one row a run, or a block
+#: the tree of NanoAOD with one row per run, or per block
 RUNS = "Runs"
 
-#: the sum of generator weights and the number of generated events there; NanoAOD up to v6 has them with an underscore
+#: columns with the sum of generator weights and the number of generated events; NanoAOD up to v6 adds an underscore
 SUM, COUNT = "genEventSumw", "genEventCount"
 
 #: key of the provenance of a skim
@@ -32,18 +32,18 @@ KEY = "generated"
 
 @dataclass(frozen=True)
 class GeneratedFile:
-    """A file of simulated events and what its tree ``Runs`` says.
+    """A file of simulated events and its tree ``Runs``.
 
     Attributes
     ----------
     file : str
-        Its path, absolute if it is local: what tells one source from another.
+        Its path, absolute if it is local, which identifies the file.
     events : int
-        In its tree.
+        Number of events in its tree.
     first, last : int
-        The range of them that is here, ``last`` excluded: all but for a skim of a part of a file.
+        The range of events that is present, without ``last``: all of them, except for a skim of a part of a file.
     runs : mapping of str to list
-        The rows of ``Runs`` by the names of today's NanoAOD; numbers, or lists of numbers such as ``LHEScaleSumw``.
+        The rows of ``Runs`` with the current names of NanoAOD; numbers, or lists of numbers such as ``LHEScaleSumw``.
 
     Examples
     --------
@@ -60,21 +60,21 @@ class GeneratedFile:
 
     @property
     def whole(self) -> bool:
-        """Whether all events of the file are here."""
+        """Whether all events of the file are present."""
         return self.first <= 0 and self.last >= self.events
 
     @property
     def sum_of_weights(self) -> float:
-        """Of the generator weights of all generated events."""
+        """Sum of the generator weights of all generated events."""
         return math.fsum(self.runs[SUM])
 
     @property
     def count(self) -> int | None:
-        """The number of all generated events; None where the file does not say."""
+        """The number of all generated events; None if the file does not record it."""
         return int(sum(self.runs[COUNT])) if COUNT in self.runs else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Content for JSON."""
         return {
             "file": self.file,
             "events": self.events,
@@ -85,7 +85,7 @@ class GeneratedFile:
 
 
 def sources_of_root(file: EventFile) -> tuple[GeneratedFile, ...]:
-    """What an open file says of the generated events behind it.
+    """The generated events recorded in an open file.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ def sources_of_root(file: EventFile) -> tuple[GeneratedFile, ...]:
     Returns
     -------
     tuple of GeneratedFile
-        Empty for data, and where the file does not say.
+        Empty for data, and if the file does not record them.
 
     Raises
     ------
     InputFileError
         If the tree ``Runs`` is damaged, or a sum in it is not finite.
     MismatchError
-        If the file holds more events than the files that it says it comes from.
+        If the file contains more events than its recorded sources.
     """
     runs = {name.rstrip("_"): values for name, values in file.table(RUNS).items()}
     if len(runs.get(SUM, ())):
@@ -114,16 +114,16 @@ def sources_of_root(file: EventFile) -> tuple[GeneratedFile, ...]:
 
 
 def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[GeneratedFile, ...]:
-    """What the provenance of a skim says of the generated events behind it.
+    """The generated events recorded in the provenance of a skim.
 
     Parameters
     ----------
     note : str
-        JSON; anything else says nothing.
+        JSON; any other text is ignored.
     path : str
         The skim, for messages.
     rows : int
-        Its events.
+        Number of its events.
 
     Returns
     -------
@@ -132,9 +132,9 @@ def sources_of_note(note: str, path: str = "", rows: int = 0) -> tuple[Generated
     Raises
     ------
     InputFileError
-        If it says it in another way than skims do.
+        If they are recorded in a form other than that of skims.
     MismatchError
-        If the skim holds more events than the files that it says it comes from.
+        If the skim contains more events than its recorded sources.
     """
     content = None
     with suppress(InputFileError):  # written by somebody else
@@ -191,12 +191,12 @@ def _plain(value: Any) -> Any:
 def read_sources(
     path: str | os.PathLike[str], tree: str = TREE, first: int = 0, last: int | None = None
 ) -> tuple[GeneratedFile, ...]:
-    """What a file says of the generated events behind a range of its events.
+    """The generated events of a range of events of a file.
 
     Parameters
     ----------
     path : path
-        NanoAOD-like ROOT file, or skim in parquet.
+        NanoAOD-like ROOT file, or parquet skim.
     tree : str
         The tree of events in a ROOT file.
     first, last : int
@@ -205,7 +205,7 @@ def read_sources(
     Returns
     -------
     tuple of GeneratedFile
-        Empty for data, and where the file does not say; also for a part of a skim of several files.
+        Empty for data, and if the file does not record them; also for a part of a skim of several files.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def read_sources(
 
 
 def merged_rows(sources: Iterable[GeneratedFile]) -> dict[str, list[Any]]:
-    """The rows of ``Runs`` of several files together, with the columns that all of them have.
+    """The concatenated rows of ``Runs`` of several files, with their common columns.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def merged_rows(sources: Iterable[GeneratedFile]) -> dict[str, list[Any]]:
     Returns
     -------
     dict of str to list
-        Empty where a file is there in part only: its rows count events that are not here.
+        Empty if a file is present only in part: its rows count events that are absent.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The one reader of JSON: limits and one wording for what is none."""
+"""The only reader of JSON: limits, and a common wording of errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jettagger.files import refuse_special
 
 __all__ = ["DEEPEST", "parse_json", "read_object"]
 
-#: lists and objects inside each other
+#: maximum depth of lists and objects
 DEEPEST = 100
 
-#: the tokens that decide on the depth; in valid JSON a string always ends
+#: tokens that determine the depth; in valid JSON a string always ends
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
@@ -32,23 +32,23 @@ def parse_json(
     finite: bool = True,
     hook: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
-    """What a JSON text holds.
+    """The content of a JSON text.
 
     Parameters
     ----------
     text : str or bytes
         Bytes are UTF-8.
     where : str
-        What to call it in messages, e.g. the file.
+        Name in messages, e.g. that of the file.
     error : type
-        What is raised.
+        Class of the exception.
     kind : type, optional
-        ``dict`` or ``list``: what it must hold.
+        ``dict`` or ``list``: the expected type.
     finite : bool
-        Whether NaN and infinities, which JSON has not but Python writes, are refused; a number beyond the range of
-        floats is infinite.
+        Whether to refuse NaN and infinities, which are not valid JSON but are written by Python; a number beyond the
+        range of floats is infinite.
     hook : callable, optional
-        From an object to what stands for it.
+        Function of an object that returns its replacement.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def parse_json(
     Raises
     ------
     JettaggerError
-        Of the type ``error``, if it is no JSON, has a key twice with different values, is nested more than `DEEPEST`
-        deep, or holds something else than ``kind``.
+        Of the type ``error``, if it is not JSON, has a key twice with different values, is nested more than `DEEPEST`
+        deep, or is not of the type ``kind``.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def read_object(
     *,
     finite: bool = True,
 ) -> dict[str, Any]:
-    """The object in a JSON file.
+    """The JSON object in a file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""RNTuples whose pages are compared with their checksums when they are read, which uproot does not do."""
+"""RNTuples whose pages are compared with their checksums when they are read, in contrast to uproot's own."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from jettagger.errors import InputFileError
 
 __all__ = ["CheckedRNTuple", "checked_classes"]
 
-#: bytes of an XXH3 checksum, behind each page and at the end of a page list
+#: bytes of an XXH3 checksum, after each page and at the end of a page list
 SIZE = 8
 
 
 class CheckedRNTuple(Model_ROOT_3a3a_RNTuple):
-    """An RNTuple that refuses pages and page lists that do not have their checksum.
+    """An RNTuple that refuses pages and page lists that differ from their checksums.
 
-    ROOT and uproot write a checksum (XXH3, 64 bits, little-endian) behind each page of data as it is on disk, unless
-    told not to; the page list says whether. Source: the specification of the binary format of RNTuples in ROOT's
-    documentation, sections "Page Locations" and "Envelopes".
+    ROOT and uproot write a checksum (XXH3, 64 bits, little-endian) after each page of data as stored on disk, unless
+    disabled; the page list records whether they did. Source: the specification of the binary format of RNTuples in
+    ROOT's documentation, sections "Page Locations" and "Envelopes".
     """
 
     @property
     def encoded_classname(self) -> str:
-        """The class of ROOT that this one stands for; uproot takes it from the name of the class in Python."""
+        """The corresponding class of ROOT; uproot derives it from the name of the Python class."""
         return Model_ROOT_3a3a_RNTuple.__name__
 
     def read_locator(self, loc: Any, uncomp_size: int, *_: Any) -> tuple[Any, Any]:
-        """Read and decompress what lies at a place of the file, as uproot does, and check it.
+        """Read and decompress the data at a location of the file, as uproot does, and check them.
 
         Raises
         ------
         InputFileError
-            If it does not have its checksum.
+            If they differ from their checksum.
         """
         is_page = loc.offset not in self._page_lists
         behind = SIZE if is_page and loc.offset in self._checksummed else 0
@@ -88,7 +88,7 @@ class _Classes(ChainMap[str, Any]):
 
 
 def checked_classes() -> ChainMap[str, Any]:
-    """What ``uproot.open`` takes as ``custom_classes`` so that RNTuples are checked when they are read.
+    """Value of the argument ``custom_classes`` of ``uproot.open`` with which RNTuples are checked when they are read.
 
     Returns
     -------

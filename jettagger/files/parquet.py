@@ -1,4 +1,4 @@
-"""Parquet files on disk: one way to open them, one wording of what is wrong with them."""
+"""Parquet files on disk: one way to open them, common wording of errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METADATA = "jettagger"
 
 
 def open_parquet(path: str) -> Any:
-    """A local parquet file, whose pages are compared with their checksums when they are read.
+    """Open a local parquet file, whose pages are compared with their checksums when they are read.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def open_parquet(path: str) -> Any:
     Raises
     ------
     InputFileError
-        If it is missing, no plain file, or not readable.
+        If it is missing, not a regular file, or not readable.
     """
     import pyarrow
     import pyarrow.parquet
@@ -45,7 +45,7 @@ def open_parquet(path: str) -> Any:
 
 
 def note_of(schema: Any) -> str:
-    """The provenance that a skim carries.
+    """The provenance of a skim.
 
     Parameters
     ----------
@@ -54,6 +54,6 @@ def note_of(schema: Any) -> str:
     Returns
     -------
     str
-        JSON; empty where there is none.
+        JSON; empty if there is none.
     """
     return (schema.metadata or {}).get(METADATA.encode(), b"").decode()

@@ -1,8 +1,8 @@
-"""Hidden temporary files beside outputs: whose they are, and which ones a process left that is no longer there.
+"""Hidden temporary files next to outputs: their owners, and removal of those left by processes that are gone.
 
-The name of a part holds the machine, the number and the start of the process that writes it, so that another process
-can tell whether that one still runs. A process that is killed (``kill -9``, the memory limit of a batch system) leaves
-its parts; the next one that writes beside them takes them away and says so.
+The name of a partial file contains the machine, the ID and the start time of the process that writes it, so that other
+processes can tell whether it is still running. A process that is killed (``kill -9``, the memory limit of a batch
+system) leaves its partial files; the next process that writes to the same folder removes them with a message.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 
 _NAME = re.compile(r"^\..*\.(?P<kind>part|old)-(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-")
 
-#: file systems take names of 255 bytes; the rest of a part's name takes up to 80 of them
+#: file systems limit names to 255 bytes; the other parts of the name take up to 80 of them
 _STEM_BYTES = 120
 
-#: inode of the first namespace of processes of a Linux system; containers have others
+#: inode of the initial process namespace of a Linux system; containers have others
 _FIRST_NAMESPACE = 4026531836
 
 _OWN: set[Path] = set()
@@ -41,11 +41,11 @@ _SCANNED: set[str] = set()
 
 
 class StalePartWarning(UserWarning):
-    """A half-written file of a process that was killed was taken away."""
+    """The partial file of a killed process was removed."""
 
 
 def process_start(pid: int) -> int | None:
-    """When a process started, in ticks since the system did: with its number, that names it for good.
+    """Start time of a process in ticks since boot; together with the process ID it is unique.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def process_start(pid: int) -> int | None:
     Returns
     -------
     int or None
-        0 where the system does not say; None if there is no such process, or if it has ended and nobody has asked how.
+        0 if the system does not provide it; None if there is no such process, or if it is a zombie.
 
     Examples
     --------
@@ -88,14 +88,14 @@ def _machine() -> str:
 
 
 def part_prefix(name: str, kind: str = "part") -> str:
-    """How the name of a part begins that this process writes.
+    """Prefix of the names of this process's partial files.
 
     Parameters
     ----------
     name : str
-        Of the output, without suffix; a long one is cut.
+        Name of the output, without suffix; a long one is truncated.
     kind : {"part", "old"}
-        A new output, or one that is being replaced.
+        A new output, or a former one that is being replaced.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def part_prefix(name: str, kind: str = "part") -> str:
 
 
 def owned_by(name: str) -> tuple[int, int] | None:
-    """Number and start of the process that writes a part; None for other files, and for parts of other machines."""
+    """Process ID and start time of the writer of a partial file; None for other files and other machines."""
     match = _NAME.match(name)
     if match is None or match["machine"] != _machine():
         return None
@@ -119,34 +119,34 @@ def owned_by(name: str) -> tuple[int, int] | None:
 
 
 def remember(part: Path) -> None:
-    """Note a part of this process, for `drop_own`."""
+    """Register a partial file of this process, for `drop_own`."""
     _OWN.add(part)
 
 
 def forget(part: Path) -> None:
-    """Note that a part is in place, or gone."""
+    """Unregister a partial file that was renamed or removed."""
     _OWN.discard(part)
 
 
 def drop_own() -> None:
-    """Take away all parts of this process, which ends at once."""
+    """Remove all partial files of this process, which is about to end."""
     for part in list(_OWN):
         _delete(part)
 
 
 def remove_stale(folder: str | os.PathLike[str], *, quiet: bool = False) -> None:
-    """Take away the parts in a folder whose processes are dead; an output that was being replaced is put back.
+    """Remove partial files of dead processes in a folder, and restore outputs that were being replaced.
 
     Parameters
     ----------
     folder : path
     quiet : bool
-        Say nothing, and look once in a process: for folders that many files are written to.
+        Give no message, and look only once per process: for folders with many writes.
 
     Warns
     -----
     StalePartWarning
-        Names what was taken away.
+        Names the removed files.
     """
     folder = Path(folder)
     key = os.path.abspath(folder)

@@ -1,4 +1,4 @@
-"""Reads that fail for a moment are tried again; what is damaged or not there stays so and is not."""
+"""Retries after transient read errors; damaged and missing files are not retried."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["RETRIES", "RetryWarning", "check_retries", "is_momentary", "retried"
 
 Result = TypeVar("Result")
 
-#: how often a read that failed is tried again before it counts as broken
+#: default number of retries after a transient read error
 RETRIES = 2
 
-#: seconds before the first further attempt; each later one waits twice as long
+#: pause in seconds before the first retry; doubled for each further one
 PAUSE = 0.5
 
-#: what an answer of the system or of a server means: no further attempt
+#: definite answers of the system or of a server: no retry
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
-#: what says nothing of the file but that it did not come
+#: errors that say only that data did not arrive
 _MOMENTARY = (
     TimeoutError,
     asyncio.TimeoutError,
@@ -38,7 +38,7 @@ _MOMENTARY = (
     socket.gaierror,
 )
 
-#: errors of network file systems and of busy machines; not all systems know all of them
+#: errors of network file systems and of busy machines; not defined on all systems
 _NUMBERS = {
     getattr(errno, name)
     for name in (
@@ -48,31 +48,30 @@ _NUMBERS = {
     if hasattr(errno, name)
 }  # fmt: skip
 
-#: packages that speak with servers and have errors of their own
+#: packages that communicate with servers and have their own errors
 _CLIENTS = {"aiohttp", "botocore", "requests", "urllib3"}
 
-#: answers of a server to a request that may be granted later: timeout, too early, too many requests
+#: transient answers of a server: timeout, too early, too many requests
 _LATER = (408, 425, 429)
 
 
-#: fsspec returns errors in the place of bytes, and uproot treats them as bytes
+#: fsspec returns errors in place of bytes, which uproot treats as bytes
 _TAKEN_FOR_BYTES = re.compile(r"^'\w*(Error|Exception|Timeout|Disconnected)\w*' object is not ")
 
 
 class RetryWarning(UserWarning):
-    """Reads failed for a moment and were tried again."""
+    """Reads were repeated after transient errors."""
 
 
 def is_momentary(error: BaseException, path: str) -> bool:
-    """Whether a read that failed may work in a moment: the connection, the server or a network disk has failed.
+    """Whether an error of a read is transient: the connection, the server or a network disk has failed.
 
     Parameters
     ----------
     error : BaseException
-        Judged by itself and by what caused it; the first that tells decides.
+        Judged by itself and its causes; the first conclusive one decides.
     path : str
-        What was read: a library's plain OSError is a break of the connection where that is a URL, damage where it is
-        a file.
+        What was read: a plain OSError of a library means a broken connection for a URL, and damage for a file.
 
     Returns
     -------
@@ -119,7 +118,7 @@ def _verdict(error: BaseException, remote: bool) -> bool | None:
 
 
 def check_retries(retries: int) -> None:
-    """Refuse a number of further attempts that is below zero.
+    """Refuse a negative number of retries.
 
     Parameters
     ----------
@@ -136,7 +135,7 @@ def check_retries(retries: int) -> None:
 def retried(
     read: Callable[[], Result], path: str, retries: int = RETRIES, reset: Callable[[], None] | None = None
 ) -> tuple[Result, int]:
-    """Read, and again after a pause where that fails for a moment.
+    """Read, repeatedly with pauses after transient errors.
 
     Parameters
     ----------
@@ -144,21 +143,21 @@ def retried(
     path : str
         What is read, for `is_momentary`.
     retries : int
-        How often it is called again at most.
+        Maximum number of retries.
     reset : callable, optional
-        Called before each further attempt, to close what is open.
+        Called before each retry, to close open files.
 
     Returns
     -------
     object
-        What ``read`` returned.
+        Result of ``read``.
     int
-        How often it failed before.
+        Number of failed attempts.
 
     Raises
     ------
     Exception
-        That of the last attempt, or the first that is not momentary.
+        That of the last attempt, or the first one that is not transient.
 
     Examples
     --------
@@ -179,21 +178,21 @@ def retried(
 
 
 def warn_retried(count: int, place: str) -> None:
-    """Say that reads were tried again.
+    """Warn that reads were repeated.
 
     Parameters
     ----------
     count : int
-        How often; nothing is said of none.
+        Number of retries; no warning for zero.
     place : str
-        Where the first of them was.
+        Place of the first of them.
     """
     if count:
         warnings.warn(retried_text(count, place), RetryWarning, stacklevel=3)
 
 
 def retried_text(count: int, place: str) -> str:
-    """What `warn_retried` says.
+    """The text of `warn_retried`.
 
     Parameters
     ----------

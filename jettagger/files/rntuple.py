@@ -1,4 +1,4 @@
-"""RNTuples as tables of flat columns, also where they hold records, as uproot writes ``{"FatJet": ak.zip(...)}``."""
+"""RNTuples as tables of flat columns, including those with records, as uproot writes ``{"FatJet": ak.zip(...)}``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLLECTION, _RECORD = 1, 2
 
 
 def is_rntuple(tree: Any) -> bool:
-    """Whether something that uproot opened is an RNTuple.
+    """Whether an object opened by uproot is an RNTuple.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def is_rntuple(tree: Any) -> bool:
 
 
 def field_paths(tree: Any) -> dict[str, str]:
-    """The columns of an RNTuple by the flat names that a TTree would give them.
+    """The columns of an RNTuple by the flat names that they would have in a TTree.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def field_paths(tree: Any) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``FatJet_pt`` -> where uproot finds it: ``FatJet_pt``, or ``FatJet.pt`` in records and lists of records. What
-        ROOT's importer lists again below ``_collectionN`` is left out.
+        ``FatJet_pt`` -> its path in uproot: ``FatJet_pt``, or ``FatJet.pt`` in records and lists of records. Duplicates
+        below ``_collectionN`` from ROOT's importer are left out.
     """
     # one pass over the header: uproot takes seconds to walk through all fields of a NanoAOD
     records = tree.ntuple.field_records

@@ -1,4 +1,4 @@
-"""NanoAOD-like ROOT files: open with clear errors, read chosen columns in chunks, write trees that coffea opens."""
+"""NanoAOD-like ROOT files: opened with clear errors, columns read in chunks, trees written for coffea."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["NOTE", "EventFile", "read_note", "write_objects", "write_tree"]
 
 TREE = "Events"
 
-#: name of the object that holds the provenance
+#: name of the object with the provenance
 NOTE = "jettagger"
 
 
@@ -34,14 +34,14 @@ class EventFile:
     Parameters
     ----------
     path : path or str
-        Local, or anything that uproot opens (``root://...``).
+        Local, or any URL that uproot opens (``root://...``).
     tree : str
         Name of the tree.
 
     Raises
     ------
     InputFileError
-        If the file is missing, truncated, no ROOT file, or has no such tree.
+        If the file is missing, truncated, not a ROOT file, or has no such tree.
     """
 
     def __init__(self, path: str | os.PathLike[str], tree: str = TREE) -> None:
@@ -83,7 +83,7 @@ class EventFile:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Flat names of all columns, e.g. ``FatJet_pt``; of records in an RNTuple (``FatJet.pt``), too."""
+        """Flat names of all columns, e.g. ``FatJet_pt``, including those of records in an RNTuple (``FatJet.pt``)."""
         return frozenset(self._paths)
 
     @cached_property
@@ -113,12 +113,12 @@ class EventFile:
         Returns
         -------
         awkward array
-            One record an event, collections nested.
+            One record per event, collections nested.
 
         Raises
         ------
         InputFileError
-            If the data are damaged; names the file and the range.
+            If the data are damaged; gives the file and the range.
         """
         flat = [column.replace(".", "_", 1) for column in columns]
         stop = self.n_events if stop is None else stop
@@ -145,7 +145,7 @@ class EventFile:
         return found
 
     def edges(self, columns: Iterable[str]) -> Array:
-        """Where the file's blocks of compressed data begin in all of some columns; what ends there is decoded once.
+        """Common boundaries of the blocks of compressed data of some columns, across which no block is decoded twice.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class EventFile:
         Returns
         -------
         int64[n + 1]
-            Numbers of events, from 0 to ``n_events``.
+            Indices of events, from 0 to ``n_events``.
         """
         found: set[int] = set()
         if is_rntuple(self._tree):
@@ -166,7 +166,7 @@ class EventFile:
         return np.array(sorted(found | {0, self.n_events}), dtype=np.int64)
 
     def table(self, tree: str) -> dict[str, Any]:
-        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; none if it is not there.
+        """The branches of another tree of the file, e.g. of ``Runs``, as NumPy arrays; empty if it does not exist.
 
         Raises
         ------
@@ -186,7 +186,7 @@ class EventFile:
             ) from error
 
     def verify(self) -> None:
-        """Compare all baskets with the checksums that `write_tree` left in the file, if it did.
+        """Compare all baskets with the checksums written by `write_tree`, if there are any.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class EventFile:
         self._sums.check_all()
 
     def note(self) -> str:
-        """The note that `write_tree` left in the file, empty where there is none; read once."""
+        """The provenance written by `write_tree`, empty if there is none; read once."""
         return self._read_note
 
     @cached_property
@@ -204,7 +204,7 @@ class EventFile:
         return _note(self._file)
 
     def bytes_per_event(self, columns: Iterable[str]) -> float:
-        """Uncompressed size of some columns per event, an estimate from the file's own figures."""
+        """Uncompressed size of some columns per event, estimated from the metadata of the file."""
         if not self.n_events:
             return 0.0
         total = 0
@@ -247,7 +247,7 @@ def _note(file: Any) -> str:
 
 
 def read_note(path: str | os.PathLike[str]) -> str:
-    """The note that `write_tree` or `write_objects` left in a file.
+    """The provenance written to a file by `write_tree` or `write_objects`.
 
     Parameters
     ----------
@@ -256,12 +256,12 @@ def read_note(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        Empty where there is none.
+        Empty if there is none.
 
     Raises
     ------
     InputFileError
-        If the file is missing, truncated or no ROOT file.
+        If the file is missing, truncated or not a ROOT file.
     """
     file, _ = _opened(os.fspath(path))
     with file:
@@ -269,20 +269,20 @@ def read_note(path: str | os.PathLike[str]) -> str:
 
 
 def write_objects(path: str | os.PathLike[str], objects: Mapping[str, Any], note: str) -> None:
-    """Write histograms, or what else uproot takes, with a note on how they were made.
+    """Write histograms, or other objects supported by uproot, with their provenance.
 
     Parameters
     ----------
     path : path
     objects : mapping
-        Name, with ``/`` for folders, to object.
+        Name, with ``/`` for folders -> object.
     note : str
-        Kept in the file as the object ``jettagger``.
+        Stored in the file as the object ``jettagger``.
 
     Raises
     ------
     ConfigError
-        If an object has the name of the note.
+        If an object has the name of the provenance.
     OutputError
         If the file cannot be written.
     """
@@ -306,7 +306,7 @@ def write_tree(
     note: str = "",
     more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> int:
-    """Write flat columns as a TTree that coffea's schemas open.
+    """Write flat columns as a TTree for coffea's schemas.
 
     Parameters
     ----------
@@ -317,10 +317,11 @@ def write_tree(
     compression : str
         ``zstd``, ``zlib`` or ``lzma``.
     note : str
-        Kept in the file as the object ``jettagger``, if not empty; the file gets checksums then, too
+        Stored in the file as the object ``jettagger``, if not empty; the file then also gets checksums
         (`jettagger.files.basketsums`).
     more : mapping of str to mapping, optional
-        Further trees: name -> columns with a number, or a list of numbers, a row; none is written without columns.
+        Further trees: name -> columns with a number, or a list of numbers, per row; trees without columns are not
+        written.
 
     Returns
     -------
@@ -330,9 +331,9 @@ def write_tree(
     Raises
     ------
     OSError
-        If the file cannot be written; `jettagger.files.complete_or_absent` then clears up and names the output.
+        If the file cannot be written; `jettagger.files.complete_or_absent` then removes it and names the output.
     UnknownName
-        If there is no such compression.
+        If the compression does not exist.
     """
     import awkward as ak
     import uproot
@@ -381,7 +382,7 @@ def iterate(file: EventFile, columns: Iterable[str], size: int) -> Iterator[tupl
     file : EventFile
     columns : iterable of str
     size : int
-        Events in a chunk at most.
+        Maximum number of events per chunk.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Files with one row a jet: ROOT trees and parquet, on disk or as members of tarballs, read without unpacking."""
+"""Files with one row per jet: ROOT trees and parquet, on disk or as members of tarballs, read without unpacking."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def members(tarball: str | os.PathLike[str]) -> tuple[list[str], str]:
     Returns
     -------
     list of str
-        Names that `FlatFile` opens, ``TARBALL::MEMBER``.
+        Names for `FlatFile`, ``TARBALL::MEMBER``.
     str
-        Why the list may be incomplete (a truncated tarball); empty if it is whole.
+        Reason why the list may be incomplete (a truncated tarball); empty if it is complete.
 
     Raises
     ------
     InputFileError
-        If it is no tarball, or does not exist.
+        If it is not a tarball, or does not exist.
     """
     path = os.fspath(tarball)
     refuse_special(path)
@@ -83,7 +83,7 @@ def _from_tarball(name: str) -> io.BytesIO:
 
 
 class FlatFile:
-    """An open file with one row a jet.
+    """An open file with one row per jet.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class FlatFile:
 
     @property
     def collections(self) -> list[str]:
-        """Names of the columns, as an offer to models says them."""
+        """Names of the columns, for comparison with the needs of models."""
         return list(self.names)
 
     def has(self, column: str) -> bool:
@@ -215,14 +215,14 @@ class FlatFile:
         Returns
         -------
         awkward array
-            One record a jet.
+            One record per jet.
 
         Raises
         ------
         UnknownName
-            If there are no such columns.
+            If a column does not exist.
         InputFileError
-            If the data are damaged; names the file and the range.
+            If the data are damaged; gives the file and the range.
         """
         import awkward as ak
 
@@ -275,7 +275,7 @@ class FlatFile:
         ----------
         columns : iterable of str, optional
         size : int
-            Jets in a chunk at most.
+            Maximum number of jets per chunk.
 
         Yields
         ------

@@ -1,8 +1,8 @@
-"""What can be said of a file without checksums: whether its columns are what NanoAOD says of them.
+"""Verification of files without checksums: consistency of their columns with the definitions of NanoAOD.
 
-Single bits that change leave traces: lists that are not as long as their counters say, indices that lead nowhere,
-copies that differ, numbers out of range, numbers with more digits than their column is stored with. What stays in
-range, with digits that could be, is not noticed.
+Bit flips leave traces: lists whose lengths differ from their counters, dangling indices, copies that differ, values out
+of range, values with more digits than their column is stored with. Flips that lead to plausible values are not
+detected.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from jettagger.types import Array
 __all__ = ["kinematics", "stray_digits", "verify_events", "verify_jets"]
 
 
-#: nothing that is measured is smaller, and not zero: such numbers are zeros with a bit
+#: no measured value is smaller, except zero: such numbers are zeros with a flipped bit
 SMALLEST = 1e-30
 
-#: numbers of a column that must end at the same digit for each that has more, before that is said to be damaged
+#: minimum ratio of truncated values of a column to others for the latter to count as damaged
 _MANY = 100
 
 _POWERS = np.uint32(1) << np.arange(23, dtype=np.uint32)
@@ -46,13 +46,13 @@ class OpenFile(Protocol):
 
 
 def kinematics(format_: Format, fields: Iterable[str]) -> tuple[str, ...]:
-    """The columns of the jets that have a rule, as far as a file has them.
+    """The columns of the jets with a rule, as far as a file has them.
 
     Parameters
     ----------
     format_ : Format
     fields : iterable of str
-        Of the collection of jets.
+        Columns of the collection of jets.
 
     Returns
     -------
@@ -63,12 +63,12 @@ def kinematics(format_: Format, fields: Iterable[str]) -> tuple[str, ...]:
 
 
 def verify_events(file: OpenFile, plan: ReadPlan, ranges: Iterable[tuple[int, int]]) -> None:
-    """Compare the columns that a model reads with what NanoAOD says of them.
+    """Compare the columns that a model reads with the definitions of NanoAOD.
 
-    Lists have the lengths of their counters; the columns of a collection have the same; links lie in range, the rows of
-    a jet are adjacent and lead to each object once; copies are equal to the bit; the charge is that of the particle;
-    numbers obey `jettagger.formats.rules.RULES`, none is nearly zero, and those of a column that is stored with a short
-    mantissa have one. What the file has checksums of is compared with these, too.
+    Lists have the lengths of their counters; the columns of a collection have equal lengths; links are in range, the
+    rows of a jet are contiguous and refer to each object once; copies are exact; the charge is that of the particle;
+    values obey `jettagger.formats.rules.RULES`, none is a tiny non-zero number, and those of a column with truncated
+    mantissas have truncated mantissas. Checksums are checked as well where they exist.
 
     Parameters
     ----------
@@ -76,13 +76,12 @@ def verify_events(file: OpenFile, plan: ReadPlan, ranges: Iterable[tuple[int, in
         Open; read in these ranges, one at a time.
     plan : ReadPlan
     ranges : iterable of (int, int)
-        First event, and the one behind the last.
+        First event, and the one after the last.
 
     Raises
     ------
     InputFileError
-        For the first number that cannot be; says the column, the event's entry in the file, the number, and what it may
-        be.
+        For the first invalid value; gives the column, the event's entry in the file, the value, and the valid range.
     """
     collections = {split(column)[0] for column in plan.columns if split(column)[1]}
     counters = {name: f"n{name}" for name in sorted(collections) if f"n{name}" in file.names}
@@ -93,16 +92,16 @@ def verify_events(file: OpenFile, plan: ReadPlan, ranges: Iterable[tuple[int, in
 
 
 def verify_jets(path: str, table: Mapping[str, Any], start: int) -> None:
-    """Compare the columns of a table with one row a jet with what can be known of them.
+    """Compare the columns of a table with one row per jet with their valid values.
 
     Parameters
     ----------
     path : str
         For messages.
     table : mapping of str to awkward array
-        Numbers, or lists of them; lists whose names begin alike (``part_``) have the same lengths.
+        Numbers, or lists of numbers; lists with a common prefix (``part_``) have equal lengths.
     start : int
-        Row of the first in the file.
+        Index of the first row in the file.
 
     Raises
     ------
@@ -135,11 +134,11 @@ def verify_jets(path: str, table: Mapping[str, Any], start: int) -> None:
 
 
 def stray_digits(values: Array) -> Array:
-    """The few numbers of a column that have more binary digits than all others are stored with.
+    """The few values of a column that have more binary digits than the others.
 
-    NanoAOD cuts the mantissas of a column at the same bit. Where many numbers end there, the few that go on were
-    changed later. Columns on a grid, such as whole numbers, do not end at the same bit: large ones have more of them;
-    so only numbers that are at least as large count.
+    NanoAOD truncates the mantissas of a column at the same bit. If many values are truncated there, the few others were
+    changed later. Columns on a grid, such as integers, are not truncated at the same bit: large values have more
+    digits; so only values that are at least as large are considered.
 
     Parameters
     ----------
@@ -148,7 +147,7 @@ def stray_digits(values: Array) -> Array:
     Returns
     -------
     int64[m]
-        Their positions, rising; none where nothing can be said.
+        Their indices, in increasing order; empty if the test is not conclusive.
 
     Examples
     --------

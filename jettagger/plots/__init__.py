@@ -1,4 +1,4 @@
-"""Pictures in one style; needs the extra ``plot``. Functions return a figure, which `save_figure` writes."""
+"""Plots in a common style; needs the extra ``plot``. Functions return a figure, which `save_figure` writes."""
 
 from __future__ import annotations
 

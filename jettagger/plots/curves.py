@@ -20,7 +20,7 @@ __all__ = ["limit_band", "roc_curves"]
 
 _Limit = Annotated["Limit", Kind("a limit", lambda value: hasattr(value, "expected"))]
 
-#: letters of a name that leave room for the area behind it
+#: length of names in characters that leaves room for the area
 _LONG = 36
 
 
@@ -29,14 +29,14 @@ def roc_curves(
 ) -> Any:
     """ROC curves: background efficiency against signal efficiency, with bands of the statistical uncertainty.
 
-    The legend has the areas with their uncertainties, and by how much the bins of histograms may have changed them.
+    The legend gives the areas with their uncertainties, including that from the bins of histograms.
 
     Parameters
     ----------
     curves : mapping
-        Name to :class:`jettagger.discriminants.Roc`.
+        Name -> :class:`jettagger.discriminants.Roc`.
     title, signal, background : str
-        For labels.
+        Text for labels.
 
     Returns
     -------
@@ -97,21 +97,21 @@ def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
 
 
 def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X") -> Any:
-    """Upper limits on the cross section against the resonance mass, with the bands of one and two deviations.
+    """Upper limits on the cross section against the resonance mass, with bands of one and two standard deviations.
 
     Parameters
     ----------
     limits : sequence of Limit
-        One a mass.
+        One per mass.
     title : str
-        Above the plot.
+        Title above the plot.
     process : str
-        What is produced, for the axis.
+        Process, for the axis label.
 
     Returns
     -------
     matplotlib.figure.Figure
-        In fb; the observed line is left out where there are no data, and missing limits leave gaps.
+        In fb; without data there is no observed line, and missing limits leave gaps.
 
     Raises
     ------

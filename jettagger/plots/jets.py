@@ -1,6 +1,6 @@
-"""Jets as point clouds in the plane of pseudorapidity and azimuth, beside their generator particles and highest scores.
+"""Event displays of jets as point clouds in pseudorapidity and azimuth, with generator particles and highest scores.
 
-Needs the extra ``plot``. Columns are those of JetClass-II; what a table lacks is left out of the picture.
+Needs the extra ``plot``. Columns are those of JetClass-II; missing ones are left out of the display.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from jettagger.types import Floats
 __all__ = ["draw_jets", "highest"]
 
 
-#: how many scores are shown
+#: number of displayed scores
 TOP = 5
 
-#: displacements from this on have the same colour, in mm
+#: end of the colour scale of displacements, in mm
 LARGE = 2.0
 
 _NEEDED = ("jet_pt", "part_px", "part_py", "part_deta", "part_dphi", "part_charge")
@@ -36,9 +36,9 @@ _NAMES = {
     310: "K", 321: "K",
 }  # fmt: skip
 _RESONANCES = (6, 23, 24, 25)
-#: where letters stand beside their particle, in points
+#: offset of labels from their particle, in points
 _AROUND = ((11, 11), (11, -13), (-12, 11), (-12, -13), (24, 0), (-24, 0), (0, 24), (0, -26))
-#: charged particles that live long enough to be seen
+#: charged particles with a detectable lifetime
 _CHARGED = (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334)
 
 
@@ -48,13 +48,13 @@ def highest(scores: Mapping[str, float | None], number: int = TOP) -> list[tuple
     Parameters
     ----------
     scores : mapping of str to float or None
-        None where the jet was not scored.
+        None if the jet was not scored.
     number : int
 
     Returns
     -------
     list of (name, score)
-        Falling; empty for a jet that was not scored.
+        In decreasing order; empty if the jet was not scored.
 
     Examples
     --------
@@ -68,16 +68,16 @@ def highest(scores: Mapping[str, float | None], number: int = TOP) -> list[tuple
 def draw_jets(
     jets: Records, scores: Sequence[Mapping[str, float | None]] | None = None, titles: Sequence[str] | None = None
 ) -> Any:
-    """Draw jets, one a row.
+    """Draw jets, one per row.
 
     Parameters
     ----------
     jets : awkward array of records
         Columns of JetClass-II (GeV, mm).
     scores : sequence of mapping, optional
-        For each jet its scores by name.
+        Scores of each jet by name.
     titles : sequence of str, optional
-        For each jet what is written above it; default: transverse momentum, soft-drop mass and class.
+        Title of each jet; default: transverse momentum, soft-drop mass and class.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def draw_jets(
     Raises
     ------
     MissingColumns
-        If the table lacks what a point cloud needs.
+        If the table lacks columns needed for a point cloud.
     InvalidValues
         If there are no jets.
     """

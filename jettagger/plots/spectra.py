@@ -15,7 +15,7 @@ from jettagger.types import Floats
 
 __all__ = ["cutflow", "sculpting", "shapes", "spectrum"]
 
-#: of contents that are shown on a logarithmic scale, lest a stray event squeezes the rest
+#: fraction of contents displayed on a logarithmic scale, so that a few outliers do not compress the rest
 DECADES = 4.0
 
 
@@ -59,17 +59,17 @@ def spectrum(
     Parameters
     ----------
     backgrounds : mapping
-        Name to ``hist.Hist`` of one variable; drawn from below in this order.
+        Name -> one-dimensional ``hist.Hist``; stacked from below in this order.
     data : hist.Hist, optional
-        Drawn as points with the uncertainty of their number.
+        Drawn as points with Poisson uncertainties.
     signals : mapping, optional
-        Name to ``hist.Hist``, drawn as lines over the stack.
+        Name -> ``hist.Hist``, drawn as lines over the stack.
     title : str
-        Above the plot, e.g. luminosity and region.
+        Title above the plot, e.g. luminosity and region.
     log : bool
-        Whether the counts are drawn on a logarithmic scale.
+        Whether the y axis is logarithmic.
     counted : str
-        What the counts are.
+        What is counted, for the axis label.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def spectrum(
     Raises
     ------
     MismatchError
-        If the histograms have different bins or more than one variable.
+        If the histograms have different bins or are not one-dimensional.
     InvalidValues
         If there is no background.
     """
@@ -192,11 +192,11 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
     Parameters
     ----------
     histograms : mapping
-        Name to ``hist.Hist`` of one variable.
+        Name -> one-dimensional ``hist.Hist``.
     title, counted : str
-        Above the plot; what the counts are.
+        Title above the plot; what is counted.
     log : bool
-        Whether the fractions are drawn on a logarithmic scale.
+        Whether the y axis is logarithmic.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
     Raises
     ------
     MismatchError
-        If the histograms have different bins or more than one variable.
+        If the histograms have different bins or are not one-dimensional.
     InvalidValues
         If one is empty.
     """
@@ -250,14 +250,14 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
     before : hist.Hist
         The mass of all jets.
     after : mapping
-        Name of a cut to the mass of the jets that pass.
+        Name of a cut -> mass of the jets that pass.
     title, counted : str
-        Above the plot; what the counts are.
+        Title above the plot; what is counted.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A discriminant that does not sculpt the mass has ratios of one.
+        The ratios are one for a discriminant that does not sculpt the mass.
 
     Raises
     ------
@@ -304,14 +304,14 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
 
 
 def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", counted: str = "Events") -> Any:
-    """How many events are left after each cut, one line a sample.
+    """Numbers of events after each cut, one line per sample.
 
     Parameters
     ----------
     yields : mapping
-        Sample to a mapping from cut to events, in the order of the cuts; the same cuts for all. NaN is not drawn.
+        Sample -> cut -> number of events, in the order of the cuts, which are the same for all. NaN is not drawn.
     title, counted : str
-        Above the plot; what the counts are.
+        Title above the plot; what is counted.
 
     Returns
     -------

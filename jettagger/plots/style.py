@@ -1,6 +1,6 @@
-"""One style and one canvas for all pictures; needs the extra ``plot``.
+"""Common style and canvas of all plots; needs the extra ``plot``.
 
-Lines differ in style and fills in lightness, so that a plot can be read in grey.
+Lines differ in style and fills in lightness, so that plots are legible in greyscale.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["FILLS", "LINES", "Figure", "canvas", "drawing", "save_figure"]
 
 Figure = Annotated[Any, Kind("a figure of matplotlib", lambda value: hasattr(value, "savefig"))]
 
-#: fills from light to dark, told apart without colour too
+#: fills from light to dark, distinguishable without colour
 FILLS = ("#c6dbef", "#fdae6b", "#74a476", "#9e6ab8", "#a63603", "#4a4a4a")
-#: colours and styles of lines, told apart without colour too
+#: colours and styles of lines, distinguishable without colour
 LINES = (
     ("#08306b", "-"),
     ("#d94801", "--"),
@@ -34,12 +34,12 @@ _PARAMETERS = {"font.size": 16, "legend.fontsize": 13, "figure.figsize": (8.5, 7
 
 @contextmanager
 def drawing(**parameters: Any) -> Iterator[Any]:
-    """Draw in mplhep's plain style, without a window; nothing global stays changed.
+    """Draw in mplhep's plain style, without a window; global settings are restored afterwards.
 
     Parameters
     ----------
     **parameters
-        Of matplotlib's ``rcParams``, with ``_`` for the dot: ``font_size=15``.
+        Entries of matplotlib's ``rcParams``, with ``_`` for the dot: ``font_size=15``.
 
     Yields
     ------
@@ -69,17 +69,17 @@ def canvas(
     sharex: bool = False,
     **keywords: Any,
 ) -> tuple[Any, Any]:
-    """A figure that belongs to no window, so that none has to be closed.
+    """A figure without a window, which does not have to be closed.
 
     Parameters
     ----------
     rows, columns : int
     height_ratios, width_ratios : sequence of float, optional
-        Of the rows and of the columns.
+        Ratios of the rows and of the columns.
     sharex : bool
-        Whether axes above each other have one scale.
+        Whether the axes of a column share the x axis.
     **keywords
-        Of ``matplotlib.figure.Figure``.
+        Arguments of ``matplotlib.figure.Figure``.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def save_figure(
     figure: Figure,
     path: str | os.PathLike[str],
 ) -> None:
-    """Write a figure; the suffix (png, pdf, svg) is its format.
+    """Write a figure; the suffix (png, pdf, svg) gives the format.
 
     Raises
     ------

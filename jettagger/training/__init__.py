@@ -1,4 +1,4 @@
-"""What any training has in common: seeds, shards on disk, one loop, checkpoints, losses, history; extra ``train``."""
+"""Common parts of trainings: seeds, shards on disk, training loop, checkpoints, losses, history; extra ``train``."""
 
 from jettagger.training.history import Epoch, Follow
 from jettagger.training.loop import LoopSettings, TrainingBatch, train_network

@@ -1,4 +1,4 @@
-"""The state of a training on disk: tensors, numbers and texts, nothing that could run when it is read."""
+"""Checkpoints of a training on disk: tensors, numbers and text only, nothing executable."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from jettagger.training.history import Epoch
 
 __all__ = ["VERSION", "Progress", "read_checkpoint", "write_checkpoint"]
 
-#: what a file is, and the version of its layout
+#: type of a file, and version of its layout
 _FORMAT = "jettagger checkpoint"
 VERSION = 1
 
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """The progress of a training.
 
     Parameters
     ----------
     best : dict of str to torch.Tensor
-        The weights of the best epoch; those from before the training where none was better.
+        Weights of the best epoch; the initial weights if none was better.
     start : float
-        The validation before the training.
+        Validation loss before the training.
     history : list of Epoch
     """
 
@@ -39,12 +39,12 @@ class Progress:
 
     @property
     def lowest(self) -> float:
-        """The validation of the best weights."""
+        """The validation loss of the best weights."""
         return next((epoch.validation for epoch in reversed(self.history) if epoch.best), self.start)
 
     @property
     def since(self) -> int:
-        """Epochs after the best one."""
+        """Number of epochs after the best one."""
         return sum(1 for _ in takewhile(lambda epoch: not epoch.best, reversed(self.history)))
 
 
@@ -80,16 +80,16 @@ def write_checkpoint(path: Path, trained: Any, optimiser: Any, progress: Progres
 
 
 def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str, Any]) -> Progress:
-    """Bring a network, its optimiser and torch's random numbers into the state of a file.
+    """Restore a network, its optimiser and torch's random state from a file.
 
     Parameters
     ----------
     path : pathlib.Path
     trained : torch.nn.Module
     optimiser : torch.optim.Optimizer
-        Both are changed, and only if the file is in order.
+        Both are modified, but only if the file is valid.
     about : mapping of str to float, int or str
-        What the training depends on; that of the file must be equal.
+        What the training depends on; must equal that in the file.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str
     Raises
     ------
     InputFileError
-        If the file is damaged, or no checkpoint.
+        If the file is damaged, or not a checkpoint.
     MismatchError
         If it is the checkpoint of another training or network.
     """

@@ -1,4 +1,4 @@
-"""What is told of a training while it goes on."""
+"""Progress reports of a training."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["Epoch", "Follow"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a network, or some trees.
+    """One epoch of a network, or a number of trees.
 
     Parameters
     ----------
     model : int
-        Number of the network, from 0.
+        Index of the network, from 0.
     number : int
-        Number of the epoch (or of the trees), from 1.
+        Number of the epoch (or of trees), from 1.
     train, validation : float
-        Losses; that of training with dropout, while the network changes.
+        Losses; the training loss is averaged during the epoch, with dropout.
     best : bool
         Whether the validation loss is the lowest so far.
     start : float

@@ -1,7 +1,7 @@
-"""One loop for any network of torch: early stopping with the best weights, checkpoints to go on from, a history.
+"""A training loop for any torch network: early stopping with the best weights, checkpoints, history.
 
-The loop knows neither jets nor files. It is given a network, a loss and two ways to iterate over batches, and calls
-these anew in each epoch::
+The loop is independent of jets and files. It takes a network, a loss and two functions that return batches, which are
+called in each epoch::
 
     with seeded(seed, threads=2) as torch:
         network = torch.nn.Linear(3, 1)
@@ -24,14 +24,14 @@ __all__ = ["LoopSettings", "TrainingBatch", "train_network"]
 
 
 class TrainingBatch(NamedTuple):
-    """Some rows. Arrays are NumPy's or torch's.
+    """A batch of rows. Arrays are those of NumPy or torch.
 
     Parameters
     ----------
     inputs : tuple of array
-        What the network is called with; the first axis is that of the rows.
+        Arguments of the network; the first axis is that of the rows.
     targets : array
-        What the loss compares with, as it wants it.
+        Targets in the form expected by the loss.
     weights : float[n]
     """
 
@@ -42,20 +42,20 @@ class TrainingBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a training goes.
+    """Settings of a training.
 
     Parameters
     ----------
     epochs : int
-        At most.
+        Maximum number of epochs.
     rate : float
-        Learning rate of AdamW (Loshchilov and Hutter 2019); it falls to a hundredth along a cosine.
+        Learning rate of AdamW (Loshchilov and Hutter 2019), with cosine decay to a hundredth of it.
     decay : float
         Weight decay of AdamW.
     patience : int
-        Epochs without a better validation after which it ends.
+        Early stopping: number of epochs without a better validation.
     max_norm : float
-        Longest gradient of a step; longer ones are shortened.
+        Maximum norm of the gradient in a step; larger ones are clipped.
     """
 
     epochs: int = 60
@@ -65,10 +65,10 @@ class LoopSettings:
     max_norm: float = 5.0
 
 
-#: network's outputs, targets, weights -> loss of each row times its weight, ``float[n]``
+#: outputs of the network, targets, weights -> weighted loss of each row, ``float[n]``
 LossFunction = Callable[[Any, Any, Any], Any]
 
-#: all outputs, targets and weights of the validation -> a number, smaller is better
+#: all outputs, targets and weights of the validation sample -> a number, smaller is better
 Metric = Callable[[Any, Any, Any], float]
 
 
@@ -85,47 +85,47 @@ def train_network(
     checkpoint: Path | None = None,
     subject: str = "",
 ) -> tuple[Epoch, ...]:
-    """Train a network in place; it has the weights of its best epoch afterwards, also after Ctrl-C or an error.
+    """Train a network in place; it ends with the weights of its best epoch, also after Ctrl-C or an error.
 
     Parameters
     ----------
     network : torch.nn.Module
-        On the CPU, made within `seeded` if two runs shall agree.
+        On the CPU; made within `seeded` if the result is to be reproducible.
     loss : callable, or torch.nn.Module
-        From outputs, targets and weights to the loss of each row times its weight, ``float[n]``. A step goes along the
-        mean over the rows of a batch; what is shown and judged is the sum over the sum of the weights. A term of the
-        batch as a whole is added to each row, times its weight. A module (e.g. an adversary) is trained and kept with
-        the network.
+        Function of outputs, targets and weights that returns the weighted loss of each row, ``float[n]``. The gradient
+        is that of the mean over the rows of a batch; the reported value is the sum over the sum of the weights. A term
+        of the batch as a whole is added to each row, times its weight. A module (e.g. an adversary) is trained and
+        stored with the network.
     train : callable
-        Called with the number of the epoch, from 0; gives its batches. The order must depend on nothing else.
+        Called with the number of the epoch, from 0; returns its batches. Their order must depend on nothing else.
     validation : callable
-        Gives the batches that early stopping is judged by.
+        Returns the validation batches for early stopping.
     settings : LoopSettings
     metric : callable, optional
-        What early stopping is judged by instead of the loss: from all outputs, targets and weights of the validation to
-        a number, smaller is better.
+        Criterion of early stopping instead of the loss: a function of all outputs, targets and weights of the
+        validation sample that returns a number, smaller is better.
     model : int
-        Number of the network, for the history.
+        Index of the network, for the history.
     follow : callable, optional
         Called with an `Epoch` after each epoch that was trained here.
     checkpoint : path, optional
-        File that is written after each epoch, complete or not at all. If it is there, the training goes on from it: the
-        network is the same in the end as without the break.
+        File written after each epoch, complete or not at all. If it exists, the training resumes from it; the final
+        network is the same as without interruption.
     subject : str
-        What else the training depends on, e.g. a digest of data and configuration: the checkpoint of another subject is
+        What else the training depends on, e.g. a digest of data and configuration: checkpoints of another subject are
         refused.
 
     Returns
     -------
     tuple of Epoch
-        All epochs, those before a break too.
+        All epochs, including those before an interruption.
 
     Raises
     ------
     InvalidValues
         If the loss or the metric is not finite, or there are no rows.
     InputFileError
-        If the checkpoint is damaged, or no checkpoint.
+        If the checkpoint is damaged, or not a checkpoint.
     MismatchError
         If it is that of another training.
     MissingExtra

@@ -1,4 +1,4 @@
-"""Losses, row by row and as weighted means: what is trained for is what is shown."""
+"""Losses per row and as weighted means; the reported losses are those that are minimised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ResidualLoss = Literal["log-cosh", "huber", "quantile"]
 
 
 def cross_entropies(probabilities: Any, label: Any) -> Floats:
-    """``-log p`` of the true class, row by row.
+    """``-log p`` of the true class, one per row.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def cross_entropy(probabilities: Any, label: Any, weights: Any) -> float:
 
 
 def residual_losses(residuals: Any, kind: ResidualLoss, *, scale: float = 1.0, q: float = 0.5) -> Any:
-    """The loss of a regression, row by row.
+    """The loss of a regression, one per row.
 
     With ``s = |r| / scale``: ``log-cosh`` is ``log(cosh(s))``, ``huber`` is ``s^2 / 2`` below 1 and ``s - 1/2`` above
     (Huber 1964), ``quantile`` is ``-q r`` for negative residuals and ``(1 - q) r`` for positive ones (Koenker and
-    Bassett 1978): its minimum is where a share q of the true values lies below the prediction.
+    Bassett 1978): at its minimum a fraction q of the true values lies below the prediction.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def residual_losses(residuals: Any, kind: ResidualLoss, *, scale: float = 1.0, q
     kind : str
         ``log-cosh``, ``huber`` or ``quantile``.
     scale : float
-        In units of the residuals, of ``log-cosh`` and ``huber``: below it the loss is quadratic, above it linear.
+        For ``log-cosh`` and ``huber``, in units of the residuals: the loss is quadratic below and linear above.
     q : float
-        Of ``quantile``.
+        For ``quantile``.
 
     Returns
     -------

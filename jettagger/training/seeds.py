@@ -1,4 +1,4 @@
-"""Random numbers of a training: the same seed gives the same network, and nobody else's numbers change."""
+"""Random numbers of a training: reproducible from a seed, and without side effects."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["epoch_random", "seeded"]
 
 @contextmanager
 def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
-    """torch with random numbers of a seed and a number of threads; both are as before afterwards.
+    """torch with the random state of a seed and a number of threads; both are restored afterwards.
 
-    A network that is made and trained in it is the same each time, with the same threads on the same machine.
+    A network made and trained in this context is reproducible with the same number of threads on the same machine.
 
     Parameters
     ----------
     seed : int
     model : int
-        Number of the network, where several are trained: each begins with other weights.
+        Index of the network, if several are trained: each has its own initial weights.
     threads : int
-        That torch computes with.
+        Number of threads of torch.
 
     Yields
     ------
@@ -49,7 +49,7 @@ def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
 
 
 def epoch_random(seed: int, model: int, epoch: int) -> np.random.Generator:
-    """Random numbers for the order of the rows in an epoch; they do not depend on the epochs before.
+    """Random numbers for the order of the rows in an epoch, independent of previous epochs.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Rows on disk in random order: shuffling across files of any size at constant memory.
+"""Rows on disk in random order: shuffling of files of any size in constant memory.
 
-Each row is sent to one of several shards by chance while the files are read once. An epoch then goes through the
+Each row is assigned to one of several shards at random while the files are read once. An epoch then goes through the
 shards in random order, two at a time, and shuffles the rows of each pair in memory.
 """
 
@@ -18,7 +18,7 @@ from jettagger.types import Rows
 
 __all__ = ["Store", "full_batches"]
 
-#: shards in memory together, and copies of them that are made on the way
+#: number of shards in memory at a time, including intermediate copies
 _AT_ONCE, _COPIES = 2, 4
 
 _MOST_SHARDS = 500
@@ -30,13 +30,13 @@ class Store:
     Parameters
     ----------
     folder : pathlib.Path
-        Where the shards lie; it must exist.
+        Folder of the shards; it must exist.
     width : int
-        Numbers in a row.
+        Number of values per row.
     rows : int
-        Rows to be expected; decides how many shards there are.
+        Expected number of rows, which determines the number of shards.
     memory : int
-        Bytes that the rows in work may take.
+        Memory in bytes for the rows being processed.
     seed : int
 
     Examples
@@ -71,7 +71,7 @@ class Store:
         self._files = []
 
     def add(self, rows: Rows) -> None:
-        """Scatter rows, float32[n, width], over the shards.
+        """Distribute rows, float32[n, width], over the shards.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Store:
         self.rows += len(rows)
 
     def shard(self, number: int) -> Rows:
-        """One shard, float32[n, width]; kept in memory if all of them fit."""
+        """One shard, float32[n, width]; cached in memory if all of them fit."""
         if number in self._cache:
             return self._cache[number]
         rows: Rows = np.fromfile(self._paths[number], dtype=np.float32).reshape(-1, self.width)
@@ -103,7 +103,7 @@ class Store:
         return (self.shard(number) for number in range(self.shards))
 
     def epoch(self, random: np.random.Generator) -> Iterator[Rows]:
-        """All rows once, in random order; a new order each time.
+        """All rows once, in random order, which differs for each call.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Store:
 
 
 def full_batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
-    """Rows in batches that are full but for the last, whatever the lengths of the pieces that they come in.
+    """Rows in full batches except for the last, independent of the lengths of the input pieces.
 
     Parameters
     ----------

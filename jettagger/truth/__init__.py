@@ -1,4 +1,4 @@
-"""Truth from generator particles: last copies, legs of resonances, what lies within a cone around a jet."""
+"""Truth from generator particles: last copies, legs of resonances, matching within a cone around a jet."""
 
 from jettagger.truth.labels import LEGS, RESONANCES, generator_labels
 

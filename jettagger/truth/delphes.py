@@ -1,4 +1,4 @@
-"""Classes of JetClass-II from the generator particles of Delphes files."""
+"""JetClass-II classes from the generator particles of Delphes files."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _BY_LEGS = _table()
 
 
 def class_of(legs: list[str], *, two_body: bool) -> int:
-    """The class of a jet from what of the resonance's decay lies inside, -1 for none.
+    """The class of a jet from the decay products of the resonance inside it, -1 for none.
 
     Parameters
     ----------
     legs : list of str
-        ``b c s q g e m taue taum tauh``, and ``v`` for a neutrino beside a charged lepton.
+        ``b c s q g e m taue taum tauh``, and ``v`` for a neutrino that comes with a charged lepton.
     two_body : bool
-        Whether the resonance decays to two legs directly, not through two others.
+        Whether the resonance decays to two legs directly, rather than through two intermediate particles.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def class_of(legs: list[str], *, two_body: bool) -> int:
 
 
 class DelphesRecord:
-    """Generator particles of one event of Delphes.
+    """Generator particles of one Delphes event.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ class DelphesRecord:
         self.mass = np.asarray(particles.Mass)
 
     def daughters(self, index: int) -> list[int]:
-        """The next particles."""
+        """Indices of the daughters of a particle."""
         first, last = int(self.first[index]), int(self.last[index])
         if first < 0:
             return []
         return list(range(first, max(last, first) + 1))
 
     def end(self, index: int) -> int:
-        """The last copy of a particle in its own record."""
+        """The last copy of a particle in its record."""
         seen = {index}
         while True:
             same = [item for item in self.daughters(index) if self.pid[item] == self.pid[index] and item not in seen]
@@ -118,7 +118,7 @@ class DelphesRecord:
         return kind in _QUARKS or kind in (11, 12, 13, 14, 15, 16)
 
     def leg(self, index: int) -> str:
-        """The letter of a decay product; of a tau by what it decays to."""
+        """The letter of a decay product; of a tau according to its decay."""
         kind = abs(int(self.pid[index]))
         if kind == 15:
             light = [abs(int(self.pid[item])) for item in self.tau_products(index)]
@@ -126,7 +126,7 @@ class DelphesRecord:
         return _QUARKS.get(kind) or _LEPTONS.get(kind) or "v"
 
     def tau_products(self, index: int) -> list[int]:
-        """What a tau decays to."""
+        """The decay products of a tau."""
         return self.daughters(self.end(index))
 
     @cached_property
@@ -138,7 +138,7 @@ class DelphesRecord:
         return np.flatnonzero(parton & ((child == 0) | (child > 80)) & (self.pt > _QCD_MIN_PT) & (self.status > 60))
 
 
-#: why a particle is kept with a jet
+#: reasons for which a particle is stored with a jet
 ROLES = ("isResX", "isResY", "isResDecayProd", "isTauDecayProd", "isQcdParton")
 
 
@@ -149,16 +149,16 @@ def class_of_jet(truth: DelphesRecord, eta: float, phi: float, radius: float) ->
     ----------
     truth : DelphesRecord
     eta, phi : float
-        Of the axis.
+        Direction of the jet axis.
     radius : float
-        Within which legs and partons belong to the jet.
+        Maximum distance of legs and partons from the jet axis.
 
     Returns
     -------
     int
         The class of JetClass-II, -1 for none.
     list of (int, str)
-        Positions of particles, each with one of `ROLES`.
+        Indices of particles, each with one of `ROLES`.
     """
 
     def inside(index: int) -> bool:

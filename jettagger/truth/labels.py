@@ -1,14 +1,15 @@
-"""What fat jets come from, by the generator particles of NanoAOD.
+"""Origin of fat jets from the generator particles of NanoAOD.
 
 Labels are counts, so that classes are expressions (``FatJet_genResonance == 25 and FatJet_genGluons == 2``).
 
-How jets are matched:
+Matching of jets:
 
-- A resonance is a generator particle with one of the numbers in ``resonances`` that has legs.
+- A resonance is a generator particle with one of the PDG IDs in ``resonances`` that has legs.
 - Its legs are the quarks, gluons, photons, electrons, muons and taus that are daughters of its last copy, and those of
-  the resonances that it decays to (of H -> WW the four fermions, of t -> bW the b and the fermions). No neutrinos.
-- A jet belongs to a resonance when the resonance and at least one of its legs are within ``radius`` of the jet's axis.
-  Of several, the one with most legs inside is taken, then one that comes from no other resonance, then the nearest.
+  the resonances in its decay (the four fermions of H -> WW, the b and the fermions of t -> bW). Neutrinos do not count.
+- A jet is matched to a resonance if the resonance and at least one of its legs are within ``radius`` of the jet axis.
+  If several match, the one with most legs inside is taken, then one that does not come from another resonance, then
+  the nearest.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jettagger.types import Array, Bools, Ints
 
 __all__ = ["LEGS", "RESONANCES", "generator_labels"]
 
-#: column -> numbers of the particles that it counts
+#: column -> absolute PDG IDs of the particles that it counts
 LEGS: dict[str, tuple[int, ...]] = {
     "genBottoms": (5,),
     "genCharms": (4,),
@@ -39,32 +40,32 @@ LEGS: dict[str, tuple[int, ...]] = {
     "genTaus": (15,),
 }
 
-#: Higgs boson and heavier ones of its kind, W, Z, top
+#: Higgs boson and heavier Higgs bosons, W, Z, top
 RESONANCES = (25, 35, 36, 37, 24, 23, 6)
 
 
 def generator_labels(
     events: Any, resonances: Iterable[int] = RESONANCES, radius: float = 0.8, collection: str = "FatJet"
 ) -> dict[str, Any]:
-    """What each jet comes from.
+    """The origin of each jet.
 
     Parameters
     ----------
     events : NanoEvents
         With the jets (eta, phi) and ``GenPart`` (eta, phi, mass, pdgId, mothers).
     resonances : iterable of int
-        PDG numbers, without sign.
+        Absolute PDG IDs.
     radius : float
-        How near resonance and legs are.
+        Maximum distance of resonance and legs from the jet axis.
     collection : str
-        The jets.
+        The collection of jets.
 
     Returns
     -------
     dict of str to awkward array
-        Jagged like the jets: ``genResonance`` (PDG number without sign, 0 for none), ``genResonanceMass``
-        (GeV, -1 for none), ``genLegs`` (legs of the resonance), ``genInside`` (those inside the jet), and
-        for each of `LEGS` how many of this kind are inside.
+        Jagged like the jets: ``genResonance`` (absolute PDG ID, 0 for none), ``genResonanceMass`` (GeV, -1 for none),
+        ``genLegs`` (legs of the resonance), ``genInside`` (those inside the jet), and for each of `LEGS` the number of
+        this kind inside.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which objects of an event belong together."""
+"""Combinations of objects in the same event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pairs(first: Ints, second: Ints, n_events: int) -> tuple[Ints, Ints]:
     Returns
     -------
     int64[p], int64[p]
-        Positions among the first and among the second: all partners of an entry of the first one after the other.
+        Indices among the first and among the second: all partners of an entry of the first are contiguous.
 
     Examples
     --------

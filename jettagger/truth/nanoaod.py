@@ -1,4 +1,4 @@
-"""Generator particles of NanoAOD: one mother each, bits for what is known of them."""
+"""Generator particles of NanoAOD, with one mother each and status flags."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from jettagger.types import Array, Bools, Ints
 
 __all__ = ["FIELDS", "GeneratorParticles", "decays", "particles_of"]
 
-#: of ``statusFlags``: the last copy of a particle in its chain
+#: bit of ``statusFlags`` for the last copy of a particle
 LAST_COPY = 1 << 13
 
-#: what of ``GenPart`` tells which particle is what, and which comes from which
+#: columns of ``GenPart`` that identify particles and their mothers
 FIELDS = ("pt", "eta", "phi", "mass", "pdgId", "statusFlags", "genPartIdxMother")
 
 
 @dataclass(frozen=True)
 class GeneratorParticles:
-    """Particles of all events, one after the other.
+    """Particles of all events, concatenated.
 
     Attributes
     ----------
     event : int64[n]
     number : int64[n]
-        PDG numbers.
+        PDG IDs.
     mother : int64[n]
-        Positions among all particles, -1 for none.
+        Indices among all particles, -1 for none.
     eta, phi : float32[n]
     mass : float32[n]
         GeV.
@@ -44,14 +44,14 @@ class GeneratorParticles:
 
 
 def mothers_among_all(local: Ints, counts: Ints) -> Ints:
-    """Numbers of mothers within their event as positions among the particles of all events.
+    """Indices of mothers among the particles of all events, from those within their event.
 
     Parameters
     ----------
     local : int64[n]
         -1 for none.
     counts : int64[events]
-        Particles of each event.
+        Number of particles per event.
 
     Returns
     -------
@@ -89,16 +89,16 @@ def particles_of(collection: Any) -> GeneratorParticles:
 
 
 def decays(columns: Mapping[str, Array], counts: Ints, resonances: tuple[int, ...]) -> Bools:
-    """Which particles are last copies of resonances, or what these decay to.
+    """Mask of particles that are last copies of resonances, or their decay products.
 
     Parameters
     ----------
     columns : mapping of str to array[n]
-        ``pdgId statusFlags genPartIdxMother`` of the particles of all events, one after the other.
+        ``pdgId statusFlags genPartIdxMother`` of the particles of all events, concatenated.
     counts : int64[events]
-        Particles of each event.
+        Number of particles per event.
     resonances : tuple of int
-        PDG numbers without sign.
+        Absolute PDG IDs.
 
     Returns
     -------

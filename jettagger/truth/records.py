@@ -1,4 +1,4 @@
-"""Records of generator particles with daughters and mothers by number, as Pythia writes them."""
+"""Records of generator particles with indices of daughters and mothers, as in Pythia."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["Record", "descends", "has_quark", "last_copy"]
 
 
 class Record(Protocol):
-    """Particles of all events one after the other; daughters and mothers are positions among them, -1 for none."""
+    """Particles of all events, concatenated; daughters and mothers are indices among them, -1 for none."""
 
     @property
     def id(self) -> Ints:
-        """PDG numbers, one entry a particle."""
+        """PDG IDs, one entry per particle."""
 
     @property
     def mother(self) -> Ints:
-        """Index of the first mother, one entry a particle."""
+        """Index of the first mother, one entry per particle."""
 
     @property
     def daughter1(self) -> Ints:
-        """Index of the first daughter, one entry a particle."""
+        """Index of the first daughter, one entry per particle."""
 
     @property
     def daughter2(self) -> Ints:
-        """Index of the last daughter, one entry a particle."""
+        """Index of the last daughter, one entry per particle."""
 
 
 def last_copy(record: Record, index: Ints) -> Ints:
@@ -57,7 +57,7 @@ def last_copy(record: Record, index: Ints) -> Ints:
 
 
 def has_quark(identity: Ints, quark: int) -> Bools:
-    """Whether hadrons, PDG numbers int[n], contain a quark of that flavour as their heaviest; bool[n].
+    """Whether hadrons, PDG IDs int[n], have a quark of a given flavour as their heaviest; bool[n].
 
     Examples
     --------
