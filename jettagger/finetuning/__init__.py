@@ -1,4 +1,4 @@
-"""Training heads on hidden neurons, scores and columns of jets and events; extra ``train``.
+"""Training of heads on hidden neurons, scores and columns of jets and events; extra ``train``.
 
 One call, or ``jettagger finetune CONFIG.yaml -o HEAD/``::
 
@@ -6,8 +6,8 @@ One call, or ``jettagger finetune CONFIG.yaml -o HEAD/``::
 
     result = finetune("xgg.yaml", "heads/XggHead")
 
-Skims are read once; jets wait in shards on disk and are trained from there in random order, so memory does not grow
-with the number of jets. Applying heads is the business of `jettagger.heads` and needs nothing of this.
+Skims are read once; jets are stored in shards on disk and read from there in random order, so memory does not grow with
+the number of jets. Heads are applied with `jettagger.heads`, which does not need this package.
 """
 
 from jettagger.finetuning.config import FinetuneConfig, read_config

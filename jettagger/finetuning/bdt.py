@@ -1,4 +1,4 @@
-"""Training a boosted decision tree with XGBoost, from shards on disk."""
+"""Training of boosted decision trees with XGBoost, from shards on disk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
     Parameters
     ----------
     prepared : Prepared
-        Of a head of the kind ``classes``, with weights that are not negative.
+        Jets for a head of the kind ``classes``, with non-negative weights.
     model : int
-        Its number, which is that of the fold that it does not see.
+        Its index, equal to that of the fold held out.
     follow : callable
         Called with an `Epoch` after each tree.
     folder : pathlib.Path
@@ -36,7 +36,7 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
     Returns
     -------
     Trained
-        The trees up to the best validation loss.
+        The trees up to the minimum of the validation loss.
 
     Raises
     ------

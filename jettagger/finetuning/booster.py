@@ -1,6 +1,6 @@
-"""The trees of an XGBoost model as ONNX has them, read from XGBoost's own JSON.
+"""Conversion of the trees of an XGBoost model to ONNX, from XGBoost's own JSON.
 
-The converter of onnxmltools gives all leaves of a model with two classes to the first of them (onnx/onnxmltools#671).
+For two classes, the converter of onnxmltools assigns all leaves to the first class (onnx/onnxmltools#671).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from jettagger.heads.export import Trees
 
 __all__ = ["trees_of"]
 
-#: objectives whose base score is added to the sum of the leaves as it is
+#: objectives whose base score is added to the sum of the leaves without transformation
 _PLAIN = ("multi:softprob", "reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
 
 
 def trees_of(booster: Any, inputs: int, outputs: int) -> Trees:
-    """The trees of a model, which give what XGBoost calls margins.
+    """The trees of a model, whose outputs are the margins of XGBoost.
 
     Parameters
     ----------
     booster : xgboost.Booster
-        With the objective ``multi:softprob``, or one of a regression without a link function.
+        With the objective ``multi:softprob``, or that of a regression without a link function.
     inputs, outputs : int
-        How many it must have.
+        Expected numbers of inputs and outputs.
 
     Returns
     -------
@@ -37,13 +37,13 @@ def trees_of(booster: Any, inputs: int, outputs: int) -> Trees:
     Raises
     ------
     MismatchError
-        If it has other inputs, outputs, an objective, a kind of tree or a split that is not known here.
+        If the model has other inputs or outputs, or an unsupported objective, kind of tree or split.
 
     Notes
     -----
-    Of XGBoost's JSON (doc/model.schema in its repository): a row goes left if its value is below ``split_conditions``,
-    as ``default_left`` says if it is NaN; of a leaf, ``split_conditions`` is the value; ``tree_info`` says which output
-    a tree adds to.
+    XGBoost's JSON (doc/model.schema in its repository): a row goes left if its value is below ``split_conditions``, and
+    according to ``default_left`` if it is NaN; for a leaf, ``split_conditions`` is its value; ``tree_info`` gives the
+    output of a tree.
     """
     learner = parse_json(bytes(booster.save_raw("json")), "the trees", finite=False)["learner"]
     sizes, objective, kind = learner["learner_model_param"], learner["objective"]["name"], learner["gradient_booster"]

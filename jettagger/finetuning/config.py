@@ -1,4 +1,4 @@
-"""The configuration of a head's training: a YAML file, checked with file and line before anything is opened."""
+"""The configuration of a training: a YAML file, validated with file and line before other files are opened."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["Axis", "BdtModel", "FinetuneConfig", "Loss", "MlpModel", "Split", "T
 
 @dataclass(frozen=True)
 class Axis:
-    """A variable in which the classes are made flat.
+    """A variable whose distribution is flattened for each class.
 
     Parameters
     ----------
     column : str
     edges : tuple of float
-        Jets outside count to the nearest bin.
+        Jets outside are assigned to the nearest bin.
     """
 
     column: str
@@ -39,25 +39,25 @@ class Axis:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """All that a training needs to know; made by `read_config`.
+    """The configuration of a training; made by `read_config`.
 
     Parameters
     ----------
     document : Document
-        Where it was read from.
+        The YAML document.
     folder : pathlib.Path
-        Where relative paths start.
+        Folder of relative paths.
     name, title : str
     kind : str
         ``classes`` or ``mass``.
     parent : str
         Name of the model, or its folder.
     prefix : str or None
-        Of its columns in the skims.
+        Prefix of the parent's columns in the skims.
     files : tuple of str
         Paths and globs.
     inputs, exclude : tuple of str
-        Kinds and names of outputs of the tagger, columns of jets and events; patterns that are left out.
+        Kinds and names of outputs of the tagger, columns of jets and events; patterns to leave out.
     classes : dict of str to Expression
     select, target, weight : Expression or None
     flatten : tuple of Axis
@@ -66,9 +66,9 @@ class FinetuneConfig:
     training : Training
     split : Split
     least_jets : int
-        Jets that a class must have for training.
+        Minimum number of training jets per class.
     compare : dict of str to Expression
-        Plain discriminants to compare with, in outputs of the tagger and columns.
+        Plain discriminants for comparison, in outputs of the tagger and columns.
     """
 
     document: Document
@@ -100,12 +100,12 @@ class FinetuneConfig:
 
     @contextmanager
     def at(self, *path: Any) -> Iterator[None]:
-        """Errors of the block get the file and the line of a part of the configuration.
+        """Add the file and the line of a part of the configuration to errors raised in the block.
 
         Raises
         ------
         JettaggerError
-            As it is raised inside, with the line of the file before it.
+            The original error, with the place in front of its message.
         """
         try:
             yield
@@ -117,12 +117,12 @@ class FinetuneConfig:
             raise type(error)(f"{self.document.where(*path)}: {error}") from error
 
     def resolve_inputs(self, bundle: Bundle) -> tuple[str, ...]:
-        """The input columns in order: outputs of the tagger by their names, then the others.
+        """The input columns in order: outputs of the tagger by name, then the others.
 
         Raises
         ------
         ConfigError
-            If a name is neither an output nor may be a column, or if a pattern to exclude matches nothing.
+            If a name is neither an output nor a possible column, or if a pattern in ``exclude`` matches nothing.
         """
         found: list[str] = []
         for place, item in enumerate(self.inputs):
@@ -167,16 +167,16 @@ def _has_mass(bundle: Bundle) -> bool:
 
 
 def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = "") -> FinetuneConfig:
-    """Read the configuration of a training and check all that can be checked without opening files.
+    """Read the configuration of a training and check everything that does not need other files.
 
     Parameters
     ----------
     source : path, or str
         The YAML file; with ``name``, the text itself.
     name : str
-        What to call the text in messages.
+        Name of the text in messages.
     folder : path
-        What relative paths start from; default: the file's folder.
+        Folder of relative paths; default: that of the file.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     Raises
     ------
     ConfigError
-        Says the file, the line, what was found and what was expected, with the nearest valid name.
+        Gives the file, the line, the value and the expectation, with the nearest valid name.
 
     Examples
     --------

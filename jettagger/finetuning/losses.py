@@ -1,4 +1,4 @@
-"""The losses of a mass head: those of ``log(mass / target)``."""
+"""The losses of a mass head, functions of ``log(mass / target)``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["mass_loss", "mass_losses"]
 
 
 def mass_losses(mass: Any, target: Any, loss: Loss) -> Floats:
-    """The loss of ``r = log(mass / target)``, jet by jet; masses in GeV.
+    """The loss of ``r = log(mass / target)`` for each jet; masses in GeV.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How good a head is, on jets that it has not seen, beside the tagger's own discriminants and mass."""
+"""Performance of a head on held-out jets, compared with the tagger's own discriminants and mass."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from jettagger.types import Floats
 __all__ = ["EFFICIENCIES", "Comparison", "Measures", "Network", "Response", "measure", "plain", "response", "unseen"]
 
 
-#: signal efficiencies at which the rejection is given
+#: signal efficiencies at which rejections are given
 EFFICIENCIES = (0.3, 0.5)
 
-#: jets that are measured on at most, and those that the use of inputs is judged by
+#: maximum number of jets for the evaluation, and for the importance of inputs
 _MOST, _PERMUTED = 300_000, 10_000
 
-#: jets in a bin of mass or pt at least
+#: minimum number of jets per bin of mass or pt
 _FEWEST = 30
 
 
@@ -42,10 +42,10 @@ class Comparison:
     ----------
     signal, background : str
     curves : dict of str to Roc
-        ``head`` is ``p_s / (p_s + p_b)``; the best plain score and the configured discriminants follow. Jets count with
-        their own weights, not with those that flatten.
+        ``head`` is ``p_s / (p_s + p_b)``, followed by the best plain score and the configured discriminants. Jets have
+        their own weights, without flattening.
     pt : Roc, optional
-        Of the transverse momentum alone, whose spectra differ; None where the skims do not have it.
+        Curve of the transverse momentum alone, whose spectra differ; None if the skims do not contain it.
     """
 
     signal: str
@@ -74,7 +74,7 @@ class Response:
     jets : int
     median : Measured
     width : Measured
-        Distance of the quartiles over the median.
+        Interquartile range divided by the median.
     """
 
     jets: int
@@ -84,14 +84,14 @@ class Response:
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks (or ensembles of trees) of a head, on the jets that it has not seen.
+    """One of the networks (or ensembles of trees) of a head, evaluated on jets that it was not trained on.
 
     Parameters
     ----------
     loss, prior : float
-        Its loss, and that of the prior.
+        Loss of the network, and of the prior.
     uncertainty : float
-        Of their difference, one standard deviation, statistical.
+        Statistical uncertainty of their difference, one standard deviation.
     """
 
     loss: float
@@ -101,30 +101,30 @@ class Network:
 
 @dataclass(frozen=True)
 class Measures:
-    """All that was measured.
+    """All results.
 
     Parameters
     ----------
     kind : str
     loss : float
-        Of the head, weighted as in training.
+        Loss of the head, weighted as in training.
     own_loss : float
-        That of equal probabilities, or of the tagger's own mass.
+        Loss for equal probabilities, or for the tagger's own mass.
     prior_loss : float
-        That of what is known without any input: equal probabilities (all classes have the same weight), or one mass for
-        all jets, the median of the training's targets (their quantile for a quantile's loss).
+        Loss of a prediction without inputs: equal probabilities (all classes have the same weight), or one mass for all
+        jets, the median of the training targets (their quantile for a quantile loss).
     networks : tuple of Network
-        One a fold.
+        One per fold.
     comparisons : tuple of Comparison
         For classes.
     calibration : dict of str to list of (mean output, fraction, uncertainty, jets)
-        For classes; with the weights of training.
+        For classes; with the training weights.
     responses : dict of str to dict of str to Response
         For masses: class -> ``head`` and ``tagger``.
     profiles : dict
-        For masses: ``mass`` and ``pt`` -> class -> ``edges`` and, for ``head`` and ``tagger``, a `Response` a bin.
+        For masses: ``mass`` and ``pt`` -> class -> ``edges`` and, for ``head`` and ``tagger``, a `Response` per bin.
     features : dict of str to float
-        By how much the loss grows when an input, or a group of inputs, is shuffled among the jets.
+        Increase of the loss if an input, or a group of inputs, is shuffled among the jets.
     ratios : dict of str to array
         For masses: ``head`` and ``tagger`` -> response of each jet.
     """
@@ -176,7 +176,7 @@ class Measures:
 
 
 def plain(value: Measured) -> list[float | None]:
-    """A number for JSON.
+    """A measured number for JSON.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def plain(value: Measured) -> list[float | None]:
     Returns
     -------
     list
-        Value and uncertainty, None for what is infinite; where the uncertainty says little, the lower bound follows.
+        Value and uncertainty, None if infinite; followed by the lower bound if that is more informative.
     """
     shown = [value.value, value.uncertainty] + ([] if value.above is None else [value.above])
     return [float(x) if math.isfinite(x) else None for x in shown]
@@ -202,7 +202,7 @@ def _responses(responses: Mapping[str, Mapping[str, Response]]) -> dict[str, Any
 
 
 def response(ratio: Numbers, weights: Numbers | None = None) -> Response:
-    """Median and interquartile width of a response.
+    """Median and relative interquartile range of a response.
 
     Parameters
     ----------
@@ -213,8 +213,9 @@ def response(ratio: Numbers, weights: Numbers | None = None) -> Response:
     Returns
     -------
     Response
-        Uncertainties are those of sample quantiles, ``q (1 - q) / (n f**2)`` with the density f from the quantiles
-        beside it, and their covariance (Cramer, Mathematical Methods of Statistics, 28.5); n is the effective number.
+        Uncertainties are those of sample quantiles, ``q (1 - q) / (n f**2)`` with the density f estimated from
+        neighbouring quantiles, and their covariance (Cramer, Mathematical Methods of Statistics, 28.5); n is the
+        effective number.
 
     Examples
     --------
@@ -241,12 +242,12 @@ def response(ratio: Numbers, weights: Numbers | None = None) -> Response:
 
 
 def measure(head: Head, prepared: Prepared) -> Measures:
-    """Apply a head to the jets that its networks have not seen, and compare.
+    """Apply a head to jets that its networks were not trained on, and compare.
 
     Parameters
     ----------
     head : Head
-        As it was written, so that what is measured is what is applied.
+        The head as read from its files, so that exactly this head is evaluated.
     prepared : Prepared
 
     Returns
@@ -256,7 +257,7 @@ def measure(head: Head, prepared: Prepared) -> Measures:
     Raises
     ------
     InvalidValues
-        If the weights of the jets that test a network do not add up to more than 0.
+        If the sum of the weights of a network's test jets is not positive.
     """
     rows, fold = unseen(prepared)
     layout, config = prepared.layout, prepared.config
@@ -352,7 +353,7 @@ def _has_pt(prepared: Prepared) -> bool:
 
 
 def unseen(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Jets that are tested, 300,000 at most, each with the number of the network that has not seen it.
+    """Test jets, at most 300,000, each with the index of the network that was not trained on it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training a network of dense layers with torch."""
+"""Training of dense networks with torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jettagger.types import Rows
 
 __all__ = ["train_mlp"]
 
-#: jets at a time that are not trained with
+#: batch size outside of training
 _VALIDATION_BATCH = 8192
 
 
@@ -36,7 +36,7 @@ def train_mlp(prepared: Prepared, model: int, follow: Follow) -> Trained:
     ----------
     prepared : Prepared
     model : int
-        Its number, which is that of the fold that it does not see.
+        Its index, equal to that of the fold held out.
     follow : callable
         Called with an `Epoch` after each epoch.
 

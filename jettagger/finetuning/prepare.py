@@ -1,4 +1,4 @@
-"""One pass over the skims: labels, weights and splits for each jet, and the statistics that training needs."""
+"""One pass over the skims: labels, weights and splits for each jet, and the statistics needed in training."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from jettagger.types import Floats, Rows
 __all__ = ["Prepared", "RowLayout", "SkimSurvey", "balance", "prepare", "survey"]
 
 
-#: independent divisions by event number: test (or fold), validation, whether it is used for them
+#: independent divisions by event number: test (or fold), validation, and whether the event is used for these
 _SALT_TEST, _SALT_VALIDATION, _SALT_USE = 0, 1, 2
 
 #: values of ``held``
 _TRAIN, _VALIDATION, _UNUSED = 0, 1, 2
 
-#: in how many parts events are divided to get a share
+#: number of parts into which events are divided to select a fraction
 _PARTS = 10_000
 
-#: a flattened weight exceeds the average of its class by this factor at most
+#: maximum ratio of a flattened weight to the average of its class
 _CAP = 20.0
 
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Which number of a row is what.
+    """The columns of a row.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class RowLayout:
     extras : tuple of str
         Columns for the report.
     jets : str
-        The collection that the rows are jets of.
+        The collection of jets.
     """
 
     inputs: tuple[str, ...]
@@ -55,12 +55,12 @@ class RowLayout:
 
     @property
     def pt(self) -> str:
-        """The transverse momentum among the extras, where the skims have it."""
+        """The transverse momentum among the extra columns, if the skims contain it."""
         return f"{self.jets}_pt"
 
     @property
     def width(self) -> int:
-        """Numbers in a row."""
+        """Number of values per row."""
         return len(self.inputs) + len(FIXED) + len(self.extras)
 
     def __getitem__(self, name: str) -> int:
@@ -73,23 +73,23 @@ class RowLayout:
         return rows[:, : len(self.inputs)]
 
 
-#: label: number of the class; cell: bin of the flattening; fold: that of the event; held: whether it trains,
-#: validates or is not used
+#: label: index of the class; cell: bin of the flattening; fold: that of the event; held: whether it is for training,
+#: for validation, or not used
 FIXED = ("label", "weight", "cell", "fold", "held", "target")
 
 
 @dataclass(frozen=True)
 class SkimSurvey:
-    """What the skims are, before they are read.
+    """Properties of the skims, before they are read.
 
     Parameters
     ----------
     skims : tuple of Skim
     columns : tuple of tuple of str
-        Of each skim, the stored columns that will be read.
+        Stored columns to be read, for each skim.
     layout : RowLayout
     unknown_model : tuple of str
-        Files that do not say which model made their columns.
+        Files that do not record the model of their columns.
     """
 
     skims: tuple[Skim, ...]
@@ -99,13 +99,13 @@ class SkimSurvey:
 
     @property
     def events(self) -> int:
-        """In all skims."""
+        """Total number of events."""
         return sum(skim.events for skim in self.skims)
 
 
 @dataclass
 class Prepared:
-    """Jets that are ready for training.
+    """Jets prepared for training.
 
     Parameters
     ----------
@@ -115,11 +115,11 @@ class Prepared:
     center, width : float64[inputs]
         Mean and standard deviation of the inputs.
     factors : float64[classes, cells]
-        What weights are multiplied with: flattening and balance.
+        Factors on the weights: flattening and balance of classes.
     jets : dict of str to dict of str to int
-        Class -> how many jets train, validate and test (with folds: on average).
+        Class -> numbers of training, validation and test jets (with folds: on average).
     left_out : dict of str to int
-        Why jets were left out, and how many.
+        Reason -> number of jets left out.
     """
 
     config: FinetuneConfig
@@ -133,17 +133,17 @@ class Prepared:
 
     @property
     def models(self) -> int:
-        """How many networks are trained."""
+        """Number of networks to train."""
         return self.config.split.folds
 
     def part(self, rows: Rows, model: int, which: str) -> Rows:
-        """The rows that train, validate or test a network.
+        """The training, validation or test rows of a network.
 
         Parameters
         ----------
         rows : float32[n, layout.width]
         model : int
-            The number of the network, which is that of the fold that tests it.
+            Index of the network, equal to that of the fold held out.
         which : str
             ``train``, ``validation`` or ``test``.
 
@@ -157,14 +157,14 @@ class Prepared:
         return rows[(fold != model) & (held == (_VALIDATION if which == "validation" else _TRAIN))]
 
     def weights(self, rows: Rows) -> Rows:
-        """The weights of training of rows, float32[n], flattened and balanced; their mean over all jets is 1."""
+        """The training weights of rows, float32[n], flattened and balanced; their mean over all jets is 1."""
         label = rows[:, self.layout["label"]].astype(np.int64)
         cell = rows[:, self.layout["cell"]].astype(np.int64)
         return (rows[:, self.layout["weight"]] * self.factors[label, cell]).astype(np.float32)
 
 
 def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
-    """Look into all files: which columns there are, and whether the parent made them. No jets are read.
+    """Inspect all files: available columns, and whether the parent made them. No jets are read.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
     Raises
     ------
     MissingColumns
-        With the file and all columns that it lacks, e.g. the hidden neurons.
+        Gives the file and all missing columns, e.g. the hidden neurons.
     MismatchError
-        If another model made the tagger's columns.
+        If the tagger's columns were made by another model.
     InputFileError, ConfigError
     """
     inputs = config.resolve_inputs(bundle)
@@ -219,7 +219,7 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
 
 
 def files_read(bundle: Bundle, found: SkimSurvey) -> list[str]:
-    """Every file that a training reads besides its configuration: skims and the parent."""
+    """Every file that a training reads apart from its configuration: skims and the parent."""
     return [*(skim.path for skim in found.skims), *map(str, bundle.sources)]
 
 
@@ -440,19 +440,19 @@ class _Pass:
 
 
 def balance(sums: Floats, total: float) -> Floats:
-    """What weights are multiplied with so that each class is flat over the cells and all classes weigh the same.
+    """Factors on the weights by which each class becomes flat over the cells, and all classes get equal total weight.
 
     Parameters
     ----------
     sums : float64[classes, cells]
-        Sums of the weights; in each class one of them must be positive.
+        Sums of the weights; for each class at least one must be positive.
     total : float
-        What all new weights add up to.
+        Sum of all new weights.
 
     Returns
     -------
     float64[classes, cells]
-        0 where nothing is; jets of a nearly empty cell get no more than 20 times what flattening gives on average.
+        0 for empty cells; the factor for a nearly empty cell is limited to 20 times the average.
 
     Examples
     --------
@@ -491,7 +491,7 @@ def prepare(
         The parent.
     found : SkimSurvey
     folder : pathlib.Path
-        For the store: 4 bytes for each input of each jet.
+        For the store: 4 bytes per input and jet.
     progress : callable, optional
         Called with the number of events after each chunk.
 
@@ -504,7 +504,7 @@ def prepare(
     ConfigError
         If a class selects no jet, or if two overlap.
     InvalidValues
-        If inputs are constant or not finite (all are named), if a class has too few jets, or if a weight is unusable.
+        If inputs are constant or not finite (all are named), if a class has too few jets, or if a weight is invalid.
     """
     prefix = bundle.prefix if config.prefix is None else config.prefix
     names = list(config.classes) or ["all"]

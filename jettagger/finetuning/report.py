@@ -1,4 +1,4 @@
-"""The report of a training: numbers as JSON, tables as Markdown, pictures."""
+"""The report of a training: numbers as JSON, tables as Markdown, figures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from jettagger.training import Epoch
 
 __all__ = ["STYLE", "number", "tables", "write_report"]
 
-#: single inputs that are shown
+#: number of single inputs that are shown
 _SHOWN = 20
 
-#: of matplotlib: what differs in the pictures of a report
+#: settings of matplotlib for the figures of a report
 STYLE = {"font_size": 15, "legend_fontsize": 12, "figure_figsize": (8.5, 6.5), "legend_borderaxespad": 1.5}
 
 
@@ -111,7 +111,7 @@ def write_report(
     *,
     plots: bool = True,
 ) -> dict[str, str]:
-    """Write ``report.json``, ``report.md`` and the pictures.
+    """Write ``report.json``, ``report.md`` and the figures.
 
     Parameters
     ----------
@@ -119,16 +119,16 @@ def write_report(
     history : sequence of Epoch
     prepared : Prepared
     folder : pathlib.Path
-        An existing one.
+        An existing folder.
     provenance : Provenance
         How the head was made.
     plots : bool
-        Whether pictures are drawn; needs the extra ``plot``.
+        Whether figures are drawn; needs the extra ``plot``.
 
     Returns
     -------
     dict of str to str
-        File -> what it is.
+        File -> description.
     """
     config = prepared.config
     content = {

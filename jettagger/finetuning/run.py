@@ -1,4 +1,4 @@
-"""From a configuration and skims to the folder of a head with its report."""
+"""Training: from a configuration and skims to the folder of a head with its report."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ from jettagger.training import Epoch, Follow
 
 __all__ = ["FinetuneResult", "finetune"]
 
-#: the folder of pictures and numbers in that of a head
+#: folder of figures and numbers within that of a head
 REPORT = "report"
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What a training gave.
+    """The result of a training.
 
     Parameters
     ----------
     head : Head
     jets : dict
-        Class -> jets for training, validation and test.
+        Class -> numbers of training, validation and test jets.
     left_out : dict of str to int
-        Why jets were left out, and how many.
+        Reason -> number of jets left out.
     history : tuple of Epoch
     measures : Measures
-        On jets that the networks have not seen.
+        Performance on held-out jets.
     seconds : dict of str to float
         ``reading``, ``training``, ``measuring``.
     report : dict of str to str
-        Files of the report and what they are.
+        Files of the report -> description.
     unknown_model : tuple of str
-        Skims that do not say which model made their columns.
+        Skims that do not record the model of their columns.
     difference : float
-        The largest one between the head and the trainer's own predictions, on jets held out.
+        Maximum difference between the head and the trainer's own predictions, on held-out jets.
     """
 
     head: Head
@@ -87,19 +87,19 @@ def finetune(
     ----------
     config : FinetuneConfig or path
     output : path
-        The folder to write; complete or not there.
+        The folder to write; complete or absent.
     force : bool
         Whether an existing head may be replaced.
     plots : bool
-        Whether pictures are drawn.
+        Whether figures are drawn.
     found : SkimSurvey, optional
-        Of the skims, where it was made already.
+        Survey of the skims, if it was made before.
     progress : callable, optional
         Called with the number of events after each chunk that was read.
     follow : callable, optional
         Called with an `Epoch` after each epoch.
     begin : callable, optional
-        Called when the jets are ready.
+        Called when the jets are prepared.
 
     Returns
     -------
@@ -108,12 +108,12 @@ def finetune(
     Raises
     ------
     ConfigError, InvalidValues, MissingColumns, MismatchError, InputFileError
-        As for `read_config`, `survey` and `prepare`; MismatchError also where the head does not give what the trainer
-        predicts, InvalidValues where its loss on jets that it has not seen is above that of its prior.
+        As for `read_config`, `survey` and `prepare`; MismatchError also if the head differs from the predictions of the
+        trainer, InvalidValues if its loss on held-out jets is larger than that of its prior.
     MissingExtra
         If the extra ``train`` is not installed.
     OutputError
-        If the folder cannot be written, or holds what is read for it; nothing is changed then.
+        If the folder cannot be written, or contains inputs of the training; nothing is changed in these cases.
     """
     if not isinstance(config, FinetuneConfig):
         config = read_config(config)

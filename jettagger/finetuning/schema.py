@@ -1,4 +1,4 @@
-"""What the configuration of a training may hold: the keys, their types, defaults and descriptions."""
+"""The schema of the configuration of a training: keys, types, defaults and descriptions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jettagger.heads.export import ACTIVATIONS
 
 __all__ = ["VERSION", "BdtModel", "FinetuneFile", "Loss", "MlpModel", "Split", "Training"]
 
-#: the version of the configuration files
+#: version of the configuration files
 VERSION = 1
 
 
@@ -74,7 +74,7 @@ class BdtModel(FileModel):
 
 
 class Loss(FileModel):
-    """What a mass regression minimises, a function of ``r = log(mass / target)``."""
+    """The loss of a mass regression, a function of ``r = log(mass / target)``."""
 
     kind: Literal["log-cosh", "huber", "quantile"] = Field(
         default="log-cosh",
@@ -88,7 +88,7 @@ class Loss(FileModel):
 
 
 class Training(FileModel):
-    """How the training goes."""
+    """Options of the training."""
 
     epochs: Annotated[int, Between(0)] = Field(
         default=60, description="maximum number of epochs (networks; trees have `trees`)"
@@ -111,7 +111,7 @@ class Training(FileModel):
 
 
 class Split(FileModel):
-    """Which events train, validate and test, decided by the event number."""
+    """Division into training, validation and test events by event number."""
 
     validation: Annotated[float, Between(0.01, 0.9)] = Field(
         default=0.15, description="fraction for early stopping, of the events that are not for testing"

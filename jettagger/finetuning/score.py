@@ -1,4 +1,4 @@
-"""Heads on the files of skims: whose parent is checked."""
+"""Application of heads to the files of skims, with a check of the parent model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jettagger.skims.writers import write_skim
 
 __all__ = ["score_skim"]
 
-#: events in a chunk
+#: events per chunk
 _ROWS = 20_000
 
 
@@ -27,7 +27,7 @@ def score_skim(
     prefix: str | None = None,
     force: bool = False,
 ) -> int:
-    """Run heads on a skim that holds their inputs, without constituents and without the backbone.
+    """Run heads on a skim with their inputs, without constituents and without the network of the tagger.
 
     Parameters
     ----------
@@ -37,19 +37,19 @@ def score_skim(
     output : path
         ``.parquet`` or ``.root``: all columns of the skim, and ``<jets>_<head>_<output>``.
     prefix : str, optional
-        Of the tagger's columns; default: that of the skims that the heads were trained on.
+        Prefix of the tagger's columns; default: that of the skims that the heads were trained on.
     force : bool
         Whether an existing output may be replaced.
 
     Returns
     -------
     int
-        Events written.
+        Number of events written.
 
     Raises
     ------
     MismatchError
-        If the skim was made with another model than the parent, or if it does not say with which.
+        If the skim was made with a model other than the parent, or does not record its model.
     MissingColumns
         If inputs are missing, e.g. the hidden neurons.
     InputFileError, OutputError

@@ -1,4 +1,4 @@
-"""Training skims, parquet or ROOT: what is in them, who made them, and their jets chunk by chunk."""
+"""Training skims, parquet or ROOT: content, model, and reading of jets chunk by chunk."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from jettagger.provenance import parsed
 
 __all__ = ["Skim", "expand", "open_skim"]
 
-#: the jets of a skim in which nothing tells which ones a tagger has scored
+#: default collection if a skim does not show which jets a tagger has scored
 FAT_JETS = "FatJet"
 
 
 @dataclass(frozen=True)
 class Skim:
-    """One file with a row an event.
+    """A file with one row per event.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Skim:
     names : tuple of str
         Flat names of all columns.
     record : dict
-        What the file says of how it was made; empty where it says nothing.
+        Its provenance; empty if there is none.
     """
 
     path: str
@@ -44,33 +44,33 @@ class Skim:
 
     @property
     def digest(self) -> str:
-        """Digest of the model that made the tagger's columns, empty where the file does not say."""
+        """Digest of the model of the tagger's columns, empty if the file does not record it."""
         return str(self.record.get("digest", ""))
 
     def collection(self, prefix: str) -> str:
-        """The jets that a tagger has scored: the collection with columns of its prefix.
+        """The jets scored by a tagger: the collection with columns of its prefix.
 
         Parameters
         ----------
         prefix : str
-            Of the tagger's columns.
+            Prefix of the tagger's columns.
 
         Returns
         -------
         str
-            Fat jets where no collection has such columns, or several have.
+            Fat jets if no collection has such columns, or several have.
         """
         parts = (name.partition("_") for name in self.names)
         found = {owner for owner, _, column in parts if column.startswith(f"{prefix}_")}
         return found.pop() if len(found) == 1 else FAT_JETS
 
     def columns_of(self, names: Iterable[str], prefix: str, what: str) -> tuple[str, ...]:
-        """The stored columns that some columns are made of; nothing is read.
+        """The stored columns from which given columns are computed; nothing is read.
 
         Raises
         ------
         MissingColumns
-            With the file and all that is missing.
+            Gives the file and all missing columns.
         """
         names = list(names)
         table = JetTable(self._empty, prefix, self.collection(prefix))
@@ -90,14 +90,14 @@ class Skim:
             return ak.from_arrow(file.schema_arrow.empty_table())
 
     def read(self, columns: Sequence[str], rows: int) -> Iterator[Any]:
-        """The events, some at a time.
+        """The events in chunks.
 
         Parameters
         ----------
         columns : sequence of str
             Flat names.
         rows : int
-            Events in a chunk at most.
+            Maximum number of events per chunk.
 
         Yields
         ------
@@ -127,7 +127,7 @@ class Skim:
 
 
 def open_skim(path: str) -> Skim:
-    """Look into a file.
+    """Open a skim.
 
     Parameters
     ----------
@@ -155,15 +155,15 @@ def open_skim(path: str) -> Skim:
 
 
 def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
-    """The files that patterns mean, each once.
+    """The files matched by patterns, without repetition.
 
     Parameters
     ----------
     patterns : iterable of str
-        Paths and globs; relative ones start at ``folder``.
+        Paths and globs; relative ones are relative to ``folder``.
     folder : pathlib.Path
     where : str
-        Where they were written.
+        Place of the patterns.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
     InputFileError
         If a pattern matches nothing.
     MismatchError
-        If a file is there twice, whatever it is called.
+        If a file is given twice, also by different names.
     """
     found: list[str] = []
     for pattern in patterns:

@@ -1,4 +1,4 @@
-"""Whether a head is what was trained, and whether it is of any use: both before it may be written."""
+"""Checks before a head is written: agreement with the trainer's predictions, and a loss below that of the prior."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from jettagger.sessions import open_onnx
 
 __all__ = ["ABSOLUTE", "RELATIVE", "Trained", "check_export", "check_use"]
 
-#: what the file gives may differ from what the trainer predicts by ABSOLUTE + RELATIVE * |prediction|, the sum of
+#: tolerance ABSOLUTE + RELATIVE * |prediction| between the file and the predictions of the trainer, due to sums of
 #: hundreds of trees in another order in single precision
 ABSOLUTE, RELATIVE = 1e-5, 1e-4
 
-#: jets whose inputs are made to miss, and the share of the numbers that is
+#: number of jets with missing inputs in the test, and fraction of missing values
 _HOLED, _HOLES = 1000, 0.1
 
-#: standard deviations by which one network of several may be worse than its prior; all together may not be at all
+#: number of standard deviations by which one of several networks may be worse than its prior; the head as a whole may
+#: not
 _CLEARLY = 3.0
 
-#: of a loss from outputs in single precision
+#: tolerance of a loss computed from outputs in single precision
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave.
+    """The result of training one network.
 
     Parameters
     ----------
     part : Mlp or Trees
-        To be exported.
+        The network to export.
     predict : callable
-        The trainer's own prediction: from inputs, ``float32[n, inputs]``, to probabilities or a mass in GeV,
-        ``float[n, outputs]``.
+        The trainer's own prediction: function of the inputs, ``float32[n, inputs]``, that returns probabilities or a
+        mass in GeV, ``float[n, outputs]``.
     by : str
-        The trainer with its version, e.g. ``xgboost 3.2.0``.
+        Name and version of the trainer, e.g. ``xgboost 3.2.0``.
     """
 
     part: Mlp | Trees
@@ -53,19 +54,19 @@ class Trained:
 
 
 def check_export(head: Head, prepared: Prepared, trained: Sequence[Trained]) -> float:
-    """Compare a head, as it was written, with the trainer's own predictions for jets that no training has seen.
+    """Compare a head, as written, with the trainer's own predictions for held-out jets.
 
     Parameters
     ----------
     head : Head
     prepared : Prepared
     trained : sequence of Trained
-        One a network.
+        One per network.
 
     Returns
     -------
     float
-        The largest difference.
+        The maximum difference.
 
     Raises
     ------
@@ -116,19 +117,19 @@ def _compare(head: Head, number: int, network: Trained, got: Any, x: NDArray[np.
 
 
 def check_use(name: str, measures: Measures) -> None:
-    """Refuse a head that is worse than its prior on jets that no training has seen.
+    """Refuse a head that is worse than its prior on held-out jets.
 
     Parameters
     ----------
     name : str
-        Of the head.
+        Name of the head.
     measures : Measures
 
     Raises
     ------
     InvalidValues
-        If the loss of the head, or clearly that of one of its networks, is above that of equal probabilities for the
-        classes, or of one mass for all jets.
+        If the loss of the head, or significantly that of one of its networks, is larger than that of equal
+        probabilities for the classes, or of one mass for all jets.
     """
     prior = "equal probabilities" if measures.kind == "classes" else "one mass for all jets"
     worse = []

@@ -15,7 +15,7 @@ from jettagger.types import Floats
 
 __all__ = ["cutflow", "sculpting", "shapes", "spectrum"]
 
-#: fraction of contents displayed on a logarithmic scale, so that a few outliers do not compress the rest
+#: maximum number of decades displayed on a logarithmic scale, so that a few outliers do not compress the rest
 DECADES = 4.0
 
 

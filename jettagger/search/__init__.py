@@ -1,6 +1,6 @@
-"""A search for resonances from a configuration: files in, histograms, cutflows, templates and plots out.
+"""A search for resonances from a configuration: histograms, cutflows, templates and plots from files.
 
-``jettagger search`` is the command line of this package; from Python::
+``jettagger search`` is its command line; from Python::
 
     from jettagger.search import read_config, run_search, write_output
 

@@ -1,4 +1,4 @@
-"""The configuration of a search: YAML in, checked values out; every complaint names the file and the line."""
+"""The configuration of a search: validated values from YAML; every error gives the file and the line."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class FileSet:
     Attributes
     ----------
     patterns : tuple of str
-        Paths and globs, local or with a protocol, as they were written.
+        Paths and globs, local or with a protocol, as given.
     from_runs : bool
-        Whether the sum of generator weights must be that of the files' trees ``Runs``, which is the default where they
-        have it.
+        Whether the sum of generator weights must be taken from the trees ``Runs`` of the files; this is the default if
+        they have it.
     section_from_runs : bool
-        Whether the cross section is that in the trees ``Runs``, where ``jettagger simulate`` writes it.
+        Whether the cross section is taken from the trees ``Runs``, where ``jettagger simulate`` writes it.
     """
 
     patterns: tuple[str, ...]
@@ -59,32 +59,32 @@ class FileSet:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Everything that a search is made of.
+    """The complete definition of a search.
 
     Attributes
     ----------
     document : Document
-        The file, with its lines.
+        The YAML document, with its lines.
     folder : pathlib.Path
-        What relative paths start from.
+        Folder of relative paths.
     files : dict
         By data set.
     search : Search
-        Samples, regions, cuts and all else that the processor takes; the expressions know their lines.
+        Samples, regions, cuts and other arguments of the processor; the expressions carry their lines.
     model : str, optional
         The network to run, a name or a folder.
     options : TaggerOptions, optional
-        How it is applied; None: as by default.
+        Options of the tagger; None: the defaults.
     tree, schema : str
         Name of the tree; a schema of coffea.
     chunk_size : int
-        Events in a chunk at most.
+        Maximum number of events per chunk.
     templates : TemplateSpec, optional
-        What to make templates of.
+        Definition of the templates.
     template_histogram : str
-        The histogram that they are made of.
+        Histogram from which they are made.
     plots : bool
-        Whether plots are drawn where matplotlib is installed.
+        Whether plots are drawn, if matplotlib is installed.
     """
 
     document: Document
@@ -103,7 +103,7 @@ class SearchConfig:
 
     @property
     def samples(self) -> Mapping[str, Sample]:
-        """What is known of each data set."""
+        """The sample of each data set."""
         return self.search.samples
 
     def make_processor(
@@ -111,12 +111,12 @@ class SearchConfig:
         cls: type[Any] | None = None,
         samples: Mapping[str, Sample] | None = None,
     ) -> Any:
-        """The processor that does the work.
+        """The processor of the search.
 
         Parameters
         ----------
         cls : type, optional
-            A class of your own, derived from `jettagger.processors.ResonanceSearchProcessor`, which is the default.
+            A class derived from `jettagger.processors.ResonanceSearchProcessor`, which is the default.
         samples : mapping, optional
             Instead of those of the configuration.
 
@@ -127,7 +127,7 @@ class SearchConfig:
         Raises
         ------
         ConfigError
-            If a discriminant or a column needs a score that the model lacks; says on which line.
+            If a discriminant or a column needs a score that the model lacks; gives the line.
         """
         cls = processor_class() if cls is None else cls
         arguments = self.search.arguments()
@@ -152,7 +152,7 @@ class SearchConfig:
         ConfigError
             If the search has no model.
         BundleError, MismatchError
-            If the model or a head is not usable; says on which line it is named.
+            If the model or a head is not usable; gives the line on which it is named.
         """
         from jettagger.tagging.tagger import load_tagger
 
@@ -170,7 +170,7 @@ class SearchConfig:
         Parameters
         ----------
         **changes
-            Fields of `TaggerOptions`, in the place of those of the file.
+            Fields of `TaggerOptions`, overriding those in the file.
 
         Returns
         -------
@@ -179,7 +179,7 @@ class SearchConfig:
         Raises
         ------
         ConfigError
-            If no model runs, or an option cannot be.
+            If there is no model, or an option has an invalid value.
         """
         if not changes:
             return self
@@ -218,7 +218,7 @@ class SearchConfig:
 
     @contextmanager
     def at(self, *path: Any) -> Iterator[None]:
-        """Put the file and the line in front of errors that are raised inside."""
+        """Add the file and the line to errors raised in the block."""
         with _at(self.document, *path):
             yield
 
@@ -237,16 +237,16 @@ def _at(document: Document, *path: Any) -> Iterator[None]:
 
 
 def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = "") -> SearchConfig:
-    """Read the configuration of a search and check all that can be checked without opening files.
+    """Read the configuration of a search and check everything that does not need other files.
 
     Parameters
     ----------
     source : path, or str
         The YAML file; with ``name``, the text itself.
     name : str
-        What to call the text in messages.
+        Name of the text in messages.
     folder : path
-        What relative paths start from; default: the file's folder.
+        Folder of relative paths; default: that of the file.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     Raises
     ------
     ConfigError
-        Says the file, the line, what was found and what was expected, with the nearest valid name.
+        Gives the file, the line, the value and the expectation, with the nearest valid name.
 
     Examples
     --------

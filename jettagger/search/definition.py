@@ -1,6 +1,6 @@
-"""What a search is made of, as values: samples, regions, corrections, variations, and all of it together.
+"""The definition of a search as values: samples, regions, corrections, variations, and all of them together.
 
-Nothing here loads coffea: a configuration is read and checked with these alone.
+This module does not load coffea: it is sufficient to read and validate a configuration.
 """
 
 from __future__ import annotations
@@ -34,45 +34,45 @@ __all__ = [
     "scores_of_discriminant",
 ]
 
-#: what a region may be; an inclusive one is there to look at and may overlap with the others
+#: kinds of regions; inclusive ones are for plots and may overlap with the others
 KINDS = ("signal", "validation", "control", "inclusive")
 
-#: the category of what is not varied
+#: category without variation
 NOMINAL = "nominal"
 
-#: what is computed of two candidates
+#: quantities computed for two candidates
 DIJET = ("mjj", "ptjj", "deta", "dphi", "dr")
 
-#: cuts that are always there: on events, and on the number of jets
+#: implicit cuts: on events, and on the number of jets
 EVENTS, JETS = "events", "jets"
 
-#: bits of the selection, less the two cuts above; each cut has one for passed and one for failed
+#: bits of the selection, without the two cuts above; each cut has one for passed and one for failed
 MOST_CUTS = 31
 
-#: luminosities in 1/fb between which data of the LHC and its upgrade lie, short runs aside
+#: range of integrated luminosities in 1/fb of the LHC and its upgrade, except for short runs
 LUMINOSITIES = (0.5, 4000.0)
 
-#: what a sum of generator weights may be besides a number: that of the events that are read
+#: alternative to a number as sum of generator weights: that of the events read
 EVENTS_READ = "events"
 
 
 class SearchWarning(UserWarning):
-    """Something in a search that is probably not meant: an empty region, an idle cut, a doubtful sum of weights."""
+    """A probable mistake in a search: an empty region, a cut without effect, a doubtful sum of weights."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known of a data set.
+    """Properties of a data set.
 
     Parameters
     ----------
     cross_section : float, optional
-        In pb, times branching and filter efficiencies; needed for simulation.
+        Cross section in pb, times branching fractions and filter efficiencies; required for simulation.
     data : bool
-        Whether it is data: no generator weights, no corrections, no variations, not scaled.
+        Whether it is data: no generator weights, no corrections, no variations, no scaling.
     sum_of_weights : float or str, optional
-        Of all generated events; ``"events"``: that of the events that are read, which is wrong for skims. The default
-        is the same and says so.
+        Sum of weights of all generated events; ``"events"``: that of the events read, which is wrong for skims. This is
+        also the default, with a warning.
     golden_json : str, optional
         File of certified luminosity sections; only for data.
 
@@ -113,15 +113,15 @@ class Region:
     Parameters
     ----------
     kind : str
-        One of `KINDS`: where a signal is looked for, where the background's description is checked, where it is taken
-        from, and ``inclusive`` for plots before the cuts that make the others.
+        One of `KINDS`: for the search of a signal, for the validation of the background description, for its
+        measurement, and ``inclusive`` for plots before the cuts that define the others.
     passes, fails : sequence of str
         Names of cuts.
 
     Raises
     ------
     ConfigError
-        If the kind is unknown, or a cut is to be passed and failed.
+        If the kind is unknown, or a cut is both in ``passes`` and ``fails``.
     """
 
     kind: str = "signal"
@@ -139,7 +139,7 @@ class Region:
 
     @property
     def cuts(self) -> tuple[str, ...]:
-        """The names of its selections, in order; failed cuts are called ``not <cut>``."""
+        """The names of its selections, in order; inverted cuts are called ``not <cut>``."""
         return (*self.passes, *(f"not {name}" for name in self.fails))
 
 
@@ -150,14 +150,14 @@ class WeightFactor:
     Parameters
     ----------
     nominal : str or Expression
-        In columns of the events and the candidates, e.g. ``puWeight``.
+        Expression in columns of the events and the candidates, e.g. ``puWeight``.
     up, down : str or Expression, optional
-        The same after variation; both or neither.
+        Its variations; both or neither.
 
     Raises
     ------
     ConfigError
-        If one of the variations is missing.
+        If only one of the variations is given.
     """
 
     nominal: str | Expression
@@ -169,12 +169,12 @@ class WeightFactor:
             raise ConfigError(f"weight {str(self.nominal)!r}: give both up and down, or neither")
 
     def parsed(self, name: str) -> tuple[Expression, Expression | None, Expression | None]:
-        """The three expressions, read.
+        """The three parsed expressions.
 
         Parameters
         ----------
         name : str
-            Of the weight, for messages.
+            Name of the weight, for messages.
 
         Returns
         -------
@@ -191,18 +191,18 @@ class WeightFactor:
 
 @dataclass(frozen=True)
 class JetVariation:
-    """A variation of the jets' kinematics or masses, such as the energy scale.
+    """A variation of the kinematics or masses of jets, such as the energy scale.
 
     Parameters
     ----------
     up, down : mapping of str to (str or Expression)
-        Column of the jets to the expression, in columns of the jets, that takes its place: ``{"pt": "pt * 1.02"}``, or
-        ``{"pt": "pt_jesTotalUp"}`` where the file has it.
+        Column of the jets -> expression in columns of the jets that replaces it: ``{"pt": "pt * 1.02"}``, or
+        ``{"pt": "pt_jesTotalUp"}`` if the file has this column.
 
     Raises
     ------
     ConfigError
-        If columns for one of the two directions are missing.
+        If the columns for one of the two directions are missing.
     """
 
     up: Mapping[str, Any]
@@ -218,13 +218,13 @@ class JetVariation:
 
 
 def as_expression(text: str | Expression, where: str) -> Expression:
-    """An expression that is read already, or one that is read now.
+    """An expression, parsed unless it is one already.
 
     Parameters
     ----------
     text : str or Expression
     where : str
-        Where it was written, for messages.
+        Place of the text, for messages.
 
     Returns
     -------
@@ -234,15 +234,15 @@ def as_expression(text: str | Expression, where: str) -> Expression:
 
 
 def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
-    """The score that a column of the jets is, if it is one of a tagger or its heads.
+    """The score of a tagger or its heads in a column of the jets, if it contains one.
 
     Parameters
     ----------
     column : str
-        Without the collection: ``inclParTMDV1_mass``, ``XggHead_probXgg``, ``msoftdrop``.
+        Name without the collection: ``inclParTMDV1_mass``, ``XggHead_probXgg``, ``msoftdrop``.
     tagger : Tagger
     prefix : str
-        Of the model's columns.
+        Prefix of the model's columns.
 
     Returns
     -------
@@ -252,7 +252,7 @@ def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
     Raises
     ------
     UnknownName
-        If the column has the name of the tagger or a head in front, and these do not have the score.
+        If the name of the column begins with that of the tagger or a head, which do not have the score.
     """
     if any(column in head.columns for head in tagger.heads):
         return (column,)
@@ -269,20 +269,20 @@ def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
 
 
 def scores_of_discriminant(item: Discriminant, tagger: Any, prefix: str) -> tuple[str, ...]:
-    """The scores that a discriminant needs of a tagger and its heads.
+    """The scores of a tagger and its heads that a discriminant needs.
 
     Parameters
     ----------
     item : Discriminant
-        Its prefix says whose scores it takes: those of a head by the head's name, else those of the model.
+        Its prefix selects the scores: those of a head if it is the name of a head, otherwise those of the model.
     tagger : Tagger
     prefix : str
-        Of the model's columns.
+        Prefix of the model's columns.
 
     Returns
     -------
     tuple of str
-        Outputs of the model, or columns of a head; empty if it takes scores of another tagger.
+        Outputs of the model, or columns of a head; empty if it uses scores of another tagger.
 
     Raises
     ------
@@ -299,7 +299,7 @@ def scores_of_discriminant(item: Discriminant, tagger: Any, prefix: str) -> tupl
 
 @dataclass(frozen=True)
 class Search:
-    """All that defines a search, checked as a whole; the expressions are read once and know where they were written.
+    """The complete definition of a search, validated as a whole; the expressions are parsed once and carry their place.
 
     Parameters
     ----------
@@ -310,12 +310,12 @@ class Search:
     discriminants : mapping of str to Discriminant
     prefix, n_jets, preselection, pick, order, mass, event_cut, weights, variations, luminosity, generator_weight, \
 collection, blind
-        As `jettagger.processors.ResonanceSearchProcessor` takes them.
+        As for `jettagger.processors.ResonanceSearchProcessor`.
 
     Raises
     ------
     ConfigError, UnknownName
-        If something does not fit together.
+        If the definition is inconsistent.
 
     Examples
     --------

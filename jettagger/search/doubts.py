@@ -1,4 +1,4 @@
-"""What is probably not meant in a search: a cut that is idle, a region that is empty, a doubtful sum of weights."""
+"""Probable mistakes in a search: a cut without effect, an empty region, a doubtful sum of weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["doubts", "idle_cuts", "region_notes", "unknown_sums"]
 
 
 def doubts(search: Search) -> list[str]:
-    """What is doubtful in a search itself, whatever the events are.
+    """Probable mistakes in the definition of a search, independent of the events.
 
     Parameters
     ----------
@@ -22,7 +22,8 @@ def doubts(search: Search) -> list[str]:
     Returns
     -------
     list of str
-        A luminosity that no LHC sample has; cuts, and cuts of a region together, that are never or always true.
+        A luminosity outside the range of the LHC; cuts, and combinations of cuts in a region, that are never or always
+        true.
     """
     notes = []
     low, high = LUMINOSITIES
@@ -45,7 +46,7 @@ def doubts(search: Search) -> list[str]:
 
 
 def unknown_sums(samples: Mapping[str, Sample], datasets: Mapping[str, Any]) -> list[str]:
-    """Simulation that is scaled by the events that were read because nobody said anything else.
+    """Samples of simulation scaled by the events read, because no sum of weights is known.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def unknown_sums(samples: Mapping[str, Sample], datasets: Mapping[str, Any]) -> 
 
 
 def idle_cuts(search: Search, passing: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Cuts that select all simulated events with candidates, or none.
+    """Cuts that all simulated events with candidates pass, or none.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def idle_cuts(search: Search, passing: Mapping[str, Mapping[str, int]]) -> list[
 
 
 def region_notes(regions: Mapping[str, Region], cutflow: Mapping[str, Any], overlaps: Mapping[str, int]) -> list[str]:
-    """Regions that select nothing, signal regions that overlap with others.
+    """Regions without events, signal regions that overlap with others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The files of a search: found, opened, compared with what the search needs, before any work is done."""
+"""The files of a search: expanded, opened, and compared with the requirements of the search in advance."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from jettagger.skims.skim import MEMORY
 
 __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
-#: files that are opened at a time: opening waits for disks and networks, not for the processor
+#: number of files opened concurrently: opening waits for disks and networks, not for the CPU
 OPEN_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What was found when a file was opened.
+    """Properties of a file.
 
     Attributes
     ----------
     path, dataset : str
     events : int
-        In its tree.
+        Number of events in its tree.
     simulated : bool or None
-        Whether it has generator weights; None where nobody asks.
+        Whether it has generator weights; None if this is not needed.
     sources : tuple of GeneratedFile
-        The generated events behind it, from its tree ``Runs`` or from the provenance of a skim; empty where it does
-        not say.
+        The generated events of the file, from its tree ``Runs`` or from the provenance of a skim; empty if it does not
+        record them.
     origin : Origin or None
-        The model whose scores it holds, from the provenance of a skim.
+        The model of its scores, from the provenance of a skim.
     """
 
     path: str
@@ -62,7 +62,7 @@ class FileInfo:
 
     @property
     def generated(self) -> float | None:
-        """The sum of generator weights of the files behind it, also where it holds a part of them."""
+        """The sum of generator weights of its source files, also if it contains a part of them only."""
         return generated_sum([self], GENERATOR_WEIGHT)
 
 
@@ -73,15 +73,15 @@ class Survey:
     Attributes
     ----------
     files : tuple of FileInfo
-        Those that can be read.
+        Files that can be read.
     broken : dict
-        File to the reason why it is left out.
+        File -> reason why it is skipped.
     samples : dict
-        The samples, with the sums of weights that were read from the files.
+        The samples, with the sums of weights read from the files.
     lost : dict
-        Data set to those of ``broken`` that belong to it.
+        Data set -> its files in ``broken``.
     retried : dict
-        File to how often it could not be opened for a moment.
+        File -> number of retries after transient errors.
     """
 
     files: tuple[FileInfo, ...]
@@ -91,23 +91,23 @@ class Survey:
     retried: Mapping[str, int] = field(default_factory=dict)
 
     def from_runs(self, config: SearchConfig, dataset: str) -> bool:
-        """Whether a sample is divided by the sum in the trees ``Runs`` of its files."""
+        """Whether a sample is normalised to the sum in the trees ``Runs`` of its files."""
         own, made = config.samples[dataset], self.samples[dataset]
         return own.sum_of_weights is None and made.sum_of_weights is not None
 
     @property
     def origin(self) -> Origin | None:
-        """The model whose scores the files hold; None where a file does not say."""
+        """The model of the scores in the files; None if a file does not record it."""
         origins = [info.origin for info in self.files]
         return origins[0] if origins and None not in origins else None
 
     @property
     def events(self) -> int:
-        """Events in all files that can be read."""
+        """Number of events in all readable files."""
         return sum(info.events for info in self.files)
 
     def filesets(self) -> dict[str, dict[str, list[str]]]:
-        """``root`` and ``parquet``, whichever there are, to data set to files, as coffea's Runner takes them."""
+        """``root`` and ``parquet``, as far as present -> data set -> files, in the form expected by coffea's Runner."""
         found: dict[str, dict[str, list[str]]] = {}
         for info in self.files:
             if info.events:
@@ -117,25 +117,25 @@ class Survey:
 
 
 def expand(pattern: str, folder: Path) -> list[str]:
-    """The files that a path or a glob stands for, sorted.
+    """The files matched by a path or a glob, sorted.
 
     Parameters
     ----------
     pattern : str
-        ``*``, ``?``, ``[...]`` and ``**`` are globs, locally and with a protocol (``root://``) for which fsspec has a
-        file system.
+        ``*``, ``?``, ``[...]`` and ``**`` are globs, for local paths and for protocols (``root://``) with a file system
+        in fsspec.
     folder : pathlib.Path
-        What relative local paths start from.
+        Folder of relative local paths.
 
     Returns
     -------
     list of str
-        A path without globs is returned whether or not there is such a file.
+        A path without globs is returned even if the file does not exist.
 
     Raises
     ------
     InputFileError
-        If no file fits a glob, or the server does not answer.
+        If no file matches a glob, or the server does not answer.
     MissingExtra
         If the protocol needs a package that is not installed.
     """
@@ -162,13 +162,13 @@ def expand(pattern: str, folder: Path) -> list[str]:
 
 
 def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
-    """Everything that a search reads: the configuration, files of events, certified runs, the model.
+    """Every file that a search reads: the configuration, files of events, certified luminosity sections, the model.
 
     Parameters
     ----------
     config : SearchConfig
     found : Survey, optional
-        Its files, where they are known already.
+        Its files, if known already.
 
     Returns
     -------
@@ -195,24 +195,24 @@ def survey(
     progress: Callable[[int], None] | None = None,
     verify: bool = False,
 ) -> Survey:
-    """Find and open all files of a search and compare them with what it needs.
+    """Find and open all files of a search and compare them with its requirements.
 
-    Events are read with ``verify`` only, and of skims with checksums.
+    Events are read only with ``verify``, and from skims with checksums.
 
     Parameters
     ----------
     config : SearchConfig
     processor : SearchProcessor
-        Made from it.
+        Processor of this configuration.
     skip_broken : bool
-        Leave out files that cannot be opened, and say so in the result; else they are an error.
+        Skip files that cannot be opened, and list them in the result; otherwise they are an error.
     retries : int
-        How often a file that cannot be opened for a moment is tried again, see `jettagger.files.retrying.is_momentary`.
+        How often a file is opened again after a transient error, see `jettagger.files.retrying.is_momentary`.
     progress : callable, optional
         Called with 1 after each file.
     verify : bool
-        Compare the columns that the model reads, and the kinematics of the jets, in all events with what is known of
-        them, see `jettagger.files.verification`; a file that does not pass counts as one that cannot be opened.
+        Verify the consistency of the columns that the model reads, and of the kinematics of the jets, in all events,
+        see `jettagger.files.verification`; a file that fails is treated like one that cannot be opened.
 
     Returns
     -------
@@ -221,14 +221,14 @@ def survey(
     Raises
     ------
     InputFileError
-        If a file cannot be opened, or a data set has none that can.
+        If a file cannot be opened, or none of a data set.
     MismatchError
-        If data and simulation are mixed in one data set, a file is in two, or no model is run and the files hold scores
-        of different ones.
+        If data and simulation are mixed in one data set, a file belongs to two data sets, or no model is run and the
+        files contain scores of different models.
     ConfigError
-        If a column or a score is in no file; says on which line it is asked for.
+        If a column or a score is in no file; gives the line that uses it.
     MissingColumns
-        If a file lacks what the model needs.
+        If a file lacks columns that the model needs.
     """
     broken: dict[str, str] = {}
     left_out: dict[str, list[str]] = {}
@@ -424,7 +424,7 @@ def _known(names: Iterable[str], known: Iterable[str], kind: str, where: str) ->
 
 
 def to_dict(found: Survey) -> dict[str, Any]:
-    """The survey as JSON holds it."""
+    """Content of the survey for JSON."""
     return {
         "files": [
             {"path": info.path, "dataset": info.dataset, "events": info.events, "generated": info.generated}

@@ -1,4 +1,4 @@
-"""What a search asks of the processor that does its work."""
+"""The interface between a search and its processor."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["SearchProcessor", "processor_class"]
 
 
 class SearchProcessor(Protocol):
-    """A processor of coffea that is made of a search, as `jettagger.processors.ResonanceSearchProcessor` is.
+    """A coffea processor made from a search, e.g. `jettagger.processors.ResonanceSearchProcessor`.
 
     Attributes
     ----------
     search : Search
-        What it was made of; the prefix is that of its tagger.
+        Its search; the prefix is that of its tagger.
     samples : dict of str to Sample
-        Those of the search, which are normalised to what was read before the results are scaled.
+        Those of the search; they are normalised to what was read before the results are scaled.
     tagger : Tagger or None
     names : dict of str to str
-        Output -> column of the jets, of what the tagger adds.
+        Output -> column of the jets, for the outputs of the tagger.
     """
 
     search: Search
@@ -37,9 +37,9 @@ class SearchProcessor(Protocol):
 
 
 def processor_class() -> type[Any]:
-    """The class that runs a search where no other is given.
+    """The default class of processors.
 
-    It stands on this room, so that nothing but its name is known here.
+    It depends on this package, so that only its name is known here.
 
     Returns
     -------

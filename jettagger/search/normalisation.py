@@ -1,4 +1,4 @@
-"""What simulation is divided by: the generator weights of the generated events behind what is in the histograms."""
+"""Normalisation of simulation: sums of generator weights of the generated events behind the histograms."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Read", "cross_section", "follow", "generated_sum", "normalise"]
 
-#: relative differences of two sums that are rounding, of numbers with few digits, too
+#: relative tolerances of two sums for rounding, also of numbers with few digits
 ROUNDING = 1e-3
 
-#: the column of the weights that ``Runs`` sums up
+#: the column of the weights summed in ``Runs``
 GENERATOR_WEIGHT = "genWeight"
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was read of a file: events, and the sum of their generator weights."""
+    """What was read of a file: number of events, and sum of their generator weights."""
 
     events: int = 0
     weights: float = 0.0
@@ -55,18 +55,18 @@ def _distinct(infos: Iterable[FileInfo]) -> list[GeneratedFile]:
 
 
 def generated_sum(infos: Sequence[FileInfo], column: str | None) -> float | None:
-    """The sum of generator weights of all generated events behind files.
+    """The sum of generator weights of all generated events of files.
 
     Parameters
     ----------
     infos : sequence of FileInfo
     column : str, optional
-        Of the generator weights; None: each event counts 1.
+        Column of the generator weights; None: each event counts 1.
 
     Returns
     -------
     float or None
-        None where not all of the files say it.
+        None unless all of the files record it.
     """
     if not infos or not all(info.sources for info in infos):
         return None
@@ -76,32 +76,32 @@ def generated_sum(infos: Sequence[FileInfo], column: str | None) -> float | None
 def normalise(
     dataset: str, sample: Sample, files: FileSet, infos: Sequence[FileInfo], column: str | None, broken: Sequence[str]
 ) -> Sample:
-    """Choose what a sample is divided by, before any event is read.
+    """Determine the sum of weights of a sample, before any event is read.
 
     Parameters
     ----------
     dataset : str
     sample : Sample
     files : FileSet
-        What the configuration says.
+        The files in the configuration.
     infos : sequence of FileInfo
         The files that can be opened.
     column : str, optional
-        Of the generator weights; None: each event counts 1.
+        Column of the generator weights; None: each event counts 1.
     broken : sequence of str
-        The files that are left out.
+        The skipped files.
 
     Returns
     -------
     Sample
-        With the sum in ``Runs`` where that is taken, and the cross section in ``Runs`` where that is asked for.
+        With the sum in ``Runs`` and the cross section in ``Runs``, if these are used.
 
     Raises
     ------
     InputFileError
-        If what the configuration asks for is not in all files, or belongs to files that are left out, too.
+        If a requested value is not in all files, or includes skipped files.
     MismatchError
-        If events are in two of the files.
+        If two of the files contain the same events.
     """
     if sample.data:
         return sample
@@ -163,14 +163,14 @@ def cross_section(dataset: str, infos: Sequence[FileInfo]) -> float:
     Returns
     -------
     float
-        In pb: the mean over all rows, which are estimates of one number, weighted with their generated events.
+        In pb: the mean over all rows, which are estimates of the same number, weighted with their generated events.
 
     Raises
     ------
     InputFileError
-        If a file has none.
+        If a file does not contain it.
     MismatchError
-        If the files hold several processes, whose cross sections are not estimates of one number.
+        If the files contain several processes, whose cross sections differ.
     """
     needed = ("crossSection", "genEventCount")
     sources = _distinct(infos)
@@ -200,10 +200,10 @@ def follow(
     column: str | None,
     tree: str,
 ) -> Sample:
-    """Let what a sample is divided by follow what was read of it, after a run that went on without parts of files.
+    """Correct the sum of weights of a sample for parts of files that were not read.
 
-    A generated event belongs to what was read or to what was not. Where a file holds all that were generated, those
-    read are summed up. Where it is a skim, the sum in ``Runs`` is divided like the generator weights of its events.
+    If a file contains all of its generated events, the weights of those read are summed. If it is a skim, the sum in
+    ``Runs`` is scaled by the fraction of the generator weights of its events that was read.
 
     Parameters
     ----------
@@ -211,12 +211,12 @@ def follow(
     sample : Sample
         With the sum for all files.
     from_runs : bool
-        Whether that is the sum in ``Runs``, which whole files leave with what was read of them.
+        Whether this is the sum in ``Runs``, from which skipped files are excluded already.
     infos : sequence of FileInfo
     read : mapping of str to Read
-        File to what was read.
+        File -> what was read of it.
     column : str, optional
-        Of the generator weights; None: each event counts 1.
+        Column of the generator weights; None: each event counts 1.
     tree : str
         Name of the tree of events.
 
@@ -227,7 +227,7 @@ def follow(
     Raises
     ------
     InputFileError
-        If the share of what was read is not known.
+        If the fraction that was read cannot be determined.
     """
     if sample.data or not isinstance(sample.sum_of_weights, float):
         return sample
@@ -333,19 +333,19 @@ def _covered(group: Sequence[FileInfo]) -> bool:
 def notes(
     dataset: str, sample: Sample, counts: Mapping[str, Any], generated: float | None, column: str | None
 ) -> list[str]:
-    """What is said of the sum that a sample was divided by.
+    """Notes on the sum of weights of a sample.
 
     Parameters
     ----------
     dataset : str
     sample : Sample
-        As the search used it.
+        The sample as used in the search.
     counts : mapping
-        Of the data set, as the processor returns them.
+        Counts of the data set from the processor.
     generated : float or None
-        The sum in ``Runs`` for what was read.
+        Sum in ``Runs`` for what was read.
     column : str, optional
-        Of the generator weights.
+        Column of the generator weights.
 
     Returns
     -------

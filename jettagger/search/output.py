@@ -1,4 +1,4 @@
-"""The output folder of a search: complete or not there."""
+"""The output folder of a search: complete or absent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jettagger.statistics.templates import Templates
 
 __all__ = ["blind_regions", "check_folder", "cutflow_table", "make_templates", "record", "write_output"]
 
-#: packages whose versions the record holds
+#: packages whose versions are in the record
 PACKAGES = (
     "numpy",
     "awkward",
@@ -41,7 +41,7 @@ PACKAGES = (
 )
 
 
-#: a file of every output folder of a search
+#: a file in every output folder of a search
 RECORD = "record.json"
 
 
@@ -52,9 +52,9 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs:
     ----------
     target : path
     force : bool
-        Whether an existing folder may be replaced; only one that a search wrote, or an empty one.
+        Whether an existing folder may be replaced, if it is empty or was written by a search.
     inputs : iterable of str
-        What the search reads; none of it may be in the folder.
+        Inputs of the search; none of them may be in the folder.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs:
 
 
 def record(result: SearchResult) -> dict[str, Any]:
-    """How a result was made, as JSON holds it.
+    """How a result was made, for JSON.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def record(result: SearchResult) -> dict[str, Any]:
     Returns
     -------
     dict
-        Configuration with its checksum, model with its checksum, versions, files, what is missing, and notes.
+        Configuration with its checksum, model with its checksum, versions, files, missing inputs, and notes.
     """
     versions = {"python": platform.python_version(), "jettagger": __version__}
     for name in PACKAGES:
@@ -114,7 +114,7 @@ def record(result: SearchResult) -> dict[str, Any]:
 
 
 def blind_regions(result: SearchResult) -> list[str]:
-    """The regions whose data were not looked at; none without data.
+    """The regions with blinded data; empty without data.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def blind_regions(result: SearchResult) -> list[str]:
 
 
 def cutflow_table(result: SearchResult) -> str:
-    """The cutflows as text: one table a region, one row a cut, for each data set events and weighted events.
+    """The cutflows as text: one table per region, one row per cut, with events and weighted events of each data set.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def cutflow_table(result: SearchResult) -> str:
 
 
 def make_templates(result: SearchResult) -> Templates | None:
-    """The templates that the configuration asks for.
+    """The templates requested by the configuration.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def make_templates(result: SearchResult) -> Templates | None:
     Returns
     -------
     Templates, or None
-        None if it asks for none.
+        None if there are none.
     """
     if result.config.templates is None:
         return None
@@ -202,12 +202,12 @@ def write_output(
     Returns
     -------
     dict
-        Each file, relative to the folder, to one line on what it is.
+        File, relative to the folder -> one-line description.
 
     Raises
     ------
     OutputError
-        If it cannot be written completely, or holds what the search has read; nothing is changed then.
+        If it cannot be written completely, or contains inputs of the search; nothing is changed in these cases.
     """
     check_folder(folder, force=force, inputs=files_read(result.config, result.survey))
     templates = make_templates(result)

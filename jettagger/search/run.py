@@ -1,4 +1,4 @@
-"""Running a search: chunks on an executor of coffea, failures named, nothing lost on the way."""
+"""Execution of a search: chunks on an executor of coffea; failures are named, and no input is lost silently."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from jettagger.search.skims import is_parquet
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
 
-#: where a search can run
+#: executors of a search
 EXECUTORS = ("iterative", "futures", "dask")
 
 Progress = Callable[[int], None]
@@ -42,28 +42,28 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes
     ----------
     config : SearchConfig
     survey : Survey
     histograms : dict
-        Name to ``hist.Hist`` in events at the luminosity, with the categories dataset, region and variation.
+        Name -> ``hist.Hist`` in events at the luminosity, with the categories dataset, region and variation.
     cutflow : dict
         Data set -> region -> cut -> ``events`` and ``weighted``.
     datasets : dict
         Data set -> counts, sum of weights, scale, and events of each file.
     notes : tuple of str
-        What is probably not meant.
+        Probable mistakes.
     missing : dict
-        File, or part of one, to the reason why it is not in the histograms.
+        File, or part of one -> reason why it is not in the histograms.
     curves : dict
-        Name to the histogram again, of discriminants in inclusive regions, in fine bins: for ROC curves.
+        Name -> histogram of a discriminant with fine bins, in inclusive regions, for ROC curves.
     provenance : Provenance
-        How it was made, as all files of the output folder carry it.
+        The provenance stored in all files of the output folder.
     model : dict
-        Name, version and checksum of the model that was run, checksums of its heads, and options; empty without one.
+        Name, version and checksum of the model, checksums of its heads, and options; empty without a model.
     executor : str
     workers : int
     seconds : float
@@ -279,25 +279,25 @@ def run_search(
     executor : str
         One of `EXECUTORS`.
     workers : int
-        Processes of ``futures`` and of a local dask cluster.
+        Number of processes for ``futures`` and for a local dask cluster.
     scheduler : str, optional
-        Address of a dask scheduler; jettagger and the files must be reachable for its workers.
+        Address of a dask scheduler; jettagger and the files must be accessible to its workers.
     skip_broken : bool
-        Go on without files, or parts of files, that cannot be read; the result names them, and simulation is divided by
-        the generator weights of the generated events behind what was read.
+        Continue without unreadable files, or parts of files; the result names them, and simulation is normalised to the
+        generated events behind what was read.
     retries : int
-        How often a file, or a part of one, that cannot be read for a moment is opened again before it counts as broken;
-        damage is not (`jettagger.files.retrying.is_momentary`).
+        How often a file, or a part of one, is opened again after a transient error before it counts as unreadable;
+        damage is not retried (`jettagger.files.retrying.is_momentary`).
     cls : type, optional
         A class derived from `jettagger.processors.ResonanceSearchProcessor`, which is the default.
     found : Survey, optional
-        What `survey` found already.
+        Result of `survey`, if it was made before.
     progress : callable, optional
         Called with the number of events after each chunk, not with dask.
     status : bool
-        Whether the executor dask shows its own progress.
+        Whether the dask executor shows its own progress bar.
     verify : bool
-        Compare what is read with what is known of it before, as for `survey`; without ``found`` only.
+        Verify the consistency of the inputs first, as for `survey`; only without ``found``.
 
     Returns
     -------
@@ -306,12 +306,12 @@ def run_search(
     Raises
     ------
     ConfigError, UnknownName
-        If the configuration does not fit the files or the model.
+        If the configuration is inconsistent with the files or the model.
     InputFileError
-        If a file cannot be read, and ``skip_broken`` was not given; names all of them. With it, if nothing of a data
-        set can be read, or if it is not known which share of the generated events was.
+        If a file cannot be read, and ``skip_broken`` is not set; names all of them. With it, if nothing of a data set
+        can be read, or if the fraction of generated events that was read cannot be determined.
     InvalidValues
-        If a weight is not finite; names the file and the event.
+        If a weight is not finite; gives the file and the event.
     """
     if executor not in EXECUTORS:
         raise UnknownName("executor", executor, EXECUTORS)

@@ -1,4 +1,4 @@
-"""What the configuration of a search may hold: the keys, their types, defaults and descriptions."""
+"""The schema of the configuration of a search: keys, types, defaults and descriptions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jettagger.tagging.keys import TaggerKeys
 
 __all__ = ["RENAMED", "RUNS", "SCHEMAS", "VERSION", "SearchFile"]
 
-#: the version of the configuration files
+#: version of the configuration files
 VERSION = 1
 
-#: coffea's schemas by the names that a configuration may use
+#: coffea's schemas by their names in a configuration
 SCHEMAS = ("PFNanoAODSchema", "NanoAODSchema", "ScoutingNanoAODSchema")
 
-#: what ``sum_of_weights`` and ``cross_section`` may be besides a number
+#: alternative to a number for ``sum_of_weights`` and ``cross_section``
 RUNS = "Runs"
 
-#: keys by their old names -> what they are called now
+#: former names of keys -> current names
 RENAMED: dict[tuple[str, ...], str | tuple[str, ...]] = {
     ("model",): ("tagger", "model"),
     ("threads",): ("tagger", "threads"),
@@ -64,7 +64,7 @@ class SampleKeys(FileModel):
 
 
 class JetsKeys(FileModel):
-    """The candidates."""
+    """The jet candidates."""
 
     count: Annotated[int, Field(ge=1, le=2), Expected("1 or 2")] = Field(
         default=2, description="number of candidates, 1 or 2"
@@ -152,7 +152,7 @@ class SignalKeys(FileModel):
 
 
 class TemplatesKeys(FileModel):
-    """What templates are made of."""
+    """The definition of templates."""
 
     histogram: str = Field(description="one-dimensional histogram from which the templates are made")
     processes: dict[str, Names] = Field(description="background process -> samples")

@@ -1,4 +1,4 @@
-"""Parquet skims as samples of a search: what is in them; nothing is read."""
+"""Parquet skims as samples of a search: their content, without reading events."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["ParquetSkim", "is_parquet"]
 
 
 def is_parquet(path: str) -> bool:
-    """Whether a file is a parquet skim, by its name."""
+    """Whether a file is a parquet skim, judged by its name."""
     return path.endswith(".parquet")
 
 
 class ParquetSkim:
-    """An open parquet skim with one row an event, offering what an `EventFile` offers.
+    """An open parquet skim with one row per event, with the interface of `EventFile`.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class ParquetSkim:
     Raises
     ------
     InputFileError
-        If it is missing or damaged, or if a collection has no counter (``nFatJet``), by which coffea knows collections.
+        If it is missing or damaged, or if a collection has no counter (``nFatJet``), by which coffea identifies
+        collections.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,11 +53,11 @@ class ParquetSkim:
             )
 
     def note(self) -> str:
-        """The provenance that it carries as text; empty if it has none."""
+        """Its provenance as text; empty if there is none."""
         return self._note
 
     def verify(self) -> None:
-        """Read all pages and compare them with their checksums, where they have some: coffea does not.
+        """Read all pages and compare them with their checksums, if any, which coffea does not do.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class ParquetSkim:
         Returns
         -------
         awkward array
-            One record an event, collections nested.
+            One record per event, collections nested.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""One batch of events, from the generator to labelled jets: what both formats are written from."""
+"""One batch of events, from the generator to labelled jets: the common input of both output formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GEN_FAT_MIN_PT, GEN_SMALL_MIN_PT = 100.0, 10.0
 
 @dataclass(frozen=True)
 class SimulatedEvents:
-    """Everything that is known about a batch of events; jets refer to rows of ``candidates``.
+    """All information on a batch of events; jets refer to rows of ``candidates``.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class SimulatedEvents:
     vertices : Vertices
     candidates : Candidates
     fat, small : ClusteredJets
-        Stored AK8 and AK4 jets; momenta are raw.
+        Stored AK8 and AK4 jets; momenta are uncorrected.
     fat_shape : Substructure
     fat_truth : dict
         See `jettagger.simulation.labels.label_jets`.
     gen : int64[n]
-        Truth particles that generator jets are made of.
+        Truth particles clustered into generator jets.
     gen_fat, gen_small : ClusteredJets
-        Generator jets; ``members`` point into ``gen``.
+        Generator jets; ``members`` refer to ``gen``.
     gen_fat_mass : float64[n]
         Their soft-drop masses.
     fat_match, small_match : int64[n]
@@ -57,9 +57,9 @@ class SimulatedEvents:
     resonances : Resonances
     hadrons : Hadrons
     n_pileup : int64[n_events]
-        Further interactions.
+        Numbers of pile-up interactions.
     other_event, other_z : int64[n], float64[n]
-        Event and z (cm) of the further vertices that are reconstructed.
+        Event and z (cm) of the reconstructed pile-up vertices.
     keep : bool[n_events]
         Events that are written.
     """
@@ -89,7 +89,7 @@ class SimulatedEvents:
 
 
 def match(first: ClusteredJets, second: ClusteredJets, n_events: int, cone: float) -> Ints:
-    """For each jet of ``first`` the nearest of ``second`` in its event within ``cone``, or -1."""
+    """The jet of ``second`` nearest to each jet of ``first`` in the same event, within ``cone``; -1 for none."""
     left, right = pairs(first.event, second.event, n_events)
     distance = delta_r(first.eta[left], first.phi[left], second.eta[right], second.phi[right])
     near = distance < cone
@@ -110,7 +110,7 @@ def process_batch(
     rng: np.random.Generator,
     pool: Pool | None = None,
 ) -> SimulatedEvents:
-    """Detector, jets, labels and vertices of a batch of generated events.
+    """Detector simulation, jets, labels and vertices of a batch of generated events.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def process_batch(
     process : Process
     card : DetectorCard
     pt_range : tuple of float
-        Transverse momentum (GeV, corrected) of the fat jets that make an event worth keeping.
+        Range of corrected transverse momentum (GeV) of a fat jet that is required to keep an event.
     rng : numpy.random.Generator
     pool : Pool, optional
         Minimum-bias events to overlay.

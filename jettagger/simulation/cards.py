@@ -1,4 +1,4 @@
-"""Detector cards: versioned YAML files that fix the detector and the fragmentation."""
+"""Detector cards: versioned YAML files with the parameters of the detector and the fragmentation."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class DetectorCard:
     name : str
         Its name.
     version : int
-        Raised with every change of a number.
+        Version, raised with every change of a number.
     description : str
-        One line.
+        One-line description.
     values : dict
         The sections of the YAML file, ``values[section][key]``.
     """
@@ -50,7 +50,7 @@ class DetectorCard:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def with_pileup(self, mean: float) -> DetectorCard:
-        """The same card with another mean number of further interactions.
+        """The same card with another mean number of pile-up interactions.
 
         Raises
         ------
@@ -70,7 +70,7 @@ def card_names() -> list[str]:
 
 
 def load_card(name: str | Path = "default") -> DetectorCard:
-    """A card by its name or from a YAML file of one's own.
+    """A card by its name or from a user's YAML file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From generated particles to particle-flow candidates, after a detector card."""
+"""From generated particles to particle-flow candidates, according to a detector card."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jettagger.types import Bools, Floats, Ints
 __all__ = ["Candidates", "Vertices", "primary_vertices", "reconstruct"]
 
 PION_MASS = 0.13957
-#: CMSSW's codes of pvAssociationQuality: used in the fit of the primary vertex, displaced, of another vertex
+#: CMSSW's codes of pvAssociationQuality: used in the fit of the primary vertex, displaced, from another vertex
 USED_IN_FIT, COMPATIBLE, OTHER_VERTEX = 7, 6, 0
 
 
 @dataclass(frozen=True)
 class Vertices:
-    """Primary vertices of the events in cm: where they are, and the error of their reconstruction."""
+    """Primary vertices of the events in cm: true positions, and residuals of their reconstruction."""
 
     x: Floats
     y: Floats
@@ -33,7 +33,7 @@ class Vertices:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Particle-flow candidates, flat, sorted by event and falling transverse momentum.
+    """Particle-flow candidates, flat, sorted by event and decreasing transverse momentum.
 
     Attributes
     ----------
@@ -41,19 +41,19 @@ class Candidates:
     pt, eta, phi, mass : float64[n]
         In GeV.
     charge, pdg_id : int64[n]
-        ``pdg_id`` as particle flow assigns it: 11, 13, 22, 130, 211 with sign.
+        ``pdg_id`` as assigned by particle flow: 11, 13, 22, 130, 211 with sign.
     puppi : float64[n]
-        Pile-up weight.
+        PUPPI-like weight.
     details : bool[n]
-        Whether the track's parameters are stored.
+        Whether the track parameters are stored.
     d0, d0_error, dz, dz_error : float64[n]
         Impact parameters with respect to the reconstructed primary vertex in cm; 0 without a track.
     phi0 : float64[n]
-        Azimuth of the track where it is nearest to the vertex.
+        Azimuth of the track at its closest approach to the vertex.
     chi2, quality, association, lost_hits : int64[n]
-        Normalised chi2 (integer, as packed candidates store it) and the codes of packed candidates.
+        Normalised chi2 (integer, as in packed candidates) and the codes of packed candidates.
     origin : int64[n]
-        Particle in the truth that gave the track, -1 for calorimeter clusters and pile-up.
+        Truth particle of the track, -1 for calorimeter clusters and pile-up.
     shift_d0, shift_dz : float64[n]
         Measured minus true impact parameters in cm.
     """
@@ -85,39 +85,39 @@ class Candidates:
         return Candidates(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def with_puppi(self, weight: Floats) -> Candidates:
-        """The same candidates with these PUPPI weights, float64[candidates]."""
+        """The same candidates with given PUPPI weights, float64[candidates]."""
         return replace(self, puppi=weight)
 
     @property
     def px(self) -> Floats:
-        """Momentum along x in GeV, one entry a candidate."""
+        """Momentum along x in GeV, one entry per candidate."""
         return kinematics.px(self.pt, self.phi)
 
     @property
     def py(self) -> Floats:
-        """Momentum along y in GeV, one entry a candidate."""
+        """Momentum along y in GeV, one entry per candidate."""
         return kinematics.py(self.pt, self.phi)
 
     @property
     def pz(self) -> Floats:
-        """Momentum along the beam in GeV, one entry a candidate."""
+        """Momentum along the beam in GeV, one entry per candidate."""
         return kinematics.pz(self.pt, self.eta)
 
     @property
     def energy(self) -> Floats:
-        """Energy in GeV, one entry a candidate."""
+        """Energy in GeV, one entry per candidate."""
         return kinematics.energy(self.pt, self.eta, self.mass)
 
 
 def concatenate(parts: list[Candidates]) -> Candidates:
-    """Several sets of candidates in one, unsorted."""
+    """Several sets of candidates concatenated, unsorted."""
     return Candidates(
         **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Candidates)}
     )
 
 
 def primary_vertices(card: DetectorCard, n_events: int, rng: np.random.Generator) -> Vertices:
-    """Where the interactions are, and how wrong their reconstruction is."""
+    """Positions of the interactions, and residuals of their reconstruction."""
     spot, resolution = card["beam_spot"], card["primary_vertex"]
     return Vertices(
         spot["x"] + spot["sigma_xy"] * rng.standard_normal(n_events),
@@ -143,17 +143,17 @@ def impact_parameters(
     charge : int64[n]
         Not 0.
     field : float
-        Along z, in T.
+        Magnetic field along z, in T.
 
     Returns
     -------
     d0, dz, phi0 : float64[n]
-        ``d0 = -x sin(phi0) + y cos(phi0)`` and ``z`` where the track is nearest to the vertex in the transverse
-        plane (cm), and the azimuth of the momentum there.
+        ``d0 = -x sin(phi0) + y cos(phi0)`` and ``z`` at the closest approach to the vertex in the transverse plane
+        (cm), and the azimuth of the momentum there.
 
     Examples
     --------
-    A track along x that starts 1 cm from the axis in y, so stiff that it is straight:
+    A track along x that starts 1 cm from the axis in y, with a momentum so large that it is straight:
 
     >>> one = np.ones(1)
     >>> d0, dz, phi0 = impact_parameters(5 * one, one, 2 * one, 1e6 * one, 0 * one, 0 * one, one, 3.8)
@@ -229,7 +229,7 @@ def reconstruct(truth: Truth, vertices: Vertices, card: DetectorCard, rng: np.ra
 
 
 def charges(identity: Ints) -> Ints:
-    """Charge of final particles from their PDG number, in units of e.
+    """Charge of final particles from their PDG ID, in units of e.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def _tracks(
 
 
 def delta(angle: Floats) -> Floats:
-    """An angle brought into [-pi, pi)."""
+    """An angle wrapped to [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 

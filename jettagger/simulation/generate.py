@@ -1,4 +1,4 @@
-"""Events from Pythia as flat numpy arrays."""
+"""Pythia events as flat NumPy arrays."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Truth:
     counts : int64[n_events]
         Particles of each event.
     id, status : int64[n]
-        PDG identity and Pythia's status (positive: final).
+        PDG ID and Pythia's status (positive: final).
     mother, daughter1, daughter2 : int64[n]
         Flat indices of the first mother, the first and the last daughter; -1 for none.
     px, py, pz, energy, mass : float64[n]
@@ -96,7 +96,7 @@ def offsets_of(counts: Ints) -> Ints:
 
 
 def concatenate(truths: Sequence[Truth]) -> Truth:
-    """Events of several generators in one."""
+    """Events of several generators, concatenated."""
     if len(truths) == 1:
         return truths[0]
     shifts = offsets_of(np.array([len(truth.id) for truth in truths]))
@@ -113,7 +113,7 @@ def concatenate(truths: Sequence[Truth]) -> Truth:
 
 
 def is_neutrino(identity: Ints) -> Bools:
-    """Whether particles are neutrinos, one entry a particle.
+    """Whether particles are neutrinos, one entry per particle.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def is_neutrino(identity: Ints) -> Bools:
 
 
 def local_index(rows: Ints, n_rows: int) -> Ints:
-    """Position within its row of each entry of sorted row numbers, int64[entries].
+    """Index within its row of each entry of sorted row numbers, int64[entries].
 
     Examples
     --------
@@ -146,8 +146,8 @@ class Generator:
     seed : int
         Between 1 and 900,000,000.
     tables : path, optional
-        What `tabulate_interactions` wrote for the same tune, which halves the time of the start. Events with
-        and without are the same within the rounding of the tables only: use one or the other.
+        Tables written by `tabulate_interactions` for the same tune, which halve the initialisation time. Events with
+        and without tables agree only within the rounding of the tables: use one or the other.
 
     Raises
     ------
@@ -170,7 +170,7 @@ class Generator:
             raise ConfigError(f"Pythia does not initialise with the settings {list(settings)}")
 
     def next(self, n_events: int) -> Truth:
-        """Up to ``n_events`` more events; those that Pythia itself gives up on are left out."""
+        """At most ``n_events`` further events; events rejected by Pythia itself are left out."""
         import awkward as ak
 
         batch = self.pythia.nextBatch(n_events)
@@ -179,7 +179,7 @@ class Generator:
 
     @property
     def cross_section(self) -> tuple[float, float]:
-        """Pythia's cross section so far and its error, in pb."""
+        """Pythia's current estimate of the cross section and its uncertainty, in pb."""
         info = self.pythia.infoPython()
         return float(info.sigmaGen()) * 1e9, float(info.sigmaErr()) * 1e9
 
@@ -191,9 +191,9 @@ def _defaults() -> Any:
 
 
 def tabulate_interactions(tune: Sequence[str], path: Path) -> Path:
-    """Write what Pythia computes at its start about further parton interactions in a collision.
+    """Write tables of Pythia's initialisation of multiparton interactions.
 
-    It depends on the beams and on the tune, not on the hard process, and is half of the time of a start.
+    They depend on the beams and on the tune, not on the hard process, and take half of the initialisation time.
 
     Parameters
     ----------

@@ -1,8 +1,7 @@
-"""Flat JetClass-II-shaped columns: one row a fat jet, every group of variables of the published table.
+"""Flat columns in JetClass-II format: one row per fat jet, every group of variables of the published table.
 
-GeV; impact parameters and vertices in mm, times in mm/c, as published (arXiv:2405.12972). Columns that are
-not in the table but that one needs here carry other names: ``jet_v1label``, ``jet_genmass``, ``weight``,
-``process``.
+GeV; impact parameters and vertices in mm, times in mm/c, as published (arXiv:2405.12972). Additional columns that are
+not in the table have other names: ``jet_v1label``, ``jet_genmass``, ``weight``, ``process``.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def jetclass2_label(two_body: bool, codes: list[int], inside: list[int]) -> int:
     Parameters
     ----------
     two_body : bool
-        Whether the resonance decays to two legs directly (X), not through two others (X -> YY).
+        Whether the resonance decays to two legs directly (X), rather than through two intermediate particles (X -> YY).
     codes, inside : list of int
         All legs of the resonance and those in the jet, coded as in `jettagger.simulation.labels`.
 
@@ -88,7 +87,7 @@ def _index_of(name: str) -> int:
 
 
 def columns(batch: SimulatedEvents) -> dict[str, Any]:
-    """All columns of the stored fat jets of the kept events.
+    """All columns of the stored fat jets of the selected events.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def columns(batch: SimulatedEvents) -> dict[str, Any]:
     Returns
     -------
     dict
-        Numbers and ragged arrays, one row a jet.
+        Numbers and ragged arrays, one row per jet.
     """
     import awkward as ak
 

@@ -1,4 +1,4 @@
-"""Jets with FastJet, on whole arrays."""
+"""Jet clustering with FastJet on whole arrays."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Vectors(NamedTuple):
 
 @dataclass(frozen=True)
 class ClusteredJets:
-    """Jets, flat, sorted by event and falling transverse momentum.
+    """Jets, flat, sorted by event and decreasing transverse momentum.
 
     Attributes
     ----------
     event : int64[n]
     pt, eta, phi, mass, energy : float64[n]
-        Of the sum of the constituents, GeV.
+        Those of the sum of the constituents, GeV.
     counts : int64[n]
         Number of constituents.
     members : int64[sum(counts)]
-        Constituents as flat indices into the input of `cluster`, falling in transverse momentum if the input
-        is.
+        Constituents as flat indices into the input of `cluster`, in decreasing order of transverse momentum if the
+        input is sorted in this way.
     """
 
     event: Ints
@@ -110,7 +110,7 @@ def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_
     n_events : int
     radius : float
     min_pt : float
-        Jets below are dropped, GeV.
+        Minimum transverse momentum of jets, GeV.
 
     Returns
     -------
@@ -161,10 +161,9 @@ def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_
 
 @dataclass(frozen=True)
 class Substructure:
-    """Groomed mass (soft drop, beta 0, zcut 0.1), N-subjettiness 1 to 4 and the two soft-drop subjets of
-    jets.
+    """Groomed mass (soft drop, beta 0, zcut 0.1), N-subjettiness 1 to 4 and the two soft-drop subjets of jets.
 
-    ``subjet_*`` are float64[n, 2], 0 where there is no second one; ``tau`` is float64[n, 4].
+    ``subjet_*`` are float64[n, 2], 0 if there is no second one; ``tau`` is float64[n, 4].
     """
 
     softdrop_mass: Floats
@@ -182,10 +181,10 @@ def substructure(jets: ClusteredJets, vectors: Vectors, *, radius: float = 0.8, 
     ----------
     jets : ClusteredJets
     vectors : Vectors
-        The input that ``jets.members`` points to.
+        The input that ``jets.members`` refers to.
     radius : float
     full : bool
-        Whether N-subjettiness and subjets are wanted, not only the soft-drop mass.
+        Whether to compute N-subjettiness and subjets in addition to the soft-drop mass.
 
     Returns
     -------

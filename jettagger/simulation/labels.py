@@ -1,9 +1,8 @@
 """Truth of a jet: its type, the mass of its resonance, its heavy hadrons.
 
-A jet belongs to a resonance (H, X, t, W, Z) when the resonance and the visible legs of its decay lie within
-``cone`` of the jet axis. Legs are quarks, gluons and photons before their showers, electrons and muons before
-radiation, and of a tau the electron or muon, or the sum of its visible daughters. Neutrinos need not be
-inside.
+A jet is matched to a resonance (H, X, t, W, Z) if the resonance and the visible legs of its decay lie within ``cone``
+of the jet axis. Legs are quarks, gluons and photons before their showers, electrons and muons before radiation, and for
+a tau the electron or muon, or the sum of its visible daughters. Neutrinos need not be inside.
 """
 
 from __future__ import annotations
@@ -36,20 +35,19 @@ class Resonances:
     Attributes
     ----------
     index : int64[n]
-        The last copy in the truth.
+        Index of the last copy in the truth.
     event, kind : int64[n]
-        Event and PDG number without sign.
+        Event and absolute PDG ID.
     mass, eta, phi : float64[n]
     from_decay : bool[n]
         Whether it comes from another resonance of the list (a W from a top).
     leg_code : int64[n, 4]
-        What each leg is, 0 for none.
+        Type of each leg, 0 for none.
     leg_eta, leg_phi : float64[n, 4]
     leg_particle : int64[n, 4]
         Index in the truth, -1 for none.
     via : int64[n]
-        PDG number of the bosons in between: 24 for H -> WW and t -> bW, 23 for H -> ZZ or Z gamma, 0 for
-        none.
+        Absolute PDG ID of intermediate bosons: 24 for H -> WW and t -> bW, 23 for H -> ZZ or Z gamma, 0 for none.
     """
 
     index: Ints
@@ -193,7 +191,7 @@ def _type_of(kind: int, via: int, codes: list[int], inside: list[int]) -> str:
 
 @dataclass(frozen=True)
 class Hadrons:
-    """Weakly decaying heavy hadrons: the last with their heavy quark.
+    """Weakly decaying heavy hadrons: the last ones with their heavy quark.
 
     Attributes
     ----------
@@ -257,11 +255,11 @@ def label_jets(
     hadrons : Hadrons
     n_events : int
     cone : float
-        Distance within which something belongs to the jet.
+        Maximum distance of legs and hadrons from the jet axis.
     qcd : bool
-        Whether a jet with no leg of any resonance inside gets one of the five QCD types.
+        Whether a jet without any leg of a resonance inside gets one of the five QCD types.
     hadron_min_pt : float
-        Heavy hadrons below (GeV) do not count.
+        Minimum transverse momentum of heavy hadrons, GeV.
 
     Returns
     -------
@@ -319,7 +317,7 @@ def count_hadrons(
     cone: float,
     min_pt: float,
 ) -> dict[str, NDArray[Any]]:
-    """Numbers of beauty and charm hadrons within ``cone`` of each jet; charm from beauty does not count."""
+    """Numbers of beauty and charm hadrons within ``cone`` of each jet, without charm from beauty decays."""
     order = np.argsort(hadrons.event, kind="stable")
     left, right = pairs(jet_event, hadrons.event[order], n_events)
     right = order[right] if len(right) else right

@@ -1,6 +1,6 @@
-"""PFNano-shaped columns: names, links, sentinels and precision as CMS writes them.
+"""Columns in PFNano format: names, links, special values and precision as in CMS.
 
-``-1`` stands for the track quantities of a candidate without track details, as in PFNano.
+``-1`` marks track variables of candidates without track details, as in PFNano.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ class _Table:
 
 
 def columns(batch: SimulatedEvents, *, first_event: int, lumi: int) -> dict[str, Any]:
-    """All branches of the kept events.
+    """All branches of the selected events.
 
     Parameters
     ----------
     batch : SimulatedEvents
     first_event : int
-        Number of the first kept event.
+        Number of the first selected event.
     lumi : int
         Luminosity block.
 
@@ -131,8 +131,7 @@ def columns(batch: SimulatedEvents, *, first_event: int, lumi: int) -> dict[str,
 
 
 def grid_density(batch: SimulatedEvents) -> Floats:
-    """Median transverse-momentum density of the candidates on a grid (0.55 x 0.55, up to 5), GeV per unit
-    area.
+    """Median transverse-momentum density of the candidates on a grid (0.55 x 0.55, up to 5), GeV per unit area.
 
     The definition of CMS's ``fixedGridRhoFastjetAll``.
     """
@@ -198,8 +197,7 @@ def _local(jets: ClusteredJets, rows: Ints, n_events: int) -> Ints:
 
 
 def catchment_areas(jets: ClusteredJets, n_events: int, radius: float) -> Floats:
-    """Passive areas of anti-kt jets: a ghost goes to the jet with the smallest distance / pt within the
-    radius.
+    """Passive areas of anti-kt jets: a ghost is assigned to the jet with the smallest distance / pt within the radius.
 
     Source: M. Cacciari, G. Salam, G. Soyez, The anti-kt jet clustering algorithm, arXiv:0802.1189.
     """

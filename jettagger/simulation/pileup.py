@@ -1,8 +1,8 @@
-"""Pile-up: further interactions from a pool of minimum-bias events, and PUPPI-like weights against it.
+"""Pile-up: interactions from a pool of minimum-bias events, and PUPPI-like weights.
 
-The weights follow the idea of D. Bertolini, P. Harris, M. Low, N. Tran, Pileup per particle identification,
-arXiv:1407.6013: charged candidates by their vertex, neutral ones by how much momentum of the primary vertex
-is near.
+The weights follow D. Bertolini, P. Harris, M. Low, N. Tran, Pileup per particle identification, arXiv:1407.6013, in
+outline: charged candidates are weighted by their vertex, neutral ones by the momentum from the primary vertex near
+them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRID_ETA, GRID_PHI, REACH = 100, 63, 5.0
 
 @dataclass(frozen=True)
 class Pool:
-    """Reconstructed minimum-bias events at z = 0: candidates, their numbers and where each event starts."""
+    """Reconstructed minimum-bias events at z = 0: candidates, their numbers and the start of each event."""
 
     candidates: Candidates
     counts: Ints
@@ -47,9 +47,9 @@ def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator) -> Pool:
     ----------
     card : DetectorCard
     seed : int
-        For Pythia.
+        Seed of Pythia.
     rng : numpy.random.Generator
-        For the detector.
+        Random numbers of the detector simulation.
 
     Returns
     -------
@@ -66,16 +66,16 @@ def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator) -> Pool:
 def add_pileup(
     candidates: Candidates, vertices: Vertices, pool: Pool, card: DetectorCard, rng: np.random.Generator
 ) -> tuple[Candidates, Ints, Ints, Floats]:
-    """Overlay pool events, rotated at random, on the events of the hard interaction.
+    """Overlay pool events, with random rotations, on the events of the hard interaction.
 
     Returns
     -------
     candidates : Candidates
-        All, sorted, with PUPPI-like weights.
+        All candidates, sorted, with PUPPI-like weights.
     n_pileup : int64[n_events]
         Interactions added to each event.
     vertex_event : int64[n_vertices]
-        Event of each further vertex that is reconstructed.
+        Event of each reconstructed pile-up vertex.
     vertex_z : float64[n_vertices]
         Its z in cm.
     """
@@ -139,7 +139,7 @@ def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: 
 
 
 def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: int, card: DetectorCard) -> Floats:
-    """Weights in [0, 1] against pile-up.
+    """PUPPI-like weights between 0 and 1.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: 
     Returns
     -------
     float64[n]
-        1 and 0 for charged candidates; for neutral ones the chi-square probability of their surroundings to
-        be more than pile-up's, 0 below the smallest weight of the card.
+        1 and 0 for charged candidates; for neutral ones the chi-square probability that their surroundings contain more
+        than pile-up, 0 below the minimum weight of the card.
     """
     cone = card["pileup"]["alpha_cone"]
     central = np.abs(candidates.eta) < card["acceptance"]["tracker_max_abs_eta"]

@@ -1,7 +1,7 @@
-"""Simulation in blocks: seeded one by one, in several processes, resumable, written at once.
+"""Simulation in blocks: individually seeded, in several processes, resumable, with one complete output.
 
-The blocks lie in a folder beside the output until all are there. A block's seed depends on the seed of the
-run, the process and the block's number only, so that the arrays do not depend on who makes it or when.
+The blocks are stored in a folder next to the output until all are finished. The seed of a block depends only on the
+seed of the run, the process and the number of the block, so that the arrays do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PATIENCE, LEAST_ACCEPTANCE = 2000, 0.002
 ATTEMPTS = 3
 PARTS_PER_WRITE = 12
 
-#: pages of parquet files get checksums
+#: pages of parquet files have checksums
 CHECKSUMS = {"write_page_checksum": True}
 MOST_AT_ONCE = 400
 TABLES = "interactions.dat"
@@ -62,7 +62,7 @@ TABLES = "interactions.dat"
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: ``index`` in the run, ``number`` among the blocks of its process, events to keep."""
+    """One block: ``index`` in the run, ``number`` among the blocks of its process, number of events to keep."""
 
     index: int
     process: str
@@ -86,7 +86,7 @@ class RunPlan:
     blocks: tuple[BlockSpec, ...]
 
     def describe(self) -> dict[str, Any]:
-        """What is written to the manifest and compared when a run is resumed."""
+        """Content of the manifest, compared when a run is resumed."""
         content = asdict(self)
         content["blocks"] = len(self.blocks)
         content["versions"] = versions()
@@ -96,13 +96,13 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run made.
+    """The result of a run.
 
     Attributes
     ----------
     output : pathlib.Path
     events, jets : int
-        Written events and fat jets.
+        Numbers of written events and fat jets.
     labels : dict of str to int
         Fat jets of each type.
     manifest : pathlib.Path
@@ -116,7 +116,7 @@ class Summary:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the arrays depend on."""
+    """Versions of the packages that the arrays depend on."""
     found = {"jettagger": __version__, "python": platform.python_version()}
     for name in ("pythia8mc", "fastjet", "numpy", "awkward", "uproot"):
         try:
@@ -144,16 +144,16 @@ def plan(
     process : str
         A process or a mixture.
     events : int
-        Events to write; in a mixture they are shared out.
+        Number of events to write; in a mixture they are shared among the processes.
     pt : tuple of float
-        Range of the fat jets' transverse momentum, GeV.
+        Range of the transverse momentum of the fat jets, GeV.
     mass : tuple of float, optional
         Range of the mass of the resonance, GeV; default: that of the process.
     seed : int
     card : str
         Name or path of a detector card.
     pileup : float, optional
-        Mean number of further interactions, instead of the card's.
+        Mean number of pile-up interactions, overriding the card.
     format : str
         ``"pfnano"`` or ``"jetclass2"``.
 
@@ -218,7 +218,7 @@ def _shared(total: int, shares: list[int]) -> list[int]:
 
 
 def points_of(run: RunPlan, block: BlockSpec) -> list[tuple[Point, int]]:
-    """Points of a block with their events; over the blocks they fill the square of mass and scale evenly."""
+    """Points of a block with their events; over all blocks they fill the square of mass and scale evenly."""
     process = PROCESSES[block.process]
     start = np.random.default_rng([run.seed, process.number, 7]).random(2)
     # the golden ratio leaves the smallest gaps in mass, however many points there are
@@ -241,7 +241,7 @@ def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tu
     run : RunPlan
     block : BlockSpec
     tables : pathlib.Path, optional
-        What `tabulate_interactions` wrote for the card; by default it is written anew.
+        Tables written by `tabulate_interactions` for the card; by default they are written again.
 
     Returns
     -------
@@ -414,25 +414,25 @@ def simulate(
     process : str
         A process or a mixture, see `jettagger.simulation.PROCESSES` and ``MIXTURES``.
     events : int
-        Events to write.
+        Number of events to write.
     output : path
         ROOT file; for ``format="jetclass2"`` also ``.parquet``.
     pt : tuple of float
-        Range of the fat jets' transverse momentum, GeV.
+        Range of the transverse momentum of the fat jets, GeV.
     mass : tuple of float, optional
         Range of the mass of the resonance, GeV; default: that of the process.
     seed : int
-        The same seed gives the same arrays, whatever ``workers`` is.
+        The same seed gives the same arrays for any number of workers.
     card : str
         Name or path of a detector card.
     pileup : float, optional
-        Mean number of further interactions, instead of the card's.
+        Mean number of pile-up interactions, overriding the card.
     format : str
         ``"pfnano"`` or ``"jetclass2"``.
     workers : int
-        Processes.
+        Number of processes.
     force : bool
-        Replace an existing output, and start anew where blocks of another run lie.
+        Replace an existing output, and discard blocks of another run.
     progress : callable, optional
         Called with the numbers of finished and of all events.
 
@@ -445,7 +445,7 @@ def simulate(
     UnknownName, ConfigError, MissingExtra
         See `plan` and `make_block`.
     OutputError
-        If the output exists or is the card, a folder with blocks of a different run lies beside it, or the disk is
+        If the output exists or is the card, if there is a folder with blocks of a different run, or if the disk is
         full.
     """
     target = Path(output)

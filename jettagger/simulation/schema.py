@@ -1,4 +1,4 @@
-"""What a detector card holds: its sections and keys with their descriptions; a card has all of them."""
+"""The schema of a detector card: sections and keys with their descriptions; all are required."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jettagger.config.models import Between, FileModel
 
 __all__ = ["FORMAT", "DetectorFile"]
 
-#: what the key ``format`` of a card says
+#: value of the key ``format`` of a card
 FORMAT = "jettagger-detector-card/1"
 
-#: a probability or a part of something
+#: a probability or a fraction
 Share = Annotated[float, Between(0, 1)]
 
 
@@ -24,7 +24,7 @@ class GeneratorKeys(FileModel):
 
 
 class BeamSpotKeys(FileModel):
-    """Where protons collide."""
+    """Beam spot."""
 
     x: float = Field(description="position in x, cm")
     y: float = Field(description="position in y, cm")
@@ -41,7 +41,7 @@ class PrimaryVertexKeys(FileModel):
 
 
 class AcceptanceKeys(FileModel):
-    """What is seen at all."""
+    """Detector acceptance."""
 
     max_abs_eta: float = Field(description="maximum absolute eta of the calorimeters")
     tracker_max_abs_eta: float = Field(description="maximum absolute eta of the tracker")
@@ -112,7 +112,7 @@ class LeptonsKeys(FileModel):
 
 
 class PileupKeys(FileModel):
-    """Further interactions."""
+    """Pile-up."""
 
     mean: Annotated[float, Between(0)] = Field(description="mean of the Poisson distribution of pile-up interactions")
     pool: Annotated[int, Between(1)] = Field(

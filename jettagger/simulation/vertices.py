@@ -1,9 +1,9 @@
-"""Secondary vertices: truth-assisted grouping of tracks, then a real fit.
+"""Secondary vertices: truth-assisted grouping of tracks, followed by a vertex fit.
 
-Which displaced tracks belong together is taken from the truth (same place of decay, nearby decays of one
-cascade merged); position, errors and chi2 come from a least-squares fit to the measured tracks. Tracks from
-the primary vertex with large measured impact parameters that are close in angle are tried as well: they make
-the fake vertices.
+The assignment of displaced tracks to vertices is taken from the truth (same decay point; nearby decays of one cascade
+are merged); position, uncertainties and chi2 come from a least-squares fit to the measured tracks. Tracks from the
+primary vertex with large measured impact parameters that are close in angle are tried as well: they give the fake
+vertices.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SecondaryVertices:
     x, y, z : float64[n]
         Position relative to the reconstructed primary vertex, cm.
     pt, eta, phi, mass : float64[n]
-        Of the sum of the tracks with pion masses, GeV.
+        Those of the sum of the tracks with pion masses, GeV.
     n_tracks : int64[n]
     chi2, ndof : float64[n]
     dxy, dxy_sig, d3d, d3d_sig : float64[n]
@@ -87,7 +87,7 @@ def fit_lines(
     phi, eta : float64[n]
         Direction of each line.
     error_t, error_z : float64[n]
-        Errors across the line in the transverse plane, and along z (cm).
+        Uncertainties perpendicular to the line in the transverse plane, and along z (cm).
 
     Returns
     -------
@@ -151,7 +151,7 @@ def secondary_vertices(
     candidates : Candidates
     vertices : Vertices
     min_pt : float
-        Of the tracks, GeV.
+        Minimum transverse momentum of the tracks, GeV.
 
     Returns
     -------
@@ -263,7 +263,7 @@ def _fit(
 def jet_vertices(
     jet_event: Ints, jet_eta: Floats, jet_phi: Floats, found: SecondaryVertices, n_events: int, *, cone: float
 ) -> tuple[Ints, Ints, Floats]:
-    """Vertices within ``cone`` of each jet, sorted by jet and falling ``dxy_sig``: jet, vertex, distance."""
+    """Vertices within ``cone`` of each jet, sorted by jet and decreasing ``dxy_sig``: jet, vertex, distance."""
     left, right = pairs(jet_event, found.event, n_events)
     distance = delta_r(jet_eta[left], jet_phi[left], found.eta[right], found.phi[right])
     near = distance < cone
@@ -273,7 +273,7 @@ def jet_vertices(
 
 
 def positions_in_event(found: SecondaryVertices, n_events: int, stored: Bools) -> Ints:
-    """Index of each vertex among the stored ones of its event, -1 where it is not stored."""
+    """Index of each vertex among the stored ones of its event, -1 if it is not stored."""
     index = np.full(len(found.event), -1, np.int64)
     index[stored] = local_index(found.event[stored], n_events)
     return index

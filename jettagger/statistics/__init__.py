@@ -1,1 +1,1 @@
-"""Counts in bins: templates, fits, limits."""
+"""Binned statistics: templates, fits, limits."""

@@ -1,7 +1,7 @@
-"""Bins of templates: how many simulated events stand behind them, which are merged, and what empty ones get.
+"""Bins of templates: effective numbers of simulated events, merging, and yields of empty bins.
 
-Effective events are ``(sum w)^2 / sum w^2``, the number of events of equal weight with the same relative
-uncertainty. The mean weight ``sum w^2 / sum w`` is what one more event would have added.
+Effective events are ``(sum w)^2 / sum w^2``, the number of events of equal weight with the same relative uncertainty.
+The mean weight ``sum w^2 / sum w`` is the contribution expected from one more event.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ONE_EVENT = "one_event"
 #: an empty bin is an error
 REFUSE = "refuse"
 
-#: a sum of positive weights has at least one effective event; fewer are left where weights cancel
+#: a sum of positive weights has at least one effective event; a smaller number means that weights cancel
 _ONE = 1 - 1e-9
 
 
@@ -34,9 +34,9 @@ class Template:
     Attributes
     ----------
     values, variances : numpy.ndarray
-        Events and the variance of their number in each bin.
+        Yield and its variance in each bin.
     shifts : dict
-        Variation to its values up and down.
+        Variation -> values up and down.
     """
 
     values: Floats
@@ -45,7 +45,7 @@ class Template:
 
 
 def effective_events(values: Floats, variances: Floats) -> Floats:
-    """How many events of equal weight have the same relative uncertainty; 0 where the yield is not positive.
+    """Number of events of equal weight with the same relative uncertainty; 0 if the yield is not positive.
 
     Parameters
     ----------
@@ -71,14 +71,14 @@ def event_weights(values: Floats, variances: Floats) -> Floats | None:
     Parameters
     ----------
     values, variances : numpy.ndarray, float64[bins]
-        Sums of weights and of squared weights of the process in all regions, where the weights in a bin
-        are seen even if a single region has no event there.
+        Sums of weights and of squared weights of the process in all regions, which determine the weight in a bin even
+        if a single region has no event there.
 
     Returns
     -------
     numpy.ndarray, float64[bins], or None
-        The mean weight in the bin, or in the nearest one with events (the larger of two); None if the process
-        has no events at all.
+        The mean weight in the bin, or in the nearest one with events (the larger of two); None if the process has no
+        events.
 
     Examples
     --------
@@ -95,16 +95,16 @@ def event_weights(values: Floats, variances: Floats) -> Floats | None:
 
 
 def fill_empty(template: Template, yields: Floats) -> tuple[Template, NDArray[np.intp]]:
-    """Give a process a yield in the bins in which it has less than one effective event.
+    """Assign a yield to a process in bins with less than one effective event.
 
-    The expectation there is as large as its uncertainty, which are those of one event (the mean and the standard
-    deviation of a Poisson rate after no event, with a flat prior), or larger where weights of both signs cancel.
+    The expectation and its uncertainty are those of one event (the mean and the standard deviation of a Poisson rate
+    after zero observed events, with a flat prior), or larger if weights of both signs cancel.
 
     Parameters
     ----------
     template : Template
     yields : numpy.ndarray, float64[bins]
-        Of one event in each bin.
+        Yield of one event in each bin.
 
     Returns
     -------
@@ -121,21 +121,21 @@ def fill_empty(template: Template, yields: Floats) -> tuple[Template, NDArray[np
 
 
 def groups(contents: Mapping[str, tuple[Floats, Floats]], needed: float) -> tuple[list[int], dict[str, float]]:
-    """Neighbouring bins that have to be merged, from the right, where spectra fall.
+    """Neighbouring bins to be merged, from the right, where spectra fall.
 
     Parameters
     ----------
     contents : mapping
-        Name (of a background in a region) to its values and variances, float64[bins].
+        Name (of a background in a region) -> its values and variances, float64[bins].
     needed : float
-        Effective events that each of them must have in each bin.
+        Minimum effective number of events of each of them in each bin.
 
     Returns
     -------
     starts : list of int
-        The first of the bins of each group.
+        The first bin of each group.
     lacking : dict
-        Which of them do not have so many in all bins together, and how many they have.
+        Contents with a smaller effective number in all bins together -> this number.
     """
     (number,) = {len(values) for values, _ in contents.values()}
 
@@ -159,7 +159,7 @@ def groups(contents: Mapping[str, tuple[Floats, Floats]], needed: float) -> tupl
 
 
 def intervals(axis: Any, bins: Sequence[int] | NDArray[np.intp]) -> str:
-    """Bins for messages: their numbers, int[n] from 0, and intervals.
+    """Bins for messages: their indices, int[n] from 0, and intervals.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""Templates from the histogram of a search: which bins no fit can use, how they are repaired, and what is said of it.
+"""Templates from the histogram of a search: unusable bins, their treatment, and the report on it.
 
 The histogram has the categories ``dataset``, ``region`` and ``variation`` and one variable. A variation ``jes`` is a
-pair of categories ``jesUp`` and ``jesDown`` beside ``nominal``.
+pair of categories ``jesUp`` and ``jesDown`` in addition to ``nominal``.
 
-A negative bin of a process is set to zero and the rest of the process is scaled to keep its yield; a process without
-a positive yield is left out of the region. Where a background has no simulated event, it is not known to be absent:
-the bin gets the yield and the uncertainty of one event, or bins are merged, or it is refused.
+A negative bin of a process is set to zero and the other bins are scaled to preserve the yield; a process without a
+positive yield is left out of the region. Bins without simulated events may still have background: the bin gets the
+yield and the uncertainty of one event, or bins are merged, or it is refused.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from jettagger.types import Floats
 
 __all__ = ["FEW_EVENTS", "build"]
 
-#: bins with fewer effective events of a background are named in the report
+#: bins with fewer effective events of a background are listed in the report
 FEW_EVENTS = 10.0
 
 
 def build(histogram: Any, spec: TemplateSpec) -> Templates:
-    """Make templates of a histogram.
+    """Make templates from a histogram.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
         With the categories ``dataset``, ``region``, ``variation``, one variable, and weighted storage; scaled
         to the luminosity of the data.
     spec : TemplateSpec
-        What to make.
+        Definition of the templates.
 
     Returns
     -------
     Templates
-        Under- and overflow are left out.
+        Underflow and overflow are left out.
 
     Raises
     ------
     MismatchError
         If the histogram has other categories, several variables, or half of a variation.
     UnknownName
-        If a data set, a region or a variation is not there.
+        If a data set, a region or a variation does not exist.
     InvalidValues
         If contents are not finite, data are negative, or a region has no background.
     """

@@ -1,6 +1,6 @@
-"""Fits with pyhf of the workspaces of :mod:`jettagger.statistics.templates`; needs the extra ``stats``.
+"""Fits of the workspaces of :mod:`jettagger.statistics.templates` with pyhf; needs the extra ``stats``.
 
-The likelihood is pyhf's; the minimiser is scipy's, with gradients in batches.
+The likelihood is that of pyhf; the minimiser is that of SciPy, with gradients evaluated in batches.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _quiet() -> Iterator[None]:
 def model_of(
     workspace: Workspace, bounds: tuple[float, float] | None = None, batch_size: int | None = None
 ) -> tuple[Any, Floats]:
-    """The pyhf model of a workspace and the data in it.
+    """The pyhf model of a workspace, and its data.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def model_of(
     bounds : (float, float), optional
         Other bounds of the parameter of interest.
     batch_size : int, optional
-        For a model that takes so many sets of parameters at once.
+        Batch size of a model that evaluates several sets of parameters at once.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def model_of(
     Raises
     ------
     UnknownName
-        If no sample has the parameter of interest that the measurement names.
+        If no sample has the measurement's parameter of interest.
     """
     pyhf = _pyhf()
     content = deepcopy(dict(workspace))
@@ -86,9 +86,9 @@ class Fit:
     names : tuple of str
         The parameters.
     values, uncertainties : numpy.ndarray
-        Best fit, and symmetric uncertainties of one standard deviation.
+        Best-fit values, and symmetric uncertainties of one standard deviation.
     poi : str
-        Which of them is the signal strength.
+        Name of the signal strength.
     """
 
     names: tuple[str, ...]
@@ -103,7 +103,7 @@ class Fit:
         return float(self.values[position]), float(self.uncertainties[position])
 
 
-#: minimisers of scipy in the order in which they are tried, with their options
+#: minimisers of SciPy in the order in which they are tried, with their options
 MINIMISERS: tuple[tuple[str, dict[str, float]], ...] = (
     ("SLSQP", {"maxiter": 1000, "ftol": 1e-7}),
     ("L-BFGS-B", {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-12, "gtol": 1e-6}),
@@ -111,27 +111,27 @@ MINIMISERS: tuple[tuple[str, dict[str, float]], ...] = (
 )
 
 
-#: how often all of them are tried, and the difference of -2 ln L within which two must agree
+#: number of attempts with all of them, and maximum difference in -2 ln L of two that agree
 ROUNDS, AGREEMENT = 4, 1e-3
 
 
 class Likelihood:
-    """The likelihood of one workspace, minimised with scipy.
+    """The likelihood of one workspace, minimised with SciPy.
 
     pyhf's NumPy backend evaluates one set of parameters at a time for a numerical gradient; here all points of a
-    gradient are one batch, and parameters are in units of their widths. That makes fits an order of magnitude
-    faster and lets them converge where the rates come near zero.
+    gradient are one batch, and parameters are in units of their widths. Fits are thus an order of magnitude faster and
+    converge even if rates are close to zero.
 
     Parameters
     ----------
     workspace : mapping
         In pyhf's JSON format.
     bounds : (float, float) or None
-        Of the signal strength; None takes those of the workspace.
+        Bounds of the signal strength; None: those of the workspace.
     unit : float
-        A signal strength of the size that is looked for, see :func:`guess_strength`.
+        Typical size of the signal strength, see :func:`guess_strength`.
     minimisers : sequence of (str, dict)
-        Methods of ``scipy.optimize.minimize`` with their options; ``ftol`` is raised to what rounding admits.
+        Methods of ``scipy.optimize.minimize`` with their options; ``ftol`` is raised to the level of rounding errors.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class Likelihood:
     def minimise(
         self, data: Floats, what: str, *, strength: float | None = None, start: Floats | None = None
     ) -> tuple[Floats, float]:
-        """Parameters, float64[parameters], and -2 ln L of the best fit to float64[data], at a strength or free.
+        """Parameters, float64[parameters], and -2 ln L of the best fit to float64[data], with a fixed or free strength.
 
         Raises
         ------
@@ -253,12 +253,12 @@ class Likelihood:
     def uncertainties(self, point: Floats, data: Floats, what: str) -> Floats:
         """One standard deviation of each parameter, float64[parameters], from the second derivatives at the minimum.
 
-        Fixed parameters, and those at a bound, have none.
+        It is not defined for fixed parameters and for those at a bound.
 
         Raises
         ------
         InvalidValues
-            If the likelihood does not curve upwards there: it is no minimum.
+            If the likelihood has no positive curvature there, i.e. it is not a minimum.
         """
         near = 1e-3 * self.scale
         inside = (point > self.low + near) & (point < self.high - near)
@@ -292,15 +292,15 @@ def fit(
     workspace : mapping
         In pyhf's JSON format.
     data : float64[data], optional
-        Observations and auxiliary data, as :func:`asimov` and :func:`toys` give them; by default those in the
+        Observations and auxiliary data, as returned by :func:`asimov` and :func:`toys`; default: those in the
         workspace.
     bounds : (float, float), optional
-        Other bounds of the signal strength. Those that let it be negative give an unbiased strength.
+        Other bounds of the signal strength. Its estimate is unbiased if they allow negative values.
 
     Returns
     -------
     Fit
-        With the uncertainties of the second derivatives at the minimum; parameters at a bound have none.
+        With uncertainties from the second derivatives at the minimum; parameters at a bound have none.
 
     Raises
     ------
@@ -319,14 +319,14 @@ def _fit(likelihood: Likelihood, data: Floats) -> Fit:
 
 
 def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
-    """Two standard deviations of the background's fluctuation, or two events, without systematic uncertainties.
+    """Two standard deviations of the background fluctuation, or two events, without systematic uncertainties.
 
     Parameters
     ----------
     workspace : mapping
         In pyhf's JSON format.
     what : str
-        For the message of an error.
+        Description for error messages.
 
     Returns
     -------
@@ -356,7 +356,7 @@ def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
 
 
 def asimov(model: Model, strength: float) -> Floats:
-    """The data that are expected for a signal strength, float64[data], with all other parameters at nominal values."""
+    """The expected data for a signal strength, float64[data], with all other parameters at their nominal values."""
     parameters = np.asarray(model.config.suggested_init(), dtype=np.float64)
     parameters[model.config.poi_index] = strength
     return np.asarray(model.expected_data(parameters), dtype=np.float64)
@@ -370,14 +370,14 @@ def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
     model : pyhf.Model
         From :func:`model_of`.
     strength : float
-        Of the signal.
+        Signal strength.
     number, seed : int
-        How many, and the seed that makes them the same each time.
+        Number of data sets, and seed.
 
     Returns
     -------
     float64[number, data]
-        One row a toy.
+        One row per toy.
     """
     generator = np.random.default_rng(seed)
     expected = asimov(model, strength)
@@ -398,23 +398,23 @@ def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
 
 
 def pulls(workspace: Workspace, strength: float, number: int, seed: int, bounds: tuple[float, float]) -> Floats:
-    """(fitted - true signal strength) / uncertainty, for random data sets.
+    """Pulls (fitted - true signal strength) / uncertainty of toy data sets.
 
     Parameters
     ----------
     workspace : mapping
         In pyhf's JSON format.
     strength : float
-        The true one.
+        True signal strength.
     number, seed : int
-        How many random data sets, and the seed that makes them the same each time.
+        Number of toy data sets, and seed.
     bounds : (float, float)
-        Of the fitted strength, with room on both sides of the true one.
+        Bounds of the fitted strength, which should be wide on both sides of the true one.
 
     Returns
     -------
     float64[number]
-        One a data set.
+        One per data set.
 
     Raises
     ------

@@ -25,7 +25,7 @@ from jettagger.types import Floats
 
 __all__ = ["BANDS", "Limit", "limit", "save_limits", "table"]
 
-#: the expected limits of a table
+#: the expected limits in a table
 BANDS = ("-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
 
 
@@ -38,19 +38,19 @@ class Limit:
     signal : str
         Its name.
     mass : float
-        Of the resonance in GeV.
+        Mass of the resonance in GeV.
     observed : float, or None
-        Upper limit; with Asimov data the same as the median. None if there is none.
+        Observed upper limit; for Asimov data equal to the median. None if there is none.
     expected : tuple of float or None
-        At -2, -1, 0, 1 and 2 standard deviations; None where there is none.
+        At -2, -1, 0, 1 and 2 standard deviations; None if there is none.
     cross_section : float
-        In pb, that a strength of 1 stands for.
+        Cross section in pb for a strength of 1.
     asimov : bool
-        Whether the data were the sum of the backgrounds, so that nothing was observed.
+        Whether the data are the sum of the backgrounds, i.e. nothing was observed.
     confidence_level : float
-        Of all of them.
+        Confidence level of all limits.
     missing : dict
-        ``observed`` or one of `BANDS`, to the reason why there is no such limit.
+        ``observed`` or one of `BANDS` -> reason why this limit does not exist.
     """
 
     signal: str
@@ -78,9 +78,9 @@ def limit(
     Parameters
     ----------
     workspace : mapping
-        In pyhf's JSON format. Where jettagger wrote it in another unit, the limits are in units of the signal.
+        In pyhf's JSON format. Limits are in units of the signal, also if jettagger wrote the workspace in another unit.
     signal, mass, cross_section, asimov
-        Kept with the result.
+        Stored with the result.
     level : float
         One minus the confidence level.
     minimisers : sequence of (str, mapping)
@@ -89,12 +89,12 @@ def limit(
     Returns
     -------
     Limit
-        Those that there are; what is missing has its reason.
+        The existing limits, and the reasons for missing ones.
 
     Raises
     ------
     InvalidValues
-        If no limit at all is found, for example of a signal that is in no region, or fits fail.
+        If no limit exists at all, for example for a signal that is in no region, or if fits fail.
     """
     from scipy.stats import norm
 
@@ -273,7 +273,7 @@ def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str], *, proven
 
 
 def table(limits: Sequence[Limit]) -> str:
-    """Limits as a text table: strengths, and cross sections in fb; below it, which are missing and why."""
+    """Limits as a text table: strengths, and cross sections in fb, followed by the reasons for missing ones."""
     rows = [["signal", "mass [GeV]", "observed", *BANDS, "expected [fb]"]]
     reasons: dict[tuple[str, str], list[str]] = {}
     for item in limits:

@@ -1,4 +1,4 @@
-"""What templates are made of: processes, signals, regions, uncertainties, and what to do with empty bins."""
+"""The definition of templates: processes, signals, regions, uncertainties, and the treatment of empty bins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jettagger.statistics.bins import ONE_EVENT, REFUSE
 
 __all__ = ["Signal", "TemplateSpec"]
 
-#: which names in the ROOT file have a pattern
+#: names in the ROOT file with a pattern
 _PATTERNS = ("nominal", "shifted", "data")
 
 
@@ -23,11 +23,11 @@ class Signal:
     Attributes
     ----------
     datasets : tuple of str
-        Added together.
+        Data sets to be added.
     mass : float
-        In GeV.
+        Mass in GeV.
     cross_section : float
-        In pb, the one that the histograms are scaled to; limits on the strength times this are limits in pb.
+        Cross section in pb to which the histograms are scaled; limits on the strength times this are limits in pb.
     """
 
     datasets: Sequence[str]
@@ -37,43 +37,43 @@ class Signal:
 
 @dataclass(frozen=True)
 class TemplateSpec:
-    """What to make templates of.
+    """The definition of templates.
 
     Parameters
     ----------
     processes : mapping
-        Background to its data sets.
+        Background -> its data sets.
     signals : mapping
-        Signal to a :class:`Signal`.
+        Signal -> :class:`Signal`.
     regions : sequence of str, optional
-        By default all that the histogram has.
+        Default: all in the histogram.
     data : sequence of str
         Data sets of data; without any, the sum of the backgrounds is taken (an Asimov data set).
     blind : sequence of str
-        Regions whose data are not looked at: there the sum of the backgrounds is taken in any case.
+        Regions with blinded data, in which the sum of the backgrounds is used in any case.
     variations : sequence of str, optional
-        Shape variations without ``Up`` and ``Down``; by default all that the histogram has.
+        Shape variations without ``Up`` and ``Down``; default: all in the histogram.
     normalisations : mapping
-        Name of an uncertainty to ``{process: relative uncertainty}``, log-normal, e.g.
+        Name of an uncertainty -> ``{process: relative uncertainty}``, log-normal, e.g.
         ``{"lumi": {"tt": 0.016, "signal1000": 0.016}}``.
     free : sequence of str
-        Backgrounds whose normalisation the fit may choose.
+        Backgrounds with a freely floating normalisation.
     empty_bin_yield : str or float
-        What a background gets, with an uncertainty of 100 %, in a bin in which it has no simulated event:
-        ``"one_event"``, the mean weight of one event of it in that bin in all regions of the histogram; or a
-        number of events; or ``"refuse"``, then there are no templates.
+        Yield of a background, with an uncertainty of 100 %, in a bin without simulated events: ``"one_event"``, the
+        mean weight of one of its events in that bin in all regions of the histogram; a number of events; or
+        ``"refuse"``, which makes it an error.
     min_effective_events : float
-        If above zero, neighbouring bins are merged, the same in all regions, until each background has so many
-        effective events, ``(sum w)^2 / sum w^2``, in each.
+        If positive, neighbouring bins are merged, in the same way for all regions, until each background has this
+        number of effective events, ``(sum w)^2 / sum w^2``, in each bin.
     names : mapping
-        Patterns for names in the ROOT file, ``nominal``, ``shifted`` and ``data``, as :meth:`Templates.to_root` has it.
+        Patterns for names in the ROOT file, ``nominal``, ``shifted`` and ``data``, as for :meth:`Templates.to_root`.
 
     Raises
     ------
     ConfigError
-        If names are used twice, or an uncertainty is not a number above zero.
+        If names are used twice, or an uncertainty is not a positive number.
     UnknownName
-        If an uncertainty or ``free`` names a process that is not there.
+        If an uncertainty or ``free`` names a process that does not exist.
     """
 
     processes: Mapping[str, Sequence[str]]

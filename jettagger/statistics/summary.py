@@ -1,4 +1,4 @@
-"""What templates show of themselves: yields with their uncertainties."""
+"""Display of templates: yields with their uncertainties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def templates_summary(templates: Templates) -> ObjectSummary:
     Returns
     -------
     ObjectSummary
-        In ``shifts`` is the largest change of a yield by a variation, up and down, in per cent of the yield.
+        ``shifts`` is the largest change of a yield by a variation, up and down, in per cent of the yield.
     """
     spec, edges = templates.spec, np.asarray(templates.variable.edges, dtype=np.float64)
     rows: list[tuple[str, ...]] = []

@@ -31,22 +31,22 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Templates(Displayed):
-    """Templates that fits can use.
+    """Templates for fits.
 
     Attributes
     ----------
     spec : TemplateSpec
-        What was asked for.
+        Their definition.
     variable : hist axis
         The variable and its bins, after merging.
     nominal : dict
-        Region to process to :class:`~jettagger.statistics.bins.Template`; signals are among the processes.
+        Region -> process -> :class:`~jettagger.statistics.bins.Template`; signals are among the processes.
     data : dict
-        Region to observed events in each bin.
+        Region -> observed events in each bin.
     asimov : bool
-        Whether the data are the sum of the backgrounds, in all regions or in the blind ones: nothing is observed.
+        Whether the data are the sum of the backgrounds, in all regions or in the blinded ones: nothing is observed.
     report : tuple of str
-        Which bins stand on few simulated events or none, and what was repaired, merged or scaled; one line each.
+        Bins with few simulated events or none, and what was corrected, merged or scaled; one line each.
     """
 
     spec: TemplateSpec
@@ -62,7 +62,7 @@ class Templates(Displayed):
         return f"<Templates of {self.variable.name}, {bins} bins: {processes}; in {regions}; {data}>"
 
     def summary(self) -> ObjectSummary:
-        """Yields of each region and process with their uncertainties, as notebooks and rich show them."""
+        """Yields of each region and process with their uncertainties, for display."""
         from jettagger.statistics.summary import templates_summary
 
         return templates_summary(self)
@@ -78,7 +78,7 @@ class Templates(Displayed):
         data: str = "{region}/data_obs",
         provenance: Provenance | None = None,
     ) -> list[str]:
-        """Write them as histograms with the names that CMS combine expects.
+        """Write the templates as histograms with the names expected by CMS combine.
 
         Parameters
         ----------
@@ -87,12 +87,12 @@ class Templates(Displayed):
         nominal, shifted, data : str
             Patterns of the names; ``{direction}`` is ``Up`` or ``Down``.
         provenance : Provenance, optional
-            How they were made; kept as the object ``jettagger``.
+            How they were made; stored as the object ``jettagger``.
 
         Returns
         -------
         list of str
-            The names that were written.
+            The names of the written histograms.
 
         Raises
         ------
@@ -136,22 +136,22 @@ class Templates(Displayed):
         signal : str
             Its name.
         bounds : (float, float), optional
-            Of the signal strength, in units of the signal. By default the unit is chosen so that the expected limit
-            is of order one, and the bounds lie above it; the entry ``strength_unit`` of the measurement says
-            how many times the signal a strength of 1 is.
+            Bounds of the signal strength, in units of the signal. By default the unit is chosen such that the expected
+            limit is of order one, and the bounds lie above it; the entry ``strength_unit`` of the measurement is the
+            ratio of a strength of 1 to the signal.
 
         Returns
         -------
         dict
-            In pyhf's JSON format, as :mod:`jettagger.statistics.workspaces` describes it. ``mu`` scales the signal;
+            In pyhf's JSON format, as described in :mod:`jettagger.statistics.workspaces`. ``mu`` scales the signal;
             ``mcstat_<region>`` are the statistical uncertainties of the sum of the backgrounds,
             ``mcstat_<region>_<signal>`` those of the signal; variations and normalisations have their own names;
-            ``norm_<process>`` are free.
+            ``norm_<process>`` float freely.
 
         Raises
         ------
         UnknownName
-            If there is no such signal.
+            If the signal does not exist.
         InvalidValues
             If the signal has no events in any region.
         """
@@ -160,7 +160,7 @@ class Templates(Displayed):
     def reported_workspace(
         self, signal: str, bounds: tuple[float, float] | None = None
     ) -> tuple[dict[str, Any], list[str]]:
-        """As `workspace`, and what is to be said of it, one line each.
+        """The result of `workspace`, and remarks on it, one line each.
 
         Raises
         ------
@@ -186,10 +186,10 @@ class Templates(Displayed):
         Parameters
         ----------
         folder : path
-            An existing one.
+            An existing folder.
         provenance : Provenance, optional
-            How the histograms were made. The format of workspaces has no room for it: ``templates.json`` holds their
-            checksums.
+            How the histograms were made. The format of workspaces has no field for it: ``templates.json`` contains
+            their checksums.
 
         Returns
         -------
@@ -234,14 +234,14 @@ class Templates(Displayed):
 
 
 def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], dict[str, Any], bool]:
-    """Read the workspaces that :meth:`Templates.save` wrote.
+    """Read the workspaces written by :meth:`Templates.save`.
 
     Returns
     -------
     signals : dict
-        Name to :class:`Signal`, by rising mass.
+        Name -> :class:`Signal`, by increasing mass.
     workspaces : dict
-        Name to pyhf workspace.
+        Name -> pyhf workspace.
     asimov : bool
         Whether the data are the sum of the backgrounds.
 
@@ -266,12 +266,12 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
 
 
 def load_report(folder: str | os.PathLike[str]) -> list[str]:
-    """What was said about the templates in a folder when they were made.
+    """The report on the templates in a folder.
 
     Returns
     -------
     list of str
-        Which bins stand on few simulated events or none, and what was repaired, merged or scaled.
+        Bins with few simulated events or none, and what was corrected, merged or scaled.
 
     Raises
     ------

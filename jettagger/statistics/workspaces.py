@@ -1,15 +1,15 @@
-"""Workspaces in the JSON format of pyhf that the fits of pyhf and cabinetry converge on.
+"""Workspaces in pyhf's JSON format for which the fits of pyhf and cabinetry converge.
 
-Three things make minimisers with numerical gradients fail, and are avoided without a change of the statistics:
+Three problems of minimisers with numerical gradients are avoided without changing the statistics:
 
 - A limit far from a strength of one: the signal is written in units in which it is of order one, and the bounds of the
   strength lie above it.
-- Bins with far more events than their simulation can predict. The terms ``n ln n`` of 10^7 events leave no digits for a
-  gradient, and the fit walks along a valley that is as narrow as the fluctuation of the data and as long as the
-  uncertainty of the simulation. Such a bin is written with fewer events; the larger fluctuation of these is taken out
-  of the statistical uncertainty of the simulation, so that the sum of both variances stays what it was.
-- Variations that make rates negative: changes of the yield are log-normal, and the bounds of a variation end before
-  its shape leaves nothing of a bin.
+- Bins with far more events than the precision of their prediction supports. The terms ``n ln n`` of 10^7 events leave
+  no digits for a gradient, and the fit moves along a valley as narrow as the fluctuation of the data and as long as
+  the uncertainty of the simulation. Such a bin is written with fewer events; their larger fluctuation is subtracted
+  from the statistical uncertainty of the simulation, so that the sum of both variances is unchanged.
+- Variations with negative rates: changes of the yield are log-normal, and variations are bounded such that rates stay
+  positive in each bin.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from jettagger.types import Floats
 __all__ = ["POI", "UNIT", "WorkspaceContent", "expected_limit", "poi_of", "unit_of", "workspace"]
 
 
-#: the parameter of interest: the signal's strength
+#: parameter of interest: the signal strength
 POI = "mu"
-#: the entry in the measurement that says how many times the signal a strength of one is
+#: entry in the measurement with the ratio of a strength of one to the signal
 UNIT = "strength_unit"
 
-#: events that a bin keeps at least
+#: minimum number of events that a bin keeps
 LEAST_EVENTS = 400.0
-#: the share of the variance of a bin that the fluctuation of the written events may have
+#: maximum fraction of the variance of a bin due to the fluctuation of the written events
 SHARE = 0.2
-#: expected limits that need no other unit: cabinetry looks for limits from 0.1 on, to 0.01
+#: range of expected limits without another unit: cabinetry looks for limits from 0.1 on, with a tolerance of 0.01
 ORDINARY = (1.0, 20.0)
-#: how far the bounds of the strength lie above the expected limit
+#: ratio of the bounds of the strength to the expected limit
 ROOM = 10.0
-#: how far pyhf lets a variation go, in standard deviations
+#: bounds of a variation in pyhf, in standard deviations
 FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
 class WorkspaceContent:
-    """What goes into a workspace.
+    """The content of a workspace.
 
     Attributes
     ----------
     nominal : mapping
-        Region to process to :class:`~jettagger.statistics.bins.Template`.
+        Region -> process -> :class:`~jettagger.statistics.bins.Template`.
     data : mapping
-        Region to observed events.
+        Region -> observed events.
     signal : str
-        The process whose strength is looked for; other processes of the regions are backgrounds.
+        The process whose strength is the parameter of interest; the other processes are backgrounds.
     normalisations : mapping
-        Uncertainty to process to relative size.
+        Uncertainty -> process -> relative size.
     free : sequence of str
-        Backgrounds without a constraint.
+        Backgrounds with freely floating normalisations.
     """
 
     nominal: Mapping[str, Mapping[str, Template]]
@@ -70,7 +70,7 @@ class WorkspaceContent:
     free: Sequence[str] = ()
 
     def backgrounds(self, region: str) -> list[Template]:
-        """Those of a region."""
+        """The backgrounds in a region."""
         return [template for name, template in self.nominal[region].items() if name != self.signal]
 
     def variations(self) -> list[str]:
@@ -88,10 +88,10 @@ class WorkspaceContent:
 
 
 def expected_limit(content: WorkspaceContent) -> tuple[float, float]:
-    """Roughly the expected limit on the strength, and the strength that fits the data.
+    """Approximate expected limit on the strength, and approximate best-fit strength.
 
-    All uncertainties are taken as Gaussian: with signal s and the covariance V of background and data the
-    uncertainty of the strength is ``(s V^-1 s)^-1/2``.
+    All uncertainties are treated as Gaussian: with signal s and the covariance V of background and data the uncertainty
+    of the strength is ``(s V^-1 s)^-1/2``.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = No
     ----------
     content : WorkspaceContent
     bounds : (float, float), optional
-        Of the strength, which is then in units of the signal. By default the unit is 1 or, where the expected
-        limit is far from that, a power of ten, and the bounds are above the limit.
+        Bounds of the strength, which is then in units of the signal. By default the unit is 1 or, if the expected limit
+        is far from 1, a power of ten, and the bounds are above the limit.
 
     Returns
     -------
     workspace : dict
     report : list of str
-        What was scaled, one line each.
+        List of scaled bins, one line each.
     """
     limit, fitted = expected_limit(content)
     unit = _unit(limit) if bounds is None else 1.0
@@ -277,7 +277,7 @@ def poi_of(made: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        Of its first measurement, wherever it stands among the parameters.
+        That of its first measurement, independent of its position among the parameters.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def poi_of(made: Mapping[str, Any]) -> str:
 
 
 def unit_of(made: Mapping[str, Any]) -> float:
-    """How many times the signal a strength of one is.
+    """Ratio of a strength of one to the signal.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ def full_batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
     ----------
     pieces : iterable of float32[n, width]
     size : int
-        Rows of a batch.
+        Rows per batch.
 
     Yields
     ------
