@@ -13,7 +13,7 @@ demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(TESTS)
+	$(PY) -m pytest -q -n auto --dist worksteal $(TESTS)
 
 # the pictures that tests compare plots with, drawn anew: look at them before they are committed
 reference-plots: $(VENV)/.test

@@ -29,9 +29,47 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption("--record-passed", type=Path, metavar="FILE", help="write the tests that passed into a file")
+    parser.addoption("--not-in", type=Path, metavar="FILE", help="leave out the tests of a file of --record-passed")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, as many tests wait for processes of their own; four at most, for their memory."""
+    from jettagger.sessions.threads import usable_cores
+
+    return min(usable_cores() + 1, 4)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--record-passed")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RecordPassed(path))
+
+
+class RecordPassed:
+    """Writes which tests passed, so that a run with more extras can take the others alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.passed: set[str] = set()
+        self.others: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not report.passed:
+            self.others.add(report.nodeid)
+        elif report.when == "call":
+            self.passed.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self.path.write_text("".join(f"{name}\n" for name in sorted(self.passed - self.others)), encoding="utf-8")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if path := config.getoption("--not-in"):
+        passed = set(path.read_text(encoding="utf-8").splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+        items[:] = [item for item in items if item.nodeid not in passed]
     if config.getoption("--run-slow"):
         return
     skip = pytest.mark.skip(reason="slow: runs with --run-slow")

@@ -122,19 +122,22 @@ def test_on_the_314_classes_by_hand():
     np.testing.assert_allclose(discriminant("HWW4qvsQCD")(jets).to_numpy(), four / (four + qcd), atol=1e-12)
 
 
-def open_nano(name, mode="virtual"):
+def open_nano(name, mode="virtual", branches="*"):
     from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source = {str(SHARED / "cms" / name): "Events"}
-        return NanoEventsFactory.from_root(source, schemaclass=NanoAODSchema, mode=mode).events()
+        chosen = {"filter_name": branches}
+        return NanoEventsFactory.from_root(
+            source, schemaclass=NanoAODSchema, mode=mode, iteritems_options=chosen
+        ).events()
 
 
 @needs_data
 @pytest.mark.parametrize("mode", ["virtual", "eager"])
 def test_central_nanoaod_by_hand(mode):
-    events = open_nano("nano_tt_v15.root", mode)
+    events = open_nano("nano_tt_v15.root", mode, "/(n?FatJet(_.*)?|run|luminosityBlock|event)/")
     got = discriminant("HbbvsQCD", prefix="globalParT3")(events.FatJet)
     xbb = ak.to_numpy(ak.flatten(events.FatJet.globalParT3_Xbb)).astype(np.float64)
     qcd = ak.to_numpy(ak.flatten(events.FatJet.globalParT3_QCD)).astype(np.float64)

@@ -492,20 +492,20 @@ def test_models_of_any_kind_are_recommended(known: Path) -> None:
 def test_the_models_that_are_recommended_are_those_that_run(known: Path) -> None:
     """Of everything that can be named, on every kind of input."""
     inputs = [make_events(3, seed=1), without_weight(make_events(3, seed=1)), table(6), KINDS["delphes"][0]]
+    bundles = {name: jt.load_bundle(name) for name in available() if name != "Demanding"}
+    taggers = {name: jt.Tagger(bundle, threads=1) for name, bundle in bundles.items() if bundle.has_weights}
     for events in inputs:
         columns = EventColumns(events)
         named = {name.partition(" (")[0] for name in runnable(columns, jt.load_bundle(known / "Demanding"))}
-        for name in available():
-            if name == "Demanding":
-                continue
+        for name, bundle in bundles.items():
             try:
-                jt.check_columns(jt.load_bundle(name), columns)
+                jt.check_columns(bundle, columns)
             except (MissingColumns, InputFileError):
                 assert name not in named
             else:
                 assert name in named
-                if jt.load_bundle(name).has_weights:
-                    jt.load_tagger(name, threads=1)(events)
+                if name in taggers:
+                    taggers[name](events)
         assert named
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from conftest import RecordPassed
 
 FILES = sorted(Path(__file__).resolve().parent.glob("*.py"))
 CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time", "time_ns"}
@@ -139,3 +140,20 @@ def test_helpers_have_names_that_no_script_of_the_examples_has() -> None:
     scripts = {path.name for path in FILES[0].parent.parent.joinpath("examples").rglob("*.py")}
     assert scripts
     assert not scripts & {path.name for path in FILES}
+
+
+def test_only_tests_that_passed_as_a_whole_are_recorded(tmp_path: Path) -> None:
+    record = RecordPassed(tmp_path / "passed.txt")
+    stages = {
+        "good": ("passed", "passed", "passed"),
+        "skipped": ("skipped", "", "passed"),
+        "skips itself": ("passed", "skipped", "passed"),
+        "fails": ("passed", "failed", "passed"),
+        "fails afterwards": ("passed", "passed", "failed"),
+    }
+    for name, outcomes in stages.items():
+        for when, outcome in zip(("setup", "call", "teardown"), outcomes, strict=True):
+            if outcome:
+                record.pytest_runtest_logreport(pytest.TestReport(name, ("", 0, ""), {}, outcome, None, when))  # type: ignore[arg-type]
+    record.pytest_sessionfinish()
+    assert record.path.read_text(encoding="utf-8") == "good\n"
