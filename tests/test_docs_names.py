@@ -92,7 +92,8 @@ def options_of_scripts() -> set[str]:
     folders = (ROOT / "benchmarks", ROOT / "examples", ROOT / "docs")
     for path in (*(path for folder in folders for path in folder.rglob("*.py")), ROOT / "tests" / "conftest.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            # also of parsers whose add_argument has a short name: add("--json")
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
             if isinstance(node, ast.Call) and name in ("add_argument", "add", "addoption"):
                 found |= {str(item.value) for item in node.args if isinstance(item, ast.Constant)}
     return found

@@ -1,1 +1,1 @@
-"""Runs networks: the fastest session that is proven equal, padding that is measured, checks."""
+"""Execution of networks: the fastest session that is checked to be equal, measured padding, checks of models."""

@@ -1,12 +1,12 @@
-"""The fastest session that is known to give the same numbers.
+"""The fastest session that is checked to give the same scores.
 
-By default that is ONNX Runtime with a rewritten graph (`jettagger.sessions.rewriting`). The new graph and the
-answers of the old one to a few random jets are kept in the user's cache; each time a process loads it, these jets are
-run again and must come out the same. Where they do not, or where something fails, the file runs as it is and a warning
-says why.
+By default this is ONNX Runtime with a rewritten graph (`jettagger.sessions.rewriting`). The new graph and the outputs
+of the original one for a few random jets are stored in the user's cache; each process that loads it runs these jets
+again and compares. If the outputs differ, or if something fails, the original graph is used and a warning gives the
+reason.
 
-Other libraries, providers of ONNX Runtime and servers compute some functions less exactly: they may be off by ten times
-as much, 1e-4 for probabilities and 1e-3 relative for the rest, which is tested with such jets when they are first used
+Other libraries, providers of ONNX Runtime and servers compute some functions less exactly: their tolerance is ten times
+larger, 1e-4 for probabilities and 1e-3 relative for other outputs, which is checked with such jets on first use
 (`jettagger.inference.proof`).
 """
 
@@ -43,20 +43,20 @@ from jettagger.types import Array
 
 __all__ = ["BACKENDS", "cost_of", "open_session", "proven"]
 
-#: what runs a network: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` the file as it is
+#: backends: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` with the original one
 BACKENDS = ("fast", "onnxruntime", "openvino")
 
-#: a run of OpenVINO has more to prepare, and minds large batches less
+#: OpenVINO has a larger fixed cost per run, and large batches are less of a disadvantage
 OPENVINO_COST = replace(COST, fixed=180, cells=130_000)
 
 #: on a GPU a run of few jets takes as long as one of hundreds: 17 ms for 64 jets of a Particle Transformer on an H200,
-#: 19 ms for 256, and 0.034 ms, which is 80 units, for each further one. Lengths in steps make few shapes.
+#: 19 ms for 256, and 0.034 ms, which is 80 units, for each further one. Rounded lengths give few shapes.
 GPU_COST = Cost(fixed=40_000, square=66, cells=16_000_000, step=16, jets=4096)
 
-#: bytes that a pair of objects takes on a GPU: some four tensors of 64 float32
+#: bytes on a GPU per pair of objects: about four tensors of 64 float32
 PAIR_BYTES = 1024
 
-#: bytes of rewritten graphs that are kept
+#: maximum size in bytes of the stored rewritten graphs
 LIMIT = 500_000_000
 
 # sessions do not survive a fork, so the process is part of the key
@@ -70,19 +70,19 @@ def open_session(
     backend: str = "fast",
     remote: Remote | None = None,
 ) -> Session:
-    """The session of a model in this process; made when first asked for, kept afterwards.
+    """The session of a model in this process; created on first use and kept.
 
     Parameters
     ----------
     bundle : Bundle
         With weights.
     threads : int, optional
-        Default: 1 in a worker, all usable cores in a plain process.
+        Default: 1 in a worker, all usable cores otherwise.
     provider : str or Provider, optional
-        Of ONNX Runtime; on others than the CPU and CUDA the file runs as it is.
+        Provider of ONNX Runtime; on providers other than the CPU and CUDA the original graph is used.
     backend : {"fast", "onnxruntime", "openvino"}
     remote : Remote, optional
-        A server that runs the network.
+        Inference server.
 
     Returns
     -------
@@ -91,9 +91,9 @@ def open_session(
     Raises
     ------
     ConfigError
-        If there is no such backend, ``threads`` is no positive whole number, or OpenVINO was given a provider.
+        If the backend does not exist, ``threads`` is not a positive integer, or a provider is given for OpenVINO.
     ProviderError
-        If the provider is not there, another one became active, or it gives other numbers than the CPU.
+        If the provider is not available, another one became active, or its outputs differ from those of the CPU.
     ModelFileError
         If the backend refuses the file.
     MissingExtra
@@ -136,7 +136,7 @@ def open_session(
 
 
 def cost_of(backend: str = "fast", provider: str | Provider | None = None, *, remote: bool = False) -> Cost:
-    """What decides how jets are put into batches.
+    """The cost model for batching.
 
     Parameters
     ----------
@@ -148,9 +148,9 @@ def cost_of(backend: str = "fast", provider: str | Provider | None = None, *, re
     Returns
     -------
     Cost
-        Measured on CPUs and on a GPU. A GPU gets large batches, within the memory that it may use (the option
-        ``gpu_mem_limit`` of CUDA; else 16 GB). What is known of neither, servers and other providers, gets batches as
-        large as is allowed, whatever the jets' length.
+        As measured on CPUs and on a GPU. A GPU gets large batches, within the memory that it may use (the option
+        ``gpu_mem_limit`` of CUDA; else 16 GB). Servers and other providers, for which nothing was measured, get batches
+        of the maximum size for jets of any length.
 
     Examples
     --------
@@ -169,29 +169,29 @@ def cost_of(backend: str = "fast", provider: str | Provider | None = None, *, re
 
 
 def proven(bundle: Bundle, session: Session, threads: int | None = None) -> Session:
-    """A session that was made elsewhere, once it is known to run the network of a bundle.
+    """A session made by other code, after it was checked to run the network of a bundle.
 
     Parameters
     ----------
     bundle : Bundle
     session : Session
     threads : int, optional
-        Of the runs that it is compared with.
+        Threads of the reference runs.
 
     Returns
     -------
     Session
-        The same. A `jettagger.sessions.ReplaySession` stands in for a network and is not compared.
+        The same session. A `jettagger.sessions.ReplaySession` replaces a network and is not compared.
 
     Raises
     ------
     MismatchError
-        If it gives other numbers than the file of the bundle.
+        If its outputs differ from those of the bundle's file.
 
     Warns
     -----
     RuntimeWarning
-        If the bundle has no weights to compare it with.
+        If the bundle has no weights for the comparison.
     """
     if isinstance(session, ReplaySession):
         return session
@@ -244,7 +244,7 @@ def _graph(bundle: Bundle) -> Graph:
 
 
 def check_backend(backend: str, provider: str | Provider | None = None) -> None:
-    """Refuse what cannot run, before anything is loaded."""
+    """Refuse invalid combinations of options before anything is loaded."""
     if backend not in BACKENDS:
         raise ConfigError(f"backend {backend!r}{hint(backend, BACKENDS)}, expected one of {', '.join(BACKENDS)}")
     if not Provider.of(provider).on_cpu and backend == "openvino":

@@ -1,6 +1,6 @@
-"""Whether a model behaves: batches, padding, order, sums of probabilities, stored vectors.
+"""Checks of a model: batches, padding, order, sums of probabilities, stored vectors.
 
-Jets are drawn at random, no file is needed. Every check gives a figure and the tolerance it was held against.
+Random jets are used, no file is needed. Every check gives a number and its tolerance.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["BATCH_SIZES", "OTHER_TOLERANCE", "PROB_TOLERANCE", "Check", "check",
 
 BATCH_SIZES = (1, 2, 7)
 
-#: further objects than a model takes, for the check of what happens then
+#: number of objects beyond the maximum of a model, for the check of truncation
 BEYOND = 5
 
 
@@ -46,13 +46,13 @@ class Check:
     name : str
         What was checked.
     passed : bool or None
-        None where nothing is expected: a fact about the model.
+        None if nothing is expected: a property of the model.
     measured : float or None
-        The figure, e.g. the largest change of a probability; infinite where an output was not finite.
+        The result, e.g. the maximum change of a probability; infinite if an output was not finite.
     tolerance : float or None
-        What the figure may be at most.
+        Maximum allowed result.
     detail : str
-        How it was measured, what was worst, what went wrong.
+        How it was measured, the largest deviation, errors.
     """
 
     name: str
@@ -75,14 +75,14 @@ def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> t
     bundle : Bundle
         With weights.
     seed : int
-        Of the jets.
+        Seed of the random jets.
     session : Session, optional
-        Stands in for ONNX Runtime.
+        Replaces the ONNX Runtime session.
 
     Returns
     -------
     tuple of Check
-        In the order in which they were made; where the model cannot be loaded, only the first.
+        In order of execution; only the first if the model cannot be loaded.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def write_golden(
     jets: int = 4,
     session: Session | None = None,
 ) -> Path:
-    """Write inputs and what the network makes of them, to be found again elsewhere and later.
+    """Write inputs and the corresponding outputs of the network, for comparison elsewhere and later.
 
     Parameters
     ----------
@@ -135,11 +135,11 @@ def write_golden(
     path : path
         The file to write, ``.npz``. Put its name as ``golden`` into ``bundle.json``.
     seed : int
-        Of the jets.
+        Seed of the random jets.
     jets : int
-        How many; a fixed batch axis overrides it.
+        Number of jets; a fixed batch size of the graph overrides it.
     session : Session, optional
-        Stands in for ONNX Runtime.
+        Replaces the ONNX Runtime session.
 
     Returns
     -------
@@ -154,8 +154,8 @@ def write_golden(
 
     Notes
     -----
-    Arrays are ``input__<input of the graph>`` and ``output__<output of the graph>``, as the network takes and
-    gives them: transformed and padded inputs, outputs before any softmax that jettagger takes.
+    Arrays are ``input__<input of the graph>`` and ``output__<output of the graph>``, as seen by the network:
+    transformed and padded inputs, outputs before any softmax applied by jettagger.
     """
     bundle.require_weights()
     refuse_inputs(path, bundle.sources)
@@ -227,7 +227,7 @@ class _Probe:
         self.slots = measured_slots(bundle)
         self.session = session
         self.seed = seed
-        #: axis -> shortest and longest length of its inputs, in the order of the description
+        #: axis -> minimum and maximum length of its inputs, in the order of the description
         self.limits = self.bundle.limits
         self.masked = {group.axis for group in bundle.groups if group.is_mask}
 

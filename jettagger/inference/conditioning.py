@@ -1,12 +1,12 @@
-"""How well the numbers of a network are defined: what a change in the last place does to its scores.
+"""Numerical conditioning of a network: response of its scores to changes of one unit in the last place.
 
-Single precision has 24 binary places. What is changed by one unit in the last of them is, for random jets:
+Single precision has 24 binary digits. For random jets, the following are changed by one unit in the last place:
 
 1. each input, up or down at random;
-2. an operand of each step in which nearly equal numbers are subtracted (`jettagger.sessions.rewriting.cancelling`),
-   like the E² - p² of pair masses: another processor or another order of a sum rounds there differently.
+2. an operand of each step with cancellation (`jettagger.sessions.rewriting.cancelling`), like the E² - p² of pair
+   masses: another processor or another order of summation rounds differently there.
 
-By so much the scores differ between machines, whatever runs them, and by so much they are uncertain on any of them.
+This is the size of the differences of scores between machines, for any backend, and their uncertainty on each machine.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from jettagger.types import Array
 
 __all__ = ["INPUTS", "RoundingResponse", "measured_response", "response_of"]
 
-#: what is changed where it is no step
+#: key for changes of the inputs, as opposed to steps
 INPUTS = "all inputs"
 
 #: one unit in the last place, relative to a number just above a power of two
 LAST_PLACE = 2.0**-23
 
-#: with how many random choices of up and down the inputs are changed
+#: number of random choices of up and down for changes of the inputs
 DRAWS = 2
 
-#: runs on which cancelling steps are looked for
+#: number of runs in which steps with cancellation are searched
 LOOKED = 4
 
 _RESPONSES: ProcessCache[str, RoundingResponse | None] = ProcessCache()
@@ -46,46 +46,46 @@ _RESPONSES: ProcessCache[str, RoundingResponse | None] = ProcessCache()
 
 @dataclass(frozen=True)
 class RoundingResponse:
-    """What a change in the last place does to the outputs.
+    """Changes of the outputs due to changes in the last place.
 
     Parameters
     ----------
     changes : mapping of str to float64[jets, 2]
-        What is changed -> for each jet the largest change of a probability, and of any other output relative to
-        max(1, abs(output)). `INPUTS` is one of them, the others are results of steps. What is not finite any more
-        has changed by infinity.
+        What is changed -> for each jet the maximum change of a probability, and of any other output relative to max(1,
+        abs(output)). `INPUTS` is one of the keys, the others are results of steps. An output that becomes non-finite
+        counts as an infinite change.
     """
 
     changes: Mapping[str, Array]
 
     @property
     def jets(self) -> int:
-        """How many jets were changed."""
+        """Number of jets."""
         return len(self.changes[INPUTS])
 
     def units(self, what: str | None = None) -> Array:
-        """The change of each jet in units of what a rewritten graph may, float64[jets]; by default the largest."""
+        """The change of each jet in units of a rewritten graph's tolerance, float64[jets]; by default the maximum."""
         chosen = self.changes.values() if what is None else [self.changes[what]]
         scaled: Array = np.max([change / (PROB_TOLERANCE, OTHER_TOLERANCE) for change in chosen], axis=(0, 2))
         return scaled
 
     def quantile(self, share: float) -> float:
-        """A quantile over the jets of the largest change of all, in units of what a rewritten graph may."""
+        """A quantile over the jets of the maximum change, in units of a rewritten graph's tolerance."""
         return float(np.quantile(self.units(), share, method="higher"))
 
     @property
     def worst(self) -> str:
-        """What changes the outputs most."""
+        """The key with the largest change of the outputs."""
         return max(self.changes, key=lambda what: float(np.quantile(self.units(what), 0.9, method="higher")))
 
     def figures(self, what: str, others: bool = False) -> tuple[float, float, float]:
-        """Median, 99 % quantile and largest change of a probability, or of another output."""
+        """Median, 99 % quantile and maximum of the change of a probability, or of another output."""
         column = self.changes[what][:, int(others)]
         median, most, largest = np.quantile(column, (0.5, 0.99, 1), method="higher")
         return float(median), float(most), float(largest)
 
     def said(self, what: str, others: bool = False) -> str:
-        """The figures in words.
+        """The numbers as text.
 
         Examples
         --------
@@ -97,14 +97,14 @@ class RoundingResponse:
 
 
 def measured_response(bundle: Bundle, jets: Sequence[Mapping[str, Array]] | None = None) -> RoundingResponse:
-    """Measure how outputs respond to changes in the last place, with the file in ONNX Runtime on the CPU.
+    """Measure the response of outputs to changes in the last place, with the file in ONNX Runtime on the CPU.
 
     Parameters
     ----------
     bundle : Bundle
-        With weights and the lengths that its network runs with, see `jettagger.inference.padding.as_run`.
+        With weights and the lengths with which its network runs, see `jettagger.inference.padding.as_run`.
     jets : sequence of dict of str to float32[jets, ...], optional
-        Inputs of the network, a run each; default: random jets.
+        Inputs of the network, one entry per run; default: random jets.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def measured_response(bundle: Bundle, jets: Sequence[Mapping[str, Array]] | None
 
 
 def response_of(bundle: Bundle) -> RoundingResponse | None:
-    """The response of a network to changes in the last place for random jets, measured once and kept in the cache.
+    """The response of a network to changes in the last place for random jets, measured once and stored in the cache.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def response_of(bundle: Bundle) -> RoundingResponse | None:
     Returns
     -------
     RoundingResponse or None
-        None: it cannot be measured.
+        None if it cannot be measured.
     """
     if bundle.digest in _RESPONSES:
         return _RESPONSES[bundle.digest]

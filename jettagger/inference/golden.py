@@ -1,4 +1,4 @@
-"""Golden vectors: inputs that a bundle carries, or that jettagger keeps for a known network, with what they give."""
+"""Golden vectors: inputs and outputs provided by a bundle, or by jettagger for a known network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tensors = dict[str, Array]
 
 
 def read_golden(bundle: Bundle) -> tuple[Tensors, Tensors] | None:
-    """The file of golden vectors that a bundle names.
+    """The golden vectors in the file named by a bundle.
 
     Parameters
     ----------
@@ -30,15 +30,14 @@ def read_golden(bundle: Bundle) -> tuple[Tensors, Tensors] | None:
     Returns
     -------
     inputs : dict of str to float32[jets, ...]
-        By the names of the network's inputs.
+        By name of the network's input.
     outputs : dict of str to float32[jets, ...]
-        As the network gave them, before any softmax that jettagger takes. In the place of both None, where the bundle
-        names no file.
+        Outputs of the network, before any softmax applied by jettagger. Both are None if the bundle names no file.
 
     Raises
     ------
     BundleError
-        If the file cannot be read, or does not hold the inputs and outputs of the network.
+        If the file cannot be read, or does not contain the inputs and outputs of the network.
     """
     graph = bundle.graph
     if bundle.card.golden is None or graph is None:
@@ -63,7 +62,7 @@ def read_golden(bundle: Bundle) -> tuple[Tensors, Tensors] | None:
 
 
 def golden_sha256(bundle: Bundle) -> str:
-    """The checksum of the file of golden vectors; empty where there is none, or where it cannot be read."""
+    """The checksum of the file of golden vectors; empty if there is none, or if it cannot be read."""
     if bundle.card.golden is None:
         return ""
     try:
@@ -73,19 +72,19 @@ def golden_sha256(bundle: Bundle) -> str:
 
 
 def known_golden(bundle: Bundle) -> Known | None:
-    """What jettagger keeps for the network of a bundle that names no file of golden vectors."""
+    """Golden vectors from jettagger for a known network whose bundle names no file."""
     if bundle.card.golden is not None or bundle.graph is None:
         return None
     return known_network(bundle.graph.sha256)
 
 
 def known_tables(bundle: Bundle, known: Known) -> tuple[GroupValues, ...]:
-    """The inputs of the jets that are kept for a known network."""
+    """The inputs of the stored jets of a known network."""
     return tabulate(bundle.groups, known.jets, bundle.card.nonfinite)
 
 
 def golden_inputs(bundle: Bundle) -> list[Mapping[str, Array]]:
-    """The inputs of all golden vectors of a bundle, a run of the network each.
+    """The inputs of all golden vectors of a bundle, one entry per run of the network.
 
     Parameters
     ----------
@@ -95,12 +94,12 @@ def golden_inputs(bundle: Bundle) -> list[Mapping[str, Array]]:
     Returns
     -------
     list of dict of str to float32[jets, ...]
-        Empty where there are none.
+        Empty if there are none.
 
     Raises
     ------
     BundleError
-        As `read_golden` does.
+        As for `read_golden`.
     """
     stored = read_golden(bundle)
     if stored is not None:

@@ -1,4 +1,4 @@
-"""One run of a network: the inputs of a batch in, all output columns out."""
+"""One run of a network: all output columns for the inputs of a batch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from jettagger.types import Array
 
 __all__ = ["OTHER_TOLERANCE", "PROB_TOLERANCE", "deviation", "deviations", "evaluate", "softmax", "stacked"]
 
-#: how much a probability may change
+#: tolerance of probabilities
 PROB_TOLERANCE = 1e-5
 
-#: how much a mass, a logit, a hidden neuron may change, times max(1, |value|)
+#: tolerance of masses, logits and hidden neurons, times max(1, |value|)
 OTHER_TOLERANCE = 1e-4
 
 
 def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> Array:
-    """All output columns of a batch, with the softmax that the graph lacks.
+    """All output columns of a batch, including the softmax that the graph lacks.
 
     Parameters
     ----------
     bundle : Bundle
     session : Session
-        Of the bundle's network.
+        Session of the bundle's network.
     inputs : mapping of str to float32[n, variables, length]
-        At most as many jets as a fixed batch axis allows; fewer are filled up with copies of the first.
+        At most as many jets as a fixed batch size allows; a smaller batch is filled with copies of the first jet.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
     Raises
     ------
     ModelFileError
-        If the network cannot be run on these inputs, or gives another number of columns or jets than it should.
+        If the network cannot be run on these inputs, or returns a wrong number of columns or jets.
     """
     n_jets = len(next(iter(inputs.values())))
     fixed = bundle.fixed_batch
@@ -57,19 +57,19 @@ def evaluate(bundle: Bundle, session: Session, inputs: Mapping[str, Array]) -> A
 
 
 def deviations(bundle: Bundle, values: Array, reference: Array) -> Array:
-    """How far outputs are from their reference, in units of what a rewritten graph may.
+    """Deviations of outputs from their reference, in units of a rewritten graph's tolerance.
 
     Parameters
     ----------
     bundle : Bundle
     values, reference : float32[n, outputs]
-        As `evaluate` gives them.
+        As returned by `evaluate`.
 
     Returns
     -------
     float64[n, outputs]
-        The change of each output over its tolerance (`PROB_TOLERANCE` for probabilities, `OTHER_TOLERANCE` times
-        max(1, abs(value)) for others); infinite where only one of both is finite.
+        The change of each output divided by its tolerance (`PROB_TOLERANCE` for probabilities, `OTHER_TOLERANCE` times
+        max(1, abs(value)) for others); infinite if only one of the two is finite.
     """
     probable = np.array([output.kind == "prob" for output in bundle.outputs])
     old, new = reference.astype(np.float64), values.astype(np.float64)
@@ -81,32 +81,32 @@ def deviations(bundle: Bundle, values: Array, reference: Array) -> Array:
 
 
 def deviation(bundle: Bundle, values: Array, reference: Array) -> float:
-    """The largest of `deviations`.
+    """The maximum of `deviations`.
 
     Parameters
     ----------
     bundle : Bundle
     values, reference : float32[n, outputs]
-        As `evaluate` gives them.
+        As returned by `evaluate`.
 
     Returns
     -------
     float
-        0 where there are no jets.
+        0 if there are no jets.
     """
     return float(deviations(bundle, values, reference).max(initial=0))
 
 
 def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:
-    """The output tensors side by side, as the network gave them.
+    """The output tensors of the network, concatenated.
 
     Parameters
     ----------
     bundle : Bundle
     outputs : mapping of str to float32[rows, ...]
-        All output tensors in the network's order, one row a jet.
+        All output tensors in the network's order, one row per jet.
     n_jets : int
-        How many of the rows are jets.
+        Number of rows that are jets.
 
     Returns
     -------
@@ -116,8 +116,8 @@ def stacked(bundle: Bundle, outputs: Mapping[str, Array], n_jets: int) -> Array:
     Raises
     ------
     ModelFileError
-        If there are not as many columns as the bundle names, or not as many rows; if an output has several numbers
-        along more than one axis.
+        If the number of columns differs from that in the bundle, or if there are too few rows; if an output has several
+        values along more than one axis.
     """
     rows = max(n_jets, bundle.fixed_batch or 0)
     parts = [flat_columns(name, array, rows)[:n_jets] for name, array in outputs.items()]

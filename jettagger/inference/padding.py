@@ -1,8 +1,8 @@
-"""How many slots a network needs: whether what it gives for a jet depends on the slots behind the last object.
+"""Number of slots that a network needs: whether the outputs of a jet depend on empty slots after the last object.
 
-Descriptions state a length, or a least and a largest one; CMSSW and weaver pad each jet to it. Where a graph takes any
-length and further slots change nothing, fewer are faster and give the same. That is measured with random jets when
-a network is first used, and kept in the user's cache. Otherwise the description counts.
+Descriptions give a length, or a minimum and a maximum; CMSSW and weaver pad each jet to it. If a graph takes any length
+and empty slots do not change the outputs, fewer slots are faster and give the same scores. This is measured with random
+jets when a network is first used, and stored in the user's cache. Otherwise the description determines the length.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = ["Slots", "as_run", "measured_slots", "require_session_trial"]
 
 @dataclass(frozen=True)
 class Slots:
-    """What is known of one axis of a network.
+    """Properties of one axis of a network.
 
     Parameters
     ----------
     shortest : int
-        Fewest slots that give what the description's give.
+        Minimum number of slots with the same outputs as for the description's length.
     longest : int
     exact : bool
-        Whether a jet must have the slots of its own length, as further ones change its scores.
+        Whether a jet must have exactly as many slots as objects, because empty slots change its scores.
     change : float
-        By how much scores of random jets change with fewer, or with further, slots than the description's: in units of
-        the tolerance, 1e-5 for probabilities and 1e-4 relative for the rest; infinite where the network fails.
+        Change of the scores of random jets with fewer, or with more, slots than in the description: in units of the
+        tolerance, 1e-5 for probabilities and 1e-4 relative for other outputs; infinite if the network fails.
     """
 
     shortest: int
@@ -55,7 +55,7 @@ _MEASURED: ProcessCache[str, dict[str, Slots]] = ProcessCache()
 
 
 def as_run(bundle: Bundle) -> Bundle:
-    """A model with the lengths that its network runs with.
+    """A model with the lengths with which its network runs.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def as_run(bundle: Bundle) -> Bundle:
     Returns
     -------
     Bundle
-        Its groups have the fewest slots that are right as ``min_length``, and ``exact`` where jets of different length
-        must not run together. The bundle as it is where it has no weights.
+        Its groups have the minimum number of slots as ``min_length``, and ``exact`` if jets of different length need
+        separate runs. The bundle itself if it has no weights.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def as_run(bundle: Bundle) -> Bundle:
 
 
 def measured_slots(bundle: Bundle) -> dict[str, Slots]:
-    """The slots that each axis needs whose length the graph leaves open.
+    """The slots needed on each axis whose length is not fixed in the graph.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
     Warns
     -----
     RuntimeWarning
-        When it is measured that a network sees padding in spite of a mask; not when that is known from the cache.
+        When it is measured that a network is sensitive to padding in spite of a mask; not if this is known from the
+        cache.
     """
     free = _free(bundle)
     if not free or bundle.graph is None:
@@ -142,14 +143,14 @@ def measured_slots(bundle: Bundle) -> dict[str, Slots]:
 
 
 def require_session_trial(bundle: Bundle, backend: str = "fast") -> None:
-    """Try the sessions of a model in a process of its own, unless it is trusted; see `jettagger.bundles.trials`.
+    """Try the sessions of a model in a separate process, unless it is trusted; see `jettagger.bundles.trials`.
 
     Parameters
     ----------
     bundle : Bundle
         With weights.
     backend : str
-        Which `jettagger.inference.acceleration.open_session` is to be tried.
+        Backend of `jettagger.inference.acceleration.open_session` to try.
 
     Raises
     ------
@@ -203,7 +204,7 @@ class _Measurement:
         self.session = session
         self.limits = bundle.limits
         self.needed = {group.axis for group in source_of(bundle).constituents}
-        #: axis -> length that is known to be right; the largest where nothing else is known
+        #: axis -> length known to be valid; the maximum by default
         self.known = {axis: high for axis, (_, high) in self.limits.items()}
 
     def all(self, axes: list[str]) -> dict[str, Slots]:

@@ -1,4 +1,4 @@
-"""Jets whose batches are on their way through a session: one after the other, or several at the same time."""
+"""Jets whose batches are processed by a session, sequentially or with several batches in flight."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ __all__ = ["Pending"]
 
 
 class Pending:
-    """The outputs of jets, some of which may still be on their way.
+    """The outputs of jets, some of which may still be in flight.
 
     Parameters
     ----------
     bundle : Bundle
     session : Session
-        A `ConcurrentSession` is asked for several batches at the same time while further ones are made, and the last of
-        them are waited for in `wait` only; others have run when this is made.
+        A `ConcurrentSession` processes several batches at a time while further ones are made, and only `wait` waits for
+        the last of them; with other sessions all batches have run when this object is made.
     batches : iterable of Batch
     n_jets : int
-        Of all batches.
+        Number of jets in all batches.
 
     Attributes
     ----------
     values : float32[jets, outputs]
         Complete after `wait`.
     slots, filled : int
-        Of the batches.
+        Sums over the batches.
     seconds : float
-        For which the network was waited for.
+        Time spent waiting for the network.
     refused : int
-        Runs that a GPU refused and that were made in parts.
+        Runs that a GPU refused and that were split.
     traffic : Traffic
-        What a server was asked.
+        Counts of the requests to a server.
 
     Raises
     ------
     ModelFileError
-        As `jettagger.inference.network.evaluate` does.
+        As for `jettagger.inference.network.evaluate`.
     RemoteError
         If a server fails.
     """
@@ -79,12 +79,12 @@ class Pending:
             raise
 
     def wait(self) -> Pending:
-        """Wait for what is on its way; raises as making it does.
+        """Wait for batches in flight; raises the same errors as the constructor.
 
         Returns
         -------
         Pending
-            This one.
+            This object.
         """
         try:
             while self._waiting:
@@ -97,7 +97,7 @@ class Pending:
         return self
 
     def abandon(self) -> None:
-        """Do not wait for what is on its way, and let it not be asked for again."""
+        """Do not wait for batches in flight, and prevent further attempts."""
         for _, answer in self._waiting:
             answer.cancel()
         if self._waiting and isinstance(self._session, ConcurrentSession):

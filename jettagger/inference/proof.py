@@ -1,10 +1,10 @@
-"""Whether a session gives the numbers of a bundle's file in ONNX Runtime on the CPU: the one place that decides it.
+"""Check that a session agrees with the bundle's file in ONNX Runtime on the CPU; the only place for this decision.
 
-What is not that file there (another graph, library, processor, provider, a server, an object of the user) is asked
-for the scores of random jets, and of the golden vectors where there are any, when a process first uses it.
+Every other way to run a network (another graph, library, processor, provider, a server, an object of the user) is
+compared for random jets, and for golden vectors if there are any, when a process first uses it.
 
-Some networks amplify rounding (`jettagger.inference.conditioning`): what rounds in another order cannot give the same
-scores for each jet. Such a session is compared in quantiles, with what a change in the last place does.
+Some networks amplify rounding (`jettagger.inference.conditioning`): with another order of rounding they cannot give the
+same scores for each jet. Such a session is compared in quantiles, with the response to changes in the last place.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from jettagger.types import Array
 
 __all__ = ["ALLOWED", "Answer", "allowed_of", "compared", "file_answers", "proof_inputs", "shortfall"]
 
-#: how far another library, processor or provider may be off, in units of what a rewritten graph may
+#: tolerance of another library, processor or provider, in units of a rewritten graph's tolerance
 ALLOWED = 10
 
-#: quantile of the jets -> by how much a session may exceed what a change in the last place does
+#: quantile of the jets -> maximum ratio of a session's difference to the response to changes in the last place
 QUANTILES: Mapping[float, float] = {0.5: 2, 0.9: 2, 1.0: 4}
 
 _ANSWERS: ProcessCache[tuple[int, str], tuple[Answer, ...]] = ProcessCache()
@@ -41,15 +41,15 @@ _ANSWERS: ProcessCache[tuple[int, str], tuple[Answer, ...]] = ProcessCache()
 
 @dataclass(frozen=True)
 class Answer:
-    """What the file gives for some jets.
+    """The outputs of the file for some jets.
 
     Parameters
     ----------
     jets : str
-        What they are.
+        Description of the jets.
     inputs : mapping of str to float32[jets, ...]
     values : float32[jets, outputs]
-        As `jettagger.inference.network.evaluate` gives them.
+        As returned by `jettagger.inference.network.evaluate`.
     """
 
     jets: str
@@ -58,7 +58,7 @@ class Answer:
 
 
 def proof_inputs(bundle: Bundle) -> list[tuple[str, Mapping[str, Array]]]:
-    """All that sessions are proven with.
+    """All inputs with which sessions are compared.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def proof_inputs(bundle: Bundle) -> list[tuple[str, Mapping[str, Array]]]:
     Returns
     -------
     list of (str, dict of str to float32[jets, ...])
-        What the jets are, and the inputs of one run.
+        Description of the jets, and the inputs of one run.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def proof_inputs(bundle: Bundle) -> list[tuple[str, Mapping[str, Array]]]:
 
 
 def file_answers(bundle: Bundle, threads: int | None = None) -> tuple[Answer, ...]:
-    """What the file of a bundle gives on the CPU for `proof_inputs`; computed once in a process.
+    """The outputs of a bundle's file on the CPU for `proof_inputs`; computed once per process.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def file_answers(bundle: Bundle, threads: int | None = None) -> tuple[Answer, ..
 
 
 def compared(bundle: Bundle, session: Session, answers: Iterable[Answer], allowed: float) -> str:
-    """Where a session gives other numbers than the file does.
+    """Differences between the outputs of a session and those of the file.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def compared(bundle: Bundle, session: Session, answers: Iterable[Answer], allowe
     session : Session
     answers : iterable of Answer
     allowed : float
-        The largest change of any output, in units of what a rewritten graph may.
+        Maximum change of any output, in units of a rewritten graph's tolerance.
 
     Returns
     -------
     str
-        What differs most, by how much, and what is allowed; empty where nothing differs by more.
+        The output with the largest difference, the difference, and the tolerance; empty if no output exceeds it.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def compared(bundle: Bundle, session: Session, answers: Iterable[Answer], allowe
 
 
 def allowed_of(provider: Provider) -> float:
-    """How far a provider may be off, in units of what a rewritten graph may.
+    """Tolerance of a provider, in units of a rewritten graph's tolerance.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def allowed_of(provider: Provider) -> float:
     Returns
     -------
     float
-        1 on the CPU, 10 elsewhere, and what TF32 holds where that was asked for.
+        1 on the CPU, 10 otherwise, and a larger value if TF32 was requested.
     """
     return provider.tolerance if provider.on_cpu else max(ALLOWED, provider.tolerance)
 
@@ -161,7 +161,7 @@ def allowed_of(provider: Provider) -> float:
 def shortfall(
     bundle: Bundle, session: Session, runs_in: str, threads: int | None = None, allowed: float = ALLOWED
 ) -> str:
-    """Why a session is not to be used for a bundle.
+    """The reason why a session must not be used for a bundle.
 
     Parameters
     ----------
@@ -169,28 +169,28 @@ def shortfall(
         With weights.
     session : Session
     runs_in : str
-        What the session is, for the warning.
+        Description of the session, for the warning.
     threads : int, optional
-        Of the file's own runs.
+        Threads of the reference runs.
     allowed : float
-        The largest change of any output, in units of what a rewritten graph may.
+        Maximum change of any output, in units of a rewritten graph's tolerance.
 
     Returns
     -------
     str
-        What differs, by how much, and what is allowed; empty where the session is proven.
+        The difference and its tolerance; empty if the session passes.
 
     Raises
     ------
     BundleError
-        As `file_answers` does.
+        As for `file_answers`.
     ModelFileError, RemoteError
         If the session fails.
 
     Warns
     -----
     RuntimeWarning
-        If the network amplifies rounding and the session is within what a change in the last place does, not closer.
+        If the network amplifies rounding and the session agrees only within the response to changes in the last place.
     """
     answers = file_answers(bundle, threads)
     text = compared(bundle, session, answers, allowed)

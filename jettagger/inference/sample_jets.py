@@ -1,4 +1,4 @@
-"""Inputs of random jets with which networks are measured and sessions proven."""
+"""Inputs of random jets for measurements of networks and comparisons of sessions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Inputs", "probe_jets", "proof_jets", "usual_jets"]
 
 Inputs = dict[str, Array]
 
-#: jets that stand for those of a sample: a quantile of 99 % is not their largest
+#: number of jets that represent a sample, sufficient for a 99 % quantile
 USUAL = 128
 
-#: share of the slots that jets fill, on average
+#: average fraction of filled slots
 FILLED = 0.35
 
 
@@ -52,7 +52,7 @@ def probe_jets(bundle: Bundle, place: int) -> Inputs:
 
 
 def proof_jets(bundle: Bundle) -> list[Inputs]:
-    """Random jets of all lengths, few and many objects together, without and with most of them.
+    """Random jets of all lengths, with up to 15, 40 and 100 % of the slots filled, short and long ones together.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def proof_jets(bundle: Bundle) -> list[Inputs]:
     Returns
     -------
     list of dict of str to float32[jets, variables, length]
-        Inputs of the network, a run each.
+        Inputs of the network, one entry per run.
     """
     n_jets = bundle.fixed_batch or 6
     rng = np.random.default_rng(2023)
@@ -77,7 +77,7 @@ def proof_jets(bundle: Bundle) -> list[Inputs]:
 
 
 def usual_jets(bundle: Bundle, n_jets: int = USUAL) -> list[Inputs]:
-    """Random jets with as many objects as those of a sample have: a third of the slots, with a long tail.
+    """Random jets with numbers of objects typical of a sample: a third of the slots on average, with a long tail.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def usual_jets(bundle: Bundle, n_jets: int = USUAL) -> list[Inputs]:
     Returns
     -------
     list of dict of str to float32[jets, variables, length]
-        Inputs of the network, a run each, all jets once.
+        Inputs of the network, one entry per run, each jet once.
     """
     rng = np.random.default_rng(45)
     counts = {}

@@ -1,4 +1,4 @@
-"""A network on a server, once it is proven to be the one of the bundle."""
+"""A network on a server, after a comparison with the bundle."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
     Parameters
     ----------
     bundle : Bundle
-        With weights: a server is believed only after it gave the same numbers.
+        With weights: a server is used only after it gave the same outputs.
     remote : Remote
     threads : int, optional
-        Of runs on this machine.
+        Threads of local runs.
 
     Returns
     -------
@@ -86,15 +86,15 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
     BundleError
         If the bundle has no weights, or ONNX Runtime refuses them.
     RemoteError
-        If the server cannot be reached, refuses, or gives other numbers; where `Remote.local` allows the file of the
-        bundle, only if it gives other numbers.
+        If the server cannot be reached, refuses, or gives other outputs; if `Remote.local` allows the file of the
+        bundle, only for other outputs.
     MissingExtra
         If the client is not installed.
 
     Warns
     -----
     RuntimeWarning
-        If the file of the bundle runs in the place of the server.
+        If the file of the bundle runs instead of the server.
     """
     from jettagger.sessions.kserve import KServeSession
 

@@ -1,4 +1,4 @@
-"""Backends that run a network: name -> array in, name -> array out. They know no jets and no class names."""
+"""Backends that run a network: named input arrays -> named output arrays, without knowledge of jets and classes."""
 
 from jettagger.sessions.base import (
     SHORT_OF_MEMORY,

@@ -1,4 +1,4 @@
-"""What a session is, and how what it gives is laid out."""
+"""The interface of sessions, and the layout of their outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "wants_memory",
 ]
 
-#: what the last network said that did not get the memory that they asked for; `jettagger.bundles.trials` looks here
+#: message of the last failure for lack of memory, which is read by `jettagger.bundles.trials`
 SHORT_OF_MEMORY: list[str] = []
 
 
@@ -52,18 +52,18 @@ class Session(Protocol):
 
 
 class Traffic:
-    """What was asked of a server; threads add to it.
+    """Counts of requests to a server; several threads may add to them.
 
     Attributes
     ----------
     requests : int
-        Batches that it was asked for.
+        Number of batches sent.
     resent : int
-        How often one of them was sent again.
+        Number of repeated requests.
     runs_here : int
-        Batches that ran on this machine in its place.
+        Number of batches that were run locally instead.
     servers : dict of str to None
-        Who answered, in the order of their first answer.
+        Servers that answered, in the order of their first answer.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Traffic:
         self._lock = threading.Lock()
 
     def add(self, *, requests: int = 0, resent: int = 0, runs_here: int = 0, server: str = "") -> None:
-        """Add to the counts, and name who answered."""
+        """Add to the counts, and record the server."""
         with self._lock:
             self.requests += requests
             self.resent += resent
@@ -90,38 +90,38 @@ class Traffic:
 
 @runtime_checkable
 class CountedSession(Session, Protocol):
-    """A session of a network that a server runs, or that runs here in the place of one."""
+    """A session whose network runs on a server, or locally instead."""
 
     def for_run(self, traffic: Traffic) -> Session:
-        """The same session for one run of a tagger, whose requests are counted."""
+        """The same session for one run of a tagger, with its own counts of requests."""
 
 
 @runtime_checkable
 class ConcurrentSession(Session, Protocol):
-    """A session whose answers are on their way for a while: it is asked for several batches at the same time.
+    """A session with asynchronous answers, which processes several batches at a time.
 
     Attributes
     ----------
     in_flight : int
-        Batches at the same time.
+        Maximum number of batches in flight.
     pool : Executor
-        Threads that wait for the answers.
+        Threads that wait for answers.
     """
 
     in_flight: int
     pool: Executor
 
     def abandon(self) -> None:
-        """Nobody waits any more for what is on its way: it is not asked for again."""
+        """Prevent further attempts for batches in flight, whose results are no longer needed."""
 
 
 def wants_memory(error: Exception) -> bool:
-    """Whether a backend failed for memory; the message is also put into `SHORT_OF_MEMORY`.
+    """Whether a backend failed for lack of memory; the message is also stored in `SHORT_OF_MEMORY`.
 
     Parameters
     ----------
     error : Exception
-        What it raised.
+        The exception of the backend.
 
     Returns
     -------
@@ -140,17 +140,17 @@ def wants_memory(error: Exception) -> bool:
 
 
 def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exception) -> ModelFileError:
-    """The error for a network that failed in a run, with what it was given and what can be done.
+    """The error for a failed run of a network, with its inputs and possible remedies.
 
     Parameters
     ----------
     backend : str
-        What ran the network.
+        Name of the backend.
     path : pathlib.Path
         The ONNX file.
     inputs : mapping of str to float32[jets, ...]
     error : Exception
-        What the backend raised.
+        The exception of the backend.
 
     Returns
     -------
@@ -171,16 +171,16 @@ def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exce
 
 
 def flat_columns(name: str, output: Any, n_rows: int) -> Array:
-    """An output of a network as a matrix: one row a jet.
+    """An output of a network as a matrix with one row per jet.
 
     Parameters
     ----------
     name : str
-        Of the output, for the error.
+        Name of the output, for errors.
     output : array
-        As a session gives it.
+        Array returned by a session.
     n_rows : int
-        Jets of the run. An axis of size one before theirs is dropped.
+        Number of jets in the run. An axis of size one before that of jets is dropped.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def flat_columns(name: str, output: Any, n_rows: int) -> Array:
     Raises
     ------
     ModelFileError
-        If it holds no numbers, has no axis of jets, or has several numbers along more than one further axis.
+        If it does not contain numbers, has no axis of jets, or has several values along more than one further axis.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself: inputs, outputs, and which outputs passed a softmax.
+"""Interface of an ONNX file: inputs, outputs, and outputs that are results of a softmax.
 
 The file is parsed, never run. External data outside the file's folder is refused.
 """
@@ -41,20 +41,20 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX file seen from outside.
+    """The interface of an ONNX file.
 
     Parameters
     ----------
     path : pathlib.Path
     sha256 : str
-        Of the file and of its external data, if any.
+        SHA-256 of the file and of its external data, if any.
     inputs, outputs : tuple of Tensor
     softmaxed, linear : dict of str to tuple of (start, stop)
         For each output the column ranges that are direct results of a softmax, or of a linear layer.
     opset : int
     nodes : int
     external : tuple of pathlib.Path
-        Files beside it in which weights lie.
+        Files in the same folder with external data.
     """
 
     path: Path
@@ -69,13 +69,13 @@ class Graph:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The number of jets that the inputs insist on, or None."""
+        """The batch size required by the inputs, or None."""
         fixed = [tensor.shape[0] for tensor in self.inputs if tensor.shape and isinstance(tensor.shape[0], int)]
         return int(fixed[0]) if fixed else None
 
 
 def file_sha256(*paths: Path) -> str:
-    """Hexadecimal SHA-256 of the files' contents, one after the other.
+    """Hexadecimal SHA-256 of the concatenated contents of files.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def file_sha256(*paths: Path) -> str:
 
 
 def inspect(path: str | os.PathLike[str], before: Callable[[str], None] | None = None) -> Graph:
-    """Read an ONNX file's interface.
+    """Read the interface of an ONNX file.
 
     Parameters
     ----------
     path : path
     before : callable of str, optional
-        Called with the SHA-256 when the file is parsed, and before anything follows its graph; may refuse it.
+        Called with the SHA-256 after the file is parsed, and before its graph is followed; may refuse it.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def inspect(path: str | os.PathLike[str], before: Callable[[str], None] | None =
     Raises
     ------
     MissingModelFile
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
         If it is empty or corrupt, or if its external data is missing or lies outside its folder.
     """
@@ -228,14 +228,14 @@ def _all_tensors(model: Any) -> Iterator[Any]:
         yield from _tensors(training.algorithm)
 
 
-#: how a column came about, where its last operator says it
+#: kind of the last operator of a column, if it is known
 _SOFTMAX, _LINEAR, _OTHER = "softmax", "linear", ""
 
-#: operators that hand on values, each column or some of them
+#: operators that pass on values, each column or some of them
 _HANDED_ON = {"Identity", "Cast", "Dropout"}
 _MOVED = {"Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"}
 
-#: how many operators are followed from an output back
+#: maximum number of operators followed back from an output
 _DEPTH = 200
 
 

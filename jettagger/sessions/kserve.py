@@ -1,6 +1,6 @@
-"""A network behind a server that speaks KServe v2 (extra ``remote``): Triton, MLServer, OpenVINO Model Server.
+"""A network on a server with the protocol KServe v2 (extra ``remote``): Triton, MLServer, OpenVINO Model Server.
 
-One request carries one batch. The connection belongs to a process and a thread and is made anew in each.
+One request carries one batch. Each process and thread opens its own connection.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from jettagger.types import Array
 
 __all__ = ["KServeSession", "Transport"]
 
-#: seconds in which a server must answer for the first time, where `Remote.patience` is not less
+#: time limit in seconds for the first answer of a server, unless `Remote.patience` is shorter
 FIRST_CONTACT = 15.0
 
-#: milliseconds: waits before a request is sent again are drawn up to the first, doubled each time up to the second
+#: milliseconds: random intervals before a request is repeated are up to the first value, doubled up to the second
 FIRST_WAIT, LONGEST_WAIT = 100, 5_000
 
 
 class RequestFault(Exception):
-    """What went wrong with one request.
+    """The failure of one request.
 
     Parameters
     ----------
     text : str
     passing : bool
-        Whether the same request may succeed later: no server, no answer in time.
+        Whether the failure is transient: no server, no answer in time.
     unknown : bool
-        Whether the server does not know the model or its version.
+        Whether the server lacks the model or its version.
     """
 
     def __init__(self, text: str, *, passing: bool = False, unknown: bool = False) -> None:
@@ -58,10 +58,10 @@ class Transport(Protocol):
         """``inputs`` and ``outputs`` of the model, each with ``name``, ``datatype`` and ``shape``."""
 
     def largest_batch(self) -> int:
-        """Jets in one request; 0 where the server does not say."""
+        """Maximum number of jets in one request; 0 if the server does not provide it."""
 
     def models(self) -> list[str]:
-        """What the server has; empty where it does not say."""
+        """Models of the server; empty if it does not list them."""
 
     def infer(self, inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
         """Evaluate the network.
@@ -75,9 +75,9 @@ class Transport(Protocol):
         Returns
         -------
         dict of str to array[jets, ...]
-            What the server gave.
+            Outputs from the server.
         str
-            The version of the model that gave it; empty where the server does not say.
+            Version of the model that was used; empty if the server does not provide it.
         """
 
 
@@ -87,20 +87,20 @@ class KServeSession:
     Parameters
     ----------
     graph : Graph
-        What the network takes and gives.
+        Interface of the network.
     remote : Remote
     connect : callable
-        Gives a connection; called once a thread.
+        Returns a connection; called once per thread.
 
     Attributes
     ----------
     traffic : Traffic
-        What the server was asked.
+        Counts of the requests to the server.
 
     Raises
     ------
     RemoteError
-        If the server cannot be reached, has no such model, or has one with other inputs or outputs.
+        If the server cannot be reached, lacks the model, or has one with other inputs or outputs.
     MissingExtra
         If the client is not installed.
     """
@@ -143,7 +143,7 @@ class KServeSession:
         Raises
         ------
         RemoteError
-            If the server refuses, or does not answer in `Remote.patience` seconds.
+            If the server refuses, or does not answer within `Remote.patience` seconds.
         """
         rows = len(next(iter(inputs.values())))
         step = self.largest_batch or max(rows, 1)
@@ -154,13 +154,13 @@ class KServeSession:
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
     def for_run(self, traffic: Traffic) -> KServeSession:
-        """The same connections for one run of a tagger; what it abandons, others still wait for."""
+        """The same connections for one run of a tagger; abandoning its requests does not affect other runs."""
         session = copy.copy(self)
         session.traffic, session._abandoned = traffic, threading.Event()
         return session
 
     def abandon(self) -> None:
-        """Nobody waits any more for what is on its way: it is not asked for again."""
+        """Prevent further attempts for batches in flight, whose results are no longer needed."""
         self._abandoned.set()
         self._abandoned = threading.Event()
 

@@ -1,7 +1,7 @@
-"""ONNX Runtime in this process: one session per process, file content, thread count and provider.
+"""ONNX Runtime in this process: one session per process, file content, number of threads and provider.
 
-On a GPU, inputs and outputs are bound in its memory, a few runs are on their way at the same time, and a run that does
-not fit is made in parts.
+On a GPU, inputs and outputs are bound in its memory, several runs are in flight, and a run that does not fit into
+memory is split.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jettagger.types import Array
 
 __all__ = ["GpuSession", "OrtSession", "checked_threads", "make_session", "open_onnx"]
 
-#: runs at the same time on a GPU: one is computed while the inputs of the next go there
+#: number of concurrent runs on a GPU: one is computed while the inputs of the next are transferred
 IN_FLIGHT = 2
 
 # sessions do not survive a fork, so the process is part of the key
@@ -45,12 +45,12 @@ class OrtSession:
     provider : str or Provider
         Execution provider, short or full name.
     rewritten : bytes, optional
-        An ONNX file with the same inputs and outputs to run in the place of the graph's.
+        An ONNX file with the same inputs and outputs to run instead of the original one.
 
     Raises
     ------
     ProviderError
-        If the provider is not there, or another one became active.
+        If the provider is not available, or another one became active.
     ModelFileError
         If ONNX Runtime refuses the file.
     """
@@ -121,7 +121,7 @@ class GpuSession(OrtSession):
     Raises
     ------
     ProviderError, ModelFileError
-        As `OrtSession`.
+        As for `OrtSession`.
     """
 
     def __init__(self, graph: Graph, threads: int, provider: str | Provider, rewritten: bytes | None = None) -> None:
@@ -132,7 +132,7 @@ class GpuSession(OrtSession):
         self._refused = 0
         self._device = provider.device
         self._fixed = graph.fixed_batch is not None
-        #: jets that fit, and how many numbers each of them had; None while nothing was refused
+        #: maximum number of jets that fit, and number of values per jet; None if no run was refused
         self._room: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -142,13 +142,13 @@ class GpuSession(OrtSession):
         Warns
         -----
         RuntimeWarning
-            When the GPU refuses a run for the first time. It is made in halves until they fit, and further runs hold
-            no more than what did.
+            When the GPU refuses a run for the first time. The run is split into halves until they fit, and later runs
+            are limited to this size.
 
         Raises
         ------
         ModelFileError
-            Also where one jet alone does not fit.
+            Also if a single jet does not fit.
         """
         rows = len(next(iter(inputs.values())))
         numbers = sum(array[:1].size for array in inputs.values())
@@ -172,10 +172,10 @@ class GpuSession(OrtSession):
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
     def abandon(self) -> None:
-        """Nothing is asked for again, so nothing is to be given up."""
+        """Do nothing: runs are not repeated."""
 
     def take_refused(self) -> int:
-        """How many runs did not fit the GPU, and were made in parts, since this was asked last."""
+        """Number of runs that did not fit on the GPU and were split, since the last call."""
         with self._lock:
             count, self._refused = self._refused, 0
         return count
@@ -227,7 +227,7 @@ def _too_large(error: Exception) -> bool:
 
 
 def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten: bytes | None = None) -> OrtSession:
-    """A new session for where the network runs.
+    """A new session for the given provider.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten
     Raises
     ------
     ProviderError, ModelFileError
-        As `OrtSession`.
+        As for `OrtSession`.
     """
     provider = Provider.of(provider)
     kind = GpuSession if provider.on_gpu else OrtSession
@@ -249,12 +249,12 @@ def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten
 
 
 def checked_threads(threads: int | None) -> int:
-    """A number of threads that can be used; None is the default.
+    """A validated number of threads; None is the default.
 
     Raises
     ------
     ConfigError
-        If it is no whole number of at least 1.
+        If it is not a positive integer.
     """
     threads = default_threads() if threads is None else threads
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
@@ -263,13 +263,13 @@ def checked_threads(threads: int | None) -> int:
 
 
 def open_onnx(graph: Graph, threads: int | None = None, provider: str | Provider | None = None) -> OrtSession:
-    """The session of a network in this process; made when first asked for, kept afterwards.
+    """The session of a network in this process; created on first use and kept.
 
     Parameters
     ----------
     graph : Graph
     threads : int, optional
-        Default: 1 in a worker, all usable cores in a plain process.
+        Default: 1 in a worker, all usable cores otherwise.
     provider : str or Provider, optional
         ``cpu`` (default), ``cuda`` or the full name of an execution provider.
 
@@ -280,9 +280,9 @@ def open_onnx(graph: Graph, threads: int | None = None, provider: str | Provider
     Raises
     ------
     ConfigError
-        If ``threads`` is not a positive whole number.
+        If ``threads`` is not a positive integer.
     ProviderError
-        If the provider is not there, or another one became active.
+        If the provider is not available, or another one became active.
     ModelFileError
         If ONNX Runtime refuses the file.
     """

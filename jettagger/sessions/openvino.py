@@ -1,4 +1,4 @@
-"""OpenVINO in this process (extra ``openvino``): another way to run the same ONNX file on the CPU."""
+"""OpenVINO in this process (extra ``openvino``): an alternative to run the same ONNX file on the CPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenVinoSession:
     graph : Graph
         The file to load.
     threads : int
-        Threads of a run.
+        Number of threads.
 
     Raises
     ------
@@ -72,13 +72,13 @@ class OpenVinoSession:
 
 
 def open_openvino(graph: Graph, threads: int | None = None) -> OpenVinoSession:
-    """The OpenVINO session of a network in this process; made when first asked for, kept afterwards.
+    """The OpenVINO session of a network in this process; created on first use and kept.
 
     Parameters
     ----------
     graph : Graph
     threads : int, optional
-        Default: 1 in a worker, all usable cores in a plain process.
+        Default: 1 in a worker, all usable cores otherwise.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def open_openvino(graph: Graph, threads: int | None = None) -> OpenVinoSession:
     Raises
     ------
     ConfigError
-        If ``threads`` is not a positive whole number.
+        If ``threads`` is not a positive integer.
     MissingExtra
         If OpenVINO is not installed.
     ModelFileError

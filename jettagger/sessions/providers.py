@@ -1,4 +1,4 @@
-"""Execution providers of ONNX Runtime as values: name and options, and what is missing where one is not there."""
+"""Execution providers of ONNX Runtime as values: name and options, and the reason if one is not available."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["CUDA_OPTIONS", "INSTALL_CUDA", "PROVIDERS", "Provider", "installed_r
 #: short names of execution providers
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
 
-#: options of CUDA where nothing else is said: products keep all bits of float32, no search for the fastest convolution
-#: at each new shape, and memory as runs ask for it (ONNX Runtime would take the next power of two)
+#: default options of CUDA: products keep all bits of float32, no search for the fastest convolution for each new shape,
+#: and memory is allocated as requested (ONNX Runtime would use the next power of two)
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT", "arena_extend_strategy": "kSameAsRequested"}
 
-#: names of CUDA's options that a misspelt one is compared with
+#: names of CUDA's options, for suggestions if one is misspelt
 _KNOWN = (
     *CUDA_OPTIONS,
     *("device_id", "gpu_mem_limit", "do_copy_in_default_stream", "cudnn_conv_use_max_workspace", "user_compute_stream"),
@@ -30,14 +30,14 @@ _KNOWN = (
     *("use_ep_level_unified_stream", "tunable_op_enable", "tunable_op_tuning_enable"),
 )
 
-#: with TF32 the factors of a product have 10 bits; probabilities of a ParticleNet moved by 0.13 (benchmarks/gpu.py
-#: measures it), so no more than this is promised, in units of what a rewritten graph may be off
+#: with TF32 the factors of a product have 10 bits; probabilities of a ParticleNet changed by 0.13 (measured by
+#: benchmarks/gpu.py), so only this is guaranteed, in units of a rewritten graph's tolerance
 TF32_TOLERANCE = 20_000
 
 #: distributions of ONNX Runtime, which share one folder
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
-#: what puts ONNX Runtime with CUDA in the place of the one that `pip install jettagger` brings
+#: commands that replace the ONNX Runtime installed by `pip install jettagger` by the one with CUDA
 INSTALL_CUDA = (
     "pip uninstall -y onnxruntime onnxruntime-gpu",
     "pip install 'onnxruntime-gpu[cuda,cudnn]'",
@@ -51,9 +51,9 @@ class Provider:
     Parameters
     ----------
     name : str
-        As ONNX Runtime calls it.
+        Name in ONNX Runtime.
     options : tuple of (str, str)
-        As ONNX Runtime takes them, sorted.
+        Options in ONNX Runtime's form, sorted.
 
     Examples
     --------
@@ -66,13 +66,13 @@ class Provider:
 
     @classmethod
     def of(cls, text: str | Provider | None) -> Provider:
-        """A provider as people write it; CUDA gets `CUDA_OPTIONS` where nothing else is said.
+        """A provider from text; CUDA gets `CUDA_OPTIONS` unless they are overridden.
 
         Parameters
         ----------
         text : str or Provider, optional
-            Short or full name, and options behind it: ``cuda,device_id=1,use_tf32=1``. Default: the CPU. A provider is
-            returned as it is.
+            Short or full name, optionally followed by options: ``cuda,device_id=1,use_tf32=1``. Default: the CPU. A
+            provider is returned as it is.
 
         Returns
         -------
@@ -100,7 +100,7 @@ class Provider:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether networks run on the processor itself."""
+        """Whether networks run on the CPU."""
         return self.name == PROVIDERS["cpu"]
 
     @property
@@ -110,38 +110,38 @@ class Provider:
 
     @property
     def device(self) -> int:
-        """Which GPU."""
+        """Index of the GPU."""
         text = dict(self.options).get("device_id", "0")
         return int(text) if text.isdigit() else 0
 
     @property
     def memory(self) -> int | None:
-        """Bytes of the GPU that may be used, where that was said."""
+        """Memory limit on the GPU in bytes, if given."""
         text = dict(self.options).get("gpu_mem_limit", "")
         return int(text) if text.isdigit() and int(text) else None
 
     @property
     def tf32(self) -> bool:
-        """Whether factors of products are rounded to 10 bits."""
+        """Whether factors of products are rounded to 10 bits (TF32)."""
         return self.on_gpu and dict(self.options).get("use_tf32", "1").lower() not in ("0", "false")
 
     @property
     def tolerance(self) -> float:
-        """How far scores may be off, in units of what a rewritten graph may: 1e-5 of a probability."""
+        """Tolerance of scores, in units of a rewritten graph's tolerance: 1e-5 for a probability."""
         return TF32_TOLERANCE if self.tf32 else 1
 
     def require(self) -> None:
-        """See that the provider can be asked for; CUDA's libraries are loaded from where wheels put them.
+        """Check that the provider is available; the CUDA libraries are loaded from installed wheels.
 
         Raises
         ------
         ProviderError
-            If this ONNX Runtime was built without it; says what to install.
+            If this build of ONNX Runtime lacks it; says what to install.
 
         Warns
         -----
         RuntimeWarning
-            If two distributions of ONNX Runtime share their folder, or if TF32 was asked for.
+            If two distributions of ONNX Runtime share their folder, or if TF32 was requested.
         """
         import onnxruntime
 
@@ -173,12 +173,12 @@ class Provider:
                 onnxruntime.preload_dlls()
 
     def inactive(self, reason: str) -> ProviderError:
-        """The error for a provider that was asked for and did not become active.
+        """The error for a requested provider that did not become active.
 
         Parameters
         ----------
         reason : str
-            What ONNX Runtime said, or which one is active in its place.
+            Message of ONNX Runtime, or the provider that is active instead.
 
         Returns
         -------
@@ -205,7 +205,7 @@ class Provider:
 
 
 def installed_runtimes() -> list[str]:
-    """Distributions of ONNX Runtime that are installed, with versions; more than one overwrite each other.
+    """Installed distributions of ONNX Runtime with versions; several of them overwrite each other.
 
     Returns
     -------

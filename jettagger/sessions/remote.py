@@ -1,4 +1,4 @@
-"""Where a network is served, as a value."""
+"""The address and options of an inference server, as a value."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", Fa
 
 @dataclass(frozen=True)
 class Remote:
-    """Where a network is served, and how long one waits for it.
+    """An inference server: address, model, time limits.
 
     Parameters
     ----------
     address : str
-        ``host:port``, with a path before the protocol's own where a gateway has one (HTTP only).
+        ``host:port``, with the path prefix of a gateway if there is one (HTTP only).
     model : str
-        Its name on the server.
+        Name of the model on the server.
     version : str
-        Of the model; empty: the server's choice.
+        Version of the model; empty: chosen by the server.
     protocol : {"grpc", "http"}
     encrypted : bool
-        TLS.
+        Whether to use TLS.
     timeout : float
-        Seconds that one request may take.
+        Time limit for one request in seconds.
     patience : float
-        Seconds after which a request that is sent again and again for want of a server is given up.
+        Time in seconds during which a request is repeated if there is no answer.
     in_flight : int
-        Requests at the same time.
+        Maximum number of concurrent requests.
     local : bool
-        Run the bundle's own file where the server cannot be had; a warning says so.
+        Run the bundle's own file if the server is not available, with a warning.
     ca, certificate, key : str, optional
-        PEM files of TLS: of the authority, and of this client.
+        PEM files for TLS: of the authority, and of this client.
 
     Raises
     ------
     ConfigError
-        If a number is out of its range, or a PEM file was named for a connection without TLS.
+        If a number is out of range, or a PEM file is given for a connection without TLS.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Remote:
 
     @classmethod
     def at(cls, url: str, model: str = "", **options: Any) -> Remote:
-        """The value of an address as people write it.
+        """The value for a URL.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class Remote:
             ``grpc://host:port/model`` or ``http://``, with ``/versions/N`` for one version; ``grpcs`` and ``https`` for
             TLS.
         model : str
-            The name on the server where the address has none.
+            Name of the model on the server, if the URL has none.
         **options
             The other fields.
 
@@ -99,7 +99,7 @@ class Remote:
         Raises
         ------
         ConfigError
-            If it is no such address, or an option is not right.
+            If the URL is not valid, or an option has an invalid value.
         """
         expected = "expected e.g. grpc://host:8001/model or http://host:8000/model"
         try:
@@ -127,6 +127,6 @@ class Remote:
 
     @property
     def url(self) -> str:
-        """As people write it."""
+        """The URL."""
         version = f"/versions/{self.version}" if self.version else ""
         return f"{self.protocol}{'s' if self.encrypted else ''}://{self.address}/{self.model}{version}"

@@ -1,4 +1,4 @@
-"""A session for tests: answers with a function and remembers what it was asked."""
+"""A session for tests: evaluates a function and records its inputs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["ReplaySession"]
 
 
 class ReplaySession:
-    """Stands in for a network.
+    """Replaces a network.
 
     Parameters
     ----------
     function : callable
-        From the inputs to the outputs, as `Session.run`.
+        Function of the inputs that returns the outputs, as in `Session.run`.
 
     Attributes
     ----------
@@ -35,6 +35,6 @@ class ReplaySession:
         self.calls: list[dict[str, Array]] = []
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Call the function and keep the inputs; see `Session.run`."""
+        """Call the function and record the inputs; see `Session.run`."""
         self.calls.append(dict(inputs))
         return self.function(inputs)

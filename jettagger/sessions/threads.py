@@ -1,4 +1,4 @@
-"""How many threads a network may use."""
+"""Number of threads of a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jettagger.errors import ConfigError
 
 __all__ = ["THREADS", "cgroup_cores", "default_threads", "in_worker", "usable_cores"]
 
-#: names the number of threads of a network where nothing else is said
+#: environment variable with the number of threads of a network
 THREADS = "JETTAGGER_THREADS"
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -19,12 +19,12 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, by its affinity and the limits of its control groups.
+    """Number of cores available to this process, by CPU affinity and control groups.
 
     Returns
     -------
     int
-        At least 1; a limit of one and a half cores is one.
+        At least 1; a limit of 1.5 cores counts as one.
 
     Examples
     --------
@@ -37,19 +37,19 @@ def usable_cores() -> int:
 
 
 def cgroup_cores(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float | None:
-    """Cores that the control groups of this process allow, as containers and batch systems set them.
+    """Number of cores allowed by the control groups of this process, e.g. in containers and batch systems.
 
     Parameters
     ----------
     root : pathlib.Path
-        Where control groups are mounted.
+        Mount point of control groups.
     membership : pathlib.Path
-        Lists those of this process.
+        File that lists those of this process.
 
     Returns
     -------
     float or None
-        The smallest limit on the way up; None where there is none.
+        The minimum of the limits in the hierarchy; None if there is none.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -89,7 +89,7 @@ def _limit(folder: Path) -> list[float]:
 
 
 def in_worker() -> bool:
-    """Whether this process works for another one: a child of multiprocessing, or a dask worker.
+    """Whether this is a worker process: a child of multiprocessing, or a dask worker.
 
     Returns
     -------
@@ -108,18 +108,18 @@ def in_worker() -> bool:
 
 
 def default_threads() -> int:
-    """Threads of a network where nothing was said.
+    """Default number of threads of a network.
 
     Returns
     -------
     int
-        ``$JETTAGGER_THREADS`` (`jettagger.dask.install` sets it in workers); without it one in a worker, where the
-        scheduler hands out the cores, and all usable cores in a plain process.
+        ``$JETTAGGER_THREADS`` (set in workers by `jettagger.dask.install`); otherwise one in a worker, where the
+        scheduler assigns the cores, and all usable cores in other processes.
 
     Raises
     ------
     ConfigError
-        If the variable holds no positive whole number.
+        If the variable is not a positive integer.
     """
     named = os.environ.get(THREADS, "")
     if named:

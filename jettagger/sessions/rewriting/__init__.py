@@ -1,18 +1,18 @@
 """Graph rewriting: equal ONNX graphs with fewer operators.
 
-Written for graphs like those that weaver and PyTorch export of Particle Transformers, and works by local patterns, so
-other graphs profit where they have them. The steps:
+Designed for graphs like those exported by weaver and PyTorch for Particle Transformers. It replaces local patterns,
+which other graphs may contain, too. The steps:
 
 1. ONNX Runtime folds constants and fuses layer norms and GELUs.
-2. Tensors that depend on the lengths of the inputs only are compared over probe inputs: equal ones are made once.
-3. Nodes that do the same with the same are made once: attention masks are applied to the pair features one time, not
-   in each block.
-4. Products with matrices take their bias along; slices, scales and permutations behind or before them are folded into
-   the matrices; transpositions into batched products.
-5. Features of pairs of particles that are symmetric are made for one half of the pairs.
-6. For GPUs, 1x1 convolutions become products with matrices, and operators that only CPUs have become usual ones.
+2. Tensors that depend only on the lengths of the inputs are compared for probe inputs: equal ones are computed once.
+3. Equal nodes with equal inputs are merged: attention masks are applied to the pair features once, instead of in each
+   block.
+4. Biases are merged into matrix products; slices, scales and permutations before or after products are absorbed into
+   the matrices, transpositions into batched products.
+5. Symmetric features of pairs of particles are computed for one half of the pairs.
+6. For GPUs, 1x1 convolutions become matrix products, and operators that exist only on CPUs are replaced.
 
-Nothing here proves that the result is equal: `jettagger.inference.acceleration` does, and drops what is not.
+The equality of the result is not proven here, but checked in `jettagger.inference.acceleration`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def rewrite(model: bytes, probes: Sequence[Probe], *, gpu: bool = False) -> byte
     model : bytes
         An ONNX file without external data.
     probes : sequence of dict of str to float32 array
-        Inputs of different lengths and numbers of jets, at least two, all lengths of one different from each other.
+        Inputs of different lengths and numbers of jets, at least two, with all lengths in one of them different.
     gpu : bool
-        For a GPU: 1x1 convolutions become products with matrices, as cuDNN refuses large ones.
+        Rewrite for a GPU: 1x1 convolutions become matrix products, as cuDNN refuses large ones.
 
     Returns
     -------
     bytes or None
-        An ONNX file for the ONNX Runtime that is installed; None where nothing is known to be faster.
+        An ONNX file for the installed ONNX Runtime; None if no faster graph is found.
     """
     net = Net(_simplified(model))
     if net.opset < OLDEST:

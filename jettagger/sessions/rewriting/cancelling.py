@@ -1,7 +1,7 @@
-"""Steps of a network whose result is much smaller than what goes in: differences of nearly equal numbers.
+"""Steps of a network with cancellation: differences of nearly equal numbers.
 
-There a change in the last place of an operand changes the first places of the result. The mass of a pair of particles
-in single precision, E² - p², is one: at 100 GeV its squares have steps of a thousandth GeV².
+There a change in the last place of an operand changes the leading digits of the result. An example is the mass of a
+pair of particles in single precision, E² - p²: at 100 GeV its squares have steps of 0.001 GeV².
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from jettagger.types import Array
 
 __all__ = ["KNOB", "cancelling_steps", "cut_at", "with_knobs"]
 
-#: name of the input that scales the step of that number; 1 leaves it as it is
+#: name of the input that scales a step, by its number; 1 leaves it unchanged
 KNOB = "jettagger_knob{}"
 
-#: a result this much smaller than its operands has lost ten of 24 binary places
+#: a result this much smaller than its operands has lost ten of 24 binary digits
 CANCELLED = 2.0**-10
 
-#: a step counts where so many of its results have, and not a few of them by chance
+#: minimum fraction of results with cancellation for a step to count
 SHARE, FEWEST = 0.01, 10
 
-#: operators that hand on numbers at other places
+#: operators that move numbers to other positions
 MOVED = frozenset(("Expand", "Identity", "Reshape", "Transpose", "Unsqueeze"))
 
-#: operators with weights behind which a step is part of the network itself, not of the features that it makes
+#: operators with weights after which a step belongs to the network itself, not to its features
 HEAVY = frozenset(
     ("Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "GRU", "If", "Loop", "LSTM", "MatMul", "Scan")
 )
 
 
 def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[str]:
-    """Sums and differences in single precision whose results are far below what they are made of.
+    """Sums and differences in single precision whose results are much smaller than their operands.
 
     Parameters
     ----------
     model : onnx.ModelProto
-        With all weights in it. Inner graphs are not looked into.
+        With all weights included. Inner graphs are not searched.
     probes : sequence of dict of str to float32[jets, ...]
         Inputs of runs.
 
     Returns
     -------
     list of str
-        What the nodes make, in the order of the graph. Results that are exactly zero do not count: a difference of a
-        number and itself has no rounding. Nor do steps with a constant operand.
+        Outputs of the nodes, in the order of the graph. Results that are exactly zero are ignored: the difference of a
+        number and itself has no rounding. So are steps with a constant operand.
     """
     constant = _constants(model)
     steps = [
@@ -78,19 +78,19 @@ def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[
 
 
 def with_knobs(model: Any, steps: Sequence[str]) -> bytes:
-    """A network in which an operand of each step is scaled by an input.
+    """A network in which one operand of each step is scaled by an additional input.
 
     Parameters
     ----------
     model : onnx.ModelProto
     steps : sequence of str
-        As `cancelling_steps` gives them.
+        As returned by `cancelling_steps`.
 
     Returns
     -------
     bytes
-        An ONNX file. ``KNOB.format(number)``, float32[], is a further input for each step; with 1 all is as before.
-        Differences of what is made alike of two rows stay zero where the rows are one, as they do on any machine; of a
+        An ONNX file. ``KNOB.format(number)``, float32[], is an additional input for each step; with 1 nothing changes.
+        Differences between the same quantity of two rows stay zero if the rows are the same, as on any machine; for a
         sum over an axis the positive terms are scaled.
     """
     import onnx
@@ -144,23 +144,23 @@ def with_knobs(model: Any, steps: Sequence[str]) -> bytes:
 
 
 def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> tuple[tuple[str, ...], bytes, bytes] | None:
-    """A network in two parts: what makes the results of some steps, and the rest, which takes them.
+    """A network in two parts: the first computes the results of some steps, the second takes them as inputs.
 
     Parameters
     ----------
     model : onnx.ModelProto
     steps : sequence of str
-        As `cancelling_steps` gives them; those that are made with products with weights stay in the rest.
+        As returned by `cancelling_steps`; steps after matrix products with weights stay in the second part.
     probe : dict of str to float32[jets, ...]
         Inputs of a run.
 
     Returns
     -------
     steps : tuple of str
-        Those that the first part gives.
+        The steps in the first part.
     first, rest : bytes
-        ONNX files. The rest has the inputs and outputs of the network, and the steps as further inputs. In the place of
-        all of it None, where no step can be made apart.
+        ONNX files. The second part has the inputs and outputs of the network, and the steps as additional inputs. All
+        are None if no step can be separated.
     """
     import onnx
     from onnx import TensorProto, helper

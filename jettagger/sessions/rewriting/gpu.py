@@ -1,4 +1,4 @@
-"""What runs on a GPU: 1x1 convolutions as matrix products; operators that only CPUs have, as usual ones."""
+"""Graphs for GPUs: 1x1 convolutions as matrix products; standard operators instead of those that exist only on CPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network as nodes and constants that can be changed, with the values that probes show."""
+"""An editable network: nodes and constants, with shapes and values observed for probe inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 CONTRIB = "com.microsoft"
 
-#: the oldest operator set whose Slice takes tensors
+#: the first operator set in which Slice takes tensors
 OLDEST = 11
 
 Probe = Mapping[str, Array]
@@ -34,7 +34,7 @@ Shape = tuple[int, ...]
 
 
 class Net:
-    """A graph that can be edited."""
+    """An editable graph."""
 
     def __init__(self, model: Any) -> None:
         from onnx import numpy_helper
@@ -43,10 +43,10 @@ class Net:
         graph = model.graph
         self.nodes: list[Any] = list(graph.node)
         self.constants: dict[str, Array] = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
-        #: of the network; old exporters list constants among them
+        #: inputs of the network; old exporters include constants
         self.inputs = [item.name for item in graph.input if item.name not in self.constants]
         self.outputs = [item.name for item in graph.output]
-        #: shapes over the probes, and the values of what depends on shapes only
+        #: shapes for the probes, and the values of tensors that depend only on shapes
         self.shapes: dict[str, tuple[Shape, ...]] = {}
         self.values: dict[str, tuple[Array, ...]] = {}
         self.changed = False
@@ -98,7 +98,7 @@ class Net:
         return name
 
     def replace(self, old: str, new: str) -> None:
-        """Let everything that takes one tensor take another; outputs of the network keep their name."""
+        """Replace one tensor by another in all nodes; outputs of the network keep their name."""
         for node in self.nodes:
             rename_input(node, old, new)
         if old in self.outputs:
@@ -115,7 +115,7 @@ class Net:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], f"{output}_node"))
 
     def prune(self) -> None:
-        """Drop nodes and constants that nothing uses, and sort."""
+        """Remove unused nodes and constants, and sort."""
         makers = self.makers()
         needed: set[int] = set()
         names: set[str] = set()
@@ -154,11 +154,11 @@ class Net:
     # -- look
 
     def makers(self) -> dict[str, Any]:
-        """Tensor -> node that makes it."""
+        """Tensor -> node that produces it."""
         return {name: node for node in self.nodes for name in node.output if name}
 
     def users(self) -> dict[str, list[Any]]:
-        """Tensor -> nodes that take it."""
+        """Tensor -> nodes that consume it."""
         found: dict[str, list[Any]] = {name: [] for name in self.outputs}
         for node in self.nodes:
             for name in dict.fromkeys(inputs_of(node)):
@@ -171,12 +171,12 @@ class Net:
         return float(value.reshape(())) if value is not None and value.size == 1 else None
 
     def rank(self, name: str) -> int:
-        """Number of axes; -1 where it was not observed or differs."""
+        """Number of axes; -1 if it was not observed or differs between probes."""
         ranks = {len(shape) for shape in self.shapes.get(name, ())}
         return ranks.pop() if len(ranks) == 1 else -1
 
     def observe(self, probes: Sequence[Probe]) -> None:
-        """Run the probes and keep the shapes of all tensors, and the values of those that depend on shapes only."""
+        """Run the probes and store the shapes of all tensors, and the values of those that depend only on shapes."""
         import onnx
         import onnxruntime
 
@@ -221,7 +221,7 @@ def graphs_of(node: Any) -> list[Any]:
 
 
 def inputs_of(node: Any) -> list[str]:
-    """What a node takes, also from within its inner graphs."""
+    """Inputs of a node, including those of its inner graphs."""
     names = [name for name in node.input if name]
     for graph in graphs_of(node):
         names += [name for inner in graph.node for name in inputs_of(inner)]
@@ -229,7 +229,7 @@ def inputs_of(node: Any) -> list[str]:
 
 
 def rename_input(node: Any, old: str, new: str) -> None:
-    """Let a node, and its inner graphs, take another tensor."""
+    """Replace an input of a node, also in its inner graphs."""
     for place, name in enumerate(node.input):
         if name == old:
             node.input[place] = new
@@ -239,19 +239,19 @@ def rename_input(node: Any, old: str, new: str) -> None:
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
-    """Values of a node's attributes by their names."""
+    """Values of a node's attributes by name."""
     from onnx import helper
 
     return {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
 
 def content_of(values: Sequence[Array]) -> tuple[Any, ...]:
-    """What is the same for equal arrays alone: types, shapes and bytes."""
+    """A key that is the same only for equal arrays: types, shapes and bytes."""
     return tuple((value.dtype.str, value.shape, value.tobytes()) for value in values)
 
 
 def replace_all(net: Net, new: Mapping[str, str]) -> None:
-    """Let everything take other tensors: old name -> new name."""
+    """Replace tensors in all nodes: old name -> new name."""
     for name in [name for name in new if name in net.outputs]:
         net.replace(name, new[name])
     for node in net.nodes:
@@ -260,6 +260,6 @@ def replace_all(net: Net, new: Mapping[str, str]) -> None:
 
 
 def sole_user(users: Mapping[str, list[Any]], net: Net, name: str) -> Any | None:
-    """The one node that takes a tensor, where there is just one."""
+    """The only node that consumes a tensor, or None if there are several."""
     found = users.get(name, [])
     return found[0] if len(found) == 1 and name not in net.outputs else None

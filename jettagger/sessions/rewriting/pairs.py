@@ -1,4 +1,4 @@
-"""Features of pairs of particles that are symmetric, for one half of the pairs."""
+"""Symmetric features of pairs of particles, computed for one half of the pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jettagger.sessions.rewriting.network import Net, Shape, attributes_of, rena
 
 __all__ = ["halve_pairs"]
 
-#: element by element
+#: element-wise operators
 PLAIN = frozenset(
     (
         *("Abs", "Add", "And", "Atan", "Cast", "Ceil", "Clip", "Cos", "Div", "Equal", "Erf", "Exp", "Floor", "Gelu"),
@@ -23,7 +23,7 @@ PLAIN = frozenset(
 
 
 def halve_pairs(net: Net) -> None:
-    """Features of pairs are made for one half of the pairs, and spread to the other at the end."""
+    """Compute features of pairs for one half of the pairs, and copy them to the other at the end."""
     for source in dict.fromkeys(node.input[0] for node in net.nodes if node.op_type == "Unsqueeze"):
         if net.rank(source) == 3 and len({shape[-1] for shape in net.shapes[source]}) > 1:
             region = _Pairs(net, source)

@@ -1,4 +1,4 @@
-"""Products with matrices: biases, slices, scales and permutations become part of them."""
+"""Matrix products: biases, slices, scales and permutations are absorbed into them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jettagger.types import Array
 
 __all__ = ["fold_heads", "fold_scales", "fold_transpositions", "fuse_biases", "join_rows", "split_products"]
 
-#: row by row, with vectors along a row
+#: row-wise operators, with vectors along a row
 ROWWISE = frozenset(("Add", "Gelu", "LayerNormalization", "Mul"))
 
 
 def fuse_biases(net: Net) -> None:
-    """Products of stacked rows with a matrix, and the bias added to them, as one Gemm over all rows."""
+    """Products of stacked rows with a matrix, followed by a bias, become one Gemm over all rows."""
     for node in [node for node in net.nodes if node.op_type == "BiasGelu"]:
         total = net.add("Add", list(node.input))
         net.replace(node.output[0], net.add("Gelu", [total], CONTRIB))
@@ -76,7 +76,7 @@ def _layer(net: Net, name: str, makers: Mapping[str, Any]) -> tuple[str, Array, 
 
 
 def split_products(net: Net) -> None:
-    """A product that is cut into slices, as one product a slice."""
+    """A product followed by slices becomes one product per slice."""
     makers, users = net.makers(), net.users()
     for node in [node for node in net.nodes if node.op_type == "Reshape"]:
         layer = _layer(net, node.input[0], makers)
@@ -127,7 +127,7 @@ def _last_axis_bounds(net: Net, node: Any, name: str) -> tuple[int, int] | None:
 
 
 def fold_scales(net: Net) -> None:
-    """A constant factor on a product goes into the matrix."""
+    """A constant factor on a product is absorbed into the matrix."""
     for node in [node for node in net.nodes if node.op_type in ("Div", "Mul")]:
         makers, users = net.makers(), net.users()
         factor = net.scalar(node.input[1])
@@ -154,7 +154,7 @@ def fold_scales(net: Net) -> None:
 
 
 def fold_heads(net: Net) -> None:
-    """A factor for each head behind a product (the einsum ``tbhd,h->tbdh``) goes into the matrix."""
+    """A factor for each head after a product (the einsum ``tbhd,h->tbdh``) is absorbed into the matrix."""
     makers, users = net.makers(), net.users()
     for node in [node for node in net.nodes if node.op_type == "Mul"]:
         factors = net.constants.get(node.input[1])
@@ -184,7 +184,7 @@ def fold_heads(net: Net) -> None:
 
 
 def join_rows(net: Net) -> None:
-    """Work that is done row by row is done on the stacked rows, so that they are not reshaped back and forth."""
+    """Row-wise operations are applied to the stacked rows, which avoids reshaping."""
     for node in list(net.nodes):
         if node.op_type in ("Mul", "Div") and net.scalar(node.input[1]) == 1:
             net.replace(node.output[0], node.input[0])
@@ -233,7 +233,7 @@ def _stacks(net: Net, node: Any) -> bool:
 
 
 def fold_transpositions(net: Net) -> None:
-    """Transpositions before batched products are left to the product."""
+    """Transpositions before batched products are absorbed into the product."""
     makers = net.makers()
     for node in [node for node in net.nodes if node.op_type in ("MatMul", "FusedMatMul")]:
         attributes = attributes_of(node)

@@ -1,4 +1,4 @@
-"""What is computed several times is computed once: shapes, and nodes with the same inputs."""
+"""Common subexpressions are computed once: shapes, and nodes with the same inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["merge_equal", "merge_shapes"]
 
 
 def merge_shapes(net: Net) -> None:
-    """Make what depends on shapes only once; what is the same for all probes is a constant."""
+    """Compute what depends on shapes once; values that are the same for all probes become constants."""
     first: dict[tuple[Any, ...], str] = {}
     new: dict[str, str] = {}
     for node in net.nodes:
@@ -27,7 +27,7 @@ def merge_shapes(net: Net) -> None:
 
 
 def merge_equal(net: Net) -> None:
-    """Nodes that do the same with the same inputs become one."""
+    """Merge equal nodes with equal inputs."""
     contents: dict[tuple[Any, ...], str] = {}
     new = {}
     for name, value in net.constants.items():
