@@ -149,6 +149,8 @@ def arranged(array: Array, layout: tuple[str, ...]) -> Array:
     >>> arranged(np.zeros((2, 3, 1)), ("jets", "variables")).shape
     (2, 3)
     """
+    if layout == LAYOUT:
+        return np.ascontiguousarray(array)
     for place in (2, 1):
         if LAYOUT[place] not in layout:
             array = array.take(0, axis=place)

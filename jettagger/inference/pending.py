@@ -60,15 +60,16 @@ class Pending:
         if isinstance(session, CountedSession):
             session = session.for_run(self.traffic)
         self._session = session
+        concurrent = session if isinstance(session, ConcurrentSession) else None
         self._waiting: deque[tuple[Array, Future[Array]]] = deque()
         try:
             for batch in batches:
                 self.slots += batch.slots
                 self.filled += batch.filled
-                if isinstance(session, ConcurrentSession):
-                    answer = session.pool.submit(evaluate, bundle, session, batch.inputs)
+                if concurrent:
+                    answer = concurrent.pool.submit(evaluate, bundle, concurrent, batch.inputs)
                     self._waiting.append((batch.jets, answer))
-                    if len(self._waiting) > session.in_flight:
+                    if len(self._waiting) > concurrent.in_flight:
                         self._arrive()
                 else:
                     start = time.perf_counter()
