@@ -93,10 +93,9 @@ class TestSteps:
         inputs = vectors()
         parts = cut_at(pair_masses(), ["mass"], inputs)
         assert parts is not None
-        steps, first, rest = parts
-        assert steps == ("mass",)
-        evaluators = [ReferenceEvaluator(onnx.load_from_string(part)) for part in (first, rest)]
-        assert [item.name for item in onnx.load_from_string(first).graph.input] == ["pf_vectors"]
+        assert (parts.steps, parts.inputs) == (("mass",), ("pf_vectors",))
+        evaluators = [ReferenceEvaluator(onnx.load_from_string(part)) for part in (parts.first, parts.rest)]
+        assert [item.name for item in onnx.load_from_string(parts.first).graph.input] == ["pf_vectors"]
         (mass,) = evaluators[0].run(None, {"pf_vectors": inputs["pf_vectors"]})
         (whole,) = ReferenceEvaluator(pair_masses()).run(None, inputs)
         np.testing.assert_array_equal(evaluators[1].run(None, {**inputs, "mass": mass})[0], whole)

@@ -25,6 +25,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
 from jettagger.errors import BundleError, ConfigError, MismatchError, ProviderError, hint
 from jettagger.files.cache import DiskCache
+from jettagger.inference.cutting import cut_session
 from jettagger.inference.golden import golden_sha256
 from jettagger.inference.padding import as_run, require_session_trial
 from jettagger.inference.proof import Answer, allowed_of, compared, file_answers, shortfall
@@ -131,7 +132,10 @@ def open_session(
     if backend == "onnxruntime" or graph.external:
         return open_onnx(graph, threads, provider)
     if key not in _SESSIONS:
-        _SESSIONS[key] = _rewritten(bundle, key[2], provider) or open_onnx(graph, threads, provider)
+        session, why = _rewritten(bundle, key[2], provider)
+        if why:
+            warnings.warn(why, RuntimeWarning)
+        _SESSIONS[key] = session or open_onnx(graph, threads, provider)
     return _SESSIONS[key]
 
 
@@ -210,20 +214,33 @@ def proven(bundle: Bundle, session: Session, threads: int | None = None) -> Sess
 
 
 def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -> Session:
-    """The network in a provider of ONNX Runtime other than the CPU: rewritten where that is equal, else the file."""
+    """The network in a provider of ONNX Runtime other than the CPU: rewritten where that is equal, else the file.
+
+    Where neither is, as the network amplifies rounding, the steps that do are made on the CPU.
+    """
     graph = _graph(bundle)
-    if backend == "fast" and provider.on_gpu and not graph.external:
-        session = _rewritten(bundle, threads, provider)
-        if session is not None:
-            return session
-    session = open_onnx(graph, threads, provider)
-    reason = shortfall(bundle, session, provider.name, threads, allowed_of(provider))
+    allowed = allowed_of(provider)
+    fast = backend == "fast" and not graph.external
+    session: Session | None = None
+    why = ""
+    if fast and provider.on_gpu:
+        session, why = _rewritten(bundle, threads, provider)
+    if session is not None:
+        return session
+    plain = open_onnx(graph, threads, provider)
+    if fast and compared(bundle, plain, file_answers(bundle, threads), allowed):
+        session = cut_session(bundle, threads, provider)
+    if session is not None:
+        return session
+    if why:
+        warnings.warn(why, RuntimeWarning)
+    reason = shortfall(bundle, plain, provider.name, threads, allowed)
     if reason:
         raise ProviderError(
             f"{provider.name} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
             "Less precise arithmetic of the device (TF32, half precision) must be off; provider 'cpu' is right"
         )
-    return session
+    return plain
 
 
 def _checked_openvino(bundle: Bundle, threads: int) -> Session:
@@ -251,15 +268,13 @@ def check_backend(backend: str, provider: str | Provider | None = None) -> None:
         raise ConfigError(f"backend 'openvino' runs on the CPU; provider {provider!r} is for ONNX Runtime")
 
 
-def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | None:
-    """A session that was proven equal, or None."""
+def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Session | None, str]:
+    """A session that was proven equal, or None and, where something is wrong, why the file runs as it is."""
     import onnxruntime
 
-    graph = bundle.graph
-    if graph is None:
-        return None
+    graph = _graph(bundle)
     if not graph.path.is_file() or file_sha256(graph.path) != graph.sha256:
-        return None  # opening the file as it is says what became of it
+        return None, ""  # opening the file as it is says what became of it
     folder = cache_folder()
     cache = None if folder is None else DiskCache(folder / "graphs", LIMIT)
     parts = [bundle.digest, golden_sha256(bundle), code_digest(), onnxruntime.__version__, platform.machine()]
@@ -270,17 +285,13 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
         try:
             entry = _build(bundle, threads, gpu=provider.on_gpu)
         except Exception as error:  # whatever a graph holds, there is always the file itself
-            warnings.warn(
-                f"the network of {bundle.name!r} runs as it is: it could not be rewritten "
-                f"({type(error).__name__}: {str(error).strip()})",
-                RuntimeWarning,
-            )
-            return None
+            text = f"it could not be rewritten ({type(error).__name__}: {str(error).strip()})"
+            return None, f"the network of {bundle.name!r} runs as it is: {text}"
         if cache is not None:
             cache.put(key, entry)
     model = entry["model"].tobytes()
     if not model:
-        return None
+        return None, ""
     try:
         session = make_session(graph, threads, provider, model)
         reason = compared(bundle, session, _stored_proof(entry), allowed_of(provider))
@@ -289,9 +300,8 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> Session | No
     except Exception as error:
         reason = f"fails ({type(error).__name__}: {str(error).strip()})"
     if reason:
-        warnings.warn(f"the network of {bundle.name!r} runs as it is: what was rewritten {reason}", RuntimeWarning)
-        return None
-    return session
+        return None, f"the network of {bundle.name!r} runs as it is: what was rewritten {reason}"
+    return session, ""
 
 
 def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:

@@ -78,6 +78,12 @@ class RoundingResponse:
         """The key with the largest change of the outputs."""
         return max(self.changes, key=lambda what: float(np.quantile(self.units(what), 0.9, method="higher")))
 
+    @property
+    def amplifying(self) -> list[str]:
+        """Steps in which a change in the last place moves one jet of ten by more than a rewritten graph may."""
+        steps = [what for what in self.changes if what != INPUTS]
+        return [what for what in steps if np.quantile(self.units(what), 0.9, method="higher") > 1]
+
     def figures(self, what: str, others: bool = False) -> tuple[float, float, float]:
         """Median, 99 % quantile and maximum of the change of a probability, or of another output."""
         column = self.changes[what][:, int(others)]

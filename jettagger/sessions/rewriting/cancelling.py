@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.sessions.cpusteps import CutNetwork
 from jettagger.sessions.rewriting.network import attributes_of, inputs_of
 from jettagger.types import Array
 
@@ -143,7 +144,7 @@ def with_knobs(model: Any, steps: Sequence[str]) -> bytes:
     return bytes(changed.SerializeToString())
 
 
-def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> tuple[tuple[str, ...], bytes, bytes] | None:
+def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> CutNetwork | None:
     """A network in two parts: the first computes the results of some steps, the second takes them as inputs.
 
     Parameters
@@ -156,11 +157,9 @@ def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> tupl
 
     Returns
     -------
-    steps : tuple of str
-        The steps in the first part.
-    first, rest : bytes
-        ONNX files. The second part has the inputs and outputs of the network, and the steps as additional inputs. All
-        are None if no step can be separated.
+    CutNetwork or None
+        The second part has the inputs and outputs of the network, and the steps as additional inputs. None if no step
+        can be separated.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -196,7 +195,10 @@ def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> tupl
         graph.initializer.extend(weights)
         return bytes(made.SerializeToString())
 
-    return tuple(chosen), part(tensors, ()), part(list(model.graph.output), tensors)
+    first, rest = part(tensors, ()), part(list(model.graph.output), tensors)
+    needed = {name for node in _before(chosen, makers) for name in inputs_of(node)}
+    inputs = tuple(item.name for item in model.graph.input if item.name in needed - _constants(model))
+    return CutNetwork(tuple(chosen), inputs, first, rest)
 
 
 class _Origins:

@@ -1,0 +1,96 @@
+"""A network of which some steps run on the CPU, in the order of the file, whatever runs the rest.
+
+Differences of nearly equal numbers come out otherwise where a sum is taken in another order. Made on the CPU they are
+the same to the bit, so that a provider gives the scores of the CPU although the network amplifies rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from jettagger.sessions.graph import Graph, Tensor
+from jettagger.sessions.onnx import GpuSession, OrtSession
+from jettagger.sessions.providers import Provider
+from jettagger.types import Array
+
+__all__ = ["CutNetwork", "make_cut_session"]
+
+
+@dataclass(frozen=True)
+class CutNetwork:
+    """A network in two parts.
+
+    Parameters
+    ----------
+    steps : tuple of str
+        What the first part gives, and the rest takes besides the inputs of the network.
+    inputs : tuple of str
+        The inputs of the network that the first part takes.
+    first, rest : bytes
+        ONNX files.
+    """
+
+    steps: tuple[str, ...]
+    inputs: tuple[str, ...]
+    first: bytes
+    rest: bytes
+
+    def first_session(self, graph: Graph, threads: int) -> OrtSession:
+        """The first part on the CPU; other inputs than its own must not be given to it.
+
+        Parameters
+        ----------
+        graph : Graph
+            Of the network.
+        threads : int
+
+        Returns
+        -------
+        OrtSession
+        """
+        outputs = tuple(Tensor(name, (), "float32") for name in self.steps)
+        return OrtSession(replace(graph, outputs=outputs), threads, "cpu", self.first)
+
+
+class _CutSession(OrtSession):
+    """A cut network, the rest in one of ONNX Runtime's providers."""
+
+    def __init__(self, graph: Graph, threads: int, provider: Provider, network: CutNetwork) -> None:
+        super().__init__(graph, threads, provider, network.rest)
+        self._inputs = network.inputs
+        self._first = network.first_session(graph, threads)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate the network; see `Session.run`."""
+        steps = self._first.run({name: inputs[name] for name in self._inputs})
+        return super().run({**inputs, **steps})
+
+
+class _CutGpuSession(_CutSession, GpuSession):
+    """A cut network, the rest on a GPU."""
+
+
+def make_cut_session(graph: Graph, threads: int, provider: str | Provider, network: CutNetwork) -> OrtSession:
+    """A new session for a network whose first part runs on the CPU.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of the network.
+    threads : int
+    provider : str or Provider
+        Of the rest.
+    network : CutNetwork
+
+    Returns
+    -------
+    OrtSession
+
+    Raises
+    ------
+    ProviderError, ModelFileError
+        As `jettagger.sessions.onnx.OrtSession`.
+    """
+    provider = Provider.of(provider)
+    return (_CutGpuSession if provider.on_gpu else _CutSession)(graph, threads, provider, network)
