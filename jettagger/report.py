@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from jettagger.display import Displayed, Grid, ObjectSummary
 
@@ -120,6 +120,9 @@ class Report(Displayed):
         Batches that ran on this machine because the server failed.
     servers : tuple of str
         Addresses of the servers that answered, with the version of the model if they report it.
+    rounding : float
+        How far a change in the last place of inputs or operations moves a probability, for 99 % of jets, where the
+        model's card says that this exceeds 1e-5; of several models the largest.
 
     Examples
     --------
@@ -153,6 +156,7 @@ class Report(Displayed):
     resent: int = 0
     runs_here: int = 0
     servers: tuple[str, ...] = ()
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "servers", tuple(self.servers))  # JSON has lists
@@ -160,8 +164,9 @@ class Report(Displayed):
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):
             return NotImplemented
-        total = Report(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
-        return replace(total, servers=tuple(dict.fromkeys(total.servers)))
+        total = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
+        total["servers"] = tuple(dict.fromkeys(total["servers"]))
+        return Report(**{**total, "rounding": max(self.rounding, other.rounding)})
 
     def __repr__(self) -> str:
         values = ((item.name, getattr(self, item.name)) for item in fields(self))
@@ -180,6 +185,12 @@ class Report(Displayed):
             ("server", ", ".join(self.servers)),
             ("time in the network", f"{self.seconds:.3g} s" if self.seconds else ""),
             ("padding", f"{self.padding_waste:.1%} of the length positions" if self.slots else ""),
+            (
+                "rounding",
+                f"a change in the last place moves probabilities by up to {self.rounding:.2g} (99 % of jets)"
+                if self.rounding
+                else "",
+            ),
         ]
         return ObjectSummary("Report", facts, [Grid("Counts", ("what", "number", "of jets"), rows, numbers=2)])
 

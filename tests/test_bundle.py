@@ -539,6 +539,9 @@ class TestFolder:
             Bundle.from_folder(write_bundle(tmp_path / "e/m", card={"name": "m"})),
         ]
         assert len({first.digest, *(bundle.digest for bundle in others)}) == 4
+        rounding = {"jets": 3, "median": 0, "q99": 1e-6, "largest": 1e-6}  # what was measured changes no score
+        measured = Bundle.from_folder(write_bundle(tmp_path / "f/m", card={"name": "m", "rounding": rounding}))
+        assert measured.digest == others[-1].digest
 
 
 class TestNames:

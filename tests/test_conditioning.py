@@ -47,6 +47,12 @@ class TestSteps:
     def test_a_network_without_any(self, tiny: Bundle) -> None:
         assert cancelling_steps(onnx.load(tiny.require_weights()), usual_jets(tiny)[:1]) == []
 
+    def test_a_network_without_sums_at_all(self) -> None:
+        model = onnx.parser.parse_model(
+            """<ir_version: 8, opset_import: ["": 13]> toy (float[N, 2] x) => (float[N, 2] y) {y = Relu(x)}"""
+        )
+        assert cancelling_steps(model, [{"x": np.ones((3, 2), "f4")}]) == []
+
     @pytest.mark.parametrize("axis", [False, True])
     def test_a_knob_scales_one_operand(self, axis: bool) -> None:
         """Against numpy in double precision, with a change that rounding cannot hide."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import jettagger as jt
+from benchmarks import rounding
 from benchmarks.cms_networks import NETWORKS, differences, filled, row
 from jettagger.bundles.declaration import DeclaredGroup, families
 
@@ -45,6 +46,41 @@ def test_the_differences_are_those_that_are_measured(name: str, shared: Path) ->
             [float(value) for value in measured[3:6]], rel=0.55
         )
         assert float(said[6]) == pytest.approx(float(measured[6]), abs=3e-4)
+
+
+ROUNDING = {
+    line.split(" | ")[0].removeprefix("| "): line.strip("| ").split(" | ")[1:]
+    for line in rounding.PATTERN.findall(TEXT)[0][1].splitlines()[2:]
+}
+
+
+@pytest.mark.parametrize("name", rounding.FILES)
+def test_cards_say_how_well_scores_are_defined_as_the_page_does(name: str) -> None:
+    said = json.loads(rounding.card_path(name).read_text())["rounding"]
+    jets, *numbers = ROUNDING[name]
+    assert said["jets"] == int(jets)
+    largest = max(float(numbers[place]) for place in (2, 5) if len(numbers) > place and numbers[place].strip())
+    assert said["largest"] == pytest.approx(largest, rel=0.3)  # the page has one digit
+    assert said["median"] <= said["q99"] <= said["largest"]
+
+
+@pytest.mark.data
+def test_how_well_scores_are_defined_is_measured(shared: Path) -> None:
+    """Last places differ between processors, sizes do not."""
+    if not (shared / "models" / rounding.FILES["deepdoublex-v02-cvb"]).is_file():
+        pytest.skip("no network")
+    found = rounding.figures(rounding.response(shared, "deepdoublex-v02-cvb"))
+    said = json.loads(rounding.card_path("deepdoublex-v02-cvb").read_text())["rounding"]
+    assert found["jets"] == said["jets"]
+    for key in ("median", "q99", "largest"):
+        assert said[key] / 4 < found[key] < 4 * said[key]
+
+
+def test_numbers_are_written_into_a_card_once() -> None:
+    card = '{\n  "name": "x",\n  "sha256": {}\n}\n'
+    once = rounding.with_rounding(card, {"jets": 3, "median": 0.5})
+    assert json.loads(once) == {"name": "x", "rounding": {"jets": 3, "median": 0.5}, "sha256": {}}
+    assert json.loads(rounding.with_rounding(once, {"jets": 4}))["rounding"] == {"jets": 4}
 
 
 @pytest.mark.data

@@ -177,6 +177,15 @@ class TestGivenSessions:
             proven(replace(bundle, graph=None), Device(tiny))
 
 
+def test_a_report_says_how_well_scores_are_defined(tmp_path: Path) -> None:
+    """By the card of the model, where it is worse than rounding itself."""
+    events = make_events(3, seed=1)
+    for q99, expected in ((0.04, 0.04), (1e-6, 0)):
+        card = {**CARD, "rounding": {"jets": 24, "median": 0, "q99": q99, "largest": 0.1}}
+        bundle = Bundle.from_folder(write_bundle(tmp_path / f"{q99}", card=card))
+        assert Tagger(bundle, threads=1).run(events).report.rounding == expected
+
+
 class Shifted:
     """A network of pair masses whose squares are off by some last places."""
 

@@ -15,7 +15,7 @@ from jettagger.errors import BundleError
 from jettagger.files.jsonfile import read_object
 from jettagger.formats.base import JetKind
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "read_card"]
+__all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "Rounding", "read_card"]
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +52,15 @@ class Domain(FileModel, strict=False, allow_inf_nan=True):
         if value is not None and not value[0] < value[1]:
             raise ValueError(f"expected [from, to] with from below to, got {list(value)}")
         return value
+
+
+class Rounding(FileModel, strict=False):
+    """How far one unit in the last place of inputs, or of a step that cancels, moves a probability: largest of both."""
+
+    jets: int = Field(gt=0, description="number of jets that it was measured with")
+    median: float = Field(ge=0, description="half of them move less")
+    q99: float = Field(ge=0, description="99 % of them move at most so far")
+    largest: float = Field(ge=0, description="the largest change")
 
 
 class BundleCard(FileModel, strict=False, allow_inf_nan=True):
@@ -98,6 +107,11 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
         default=None,
         description="cut on the candidates in their columns, e.g. 'puppiWeight >= 0.01'; none: no cut; default for "
         "preprocess.json: puppiWeight >= 0.01, as in CMSSW's producer",
+    )
+    rounding: Rounding | None = Field(
+        default=None,
+        description="how far a change in the last place moves a probability: jets, median, q99, largest; "
+        "jettagger models check measures it",
     )
     licence: str = Field(default="", description="licence of the weights")
     citation: str = Field(default="", description="citation")

@@ -117,7 +117,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     if config is None and MODEL in hashes:
         refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
     weights = graph.sha256 if graph is not None else ""
-    said = card.model_dump_json(exclude={"sha256", *(LATER_KEYS - card.model_fields_set), "selection"})
+    said = card.model_dump_json(exclude={"sha256", "rounding", "selection", *(LATER_KEYS - card.model_fields_set)})
     selections = [f"{group.name}: {group.selection}" for group in groups if group.selection]
     content = said + hashes[source] + weights + "; ".join(selections)
     if kept:

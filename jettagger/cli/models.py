@@ -207,6 +207,7 @@ def _show(args: argparse.Namespace) -> int:
         ("mass", _mass(bundle)),
         ("training domain", _domain(bundle)),
         ("scored jets", bundle.domain or "all"),
+        ("rounding", _rounding(bundle)),
         ("approximate", "; ".join(f"{name}: {how}" for name, how in bundle.approximate.items()) or "nothing"),
         ("not finite inputs", f"as {card.nonfinite}"),
         ("padding", "pad values" if card.pad_mode == "constant" else "constituents repeated"),
@@ -292,6 +293,16 @@ def _mass(bundle: Bundle) -> str:
         return "not stated" if any(output.kind == "mass" for output in bundle.outputs) else "no such output"
     meaning = "GeV" if mass.unit == "GeV" else f"factor on {mass.scales or 'a mass that is not stated'}"
     return f"{meaning}; {mass.target}" if mass.target else meaning
+
+
+def _rounding(bundle: Bundle) -> str:
+    found = bundle.card.rounding
+    if found is None:
+        return "not measured; jettagger models check does it"
+    return (
+        f"one unit in the last place moves a probability by {found.median:.2g} (median of {found.jets} jets), "
+        f"{found.q99:.2g} (99 %), {found.largest:.2g} (largest)"
+    )
 
 
 def _domain(bundle: Bundle) -> str:

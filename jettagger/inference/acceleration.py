@@ -228,14 +228,14 @@ def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -
     if session is not None:
         return session
     plain = open_onnx(graph, threads, provider)
-    if fast and compared(bundle, plain, file_answers(bundle, threads), allowed):
+    different = bool(compared(bundle, plain, file_answers(bundle, threads), allowed))
+    if different and fast:
         session = cut_session(bundle, threads, provider)
     if session is not None:
         return session
     if why:
         warnings.warn(why, RuntimeWarning)
-    reason = shortfall(bundle, plain, provider.name, threads, allowed)
-    if reason:
+    if different and (reason := shortfall(bundle, plain, provider.name, threads, allowed)):
         raise ProviderError(
             f"{provider.name} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
             "Less precise arithmetic of the device (TF32, half precision) must be off; provider 'cpu' is right"

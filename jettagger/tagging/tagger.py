@@ -24,6 +24,7 @@ from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.formats import EventColumns
 from jettagger.heads import Head, load_head
 from jettagger.inference.acceleration import cost_of, open_session, proven
+from jettagger.inference.network import PROB_TOLERANCE
 from jettagger.inference.padding import as_run
 from jettagger.inference.pending import Pending
 from jettagger.inputs.batching import Objects, make_batches, tabulate
@@ -591,7 +592,14 @@ class Tagger(Displayed):
             replaced_values=sum(table.replaced for table in tables),
             slots=pending.slots,
             filled=pending.filled,
+            rounding=_rounding(bundle),
         )
+
+
+def _rounding(bundle: Bundle) -> float:
+    """How far the last place moves a probability, where the card says that it does by more than rounding itself."""
+    known = bundle.card.rounding
+    return known.q99 if known is not None and known.q99 > PROB_TOLERANCE else 0.0
 
 
 class Underway(NamedTuple):

@@ -59,6 +59,8 @@ def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[
         if (node.op_type in ("Add", "Sub") and not constant & set(node.input))
         or (node.op_type == "ReduceSum" and node.input[0] not in constant)
     ]
+    if not steps:
+        return []
     names = dict.fromkeys(
         name for node in steps for name in (*node.input, *node.output) if name and name not in constant
     )
