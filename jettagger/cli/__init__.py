@@ -1,7 +1,7 @@
-"""The command line: one module a verb, loaded only when the verb is used.
+"""The command line: one module per verb, imported only when the verb is used.
 
-A verb's module has ``configure(parser)``, which adds its arguments, and ``run(args)``, which does the work and
-returns the exit status. Argument parsing and printing live here, physics does not.
+The module of a verb has ``configure(parser)``, which adds its arguments, and ``run(args)``, which does the work and
+returns the exit status. These modules parse arguments and print; they contain no physics.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),
 }
 
-#: names a variable of the environment that shows where in the code an unforeseen error came from
+#: environment variable that enables the traceback of unexpected errors
 TRACEBACK = "JETTAGGER_TRACEBACK"
 
 EXIT_ERROR = 2
@@ -53,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments without the program's name; default: those of the process, which is to end with this call.
+        The arguments without the name of the program; default: those of the process, which should end with this call.
 
     Returns
     -------
     int
-        0 for success, 2 for an error that was explained on standard error, 130 after an interrupt, 143 after SIGTERM,
-        129 after SIGHUP.
+        0 for success, 2 for an error explained on standard error, 130 after an interrupt, 143 after SIGTERM, 129 after
+        SIGHUP.
 
     Examples
     --------

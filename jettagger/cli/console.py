@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, warnings and progress on standard error."""
+"""Output of the commands: results on standard output, warnings and progress on standard error."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jettagger.errors import LONGEST_NAME, visible
 
 __all__ = ["INTERVAL", "counted", "finite", "progress_bar", "say", "seed", "table", "tell", "warn"]
 
-#: seconds between two lines of progress where there is no terminal
+#: interval in seconds between lines of progress without a terminal
 INTERVAL = 30.0
 
 
-#: whole numbers of options are below this in size: those of threads and processes, of events and seeds
+#: limit on the absolute value of integer options: numbers of threads, processes and events, seeds
 _WHOLE = 2**31
 
 
 def counted(text: str) -> int:
-    """A whole number of an option that a machine can count to; each verb says which of them it takes.
+    """An integer option within the range of signed machine integers; each verb has its own limits.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def counted(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """A whole number of an option, not below zero; else as `counted`."""
+    """A non-negative integer option; otherwise like `counted`."""
     return _whole(text, 0)
 
 
@@ -58,7 +58,7 @@ def _whole(text: str, lowest: int) -> int:
 
 
 def finite(text: str) -> float:
-    """A number of an option that is neither infinite nor NaN.
+    """A finite number of an option, not NaN.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def finite(text: str) -> float:
 
 
 def say(text: str) -> None:
-    """Print a text on standard output; names that others chose are shown, not obeyed."""
+    """Print a text on standard output; control characters in names are shown, not interpreted."""
     print(visible(text, sys.maxsize))  # noqa: T201
 
 
 def tell(text: str) -> None:
-    """Print a line on standard error: what is going on, which is no result."""
+    """Print a line about progress on standard error."""
     print(visible(text, sys.maxsize), file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -103,7 +103,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     ----------
     title : str
     header : sequence of str
-        Titles of the columns; all empty: no header line.
+        Titles of the columns; if all are empty, there is no header line.
     rows : sequence of sequence of str
 
     Examples
@@ -125,22 +125,22 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 @contextmanager
 def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Progress on standard error: a bar on a terminal, elsewhere a line now and then.
+    """Progress on standard error: a bar on a terminal, otherwise a line at intervals.
 
-    What libraries print on standard output meanwhile goes to standard error, too.
+    Output of libraries on standard output is redirected to standard error in the meantime.
 
     Parameters
     ----------
     what : str
-        What is going on.
+        Description of the task.
     total : int
     unit : str
-        What is counted.
+        Unit of the count.
 
     Yields
     ------
     callable
-        To be called with the number of units done since the last call.
+        Function to be called with the number of units done since its last call.
     """
     with redirect_stdout(sys.stderr):
         if not sys.stderr.isatty():

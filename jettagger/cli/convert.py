@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Run ``jettagger convert``."""
     from jettagger.files.delphes import DelphesFile
     from jettagger.skims.convert import convert_delphes
     from jettagger.skims.writers import check_target

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for."""
+    """Print the requested information."""
     if args.action == "list":
         _print(_list(args.file, args.model))
     elif args.action == "show":

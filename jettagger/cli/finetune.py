@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Run ``jettagger finetune``."""
     from jettagger.bundles.registry import load_bundle
     from jettagger.errors import JettaggerError
     from jettagger.files import check_folder, refuse_inputs

@@ -34,14 +34,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find the limits, print them as a table with what the templates stand on, and write the files.
+    """Compute the limits, print them as a table with the report on the templates, and write the files.
 
     Raises
     ------
     UnknownName
-        If a signal that is asked for is not there.
+        If a requested signal does not exist.
     InvalidValues
-        If no limit was found; says why.
+        If there is no limit; gives the reason.
     """
     signals, workspaces, asimov = load_workspaces(args.folder)
     for name in ("limits.json", "limits.txt", "limits.png"):

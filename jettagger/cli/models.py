@@ -138,7 +138,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    """Run the subcommand."""
     function: Callable[[argparse.Namespace], int] = args.function
     return function(args)
 

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the record of each file: the object of one, or an object with one entry a file.
+    """Print the record of each file: one object, or for several files an object with one entry per file.
 
     Raises
     ------

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "configure", "model_of", "run"]
 
-#: kind of file -> module and name of its model, and what the file is
+#: kind of file -> module and name of its model, and a description
 FILES = {
     "search": ("jettagger.search.schema", "SearchFile", "configuration of jettagger search"),
     "finetune": ("jettagger.finetuning.schema", "FinetuneFile", "configuration of jettagger finetune"),
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def model_of(kind: str) -> type[BaseModel]:
-    """The model of a kind of file.
+    """The pydantic model of a kind of file.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def model_of(kind: str) -> type[BaseModel]:
     Raises
     ------
     UnknownName
-        If there is no such kind.
+        If the kind does not exist.
     """
     from jettagger.errors import UnknownName
 
@@ -74,7 +74,7 @@ def model_of(kind: str) -> type[BaseModel]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Run ``jettagger schema``."""
     model = model_of(args.kind)
     from jettagger.config.models import schema_of
 

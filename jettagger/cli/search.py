@@ -99,12 +99,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it.
+    """Run ``jettagger search``.
 
     Raises
     ------
     UnknownName
-        If there is no such executor.
+        If the executor does not exist.
     """
     from jettagger.processors.search import SearchWarning
     from jettagger.search.config import read_config

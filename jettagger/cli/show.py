@@ -23,7 +23,7 @@ from jettagger.errors import ConfigError
 
 __all__ = ["configure", "run"]
 
-#: more jets than this make no picture that can be read
+#: maximum number of jets in a legible display
 MOST = 12
 
 
@@ -41,12 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it.
+    """Run ``jettagger show``.
 
     Raises
     ------
     OutputError
-        If the picture is there already, without ``--force``.
+        If the output exists already and ``--force`` is not given.
     ConfigError
         If options of a tagger are given without ``--model``.
     """

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ConfigError
-        If process or output is not given, or more than two masses are.
+        If process or output is missing, or more than two masses are given.
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals that batch systems send: the first ends the work in order, the second ends it at once."""
+"""Ctrl-C and signals of batch systems: the first ends the work in an orderly way, the second at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jettagger.files.parts import drop_own
 
 __all__ = ["GRACE", "Stop", "stop_signals"]
 
-#: seconds that the end in order may take
+#: time limit in seconds for an orderly end
 GRACE = 20.0
 
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
@@ -25,24 +25,24 @@ _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 @dataclass
 class Stop:
-    """Whether a signal came.
+    """The state of a command with respect to signals.
 
     Parameters
     ----------
     number : int
-        Of the first signal; 0: none came.
+        Number of the first signal; 0 if there was none.
     """
 
     number: int = 0
 
     @property
     def status(self) -> int:
-        """The exit status that shells give for it; that of Ctrl-C where an interrupt came without a signal."""
+        """The exit status by the convention of shells; that of Ctrl-C after an interrupt without a signal."""
         return 128 + (self.number or signal.SIGINT)
 
     @property
     def word(self) -> str:
-        """What happened, in a word."""
+        """The event in one word."""
         return _WORDS[signal.Signals(self.number or signal.SIGINT).name]
 
 
@@ -50,14 +50,14 @@ class Stop:
 def stop_signals(*, last: bool = False) -> Iterator[Stop]:
     """Handle SIGINT, SIGTERM and SIGHUP within a block, once.
 
-    The first one raises KeyboardInterrupt, so that everybody cleans up. The second one, or the end of `GRACE` seconds,
-    takes away what is half-written and ends this process and its workers. Signals that were ignored before stay ignored
-    (``nohup``, jobs in the background).
+    The first one raises KeyboardInterrupt, so that all cleanup runs. The second one, or the end of `GRACE` seconds,
+    removes partial files and ends this process and its workers. Signals that were ignored before remain ignored
+    (``nohup``, background jobs).
 
     Parameters
     ----------
     last : bool
-        Whether the process ends behind the block: what follows the first signal then does not disturb its end.
+        Whether the process ends after the block: further signals then do not disturb its end.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""The options of a tagger on the command line: each verb that loads one takes all of them."""
+"""The options of a tagger on the command line, common to all verbs that load one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given, as fields of `jettagger.TaggerOptions`.
+    """The given options, as fields of `jettagger.TaggerOptions`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If ``--name`` or ``--block-bytes`` is not understood.
+        If ``--name`` or ``--block-bytes`` is not valid.
     """
     from jettagger.config.sizes import parse_size
     from jettagger.tagging.options import TaggerOptions
@@ -112,7 +112,7 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def options_of(args: argparse.Namespace) -> TaggerOptions:
-    """All options, as by default where they were not given; raises as `given_options`."""
+    """All options, with defaults for those that were not given; raises the same errors as `given_options`."""
     from jettagger.tagging.options import TaggerOptions
 
     return TaggerOptions(**given_options(args))

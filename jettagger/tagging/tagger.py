@@ -603,17 +603,17 @@ def _rounding(bundle: Bundle) -> float:
 
 
 class Underway(NamedTuple):
-    """Jets that were sent to the network.
+    """Jets sent to the network, whose scores may still be computed.
 
     Parameters
     ----------
     pending : Pending or None
-        None: there are none.
+        None if there are no jets.
     n_outputs : int
     jets : int64[jets]
-        The index of `Scored`.
+        As `Scored.index`.
     report : Report
-        But for what is known only afterwards.
+        Counts, except for those known only when the network has finished.
     partial : int64[n]
         As in `Scored`.
     """
@@ -625,7 +625,7 @@ class Underway(NamedTuple):
     partial: Array
 
     def scored(self) -> Scored:
-        """Their scores, once they are there."""
+        """The scores, after waiting for the network."""
         if self.pending is None:
             return Scored(np.empty((0, self.n_outputs), np.float32), self.jets, self.report, self.partial)
         done = self.pending.wait()
@@ -641,7 +641,7 @@ class Underway(NamedTuple):
         return Scored(done.values, self.jets, self.report + more, self.partial)
 
     def abandon(self) -> None:
-        """Do not wait for them."""
+        """Do not wait for the network."""
         if self.pending is not None:
             self.pending.abandon()
 
@@ -656,7 +656,7 @@ def score_together(taggers: Sequence[Tagger], request: Request) -> list[Scored]:
     Parameters
     ----------
     taggers : sequence of Tagger
-        Either all take candidates or none does, as jets without any are left out for all of them.
+        Either all take candidates or none does, because jets without candidates are left out for all of them.
     request : Request
 
     Returns
