@@ -57,11 +57,22 @@ class Writer:
         root = self("Sqrt", self("Add", square, self.number(1e-5, "f4")))
         return self("Add", self("Mul", self("Div", centred, root), self.weight(width)), self.weight(width))
 
+    def standard(self, x: str, width: int) -> str:
+        shift, scale = self.weight(width), self.number(self.rng.uniform(0.5, 2, (2, width)), "f4")
+        return self("BatchNormalization", x, self.part(scale, 0), shift, self.weight(width), self.part(scale, 1))
 
-def _pairs(write: Writer, symmetric: bool) -> str:
+    def part(self, matrix: str, place: int) -> str:
+        """A row of a constant, as a constant."""
+        return self.number(numpy_helper.to_array(self.constants[int(matrix[1:])])[place], "f4")
+
+
+def _pairs(write: Writer, symmetric: bool, transposed: bool) -> str:
     """A bias for each head and pair, [jets * heads, length, length]."""
     rows = write("Unsqueeze", "pf_features", write.number([-1]))
-    columns = write("Unsqueeze", "pf_features", write.number([-2]))
+    if transposed:
+        columns = write("Transpose", rows, perm=[0, 1, 3, 2])
+    else:
+        columns = write("Unsqueeze", "pf_features", write.number([-2]))
     difference = write("Sub", rows, columns)
     summed = write("Add", rows, columns)
     first = write("Mul", difference, difference) if symmetric else difference
@@ -69,12 +80,16 @@ def _pairs(write: Writer, symmetric: bool) -> str:
     both = write("Concat", first, part, axis=1)
     length = write.length("pf_features", 2)
     flat = write("Reshape", both, write.shape(write.length("pf_features", 0), 4, write("Mul", length, length)))
+    if transposed:
+        flat = write.standard(flat, 4)
     hidden = write.gelu(write("Conv", flat, write.weight(6, 4, 1), write.weight(6), kernel_shape=[1]))
+    if transposed:
+        hidden = write.standard(write("Tanh", write.standard(hidden, 6)), 6)
     bias = write("Conv", hidden, write.weight(HEADS, 6, 1), write.weight(HEADS), kernel_shape=[1])
     return write("Reshape", bias, write.shape(-1, length, length))
 
 
-def _block(write: Writer, x: str, bias: str, jets: str, length: str) -> str:
+def _block(write: Writer, x: str, bias: str, jets: str, length: str, transposed: bool) -> str:
     normed = write.norm(x, WIDTH)
     joint = write.linear(normed, WIDTH, 3 * WIDTH)
     rows = write.shape(length, write("Mul", jets, write.number([HEADS])), SIZE)
@@ -97,22 +112,27 @@ def _block(write: Writer, x: str, bias: str, jets: str, length: str) -> str:
     out = write("Gemm", stacked, write.weight(WIDTH, WIDTH), write.weight(WIDTH), transB=1)
     whole = write.shape(length, jets, WIDTH)
     split = write("Reshape", write("Reshape", out, whole), write.number([0, 0, HEADS, SIZE]))
-    scaled = write("Mul", write("Transpose", split, perm=[0, 1, 3, 2]), write.weight(HEADS))
+    if transposed:
+        scaled = write("Div", split, write.number(write.rng.uniform(0.5, 2, (HEADS, 1)), "f4"))
+    else:
+        scaled = write("Mul", write("Transpose", split, perm=[0, 1, 3, 2]), write.weight(HEADS))
     x = write("Add", write.norm(write("Reshape", scaled, whole), WIDTH), x)
     wide = write.gelu(write.linear(write.norm(x, WIDTH), WIDTH, 2 * WIDTH))
     return write("Add", write.linear(wide, 2 * WIDTH, WIDTH), write("Mul", x, write.weight(WIDTH)))
 
 
-def transformer(*, symmetric: bool = True, blocks: int = 2, seed: int = 0) -> onnx.ModelProto:
+def transformer(*, symmetric: bool = True, blocks: int = 2, seed: int = 0, transposed: bool = False) -> onnx.ModelProto:
     """Inputs as in `networks.GROUPS`, outputs as in `networks.NAMES`.
 
-    ``symmetric``: whether the features of a pair do not know which of the two came first.
+    ``symmetric``: whether the features of a pair do not know which of the two came first. ``transposed``: another way
+    to write the same: columns of pairs are rows turned over, heads have their factor as they are, batch norms stand
+    before, between and behind the products.
     """
     write = Writer(seed)
-    bias = _pairs(write, symmetric)
+    bias = _pairs(write, symmetric, transposed)
     x = write.gelu(write.linear(write("Transpose", "pf_features", perm=[2, 0, 1]), 3, WIDTH))
     for _ in range(blocks):
-        x = _block(write, x, bias, write.length("pf_features", 0), write.length("pf_features", 2))
+        x = _block(write, x, bias, write.length("pf_features", 0), write.length("pf_features", 2), transposed)
     kept = write("Mul", x, write("Transpose", "pf_mask", perm=[2, 0, 1]))
     pooled = write("ReduceSum", kept, write.number([0]), keepdims=0)
     vertices = write("Mul", "sv_features", "sv_mask")

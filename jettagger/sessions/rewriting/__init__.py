@@ -7,9 +7,10 @@ which other graphs may contain, too. The steps:
 2. Tensors that depend only on the lengths of the inputs are compared for probe inputs: equal ones are computed once.
 3. Equal nodes with equal inputs are merged: attention masks are applied to the pair features once, instead of in each
    block.
-4. Biases are merged into matrix products; slices, scales and permutations before or after products are absorbed into
-   the matrices, transpositions into batched products.
-5. Symmetric features of pairs of particles are computed for one half of the pairs.
+4. Biases are merged into matrix products; slices, scales, batch norms and permutations before or after products
+   are absorbed into the matrices, transpositions into batched products.
+5. Symmetric features of pairs of particles are computed for one half of the pairs. Their layers become products of
+   matrices with a row per pair, some thousand rows at a time, which fit the cache of a core.
 6. For GPUs, 1x1 convolutions become matrix products, and operators that exist only on CPUs are replaced.
 
 The equality of the result is not proven here, but checked in `jettagger.inference.acceleration`.
@@ -19,15 +20,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jettagger.sessions.rewriting.gpu import fit_gpu
 from jettagger.sessions.rewriting.network import OLDEST, Net, Probe
-from jettagger.sessions.rewriting.pairs import halve_pairs
+from jettagger.sessions.rewriting.pairs import PARTS, halve_pairs
 from jettagger.sessions.rewriting.products import (
     fold_heads,
     fold_scales,
+    fold_standards,
     fold_transpositions,
     fuse_biases,
     join_rows,
@@ -68,7 +71,8 @@ def rewrite(model: bytes, probes: Sequence[Probe], *, gpu: bool = False) -> byte
         fold_scales,
         fold_heads,
         fold_transpositions,
-        halve_pairs,
+        fold_standards,
+        partial(halve_pairs, parts=1 if gpu else PARTS),
         join_rows,
     ):
         net.observe(probes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ CONTRIB = "com.microsoft"
 #: the first operator set in which Slice takes tensors
 OLDEST = 11
 
+#: names that are given here
+OWN = re.compile(r"jettagger_c?(\d+)")
+
 Probe = Mapping[str, Array]
 Shape = tuple[int, ...]
 
@@ -50,7 +54,11 @@ class Net:
         self.shapes: dict[str, tuple[Shape, ...]] = {}
         self.values: dict[str, tuple[Array, ...]] = {}
         self.changed = False
-        self._number = 0
+        #: so that names are new, in a graph that was written here before, too
+        names = [*self.constants, *(name for node in graph.node for name in node.output)]
+        self._number = max(
+            (int(name.rpartition("_")[2].strip("c")) for name in names if OWN.fullmatch(name)), default=0
+        )
 
     @property
     def opset(self) -> int:

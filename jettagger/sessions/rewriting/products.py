@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jettagger.sessions.rewriting.network import CONTRIB, Net, attributes_of, sole_user
+from jettagger.sessions.rewriting.network import CONTRIB, Net, Shape, attributes_of, sole_user
 from jettagger.types import Array
 
-__all__ = ["fold_heads", "fold_scales", "fold_transpositions", "fuse_biases", "join_rows", "split_products"]
+__all__ = [
+    "fold_heads",
+    "fold_scales",
+    "fold_standards",
+    "fold_transpositions",
+    "fuse_biases",
+    "join_rows",
+    "split_products",
+    "standard_of",
+]
 
 #: row-wise operators, with vectors along a row
 ROWWISE = frozenset(("Add", "Gelu", "LayerNormalization", "Mul"))
@@ -127,11 +136,11 @@ def _last_axis_bounds(net: Net, node: Any, name: str) -> tuple[int, int] | None:
 
 
 def fold_scales(net: Net) -> None:
-    """A constant factor on a product is absorbed into the matrix."""
+    """A constant factor on a product, or one for each column, is absorbed into the matrix."""
     for node in [node for node in net.nodes if node.op_type in ("Div", "Mul")]:
         makers, users = net.makers(), net.users()
-        factor = net.scalar(node.input[1])
-        if factor is None or not factor:
+        factors = net.constants.get(node.input[1])
+        if factors is None or not factors.all():
             continue
         chain = []
         name = node.input[0]
@@ -146,11 +155,28 @@ def fold_scales(net: Net) -> None:
         if not chain or layer is None or sole_user(users, net, name) is None:
             continue
         source, matrix, bias = layer
+        scale = _of_columns(net, factors.astype(np.float64), node.input[0], matrix.shape[1])
+        if scale is None or (scale.size > 1 and any(item.op_type == "Transpose" for item in chain)):
+            continue
         if node.op_type == "Div":
-            factor = 1 / factor
-        scaled = [net.constant((value * np.float64(factor)).astype(value.dtype)) for value in (matrix, bias)]
+            scale = 1 / scale
+        scaled = [net.constant((value * scale).astype(value.dtype)) for value in (matrix, bias)]
         chain[-1].input[0] = net.add("Gemm", [source, *scaled])
         net.replace(node.output[0], node.input[0])
+
+
+def _of_columns(net: Net, factors: Array, name: str, columns: int) -> Array | None:
+    """Factors for the columns of a matrix, or one for all, of a tensor whose last axes are these columns."""
+    if factors.size == 1:
+        return factors.reshape(())
+    for rank in range(1, net.rank(name) + 1):
+        ends = {shape[-rank:] for shape in net.shapes[name]}
+        end: Shape = next(iter(ends))
+        last: Shape = (1,) * (rank - factors.ndim) + factors.shape[-rank:]
+        fits = factors.size == np.prod(last) and all(own in (1, whole) for own, whole in zip(last, end, strict=True))
+        if len(ends) == 1 and np.prod(end) == columns and fits:
+            return np.broadcast_to(factors.reshape(last), end).ravel()
+    return None
 
 
 def fold_heads(net: Net) -> None:
@@ -181,6 +207,42 @@ def fold_heads(net: Net) -> None:
         folded = [net.constant((value[..., order] * scale).astype(value.dtype)) for value in (matrix, bias)]
         product = net.add("Gemm", [source, *folded])
         net.replace(last.output[0], net.add("Reshape", [product, last.input[1]]))
+
+
+def standard_of(net: Net, inputs: Sequence[str], attributes: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Factor and offset of each channel of a batch norm."""
+    scale, shift, mean, variance = (net.constants[name].astype(np.float64) for name in inputs[1:5])
+    factor = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    dtype = net.constants[inputs[1]].dtype
+    return factor.astype(dtype), (shift - mean * factor).astype(dtype)
+
+
+def fold_standards(net: Net) -> None:
+    """A batch norm before a 1x1 convolution is absorbed into its matrix."""
+    users = net.users()
+    for node in [node for node in net.nodes if node.op_type == "BatchNormalization"]:
+        convolution = sole_user(users, net, node.output[0])
+        if convolution is None or convolution.op_type != "Conv" or convolution.input[0] != node.output[0]:
+            continue
+        attributes = attributes_of(convolution)
+        weights = [net.constants.get(name) for name in [*node.input[1:], *convolution.input[1:]]]
+        if (
+            any(value is None for value in weights)
+            or attributes.get("group", 1) != 1
+            or any(attributes.get("pads", []))
+        ):
+            continue
+        kernel = net.constants[convolution.input[1]]
+        if kernel.size != kernel.shape[0] * kernel.shape[1]:
+            continue
+        factor, summand = standard_of(net, node.input, attributes_of(node))
+        matrix = kernel.reshape(kernel.shape[:2]).astype(np.float64)
+        bias = matrix @ summand
+        if len(convolution.input) > 2:
+            bias = bias + net.constants[convolution.input[2]]
+        folded = [(matrix * factor).reshape(kernel.shape), bias]
+        inputs = [node.input[0], *(net.constant(value.astype(kernel.dtype)) for value in folded)]
+        net.replace(convolution.output[0], net.add("Conv", inputs, **attributes))
 
 
 def join_rows(net: Net) -> None:
