@@ -112,7 +112,7 @@ class Bench:
         """Do it unless its result is there."""
         path = self.results / f"{name}.json"
         if path.exists() and not self.again and (not model or json.loads(path.read_text())["model"] == self.model):
-            print(f"{name}: is there")
+            print(f"{name}: exists already")
             return
         print(f"{name} ...", flush=True)
         start = time.perf_counter()
@@ -460,8 +460,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=20.0, help="CPU time of each network from scratch at most")
-    parser.add_argument("--least-jets", type=int, default=50, help="of a class, for training")
-    parser.add_argument("--again", action="store_true", help="do steps again whose results are there")
+    parser.add_argument("--least-jets", type=int, default=50, help="smallest number of training jets of a class")
+    parser.add_argument("--again", action="store_true", help="repeat steps that have results already")
     parser.add_argument("-o", "--output", type=Path, help="folder for RESULTS.md; default: WORK/results")
     args = parser.parse_args(arguments)
     bench = Bench(args.work, args.threads, args.minutes, args.again, args.least_jets)

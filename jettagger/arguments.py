@@ -13,6 +13,7 @@ import functools
 import inspect
 import numbers
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
 
-from jettagger.errors import WrongType
+from jettagger.errors import ConfigError, WrongType
 
 __all__ = [
     "Histogram",
@@ -32,9 +33,11 @@ __all__ = [
     "Workspace",
     "fits",
     "guard",
+    "in_range",
     "in_words",
     "is_number",
     "of_type",
+    "shown",
 ]
 
 
@@ -73,9 +76,9 @@ def _is_workspace(value: Any) -> bool:
 
 Numbers = Annotated[Any, Kind("an array of numbers", _are_numbers)]
 Records = Annotated[Any, Kind("an array with named columns", _has("fields", "__getitem__"))]
-Histogram = Annotated[Any, Kind("a histogram of hist", _has("axes", "values"))]
-Workspace = Annotated[Mapping[str, Any], Kind("a workspace of pyhf", _is_workspace)]
-Model = Annotated[Any, Kind("a model of pyhf", _has("config", "expected_data"))]
+Histogram = Annotated[Any, Kind("a hist histogram", _has("axes", "values"))]
+Workspace = Annotated[Mapping[str, Any], Kind("a pyhf workspace", _is_workspace)]
+Model = Annotated[Any, Kind("a pyhf model", _has("config", "expected_data"))]
 
 _WORDS: Mapping[Any, str] = {
     str: "text",
@@ -199,7 +202,22 @@ def in_words(annotation: Any) -> str:
     return f"a {getattr(kind, '__name__', kind)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in a message: its type, and itself where that is short.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> shown("a"), shown(np.arange(3.0)), shown(None)
+    ("str 'a'", 'an array of float64[3]', 'None')
+    """
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}{list(value.shape)}"
     text = repr(value)
@@ -229,7 +247,39 @@ def of_type(value: Any, annotation: Any, where: str) -> None:
     jettagger.errors.WrongType: load_tagger(), argument name_or_folder: got int 3, expected text or None
     """
     if not fits(value, annotation):
-        raise WrongType(f"{where}: got {_shown(value)}, expected {in_words(annotation)}")
+        raise WrongType(f"{where}: got {shown(value)}, expected {in_words(annotation)}")
+
+
+def in_range(value: float, where: str, low: float, high: float = sys.float_info.max, *, above: bool = False) -> None:
+    """Refuse a number outside a range; NaN and infinities are outside of each.
+
+    Parameters
+    ----------
+    value : number
+    where : str
+        The function and the argument, or another place.
+    low, high : float
+        The range, with both ends.
+    above : bool
+        Whether ``low`` itself is outside.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> in_range(-2, "make_events(), argument n_events", 0)
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.ConfigError: make_events(), argument n_events: got -2, expected a number of at least 0
+    """
+    if low <= value <= high and not (above and value == low):
+        return
+    expected = f"above {low:g}" if above else f"of at least {low:g}"
+    if high < sys.float_info.max:
+        expected = f"{f'above {low:g} and up' if above else f'from {low:g}'} to {high:g}"
+    raise ConfigError(f"{where}: got {value!r}, expected a number {expected}")
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def threads_per_slot(cores: int, slots: int) -> int:
     (4, 1, 1)
     """
     if cores < 1 or slots < 1:
-        raise ConfigError(f"a worker has at least one core and one slot, got {cores} and {slots}")
+        raise ConfigError(f"a worker needs at least one core and one slot, got {cores} cores and {slots} slots")
     return max(cores // slots, 1)
 
 
@@ -171,7 +171,7 @@ class BundlePlugin(WorkerPlugin):
         cores = min(self.cores or slots, usable_cores())
         os.environ[THREADS] = str(threads_per_slot(max(cores, 1), slots))
         label = self.parcels[0].label
-        logger.info("jettagger: %s at %s, %s threads a task", label, ", ".join(places), os.environ[THREADS])
+        logger.info("jettagger: %s at %s, %s threads per task", label, ", ".join(places), os.environ[THREADS])
 
 
 def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def truth(labels: Any, *, none: int | None = None) -> list[str | None]:
     """
     values = np.asarray(labels)
     if values.ndim != 1 or (len(values) and values.dtype.kind not in "iu"):
-        raise InvalidValues(f"labels are {values.dtype}{list(values.shape)}, expected whole numbers, one a jet")
+        raise InvalidValues(f"labels are {values.dtype}{list(values.shape)}, expected whole numbers, one per jet")
     known = (values >= 0) & (values < len(LABELS))
     bad = np.flatnonzero(~known & (values != none) if none is not None else ~known)
     if len(bad):
@@ -362,8 +362,8 @@ def files(*, split: str | None = None, part: str | None = None, root: str | os.P
         if value is not None and value not in known:
             raise UnknownName(word, value, known)
     folder = Path(root)
-    if not folder.is_dir():
-        raise ConfigError(f"root {folder} is no folder, expected the one with the files of JetClass-II")
+    if not os.path.isdir(folder):
+        raise ConfigError(f"root {folder} is not a folder, expected the one with the files of JetClass-II")
     wanted = [name for here in ([part] if part else PARTS) for name in _names(here, split)]
     found, broken = _search(folder, set(wanted))
     return Listing(
@@ -459,7 +459,7 @@ def read(
         column = COLUMNS[name]
         if (jets[name].ndim == 1) != column.per_jet:
             expected = "a number" if column.per_jet else "a list"
-            raise InputFileError(f"{os.fspath(path)}: {name} is {jets[name].type}, expected {expected} a jet")
+            raise InputFileError(f"{os.fspath(path)}: {name} is {jets[name].type}, expected {expected} per jet")
     return ak.zip({name: ak.values_astype(jets[name], COLUMNS[name].type) for name in jets.fields}, depth_limit=1)
 
 

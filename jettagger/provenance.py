@@ -68,7 +68,7 @@ class Origin:
         MismatchError
         """
         if other.digest != self.digest:
-            raise MismatchError(f"{what} belong to the model {self}, these scores are of {other}")
+            raise MismatchError(f"{what} belong to the model {self}, but these scores are of {other}")
         for name, digest in self.heads.items():
             theirs = other.heads.get(name, digest)
             if theirs != digest:

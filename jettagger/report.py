@@ -55,9 +55,9 @@ def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) 
     """
     if count:
         share = 80 if min_pt_share is None else 100 * min_pt_share
-        why = f"their constituents carry less than {share:g} % of their pt, or their own pt or direction is no number"
+        why = f"their constituents carry less than {share:g} % of their pt, or their own pt or direction is not finite"
         if min_pt_share is None:
-            why = f"links lead to nothing, {why}"
+            why = f"some links are dangling, {why}"
         text = f"{count} of {jets} jets are not scored (None), as only a part of them is there: {why}; {place}"
         warnings.warn(f"{text}. min_pt_share sets the share that is asked for", PartialJetsWarning, stacklevel=4)
 

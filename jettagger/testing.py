@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.files import complete_or_absent
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.types import Array
@@ -66,6 +66,10 @@ def make_columns(
     >>> columns["event"].tolist()
     [1, 2, 3]
     """
+    in_range(n_events, "argument n_events", 0, 2**31 - 1)
+    in_range(seed, "argument seed", 0)
+    in_range(jets, "argument jets", 0, 1000)
+    in_range(constituents, "argument constituents", 0, 1e6)
     rng = np.random.default_rng([seed, n_events])
     n_jets = rng.poisson(jets, n_events)
     total = int(n_jets.sum())

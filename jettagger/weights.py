@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import InvalidValues, MismatchError, reason_of
+from jettagger.errors import InvalidValues, MismatchError, WrongType, reason_of
 from jettagger.types import Floats
 
 __all__ = ["check_weights", "flat"]
@@ -27,7 +27,9 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
     Raises
     ------
     InvalidValues
-        If one is NaN, infinite or None; gives their number and the first event.
+        If one is NaN, infinite or None; says how many and which event is the first.
+    WrongType
+        If they are no numbers.
 
     Examples
     --------
@@ -38,7 +40,13 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
     """
     import awkward as ak
 
-    filled = ak.fill_none(ak.values_astype(weights, np.float64), np.nan, axis=None)
+    try:
+        filled = ak.fill_none(ak.values_astype(ak.Array(weights), np.float64), np.nan, axis=None)
+    except (TypeError, ValueError) as error:
+        kind = getattr(weights, "dtype", None) or type(weights).__name__
+        raise WrongType(f"{name}: got {kind}, expected an array of numbers") from error
+    if "string" in str(filled.type):
+        raise WrongType(f"{name}: got {filled.type!s:.80}, expected an array of numbers")
     bad = ~np.isfinite(np.asarray(ak.flatten(filled, axis=None)))
     if not bad.any():
         return

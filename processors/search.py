@@ -157,7 +157,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         blind: bool = True,
     ) -> None:
         if model is None and options is not None:
-            raise ConfigError("options of a tagger are given, but no model that it would run")
+            raise ConfigError("options of a tagger are given, but no model= to run")
         self.tagger = None if model is None else jt.load_tagger(model, options)
         self.search = Search(
             samples=samples,
@@ -230,7 +230,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         if not used:
             columns = " or ".join([f"{self.prefix}_...", *(f"{head.name}_..." for head in self.tagger.heads)])
             raise ConfigError(
-                f"the model {self.tagger.bundle.name!r} is to run, but no discriminant and no column {columns} is used"
+                f"the model {self.tagger.bundle.name!r} would run, but no discriminant and no column {columns} is used"
             )
         return tuple(name for name in dict.fromkeys(used) if name not in of_heads)
 

@@ -13,6 +13,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
+from jettagger.errors import OutputError
 from jettagger.expressions.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
 from jettagger.files.generated import read_sources
@@ -43,6 +44,11 @@ class TaggingProcessor(processor.ProcessorABC):
     options : TaggerOptions, optional
         Options of the tagger: heads, threads, score cache, collection of jets and others; a tagger has its own.
 
+    Raises
+    ------
+    OutputError
+        If ``output`` is an empty path.
+
     Examples
     --------
     >>> TaggingProcessor("tinyParT", columns=["prob", "mass"]).columns
@@ -63,6 +69,8 @@ class TaggingProcessor(processor.ProcessorABC):
         self.where = where
         self.columns = tuple(columns)
         self.prefix = prefix
+        if output is not None and not os.fspath(output):
+            raise OutputError("TaggingProcessor(), argument output: got an empty path, expected a folder, or None")
         self.output = None if output is None else Path(output)
         self.names = self.tagger.column_names(self.columns, prefix)
 

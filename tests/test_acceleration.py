@@ -95,7 +95,7 @@ def test_a_damaged_entry_is_made_anew(bundle: Bundle, tmp_path: Path, monkeypatc
 
 def test_a_graph_that_is_not_equal_is_not_used(tmp_path: Path) -> None:
     bundle = Bundle.from_folder(write_transformer(tmp_path / "toy", symmetric=False))
-    with pytest.warns(RuntimeWarning, match=r"'toy' runs as it is: .* differs by .* times the tolerance"):
+    with pytest.warns(RuntimeWarning, match=r"'toy' runs without rewriting: .* differs by .* times the tolerance"):
         session = open_session(bundle, 1)
     assert session is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
@@ -105,13 +105,15 @@ def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(bundle: Bundle, monkeypa
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(acceleration, "rewrite", broken)
-    with pytest.warns(RuntimeWarning, match=r"runs as it is: it could not be rewritten \(RuntimeError: no such"):
+    with pytest.warns(
+        RuntimeWarning, match=r"runs without rewriting: it could not be rewritten \(RuntimeError: no such"
+    ):
         assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 
 def test_a_graph_that_does_not_load_runs_as_it_is(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceleration, "rewrite", lambda *_, **__: b"not ONNX")
-    with pytest.warns(RuntimeWarning, match=r"runs as it is: what was rewritten fails \(ModelFileError"):
+    with pytest.warns(RuntimeWarning, match=r"runs without rewriting: the rewritten graph fails \(ModelFileError"):
         assert open_session(bundle, 1) is open_onnx(bundle.graph, 1)  # type: ignore[arg-type]
 
 

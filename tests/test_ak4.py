@@ -135,7 +135,7 @@ def test_both_in_one_pass_give_what_each_gives_alone(tagger: Tagger, large: Tagg
     attached = both.attach(EVENTS, columns=["prob"])
     assert set(attached.Jet.fields) > set(EVENTS.Jet.fields)
     assert set(attached.FatJet.fields) > set(EVENTS.FatJet.fields)
-    with pytest.raises(MismatchError, match="take other jets"):
+    with pytest.raises(MismatchError, match="take different jets"):
         Taggers([large, tagger, Tagger(load_tagger("inclParTToyV1").bundle, jets="FatJetAK15")])
 
 

@@ -54,7 +54,7 @@ def test_a_damaged_file_is_ignored_and_made_anew(cache: DiskCache, damage: str) 
         np.savez(stream, x=np.array([{}], dtype=object) if damage == "objects" else np.arange(3))
         content = bytearray(stream.getvalue())
     path.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match="is damaged; it is ignored"):
+    with pytest.warns(RuntimeWarning, match="is damaged: it is ignored"):
         assert cache.get("a1") is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -89,7 +89,7 @@ def test_what_is_larger_than_all_is_not_kept(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     cache = DiskCache(tmp_path / "file", limit=1000)
-    with pytest.warns(RuntimeWarning, match="nothing is kept in the cache"):
+    with pytest.warns(RuntimeWarning, match="cannot write to the cache"):
         cache.put("a", {"x": np.zeros(3)})
     with pytest.warns(RuntimeWarning, match="cannot read the cache"):
         assert cache.get("a") is None

@@ -166,7 +166,7 @@ class TestFaults:
         kinds = {"logit": ["label_*"], "mass": ["mass"], "hidden": ["hid*"]}
         found = results(write_bundle(tmp_path / "m", card={"kinds": kinds}))["kinds"]
         assert found.passed is False
-        assert found.detail == "3 outputs that are called logits sum to one: they are probabilities"
+        assert found.detail == "3 outputs declared as logits sum to one: they are probabilities"
 
     def test_onnx_runtime_refuses_the_file(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "m")

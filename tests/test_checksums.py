@@ -148,7 +148,7 @@ def test_external_data(tmp_path: Path) -> None:
         change(place / "weights.bin")
     with pytest.warns(RuntimeWarning, match=r"weights.bin has changed"):
         Bundle.from_folder(folder)
-    with pytest.raises(BundleError, match=r"weights.bin is not what checksums.json says"):
+    with pytest.raises(BundleError, match=r"weights.bin does not have the SHA-256 in checksums.json"):
         Bundle.from_folder(copy)
 
 
@@ -164,7 +164,7 @@ class TestDamagedOrAbsentCache:
         folder = undeclared(tmp_path / "mine")
         cache.write_text("a file, where a folder should be")
         quiet(folder)
-        with pytest.raises(OutputError, match="cannot remember"):
+        with pytest.raises(OutputError, match="cannot store"):
             accept(folder)
 
     def test_damaged_entries_are_written_anew(self, tmp_path: Path, cache: Path) -> None:

@@ -115,7 +115,7 @@ def test_threads_of_a_slot(cores: int, slots: int, threads: int) -> None:
 
 
 def test_no_cores() -> None:
-    with pytest.raises(ConfigError, match="at least one core and one slot, got 0 and 1"):
+    with pytest.raises(ConfigError, match="at least one core and one slot, got 0 cores and 1 slots"):
         threads_per_slot(0, 1)
 
 

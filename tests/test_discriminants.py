@@ -345,7 +345,7 @@ def test_what_holds_no_columns():
         discriminant("HbbvsQCD")([1, 2])
     with pytest.raises(MissingColumns, match=r"no scores; it needs sum\(Hbb\), sum\(QCD\), found columns: pt"):
         discriminant("HbbvsQCD")(ak.Array({"pt": [1.0]}))
-    with pytest.raises(ConfigError, match=r"needs no score"):
+    with pytest.raises(ConfigError, match=r"contains no score"):
         discriminant("1 + 1")(ak.Array({"pt": [1.0]}))
 
 
@@ -696,9 +696,9 @@ def test_refused_values():
         Discriminant(parameter("x") * score("x"), parameters={"x": 1.0})
     with pytest.raises(ConfigError, match=r"empty denominator must be a finite number"):
         Discriminant(score("x"), zero=np.inf)
-    with pytest.raises(ConfigError, match=r"no name of a score"):
+    with pytest.raises(ConfigError, match=r"not the name of a score"):
         score("prob Hbb")
-    with pytest.raises(ConfigError, match=r"no name of a parameter"):
+    with pytest.raises(ConfigError, match=r"not the name of a parameter"):
         parameter("1")
     with pytest.raises(ConfigError, match=r"needs at least one"):
         sum_of()
@@ -708,7 +708,7 @@ def test_refused_values():
         score("x") + float("inf")
     with pytest.raises(TypeError, match=r"scores and numbers"):
         score("x") + "y"
-    with pytest.raises(ConfigError, match=r"has not the form"):
+    with pytest.raises(ConfigError, match=r"does not have the form"):
         discriminant("x + y").log_ratio()
 
 
@@ -730,7 +730,7 @@ def test_refused_values():
 def test_the_logarithm_of_a_ratio(text, expected):
     item = discriminant(text)
     if expected is None:
-        with pytest.raises(ConfigError, match=r"has not the form signal"):
+        with pytest.raises(ConfigError, match=r"does not have the form signal"):
             item.log_ratio()
     else:
         assert str(item.log_ratio()) == expected
@@ -810,7 +810,7 @@ def test_files(tmp_path):
     ("text", "message"),
     [
         ("version: 1", "the key 'discriminants' is missing"),
-        ("version: 2\ndiscriminants: {}", "line 1: version 2, this jettagger reads 1"),
+        ("version: 2\ndiscriminants: {}", "line 1: version 2, this version of jettagger reads 1"),
         ("version: 1\ndiscriminants: 3", "line 2: 'discriminants' must be a mapping, got 3"),
         (
             "version: 1\ndiscriminants:\n  a: {expresion: x}",
@@ -835,7 +835,7 @@ def test_files(tmp_path):
             "version: 1\ndiscriminants:\n  a:\n    expression: x\n    expression: y",
             "line 5: .*twice, first on line 4",
         ),
-        ("version: 1\n\tdiscriminants: {}", "line 2: no valid YAML"),
+        ("version: 1\n\tdiscriminants: {}", "line 2: not valid YAML"),
         ("- 1", "the file must be a mapping"),
     ],
 )
@@ -849,7 +849,7 @@ def test_bad_files(tmp_path, text, message):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*absent.yaml: No such file"):
         load(tmp_path / "absent.yaml")
-    with pytest.raises(ConfigError, match=r"no valid YAML"):
+    with pytest.raises(ConfigError, match=r"not valid YAML"):
         Discriminant.from_yaml("!!python/object/apply:os.system ['ls']")
     with pytest.raises(ConfigError, match=r"expected one discriminant, got 0: none"):
         Discriminant.from_yaml("{version: 1, discriminants: {}}")
@@ -949,8 +949,8 @@ def test_a_preset_with_a_prefix_of_its_own_is_written_as_such(tmp_path):
     ("record", "message"),
     [
         ({"preset": "HbbvsQCDD"}, "nearest: HbbvsQCD"),
-        ({"preset": "HbbvsQCD", "expression": "a"}, "exclude each other"),
-        ({"expression": "a", "form": "ratio"}, "'form' is that of a 'preset'"),
+        ({"preset": "HbbvsQCD", "expression": "a"}, "give either 'preset' or 'expression', not both"),
+        ({"expression": "a", "form": "ratio"}, "'form' belongs to a 'preset'"),
         ({"preset": "HbbvsQCD", "form": "rato"}, "nearest: ratio"),
         ({"preset": "HbbvsQCD", "parameters": {"alpha": 1}}, "unknown parameter"),
         ({"preset": 3}, "must be text"),

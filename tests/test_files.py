@@ -164,7 +164,9 @@ def test_links_that_lead_nowhere(tmp_path: Path, kind: str) -> None:
     (tmp_path / "away").symlink_to(tmp_path / "absent" / "data")
     with pytest.raises(OutputError, match=r"cannot write .*round: it is a symbolic link that leads back to itself"):
         write(tmp_path / "round", kind)
-    with pytest.raises(OutputError, match=r"cannot write .*away: it is a link to .*data, and the folder .* not there"):
+    with pytest.raises(
+        OutputError, match=r"cannot write .*away: it is a link to .*data, and the folder .* does not exist"
+    ):
         write(tmp_path / "away", kind)
     assert names(tmp_path) == ["away", "round"]
 
@@ -216,7 +218,7 @@ def test_absent_after_an_error(tmp_path: Path, error: BaseException) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    said = r"cannot write .*a\.root completely: No space left on device; nothing was left"
+    said = r"cannot write .*a\.root completely: No space left on device; no partial output was left"
     with pytest.raises(OutputError, match=said):
         write_half(tmp_path / "a.root", OSError(errno.ENOSPC, "No space left on device"))
     assert names(tmp_path) == []

@@ -530,7 +530,7 @@ def test_a_profile_is_the_response_bin_by_bin() -> None:
 BAD = [
     (text(input="[hidden]"), r"line \d+: unknown key 'input' \(nearest: inputs\)"),
     (text(inputs=""), "the key 'inputs' is missing"),
-    (text(version="3"), r"line \d+: version 3, this jettagger reads 1"),
+    (text(version="3"), r"line \d+: version 3, this version of jettagger reads 1"),
     (text(kind="class"), r"unknown kind 'class' \(nearest: classes, mass\)"),
     (text().replace("FatJet_truth == 1", "FatJet_truth ="), r"head.yaml, line 10: position"),
     (text(classes="{A: FatJet_truth == 0}"), "needs at least two, got 1"),

@@ -131,7 +131,7 @@ def test_the_command_line_takes_a_format(tmp_path: Path) -> None:
 
 
 def test_format_and_names_exclude_each_other() -> None:
-    with pytest.raises(MismatchError, match="format= and names= exclude each other"):
+    with pytest.raises(MismatchError, match="give either format= or names=, not both"):
         load_tagger("tinyParT", names={"PFCands": "X"}, format="pfnano")
 
 
@@ -168,7 +168,7 @@ def test_any_choice_of_names_gives_equal_scores(tiny: Bundle, usual: ak.Array, d
     ("text", "error", "message"),
     [
         ("name: x", ConfigError, "the key 'version' is missing"),
-        ("{version: 2, name: x}", ConfigError, "version 2, this jettagger reads 1"),
+        ("{version: 2, name: x}", ConfigError, "version 2, this version of jettagger reads 1"),
         ("{version: 1, name: x, colections: {}}", ConfigError, r"unknown key 'colections' \(nearest: collections"),
         ("{version: 1, name: x,\n collections: {PFCand: A}}", UnknownName, r"line 2.*'PFCand' \(nearest: PFCands"),
         ("{version: 1, name: x, collections: {PFCands.pt: A}}", UnknownName, r"unknown collection.*'PFCands.pt'"),
@@ -188,13 +188,13 @@ def test_any_choice_of_names_gives_equal_scores(tiny: Bundle, usual: ak.Array, d
         (
             "{version: 1, name: x, absent: [PFCands.pt]}",
             ConfigError,
-            "PFCands.pt cannot be absent, only FatJetSVs.sVIdx",
+            "PFCands.pt cannot be declared absent, only FatJetSVs.sVIdx",
         ),
         ("{version: 1, name: x, absent: [FatJetSVs.svIdx]}", UnknownName, r"nearest: FatJetSVs.sVIdx"),
         (
             "{version: 1, name: x, columns: {JetSVs.sVIdx: i}, absent: [JetSVs.sVIdx]}",
             ConfigError,
-            "JetSVs.sVIdx is absent and called 'i', expected one of the two",
+            "JetSVs.sVIdx is both absent and called 'i', expected one of the two",
         ),
         ("[1]", ConfigError, "mapping"),
         ("{version: 1, name: x", ConfigError, "example"),

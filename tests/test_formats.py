@@ -481,7 +481,7 @@ def test_what_is_not_there_is_named() -> None:
 
 
 def test_a_collection_that_is_no_list_is_refused() -> None:
-    with pytest.raises(MismatchError, match="FatJet is no list of objects"):
+    with pytest.raises(MismatchError, match="FatJet is not a list of objects"):
         EventColumns(ak.Array([{"FatJet": {"pt": 1.0}}])).counts("FatJet")
 
 

@@ -215,7 +215,7 @@ class TestBadDeclarations:
         [
             ("pupiWeight >= 0.01", UnknownName, ["'pupiWeight'", "puppiWeight", "selection of 'pf"]),
             ("sv_pt > 3", UnknownName, ["sv_pt"]),
-            ("pt + 3", ConfigError, ["is no cut", "pt >= 0.95"]),
+            ("pt + 3", ConfigError, ["is not a cut", "pt >= 0.95"]),
             ("pt >", ConfigError, ["selection of 'pf"]),
             ("__import__('os')", ConfigError, ["unknown function"]),
         ],

@@ -167,7 +167,7 @@ def test_a_head_belongs_to_its_parent(tmp_path: Path) -> None:
     tagger = jt.load_tagger(MODEL).with_heads(head)
     with pytest.raises(MismatchError, match="two heads have the same name"):
         tagger.with_heads(head)
-    with pytest.raises(MismatchError, match="prefix 'Toy' gives columns that a head has, too: Toy_mass"):
+    with pytest.raises(MismatchError, match="prefix 'Toy' gives columns that a head also gives: Toy_mass"):
         jt.load_tagger(MODEL).with_heads(make_head(tmp_path / "m", kind="mass")).column_names(["mass"], prefix="Toy")
 
 
@@ -210,7 +210,7 @@ def test_the_command_runs_heads(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert head(skim).probB.tolist() == skim.FatJet_Toy_probB.tolist()
     assert ak.count(skim.FatJet_Toy_probB) > 0
     assert main(["tag", str(nano), "--model", MODEL, "--head", str(tmp_path), "-o", str(tmp_path / "b.root")]) == 2
-    assert "has no head.json, so it is no head" in capsys.readouterr().err
+    assert "has no head.json, so it is not a head" in capsys.readouterr().err
 
 
 def test_a_selection_in_the_command_leaves_heads_their_columns(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def broken(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ("no description", MissingModelFile, "has no head.json, so it is no head; it holds head.onnx"),
+        ("no description", MissingModelFile, "has no head.json, so it is not a head; it holds head.onnx"),
         ("no network", MissingModelFile, "has no head.onnx: the folder of the head 'Toy' is not complete"),
         ("flipped byte", BundleError, "is damaged or was replaced: its SHA-256 is"),
         ("truncated", BundleError, "is not valid JSON"),
@@ -287,7 +287,7 @@ def broken(folder: Path, how: str) -> None:
         ("twice", BundleError, "inputs appear twice: hidNeurons000"),
         ("other names", BundleError, r"its inputs are not those of head.json \(first: 'hidNeurons127x'"),
         ("other folds", BundleError, "head.json asks for"),
-        ("other metrics", BundleError, "is damaged or was edited: it does not have the checksum that it gives"),
+        ("other metrics", BundleError, "is damaged or was edited: its content does not match its 'checksum'"),
         ("no model", ModelFileError, "is not a readable ONNX model"),
     ],
 )

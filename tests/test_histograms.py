@@ -90,7 +90,7 @@ def test_bad_axes(arguments, message):
 def test_bad_histograms():
     with pytest.raises(ConfigError, match=r"has no axis"):
         HistSpec("x", [])
-    with pytest.raises(ConfigError, match=r"two axes of one name"):
+    with pytest.raises(ConfigError, match=r"two axes of the same name"):
         HistSpec("x", [AxisSpec("region", bins=(1, 0, 1))])
 
 
@@ -273,15 +273,15 @@ def test_a_file_of_another_version(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "is no histogram file"),
-        (b"[]", "is no histogram file of jettagger"),
-        (b"{}", "is no histogram file of jettagger"),
+        (b"{", "is not a histogram file"),
+        (b"[]", "is not a histogram file of jettagger"),
+        (b"{}", "is not a histogram file of jettagger"),
         (b'{"format": "jettagger histograms", "version": 1}', "damaged"),
         (
             b'{"format": "jettagger histograms", "version": 1, "record": {}, "histograms": {"a": 3}}',
             "damaged",
         ),
-        (b"\xff\xfe", "is no histogram file"),
+        (b"\xff\xfe", "is not a histogram file"),
     ],
 )
 def test_files_that_are_something_else(tmp_path, content, message):
@@ -299,7 +299,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputFileError, match=r"cannot read"):
         load(path)
     path.write_bytes(gzip.compress(b"x" * 1000)[:20])
-    with pytest.raises(InputFileError, match=r"no histogram file"):
+    with pytest.raises(InputFileError, match=r"not a histogram file"):
         load(path)
     with pytest.raises(OutputError):
         save({}, tmp_path / "absent" / "h.json")

@@ -76,7 +76,7 @@ def test_each_is_used_or_refused_with_one_error(name: str, tmp_path: Path, capsy
     assert status in (0, 1, 2)
     assert not CONTROL.search(out + err)
     assert "Traceback" not in out + err
-    assert "not foreseen" not in err
+    assert "this is a bug" not in err
     errors = [line for line in err.splitlines() if not line.startswith("jettagger: warning: ")]
     assert all(len(line) < LONGEST + 100 for line in err.splitlines())
     if status == 2:  # some show under it where in an expression the mistake is

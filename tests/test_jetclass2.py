@@ -178,7 +178,7 @@ def test_unknown_splits_parts_and_folders(tmp_path: Path) -> None:
         jetclass2.files(split="tset", root=tmp_path)
     with pytest.raises(UnknownName, match="unknown part: 'Top'"):
         jetclass2.files(part="Top", root=tmp_path)
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         jetclass2.files(root=tmp_path / "nowhere")
 
 
@@ -240,7 +240,7 @@ def test_a_truncated_tarball_gives_what_lies_before_the_damage(tmp_path: Path) -
         assert "damaged" in str(listing)
     (tmp_path / "QCD_0360-0369.tar").write_bytes(b"no tarball" * 100)
     listing = jetclass2.files(split="test", part="QCD", root=tmp_path)
-    assert "is no readable tarball" in str(listing)
+    assert "is not a readable tarball" in str(listing)
 
 
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_columns_are_read_by_name_and_group_in_their_types(tmp_path: Path) -> No
     with pytest.raises(UnknownName, match="jet_eta"):
         jetclass2.read(path, ["jet_eta"])
     write_root(tmp_path / "y.root", ak.Array({"jet_pt": [[1.0], [2.0, 3.0]]}))
-    with pytest.raises(InputFileError, match=r"jet_pt is 2 .* expected a number a jet"):
+    with pytest.raises(InputFileError, match=r"jet_pt is 2 .* expected a number per jet"):
         jetclass2.read(tmp_path / "y.root")
     write_root(tmp_path / "z.root", ak.Array({"a": [1.0]}))
     with pytest.raises(InputFileError, match="has no column of JetClass-II"):

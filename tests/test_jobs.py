@@ -55,8 +55,8 @@ def test_broken_files_are_errors_or_left_out_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
-        (LAYOUT._replace(inputs=(), keep=("event", "run")), r"b\.root .* lacks FatJet\.pt and has besides run;"),
-        (LAYOUT._replace(collection="AK15Puppi"), "lacks FatJet and has besides AK15Puppi; tag such files separately"),
+        (LAYOUT._replace(inputs=(), keep=("event", "run")), r"b\.root .* lacks FatJet\.pt and also has run;"),
+        (LAYOUT._replace(collection="AK15Puppi"), "lacks FatJet and also has AK15Puppi; tag such files separately"),
     ],
 )
 def test_all_files_must_be_like_the_first(other: Layout, expected: str) -> None:

@@ -34,14 +34,14 @@ BAD = {
     "deep": ("[" * 100_000, "nested too deeply"),
     "deeper than is read": ('{"a": ' + "[" * DEEPEST + "]" * DEEPEST + "}", "nested too deeply"),
     "digits": ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
-    "twice": ('{"a": {"b": 1, "b": 2}}', "'b' is there twice"),
+    "twice": ('{"a": {"b": 1, "b": 2}}', "'b' appears twice"),
     "list": ("[]", "holds a list, expected an object"),
     "number": ("1", "holds a number, expected an object"),
     "megabyte": ('"' + "x" * 1_000_000 + '"', "holds text, expected an object"),
     "cut": ('{"a": ', "line 1, column 7"),
-    "NaN": ('{"a": NaN}', "NaN is no finite number"),
-    "infinite": ('{"a": -Infinity}', "-Infinity is no finite number"),
-    "too large": ('{"a": 1e999}', "1e999 is no finite number"),
+    "NaN": ('{"a": NaN}', "NaN is not a finite number"),
+    "infinite": ('{"a": -Infinity}', "-Infinity is not a finite number"),
+    "too large": ('{"a": 1e999}', "1e999 is not a finite number"),
     "no text": ("\udcff", "cannot read"),
 }
 
@@ -127,7 +127,7 @@ def test_a_compressed_histogram_file_with_a_flipped_bit(place: int, tmp_path: Pa
         with pytest.raises(InputFileError, match=r"h\.json\.gz"):
             histograms.load(path)
     path.write_bytes(gzip.compress(b"[" * 5000))
-    with pytest.raises(InputFileError, match=r"h\.json\.gz is no histogram file.*nested too deeply"):
+    with pytest.raises(InputFileError, match=r"h\.json\.gz is not a histogram file.*nested too deeply"):
         histograms.load(path)
 
 

@@ -260,7 +260,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["known-toy", "Known_Toy", "my-known-toy.v2"])
     def test_another_network_under_the_name_is_said(self, folder: Path, name: str) -> None:
-        with pytest.warns(RuntimeWarning, match=r"bears the name of the known network 'known-toy'.*SHA-256 is"):
+        with pytest.warns(RuntimeWarning, match=r"has the name of the known network 'known-toy'.*SHA-256 is"):
             Bundle.from_folder(self.flipped(folder, name))
 
     def test_the_network_itself_and_other_names_are_not(self, folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
 
 
 def test_a_certificate_needs_its_key() -> None:
-    with pytest.raises(ConfigError, match="come together"):
+    with pytest.raises(ConfigError, match="must be given together, got only the certificate"):
         Remote.at("grpcs://gpu7:8001/net", certificate="c.pem")
 
 
@@ -223,7 +223,7 @@ def integers(served: dict[str, Any]) -> dict[str, Any]:
     "change", [lambda served: without(served, "inputs"), lambda served: without(served, "outputs"), more, integers]
 )
 def test_another_network_behind_the_name(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    with pytest.raises(RemoteError, match="another network is behind that name"):
+    with pytest.raises(RemoteError, match="the server has another network of that name"):
         session(Server(served=change(described(GRAPH))))
 
 

@@ -347,7 +347,7 @@ def test_batches_are_on_their_way_together(grpc_url: str, here: Any, behaviour: 
 def test_another_network_is_never_believed(local: bool, grpc_url: str, behaviour: Behaviour) -> None:
     behaviour.factor = 1.01
     tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, local=local))
-    with pytest.raises(RemoteError, match=r"does not give the numbers of 'tinyParT' .* times the tolerance"):
+    with pytest.raises(RemoteError, match=r"does not give the outputs of 'tinyParT' .* times the tolerance"):
         tagger.attach(EVENTS)
 
 

@@ -231,7 +231,9 @@ def test_heads_take_a_union(tmp_path: Path) -> None:
 def test_columns_that_only_some_events_have_are_named() -> None:
     two = EVENTS[5:]
     two = ak.with_field(two, two.FatJet[[name for name in two.FatJet.fields if name != "mass"]], "FatJet")
-    with pytest.raises(MissingColumns, match=r"columns FatJet\.mass and others that have not \(a union of records\)"):
+    with pytest.raises(
+        MissingColumns, match=r"only some of these events have the columns FatJet\.mass \(a union of records\)"
+    ):
         TAGGER.attach(ak.concatenate([EVENTS[:5], two]))
     assert EventColumns(EVENTS).uneven == []
 
@@ -244,7 +246,7 @@ def with_column(column: str, values: Any) -> Any:
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        (with_column("FatJet.pt", "high"), r"FatJet\.pt is 12 \* var \* string, expected one number an object"),
+        (with_column("FatJet.pt", "high"), r"FatJet\.pt is 12 \* var \* string, expected one number per object"),
         (with_column("FatJet.pt", EVENTS.FatJet.pt[:, :, np.newaxis]), r"FatJet\.pt is .*expected one number"),
         (with_column("PFCands.pt", EVENTS.PFCands.pt * 1j), r"PFCands\.pt is .*complex.*expected one number"),
         (with_column("FatJet.pt", ak.zip({"a": EVENTS.FatJet.pt})), r"FatJet\.pt is .*expected one number"),
@@ -252,7 +254,7 @@ def with_column(column: str, values: Any) -> Any:
             ak.concatenate([EVENTS[:5], ak.with_field(with_column("FatJet.pt", EVENTS.FatJet.pt > 0), 1, "x")[5:]]),
             r"FatJet\.pt is .*union.*expected one number",
         ),
-        (ak.with_field(EVENTS, ak.firsts(EVENTS.FatJet), "FatJet"), "FatJet is no list of objects per event"),
+        (ak.with_field(EVENTS, ak.firsts(EVENTS.FatJet), "FatJet"), "FatJet is not a list of objects per event"),
         (ak.Array([EVENTS[:4].tolist()]), "expected an array of events with fields like FatJet"),
         (ak.concatenate([EVENTS, ak.Array([1, 2])]), "expected an array of events with fields like FatJet"),
         (EVENTS[0], "expected an array of events with fields like FatJet, got Record"),

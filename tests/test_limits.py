@@ -172,7 +172,7 @@ def test_what_has_no_limit_is_said() -> None:
     space["channels"][0]["samples"][0]["modifiers"].append(statistics(5))
     with pytest.raises(InvalidValues, match=r"'X': no upper limit was found up to .* enough events behind"):
         limit(space, signal="X")
-    with pytest.raises(InvalidValues, match="'X': the signal cannot be seen"):
+    with pytest.raises(InvalidValues, match="'X': the templates have no sensitivity to the signal"):
         limit(workspace([0, 0], [1, 1], [1, 1]), signal="X")
 
 
@@ -181,7 +181,7 @@ def test_what_can_be_had_is_given() -> None:
     found = limit(workspace([1], [1], [1e6]), signal="X")
     assert found.observed is None
     assert list(found.missing) == ["observed"]
-    assert "signal 'X': no strength is excluded by the data" in found.missing["observed"]
+    assert "signal 'X': the data exclude no strength up to" in found.missing["observed"]
     assert found.expected == limit(workspace([1], [1], [1])).expected
     printed = limits.table([found]).splitlines()
     assert printed[1].split()[:3] == ["X", "0", "none"]

@@ -227,7 +227,7 @@ def test_links_that_lead_nowhere_are_an_error_unless_a_share_is_given(tagger: Ta
 
 
 def test_links_that_say_so_themselves_leave_the_jet_without_score(tagger: Tagger) -> None:
-    with pytest.warns(PartialJetsWarning, match="links lead to nothing"):
+    with pytest.warns(PartialJetsWarning, match="some links are dangling"):
         scores, report = tagger.run(lossy(two_jets(2.0), 1, index=-1))
     assert ak.is_none(scores.probHbb, axis=1).tolist() == [[True, False]]
     assert (report.partial, report.dangling_links, report.without_constituents) == (1, 1, 0)
@@ -358,7 +358,7 @@ def test_names_that_pfnano_lacks_are_refused_with_the_nearest(tiny: Bundle) -> N
     with pytest.raises(UnknownName, match=r"'PFCand'.*nearest: PFCands"):
         Tagger(tiny, names={"PFCand": "x"})
     with pytest.raises(
-        ConfigError, match=r"FatJetPFCands.pFCandsIdx cannot be absent, only FatJetSVs.sVIdx, JetSVs.sVIdx can"
+        ConfigError, match=r"FatJetPFCands.pFCandsIdx cannot be declared absent, only FatJetSVs.sVIdx, JetSVs.sVIdx can"
     ):
         pfnano({"FatJetPFCands.pFCandsIdx": None})
 
@@ -374,9 +374,9 @@ def test_jets_are_chosen_where_a_file_has_several(tiny: Bundle, tagger: Tagger) 
     assert "tinyParT_probHbb" not in attached.FatJet.fields
     with pytest.raises(InputFileError, match=r"no known format has jets 'FatJetAK4' \(nearest: FatJet"):
         Tagger(tiny, jets="FatJetAK4")(both)
-    with pytest.raises(MismatchError, match="exclude each other"):
+    with pytest.raises(MismatchError, match="give either jets= or names=, not both"):
         detect(both.fields, "FatJet", {"PFCands": "x"})
-    with pytest.raises(MismatchError, match="take other jets"):
+    with pytest.raises(MismatchError, match="take different jets"):
         Taggers([tagger, load_tagger("inclParTToyV1", jets="FatJetAK15")])
 
 

@@ -365,9 +365,9 @@ def test_scan_refuses():
     backgrounds = {"Y": samples["y"]}
     with pytest.raises(UnknownName, match=r"unknown background: 'QCD'"):
         scan(item, samples["x"], backgrounds, {"QCD": 1}, {"alpha": [1]})
-    with pytest.raises(ConfigError, match=r"does not say how much there is of Y"):
+    with pytest.raises(ConfigError, match=r"the mix lacks Y"):
         scan(item, samples["x"], backgrounds, {}, {"alpha": [1]})
-    with pytest.raises(ConfigError, match=r"not all zero"):
+    with pytest.raises(ConfigError, match=r"nor all zero"):
         scan(item, samples["x"], backgrounds, {"Y": 0}, {"alpha": [1]})
     with pytest.raises(UnknownName, match=r"unknown parameter.*'gamma'"):
         scan(item, samples["x"], backgrounds, {"Y": 1}, {"gamma": [1]})

@@ -277,7 +277,7 @@ def test_data_that_are_missing_have_less_luminosity(tmp_path: Path) -> None:
     found = search(tmp_path, data, skip_broken=True)
     assert events(found, "run") == 10
     (note,) = found.notes
-    assert "'run' are data, and 2 files or parts of files are missing" in note
+    assert "'run' is data, and 2 files or parts of files are missing" in note
 
 
 class Failing(ResonanceSearchProcessor):
@@ -517,7 +517,7 @@ def test_cuts_that_select_nothing_or_everything_are_named(tmp_path: Path, capsys
     assert notes[:3] == (
         "cut 'window': '150 < jet1.pt < 90' is never true",
         "cut 'truth': '1 < 2' is always true",
-        "region 'both': its cuts exclude each other",
+        "region 'both': its cuts are mutually exclusive",
     )
     passed = [note for note in notes if "passes" in note]
     assert [note.split(" of the ")[0] for note in passed] == [

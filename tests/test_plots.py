@@ -185,7 +185,7 @@ def test_limits(tmp_path):
 def test_refused(tmp_path):
     with pytest.raises(InvalidValues, match=r"at least one background"):
         plots.spectrum({})
-    with pytest.raises(MismatchError, match=r"'tt' has other bins"):
+    with pytest.raises(MismatchError, match=r"'tt' has different bins than 'qcd'"):
         plots.spectrum({"qcd": FLAT, "tt": histogram([1], bins=(5, 0, 200))})
     plane = HistSpec("p", [AxisSpec(name, bins=(2, 0, 1)) for name in "xy"], categories=[]).make()
     with pytest.raises(MismatchError, match=r"one variable can be drawn, got 2"):
@@ -196,7 +196,7 @@ def test_refused(tmp_path):
         plots.sculpting(FLAT, {"cut": histogram([])})
     with pytest.raises(InvalidValues, match=r"'before' has no entries"):
         plots.sculpting(histogram([]), {})
-    with pytest.raises(MismatchError, match=r"'X' has other cuts"):
+    with pytest.raises(MismatchError, match=r"'X' has different cuts"):
         plots.cutflow({"qcd": {"all": 1.0}, "X": {"cut": 1.0}})
     with pytest.raises(InvalidValues, match=r"no limits"):
         plots.limit_band([])

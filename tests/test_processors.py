@@ -101,7 +101,7 @@ def test_columns_may_go_to_a_folder(fileset: dict[str, Any], reference: Any, tmp
         read = ak.concatenate([ak.from_parquet(path) for path in result[dataset]["files"]])
         for name, column in expected["columns"].items():
             assert ak.almost_equal(read[name], column, atol=1e-5, rtol=1e-4), name
-    again = run(quiet(), fileset, instance)  # the same names: nothing is there twice
+    again = run(quiet(), fileset, instance)  # the same names: nothing appears twice
     assert again["A"]["files"] == result["A"]["files"]
 
 

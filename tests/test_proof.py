@@ -147,11 +147,11 @@ class TestGolden:
             open_session(bundle, 1, "cuda")
         # as if something were gained
         monkeypatch.setattr(acceleration, "rewrite", lambda model, *_, **__: model)
-        with pytest.warns(RuntimeWarning, match=r"runs as it is: .*cannot read .*golden.npz"):
+        with pytest.warns(RuntimeWarning, match=r"runs without rewriting: .*cannot read .*golden.npz"):
             open_session(bundle, 1)
         (bundle.folder / "golden.npz").unlink()
         forget()
-        with pytest.warns(RuntimeWarning, match=r"runs as it is: .*cannot read .*golden.npz"):
+        with pytest.warns(RuntimeWarning, match=r"runs without rewriting: .*cannot read .*golden.npz"):
             open_session(bundle, 1)
 
 

@@ -201,7 +201,7 @@ class TestAdd:
             copied.append(source)
 
         monkeypatch.setattr(registry.shutil, "copy", full)
-        with pytest.raises(OutputError, match="No space left on device; nothing was left"):
+        with pytest.raises(OutputError, match="No space left on device; no partial output was left"):
             add(folder, force=force)
         assert copied
         assert left_in(user_folder()) == before

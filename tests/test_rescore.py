@@ -199,7 +199,10 @@ def test_an_operator_along_the_jets_is_not_taken_for_a_layer(tmp_path: Any) -> N
 
 @pytest.mark.parametrize(
     ("tail", "message"),
-    [("skip", "cannot be computed from its hidden neurons: they depend on the input"), ("pieces", "are no tensor of")],
+    [
+        ("skip", "cannot be computed from its hidden neurons: they also depend on the input"),
+        ("pieces", "are not a tensor of"),
+    ],
 )
 def test_where_neither_can_be_had_it_says_so(tail: str, message: str, tmp_path: Any) -> None:
     with pytest.raises(BundleError, match=message):
@@ -273,7 +276,7 @@ def test_the_table_knows_skims_and_events_alike(tmp_path: Any) -> None:
         table.require(["FatJet_ptt"], "test")
     nested = table.attach(flat, {"x": np.arange(table.n_jets, dtype="f4")}, np.arange(table.n_jets) != 1)
     assert ak.flatten(nested.FatJet_x).tolist()[:3] == [0.0, None, 2.0]
-    with pytest.raises(MismatchError, match="FatJet has the columns pt already"):
+    with pytest.raises(MismatchError, match="FatJet already has the columns pt"):
         table.attach(flat, {"pt": np.zeros(table.n_jets)}, np.ones(table.n_jets, dtype=bool))
     into = JetTable(events).attach(events, {"x": np.arange(table.n_jets, dtype="f4")}, np.arange(table.n_jets) != 1)
     assert ak.flatten(into.FatJet.x).tolist()[:3] == [0.0, None, 2.0]

@@ -291,7 +291,7 @@ def test_two_runs_of_one_output(nano: list[str], tmp_path: Path, monkeypatch: py
     interrupt(job, output, chunks_of(job, 2), monkeypatch)
     with pytest.warns(ResumeWarning, match="2 of 4"):
         first = Finished(output, job.chunks, job.key(1))
-    with pytest.raises(OutputError, match=r"s\.parquet\.resume is in use: another run makes the same output"):
+    with pytest.raises(OutputError, match=r"s\.parquet\.resume is in use: another run is writing the same output"):
         run_job(job, str(output), resume=True)
     with pytest.raises(OutputError, match="in use"):
         drop_finished(output)

@@ -75,7 +75,7 @@ URL = "root://host//a.root"
         (zlib.error("incorrect data check"), False, False),
         (ValueError("basket does not appear to be correct"), False, False),
         (uproot.DeserializationError("damaged", None, None, {}, "a.root"), False, False),
-        (InputFileError("it does not have its checksum"), False, False),
+        (InputFileError("it does not match its checksum"), False, False),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -130,7 +130,7 @@ def test_tagging_goes_on_with_the_same_result(
     whole = jt.tag_files([nano], "tinyParT", str(tmp_path / "whole.parquet"), **settings)
     with monkeypatch.context() as patch:
         failures = failing(patch, method, ConnectionResetError(), 2)
-        with pytest.warns(RetryWarning, match=r"^2 reads failed for a moment and were tried again, first in .*nano"):
+        with pytest.warns(RetryWarning, match=r"^2 reads failed temporarily and were tried again, first in .*nano"):
             found = jt.tag_files([nano], "tinyParT", str(tmp_path / "found.parquet"), **settings)
     assert len(failures) == 2
     same(found.path, whole.path)
@@ -149,7 +149,7 @@ def test_chunks_are_counted(nano: str, tmp_path: Path, monkeypatch: pytest.Monke
     job = make_job([nano], jt.load_tagger("tinyParT"), columns=["prob"], memory=300_000)
     assert len(job.chunks) > 1
     failing(monkeypatch, "read", OSError(errno.EIO, "Input/output error"), 1)
-    with pytest.warns(RetryWarning, match=r"^1 read failed for a moment and was tried again, first in events 0 to "):
+    with pytest.warns(RetryWarning, match=r"^1 read failed temporarily and was tried again, first in events 0 to "):
         result = run_job(job, str(tmp_path / "s.parquet"))
     assert result.report.retried == 1
 
@@ -164,8 +164,8 @@ def test_a_search_notes_it_and_does_not_try_damage_again(tmp_path: Path, monkeyp
     assert len(tried) == 2
     assert sum(found.retried.values()) == 2
     result = run_search(config, found=found)
-    (note,) = [note for note in result.notes if "failed for a moment" in note]
-    assert note.startswith("2 reads failed for a moment and were tried again, first in ")
+    (note,) = [note for note in result.notes if "failed temporarily" in note]
+    assert note.startswith("2 reads failed temporarily and were tried again, first in ")
     content = bytearray((tmp_path / "tt1.root").read_bytes())
     (tmp_path / "tt1.root").write_bytes(content[:300])
     opened: list[str] = []
@@ -237,8 +237,8 @@ def test_a_busy_server(server: str, nano: str, tmp_path: Path, capsys: pytest.Ca
     capsys.readouterr()
     assert main([*command, str(tmp_path / "remote.root"), f"{server}/nano.root"]) == 0
     said = capsys.readouterr()
-    assert "failed for a moment and w" in said.err
-    assert "reads that failed for a moment" in said.out
+    assert "failed temporarily and w" in said.err
+    assert "reads that failed temporarily" in said.out
     with uproot.open(tmp_path / "local.root") as one, uproot.open(tmp_path / "remote.root") as two:
         left, right = one["Events"].arrays(), two["Events"].arrays()
     assert left.fields == right.fields

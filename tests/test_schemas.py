@@ -113,7 +113,7 @@ def test_a_misspelt_key_is_not_missing_too_and_all_else_is_listed() -> None:
 
 
 def test_files_of_another_version_are_refused_before_their_keys() -> None:
-    with pytest.raises(ConfigError, match=r"^x, line 2: version 7, this jettagger reads 1$"):
+    with pytest.raises(ConfigError, match=r"^x, line 2: version 7, this version of jettagger reads 1$"):
         validated(Whole, read_yaml("new: 1\nversion: 7", "x"), 1)
 
 
@@ -149,7 +149,7 @@ def test_old_names_are_read_and_said_with_their_line() -> None:
     assert made.where("a", "new", "x") == "x.yaml, line 2"
     assert notes == ["x.yaml, line 2: 'old' is now called 'new'"]
     assert document.data["a"]["old"] == {"x": 1}
-    with pytest.raises(ConfigError, match="line 1: 'old' is the old name of 'new', which is there too"):
+    with pytest.raises(ConfigError, match="line 1: 'old' is the old name of 'new', which is given as well"):
         rename_keys(read_yaml("a: {old: 1, new: 2}", "x.yaml"), {("a", "old"): "new"})
 
 

@@ -179,7 +179,7 @@ def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path, monkeypat
     assert not {name for name in drawn if "_SR_shapes" in name or "mjj_all_roc" in name or "mjj_all_sculpt" in name}
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["blind"] == ["SR"]
-    assert "SR: blind, the sum of the backgrounds stands for the data" in record["templates"]
+    assert "SR: blind, the sum of the backgrounds is used as data" in record["templates"]
     assert json.loads((tmp_path / "out" / "templates.json").read_text())["asimov"]
 
 
@@ -297,7 +297,7 @@ def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path
 
 
 def test_a_data_set_without_files_is_refused(world: Path) -> None:
-    with pytest.raises(InputFileError, match=r"search.yaml, line 8: no file fits 'X9\*.root'"):
+    with pytest.raises(InputFileError, match=r"search.yaml, line 8: no file matches 'X9\*.root'"):
         run_search(config(world, ("files: X1.root", "files: 'X9*.root'")))
     with pytest.raises(InputFileError, match=r"line 8: dataset 'X1' has no file that can be read"):
         run_search(config(world, ("files: X1.root", "files: X9.root")), skip_broken=True)
@@ -318,7 +318,7 @@ def test_globs_of_other_file_systems(tmp_path: Path) -> None:
         "memory:///search/b.root",
     ]
     assert expand("root://host//store/a.root", tmp_path) == ["root://host//store/a.root"]
-    with pytest.raises(InputFileError, match="no file fits"):
+    with pytest.raises(InputFileError, match="no file matches"):
         expand("memory://search/*.txt", tmp_path)
 
 
@@ -369,7 +369,7 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("luminosity: 10", "lumi: 10", r"line 2: unknown key 'lumi' \(nearest: luminosity\)"),
-        ("version: 1", "version: 2", "line 1: version 2, this jettagger reads 1"),
+        ("version: 1", "version: 2", "line 1: version 2, this version of jettagger reads 1"),
         ("luminosity: 10", "luminosity: -1", "line 2: 'luminosity' must be above zero"),
         (", cross_section: 2}", "}", "line 7: simulation without cross section"),
         (
@@ -386,11 +386,15 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
             "HbbvsQCD: HbbvsQDC",
             r"line 16: unknown discriminant: 'HbbvsQDC' \(nearest: HbbvsQCD",
         ),
-        ("abs(deta) < 2", "abs(deta) < 2 && mjj > 0", "line 18: position 15: '&&' is no operator here: write 'and'"),
+        (
+            "abs(deta) < 2",
+            "abs(deta) < 2 && mjj > 0",
+            "line 18: position 15: '&&' is not an operator here: write 'and'",
+        ),
         ("abs(deta) < 2", "open('x')", "line 18: position 1: unknown function 'open'"),
         ("pass: [near, tagged]", "pass: [nera, tagged]", r"line 21: unknown cut: 'nera' \(nearest: near\)"),
         ("kind: control", "kind: sideband", "line 22: unknown kind 'sideband', expected signal, validation"),
-        ("fail: [tagged]", "fail: [near]", "line 22: the cut 'near' is to be passed and failed"),
+        ("fail: [tagged]", "fail: [near]", "line 22: the cut 'near' must be both passed and failed"),
         (', down: "2 * puWeight - puWeightUp"', "", "line 24: weight 'puWeight': give both up and down"),
         ("    down: {pt", "    dwon: {pt", r"line 28: unknown key 'dwon' \(nearest: down\)"),
         ("unit: GeV}\n  masses", "unti: GeV}\n  masses", r"line 30: unknown key 'unti' \(nearest: unit"),
@@ -483,5 +487,5 @@ def test_run_refuses_what_it_cannot_do(world: Path) -> None:
         run_search(read_config(world), executor="dsak")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         run_search(read_config(world), workers=0)
-    with pytest.raises(ConfigError, match="a scheduler is for the executor dask"):
+    with pytest.raises(ConfigError, match="is for the executor 'dask', not for 'iterative'"):
         run_search(read_config(world), scheduler="tcp://localhost:1")

@@ -532,7 +532,7 @@ def test_regions_that_overlap_or_select_nothing_are_named(made: dict[str, Any]) 
         ({"cuts": {"jets": "mjj > 0"}}, ConfigError, "a cut cannot be called 'jets'"),
         ({"regions": {"SR": Region("signal", ["nera"])}}, UnknownName, "nearest: near"),
         ({"discriminants": {"HbbvsQCD": "probHbB / (probHbB + sum(QCD))"}}, UnknownName, "nearest: probHbb"),
-        ({"histograms": [MJJ, MJJ]}, ConfigError, "two histograms of one name"),
+        ({"histograms": [MJJ, MJJ]}, ConfigError, "two histograms have the same name"),
         (
             {"histograms": [HistSpec("a", [AxisSpec("x", (1, 0, 1))], categories=["region"])]},
             ConfigError,
@@ -576,7 +576,7 @@ def test_values_refuse_what_makes_no_sense() -> None:
         Sample(cross_section=1.0, sum_of_weights="Runs")
     with pytest.raises(ConfigError, match="expected one of signal, validation, control, inclusive"):
         Region("sideband")
-    with pytest.raises(ConfigError, match="'a' is to be passed and failed"):
+    with pytest.raises(ConfigError, match="'a' must be both passed and failed"):
         Region("signal", ["a"], ["a"])
     with pytest.raises(ConfigError, match="give both up and down"):
         WeightFactor("a", "b")

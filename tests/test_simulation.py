@@ -82,7 +82,7 @@ def test_unknown_card_is_named_with_the_nearest() -> None:
         ),
         (("magnetic_field: 3.8", "magnetic_field: .nan"), "'magnetic_field' must be a number, got nan"),
         (("  sigma_z: 3.5\n", ""), "line 12: the key 'sigma_z' is missing"),
-        (("tracking:", "tracking: ["), "no valid YAML"),
+        (("tracking:", "tracking: ["), "not valid YAML"),
     ],
 )
 def test_bad_cards(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -99,7 +99,7 @@ def test_bad_cards(tmp_path: Path, change: tuple[str, str], message: str) -> Non
 def test_missing_card_file_and_negative_pileup(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_card(tmp_path / "absent.yaml")
-    with pytest.raises(ConfigError, match="pile-up interactions is -1"):
+    with pytest.raises(ConfigError, match="pile-up interactions: got -1"):
         load_card().with_pileup(-1)
 
 

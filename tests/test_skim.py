@@ -412,7 +412,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(skim, "process_chunk", _die)
     job = make_job(files, tagger, workers=2, columns=["mass"])
-    with pytest.raises(WorkerError, match=r"worker died at events 0 to \d+ of .*1\.root.*work: 500 MB.*--memory"):
+    with pytest.raises(WorkerError, match=r"worker died at events 0 to \d+ of .*1\.root.*processed: 500 MB.*--memory"):
         run_job(job, str(tmp_path / "out.parquet"), workers=2)
     assert list(tmp_path.iterdir()) == []
 

@@ -187,7 +187,7 @@ labels: {type: simple, value: [label_a, label_b, label_c]}
     sdmass = jets.jet_sdmass * 2
     moved = tagger.run(plain, kinematics={"sdmass": sdmass}).scores
     assert moved.tolist() == tagger(ak.with_field(plain, sdmass, "jet_sdmass")).tolist()
-    with pytest.raises(MissingColumns, match="the energy of the jets cannot follow, there is no jet_eta"):
+    with pytest.raises(MissingColumns, match="the energy of the jets cannot be recomputed without the column jet_eta"):
         tagger.run(ak.without_field(plain, "jet_eta"), kinematics={"pt": pt})
 
 

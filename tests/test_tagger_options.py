@@ -202,14 +202,14 @@ def test_files_and_keywords_have_the_same_options() -> None:
         ({"remote": "gpu7:8001/net"}, ConfigError, "its scheme 'gpu7' .*is none of grpc"),
         ({"remote": True}, ConfigError, "expected an address"),
         ({"remote": "grpc://gpu7:8001", "provider": "cuda"}, ConfigError, "provider and backend are of this machine"),
-        ({"threads": 0}, ConfigError, "threads must be a whole number of at least 1"),
+        ({"threads": 0}, ConfigError, "threads must be a whole number from 1 to 4096, got 0"),
         ({"threads": "two"}, WrongType, "argument threads"),
         ({"min_pt_share": 1.5}, ConfigError, "share of a jet's pt from 0 to 1"),
         ({"outside": "drop"}, MismatchError, "expected 'score' or 'skip'"),
         ({"names": {"PFCand": "x"}}, UnknownName, "nearest: PFCands"),
         ({"format": "pfnano-106"}, UnknownName, "nearest: pfnano-106x"),
         ({"format": "ours.yaml"}, InputFileError, "no such file: ours.yaml"),
-        ({"format": "pfnano", "names": {"PFCands": "x"}}, MismatchError, "exclude each other"),
+        ({"format": "pfnano", "names": {"PFCands": "x"}}, MismatchError, "give either format= or names=, not both"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0, expected at least 1"),
         ({"block_bytes": -1}, ConfigError, "block_bytes is -1"),
     ],
@@ -332,7 +332,10 @@ histograms: {m: {bins: [2, 0, 1], expression: jet1.tinyParT_mass}}
         ("tagger:\n  model: tinyPart", r"line 7: no model 'tinyPart' \(nearest: tinyParT"),
         ("tagger:\n  model: tinyParT\n  heads: [Other]", "line 8: .*Other"),
         ("tagger:\n  model: tinyParT\n  outside: skip", "line 7: outside= is for models with a data configuration"),
-        ("model: tinyParT\ntagger: tinyParT", "line 6: 'model' is the old name of 'tagger.model', which is there too"),
+        (
+            "model: tinyParT\ntagger: tinyParT",
+            "line 6: 'model' is the old name of 'tagger.model', which is given as well",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -454,7 +454,9 @@ def test_damage_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
             assert weights_of(again) == weights_of(network)
     assert refused > 5
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputFileError, match=r"damaged, or no checkpoint of a training: .*; delete it to train from"):
+    with pytest.raises(
+        InputFileError, match=r"damaged, or not a checkpoint of a training: .*; delete it to train from"
+    ):
         trained(checkpoint=path, epochs=2)
 
 
@@ -470,10 +472,10 @@ def test_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     trained(checkpoint=path, epochs=2)
     content = torch().load(path, weights_only=True)
     torch().save({**content, "about": Trap()}, path)
-    with pytest.raises(InputFileError, match="damaged, or no checkpoint"):
+    with pytest.raises(InputFileError, match="damaged, or not a checkpoint"):
         trained(checkpoint=path, epochs=2)
     path.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(InputFileError, match="damaged, or no checkpoint"):
+    with pytest.raises(InputFileError, match="damaged, or not a checkpoint"):
         trained(checkpoint=path, epochs=2)
 
 
@@ -481,9 +483,9 @@ def test_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "x"}, "its format is 'x', expected 'jettagger checkpoint'"),
-        ({"version": VERSION + 1}, f"checkpoint of version {VERSION + 1}, this jettagger reads {VERSION}"),
-        ({"progress": {}}, "damaged, or no checkpoint"),
-        ({"weights": 3}, "damaged, or no checkpoint"),
+        ({"version": VERSION + 1}, f"checkpoint of version {VERSION + 1}, this version of jettagger reads {VERSION}"),
+        ({"progress": {}}, "damaged, or not a checkpoint"),
+        ({"weights": 3}, "damaged, or not a checkpoint"),
         ({"optimiser": {}}, "damaged"),
         ({"random": "x"}, "damaged"),
     ],

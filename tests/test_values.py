@@ -174,7 +174,7 @@ def test_every_form_of_all_columns_of_a_collection(collection: str, form: str) -
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_union_of_numbers_is_refused(column: str) -> None:
     values, counts = values_of(column)
-    with pytest.raises(MismatchError, match=rf"{column} is .*union\[.*expected one number an object"):
+    with pytest.raises(MismatchError, match=rf"{column} is .*union\[.*expected one number per object"):
         TAGGER.run(with_column(column, ak.unflatten(union(values), counts)))
 
 

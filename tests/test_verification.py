@@ -191,7 +191,7 @@ def test_rows_of_a_jet_are_adjacent_and_lead_to_each_object_once(plan: Any) -> N
     columns = with_counters(COLUMNS)
     targets = ak.to_numpy(ak.flatten(columns["FatJetPFCands_pFCandsIdx"]))
     event = set_value(columns, "FatJetPFCands_pFCandsIdx", inside, targets[inside - 1])
-    with pytest.raises(InputFileError, match=f"pFCandsIdx of event {event} .*each of PFCands in a jet once"):
+    with pytest.raises(InputFileError, match=f"pFCandsIdx of event {event} .*each index of PFCands once in a jet"):
         verified(columns, plan)
 
 

@@ -121,11 +121,11 @@ def test_arithmetic_is_that_of_numpy(data: st.DataObject) -> None:
         ("np.random.rand(3)", 1, "unknown function 'np.random.rand'"),
         ("ak.from_parquet(x)", 1, "unknown function"),
         ("_clp(x, 0, 1)", 1, "nearest: _clip"),
-        ("x.__class__", 1, "'__class__' is no property"),
+        ("x.__class__", 1, "'__class__' is not a property"),
         ("x.to_list()", 1, "unknown function 'x.to_list'"),
         ("np.linalg", 1, "neither called nor a constant"),
-        ("np", 1, "no name of a column"),
-        ("_clip", 1, "no name of a column"),
+        ("np", 1, "is not the name of a column"),
+        ("_clip", 1, "is not the name of a column"),
         ("x and y", 1, "write & and | for"),
         ("not x", 1, "write ~"),
         ("1 < x < 2", 1, "join two comparisons with &"),
@@ -266,24 +266,24 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
     [
         ("", "holds nothing"),
         ("[1, 2]", "holds a list"),
-        ("a: [1", r"line \d.*no valid YAML"),
+        ("a: [1", r"line \d.*not valid YAML"),
         ("selection: x > 1", "no 'inputs'"),
         (BASE + "select: x", r"line 3: select: unknown key \(nearest: selection"),
-        (BASE + "inputs: {}", r"line 3: 'inputs' is there twice"),
-        (BASE + "new_variables:\n  y: x\n  y: x + 1", r"line 5: 'y' is there twice"),
+        (BASE + "inputs: {}", r"line 3: 'inputs' appears twice"),
+        (BASE + "new_variables:\n  y: x\n  y: x + 1", r"line 5: 'y' appears twice"),
         (BASE + "labels: {type: simple, values: [a]}", r"labels.values: unknown key \(nearest: value"),
         (BASE + "labels: {type: hybrid, value: [a]}", "expected simple or custom, got 'hybrid'"),
         (BASE + "labels: {type: simple, value_cls_names: [a]}", "labels.value_cls_index: expected an expression"),
         (BASE + "new_variables: {y: 'x + )'}", r"line 3, new_variables.y: position 5"),
         (BASE + "new_variables:\n  y: np.loadtxt(x)", "line 4, new_variables.y: position 1: unknown function 'np.load"),
         (BASE + "new_variables: {y: [1]}", "line 3: new_variables.y: expected an expression, got list"),
-        (BASE + "new_variables: {a b: x}", "is no name"),
+        (BASE + "new_variables: {a b: x}", "is not a valid name"),
         (BASE + "new_variables: {a: b, b: c, c: a + x}", "'a' is defined by itself: a -> b -> c -> a"),
         (BASE + "new_variables: {a: a + 1}", "'a' is defined by itself: a -> a"),
         (BASE + "observers: jet_pt", "expected a list of names"),
         (BASE + "labels: {type: regression, value: [x]}", "labels.type: expected simple or custom, got 'regression'"),
         (BASE + "labels: {type: simple, value: {a: b}}", "expected a list of classes"),
-        (BASE + "labels: {type: simple, value: [a, a]}", "classes are there twice: a"),
+        (BASE + "labels: {type: simple, value: [a, a]}", "classes appear twice: a"),
         (BASE + "labels: {type: custom, value: [a]}", "expected names and their expressions"),
         (BASE + "labels: {type: custom, value: {a: 1, 2: b}}", "expected names and their expressions"),
         (BASE + "new_variables: {a: x}\nlabels: {type: custom, value: {a: y}}", "is a new variable, too"),
@@ -300,7 +300,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {pf: [x]}", "expected length, pad_mode and vars"),
         ("inputs: {pf: {vars: [x]}}", "inputs.pf.length: missing"),
         ("inputs: {pf: {length: 0, vars: [x]}}", "expected a whole number from 1 or null, got 0"),
-        ("inputs: {pf: {length: 100001, vars: [x]}}", "at most 100000 slots are sensible, got int '100001'"),
+        ("inputs: {pf: {length: 100001, vars: [x]}}", "expected at most 100000 slots, got int '100001'"),
         (f"inputs: {{pf: {{length: 8, vars: [[x, 1{'0' * 400}]]}}}}", "expected a number, got int"),
         ("inputs: {pf: {length: true, vars: [x]}}", "expected a whole number"),
         ("inputs: {pf: {length: 4, padmode: wrap, vars: [x]}}", r"unknown key \(nearest: pad_mode\)"),
@@ -316,7 +316,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         ("inputs: {a: {length: 4, vars: [x]}, b: {length: 4, vars: [[x, 1]]}}", "another length, pad_mode or scaling"),
         ("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
          "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]", "entries"),
-        ("!!python/object/apply:os.getcwd []", "no valid YAML"),
+        ("!!python/object/apply:os.getcwd []", "not valid YAML"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_makes_no_sense_is_refused(text: str, message: str) -> None:
@@ -434,7 +434,7 @@ def test_the_flag_of_training_is_false() -> None:
 def test_a_selection_gives_one_value_a_jet() -> None:
     config = "selection: part_px > 0\ninputs: {pf: {length: 4, vars: [part_px]}}"
     values = values_of(config)
-    with pytest.raises(MismatchError, match=r"selection: 'part_px > 0' gives .*expected one value a jet"):
+    with pytest.raises(MismatchError, match=r"selection: 'part_px > 0' gives .*expected one value per jet"):
         values.passes(values.config.selection, 6)
     values = values_of(config.replace("part_px > 0", "1"))
     assert values.passes(values.config.selection, 6).all()
@@ -464,7 +464,7 @@ def test_jet_variables_have_one_slot_and_deeper_lists_are_refused() -> None:
     jets = WeaverJets(values_of("inputs: {jet: {length: 1, vars: [jet_pt]}}"), 6)
     assert jets.counts("jet").tolist() == [1] * 6
     text = "new_variables: {a: 'part_px[:, :, np.newaxis]'}\ninputs: {pf: {length: 4, vars: [a]}}"
-    with pytest.raises(MismatchError, match="expected a number or a list of numbers a jet"):
+    with pytest.raises(MismatchError, match="expected a number or a list of numbers per jet"):
         WeaverJets(values_of(text), 6).counts("pf")
 
 
@@ -500,7 +500,7 @@ def test_numbers_of_the_jet_have_no_length() -> None:
     values = values_of(text)
     assert values.config.inputs[0].length is None
     assert WeaverJets(values, 6).counts("event").tolist() == [1] * 6
-    with pytest.raises(MismatchError, match=r"'part_px' is .*expected a number a jet \(length: null\)"):
+    with pytest.raises(MismatchError, match=r"'part_px' is .*expected one number per jet \(length: null\)"):
         WeaverJets(values_of("inputs: {event: {length: null, vars: [part_px]}}"), 6).counts("event")
 
 

@@ -487,7 +487,7 @@ def test_tables_that_are_none_and_masks_that_do_not_fit_are_refused(bundle: Bund
     with pytest.raises(InputFileError, match="expected a table of jets"):
         tagger([1, 2])
     with pytest.raises(
-        MismatchError, match=r"where is bool\[3\], expected a bool array with one entry a jet \(6 jets\)"
+        MismatchError, match=r"where is bool\[3\], expected a bool array with one entry per jet \(6 jets\)"
     ):
         tagger(table(6), where=np.ones(3, dtype=bool))
     with pytest.raises(MismatchError, match="where is float64"):

@@ -162,7 +162,7 @@ def test_processors(nano: Path, tmp_path: Path) -> None:
         ("FatJet.pt > 300", UnknownName, "nearest: pt"),
         ("ptt > 300", UnknownName, "nearest: pt"),
         ("pt >", ConfigError, "where"),
-        ("pt + 1", ConfigError, "is no cut: it gives float"),
+        ("pt + 1", ConfigError, "is not a cut: it gives float"),
         ("", ConfigError, "where"),
         (3, MismatchError, "a cut such as 'pt > 200'"),
     ],

@@ -168,7 +168,7 @@ def test_scores_of_another_model_are_refused(tmp_path, suffix):
     passing = point.passes(scored(), model=path)
     assert passing.to_list() == point.passes(scored()).to_list()
     # the same prefix, another digest
-    with pytest.raises(MismatchError, match=r"belong to the model 'M' \(digest 1{12}\), these scores are of 'N'"):
+    with pytest.raises(MismatchError, match=r"belong to the model 'M' \(digest 1{12}\), but these scores are of 'N'"):
         point.passes(scored(), model=other)
     # another prefix: another tagger, unless it is known to be the same
     with pytest.raises(MismatchError, match=r"with the prefix 'a', these have 'b': of another tagger"):
@@ -186,7 +186,7 @@ def test_arrow_tables_of_skims_say_whose_they_are(tmp_path):
     point = derive(HBB, mine, {"M": 0.1})["M"]
     assert point.points.origin.model == "M"
     assert len(point.passes(mine)) == 400
-    with pytest.raises(MismatchError, match="these scores are of 'N'"):
+    with pytest.raises(MismatchError, match="but these scores are of 'N'"):
         point.passes(parquet.read_table(skim(tmp_path / "other.parquet", "N", "2" * 64)))
 
 
@@ -222,7 +222,9 @@ def test_files_that_do_not_know_their_model_say_so(tmp_path):
     described["jettagger"]["format"] = 1
     del described["jettagger"]["scores"], described["jettagger"]["record"]["weights"]
     (tmp_path / "old.json").write_text(json.dumps({**content, "description": json.dumps(described)}))
-    with pytest.warns(ProvenanceWarning, match=r"old.json: of an older jettagger, does not say which model"):
+    with pytest.warns(
+        ProvenanceWarning, match=r"old.json: written by an older version of jettagger, does not say which model"
+    ):
         old = WorkingPoints.load(tmp_path / "old.json")
     assert old["M"].passes(scored("b"), model={"model": "N", "digest": "2" * 64}) is not None  # nothing to compare with
     assert "model: not known" in old.table()
@@ -303,7 +305,7 @@ def test_refused():
         points["M"].threshold(pt=300.0, systematic="upp")
     with pytest.raises(ConfigError, match=r"depend on pt"):
         points["M"].threshold()
-    with pytest.raises(MissingColumns, match=r"read pt from 'pt', which is not there"):
+    with pytest.raises(MissingColumns, match=r"read pt from the column 'pt', which these jets lack"):
         points["M"].passes({"x": np.ones(2), "eta": np.ones(2)})
 
 

@@ -65,7 +65,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("prepared_test", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--prepared-train", type=Path, help="trains the trees; without it there is no comparison")
+    parser.add_argument(
+        "--prepared-train", type=Path, help="training jets of the trees; without it there is no comparison"
+    )
     parser.add_argument(
         "--simulated",
         type=Path,
@@ -76,9 +78,11 @@ def arguments() -> argparse.Namespace:
         "--checkpoint", type=Path, help="compares ONNX with the training framework; facts of the training"
     )
     parser.add_argument("--unflattened", type=Path, help="bundle of a short training with --no-flatten")
-    parser.add_argument("--reference", type=Path, help="bundle whose cost is measured, too")
-    parser.add_argument("--most-jets", type=int, help="test jets at most, for a quick look")
-    parser.add_argument("--most-train-jets", type=int, help="jets of the trees at most, for a quick look")
+    parser.add_argument("--reference", type=Path, help="bundle whose cost is measured for comparison")
+    parser.add_argument("--most-jets", type=int, help="largest number of test jets, for a quick look")
+    parser.add_argument(
+        "--most-train-jets", type=int, help="largest number of training jets of the trees, for a quick look"
+    )
     parser.add_argument("--model-card", action="store_true", help="write MODEL_CARD.md into the bundle's folder")
     return parser.parse_args()
 

@@ -43,7 +43,7 @@ def make_samples(folder: Path, processes: Sequence[str], suffix: str, events: in
     for number, name in enumerate(processes):
         path = folder / f"{name}{suffix}.root"
         if path.exists():
-            print(f"{path} is there")
+            print(f"{path} exists already")
             continue
         made = simulate(name, events, str(path), pt=(200, 1000), workers=workers, seed=seed + number)
         print(f"{path}: {made.events} events, {made.jets} jets", flush=True)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
     """Do it, and return the skims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where samples, skims and configurations go")
-    parser.add_argument("--events", type=int, default=2000, help="of each process")
+    parser.add_argument("--events", type=int, default=2000, help="events of each process (default: %(default)s)")
     parser.add_argument("--processes", nargs="*", default=list(PROCESSES))
     parser.add_argument("--suffix", default="", help="of the samples' names, e.g. -more")
     parser.add_argument("--model", default="inclParTToyV1")

@@ -49,17 +49,20 @@ def compare(folder: Path, found: Mapping[str, str]) -> None:
     expected = _declared(folder) if declared else _remembered(folder)
     accept = f"'jettagger models accept {folder}'"
     if declared and (without := sorted(set(found) - set(expected))):
-        raise BundleError(f"{folder / CHECKSUMS} has no SHA-256 of {', '.join(without)}: {accept} writes it anew")
+        raise BundleError(f"{folder / CHECKSUMS} has no SHA-256 of {', '.join(without)}: {accept} records it")
     for name, new in sorted(found.items()):
         old = expected.get(name, new)
         if old == new:
             continue
-        was = f"SHA-256 {old[:12]}... before, {new[:12]}... now. It is damaged or was replaced"
+        was = f"expected {old[:12]}..., got {new[:12]}..."
         if declared:
-            raise BundleError(f"{folder / name} is not what {CHECKSUMS} says: {was}; get it anew, or {accept}")
+            raise BundleError(
+                f"{folder / name} does not have the SHA-256 in {CHECKSUMS}: {was}. It is damaged or was replaced: get "
+                f"a new copy, or run {accept}"
+            )
         warnings.warn(
-            f"{folder / name} has changed since the model was first used: {was}, and its scores may be others. Get it "
-            f"anew, or {accept} takes it as it is",
+            f"{folder / name} has changed since the model was first used (SHA-256: {was}): it is damaged or was "
+            f"replaced, and its scores may differ. Get a new copy, or run {accept} to use it as it is",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -97,7 +100,7 @@ def record(folder: Path, found: Mapping[str, str], *, accept: bool = False) -> N
         _write(path, {"folder": str(folder), "sha256": content})
     except (OSError, OutputError) as error:
         if accept:
-            raise OutputError(f"cannot remember the checksums of {folder} in {path}: {error}") from error
+            raise OutputError(f"cannot store the checksums of {folder} in {path}: {error}") from error
 
 
 def declare(folder: Path, found: Mapping[str, str]) -> None:

@@ -70,7 +70,7 @@ class DeclaredGroup(FileModel):
         description="sort keys, ascending: expressions in variables and columns; default: decreasing pt, vertices "
         "by decreasing dxysig",
     )
-    length: Annotated[int | list[int], Expected("a number of slots, or the least and the largest: [1, 25]")] = Field(
+    length: Annotated[int | list[int], Expected("a number of slots, or the smallest and the largest: [1, 25]")] = Field(
         default=1, description="number of slots, or their minimum and maximum"
     )
     most: Length | None = Field(
@@ -162,19 +162,19 @@ def _group(group: DeclaredGroup, place: str) -> Group:
     lengths = group.length if isinstance(group.length, list) else [group.length]
     if len(lengths) > 2 or not lengths or not 1 <= lengths[0] <= lengths[-1] <= LONGEST_LIST:
         raise BundleError(
-            f"{place}: length is {group.length}, expected a number of slots from 1 to {LONGEST_LIST}, or the least and "
-            "the largest"
+            f"{place}: length is {group.length}, expected a number of slots from 1 to {LONGEST_LIST}, or the smallest "
+            "and the largest"
         )
     shortest, longest = lengths[0], lengths[-1]
     layout = tuple(group.axes)
     doubled = [axis for axis in LAYOUT if layout.count(axis) > 1]
     if layout[:1] != ("jets",) or doubled or (object_ != "jet" and not {"objects", "variables"} <= set(layout)):
         raise BundleError(
-            f"{place}: axes {list(layout)} are no order of a tensor of {group.object}, expected jets first, then "
+            f"{place}: axes are {list(layout)}, expected for a tensor of {group.object}: jets first, then "
             f"variables and objects once each{' (a jet may lack objects)' if object_ == 'jet' else ''}"
         )
     if object_ == "jet" and (longest > 1 or group.selection or group.sort):
-        raise BundleError(f"{place}: there is one jet: it has no length, no selection and no order")
+        raise BundleError(f"{place}: an input that describes the jet takes no length above 1, no selection and no sort")
     check_cut(group.selection, object_, f"{place}: selection")
     for key in group.sort:
         check_key(key, object_, f"{place}: sort")
@@ -223,13 +223,13 @@ def check_cut(text: str, object_: str, place: str) -> None:
         If it contains unknown names; gives the nearest ones.
     """
     if text and _value(text, object_, place).dtype != np.bool_:
-        raise ConfigError(f"{place}: {text!r} is no cut, expected one such as 'pt >= 0.95'")
+        raise ConfigError(f"{place}: {text!r} is not a cut, expected a condition such as 'pt >= 0.95'")
 
 
 def check_key(text: str, object_: str, place: str) -> None:
     """Validate a sort key, an expression in columns of an object."""
     if _value(text, object_, place).dtype.kind not in "fiu":
-        raise ConfigError(f"{place}: {text!r} is no key to sort by, expected a number such as '-pt'")
+        raise ConfigError(f"{place}: {text!r} is not a sort key, expected a number such as '-pt'")
 
 
 def _value(text: str, object_: str, place: str) -> Any:

@@ -108,7 +108,7 @@ def _description(folder: Path, card: BundleCard | None) -> Path | None:
         path = folder / card.inputs
         if path.suffix not in (".json", ".yaml", ".yml") and card.inputs not in families():
             raise BundleError(
-                f"{folder / CARD}: 'inputs' names {card.inputs!r}, neither a .json or YAML file nor a family of "
+                f"{folder / CARD}: 'inputs' is {card.inputs!r}, expected a .json or YAML file, or a family of "
                 f"networks{hint(card.inputs, families())}: {', '.join(families())}"
             )
         return path if path.is_file() else families().get(card.inputs)

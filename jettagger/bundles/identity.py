@@ -39,7 +39,7 @@ def compare_checksums(card: BundleCard, folder: Path, hashes: Mapping[str, str])
         if found is None and (folder / name).is_file():
             found = file_sha256(folder / name)
         if found is None and name != MODEL:
-            raise BundleError(f"{name!r}, whose SHA-256 {CARD} of {card.name!r} declares, is not in {folder}")
+            raise BundleError(f"{folder} has no {name!r}, whose SHA-256 {CARD} of {card.name!r} declares")
         if found is not None and found != expected.lower():
             raise BundleError(f"{folder / name}: its SHA-256 is {found}, {CARD} of {card.name!r} expects {expected}")
 
@@ -66,9 +66,9 @@ def warn_of_name(card: BundleCard, folder: Path, hashes: Mapping[str, str]) -> N
     if named is None or named.sha256[MODEL] == found:
         return
     warnings.warn(
-        f"{folder} bears the name of the known network {named.name!r}, but {MODEL} in it is another file: its SHA-256 "
-        f"is {found}, expected {named.sha256[MODEL]}. It is damaged, or another network: get it anew, give the folder "
-        f'another name, or declare its SHA-256 as "sha256" in {CARD}',
+        f"{folder} has the name of the known network {named.name!r}, but {MODEL} in it is another file: its SHA-256 "
+        f"is {found}, expected {named.sha256[MODEL]}. It is damaged, or another network: get a new copy, rename the "
+        f'folder, or declare its SHA-256 as "sha256" in {CARD}',
         RuntimeWarning,
         stacklevel=2,
     )

@@ -157,7 +157,9 @@ def _refuse_ambiguous(card: BundleCard, names: Sequence[str], outputs: Sequence[
     seen: dict[str, str] = {}
     for output in outputs:
         if seen.setdefault(output.name, output.raw) != output.raw:
-            raise BundleError(f"{folder}: outputs {seen[output.name]!r} and {output.raw!r} are both {output.name!r}")
+            raise BundleError(
+                f"{folder}: outputs {seen[output.name]!r} and {output.raw!r} have the same name {output.name!r}"
+            )
     taken = {*seen, *names, *KINDS, "all"} | {
         f"hidNeuron{plural}{number}"
         for name in seen
@@ -169,7 +171,9 @@ def _refuse_ambiguous(card: BundleCard, names: Sequence[str], outputs: Sequence[
         if alias in taken:
             raise BundleError(f"{folder}: alias {alias!r} (for {target!r}) is taken: an output or a kind has this name")
         if target not in seen:
-            raise BundleError(f"{folder}: alias {alias!r} points to {target!r}, no output{hint(target, seen)}")
+            raise BundleError(
+                f"{folder}: alias {alias!r} is for {target!r}, which is not an output{hint(target, seen)}"
+            )
 
 
 def _width(graph: Graph | None) -> int | None:

@@ -112,7 +112,7 @@ def _lengths(content: Mapping[str, Any], place: str) -> tuple[int, int]:
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in bounds):
         raise BundleError(f"{place}: lengths must be whole numbers, got {bounds}")
     if bounds[1] > LONGEST_LIST:
-        raise BundleError(f"{place}: lengths of at most {LONGEST_LIST} are sensible, got {_power(max(bounds))}")
+        raise BundleError(f"{place}: lengths must be at most {LONGEST_LIST}, got {_power(max(bounds))}")
     if not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:
         raise BundleError(f"{place}: expected 0 <= min_length <= max_length and max_length >= 1, got {bounds}")
     return bounds

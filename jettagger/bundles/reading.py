@@ -140,7 +140,9 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
 def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> BundleCard:
     """A card with what the declaration of the inputs says of the jets."""
     if card.selection is not None:
-        raise BundleError(f"{where} declares what enters each input: 'selection' in {CARD} is for {PREPROCESS}")
+        raise BundleError(
+            f"{where} declares the selection of each input: remove 'selection' from {CARD}, it is for {PREPROCESS} only"
+        )
     if "jets" in card.model_fields_set and card.jets != declared.jets:
         raise BundleError(f"{where} is for {declared.jets} jets, {CARD} says {card.jets}")
     return card.model_copy(update={"jets": declared.jets})

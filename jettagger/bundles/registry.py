@@ -191,7 +191,9 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
         part.chmod(allowed_mode(part, folder=True))
         replace_folder(part, target)
     except OSError as error:
-        raise OutputError(f"cannot add {folder} as {target}: {error.strerror or error}; nothing was left") from error
+        raise OutputError(
+            f"cannot add {folder} as {target}: {error.strerror or error}; no partial output was left"
+        ) from error
     finally:
         if part is not None:
             with suppress(FileNotFoundError):

@@ -39,7 +39,7 @@ def input_grid(bundle: Bundle) -> Grid:
         names = [variable.feature.name for variable in group.variables]
         equal = group.min_length == group.max_length
         length = f"{group.max_length}" if equal else f"{group.min_length} to {group.max_length}"
-        length = "one a jet" if group.per_jet else length
+        length = "one per jet" if group.per_jet else length
         rows.append((group.name, group.object, some(names, 3), str(len(names)), length))
     return Grid("Inputs", ("input", "object", "variables", "number", "length"), rows, numbers=2)
 

@@ -121,7 +121,7 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
                 reason = _PROCESS.ask(request, seconds)
             except _NoProcess as error:
                 warnings.warn(
-                    f"{path} is used without a trial in a process of its own, which could not be started: {error}",
+                    f"{path} is used without a trial run in a separate process, which could not be started: {error}",
                     RuntimeWarning,
                 )
                 return
@@ -130,7 +130,7 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
         _VERDICTS[key] = reason
     if _VERDICTS[key]:
         raise ModelFileError(
-            f"the network in {path} is refused: tried in a process of its own, it {_VERDICTS[key]}. "
+            f"the model in {path} is refused: in a trial run in a separate process it {_VERDICTS[key]}. "
             f"{TRIALS}=SECONDS gives it more time, {TRIALS}=off trusts it"
         )
 
@@ -162,7 +162,7 @@ class _Process:
                 self.stop()
                 if status:
                     return _ending(status, seconds)
-            raise _NoProcess("it ends at once")
+            raise _NoProcess("it ended at once")
 
     def stop(self) -> None:
         """End it, if it is one of this process."""
@@ -184,7 +184,7 @@ class _Process:
             return self._process
         self.stop()
         if not sys.executable:
-            raise _NoProcess("it is not known where Python is")
+            raise _NoProcess("the path of the Python executable is not known")
         code = f"import sys; sys.path[:] = {sys.path!r}; from jettagger.tagging.trialprocess import serve; serve()"
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         try:
@@ -200,7 +200,7 @@ class _Process:
             raise _NoProcess(str(error)) from error
         if not self._exchange(self._process, None, _START):
             self.stop()
-            raise _NoProcess("it ends before it is ready")
+            raise _NoProcess("it ended before it was ready")
         return self._process
 
     def _exchange(self, process: subprocess.Popen[str], request: str | None, seconds: float) -> str | None:
@@ -230,7 +230,7 @@ class _Process:
 def _ending(status: int, seconds: float) -> str:
     """What became of a process that ended instead of answering."""
     if status > 0:
-        return f"ended it with status {status}"
+        return f"ended the process with status {status}"
     try:
         name = signal.Signals(-status).name
     except ValueError:

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
     "models": ("jettagger.cli.models", "list, show, check and add models"),
     "tag": ("jettagger.cli.tag", "score the jets of files and write a skim"),
-    "convert": ("jettagger.cli.convert", "event files to flat files with one row a jet"),
+    "convert": ("jettagger.cli.convert", "event files to flat files with one row per jet"),
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
@@ -131,9 +131,9 @@ def _explained(error: Exception) -> int:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _failed(f"{place}{error.strerror or error}")
     if isinstance(error, MemoryError):
-        return _failed(f"the memory was not enough: {error}")
+        return _failed(f"out of memory: {error}")
     return _failed(
-        f"{type(error).__name__}: {error}. This was not foreseen: a file that is not understood, or a mistake in "
+        f"unexpected {type(error).__name__}: {error}. Either a file is not understood, or this is a bug in "
         f"jettagger; {TRACEBACK}=1 shows where"
     )
 

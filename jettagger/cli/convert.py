@@ -21,7 +21,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
-    add("format", choices=("delphes",), help="what the input is")
+    add("format", choices=("delphes",), help="format of the input")
     add("file", metavar="FILE", help="ROOT file that Delphes wrote")
     add("--output", "-o", required=True, metavar="OUT", help="file to write, .root or .parquet")
     add("--jets", metavar="NAME", help="collection of jets (default: JetPUPPIAK8, or the only one)")

@@ -27,17 +27,19 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger discriminants``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="one line for each, and the models that have its scores")
+    listing = actions.add_parser("list", help="all presets, with the models that have their scores")
     showing = actions.add_parser("show", help="the formula, the parameters, and the scores of each model")
     grouping = actions.add_parser("groups", help="the groups of scores of a model")
     showing.add_argument("name", help="a preset, a name in --file, or an expression such as 'x / (x + y)'")
     grouping.add_argument("model", nargs="?", help="a model; without it, the models are listed")
     for part in (listing, showing):
-        part.add_argument("--file", help="a YAML file with discriminants of one's own")
+        part.add_argument("--file", help="a YAML file with your own discriminants")
         part.add_argument("--model", help="only for this model")
     showing.add_argument("--form", choices=("ratio", "log_ratio"), default="ratio", help="default: ratio")
-    showing.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="the value of a parameter")
-    showing.add_argument("--yaml", action="store_true", help="print it as YAML, to start a file of one's own")
+    showing.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="value of a parameter (repeatable)"
+    )
+    showing.add_argument("--yaml", action="store_true", help="print it as YAML, as a start for your own file")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -49,10 +49,11 @@ examples:
 
 _CHECK = """Load a model and see whether it behaves; exit status 1 if it does not.
 
-Random jets go through the network: alone and in batches of 2 and 7; with 1 constituent, as few, as many and
-more than the model takes; with more padding and in another order, which must not matter where there is a
-mask; without vertices. Probabilities must sum to 1 over each softmax. Variables must differ from object to
-object. Golden vectors are compared where there are any; for public networks jettagger has some itself.
+Random jets go through the network: alone and in batches of 2 and 7; with 1 constituent, with the minimum and
+the maximum number of the model, and with more; with more padding and in another order, which must not matter
+where there is a mask; without vertices. Probabilities must sum to 1 over each softmax. Variables must differ
+from object to object. Golden vectors are compared where there are any; for public networks jettagger has its
+own.
 Facts are what a change in the last place of inputs, and of steps that cancel, does to the outputs: scores
 are defined to that on any machine.
 Tolerances: 1e-5 on probabilities, 1e-4 * max(1, |x|) on masses, logits and hidden neurons.
@@ -77,7 +78,7 @@ examples:
 _ACCEPT = """Take a model's files as they are, though they have changed since it was added or first used.
 
 A network or an input description without a declared SHA-256 is remembered when it is first used; if it changes
-in its place, each command says so, until the file is back as it was, or accepted. What bundle.json declares is
+later, each command says so, until the file is restored or accepted. What bundle.json declares is
 changed there.
 
 examples:
@@ -125,7 +126,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add = action("add", _add, _ADD)
     add.add_argument("folder", metavar="FOLDER", help="folder with model.onnx and preprocess.json")
-    add.add_argument("--name", metavar="N", help="under which name (default: the model's own)")
+    add.add_argument("--name", metavar="N", help="name to add it under (default: the model's own)")
     add.add_argument("--force", action="store_true", help="replace a model of that name")
     accepts = action("accept", _accept, _ACCEPT)
     accepts.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
@@ -133,7 +134,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     serves.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
     serves.add_argument("-o", "--output", required=True, metavar="REPO", help="folder that the server is started on")
     serves.add_argument("--name", metavar="N", help="name on the server (default: the model's own)")
-    serves.add_argument("--largest-batch", type=counted, default=1024, metavar="N", help="jets in one run")
+    serves.add_argument(
+        "--largest-batch",
+        type=counted,
+        default=1024,
+        metavar="N",
+        help="largest number of jets in one run (default: %(default)s)",
+    )
     serves.add_argument("--force", action="store_true", help="replace a model of that name there")
 
 

@@ -80,13 +80,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=counted,
         default=2,
         metavar="N",
-        help="how often what cannot be read for a moment is opened again; damage is not (default: %(default)s)",
+        help="how often a read that fails temporarily is repeated; damaged files are not read again "
+        "(default: %(default)s)",
     )
     add(
         "--verify",
         action="store_true",
-        help="when the files are opened, read the jets and all that the model needs, and refuse files with numbers "
-        "that cannot be (docs/robustness.md); --skip-broken goes on without them",
+        help="when the files are opened, read the jets and all that the model needs, and refuse files with "
+        "impossible values (docs/robustness.md); --skip-broken goes on without them",
     )
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add = parser.add_argument
     add("what", choices=("jet",), help="what to draw")
-    add("file", metavar="FILE", help="file with one row a jet, Delphes file or PFNano file")
+    add("file", metavar="FILE", help="file with one row per jet, Delphes file or PFNano file")
     add("--number", "-n", default="0", metavar="N", help="row of the jet, counted from 0, or a range such as 0:4")
     add("--model", "-m", metavar="M", help="show the five highest scores of this model")
     add("--output", "-o", required=True, metavar="OUT", help="picture to write: .png, .pdf, .svg")

@@ -51,10 +51,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--columns",
         default="prob,mass,hidden",
         metavar="LIST",
-        help="kinds (prob, logit, mass, hidden, other, all) and names of outputs, by commas (default: %(default)s)",
+        help="kinds (prob, logit, mass, hidden, other, all) and names of outputs, separated by commas "
+        "(default: %(default)s)",
     )
-    add("--keep", action="append", default=[], metavar="PATTERN", help='pass on further columns, e.g. "FatJet_tau*"')
-    add("--memory", default="500MB", metavar="SIZE", help="memory for the data in work (default: %(default)s)")
+    add(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help='copy further columns to the output, e.g. "FatJet_tau*" (repeatable)',
+    )
+    add("--memory", default="500MB", metavar="SIZE", help="memory for the data being processed (default: %(default)s)")
     add("--workers", type=counted, default=1, metavar="N", help="processes (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave out files that cannot be opened, and name them")
     add(
@@ -62,22 +69,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=counted,
         default=2,
         metavar="N",
-        help="how often what cannot be read for a moment is opened again; damage is not (default: %(default)s)",
+        help="how often a read that fails temporarily is repeated; damaged files are not read again "
+        "(default: %(default)s)",
     )
-    add("--tree", metavar="NAME", help="tree of ROOT files with one row a jet (default: the only one)")
+    add("--tree", metavar="NAME", help="tree of ROOT files with one row per jet (default: the only one)")
     add("--force", action="store_true", help="replace an existing output")
     add(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="keep finished inputs in OUT.resume until the output is complete, and go on with those of an interrupted "
-        "run; --no-resume starts anew and keeps nothing",
+        "run; --no-resume starts from the beginning and keeps nothing",
     )
     add(
         "--verify",
         action="store_true",
-        help="before anything is scored, read all that the model needs and refuse files with numbers that cannot be: "
-        "lengths, links, copies, ranges, digits (docs/robustness.md); --skip-broken leaves such files out",
+        help="before anything is scored, read all that the model needs and refuse files with impossible values "
+        "(lengths, links, duplicates, ranges, digits; docs/robustness.md); --skip-broken leaves such files out",
     )
     add("--dry-run", action="store_true", help="only say what would be read, scored and written")
     add_options(parser)
@@ -176,7 +184,7 @@ def _summary(result: object, seconds: float) -> None:
         ("dangling links", f"{report.dangling_links}"),
         ("input values that were not finite", f"{report.replaced_values}"),
         ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
-        ("reads that failed for a moment", f"{report.retried}"),
+        ("reads that failed temporarily", f"{report.retried}"),
         *(_of_server(report) if report.requests or report.runs_here else []),
         ("padding waste", f"{100 * report.padding_waste:.1f} %"),
         ("jets per second", f"{now / seconds:.0f}" if now else "-"),

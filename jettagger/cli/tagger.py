@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="keep scores in the user's cache folder; the same jets are then found there",
     )
     cache.add_argument("--cache-folder", metavar="FOLDER", help="keep scores in this folder")
-    add("--head", action="append", metavar="HEAD", dest="heads", help="folder of a head to run, too (repeatable)")
+    add("--head", action="append", metavar="HEAD", dest="heads", help="folder of a head to run as well (repeatable)")
     add(
         "--jets",
         metavar="NAME",
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--min-pt-share",
         type=finite,
         metavar="S",
-        help="score only jets whose constituents carry this share of their pt (default: 0.8, and none may be missing)",
+        help="score only jets whose constituents carry this share of their pt (default: 0.8, without dangling links)",
     )
     add(
         "--name",
@@ -77,9 +77,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=counted,
         metavar="N",
-        help="jets in one run at most (default: 64, on a GPU 4096)",
+        help="maximum number of jets in one run (default: 64, on a GPU 4096)",
     )
-    add("--block-bytes", metavar="SIZE", help="memory of what is made of a chunk at a time (default: 150MB)")
+    add("--block-bytes", metavar="SIZE", help="memory for the inputs that are made at a time (default: 150MB)")
 
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def validated(model: type[Model], document: Document, version: int | None = None
     content = document.mapping()
     if version is not None and content.get("version") is not None and content["version"] != version:
         got = shown(content["version"])
-        raise ConfigError(f"{document.where('version')}: version {got}, this jettagger reads {version}")
+        raise ConfigError(f"{document.where('version')}: version {got}, this version of jettagger reads {version}")
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -468,7 +468,7 @@ def rename_keys(
         target = (*front, new) if isinstance(new, str) else new
         text = repr(target[-1] if isinstance(new, str) else ".".join(new))
         if _has_key(document.data, target):
-            raise ConfigError(f"{place}: {old!r} is the old name of {text}, which is there too")
+            raise ConfigError(f"{place}: {old!r} is the old name of {text}, which is given as well")
         notes.append(f"{place}: {old!r} is now called {text}")
         lines = {
             (*target, *key[len(path) :]) if key[: len(path)] == path else key: line

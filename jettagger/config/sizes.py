@@ -38,7 +38,9 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]i?)?b?\s*", text.lower())
     size = float(match.group(1)) * _FACTORS[match.group(2) or ""] if match else 0.0
     if size >= LARGEST:
-        raise ConfigError(f"{visible(text, 60)!r} is more than any machine has, expected a size like 500MB or 2GiB")
+        raise ConfigError(
+            f"{visible(text, 60)!r} is more memory than any machine has, expected a size like 500MB or 2GiB"
+        )
     if size < 1:
         raise ConfigError(f"expected a positive size like 500MB or 2GiB, got {visible(text, 60)!r}")
     return int(size)

@@ -236,7 +236,7 @@ def composed(
     {'a': [1, 2]}
     """
     if len(text) > characters:
-        raise ConfigError(f"{name}: {len(text)} characters, a configuration has {characters} at most")
+        raise ConfigError(f"{name}: {len(text)} characters, expected at most {characters}")
     try:
         _limit(text, name, entries)
         stream = loader(text)
@@ -246,11 +246,11 @@ def composed(
         place, column = (f"{name}, line {mark.line + 1}", f" (column {mark.column + 1})") if mark else (name, "")
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         reason = "nested too deeply" if "nesting depth" in reason else reason  # libyaml has a limit of its own
-        raise ConfigError(f"{place}: no valid YAML: {reason}{column}") from error
+        raise ConfigError(f"{place}: not valid YAML: {reason}{column}") from error
     except (ValueError, TypeError, OverflowError) as error:  # a date that is none, a key that is a list
-        raise ConfigError(f"{name}: no valid YAML: {error}") from error
+        raise ConfigError(f"{name}: not valid YAML: {error}") from error
     except RecursionError as error:
-        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
+        raise ConfigError(f"{name}: not valid YAML: nested too deeply") from error
 
 
 def _limit(text: str, name: str, entries: int) -> None:
@@ -261,21 +261,21 @@ def _limit(text: str, name: str, entries: int) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                raise ConfigError(f"{name}, line {line}: no valid YAML: nested too deeply, {DEEPEST} levels at most")
+                raise ConfigError(f"{name}, line {line}: not valid YAML: nested too deeply, {DEEPEST} levels at most")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.ScalarEvent):
             size = len(event.value)
             if size > _LONGEST_NUMBER and _NUMBER.fullmatch(event.value):
-                raise ConfigError(f"{name}, line {line}: no valid YAML: a number of {size} digits")
+                raise ConfigError(f"{name}, line {line}: not valid YAML: a number of {size} digits")
         if number > 2 * entries:
-            raise ConfigError(f"{name}: more than {entries} entries; no configuration has")
+            raise ConfigError(f"{name}: more than {entries} entries, expected at most that many")
 
 
 def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, loader: Any) -> None:
     if len(lines) > MOST_ENTRIES:
         raise ConfigError(
-            f"{name}: more than {MOST_ENTRIES} entries, those of repeated parts included; no configuration has"
+            f"{name}: more than {MOST_ENTRIES} entries, those of repeated parts included; expected at most that many"
         )
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
@@ -286,7 +286,7 @@ def _collect(node: yaml.Node, path: Path_, lines: dict[Path_, int], name: str, l
             if not isinstance(key, (str, int, float, bool)):
                 raise ConfigError(f"{name}, line {line}: a key must be text, got {kind_of(key)}")
             if key in seen:
-                message = f"the key {key!r} is there twice, first on line {seen[key]}"
+                message = f"the key {key!r} appears twice, first on line {seen[key]}"
                 raise ConfigError(f"{name}, line {line}: {message}")
             seen[key] = line
             inside = (*path, key)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, hint
+from jettagger.errors import ConfigError, WrongType, hint
 from jettagger.expressions import ExpressionText
 from jettagger.expressions.text import chain_of
 
@@ -231,7 +231,7 @@ def as_node(value: Node | float) -> Node:
     if isinstance(value, Node):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"a discriminant is made of scores and numbers, got {value!r}")
+        raise WrongType(f"a discriminant is made of scores and numbers, got {type(value).__name__} {value!r}")
     if not math.isfinite(value):
         raise ConfigError(f"a discriminant cannot contain the number {value}")
     return Number(float(value))
@@ -251,7 +251,7 @@ def score(name: str) -> Score:
     probHbb / (probHbb + sum(probQCD*))
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a score: expected letters, digits and underscores")
+        raise ConfigError(f"{name!r} is not the name of a score: expected letters, digits and underscores")
     return Score(name)
 
 
@@ -264,7 +264,7 @@ def parameter(name: str) -> Parameter:
         If the name cannot be that of a parameter.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name of a parameter: expected letters, digits and underscores")
+        raise ConfigError(f"{name!r} is not the name of a parameter: expected letters, digits and underscores")
     return Parameter(name)
 
 
@@ -283,7 +283,7 @@ def sum_of(*patterns: str) -> Sum:
     """
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern):
-            raise ConfigError(f"{pattern!r} is no name of a score, a group, or a glob such as 'probQCD*'")
+            raise ConfigError(f"{pattern!r} is not the name of a score or group, nor a glob such as 'probQCD*'")
     if not patterns:
         raise ConfigError("sum() needs at least one name, group or glob")
     return Sum(tuple(patterns))

@@ -364,7 +364,7 @@ def resolve(expression: Node, columns: tuple[str, ...], prefix: str | None = Non
         return choices[0]
     if choices:
         prefixes = ", ".join(repr(item.prefix) for item in choices)
-        raise ConfigError(f"{what}: several taggers have the scores, name one with prefix=...: {prefixes}")
+        raise ConfigError(f"{what}: several taggers have these scores, choose one with prefix=...: {prefixes}")
     if lacking:
         lines = "".join(f"\n  {name or '(no prefix)'}: {text}" for name, text in lacking.items())
         raise MissingColumns(f"{what}: no tagger on these jets has all of its scores; what each lacks:{lines}")

@@ -162,7 +162,7 @@ class Discriminant(Displayed):
         found = self.resolve(columns.columns, prefix=prefix)
         names = sorted(found.columns)
         if not names:
-            raise ConfigError(f"{self}: needs no score, so that it has no value for a jet")
+            raise ConfigError(f"{self}: contains no score, so it has no value for a jet")
         values = [columns.get(found.columns[name]) for name in names]
         compute = _Compute(self, found, tuple(names))
         if columns.lazy:
@@ -258,7 +258,7 @@ class Discriminant(Displayed):
         if (division, addition) == ("/", "+") and repeated == signal:
             expression = algebra.log_ratio(signal, background)
             return replace(self, expression=expression, name=f"log_{self.name}" if self.name else "")
-        raise ConfigError(f"{self.name or self.expression}: has not the form signal / (signal + background)")
+        raise ConfigError(f"{self.name or self.expression}: does not have the form signal / (signal + background)")
 
     # ---------------------------------------------------------------------------------------- writing
 
@@ -345,9 +345,9 @@ class Discriminant(Displayed):
 
         check_keys(record, _KEYS, () if "preset" in record else ("expression",), where=place)
         if "preset" in record and "expression" in record:
-            raise ConfigError(f"{place('preset')}: 'preset' and 'expression' exclude each other")
+            raise ConfigError(f"{place('preset')}: give either 'preset' or 'expression', not both")
         if "form" in record and "preset" not in record:
-            raise ConfigError(f"{place('form')}: 'form' is that of a 'preset'")
+            raise ConfigError(f"{place('form')}: 'form' belongs to a 'preset', but none is given")
         parameters = record.get("parameters", {})
         if not isinstance(parameters, Mapping):
             raise ConfigError(f"{place('parameters')}: 'parameters' must be a mapping of names to numbers")
@@ -524,7 +524,9 @@ def _read(document: Document) -> dict[str, Discriminant]:
     document.check_keys(("version", "discriminants"), required=("version", "discriminants"))
     version = document.data["version"]
     if version != VERSION:
-        raise ConfigError(f"{document.where('version')}: version {version!r}, this jettagger reads {VERSION}")
+        raise ConfigError(
+            f"{document.where('version')}: version {version!r}, this version of jettagger reads {VERSION}"
+        )
     found = {}
     for name in document.mapping("discriminants"):
         record = document.mapping("discriminants", name)

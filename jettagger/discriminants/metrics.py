@@ -410,7 +410,7 @@ def binned_roc(signal: Histogram, background: Histogram) -> Roc:
         raise MismatchError(f"a ROC curve needs histograms of one variable, got {got}")
     edges = np.asarray(signal.axes[0].edges, dtype=np.float64)
     if not np.array_equal(edges, background.axes[0].edges):
-        raise MismatchError("the histograms of signal and background have different bins")
+        raise MismatchError("the histograms of signal and background have different bins: give both the same axis")
     (sw, s2), (bw, b2) = (_bins(item, len(edges) - 1) for item in (signal, background))
     totals = _total(sw, "signal"), _total(bw, "background")
     places = np.arange(len(sw), dtype=np.float64)
@@ -555,9 +555,9 @@ def scan(
         raise UnknownName("background", unknown, backgrounds)
     absent = [name for name in backgrounds if name not in mix]
     if absent:
-        raise ConfigError(f"the mix does not say how much there is of {', '.join(absent)}")
+        raise ConfigError(f"the mix lacks {', '.join(absent)}")
     if any(not math.isfinite(part) or part < 0 for part in mix.values()) or sum(mix.values()) <= 0:
-        raise ConfigError(f"a mix has parts that are not negative and not all zero, got {dict(mix)}")
+        raise ConfigError(f"the parts of a mix must not be negative, nor all zero, got {dict(mix)}")
     unknown = [name for name in parameters if name not in discriminant.parameters]
     if unknown:
         raise UnknownName("parameter", unknown, discriminant.parameters, str(discriminant))

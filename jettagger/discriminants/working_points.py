@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jettagger._version import __version__
-from jettagger.arguments import guard, is_number
+from jettagger.arguments import guard, in_range, is_number
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import efficiency
@@ -36,6 +36,7 @@ from jettagger.errors import (
     MissingColumns,
     UnknownName,
     hint,
+    reason_of,
 )
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
@@ -207,8 +208,8 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         _ = points.evaluator
         if points.prefix is None:
             warnings.warn(
-                f"{path}: of an older jettagger, does not say which model its thresholds were derived for: whether "
-                "they fit the scores that they are applied to is not checked; derive them again",
+                f"{path}: written by an older version of jettagger, does not say which model its thresholds were "
+                "derived for: whether they fit the scores that they are applied to is not checked; derive them again",
                 ProvenanceWarning,
                 stacklevel=2,
             )
@@ -367,7 +368,9 @@ class WorkingPoint:
         for axis, column in self.points.inputs.items():
             if column not in columns.columns:
                 near = hint(column, columns.columns)
-                raise MissingColumns(f"the working points read {axis} from {column!r}, which is not there{near}")
+                raise MissingColumns(
+                    f"the working points read {axis} from the column {column!r}, which these jets lack{near}"
+                )
         others = [columns.get(column) for column in self.points.inputs.values()]
         decide = _Decide(self, systematic)
         if columns.lazy:
@@ -498,9 +501,12 @@ def derive(
         If a weight is not finite, or a bin has too few jets; gives the bin.
     MissingColumns
         If a column is missing.
+    MismatchError
+        If the weights do not fit the scores.
     """
     import awkward as ak
 
+    in_range(least, "derive(), argument least", 0)
     for key, value in efficiencies.items():
         if not is_number(value) or not 0 < value < 1:
             raise ConfigError(f"working point {key!r}: an efficiency lies between 0 and 1, got {value!r}")
@@ -513,7 +519,7 @@ def derive(
     there = table(background, collection)
     for axis, column in inputs.items():
         if column not in there.columns:
-            raise MissingColumns(f"bins in {axis} need the column {column!r}, which is not there")
+            raise MissingColumns(f"bins in {axis} need the column {column!r}, which these jets lack")
     parts = [ak.Array(there.get(column)) for column in inputs.values()]
     weighted = "given" if weights is not None else f"{GENERATOR_WEIGHT} of the table"
     weights = generator_weights(background) if weights is None else None if weights is False else weights
@@ -521,7 +527,11 @@ def derive(
     if weights is not None:
         check_weights(weights)
         parts.append(ak.Array(weights))
-    values, *parts = ak.broadcast_arrays(values, *parts)
+    try:
+        values, *parts = ak.broadcast_arrays(values, *parts)
+    except ValueError as error:
+        got = f"{len(parts[-1])} weights for {len(values)} {'events' if values.ndim > 1 else 'jets'}"
+        raise MismatchError(f"the weights or bins do not fit the scores ({got}): {reason_of(error)}") from error
     numbers = [
         np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(item), np.nan)), dtype=np.float64) for item in (values, *parts)
     ]

@@ -172,7 +172,7 @@ def parse(text: str, where: str = "", functions: Mapping[str, Function] = FUNCTI
             raise
         word = {"&&": "and", "||": "or", "!": "not"}[foreign[0]]
         mark = {"&&": "&", "||": "|", "!": "~"}[foreign[0]]
-        text = f"{foreign[0]!r} is no operator here: write {word!r}, or {mark!r} with each condition in parentheses"
+        text = f"{foreign[0]!r} is not an operator here: write {word!r}, or {mark!r} with each condition in parentheses"
         raise source.error_at(foreign.start(), text) from None
     check_tree(source, tree, functions)
     made = Expression(source.text, where, functions)
@@ -224,5 +224,5 @@ def select(
         found = ak.to_numpy(ak.fill_none(found, False)) if found.ndim == 1 else np.empty((0, 0))
     flags = np.asarray(found)
     if flags.dtype != np.bool_ or flags.ndim > 1:
-        raise ConfigError(f"where: {text!r} is no cut: it gives {flags.dtype}, expected true or false for each jet")
+        raise ConfigError(f"where: {text!r} is not a cut: it gives {flags.dtype}, expected true or false for each jet")
     return np.broadcast_to(flags, (count,)).copy()

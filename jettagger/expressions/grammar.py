@@ -39,7 +39,7 @@ def check_tree(source: ExpressionText, node: ast.expr, functions: Mapping[str, F
             source.refuse(node, f"the number {source.segment(node)} does not fit into 64 bits")
     elif isinstance(node, (ast.Name, ast.Attribute)):
         if dotted(node) is None:
-            source.refuse(node, f"{source.segment(node)!r} is no name of a column. Allowed: {_ALLOWED}")
+            source.refuse(node, f"{source.segment(node)!r} is not the name of a column. Allowed: {_ALLOWED}")
     elif isinstance(node, ast.BinOp):
         source.check_operators(node, BINARY, _ALLOWED)
         for side in sides_of(node):
@@ -71,7 +71,7 @@ def _check_comparison(source: ExpressionText, node: ast.Compare) -> None:
             # & and | bind tighter than comparisons, so "pt > 200 & eta < 2" would compare with "200 & eta".
             source.refuse(
                 side,
-                f"{source.segment(side)!r} is taken together: put comparisons beside & and | in parentheses",
+                f"{source.segment(side)!r} is evaluated first: put comparisons beside & and | in parentheses",
             )
 
 

@@ -40,8 +40,8 @@ def _reducer(name: str) -> Callable[[Any], Any]:
         # Over events a sum is never what a cut means, so only the lists inside of events are reduced.
         if getattr(values, "ndim", 0) < 2:
             raise MismatchError(
-                f"{name}(...) in an expression reduces the list of each event: expected a column with a list "
-                f"an event, got one with {getattr(values, 'ndim', 0)} dimension(s)"
+                f"{name}(...) in an expression reduces the list of each event: expected a column with one "
+                f"list per event, got one with {getattr(values, 'ndim', 0)} dimension(s)"
             )
         if isinstance(values, np.ndarray):
             return getattr(np, {"count": "count_nonzero"}.get(name, name))(values, axis=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import re
@@ -121,8 +122,8 @@ def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.Path
         whole = path if "://" in path else path.partition(SEPARATOR)[0]
         if identity(whole) == mine:
             raise OutputError(
-                f"{output} is an input ({path}) and cannot be the output, --force or not: nothing would be left of it; "
-                "write to another place"
+                f"{output} is an input ({path}) and cannot be the output, not even with --force: it would be "
+                "overwritten; choose another output"
             )
         if not is_folder or "://" in whole:
             continue
@@ -132,8 +133,8 @@ def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.Path
                 known[folder] = any(identity(place) == mine for place in (folder, *map(str, Path(folder).parents)))
             if known[folder]:
                 raise OutputError(
-                    f"the folder {output} holds an input ({path}) and cannot be the output, --force or not: all of it "
-                    "would be replaced; write to another place"
+                    f"the folder {output} holds an input ({path}) and cannot be the output, not even with --force: all "
+                    "of it would be replaced; choose another output"
                 )
 
 
@@ -206,7 +207,9 @@ def follow(target: str | os.PathLike[str]) -> Path:
     if place.is_symlink():
         raise OutputError(f"cannot write {target}: it is a symbolic link that leads back to itself")
     if not place.parent.is_dir():
-        raise OutputError(f"cannot write {target}: it is a link to {place}, and the folder {place.parent} is not there")
+        raise OutputError(
+            f"cannot write {target}: it is a link to {place}, and the folder {place.parent} does not exist"
+        )
     return place
 
 
@@ -285,6 +288,8 @@ def special(path: str | os.PathLike[str]) -> str:
 def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = InputFileError) -> None:
     """Refuse an input that is not a file before it is opened: opening a named pipe blocks until there is a writer.
 
+    A path that names nothing on any disk, empty, too long or with a zero byte, is refused as well.
+
     Parameters
     ----------
     path : path
@@ -303,11 +308,20 @@ def refuse_special(path: str | os.PathLike[str], error: type[JettaggerError] = I
         ...
     jettagger.errors.InputFileError: /dev/null is a device, expected a file; write its content to a file first
     """
+    front = os.fspath(path).partition(SEPARATOR)[0]
+    if not front:
+        raise error("the name of a file is empty, expected a path")
     kind = special(path)
     if kind:
-        raise error(
-            f"{os.fspath(path).partition(SEPARATOR)[0]} is {kind}, expected a file; write its content to a file first"
-        )
+        raise error(f"{front} is {kind}, expected a file; write its content to a file first")
+    if "://" not in front:
+        try:
+            os.lstat(front)
+        except ValueError as problem:  # a zero byte
+            raise error(f"{front!r} cannot be the name of a file: {problem}") from None
+        except OSError as problem:
+            if problem.errno == errno.ENAMETOOLONG:
+                raise error(f"{front} cannot be the name of a file: {problem.strerror}") from None
 
 
 @contextmanager
@@ -364,7 +378,9 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     except OSError as error:
         if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename not in (name, part):
             raise
-        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
+        raise OutputError(
+            f"cannot write {named} completely: {error.strerror or error}; no partial output was left"
+        ) from error
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
@@ -406,7 +422,9 @@ def folder_complete_or_absent(target: str | os.PathLike[str], *, marker: str, fo
         part.chmod(mode)
         replace_folder(part, target)
     except OSError as error:
-        raise OutputError(f"cannot write {named} completely: {error.strerror or error}; nothing was left") from error
+        raise OutputError(
+            f"cannot write {named} completely: {error.strerror or error}; no partial output was left"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         forget(part)

@@ -49,10 +49,14 @@ class BasketSums:
         except (InputFileError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputFileError(f"{file.file_path}: its checksums cannot be read: the file is damaged") from error
         if note != (_sum(str(file[NOTE]).encode()) if NOTE in names else ""):
-            raise InputFileError(f"{file.file_path}: the note on how it was made does not have its checksum: damaged")
+            raise InputFileError(
+                f"{file.file_path}: the note on how it was made does not match its checksum: the file is damaged"
+            )
         for tree, sums in self._trees.items():
             if tree not in names or _record(file, tree) != sums["record"]:
-                raise InputFileError(f"{file.file_path}: the tree {tree!r} does not have its checksum: damaged")
+                raise InputFileError(
+                    f"{file.file_path}: the tree {tree!r} does not match its checksum: the file is damaged"
+                )
 
     def check(self, tree: Any, branches: Iterable[str], start: int, stop: int) -> None:
         """Compare the baskets of a range of entries with their checksums.
@@ -75,14 +79,14 @@ class BasketSums:
             branch, expected = tree[name], sums["branches"].get(name)
             edges = branch.entry_offsets
             if expected is None or len(expected) != DIGITS * branch.num_baskets:
-                raise InputFileError(f"{self._file.file_path}: there are no checksums of {name!r}: damaged")
+                raise InputFileError(f"{self._file.file_path}: it has no checksums of {name!r}: the file is damaged")
             for number in range(branch.num_baskets):
                 if edges[number] >= stop or edges[number + 1] <= start:
                     continue
                 if _basket(branch, number) != expected[DIGITS * number : DIGITS * (number + 1)]:
                     raise InputFileError(
-                        f"{self._file.file_path}: {name!r} does not have its checksum in the events {edges[number]} "
-                        f"to {edges[number + 1]}: the file is damaged, get it anew"
+                        f"{self._file.file_path}: {name!r} does not match its checksum in the events {edges[number]} "
+                        f"to {edges[number + 1]}: the file is damaged, get a new copy"
                     )
 
     def check_all(self) -> None:

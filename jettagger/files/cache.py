@@ -70,12 +70,13 @@ class DiskCache:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        except OSError as error:
-            warnings.warn(f"cannot read the cache {path}: {error.strerror or error}; going on without", RuntimeWarning)
+        except (OSError, ValueError) as error:  # also a name with a zero byte
+            reason = getattr(error, "strerror", None) or error
+            warnings.warn(f"cannot read the cache {path}: {reason}; going on without", RuntimeWarning)
             return None
         head = len(MAGIC) + 32
         if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[head:]).digest() != content[len(MAGIC) : head]:
-            warnings.warn(f"the cache file {path} is damaged; it is ignored and replaced", RuntimeWarning)
+            warnings.warn(f"the cache file {path} is damaged: it is ignored and replaced", RuntimeWarning)
             with suppress(OSError):
                 path.unlink()
             return None
@@ -104,8 +105,8 @@ class DiskCache:
             with complete_or_absent(self._path(key)) as part:
                 part.write_bytes(MAGIC + hashlib.sha256(content).digest() + content)
             self._trim()
-        except (OSError, OutputError) as error:
-            warnings.warn(f"nothing is kept in the cache {self.folder}: {error}", RuntimeWarning)
+        except (OSError, ValueError, OutputError) as error:
+            warnings.warn(f"cannot write to the cache {self.folder}: {error}; going on without", RuntimeWarning)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{SUFFIX}"

@@ -68,14 +68,14 @@ def parse_json(
     >>> parse_json('{"a": NaN}', "example")
     Traceback (most recent call last):
         ...
-    jettagger.errors.InputFileError: example is not valid JSON: NaN is no finite number
+    jettagger.errors.InputFileError: example is not valid JSON: NaN is not a finite number
     """
 
     def made(pairs: list[tuple[str, Any]]) -> Any:
         content: dict[str, Any] = {}
         for key, value in pairs:
             if key in content and content[key] != value:
-                raise ValueError(f"the key {visible(key, LONGEST_NAME)!r} is there twice, with different values")
+                raise ValueError(f"the key {visible(key, LONGEST_NAME)!r} appears twice, with different values")
             content[key] = value
         return content if hook is None else hook(content)
 
@@ -133,7 +133,7 @@ def read_object(
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{visible(text, 40)} is no finite number")
+        raise ValueError(f"{visible(text, 40)} is not a finite number")
     return number
 
 

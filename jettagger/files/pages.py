@@ -60,8 +60,8 @@ class CheckedRNTuple(Model_ROOT_3a3a_RNTuple):
         stored = int.from_bytes(content[size : size + SIZE].tobytes(), "little")
         if len(content) < size + SIZE or xxhash.xxh3_64_intdigest(content[:size]) != stored:
             raise InputFileError(
-                f"{self.file.file_path}: the {what} of {loc.num_bytes} bytes at byte {loc.offset} does not have the "
-                "checksum that stands behind it: the file is damaged, get it anew"
+                f"{self.file.file_path}: the {what} of {loc.num_bytes} bytes at byte {loc.offset} does not match "
+                "the checksum stored after it: the file is damaged, get a new copy"
             )
 
     @cached_property

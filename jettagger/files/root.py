@@ -222,7 +222,7 @@ def _opened(path: str) -> tuple[Any, BasketSums]:
 
     refuse_special(path)
     if "://" not in path:
-        if not Path(path).exists():
+        if not os.path.exists(path):
             raise InputFileError(f"no such file: {path}")
         if Path(path).is_dir():
             raise InputFileError(f"{path} is a folder, expected a ROOT file")

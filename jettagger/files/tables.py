@@ -53,11 +53,11 @@ def members(tarball: str | os.PathLike[str]) -> tuple[list[str], str]:
                     if member.isfile() and member.name.endswith(_CONTENT):
                         found.append(f"{path}{SEPARATOR}{member.name}")
             except (tarfile.TarError, EOFError, OSError) as error:
-                reason = f"{path} is damaged behind {len(found)} files: {error}"
+                reason = f"{path} is damaged after {len(found)} files: {error}"
     except FileNotFoundError:
         raise InputFileError(f"no such file: {path}") from None
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputFileError(f"{path} is no readable tarball: {error}") from error
+        raise InputFileError(f"{path} is not a readable tarball: {error}") from error
     return found, reason
 
 
@@ -73,7 +73,9 @@ def _from_tarball(name: str) -> io.BytesIO:
                     stream = archive.extractfile(member)
                     content = stream.read() if stream is not None else b""
                     if len(content) != member.size:
-                        raise InputFileError(f"{name}: {len(content)} of {member.size} bytes are there (truncated?)")
+                        raise InputFileError(
+                            f"{name}: only {len(content)} of {member.size} bytes are in the tarball (truncated?)"
+                        )
                     return io.BytesIO(content)
     except FileNotFoundError:
         raise InputFileError(f"no such file: {path}") from None

@@ -121,7 +121,7 @@ def verify_jets(path: str, table: Mapping[str, Any], start: int) -> None:
                 row = int(wrong[0])
                 raise InputFileError(
                     f"{path}: {name} of jet {start + row} has {counts[row]} entries, {other} has {expected[row]}: "
-                    "the file is damaged, get it anew"
+                    "the file is damaged, get a new copy"
                 )
         values = ak.to_numpy(ak.fill_none(ak.flatten(column, axis=None), 0))
         if values.dtype.kind not in "fiub":
@@ -244,7 +244,7 @@ class _Part:
         owner = self.columns.offsets(jets)[event] + jet
         rows = np.flatnonzero(jet >= 0)
         begins = rows[np.flatnonzero(np.diff(owner[rows], prepend=-1))]
-        self._refuse_any(column, _repeated(owner, begins), "the rows of a jet one after the other")
+        self._refuse_any(column, _repeated(owner, begins), "the rows of a jet next to each other")
         if link.target_index is None:
             return
         column = f"{link.table}.{link.target_index}"
@@ -254,7 +254,7 @@ class _Part:
         place = self.columns.offsets(link.target)[event] + target
         both = owner * (int(self.columns.offsets(link.target)[-1]) + 1) + place
         again = _repeated(both, np.flatnonzero((jet >= 0) & (target >= 0)))
-        self._refuse_any(column, again, f"each of {link.target} in a jet once")
+        self._refuse_any(column, again, f"each index of {link.target} once in a jet")
         if copied:
             copy, original = map(self.columns.flat, link.copies)
             linked = np.flatnonzero(target >= 0)
@@ -293,7 +293,7 @@ def _refuse(path: str, column: str, place: str, value: Any, expected: str, numbe
     more = f" (the first of {number} such numbers here)" if number > 1 else ""
     raise InputFileError(
         f"{path}: {column} of {place} (counted from 0 in the file) is {value:.9g}, expected {expected}{more}: the file "
-        "is damaged, get it anew; where its production writes such numbers, do without --verify"
+        "is damaged, get a new copy; if its production writes such numbers, run without --verify"
     )
 
 

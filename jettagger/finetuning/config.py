@@ -210,7 +210,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     base = Path(folder) if folder or name else Path(source).parent
     _check_together(document, content)
     parent = content.parent
-    if not Path(parent).is_absolute() and (base / parent).is_dir():
+    if not Path(parent).is_absolute() and os.path.isdir(base / parent):
         parent = str(base / parent)
 
     def expression(text: str | None, *path: Any) -> Expression | None:
@@ -253,7 +253,7 @@ def _check_together(document: Document, content: FinetuneFile) -> None:
     for key in content.classes:
         if not key.isidentifier():
             raise ConfigError(
-                f"{document.where('classes', key)}: the name of a class is letters, digits and _, got {key!r}"
+                f"{document.where('classes', key)}: the name of a class must be letters, digits and _, got {key!r}"
             )
     if content.kind == "classes" and len(content.classes) < 2:
         raise ConfigError(

@@ -198,7 +198,7 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
     others = [skim.path for skim in skims if skim.collection(prefix) != jets]
     if others:
         raise MismatchError(
-            f"{others[0]} has other jets ({skims[0].path}: {jets}): heads are trained on jets of one kind"
+            f"{others[0]} has other jets than {skims[0].path} ({jets}): heads are trained on jets of one kind"
         )
     shown = [f"{jets}_pt", "mass", *(probabilities if config.kind == "classes" else ())]
     extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, jets, prefix) for skim in skims)]

@@ -240,7 +240,7 @@ def _features(features: Any, name: str) -> Any:
         panel.yaxis.set_tick_params(which="both", length=0)
         panel.minorticks_off()
         panel.axvline(0, color="black", linewidth=0.8)
-    axes[-1][0].set_xlabel("Growth of the loss when shuffled")
+    axes[-1][0].set_xlabel("Increase of the loss when shuffled")
     axes[0][0].set_title(name, loc="right", fontsize=14)
     return figure
 

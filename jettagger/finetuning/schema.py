@@ -24,7 +24,7 @@ def _text(value: Any) -> Any:
 
 def _rising(edges: tuple[float, ...]) -> tuple[float, ...]:
     if len(edges) < 2 or not all(low < high for low, high in pairwise(edges)):
-        raise ValueError("edges do not rise")
+        raise ValueError("edges must rise")
     return edges
 
 

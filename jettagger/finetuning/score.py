@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.errors import MismatchError
+from jettagger.errors import ConfigError, MismatchError
 from jettagger.finetuning.skims import open_skim
 from jettagger.heads import Head, load_head
 from jettagger.skims.writers import write_skim
@@ -52,9 +52,13 @@ def score_skim(
         If the skim was made with a model other than the parent, or does not record its model.
     MissingColumns
         If inputs are missing, e.g. the hidden neurons.
+    ConfigError
+        If there is no head.
     InputFileError, OutputError
     """
     skim = open_skim(os.fspath(path))
+    if not heads:
+        raise ConfigError(f"{os.fspath(path)}: got no head to run, expected at least one")
     loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
     jets: dict[str, str] = {}
     for head in loaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -184,7 +185,7 @@ def expand(patterns: Iterable[str], folder: Path, where: str) -> list[str]:
             raise InputFileError(f"{where}: no file matches {full}")
         for path in matches:
             refuse_special(path)
-            if not Path(path).is_file():
+            if not os.path.isfile(path):
                 raise InputFileError(f"{where}: no such file: {path}")
         found += matches
     try:

@@ -190,7 +190,7 @@ class EventColumns:
             try:
                 found = ak.to_numpy(ak.fill_none(ak.num(lists, axis=1), 0))
             except (ValueError, TypeError) as error:
-                raise MismatchError(f"{collection} is no list of objects per event: {lists.type!s:.80}") from error
+                raise MismatchError(f"{collection} is not a list of objects per event: {lists.type!s:.80}") from error
             counts = np.zeros(len(self), dtype=np.int64)
             counts[self.valid] = found
             self._counts[collection] = counts
@@ -247,7 +247,7 @@ class EventColumns:
         except (ValueError, TypeError):
             values = np.empty((0, 0))
         if values.ndim != 1 or values.dtype.kind not in "biuf":
-            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number an event")
+            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number per event")
         found = np.full(len(self), np.nan, dtype=np.float32)
         found[self.valid] = values
         return found
@@ -283,7 +283,7 @@ class EventColumns:
         except (ValueError, TypeError):
             flat, kind = np.empty((0, 0)), None
         if flat.ndim != 1 or flat.dtype.kind not in "biuf":
-            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number an object")
+            raise MismatchError(f"{column} is {array.type!s:.100}, expected one number per object")
         return flat if kind is None else flat.astype(kind, copy=False)
 
     @property

@@ -96,7 +96,7 @@ class FlatTable:
     (2, [300.0, 500.0])
     """
 
-    title = "a table with one row a jet"
+    title = "a table with one row per jet"
     collection = ""
     counts: Array | None = None
     valid: Array | None = None
@@ -169,7 +169,9 @@ class FlatTable:
         if moves_energy and "jet_energy" in self.fields and "jet_energy" not in new:
             lacking = [name for name in ("jet_pt", "jet_eta") if name not in self.fields]
             if lacking:
-                raise MissingColumns(f"kinematics: the energy of the jets cannot follow, there is no {lacking[0]}")
+                raise MissingColumns(
+                    f"kinematics: the energy of the jets cannot be recomputed without the column {lacking[0]}"
+                )
             pt, eta, total = (_numbers(self.jets[name]) for name in ("jet_pt", "jet_eta", "jet_energy"))
             stored = np.sqrt(np.maximum(total**2 - (pt * np.cosh(eta)) ** 2, 0))
             new["jet_energy"] = energy(new.get("jet_pt", pt), new.get("jet_eta", eta), new.get("jet_mass", stored))
@@ -199,7 +201,7 @@ class FlatTable:
             raise UnknownName("column", name, self.fields, self.title)
         array = self.jets[name]
         if array.ndim != 1:
-            raise MismatchError(f"{name} is {array.type}, expected one number a jet")
+            raise MismatchError(f"{name} is {array.type}, expected one number per jet")
         return np.asarray(ak.to_numpy(ak.fill_none(array, np.nan) if "?" in str(array.type) else array))
 
     @property
@@ -225,7 +227,7 @@ class FlatTable:
         """
         import awkward as ak
 
-        expected = f"a bool array with one entry a jet ({len(self)} jets)"
+        expected = f"a bool array with one entry per jet ({len(self)} jets)"
         try:
             flags = ak.to_numpy(ak.fill_none(ak.Array(where), False))
         except (ValueError, TypeError) as error:

@@ -131,8 +131,10 @@ def check_names(names: Names, *formats: Format) -> None:
     links = [link for format_ in formats for link in format_.links.values() if link.dangling]
     indices = sorted({f"{link.table}.{link.target_index}" for link in links})
     for item, given in names.items():
+        if given == "":
+            raise ConfigError(f"the name of {item} is empty, expected that of a collection or column of the input")
         if given is None and item not in indices:
-            raise ConfigError(f"{item} cannot be absent, only {', '.join(indices) or 'nothing'} can")
+            raise ConfigError(f"{item} cannot be declared absent, only {', '.join(indices) or 'nothing'} can")
 
 
 def names_of(*formats: Format) -> list[str]:

@@ -28,7 +28,7 @@ def nest(columns: Mapping[str, Any]) -> Any:
     Raises
     ------
     MismatchError
-        If columns of a collection have different numbers of entries in an event.
+        If columns have different numbers of events, or those of a collection different numbers of entries in one.
 
     Examples
     --------
@@ -40,10 +40,12 @@ def nest(columns: Mapping[str, Any]) -> Any:
 
     fields: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
-    length = 0
+    length = len(next(iter(columns.values()), ()))
     for name, column in columns.items():
         layout = ak.to_layout(column)
-        length = layout.length
+        if layout.length != length:
+            first_name = next(iter(columns))
+            raise MismatchError(f"{name} has {layout.length} events, expected {length} as in {first_name}")
         collection, _, field = name.partition("_")
         if field and layout.is_list:
             nested.setdefault(collection, {})[field] = layout.to_ListOffsetArray64(True)
@@ -53,9 +55,13 @@ def nest(columns: Mapping[str, Any]) -> Any:
     for collection, members in nested.items():
         first = next(iter(members.values()))
         for name, member in members.items():
-            if not np.array_equal(np.asarray(member.offsets), np.asarray(first.offsets)):
+            counts, expected = np.diff(np.asarray(member.offsets)), np.diff(np.asarray(first.offsets))
+            differing = np.flatnonzero(counts != expected)
+            if len(differing):
+                event = differing[0]
                 raise MismatchError(
-                    f"{collection}_{name} and {collection}_{next(iter(members))} have different numbers of entries"
+                    f"{collection}_{name} has {counts[event]} entries in event {event}, expected {expected[event]} as "
+                    f"in {collection}_{next(iter(members))} ({len(differing)} of {length} events differ)"
                 )
         total = int(np.asarray(first.offsets)[-1])
         record = ak.contents.RecordArray(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,14 +102,14 @@ def read_head_card(folder: Path) -> HeadCard:
         If the description is not valid; lists every problem with its place in the file.
     """
     path = folder / DESCRIPTION
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise MissingModelFile(f"{folder} is not a folder, expected one of a head with {DESCRIPTION} and {NETWORK}")
     for inside in sorted(folder.iterdir()):
         refuse_special(inside, BundleError)
     if not path.is_file():
         found = sorted(item.name for item in folder.iterdir())
         raise MissingModelFile(
-            f"{folder} has no {DESCRIPTION}, so it is no head; it holds {', '.join(found) or 'nothing'}"
+            f"{folder} has no {DESCRIPTION}, so it is not a head; it holds {', '.join(found) or 'nothing'}"
         )
     content = read_object(path, BundleError, finite=False)  # metrics may be NaN
     if content.get("schema_version") != SCHEMA_VERSION:
@@ -126,8 +127,8 @@ def check_checksum(card: HeadCard, folder: Path) -> None:
     """
     if card.checksum and card.checksum != _checksum(card):
         raise BundleError(
-            f"{folder / DESCRIPTION} is damaged or was edited: it does not have the checksum that it gives. Get it "
-            "anew, or take the key 'checksum' out of it to use it as it is"
+            f"{folder / DESCRIPTION} is damaged or was edited: its content does not match its 'checksum'. Get a "
+            "new copy, or remove the key 'checksum' to use it as it is"
         )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range, shown
+from jettagger.errors import WrongType
 
 __all__ = ["EVENT", "fold_of"]
 
@@ -31,6 +32,13 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
     int64[n]
         From 0 to ``folds - 1``.
 
+    Raises
+    ------
+    WrongType
+        If the event numbers are no integers.
+    ConfigError
+        If there is no fold, or the salt is negative.
+
     Notes
     -----
     SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the number, modulo the number of folds: consecutive events, or
@@ -41,8 +49,13 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
     >>> fold_of(np.arange(6), 3).tolist()
     [1, 2, 1, 0, 1, 2]
     """
+    numbers = np.asarray(event)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise WrongType(f"fold_of(), argument event: got {shown(numbers)}, expected whole numbers")
+    in_range(folds, "fold_of(), argument folds", 1, 2**31 - 1)
+    in_range(salt, "fold_of(), argument salt", 0, 2**31 - 1)
     with np.errstate(over="ignore"):
-        x = np.asarray(event).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
+        x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x ^= x >> np.uint64(31)

@@ -103,7 +103,7 @@ class Head(Displayed):
         if digest != parent.digest:
             raise MismatchError(
                 f"the head {self.name!r} was trained on {parent.name!r} (digest {parent.digest[:12]}...), {what} has "
-                f"the digest {digest[:12]}...: the same column does not mean the same there. Train a head on it"
+                f"the digest {digest[:12]}...: its columns mean something else. Train a head on its scores"
             )
 
     def needs(self, offer: Offer, collection: str = "FatJet", what: str = "these events") -> tuple[str, ...]:
@@ -210,7 +210,7 @@ class Head(Displayed):
         inputs = np.ascontiguousarray(inputs, dtype=np.float32)
         if inputs.ndim != 2 or inputs.shape[1] != len(self.inputs):
             raise MismatchError(
-                f"inputs of the shape {list(inputs.shape)} for the head {self.name!r}, "
+                f"got inputs of the shape {list(inputs.shape)} for the head {self.name!r}, "
                 f"expected [jets, {len(self.inputs)}]"
             )
         folds = self.card.folds

@@ -148,7 +148,7 @@ class Tail:
                 session = onnxruntime.InferenceSession(self.model, options, providers=providers)
             except Exception as error:  # ONNX Runtime's exceptions have no common base
                 raise ModelFileError(
-                    f"ONNX Runtime cannot load what lies behind the hidden neurons of {self.bundle.name!r} "
+                    f"ONNX Runtime cannot load the layers after the hidden neurons of {self.bundle.name!r} "
                     f"({self.bundle.require_weights()}): {error}; run the tagger"
                 ) from error
             self._sessions["session"] = session
@@ -193,7 +193,9 @@ def cut_tail(bundle: Bundle) -> Tail:
     path = bundle.require_weights()
     neurons = bundle.select(["hidden"])
     if not neurons:
-        raise BundleError(f"the model {bundle.name!r} has no hidden neurons among its outputs: nothing to start from")
+        raise BundleError(
+            f"the model {bundle.name!r} has no hidden neurons among its outputs: scores cannot be computed from them"
+        )
     first, last = neurons[0].index, neurons[-1].index + 1
     if last - first != len(neurons):
         raise BundleError(f"{path}: the hidden neurons of {bundle.name!r} are not next to each other")
@@ -202,8 +204,8 @@ def cut_tail(bundle: Bundle) -> Tail:
     source = next((part.name for part in segments if (part.start, part.stop) == (first, last)), None)
     if source is None:
         raise BundleError(
-            f"{path}: the hidden neurons of {bundle.name!r} are no tensor of the graph, so scores cannot be computed "
-            "from stored ones; run the tagger"
+            f"{path}: the hidden neurons of {bundle.name!r} are not a tensor of the graph, so scores cannot be "
+            "computed from stored ones; run the tagger"
         )
     others = [part for part in segments if (part.start, part.stop) != (first, last)]
     # the neurons may be handed on by Identity and Cast; the network goes on from one of these tensors
@@ -220,7 +222,7 @@ def cut_tail(bundle: Bundle) -> Tail:
         tail = Tail(bundle, tuple(item.name for item in neurons), names, layer, model.SerializeToString())
         if layer is not None or _one_by_one(tail):
             return tail
-        problem = "what is behind them does not take one jet at a time"
+        problem = "the layers after them do not run on one jet at a time"
     raise BundleError(
         f"{path}: the scores of {bundle.name!r} cannot be computed from its hidden neurons: {problem}; run the tagger"
     )
@@ -282,9 +284,9 @@ class _Graph:
             if not name or name == source or name in needed or name in self.initializers:
                 continue
             if name in self.inputs:
-                raise BundleError(f"they depend on the input {name!r}, too")
+                raise BundleError(f"they also depend on the input {name!r}")
             if name not in self.producer:
-                raise BundleError(f"they depend on the tensor {name!r}, which nothing makes")
+                raise BundleError(f"they depend on the tensor {name!r}, which no node gives")
             needed.add(name)
             todo += self.producer[name].input
         return [node for node in self.model.graph.node if needed & set(node.output)]

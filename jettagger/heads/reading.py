@@ -18,6 +18,14 @@ from jettagger.sessions.graph import Graph, file_sha256, inspect
 __all__ = ["load_head", "restore_head"]
 
 
+def _folder(name: str | os.PathLike[str]) -> Path:
+    """The folder that a name means; a name that no folder can have is returned as it is."""
+    try:
+        return Path(name).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user, a zero byte
+        return Path(name)
+
+
 def load_head(folder: str | os.PathLike[str]) -> Head:
     """Read the folder of a head and validate it.
 
@@ -38,7 +46,7 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
     ModelFileError
         If the network is damaged.
     """
-    place = Path(folder).expanduser().resolve()
+    place = _folder(folder)
     card = read_head_card(place)
     path = place / NETWORK
     if not path.is_file():

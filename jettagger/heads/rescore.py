@@ -74,7 +74,7 @@ class Rescorer:
         probabilities = [name for name in self.tail.outputs if name in self._normed]
         changed = temperature != 1 or bool(priors) or bool(groups)
         if changed and not probabilities:
-            raise ConfigError(f"{bundle.name!r} gives no probabilities that a softmax has made: nothing to change")
+            raise ConfigError(f"{bundle.name!r} has no softmax over its outputs, so there is nothing to rescale")
         self._factors = np.ones(len(self.tail.outputs))
         for pattern, factor in (priors or {}).items():
             for name in _matching(pattern, probabilities, bundle.name):
@@ -107,9 +107,11 @@ class Rescorer:
 
     def _members(self, name: str, patterns: Sequence[str], known: Sequence[str]) -> list[str]:
         if not name.isidentifier():
-            raise ConfigError(f"the name of a group is letters, digits and _, got {name!r}")
+            raise ConfigError(f"the name of a group must be letters, digits and _, got {name!r}")
         items = [patterns] if isinstance(patterns, str) else list(patterns)
         members = list(dict.fromkeys(item for pattern in items for item in _matching(pattern, known, self.bundle.name)))
+        if not members:
+            raise ConfigError(f"the group {name!r} has no outputs, expected at least one name or pattern")
         if name in self.tail.outputs and name not in members:
             raise ConfigError(f"the group {name!r} has the name of an output that is not in it")
         return members

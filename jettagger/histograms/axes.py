@@ -61,7 +61,8 @@ class AxisSpec:
         if not self.name.isidentifier():
             raise ConfigError(f"{what}: a name has letters, digits and underscores only")
         if (self.bins is None) == (self.edges is None):
-            raise ConfigError(f"{what}: give either bins (number, low, high) or edges")
+            got = "neither" if self.bins is None else "both"
+            raise ConfigError(f"{what}: give either bins (number, low, high) or edges, got {got}")
         if self.bins is not None:
             if len(self.bins) != 3 or not _is_count(self.bins[0]) or not _rising(self.bins[1:]):
                 raise ConfigError(f"{what}: bins must be (number, low, high) with low < high, got {self.bins}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import Histogram, guard
-from jettagger.errors import ConfigError, InputFileError
+from jettagger.errors import ConfigError, InputFileError, WrongType
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
 from jettagger.files.root import write_objects
@@ -59,6 +59,8 @@ def save(
     ------
     OutputError
         If the file cannot be written.
+    WrongType
+        If the record holds what JSON cannot.
     """
     import uhi.io.json
 
@@ -70,8 +72,12 @@ def save(
         "record": dict(record or {}),
         "histograms": dict(histograms),
     }
+    try:
+        text = json.dumps(content, default=uhi.io.json.default)
+    except (TypeError, ValueError) as error:
+        raise WrongType(f"save(): {error}; expected histograms, and a record of text, numbers and lists") from error
     with complete_or_absent(path) as part, _open(part, "wb") as file:
-        file.write(json.dumps(content, default=uhi.io.json.default).encode())
+        file.write(text.encode())
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,11 +106,11 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     except OSError as error:
         raise InputFileError(f"cannot read {path}: {error.strerror or error}") from error
     except (EOFError, zlib.error) as error:
-        raise InputFileError(f"{path} is no histogram file: {error}") from error
-    where = f"{path} is no histogram file of jettagger: its content"
+        raise InputFileError(f"{path} is not a histogram file: {error}") from error
+    where = f"{path} is not a histogram file of jettagger: its content"
     content = parse_json(text, where, kind=dict, finite=False, hook=uhi.io.json.object_hook)
     if content.get("format") != _FORMAT:
-        raise InputFileError(f"{path} is no histogram file of jettagger: expected the format {_FORMAT!r}")
+        raise InputFileError(f"{path} is not a histogram file of jettagger: expected the format {_FORMAT!r}")
     if content.get("version") != VERSION:
         writer = content.get("jettagger", "of an unknown version")
         raise InputFileError(

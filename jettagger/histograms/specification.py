@@ -12,7 +12,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.config.sizes import parse_size, size_text
 from jettagger.config.yamlfile import check_keys
-from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, reason_of
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, WrongType, reason_of
 from jettagger.histograms.axes import AxisSpec
 from jettagger.weights import check_weights
 
@@ -77,7 +77,7 @@ class HistSpec:
         if not self.axes:
             raise ConfigError(f"histogram {self.name!r} has no axis")
         if len(set(names)) < len(names):
-            raise ConfigError(f"histogram {self.name!r} has two axes of one name: {', '.join(names)}")
+            raise ConfigError(f"histogram {self.name!r} has two axes of the same name: {', '.join(names)}")
         self.require_room(1)
 
     @property
@@ -239,7 +239,7 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
     if weight is None or isinstance(weight, (int, float, np.number)):
         factor = 1.0 if weight is None else float(weight)
         if not math.isfinite(factor):
-            raise InvalidValues(f"histogram {name!r}: the weight of all events is {factor}")
+            raise InvalidValues(f"histogram {name!r}: the weight of all events is {factor}, expected a finite number")
         arrays = list(columns)
     else:
         factor = None
@@ -254,7 +254,11 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
         raise MismatchError(
             f"histogram {name!r}: columns and weights do not fit together: {reason_of(error)}"
         ) from error
-    flat = [np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(a), np.nan)), dtype=np.float64) for a in arrays]
+    try:
+        flat = [np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(a), np.nan)), dtype=np.float64) for a in arrays]
+    except (TypeError, ValueError) as error:
+        kinds = ", ".join(str(ak.type(a))[:60] for a in arrays)
+        raise WrongType(f"histogram {name!r}: got columns of the types {kinds}, expected numbers") from error
     good = np.logical_and.reduce([~np.isnan(array) for array in flat])
     kept = [array[good] for array in flat]
     factors = np.full(int(good.sum()), factor) if factor is not None else kept[-1]

@@ -286,7 +286,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Sessio
             entry = _build(bundle, threads, gpu=provider.on_gpu)
         except Exception as error:  # whatever a graph holds, there is always the file itself
             text = f"it could not be rewritten ({type(error).__name__}: {str(error).strip()})"
-            return None, f"the network of {bundle.name!r} runs as it is: {text}"
+            return None, f"the network of {bundle.name!r} runs without rewriting: {text}"
         if cache is not None:
             cache.put(key, entry)
     model = entry["model"].tobytes()
@@ -300,7 +300,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Sessio
     except Exception as error:
         reason = f"fails ({type(error).__name__}: {str(error).strip()})"
     if reason:
-        return None, f"the network of {bundle.name!r} runs as it is: what was rewritten {reason}"
+        return None, f"the network of {bundle.name!r} runs without rewriting: the rewritten graph {reason}"
     return session, ""
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import arranged
 from jettagger.bundles.known import Known, output_fingerprint
@@ -95,6 +95,7 @@ def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> t
     >>> all(result.passed is not False for result in check(load_bundle("tinyParT")))
     True
     """
+    in_range(seed, "check(), argument seed", 0)
     path = bundle.require_weights()
     try:
         session = session or _open(bundle)
@@ -159,6 +160,8 @@ def write_golden(
     """
     bundle.require_weights()
     refuse_inputs(path, bundle.sources)
+    in_range(jets, "write_golden(), argument jets", 1, 2**31 - 1)
+    in_range(seed, "write_golden(), argument seed", 0)
     session = session or _open(bundle)
     probe = _Probe(bundle, session, seed)
     tables = probe.tables({name: probe.middle(name) for name in probe.limits}, bundle.fixed_batch or jets)
@@ -382,7 +385,7 @@ class _Probe:
         if len(logits) > 1 and (values[:, logits] >= 0).all():
             off = float(np.abs(values[:, logits].sum(axis=1) - 1).max())
             if off <= PROB_TOLERANCE:
-                detail = f"{len(logits)} outputs that are called logits sum to one: they are probabilities"
+                detail = f"{len(logits)} outputs declared as logits sum to one: they are probabilities"
                 yield Check("kinds", False, off, None, detail)
         if not probable:
             yield Check("sums", None, detail="no output is a probability")
@@ -507,7 +510,7 @@ def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
         yield Check("golden vectors", False, detail=str(error))
         return
     if stored is None:
-        yield Check("golden vectors", None, detail="the bundle carries none")
+        yield Check("golden vectors", None, detail="the bundle has none")
         return
     inputs, outputs = stored
     n_jets = len(next(iter(inputs.values())))

@@ -187,7 +187,7 @@ def _say(bundle: Bundle, slots: Mapping[str, Slots]) -> None:
         why = "fails with" if np.isinf(item.change) else "gives other scores for"
         warnings.warn(
             f"the network of {bundle.name!r} {why} another number of slots of {axis!r}, in spite of their mask: {how}, "
-            "as in CMSSW and weaver. It is right, and slower",
+            "as in CMSSW and weaver. Scores are right; scoring is slower",
             RuntimeWarning,
         )
 

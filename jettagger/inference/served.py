@@ -112,8 +112,8 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
         return _InPlace(local)
     if reason:
         raise RemoteError(
-            f"{remote.url} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
-            "Another network, another version of it, or less precise arithmetic (TF32) is behind that name"
+            f"{remote.url} does not give the outputs of {bundle.name!r} in {bundle.folder}: it {reason}. "
+            "The server has another network or version of that name, or less precise arithmetic (TF32)"
         )
     return _WithLocal(bundle, served, _InPlace(local)) if remote.local else served
 

@@ -356,7 +356,7 @@ def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order
     start = 0
     ordered = lengths[:, order]
     own = None if cost is None else np.cumsum(cost.of(ordered.sum(axis=0)))
-    numbers = np.arange(1, batch_size + 1)
+    numbers = np.arange(1, min(batch_size, len(order)) + 1)
     while start < len(order):
         jets = order[start : start + batch_size]
         part = ordered[:, start : start + batch_size]

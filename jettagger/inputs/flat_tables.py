@@ -229,7 +229,7 @@ class FlatTables:
             made = (*(name.removeprefix("jet_") for name in content.fields), *content.fields)
         else:
             if self.jets is not None:
-                raise InputFileError(f"a table with one row a jet has no collection {self.jets!r} to choose")
+                raise InputFileError(f"a table with one row per jet has no collection {self.jets!r} to choose")
             fields = list(offer.collections)
             error = missing_of_table(config, self.bundle.name, fields, FlatTable.title, source, others)
             of_heads = columns_of_heads(heads, offer, "jet", source) if error is None else ()

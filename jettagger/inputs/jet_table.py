@@ -230,7 +230,7 @@ class JetTable:
 
         array = self._field(name)
         if array.ndim < 2:
-            raise MismatchError(f"{name} has one value an event, expected a list")
+            raise MismatchError(f"{name} has one value per event, expected a list per event")
         counts = np.zeros(len(self._columns), dtype=np.int64)
         counts[self._columns.valid] = ak.to_numpy(ak.fill_none(ak.num(array, axis=1), 0))
         if name.startswith(f"{self.collection}_") and not np.array_equal(counts, self.counts):
@@ -241,7 +241,7 @@ class JetTable:
         array = self._field(name)
         if array.ndim != 1:
             raise MismatchError(
-                f"{name} is a list an event: only columns of {self.collection} and of the event can be used"
+                f"{name} has a list per event: only columns of {self.collection} and of the event can be used"
             )
         values = _plain(array)
         if self._columns.valid.all():
@@ -332,13 +332,17 @@ class JetTable:
 
         taken = [name for name in columns if self._place(f"{self.collection}_{name}") is not None]
         if taken:
-            raise MismatchError(f"{self.collection} has the columns {', '.join(taken[:3])} already")
+            raise MismatchError(f"{self.collection} already has the columns {', '.join(taken[:3])}")
         records = self.records(columns, present)
         if not self.nested:
             new = {f"{self.collection}_{name}": ak.to_layout(records[name]) for name in columns}
             return with_fields(events, new)
         if not self._columns.valid.all():
-            raise MismatchError("some events are None: drop them before columns are attached")
+            absent = np.flatnonzero(~self._columns.valid)
+            raise MismatchError(
+                f"{len(absent)} of {len(self._columns)} events are None (first: {absent[0]}): drop them before columns "
+                "are attached"
+            )
         index = ak.index.Index64(np.where(present, np.arange(self.n_jets), -1).astype(np.int64))
         new = {
             name: ak.contents.IndexedOptionArray(index, ak.contents.NumpyArray(np.ascontiguousarray(values)))

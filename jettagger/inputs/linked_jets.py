@@ -181,8 +181,8 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, others
     if uneven:
         remarks.insert(
             0,
-            "tag them apart, before they are concatenated: the events were put together from some that have the "
-            f"columns {', '.join(uneven[:6])} and others that have not (a union of records)",
+            "tag them separately, before they are concatenated: only some of these events have the columns "
+            f"{', '.join(uneven[:6])} (a union of records)",
         )
     return MissingColumns(
         f"{source} ({plan.format.title}) lacks columns that the model {name!r} needs: {'; '.join(remarks)}\n"

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, shown
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.bundles.registry import available, load_bundle
-from jettagger.errors import JettaggerError, MismatchError
+from jettagger.errors import JettaggerError, MismatchError, WrongType
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
@@ -373,8 +373,8 @@ def check_columns(
     Parameters
     ----------
     bundle : Bundle
-    offer : Offer
-        Events or an open file: ROOT files of events, files with one row a jet, Delphes files.
+    offer : awkward array or Offer
+        Events, or an open file: ROOT files of events, files with one row a jet, Delphes files.
     source : str
         Name of the input, for errors.
     heads : iterable of Head
@@ -396,16 +396,24 @@ def check_columns(
     MissingColumns
         Lists every missing column, the variables that need it, and models that can run on this input.
     InputFileError
-        If the format is unknown.
+        If the format is not known, or the array holds no events.
+    WrongType
+        If it is neither.
 
     Examples
     --------
     >>> from jettagger.bundles.registry import load_bundle
     >>> from jettagger.testing import make_events
-    >>> plan = check_columns(load_bundle("tinyParT"), EventColumns(make_events(1, seed=1)))
+    >>> plan = check_columns(load_bundle("tinyParT"), make_events(1, seed=1))
     >>> plan.collection, plan.columns[0]
     ('FatJet', 'FatJet.eta')
     """
+    import awkward as ak
+
+    if isinstance(offer, ak.Array):
+        offer = EventColumns(offer)
+    if not (hasattr(offer, "has") and hasattr(offer, "collections")):
+        raise WrongType(f"check_columns(), argument offer: got {shown(offer)}, expected events or an open file")
     return source_of(bundle, jets=jets, names=declared_names(names, format)).check(offer, source, heads)
 
 

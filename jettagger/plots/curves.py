@@ -119,7 +119,7 @@ def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X")
         If there is no limit.
     """
     if not limits:
-        raise InvalidValues("no limits to draw")
+        raise InvalidValues("no limits to draw, expected at least one")
     ordered = sorted(limits, key=lambda item: item.mass)
     masses = np.asarray([item.mass for item in ordered])
     scale = np.asarray([item.cross_section * 1e3 for item in ordered])

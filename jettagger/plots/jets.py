@@ -94,7 +94,7 @@ def draw_jets(
     if missing:
         raise MissingColumns(f"a point cloud needs the columns {', '.join(missing)}, which are missing")
     if not len(jets):
-        raise InvalidValues("there is no jet to draw")
+        raise InvalidValues("no jet to draw, expected at least one")
     require("matplotlib", "plot", "drawing jets")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

@@ -30,12 +30,14 @@ def _per_unit(histogram: Any, counted: str) -> str:
 
 
 def _check(histograms: Mapping[str, Any]) -> None:
-    edges = None
+    if not histograms:
+        raise InvalidValues("no histogram to draw, expected at least one")
+    first, edges = next(iter(histograms), ""), None
     for name, histogram in histograms.items():
         if len(histogram.axes) != 1:
             raise MismatchError(f"{name!r}: only histograms of one variable can be drawn, got {len(histogram.axes)}")
         if edges is not None and not np.array_equal(edges, histogram.axes[0].edges):
-            raise MismatchError(f"{name!r} has other bins than the others")
+            raise MismatchError(f"{name!r} has different bins than {first!r}: draw histograms with the same axis")
         edges = histogram.axes[0].edges
 
 
@@ -321,11 +323,16 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
     ------
     MismatchError
         If the samples have different cuts.
+    InvalidValues
+        If there is no sample, no cut, or no number to draw.
     """
+    drawn = [value for counts in yields.values() for value in counts.values() if not math.isnan(value)]
+    if not drawn:
+        raise InvalidValues(f"no events after cuts to draw, expected a number for each cut, got {dict(yields)!r:.200}")
     names = None
     for sample, counts in yields.items():
         if names is not None and list(counts) != names:
-            raise MismatchError(f"{sample!r} has other cuts than the others: {', '.join(counts)}")
+            raise MismatchError(f"{sample!r} has different cuts than the first sample: {', '.join(counts)}")
         names = list(counts)
     names = names or []
     edges = np.arange(len(names) + 1) - 0.5
@@ -336,7 +343,8 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
             colour, style = LINES[i % len(LINES)]
             values = np.asarray(list(counts.values()), dtype=np.float64)
             axes.stairs(values, edges, color=colour, linestyle=style, linewidth=2.2, label=sample)
-            contents.append(values)
+            if not np.isnan(values).all():
+                contents.append(values)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.minorticks_off()
         axes.set_xlim(-0.5, len(names) - 0.5)

@@ -16,7 +16,7 @@ from jettagger.files import complete_or_absent
 
 __all__ = ["FILLS", "LINES", "Figure", "canvas", "drawing", "save_figure"]
 
-Figure = Annotated[Any, Kind("a figure of matplotlib", lambda value: hasattr(value, "savefig"))]
+Figure = Annotated[Any, Kind("a matplotlib figure", lambda value: hasattr(value, "savefig"))]
 
 #: fills from light to dark, distinguishable without colour
 FILLS = ("#c6dbef", "#fdae6b", "#74a476", "#9e6ab8", "#a63603", "#4a4a4a")

@@ -127,7 +127,7 @@ def _close(pool: ProcessPoolExecutor, *, kill: bool) -> None:
     closing.join(_GRACE)
     if closing.is_alive():
         named = ", ".join(f"{process.pid}{_state(process.pid)}" for process in processes if process.is_alive())
-        warnings.warn(f"the workers {named} do not end, not even when they are killed", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"the workers {named} do not end even when they are killed", RuntimeWarning, stacklevel=2)
 
 
 def _processes(pool: Any) -> dict[int, Any]:

@@ -157,7 +157,7 @@ class SearchConfig:
         from jettagger.tagging.tagger import load_tagger
 
         if self.model is None:
-            raise ConfigError(f"{self.document.name}: no tagger is named")
+            raise ConfigError(f"{self.document.name} names no tagger: give the name or folder of a model as 'tagger'")
         options = self.options or TaggerOptions()
         with self.at("tagger", "model"):
             tagger = load_tagger(self.model, replace(options, heads=()))
@@ -319,7 +319,7 @@ def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dic
                 golden_json=None if keys.golden_json is None else str(folder / keys.golden_json),
             )
             if total == RUNS and keys.data:
-                raise ConfigError("data have no sum of weights")
+                raise ConfigError("data have no sum of weights: leave out sum_of_weights")
         files[name] = FileSet(keys.files, from_runs=total == RUNS, section_from_runs=section == RUNS)
     return samples, files
 
@@ -424,8 +424,9 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
     with _at(document, "templates", "histogram"):
         if keys.histogram not in histograms:
             raise UnknownName("histogram", keys.histogram, histograms)
-        if len(histograms[keys.histogram].axes) != 1:
-            raise ConfigError(f"templates need a histogram of one variable, {keys.histogram!r} has several")
+        axes = histograms[keys.histogram].axes
+        if len(axes) != 1:
+            raise ConfigError(f"templates need a histogram of one variable, {keys.histogram!r} has {len(axes)}")
     for name, names in keys.processes.items():
         _check_names(document, names, samples, "sample", "templates", "processes", name)
     _check_names(document, keys.data, samples, "sample", "templates", "data")
@@ -438,7 +439,7 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
             if any(document.data["samples"][item].get("cross_section") == RUNS for item in signal.datasets):
                 place = document.where(*path)
                 raise ConfigError(
-                    f"{place}: give cross_section (in pb) of {name!r}, that of its samples is in the files"
+                    f"{place}: give cross_section (in pb) of {name!r}, the files of its samples give their own"
                 )
             section = sum(samples[item].cross_section or 0.0 for item in signal.datasets)
         signals[name] = Signal(signal.datasets, signal.mass, section)
@@ -447,8 +448,8 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
     _check_names(document, regions, kinds, "region", "templates", "regions")
     if not regions:
         raise ConfigError(
-            f"{document.where('templates', 'regions')}: no region for templates: inclusive ones are for plots only, "
-            "unless they are named"
+            f"{document.where('templates', 'regions')}: no region for templates: inclusive regions are used only if "
+            "they are named here"
         )
     shifts = [*search.weights, *search.variations]
     _check_names(document, keys.variations or (), shifts, "variation", "templates", "variations")

@@ -12,7 +12,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.discriminants import Discriminant
-from jettagger.errors import ConfigError, UnknownName
+from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
 
@@ -89,11 +89,14 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.data and (self.cross_section is not None or self.sum_of_weights is not None):
-            raise ConfigError("data have neither a cross section nor a sum of weights")
+            raise ConfigError(
+                f"data have neither a cross section nor a sum of weights, got {self.cross_section} and "
+                f"{self.sum_of_weights}"
+            )
         if not self.data and self.cross_section is None:
             raise ConfigError("simulation without cross section: give cross_section (in pb), or data: true")
         if not self.data and self.golden_json is not None:
-            raise ConfigError("golden_json is for data")
+            raise ConfigError(f"golden_json is for data, got {self.golden_json!r} for simulation")
         for name, words in (("cross_section", ()), ("sum_of_weights", (EVENTS_READ,))):
             value = getattr(self, name)
             if value is None or value in words:
@@ -132,10 +135,12 @@ class Region:
         object.__setattr__(self, "passes", tuple(self.passes))
         object.__setattr__(self, "fails", tuple(self.fails))
         if self.kind not in KINDS:
-            raise ConfigError(f"kind of region {self.kind!r}, expected one of {', '.join(KINDS)}")
+            raise ConfigError(
+                f"the kind of a region is {self.kind!r}{hint(self.kind, KINDS)}, expected one of {', '.join(KINDS)}"
+            )
         both = sorted(set(self.passes) & set(self.fails))
         if both:
-            raise ConfigError(f"the cut {both[0]!r} is to be passed and failed: the region is empty")
+            raise ConfigError(f"the cut {both[0]!r} must be both passed and failed: the region is empty")
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -214,7 +219,9 @@ class JetVariation:
             read = {name: as_expression(text, f"variation of {name!r}") for name, text in columns.items()}
             object.__setattr__(self, side, read)
         if not self.up or not self.down:
-            raise ConfigError("a variation of jets needs columns for up and for down")
+            raise ConfigError(
+                f"a variation of jets needs columns for up and for down, got {list(self.up)} and {list(self.down)}"
+            )
 
 
 def as_expression(text: str | Expression, where: str) -> Expression:
@@ -362,16 +369,22 @@ collection, blind
     def _check(self) -> None:
         """Refuse what does not fit together."""
         if not self.samples or not self.regions or not self.histograms:
-            raise ConfigError("a search needs at least one sample, one region and one histogram")
+            raise ConfigError(
+                "a search needs at least one sample, one region and one histogram, got "
+                f"{len(self.samples)}, {len(self.regions)} and {len(self.histograms)}"
+            )
         if self.n_jets not in (1, 2):
             raise ConfigError(f"n_jets must be 1 or 2, got {self.n_jets}")
         if not (math.isfinite(self.luminosity) and self.luminosity > 0):
             raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
         if len(self.cuts) > MOST_CUTS:
-            raise ConfigError(f"{len(self.cuts)} cuts, at most {MOST_CUTS}")
+            raise ConfigError(f"{len(self.cuts)} cuts, expected at most {MOST_CUTS}")
         reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]
         if reserved:
-            raise ConfigError(f"a cut cannot be called {reserved[0]!r}")
+            raise ConfigError(
+                f"a cut cannot be called {reserved[0]!r}: {EVENTS!r}, {JETS!r} and names that begin with 'not ' are "
+                "reserved"
+            )
         for name, region in self.regions.items():
             unknown = [cut for cut in (*region.passes, *region.fails) if cut not in self.cuts]
             if unknown:
@@ -380,7 +393,7 @@ collection, blind
         if taken:
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
         if "generator" in self.weights:
-            raise ConfigError("a weight cannot be called 'generator': the generator's own weight is there already")
+            raise ConfigError("a weight cannot be called 'generator', which is the generator's own weight")
         n_data = sum(sample.data for sample in self.samples.values())
         varied = 1 + 2 * len(self.weights) + len(self.variations)
         combinations = len(self.regions) * (n_data + (len(self.samples) - n_data) * varied)
@@ -390,7 +403,7 @@ collection, blind
             spec.require_room(combinations)
         names = [spec.name for spec in self.histograms]
         if len(set(names)) < len(names):
-            raise ConfigError(f"two histograms of one name: {', '.join(names)}")
+            raise ConfigError(f"two histograms have the same name: {', '.join(names)}")
         known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
         for expression in self.expressions():
             for name in expression.names:
@@ -403,7 +416,7 @@ collection, blind
                         expression.where or f"{expression}",
                     )
                 if self.n_jets == 1 and name in DIJET:
-                    raise ConfigError(f"{expression.where}: {name!r} needs two candidates, n_jets is 1")
+                    raise ConfigError(f"{expression.where}: {name!r} needs two candidates, but n_jets is 1")
 
     @property
     def signal_regions(self) -> tuple[str, ...]:

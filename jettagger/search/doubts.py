@@ -29,7 +29,7 @@ def doubts(search: Search) -> list[str]:
     low, high = LUMINOSITIES
     if not low <= search.luminosity <= high:
         notes.append(
-            f"the luminosity is {search.luminosity:g}/fb: data of the LHC have between {low:g} and {high:g}; is it "
+            f"the luminosity is {search.luminosity:g}/fb: samples of the LHC have between {low:g} and {high:g}; is it "
             "in other units? (1/fb = 1000/pb)"
         )
     named = {"the cut on events": search.event_cut, "the preselection of jets": search.preselection}
@@ -41,7 +41,7 @@ def doubts(search: Search) -> list[str]:
         cuts += [f"(not ({search.cuts[cut]}))" for cut in region.fails]
         alone = any(doubtful[f"cut {cut!r}"] for cut in (*region.passes, *region.fails))
         if cuts and not alone and never(parse(" and ".join(cuts))):
-            notes.append(f"region {name!r}: its cuts exclude each other")
+            notes.append(f"region {name!r}: its cuts are mutually exclusive")
     return notes
 
 

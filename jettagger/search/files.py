@@ -157,7 +157,7 @@ def expand(pattern: str, folder: Path) -> list[str]:
             reason = reason_of(error)
             raise InputFileError(f"{pattern}: the files cannot be listed: {reason}") from error
     if not found:
-        raise InputFileError(f"no file fits {pattern!r}")
+        raise InputFileError(f"no file matches {pattern!r}")
     return found
 
 

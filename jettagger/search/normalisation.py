@@ -123,7 +123,7 @@ def normalise(
         known = next(info.path for info in infos if info.sources)
         raise InputFileError(
             f"dataset {dataset!r}: {known} has the generator weights of all generated events in a tree {RUNS!r}, "
-            f"{lacking[0]} has not: give a number as sum_of_weights, or 'sum_of_weights: events' if no file was skimmed"
+            f"{lacking[0]} does not: give a number as sum_of_weights, or 'sum_of_weights: events' if no file is a skim"
         )
     total = generated_sum(infos, column)
     if total is None:
@@ -179,8 +179,8 @@ def cross_section(dataset: str, infos: Sequence[FileInfo]) -> float:
     processes = sorted({int(number) for source in sources for number in source.runs.get("genProcess", ())})
     if len(processes) > 1:
         raise MismatchError(
-            f"dataset {dataset!r} holds {len(processes)} processes (genProcess {', '.join(map(str, processes))}) with "
-            "cross sections of their own: make a sample of each, or give cross_section in pb"
+            f"dataset {dataset!r} holds {len(processes)} processes (genProcess {', '.join(map(str, processes))}), each "
+            "with its own cross section: make a sample of each, or give cross_section in pb"
         )
     sections, counts = (np.array([x for item in sources for x in item.runs[name]], dtype=float) for name in needed)
     mean = float((sections * counts).sum() / counts.sum()) if counts.sum() > 0 else math.nan

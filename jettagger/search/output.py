@@ -316,7 +316,10 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
                 if lines and name in result.curves:
                     curves = _roc_curves(result, name, region, signals, backgrounds[background])
                     figure = roc_curves(curves, title=f"{name}, {region}", signal="signal", background=background)
-                    text = f"ROC curves of {name} against {background}, of all events of {region}: nothing is flattened"
+                    text = (
+                        f"ROC curves of {name} against {background}, of all events of {region}, without flattening in "
+                        "pt or mass"
+                    )
                     keep(figure, f"{name}_{region}_roc_{background}", text)
                 after = {
                     other: part(backgrounds[background], other)

@@ -318,7 +318,7 @@ def run_search(
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     if scheduler is not None and executor != "dask":
-        raise ConfigError(f"a scheduler is for the executor dask, not for {executor}")
+        raise ConfigError(f"a scheduler ({scheduler}) is for the executor 'dask', not for {executor!r}")
     check_retries(retries)
     start = time.perf_counter()
     if found is None:
@@ -402,7 +402,7 @@ def _failures(errors: Mapping[tuple[str, int, int], JettaggerError], skip_broken
         missing[f"{path}, events {first} to {last}"] = str(error)
     if missing and not skip_broken:
         listed = "; ".join(f"{place}: {why}" for place, why in missing.items())
-        raise InputFileError(f"{listed} (skip_broken, --skip-broken, goes on without)")
+        raise InputFileError(f"{listed} (skip_broken=True, --skip-broken, goes on without)")
     return missing
 
 
@@ -464,7 +464,7 @@ def _further_notes(
             lost += [place for place in missing if any(place.startswith(info.path) for info in mine)]
             if lost:
                 notes.append(
-                    f"dataset {dataset!r} are data, and {len(lost)} files or parts of files are missing: they have "
+                    f"dataset {dataset!r} is data, and {len(lost)} files or parts of files are missing: it has "
                     f"less than the luminosity of {inner.search.luminosity:g}/fb to which simulation is scaled"
                 )
             continue

@@ -160,10 +160,10 @@ def run_error(backend: str, path: Path, inputs: Mapping[str, Array], error: Exce
     shapes = ", ".join(f"{name} {list(np.shape(array))}" for name, array in inputs.items())
     jets = max((len(array) for array in inputs.values() if np.ndim(array)), default=0)
     if wants_memory(error):
-        advice = "the memory was not enough: try a smaller batch_size, or fewer threads"
+        advice = "out of memory: try a smaller batch_size, or fewer threads"
     else:
         advice = (
-            "a network that insists on a number of jets wants batch_size=1, one that insists on a length wants it as "
+            "a network with a fixed number of jets needs batch_size=1, one with a fixed length needs it as "
             "min_length and max_length (or var_length) of its input description; 'jettagger models check' on its "
             "folder runs it with few and many jets and objects"
         )
@@ -202,7 +202,7 @@ def flat_columns(name: str, output: Any, n_rows: int) -> Array:
     if output.ndim > 1 and output.shape[0] == 1 != n_rows == output.shape[1]:
         output = output[0]
     if output.ndim == 0:
-        raise ModelFileError(f"the network's output {name!r} is a single number, expected one row a jet")
+        raise ModelFileError(f"the network's output {name!r} is a single number, expected one row per jet")
     if sum(size > 1 for size in output.shape[1:]) > 1:
         raise ModelFileError(
             f"the network's output {name!r} is {list(output.shape)} for {n_rows} jets, several numbers along more than "

@@ -6,13 +6,13 @@ One request carries one batch. Each process and thread opens its own connection.
 from __future__ import annotations
 
 import copy
+import os
 import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from http.client import HTTPException
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Protocol
 
@@ -126,14 +126,14 @@ class KServeSession:
             if missing or (kind == "inputs" and len(offered) != len(tensors)):
                 raise RemoteError(
                     f"the model at {remote.url} has the {kind} {', '.join(sorted(offered)) or 'none'}, expected "
-                    f"{', '.join(tensor.name for tensor in tensors)}: another network is behind that name"
+                    f"{', '.join(tensor.name for tensor in tensors)}: the server has another network of that name"
                 )
             for tensor in tensors:
                 kept = str(offered[tensor.name].get("datatype"))
                 if kept != "FP32":
                     raise RemoteError(
-                        f"the model at {remote.url} has {kept} for {tensor.name!r}, expected FP32: another network is "
-                        "behind that name"
+                        f"the model at {remote.url} has {kept} for {tensor.name!r}, expected FP32: the server has "
+                        "another network of that name"
                     )
         self.largest_batch = self._asked("its configuration", lambda transport: transport.largest_batch())
 
@@ -234,7 +234,7 @@ class KServeSession:
 
 def _connect(remote: Remote) -> Transport:
     for path in (remote.ca, remote.certificate, remote.key):
-        if path is not None and not Path(path).is_file():
+        if path is not None and not os.path.isfile(path):
             raise ConfigError(f"the PEM file {path} for {remote.url} does not exist")
     return _Grpc(remote) if remote.protocol == "grpc" else _Http(remote)
 

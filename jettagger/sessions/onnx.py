@@ -248,17 +248,21 @@ def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten
     return kind(graph, threads, provider, rewritten)
 
 
+#: threads of a network, above which a number is a mistake
+MOST_THREADS = 4096
+
+
 def checked_threads(threads: int | None) -> int:
     """A validated number of threads; None is the default.
 
     Raises
     ------
     ConfigError
-        If it is not a positive integer.
+        If it is not an integer from 1 to `MOST_THREADS`.
     """
     threads = default_threads() if threads is None else threads
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ConfigError(f"threads must be a whole number of at least 1, got {threads!r}")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads must be a whole number from 1 to {MOST_THREADS}, got {threads!r}")
     return threads
 
 

@@ -76,7 +76,8 @@ class Remote:
         if named and not self.encrypted:
             raise ConfigError(f"{', '.join(named)} is for a connection with TLS: grpcs:// or https://")
         if bool(self.certificate) != bool(self.key):
-            raise ConfigError("certificate and key of this client come together: one of them is missing")
+            got = "certificate" if self.certificate else "key"
+            raise ConfigError(f"the client's certificate and key must be given together, got only the {got}")
 
     @classmethod
     def at(cls, url: str, model: str = "", **options: Any) -> Remote:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.errors import ConfigError, UnknownName
@@ -55,10 +55,9 @@ class DetectorCard:
         Raises
         ------
         ConfigError
-            If the mean is negative.
+            If the mean is negative, above 1000 or not finite.
         """
-        if mean < 0:
-            raise ConfigError(f"the mean number of pile-up interactions is {mean}, expected 0 or more")
+        in_range(mean, "the mean number of pile-up interactions", 0, 1000)
         values = {**self.values, "pileup": {**self.values["pileup"], "mean": float(mean)}}
         return DetectorCard(self.name, self.version, self.description, values)
 

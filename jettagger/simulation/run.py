@@ -449,6 +449,8 @@ def simulate(
         full.
     """
     target = Path(output)
+    if not target.name:
+        raise OutputError(f"output {os.fspath(output)!r} is not the name of a file")
     for path in (target, _blocks_folder(target), _manifest(target)):
         refuse_inputs(path, [card])
     require("pythia8mc", "sim", "simulating events")
@@ -525,7 +527,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OutputError(f"{folder} is in use: another run makes the same output") from error
+            raise OutputError(f"{folder} is in use: another run is writing the same output") from error
         yield
 
 
@@ -582,7 +584,7 @@ def _in_processes(
             if attempts[worst] >= ATTEMPTS:
                 raise JettaggerError(
                     f"block {worst} ({left[worst].process}) was not finished in {ATTEMPTS} attempts: its "
-                    f"process was killed each time (out of memory?); what is done stays in {folder}"
+                    f"process was killed each time (out of memory?); finished blocks stay in {folder}"
                 ) from error
 
 

@@ -215,6 +215,6 @@ def survey(
 def _difference(path: str, layout: Layout, first: Layout) -> str:
     here, there = ({found.collection, *found.inputs, *found.keep} for found in (layout, first))
     return (
-        f"{path} differs from the first file: it lacks {', '.join(sorted(there - here)) or 'nothing'} and has besides "
+        f"{path} differs from the first file: it lacks {', '.join(sorted(there - here)) or 'nothing'} and also has "
         f"{', '.join(sorted(here - there)) or 'nothing'}; tag such files separately"
     )

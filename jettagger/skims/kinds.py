@@ -144,13 +144,12 @@ class Events:
         expression = parse(job.where, where="--where")
         if job.tagger.source.flags:  # something is said of all jets, not only of those that are scored
             events = file.read(job.inputs, chunk.start, chunk.stop)
-            jets = events[job.collection]
-            return Loaded(events, expression.evaluate({name: jets[name] for name in jets.fields}), None, events)
+            return Loaded(events, _passing(expression, events[job.collection]), None, events)
         few = {f"{job.collection}.{name}" for name in expression.names} | {_dotted(name, file) for name in job.keep}
         few |= {column for column in job.inputs if column.startswith(f"{job.collection}.")}
         events = file.read(sorted(few), chunk.start, chunk.stop)
         jets = events[job.collection]
-        where = expression.evaluate({name: jets[name] for name in jets.fields})
+        where = _passing(expression, jets)
         wanted = np.flatnonzero(ak.to_numpy(ak.any(ak.fill_none(where, False, axis=1), axis=1)))
         if not len(wanted):
             return Loaded(events, where, wanted, None)
@@ -182,7 +181,7 @@ def _event_layout(file: EventFile, wanted: Wanted) -> Layout:
     collection = plan.collection
     taken = sorted(set(wanted.names.values()) & set(file.fields(collection)))
     if taken:
-        raise ConfigError(f"{file.path} has the columns {collection}_{taken[0]}, ... already: give another --prefix")
+        raise ConfigError(f"{file.path} already has the columns {collection}_{taken[0]}, ...: give another --prefix")
     kept = list(kept_columns(file.names, collection))
     for pattern in wanted.keep:
         found = sorted(name for name in file.names if fnmatchcase(name, pattern) and not name.startswith("n"))
@@ -213,6 +212,20 @@ def _open(path: str) -> EventFile:
             _OPEN.popitem()[1].close()
         _OPEN[path] = EventFile(path)
     return _OPEN[path]
+
+
+def _passing(expression: Expression, jets: Any) -> Any:
+    """Which jets of each event pass a cut; one without columns holds for all of them."""
+    import awkward as ak
+    import numpy as np
+
+    flags = expression.evaluate({name: jets[name] for name in jets.fields})
+    if getattr(flags, "ndim", 0) > 0:
+        return flags
+    if not isinstance(flags, (bool, np.bool_)):
+        got = f"it gives {flags!r}, expected true or false for each jet"
+        raise ConfigError(f"--where: {expression.text!r} is not a cut: {got}")
+    return ak.full_like(jets[jets.fields[0]], bool(flags), dtype=bool)
 
 
 def close_all() -> None:
@@ -343,7 +356,7 @@ def _row_layout(file: FlatFile, wanted: Wanted) -> Layout:
     plan = wanted.tagger.check(file, file.path)
     taken = sorted(set(wanted.names.values()) & set(file.names))
     if taken:
-        raise ConfigError(f"{file.path} has the columns {taken[0]}, ... already: give another --prefix")
+        raise ConfigError(f"{file.path} already has the columns {taken[0]}, ...: give another --prefix")
     kept = [name for name in file.names if any(fnmatchcase(name, pattern) for pattern in ROW_COLUMNS)]
     for pattern in wanted.keep:
         found = [name for name in file.names if fnmatchcase(name, pattern)]
@@ -451,7 +464,7 @@ def kind_of(files: Sequence[str], tagger: Tagger, tree: str | None = None) -> Fi
     """
     if not tagger.source.tables:
         if tree is not None:
-            raise ConfigError("--tree is for models that take files with one row a jet")
+            raise ConfigError("--tree is for models that take files with one row per jet")
         return Events()
     for path in map(str, files):
         if tree is not None or SEPARATOR in path or path.endswith((".parquet", *TARBALLS)):

@@ -118,7 +118,7 @@ class Finished:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
-            raise OutputError(f"{self.folder} is in use: another run makes the same output") from error
+            raise OutputError(f"{self.folder} is in use: another run is writing the same output") from error
         except OSError:  # a file system without locks
             pass
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.config.sizes import size_text
 from jettagger.errors import MismatchError, OutputError, WorkerError
 from jettagger.expressions import parse
@@ -273,6 +273,7 @@ def make_job(
         If a file is given twice, also by different names.
     """
     names = output_columns(tagger, columns, prefix, workers)
+    in_range(memory, "memory (bytes)", 1)
     warn_doubt(where, "--where")
     paths = list(map(str, files))
     kind = kind_of(paths, tagger, tree)
@@ -337,7 +338,7 @@ def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
     limit = deadline()
     while not wait([reading], timeout=limit).done:
         warnings.warn(
-            f"{_place(chunk)} have not come for {limit:g} s: the disk or the server does not answer",
+            f"{_place(chunk)} could not be read for {limit:g} s: the disk or the server does not answer",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -364,7 +365,7 @@ def _results(job: Job, workers: int) -> Generator[tuple[dict[str, Any], Report],
             except BrokenProcessPool as error:
                 raise WorkerError(
                     f"a worker died at {place}, most likely out of memory "
-                    f"(budget of the data in work: {size_text(job.memory)}): use a smaller --memory or fewer "
+                    f"(budget for the data being processed: {size_text(job.memory)}): use a smaller --memory or fewer "
                     "--workers; nothing was written"
                 ) from error
             yield content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,13 +98,24 @@ def write_skim(
     Raises
     ------
     OutputError
-        If it cannot be written completely; nothing is left in this case.
+        If it cannot be written completely, or there is no chunk, or one without columns; nothing is left then.
     """
     target = check_target(path, force=force, inputs=inputs)
     with complete_or_absent(target, force=force) as part:
-        if target.suffix == ".parquet":
-            return _write_parquet(part, chunks, metadata)
-        return _write_root(part, chunks, metadata)
+        write = _write_parquet if target.suffix == ".parquet" else _write_root
+        return write(part, _any(chunks, target), metadata)
+
+
+def _any(chunks: Iterable[Mapping[str, Any]], target: Path) -> Iterator[Mapping[str, Any]]:
+    """These chunks, of which there must be one with columns: a file without a tree or a schema is no skim."""
+    empty = True
+    for number, chunk in enumerate(chunks):
+        if not chunk:
+            raise OutputError(f"{target}: chunk {number} has no columns, expected at least one")
+        empty = False
+        yield chunk
+    if empty:
+        raise OutputError(f"{target}: got no chunk to write, expected at least one, with columns; it may have no rows")
 
 
 def _write_parquet(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: str) -> int:
@@ -119,13 +130,15 @@ def _write_parquet(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: st
             if writer is None:
                 schema = table.schema.with_metadata({METADATA: metadata})
                 writer = pyarrow.parquet.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True)
-            writer.write_table(table.cast(writer.schema))
+            try:
+                fitting = table.cast(writer.schema)
+            except ValueError as error:  # other types, other columns
+                raise OutputError(f"the chunks do not fit together: {error}") from error
+            writer.write_table(fitting)
             n_events += table.num_rows
         if writer is not None:
             writer.close()
             writer = None
-    except pyarrow.ArrowInvalid as error:
-        raise OutputError(f"the chunks do not fit together: {error}") from error
     finally:
         if writer is not None:  # an error is on its way; closing may fail too, on a full disk
             with suppress(OSError):

@@ -94,7 +94,7 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
                 found[process] = template
         backgrounds = [process for process in spec.processes if process in found]
         if not any(found[process].values.sum() > 0 for process in backgrounds):
-            raise InvalidValues(f"region {region!r} has no background: it selects nothing, or only negative yields")
+            raise InvalidValues(f"region {region!r} has no background: no process has a positive yield in it")
         bare = [effective_events(found[name].values, found[name].variances) == 0 for name in backgrounds]
         for process in backgrounds:
             found[process] = _stand(source, region, process, found[process], weights[process], spec, report)
@@ -102,7 +102,11 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
         if spec.data and region not in spec.blind:
             observed = source.contents(region, spec.data, "nominal")[0]
             if (observed < 0).any() or not np.isfinite(observed).all():
-                raise InvalidValues(f"region {region!r}: data with negative or infinite contents")
+                bad = np.flatnonzero((observed < 0) | ~np.isfinite(observed))
+                raise InvalidValues(
+                    f"region {region!r}: data of {observed[bad[0]]:g} events in bins {intervals(axis, bad)}, expected "
+                    "finite numbers that are not negative"
+                )
             data[region] = observed
             alone = np.flatnonzero(np.all(bare, axis=0) & (observed > 0))
             if len(alone):
@@ -114,7 +118,7 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
             data[region] = np.sum([found[process].values for process in backgrounds], axis=0)
     blind = [region for region in regions if region in spec.blind]
     if spec.data and blind:
-        report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds stands for the data")
+        report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds is used as data")
     made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report))
     for signal in spec.signals:
         if any(signal in processes for processes in nominal.values()):

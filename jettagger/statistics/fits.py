@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.arguments import Model, Workspace, guard
-from jettagger.errors import InvalidValues, require
+from jettagger.errors import InputFileError, InvalidValues, reason_of, require
 from jettagger.statistics.workspaces import POI, poi_of
 from jettagger.types import Floats
 
@@ -60,6 +60,8 @@ def model_of(
     ------
     UnknownName
         If no sample has the measurement's parameter of interest.
+    InputFileError
+        If pyhf refuses the workspace.
     """
     pyhf = _pyhf()
     content = deepcopy(dict(workspace))
@@ -71,9 +73,12 @@ def model_of(
             named = [{"name": poi}]
             parameters += named
         named[0]["bounds"] = [list(bounds)]
-    with _quiet():
-        opened = pyhf.Workspace(content)
-        model = opened.model(batch_size=batch_size)
+    try:
+        with _quiet():
+            opened = pyhf.Workspace(content)
+            model = opened.model(batch_size=batch_size)
+    except (pyhf.exceptions.InvalidSpecification, pyhf.exceptions.SchemaNotFound) as error:
+        raise InputFileError(f"pyhf refuses the workspace: {reason_of(error)}") from error
     return model, np.asarray(opened.data(model), dtype=np.float64)
 
 
@@ -351,7 +356,10 @@ def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
         spread = background + np.sqrt(np.maximum(background, 0)) + 1
         significance += float(np.sum(np.square(signal) / spread))
     if not 1e-10 < significance < math.inf:
-        raise InvalidValues(f"{what}: the signal cannot be seen; is it in the regions?")
+        raise InvalidValues(
+            f"{what}: the templates have no sensitivity to the signal (sum of s²/(b + sqrt(b) + 1) over the bins: "
+            f"{significance:.3g}); does it have events in the regions?"
+        )
     return 2 / math.sqrt(significance)
 
 
@@ -426,7 +434,7 @@ def pulls(workspace: Workspace, strength: float, number: int, seed: int, bounds:
     for data in toys(likelihood.model, strength, number, seed):
         value, sigma = _fit(likelihood, data).strength
         if sigma == 0:
-            raise InvalidValues(f"a fit ended at the bounds {bounds} of the strength: give more room")
+            raise InvalidValues(f"a fit ended at the bounds {bounds} of the strength: give wider bounds")
         found.append((value - strength) / sigma)
     return np.asarray(found)
 

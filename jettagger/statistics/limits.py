@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import Workspace, guard
-from jettagger.errors import InvalidValues
+from jettagger.arguments import Workspace, guard, in_range
+from jettagger.errors import ConfigError, InvalidValues
 from jettagger.files import complete_or_absent
 from jettagger.provenance import Provenance
 from jettagger.statistics.fits import MINIMISERS, Likelihood, guess_strength
@@ -93,12 +93,20 @@ def limit(
 
     Raises
     ------
+    ConfigError
+        If the mass is negative, the cross section not above zero, or the level not between 0 and 1.
+    InputFileError
+        If pyhf refuses the workspace.
     InvalidValues
         If no limit exists at all, for example for a signal that is in no region, or if fits fail.
     """
     from scipy.stats import norm
 
     what = f"signal {signal!r}" if signal else "the signal"
+    in_range(mass, f"limit() of {what}, argument mass (GeV)", 0)
+    in_range(cross_section, f"limit() of {what}, argument cross_section (pb)", 0, above=True)
+    if not 0 < level < 1:
+        raise ConfigError(f"limit() of {what}, argument level: got {level!r}, expected a number between 0 and 1")
     scan = _Scan(workspace, what, minimisers)
     # Where the expected bands are: CLs = Phi(N - sqrt(q)) / Phi(N) = level, solved for sqrt(q).
     wanted = [float(n - norm.ppf(level * norm.cdf(n))) for n in (-2, -1, 0, 1, 2)]
@@ -151,11 +159,15 @@ def _observed(scan: _Scan, level: float, what: str) -> float:
     while excess(low) < 0:
         low /= 2
         if low < 1e-6 * scan.guess:
-            raise InvalidValues(f"{what}: the data exclude any strength; is the background right?")
+            raise InvalidValues(
+                f"{what}: the data exclude any strength down to {low:.3g} times the signal; is the background right?"
+            )
     while excess(high) > 0:
         high *= 2
         if high > scan.most:
-            raise InvalidValues(f"{what}: no strength is excluded by the data; is the background right?")
+            raise InvalidValues(
+                f"{what}: the data exclude no strength up to {high:.3g} times the signal; is the background right?"
+            )
     return float(brentq(excess, low, high, rtol=1e-4)) if low < high else low
 
 
@@ -233,7 +245,7 @@ class _Scan:
             strength = guess if inside else math.sqrt(low * high) if low > 0 else high / 2
         raise InvalidValues(
             f"{self._what}: no upper limit was found up to {low:.3g} times the signal (sqrt(q) = {found:.3g} there, "
-            f"{root:.3g} wanted); is the signal in the regions, and are there enough events behind the templates?"
+            f"expected {root:.3g}); is the signal in the regions, and are there enough events behind the templates?"
         )
 
     def cls(self, strength: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.statistics.bins import ONE_EVENT, REFUSE
 
@@ -28,11 +28,20 @@ class Signal:
         Mass in GeV.
     cross_section : float
         Cross section in pb to which the histograms are scaled; limits on the strength times this are limits in pb.
+
+    Raises
+    ------
+    ConfigError
+        If the mass is negative, or the cross section is not above zero.
     """
 
     datasets: Sequence[str]
     mass: float
     cross_section: float = 1.0
+
+    def __post_init__(self) -> None:
+        in_range(self.mass, "Signal(), argument mass (GeV)", 0)
+        in_range(self.cross_section, "Signal(), argument cross_section (pb)", 0, above=True)
 
 
 @dataclass(frozen=True)
@@ -91,9 +100,13 @@ class TemplateSpec:
     def __post_init__(self) -> None:
         both = sorted(set(self.processes) & set(self.signals))
         if both:
-            raise ConfigError(f"{', '.join(both)}: both a background and a signal")
+            raise ConfigError(f"{', '.join(both)} is both a background and a signal")
         if not self.processes:
             raise ConfigError("templates need at least one background process")
+        for kind, sources in (("background", self.processes), ("signal", self.signals)):
+            for name, source in sources.items():
+                if not (source.datasets if isinstance(source, Signal) else source):
+                    raise ConfigError(f"the {kind} {name!r} has no data set, expected at least one")
         if isinstance(self.empty_bin_yield, str):
             valid = self.empty_bin_yield in (ONE_EVENT, REFUSE)
         else:

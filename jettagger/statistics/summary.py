@@ -57,7 +57,9 @@ def templates_summary(templates: Templates) -> ObjectSummary:
     ]
     header = ("region", "process", "kind", "yield", "effective events", "shifts")
     notes = Grid(
-        "Notes", ("bins that were repaired or merged, or stand on few events",), [(line,) for line in templates.report]
+        "Notes",
+        ("bins that were repaired or merged, or have few simulated events",),
+        [(line,) for line in templates.report],
     )
     return ObjectSummary(
         f"Templates of {templates.variable.name}",

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.errors import UnknownName
+from jettagger.errors import InputFileError, UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.types import Floats
 
@@ -283,7 +283,11 @@ def poi_of(made: Mapping[str, Any]) -> str:
     ------
     UnknownName
         If it scales no sample.
+    InputFileError
+        If the workspace has no measurement.
     """
+    if not made["measurements"]:
+        raise InputFileError("the workspace has no measurement, expected one that names the parameter of interest")
     poi = str(made["measurements"][0]["config"]["poi"])
     factors = [
         modifier["name"]

@@ -398,7 +398,7 @@ class Tagger(Displayed):
         own = {column: column for head in self.heads for column in head.columns}
         taken = sorted(set(own) & {*names, *names.values()})
         if taken:
-            raise MismatchError(f"the prefix {prefix!r} gives columns that a head has, too: {', '.join(taken)}")
+            raise MismatchError(f"the prefix {prefix!r} gives columns that a head also gives: {', '.join(taken)}")
         if names:
             names |= {flag: f"{prefix}_{flag}" for flag in self.source.flags}
         return {**names, **own}

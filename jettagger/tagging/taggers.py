@@ -53,13 +53,13 @@ class Taggers(Mapping[str, Tagger]):
                 raise ConfigError(f"two of the taggers are called {name!r}; each model is applied once")
             self._taggers[name] = tagger
         if not self._taggers:
-            raise ConfigError("no taggers given, expected at least one")
+            raise ConfigError("got no tagger, expected at least one")
         firsts: dict[str, Tagger] = {}
         for name, tagger in self._taggers.items():
             first = firsts.setdefault(tagger.bundle.card.jets, tagger)
             if (tagger.options.jets, tagger.options.names) != (first.options.jets, first.options.names):
                 raise MismatchError(
-                    f"{first.bundle.name!r} and {name!r} take other jets: give both the same jets= and names="
+                    f"{first.bundle.name!r} and {name!r} take different jets: give both the same jets= and names="
                 )
 
     def __getitem__(self, name: str) -> Tagger:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from jettagger.arguments import guard
+from jettagger.arguments import guard, in_range
 from jettagger.bundles.bundle import Bundle
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, Batch, make_batches, tabulate
@@ -47,6 +47,7 @@ def make_inputs(
     >>> batch.inputs["pf_features"].shape[1]
     25
     """
+    in_range(batch_size, "make_inputs(), argument batch_size", 1)
     padded = as_run(bundle)
     for selection in source_of(bundle, jets=collection).request(events, where).blocks(EVERYTHING):
         if len(selection.index):

@@ -120,10 +120,12 @@ def read_checkpoint(path: Path, trained: Any, optimiser: Any, about: Mapping[str
         shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (weights, made.best)]
     except Exception as error:  # whatever damage does to those who read it
         raise InputFileError(
-            f"{path} is damaged, or no checkpoint of a training: {reason_of(error)}; {advice}"
+            f"{path} is damaged, or not a checkpoint of a training: {reason_of(error)}; {advice}"
         ) from error
     if version != VERSION:
-        raise InputFileError(f"{path} is a checkpoint of version {version}, this jettagger reads {VERSION}; {advice}")
+        raise InputFileError(
+            f"{path} is a checkpoint of version {version}, this version of jettagger reads {VERSION}; {advice}"
+        )
     names = [name for name in {**about, **found} if about.get(name) != found.get(name)]
     if names:
         shown = ", ".join(f"{name} was {found.get(name)!r} and is {about.get(name)!r}" for name in names)

@@ -150,7 +150,7 @@ def train_network(
             if not math.isfinite(shown) or not math.isfinite(found):
                 raise InvalidValues(
                     f"epoch {number + 1}: the loss is not finite (training {shown}, validation {found}): "
-                    "try a smaller rate, or weights that differ less"
+                    "try a smaller rate, or a narrower spread of the weights"
                 )
             better = found < progress.lowest
             if better:

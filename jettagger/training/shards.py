@@ -86,7 +86,7 @@ class Store:
             for number in np.flatnonzero(np.diff(bounds)):
                 self._files[number].write(sorted_[bounds[number] : bounds[number + 1]].tobytes())
         except OSError as problem:
-            raise OutputError(f"cannot keep the rows in {self.folder}: {problem.strerror or problem}") from problem
+            raise OutputError(f"cannot write the rows to {self.folder}: {problem.strerror or problem}") from problem
         self.rows += len(rows)
 
     def shard(self, number: int) -> Rows:

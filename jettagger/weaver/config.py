@@ -276,7 +276,7 @@ class _Reader:
 
         self._nodes += 1
         if self._nodes > _MAX_NODES:
-            raise ConfigError(f"{self.where}: more than {_MAX_NODES} entries, this is no data configuration")
+            raise ConfigError(f"{self.where}: more than {_MAX_NODES} entries, expected a data configuration of weaver")
         self.lines.setdefault(path, node.start_mark.line + 1)
         if path and path[0] == "weights":  # tables of numbers, long ones
             return
@@ -286,7 +286,7 @@ class _Reader:
                 name = str(key.value)
                 if not isinstance(value, yaml.ScalarNode) or name not in seen or seen[name] != value.value:
                     if name in seen:  # with another value; weaver would silently take the last one
-                        raise ConfigError(f"{self.where}, line {key.start_mark.line + 1}: {name!r} is there twice")
+                        raise ConfigError(f"{self.where}, line {key.start_mark.line + 1}: {name!r} appears twice")
                     seen[name] = getattr(value, "value", None)
                 child = (*path, name)
                 self.lines[child] = key.start_mark.line + 1
@@ -413,7 +413,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     unread: dict[str, ConfigError] = {}
     for name, value in reader.section("new_variables").items():
         if not name.isidentifier():
-            raise reader.error(["new_variables", name], "is no name: letters, digits and _ only")
+            raise reader.error(["new_variables", name], "is not a valid name: expected letters, digits and _")
         if str(value).strip() != name:  # weaver's own shorthand for "the column itself"
             try:
                 formulas[name] = reader.formula(["new_variables", name], value)
@@ -507,7 +507,7 @@ def _labels(reader: _Reader, formulas: dict[str, Formula]) -> Labels | None:
             raise reader.error(["labels", "value"], f"expected a list of classes, got {_shown(value)}")
         twice = sorted({item for item in value if value.count(item) > 1})
         if twice:
-            raise reader.error(["labels", "value"], f"classes are there twice: {', '.join(twice)}")
+            raise reader.error(["labels", "value"], f"classes appear twice: {', '.join(twice)}")
         for number, item in enumerate(value if index is None else ()):
             # a class may be an expression, as a rule it is a name
             formula = reader.formula(["labels", "value", number], item)
@@ -586,7 +586,7 @@ def _inputs(reader: _Reader, method: str, given: Mapping[str, Any]) -> Iterator[
         if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
             raise reader.error([*path, "length"], f"expected a whole number from 1 or null, got {length!r}")
         if length is not None and length > LONGEST_LIST:
-            raise reader.error([*path, "length"], f"at most {LONGEST_LIST} slots are sensible, got {_shown(length)}")
+            raise reader.error([*path, "length"], f"expected at most {LONGEST_LIST} slots, got {_shown(length)}")
         if pad_mode not in ("constant", "wrap"):
             raise reader.error([*path, "pad_mode"], f"expected constant or wrap, got {pad_mode!r}")
         if name.endswith("_mask") and pad_mode != "constant":

@@ -169,7 +169,7 @@ def _check(source: ExpressionText, node: ast.expr) -> None:
     elif isinstance(node, ast.Name):
         if node.id in MODULES or node.id in HELPERS or node.id.startswith("_"):
             close = hint(node.id, HELPERS) if node.id not in HELPERS else ""
-            source.refuse(node, f"{node.id!r} is no name of a column{close}. Allowed: {_ALLOWED}")
+            source.refuse(node, f"{node.id!r} is not the name of a column{close}. Allowed: {_ALLOWED}")
     elif isinstance(node, ast.Attribute):
         _check_attribute(source, node)
     elif isinstance(node, ast.BinOp):
@@ -218,7 +218,7 @@ def _check_attribute(source: ExpressionText, node: ast.Attribute) -> None:
     if module is None:
         if node.attr not in PROPERTIES:
             close = hint(node.attr, PROPERTIES)
-            source.refuse(node, f"{source.segment(node)!r}: {node.attr!r} is no property of a four-momentum{close}")
+            source.refuse(node, f"{source.segment(node)!r}: {node.attr!r} is not a property of a four-momentum{close}")
         _check(source, node.value)
     elif node.attr not in MODULES[module][2]:
         constants = ", ".join(f"{module}.{name}" for name in sorted(MODULES[module][2])) or "none"

@@ -94,7 +94,7 @@ class Values:
             flags = np.empty((0, 0))
         if flags.shape != (n_jets,):
             kind = getattr(result, "type", type(result).__name__)
-            raise MismatchError(f"{formula.where}: {formula.text.strip()!r} gives {kind}, expected one value a jet")
+            raise MismatchError(f"{formula.where}: {formula.text.strip()!r} gives {kind}, expected one value per jet")
         return flags.astype(bool)
 
     def truth(self) -> dict[str, Array]:
@@ -193,7 +193,9 @@ class WeaverJets:
             counts, flat = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         if len(counts) != self._size:
             expected = (
-                "a number a jet (length: null)" if name in self._numbers else "a number or a list of numbers a jet"
+                "one number per jet (length: null)"
+                if name in self._numbers
+                else "a number or a list of numbers per jet"
             )
             place = self.values.config.place(name)
             raise MismatchError(f"{place}: {name!r} is {array.type}, expected {expected}")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 
 from jettagger.arguments import guard
 from jettagger.config.models import validated
@@ -96,7 +95,7 @@ def read_flavour(source: str | os.PathLike[str], name: str = "") -> Flavour:
             raise UnknownName("column", item, columns, where)
         if item in content.columns:
             raise ConfigError(
-                f"{where}: {item} is absent and called {content.columns[item]!r}, expected one of the two"
+                f"{where}: {item} is both absent and called {content.columns[item]!r}, expected one of the two"
             )
         try:
             check_names({item: None}, PFNANO, PFNANO_AK4)
@@ -162,7 +161,7 @@ def flavour_of(name_or_path: str | os.PathLike[str]) -> Flavour:
     if text in flavours():
         return flavours()[text]
     if text.endswith((".yaml", ".yml")) or os.sep in text:
-        if not Path(text).is_file():
+        if not os.path.isfile(text):
             raise InputFileError(f"no such file: {text}, expected a YAML file that declares a flavour of PFNano")
         return read_flavour(text)
     raise UnknownName("flavour", text, flavours(), "those of PFNano; a file that declares another ends with .yaml")
@@ -191,7 +190,7 @@ def declared_names(names: Names | None, flavour: str | os.PathLike[str] | None) 
     if flavour is None:
         return names
     if names is not None:
-        raise MismatchError("format= and names= exclude each other: put the names into the file of the format")
+        raise MismatchError("give either format= or names=, not both: put the names into the file of the format")
     return flavour_of(flavour).names
 
 

@@ -141,7 +141,7 @@ def detect(
     'Jet'
     """
     if jets is not None and names is not None:
-        raise MismatchError('jets= and names= exclude each other: the jets are among the names, as {"FatJet": ...}')
+        raise MismatchError('give either jets= or names=, not both: the jets are among the names, as {"FatJet": ...}')
     present = set(collections)
     if kind is None:
         named = (format_ for format_ in formats() if format_.jets == jets)
