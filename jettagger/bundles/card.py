@@ -55,12 +55,12 @@ class Domain(FileModel, strict=False, allow_inf_nan=True):
 
 
 class Rounding(FileModel, strict=False):
-    """How far one unit in the last place of inputs, or of a step that cancels, moves a probability: largest of both."""
+    """Response of probabilities to one unit in the last place, of inputs or of a step with cancellation."""
 
-    jets: int = Field(gt=0, description="number of jets that it was measured with")
-    median: float = Field(ge=0, description="half of them move less")
-    q99: float = Field(ge=0, description="99 % of them move at most so far")
-    largest: float = Field(ge=0, description="the largest change")
+    jets: int = Field(gt=0, description="number of jets in the measurement")
+    median: float = Field(ge=0, description="median change of a probability")
+    q99: float = Field(ge=0, description="99 % quantile of the change")
+    largest: float = Field(ge=0, description="maximum change")
 
 
 class BundleCard(FileModel, strict=False, allow_inf_nan=True):
@@ -110,8 +110,8 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
     )
     rounding: Rounding | None = Field(
         default=None,
-        description="how far a change in the last place moves a probability: jets, median, q99, largest; "
-        "jettagger models check measures it",
+        description="response of probabilities to a change in the last place: jets, median, q99, largest; measured "
+        "by jettagger models check",
     )
     licence: str = Field(default="", description="licence of the weights")
     citation: str = Field(default="", description="citation")
