@@ -20,7 +20,7 @@ _COUNTS = {
     "not_selected": "not scored: not selected",
     "absent": "not scored: None already",
     "without_constituents": "not scored: no constituents",
-    "partial": "not scored: only a part of the jet is there",
+    "partial": "not scored: part of the jet is missing",
     "outside_domain": "not scored: outside of the domain of the model",
     "deselected_candidates": "candidates that the model's selection leaves out",
     "n_sign_ambiguous": "scored, with a track on the jet axis, whose rebuilt sign is in doubt",
@@ -32,7 +32,7 @@ _COUNTS = {
     "refused_runs": "runs that did not fit the GPU, made in parts",
     "requests": "requests to a server",
     "resent": "requests that were sent again",
-    "runs_here": "runs on this machine in the place of a server",
+    "runs_here": "runs on this machine instead of a server",
 }
 _JETS = [name for name, text in _COUNTS.items() if text.startswith(("scored", "not scored"))]
 
@@ -58,8 +58,9 @@ def warn_partial(count: int, jets: int, place: str, min_pt_share: float | None) 
         why = f"their constituents carry less than {share:g} % of their pt, or their own pt or direction is not finite"
         if min_pt_share is None:
             why = f"some links are dangling, {why}"
-        text = f"{count} of {jets} jets are not scored (None), as only a part of them is there: {why}; {place}"
-        warnings.warn(f"{text}. min_pt_share sets the share that is asked for", PartialJetsWarning, stacklevel=4)
+        text = f"{count} of {jets} jets are not scored (None), because part of their constituents is missing"
+        text = f"{text}: {why}; {place}"
+        warnings.warn(f"{text}. min_pt_share sets the required share", PartialJetsWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)

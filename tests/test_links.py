@@ -295,7 +295,7 @@ def test_a_job_counts_and_names_parts_of_jets_once(tmp_path: Path, capsys: pytes
     arguments = ["tag", str(path), "-m", "tinyParT", "-o", str(tmp_path / "x.parquet"), "--min-pt-share"]
     assert main([*arguments, "0.9999"]) == 0
     printed = capsys.readouterr()
-    (said,) = (line for line in printed.err.splitlines() if "only a part of them is there" in line)
+    (said,) = (line for line in printed.err.splitlines() if "part of their constituents is missing" in line)
     assert f"the first is in events 0 to 40 of {path}" in said
     line = next(line for line in printed.out.splitlines() if "only a part of the constituents" in line)
     scores = ak.from_parquet(tmp_path / "x.parquet")

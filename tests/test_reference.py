@@ -211,9 +211,9 @@ def test_what_lacks_tracks_is_refused_before_anything_is_read(
         assert "particlenet-ak8-md" in text
     # every variable of the model that cannot be had is named, with nothing said twice
     for line in str(from_file.value).splitlines()[1:-1]:
-        wanted = line.partition("wanted by ")[2].split(", ")
+        wanted = line.partition("needed by ")[2].split(", ")
         assert len(wanted) == len(set(wanted)), line
-    named = {word for line in str(from_file.value).splitlines() for word in line.partition("wanted by ")[2].split(", ")}
+    named = {word for line in str(from_file.value).splitlines() for word in line.partition("needed by ")[2].split(", ")}
     lacking = {
         "pfcand_dz",
         "pfcand_dxysig",

@@ -474,7 +474,7 @@ def test_every_missing_column_is_named_with_who_wants_it(tagger: Tagger, events:
         tagger(without)
     text = str(error.value)
     assert "pf.dz " in text
-    assert "wanted by pfcand_dz\n" in text
+    assert "needed by pfcand_dz\n" in text
     assert "pfcand_dzsig" in text
     assert "PFCands.trkQuality" in text
     assert "tinyParT" in text

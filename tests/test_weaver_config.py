@@ -286,7 +286,7 @@ BASE = "inputs:\n  pf_a: {length: 4, vars: [x]}\n"
         (BASE + "labels: {type: simple, value: [a, a]}", "classes appear twice: a"),
         (BASE + "labels: {type: custom, value: [a]}", "expected names and their expressions"),
         (BASE + "labels: {type: custom, value: {a: 1, 2: b}}", "expected names and their expressions"),
-        (BASE + "new_variables: {a: x}\nlabels: {type: custom, value: {a: y}}", "is a new variable, too"),
+        (BASE + "new_variables: {a: x}\nlabels: {type: custom, value: {a: y}}", "is also a new variable"),
         (BASE + "preprocess: {method: magic}", "expected manual or auto, got 'magic'"),
         (BASE + "new_variable: {y: x}", r"line 3: new_variable: unknown key \(nearest: new_variables"),
         (BASE + "extra_inputs: {}", "line 3: extra_inputs: unknown key"),
@@ -383,7 +383,7 @@ def test_types_and_sides_that_files_name() -> None:
     ],
 )
 def test_keys_of_forks_that_scores_do_not_need_are_passed_over_with_one_warning(text: str, keys: str) -> None:
-    with pytest.warns(UserWarning, match=rf"are passed over: {keys}$") as caught:
+    with pytest.warns(UserWarning, match=rf"are ignored: {keys}$") as caught:
         config = read_config(text=BASE + text)
     assert len(caught) == 1
     assert config.inputs == read_config(text=BASE).inputs

@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
 
-    weights = steps.add_parser("weights", help="look through the training files and make the weights of the sampling")
+    weights = steps.add_parser("weights", help="read the training files and compute the sampling weights")
     train = steps.add_parser("train", help="train, or go on")
     convert = steps.add_parser("convert", help="make a bundle of the best epoch")
     for step in (weights, train, convert):

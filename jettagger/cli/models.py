@@ -64,9 +64,9 @@ examples:
   jettagger models check path/to/folder --write-golden path/to/folder/golden.npz
 """
 
-_ADD = """Copy a model into your own folder, so that it can be named. It is there completely, or not at all.
+_ADD = """Copy a model into your own folder, so that it can be named. The copy is complete or absent.
 
-Random jets show whether padding changes its scores; if so, it is said, and the lengths of the description
+Random jets show whether padding changes its scores; if so, a line says it, and the lengths of the description
 are used. The SHA-256 of its files are written beside them into checksums.json: a copy that changes later is
 refused.
 

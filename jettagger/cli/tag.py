@@ -153,7 +153,7 @@ def _of_server(report: Report) -> list[tuple[str, str]]:
         ("server", ", ".join(report.servers) or "none answered"),
         ("requests to the server", f"{report.requests}"),
         ("requests that were sent again", f"{report.resent}"),
-        ("runs on this machine in the place of the server", f"{report.runs_here}"),
+        ("runs on this machine instead of the server", f"{report.runs_here}"),
         ("waited for the network", f"{report.seconds:.3g} s"),
     ]
 

@@ -118,7 +118,7 @@ class Discriminant(Displayed):
             ("for", self.text),
             ("scores", some(scores)),
             ("sums of scores", some(sums)),
-            ("tagger", self.prefix or "the one that is there"),
+            ("tagger", self.prefix or "the only one that has these scores"),
             ("axis label", self.label),
             ("value for an empty denominator", f"{self.zero:g}"),
         ]

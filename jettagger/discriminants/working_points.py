@@ -511,7 +511,7 @@ def derive(
         if not is_number(value) or not 0 < value < 1:
             raise ConfigError(f"working point {key!r}: an efficiency lies between 0 and 1, got {value!r}")
     if not efficiencies:
-        raise ConfigError("no working points were asked for: give names and efficiencies")
+        raise ConfigError("got no working points, expected names and efficiencies such as {'loose': 0.05}")
     edges = {"pt": _edges(pt, "pt"), "mass": _edges(mass, "mass")}
     sources = {"pt": "pt", "mass": "msoftdrop", **(columns or {})}
     inputs = {axis: sources[axis] for axis in ("pt", "mass") if edges[axis]}

@@ -193,7 +193,7 @@ class MissingColumn:
 
     def __str__(self) -> str:
         source = " or ".join(self.stored) if self.stored else "not in this format"
-        return f"{self.object}.{self.column} ({source}), wanted by {', '.join(self.features)}"
+        return f"{self.object}.{self.column} ({source}), needed by {', '.join(self.features)}"
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class Provider:
         if self.tf32:
             warnings.warn(
                 "TF32 was asked for: factors of products have 10 bits, relative 5e-4, and scores are held to "
-                f"{TF32_TOLERANCE * 1e-5:g} of a probability in the place of 1e-5; use_tf32=0 keeps float32",
+                f"{TF32_TOLERANCE * 1e-5:g} of a probability instead of 1e-5; use_tf32=0 keeps float32",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -201,7 +201,7 @@ class Provider:
     def _advice() -> str:
         both = installed_runtimes()
         why = f"; {_listed(both)} are both installed and share one folder" if len(both) > 1 else ""
-        return f"{why}. CUDA comes with onnxruntime-gpu in the place of onnxruntime: {_lines()}"
+        return f"{why}. CUDA comes with onnxruntime-gpu instead of onnxruntime: {_lines()}"
 
 
 def installed_runtimes() -> list[str]:

@@ -177,9 +177,9 @@ def plan(
     if format not in FORMATS:
         raise UnknownName("format", format, FORMATS)
     if events < 1:
-        raise ConfigError(f"{events} events were asked for, expected 1 or more")
+        raise ConfigError(f"got {events} events, expected at least 1")
     if seed < 0:
-        raise ConfigError(f"the seed is {seed}, expected 0 or more")
+        raise ConfigError(f"got the seed {seed}, expected at least 0")
     processes.check_ranges(process, pt, mass)
     loaded = _card(card, pileup)
     ordered: list[tuple[float, str, int, int]] = []
@@ -358,9 +358,9 @@ def _next_batch(
         source.accepted += int(np.sum(batch.keep[first:last]))
         if source.tried >= PATIENCE and source.accepted < LEAST_ACCEPTANCE * source.tried:
             raise ConfigError(
-                f"process {process.name!r}: {source.accepted} of {source.tried} generated events have a wanted jet "
-                f"with pt {pt[0]:g} to {pt[1]:g} GeV (acceptance {source.accepted / source.tried:.2%}, expected at "
-                f"least {LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
+                f"process {process.name!r}: {source.accepted} of {source.tried} generated events have a jet of the "
+                f"process with pt {pt[0]:g} to {pt[1]:g} GeV (acceptance {source.accepted / source.tried:.2%}, "
+                f"expected at least {LEAST_ACCEPTANCE:.1%}); choose another range of pt or mass"
             )
     return batch
 
@@ -456,7 +456,7 @@ def simulate(
     require("pythia8mc", "sim", "simulating events")
     require("fastjet", "sim", "clustering jets")
     if workers < 1:
-        raise ConfigError(f"{workers} workers were asked for, expected 1 or more")
+        raise ConfigError(f"got {workers} workers, expected at least 1")
     run = plan(process, events, pt=pt, mass=mass, seed=seed, card=card, pileup=pileup, format=format)
     suffixes = (".root",) if format == "pfnano" else (".root", ".parquet")
     if target.suffix not in suffixes:

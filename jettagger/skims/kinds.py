@@ -343,7 +343,7 @@ def _expanded(files: Iterable[str], skipped: dict[str, str], *, skip_broken: boo
         except InputFileError as error:
             inside, reason = [], str(error)
         if reason and not skip_broken:
-            raise InputFileError(f"{reason}; --skip-broken reads what is there")
+            raise InputFileError(f"{reason}; --skip-broken reads the files before that")
         if reason:
             skipped[path] = reason
         elif not inside:

@@ -165,7 +165,7 @@ class Finished:
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror or error}; run it again") from error
         if hashlib.sha256(content).hexdigest() != checksum:
-            raise OutputError(f"{path} has changed meanwhile; run it again")
+            raise OutputError(f"{path} has changed during the run; run it again")
         return _unpacked(content), report
 
     def put(self, chunk: Chunk, columns: Mapping[str, Any], report: Report) -> None:

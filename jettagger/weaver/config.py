@@ -441,7 +441,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     _check(reader, config)
     _pass_over_unread(reader, config, unread)
     if reader.passed_over:
-        text = "that scores do not need, and that jettagger does not know, are passed over"
+        text = "that scores do not need and that jettagger does not know are ignored"
         warnings.warn(f"{where}: keys {text}: {', '.join(reader.passed_over)}", stacklevel=2)
     return config
 
@@ -519,7 +519,7 @@ def _labels(reader: _Reader, formulas: dict[str, Formula]) -> Labels | None:
             raise reader.error(["labels", "value"], f"expected names and their expressions, got {_shown(value)}")
         for name, expression in value.items():
             if name in formulas and formulas[name].text.strip() != str(expression).strip():
-                raise reader.error(["labels", "value", name], "is a new variable, too: give the label another name")
+                raise reader.error(["labels", "value", name], "is also a new variable: give the label another name")
             if str(expression).strip() != name:
                 formulas[name] = reader.formula(["labels", "value", name], expression)
         return Labels("custom", tuple(value))
