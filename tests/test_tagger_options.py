@@ -27,6 +27,7 @@ from jettagger.errors import ConfigError, InputFileError, JettaggerError, Mismat
 from jettagger.files.cache import DiskCache
 from jettagger.histograms import AxisSpec, HistSpec
 from jettagger.inference.acceleration import BACKENDS
+from jettagger.inference.precision import PRECISIONS
 from jettagger.search import read_config
 from jettagger.skims import skim
 from jettagger.tagging.keys import TaggerKeys
@@ -40,6 +41,7 @@ VALUES: dict[str, tuple[Any, list[str]]] = {
     "threads": (3, ["--threads", "3"]),
     "provider": ("CPUExecutionProvider", ["--provider", "CPUExecutionProvider"]),
     "backend": ("onnxruntime", ["--backend", "onnxruntime"]),
+    "precision": ("float16", ["--precision", "float16"]),
     "remote": ("grpc://gpu7:8001/net", ["--remote", "grpc://gpu7:8001/net"]),
     "cache": ("{folder}/scores", ["--cache-folder", "{folder}/scores"]),
     "heads": (["{folder}/Toy"], ["--head", "{folder}/Toy"]),
@@ -189,6 +191,7 @@ def test_files_and_keywords_have_the_same_options() -> None:
     assert {*TaggerKeys.model_fields} == {"model", *FIELDS}
     assert list(OptionKeywords.__annotations__) == FIELDS
     assert get_args(TaggerKeys.model_fields["backend"].annotation) == BACKENDS
+    assert get_args(TaggerKeys.model_fields["precision"].annotation) == PRECISIONS
     assert get_args(TaggerKeys.model_fields["outside"].annotation) == get_args(get_type_hints(TaggerOptions)["outside"])
     keys = TaggerKeys(model="tinyParT")
     assert keys.options(Path()) == TaggerOptions()
@@ -199,9 +202,12 @@ def test_files_and_keywords_have_the_same_options() -> None:
     [
         ({"backend": "fats"}, ConfigError, r"backend 'fats' \(nearest: fast\)"),
         ({"backend": "openvino", "provider": "cuda"}, ConfigError, "runs on the CPU"),
+        ({"precision": "float61"}, ConfigError, r"precision 'float61' \(nearest: float16, float32\), expected one of"),
+        ({"precision": "float16", "backend": "onnxruntime"}, ConfigError, "precision 'float16' is for backend 'fast'"),
+        ({"precision": "float16", "remote": "grpc://gpu7:8001"}, ConfigError, "precision are of this machine"),
         ({"remote": "gpu7:8001/net"}, ConfigError, "its scheme 'gpu7' .*is none of grpc"),
         ({"remote": True}, ConfigError, "expected an address"),
-        ({"remote": "grpc://gpu7:8001", "provider": "cuda"}, ConfigError, "provider and backend are of this machine"),
+        ({"remote": "grpc://gpu7:8001", "provider": "cuda"}, ConfigError, "precision are of this machine"),
         ({"threads": 0}, ConfigError, "threads must be a whole number from 1 to 4096, got 0"),
         ({"threads": "two"}, WrongType, "argument threads"),
         ({"min_pt_share": 1.5}, ConfigError, "share of a jet's pt from 0 to 1"),

@@ -30,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="execution provider of ONNX Runtime, e.g. cuda,device_id=1 (default: cpu)",
     )
+    add("--precision", metavar="NAME", help="of matrix products, float32 or float16 (default: float32)")
     add("--backend", metavar="NAME", help="fast, onnxruntime or openvino (default: fast)")
     add(
         "--remote",

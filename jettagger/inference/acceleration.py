@@ -28,6 +28,7 @@ from jettagger.files.cache import DiskCache
 from jettagger.inference.cutting import cut_session
 from jettagger.inference.golden import golden_sha256
 from jettagger.inference.padding import as_run, require_session_trial
+from jettagger.inference.precision import PRECISIONS, half_session
 from jettagger.inference.proof import Answer, allowed_of, compared, file_answers, shortfall
 from jettagger.inference.sample_jets import probe_jets
 from jettagger.inference.served import connected
@@ -70,6 +71,7 @@ def open_session(
     provider: str | Provider | None = None,
     backend: str = "fast",
     remote: Remote | None = None,
+    precision: str = "float32",
 ) -> Session:
     """The session of a model in this process; created on first use and kept.
 
@@ -84,6 +86,8 @@ def open_session(
     backend : {"fast", "onnxruntime", "openvino"}
     remote : Remote, optional
         Inference server.
+    precision : {"float32", "float16"}
+        Of matrix products; ``float16`` if scores stay within `jettagger.inference.precision.TOLERANCES`.
 
     Returns
     -------
@@ -111,15 +115,19 @@ def open_session(
     graph = bundle.graph
     if graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    check_backend(backend, provider)
+    check_backend(backend, provider, precision)
     provider = Provider.of(provider)
-    key = (os.getpid(), bundle.digest, checked_threads(threads), remote or backend, provider)
+    key = (os.getpid(), bundle.digest, checked_threads(threads), remote or f"{backend} {precision}", provider)
     if key not in _SESSIONS:
         require_session_trial(bundle, backend if remote is None else "onnxruntime")
         bundle = as_run(bundle)
     if remote is not None:
         if key not in _SESSIONS:
             _SESSIONS[key] = connected(bundle, remote, key[2])
+        return _SESSIONS[key]
+    if precision != "float32":
+        if key not in _SESSIONS:
+            _SESSIONS[key] = _in_half(bundle, key[2], provider) or open_session(bundle, threads, provider, backend)
         return _SESSIONS[key]
     if backend == "openvino":
         if key not in _SESSIONS:
@@ -260,16 +268,51 @@ def _graph(bundle: Bundle) -> Graph:
     return bundle.graph
 
 
-def check_backend(backend: str, provider: str | Provider | None = None) -> None:
+def check_backend(backend: str, provider: str | Provider | None = None, precision: str = "float32") -> None:
     """Refuse invalid combinations of options before anything is loaded."""
     if backend not in BACKENDS:
         raise ConfigError(f"backend {backend!r}{hint(backend, BACKENDS)}, expected one of {', '.join(BACKENDS)}")
     if not Provider.of(provider).on_cpu and backend == "openvino":
         raise ConfigError(f"backend 'openvino' runs on the CPU; provider {provider!r} is for ONNX Runtime")
+    if precision not in PRECISIONS:
+        near = hint(precision, PRECISIONS)
+        raise ConfigError(f"precision {precision!r}{near}, expected one of {', '.join(PRECISIONS)}")
+    if precision != "float32" and backend != "fast":
+        raise ConfigError(f"precision {precision!r} is for backend 'fast': backend {backend!r} runs the file as it is")
+
+
+def _in_half(bundle: Bundle, threads: int, provider: Provider) -> Session | None:
+    """The network with products in half precision, where it is within what is stated."""
+    entry, _ = _entry(bundle, threads, provider)
+    model = b"" if entry is None else entry["model"].tobytes()
+    answers = _stored_proof(entry) if model and entry is not None else file_answers(bundle, threads)
+    model = model or _graph(bundle).path.read_bytes()
+    session, why = half_session(bundle, threads, provider, model, answers)
+    if why:
+        warnings.warn(f"the network of {bundle.name!r} runs in float32: float16 {why}", RuntimeWarning)
+    return session
 
 
 def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Session | None, str]:
     """A session that was proven equal, or None and, where something is wrong, why the file runs as it is."""
+    entry, why = _entry(bundle, threads, provider)
+    model = b"" if entry is None else entry["model"].tobytes()
+    if entry is None or not model:
+        return None, why
+    try:
+        session = make_session(_graph(bundle), threads, provider, model)
+        reason = compared(bundle, session, _stored_proof(entry), allowed_of(provider))
+    except ProviderError:
+        raise
+    except Exception as error:
+        reason = f"fails ({type(error).__name__}: {str(error).strip()})"
+    if reason:
+        return None, f"the network of {bundle.name!r} runs without rewriting: the rewritten graph {reason}"
+    return session, ""
+
+
+def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, Any] | None, str]:
+    """A rewritten graph (empty: nothing is gained) with its proof, from the cache if it is there; None: why not."""
     import onnxruntime
 
     graph = _graph(bundle)
@@ -289,19 +332,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Sessio
             return None, f"the network of {bundle.name!r} runs without rewriting: {text}"
         if cache is not None:
             cache.put(key, entry)
-    model = entry["model"].tobytes()
-    if not model:
-        return None, ""
-    try:
-        session = make_session(graph, threads, provider, model)
-        reason = compared(bundle, session, _stored_proof(entry), allowed_of(provider))
-    except ProviderError:
-        raise
-    except Exception as error:
-        reason = f"fails ({type(error).__name__}: {str(error).strip()})"
-    if reason:
-        return None, f"the network of {bundle.name!r} runs without rewriting: the rewritten graph {reason}"
-    return session, ""
+    return entry, ""
 
 
 def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:

@@ -35,6 +35,10 @@ class TaggerKeys(FileModel):
         description="`fast`: ONNX Runtime with a faster graph that is checked to be equal; `onnxruntime`: the file "
         "as it is; `openvino`",
     )
+    precision: Literal["float32", "float16"] = Field(
+        default="float32",
+        description="of matrix products; with `float16` probabilities may change by 0.05, which is checked",
+    )
     remote: Annotated[
         str | bool | None, Expected("the address of a server, or false"), Shown("`$JETTAGGER_REMOTE`")
     ] = Field(default=None, description="inference server, `grpc://host:8001/model`; `false`: none")

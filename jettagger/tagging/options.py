@@ -35,6 +35,7 @@ class OptionKeywords(TypedDict, total=False):
     threads: int | None
     provider: str | None
     backend: str
+    precision: str
     remote: Remote | str | bool | None
     cache: Cache
     heads: Sequence[Head | str | os.PathLike[str]]
@@ -62,6 +63,9 @@ class TaggerOptions:
         ``fast``: ONNX Runtime with the graph rewritten to an equivalent, faster one, which is checked when it is
         loaded; ``onnxruntime``: the original graph; ``openvino``: OpenVINO (extra ``openvino``), whose probabilities
         may differ by 1e-4, and other outputs by 1e-3 relative.
+    precision : {"float32", "float16"}
+        Of matrix products, with backend ``fast``. ``float16``, for GPUs: probabilities may differ by 2e-3 in the median
+        and by 0.05 at most, which is checked when the model is loaded; else it runs in float32, with a warning.
     remote : str or Remote, optional
         Inference server, ``grpc://host:8001/model`` (extra ``remote``); see `jettagger.sessions.remote`. Without a
         model name in the address, that of the bundle is used. Default: the environment variable ``JETTAGGER_REMOTE``
@@ -121,6 +125,7 @@ class TaggerOptions:
     threads: int | None = None
     provider: str | None = None
     backend: str = "fast"
+    precision: str = "float32"
     remote: Remote | str | bool | None = None
     cache: Cache = None
     heads: Sequence[Head | str | os.PathLike[str]] = ()
@@ -133,7 +138,7 @@ class TaggerOptions:
     block_bytes: int = BLOCK
 
     def __post_init__(self) -> None:
-        check_backend(self.backend, self.provider)
+        check_backend(self.backend, self.provider, self.precision)
         object.__setattr__(self, "remote", self._checked_remote())
         if self.threads is not None:
             checked_threads(self.threads)
@@ -156,7 +161,7 @@ class TaggerOptions:
 
     def _checked_remote(self) -> Remote | str | bool | None:
         remote = self.remote
-        local = self.provider is not None or self.backend != "fast"
+        local = self.provider is not None or (self.backend, self.precision) != ("fast", "float32")
         if remote is None and not local:
             remote = os.environ.get(REMOTE) or None
         if remote is None or remote is False:
@@ -166,7 +171,9 @@ class TaggerOptions:
         if isinstance(remote, str):
             Remote.at(remote, "model")
         if local:
-            raise ConfigError("remote is a server that runs the network: provider and backend are of this machine")
+            raise ConfigError(
+                "remote is a server that runs the network: provider, backend and precision are of this machine"
+            )
         return remote
 
     def server(self, model: str) -> Remote | None:

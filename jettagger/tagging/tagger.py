@@ -205,7 +205,8 @@ class Tagger(Displayed):
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         heads = (digest for _, digest in self._head_origins)
         chosen = self.options
-        options = (chosen.jets, chosen.outside, chosen.min_pt_share, tuple(sorted((chosen.names or {}).items())))
+        names = tuple(sorted((chosen.names or {}).items()))
+        options = (chosen.jets, chosen.outside, chosen.min_pt_share, names, chosen.precision)
         return ("jettagger.Tagger", self._origin[1], *options, *heads)
 
     def with_heads(self, *heads: Head | str | os.PathLike[str]) -> Tagger:
@@ -251,14 +252,16 @@ class Tagger(Displayed):
             return self._session
         options = self.options
         remote = options.server(self.bundle.name)
-        return open_session(self.bundle, options.threads, options.provider, options.backend, remote)
+        return open_session(self.bundle, options.threads, options.provider, options.backend, remote, options.precision)
 
     @property
     def _runs_in(self) -> str:
-        if self.options.remote:
+        options = self.options
+        if options.remote:
             return "remote"
-        provider = Provider.of(self.options.provider)
-        return self.options.backend if provider.on_cpu else f"{self.options.backend} {provider}"
+        provider = Provider.of(options.provider)
+        parts = [options.backend, *([] if provider.on_cpu else [f"{provider}"])]
+        return " ".join([*parts, *([] if options.precision == "float32" else [options.precision])])
 
     def __call__(self, events: Any, where: Any = None) -> Any:
         """Score the fat jets.
