@@ -245,7 +245,7 @@ def lost_workers_named() -> Iterator[None]:
 
 
 def _place(error: Exception, killed: KilledWorker) -> str:
-    """The chunk that coffea's executor names, or dask's key of the task."""
+    """The chunk named by coffea's executor, or dask's key of the task."""
     found = re.search(r"filename='([^']*)'.*entrystart=(\d+), entrystop=(\d+)", str(error))
     return f"events {found[2]} to {found[3]} of {found[1]}" if found else f"the task {killed.task!r}"
 

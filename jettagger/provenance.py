@@ -238,7 +238,7 @@ class Provenance:
 
 
 def _typed(content: Mapping[str, Any], key: str, default: Any) -> Any:
-    """A value of the kind of its default, which stands for what is absent."""
+    """A value of the type of its default, which replaces an absent one."""
     value = content.get(key)
     if value is None:
         return default
@@ -335,7 +335,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _in_json(path: Path) -> dict[str, Any]:
-    """The record in one of the JSON files: under its key, or where the format of others leaves room for it."""
+    """The record in a JSON file: under its own key, or in the place that a foreign format provides."""
     if path.name.endswith(".gz"):
         refuse_special(path)
         try:

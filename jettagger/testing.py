@@ -196,7 +196,7 @@ def _candidates(
 
 
 def _tracks_in_jets(rng: np.random.Generator, pt: Array, tracked: Array, error: Array) -> dict[str, Array]:
-    """What link tables say of candidates relative to their jet."""
+    """Columns of link tables of candidates, relative to their jet."""
     total = len(pt)
 
     def or_zero(values: Array) -> Array:
@@ -267,7 +267,8 @@ def _small_jets(
 ) -> dict[str, tuple[Array, dict[str, Array]]]:
     """Up to two AK4 jets in each fat jet, around its leading candidate and the leading one of the rest.
 
-    Candidates and vertices come as their numbers in the fat jets, themselves and their links, fat jet after fat jet.
+    Candidates and vertices are given by their indices in the fat jets, themselves and their links, fat jet after fat
+    jet.
     """
     rng = np.random.default_rng([seed, n_events, 4])
     (n_pf, pf, link), (n_sv, sv, sv_link) = candidates, vertices

@@ -125,7 +125,7 @@ def fill(
 
 
 def _passing(search: Search, selection: PackedSelection) -> dict[str, dict[str, int]]:
-    """How many events pass and fail each cut: of all events, and of those with candidates."""
+    """Numbers of events that pass and fail each cut: of all events, and of those with candidates."""
     found = {}
     if search.event_cut is not None:
         passed = int(np.count_nonzero(selection.all(EVENTS)))

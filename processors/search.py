@@ -192,7 +192,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
     # ---------------------------------------------------------------------------------------- what is needed
 
     def _curves(self) -> dict[str, HistSpec]:
-        """Histograms of the discriminants of candidates again, for ROC curves in inclusive regions: in fine bins."""
+        """Histograms of the candidates' discriminants with fine bins, for ROC curves in inclusive regions."""
         found = {}
         for spec in self.histograms:
             axis = spec.axes[0]
@@ -217,7 +217,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return tuple(dict.fromkeys(names))
 
     def _outputs(self) -> tuple[str, ...]:
-        """The outputs of the network that are used; none where only columns of its heads are."""
+        """The outputs of the network that are used; empty if only columns of its heads are."""
         if self.tagger is None:
             return ()
         used: list[str] = []
@@ -564,7 +564,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         }
 
     def _shifts(self, sample: Sample) -> dict[str, Mapping[str, Expression]]:
-        """Name of each variation of the jets -> what it changes."""
+        """Name of each variation of the jets -> columns that it changes."""
         shifts: dict[str, Mapping[str, Expression]] = {NOMINAL: {}}
         if not sample.data:
             for name, item in self.variations.items():
@@ -572,7 +572,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         return shifts
 
     def _varied(self, fatjets: Any, shift: Mapping[str, Expression], late: bool = False) -> dict[str, Any]:
-        """New columns of a variation: those of the file, or late those of the network."""
+        """Varied columns: those of the file, or later those of the network."""
         own = set(self.names.values())
         found = {}
         for column, expression in shift.items():

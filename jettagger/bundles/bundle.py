@@ -185,12 +185,12 @@ class Bundle(Displayed):
         return table
 
     def __getitem__(self, name: str) -> Output:
-        """The output of this name, canonical or any accepted spelling of it.
+        """The output with this name, canonical or any accepted spelling of it.
 
         Raises
         ------
         UnknownName
-            If there is none; with the nearest names.
+            If it does not exist; gives the nearest names.
         """
         try:
             return self._by_name[name]

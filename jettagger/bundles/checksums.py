@@ -132,7 +132,7 @@ def _declared(folder: Path) -> dict[str, str]:
 
 
 def _remembered(folder: Path) -> dict[str, str]:
-    """What the cache has of a folder: nothing where there is no cache, or its entry is damaged."""
+    """The recorded checksums of a folder; empty if there is no cache, or its entry is damaged."""
     path = _entry(folder)
     if path is not None:
         with suppress(JettaggerError, OSError):
@@ -151,7 +151,7 @@ def _sums(path: Path) -> dict[str, str]:
 
 
 def _entry(folder: Path) -> Path | None:
-    """Where the user's cache keeps the checksums of a folder, if there is one."""
+    """The file in the user's cache with the checksums of a folder, if there is a cache."""
     cache = cache_folder()
     key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
     return None if cache is None else cache / "checksums" / f"{key}.json"

@@ -142,7 +142,7 @@ def read_declared(path: Path, content: Mapping[str, Any]) -> tuple[InputDeclarat
 
 
 def _refuse_unknown(declared: InputDeclaration, path: Path) -> None:
-    """Refuse names that are no variables of their object, all at once."""
+    """Refuse names that are not variables of their object, all at once."""
     wrong, known = [], set()
     for group in declared.groups:
         object_ = _OBJECTS[group.object]

@@ -40,7 +40,7 @@ def is_bundle(folder: Path) -> bool:
 
 
 def _names_family(path: Path) -> bool:
-    """Whether a card names a family of networks whose inputs the package declares."""
+    """Whether a card names a family of networks with inputs declared in the package."""
     with suppress(JettaggerError):
         return read_object(path, BundleError).get("inputs") in families()
     return False

@@ -149,7 +149,7 @@ _CARD = "bundle.json"
 
 
 def _is_marked(card: BundleCard, raw: str) -> bool:
-    """Whether the card asks for a softmax over this output."""
+    """Whether the card requests a softmax over this output."""
     return any(fnmatchcase(raw, pattern) for pattern in card.softmax)
 
 
@@ -177,7 +177,7 @@ def _refuse_ambiguous(card: BundleCard, names: Sequence[str], outputs: Sequence[
 
 
 def _width(graph: Graph | None) -> int | None:
-    """The number of output columns, where the graph fixes it."""
+    """The number of output columns, if the graph fixes it."""
     if graph is None:
         return None
     widths = [_columns(graph, tensor) for tensor in graph.outputs]
@@ -185,7 +185,7 @@ def _width(graph: Graph | None) -> int | None:
 
 
 def _columns(graph: Graph, tensor: Tensor) -> int | None:
-    """The number of columns of an output tensor; axes of size one do not count."""
+    """The number of columns of an output tensor, without axes of size one."""
     if not tensor.shape:
         return None  # the file does not say
     axes = tensor.shape[1:]
@@ -229,7 +229,7 @@ def _declared(card: BundleCard, names: Sequence[str], folder: Path) -> list[Kind
 def _inferred(
     names: Sequence[str], graph: Graph | None, measure: Callable[[], Behaviour | None], decided: bool
 ) -> list[Kind]:
-    """Kinds by what the graph shows, what the network does, and the names, in this order."""
+    """Kinds from the graph, from the outputs for random inputs, and from the names, in this order."""
     softmaxed = _flags(graph, len(names), "softmaxed")
     open_ = [
         not passed and not HIDDEN.match(raw) and raw != "mass" for raw, passed in zip(names, softmaxed, strict=True)
@@ -261,7 +261,7 @@ def _inferred(
 
 
 def _flags(graph: Graph | None, columns: int, what: str) -> list[bool]:
-    """Which columns lie in ranges that the graph shows; those behind an output of unknown width do not."""
+    """Mask of columns in ranges shown by the graph; those after an output of unknown width are excluded."""
     flags: list[bool] = []
     for tensor in graph.outputs if graph is not None else ():
         width = _columns(graph, tensor) if graph is not None else None

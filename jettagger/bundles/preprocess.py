@@ -119,7 +119,7 @@ def _lengths(content: Mapping[str, Any], place: str) -> tuple[int, int]:
 
 
 def _power(number: int) -> str:
-    """A large whole number; those of thousands of digits cannot be written."""
+    """A large integer for a message; those with thousands of digits cannot be written."""
     return str(number) if number < 10**20 else f"a number of about {int(number.bit_length() * 0.30103)} digits"
 
 

@@ -126,7 +126,7 @@ def observed(graph: Graph, inputs: Sequence[ProbeInput]) -> Behaviour | None:
 
 
 def _values(graph: Graph, inputs: Sequence[ProbeInput]) -> tuple[Array, Array]:
-    """Outputs of all jets, and how much those of the first differ without, or with other, neighbours."""
+    """Outputs of all jets, and the change of the first jet's outputs without or with other jets in the batch."""
     session = OrtSession(graph, 1, "cpu")
     n_jets = graph.fixed_batch or JETS
     parts, alone = [], np.zeros(1)
@@ -166,7 +166,7 @@ def _random(inputs: Sequence[ProbeInput], n_jets: int, seed: int, scale: float) 
 
 
 def _momenta(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
-    """Of pions around an axis, in GeV."""
+    """Four-momenta of pions around an axis, in GeV."""
     pt = 1 + rng.exponential(20, shape)
     eta, phi = rng.normal(0, 0.3, shape), rng.normal(0, 0.3, shape)
     mass = np.full_like(pt, 0.14)

@@ -138,7 +138,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
 
 
 def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> BundleCard:
-    """A card with what the declaration of the inputs says of the jets."""
+    """A card completed with the declaration's information on jets."""
     if card.selection is not None:
         raise BundleError(
             f"{where} declares the selection of each input: remove 'selection' from {CARD}, it is for {PREPROCESS} only"
@@ -149,7 +149,7 @@ def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> Bund
 
 
 def _inferred(folder: Path, hashes: Mapping[str, str]) -> tuple[BundleCard, str]:
-    """A card where the folder has none, and where it is from."""
+    """A card for a folder without one, and its origin."""
     if (card := known_card(hashes.values())) is not None:
         return card, "jettagger"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", folder.name).lstrip("_.+-") or "model"

@@ -226,7 +226,7 @@ def accept(name_or_folder: str | os.PathLike[str]) -> Bundle:
 
 
 def _copy(bundle: Bundle, target: Path) -> None:
-    """All files of a bundle: those of its folder, external data below it, descriptions that the package lends it."""
+    """Copy all files of a bundle: those of its folder, external data below it, descriptions from the package."""
     for path in sorted(bundle.folder.iterdir()):
         if path.is_file():
             shutil.copy(path, target / path.name)

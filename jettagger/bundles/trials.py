@@ -136,11 +136,11 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
 
 
 class _NoProcess(Exception):
-    """No process can be started here."""
+    """No process can be started."""
 
 
 class _Process:
-    """A Python process that tries one model after the other; it ends when idle, with this one, or when it fails."""
+    """A Python process that tries models one after another; it ends when idle, with this process, or on failure."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ class _Process:
         self._owner = 0
 
     def ask(self, request: dict[str, object], seconds: float) -> str:
-        """Why a trial failed; empty if it passed."""
+        """The reason why a trial failed; empty if it passed."""
         with self._lock:
             for _ in range(2):  # one that was idle may end just when it is asked
                 process = self._started()
@@ -165,7 +165,7 @@ class _Process:
             raise _NoProcess("it ended at once")
 
     def stop(self) -> None:
-        """End it, if it is one of this process."""
+        """End the process, if it is a child of this one."""
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
@@ -204,7 +204,7 @@ class _Process:
         return self._process
 
     def _exchange(self, process: subprocess.Popen[str], request: str | None, seconds: float) -> str | None:
-        """The next line that the process writes: empty when it has ended, None when it takes too long."""
+        """The next line from the process: empty if it has ended, None if it takes too long."""
         lines: queue.Queue[str] = queue.Queue()
 
         def wait() -> None:
@@ -228,7 +228,7 @@ class _Process:
 
 
 def _ending(status: int, seconds: float) -> str:
-    """What became of a process that ended instead of answering."""
+    """Description of how a process ended without an answer."""
     if status > 0:
         return f"ended the process with status {status}"
     try:

@@ -84,7 +84,7 @@ def _stopped(stop: Stop) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    """A warning of the code as one line, without the place in the code."""
+    """A warning as one line, without its place in the code."""
     print(f"jettagger: warning: {visible(str(message))}", file=sys.stderr)  # noqa: T201
 
 
@@ -120,7 +120,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _explained(error: Exception) -> int:
-    """Say in one line what went wrong."""
+    """Report an error in one line."""
     if isinstance(error, JettaggerError):
         print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_ERROR
@@ -139,7 +139,7 @@ def _explained(error: Exception) -> int:
 
 
 def _failed(text: str) -> int:
-    """Say what was not foreseen, with the place in the code for those who want it."""
+    """Report an unexpected error, with its place in the code on request."""
     if os.environ.get(TRACEBACK):
         traceback.print_exc()
     print(f"jettagger: error: {visible(' '.join(text.split()))}", file=sys.stderr)  # noqa: T201

@@ -151,7 +151,7 @@ def progress_bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], N
 
 
 class _Lines:
-    """A line of progress, but not more often than each `INTERVAL`; short work is silent."""
+    """Lines of progress, at most one per `INTERVAL`; none for short tasks."""
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit

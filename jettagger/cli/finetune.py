@@ -123,7 +123,7 @@ def _plan(config: FinetuneConfig, found: SkimSurvey) -> None:
 
 @contextmanager
 def _live() -> Iterator[Any]:
-    """A table of losses that grows: in place on a terminal, a line now and then elsewhere."""
+    """A growing table of losses: in place on a terminal, otherwise a line at intervals."""
     if not sys.stderr.isatty():
         first, last = True, time.monotonic()
 

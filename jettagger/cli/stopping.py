@@ -112,7 +112,7 @@ def stop_signals(*, last: bool = False) -> Iterator[Stop]:
 
 
 def _end(stop: Stop) -> None:
-    """End at once."""
+    """End the process at once."""
     for process in multiprocessing.active_children():
         process.kill()
     drop_own()

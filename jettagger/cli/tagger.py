@@ -120,7 +120,7 @@ def options_of(args: argparse.Namespace) -> TaggerOptions:
 
 
 def _names(pairs: list[str]) -> dict[str, str | None]:
-    """Names of a production from the options; an empty one says that there is no such column."""
+    """Names of a production from the options; an empty one means that the file lacks the column."""
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ConfigError(f"--name {wrong[0]}: expected OURS=THEIRS, such as PFCands=JetPFCands")

@@ -140,7 +140,7 @@ class Shorthand:
 
 
 class _OneOrMore:
-    """A text may stand for a list with this one entry."""
+    """Allows a text instead of a list with this entry."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -360,7 +360,7 @@ def shown(value: Any) -> str:
 
 
 def _path(loc: Iterable[Any], content: Any) -> tuple[Any, ...]:
-    """The place of an error in the document, without what pydantic adds: tags of unions, keys of shorthands."""
+    """The path of an error in the document, without pydantic's tags of unions and keys of shorthands."""
     path = []
     for part in loc:
         if (isinstance(content, Mapping) and part in content) or (
@@ -372,7 +372,7 @@ def _path(loc: Iterable[Any], content: Any) -> tuple[Any, ...]:
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The keys of a model as files have them."""
+    """The keys of a model with their names in files."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
@@ -404,7 +404,7 @@ def model_at(model: type[BaseModel], loc: Iterable[Any]) -> type[BaseModel] | No
 
 
 def _options(kind: Any) -> list[Any]:
-    """The types that an annotation stands for, without None."""
+    """The alternatives of an annotation, without None."""
     if get_origin(kind) is Annotated:
         return _options(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
@@ -413,7 +413,7 @@ def _options(kind: Any) -> list[Any]:
 
 
 def _inside(kind: Any, part: Any) -> Iterator[Any]:
-    """What a part of a value of an annotation may be."""
+    """The annotation of a part of a value."""
     options = _options(kind)
     for option in options:
         if isinstance(option, type) and issubclass(option, BaseModel):
@@ -485,7 +485,7 @@ def rename_keys(
 
 
 def _has_key(content: Any, path: tuple[str, ...]) -> bool:
-    """Whether a key is there, or something else than a mapping in its way."""
+    """Whether a key exists, or a parent that is not a mapping."""
     for part in path:
         if not isinstance(content, Mapping):
             return content is not None

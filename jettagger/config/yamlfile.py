@@ -254,7 +254,7 @@ def composed(
 
 
 def _limit(text: str, name: str, entries: int) -> None:
-    """Refuse what is too large, before anything is made of it."""
+    """Refuse a document that is too large, before it is constructed."""
     depth = 0
     for number, event in enumerate(yaml.parse(text, _Safe)):
         line = event.start_mark.line + 1 if event.start_mark else 1

@@ -321,7 +321,7 @@ def _number(value: float) -> str:
 
 
 def _write(node: Node) -> tuple[str, int]:
-    """The text of a node and how strongly it holds together."""
+    """The text of a node and its precedence."""
     if isinstance(node, Number):
         return _number(node.value), _UNARY if node.value < 0 or str(node.value)[0] == "-" else 9
     if isinstance(node, (Score, Parameter)):
@@ -365,7 +365,7 @@ _ALLOWED = (
 
 
 def _find_sums(source: ExpressionText) -> dict[int, tuple[int, tuple[str, ...], list[int]]]:
-    """Where ``sum(`` is called: offset -> (end, patterns, where each pattern begins)."""
+    """Calls of ``sum(``: offset -> (end, patterns, start of each pattern)."""
     sums: dict[int, tuple[int, tuple[str, ...], list[int]]] = {}
     for match in re.finditer(r"(?<![\w.])sum\s*\(", source.text):
         close = source.text.find(")", match.end())

@@ -166,7 +166,7 @@ def generator_weights(jets: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _by_prefix(columns: tuple[str, ...]) -> dict[str, frozenset[str]]:
-    """Every text that could be a prefix, to what follows it."""
+    """Every possible prefix -> the remaining parts of the names."""
     found: dict[str, set[str]] = {"": set(columns)}
     for column in columns:
         for position, letter in enumerate(column):
@@ -184,10 +184,10 @@ def _column(prefix: str, name: str) -> str:
 
 
 def _choices(expression: Node, model: Model | None) -> list[Node]:
-    """An expression and what is stored in its place, e.g. one column for a preset's ratio; what is better comes first.
+    """An expression and the stored quantities that can replace it, e.g. one column for a preset's ratio, best first.
 
-    A stored ratio is the number that others cut on. Where the scores that it is made of are stored, too, logarithms
-    are better made of these: the digits of a ratio near 1 say little of the odds.
+    A stored ratio is the one used for cuts elsewhere. If its scores are also stored, logarithms are computed from
+    these: a ratio close to 1 has too few digits for the odds.
     """
     for name, stored in model.ready.items() if model else ():
         preset = presets().get(name)
@@ -202,12 +202,12 @@ def _choices(expression: Node, model: Model | None) -> list[Node]:
 
 
 def _resolve_with(expression: Node, prefix: str, names: frozenset[str], model: Model | None) -> Resolved:
-    """The columns of an expression under one prefix.
+    """The columns of an expression for one prefix.
 
     Raises
     ------
     Unresolvable
-        If something is missing.
+        If a score is missing.
     """
     columns: dict[str, str] = {}
     members: dict[Sum, tuple[str, ...]] = {}

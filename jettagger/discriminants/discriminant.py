@@ -135,28 +135,28 @@ class Discriminant(Displayed):
         Parameters
         ----------
         jets : awkward array or record, dask-awkward array, pyarrow table, or mapping of arrays
-            Jets with columns ``<prefix>_<score>`` in any nesting, one jet, or events and skims that hold such
-            jets as ``FatJet`` or as columns ``FatJet_<prefix>_<score>``.
+            Jets with columns ``<prefix>_<score>`` in any nesting, one jet, or events and skims with such jets as
+            ``FatJet`` or as columns ``FatJet_<prefix>_<score>``.
         prefix : str, optional
-            The tagger; needed only if several have the scores.
+            Prefix of the tagger; required if several taggers have the scores.
         collection : str
-            The name of the jets in events and skims.
+            Name of the jets in events and skims.
 
         Returns
         -------
         awkward array, NumPy array, float or None
-            float64, in the jets' nesting. A jet without all of the scores that are needed gets None, in NumPy
-            arrays NaN: scores that are None, NaN or infinite, and negative scores of known models, which is
-            how experiments mark jets that were not scored. Dask arrays stay dask arrays.
+            float64, in the nesting of the jets. A jet without all required scores gets None, in NumPy arrays NaN: this
+            applies to scores that are None, NaN or infinite, and to negative scores of known models, by which
+            experiments mark jets without scores. Dask arrays remain dask arrays.
 
         Raises
         ------
         ConfigError
-            If several taggers have the scores and none is named; lists them.
+            If several taggers have the scores and no prefix is given; lists them.
         MissingColumns
-            If none has; says what is missing.
+            If no tagger has them; lists what is missing.
         UnknownName
-            If the tagger that was named is not there.
+            If the given tagger does not exist.
         """
         columns = table(jets, collection)
         found = self.resolve(columns.columns, prefix=prefix)
@@ -411,7 +411,7 @@ def _read_number(text: str, what: str) -> float:
 
 @dataclass(frozen=True)
 class _Compute:
-    """The computation for one chunk; a value, so that dask can ship it."""
+    """The computation for one chunk; a value, so that dask can send it."""
 
     discriminant: Discriminant
     found: Resolved

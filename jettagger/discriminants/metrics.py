@@ -76,7 +76,7 @@ class Measured:
 
 
 def _short(number: float) -> str:
-    """Three digits, large numbers without an exponent; as many more near one as tell it from one."""
+    """Three digits, large numbers without an exponent; more digits close to one."""
     if number >= 1000:
         return f"{float(f'{number:.3g}'):.0f}"
     away = 1 - number
@@ -91,10 +91,10 @@ def _fraction(passing: Any, passing2: Any, total: float, total2: float) -> tuple
 
 
 def _upper(value: float, sigma: float, effective: float) -> float:
-    """The upper end of a fraction at 95 % CL (Clopper and Pearson, 1934), for weights with effective numbers.
+    """Upper limit of a fraction at 95 % CL (Clopper and Pearson, 1934), for weights with effective numbers.
 
-    An event that passes weighs as much as those that do on average, but not less than the average of all: that few with
-    small weights pass does not tell that none with a large one would.
+    A passing event has the average weight of passing events, but at least that of all events: a few passing events with
+    small weights do not exclude one with a large weight.
     """
     from scipy.stats import beta
 
@@ -106,7 +106,7 @@ def _upper(value: float, sigma: float, effective: float) -> float:
 
 
 def _bounded(value: float, sigma: float, effective: float) -> Measured:
-    """A fraction, with a bound where nothing passes, nothing fails, or the uncertainty exceeds either."""
+    """A fraction, with a bound if nothing passes, nothing fails, or the uncertainty exceeds either of them."""
     above = below = None
     if value <= 0 or sigma > value:
         below = _upper(value, sigma, effective)
@@ -261,7 +261,7 @@ class Roc:
         return Measured(passing.value, passing.uncertainty, below=upper if bounded else None)
 
     def _background_at(self, signal_efficiency: float) -> tuple[Measured, float]:
-        """The background efficiency, and what it stays below at 95 % CL."""
+        """The background efficiency, and its upper bound at 95 % CL."""
         position = self._position(signal_efficiency)
         # A shift of the signal efficiency by its uncertainty moves the threshold, and with it the background.
         sigma = self.signal_uncertainty[position]
@@ -291,7 +291,7 @@ class Roc:
 
 
 def _cumulative(values: Floats, weights: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
-    """Sums of weights and of their squares of all values at or above each of the falling thresholds."""
+    """Sums of weights and of squared weights of all values at or above each of the decreasing thresholds."""
     order = np.argsort(-values, kind="stable")
     counts = np.searchsorted(-values[order], -thresholds, side="right")
     sums = np.concatenate([[0.0], np.cumsum(weights[order])])
@@ -425,7 +425,7 @@ def binned_roc(signal: Histogram, background: Histogram) -> Roc:
 
 
 def _bins(histogram: Any, number: int) -> tuple[Floats, Floats]:
-    """Contents and variances with underflow and overflow, which are zero where a histogram has none."""
+    """Contents and variances including underflow and overflow, which are zero if a histogram has none."""
     traits = histogram.axes[0].traits
     flow = (int(getattr(traits, "underflow", False)), int(getattr(traits, "overflow", False)))
     contents = np.asarray(histogram.values(flow=True), dtype=np.float64)

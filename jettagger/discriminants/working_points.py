@@ -124,12 +124,12 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, name: str) -> WorkingPoint:
-        """The working point of this name.
+        """The working point with this name.
 
         Raises
         ------
         UnknownName
-            If there is none; with the nearest names.
+            If it does not exist; gives the nearest names.
         """
         if name not in self.efficiencies:
             raise UnknownName("working point", name, self.efficiencies, self._name)
@@ -381,13 +381,13 @@ class WorkingPoint:
 
 
 def _source(jets: Any) -> Any:
-    """What jets say themselves of where they are from."""
+    """The origin recorded in jets, if any."""
     return jets if type(jets).__module__.partition(".")[0] == "pyarrow" else None
 
 
 @dataclass(frozen=True)
 class _Decide:
-    """The decision for one chunk; a value, so that dask can ship it."""
+    """The decision for one chunk; a value, so that dask can send it."""
 
     point: WorkingPoint
     systematic: str
@@ -572,7 +572,7 @@ def derive(
 
 
 def _scores(found: Resolved, known: Origin | None) -> dict[str, Any]:
-    """Whose scores they were derived on, for the description."""
+    """Origin of the scores, for the description."""
     made = {"model": None, "digest": None, "heads": {}} if known is None else known.to_dict()
     return {**made, "prefix": found.prefix, "names": sorted(found.scores)}
 
@@ -685,7 +685,7 @@ def _correction(
 
 
 def _plain(value: Any) -> Any:
-    """The record without infinities, which JSON has not."""
+    """The record without infinities, which are not valid JSON."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -145,7 +145,7 @@ def _certainly(cut: Expression, negated: bool) -> bool:
 
 
 def _never(node: ast.expr, negated: bool) -> bool:
-    """Whether a part of a cut, or its opposite, is true for nothing."""
+    """Whether a part of a cut, or its complement, is never true."""
     number = _number(node)
     if number is not None:
         return bool(number) == negated
@@ -158,7 +158,7 @@ def _never(node: ast.expr, negated: bool) -> bool:
 
 
 def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], bool]:
-    """What a cut consists of, and whether all of that is to be true, or any."""
+    """The operands of a cut, and whether all or any of them must be true."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
         return [(node.operand, not negated)], True
     if isinstance(node, ast.BoolOp):
@@ -175,7 +175,7 @@ def _parts(node: ast.expr, negated: bool) -> tuple[list[tuple[ast.expr, bool]], 
 
 
 def _truths(node: ast.expr) -> bool:
-    """Whether a part of an expression is true or false, so that ``&`` and ``|`` are no operations on bits."""
+    """Whether a part of an expression is boolean, so that ``&`` and ``|`` are not bitwise operations."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
         bits = all(isinstance(operation.op, (ast.BitAnd, ast.BitOr)) for operation in chain_of(node)[1])
         return bits and all(map(_truths, sides_of(node)))
@@ -185,7 +185,7 @@ def _truths(node: ast.expr) -> bool:
 
 
 def _bounds(node: ast.expr, negated: bool) -> Iterator[_Bound]:
-    """The comparisons with numbers that have to hold together."""
+    """The comparisons with numbers that must all be true."""
     parts, both = _parts(node, negated)
     if not both:
         return
@@ -210,7 +210,7 @@ def _grouped(bounds: Iterator[_Bound]) -> list[list[_Bound]]:
 
 
 def _possible(bounds: list[_Bound]) -> bool:
-    """Whether a number is inside of all bounds."""
+    """Whether a number exists within all bounds."""
     low, above = (0.0, False) if bounds[0].positive else (-math.inf, True)
     high, below = math.inf, True
     for bound in bounds:

@@ -77,7 +77,7 @@ class ExpressionText:
         return tree
 
     def _check_depth(self, tree: ast.expr) -> None:
-        """Refuse what could not be followed down to its end."""
+        """Refuse an expression that is nested too deep."""
         waiting: list[tuple[ast.AST, int]] = [(tree, 1)]
         while waiting:
             node, depth = waiting.pop()

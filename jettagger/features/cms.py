@@ -334,7 +334,7 @@ def _candidates_in_jets(object_: str, stem: str) -> Iterator[Feature]:
 
 
 def _errors(object_: str, stem: str) -> Iterator[Feature]:
-    """Signed impact parameters in the plane, and the covariance of the track."""
+    """Signed transverse impact parameters, and the covariance of the track."""
     yield from in_plane(object_, stem, "btag", TRACKS)
     track = ("pt", "eta", "hasTrack")
     yield Feature(f"{stem}_dxydxy", object_, ("dxyerr",), squared_error, "cm^2", PRODUCER)

@@ -97,7 +97,7 @@ def hcal_fraction(pdg_id: Array) -> Array:
 
 
 def _angle(pt: Array, eta: Array, constant: float, scattering: float) -> Array:
-    """Error of an angle of a track, rad: a constant, and multiple scattering that falls with momentum."""
+    """Uncertainty of a track angle, rad: a constant, and multiple scattering that decreases with momentum."""
     wide = pt.astype(np.float64)
     return np.sqrt(constant**2 + (scattering / wide) ** 2 * np.cosh(eta.astype(np.float64)))
 

@@ -112,7 +112,7 @@ class DiskCache:
         return self.folder / f"{key}{SUFFIX}"
 
     def _trim(self) -> None:
-        """Drop what was not used for longest until the rest fits."""
+        """Remove the least recently used entries until the rest fits."""
         entries = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             with suppress(OSError):  # another process may have dropped it

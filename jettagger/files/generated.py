@@ -163,7 +163,7 @@ def _unreadable(path: str) -> InputFileError:
 
 
 def _source(record: Any, path: str) -> GeneratedFile:
-    """What `GeneratedFile.to_dict` made."""
+    """The inverse of `GeneratedFile.to_dict`."""
     try:
         source = GeneratedFile(**{"runs": {}, **record})
         numbers = [source.events, source.first, source.last]

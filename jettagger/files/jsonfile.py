@@ -138,7 +138,7 @@ def _finite(text: str) -> float:
 
 
 def _depth(text: str) -> int:
-    """How deep lists and objects lie in each other in a valid text."""
+    """Maximum depth of lists and objects in a valid text."""
     number = text.count("[") + text.count("{")
     if number <= DEEPEST:
         return number

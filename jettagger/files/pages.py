@@ -70,7 +70,7 @@ class CheckedRNTuple(Model_ROOT_3a3a_RNTuple):
 
     @cached_property
     def _checksummed(self) -> frozenset[int]:
-        """Where pages begin that have a checksum; ranges of zeros are not stored."""
+        """Offsets of pages with a checksum; ranges of zeros are not stored."""
         return frozenset(
             int(page.locator.offset)
             for cluster in self.page_link_list
@@ -81,7 +81,7 @@ class CheckedRNTuple(Model_ROOT_3a3a_RNTuple):
 
 
 class _Classes(ChainMap[str, Any]):
-    """uproot's classes with another one for RNTuples; travels to workers as a name."""
+    """uproot's classes with another one for RNTuples; sent to workers as a name."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return checked_classes, ()

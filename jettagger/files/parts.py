@@ -78,7 +78,7 @@ def process_start(pid: int) -> int | None:
 
 @cache
 def _machine() -> str:
-    """Where process numbers mean the same: a host, or a container on it."""
+    """The namespace of process IDs: a host, or a container on it."""
     place = socket.gethostname()
     with suppress(OSError):
         namespace = os.stat("/proc/self/ns/pid").st_ino

@@ -101,7 +101,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _verdict(error: BaseException, remote: bool) -> bool | None:
-    """Whether an error is momentary; None where it does not tell."""
+    """Whether an error is transient; None if this is not conclusive."""
     # of aiohttp, of urllib; properties of the one that the other has are deprecated
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
     if isinstance(status, int) and 400 <= status < 500 and status not in _LATER:

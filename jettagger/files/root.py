@@ -76,7 +76,7 @@ class EventFile:
 
     @cached_property
     def _paths(self) -> Mapping[str, str]:
-        """Flat name of each column -> what uproot calls it."""
+        """Flat name of each column -> its name in uproot."""
         if is_rntuple(self._tree):
             return field_paths(self._tree)
         return {name: name for name in self._tree.keys(recursive=False)}
@@ -363,7 +363,7 @@ def write_tree(
 
 
 def _branches(chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat columns grouped so that uproot writes one counter per collection."""
+    """Flat columns grouped such that uproot writes one counter per collection."""
     nested = nest(chunk)
     return {name: nested[name] for name in nested.fields}
 

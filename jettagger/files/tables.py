@@ -289,7 +289,7 @@ class FlatFile:
 
 
 def _plain(array: Any) -> Any:
-    """Arrow says of most columns that they could have missing values; those that have none lose the option."""
+    """Remove option types, which Arrow uses for most columns, if no values are missing."""
     import awkward as ak
 
     if "?" not in str(array.type) and "option" not in str(array.type):

@@ -209,7 +209,7 @@ class _Part:
         self._check_charges()
 
     def _check_number(self, column: str, rule: Rule) -> None:
-        """A number of the event."""
+        """Check an event-level variable."""
         values = self.columns.per_event(column)
         wrong = np.flatnonzero(~rule.fits(values) & self.columns.valid)
         if len(wrong):
@@ -281,7 +281,7 @@ class _Part:
 
 
 def _repeated(values: Array, places: Array) -> Array:
-    """For each value whether it is at one of these places, and at an earlier one, too."""
+    """Mask of values that are at one of the given places, and also at an earlier one."""
     again = np.ones(len(places), dtype=bool)
     again[np.unique(values[places], return_index=True)[1]] = False
     found = np.zeros(len(values), dtype=bool)

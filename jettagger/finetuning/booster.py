@@ -76,7 +76,7 @@ _NODES = (
 def _add(
     tree: Mapping[str, Any], number: int, output: int, nodes: dict[str, list[Any]], leaves: dict[str, list[Any]]
 ) -> None:
-    """One tree; nodes that pruning has cut off are left behind."""
+    """Add one tree; pruned nodes are left out."""
     if int(tree["tree_param"]["size_leaf_vector"]) > 1 or any(tree["split_type"]):
         raise MismatchError(
             f"tree {number} has leaves with several values, or splits of categories: it cannot be written"

@@ -249,7 +249,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
 
 
 def _check_together(document: Document, content: FinetuneFile) -> None:
-    """Refuse keys that do not fit together."""
+    """Refuse inconsistent keys."""
     for key in content.classes:
         if not key.isidentifier():
             raise ConfigError(

@@ -322,7 +322,7 @@ def _own(own: Floats, target: Floats, weights: Floats, loss: Loss) -> float:
 
 
 def _networks(losses: Floats, priors: Floats, weights: Floats, fold: Any) -> tuple[Network, ...]:
-    """Loss, that of the prior, and the uncertainty of the difference, for each network."""
+    """Loss, loss of the prior, and uncertainty of the difference, for each network."""
     found = []
     for number in range(int(fold.max(initial=0)) + 1):
         loss, prior, w = (values[fold == number] for values in (losses, priors, weights))
@@ -334,7 +334,7 @@ def _networks(losses: Floats, priors: Floats, weights: Floats, fold: Any) -> tup
 
 
 def _constants(prepared: Prepared) -> Floats:
-    """For each network, the one mass that fits its training jets best: the median, or the quantile of the loss."""
+    """For each network, the constant mass with the lowest loss on its training jets: the median, or the quantile."""
     layout, loss = prepared.layout, prepared.config.loss
     found = []
     for model in range(prepared.models):
@@ -403,7 +403,7 @@ def _compare(values: Any, label: Any, rows: Any, prepared: Prepared) -> tuple[Co
 
 
 def _plain_discriminants(scores: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Each score, each score against QCD, and what is no QCD."""
+    """Each score, each score against QCD, and one minus QCD."""
     found = dict(scores)
     qcd = sum((column for name, column in scores.items() if name.startswith("probQCD")), np.zeros(1))
     if len(qcd) > 1:
@@ -415,7 +415,7 @@ def _plain_discriminants(scores: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _best(plain: Mapping[str, Floats], signal: Any, background: Any, weights: Floats) -> str:
-    """The plain discriminant with the lowest background at half of the signal."""
+    """The plain discriminant with the lowest background at a signal efficiency of one half."""
 
     def passing(column: Floats) -> float:
         order = np.argsort(-column[signal])
@@ -461,7 +461,7 @@ def _profile(column: Any, ratios: Mapping[str, Floats], weights: Floats, most: i
 
 
 def _features(head: Head, prepared: Prepared, rows: Any, fold: Any, judge: Any) -> dict[str, float]:
-    """Growth of the loss when inputs are shuffled: groups first, then single inputs, the most useful first."""
+    """Increase of the loss when inputs are shuffled: groups first, then single inputs, in decreasing order."""
     layout = prepared.layout
     rng = np.random.default_rng(prepared.config.training.seed)
     chosen = rng.permutation(len(rows))[:_PERMUTED]

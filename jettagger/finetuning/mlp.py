@@ -103,7 +103,7 @@ def _train(torch: Any, prepared: Prepared, model: int, follow: Follow) -> Traine
 
 
 def _loss(torch: Any, prepared: Prepared) -> Callable[[Any, Any, Any], Any]:
-    """Of each jet, times its weight; the target of a mass is the log of the tagger's mass over the true one."""
+    """Weighted loss of each jet; the target of a mass is the log of the tagger's mass over the true one."""
     chosen = prepared.config.loss
 
     def of_classes(outputs: Any, label: Any, weights: Any) -> Any:

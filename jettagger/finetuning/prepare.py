@@ -64,7 +64,7 @@ class RowLayout:
         return len(self.inputs) + len(FIXED) + len(self.extras)
 
     def __getitem__(self, name: str) -> int:
-        """The position of a fixed or extra number."""
+        """The index of a fixed or extra column."""
         start = len(self.inputs)
         return start + FIXED.index(name) if name in FIXED else start + len(FIXED) + self.extras.index(name)
 
@@ -239,7 +239,7 @@ def _expressions(config: FinetuneConfig) -> Iterator[tuple[tuple[str, ...], Expr
 
 @dataclass
 class _Moments:
-    """Mean, variance and range of columns, piece by piece (Chan, Golub, LeVeque 1979)."""
+    """Mean, variance and range of columns, updated in pieces (Chan, Golub, LeVeque 1979)."""
 
     count: int = 0
     mean: Any = 0.0
@@ -262,7 +262,7 @@ class _Moments:
 
 @dataclass
 class _Pass:
-    """What is collected while the files are read."""
+    """Quantities accumulated while the files are read."""
 
     config: FinetuneConfig
     layout: RowLayout
@@ -287,7 +287,7 @@ class _Pass:
             self.left_out[why] = self.left_out.get(why, 0) + number
 
     def rows(self, events: Any, path: str) -> Rows:
-        """The rows of the jets of a chunk that are used."""
+        """The rows of the selected jets of a chunk."""
         config, layout = self.config, self.layout
         table = JetTable(events, self.prefix, layout.jets)
         values = functools.lru_cache(maxsize=None)(table.values)
@@ -523,7 +523,7 @@ def prepare(
 
 
 def _expected_jets(found: SkimSurvey) -> int:
-    """About how many jets there are, from the first events of each file."""
+    """Approximate number of jets, from the first events of each file."""
     total = 0.0
     for skim, columns in zip(found.skims, found.columns, strict=True):
         lists = [name for name in columns if name.startswith(f"{found.layout.jets}_")][:1]

@@ -57,7 +57,7 @@ def tables(measures: Measures) -> str:
 
 
 def _spectra(comparisons: Sequence[Comparison]) -> str:
-    """Whether transverse momentum helps to tell the classes apart, since nothing is flattened here."""
+    """Whether transverse momentum contributes to the separation of classes, as spectra are not flattened here."""
     text = "Jets count with their own weights, without flattening in pt or mass"
     known = {f"{item.signal} vs {item.background}": item.pt.auc for item in comparisons if item.pt is not None}
     if not known:

@@ -89,7 +89,7 @@ def score_skim(
 
 
 def _is_counter(name: str, names: Sequence[str]) -> bool:
-    """Whether a column of a ROOT file counts a collection; it is written anew."""
+    """Whether a column of a ROOT file counts a collection; such columns are written again."""
     return name.startswith("n") and any(other.startswith(f"{name[1:]}_") for other in names)
 
 

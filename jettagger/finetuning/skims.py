@@ -80,7 +80,7 @@ class Skim:
 
     @cached_property
     def _empty(self) -> Any:
-        """All columns without rows, read once: what they are made of is asked for by everything that needs some."""
+        """All columns without rows, read once, to determine from which columns others are computed."""
         import awkward as ak
 
         if self.path.endswith(".root"):

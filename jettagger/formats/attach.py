@@ -21,7 +21,7 @@ __all__ = ["with_fields", "with_list_fields"]
 
 
 def _resolve(layout: Any, carry: Array) -> tuple[Any, Array]:
-    """Follow indexed and option layouts down to what they hold; -1 in the result is None."""
+    """Follow indexed and option layouts to their content; -1 in the result is None."""
     while layout.is_indexed or layout.is_option:
         if layout.is_option and not layout.is_indexed:
             layout = layout.to_IndexedOptionArray64()
@@ -33,7 +33,7 @@ def _resolve(layout: Any, carry: Array) -> tuple[Any, Array]:
 
 
 def _kinds(layout: Any, carry: Array) -> Iterator[tuple[Any, Array, Array]]:
-    """What ``layout[carry]`` is made of: each member of a union with the carry into it and the places that it takes."""
+    """Components of ``layout[carry]``: each member of a union with the carry into it and its positions."""
     layout, carry = _resolve(layout, carry)
     places = np.flatnonzero(carry >= 0)
     if not layout.is_union:
@@ -48,7 +48,7 @@ def _kinds(layout: Any, carry: Array) -> Iterator[tuple[Any, Array, Array]]:
 
 
 def _joined(contents: Sequence[Any], places: Sequence[Array], length: int) -> Any:
-    """Contents at their places among so many entries, None where there are none."""
+    """Contents at their positions among a number of entries, None elsewhere."""
     import awkward as ak
 
     index = np.full(length, -1, dtype=np.int64)
@@ -71,7 +71,7 @@ def _index(values: Array) -> Any:
 
 
 def _carried(content: Any, carry: Array) -> Any:
-    """``content[carry]``, unread; the content itself where that is all of it."""
+    """``content[carry]``, unread; the content itself if this is the same."""
     import awkward as ak
 
     whole = len(carry) == content.length and bool((carry == np.arange(len(carry))).all())
@@ -79,7 +79,7 @@ def _carried(content: Any, carry: Array) -> Any:
 
 
 def _records(layout: Any, carry: Array, new: Mapping[str, Any]) -> Any:
-    """Records ``layout[carry]`` with new contents, one entry a carried record; None where carry is -1."""
+    """Records ``layout[carry]`` with new contents, one entry per carried record; None where carry is -1."""
     import awkward as ak
 
     records, places = [], []

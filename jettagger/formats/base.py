@@ -68,7 +68,7 @@ class ColumnSource:
     function: Callable[..., Array] | None = None
 
     def __call__(self, *arrays: Array) -> Array:
-        """The column made of the stored ones, all of one shape."""
+        """The canonical column computed from the stored ones, all of one shape."""
         if self.function is None:
             return arrays[0]
         with np.errstate(all="ignore"):  # what is not finite is replaced and counted later
@@ -540,7 +540,7 @@ class Jets:
         return Rows(rows[order], target[order], jet[order], counts)
 
     def _differing(self, object_: str, target: Array, jet: Array) -> Array:
-        """For each link of these jets whether it leads to another object than it was made for, as far as is known."""
+        """Mask of links of these jets to an object other than the original one, as far as is known."""
         differing = np.zeros(len(target), dtype=bool)
         if object_ in self.plan.verified:
             copy, original = map(self.stored, self.plan.format.links[object_].copies)

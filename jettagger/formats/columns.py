@@ -127,7 +127,7 @@ class EventColumns:
 
     @staticmethod
     def _plain(column: str) -> str:
-        """What files call a number of the event that coffea puts into a record: ``PV_npvs`` is ``PV.npvs``."""
+        """The name in files of an event-level variable that coffea puts into a record: ``PV_npvs`` for ``PV.npvs``."""
         return column.replace(".", "_", 1)
 
     def array(self, column: str) -> Any:
@@ -355,7 +355,7 @@ def _nbytes(array: Any) -> int:
 
 
 def _members(layout: Any) -> Iterator[Any]:
-    """What a layout holds below lists, indices and options: one thing, or the members of a union."""
+    """Contents of a layout below lists, indices and options: one, or the members of a union."""
     if layout.is_union:
         for content in layout.contents:
             yield from _members(content)

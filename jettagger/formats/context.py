@@ -59,7 +59,7 @@ def subjet(jets: Jets, columns: tuple[str, ...], *, rank: int, field: int) -> Ar
 
 
 def _linked_vertices(jets: Jets, columns: tuple[str, ...], *, table: bool) -> tuple[Array, ...]:
-    """Vertices of one link table that are not in the table of vertices: event, direction, and what tells them apart."""
+    """Vertices of one link table that are not in the vertex table: event, direction, and identifying columns."""
     rest = columns[1:] if table else columns
     row, axis = rest[: len(_ROW)], rest[len(_ROW) :]
     owner, own = split(axis[0])[0], jets.plan.format
@@ -127,7 +127,7 @@ def vertex_error(jets: Jets, columns: tuple[str, ...], *, tables: int) -> Array:
 
 
 def _medians(event: Array, values: Array, n_events: int) -> Array:
-    """The median of the values of each event, 0 without any."""
+    """The median of the values of each event, 0 if there are none."""
     order = np.lexsort((values, event))
     number = np.bincount(event, minlength=n_events)
     first = np.cumsum(number) - number

@@ -109,13 +109,13 @@ def jet_collections(offer: Collections) -> list[str]:
 
 
 def _stored_fields(collection: str) -> list[str]:
-    """Fields that a collection of candidates should have."""
+    """Required fields of a collection of candidates."""
     constant, stored = _CONSTANT.get(collection, {}), _STORED.get(collection, {})
     return [stored.get(name, name) for name in _CANDIDATE_FIELDS if name not in constant]
 
 
 def _lacking(offer: Collections, collection: str) -> list[str]:
-    """Those that it does not have."""
+    """The missing ones of these."""
     if collection not in offer.collections:
         return [collection]
     fields = offer.fields(collection)
@@ -287,7 +287,7 @@ class DelphesJets:
         return ak.to_numpy(ak.flatten(self._jets[field], axis=1)).astype(np.float64)
 
     def _candidate(self, field: str) -> Array:
-        """A field of all candidates, those of one collection after the other."""
+        """A field of all candidates, concatenated over the collections."""
         import awkward as ak
 
         found = []
@@ -364,7 +364,7 @@ class DelphesJets:
         return column if rows is None else column[rows]
 
     def _rows_of(self, rows: Array) -> tuple[Array, Array, Array]:
-        """As `_rows`, of some jets."""
+        """Like `_rows`, for some jets."""
         row, jet, counts = self._rows()
         wanted = np.zeros(len(self), dtype=bool)
         wanted[rows] = True
@@ -372,7 +372,7 @@ class DelphesJets:
         return row[taken], jet[taken], counts[rows]
 
     def _number(self, name: str) -> Array:
-        """A column of numbers of the jets."""
+        """A jet-level column."""
         import awkward as ak
 
         if name in self._moved:
@@ -461,7 +461,7 @@ class DelphesJets:
         return values.astype(np.float64) if values.dtype.kind == "f" else values
 
     def _vertex(self) -> Array:
-        """z of the primary vertex in mm, 0 where there is none, float64[events]."""
+        """z of the primary vertex in mm, 0 if there is none, float64[events]."""
         import awkward as ak
 
         if VERTICES not in self.events.fields or "Z" not in self.events[VERTICES].fields:
@@ -494,7 +494,7 @@ _MOVED = {"pt": "PT", "eta": "Eta", "phi": "Phi", "mass": "Mass"}
 
 
 def _masked(events: Any, valid: Array) -> Any:
-    """Events that are there, with None where the others were."""
+    """The array with None inserted for events that are None."""
     import awkward as ak
 
     places = np.where(valid, np.cumsum(valid) - 1, -1).astype(np.int64)

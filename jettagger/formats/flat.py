@@ -69,7 +69,7 @@ class JetColumns(Protocol):
 
 
 def _numbers(values: Any) -> Array:
-    """One number a jet, NaN for None, float64."""
+    """One value per jet, NaN for None, float64."""
     import awkward as ak
 
     return np.asarray(ak.to_numpy(ak.fill_none(ak.Array(values), np.nan)), dtype=np.float64)

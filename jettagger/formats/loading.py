@@ -88,7 +88,7 @@ def load(
 
 
 def _check_links(jets: Jets) -> None:
-    """Raise where links do not fit the table that they point to."""
+    """Refuse links that are inconsistent with the table they refer to."""
     for object_, fault in jets.faults.items():
         link = jets.plan.format.links[object_]
         if len(fault.differing):
@@ -110,7 +110,7 @@ def _check_links(jets: Jets) -> None:
 
 
 def _check_jets(jets: Jets) -> None:
-    """Raise where constituents lie elsewhere than their jets, or carry far more momentum."""
+    """Refuse constituents that are far from their jets, or carry too much momentum."""
     rows, radius = jets.rows("pf"), jets.plan.format.radius
     filled = np.flatnonzero(rows.counts)
     if not len(filled):
@@ -135,7 +135,7 @@ def _check_jets(jets: Jets) -> None:
 
 
 def _refuse(jets: Jets, filled: Array, square: Array, limit: float, what: str, unit: str) -> None:
-    """Raise where the square of something of a jet is above a limit."""
+    """Refuse jets for which a squared quantity exceeds a limit."""
     outside = np.flatnonzero(square > limit)
     if len(outside):
         name = jets.plan.format.jets
@@ -152,7 +152,7 @@ def _refuse(jets: Jets, filled: Array, square: Array, limit: float, what: str, u
 
 
 def _pt(jets: Jets) -> Array:
-    """Transverse momentum of the jets before their correction, as stored; NaN where that is not known."""
+    """Uncorrected transverse momentum of the jets, as stored; NaN if unknown."""
     if ("jet", "raw_pt") not in jets.plan.providers:
         return np.full(len(jets), np.nan)
     return jets.column("jet", "raw_pt")

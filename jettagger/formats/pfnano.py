@@ -149,7 +149,7 @@ _VERTEX_ETA = (
 
 
 def _today(radius: float) -> Format:
-    """PFNano with the names of today's branch."""
+    """PFNano with the names of the current branch."""
     vertices = {**_VERTICES, "eta": (ColumnSource(_VERTEX_ETA, partial(vertex_eta, radius=radius)),)}
     return Format(
         name="pfnano",
@@ -192,7 +192,7 @@ _LARGE = {small: large for large, small in _SMALL.items()}
 
 
 def _small(names: Names) -> Format:
-    """AK4 jets under some names: the declaration of fat jets with names of AK4 jets in their place."""
+    """AK4 jets: the declaration of fat jets with the names of AK4 jets."""
     swapped = {**_SMALL, **_LARGE}  # vertices of the others count, too
     placed: dict[str, str | None] = dict(swapped)
     for item, given in names.items():
@@ -206,7 +206,7 @@ def _small(names: Names) -> Format:
 
 
 def _used(names: Names, large: Format) -> Names:
-    """Those that matter to the declaration of fat jets; of AK4 jets it has what tells of the event."""
+    """The columns needed for fat jets; for AK4 jets, event-level columns are included."""
     known = names_of(large)
     mine = {item for item in known if split(item)[0] not in _LARGE}
     return {item: given for item, given in names.items() if item in (known if given is not None else mine)}

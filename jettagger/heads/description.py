@@ -133,7 +133,7 @@ def check_checksum(card: HeadCard, folder: Path) -> None:
 
 
 def _checksum(card: HeadCard) -> str:
-    """SHA-256 of a description, however it is written."""
+    """SHA-256 of a description, independent of its formatting."""
     text = json.dumps(card.model_dump(exclude={"checksum"}))
     content = parse_json(text, card.name, BundleError, finite=False)  # keys are text, as when it is read
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

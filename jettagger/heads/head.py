@@ -257,27 +257,27 @@ class Head(Displayed):
         return table, dict(zip(self.card.outputs, values.T, strict=True)), scored
 
     def __call__(self, events: Any, prefix: str | None = None, collection: str = "FatJet") -> Any:
-        """The outputs for jets whose inputs are stored; the backbone is not needed.
+        """The outputs for jets whose inputs are stored; the network of the tagger is not needed.
 
         Parameters
         ----------
         events : awkward array
-            Tagged events, or a skim with flat columns (``ak.from_parquet``). Arrays do not say which model made their
-            columns: that it was the parent is up to you (files are checked by `jettagger.finetuning.score_skim`).
+            Tagged events, or a skim with flat columns (``ak.from_parquet``). Arrays do not record the model of their
+            columns, which must be the parent (files are checked by `jettagger.finetuning.score_skim`).
         prefix : str, optional
-            Of the tagger's columns; default: that of the skims that the head was trained on.
+            Prefix of the tagger's columns; default: that of the skims that the head was trained on.
         collection : str
 
         Returns
         -------
         awkward array
-            ``events * var * ?{output: float32}``; None where the tagger has not scored the jet, NaN where another
-            input is missing.
+            ``events * var * ?{output: float32}``; None if the tagger has not scored the jet, NaN if another input is
+            missing.
 
         Raises
         ------
         MissingColumns
-            Names all missing inputs, with the nearest columns.
+            Lists all missing inputs, with the nearest columns.
         """
         table, values, scored = self._evaluate(events, prefix, collection)
         return table.records(values, scored)
@@ -304,7 +304,7 @@ class Head(Displayed):
 
 
 def _stored(offer: Offer, name: str) -> str | None:
-    """How an offer calls a flat name."""
+    """The name of a column in an offer, from its flat name."""
     collection, _, field = name.partition("_")
     for candidate in ([f"{collection}.{field}"] if field else []) + [name]:
         if offer.has(candidate):

@@ -64,7 +64,7 @@ class LastLayer:
         return np.asarray(hidden, dtype=np.float64) @ self.weights.T + self.bias
 
     def __call__(self, hidden: Any) -> Floats:
-        """All columns as the graph gives them, in double precision.
+        """All columns, including the softmax of the graph, in double precision.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class Tail:
         return "graph" if self.layer is None else "linear"
 
     def __call__(self, hidden: Any) -> Floats:
-        """The other outputs, with the softmax that the graph lacks.
+        """The other outputs, including the softmax that the graph lacks.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Tail:
         Raises
         ------
         MismatchError
-            If there is another number of neurons.
+            If the number of neurons is wrong.
         """
         hidden = np.asarray(hidden)
         if hidden.ndim != 2 or hidden.shape[1] != len(self.hidden):
@@ -229,7 +229,7 @@ def cut_tail(bundle: Bundle) -> Tail:
 
 
 def _one_by_one(tail: Tail) -> bool:
-    """Whether a jet's outputs are the same in a batch and alone."""
+    """Whether the outputs of a jet are the same in a batch and alone."""
     probe = np.random.default_rng(0).normal(0, 1, (3, len(tail.hidden)))
     try:
         return np.allclose(tail(probe), np.concatenate([tail(row[None]) for row in probe]), rtol=1e-4, atol=1e-4)
@@ -239,7 +239,7 @@ def _one_by_one(tail: Tail) -> bool:
 
 @dataclass(frozen=True)
 class _Segment:
-    """Columns of the outputs that are one tensor of the graph."""
+    """Output columns that are one tensor of the graph."""
 
     name: str
     start: int
@@ -247,7 +247,7 @@ class _Segment:
 
 
 class _Graph:
-    """A network to cut pieces from."""
+    """A network from which parts can be extracted."""
 
     def __init__(self, model: Any) -> None:
         import onnx
@@ -269,14 +269,14 @@ class _Graph:
                 self.widths[item.name] = int(dims[1].dim_value)
 
     def handed_on(self, name: str) -> Iterator[str]:
-        """The tensors that a tensor is handed on from by Identity and Cast, the farthest first."""
+        """The tensors connected to a tensor by Identity and Cast, starting with the farthest."""
         node = self.producer.get(name)
         if node is not None and node.op_type in ("Identity", "Cast"):
             yield from self.handed_on(node.input[0])
             yield node.input[0]
 
     def between(self, source: str, targets: list[str]) -> list[Any]:
-        """The nodes that lead from one tensor, and from constants, to others; in the order of the graph."""
+        """The nodes between one tensor, and constants, and others; in the order of the graph."""
         needed: set[str] = set()
         todo = list(targets)
         while todo:
@@ -344,7 +344,7 @@ class _Graph:
 
 
 def _segments(graph: _Graph, bundle: Bundle, first: int, last: int) -> list[_Segment]:
-    """The tensors that the outputs are concatenated from; the hidden neurons stay together where they can."""
+    """The tensors that are concatenated to the outputs; the hidden neurons are kept together if possible."""
     found: list[_Segment] = []
 
     def collect(name: str, start: int, width: int) -> None:
@@ -408,7 +408,7 @@ def _last_layer(graph: _Graph, source: str, parts: list[_Segment], width: int) -
 
 
 def _evaluator(graph: _Graph, source: str, targets: list[str], width: int) -> Any:
-    """The tail up to these tensors in double precision."""
+    """The part of the graph up to these tensors, in double precision."""
     import onnx
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
@@ -427,7 +427,7 @@ def _evaluator(graph: _Graph, source: str, targets: list[str], width: int) -> An
 
 
 def _widen(graph: Any, numpy_helper: Any) -> None:
-    """Constants of single precision to double, and no casts back."""
+    """Convert constants from single to double precision, and remove casts back."""
     from onnx import TensorProto
 
     def wide(tensor: Any) -> Any:

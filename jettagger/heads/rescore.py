@@ -146,7 +146,7 @@ class Rescorer:
         return np.stack([table[name] for name in self.outputs], axis=1).astype(np.float32)
 
     def _reweighted(self, hidden: Any, values: Floats, columns: list[int]) -> Floats:
-        """In logarithms, so that nothing underflows where the logits are known."""
+        """Computed with logarithms to avoid underflow if the logits are known."""
         span = (columns[0], columns[-1] + 1)
         with np.errstate(divide="ignore"):
             if self.tail.layer is not None and span in self.tail.layer.softmaxes and len(hidden):
@@ -156,25 +156,25 @@ class Rescorer:
             return softmax(logits / self.temperature + np.log(self._factors[columns]))
 
     def __call__(self, events: Any, prefix: str | None = None, collection: str = "FatJet") -> Any:
-        """The columns for jets whose hidden neurons are stored.
+        """The output columns for jets whose hidden neurons are stored.
 
         Parameters
         ----------
         events : awkward array
             Tagged events, or a skim with flat columns.
         prefix : str, optional
-            Of the neurons' columns; default: that of the bundle.
+            Prefix of the neurons' columns; default: that of the bundle.
         collection : str
 
         Returns
         -------
         awkward array
-            ``events * var * ?{output: float32}``; None where a neuron is missing.
+            ``events * var * ?{output: float32}``; None if a neuron is missing.
 
         Raises
         ------
         MissingColumns
-            If the neurons are not stored; names them.
+            If the neurons are not stored; lists them.
         """
         prefix = self.bundle.prefix if prefix is None else prefix
         table = JetTable(events, prefix, collection)

@@ -252,7 +252,7 @@ def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -
 
 
 def _checked_openvino(bundle: Bundle, threads: int) -> Session:
-    """OpenVINO, or ONNX Runtime where that gives other scores."""
+    """OpenVINO, or ONNX Runtime if OpenVINO gives other scores."""
     graph = _graph(bundle)
     session = open_openvino(graph, threads)
     reason = shortfall(bundle, session, "OpenVINO", threads)
@@ -294,7 +294,7 @@ def _in_half(bundle: Bundle, threads: int, provider: Provider) -> Session | None
 
 
 def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Session | None, str]:
-    """A session that was proven equal, or None and, where something is wrong, why the file runs as it is."""
+    """A session checked to be equal; or None, and the reason for using the original graph if there is a problem."""
     entry, why = _entry(bundle, threads, provider)
     model = b"" if entry is None else entry["model"].tobytes()
     if entry is None or not model:
@@ -312,7 +312,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Sessio
 
 
 def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, Any] | None, str]:
-    """A rewritten graph (empty: nothing is gained) with its proof, from the cache if it is there; None: why not."""
+    """A rewritten graph (empty: no gain) with its reference outputs, from the cache if available; or None and why."""
     import onnxruntime
 
     graph = _graph(bundle)
@@ -336,7 +336,7 @@ def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, 
 
 
 def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:
-    """A rewritten graph, and jets with the answers of the file as it is."""
+    """A rewritten graph, and jets with the outputs of the original one."""
     graph = _graph(bundle)
     probes = [probe_jets(bundle, place) for place in range(3)]
     model = rewrite(graph.path.read_bytes(), probes, gpu=gpu)

@@ -182,7 +182,7 @@ def _open(bundle: Bundle) -> Session:
 
 
 def _tried(name: str, function: Callable[..., Iterable[Check]], *arguments: object) -> list[Check]:
-    """The checks of a function, or a failed one where the network refuses to run."""
+    """The checks of a function, or a failed one if the network cannot be run."""
     try:
         return list(function(*arguments))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -190,7 +190,7 @@ def _tried(name: str, function: Callable[..., Iterable[Check]], *arguments: obje
 
 
 def _description(bundle: Bundle) -> Iterable[Check]:
-    """What the description says, where checking it needs no run."""
+    """Checks of the description that need no run of the network."""
     card = bundle.card
     said = {
         "jettagger": "known to jettagger by its SHA-256",
@@ -223,7 +223,7 @@ def _description(bundle: Bundle) -> Iterable[Check]:
 
 
 class _Probe:
-    """Runs one network on jets of chosen lengths."""
+    """Runs one network on jets of given lengths."""
 
     def __init__(self, bundle: Bundle, session: Session, seed: int) -> None:
         self.bundle = as_run(bundle)
@@ -235,12 +235,12 @@ class _Probe:
         self.masked = {group.axis for group in bundle.groups if group.is_mask}
 
     def middle(self, object_: str) -> int:
-        """A length between the limits that leaves room for padding where there is any."""
+        """A length between the limits that allows padding, if possible."""
         low, high = self.limits[object_]
         return max((low + high) // 2 if low < high else high - high // 3, 1)
 
     def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[GroupValues, ...]:
-        """Jets with so many objects each."""
+        """Jets with a given number of objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
         toys = source_of(self.bundle).random_jets(full, n_jets, self.seed)
         return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
@@ -254,7 +254,7 @@ class _Probe:
         return result
 
     def inputs(self) -> Iterable[Check]:
-        """Variables that tell the network nothing: always the same, by their numbers or for random jets."""
+        """Variables without information: constant, by their parameters or for random jets."""
         counts = {name: max(high, 8) for name, (_, high) in self.limits.items()}
         tables = self.tables(counts, 20)
         found = []
@@ -276,7 +276,7 @@ class _Probe:
         yield Check("inputs", passed, len(found), 0 if described else None, detail)
 
     def lengths(self) -> Iterable[Check]:
-        """Inputs of 1, as few, as many and more objects than the model takes."""
+        """Inputs of 1 object, of as few and as many as the model takes, and of more."""
         chosen = {
             "1": dict.fromkeys(self.limits, 1),
             "min": {name: low for name, (low, _) in self.limits.items()},
@@ -308,7 +308,7 @@ class _Probe:
             yield from self.compared(f"batch size {size}", self.values(tables, size), alone, detail)
 
     def padding(self, object_: str) -> Iterable[Check]:
-        """The same jets with more slots behind the last object."""
+        """The same jets with more empty slots."""
         low, high = self.limits[object_]
         name = f"padding of {object_}"
         if low == high:
@@ -362,7 +362,7 @@ class _Probe:
         yield from self.compared(f"order of {object_}", values, reference, detail, self.expected(object_))
 
     def without(self, object_: str) -> Iterable[Check]:
-        """Jets that have none of the objects; those without any constituents are never scored."""
+        """Jets without any of the objects; those without any constituents are never scored."""
         if object_ in {group.axis for group in source_of(self.bundle).constituents} or len(self.limits) < 2:
             return
         counts = {name: 0 if name == object_ else self.middle(name) for name in self.limits}
@@ -371,11 +371,11 @@ class _Probe:
         yield Check(f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}")
 
     def expected(self, object_: str) -> bool:
-        """Whether padding and order must not matter: there is a mask that tells objects from padding."""
+        """Whether padding and order must have no effect: there is a mask that marks objects."""
         return object_ in self.masked
 
     def sums(self) -> Iterable[Check]:
-        """Whether probabilities are such: in [0, 1], and sums of 1 over each softmax."""
+        """Whether probabilities are in [0, 1] and sum to 1 over each softmax."""
         probable = [output.index for output in self.bundle.outputs if output.kind == "prob"]
         rng = np.random.default_rng(self.seed)
         n_jets = max(BATCH_SIZES)
@@ -413,7 +413,7 @@ class _Probe:
             yield Check("sum of probabilities", None, detail=f"{detail} [{total.min():.4g}, {total.max():.4g}]")
 
     def softmaxes(self) -> list[tuple[list[int], str]]:
-        """Columns that a softmax runs over, and where it is taken."""
+        """Columns of each softmax, and where it is applied."""
         found: list[tuple[list[int], str]] = []
         marked = [output.index for output in self.bundle.outputs if output.softmax]
         if marked:
@@ -433,12 +433,12 @@ class _Probe:
     def compared(
         self, name: str, values: Array, reference: Array, detail: str, expected: bool = True
     ) -> Iterable[Check]:
-        """Values against their reference, probabilities and other outputs apart."""
+        """Values compared with their reference, separately for probabilities and other outputs."""
         yield from _compared(name, self.bundle.outputs, values, reference, detail, expected=expected)
 
 
 def _only(tables: Sequence[GroupValues], pad_mode: Literal["constant", "wrap"]) -> Batch:
-    """The one batch of jets of the same length."""
+    """The only batch, of jets of the same length."""
     (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
     return batch
 
@@ -482,7 +482,7 @@ def _compared(
 
 
 def _rounding(bundle: Bundle) -> Iterable[Check]:
-    """What changes in the last place do to the outputs of random jets: a fact about the network, whatever runs it."""
+    """Response of the outputs of random jets to changes in the last place: a property of the network alone."""
     response = response_of(bundle)
     if response is None:
         yield Check("rounding", None, detail="its response to changes in the last place cannot be measured")
@@ -499,7 +499,7 @@ def _rounding(bundle: Bundle) -> Iterable[Check]:
 
 
 def _golden(bundle: Bundle, session: Session) -> Iterable[Check]:
-    """The vectors that the bundle carries, through the network."""
+    """The golden vectors of the bundle, run through the network."""
     known = known_golden(bundle)
     if known is not None:
         yield from _known_golden(bundle, session, known)

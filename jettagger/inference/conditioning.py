@@ -194,12 +194,12 @@ def response_of(bundle: Bundle) -> RoundingResponse | None:
 
 
 def _knob(places: int) -> Array:
-    """A factor of one and some units in the last place."""
+    """A factor of one plus some units in the last place."""
     return np.full((), 1 + places * LAST_PLACE, dtype=np.float32)
 
 
 def _moved(array: Array, rng: np.random.Generator) -> Array:
-    """Each number changed by one unit in the last place; zeros stay, as most of them are padding."""
+    """Each number changed by one unit in the last place; zeros, which are mostly padding, are kept."""
     if array.dtype != np.float32:
         return array
     up = rng.random(array.shape) < 0.5
@@ -210,7 +210,7 @@ def _moved(array: Array, rng: np.random.Generator) -> Array:
 def _changes(
     bundle: Bundle, session: Session, jets: Sequence[Mapping[str, Array]], reference: Sequence[Array]
 ) -> Array:
-    """For each jet the largest change of a probability and of another output, float64[jets, 2]."""
+    """For each jet the maximum change of a probability and of another output, float64[jets, 2]."""
     probable = np.array([output.kind == "prob" for output in bundle.outputs])
     rows = []
     for inputs, old in zip(jets, reference, strict=True):

@@ -65,7 +65,7 @@ def cut_session(bundle: Bundle, threads: int, provider: Provider) -> Session | N
 
 
 def _cut(bundle: Bundle, steps: list[str], threads: int, *, gpu: bool) -> CutNetwork | None:
-    """The network in two parts, kept in the user's cache."""
+    """The network in two parts, stored in the user's cache."""
     import onnx
     import onnxruntime
 

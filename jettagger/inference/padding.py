@@ -162,7 +162,7 @@ def require_session_trial(bundle: Bundle, backend: str = "fast") -> None:
 
 
 def _free(bundle: Bundle) -> list[str]:
-    """Axes whose length the graph leaves open, the longest first."""
+    """Axes whose length is not fixed in the graph, the longest first."""
     if bundle.graph is None:
         return []
     shapes = {tensor.name: tensor.shape for tensor in bundle.graph.inputs}
@@ -193,11 +193,11 @@ def _say(bundle: Bundle, slots: Mapping[str, Slots]) -> None:
 
 
 class _Unmeasurable(Exception):
-    """The network fails with the slots of its description."""
+    """The network fails with the number of slots in its description."""
 
 
 class _Measurement:
-    """Compares what a network gives for the same jets with few and with many slots."""
+    """Compares the outputs of a network for the same jets with few and with many slots."""
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
         self.bundle = bundle
@@ -208,7 +208,7 @@ class _Measurement:
         self.known = {axis: high for axis, (_, high) in self.limits.items()}
 
     def all(self, axes: list[str]) -> dict[str, Slots]:
-        """The slots of these axes: at once where nothing depends on them, else each for itself and then together."""
+        """The slots of these axes: all at once if the outputs do not depend on them, otherwise one by one."""
         least = {axis: low if low < high else 1 for axis, (low, high) in self.limits.items() if axis in axes}
         if self.change(least) <= 1:
             return {axis: Slots(least[axis], self.limits[axis][1]) for axis in axes}
@@ -222,7 +222,7 @@ class _Measurement:
         return slots
 
     def described(self, axis: str, change: float) -> Slots:
-        """The slots that the description asks for."""
+        """The number of slots required by the description."""
         low, high = self.limits[axis]
         return Slots(low, high, exact=low < high, change=change)
 
@@ -238,7 +238,7 @@ class _Measurement:
         return self.described(axis, change)
 
     def change(self, shortest: Mapping[str, int]) -> float:
-        """How much scores differ between as few slots as are tried and the largest number; infinite where it fails."""
+        """Change of scores between a given and the maximum number of slots; infinite if the network fails."""
         worst = 0.0
         for usual in (True, False):
             for counts, few in self.jets(shortest):
@@ -253,7 +253,7 @@ class _Measurement:
         return worst
 
     def jets(self, shortest: Mapping[str, int]) -> Iterator[tuple[dict[str, Array], dict[str, int]]]:
-        """Numbers of objects of some jets and the slots to begin with: hardly any objects, and some more."""
+        """Numbers of objects of some jets and initial numbers of slots: very few objects, and some more."""
         for few in (True, False):
             counts, lengths = {}, {}
             for axis, low in shortest.items():
@@ -268,7 +268,7 @@ class _Measurement:
             yield counts, lengths
 
     def values(self, counts: Mapping[str, Array], lengths: Mapping[str, int], usual: bool) -> Array:
-        """All outputs of jets with so many slots; other axes have as many as are known to be right."""
+        """All outputs of jets with a given number of slots; other axes have the length known to be valid."""
         n_jets = len(next(iter(counts.values())))
         groups = []
         for group in self.bundle.groups:
@@ -294,9 +294,9 @@ def _doubled(shortest: int, limit: int) -> Iterator[int]:
 
 
 def _normal(table: GroupValues) -> GroupValues:
-    """Standard normal values in the place of those of the objects, all negative in every second jet.
+    """Standard normal values instead of those of the objects, all negative in every second jet.
 
-    Masks and momenta stay.
+    Masks and momenta are kept.
     """
     stems = {variable.feature.name.rpartition("_")[2].lower() for variable in table.group.variables}
     if table.group.is_mask or set(FOUR_MOMENTUM) <= stems:

@@ -203,7 +203,7 @@ def shortfall(
 
 
 def _in_quantiles(bundle: Bundle, session: Session, runs_in: str, response: RoundingResponse, allowed: float) -> str:
-    """As `shortfall`, for a network that amplifies rounding."""
+    """Like `shortfall`, for a network that amplifies rounding."""
     plain = open_onnx(_graph(bundle), 1)
     changes = [
         deviations(bundle, evaluate(bundle, session, inputs), evaluate(bundle, plain, inputs)).max(axis=1)

@@ -21,7 +21,7 @@ FILLED = 0.35
 
 
 def _inputs(bundle: Bundle, counts: dict[str, Array], seed: int, cost: Cost | None = None) -> list[Inputs]:
-    """Batches of random jets with so many objects; without a cost one batch where all objects have a mask."""
+    """Batches of random jets with given numbers of objects; without a cost one batch if all objects have a mask."""
     n_jets = len(next(iter(counts.values())))
     objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
     tables = tabulate(bundle.groups, ToyJets(objects, seed), bundle.card.nonfinite)

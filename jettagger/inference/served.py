@@ -21,7 +21,7 @@ __all__ = ["connected"]
 
 
 class _InPlace:
-    """The file of the bundle in the place of a server."""
+    """Runs the file of the bundle instead of a server."""
 
     provider = "this machine"
 
@@ -39,7 +39,7 @@ class _InPlace:
 
 
 class _WithLocal:
-    """Asks the server, and the file of the bundle from the first failure on, in all runs of the process."""
+    """Uses the server, and after its first failure the file of the bundle, in all runs of the process."""
 
     provider = "remote, or this machine"
 

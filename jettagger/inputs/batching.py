@@ -300,7 +300,7 @@ def make_batches(
 
 
 class _Axis(NamedTuple):
-    """Groups that have the same length in a run: the slots that each jet needs, the limit, whether padding is seen."""
+    """Groups with a common length in a run: slots needed by each jet, limit, sensitivity to padding."""
 
     name: str
     lengths: Array
@@ -326,7 +326,7 @@ def _axes(tables: Sequence[GroupValues], step: int) -> Iterator[_Axis]:
 
 
 def _cheapest(lengths: Array, exact: Array, batch_size: int, cost: Cost | None) -> list[Array]:
-    """Which jets run together: buckets in all lengths at once, as wide as is cheapest for these jets."""
+    """Division into buckets in all lengths at once, with the widths of the lowest cost for these jets."""
     if cost is None:
         return _cut(lengths, exact, batch_size, None, _sorted(lengths, exact, 1))[0]
     best, least = _cut(lengths, exact, batch_size, cost, _sorted(lengths, exact, WIDTHS[0]))
@@ -339,7 +339,7 @@ def _cheapest(lengths: Array, exact: Array, batch_size: int, cost: Cost | None) 
 
 
 def _sorted(lengths: Array, exact: Array, width: int) -> Array:
-    """Jets by falling length of their main objects in steps, then of the others; exact lengths come first of all."""
+    """Jets sorted by decreasing, binned length of their main objects, then of the others; exact lengths come first."""
     main, others = lengths[0], lengths[1:]
     step = -((main.max() - main) // width)
     keys = [-main, *(-row for row in others[::-1]), -step, *(-row for row in lengths[exact][::-1])]
@@ -347,7 +347,7 @@ def _sorted(lengths: Array, exact: Array, width: int) -> Array:
 
 
 def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order: Array) -> tuple[list[Array], float]:
-    """Batches of jets in this order, and what they cost.
+    """Batches of jets in a given order, and their cost.
 
     A batch ends where its padding costs more than another run.
     """

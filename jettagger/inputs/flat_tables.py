@@ -140,7 +140,7 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class _DelphesNames:
-    """What Delphes events offer to heads: numbers of the jets by their names in a skim."""
+    """Columns of Delphes events available to heads: jet-level variables by their names in a skim."""
 
     content: DelphesContent
 
@@ -418,13 +418,13 @@ def filled_jets(groups: Sequence[Group], jets: WeaverJets) -> Array:
 
 
 def _cut(table: JetColumns, text: str) -> Array:
-    """The jets that pass a cut in columns of the table; those of a collection are also named without ``jet_``."""
+    """Mask of jets that pass a cut in columns of the table; those of a collection may be named without ``jet_``."""
     short = {} if table.counts is None else {name.removeprefix("jet_"): name for name in table.fields}
     return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
 
 
 class _Taken(Mapping[str, Any]):
-    """Some rows of a table's columns, read when they are asked for."""
+    """Some rows of a table's columns, read on access."""
 
     def __init__(self, table: JetColumns, rows: Array) -> None:
         self._table, self._rows = table, rows
@@ -444,7 +444,7 @@ class _Taken(Mapping[str, Any]):
 
 
 def _flags(config: DataConfig, table: JetColumns, values: Values, rows: Array) -> Array | None:
-    """Which jets pass the training selection; None where that cannot be told."""
+    """Mask of jets that pass the training selection; None if this cannot be determined."""
     lacking = any(config.stored(name) not in table.fields for name in config.columns_of(config.selection))
     if config.selection is None or lacking:
         return None

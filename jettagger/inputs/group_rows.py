@@ -59,7 +59,7 @@ class Entering:
 
 
 def _value(text: str, objects: Objects, object_: str, features: dict[str, Array]) -> Array:
-    """What an expression in variables and columns of an object gives."""
+    """The value of an expression in variables and columns of an object."""
     expression = _parsed(text)
     columns = {}
     for name in expression.names:
@@ -133,7 +133,7 @@ def _ordered(group: Group, objects: Objects, features: dict[str, Array]) -> Grou
 def _ambiguous(
     bundle: Bundle, objects: Objects, features: dict[str, Array], rows: Mapping[str, GroupRows], scored: Array
 ) -> Report:
-    """How many of the jets that are scored have objects whose rebuilt variables are in doubt."""
+    """Number of scored jets with objects whose reconstructed variables are ambiguous."""
     doubtful: dict[str, Array] = {}
     for group in bundle.groups:
         counts = rows[group.name].counts if group.name in rows else objects.counts(group.object)

@@ -339,7 +339,7 @@ def nano_table(
 
 
 def _generator(columns: EventColumns, name: str, jets: dict[str, Any]) -> dict[str, Any]:
-    """Heavy particles near each jet in their last copies, and what they decay to."""
+    """Last copies of heavy particles near each jet, and their decay products."""
     import awkward as ak
 
     own = {field: columns.flat(f"GenPart.{field}") for field in FIELDS}

@@ -178,7 +178,7 @@ _KINEMATICS: Mapping[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
 
 
 def _listed(config: DataConfig, groups: Container[str]) -> set[str]:
-    """Columns that are lists by how they are used: variables of a group of lists, and what masks are made for."""
+    """Columns used as lists: variables of a group of lists, and those from which masks are made."""
     found: set[str] = set()
     for group in config.inputs:
         for variable in group.variables if group.name in groups else ():

@@ -219,7 +219,7 @@ def blocks(bundles: Sequence[Bundle], request: LinkedRequest, budget: int = BLOC
 
 
 def _linked(bundles: Sequence[Bundle], request: LinkedRequest, events: Array) -> Selection:
-    """The chosen jets of some events with their constituents; jets without any are left out."""
+    """The selected jets of some events with their constituents; jets without constituents are left out."""
     columns, plan = request.columns, request.plan
     whole = len(events) == len(columns)
     if whole:
@@ -249,7 +249,7 @@ def _linked(bundles: Sequence[Bundle], request: LinkedRequest, events: Array) ->
 
 
 def _chosen(columns: EventColumns, name: str, where: Any) -> tuple[Array, int, int]:
-    """Which jets to score; how many were left out by ``where``; how many are None."""
+    """Mask of jets to score; number not selected by ``where``; number of jets that are None."""
     present = columns.present(name)
     absent = int(np.count_nonzero(~present))
     if where is None:

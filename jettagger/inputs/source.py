@@ -210,7 +210,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class _TableInputs:
-    """The source of models that take the columns of a table, whatever these are made of."""
+    """The source of models with the columns of a table as inputs, for any kind of input."""
 
     bundle: Bundle
     config: DataConfig

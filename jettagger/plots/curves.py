@@ -80,13 +80,13 @@ def roc_curves(
 
 
 def _rounded_up(number: float) -> str:
-    """One digit behind the zeros, not below the number."""
+    """Rounded up to one significant digit."""
     digits = max(-math.floor(math.log10(number)), 1)
     return f"{math.ceil(number * 10**digits * (1 - 1e-9)) / 10**digits:.{digits}f}"
 
 
 def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
-    """Where a wide legend hides less of ROC curves on a logarithmic axis from ``bottom`` to 1."""
+    """The corner in which a wide legend hides least of ROC curves, with a logarithmic axis from ``bottom`` to 1."""
     x = np.linspace(0.02, 0.98, 97)
     upper = lower = 0
     for curve in curves:

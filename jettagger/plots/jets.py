@@ -142,7 +142,7 @@ def _values(jet: Any, name: str) -> Floats:
 
 
 def _reach(jet: Any) -> float:
-    """Half the width of the picture, the same for both sides: it holds what carries the momentum."""
+    """Half the width of the display, common to all panels, which contains most of the momentum."""
     if not len(jet["part_deta"]):
         return 0.85
     distance = np.maximum(np.abs(_values(jet, "part_deta")), np.abs(_values(jet, "part_dphi")))
@@ -200,7 +200,7 @@ def _particles(axes: Any, jet: Any, reach: float, colours: Any) -> None:
 
 
 def _truth(axes: Any, jet: Any, reach: float) -> int:
-    """Crosses with letters where the decay products went; returns how many lie outside of the picture."""
+    """Draw crosses with letters for the decay products; returns the number outside of the display."""
     axis = np.float64(jet["jet_eta"])
     x = eta_sign(np.asarray(axis)) * (_values(jet, "aux_genpart_eta") - axis)
     y = delta_phi(_values(jet, "aux_genpart_phi"), np.float64(jet["jet_phi"]))

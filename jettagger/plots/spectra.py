@@ -20,7 +20,7 @@ DECADES = 4.0
 
 
 def _per_unit(histogram: Any, counted: str) -> str:
-    """What the axis of counts says: per bin, with the bin's width if all bins have the same."""
+    """Label of the y axis: per bin, with the width if all bins have the same."""
     widths = histogram.axes[0].widths
     if not np.allclose(widths, widths[0], rtol=1e-6):
         return f"{counted} / bin"
@@ -166,7 +166,7 @@ def _band(axes: Any, edges: Floats, low: Floats, high: Floats, label: str | None
 
 
 def _floor(axes: Any, contents: Sequence[Floats], room: float, decades: float = math.inf) -> None:
-    """The range of a logarithmic scale: down to the smallest content that is not zero, or some decades."""
+    """Range of a logarithmic scale: from the smallest non-zero content, or a number of decades."""
     largest = max(float(np.nanmax(item)) for item in contents)
     positive = [float(np.min(item[item > 0])) for item in contents if (item > 0).any()]
     lowest = max(min(positive, default=largest / 10), largest / 10**decades)
@@ -174,7 +174,7 @@ def _floor(axes: Any, contents: Sequence[Floats], room: float, decades: float = 
 
 
 def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, decades: float = math.inf) -> None:
-    """Room above the contents for a legend of so many lines."""
+    """Space above the contents for a legend with a number of lines."""
     largest = max(float(np.nanmax(item)) for item in contents)
     if largest <= 0:
         return

@@ -153,7 +153,7 @@ def submit(pool: ProcessPoolExecutor, function: Callable[..., Result], *argument
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """What is started meanwhile never hears of the terminal, also the process that multiprocessing has for itself."""
+    """Processes started in this block ignore signals of the terminal, including that of multiprocessing itself."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -243,14 +243,14 @@ def watched(pool: Any, awaited: str) -> Iterator[None]:
 
 
 class _Idle:
-    """Whether processes have done nothing for as long as `deadline`.
+    """Whether processes have been idle for the time `deadline`.
 
-    It is counted in steps, not by the clock: when all of the job is stopped for a while, nobody is stuck.
+    Steps are counted instead of the clock: if the whole job is suspended, no process counts as stuck.
 
     Parameters
     ----------
     clock : int, optional
-        Of a thread that may work, too.
+        CPU clock of a thread that may also work.
     """
 
     def __init__(self, clock: int | None = None) -> None:
@@ -261,7 +261,7 @@ class _Idle:
         self._before: float | None = None
 
     def look(self, pids: Iterable[int]) -> str:
-        """To be called after each ``step``; says which processes are stuck, or nothing."""
+        """To be called after each ``step``; describes stuck processes, or returns nothing."""
         if self.limit is None or self.step is None:
             return ""
         pids = sorted(pids)
@@ -292,7 +292,7 @@ def _state(pid: int) -> str:
 
 
 def _processor_seconds(pids: Iterable[int]) -> float:
-    """Processor time of some processes; 0 where the system does not tell."""
+    """CPU time of some processes; 0 if the system does not provide it."""
     ticks = 0
     for pid in pids:
         try:

@@ -325,7 +325,7 @@ def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dic
 
 
 def _search(document: Document, content: SearchFile, samples: Mapping[str, Sample]) -> Search:
-    """All that defines the search; each expression is read here, once, with its line."""
+    """The definition of the search; each expression is parsed here, once, with its line."""
     jets = content.jets
 
     def expression(text: str, *path: str) -> Expression:
@@ -470,7 +470,7 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
 
 
 def _check_names(document: Document, names: Sequence[str], known: Any, kind: str, *path: Any) -> None:
-    """Refuse names that are not there, with the line of the first."""
+    """Refuse unknown names, with the line of the first."""
     unknown = [name for name in names if name not in known]
     if unknown:
         with _at(document, *path, names.index(unknown[0])):

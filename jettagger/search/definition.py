@@ -367,7 +367,7 @@ collection, blind
         self._check()
 
     def _check(self) -> None:
-        """Refuse what does not fit together."""
+        """Refuse an inconsistent definition."""
         if not self.samples or not self.regions or not self.histograms:
             raise ConfigError(
                 "a search needs at least one sample, one region and one histogram, got "

@@ -297,7 +297,7 @@ def survey(
 
 
 def _check_one_model(infos: Iterable[FileInfo]) -> None:
-    """Refuse scores of different models, or heads of different content, under the same names of columns."""
+    """Refuse scores of different models, or heads with different content, under the same column names."""
     known = [info for info in infos if info.origin is not None]
     for info in known:
         if info.origin is not None and known[0].origin is not None:
@@ -327,7 +327,7 @@ def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: 
 
 
 def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:
-    """Compare what the model reads, and the kinematics of the jets, with what is known of them."""
+    """Verify the columns of the model and the kinematics of the jets."""
     if not file.n_events:
         return
     if processor.tagger is not None:
@@ -368,7 +368,7 @@ def _info(config: SearchConfig, processor: SearchProcessor, dataset: str, file: 
 def _check_columns(
     config: SearchConfig, processor: SearchProcessor, file: EventFile | ParquetSkim, sample: Sample
 ) -> None:
-    """Compare the columns that the configuration asks for with those of one file."""
+    """Compare the columns used in the configuration with those of one file."""
     search = processor.search
     if processor.tagger is not None:
         processor.tagger.check(file, file.path)
@@ -412,7 +412,7 @@ def _check_columns(
 
 
 def _event_columns(file: EventFile | ParquetSkim) -> list[str]:
-    """The columns as NanoEvents names them: ``MET_pt`` is ``MET.pt``."""
+    """The columns with their names in NanoEvents: ``MET_pt`` is ``MET.pt``."""
     return sorted(name.replace("_", ".", 1) for name in file.names)
 
 

@@ -38,7 +38,7 @@ class Read:
 
 
 def _weight(source: GeneratedFile, column: str | None) -> float:
-    """Of all generated events of a source; without a column of weights each counts 1."""
+    """Sum over all generated events of a source; without a column of weights each counts 1."""
     if column is not None:
         return source.sum_of_weights
     if source.count is None:
@@ -50,7 +50,7 @@ def _weight(source: GeneratedFile, column: str | None) -> float:
 
 
 def _distinct(infos: Iterable[FileInfo]) -> list[GeneratedFile]:
-    """Each source once, although parts of it may be in several skims."""
+    """Sources without repetition, although parts of a source may be in several skims."""
     return list({source.file: source for info in infos for source in info.sources}.values())
 
 
@@ -137,7 +137,7 @@ def normalise(
 
 
 def _check_twice(dataset: str, infos: Sequence[FileInfo]) -> None:
-    """Refuse skims that hold the same events of a source."""
+    """Refuse skims with the same events of a source."""
     ranges: dict[str, list[tuple[int, int, str]]] = {}
     for info in infos:
         for source in info.sources:
@@ -249,7 +249,7 @@ def _share(
     column: str | None,
     tree: str,
 ) -> float:
-    """The generator weights of the generated events behind what was read of some files."""
+    """Sum of generator weights of the generated events behind the parts of files that were read."""
     mine = [read.get(info.path, Read()) for info in group]
     events, there = sum(item.events for item in mine), sum(info.events for info in group)
     weights = math.fsum(item.weights for item in mine)
@@ -307,7 +307,7 @@ def _column_sum(path: str, column: str, tree: str) -> float:
 
 
 def _groups(infos: Sequence[FileInfo]) -> list[list[FileInfo]]:
-    """Files that hold parts of the same sources, together."""
+    """Groups of files that contain parts of the same sources."""
     groups: list[tuple[set[str], list[FileInfo]]] = []
     for info in infos:
         names, members = {source.file for source in info.sources}, [info]
@@ -322,7 +322,7 @@ def _groups(infos: Sequence[FileInfo]) -> list[list[FileInfo]]:
 
 
 def _covered(group: Sequence[FileInfo]) -> bool:
-    """Whether all events of the sources are in the files; they overlap nowhere."""
+    """Whether the files contain all events of their sources, without overlap."""
     inside: dict[str, int] = {}
     for info in group:
         for source in info.sources:

@@ -260,7 +260,7 @@ def _is_mass(result: SearchResult, histogram: Any) -> bool:
 
 
 def _expression(result: SearchResult, histogram: Any) -> str:
-    """What fills a histogram of one variable."""
+    """The expression of a one-dimensional histogram."""
     (variable,) = variables_of(histogram)
     for spec in result.config.search.histograms:
         for axis in spec.axes:
@@ -270,10 +270,10 @@ def _expression(result: SearchResult, histogram: Any) -> str:
 
 
 def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
-    """Spectra of all histograms of one variable in all regions, cutflows, and before tagging more.
+    """Draw spectra of all one-dimensional histograms in all regions, and cutflows.
 
-    In inclusive regions: shapes of all processes; ROC curves of discriminants; and how the other regions shape the
-    masses of the candidates.
+    In inclusive regions also shapes of all processes, ROC curves of discriminants, and the effect of the other regions
+    on the masses of the candidates.
     """
     from jettagger.plots import cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
 
@@ -348,7 +348,7 @@ def _draw(result: SearchResult, folder: Path) -> dict[str, str]:
 def _roc_curves(
     result: SearchResult, name: str, region: str, signals: Mapping[str, Any], background: Any
 ) -> dict[str, Any]:
-    """Curves of all signals that have events, from the histogram in fine bins."""
+    """ROC curves of all signals with events, from the histogram with fine bins."""
     fine = result.curves[name]
     known = categories_of(fine)["dataset"]
 
@@ -361,7 +361,7 @@ def _roc_curves(
 
 
 def _filled(processes: Mapping[str, Any], part: Any) -> dict[str, Any]:
-    """The histograms of those processes that have something in them."""
+    """The histograms of processes with events."""
     found = {name: part(datasets) for name, datasets in processes.items()}
     return {name: item for name, item in found.items() if item is not None and item.values().sum() > 0}
 

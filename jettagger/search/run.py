@@ -86,15 +86,15 @@ class SearchResult:
 
 
 class _Guard(processor.ProcessorABC):
-    """Runs a processor and returns its errors as results, so that each executor brings them back whole.
+    """Runs a processor and returns its errors as results, so that every executor transfers them unchanged.
 
     Parameters
     ----------
     inner : SearchProcessor
     schema : str
-        What the events are read with.
+        Schema of the events.
     retries : int
-        How often a chunk that cannot be read for a moment is opened again.
+        How often a chunk is read again after a transient error.
     """
 
     def __init__(self, inner: SearchProcessor, schema: str, retries: int) -> None:
@@ -119,7 +119,7 @@ class _Guard(processor.ProcessorABC):
         return {"results": results, "errors": {}, "retried": {key: again} if again else {}}
 
     def _again(self, place: Mapping[str, Any]) -> Any:
-        """The events of a chunk from a file that is opened anew."""
+        """The events of a chunk from a newly opened file."""
         if is_parquet(str(place["filename"])):
             return NanoEventsFactory.from_parquet(
                 str(place["filename"]),
@@ -145,7 +145,7 @@ class _Guard(processor.ProcessorABC):
 
 
 def _explained(error: Exception) -> JettaggerError:
-    """An error of a chunk as one of jettagger's: whether the file cannot be read, or something else went wrong."""
+    """An error of a chunk as one of jettagger's: an unreadable file, or another problem."""
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
@@ -165,7 +165,7 @@ def _explained(error: Exception) -> JettaggerError:
 
 @dataclass
 class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-ignore]
-    """One chunk after the other in this process; the progress goes where jettagger's goes."""
+    """Processes chunks one after another in this process, with jettagger's own progress bar."""
 
     progress: Progress | None = None
     stop: bool = True
@@ -176,7 +176,7 @@ class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-igno
 
 @dataclass
 class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
-    """Chunks in a pool; coffea's own loop prints bars and tracebacks whatever it is told."""
+    """Processes chunks in a pool; coffea's own loop prints bars and tracebacks in any case."""
 
     progress: Progress | None = None
     stop: bool = True
@@ -195,7 +195,7 @@ class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
 
 
 def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress | None, stop: bool) -> Any:
-    """The sum of what comes of chunks, or of files that are looked at; ``stop``: up to the first error."""
+    """The sum of the results of chunks, or of inspected files; ``stop``: up to the first error."""
     for item, result in results:
         total = result if total is None else accumulate([result], total)
         if progress is not None:
@@ -206,12 +206,12 @@ def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress |
 
 
 def _schema(name: str) -> Any:
-    """A schema of coffea that does not list all cross references that a file lacks."""
+    """A coffea schema without the warnings on missing cross-references."""
     return type(name, (getattr(schemas, name),), {"warn_missing_crossrefs": False})
 
 
 def _kill(pool: Any) -> None:
-    """End a pool and what it runs at once."""
+    """End a pool and its processes at once."""
     if "kill_workers" in inspect.signature(pool.shutdown).parameters:  # loky
         pool.shutdown(wait=True, kill_workers=True)
         return
@@ -390,7 +390,7 @@ def run_search(
 
 
 def _failures(errors: Mapping[tuple[str, int, int], JettaggerError], skip_broken: bool) -> dict[str, str]:
-    """Parts of files that were left out; raises if something else went wrong."""
+    """Skipped parts of files; raises for any other error."""
     missing = {}
     fatal = [(key, error) for key, error in sorted(errors.items()) if not isinstance(error, InputFileError)]
     if fatal:
@@ -407,7 +407,7 @@ def _failures(errors: Mapping[tuple[str, int, int], JettaggerError], skip_broken
 
 
 def _read(results: Mapping[str, Any]) -> dict[str, Read]:
-    """File to what is in the histograms."""
+    """File -> what is in the histograms."""
     weights = results.get("file_weights", {})
     return {
         path: Read(events, float(weights.get(dataset, {}).get(path, 0.0)))
@@ -417,7 +417,7 @@ def _read(results: Mapping[str, Any]) -> dict[str, Read]:
 
 
 def _unread(found: Survey, read: Mapping[str, Read], missing: Mapping[str, str]) -> dict[str, str]:
-    """Files with events that are in no result and have no reason yet."""
+    """Files with events in no result, for which no reason is known yet."""
     lacking = {}
     for info in found.files:
         events = read.get(info.path, Read()).events
@@ -430,7 +430,7 @@ def _unread(found: Survey, read: Mapping[str, Read], missing: Mapping[str, str])
 def _normalise(
     config: SearchConfig, found: Survey, inner: SearchProcessor, read: Mapping[str, Read]
 ) -> dict[str, float | None]:
-    """Give the processor sums of weights for what was read; data set to what the files say of that."""
+    """Set the sums of weights of the processor for what was read; data set -> sums recorded in the files."""
     generated: dict[str, float | None] = {}
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
@@ -455,7 +455,7 @@ def _further_notes(
     generated: Mapping[str, float | None],
     missing: Mapping[str, str],
 ) -> list[str]:
-    """What a processor does not see: sums of weights besides the one that was taken, data that are missing."""
+    """Notes beyond those of the processor: other sums of weights, missing data."""
     notes = []
     for dataset, sample in inner.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]

@@ -54,7 +54,7 @@ class CutNetwork:
 
 
 class _CutSession(OrtSession):
-    """A cut network, the rest in one of ONNX Runtime's providers."""
+    """A network in two parts, the second in one of ONNX Runtime's providers."""
 
     def __init__(self, graph: Graph, threads: int, provider: Provider, network: CutNetwork) -> None:
         super().__init__(graph, threads, provider, network.rest)
@@ -68,7 +68,7 @@ class _CutSession(OrtSession):
 
 
 class _CutGpuSession(_CutSession, GpuSession):
-    """A cut network, the rest on a GPU."""
+    """A network in two parts, the second on a GPU."""
 
 
 def make_cut_session(graph: Graph, threads: int, provider: str | Provider, network: CutNetwork) -> OrtSession:

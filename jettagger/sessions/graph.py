@@ -173,7 +173,7 @@ def _tensor(item: Any, path: Path) -> Tensor:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """All constants of a graph, those in attributes and inner graphs included."""
+    """All constants of a graph, including those in attributes and inner graphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -240,7 +240,7 @@ _DEPTH = 200
 
 
 def _ranges(model: Any) -> dict[str, dict[str, tuple[tuple[int, int], ...]]]:
-    """For each way in which a column can come about, the ranges of such columns in each output."""
+    """For each kind of column, the ranges of such columns in each output."""
     import onnx
 
     try:
@@ -273,7 +273,7 @@ def _ranges(model: Any) -> dict[str, dict[str, tuple[tuple[int, int], ...]]]:
 
 
 class _Trace:
-    """Follows outputs back to the operators that made them."""
+    """Follows outputs back to the operators that produced them."""
 
     def __init__(self, model: Any, widths: dict[str, int]) -> None:
         self.producer = {name: node for node in model.graph.node for name in node.output}
@@ -282,7 +282,7 @@ class _Trace:
         self.widths = widths
 
     def segments(self, name: str, depth: int = 0) -> list[tuple[str, str]]:
-        """The tensors that an output is concatenated from, and how each came about."""
+        """The tensors that are concatenated to an output, and the kind of each."""
         node = self.producer.get(name)
         if node is None or depth > _DEPTH:
             return [(name, _OTHER)]
@@ -295,7 +295,7 @@ class _Trace:
         return [(name, _LINEAR if self.linear(name) else _OTHER)]
 
     def linear(self, name: str, depth: int = 0) -> bool:
-        """Whether a tensor is a weighted sum with nothing behind it but a bias and changes of shape."""
+        """Whether a tensor is a weighted sum, followed only by a bias and changes of shape."""
         node = self.producer.get(name)
         if node is None or depth > _DEPTH:
             return False

@@ -180,7 +180,7 @@ class KServeSession:
         return {name: outputs[name] for name in self._outputs}
 
     def _check_version(self, version: str) -> None:
-        """Refuse answers of another version than the first, with which the server was compared."""
+        """Refuse answers of a version other than the first, with which the server was compared."""
         self._version = self._version or version
         if version and version != self._version:
             raise RemoteError(
@@ -192,7 +192,7 @@ class KServeSession:
         self.traffic.add(server=self.remote.url + named)
 
     def _asked(self, what: str, ask: Callable[[Transport], Any]) -> Any:
-        """The answer of the server; requests that may succeed later are sent again."""
+        """The answer of the server; requests are repeated after transient failures."""
         remote = self.remote
         patience = remote.patience if self._reached else min(remote.patience, FIRST_CONTACT)
         end = monotonic() + patience
@@ -240,7 +240,7 @@ def _connect(remote: Remote) -> Transport:
 
 
 class _Grpc:
-    """Through tritonclient's gRPC client."""
+    """Transport by tritonclient's gRPC client."""
 
     def __init__(self, remote: Remote) -> None:
         self._library = require("tritonclient.grpc", "remote", "a model on a server")
@@ -294,7 +294,7 @@ class _Grpc:
 
 
 class _Http:
-    """Through tritonclient's HTTP client; numbers as bytes where the server takes them, else as JSON."""
+    """Transport by tritonclient's HTTP client; binary tensors if the server supports them, otherwise JSON."""
 
     def __init__(self, remote: Remote) -> None:
         self._library = require("tritonclient.http", "remote", "a model on a server")
@@ -360,7 +360,7 @@ class _Http:
 
 
 def _of_jets(shape: tuple[int, ...], rows: int) -> bool:
-    """Whether the first axis is that of the jets, or the second behind one of size one, see `flat_columns`."""
+    """Whether the first axis is that of the jets, or the second after one of size one, see `flat_columns`."""
     return shape[0] == rows or (len(shape) > 1 and shape[:2] == (1, rows))
 
 
@@ -370,6 +370,6 @@ def _arrays(result: Any, outputs: list[str]) -> dict[str, Array]:
 
 
 def _named(models: Any) -> list[str]:
-    """Names with versions of a list of models."""
+    """Names with versions from a list of models."""
     entries = [(str(entry["name"]), str(entry.get("version") or "")) for entry in models]
     return sorted({f"{name} (version {version})" if version else name for name, version in entries})

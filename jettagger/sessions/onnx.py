@@ -100,7 +100,7 @@ class OrtSession:
 
 
 def _opens_on_cpu(source: Any, options: Any) -> bool:
-    """Whether it is the provider, and not the file, that fails."""
+    """Whether the failure is due to the provider rather than the file."""
     import onnxruntime
 
     try:
@@ -181,7 +181,7 @@ class GpuSession(OrtSession):
         return count
 
     def _bound(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """One run, with inputs and outputs in the GPU's memory."""
+        """One run, with inputs and outputs in the memory of the GPU."""
         from onnxruntime import OrtValue
 
         binding = self._session.io_binding()
@@ -194,7 +194,7 @@ class GpuSession(OrtSession):
         return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
 
     def _fitting(self, rows: int, numbers: int) -> int:
-        """How many of these jets are tried together."""
+        """Number of these jets to try in one run."""
         with self._lock:
             if self._room is None or self._fixed:
                 return rows
@@ -203,7 +203,7 @@ class GpuSession(OrtSession):
         return min(max(int(count * min(ratio, ratio**2)), 1), rows)
 
     def _halved(self, inputs: Mapping[str, Array], rows: int, numbers: int, error: Exception) -> int:
-        """How many jets are tried after so many were refused; raises where fewer would not help."""
+        """Number of jets to try after a refusal; raises if fewer would not help."""
         if rows < 2 or self._fixed or not _too_large(error):
             raise run_error("ONNX Runtime", self._path, inputs, error) from error
         step = rows // 2
@@ -221,7 +221,7 @@ class GpuSession(OrtSession):
 
 
 def _too_large(error: Exception) -> bool:
-    """Whether fewer jets may run: memory that is short, or tensors beyond what cuDNN takes."""
+    """Whether fewer jets may fit: lack of memory, or tensors that are too large for cuDNN."""
     said = str(error).lower()
     return any(word in said for word in ("memory", "bad_alloc", "alloc_failed", "not_supported", "not supported"))
 

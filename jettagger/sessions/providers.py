@@ -227,7 +227,7 @@ def _lines() -> str:
 
 
 def _missing_library() -> str:
-    """Why ONNX Runtime's library for CUDA cannot be loaded; empty where it can."""
+    """The reason why ONNX Runtime's CUDA library cannot be loaded; empty if it can."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"

@@ -74,7 +74,7 @@ def cgroup_cores(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
 
 
 def _limit(folder: Path) -> list[float]:
-    """The limit of one control group, of version 2 or 1; empty where there is none."""
+    """The limit of one control group, of version 2 or 1; empty if there is none."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -204,7 +204,7 @@ def _pick(values: Floats, index: Ints) -> Floats:
 
 
 def _generator_particles(truth: Truth, keep: Bools) -> Ints:
-    """Visible final particles of kept events, sorted by event and falling pt."""
+    """Visible final particles of selected events, sorted by event and decreasing pt."""
     index = np.flatnonzero((truth.status > 0) & ~is_neutrino(truth.id) & keep[truth.event])
     pt = np.hypot(truth.px[index], truth.py[index])
     near = (np.abs(truth.pz[index]) < np.sinh(5.0) * pt) & (pt > 1e-3)

@@ -322,7 +322,7 @@ def _clusters(
     event: Ints, energy: Floats, eta: Floats, phi: Floats, card: DetectorCard, rng: np.random.Generator,
     *, electromagnetic: bool,
 ) -> Candidates:  # fmt: skip
-    """Merge deposits in the same cell of the calorimeter, smear, and drop what is below threshold."""
+    """Merge deposits in the same cell of the calorimeter, smear, and apply thresholds."""
     calorimeter, limits = card["calorimeter"], card["acceptance"]
     name, forward = ("ecal", 5.0) if electromagnetic else ("hcal", 2.0)
     size = calorimeter[f"{name}_cell"] * np.where(np.abs(eta) < 3.0, 1.0, forward)

@@ -186,7 +186,7 @@ class Generator:
 
 @cache
 def _defaults() -> Any:
-    """Pythia as it is before any setting; reading its particles from XML is a third of the time of a start."""
+    """Pythia without any settings; reading its particle data from XML takes a third of the initialisation time."""
     return require("pythia8mc", "sim", "simulating events").Pythia("", False)
 
 

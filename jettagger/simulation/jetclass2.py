@@ -160,7 +160,7 @@ def _constituents(batch: SimulatedEvents, rows: Ints) -> dict[str, Any]:
 
 
 def _generator_jets(batch: SimulatedEvents, rows: Ints) -> dict[str, Any]:
-    """The matched generator jet and its constituents: zeros and empty lists where there is none."""
+    """The matched generator jet and its constituents: zeros and empty lists if there is none."""
     truth, gen_fat, fat = batch.truth, batch.gen_fat, batch.fat
     matched = batch.fat_match[rows]
     has = matched >= 0
@@ -215,7 +215,7 @@ def _qcd_partons(truth: Truth) -> Ints:
 
 
 def _labels(batch: SimulatedEvents) -> NDArray[np.int32]:
-    """Class of each fat jet: by the legs of its resonance, or by the quark flavours of a QCD jet."""
+    """Class of each fat jet: from the legs of its resonance, or from the quark flavours of a QCD jet."""
     fat, found = batch.fat, batch.resonances
     label = np.full(len(fat), -1, np.int32)
     owner = batch.fat_truth["resonance"]

@@ -74,7 +74,7 @@ class ClusteredJets:
 
 @cache
 def _fastjet() -> Any:
-    """FastJet, its banner (it asks to cite EPJC 72 (2012) 1896) kept away from what a command prints."""
+    """FastJet, without its banner (which asks to cite EPJC 72 (2012) 1896) in the output of commands."""
     import awkward as ak
 
     module = require("fastjet", "sim", "clustering jets")
@@ -217,14 +217,15 @@ def substructure(jets: ClusteredJets, vectors: Vectors, *, radius: float = 0.8, 
 def _soft_drop(vectors: Vectors, counts: Ints, z_cut: float = 0.1) -> tuple[Floats, Floats]:
     """Soft drop with beta 0: undo the Cambridge-Aachen clustering until both parts carry enough pt.
 
-    All jets take a step at once; clustering a branch alone gives that branch of the whole, so that it can be
-    clustered again. FastJet's own tool gives the same at several times the cost when called from Python.
+    All jets are declustered by one step at a time; clustering a branch alone gives the same branch as in the full jet,
+    so it can be clustered again. FastJet's own tool gives the same result, but is several times slower when called from
+    Python.
 
     Returns
     -------
     mass : float64[n_jets]
     parts : float64[4, n_jets, 2]
-        Four-vectors of the two branches at the stop; zeros for the second where a single particle is left.
+        Four-vectors of the two branches at the end; zeros for the second if a single particle is left.
     """
     import awkward as ak
 

@@ -131,7 +131,7 @@ def resonances(truth: Truth) -> Resonances:
 
 
 def _via(truth: Truth, index: Ints) -> Ints:
-    """The heaviest of 24, 23 and 0 among the direct daughters."""
+    """24, 23 or 0, the first of them among the direct daughters."""
     bosons = np.zeros(len(index), np.int64)
     for child in (truth.daughter1[index], truth.daughter2[index]):
         kind = np.where(child >= 0, np.abs(truth.id[np.maximum(child, 0)]), 0)

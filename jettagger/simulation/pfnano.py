@@ -54,7 +54,7 @@ def reduced(values: Any, bits: int = VALUE_BITS) -> NDArray[np.float32]:
 
 
 class _Table:
-    """Columns of one collection, cut to the events that are kept."""
+    """Columns of one collection, restricted to selected events."""
 
     def __init__(self, event: Ints, keep: Bools) -> None:
         import awkward as ak
@@ -345,7 +345,7 @@ def _secondary(batch: SimulatedEvents) -> dict[str, Any]:
 
 
 def _vertex_links(batch: SimulatedEvents, jets: ClusteredJets, cone: float, position: Ints) -> Any:
-    """Every vertex near a jet, also those that the table of vertices does not hold."""
+    """Every vertex near a jet, including those that are not in the vertex table."""
     found, n_events = batch.secondary, batch.truth.n_events
     jet, vertex, distance = jet_vertices(jets.event, jets.eta, jets.phi, found, n_events, cone=cone)
     near = found.take(vertex)

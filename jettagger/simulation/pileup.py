@@ -125,7 +125,7 @@ def _kernel(cone: float) -> Floats:
 
 
 def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: float) -> Floats:
-    """Sum of (pt / distance)^2 of the chosen around each candidate, on a grid, the own share included."""
+    """Sum of (pt / distance)^2 of selected candidates around each candidate, on a grid, including itself."""
     row = np.clip(((candidates.eta + REACH) / (2 * REACH) * GRID_ETA).astype(np.int64), 0, GRID_ETA - 1)
     column = np.clip(((candidates.phi + np.pi) / (2 * np.pi) * GRID_PHI).astype(np.int64), 0, GRID_PHI - 1)
     cell = (candidates.event * GRID_ETA + row) * GRID_PHI + column

@@ -195,10 +195,10 @@ TAU_HADRONS = "111 211 213 311 313 321 323 130 310 221 223"
 
 
 def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> list[str]:
-    """A graviton to a pair, its mass log-uniform so that the pair's pt covers the range.
+    """A graviton that decays to a pair, with a log-uniform mass such that the pt of the pair covers the range.
 
-    Decay products of a mass m are inside a jet of radius 0.8 from about pt = 2.5 m on; lower pairs would be
-    lost. ``visible`` is the part of the momentum that neutrinos leave to the jet.
+    Decay products of a mass m are inside a jet of radius 0.8 from about pt = 2.5 m on; pairs of lower pt would be lost.
+    ``visible`` is the fraction of the momentum not carried by neutrinos.
     """
     low = max(2.3 * point.pt[0] / visible, 5.0 * mass)
     high = max(2.15 * point.pt[1] / visible, 1.2 * low)
@@ -216,7 +216,7 @@ def _graviton(pair: str, point: Point, mass: float, visible: float = 1.0) -> lis
 
 
 def _flat(particle: int, low: float, high: float) -> list[str]:
-    """A mass that is uniform between two values: a Breit-Wigner very much wider than its window."""
+    """A uniform mass distribution between two values: a Breit-Wigner much wider than the window."""
     if high - low < 0.2:
         low, high, width = 0.5 * (low + high) - 0.1, 0.5 * (low + high) + 0.1, 0.001
     else:
@@ -232,7 +232,7 @@ def _flat(particle: int, low: float, high: float) -> list[str]:
 
 
 def _window(point: Point, width: float = 0.2) -> tuple[float, float, float]:
-    """Centre and ends of this block's mass window; over many blocks the mass is about uniform."""
+    """Centre and ends of the mass window of this block; over many blocks the mass is approximately uniform."""
     low, high = point.mass
     first, last = low / (1.0 + 0.7 * width), high / (1.0 - 0.7 * width)
     centre = first + (last - first) * point.u_mass
@@ -250,7 +250,7 @@ def _scaled_w(mass: float, smallest: float) -> list[str]:
 
 
 def _w_decays(positive: str, negative: str, parity: int) -> list[str]:
-    """Channels of the two W bosons, exchanged from block to block."""
+    """Channels of the two W bosons, exchanged between blocks."""
     if positive == negative:
         return ["24:onMode = off", f"24:onIfAny = {positive}"]
     if parity:
@@ -442,7 +442,7 @@ def _heavy(pair: str) -> Settings:
 
 
 def _hard(*switches: str, threshold: float = 0.0, semileptonic: bool = False) -> Settings:
-    """A Standard Model process, generated above a part of the jets' lowest pt."""
+    """A Standard Model process, generated above a fraction of the minimum pt of the jets."""
 
     def settings(point: Point) -> list[str]:
         lines = [line if "=" in line else f"{line} = on" for line in switches]

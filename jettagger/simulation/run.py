@@ -212,7 +212,7 @@ def _card(name: str, pileup: float | None) -> DetectorCard:
 
 
 def _shared(total: int, shares: list[int]) -> list[int]:
-    """A number of things in whole shares that add up."""
+    """A number divided into integers in proportion to given shares."""
     edges = np.floor(np.cumsum([0, *shares]) / sum(shares) * total + 0.5).astype(int)
     return [int(size) for size in np.diff(edges)]
 
@@ -294,7 +294,7 @@ def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tu
 
 @dataclass
 class _Source:
-    """A generator at one point, the events that are wanted from it and what it has given."""
+    """A generator at one point, the requested events and those generated so far."""
 
     generator: Generator
     wanted: int
@@ -307,14 +307,14 @@ class _Source:
 
     @property
     def request(self) -> int:
-        """Events to generate: a little more than needed, so that few blocks take a third round."""
+        """Number of events to generate: slightly more than needed, so that few blocks take a third round."""
         expected = max(self.accepted, 1) / max(self.tried, 1)
         return int(np.clip(1.08 * self.left / expected + 3, 10, MOST_AT_ONCE))
 
 
 @dataclass
 class _Tally:
-    """What a block has so far."""
+    """Counts of a block so far."""
 
     events: int = 0
     tried: int = 0
@@ -344,7 +344,7 @@ def _next_batch(
     pool: Pool | None,
     tally: _Tally,
 ) -> SimulatedEvents:
-    """More events of every source that is not done; of what exceeds the wish, nothing is kept or counted."""
+    """More events of every unfinished source; surplus events are neither kept nor counted."""
     open_sources = [source for source in sources if source.left]
     truths = [source.generator.next(source.request) for source in open_sources]
     batch = process_batch(concatenate(truths), process, card, pt, rng, pool)
@@ -378,7 +378,7 @@ def _writer(format: str) -> Callable[[Any, BlockSpec, int], dict[str, Any]]:
 
 
 def _store_block(run: RunPlan, block: BlockSpec, folder: str) -> dict[str, Any]:
-    """Make one block and put it into the folder; what a worker does."""
+    """Make one block and store it in the folder; the task of a worker."""
     import awkward as ak
 
     data, facts = make_block(run, block, Path(folder) / TABLES)
@@ -520,7 +520,7 @@ def _open_folder(target: Path, run: RunPlan, force: bool) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this run: two runs of one output would take it away from each other."""
+    """Lock the folder for this run: two runs with the same output would interfere."""
     import fcntl
 
     with (folder / "plan.json").open() as note:
@@ -560,7 +560,7 @@ def _all_blocks(run: RunPlan, folder: Path, workers: int, report: Callable[[int,
 def _in_processes(
     run: RunPlan, waiting: list[BlockSpec], folder: Path, workers: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Blocks made by several processes; a block whose process was killed is made again."""
+    """Make blocks in several processes; a block whose process was killed is repeated."""
     attempts: dict[int, int] = {}
     left = {block.index: block for block in waiting}
     while left:
@@ -639,14 +639,14 @@ def _made(run: RunPlan) -> Provenance:
 
 
 def _type(array: Any) -> Any:
-    """The type that uproot makes a branch of, without the length of the chunk."""
+    """The type with which uproot makes a branch, without the length of the chunk."""
     import awkward as ak
 
     return ak.type(array).content if array.ndim > 1 or array.fields else np.asarray(array).dtype
 
 
 def _write_runs(file: Any, facts: list[dict[str, Any]]) -> None:
-    """One entry a block: what CMS writes, the process, its cross section in pb (1 for toy resonances)."""
+    """One entry per block: columns of CMS, the process, its cross section in pb (1 for toy resonances)."""
     columns: dict[str, Any] = {
         "run": np.ones(len(facts), np.uint32),
         "luminosityBlock": np.array([fact["block"] + 1 for fact in facts], np.uint32),

@@ -126,7 +126,7 @@ def fit_lines(
 
 
 def _heavy_ancestor(truth: Truth, index: Ints) -> Ints:
-    """The most upstream heavy hadron or tau that decayed on the way to each particle, or the mother."""
+    """The most upstream heavy hadron or tau among the ancestors of each particle, or the mother."""
     heavy = has_quark(truth.id, 5) | has_quark(truth.id, 4) | (np.abs(truth.id) == 15)
     current = truth.mother[index]
     found = current.copy()
@@ -181,7 +181,7 @@ def secondary_vertices(
 
 
 def _displaced_groups(truth: Truth, event: Ints, origin: Ints, distance: Floats, displaced: Bools) -> Ints:
-    """Number of the decay each displaced track comes from; near decays of one cascade are one."""
+    """Index of the decay of each displaced track; nearby decays of one cascade are merged."""
     group = np.full(len(event), -1, np.int64)
     rows = np.flatnonzero(displaced)
     if len(rows) == 0:

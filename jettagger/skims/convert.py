@@ -81,7 +81,7 @@ def _truth_columns(events: Any, table: DelphesJets) -> dict[str, Any]:
 
 
 def _generator_columns(events: Any, table: DelphesJets, collection: str) -> dict[str, Any]:
-    """The nearest generator jet and its constituents: zeros and empty lists where there is none."""
+    """The nearest generator jet and its constituents: zeros and empty lists if there is none."""
     import awkward as ak
 
     jets = events[collection]

@@ -332,7 +332,7 @@ class JetRows:
 
 
 def _expanded(files: Iterable[str], skipped: dict[str, str], *, skip_broken: bool) -> list[str]:
-    """Tarballs as their members."""
+    """The members of tarballs, and the other files."""
     found: list[str] = []
     for path in map(str, files):
         if SEPARATOR in path or not path.endswith(TARBALLS):

@@ -123,7 +123,7 @@ class Finished:
             pass
 
     def _look(self) -> None:
-        """Find out which inputs are finished and whole; the rest goes."""
+        """Determine which inputs are finished and valid; remove the others."""
         wanted = {name: path for path, name in self._names.items()}
         other, damaged, taken = 0, 0, 0
         for place in sorted(self.folder.iterdir()):
@@ -233,7 +233,7 @@ class Finished:
 
 
 def _name(path: str, chunks: list[Chunk], key: str) -> str:
-    """A name for the scores of an input."""
+    """The key of the scores of an input."""
     front = path.partition(SEPARATOR)[0]
     state: list[Any] = [path]
     if "://" not in front:
@@ -259,7 +259,7 @@ def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] 
 
 
 def _packed(columns: Mapping[str, Any]) -> bytes:
-    """Columns as bytes that lose nothing of them."""
+    """Columns as bytes, without loss."""
     import awkward as ak
 
     arrays: dict[str, Any] = {}

@@ -304,7 +304,7 @@ def process_chunk(job: Job, chunk: Chunk) -> tuple[dict[str, Any], Report]:
 
 
 def _scored(job: Job, chunk: Chunk, loaded: Any, again: int) -> tuple[dict[str, Any], Report]:
-    """Score and arrange a chunk; what is wrong with it is said with its place, and partial jets once for all chunks."""
+    """Score and arrange a chunk; errors give its place, and partial jets are reported once for all chunks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PartialJetsWarning)
         try:
@@ -315,7 +315,7 @@ def _scored(job: Job, chunk: Chunk, loaded: Any, again: int) -> tuple[dict[str, 
 
 
 def _read_ahead(job: Job) -> Generator[tuple[dict[str, Any], Report], None, None]:
-    """Score chunk after chunk; a thread reads the next one meanwhile, and never more than one."""
+    """Score chunk after chunk; a thread reads the next one in the meantime, and never more than one."""
     with ThreadPoolExecutor(1, thread_name_prefix="jettagger-reader") as reader:
         following = deque(reader.submit(job.load, chunk) for chunk in job.chunks[:1])
         try:
@@ -334,7 +334,7 @@ def _place(chunk: Chunk) -> str:
 
 
 def _loaded(reading: Future[Any], chunk: Chunk) -> Any:
-    """What the reader has read; a disk or a server that does not answer is named now and then."""
+    """The result of the reader; a disk or a server that does not answer is reported at intervals."""
     limit = deadline()
     while not wait([reading], timeout=limit).done:
         warnings.warn(

@@ -147,7 +147,7 @@ def _write_parquet(part: Path, chunks: Iterable[Mapping[str, Any]], metadata: st
 
 
 def _counters(chunk: Mapping[str, Any]) -> dict[str, Any]:
-    """The lengths of the lists of each collection, ``nFatJet``: coffea's schemas know collections by them."""
+    """The lengths of the lists of each collection, ``nFatJet``, by which coffea's schemas identify collections."""
     import awkward as ak
 
     counters: dict[str, Any] = {}

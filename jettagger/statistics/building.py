@@ -149,7 +149,7 @@ def _variations(spec: TemplateSpec, known: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Source:
-    """A histogram whose bins are merged."""
+    """A histogram with merged bins."""
 
     histogram: Any
     starts: NDArray[np.intp]
@@ -170,7 +170,7 @@ def _over_regions(source: _Source, datasets: Sequence[str], regions: Sequence[st
 
 
 def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: list[str]) -> tuple[Any, list[int]]:
-    """The axis of the variable and the first bin of each group of bins that are merged."""
+    """The axis of the variable and the first bin of each group of merged bins."""
     (axis,) = variables_of(histogram)
     if not spec.min_effective_events:
         return axis, list(range(len(axis)))
@@ -202,7 +202,7 @@ def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: 
 
 
 def _positive(values: Floats, what: str, report: list[str]) -> Floats:
-    """Contents without negative bins, of the same sum."""
+    """Contents without negative bins, with the same sum."""
     if not np.isfinite(values).all():
         bins = np.flatnonzero(~np.isfinite(values)).tolist()
         raise InvalidValues(f"{what}: contents that are not finite in bins {bins}")
@@ -267,7 +267,7 @@ def _stand(
     spec: TemplateSpec,
     report: list[str],
 ) -> Template:
-    """A background with a yield in each bin; says how many simulated events it stands on."""
+    """A background with a yield in each bin; reports the number of simulated events it is based on."""
     counts = effective_events(template.values, template.variances)
     total = effective_events(template.values.sum(keepdims=True), template.variances.sum(keepdims=True))[0]
     one_event = np.ones_like(counts) if weights is None else weights

@@ -30,7 +30,7 @@ def _pyhf() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the deprecation warning that jsonschema raises inside of pyhf."""
+    """Suppress the deprecation warning raised by jsonschema inside of pyhf."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*RefResolver.*", category=DeprecationWarning)
         yield
@@ -165,7 +165,7 @@ class Likelihood:
         self._check_expectation()
 
     def _check_expectation(self) -> None:
-        """Refuse data where nothing is expected, whatever the strength."""
+        """Refuse data where nothing is expected for any strength."""
         config = self.model.config
         expected = np.asarray(self.model.expected_data(self.start, include_auxdata=False), dtype=np.float64)
         impossible = (expected <= 0) & (self.data[: len(expected)] > 0)

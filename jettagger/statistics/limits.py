@@ -148,7 +148,7 @@ def limit(
 
 
 def _observed(scan: _Scan, level: float, what: str) -> float:
-    """The strength at which CLs of the data is ``level``."""
+    """The strength at which CLs of the data equals ``level``."""
     from scipy.optimize import brentq
 
     def excess(value: float) -> float:
@@ -174,8 +174,8 @@ def _observed(scan: _Scan, level: float, what: str) -> float:
 class _Scan:
     """Profile likelihood ratios of one workspace against the signal strength.
 
-    pyhf's own scan repeats for each strength and each band the fits that do not depend on them; here they are
-    done once, and each fit starts where the last one ended.
+    pyhf's own scan repeats, for each strength and each band, fits that do not depend on them; here they are done once,
+    and each fit starts where the last one ended.
     """
 
     def __init__(
@@ -206,12 +206,12 @@ class _Scan:
 
     @property
     def fitted(self) -> float:
-        """The strength that fits the data best."""
+        """The best-fit strength for the data."""
         self._root("data", 0.0)
         return self._minimum["data"][0]
 
     def _root(self, key: str, strength: float) -> tuple[float, float]:
-        """sqrt(q) of a strength, and the strength that fits best."""
+        """sqrt(q) of a strength, and the best-fit strength."""
         data = self._asimov if key == "asimov" else self._data
         if key not in self._minimum:
             if key == "asimov":
@@ -226,7 +226,7 @@ class _Scan:
         return math.sqrt(max(self._known[(key, strength)] - best, 0.0)), fitted
 
     def expected_at(self, root: float, start: float) -> float:
-        """The strength at which sqrt(q) of the Asimov data is ``root``."""
+        """The strength at which sqrt(q) of the Asimov data equals ``root``."""
         strength = start
         low, high = 0.0, math.inf
         for _ in range(60):

@@ -75,7 +75,7 @@ def _numbers(template: Template) -> tuple[str, str]:
 
 
 def _largest(template: Template) -> str:
-    """The variation that changes the yield most, with its changes."""
+    """The variation with the largest change of the yield, and its changes."""
     total = template.values.sum()
     if not template.shifts or total <= 0:
         return ""

@@ -137,13 +137,13 @@ def expected_limit(content: WorkspaceContent) -> tuple[float, float]:
 
 
 def _unit(limit: float) -> float:
-    """A power of ten in which a limit is of order one."""
+    """A power of ten as unit, in which a limit is of order one."""
     low, high = ORDINARY
     return 1.0 if low <= limit <= high else 10.0 ** math.floor(math.log10(limit / 2))
 
 
 def _shares(values: Floats, variances: Floats) -> tuple[Floats, Floats]:
-    """By how much each bin is scaled, and the statistical uncertainty of its simulation after that."""
+    """Scale factor of each bin, and the resulting statistical uncertainty of its simulation."""
     positive = values > 0
     safe = np.where(positive, values, 1.0)
     relative = variances / safe**2
@@ -224,7 +224,7 @@ def _shapes(template: Template, variation: str) -> tuple[Floats, Floats, float, 
 def _sample(
     content: WorkspaceContent, region: str, name: str, template: Template, factor: Floats, errors: Floats
 ) -> dict[str, Any]:
-    """One process of one region, scaled in each bin; errors are scaled already."""
+    """One process in one region, scaled in each bin; uncertainties are scaled already."""
     modifiers: list[dict[str, Any]] = []
     is_signal = name == content.signal
     if is_signal:
@@ -247,7 +247,7 @@ def _sample(
 
 
 def _range(content: WorkspaceContent, variation: str, limit: float) -> tuple[float, float]:
-    """The values of a variation that leave something in each bin, of the backgrounds and of them with a signal."""
+    """The range of a variation with positive yields in each bin, of the backgrounds alone and with a signal."""
     ends = [FARTHEST, FARTHEST]
     for region, processes in content.nominal.items():
         signal, background, _ = content.sums(region)

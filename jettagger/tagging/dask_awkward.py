@@ -62,10 +62,10 @@ def _refuse_other(what: str, value: Any, expected: str) -> None:
 
 
 def _refuse_rntuple(events: Any) -> None:
-    """Say now what uproot would say of an RNTuple at the end, and less clearly.
+    """Refuse an RNTuple at once; uproot would do so at the end, and less clearly.
 
-    Coffea asks uproot for the titles of branches, which fields of RNTuples lack; the failure would come when the
-    graph is computed, before any of our functions is reached.
+    Coffea asks uproot for the titles of branches, which fields of RNTuples lack; the failure would occur when the graph
+    is computed, before any function of jettagger is called.
     """
     for layer in events.dask.layers.values():
         options = getattr(getattr(layer, "io_func", None), "interp_options", None) or {}

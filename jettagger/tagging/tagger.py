@@ -264,37 +264,37 @@ class Tagger(Displayed):
         return " ".join([*parts, *([] if options.precision == "float32" else [options.precision])])
 
     def __call__(self, events: Any, where: Any = None) -> Any:
-        """Score the fat jets.
+        """Score the jets of the model.
 
         Parameters
         ----------
         events : awkward array or dask-awkward collection
-            NanoEvents or plain records with the collections of a known format; for models with a data configuration
-            of weaver a table with one row a jet, or events that `jettagger.files.delphes.DelphesFile` has read.
+            NanoEvents or plain records with the collections of a known format; for models with a data configuration of
+            weaver a table with one row per jet, or events read with `jettagger.files.delphes.DelphesFile`.
         where : str or jagged bool array, optional
-            A cut in columns of the jets (``"pt > 300"``, GeV), or a mask aligned with ``events.FatJet``, or with the
-            rows of a table; only jets where it is True are scored.
+            A cut in columns of the jets (``"pt > 300"``, GeV), or a mask aligned with ``events.FatJet`` (or the other
+            jets of the model), or with the rows of a table; only selected jets are scored.
 
         Returns
         -------
         awkward array or dask-awkward collection
-            ``events * var * ?{output: float32, ...}`` aligned with ``events.FatJet``: None for jets not scored. For a
+            ``events * var * ?{output: float32, ...}`` aligned with the jets: None for jets that were not scored. For a
             table ``jets * ?{output: float32, ...}``.
 
         Raises
         ------
         MissingColumns
-            If the events lack columns; nothing was read then.
+            If the events lack columns; nothing has been read in this case.
         UnknownName, ConfigError
-            If ``where`` is a text that names no column of the jets, or is no cut.
+            If ``where`` is a text that contains unknown columns, or is not a cut.
         MismatchError
-            If ``where`` has another shape, or if a collection was filtered, re-ordered or exchanged after reading, so
-            that links lead to other objects than they were made for.
+            If ``where`` has another shape, or if a collection was filtered, reordered or replaced after reading, so
+            that links refer to other objects.
 
         Warns
         -----
         PartialJetsWarning
-            If jets are not scored because only a part of their constituents is there; see ``min_pt_share``.
+            If jets are not scored because some of their constituents are missing; see ``min_pt_share``.
         CutWarning
             If ``where`` is a text that is never or always true.
         """
@@ -510,7 +510,7 @@ class Tagger(Displayed):
         return Tagged(scores, scored.report)
 
     def _warn(self, partial: Array, counts: Array | None, collection: str) -> None:
-        """Name the jets of which only a part is there; ``counts`` are those of the events."""
+        """Warn about jets with missing constituents; ``counts`` are the numbers of jets per event."""
         if len(partial):
             ends = np.cumsum([len(partial)] if counts is None else counts)
             event = int(np.searchsorted(ends, partial[0], side="right"))
@@ -526,7 +526,7 @@ class Tagger(Displayed):
         return tuple(own[name] if name in own else self.bundle[name] for name in names if name not in self.source.flags)
 
     def _apply(self, head: Head, scored: Scored, request: Request) -> Array:
-        """The outputs of a head for the jets that were scored."""
+        """The outputs of a head for the scored jets."""
         source = {item.name: item.source for item in head.card.inputs}
 
         def get(name: str) -> Array:

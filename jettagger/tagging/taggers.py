@@ -75,19 +75,19 @@ class Taggers(Mapping[str, Tagger]):
         return f"Taggers({', '.join(map(repr, self))})"
 
     def __call__(self, events: Any, where: Any = None) -> dict[str, Any]:
-        """Score the fat jets with all models.
+        """Score the jets with all models.
 
         Parameters
         ----------
         events : awkward array
             In memory or virtual; map over the partitions of a dask-awkward collection.
         where : str or jagged bool array, optional
-            Only jets where it is True are scored.
+            Selection of jets to score.
 
         Returns
         -------
         dict of str to awkward array
-            For each model what `Tagger.__call__` gives.
+            For each model the result of `Tagger.__call__`.
 
         Raises
         ------

@@ -50,7 +50,7 @@ def serve() -> None:
 
 
 def _waits(descriptor: int) -> bool:
-    """Whether a request, or the end, comes in time."""
+    """Whether a request, or the end, arrives in time."""
     if sys.platform == "win32":  # pipes cannot be watched there: the end of who asks is the end
         return True
     return bool(select.select([descriptor], [], [], IDLE)[0])
@@ -87,7 +87,7 @@ def tried(what: str, path: Path, options: Mapping[str, str], seconds: float) -> 
 
 
 def _limit(path: Path, seconds: float) -> None:
-    """Limit this process, where the system can do that."""
+    """Limit the resources of this process, if the system supports it."""
     if sys.platform == "win32":
         return
     import resource

@@ -187,7 +187,7 @@ def _train_epoch(
     optimiser: Any,
     max_norm: float,
 ) -> float:
-    """One pass; the weighted mean of the loss, while the network changes."""
+    """One epoch of training; the weighted mean of the loss, averaged while the network changes."""
     trained.train()
     total = weight = 0.0
     for inputs, targets, weights in _tensors(torch, batches):

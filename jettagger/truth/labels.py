@@ -119,7 +119,7 @@ def generator_labels(
 
 
 def _legs(parts: GeneratorParticles, numbers: Ints) -> tuple[Ints, Ints]:
-    """Legs, each with every resonance that it comes from."""
+    """Legs, each with every resonance it comes from."""
     kind = np.abs(parts.number)
     resonant = np.isin(kind, numbers)
     copied = np.zeros(len(kind), dtype=bool)

@@ -309,7 +309,7 @@ class _Reader:
         return f"{self.where}, line {self.lines.get(tuple(path), 1)}, {'.'.join(str(part) for part in path)}"
 
     def section(self, key: str) -> dict[str, Any]:
-        """A mapping at the top, empty where it is absent."""
+        """A top-level mapping, empty if it is absent."""
         value = self.content.get(key)
         if value is None:
             return {}
@@ -323,10 +323,10 @@ class _Reader:
     def unknown(
         self, path: Sequence[str | int], found: Iterable[Any], known: Sequence[str], *, idle: bool = False
     ) -> None:
-        """Refuse keys that are not known.
+        """Refuse unknown keys.
 
-        Those of forks of weaver are noted where they are ``idle``: they are no misspelling of a key that is missing,
-        and by their name say nothing of inputs.
+        Those of forks of weaver are recorded if they are ``idle``: they are not a misspelling of a missing key, and
+        their names do not refer to inputs.
         """
         found = list(found)
         for key in found:
@@ -339,7 +339,7 @@ class _Reader:
                 raise self.error([*path, str(key)], text)
 
     def pass_over(self, path: Sequence[str | int]) -> None:
-        """Note a key that scores do not need."""
+        """Record a key that scores do not depend on."""
         line = self.lines.get(tuple(path))
         self.passed_over.append(".".join(map(str, path)) + (f" (line {line})" if line else ""))
 
@@ -353,7 +353,7 @@ class _Reader:
         return tuple(value)
 
     def formula(self, path: Sequence[str | int], value: Any) -> Formula:
-        """An expression; a plain number is one, too."""
+        """An expression; a plain number is also one."""
         if is_number(value):
             value = repr(value)
         if not isinstance(value, str):
@@ -447,7 +447,7 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
 
 
 def _pass_over_unread(reader: _Reader, config: DataConfig, unread: Mapping[str, ConfigError]) -> None:
-    """Variables with expressions that are not allowed may stand where nothing that scores need is made of them."""
+    """Ignore variables with expressions that are not allowed, if scores do not depend on them."""
     needed = set(config.columns())
     for formula in (config.selection, config.test_time_selection):
         needed.update(config.columns_of(formula))

@@ -266,7 +266,7 @@ def _check_call(source: ExpressionText, node: ast.Call) -> None:
 
 
 def _check_argument(source: ExpressionText, node: ast.expr) -> None:
-    """As everywhere, but text may name an element type."""
+    """Like the general check, but text may name an element type."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         if node.value not in DTYPES:
             source.refuse(node, f"{source.segment(node)} names no element type{hint(node.value, DTYPES)}")
@@ -277,7 +277,7 @@ def _check_argument(source: ExpressionText, node: ast.expr) -> None:
 
 
 class _Legacy(ast.NodeTransformer):
-    """``awkward.JaggedArray.ones_like`` and its like become ``ak.ones_like``."""
+    """Converts ``awkward.JaggedArray.ones_like`` and similar to ``ak.ones_like``."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         first, operations = chain_of(node)
@@ -295,13 +295,13 @@ class _Legacy(ast.NodeTransformer):
 
 
 def _is_jagged(node: ast.expr) -> bool:
-    """Whether this is ``JaggedArray`` of awkward, under any of its names."""
+    """Whether this is awkward's ``JaggedArray``, under any of its names."""
     module = _module(node.value) if isinstance(node, ast.Attribute) and node.attr == "JaggedArray" else None
     return module is not None and MODULES[module][0] == "awkward"
 
 
 def _today(source: ExpressionText, node: ast.Attribute) -> str:
-    """What to write in the place of something of awkward 0; empty where it is none."""
+    """The replacement of a name of awkward 0; empty if there is none."""
     of_class = _is_jagged(node.value) or _module(node.value) == "awkward0"
     text = modern(node.attr, "..." if of_class else source.segment(node.value))
     if of_class or (text and _module(node.value) is None):
@@ -314,7 +314,7 @@ def _plain(value: Any) -> bool:
 
 
 def _binary(node: ast.BinOp, left: Any, right: Any) -> Any:
-    """Python's own integers grow without bound: those of the text are held to what a machine number takes."""
+    """Python's integers are unbounded: those of the text are limited to the range of machine numbers."""
     if _plain(left) and _plain(right):
         if isinstance(node.op, ast.Pow) and isinstance(left, int) and isinstance(right, int):
             if abs(float(left)) ** float(right) > _MAX_POWER:

@@ -118,7 +118,7 @@ METHODS = _words("deltaphi deltaeta deltaR deltaR2 deltaRapidityPhi deltaangle d
 
 
 def _clip(array: Any, low: Any, high: Any) -> Any:
-    """Values held between two bounds."""
+    """Values clipped to two bounds."""
     return np.minimum(np.maximum(array, low), high)
 
 
@@ -132,7 +132,7 @@ def _rows(array: Any) -> tuple[Any, Any]:
 
 
 def _pad(array: Any, maxlen: int, value: float = 0, dtype: Any = "float32") -> Any:
-    """The first entries of each list, filled up with a value."""
+    """The first entries of each list, padded with a value."""
     counts, flat = _rows(array)
     result = np.full((len(counts), maxlen), value, dtype=dtype)
     row = np.repeat(np.arange(len(counts)), counts)
@@ -153,14 +153,14 @@ def _repeat_pad(array: Any, maxlen: int, dtype: Any = "float32") -> Any:
 
 
 def _concat(arrays: Any, axis: int = 0) -> Any:
-    """Arrays one after the other."""
+    """Concatenated arrays."""
     import awkward as ak
 
     return ak.concatenate(arrays, axis=axis)
 
 
 def _stack(arrays: Any, axis: int = 1) -> Any:
-    """Arrays side by side along a new axis."""
+    """Arrays stacked along a new axis."""
     import awkward as ak
 
     if all(isinstance(array, np.ndarray) for array in arrays):
@@ -176,14 +176,14 @@ def _hash(*arrays: Any) -> Any:
 
 
 def _batch_argsort(array: Any) -> Any:
-    """Positions that sort each list, smallest first."""
+    """Indices that sort each list in increasing order."""
     import awkward as ak
 
     return ak.argsort(array)
 
 
 def _batch_gather(array: Any, indices: Any) -> Any:
-    """The entries of each list at some positions."""
+    """The entries of each list at given indices."""
     return array[indices]
 
 

@@ -44,12 +44,12 @@ class Values:
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The array of this name; definitions of the configuration come before columns.
+        """The array of a name; definitions of the configuration take precedence over columns.
 
         Raises
         ------
         UnknownName
-            If the table has no such column.
+            If the table does not have the column.
         """
         if name not in self._made:
             formula = self.config.formulas.get(name)

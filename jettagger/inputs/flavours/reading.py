@@ -106,7 +106,7 @@ def read_flavour(source: str | os.PathLike[str], name: str = "") -> Flavour:
 
 
 def _refuse_twice(given: Mapping[str, str], document: Document) -> None:
-    """No two collections have one name."""
+    """Refuse the same name for two collections."""
     first: dict[str, str] = {}
     for item, name in given.items():
         if first.setdefault(name, item) != item:

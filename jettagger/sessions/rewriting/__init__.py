@@ -90,7 +90,7 @@ def rewrite(model: bytes, probes: Sequence[Probe], *, gpu: bool = False) -> byte
 
 
 def _simplified(model: bytes) -> Any:
-    """The graph after ONNX Runtime's own rewriting, as far as it does not depend on the machine."""
+    """The graph after ONNX Runtime's own optimisations that do not depend on the machine."""
     import onnx
     import onnxruntime
 

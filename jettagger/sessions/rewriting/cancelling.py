@@ -204,7 +204,7 @@ def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> CutN
 
 
 class _Origins:
-    """How tensors are made, as texts: the same for what differs by where its numbers lie alone."""
+    """Definitions of tensors as texts, equal for tensors that differ only in the positions of their numbers."""
 
     def __init__(self, model: Any) -> None:
         self.makers = {name: node for node in model.graph.node for name in node.output if name}
@@ -244,7 +244,7 @@ def _constants(model: Any) -> set[str]:
 
 
 def _before(names: Sequence[str], makers: Mapping[str, Any]) -> list[Any]:
-    """All nodes that some tensors need."""
+    """All nodes on which some tensors depend."""
     found: dict[int, Any] = {}
     stack = list(names)
     while stack:
@@ -256,7 +256,7 @@ def _before(names: Sequence[str], makers: Mapping[str, Any]) -> list[Any]:
 
 
 def _largest(node: Any, operands: Sequence[Array]) -> Array:
-    """The largest absolute value that goes into each result."""
+    """The maximum absolute value of the operands of each result."""
     if node.op_type != "ReduceSum":
         return np.maximum(*(np.abs(value) for value in operands))
     attributes = attributes_of(node)
@@ -269,7 +269,7 @@ def _largest(node: Any, operands: Sequence[Array]) -> Array:
 
 
 def _values(model: Any, names: Sequence[str], probes: Sequence[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-    """The values of tensors of a graph as it stands, for one probe after the other."""
+    """The values of tensors of an unmodified graph, for one probe after another."""
     import onnx
     import onnxruntime
 

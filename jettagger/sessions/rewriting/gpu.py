@@ -33,7 +33,7 @@ def fit_gpu(net: Net) -> None:
 
 
 def _product(net: Net, node: Any, attributes: Mapping[str, Any]) -> str:
-    """A convolution of single positions as a matrix that multiplies their channels; empty where it is none."""
+    """A 1x1 convolution as a matrix that multiplies the channels; empty for other convolutions."""
     source, kernel, *more = node.input
     weights, rank = net.constants.get(kernel), net.rank(node.output[0])
     if weights is None or rank < 3 or weights.shape[2:] != (1,) * (rank - 2) or attributes.get("group", 1) != 1:

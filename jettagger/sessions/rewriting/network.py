@@ -213,7 +213,7 @@ class Net:
         self.values = {name: tuple(found) for name, found in values.items()}
 
     def _of_shapes(self) -> set[str]:
-        """Tensors that depend on the lengths of the inputs only."""
+        """Tensors that depend only on the lengths of the inputs."""
         found: set[str] = set()
         for node in self.nodes:
             inputs = inputs_of(node)

@@ -59,7 +59,7 @@ def _stacked_shape(net: Net, like: str, columns: int) -> str:
 
 
 def _upright(net: Net, node: Any) -> None:
-    """Turn the constant matrix of a Gemm, so that all have one row an input."""
+    """Transpose the constant matrix of a Gemm if needed, so that all have one row per input."""
     attributes = attributes_of(node)
     matrix = net.constants.get(node.input[1])
     if matrix is None or not attributes.get("transB", 0) or attributes.get("transA", 0):
@@ -71,7 +71,7 @@ def _upright(net: Net, node: Any) -> None:
 
 
 def _layer(net: Net, name: str, makers: Mapping[str, Any]) -> tuple[str, Array, Array] | None:
-    """Input, matrix and bias of the plain Gemm that makes a tensor."""
+    """Input, matrix and bias of the plain Gemm that produces a tensor."""
     node = makers.get(name)
     if node is None or node.op_type != "Gemm" or len(node.input) < 3:
         return None
@@ -104,7 +104,7 @@ def split_products(net: Net) -> None:
 
 
 def _cuts(net: Net, node: Any, name: str) -> list[tuple[str, slice]]:
-    """What a Slice or Split cuts out of the last axis of a tensor; an entry without a name where it does not."""
+    """Ranges of a tensor's last axis selected by a Slice or Split; without a name if it is another axis."""
     rank = net.rank(name)
     if node.op_type == "Split" and attributes_of(node).get("axis", 0) in (-1, rank - 1):
         widths = [net.shapes[output][0][-1] for output in node.output]
@@ -120,7 +120,7 @@ def _leading(net: Net, shape: str) -> str:
 
 
 def _last_axis_bounds(net: Net, node: Any, name: str) -> tuple[int, int] | None:
-    """From where to where a Slice cuts the last axis of a tensor."""
+    """Start and end of a Slice on the last axis of a tensor."""
     if node.op_type != "Slice" or len(node.input) < 4:
         return None
     found = [net.constants.get(item) for item in node.input[1:]]
@@ -210,7 +210,7 @@ def fold_heads(net: Net) -> None:
 
 
 def standard_of(net: Net, inputs: Sequence[str], attributes: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Factor and offset of each channel of a batch norm."""
+    """Factor and offset of each channel of a batch normalisation, one per channel: array[channels] each."""
     scale, shift, mean, variance = (net.constants[name].astype(np.float64) for name in inputs[1:5])
     factor = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
     dtype = net.constants[inputs[1]].dtype
