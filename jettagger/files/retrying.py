@@ -206,7 +206,7 @@ def retried_text(count: int, place: str) -> str:
     Examples
     --------
     >>> retried_text(2, "root://host//a.root")
-    '2 reads failed for a moment and were tried again, first in root://host//a.root'
+    '2 reads failed temporarily and were tried again, first in root://host//a.root'
     """
     reads = "1 read failed temporarily and was" if count == 1 else f"{count} reads failed temporarily and were"
     return f"{reads} tried again, first in {place}"
