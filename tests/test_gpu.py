@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from gpu import CPU, CUDA, Gpu, cells
+from heads import make_head
 from networks import write_bundle
 from transformers import write_transformer
 
@@ -25,7 +26,7 @@ from jettagger.inference.sample_jets import proof_jets
 from jettagger.runtime.processcache import forget
 from jettagger.sessions import ConcurrentSession, OrtSession, open_onnx
 from jettagger.sessions.onnx import GpuSession
-from jettagger.sessions.providers import CUDA_OPTIONS, INSTALL_CUDA, Provider
+from jettagger.sessions.providers import CUDA_OPTIONS, Provider
 from jettagger.testing import make_events
 
 
@@ -93,7 +94,7 @@ class TestProvider:
 class TestInstall:
     """What is missing, and what to run."""
 
-    LINES = re.escape("; ".join(f"`{line}`" for line in INSTALL_CUDA))
+    LINES = re.escape("`pip uninstall -y onnxruntime onnxruntime-gpu`; `pip install 'onnxruntime-gpu[cuda,cudnn]'`")
 
     def versions(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         def version(name: str) -> str:
@@ -106,10 +107,27 @@ class TestInstall:
     def test_not_installed(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
         self.versions(monkeypatch, "onnxruntime")
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-        with pytest.raises(ProviderError, match=f"'cuda' is not available.*has {CPU}.*CUDA comes with.*{self.LINES}$"):
+        with pytest.raises(
+            ProviderError, match=f"'cuda' is not available.*has {CPU}.*comes with onnxruntime-gpu.*{self.LINES}$"
+        ):
             open_onnx(bundle.graph, 1, "cuda")  # type: ignore[arg-type]
         with pytest.raises(ProviderError, match=rf"nearest: {CPU}\); this ONNX Runtime has {CPU}$"):
             open_onnx(bundle.graph, 1, "CPUExecutionProvide")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("provider", "said"),
+        [
+            ("cdua", r"'cdua' is not available \(nearest: cuda, cpu\)"),
+            ("TensorrtExecutionProvider", r"comes with onnxruntime-gpu .*'onnxruntime-gpu\[cuda,cudnn\]'"),
+            (
+                "DmlExecutionProvider",
+                "uninstall -y onnxruntime onnxruntime-directml`; `pip install .onnxruntime-d",
+            ),
+        ],
+    )
+    def test_other_providers(self, provider: str, said: str, bundle: Bundle) -> None:
+        with pytest.raises(ProviderError, match=said):
+            open_onnx(bundle.graph, 1, provider)  # type: ignore[arg-type]
 
     def test_both_are_installed_and_the_wrong_one_won(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
         self.versions(monkeypatch, "onnxruntime", "onnxruntime-gpu")
@@ -147,7 +165,7 @@ class TestInstall:
         (tmp_path / "capi").mkdir()
         monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
         monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda self: [CPU])
-        expected = rf"{CPU} is active; it needs what cannot be loaded: .*onnxruntime_providers_shared.*{self.LINES}"
+        expected = rf"{CPU} is active; a library cannot be loaded: .*onnxruntime_providers_shared.*{self.LINES}"
         with pytest.raises(ProviderError, match=expected):
             open_onnx(bundle.graph, 1, "cuda")  # type: ignore[arg-type]
 
@@ -202,6 +220,15 @@ class TestRuns:
         sizes = [max(shape[0] for shape in run.values()) for run in gpu.runs[len(proof_jets(bundle)) :]]
         assert sum(sizes) == found.report.scored
         assert max(sizes) > 64
+
+    def test_heads_run_on_the_cpu(self, gpu: Gpu, bundle: Bundle, tmp_path: Path) -> None:
+        """They are small, and what is not compared with the CPU runs nowhere else."""
+        head = make_head(tmp_path / "Toy", parent=bundle, inputs=["mass", "FatJet_pt"])
+        events = make_events(4, seed=3)
+        expected = jt.Tagger(bundle, threads=1, heads=[head])(events)
+        found = jt.Tagger(bundle, threads=1, heads=[head], provider="cuda")(events)
+        assert len(gpu.opened) == 1
+        assert ak.almost_equal(found.Toy_probA, expected.Toy_probA, rtol=1e-4, atol=1e-5)
 
 
 class TestPipeline:

@@ -183,10 +183,8 @@ class Head(Displayed):
         inputs = np.stack([np.asarray(get(name), dtype=np.float32) for name in self.inputs], axis=1)
         return inputs, get(EVENT) if self.card.folds > 1 else None
 
-    def compute(
-        self, inputs: Any, event: Any = None, *, threads: int | None = None, provider: str | None = None
-    ) -> NDArray[np.float32]:
-        """Run the network.
+    def compute(self, inputs: Any, event: Any = None, *, threads: int | None = None) -> NDArray[np.float32]:
+        """Run the network, on the CPU: it is small.
 
         Parameters
         ----------
@@ -194,7 +192,6 @@ class Head(Displayed):
         event : int[jets], optional
             Event numbers; required by a head with folds, where each event gets the network that was not trained on it.
         threads : int, optional
-        provider : str, optional
             As for the tagger.
 
         Returns
@@ -217,11 +214,9 @@ class Head(Displayed):
         if folds > 1 and event is None:
             raise MismatchError(f"the head {self.name!r} has {folds} folds: it needs the event numbers ({EVENT!r})")
         which = fold_of(np.asarray(event), folds) if folds > 1 else np.zeros(len(inputs), dtype=np.int64)
-        return self.compute_folds(inputs, which, threads=threads, provider=provider)
+        return self.compute_folds(inputs, which, threads=threads)
 
-    def compute_folds(
-        self, inputs: Array, fold: Array, *, threads: int | None = None, provider: str | None = None
-    ) -> NDArray[np.float32]:
+    def compute_folds(self, inputs: Array, fold: Array, *, threads: int | None = None) -> NDArray[np.float32]:
         """Like `compute`, with the network of each jet given.
 
         Parameters
@@ -229,7 +224,7 @@ class Head(Displayed):
         inputs : float[jets, inputs]
         fold : int[jets]
             From 0 to ``folds - 1``.
-        threads, provider
+        threads : int, optional
             As for the tagger.
 
         Returns
@@ -238,7 +233,7 @@ class Head(Displayed):
         """
         values = np.full((len(inputs), len(self.card.outputs)), np.nan, dtype=np.float32)
         good = np.flatnonzero(np.isfinite(inputs).all(axis=1))
-        session = open_onnx(self.graph, threads, provider)
+        session = open_onnx(self.graph, threads)
         for start in range(0, len(good), _ROWS):
             rows = good[start : start + _ROWS]
             found = session.run({COLUMNS: np.ascontiguousarray(inputs[rows], dtype=np.float32)})

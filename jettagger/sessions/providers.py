@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jettagger.errors import ConfigError, ProviderError, hint
 
-__all__ = ["CUDA_OPTIONS", "INSTALL_CUDA", "PROVIDERS", "Provider", "installed_runtimes"]
+__all__ = ["CUDA_OPTIONS", "PROVIDERS", "Provider", "installed_runtimes"]
 
 #: short names of execution providers
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}
@@ -30,18 +30,20 @@ _KNOWN = (
     *("use_ep_level_unified_stream", "tunable_op_enable", "tunable_op_tuning_enable"),
 )
 
-#: with TF32 the factors of a product have 10 bits; probabilities of a ParticleNet changed by 0.13 (measured by
-#: benchmarks/gpu.py), so only this is guaranteed, in units of a rewritten graph's tolerance
+#: with TF32 the factors of a product have 10 bits; probabilities of a ParticleNet changed by 0.13 on an H200, so only
+#: this is guaranteed, in units of a rewritten graph's tolerance
 TF32_TOLERANCE = 20_000
 
-#: distributions of ONNX Runtime, which share one folder
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+#: provider -> what pip installs for it, instead of the onnxruntime that `pip install jettagger` brings
+_PACKAGES = {
+    "CUDAExecutionProvider": "onnxruntime-gpu[cuda,cudnn]",
+    "TensorrtExecutionProvider": "onnxruntime-gpu[cuda,cudnn]",
+    "DmlExecutionProvider": "onnxruntime-directml",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+}
 
-#: commands that replace the ONNX Runtime installed by `pip install jettagger` by the one with CUDA
-INSTALL_CUDA = (
-    "pip uninstall -y onnxruntime onnxruntime-gpu",
-    "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-)
+#: distributions of ONNX Runtime, which share one folder
+_RUNTIMES = ("onnxruntime", *dict.fromkeys(package.partition("[")[0] for package in _PACKAGES.values()))
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,18 @@ class Provider:
 
         present = onnxruntime.get_available_providers()
         if self.name not in present:
-            text = (
-                f"execution provider {self._short!r} is not available{hint(self.name, present)}; this ONNX Runtime has "
+            near = "" if self.name in _PACKAGES else hint(self.name, [*present, *PROVIDERS])
+            raise ProviderError(
+                f"execution provider {self._short!r} is not available{near}; this ONNX Runtime has "
+                f"{', '.join(present)}{self._advice()}"
             )
-            raise ProviderError(text + ", ".join(present) + (self._advice() if self.on_gpu else ""))
         if not self.on_gpu:
             return
         both = installed_runtimes()
         if len(both) > 1:
             warnings.warn(
                 f"{_listed(both)} are both installed and share one folder: files of the one that was installed last "
-                f"lie among those of the other. To have one: {_lines()}",
+                f"lie among those of the other. To have one: {self._lines()}",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -191,17 +194,26 @@ class Provider:
         if unknown:
             return ProviderError(f"{text}; provider option {unknown[0]!r}{hint(unknown[0], _KNOWN)}")
         missing = _missing_library()
-        return ProviderError(f"{text}; it needs {missing}{self._advice()}" if missing else text)
+        return ProviderError(f"{text}; a library cannot be loaded: {missing}{self._advice()}" if missing else text)
 
     @property
     def _short(self) -> str:
         return next((short for short, name in PROVIDERS.items() if name == self.name), self.name)
 
-    @staticmethod
-    def _advice() -> str:
+    def _advice(self) -> str:
+        """What to install."""
+        if self.name not in _PACKAGES:
+            return ""
         both = installed_runtimes()
         why = f"; {_listed(both)} are both installed and share one folder" if len(both) > 1 else ""
-        return f"{why}. CUDA comes with onnxruntime-gpu instead of onnxruntime: {_lines()}"
+        package = _PACKAGES[self.name].partition("[")[0]
+        return f"{why}. {self.name} comes with {package} instead of onnxruntime: {self._lines()}"
+
+    def _lines(self) -> str:
+        """The commands that leave the one ONNX Runtime that has this provider."""
+        there = [name for name in _RUNTIMES if name in ("onnxruntime", _PACKAGES[self.name].partition("[")[0])]
+        there += [text.split()[0] for text in installed_runtimes() if text.split()[0] not in there]
+        return f"`pip uninstall -y {' '.join(there)}`; `pip install '{_PACKAGES[self.name]}'`"
 
 
 def installed_runtimes() -> list[str]:
@@ -222,10 +234,6 @@ def _listed(names: list[str]) -> str:
     return " and ".join(names)
 
 
-def _lines() -> str:
-    return "; ".join(f"`{line}`" for line in INSTALL_CUDA)
-
-
 def _missing_library() -> str:
     """The reason why ONNX Runtime's CUDA library cannot be loaded; empty if it can."""
     import onnxruntime
@@ -237,5 +245,5 @@ def _missing_library() -> str:
         try:
             ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            return f"what cannot be loaded: {error}"
+            return str(error)
     return ""

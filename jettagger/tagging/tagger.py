@@ -534,7 +534,7 @@ class Tagger(Displayed):
                 return scored.values[:, self.bundle[name].index]
             return request.values(name)[scored.index]
 
-        return head.compute(*head.gather(get), threads=self.options.threads, provider=self.options.provider)
+        return head.compute(*head.gather(get), threads=self.options.threads)
 
     def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
         """Run the network on linked jets.
