@@ -40,6 +40,23 @@ class TestSteps:
     def test_masses_of_pairs_are_found(self, axis: bool) -> None:
         assert cancelling_steps(pair_masses(axis=axis), [vectors()]) == ["mass"]
 
+    @pytest.mark.parametrize("opset", [11, 13])
+    def test_sums_over_an_axis_are_compared_with_what_they_are_made_of(self, opset: int) -> None:
+        """Squares of very different sizes: along the axis nothing cancels; axes are an attribute, or an input."""
+        total = "ReduceSum <keepdims = 1, axes = [1]> (s)" if opset < 13 else "ReduceSum <keepdims = 1> (s, axis)"
+        model = onnx.parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["": {opset}]> toy (float[N, 3, L] x) => (float[N, 1, L] y)
+            <int64[1] axis = {{1}}> {{ s = Mul(x, x) y = {total} }}"""
+        )
+        x = (10.0 ** np.arange(-2, 3) * np.ones((20, 3, 1))).astype("f4")
+        assert cancelling_steps(model, [{"x": x}]) == []
+        signed = onnx.ModelProto()
+        signed.CopyFrom(model)
+        signed.graph.node[0].input[1] = "one"
+        signed.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, "f4"), "one"))
+        x[:, 0] *= -2 + 1e-6
+        assert cancelling_steps(signed, [{"x": x}]) == ["y"]
+
     def test_sums_that_do_not_cancel_are_not(self) -> None:
         heavy = vectors(mass=200)
         assert cancelling_steps(pair_masses(), [heavy]) == []

@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from gpu import Gpu
-from networks import write_pair_masses
-from onnx import helper
+from networks import pair_masses, write_pair_masses
+from onnx.reference import ReferenceEvaluator
 
 import jettagger.inference.conditioning as conditioning
 import jettagger.inference.cutting as cutting
+from benchmarks.rounding import OPENVINO, ORDER, doubled, last_first, order_table
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ProviderError
 from jettagger.inference.acceleration import open_session
@@ -24,30 +25,9 @@ from jettagger.inference.sample_jets import usual_jets
 from jettagger.runtime.processcache import forget
 from jettagger.sessions import GpuSession, open_onnx
 from jettagger.sessions.providers import Provider
+from jettagger.sessions.rewriting.cancelling import cut_at
 from jettagger.tagging.tagger import Tagger
 from jettagger.testing import make_events
-
-
-def last_first(source: bytes) -> bytes:
-    """A graph whose sums over the second axis begin with its last entry, as those of a GPU may."""
-    model = onnx.load_from_string(source)
-    constants = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    numbers = {"last": -1, "ends": -(2**31), "second": 1, "back": -1}
-    model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(np.array([value]), f"order_{name}") for name, value in numbers.items()
-    )
-    nodes = []
-    for place, node in enumerate(model.graph.node):
-        axes = [helper.get_attribute_value(item) for item in node.attribute if item.name == "axes"]
-        axes += [constants[name].tolist() for name in node.input[1:] if name in constants]
-        if node.op_type == "ReduceSum" and axes == [[1]]:
-            turned = f"order_{place}"
-            nodes.append(helper.make_node("Slice", [node.input[0], *(f"order_{name}" for name in numbers)], [turned]))
-            node.input[0] = turned
-        nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return bytes(model.SerializeToString())
 
 
 @pytest.fixture
@@ -124,3 +104,22 @@ def test_the_network_of_2023(gpu: Gpu, shared: Path, monkeypatch: pytest.MonkeyP
     session = cutting.cut_session(bundle, 1, Provider.of("cuda"))
     assert np.median(change(bundle, open_onnx(bundle.graph, 1, "cuda"), jets)) > 10  # type: ignore[arg-type]
     assert change(bundle, session, jets).max() < 1
+
+
+def test_double_precision_in_the_table_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(2)
+    momentum = rng.normal(40, 9, (2, 3, 4)).astype("f4")
+    vectors = np.concatenate([momentum, np.sqrt((momentum**2).sum(axis=1, keepdims=True) + 0.02)], axis=1)
+    network = cut_at(pair_masses(), ["mass"], {"pf_vectors": vectors, "pf_mask": np.ones((2, 1, 4), "f4")})
+    assert network is not None
+    evaluator = ReferenceEvaluator(onnx.load_from_string(doubled(network.first)))
+    (found,) = evaluator.run(None, {"pf_vectors": vectors})
+    total = vectors.astype("f8")[..., None] + vectors.astype("f8")[..., None, :]
+    expected = np.square(total[:, 3]) - np.square(total[:, :3]).sum(axis=1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+
+
+def test_lines_of_what_is_not_here_stay(tmp_path: Path) -> None:
+    before = f"| part-ak4 | 49 | {OPENVINO} | 1 | 2 | 3 |\n| other | 1 | {ORDER} | 1 | 2 | 3 |\n"
+    assert order_table(tmp_path, before, ["part-ak4"]).splitlines()[2:] == before.splitlines()[:1]

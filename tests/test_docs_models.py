@@ -50,7 +50,7 @@ def test_the_differences_are_those_that_are_measured(name: str, shared: Path) ->
 
 ROUNDING = {
     line.split(" | ")[0].removeprefix("| "): line.strip("| ").split(" | ")[1:]
-    for line in rounding.PATTERN.findall(TEXT)[0][1].splitlines()[2:]
+    for line in rounding.pattern("measured").findall(TEXT)[0][1].splitlines()[2:]
 }
 
 

@@ -20,11 +20,13 @@ USUAL = 128
 FILLED = 0.35
 
 
-def _inputs(bundle: Bundle, counts: dict[str, Array], seed: int, cost: Cost | None = None) -> list[Inputs]:
+def _inputs(
+    bundle: Bundle, counts: dict[str, Array], seed: int, cost: Cost | None = None, width: float = 0.25
+) -> list[Inputs]:
     """Batches of random jets with given numbers of objects; without a cost one batch if all objects have a mask."""
     n_jets = len(next(iter(counts.values())))
     objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
-    tables = tabulate(bundle.groups, ToyJets(objects, seed), bundle.card.nonfinite)
+    tables = tabulate(bundle.groups, ToyJets(objects, seed, width), bundle.card.nonfinite)
     size = bundle.fixed_batch or (n_jets if cost is None else BATCH_SIZE)
     batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost)
     return [dict(batch.inputs) for batch in batches]
@@ -90,8 +92,9 @@ def usual_jets(bundle: Bundle, n_jets: int = USUAL) -> list[Inputs]:
         Inputs of the network, one entry per run, each jet once.
     """
     rng = np.random.default_rng(45)
+    width = 0.1 if bundle.card.jets == "AK4" else 0.25
     counts = {}
     for name, (low, high) in bundle.limits.items():
         drawn = rng.gamma(4, max(FILLED * high, 1) / 4, n_jets).astype(np.int64)
         counts[name] = np.clip(drawn, 0 if name == "sv" else max(low, 1), high)
-    return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=45, cost=COST)
+    return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=45, cost=COST, width=width)

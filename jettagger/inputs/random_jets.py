@@ -107,6 +107,8 @@ class ToyJets:
         Object (``pf``, ``sv``, ...) -> number of objects of each jet.
     seed : int
         The same seed and counts give the same jets.
+    width : float
+        Standard deviation of pseudorapidity and azimuth (rad) around the jet's axis.
 
     Notes
     -----
@@ -120,10 +122,11 @@ class ToyJets:
     (2, [2, 0], (2,))
     """
 
-    def __init__(self, counts: Mapping[str, Array], seed: int = 0) -> None:
+    def __init__(self, counts: Mapping[str, Array], seed: int = 0, width: float = 0.25) -> None:
         self._counts = {name: np.asarray(number, dtype=np.int64) for name, number in counts.items()}
         self._size = len(next(iter(self._counts.values())))
         self._seed = seed
+        self._width = width
 
     def __len__(self) -> int:
         return self._size
@@ -145,7 +148,7 @@ class ToyJets:
             falling: Array = (60 * steps / (1 + 0.15 * rank) + 1).astype(np.float32)
             return falling
         if name in ("eta", "phi"):
-            around = self._draw(object_, name, {name: _normal(0.25)}, counts)
+            around = self._draw(object_, name, {name: _normal(self._width)}, counts)
             axis = self.column(object_, f"jet.{name}")
             near: Array = axis + around
             return near if name == "eta" else delta_phi(near, np.float32(0))

@@ -25,7 +25,7 @@ KNOB = "jettagger_knob{}"
 CANCELLED = 2.0**-10
 
 #: minimum fraction of results with cancellation for a step to count
-SHARE, FEWEST = 0.01, 10
+SHARE, FEWEST = 0.002, 10
 
 #: operators that move numbers to other positions
 MOVED = frozenset(("Expand", "Identity", "Reshape", "Transpose", "Unsqueeze"))
@@ -64,6 +64,7 @@ def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[
     names = dict.fromkeys(
         name for node in steps for name in (*node.input, *node.output) if name and name not in constant
     )
+    axes = _small_constants(model)
     lost, number = np.zeros(len(steps)), np.zeros(len(steps))
     for values in _values(model, list(names), probes):
         for place, node in enumerate(steps):
@@ -71,7 +72,7 @@ def cancelling_steps(model: Any, probes: Sequence[Mapping[str, Array]]) -> list[
             if result.dtype != np.float32:
                 continue
             with np.errstate(invalid="ignore"):
-                largest = _largest(node, operands)
+                largest = _largest(node, operands, axes.get(node.input[-1]))
                 real = np.isfinite(largest) & (result != 0)
                 number[place] += np.count_nonzero(real)
                 lost[place] += np.count_nonzero(real & (np.abs(result) < CANCELLED * largest))
@@ -255,14 +256,27 @@ def _before(names: Sequence[str], makers: Mapping[str, Any]) -> list[Any]:
     return list(found.values())
 
 
-def _largest(node: Any, operands: Sequence[Array]) -> Array:
+def _small_constants(model: Any) -> dict[str, list[int]]:
+    """Constants that may be axes, by name."""
+    from onnx import numpy_helper
+
+    tensors = {item.name: item for item in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensors[node.output[0]] = node.attribute[0].t
+    return {
+        name: numpy_helper.to_array(item).tolist()
+        for name, item in tensors.items()
+        if item.data_type == item.INT64 and len(item.dims) == 1 and item.dims[0] < 8
+    }
+
+
+def _largest(node: Any, operands: Sequence[Array], last: list[int] | None) -> Array:
     """The maximum absolute value of the operands of each result."""
     if node.op_type != "ReduceSum":
         return np.maximum(*(np.abs(value) for value in operands))
     attributes = attributes_of(node)
-    axes = attributes.get("axes")
-    if axes is None and len(operands) > 1:
-        axes = operands[1].tolist()
+    axes = attributes.get("axes", last if len(node.input) > 1 else None)
     return np.abs(operands[0]).max(
         axis=None if not axes else tuple(axes), keepdims=bool(attributes.get("keepdims", 1)), initial=0
     )
