@@ -134,7 +134,7 @@ def test_without_runs_it_is_said(tmp_path: Path) -> None:
     assert f"is not known; the sum over the 30 events read, {total:g}, is taken" in note
     assert search(tmp_path, ("cross_section: 3", "cross_section: 3, sum_of_weights: events")).notes == ()
     make(tmp_path / "dy2.root", 30, 1, runs(1000.0, 900))
-    with pytest.raises(InputFileError, match=r"dy2.root has the generator weights .*dy1.root has not"):
+    with pytest.raises(InputFileError, match=r"dy2.root has the generator weights .*dy1.root does not"):
         search(tmp_path)
 
 

@@ -41,7 +41,7 @@ def cache_folder() -> Path | None:
     named = os.environ.get(CACHE, "")
     if named == "off":
         return None
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("jettagger", appauthor=False))
+    return Path(os.path.expanduser(named)) if named else Path(platformdirs.user_cache_dir("jettagger", appauthor=False))
 
 
 def shipped(digest: str) -> Path | None:
@@ -75,5 +75,5 @@ def search_path() -> list[Path]:
     >>> search_path()[-1].name
     'models'
     """
-    listed = [Path(part).expanduser() for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
+    listed = [Path(os.path.expanduser(part)) for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
     return [*listed, user_folder(), PACKAGE / "models"]

@@ -39,7 +39,9 @@ class ExpressionText:
         if not isinstance(text, str):
             raise ConfigError(f"{place_of(where)}expected an expression as text, got {text!r}")
         if len(text) > MAX_LENGTH:
-            raise ConfigError(f"{place_of(where)}an expression of {len(text)} characters, at most {MAX_LENGTH}")
+            raise ConfigError(
+                f"{place_of(where)}an expression of {len(text)} characters, expected at most {MAX_LENGTH}"
+            )
         self.text = " ".join(text.splitlines()).rstrip()
         self.where = where
 

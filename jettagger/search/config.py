@@ -303,8 +303,8 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
 
 def _model(name: str, folder: Path) -> str:
     """A model as it was written, or its folder beside the file."""
-    beside = folder / Path(name).expanduser()
-    return str(beside) if len(Path(name).parts) > 1 and beside.is_dir() else name
+    beside = folder / os.path.expanduser(name)
+    return str(beside) if len(Path(name).parts) > 1 and os.path.isdir(beside) else name
 
 
 def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -141,7 +142,7 @@ def expand(pattern: str, folder: Path) -> list[str]:
     """
     magic = glob.has_magic(pattern.partition("://")[2] or pattern)
     if "://" not in pattern:
-        path = str(folder / Path(pattern).expanduser())
+        path = str(folder / os.path.expanduser(pattern))
         found = sorted(glob.glob(path, recursive=True)) if magic else [path]
     elif not magic:
         found = [pattern]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,9 +94,9 @@ class TaggerKeys(FileModel):
         TaggerOptions
         """
         values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields if name != "model"}
-        values["heads"] = [str(folder / Path(head).expanduser()) for head in self.heads]
+        values["heads"] = [str(folder / os.path.expanduser(head)) for head in self.heads]
         if isinstance(self.cache, str):
-            values["cache"] = str(folder / Path(self.cache).expanduser())
+            values["cache"] = str(folder / os.path.expanduser(self.cache))
         if self.format is not None and self.format not in flavours():
-            values["format"] = str(folder / Path(self.format).expanduser())
+            values["format"] = str(folder / os.path.expanduser(self.format))
         return TaggerOptions(**values | ({"cache": None} if self.cache is False else {}))

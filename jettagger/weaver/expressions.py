@@ -130,7 +130,8 @@ class Formula:
                 f"{name}: {getattr(array, 'type', type(array).__name__)}" for name, array in found.items()
             )
             place = f"{self.where}: " if self.where else ""
-            raise MismatchError(f"{place}{self.text.strip()!r} cannot be evaluated on {types}: {reason}") from error
+            on = f" on {types}" if types else ""
+            raise MismatchError(f"{place}{self.text.strip()!r} cannot be evaluated{on}: {reason}") from error
 
 
 def parse_formula(text: str, where: str = "") -> Formula:
@@ -317,7 +318,11 @@ def _binary(node: ast.BinOp, left: Any, right: Any) -> Any:
     """Python's integers are unbounded: those of the text are limited to the range of machine numbers."""
     if _plain(left) and _plain(right):
         if isinstance(node.op, ast.Pow) and isinstance(left, int) and isinstance(right, int):
-            if abs(float(left)) ** float(right) > _MAX_POWER:
+            try:
+                large = abs(float(left)) ** float(right) > _MAX_POWER
+            except OverflowError:
+                large = True
+            if large:
                 raise ValueError("the power is too large")
         elif isinstance(node.op, ast.LShift) and right > _MAX_SHIFT:
             raise ValueError("the shift is too large")
