@@ -14,6 +14,7 @@ import pytest
 from comparing import flat
 from heads import make_head
 from networks import write_bundle
+from real_files import opened
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
@@ -480,7 +481,7 @@ def test_particlenet_on_the_experiments_ak4_jets_is_what_onnxruntime_gives_for_i
 
 @pytest.mark.data
 def test_vertices_outside_of_the_table_are_rebuilt_for_ak4_jets_too(shared: Path) -> None:
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         columns = [f"JetSVs.{name}" for name in ("jetIdx", "sVIdx", "phirel", "deltaR", "enration", "pt", "mass")]
         columns += [f"Jet.{name}" for name in ("pt", "eta", "phi", "mass")]
         events = file.read([*columns, "SV.eta"])
@@ -504,7 +505,7 @@ def test_vertices_outside_of_the_table_are_rebuilt_for_ak4_jets_too(shared: Path
 @pytest.mark.data
 def test_both_networks_of_the_experiment_in_one_pass(shared: Path) -> None:
     both = load_taggers([shared / "models" / name for name in ("particlenet-ak8-md", "particlenet-ak4")], threads=1)
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         columns = {column for tagger in both.values() for column in tagger.check(file).columns}
         events = file.read(sorted(columns))
     together = both(events)
@@ -519,7 +520,7 @@ def test_both_networks_of_the_experiment_in_one_pass(shared: Path) -> None:
 def test_discriminants_of_deepjet_are_those_that_the_experiment_stored(shared: Path) -> None:
     tagger = load_tagger(shared / "models/deepjet-v03", threads=1)
     stored = ("btagDeepFlavB", "btagDeepFlavCvL", "btagDeepFlavCvB", "btagDeepFlavQG")
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read([*tagger.check(file).columns, *(f"Jet.{name}" for name in stored)])
     jets = tagger.attach(events).Jet
     central = np.abs(ak.to_numpy(ak.flatten(jets.eta))) < 2.5
@@ -536,7 +537,7 @@ def test_discriminants_of_deepjet_are_those_that_the_experiment_stored(shared: P
 @pytest.mark.data
 def test_central_nanoaod_is_refused_for_ak4_jets(shared: Path) -> None:
     tagger = load_tagger(shared / "models/particlenet-ak4", threads=1)
-    with EventFile(shared / "cms/nano_tt_v15.root") as file, pytest.raises(MissingColumns) as caught:
+    with opened(shared / "cms/nano_tt_v15.root") as file, pytest.raises(MissingColumns) as caught:
         tagger.check(file, file.path)
     assert "NanoAOD without candidates of AK4 jets" in str(caught.value)
     assert "pf.btagSip3dSig" in str(caught.value)

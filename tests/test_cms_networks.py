@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores
+from real_files import opened
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
@@ -19,7 +20,6 @@ from jettagger.bundles.declaration import families
 from jettagger.cli import main
 from jettagger.errors import MissingColumns
 from jettagger.features import FEATURES
-from jettagger.files.root import EventFile
 from jettagger.inputs.source import check_columns
 from jettagger.provenance import Provenance
 from jettagger.tagging.tagger import Tagger
@@ -102,7 +102,7 @@ class Case:
         return np.stack(found)
 
     def events(self, shared: Path, bundle: Bundle) -> Any:
-        with EventFile(shared / "cms/pfnano.root") as file:
+        with opened(shared / "cms/pfnano.root") as file:
             columns = [*check_columns(bundle, file).columns, *(f"{self.collection}.{name}" for name in self.stored)]
             more = ["PFCands.d0", "PFCands.puppiWeight", f"{self.collection}.eta", f"{self.collection}.rawFactor"]
             return file.read(dict.fromkeys([*columns, *more]))
@@ -323,7 +323,7 @@ def test_what_is_in_doubt_is_counted(shared: Path, tmp_path: Path) -> None:
 
 def test_garbage_beyond_the_counted_tracks_is_no_input(shared: Path) -> None:
     names = [name for name in FEATURES if name.startswith("jet_DeepCSV_track") and name[-1].isdigit()]
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read({f"Jet.{need}" for name in names for need in FEATURES[name].needs})
     stored, masked = 0.0, 0.0
     for name in names:
@@ -377,7 +377,7 @@ def test_without_the_factor_to_the_uncorrected_momentum_nothing_runs(shared: Pat
 )
 def test_jets_with_fewer_constituents_than_neighbours_run(name: str, links: str, shortest: int, shared: Path) -> None:
     tagger = jt.load_tagger(shared / "models" / name, threads=1, backend="onnxruntime", min_pt_share=0)
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read(check_columns(tagger.bundle, file).columns)
     table = events[links]
     few = ak.with_field(events, table[ak.local_index(table.jetIdx) % 9 == 0], links)

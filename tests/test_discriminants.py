@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from real_files import opened
 
 from jettagger.bundles.known import output_fingerprint
 from jettagger.bundles.places import PACKAGE
@@ -519,10 +520,8 @@ def test_a_network_that_was_run_comes_before_what_is_stored():
 
 @pytest.mark.data
 def test_scores_of_pfnano_give_the_ratios_that_are_stored_beside_them(shared):
-    from jettagger.files.root import EventFile
-
     names = [*STORED_SIX.values(), "B", "CvL", "CvB", "QG"]
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         jets = file.read([f"Jet.btagDeepFlav{name}" for name in names]).Jet
     stored = {"BvsAll": jets.btagDeepFlavB, "CvsL": jets.btagDeepFlavCvL, "CvsB": jets.btagDeepFlavCvB}
     stored["QvsG"] = 1 - jets.btagDeepFlavQG
@@ -539,10 +538,8 @@ def test_scores_of_pfnano_give_the_ratios_that_are_stored_beside_them(shared):
 
 @pytest.mark.data
 def test_flavours_of_central_nanoaod(shared):
-    from jettagger.files.root import EventFile
-
     columns = {"BvsAll": "B", "CvsL": "CvL", "CvsB": "CvB", "QvsG": "QvG"}
-    with EventFile(shared / "cms/nano_tt_v15.root") as file:
+    with opened(shared / "cms/nano_tt_v15.root") as file:
         fields = [name for name in file.fields("Jet") if name.startswith("btag")]
         jets = file.read([f"Jet.{name}" for name in fields]).Jet
     assert {"btagDeepFlav", "btagPNet", "btagUParTAK4"} <= set(taggers(jets.fields))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_files import opened
 
 from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.features import lookup
-from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, Jets, load, make_plan
 from jettagger.formats.nesting import nest
 from jettagger.formats.pfnano import PFNANO
@@ -94,7 +94,7 @@ def assert_links(events: Any) -> tuple[int, int]:
 
 @pytest.mark.data
 def test_links_of_a_real_file_are_those_of_a_slow_loop(shared: Path) -> None:
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         plan = make_plan(PFNANO, file, FEATURES)
         events = file.read(plan.columns)
     candidates, vertices = assert_links(events)
@@ -335,7 +335,7 @@ def test_known_directions_are_left_as_they_are() -> None:
 
 @pytest.mark.data
 def test_known_vertices_of_a_real_file_are_rebuilt(shared: Path) -> None:
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read(make_plan(PFNANO, file, FEATURES).columns)
     known = jets_of(events)
     blind = jets_of(ak.with_field(events, ak.with_field(events.FatJetSVs, -1, "sVIdx"), "FatJetSVs"))

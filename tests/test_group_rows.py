@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from comparing import assert_same_scores, flat
 from networks import GROUPS, LENGTHS, NAMES, description, write_bundle
+from real_files import opened
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import PACKAGE
 from jettagger.bundles.preprocess import PRODUCER_SELECTION, read_groups
 from jettagger.errors import BundleError, ConfigError, JettaggerError, MissingColumns, UnknownName
-from jettagger.files.root import EventFile
 from jettagger.inputs.source import check_columns
 from jettagger.tagging.tagger import Tagger
 from jettagger.tagging.taggers import Taggers
@@ -254,7 +254,7 @@ def test_with_the_cut_the_stored_scores_come_back_and_without_it_they_do_not(sha
     for selection in (None, "none"):
         (folder / "bundle.json").write_text(json.dumps(card | ({"selection": selection} if selection else {})))
         tagger = jt.load_tagger(folder, threads=1)
-        with EventFile(shared / "cms/pfnano.root") as file:
+        with opened(shared / "cms/pfnano.root") as file:
             columns = [*check_columns(tagger.bundle, file).columns, *(f"FatJet.{name}" for name in STORED.values())]
             events = file.read([*columns, "PFCands.puppiWeight"])
         tagged = tagger.run(events)

@@ -12,11 +12,11 @@ import pytest
 from comparing import assert_same_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_files import opened
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
-from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns
 from jettagger.formats.pfnano import PFNANO, pfnano
 from jettagger.inputs.flavours import detect, flavours
@@ -74,7 +74,7 @@ def test_links_of_the_experiment_repeat_what_they_point_to_to_the_bit(shared: Pa
     tables = {"FatJetPFCands": "PFCands", "FatJetSVs": "SV", "JetPFCands": "PFCands", "JetSVs": "SV"}
     columns = [f"{name}.pt" for name in {*tables, *tables.values()}]
     columns += [f"{name}.{'pFCandsIdx' if target == 'PFCands' else 'sVIdx'}" for name, target in tables.items()]
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read(columns)
     for name, target in tables.items():
         index = events[name]["pFCandsIdx" if target == "PFCands" else "sVIdx"]
@@ -259,7 +259,7 @@ def test_with_a_share_links_to_other_objects_are_left_out(tiny: Bundle) -> None:
 @pytest.mark.data
 def test_all_jets_of_a_real_file_are_whole(shared: Path) -> None:
     tagger = load_tagger(shared / "models/particlenet-ak8-md", threads=1)
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         events = file.read(tagger.check(file).columns)
     report = tagger.run(events).report
     assert (report.jets, report.scored, report.partial) == (24, 24, 0)

@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores, flat
+from real_files import opened
 
 import jettagger as jt
 from jettagger.errors import MissingColumns
@@ -58,7 +59,7 @@ def part(shared: Path) -> Tagger:
 
 
 def read(path: Path, tagger: Tagger) -> Any:
-    with EventFile(path) as file:
+    with opened(path) as file:
         extra = [f"FatJet.{name}" for name in (*STORED.values(), "particleNetMD_QCD")]
         return file.read([*check_columns(tagger.bundle, file).columns, "PFCands.pdgId", *extra])
 
@@ -160,7 +161,7 @@ def test_virtual_events_give_the_same_and_exactly_the_needed_columns_are_read(
             atol=1e-5,
         )
     assert accessed(log) == columns | COUNTERS
-    with EventFile(shared / "cms/pfnano.root") as file:
+    with opened(shared / "cms/pfnano.root") as file:
         assert {column.replace(".", "_") for column in check_columns(tagger.bundle, file).columns} == columns
 
 
@@ -203,8 +204,8 @@ def test_what_lacks_tracks_is_refused_before_anything_is_read(
     with pytest.raises(MissingColumns) as from_events:
         particlenet.attach(virtual)
     assert log == []
-    with EventFile(shared / "cms" / file) as opened, pytest.raises(MissingColumns) as from_file:
-        check_columns(particlenet.bundle, opened, opened.path)
+    with EventFile(shared / "cms" / file) as stored, pytest.raises(MissingColumns) as from_file:
+        check_columns(particlenet.bundle, stored, stored.path)
     for error in (from_events, from_file):
         text = str(error.value)
         assert all(phrase in text for phrase in phrases), text
@@ -319,7 +320,7 @@ def test_an_rntuple_is_listed_and_read_without_a_walk_through_all_fields(
         return listing(self, *arguments, **keywords)
 
     monkeypatch.setattr(HasFields, "iteritems", counted)
-    with EventFile(shared / "cms/pfnano_rntuple.root") as file:
+    with opened(shared / "cms/pfnano_rntuple.root") as file:
         columns = check_columns(particlenet.bundle, file).columns
         assert len(file.read(columns, 2, 5)) == 3
     assert 0 < len(visited) <= 2 * len(columns)
