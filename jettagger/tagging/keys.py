@@ -38,7 +38,8 @@ class TaggerKeys(FileModel):
     )
     precision: Literal["float32", "float16"] = Field(
         default="float32",
-        description="of matrix products; with `float16` probabilities may change by 0.05, which is checked",
+        description="precision of matrix products; with `float16` probabilities may change by up to 0.05, which is "
+        "checked",
     )
     remote: Annotated[
         str | bool | None, Expected("the address of a server, or false"), Shown("`$JETTAGGER_REMOTE`")
