@@ -72,6 +72,22 @@ def test_a_whole_tagger_gives_the_scores_of_the_cpu(gpu: Gpu, pairs: Bundle) -> 
             assert new == pytest.approx(old, abs=1e-5)
 
 
+def test_half_precision_leaves_these_steps_to_the_cpu(gpu: Gpu, pairs: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rounding of the rest is allowed; what the steps make of another order is not."""
+    monkeypatch.setattr("jettagger.inference.precision.TOLERANCES", {1.0: 500})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session = open_session(pairs, 1, "cuda", precision="float16")
+    moved = change(pairs, session, usual_jets(pairs, 4)).max()
+    assert 1 < moved <= 500
+    kinds = {item.data_type for item in onnx.load_from_string(gpu.models[-1]).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    forget()
+    monkeypatch.setattr("jettagger.inference.acceleration.cut_network", lambda *_: None)
+    with pytest.warns(RuntimeWarning, match="'pairs' runs in float32: float16 differs by"):
+        open_session(pairs, 1, "cuda", precision="float16")
+
+
 def test_the_parts_are_kept(gpu: Gpu, pairs: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     open_session(pairs, 1, "cuda")
     forget()

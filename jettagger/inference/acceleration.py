@@ -25,7 +25,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
 from jettagger.errors import BundleError, ConfigError, MismatchError, ProviderError, hint
 from jettagger.files.cache import DiskCache
-from jettagger.inference.cutting import cut_session
+from jettagger.inference.cutting import cut_network, cut_session
 from jettagger.inference.golden import golden_sha256
 from jettagger.inference.padding import as_run, require_session_trial
 from jettagger.inference.precision import PRECISIONS, half_session
@@ -288,6 +288,9 @@ def _in_half(bundle: Bundle, threads: int, provider: Provider) -> Session | None
     answers = _stored_proof(entry) if model and entry is not None else file_answers(bundle, threads)
     model = model or _graph(bundle).path.read_bytes()
     session, why = half_session(bundle, threads, provider, model, answers)
+    network = None if session is not None or provider.on_cpu else cut_network(bundle, threads, provider)
+    if network is not None:
+        session, why = half_session(bundle, threads, provider, network, answers)
     if why:
         warnings.warn(f"the network of {bundle.name!r} runs in float32: float16 {why}", RuntimeWarning)
     return session

@@ -21,7 +21,7 @@ from jettagger.sessions.rewriting import rewrite
 from jettagger.sessions.rewriting.cancelling import cut_at
 from jettagger.types import Array
 
-__all__ = ["cut_session"]
+__all__ = ["cut_network", "cut_session"]
 
 #: bytes of networks in two parts that are kept
 LIMIT = 500_000_000
@@ -48,18 +48,35 @@ def cut_session(bundle: Bundle, threads: int, provider: Provider) -> Session | N
     ProviderError
         If the provider is not there.
     """
-    graph, response = bundle.graph, response_of(bundle)
-    steps = [] if response is None else response.amplifying
-    if graph is None or not steps:
+    network = cut_network(bundle, threads, provider)
+    if bundle.graph is None or network is None:
         return None
     try:
-        network = _cut(bundle, steps, threads, gpu=provider.on_gpu)
-        if network is None:
-            return None
-        session = make_cut_session(graph, threads, provider, network)
+        session = make_cut_session(bundle.graph, threads, provider, network)
         return None if compared(bundle, session, file_answers(bundle, threads), allowed_of(provider)) else session
     except ProviderError:
         raise
+    except Exception:  # whatever a graph holds, there is always the file itself
+        return None
+
+
+def cut_network(bundle: Bundle, threads: int, provider: Provider) -> CutNetwork | None:
+    """A network in two parts: the steps that amplify rounding, and the rest, which is not compared.
+
+    Parameters
+    ----------
+    bundle, threads, provider
+        As for `cut_session`.
+
+    Returns
+    -------
+    CutNetwork or None
+        None: no step amplifies rounding, or such steps cannot be made apart.
+    """
+    response = response_of(bundle)
+    steps = [] if response is None else response.amplifying
+    try:
+        return _cut(bundle, steps, threads, gpu=provider.on_gpu) if steps else None
     except Exception:  # whatever a graph holds, there is always the file itself
         return None
 

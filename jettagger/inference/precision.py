@@ -8,6 +8,7 @@ network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from jettagger.errors import BundleError, ProviderError
 from jettagger.inference.network import deviations, evaluate
 from jettagger.inference.proof import Answer
 from jettagger.sessions import Session
+from jettagger.sessions.cpusteps import CutNetwork, make_cut_session
 from jettagger.sessions.onnx import make_session
 from jettagger.sessions.providers import Provider
 from jettagger.sessions.rewriting.half import half_products
@@ -31,7 +33,7 @@ TOLERANCES: Mapping[float, float] = {0.5: 200, 1.0: 5000}
 
 
 def half_session(
-    bundle: Bundle, threads: int, provider: Provider, model: bytes, answers: Iterable[Answer]
+    bundle: Bundle, threads: int, provider: Provider, model: bytes | CutNetwork, answers: Iterable[Answer]
 ) -> tuple[Session | None, str]:
     """A session with products in half precision.
 
@@ -41,8 +43,8 @@ def half_session(
         With weights.
     threads : int
     provider : Provider
-    model : bytes
-        The network in single precision.
+    model : bytes or CutNetwork
+        The network in single precision; of one in two parts, the steps that run on the CPU stay as they are.
     answers : iterable of Answer
         Of the file on the CPU.
 
@@ -63,7 +65,11 @@ def half_session(
     if bundle.graph is None:
         raise BundleError(f"the bundle {bundle.name!r} has no weights")
     try:
-        session = make_session(bundle.graph, threads, provider, half_products(model))
+        if isinstance(model, CutNetwork):
+            model = replace(model, rest=half_products(model.rest))
+            session = make_cut_session(bundle.graph, threads, provider, model)
+        else:
+            session = make_session(bundle.graph, threads, provider, half_products(model))
         changes = [
             deviations(bundle, evaluate(bundle, session, answer.inputs), answer.values).max(axis=1)
             for answer in answers
