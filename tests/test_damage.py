@@ -160,7 +160,7 @@ def test_pages_of_rntuples_are_checked(shared: Path, tmp_path: Path) -> None:
 
 def test_columns_of_a_collection_have_the_same_lengths() -> None:
     pt, eta = ak.Array([[1.0, 2.0], [3.0]]), ak.Array([[1.0], [2.0, 3.0]])
-    with pytest.raises(MismatchError, match="FatJet_eta and FatJet_pt have different numbers"):
+    with pytest.raises(MismatchError, match=r"FatJet_eta has 1 entries in event 0, expected 2 .*2 of 2 events differ"):
         nest({"FatJet_pt": pt, "FatJet_eta": eta})
 
 

@@ -116,7 +116,7 @@ def test_the_steps_and_the_page(bench: Any, work: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "page: size-1000 has no result yet, its rows are left out" in shown
     bench.main([str(work), "--steps", "classes"])  # nothing is done twice
-    assert "class-Xgg: is there" in capsys.readouterr().out
+    assert "class-Xgg: exists already" in capsys.readouterr().out
     (results / "masses.json").write_text(json.dumps(masses | {"model": "0" * 64}))
     with pytest.raises(SystemExit, match="was made with another tagger"):
         bench.main([str(work), "--steps", "page"])

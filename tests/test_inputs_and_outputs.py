@@ -204,7 +204,7 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
     assert main(arguments) == 2
     said = capsys.readouterr()
     exists = "exists already" in said.err and "--force" not in arguments
-    assert exists or "cannot be the output, --force or not" in said.err, said.err
+    assert exists or "cannot be the output, not even with --force" in said.err, said.err
     assert content(folder) == before
 
 

@@ -146,7 +146,7 @@ def test_unknown_process_is_named_with_the_nearest() -> None:
         ("Hbb", {"mass": (5.0, 100.0)}, "mass .process Hbb. range 5 to 100 GeV is impossible: expected 15"),
         ("XHH", {"mass": (100.0, 100.0)}, "mass .process XHH."),
         ("tt", {"mass": (100.0, 200.0)}, "'tt' has no mass"),
-        ("Hbb", {"seed": -1}, "seed is -1"),
+        ("Hbb", {"seed": -1}, "got the seed -1"),
         ("Hbb", {"pileup": -3.0}, "pile-up"),
     ],
 )

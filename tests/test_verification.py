@@ -186,7 +186,7 @@ def test_rows_of_a_jet_are_adjacent_and_lead_to_each_object_once(plan: Any) -> N
     inside = int(np.flatnonzero((jets[:-2] == 1) & (jets[1:-1] == 1) & (jets[2:] == 1))[0]) + 1
     columns = with_counters(COLUMNS)
     event = set_value(columns, "FatJetPFCands_jetIdx", inside, 0)
-    with pytest.raises(InputFileError, match=f"jetIdx of event {event} .*one after the other"):
+    with pytest.raises(InputFileError, match=f"jetIdx of event {event} .*the rows of a jet next to each other"):
         verified(columns, plan)
     columns = with_counters(COLUMNS)
     targets = ak.to_numpy(ak.flatten(columns["FatJetPFCands_pFCandsIdx"]))

@@ -9,6 +9,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, MismatchError
+from jettagger.files import refuse_inputs
 from jettagger.finetuning.skims import open_skim
 from jettagger.heads import Head, load_head
 from jettagger.skims.writers import write_skim
@@ -57,6 +58,7 @@ def score_skim(
     InputFileError, OutputError
     """
     skim = open_skim(os.fspath(path))
+    refuse_inputs(output, [skim.path])
     if not heads:
         raise ConfigError(f"{os.fspath(path)}: got no head to run, expected at least one")
     loaded = [head if isinstance(head, Head) else load_head(head) for head in heads]
