@@ -122,8 +122,8 @@ class Report(Displayed):
     servers : tuple of str
         Addresses of the servers that answered, with the version of the model if they report it.
     rounding : float
-        How far a change in the last place of inputs or operations moves a probability, for 99 % of jets, where the
-        model's card says that this exceeds 1e-5; of several models the largest.
+        Change of a probability due to a change in the last place of inputs or operations, 99 % quantile over jets, if
+        the model's card gives a value above 1e-5; the maximum for several models.
 
     Examples
     --------

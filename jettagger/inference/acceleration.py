@@ -222,9 +222,9 @@ def proven(bundle: Bundle, session: Session, threads: int | None = None) -> Sess
 
 
 def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -> Session:
-    """The network in a provider of ONNX Runtime other than the CPU: rewritten where that is equal, else the file.
+    """The network in another provider of ONNX Runtime than the CPU: rewritten if equal, else the original graph.
 
-    Where neither is, as the network amplifies rounding, the steps that do are made on the CPU.
+    If neither agrees, because the network amplifies rounding, these steps are evaluated on the CPU.
     """
     graph = _graph(bundle)
     allowed = allowed_of(provider)

@@ -1,4 +1,4 @@
-"""Networks that amplify rounding, in another provider than the CPU: the steps that do are made on the CPU."""
+"""Networks that amplify rounding, in providers other than the CPU: these steps are evaluated on the CPU."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from jettagger.types import Array
 
 __all__ = ["cut_network", "cut_session"]
 
-#: bytes of networks in two parts that are kept
+#: maximum size in bytes of the stored networks in two parts
 LIMIT = 500_000_000
 
 
 def cut_session(bundle: Bundle, threads: int, provider: Provider) -> Session | None:
-    """A session of which the steps that amplify rounding run on the CPU, where it gives the numbers of the file.
+    """A session with the steps that amplify rounding on the CPU, if it agrees with the file.
 
     Parameters
     ----------
     bundle : Bundle
-        With weights that lie in its file.
+        With weights inside the ONNX file.
     threads : int
     provider : Provider
-        Of the rest; on a GPU it is rewritten.
+        Provider of the rest; for a GPU the rest is rewritten.
 
     Returns
     -------
     Session or None
-        None: no step amplifies rounding, such steps cannot be made apart, or the scores differ all the same.
+        None if no step amplifies rounding, such steps cannot be separated, or the scores still differ.
 
     Raises
     ------
     ProviderError
-        If the provider is not there.
+        If the provider is not available.
     """
     network = cut_network(bundle, threads, provider)
     if bundle.graph is None or network is None:

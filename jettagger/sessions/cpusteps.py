@@ -1,7 +1,7 @@
-"""A network of which some steps run on the CPU, in the order of the file, whatever runs the rest.
+"""A network with some steps on the CPU, in the order of the file, and the rest in any provider.
 
-Differences of nearly equal numbers come out otherwise where a sum is taken in another order. Made on the CPU they are
-the same to the bit, so that a provider gives the scores of the CPU although the network amplifies rounding.
+Differences of nearly equal numbers depend on the order of summation. Computed on the CPU they are reproducible to the
+bit, so that a provider gives the scores of the CPU although the network amplifies rounding.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class CutNetwork:
     Parameters
     ----------
     steps : tuple of str
-        What the first part gives, and the rest takes besides the inputs of the network.
+        Results of the first part, additional inputs of the second.
     inputs : tuple of str
-        The inputs of the network that the first part takes.
+        Inputs of the network needed by the first part.
     first, rest : bytes
         ONNX files.
     """
@@ -37,12 +37,12 @@ class CutNetwork:
     rest: bytes
 
     def first_session(self, graph: Graph, threads: int) -> OrtSession:
-        """The first part on the CPU; other inputs than its own must not be given to it.
+        """The first part on the CPU; it takes only its own inputs.
 
         Parameters
         ----------
         graph : Graph
-            Of the network.
+            Graph of the network.
         threads : int
 
         Returns
@@ -77,10 +77,10 @@ def make_cut_session(graph: Graph, threads: int, provider: str | Provider, netwo
     Parameters
     ----------
     graph : Graph
-        Of the network.
+        Graph of the network.
     threads : int
     provider : str or Provider
-        Of the rest.
+        Provider of the second part.
     network : CutNetwork
 
     Returns
@@ -90,7 +90,7 @@ def make_cut_session(graph: Graph, threads: int, provider: str | Provider, netwo
     Raises
     ------
     ProviderError, ModelFileError
-        As `jettagger.sessions.onnx.OrtSession`.
+        As for `jettagger.sessions.onnx.OrtSession`.
     """
     provider = Provider.of(provider)
     return (_CutGpuSession if provider.on_gpu else _CutSession)(graph, threads, provider, network)

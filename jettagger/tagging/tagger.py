@@ -600,7 +600,7 @@ class Tagger(Displayed):
 
 
 def _rounding(bundle: Bundle) -> float:
-    """How far the last place moves a probability, where the card says that it does by more than rounding itself."""
+    """Response of probabilities to the last place, if the card gives one that exceeds rounding itself."""
     known = bundle.card.rounding
     return known.q99 if known is not None and known.q99 > PROB_TOLERANCE else 0.0
 

@@ -1,4 +1,4 @@
-"""Matrix products in half precision, and everything else as it was."""
+"""Matrix products in half precision; all other operations are unchanged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jettagger.sessions.rewriting.network import Net, attributes_of, inputs_of, 
 
 __all__ = ["half_products"]
 
-#: products with matrices
+#: matrix products
 _PRODUCTS = frozenset(("FusedMatMul", "Gemm", "MatMul"))
 
-#: operators that a tensor may pass in half precision on the way from one product to the next
+#: operators that may be evaluated in half precision between two products
 _PASSED = frozenset(("Gelu", "Identity", "Relu", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"))
 
 #: element types of ONNX
@@ -21,7 +21,7 @@ _SINGLE, _HALF, _DOUBLE = 1, 10, 11
 
 
 def half_products(model: bytes) -> bytes:
-    """A network whose products take and give float16; its inputs and outputs, and what lies between, stay float32.
+    """A network with matrix products in float16; its inputs, outputs and all other operations remain float32.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def half_products(model: bytes) -> bytes:
     Returns
     -------
     bytes
-        An ONNX file. Products are summed as the processor does it: in float32 on CPUs and on tensor cores.
+        An ONNX file. Sums within products are in float32 on CPUs and on tensor cores.
     """
     import onnx
 
