@@ -44,13 +44,14 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     # so that the few toy events of data and simulation are of the same number
     text = re.sub(r"cross_section: [\d.]+", "cross_section: 0.0005", text)
     Path("search.yaml").write_text(text, encoding="utf-8")
+    # drawing is tested elsewhere
+    monkeypatch.setattr("jettagger.plots.save_figure", lambda figure, path: Path(path).touch())
     (shell,) = blocks("sh")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SearchWarning)
         for block in blocks("python"):
             exec(compile(block, str(PAGE), "exec"), {"__name__": "document"})
         for line in shell.splitlines():
-            # drawing is tested elsewhere
             extra = {"search": ["--no-plots"], "limit": ["--no-plot"]}[shlex.split(line)[1]]
             assert main([*shlex.split(line, comments=True)[1:], *extra]) == 0, line
     from fitting import check_pyhf

@@ -220,7 +220,7 @@ def test_moments_do_not_depend_on_the_pieces(sizes: list[int], seed: int) -> Non
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     """The whole way from skims to shards, and through an epoch."""
     peaks = []
-    for files in (3, 12):
+    for files in (3, 9):
         folder = tmp_path / str(files)
         folder.mkdir()
         for number in range(files):
