@@ -103,18 +103,18 @@ def kept(tmp_path: Path, tiny: Bundle) -> Taggers:
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Which networks are run, and how often constituents are linked."""
     calls: dict[str, list[int]] = {"linked": [], "tinyParT": [], "other": []}
-    link, score = selection._linked, Tagger.score
+    link, begin = selection._linked, Tagger.begin
 
     def linked(*arguments: Any) -> Any:
         calls["linked"].append(1)
         return link(*arguments)
 
-    def scored(self: Tagger, *arguments: Any) -> Any:
+    def begun(self: Tagger, *arguments: Any) -> Any:
         calls[self.bundle.name].append(1)
-        return score(self, *arguments)
+        return begin(self, *arguments)
 
     monkeypatch.setattr(selection, "_linked", linked)
-    monkeypatch.setattr(Tagger, "score", scored)
+    monkeypatch.setattr(Tagger, "begin", begun)
     return calls
 
 

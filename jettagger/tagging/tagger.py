@@ -536,29 +536,14 @@ class Tagger(Displayed):
 
         return head.compute(*head.gather(get), threads=self.options.threads)
 
-    def score(self, selection: Selection, features: dict[str, Array] | None = None) -> Scored:
-        """Run the network on linked jets.
+    def begin(self, selection: Selection, features: dict[str, Array] | None = None) -> Underway:
+        """Send linked jets to the network; a GPU or a server may work on them while others are linked.
 
         Parameters
         ----------
         selection : Selection
         features : dict, optional
             Features by name, float32[objects]; existing ones are used, new ones are added.
-
-        Returns
-        -------
-        Scored
-        """
-        return self.begin(selection, features).scored()
-
-    def begin(self, selection: Selection, features: dict[str, Array] | None = None) -> Underway:
-        """Send jets that are linked to the network; a GPU or a server may work on them while others are linked.
-
-        Parameters
-        ----------
-        selection : Selection
-        features : dict, optional
-            As for `score`.
 
         Returns
         -------
