@@ -13,12 +13,15 @@ import pytest
 from networks import write_bundle, write_pair_masses
 
 import jettagger.inference.acceleration as acceleration
+import jettagger.inference.proof as proof
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import BundleError, MismatchError, ProviderError
 from jettagger.inference.acceleration import open_session, proven
 from jettagger.inference.checking import write_golden
+from jettagger.inference.conditioning import INPUTS, RoundingResponse
 from jettagger.inference.golden import golden_inputs
 from jettagger.inference.proof import ALLOWED, file_answers, proof_inputs
+from jettagger.inference.sample_jets import usual_jets
 from jettagger.runtime.processcache import forget
 from jettagger.sessions import OrtSession, Session, open_onnx
 from jettagger.sessions.providers import Provider
@@ -223,6 +226,47 @@ class TestNetworksThatAmplifyRounding:
     def test_more_than_rounding_is_refused(self, pairs: Bundle) -> None:
         with pytest.raises(MismatchError, match=r"it differs in units of .* median [\d.e+]+ \([\d.e+]+ allowed\)"):
             proven(pairs, Shifted(pairs, 1000))
+
+    def test_golden_vectors_alone_may_be_wrong(self, pairs: Bundle) -> None:
+        """Three of four golden jets are off by more than rounding moves one of ten; all random jets are right."""
+        write_golden(pairs, pairs.folder / "golden.npz", seed=8)
+        card = {"schema_version": 1, "name": "pairs", "kinds": {"prob": ["label_*"]}, "golden": "golden.npz"}
+        (pairs.folder / "bundle.json").write_text(json.dumps(card))
+        bundle = Bundle.from_folder(pairs.folder)
+        (golden,) = golden_inputs(bundle)
+
+        def fault(inputs: Mapping[str, Array], outputs: dict[str, Array]) -> dict[str, Array]:
+            same = all(np.array_equal(inputs[name], array) for name, array in golden.items())
+            off = np.array([0, 0.2, 0.2, 0.2], "f4")[:, np.newaxis]
+            return {"scores": outputs["scores"] + off} if same else outputs
+
+        said = (
+            r"largest 0 \(.* of 128 random jets; median 2e\+04 \([\d.e+]+ allowed\), .* of 4 golden vectors\. The net"
+        )
+        with pytest.raises(MismatchError, match=said):
+            proven(bundle, Device(bundle, fault))
+
+    def test_rare_jets_may_respond(self, pairs: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A network in which a change in the last place moves one jet of many, as neighbours change places."""
+        changes = np.zeros((128, 2))
+        changes[7] = 0.01
+        monkeypatch.setattr(proof, "response_of", lambda _: RoundingResponse({INPUTS: changes}))
+        jets = np.concatenate([inputs["pf_vectors"][:, 0, 0] for inputs in usual_jets(pairs)])
+        first = proof_inputs(pairs)[0][1]["pf_vectors"][0, 0, 0]
+
+        def fault(share: float) -> Fault:
+            few = [first, *jets[: int(share * len(jets))]]
+
+            def change(inputs: Mapping[str, Array], outputs: dict[str, Array]) -> dict[str, Array]:
+                off = np.isin(inputs["pf_vectors"][:, 0, 0], few).astype("f4") * np.float32(0.005)
+                return {"scores": outputs["scores"] + off[:, np.newaxis]}
+
+            return change
+
+        with pytest.warns(RuntimeWarning, match=r"90% quantile 0 .*, largest 500 \(4.01e\+03 allowed\)"):
+            proven(pairs, Device(pairs, fault(0.05)))
+        with pytest.raises(MismatchError, match=r"90% quantile 500 \(10 allowed\)"):
+            proven(pairs, Device(pairs, fault(0.2)))
 
     def test_the_tolerance_of_others_is_the_same(self) -> None:
         assert ALLOWED == 10

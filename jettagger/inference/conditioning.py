@@ -80,9 +80,8 @@ class RoundingResponse:
 
     @property
     def amplifying(self) -> list[str]:
-        """Steps in which a change in the last place moves one jet of ten by more than a rewritten graph may."""
-        steps = [what for what in self.changes if what != INPUTS]
-        return [what for what in steps if np.quantile(self.units(what), 0.9, method="higher") > 1]
+        """Steps in which a change in the last place moves an output of any jet by more than a rewritten graph may."""
+        return [what for what in self.changes if what != INPUTS and self.units(what).max() > 1]
 
     def figures(self, what: str, others: bool = False) -> tuple[float, float, float]:
         """Median, 99 % quantile and maximum of the change of a probability, or of another output."""

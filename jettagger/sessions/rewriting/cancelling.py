@@ -168,7 +168,12 @@ def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> CutN
     from onnx import TensorProto, helper
 
     makers = {name: node for node in model.graph.node for name in node.output if name}
-    chosen = [name for name in steps if not any(node.op_type in HEAVY for node in _before([name], makers))]
+    constant = _constants(model)
+
+    def weighted(node: Any) -> bool:
+        return node.op_type in HEAVY and (node.op_type != "MatMul" or bool(constant & set(node.input)))
+
+    chosen = [name for name in steps if not any(weighted(node) for node in _before([name], makers))]
     if not chosen:
         return None
     (values,) = _values(model, chosen, [probe])
@@ -200,7 +205,7 @@ def cut_at(model: Any, steps: Sequence[str], probe: Mapping[str, Array]) -> CutN
 
     first, rest = part(tensors, ()), part(list(model.graph.output), tensors)
     needed = {name for node in _before(chosen, makers) for name in inputs_of(node)}
-    inputs = tuple(item.name for item in model.graph.input if item.name in needed - _constants(model))
+    inputs = tuple(item.name for item in model.graph.input if item.name in needed - constant)
     return CutNetwork(tuple(chosen), inputs, first, rest)
 
 
