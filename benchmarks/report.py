@@ -99,6 +99,8 @@ def keep(path: Path | None, section: str, name: str, found: Any, *, here: bool =
 def _rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(entry) for entry in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
@@ -220,6 +222,26 @@ def _gpu(found: Mapping[str, Any]) -> str:
         f"{host['cores']} cores, Python {host['python']}, ONNX Runtime {host['onnxruntime']}"
     )
     return f"{place}\n\n{table(rows)}\n\n{table(quantiles)}"
+
+
+def _rewriting(found: Mapping[str, Any]) -> str:
+    models = [name for name in found if name != "operators"]
+    steps = dict.fromkeys(step for name in models for step in found[name]["steps"])
+    rows = [("times as fast as the file's graph", *models)]
+    rows += [(step, *(_range(found[name]["steps"].get(step)) for name in models)) for step in steps]
+    tried = [("tried in the place of what is used", "times as fast", "largest difference")]
+    tried += [
+        (title, _range(one["faster"]), _number(one.get("difference"), "{:.1g}"))
+        for title, one in found["operators"]["trials"].items()
+    ]
+    return "\n\n".join((_machine(found["operators"]["machine"]), table(rows), table(tried)))
+
+
+def _range(values: Sequence[float] | None) -> str:
+    if values is None:
+        return ""
+    median, low, high = values
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _number(value: float | None, form: str) -> str:
