@@ -248,6 +248,32 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
+#: what the rows of the table of clients are called
+CLIENTS = {"grpc": "gRPC", "http": "HTTP, numbers as bytes", "json": "HTTP, numbers as JSON"}
+
+
+def _remote(found: Mapping[str, Any]) -> str:
+    parts = []
+    for name, one in found.items():
+        rows = [("", "CPU of the client, µs/jet", "over the network here")]
+        for client, values in one["clients"].items():
+            ms, share = values["ms"], values["over_network"]
+            rows.append(
+                (
+                    CLIENTS[client],
+                    f"{1e3 * ms['median']:.0f} ± {1e3 * ms['error']:.0f}",
+                    f"{100 * share['median']:.1f} ± {100 * share['error']:.1f} %",
+                )
+            )
+        here = one["network_ms"]
+        parts.append(
+            f"{name}: {one['jets']} jets in {one['requests']} requests of {one['jets_a_request']:.0f} on average, "
+            f"{one['kilobytes_a_jet']:.1f} kB a jet. The network here takes {here['median']:.2f} ± {here['error']:.2f} "
+            f"ms/jet.\n\n{table(rows)}"
+        )
+    return "\n\n".join(parts)
+
+
 def cost_of(jets: float, cpu_ms: float) -> str:
     """Core hours of many jets, two digits."""
     hours = jets * cpu_ms / 3.6e6

@@ -30,3 +30,8 @@ def assert_same_scores(got: Any, expected: Any) -> None:
         np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=name)
         off = np.abs(one - other)
         assert np.nanmax(off - limit, initial=-1) <= 0, f"{name} differs by {np.nanmax(off)}"
+
+
+def branches_of(log: list[Any]) -> list[str]:
+    """What coffea's access log names; before 2025.11 it holds the names alone."""
+    return [str(getattr(entry, "branch", entry)) for entry in log]

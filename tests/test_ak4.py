@@ -11,7 +11,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-from comparing import flat
+from comparing import branches_of, flat
 from heads import make_head
 from networks import write_bundle
 from real_files import opened
@@ -148,7 +148,7 @@ def test_both_in_one_pass_read_each_column_of_the_file_once(tmp_path: Path, tagg
         {path: "Events"}, schemaclass=nanoevents.PFNanoAODSchema, access_log=log
     ).events()
     Taggers([large, tagger])(events)
-    read = [entry.branch for entry in log]
+    read = branches_of(log)
     assert len(read) == len(set(read))
     planned = {column.replace(".", "_") for item in (large, tagger) for column in item.plan(events).columns}
     assert set(read) == planned | {f"n{column.partition('_')[0]}" for column in planned}

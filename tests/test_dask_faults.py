@@ -15,6 +15,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from comparing import branches_of
 from networks import write_bundle
 from survivors import started
 
@@ -64,7 +65,7 @@ class TestFits:
         )
         columns = EventColumns(factory.events())
         assert columns.nbytes(jt.check_columns(jt.load_bundle("tinyParT"), columns).columns) > 50_000
-        assert {entry.branch for entry in log} == {"nFatJet", "nPFCands", "nFatJetPFCands", "nSV", "nFatJetSVs"}
+        assert {*branches_of(log)} == {"nFatJet", "nPFCands", "nFatJetPFCands", "nSV", "nFatJetSVs"}
         assert columns.source == f"events 0 to 9 of {path}"
 
     def test_what_cannot_fit_is_refused_with_both_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:

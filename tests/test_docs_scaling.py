@@ -18,6 +18,18 @@ def test_the_tables_are_those_of_the_results() -> None:
     assert set(re.findall(r"<!-- measured: (\w+) -->", text)) >= set(results)
 
 
+def test_the_tables_of_clients_are_those_of_the_results() -> None:
+    text = (DOCS / "remote.md").read_text()
+    results = json.loads((DOCS / "measured_remote.json").read_text())
+    assert page(text, results) == text, "python -m benchmarks.report docs/measured_remote.json docs/remote.md"
+    shares = [
+        one["clients"]["grpc"]["over_network"]["median"] + 2 * one["clients"]["grpc"]["over_network"]["error"]
+        for one in results["remote"].values()
+    ]
+    assert shares
+    assert max(shares) <= 0.04  # the page says so
+
+
 def test_tables() -> None:
     assert table([("a", "b"), ("long", "c")]) == "| a    | b |\n|------|---|\n| long | c |"
 

@@ -336,6 +336,19 @@ def test_the_environment_names_a_server(
     assert jt.load_tagger("tinyParT", backend="onnxruntime").options.remote is None
 
 
+def test_requests_are_few_and_no_larger_than_asked_for(grpc_url: str, behaviour: Behaviour) -> None:
+    """A request costs more than padding does, so jets of unlike length go together; ``batch_size`` limits them."""
+    behaviour.limit = 0
+    events = make_events(40, seed=5)
+    report = jt.load_tagger("tinyParT", remote=grpc_url).run(events).report
+    here = jt.load_tagger("tinyParT", threads=1).run(events).report
+    assert report.scored == here.scored > 70
+    assert 0 < 5 * report.requests <= len(list(jt.make_inputs(BUNDLE, events)))  # as they are cut for this machine
+    assert report.slots > here.slots
+    small = jt.load_tagger("tinyParT", remote=grpc_url, batch_size=10).run(events).report
+    assert small.requests >= -(-small.scored // 10)
+
+
 def test_batches_are_on_their_way_together(grpc_url: str, here: Any, behaviour: Behaviour) -> None:
     tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, in_flight=3), batch_size=4)
     behaviour.rest = 0.05

@@ -9,7 +9,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-from comparing import assert_same_scores, flat
+from comparing import assert_same_scores, branches_of, flat
 from real_files import opened
 
 import jettagger as jt
@@ -129,7 +129,7 @@ def test_the_rntuple_agrees_with_the_tree(name: str, shared: Path, request: pyte
 
 
 def accessed(log: list[Any]) -> set[str]:
-    return {entry.branch for entry in log}
+    return {*branches_of(log)}
 
 
 def open_with_coffea(path: Path, schema: str, log: list[Any] | None = None) -> Any:

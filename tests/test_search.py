@@ -25,6 +25,7 @@ from jettagger.errors import (
     MismatchError,
     OutputError,
 )
+from jettagger.files.root import EventFile
 from jettagger.histograms import equal, load, pick
 from jettagger.search import cutflow_table, read_config, run_search, survey, write_output
 from jettagger.search.files import expand
@@ -285,6 +286,20 @@ def test_damage_inside_of_a_file_is_named(tmp_path: Path) -> None:
     found = run_search(read_config(world), skip_broken=True)
     assert list(found.missing) == [f"{path}, events 0 to 8"]
     assert found.datasets["tt"]["events"] == 30
+
+
+def test_an_rntuple_that_coffea_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import uproot
+
+    world = make_world(tmp_path)
+    with EventFile(tmp_path / "tt2.root") as file:
+        assert not file.is_rntuple
+    with uproot.recreate(tmp_path / "tt2.root") as file:
+        file.mkrntuple("Events", {"event": np.arange(3)})
+    monkeypatch.setattr("jettagger.search.files.version", lambda package: "2025.9.0")
+    said = r"tt2.root: 'Events' is an RNTuple, which coffea 2025.9.0 does not read: install coffea 2025.11 or later"
+    with pytest.raises(InputFileError, match=said):
+        run_search(read_config(world))
 
 
 def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path) -> None:

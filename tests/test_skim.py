@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -482,6 +483,8 @@ def test_an_rntuple_of_records_is_an_input_like_a_tree(tagger: Tagger, tmp_path:
         for path in (records, tree)
     )
     assert_same(read(found.path), read(expected.path))
+    if tuple(map(int, version("coffea").split(".")[:2])) < (2025, 11):
+        return  # it reads no RNTuples, see tests/test_search.py
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what coffea says of files without the columns of a full NanoAOD
         opened = NanoEventsFactory.from_root({str(records): "Events"}, schemaclass=PFNanoAODSchema, mode="virtual")

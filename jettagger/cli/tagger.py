@@ -78,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=counted,
         metavar="N",
-        help="maximum number of jets in one run (default: 64, on a GPU 4096)",
+        help="maximum number of jets in one run (default: 64, on a GPU 4096, on a server 256)",
     )
     add("--block-bytes", metavar="SIZE", help="memory for the inputs that are made at a time (default: 150MB)")
 

@@ -74,6 +74,11 @@ class EventFile:
         """Close the file."""
         self._file.close()
 
+    @property
+    def is_rntuple(self) -> bool:
+        """Whether the events are an RNTuple; else they are a TTree."""
+        return is_rntuple(self._tree)
+
     @cached_property
     def _paths(self) -> Mapping[str, str]:
         """Flat name of each column -> its name in uproot."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
 #: number of files opened concurrently: opening waits for disks and networks, not for the CPU
 OPEN_AT_ONCE = 8
+
+#: version of coffea
+RNTUPLES_SINCE = (2025, 11)
 
 
 @dataclass(frozen=True)
@@ -320,11 +324,21 @@ def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: 
             _verify(processor, skim)
         return info
     with EventFile(path, config.tree) as file:
+        if file.is_rntuple and _release("coffea") < RNTUPLES_SINCE:
+            raise InputFileError(
+                f"{path}: {config.tree!r} is an RNTuple, which coffea {version('coffea')} does not read: install "
+                f"coffea {'.'.join(map(str, RNTUPLES_SINCE))} or later, or make skims of it with 'jettagger tag'"
+            )
         file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
         info = _info(config, processor, dataset, file)
         if verify:
             _verify(processor, file)
         return info
+
+
+def _release(package: str) -> tuple[int, ...]:
+    """The year and the month of a version, or what stands in their place."""
+    return tuple(int(part) for part in version(package).split(".")[:2])
 
 
 def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:

@@ -167,6 +167,7 @@ def _explained(error: Exception) -> JettaggerError:
 class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-ignore]
     """Processes chunks one after another in this process, with jettagger's own progress bar."""
 
+    retries: int = RETRIES  # coffea before 2025.11 has it for dask only
     progress: Progress | None = None
     stop: bool = True
 
@@ -178,6 +179,7 @@ class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-igno
 class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
     """Processes chunks in a pool; coffea's own loop prints bars and tracebacks in any case."""
 
+    retries: int = RETRIES
     progress: Progress | None = None
     stop: bool = True
 

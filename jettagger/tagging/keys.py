@@ -75,7 +75,7 @@ class TaggerKeys(FileModel):
     format: Annotated[str | None, Shown("detected")] = Field(
         default=None, description="flavour of PFNano that declares such names: one of the package, or a YAML file"
     )
-    batch_size: Annotated[Annotated[int, Between(1)] | None, Shown("64, on a GPU 4,096")] = Field(
+    batch_size: Annotated[Annotated[int, Between(1)] | None, Shown("64, on a GPU 4,096, on a server 256")] = Field(
         default=None, description="maximum number of jets per run of the network"
     )
     block_bytes: Annotated[Size, Shown("`150 MB`")] = Field(

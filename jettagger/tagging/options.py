@@ -94,7 +94,7 @@ class TaggerOptions:
         Flavour of PFNano that declares such names: one of those of the package (``"pfnano-106x"``), or a YAML file.
         It is read at once and stored in ``names``. Without it, known flavours are detected by their collections.
     batch_size : int, optional
-        Maximum number of jets per run of the network; default: 64, on a GPU 4,096.
+        Maximum number of jets per run of the network; default: 64, on a GPU 4,096, on a server 256.
     block_bytes : int
         Approximate memory in bytes for what is derived from a chunk at a time; the jets of a larger chunk are linked
         and scored in several blocks.
