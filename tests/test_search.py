@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import warnings
 from collections.abc import Iterator
@@ -288,7 +289,7 @@ def test_damage_inside_of_a_file_is_named(tmp_path: Path) -> None:
     assert found.datasets["tt"]["events"] == 30
 
 
-def test_an_rntuple_that_coffea_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_this_coffea_cannot_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import uproot
 
     world = make_world(tmp_path)
@@ -297,9 +298,27 @@ def test_an_rntuple_that_coffea_cannot_read_is_named(tmp_path: Path, monkeypatch
     with uproot.recreate(tmp_path / "tt2.root") as file:
         file.mkrntuple("Events", {"event": np.arange(3)})
     monkeypatch.setattr("jettagger.search.files.version", lambda package: "2025.9.0")
-    said = r"tt2.root: 'Events' is an RNTuple, which coffea 2025.9.0 does not read: install coffea 2025.11 or later"
+    said = r"tt2.root is an RNTuple, which coffea 2025.9.0 does not read in a search: install coffea 2025.11 or later"
     with pytest.raises(InputFileError, match=said):
         run_search(read_config(world))
+    (tmp_path / "tt2.root").unlink()
+    world.write_text(world.read_text().replace('"tt*.root"', "tt.parquet"))
+    (tmp_path / "tt.parquet").write_bytes(b"")
+    said = r"tt.parquet is a parquet file, which coffea 2025.9.0 does not read in a search: install coffea 2026.5 or"
+    with pytest.raises(InputFileError, match=said):
+        run_search(read_config(world))
+
+
+def test_schemas_are_sent_by_their_names() -> None:
+    from coffea.nanoevents import schemas
+
+    from jettagger.search.run import _schema
+    from jettagger.search.schema import SCHEMAS
+
+    for name in SCHEMAS:
+        assert pickle.loads(pickle.dumps(_schema(name))) is _schema(name)
+        assert issubclass(_schema(name), getattr(schemas, name))
+        assert not _schema(name).warn_missing_crossrefs
 
 
 def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path) -> None:

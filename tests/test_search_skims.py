@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from jettagger.files.parquet import METADATA
 from jettagger.histograms import equal
 from jettagger.provenance import Origin
 from jettagger.search.config import read_config
-from jettagger.search.files import survey
+from jettagger.search.files import PARQUET_SINCE, survey
 from jettagger.search.run import run_search
+
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, version("coffea").split(".")[:2])) < PARQUET_SINCE,
+    reason="this coffea runs on no parquet files",
+)
 
 SKIMMED = CONFIG.replace("tagger: {model: tinyParT, threads: 1}\n", "").partition("templates:")[0]
 

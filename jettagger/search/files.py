@@ -36,8 +36,8 @@ __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 #: number of files opened concurrently: opening waits for disks and networks, not for the CPU
 OPEN_AT_ONCE = 8
 
-#: version of coffea
-RNTUPLES_SINCE = (2025, 11)
+#: year and month of the first version of coffea whose Runner reads them
+RNTUPLES_SINCE, PARQUET_SINCE = (2025, 11), (2026, 5)
 
 
 @dataclass(frozen=True)
@@ -317,6 +317,7 @@ def _check_one_model(infos: Iterable[FileInfo]) -> None:
 
 def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: str, *, verify: bool) -> FileInfo:
     if is_parquet(path):
+        _check_coffea(path, "a parquet file", PARQUET_SINCE, "make skims as ROOT files")
         skim = ParquetSkim(path)
         skim.verify()
         info = _info(config, processor, dataset, skim)
@@ -324,11 +325,8 @@ def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: 
             _verify(processor, skim)
         return info
     with EventFile(path, config.tree) as file:
-        if file.is_rntuple and _release("coffea") < RNTUPLES_SINCE:
-            raise InputFileError(
-                f"{path}: {config.tree!r} is an RNTuple, which coffea {version('coffea')} does not read: install "
-                f"coffea {'.'.join(map(str, RNTUPLES_SINCE))} or later, or make skims of it with 'jettagger tag'"
-            )
+        if file.is_rntuple:
+            _check_coffea(path, "an RNTuple", RNTUPLES_SINCE, "make skims of it with 'jettagger tag'")
         file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
         info = _info(config, processor, dataset, file)
         if verify:
@@ -336,9 +334,14 @@ def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: 
         return info
 
 
-def _release(package: str) -> tuple[int, ...]:
-    """The year and the month of a version, or what stands in their place."""
-    return tuple(int(part) for part in version(package).split(".")[:2])
+def _check_coffea(path: str, kind: str, since: tuple[int, int], instead: str) -> None:
+    """Refuse what the installed coffea cannot read."""
+    here = version("coffea")
+    if tuple(int(part) for part in here.split(".")[:2]) < since:
+        raise InputFileError(
+            f"{path} is {kind}, which coffea {here} does not read in a search: install coffea {since[0]}.{since[1]} or "
+            f"later, or {instead}"
+        )
 
 
 def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:

@@ -30,6 +30,7 @@ from jettagger.search.files import Survey, survey
 from jettagger.search.interface import SearchProcessor
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
+from jettagger.search.schema import SCHEMAS
 from jettagger.search.skims import is_parquet
 
 __all__ = ["EXECUTORS", "SearchResult", "run_search"]
@@ -207,9 +208,21 @@ def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress |
     return total
 
 
+class _PFNano(schemas.PFNanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
+class _Nano(schemas.NanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
+class _ScoutingNano(schemas.ScoutingNanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
 def _schema(name: str) -> Any:
-    """A coffea schema without the warnings on missing cross-references."""
-    return type(name, (getattr(schemas, name),), {"warn_missing_crossrefs": False})
+    """A coffea schema without the warnings on missing cross-references; coffea 2025.9 pickles it by its name."""
+    return dict(zip(SCHEMAS, (_PFNano, _Nano, _ScoutingNano), strict=True))[name]
 
 
 def _kill(pool: Any) -> None:

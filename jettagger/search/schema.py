@@ -39,8 +39,8 @@ class SampleKeys(FileModel):
     """One data set."""
 
     files: Annotated[Names, Field(min_length=1)] = Field(
-        description="ROOT files or parquet skims: a path, a glob or a list; local (relative to the configuration) "
-        "or `root://` (globs too, with the extra `xrootd`)"
+        description="ROOT files or parquet skims (coffea 2026.5 or later): a path, a glob or a list; local (relative "
+        "to the configuration) or `root://` (globs too, with the extra `xrootd`)"
     )
     cross_section: Annotated[
         float | Literal["Runs"] | None, Expected("a number or Runs", (RUNS,)), Shown("required")
