@@ -5,7 +5,7 @@
     python -m benchmarks.gpu --dry-run                                 # what would be done, and what is missing
 
 It takes less than five minutes (``--seconds``), prints one table and needs no network. ``--wheels`` unpacks all wheels
-of a folder (jettagger, awkward, awkward-cpp, onnxruntime-gpu, onnx, pydantic and what these need) for this run. The
+of a folder (jettagger, awkward, awkward-cpp, onnxruntime-gpu, onnx, pydantic, PyYAML and what these need). The
 libraries of CUDA come with torch or with NVIDIA's wheels. Events are those of `jettagger.testing`.
 
 differences  scores of the whole tagger against the CPU's, with TF32 off as by default and with TF32 on: quantiles of
@@ -46,7 +46,7 @@ GOAL, SHARE = 10_000, 0.5
 TURN = 3.0
 
 #: what is imported
-NEEDED = ("numpy", "awkward", "onnx", "onnxruntime", "pydantic", "platformdirs", "jettagger")
+NEEDED = ("numpy", "awkward", "onnx", "onnxruntime", "pydantic", "platformdirs", "yaml", "jettagger")
 
 
 class Clock:
