@@ -391,6 +391,7 @@ def test_jets_with_fewer_constituents_than_neighbours_run(name: str, links: str,
     assert tagged.report.slots >= shortest * len(jets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["BvL", "DeepJet", "DeepAK8-MD"])
 def test_blocks_order_and_other_models_change_nothing(name: str, shared: Path, tmp_path: Path) -> None:
     case = CASES[name]
@@ -404,6 +405,7 @@ def test_blocks_order_and_other_models_change_nothing(name: str, shared: Path, t
     assert_same_scores(ak.concatenate([tagger(events[:3]), tagger(events[3:])]), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DeepJet", "DeepAK8-MD"])
 def test_from_the_shell_with_verified_numbers(name: str, shared: Path, tmp_path: Path, capsys: Any) -> None:
     case = CASES[name]

@@ -433,6 +433,7 @@ def test_events_get_scores_for_all_their_jets(tmp_path: Path) -> None:
         load_tagger(tmp_path / "toy", outside="skip")(lacking)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("collection", [None, "JetPUPPIAK15"])
 def test_all_events_of_a_file_are_tagged(shared: Path, tmp_path: Path, collection: str | None) -> None:

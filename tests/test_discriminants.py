@@ -777,6 +777,7 @@ def test_writing_and_reading_gives_the_same(node, alpha, zero, prefix):
         assert hash(again) == hash(item)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20), st.data())
 @settings(deadline=None)
 def test_splitting_changes_nothing(rows, data):

@@ -143,6 +143,7 @@ class TestShipped:
         text = (STEPS / "RESULTS.md").read_text(encoding="utf-8")
         assert bundle.graph.sha256 in text
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")
     def test_finds_higgs_bosons(self, bundle: Bundle) -> None:
         """Independent events: H -> bb against multijets, and the mass of the Higgs boson."""

@@ -94,6 +94,7 @@ def two_gluons(events: Any) -> dict[str, Any]:
     return {"label": ak.values_astype(events.FatJet.pt > 300, np.int32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "executor", [processor.IterativeExecutor(), processor.FuturesExecutor(workers=2)], ids=["iterative", "futures"]
 )

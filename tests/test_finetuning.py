@@ -217,6 +217,7 @@ def test_moments_do_not_depend_on_the_pieces(sizes: list[int], seed: int) -> Non
     np.testing.assert_allclose(moments.squares / moments.count, x.astype(float).var(axis=0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     """The whole way from skims to shards, and through an epoch."""
     peaks = []

@@ -398,6 +398,7 @@ class TestTheSameFileTwice:
 
 
 #: the names are those of `TestTheSameFileTwice`
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relative", "hard link"])
 def test_the_same_file_twice_in_processors(name: str, tmp_path: Path) -> None:
     path = nano(tmp_path)

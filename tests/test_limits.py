@@ -138,6 +138,7 @@ def test_the_next_minimiser_takes_over() -> None:
         limit(MODELS["excess"], minimisers=[gives_up])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["empty bins", "rates below zero", "excess"])
 def test_the_size_of_the_signal_only_scales_the_limit(name: str) -> None:
     one = limit(MODELS[name])
@@ -147,6 +148,7 @@ def test_the_size_of_the_signal_only_scales_the_limit(name: str) -> None:
         np.testing.assert_allclose(np.asarray(other.expected) * factor, one.expected, rtol=2e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     background=st.lists(st.floats(0, 1e4), min_size=1, max_size=4),

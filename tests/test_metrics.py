@@ -44,6 +44,7 @@ def test_efficiency_is_binomial_without_weights():
     assert rejection(np.zeros(5)).value == math.inf
 
 
+@pytest.mark.slow
 def test_weighted_uncertainty_is_the_spread_of_repeated_experiments():
     generator = np.random.default_rng(7)
     found, stated = [], []

@@ -236,6 +236,7 @@ def test_a_part_of_a_file_that_was_not_skimmed(tmp_path: Path) -> None:
     assert events(found) == pytest.approx(EXPECTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["iterative", "futures"])
 def test_a_part_of_a_file_that_was_skimmed(tmp_path: Path, executor: str) -> None:
     """The generated events are divided like the weights: the yield before all cuts is that of the whole file."""
@@ -295,6 +296,7 @@ class Failing(ResonanceSearchProcessor):
         return super().process(events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["iterative", "futures"])
 def test_what_cannot_be_read_is_tried_again(tmp_path: Path, executor: str) -> None:
     total = make(tmp_path / "dy1.root", 20, 1, runs(1000.0, 900)).sum()
@@ -334,6 +336,7 @@ def tag(*arguments: Any) -> int:
     return main(["tag", *map(str, arguments), "--model", "tinyParT", "--columns", "prob", "--threads", "1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["root", "parquet"])
 def test_a_search_on_skims_is_the_search_on_the_files(tmp_path: Path, kind: str) -> None:
     """Several inputs in one skim, and several skims, with workers."""

@@ -129,6 +129,7 @@ def test_a_killed_job_leaves_no_process_and_the_next_one_clears_up(workers: int,
     assert len(ak.from_parquet(work / "scores.parquet")) == 60
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_is_named(nano: str, slow: Path) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
     settings = {"CHUNKS": str(chunks), "JETTAGGER_DEADLINE": "2"}

@@ -84,12 +84,14 @@ def test_chunks_change_nothing(fileset: dict[str, Any], reference: Any) -> None:
     assert_same_columns(run(quiet(), fileset, instance, chunksize=1000), reference)
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(fileset: dict[str, Any], reference: Any) -> None:
     executor = processor.FuturesExecutor(workers=1, status=False)
     instance = TaggingProcessor("tinyParT", where=high, columns=["prob", "mass"])
     assert_same_columns(run(executor, fileset, instance), reference)
 
 
+@pytest.mark.slow
 def test_columns_may_go_to_a_folder(fileset: dict[str, Any], reference: Any, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     instance = TaggingProcessor("tinyParT", where=high, columns=["prob", "mass"], output=folder)

@@ -188,6 +188,7 @@ def test_the_picture_is_small_and_shown() -> None:
     assert len(lines) <= 7
 
 
+@pytest.mark.slow
 def test_the_example_draws_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mplhep", reason="the extra plot is not installed")
     from matplotlib.image import imread

@@ -272,6 +272,7 @@ def test_a_quarter_turn_around_the_beam_changes_nothing(part: Tagger, events: An
     np.testing.assert_allclose(probabilities(turned, events), probabilities(part, events), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_jets_turned_to_azimuth_zero_differ_only_as_rounding_does(part: Tagger, events: Any) -> None:
     # CMSSW gives the transformer momenta with the jet axis at phi = 0, others give them as they are. The network
     # takes differences of nearly parallel momenta, so noise in the last bit of float32 is seen in the scores.

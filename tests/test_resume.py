@@ -174,6 +174,7 @@ def test_wherever_it_is_interrupted_only_finished_inputs_stay(
     same(result.path, run_job(job, str(tmp_path / "whole.parquet")).path)
 
 
+@pytest.mark.slow
 def test_twice_interrupted(nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, output = events_job(nano), tmp_path / "s.parquet"
     interrupt(job, output, chunks_of(job, 1), monkeypatch)
@@ -234,6 +235,7 @@ class TestChanges:
         assert [chunk for chunk in other.chunks if chunk in again] == []
         again.drop()
 
+    @pytest.mark.slow
     def test_a_file(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         write_pfnano(nano[0], 9, seed=77, force=True)
         job = events_job(nano)
@@ -244,6 +246,7 @@ class TestChanges:
             "1 finished inputs are dropped: files, model, options or code have changed since",
         ]
 
+    @pytest.mark.slow
     def test_more_files_in_another_order_keep_what_is_there(
         self, begun: Path, nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -154,6 +154,7 @@ def test_chunks_are_counted(nano: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert result.report.retried == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::jettagger.processors.search.SearchWarning")
 def test_a_search_notes_it_and_does_not_try_damage_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jettagger.search import read_config, run_search, survey

@@ -110,6 +110,7 @@ def test_old_operator_sets_are_left_alone() -> None:
     assert rewrite(model.SerializeToString(), PROBES) is None
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_network_of_2023(shared: Path) -> None:
     """The file that the steps were written for; four-momenta with and without padding."""

@@ -85,6 +85,7 @@ def test_the_size_of_chunks_changes_nothing(world: Path, result: Any, size: int)
     same(run_search(config(world, ("chunk_size: 12", f"chunk_size: {size}"))), result)
 
 
+@pytest.mark.slow
 def test_splitting_files_changes_nothing(world: Path, result: Any, tmp_path: Path) -> None:
     made = columns(30, 1)
     for name in ("X1.root", "run.root", "tt2.root"):
@@ -96,6 +97,7 @@ def test_splitting_files_changes_nothing(world: Path, result: Any, tmp_path: Pat
     same(run_search(read_config(path)), result)
 
 
+@pytest.mark.slow
 def test_weights_with_rounding_give_the_same_too(tmp_path: Path) -> None:
     """Sums of such weights differ in the last digits with the order of the chunks."""
     world = make_world(tmp_path / "world", binary=False)
@@ -103,6 +105,7 @@ def test_weights_with_rounding_give_the_same_too(tmp_path: Path) -> None:
     same(run_search(config(world, ("chunk_size: 12", "chunk_size: 1000"))), one, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path: Path) -> None:
     """The soft-drop mass of the leading jet, from a parquet file that jettagger tag wrote."""
     changes = (
@@ -155,6 +158,7 @@ def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written beside it
 
 
+@pytest.mark.slow
 def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mplhep")
     # names are looked at here, pictures in the next test and in test_plots.py
@@ -271,6 +275,7 @@ def test_the_job_goes_on_if_told_so_and_says_what_is_missing(
     assert record["datasets"]["tt"]["events"] == 30
 
 
+@pytest.mark.slow
 def test_damage_inside_of_a_file_is_named(tmp_path: Path) -> None:
     """The file opens, but some of its data cannot be read."""
     import uproot
@@ -503,6 +508,7 @@ def test_unknown_scores_of_files(world: Path) -> None:
         look(world, ("tagger: {model: tinyParT, threads: 1}\n", ""), ("jet1.tinyParT_mass", "jet1.msoftdrop"))
 
 
+@pytest.mark.slow
 def test_regions_that_select_nothing_or_overlap_are_in_the_summary(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

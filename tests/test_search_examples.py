@@ -35,6 +35,7 @@ def test_coffea_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert histograms["masses"].axes["regressed"].label == "regressed [GeV]"
 
 
+@pytest.mark.slow
 def test_dask_search(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     with warnings.catch_warnings():

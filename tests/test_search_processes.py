@@ -140,6 +140,7 @@ def test_a_killed_worker_of_dask_changes_nothing(world: Path, whole: Path, slow:
     same(work / "out", whole)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_of_futures_ends_the_search(world: Path, slow: Path) -> None:
     work, chunks, fatal = slow.parent.parent / "work", slow.parent / "chunks", slow.parent / "fatal"
     fatal.touch()

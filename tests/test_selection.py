@@ -28,6 +28,7 @@ def request(bundle: Bundle, events: Any, where: Any = None, kinematics: Any = No
     return make_request(columns, check_columns(bundle, columns), where, kinematics)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     budget=st.sampled_from([1, 60_000, 300_000, 10**9]),

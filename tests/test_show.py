@@ -160,6 +160,7 @@ def test_a_picture_is_written_from_the_shell(tmp_path: Path, capsys: pytest.Capt
     assert load_tagger(folder)(jets).proba[0] is not None
 
 
+@pytest.mark.slow
 def test_jets_of_pfnano_files_are_drawn_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, output = str(tmp_path / "pfnano.root"), str(tmp_path / "jet.png")
     write_pfnano(path, 4, seed=2)

@@ -149,6 +149,7 @@ def test_the_root_skim_opens_with_coffea(tagger: Tagger, files: list[str], tmp_p
         assert file["Events"].classname == "TTree"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_chunks_and_processes_change_nothing(suffix: str, tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     outputs = []

@@ -122,6 +122,7 @@ def test_a_changed_column_misses(folder: Path, tmp_path: Path) -> None:
     assert tagger.run(ak.with_field(jets, jets.jet_label, "more")).report.cached > 0  # what is not read
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(budget=st.sampled_from([1, 1_000, 20_000]), data=st.data())
 def test_scores_and_reports_do_not_depend_on_blocks(
@@ -489,6 +490,7 @@ def test_models_of_any_kind_are_recommended(known: Path) -> None:
     assert advised(lambda: demanding(jets[["jet_pt"]])).endswith("no known model runs on it")
 
 
+@pytest.mark.slow
 def test_the_models_that_are_recommended_are_those_that_run(known: Path) -> None:
     """Of everything that can be named, on every kind of input."""
     inputs = [make_events(3, seed=1), without_weight(make_events(3, seed=1)), table(6), KINDS["delphes"][0]]

@@ -195,6 +195,7 @@ def test_warnings_of_the_code_are_lines_on_standard_error(
     assert (said.out, said.err) == ("", "jettagger: warning: the network runs as it is\n")
 
 
+@pytest.mark.slow
 def test_processes_report_their_chunks(tmp_path: Path) -> None:
     """In a shell, with a pool of processes, both streams in files."""
     path = make_world(tmp_path, config=PLAIN)

@@ -386,6 +386,7 @@ def test_data_of_blind_regions_are_not_taken(tmp_path):
     assert load_workspaces(tmp_path)[2]
 
 
+@pytest.mark.slow
 def test_limits_call_blind_data_blind(tmp_path, capsys):
     pytest.importorskip("pyhf")
     from jettagger.cli import main
@@ -516,6 +517,7 @@ def test_command_line(tmp_path, capsys):
     assert "cannot read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_signal_without_a_limit_leaves_the_others_theirs(tmp_path, capsys):
     pytest.importorskip("pyhf")
     from jettagger.cli import main

@@ -392,6 +392,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_a_search_refuses_what_does_not_pass(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     command = ["search", str(world), "-o", str(out), "--no-plots", "--retries", "1"]

@@ -387,6 +387,7 @@ def test_the_order_is_scale_clip_then_nan_and_infinities_without_a_centre_stay(t
     assert inputs[1].tolist() == [0.0, np.inf, 5.0, 0.0]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_inputs_of_a_jet_do_not_depend_on_the_others(
