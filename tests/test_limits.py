@@ -187,7 +187,7 @@ def test_what_can_be_had_is_given() -> None:
     assert found.expected == limit(workspace([1], [1], [1])).expected
     printed = limits.table([found]).splitlines()
     assert printed[1].split()[:3] == ["X", "0", "none"]
-    assert printed[2].startswith("none (observed): signal 'X': no strength")
+    assert printed[2].startswith("none (observed): signal 'X': the data exclude no strength")
 
 
 @pytest.mark.parametrize(("error", "number"), [(4.4, 1), (3.9, 2), (3.3, 3), (2.6, 4), (2.2, 5)])
