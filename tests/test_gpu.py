@@ -376,5 +376,5 @@ def test_batches_of_a_gpu() -> None:
     assert cost == GPU_COST == cost_of("onnxruntime", "cuda,device_id=1")
     assert cost.jets >= 1000
     assert cost_of("fast", "cuda,gpu_mem_limit=1000000000").cells < cost.cells
-    assert cost_of("fast", "cuda", remote=True).jets == 64
+    assert cost_of("fast", "cuda", remote=True) == cost_of("fast", "cpu", remote=True) != cost
     assert cost_of("fast", "coreml").cells == np.inf
