@@ -9,7 +9,7 @@ import numpy as np
 from jettagger.errors import InvalidValues, MismatchError, WrongType, reason_of
 from jettagger.types import Floats
 
-__all__ = ["check_weights", "flat"]
+__all__ = ["broadcast", "check_weights", "flat"]
 
 
 def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> None:
@@ -60,6 +60,39 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
     raise InvalidValues(f"{name} of event {number} is {shown}; {bad.sum()} of {bad.size} are not finite")
 
 
+def broadcast(*arrays: Any) -> list[Any]:
+    """Arrays in the nesting of the deepest: what is given once per event is repeated for its jets.
+
+    Parameters
+    ----------
+    *arrays : array
+        NumPy or awkward, of one length.
+
+    Returns
+    -------
+    list of awkward array
+
+    Raises
+    ------
+    ValueError
+        If their lengths or the numbers of jets differ.
+
+    Examples
+    --------
+    >>> weights, _ = broadcast(np.array([2.0, 3.0]), np.zeros((2, 2)))
+    >>> weights.tolist()
+    [[2.0, 2.0], [3.0, 3.0]]
+    """
+    import awkward as ak
+
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) > 1:  # a single entry would be repeated
+        raise ValueError(f"arrays of different lengths: {', '.join(map(str, lengths))}")
+    # rectangular arrays would be aligned by their last axes, as in NumPy
+    lists = [ak.from_regular(ak.Array(array), axis=None) for array in arrays]
+    return list(ak.broadcast_arrays(*lists, right_broadcast=False))
+
+
 def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any = None) -> tuple[Floats, Floats, int]:
     """Values and weights as flat arrays, without missing values.
 
@@ -106,7 +139,7 @@ def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any 
         if len(given) != len(array):
             raise MismatchError(f"{len(given)} weights for {len(array)} entries of {what}")
         try:
-            wide, array = ak.broadcast_arrays(given, array)
+            wide, array = broadcast(given, array)
         except ValueError as error:
             raise MismatchError(f"the weights do not fit the {what}: {reason_of(error)}") from error
         numbers, factors = _numbers(array), _numbers(wide)

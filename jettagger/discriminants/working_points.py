@@ -42,7 +42,7 @@ from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
 from jettagger.provenance import KEY, Origin, origin, provenance_of
 from jettagger.types import Floats
-from jettagger.weights import check_weights
+from jettagger.weights import broadcast, check_weights
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
 
@@ -413,7 +413,7 @@ class _Decide:
                 values = values + item
             return ak.fill_none(values >= 0, value=False, axis=None)
         parts = [ak.fill_none(ak.values_astype(item, np.float64), np.nan, axis=None) for item in given.values()]
-        values, *parts = ak.broadcast_arrays(values, *parts)
+        values, *parts = broadcast(values, *parts)
         flat = {axis: np.asarray(ak.to_numpy(ak.ravel(part))) for axis, part in zip(given, parts, strict=True)}
         clean = {axis: np.nan_to_num(item, nan=-NEVER) for axis, item in flat.items()}
         scores = ak.to_numpy(ak.fill_none(ak.ravel(values), -np.inf))
@@ -528,7 +528,7 @@ def derive(
         check_weights(weights)
         parts.append(ak.Array(weights))
     try:
-        values, *parts = ak.broadcast_arrays(values, *parts)
+        values, *parts = broadcast(values, *parts)
     except ValueError as error:
         got = f"{len(parts[-1])} weights for {len(values)} {'events' if values.ndim > 1 else 'jets'}"
         raise MismatchError(f"the weights or bins do not fit the scores ({got}): {reason_of(error)}") from error

@@ -14,7 +14,7 @@ from jettagger.config.sizes import parse_size, size_text
 from jettagger.config.yamlfile import check_keys
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, WrongType, reason_of
 from jettagger.histograms.axes import AxisSpec
-from jettagger.weights import check_weights
+from jettagger.weights import broadcast, check_weights
 
 __all__ = ["CATEGORIES", "MAX_BYTES", "HistSpec"]
 
@@ -249,7 +249,7 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
     if len(set(lengths)) > 1:
         raise MismatchError(f"histogram {name!r}: columns and weights of different lengths: {lengths}")
     try:
-        arrays = ak.broadcast_arrays(*arrays) if len(arrays) > 1 else arrays
+        arrays = broadcast(*arrays) if len(arrays) > 1 else arrays
     except ValueError as error:
         raise MismatchError(
             f"histogram {name!r}: columns and weights do not fit together: {reason_of(error)}"
