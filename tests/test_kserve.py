@@ -12,7 +12,7 @@ import pytest
 from jettagger.bundles.registry import load_bundle
 from jettagger.errors import ConfigError, RemoteError
 from jettagger.inference.sample_jets import proof_jets
-from jettagger.sessions import Traffic, kserve, open_onnx
+from jettagger.sessions import Traffic, flat_columns, kserve, open_onnx
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.kserve import KServeSession, RequestFault
 from jettagger.sessions.remote import Remote
@@ -312,3 +312,70 @@ def test_the_axis_of_the_jets(shape: tuple[int, ...], right: bool, monkeypatch: 
     else:
         with pytest.raises(RemoteError, match=r"gave float32\[5, 6\] for .* expected float32 for 6 jets"):
             remote.run(INPUTS)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 5, 6, 0])
+@pytest.mark.parametrize("leading", [False, True])
+def test_parts_of_a_request_are_joined_along_the_axis_of_the_jets(
+    limit: int, leading: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For outputs of shape [jets, 1, columns] and [1, jets, columns]; also where the last part has one jet."""
+    server = Server(limit=limit)
+    name = GRAPH.outputs[0].name
+    infer = server.infer
+
+    def reshaped(inputs: Mapping[str, Array], outputs: list[str]) -> tuple[dict[str, Array], str]:
+        found, version = infer(inputs, outputs)
+        return found | {name: np.expand_dims(found[name], 0 if leading else 1)}, version
+
+    monkeypatch.setattr(server, "infer", reshaped)
+    expected = open_onnx(GRAPH, 1).run(INPUTS)[name]
+    found = session(server).run(INPUTS)[name]
+    assert sum(server.batches) == len(expected) == 6
+    np.testing.assert_allclose(flat_columns(name, found, 6), expected, atol=1e-6)
+    if limit != 1:
+        assert found.shape == ((1, 6, *expected.shape[1:]) if leading else (6, 1, *expected.shape[1:]))
+
+
+@pytest.mark.parametrize("limit", [0, 4])
+def test_no_jets_are_one_request(limit: int) -> None:
+    """The server says the shapes of its outputs, as ONNX Runtime does for no jets."""
+    server = Server(limit=limit)
+    found = session(server).run({name: array[:0] for name, array in INPUTS.items()})
+    assert server.batches == [0]
+    expected = open_onnx(GRAPH, 1).run({name: array[:0] for name, array in INPUTS.items()})
+    assert {name: array.shape for name, array in found.items()} == {
+        name: array.shape for name, array in expected.items()
+    }
+
+
+def test_a_limit_that_cannot_be_asked_for_now_is_asked_for_again(
+    no_waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts describes its model before it gives the configuration of it."""
+    server, answers = Server(), [BUSY, BUSY, 3]
+
+    def largest_batch() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, RequestFault):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(server, "largest_batch", largest_batch)
+    remote = session(server)
+    assert remote.largest_batch == 3
+    assert (len(no_waits), remote.traffic.resent, remote.traffic.requests) == (2, 2, 0)
+    remote.run(INPUTS)
+    assert server.batches == [3, 3]
+
+
+def test_a_model_that_is_not_there_without_a_list_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+
+    def fails(*_: Any) -> Any:
+        raise RequestFault("NOT_FOUND: no such model", unknown=True)
+
+    monkeypatch.setattr(server, "metadata", fails)
+    monkeypatch.setattr(server, "models", fails)
+    with pytest.raises(RemoteError, match=r"NOT_FOUND: no such model; the server has no list of its models$"):
+        session(server)

@@ -151,7 +151,7 @@ class KServeSession:
             self._request({name: np.ascontiguousarray(array[at : at + step]) for name, array in inputs.items()})
             for at in range(0, max(rows, 1), step)
         ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+        return {name: _joined([part[name] for part in parts], min(rows, step)) for name in self._outputs}
 
     def for_run(self, traffic: Traffic) -> KServeSession:
         """The same connections for one run of a tagger; abandoning its requests does not affect other runs."""
@@ -362,6 +362,11 @@ class _Http:
 def _of_jets(shape: tuple[int, ...], rows: int) -> bool:
     """Whether the first axis is that of the jets, or the second after one of size one, see `flat_columns`."""
     return shape[0] == rows or (len(shape) > 1 and shape[:2] == (1, rows))
+
+
+def _joined(parts: list[Array], rows: int) -> Array:
+    """The answers for all jets, joined along the axis of the jets; the first part has ``rows`` of them."""
+    return np.concatenate(parts, axis=0 if len(parts[0]) == rows else 1)
 
 
 def _arrays(result: Any, outputs: list[str]) -> dict[str, Array]:
