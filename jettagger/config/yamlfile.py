@@ -175,6 +175,16 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_implicit_resolver(*_FLOAT)
 
+#: line breaks of Unicode and the mark of byte order, which are read unchanged only where they are escaped
+_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
+
+
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _BREAKS.search(text) else None)
+
+
+_Dumper.add_representer(str, _represented)
+
 
 def yaml_text(content: Any) -> str:
     """A YAML text that `read_yaml` reads unchanged: keys keep their order, text stays text.
