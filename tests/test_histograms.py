@@ -26,6 +26,7 @@ from jettagger.histograms import (
     add,
     categories_of,
     equal,
+    fine_edges,
     load,
     pick,
     save,
@@ -337,3 +338,167 @@ def test_root_export_refuses(tmp_path):
     with pytest.raises(ConfigError, match=r"'sample'. Allowed: {histogram}, {categories}, {dataset}"):
         to_root({"mass": filled()}, path, "{sample}")
     assert not path.exists()
+
+
+# ---------------------------------------------------------------------------------------- what changes nothing
+
+
+entries_of_events = st.lists(
+    st.tuples(st.sampled_from(["tt", "qcd", "W → qq̄"]), st.integers(-30, 240), st.integers(-8, 8)),
+    min_size=1,
+    max_size=30,
+)
+
+
+def of_events(entries):
+    """Filled event by event; weights are multiples of 1/4, so that sums are exact in any order."""
+    h = SPEC.make()
+    for dataset, mass, quarters in entries:
+        SPEC.fill(h, {"mass": np.array([mass + 0.5])}, quarters / 4, **{**PLACE, "dataset": dataset})
+    return h
+
+
+@given(entries_of_events, st.randoms(use_true_random=False), st.integers(0, 30))
+@settings(deadline=None, max_examples=15)
+def test_neither_order_nor_splitting_of_events_matters(entries, random, cut):
+    whole, shuffled = of_events(entries), list(entries)
+    random.shuffle(shuffled)
+    assert equal(of_events(shuffled), whole)
+    parts = [{"mass": of_events(part)} for part in (entries[:cut], entries[cut:]) if part]
+    total = add(*parts)["mass"]
+    assert equal(total, whole)
+    assert categories_of(total)["dataset"] == sorted({dataset for dataset, _, _ in entries})
+    # each category is what it would be alone
+    for dataset in categories_of(whole)["dataset"]:
+        alone = of_events([entry for entry in entries if entry[0] == dataset])
+        assert pick(whole, dataset=dataset) == pick(alone)
+
+
+@given(entries_of_events)
+@settings(deadline=None, max_examples=25)
+def test_sorting_keeps_each_category_and_changes_only_the_copy(entries):
+    h = of_events(entries)
+    before = categories_of(h)
+    ordered = sort_categories(h)
+    assert categories_of(h) == before
+    assert categories_of(ordered) == {name: sorted(values) for name, values in before.items()}
+    for dataset in before["dataset"]:
+        assert pick(ordered, dataset=dataset) == pick(h, dataset=dataset)
+    SPEC.fill(ordered, {"mass": np.ones(1)}, **PLACE)  # a copy also where nothing had to be sorted
+    assert categories_of(h) == before
+    assert not equal(ordered, h)
+
+
+def test_sums_leave_the_terms_as_they_are():
+    first, second = {"mass": filled(1, ["b", "a"])}, {"mass": filled(2, ["a"]), "other": filled(3)}
+    copies = {name: histogram.copy() for name, histogram in {"one": first["mass"], **second}.items()}
+    total = add(first, second)
+    for histogram in total.values():
+        SPEC.fill(histogram, {"mass": np.ones(5)}, **PLACE)
+    assert first["mass"] == copies["one"]
+    assert second["mass"] == copies["mass"]
+    assert second["other"] == copies["other"]
+    assert add({}) == {}
+    assert equal(add(first)["mass"], first["mass"])
+
+
+def test_nothing_filled_leaves_the_category_with_nothing_in_it():
+    for values in (np.zeros(0), np.array([np.nan]), ak.Array([[], []])):
+        h = SPEC.make()
+        assert SPEC.fill(h, {"mass": values}, **PLACE) == int(
+            np.isnan(ak.to_numpy(ak.flatten(values, axis=None))).sum()
+        )
+        assert categories_of(h) == {name: [value] for name, value in PLACE.items()}
+        assert h.sum(flow=True).value == h.sum(flow=True).variance == 0
+
+
+def test_ends_of_bins_and_infinite_values():
+    h = SPEC.make()
+    values = [0.0, 50.0, 199.9, 200.0, -0.1, np.inf, -np.inf]
+    assert SPEC.fill(h, {"mass": np.array(values)}, **PLACE) == 0
+    assert pick(h).values(flow=True).tolist() == [2, 1, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"label": "mass of the jet"}, False),
+        ({"unit": "TeV"}, False),
+        ({"bins": (4, 0, 201)}, False),
+        ({"bins": None, "edges": (0, 50, 100, 150, 200)}, False),
+        ({"name": "m", "expression": "mass"}, False),
+    ],
+)
+def test_histograms_of_other_axes_are_not_equal(changes, same):
+    axis = AxisSpec(**{"name": "mass", "bins": (4, 0, 200), "label": "jet mass", "unit": "GeV", **changes})
+    assert equal(SPEC.make(), HistSpec("mass", [axis]).make()) is same
+
+
+def test_equal_compares_variances_and_flow():
+    one = filled()
+    for part, name in ((one.view(flow=True)[0, 0, 0, 2:3], "variance"), (one.view(flow=True)[0, 0, 0, :1], "value")):
+        other = one.copy()
+        assert equal(one, other)
+        part[name] += 1
+        assert not equal(one, other)
+        part[name] -= 1
+
+
+# ---------------------------------------------------------------------------------------- size
+
+
+def test_the_size_in_memory_is_that_of_the_histogram():
+    spec = HistSpec("plane", [AxisSpec("x", bins=(3, 0, 1)), AxisSpec("y", edges=(0, 1, 5))], categories=["dataset"])
+    assert spec.n_bins == (3 + 2) * (2 + 2)
+    h = spec.make()
+    for number in range(12):
+        spec.fill(h, {"x": np.ones(1), "y": np.ones(1)}, dataset=f"sample{number}")
+    size = h.view(flow=True).nbytes
+    small = HistSpec("plane", spec.axes, categories=["dataset"], max_bytes=size)
+    small.require_room(12)
+    small.fill(h, {"x": np.ones(1), "y": np.ones(1)}, dataset="sample3")  # one that is there needs no room
+    with pytest.raises(ConfigError, match=r"'plane' would take 4\.16 kB: 20 bins .* times 13 combinations of dataset;"):
+        small.fill(h, {"x": np.ones(1), "y": np.ones(1)}, dataset="new")
+    assert h.view(flow=True).nbytes == size
+    with pytest.raises(ConfigError, match=r"times 10 combinations of dataset, region and variation; at most 100 B"):
+        HistSpec("mass", [MASS], max_bytes=100)
+    with pytest.raises(ConfigError, match=r"times 10 combinations of nothing"):
+        HistSpec("mass", [MASS], categories=[], max_bytes=100)
+    with pytest.raises(ConfigError, match=r"more than 1e20 bins"):
+        HistSpec("huge", [AxisSpec(name, bins=(10**8, 0, 1)) for name in "abc"])
+
+
+def test_the_size_is_read_from_files():
+    assert HistSpec.from_dict({"bins": [4, 0, 1], "max_size": "1 MiB"}, "x").max_bytes == 2**20
+    whole = {"axes": {"x": {"bins": [4, 0, 1]}}, "max_size": 5000, "counts": "events"}
+    made = HistSpec.from_dict(whole, "plane")
+    assert (made.max_bytes, made.label, made.make().label) == (5000, "events", "events")
+    with pytest.raises(ConfigError, match=r"would take 960 B: 6 bins .* at most 900 B"):
+        HistSpec.from_dict({"bins": [4, 0, 1], "max_size": "900 B"}, "x")
+
+
+# ---------------------------------------------------------------------------------------- bins
+
+
+@given(st.integers(1, 50), st.integers(-100, 100), st.integers(1, 100))
+@settings(deadline=None, max_examples=25)
+def test_bins_are_those_of_numpy(number, low, width):
+    axis = AxisSpec("x", bins=(number, low, low + width)).make()
+    np.testing.assert_allclose(axis.edges, np.linspace(low, low + width, number + 1), atol=1e-9)
+    edges = tuple(float(edge) for edge in axis.edges)
+    given_edges = AxisSpec("x", edges=edges)
+    assert given_edges.n_bins == AxisSpec("x", bins=(number, low, low + width)).n_bins == number
+    assert given_edges.make().edges.tolist() == list(edges)
+
+
+def test_bins_for_curves_of_any_discriminant():
+    edges = np.array(fine_edges())
+    assert (np.diff(edges) > 0).all()
+    assert (edges[0], edges[-1]) == (-1000, 1000)
+    assert {0.0, 0.5, 1 - 1e-8, 1e-8, -1e-8, 30.0} <= set(edges)
+    decade = edges[(edges >= 1e-5) & (edges < 1e-4)]
+    assert len(decade) == 250
+    np.testing.assert_allclose(decade[1:] / decade[:-1], 10 ** (1 / 250), rtol=1e-4)  # the same relative width
+    near_one = 1 - edges[(edges > 1 - 1e-4) & (edges <= 1 - 1e-5)][::-1]
+    np.testing.assert_allclose(near_one, decade, rtol=1e-6)

@@ -374,3 +374,117 @@ def test_scan_refuses():
         scan(item, samples["x"], backgrounds, {"Y": 1}, {"gamma": [1]})
     with pytest.raises(InvalidValues, match=r"background: weight"):
         scan(item, samples["x"], backgrounds, {"Y": 1}, {"alpha": [1]}, weights={"Y": np.full(20, np.nan)})
+
+
+# ---------------------------------------------------------------------------------------- what changes nothing
+
+
+weighted_scores = st.lists(st.tuples(st.integers(-6, 6), st.integers(1, 12)), min_size=1, max_size=25)
+
+
+def arrays(entries):
+    """Scores with ties, and weights that are multiples of 1/4."""
+    scores, quarters = np.array(entries, dtype=float).T
+    return scores, quarters / 4
+
+
+@given(weighted_scores, weighted_scores)
+@settings(deadline=None, max_examples=15)
+def test_only_the_order_of_scores_and_the_ratios_of_weights_matter(signal, background):
+    (s, sw), (b, bw) = arrays(signal), arrays(background)
+    curve, other = roc(s, b, sw, bw), roc(np.exp(3 * s) + 5, np.exp(3 * b) + 5, 8 * sw, bw / 2)
+    for name in ("signal", "background", "signal_uncertainty", "background_uncertainty", "effective"):
+        np.testing.assert_allclose(getattr(other, name), getattr(curve, name), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(other.thresholds, np.exp(3 * curve.thresholds) + 5)
+    assert other.auc.value == pytest.approx(curve.auc.value, abs=1e-12)
+    assert other.auc.uncertainty == pytest.approx(curve.auc.uncertainty, abs=1e-12)
+    # in the opposite order, and with the samples exchanged, each pair counts the other way round
+    for turned in (auc(-s, -b, sw, bw), auc(b, s, bw, sw)):
+        assert turned.value == pytest.approx(1 - curve.auc.value, abs=1e-12)
+        assert turned.uncertainty == pytest.approx(curve.auc.uncertainty, abs=1e-12)
+
+
+@given(weighted_scores, weighted_scores)
+@settings(deadline=None, max_examples=25)
+def test_the_area_counts_pairs_and_is_that_below_the_curve(signal, background):
+    (s, sw), (b, bw) = arrays(signal), arrays(background)
+    curve = roc(s, b, sw, bw)
+    pairs = (s[:, None] > b) + (s[:, None] == b) / 2
+    assert curve.auc.value == pytest.approx((sw[:, None] * pairs * bw).sum() / sw.sum() / bw.sum(), abs=1e-12)
+    trapezoids = np.diff(curve.background) * (curve.signal[1:] + curve.signal[:-1]) / 2
+    assert curve.auc.value == pytest.approx(trapezoids.sum(), abs=1e-12)
+
+
+@given(weighted_scores, st.floats(0, 1))
+@settings(deadline=None, max_examples=25)
+def test_the_threshold_is_the_highest_with_enough_signal(signal, wanted):
+    s, sw = arrays(signal)
+    curve = roc(s, s, sw, sw)
+    threshold = curve.threshold_at(wanted)
+    assert sw[s >= threshold].sum() / sw.sum() >= wanted - 1e-9
+    higher = s[s > threshold]
+    if len(higher):
+        assert sw[s >= higher.min()].sum() / sw.sum() < wanted + 1e-9
+    assert curve.background_at(wanted).value == pytest.approx(sw[s >= threshold].sum() / sw.sum())
+
+
+@given(weighted_scores)
+@settings(deadline=None, max_examples=25)
+def test_equal_jets_together_are_one_of_their_weight(entries):
+    """Splitting weights changes no efficiency, but the uncertainty: as many events as there are."""
+    scores, weights = arrays(entries)
+    passes = scores > 0
+    whole, halves = (efficiency(np.tile(passes, n), np.tile(weights / n, n)) for n in (1, 2))
+    assert halves.value == pytest.approx(whole.value)
+    assert halves.uncertainty == pytest.approx(whole.uncertainty / math.sqrt(2))
+    opposite = efficiency(~passes, weights)
+    assert opposite.value == pytest.approx(1 - whole.value)
+    assert opposite.uncertainty == pytest.approx(whole.uncertainty)
+    if whole.value > 0 and whole.uncertainty <= whole.value / 2:
+        made = rejection(passes, weights)
+        assert made.value * whole.value == pytest.approx(1)
+        assert made.uncertainty / made.value == pytest.approx(whole.uncertainty / whole.value)
+
+
+@given(weighted_scores, weighted_scores)
+@settings(deadline=None, max_examples=25)
+def test_wider_bins_lose_order_but_no_jets(signal, background):
+    (s, sw), (b, bw) = arrays(signal), arrays(background)
+    fine = [hist.Hist.new.Reg(16, -8, 8).Weight().fill(x, weight=w) for x, w in ((s, sw), (b, bw))]
+    exact, wide = binned_roc(*fine), binned_roc(*(h[:: hist.rebin(4)] for h in fine))
+    assert abs(wide.auc.value - exact.auc.value) <= wide.binning + 1e-12
+    assert wide.binning >= exact.binning - 1e-12
+    np.testing.assert_allclose(wide.effective, exact.effective)
+    # each of the thresholds that are left has the same efficiencies
+    _, of_wide, of_fine = np.intersect1d(wide.thresholds, exact.thresholds, return_indices=True)
+    assert len(of_wide) == 5 + 2
+    np.testing.assert_allclose(wide.background[of_wide], exact.background[of_fine], atol=1e-12)
+    np.testing.assert_allclose(wide.signal_uncertainty[of_wide], exact.signal_uncertainty[of_fine], atol=1e-12)
+
+
+def test_one_jet_of_each():
+    curve = roc([0.7], [0.2])
+    assert curve.thresholds.tolist() == [math.inf, 0.7, 0.2]
+    assert (curve.signal.tolist(), curve.background.tolist()) == ([0, 1, 1], [0, 0, 1])
+    assert curve.effective == (1, 1)
+    assert (curve.auc.value, curve.auc.uncertainty) == (1, 0)
+    assert curve.auc.above == pytest.approx(0.025**2)
+    tied = auc([0.5], [0.5])
+    assert (tied.value, tied.bound) == (0.5, "")
+    assert str(tied) == "0.5 ± 0"
+
+
+def test_a_scan_of_no_and_of_two_parameters():
+    samples = three_classes(40, 2)
+    backgrounds, mix = {"Y": samples["y"], "Z": samples["z"]}, {"Y": 3, "Z": 1}
+    item = discriminant("x / (x + alpha * y + beta * z)", alpha=0.5, beta=0.25)
+    fixed = scan(item, samples["x"], backgrounds, mix, {})
+    assert fixed.background.shape == ()
+    assert fixed.best.parameters == item.parameters
+    parts = {name: roc(item(samples["x"]), item(jets)).background_at(0.5) for name, jets in backgrounds.items()}
+    assert fixed.background == pytest.approx(0.75 * parts["Y"].value + 0.25 * parts["Z"].value)
+    assert fixed.uncertainty == pytest.approx(0.75 * parts["Y"].uncertainty + 0.25 * parts["Z"].uncertainty)
+    both = scan(item, samples["x"], backgrounds, mix, {"beta": [0.25, 2], "alpha": [4, 0.5, 1]})
+    assert both.background.shape == (2, 3)  # in the order of the parameters that were given
+    assert both.background[0, 1] == fixed.background
+    assert str(both).splitlines()[2].split()[:2] == ["0.25", "0.5"]
