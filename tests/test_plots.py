@@ -204,6 +204,121 @@ def test_refused(tmp_path):
         plots.save_figure(plots.shapes({"flat": FLAT}), tmp_path / "absent" / "plot.png")
 
 
+# what is drawn of unusual contents; warnings are errors
+
+
+def drawn(figure):
+    figure.canvas.draw()
+    return figure
+
+
+@pytest.mark.parametrize("weight", [0.5, -1.0])
+def test_a_signal_where_there_is_no_background(weight):
+    background, signal = histogram([25] * 5), histogram([175] * 3, weight)
+    _, lower = drawn(plots.spectrum({"qcd": background}, signals={"X": signal})).axes
+    assert lower.get_yscale() == "linear"
+    assert lower.patches[1].get_data()[0].tolist() == [0, 0, 0, 0]  # after the band: no ratio anywhere
+    both = {"X": signal, "Y": histogram([25, 175], 0.5)}
+    _, lower = plots.spectrum({"qcd": background}, signals=both).axes
+    assert lower.get_yscale() == "log"
+    assert lower.patches[2].get_data()[0].tolist() == [0.1, 0, 0, 0]
+    assert lower.get_ylim() == (pytest.approx(0.05), pytest.approx(0.3))
+
+
+def test_bins_of_negative_backgrounds_have_no_ratio():
+    negative = histogram([25] * 3 + [75], [-1.0] * 3 + [2.0])
+    _, lower = plots.spectrum({"qcd": negative}, data=FLAT).axes
+    ratio = lower.containers[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(ratio, [np.nan, 5, np.nan, np.nan])
+    upper, lower = plots.spectrum({"qcd": histogram([25] * 3, -1.0)}, signals={"X": FLAT}).axes
+    assert (upper.get_yscale(), lower.get_yscale()) == ("log", "linear")
+
+
+def test_the_stack_and_its_uncertainty_are_the_sums():
+    parts = {f"part {number}": histogram([25, 75] * number, 0.5 * number) for number in (1, 2, 3)}
+    figure = plots.spectrum({**parts, "Single-top → Wb": PEAK})  # more than there are fills, too
+    (upper, lower), total = figure.axes, sum(parts.values(), PEAK.copy() * 0) + PEAK
+    (band,) = (patch for patch in upper.patches if patch.get_label() == "stat. uncertainty")
+    sigma = np.sqrt(total.variances())
+    values, _, baseline = band.get_data()
+    np.testing.assert_allclose(values, total.values() + sigma)
+    np.testing.assert_allclose(baseline, total.values() - sigma)
+    filled_bins = total.values() > 0
+    values, _, baseline = lower.patches[0].get_data()
+    np.testing.assert_allclose(values[filled_bins], 1 + sigma[filled_bins] / total.values()[filled_bins])
+    assert np.isnan(values[~filled_bins]).all()
+    assert "Single-top → Wb" in texts(upper)
+
+
+def test_data_have_poisson_uncertainties():
+    data = histogram([25] * 4 + [125] * 9)
+    upper, lower = plots.spectrum({"qcd": FLAT}, data=data).axes
+    points, (bars,) = upper.containers[0].lines[0], upper.containers[0].lines[2]
+    np.testing.assert_array_equal(points.get_ydata(), [4, np.nan, 9, np.nan])  # nothing to see of empty bins
+    heights = [np.ptp(segment[:, 1]) for segment in bars.get_segments() if len(segment)]
+    assert [height for height in heights if np.isfinite(height)] == [2 * 2, 2 * 3]
+    np.testing.assert_allclose(lower.containers[0].lines[0].get_ydata(), [0.4, 0, 0.9, 0])
+
+
+@pytest.mark.parametrize(
+    ("axis", "label"),
+    [
+        (AxisSpec("x", bins=(4, 0, 1)), "Events / 0.25"),
+        (AxisSpec("x", bins=(3, 0, 1), unit="GeV"), "Events / 0.3333 GeV"),
+        (AxisSpec("x", edges=(0, 1, 3), unit="GeV"), "Events / bin"),
+        (AxisSpec("x", edges=(0, 2, 4), label="x [1]", unit="GeV"), "Events / 2 GeV"),
+        (AxisSpec("x", bins=(1, 0, 1e-9)), "Events / 1e-09"),
+    ],
+)
+def test_the_width_of_bins_is_said(axis, label):
+    spec = HistSpec("x", [axis], categories=[])
+    h = spec.make()
+    spec.fill(h, {"x": np.full(3, axis.make().centers[0])})
+    upper, lower = plots.spectrum({"qcd": h}).axes
+    assert upper.get_ylabel() == label
+    assert lower.get_xlabel() == axis.title
+
+
+def test_missing_limits_leave_gaps():
+    def made(mass, *expected, observed=None):
+        return Limit("X", mass, observed, expected, 0.1)
+
+    whole = made(1000.0, 0.5, 0.7, 1.0, 1.5, 2.0, observed=1.1)
+    figure = drawn(plots.limit_band([made(3000.0, *[None] * 5), made(2000.0, 0.5, 0.7, 1.0, None, None), whole]))
+    (axes,) = figure.axes
+    np.testing.assert_allclose(lines_of(axes, "expected, median").get_ydata(), [100, 100, np.nan])
+    np.testing.assert_allclose(lines_of(axes, "observed").get_ydata(), [110, np.nan, np.nan])
+    np.testing.assert_allclose(lines_of(axes, "signal as simulated").get_ydata(), 100)
+    assert axes.get_ylim()[0] == pytest.approx(25)
+    (single,) = plots.limit_band([whole]).axes  # one mass has a width, or nothing would be seen
+    np.testing.assert_allclose(lines_of(single, "expected, median").get_xdata(), [980, 1020])
+    other = dataclasses.replace(whole, confidence_level=0.683)
+    assert plots.limit_band([other]).axes[0].get_ylabel().startswith("68.3 % CL upper limit")
+
+
+def test_ratios_of_shapes_are_bounded():
+    few, many = histogram([25] * 99 + [125]), histogram([25, 125])
+    _, lower = plots.sculpting(few, {"cut": many}).axes
+    assert lower.patches[0].get_data()[0].tolist() == pytest.approx([0.5 / 0.99, 0, 50, 0])
+    assert lower.get_ylim() == (0, 5)
+    _, lower = plots.sculpting(few, {"cut": few * 0.1, "second": histogram([25, 25, 25, 125])}).axes
+    np.testing.assert_allclose(lower.patches[0].get_data()[0], [1, 0, 1, 0])  # a smaller sample of the same shape
+    _, lower = plots.sculpting(few, {}).axes
+    assert lower.get_ylim() == (0, 2)
+
+
+def test_nothing_is_no_plot():
+    with pytest.raises(InvalidValues, match=r"^no ROC curve to draw"):
+        plots.roc_curves({})
+    with pytest.raises(InvalidValues, match=r"^no histogram to draw"):
+        plots.shapes({})
+    for yields in ({}, {"qcd": {}}, {"qcd": {"all": np.nan}}):
+        with pytest.raises(InvalidValues, match=r"^no events after cuts to draw"):
+            plots.cutflow(yields)
+    (axes,) = drawn(plots.cutflow({"none": {"all": 0.0}})).axes
+    assert axes.get_yscale() == "linear"
+
+
 def test_nothing_global_changes():
     import matplotlib
 

@@ -41,7 +41,14 @@ def roc_curves(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidValues
+        If there is no curve.
     """
+    if not curves:
+        raise InvalidValues("no ROC curve to draw, expected at least one")
     with drawing():
         figure, ((axes,),) = canvas()
         lowest = 1.0

@@ -129,14 +129,14 @@ def spectrum(
             lower.set_ylim(0, 2)
             lower.set_ylabel("data / bkg.")
         else:
-            for i, histogram in enumerate(signals.values()):
+            ratios = [np.nan_to_num(_values(histogram)[0] / safe) for histogram in signals.values()]
+            for i, ratio in enumerate(ratios):
                 colour, style = LINES[i % len(LINES)]
-                over = np.nan_to_num(_values(histogram)[0] / safe)
-                lower.stairs(over, edges, color=colour, linestyle=style, linewidth=2.2)
+                lower.stairs(ratio, edges, color=colour, linestyle=style, linewidth=2.2)
             lower.set_ylabel("signal / bkg.")
-            if signals and any(_values(h)[0].any() for h in signals.values()):
+            if any((ratio > 0).any() for ratio in ratios):  # none is where no bin has signal and background
                 lower.set_yscale("log")
-                _floor(lower, [np.nan_to_num(_values(h)[0] / safe) for h in signals.values()], 3, DECADES)
+                _floor(lower, ratios, 3, DECADES)
         lower.axhline(1, color="black", linewidth=0.8)
         everything = [total, *(_values(h)[0] for h in signals.values())]
         if data is not None:
