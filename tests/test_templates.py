@@ -296,6 +296,152 @@ def test_refused_histograms():
         build(nothing, TemplateSpec(ONE_DATASET, {"X": Signal(["x"], 1)})).workspace("X")
 
 
+def test_a_misspelled_blind_region_does_not_show_data():
+    h = simulated()
+    bins(h, np.arange(20.0), dataset="data")
+    bins(h, np.ones(20), dataset="data", region="CR")
+    with pytest.raises(UnknownName, match=r"unknown region in the histogram: 'SRR' \(nearest: SR"):
+        build(h, spec(data=["data"], blind=["SRR"]))
+    # one that is not fitted may be blind all the same
+    templates = build(h, spec(data=["data"], regions=["CR"], blind=["SR"]))
+    assert not templates.asimov
+    assert templates.data["CR"].tolist() == [1.0] * 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"processes": {"qcd": ["a", "b", "a"]}}, r"^the background 'qcd': the data set 'a' is listed twice"),
+        ({"signals": {"X": Signal(("x", "x"), 1)}}, r"^the signal 'X': the data set 'x' is listed twice"),
+        ({"data": ["2022", "2023", "2023"]}, r"^the data: the data set '2023' is listed twice"),
+        ({"regions": []}, r"^templates need at least one region$"),
+    ],
+)
+def test_nothing_is_added_twice_and_something_is_made(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        TemplateSpec(**{"processes": ONE_DATASET, "signals": {}, **changes})
+
+
+# ---------------------------------------------------------------------------------------- what changes nothing
+
+SLOPE = np.linspace(60, 3, 20).round()
+
+
+def small(factor=1.0, names=("low", "high"), regions=("SR", "CR"), weight=0.5):
+    """A background in two data sets and a signal, with a variation; weights times a factor."""
+    h = SPEC.make()
+    for region in regions:
+        for name, contents in (
+            (names[0], SLOPE),
+            (names[1], SLOPE[::-1]),
+            ("x", np.r_[np.zeros(8), 4, 9, 2, np.zeros(9)]),
+        ):
+            for variation, shift in (("nominal", 1.0), ("jesUp", 1.25), ("jesDown", 0.75)):
+                bins(h, contents * factor * shift, name, region, variation, weight)
+    return h
+
+
+def parts_of(templates):
+    """Each array of templates with its region, process and variation."""
+    for region, processes in templates.nominal.items():
+        yield (region, "data"), templates.data[region]
+        for process, template in processes.items():
+            yield (region, process), template.values
+            yield (region, process, "variance"), template.variances
+            for name, shift in template.shifts.items():
+                yield (region, process, name, "up"), shift[0]
+                yield (region, process, name, "down"), shift[1]
+
+
+OF_SMALL = {"processes": {"qcd": ["low", "high"]}, "signals": {"X": Signal(["x"], 1000)}}
+
+
+@pytest.mark.parametrize("factor", [0.25, 8.0])
+def test_the_size_of_weights_is_a_factor(factor):
+    one, other = (dict(parts_of(build(small(k), TemplateSpec(**OF_SMALL)))) for k in (1.0, factor))
+    assert list(one) == list(other)
+    for name, values in one.items():
+        power = 2 if name[-1] == "variance" else 1
+        np.testing.assert_allclose(other[name], factor**power * values, err_msg=str(name))
+    qcd = build(small(factor), TemplateSpec(**OF_SMALL)).nominal["SR"]["qcd"]
+    np.testing.assert_allclose(qcd.values, 0.5 * factor * (SLOPE + SLOPE[::-1]))
+    np.testing.assert_allclose(qcd.variances, (0.5 * factor) ** 2 * (SLOPE**2 + SLOPE[::-1] ** 2))
+
+
+def test_order_and_number_of_data_sets_and_regions_change_nothing():
+    expected = dict(parts_of(build(small(), TemplateSpec(**OF_SMALL))))
+    turned = build(small(names=("high", "low"), regions=("CR", "SR")), TemplateSpec(**OF_SMALL))
+    assert list(turned.nominal) == ["CR", "SR"]
+    joined = build(small(names=("all", "all")), TemplateSpec(**{**OF_SMALL, "processes": {"qcd": ["all"]}}))
+    one = build(small(), TemplateSpec(**{**OF_SMALL, "regions": ["SR"]}))
+    for templates in (turned, joined, one):
+        made = dict(parts_of(templates))
+        assert set(made) == {name for name in expected if name[0] in templates.nominal}
+        for name, values in made.items():
+            np.testing.assert_allclose(values, expected[name], err_msg=str(name))
+
+
+@pytest.mark.parametrize("needed", [1.5, 3.0, 15.0])
+def test_merging_keeps_yields_variances_and_shifts(needed):
+    whole = build(small(), TemplateSpec(**OF_SMALL))
+    merged = build(small(), TemplateSpec(**OF_SMALL, min_effective_events=needed))
+    edges = np.asarray(merged.variable.edges)
+    assert (edges[0], edges[-1]) == (800, 2800)
+    starts = np.searchsorted(np.asarray(whole.variable.edges), edges[:-1])
+    expected = dict(parts_of(whole))
+    for name, values in parts_of(merged):
+        np.testing.assert_allclose(values, np.add.reduceat(expected[name], starts), err_msg=str(name))
+    qcd = merged.nominal["SR"]["qcd"]
+    assert (qcd.values**2 / qcd.variances >= needed).all()
+    assert any("bins merged to" in line for line in merged.report) == (len(edges) < 21)
+
+
+def test_what_is_scaled_keeps_its_relative_uncertainty():
+    h = SPEC.make()
+    contents = np.full(20, 10.0)
+    contents[[3, 7]] = -4.0, -1.0
+    bins(h, contents)
+    for variation, factor in (("jesUp", 1.5), ("jesDown", 0.5)):
+        bins(h, contents * factor, variation=variation)
+    qcd = build(h, TemplateSpec(ONE_DATASET, {})).nominal["SR"]["qcd"]
+    kept = np.delete(np.arange(20), [3, 7])
+    np.testing.assert_allclose(qcd.values[kept].sum(), contents.sum())
+    np.testing.assert_allclose(np.sqrt(qcd.variances[kept]) / qcd.values[kept], 1)  # one event each
+    for side, factor in zip(qcd.shifts["jes"], (1.5, 0.5), strict=True):
+        np.testing.assert_allclose(side[kept].sum(), factor * contents.sum())
+        # an empty bin of the nominal one has the same in all variations
+        np.testing.assert_allclose(side[[3, 7]], qcd.values[[3, 7]])
+
+
+def test_half_of_a_variation_is_left_out_and_said():
+    h = SPEC.make()
+    bins(h, np.full(20, 30.0))
+    bins(h, np.full(20, 30.0), variation="jesUp")
+    bins(h, -np.full(20, 1.0), variation="jesDown")
+    bins(h, np.full(20, 30.0), dataset="tt")
+    templates = build(h, TemplateSpec({"qcd": ["qcd"], "tt": ["tt"]}, {}))
+    assert [template.shifts for template in templates.nominal["SR"].values()] == [{}, {}]
+    assert [line for line in templates.report if "variation" in line] == [
+        "SR, qcd: variation jes left out, one side of it has no events"
+    ]
+
+
+def test_names_of_any_script_come_back(tmp_path):
+    h = SPEC.make()
+    for dataset, region in (("Wjets→qq̄", "Région"), ("x", "Région")):
+        bins(h, SLOPE, dataset, region)
+    long = "H" * 200
+    made = build(h, TemplateSpec({"W→qq̄": ["Wjets→qq̄"]}, {long: Signal(["x"], 1000)}))
+    names = made.to_root(tmp_path / "t.root")
+    assert names == ["Région/data_obs", "Région/W→qq̄", f"Région/{long}"]
+    with uproot.open(tmp_path / "t.root") as file:
+        for name in names:
+            np.testing.assert_array_equal(file[name].values(), SLOPE)
+    workspace = json.loads(json.dumps(made.workspace(long)))
+    assert [channel["name"] for channel in workspace["channels"]] == ["Région"]
+    assert {sample["name"] for sample in workspace["channels"][0]["samples"]} == {"W→qq̄", long}
+
+
 # ---------------------------------------------------------------------------------------- fits
 
 

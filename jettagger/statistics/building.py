@@ -72,6 +72,7 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
         got = ", ".join(axis.name for axis in histogram.axes)
         raise MismatchError(f"templates need the axes dataset, region, variation and one variable, got {got}")
     regions = _known("region", spec.regions, known["region"])
+    _known("region", spec.blind, known["region"])  # a misspelled one would show its data
     sources = {**spec.processes, **{name: signal.datasets for name, signal in spec.signals.items()}}
     for datasets in (*sources.values(), spec.data):
         _known("dataset", datasets, known["dataset"])

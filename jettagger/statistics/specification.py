@@ -59,7 +59,7 @@ class TemplateSpec:
     data : sequence of str
         Data sets of data; without any, the sum of the backgrounds is taken (an Asimov data set).
     blind : sequence of str
-        Regions with blinded data, in which the sum of the backgrounds is used in any case.
+        Regions with blinded data, in which the sum of the backgrounds is used in any case; each must exist.
     variations : sequence of str, optional
         Shape variations without ``Up`` and ``Down``; default: all in the histogram.
     normalisations : mapping
@@ -80,7 +80,7 @@ class TemplateSpec:
     Raises
     ------
     ConfigError
-        If names are used twice, or an uncertainty is not a positive number.
+        If names are used twice, no region is given, or an uncertainty is not a positive number.
     UnknownName
         If an uncertainty or ``free`` names a process that does not exist.
     """
@@ -103,10 +103,15 @@ class TemplateSpec:
             raise ConfigError(f"{', '.join(both)} is both a background and a signal")
         if not self.processes:
             raise ConfigError("templates need at least one background process")
+        if self.regions is not None and not self.regions:
+            raise ConfigError("templates need at least one region")
         for kind, sources in (("background", self.processes), ("signal", self.signals)):
             for name, source in sources.items():
-                if not (source.datasets if isinstance(source, Signal) else source):
+                datasets = source.datasets if isinstance(source, Signal) else source
+                if not datasets:
                     raise ConfigError(f"the {kind} {name!r} has no data set, expected at least one")
+                _once(datasets, f"the {kind} {name!r}")
+        _once(self.data, "the data")
         if isinstance(self.empty_bin_yield, str):
             valid = self.empty_bin_yield in (ONE_EVENT, REFUSE)
         else:
@@ -133,6 +138,13 @@ class TemplateSpec:
         unknown = [name for name in self.free if name not in self.processes]
         if unknown:
             raise UnknownName("background", unknown, self.processes, "the free normalisations")
+
+
+def _once(datasets: Sequence[str], what: str) -> None:
+    """Refuse to add a data set to itself."""
+    twice = [name for position, name in enumerate(datasets) if name in datasets[:position]]
+    if twice:
+        raise ConfigError(f"{what}: the data set {twice[0]!r} is listed twice, expected once")
 
 
 guard(globals())
