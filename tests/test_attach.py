@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jettagger.errors import MismatchError
 from jettagger.formats.attach import with_fields, with_list_fields
+from jettagger.inputs.put_back import attach_flat, attach_scores, refuse_existing
 
 
 def layout(values: Any) -> Any:
@@ -172,3 +174,84 @@ def test_virtual_columns_are_not_read(change: Any) -> None:
     kept = change(ak.Array([[0, 1], [2], [3, 4, 5]]))
     assert got.x.tolist() == kept.tolist()
     assert calls == ["x"]
+
+
+# ---------------------------------------------------------------------------------------------------------- put back
+
+
+def answer(counts: Any, scored: Any, **outputs: Any) -> ak.Array:
+    """Scores as a tagger gives them: an index into those of the jets that were scored, -1 for the others."""
+    index = np.where(scored, np.cumsum(scored) - 1, -1)
+    records = ak.contents.RecordArray([ak.to_layout(np.asarray(values)) for values in outputs.values()], list(outputs))
+    return ak.unflatten(ak.Array(ak.contents.IndexedOptionArray(ak.index.Index64(index), records)), counts)
+
+
+@pytest.mark.parametrize("form", ["masked", "indexed", "inside"])
+def test_scores_of_some_events_go_back_to_their_jets(form: str) -> None:
+    """Events that are None, without jets, and jets that were not scored stay what they are."""
+    jets = ak.Array([[{"pt": 1.0}, {"pt": 2.0}], [{"pt": 3.0}], [], [{"pt": 4.0}]])
+    events = ak.Array({"run": [1, 2, 3, 4], "FatJet": jets})
+    if form == "inside":
+        events = ak.zip({"run": events.run, "FatJet": ak.mask(jets, [True, False, True, True])}, depth_limit=1)
+    else:
+        events = ak.mask(events, [True, False, True, True]) if form == "masked" else events[[0, None, 2, 3]]
+    scores = ak.mask(answer([2, 0, 0, 1], [True, False, True], p=[0.1, 0.4], m=[10.0, 40.0]), [True, False, True, True])
+    found = attach_scores(events, scores, {"p": "toy_p"}, "FatJet")
+    assert found.tolist() == [
+        {"run": 1, "FatJet": [{"pt": 1.0, "toy_p": 0.1}, {"pt": 2.0, "toy_p": None}]},
+        {"run": 2, "FatJet": None} if form == "inside" else None,
+        {"run": 3, "FatJet": []},
+        {"run": 4, "FatJet": [{"pt": 4.0, "toy_p": 0.4}]},
+    ]
+    assert events.FatJet.fields == ["pt"]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.booleans(), max_size=3), min_size=1, max_size=6), st.data())
+def test_scores_belong_to_their_jet_whatever_was_cut_before(rows: list[list[bool]], data: st.DataObject) -> None:
+    """The number of a jet is its score, where it has one; chosen events and jets of sliced arrays."""
+    counts = [len(row) for row in rows]
+    number = ak.unflatten(np.arange(sum(counts), dtype="f4"), counts)
+    events = ak.Array({"event": np.arange(len(rows)), "FatJet": ak.zip({"number": number})})
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=6))
+    events = events[chosen]
+    flags = np.array([flag for place in chosen for flag in rows[place]], dtype=bool)
+    values = ak.to_numpy(ak.flatten(events.FatJet.number))[flags]
+    scores = answer([counts[place] for place in chosen], flags, p=values, q=-values)
+    found = attach_scores(events, scores, {"q": "toy_q", "p": "toy_p"}, "FatJet")
+    for event, place in zip(found.tolist(), chosen, strict=True):
+        for jet, flag in zip(event["FatJet"], rows[place], strict=True):
+            expected = jet["number"] if flag else None
+            assert (jet["toy_p"], jet["toy_q"]) == (expected, None if expected is None else -expected)
+
+
+def test_rows_of_a_table_and_jets_of_the_original_events_get_columns() -> None:
+    table = ak.Array({"jet_pt": [300.0, 400.0, 500.0]})
+    scores = ak.Array({"p": ak.Array([0.1, None, 0.3]), "inside": [True, False, True]})
+    names = {"p": "toy_p", "inside": "toy_inside"}
+    rows = [
+        {"jet_pt": 300.0, "toy_p": 0.1, "toy_inside": True},
+        {"jet_pt": 400.0, "toy_p": None, "toy_inside": False},
+        {"jet_pt": 500.0, "toy_p": 0.3, "toy_inside": True},
+    ]
+    assert attach_flat(table, scores, names, "", None).tolist() == rows
+    counts = np.array([2, 0, 1])
+    events = ak.Array({"Jet": ak.unflatten(table, counts)})
+    found = attach_flat(events, ak.unflatten(scores, counts), names, "Jet", counts)
+    assert found.tolist() == [{"Jet": rows[:2]}, {"Jet": []}, {"Jet": rows[2:]}]
+
+
+def test_columns_that_are_there_are_not_replaced() -> None:
+    """One is enough; the text counts them and names the collection."""
+    scores = answer([1], [True], p=[0.1], q=[0.2])
+    events = ak.Array([{"FatJet": [{"toy_q": 1.0}]}])
+    names = {"p": "toy_p", "q": "toy_q"}
+    with pytest.raises(MismatchError, match=r"FatJet has 1 of these columns already \(toy_q"):
+        attach_scores(events, scores, names, "FatJet")
+    with pytest.raises(MismatchError, match=r"Jet has 2 of these columns already \(toy_p, toy_q"):
+        refuse_existing(["pt", "toy_q", "toy_p"], names, "Jet")
+    with pytest.raises(MismatchError, match=r"the table has 1 of these columns already \(toy_p"):
+        attach_flat(ak.Array({"toy_p": [1.0]}), scores[0], {"p": "toy_p"}, "", None)
+    assert attach_scores(events, scores, {"q": "other_q"}, "FatJet").FatJet.tolist() == [
+        [{"toy_q": 1.0, "other_q": 0.2}]
+    ]
