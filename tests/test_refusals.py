@@ -182,6 +182,19 @@ CALLS: Sequence[tuple[Callable[[], Any], type[JettaggerError], str]] = [
     (lambda: HistSpec("m", [AXIS], categories=["m"]), ConfigError, "'m' has two axes of the same name: m, m"),
     (lambda: histograms.to_root({"m": filled()}, "m.root", "{histgram}"), ConfigError, "'{histgram}' cannot be used: "),
     (
+        lambda: histograms.to_root({"m": filled()}, "m.root", "{histogram.__class__}"),
+        ConfigError,
+        "Allowed: {histogram}",
+    ),
+    (
+        lambda: histograms.to_root({"m": filled()}, "m.root", "{histogram:9999999999}"),
+        ConfigError,
+        "Allowed: {histogram}",
+    ),
+    (lambda: histograms.to_root({"m": filled()}, "m.root", "{histogram!r}"), ConfigError, "Allowed: {histogram}"),
+    (lambda: histograms.to_root({"m": filled()}, "m.root", "{"), ConfigError, "'{' cannot be used: "),
+    (lambda: histograms.to_root({"m": filled()}, "m.root", "{}"), ConfigError, "'{}' cannot be used: "),
+    (
         lambda: histograms.to_root({"m": filled(), "n": filled()}, "m.root", "same"),
         ConfigError,
         "the pattern 'same' gives the name 'same' twice",

@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Container, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from jettagger._version import __version__
@@ -149,8 +150,12 @@ def new_name(pattern: str, taken: Container[str], names: Mapping[str, str]) -> s
     'SR/tt'
     """
     try:
+        for _, field, details, conversion in Formatter().parse(pattern):
+            # attributes, and widths of any size, are no names
+            if field is not None and (field not in names or details or conversion):
+                raise KeyError(field)
         key = pattern.format(**names).strip("/")
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         allowed = ", ".join(f"{{{name}}}" for name in names)
         raise ConfigError(f"the pattern {pattern!r} cannot be used: {error}. Allowed: {allowed}") from error
     if key in taken:
