@@ -7,8 +7,11 @@ import pickle
 import awkward as ak
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jettagger.discriminants import Discriminant, ProvenanceWarning, WorkingPoints, derive, discriminant, efficiency
+from jettagger.discriminants.working_points import NEVER
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -327,3 +330,98 @@ def test_files_that_are_not_working_points(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(InputFileError, match=r"correctionlib refuses it"):
         WorkingPoints.load(path)
+
+
+# ---------------------------------------------------------------------------------------- what changes nothing
+
+
+def thresholds(scores, weights, **changes):
+    points = derive(ITEM, {"x": scores}, {"a": 0.2, "b": 0.4, "c": 0.7}, weights=weights, **changes)
+    return {
+        name: [point.threshold(systematic=key) for key in ("down", "nominal", "up")] for name, point in points.items()
+    }
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.125, 4.0]), st.integers(1, 199))
+@settings(deadline=None, max_examples=10)
+def test_order_units_and_splitting_of_weights_change_no_threshold(seed, factor, cut):
+    generator = np.random.default_rng(seed)
+    scores, weights = generator.integers(0, 60, 200) / 8, generator.integers(1, 5, 200) / 4
+    expected = thresholds(scores, weights)
+    order = generator.permutation(200)
+    assert thresholds(scores[order], weights[order]) == expected
+    assert thresholds(scores, factor * weights) == expected
+    # of scaled scores they scale with them
+    scaled = thresholds(4 * scores, weights)
+    for name, values in expected.items():
+        finite = [value for value in values if value <= scores.max()]  # the next number above has no scale
+        assert scaled[name][: len(finite)] == [4 * value for value in finite]
+    # in lists of events, with weights of events
+    lists = ak.Array([scores[:cut], scores[cut:]])
+    of_events = thresholds(lists, np.array([1.0, 3.0]))
+    assert of_events == thresholds(scores, np.repeat([1.0, 3.0], [cut, 200 - cut]))
+
+
+@given(st.integers(0, 1000))
+@settings(deadline=None, max_examples=10)
+def test_no_more_than_the_fraction_passes_and_lower_ones_pass_too_many(seed):
+    generator = np.random.default_rng(seed)
+    scores, weights = generator.integers(0, 60, 200) / 8, generator.integers(1, 5, 200) / 4
+    made = thresholds(scores, weights)
+    for wanted, (down, nominal, up) in zip((0.2, 0.4, 0.7), made.values(), strict=True):
+        assert down <= nominal <= up
+        assert weights[scores >= nominal].sum() <= wanted * weights.sum() * (1 + 1e-9)
+        below = scores[scores < nominal].max()
+        assert weights[scores >= below].sum() > wanted * weights.sum()
+    assert made["a"][1] >= made["b"][1] >= made["c"][1]
+
+
+def test_missing_scores_and_places_change_no_threshold():
+    generator = np.random.default_rng(2)
+    scores, pt = generator.random(300), generator.uniform(200, 400, 300)
+    wanted = {"M": 0.3}
+    expected = derive(ITEM, {"x": scores, "pt": pt}, wanted, pt=[200, 300, 400])
+    more = ak.Array({"x": [*scores, None, np.nan, 0.9, 0.9], "pt": [*pt, 250.0, 250.0, 199.9, np.nan]})
+    made = derive(ITEM, more, wanted, pt=[200, 300, 400])
+    assert made.record["bins"] == expected.record["bins"]
+    assert (made.record["jets"], made.record["without_score"]) == (302, 2)
+    assert made["M"].passes(more).tolist()[-4:] == [False] * 4
+    assert made["M"].passes(more).tolist()[:-4] == expected["M"].passes({"x": scores, "pt": pt}).tolist()
+
+
+@pytest.mark.parametrize("bins", [{}, {"pt": [200, 300, np.inf]}, {"pt": [200, 400], "mass": [0, 50, 100, 250]}])
+def test_the_text_holds_all_there_is(tmp_path, bins):
+    jets = sample(size=4000)
+    points = derive(ITEM, jets, {"Lose → 10 %": 0.1, "M" * 100: 0.05}, name="μ", **bins)
+    points.save(tmp_path / "wp.json")
+    for again in (
+        WorkingPoints.load(tmp_path / "wp.json"),
+        pickle.loads(pickle.dumps(points)),
+        WorkingPoints(points.to_string()),
+    ):
+        assert again == points
+        assert (again.efficiencies, again.inputs, again.record) == (points.efficiencies, points.inputs, points.record)
+        for name in points:
+            assert again[name].passes(jets).tolist() == points[name].passes(jets).tolist()
+    assert points != derive(ITEM, jets, {"M": 0.1}, **bins)
+    assert points != points.to_string()
+    rows = points.table().splitlines()[5:]
+    assert len(rows) == 1 + 2 * math.prod(len(edges) - 1 for edges in bins.values())
+    assert rows[0].split("  ")[0].strip() == "working point"
+
+
+def test_edges_belong_to_the_bin_above():
+    pt = np.repeat([200.0, 300.0, 400.0], 100)
+    scores = np.tile(np.arange(100) / 100, 3) + (pt >= 300)  # of the upper bin above one
+    points = derive(ITEM, {"x": scores, "pt": pt}, {"M": 0.25}, pt=[200, 300, 400])
+    assert [entry["jets"] for entry in points.record["bins"]] == [100, 100]
+    threshold = points["M"].threshold
+    assert threshold(pt=200.0) == threshold(pt=299.999) == 0.75
+    assert threshold(pt=300.0) == threshold(pt=399.999) == 1.75
+    assert threshold(pt=199.999) == threshold(pt=400.0) == NEVER
+    np.testing.assert_array_equal(threshold(pt=np.array([200.0, 400.0])), [0.75, NEVER])
+    one = {"x": 0.8, "pt": 250.0}
+    assert points["M"].passes(one) is True
+    assert points["M"].passes({**one, "pt": 350.0}) is False
+    assert points["M"].passes({**one, "pt": None}) is False
+    assert points["M"].passes({**one, "x": None}) is False

@@ -115,8 +115,8 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     scored  3
     """
     say(title)
-    lines = [header, *rows] if any(header) else list(rows)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    lines = [[visible(cell, sys.maxsize) for cell in line] for line in ([header, *rows] if any(header) else rows)]
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(len(header))]
     for number, line in enumerate(lines):
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         if number == 0 and any(header):
