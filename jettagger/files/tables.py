@@ -294,6 +294,7 @@ def _plain(array: Any) -> Any:
 
     if "?" not in str(array.type) and "option" not in str(array.type):
         return array
+    array = ak.to_packed(array)  # with 64 bits: others than awkward write lists of 32, which drop_none does not take
     for axis in range(array.ndim - 1, -1, -1):
         if not ak.any(ak.is_none(array, axis=axis), axis=None):
             array = ak.drop_none(array, axis=axis)
