@@ -160,7 +160,8 @@ class Report(Displayed):
     rounding: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "servers", tuple(self.servers))  # JSON has lists
+        if isinstance(self.servers, list):  # from JSON
+            object.__setattr__(self, "servers", tuple(self.servers))
 
     def __add__(self, other: Report) -> Report:
         if not isinstance(other, Report):

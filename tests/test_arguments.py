@@ -158,7 +158,7 @@ def test_annotations_are_taken_at_their_word(annotation: Any, good: list[Any], b
 
 def test_what_is_guarded_stays_what_it_was() -> None:
     assert inspect.signature(jt.tag_files).parameters["workers"].default == 1
-    assert (jt.load_tagger.__doc__ or "").startswith("A tagger from the name")
+    assert (jt.load_tagger.__doc__ or "").startswith("Load a tagger by the name")
     assert pickle.loads(pickle.dumps(jt.load_tagger)) is jt.load_tagger
     with pytest.raises(TypeError, match="unexpected keyword argument 'name'"):
         jt.load_bundle(name="tinyParT")  # type: ignore[call-arg]
