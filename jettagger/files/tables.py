@@ -249,7 +249,6 @@ class FlatFile:
         return ak.zip({name: found[name] for name in wanted}, depth_limit=1)
 
     def _row_groups(self, wanted: list[str], start: int, stop: int) -> Mapping[str, Any]:
-        import awkward as ak
 
         metadata = self._parquet.metadata
         first, position = 0, 0
@@ -267,7 +266,7 @@ class FlatFile:
                 if chosen
                 else self._parquet.schema_arrow.empty_table()
             )
-            self._kept = (key, {name: _plain(ak.from_arrow(table[name])) for name in wanted})
+            self._kept = (key, {name: _plain(_awkward(table[name])) for name in wanted})
         return {name: array[start - first : stop - first] for name, array in self._kept[1].items()}
 
     def chunks(self, columns: Iterable[str] | None = None, size: int = 20_000) -> Iterator[Any]:
@@ -286,6 +285,13 @@ class FlatFile:
         wanted = None if columns is None else list(columns)
         for start in range(0, self.n_jets, size):
             yield self.read(wanted, start, start + size)
+
+
+def _awkward(column: Any) -> Any:
+    """A column of Arrow; older versions of awkward take no chunks without rows."""
+    import awkward as ak
+
+    return ak.from_arrow(column if len(column) else column.combine_chunks())
 
 
 def _plain(array: Any) -> Any:

@@ -33,6 +33,9 @@ _TYPES = MappingProxyType(
     {"bool_": "bool", "int_": "int64", "float_": "float64", "single": "float32", "double": "float64"}
 )
 
+#: names of functions before NumPy 2
+_FORMER = MappingProxyType({"trapezoid": "trapz"})
+
 #: allowed element types, as text or as ``np.float32``
 DTYPES = _words("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64") | set(_TYPES)
 
@@ -286,4 +289,5 @@ def resolve(module: str, name: str) -> Any:
     """
     if name in DTYPES and MODULES[module][0] == "numpy":
         return np.dtype(_TYPES.get(name, name)).type
-    return getattr(importlib.import_module(MODULES[module][0]), name)
+    library = importlib.import_module(MODULES[module][0])
+    return getattr(library, name if hasattr(library, name) else _FORMER.get(name, name))
