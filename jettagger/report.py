@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from jettagger.display import Displayed, Grid, ObjectSummary
@@ -119,7 +120,7 @@ class Report(Displayed):
         How often such a request was repeated.
     runs_here : int
         Batches that ran on this machine because the server failed.
-    servers : tuple of str
+    servers : sequence of str
         Addresses of the servers that answered, with the version of the model if they report it.
     rounding : float
         Change of a probability due to a change in the last place of inputs or operations, 99 % quantile over jets, if
@@ -156,7 +157,7 @@ class Report(Displayed):
     requests: int = 0
     resent: int = 0
     runs_here: int = 0
-    servers: tuple[str, ...] = ()
+    servers: Sequence[str] = ()
     rounding: float = 0.0
 
     def __post_init__(self) -> None:
