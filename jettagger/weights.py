@@ -90,7 +90,7 @@ def broadcast(*arrays: Any) -> list[Any]:
         raise ValueError(f"arrays of different lengths: {', '.join(map(str, lengths))}")
     # rectangular arrays would be aligned by their last axes, as in NumPy
     lists = [ak.from_regular(ak.Array(array), axis=None) for array in arrays]
-    return list(ak.broadcast_arrays(*lists, right_broadcast=False))
+    return list(ak.broadcast_arrays(*lists))
 
 
 def flat(values: Any, weights: Any = None, *, what: str = "values", events: Any = None) -> tuple[Floats, Floats, int]:
