@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jettagger.errors import MismatchError
 from jettagger.formats.attach import with_fields, with_list_fields
+from jettagger.inputs.jet_table import JetTable
 from jettagger.inputs.put_back import attach_flat, attach_scores, refuse_existing
 
 
@@ -186,12 +187,15 @@ def answer(counts: Any, scored: Any, **outputs: Any) -> ak.Array:
     return ak.unflatten(ak.Array(ak.contents.IndexedOptionArray(ak.index.Index64(index), records)), counts)
 
 
-@pytest.mark.parametrize("form", ["masked", "indexed", "inside"])
+@pytest.mark.parametrize("form", ["masked", "indexed", "inside", "both"])
 def test_scores_of_some_events_go_back_to_their_jets(form: str) -> None:
     """Events that are None, without jets, and jets that were not scored stay what they are."""
     jets = ak.Array([[{"pt": 1.0}, {"pt": 2.0}], [{"pt": 3.0}], [], [{"pt": 4.0}]])
     events = ak.Array({"run": [1, 2, 3, 4], "FatJet": jets})
-    if form == "inside":
+    if form == "both":
+        jets = ak.mask(jets, [True, True, False, True])
+        events = ak.mask(ak.zip({"run": events.run, "FatJet": jets}, depth_limit=1), [True, False, True, True])
+    elif form == "inside":
         events = ak.zip({"run": events.run, "FatJet": ak.mask(jets, [True, False, True, True])}, depth_limit=1)
     else:
         events = ak.mask(events, [True, False, True, True]) if form == "masked" else events[[0, None, 2, 3]]
@@ -200,7 +204,7 @@ def test_scores_of_some_events_go_back_to_their_jets(form: str) -> None:
     assert found.tolist() == [
         {"run": 1, "FatJet": [{"pt": 1.0, "toy_p": 0.1}, {"pt": 2.0, "toy_p": None}]},
         {"run": 2, "FatJet": None} if form == "inside" else None,
-        {"run": 3, "FatJet": []},
+        {"run": 3, "FatJet": None if form == "both" else []},
         {"run": 4, "FatJet": [{"pt": 4.0, "toy_p": 0.4}]},
     ]
     assert events.FatJet.fields == ["pt"]
@@ -255,3 +259,30 @@ def test_columns_that_are_there_are_not_replaced() -> None:
     assert attach_scores(events, scores, {"q": "other_q"}, "FatJet").FatJet.tolist() == [
         [{"toy_q": 1.0, "other_q": 0.2}]
     ]
+
+
+@pytest.mark.parametrize("form", ["masked", "indexed"])
+@pytest.mark.parametrize("flat", [False, True])
+def test_missing_events_lists_and_numbers_keep_their_places(form: str, flat: bool) -> None:
+    """Events that are None beside events whose jets or numbers are None, also where one number is left."""
+    lists = ak.mask(ak.Array([[1.0, 2.0], [3.0], [4.0], [5.0, 6.0], []]), [True, True, False, True, True])
+    numbers = ak.Array([10.0, 20.0, 30.0, None, 50.0])
+    jets = {"FatJet_pt": lists} if flat else {"FatJet": ak.zip({"pt": lists})}
+    plain = ak.zip({**jets, "MET_pt": numbers}, depth_limit=1)
+
+    def without(*places: int) -> ak.Array:
+        if form == "masked":
+            return ak.mask(plain, [place not in places for place in range(5)])
+        return plain[[None if place in places else place for place in range(5)]]
+
+    for missing, counts, expected in (
+        ((), [2, 1, 0, 2, 0], [1, 2, 3, 5, 6]),
+        ((1,), [2, 0, 0, 2, 0], [1, 2, 5, 6]),
+        ((0, 1, 4), [0, 0, 0, 2, 0], [5, 6]),
+        ((0, 1, 3, 4), [0] * 5, []),
+    ):
+        table = JetTable(without(*missing))
+        assert table.counts.tolist() == counts
+        assert table.values("FatJet_pt").tolist() == expected
+        event = np.repeat([10, 20, 30, np.nan, 50], counts)
+        np.testing.assert_array_equal(table.values("MET_pt"), event)

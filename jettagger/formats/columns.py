@@ -164,14 +164,13 @@ class EventColumns:
         UnknownName
             If the column does not exist; gives the nearest ones.
         """
-        import awkward as ak
 
         collection = split(column)[0]
         if not self.has(column):
             known = [f"{collection}.{name}" for name in self.fields(collection)] or self.collections
             raise UnknownName("column", column, known, "these events")
         array = self._taken(self.array(column))
-        return array if self.valid.all() else ak.drop_none(array, axis=0)
+        return array if self.valid.all() else array[self.valid]  # other Nones keep their places
 
     def counts(self, collection: str) -> Array:
         """Number of objects in each event, int64[events], including objects that are None.
@@ -186,7 +185,7 @@ class EventColumns:
         if collection not in self._counts:
             lists = self._taken(_without_fields(self.events[collection]))
             if not self.valid.all():
-                lists = ak.drop_none(lists, axis=0)
+                lists = lists[self.valid]
             try:
                 found = ak.to_numpy(ak.fill_none(ak.num(lists, axis=1), 0))
             except (ValueError, TypeError) as error:

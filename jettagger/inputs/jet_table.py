@@ -261,13 +261,12 @@ class JetTable:
         return None
 
     def _field(self, name: str) -> Any:
-        import awkward as ak
 
         place = self._place(name)
         assert place is not None
         events = self._columns.events
         array = events[place[1]] if not place[0] else events[place[0], place[1]]
-        return array if self._columns.valid.all() else ak.drop_none(array, axis=0)
+        return array if self._columns.valid.all() else array[self._columns.valid]
 
     def _derived(self, name: str) -> Derived | None:
         front = f"{self.collection}_"

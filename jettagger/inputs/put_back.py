@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from jettagger.errors import MismatchError
 from jettagger.formats import EventColumns
 from jettagger.formats.attach import with_fields, with_list_fields
@@ -43,11 +41,6 @@ def attach_scores(events: Any, scores: Any, names: Mapping[str, str], collection
     index, records = content.index, content.content
     new = {column: ak.contents.IndexedOptionArray(index, records.content(output)) for output, column in names.items()}
     fatjets = with_list_fields(columns.events[collection], columns.counts(collection), new)
-    if not columns.valid.all():
-        fatjets = ak.drop_none(fatjets, axis=0)
-        full = np.where(columns.valid, np.cumsum(columns.valid) - 1, -1)
-        jets = ak.contents.IndexedOptionArray(ak.index.Index64(full), ak.to_layout(fatjets))
-        return with_fields(events, {collection: jets})
     return with_fields(events, {collection: ak.to_layout(fatjets)})
 
 
