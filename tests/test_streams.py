@@ -157,7 +157,12 @@ def test_every_verb_is_in_these_tests() -> None:
 @pytest.mark.parametrize(
     ("verb", "interval"),
     [
-        pytest.param(verb, interval, id=f"{verb}-{name}", marks=[pytest.mark.slow] if rare and verb in LONG else [])
+        pytest.param(
+            verb,
+            interval,
+            id=f"{verb}-{name}",
+            marks=[pytest.mark.slow] if verb == "limit" or (rare and verb in LONG) else [],
+        )
         for verb in COMMANDS
         for name, interval, rare in (("always", 0.0, False), ("rarely", 3600.0, True))
     ],

@@ -239,7 +239,7 @@ def last_epoch(folder: Path) -> int | None:
 
 
 def command_line(args: argparse.Namespace, sample: dict[str, Any], network: dict[str, str]) -> list[str]:
-    """What weaver is started with."""
+    """The command line of weaver."""
     folder = Path(args.output)
     gpus = max(args.gpus, 1)
     # each process of DDP, and each worker of it, takes a part of the files of each group
