@@ -293,8 +293,22 @@ class Bundle(Displayed):
         MissingModelFile
             Gives the missing file, the folder to put it in, and how to obtain it.
         """
+        return self.require_graph().path
+
+    def require_graph(self) -> Graph:
+        """The description of the network.
+
+        Returns
+        -------
+        Graph
+
+        Raises
+        ------
+        MissingModelFile
+            As for `require_weights`.
+        """
         if self.graph is not None:
-            return self.graph.path
+            return self.graph
         text = f"the bundle {self.name!r} has no weights: the file {MODEL} is missing. "
         if self.folder.parent == (PACKAGE / "models").resolve():  # weights of these are found by the folder's name
             target = user_folder() / self.folder.name / MODEL

@@ -23,7 +23,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import cache_folder
-from jettagger.errors import BundleError, ConfigError, MismatchError, ProviderError, hint
+from jettagger.errors import ConfigError, MismatchError, ProviderError, hint
 from jettagger.files.cache import DiskCache
 from jettagger.inference.cutting import cut_network, cut_session
 from jettagger.inference.golden import golden_sha256
@@ -36,7 +36,7 @@ from jettagger.inputs.batching import COST, Cost
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import ReplaySession, Session, open_onnx, open_openvino
-from jettagger.sessions.graph import Graph, file_sha256
+from jettagger.sessions.graph import file_sha256
 from jettagger.sessions.onnx import checked_threads, make_session
 from jettagger.sessions.providers import Provider
 from jettagger.sessions.remote import Remote
@@ -116,9 +116,7 @@ def open_session(
     >>> open_session(load_bundle("tinyParT"), threads=1).threads
     1
     """
-    graph = bundle.graph
-    if graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    graph = bundle.require_graph()
     check_backend(backend, provider, precision)
     provider = Provider.of(provider)
     key = (os.getpid(), bundle.digest, checked_threads(threads), remote or f"{backend} {precision}", provider)
@@ -230,7 +228,7 @@ def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -
 
     If neither agrees, because the network amplifies rounding, these steps are evaluated on the CPU.
     """
-    graph = _graph(bundle)
+    graph = bundle.require_graph()
     allowed = allowed_of(provider)
     fast = backend == "fast" and not graph.external
     session: Session | None = None
@@ -257,19 +255,13 @@ def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -
 
 def _checked_openvino(bundle: Bundle, threads: int) -> Session:
     """OpenVINO, or ONNX Runtime if OpenVINO gives other scores."""
-    graph = _graph(bundle)
+    graph = bundle.require_graph()
     session = open_openvino(graph, threads)
     reason = shortfall(bundle, session, "OpenVINO", threads)
     if not reason:
         return session
     warnings.warn(f"the network of {bundle.name!r} runs in ONNX Runtime: OpenVINO {reason}", RuntimeWarning)
     return open_onnx(graph, threads)
-
-
-def _graph(bundle: Bundle) -> Graph:
-    if bundle.graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    return bundle.graph
 
 
 def check_backend(backend: str, provider: str | Provider | None = None, precision: str = "float32") -> None:
@@ -290,7 +282,7 @@ def _in_half(bundle: Bundle, threads: int, provider: Provider) -> Session | None
     entry, _ = _entry(bundle, threads, provider)
     model = b"" if entry is None else entry["model"].tobytes()
     answers = _stored_proof(entry) if model and entry is not None else file_answers(bundle, threads)
-    model = model or _graph(bundle).path.read_bytes()
+    model = model or bundle.require_graph().path.read_bytes()
     session, why = half_session(bundle, threads, provider, model, answers)
     network = None if session is not None or provider.on_cpu else cut_network(bundle, threads, provider)
     if network is not None:
@@ -307,7 +299,7 @@ def _rewritten(bundle: Bundle, threads: int, provider: Provider) -> tuple[Sessio
     if entry is None or not model:
         return None, why
     try:
-        session = make_session(_graph(bundle), threads, provider, model)
+        session = make_session(bundle.require_graph(), threads, provider, model)
         reason = compared(bundle, session, _stored_proof(entry), allowed_of(provider))
     except ProviderError:
         raise
@@ -322,7 +314,7 @@ def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, 
     """A rewritten graph (empty: no gain) with its reference outputs, from the cache if available; or None and why."""
     import onnxruntime
 
-    graph = _graph(bundle)
+    graph = bundle.require_graph()
     if not graph.path.is_file() or file_sha256(graph.path) != graph.sha256:
         return None, ""  # opening the file as it is says what became of it
     folder = cache_folder()
@@ -344,7 +336,7 @@ def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, 
 
 def _build(bundle: Bundle, threads: int, *, gpu: bool = False) -> dict[str, Array]:
     """A rewritten graph, and jets with the outputs of the original one."""
-    graph = _graph(bundle)
+    graph = bundle.require_graph()
     probes = [probe_jets(bundle, place) for place in range(3)]
     model = rewrite(graph.path.read_bytes(), probes, gpu=gpu)
     entry: dict[str, Array] = {"model": np.frombuffer(model or b"", dtype=np.uint8)}

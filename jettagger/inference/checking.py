@@ -174,9 +174,7 @@ def write_golden(
 
 
 def _open(bundle: Bundle) -> Session:
-    graph = bundle.graph
-    if graph is None:  # require_weights has raised
-        raise ValueError(f"{bundle.name!r} has no weights")
+    graph = bundle.require_graph()
     require_session_trial(bundle)
     return open_onnx(graph)
 

@@ -132,11 +132,10 @@ def measured_response(bundle: Bundle, jets: Sequence[Mapping[str, Array]] | None
     """
     import onnx
 
-    model = onnx.load(bundle.require_weights())
-    if bundle.graph is None:  # require_weights has raised
-        raise ValueError(f"{bundle.name!r} has no weights")
+    graph = bundle.require_graph()
+    model = onnx.load(graph.path)
     jets = usual_jets(bundle) if jets is None else jets
-    plain = OrtSession(bundle.graph, 1, "cpu")
+    plain = OrtSession(graph, 1, "cpu")
     reference = [evaluate(bundle, plain, inputs) for inputs in jets]
     masks = {group.name for group in bundle.groups if group.is_mask}
     rng = np.random.default_rng(1)
@@ -147,7 +146,7 @@ def measured_response(bundle: Bundle, jets: Sequence[Mapping[str, Array]] | None
     changes = {INPUTS: np.max([_changes(bundle, plain, runs, reference) for runs in changed], axis=0)}
     steps = cancelling_steps(model, list(jets[:: max(len(jets) // LOOKED, 1)]))
     if steps:
-        session = OrtSession(bundle.graph, 1, "cpu", with_knobs(model, steps))
+        session = OrtSession(graph, 1, "cpu", with_knobs(model, steps))
         still = {KNOB.format(number): _knob(0) for number in range(len(steps))}
         reference = [evaluate(bundle, session, {**run, **still}) for run in jets]
         for number, step in enumerate(steps):

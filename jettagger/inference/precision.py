@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.errors import BundleError, ProviderError
+from jettagger.errors import ProviderError
 from jettagger.inference.network import deviations, evaluate
 from jettagger.inference.proof import Answer
 from jettagger.sessions import Session
@@ -62,14 +62,13 @@ def half_session(
     ProviderError
         If the provider is not there, or another one became active.
     """
-    if bundle.graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    graph = bundle.require_graph()
     try:
         if isinstance(model, CutNetwork):
             model = replace(model, rest=half_products(model.rest))
-            session = make_cut_session(bundle.graph, threads, provider, model)
+            session = make_cut_session(graph, threads, provider, model)
         else:
-            session = make_session(bundle.graph, threads, provider, half_products(model))
+            session = make_session(graph, threads, provider, half_products(model))
         changes = [
             deviations(bundle, evaluate(bundle, session, answer.inputs), answer.values).max(axis=1)
             for answer in answers

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.errors import BundleError
 from jettagger.inference.conditioning import RoundingResponse, response_of
 from jettagger.inference.golden import golden_inputs
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, deviations, evaluate
 from jettagger.inference.sample_jets import proof_jets, usual_jets
 from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions import Session, open_onnx
-from jettagger.sessions.graph import Graph
 from jettagger.sessions.providers import Provider
 from jettagger.types import Array
 
@@ -99,7 +97,7 @@ def file_answers(bundle: Bundle, threads: int | None = None) -> tuple[Answer, ..
     """
     key = (os.getpid(), bundle.digest)
     if key not in _ANSWERS:
-        plain = open_onnx(_graph(bundle), threads)
+        plain = open_onnx(bundle.require_graph(), threads)
         _ANSWERS[key] = tuple(
             Answer(jets, inputs, evaluate(bundle, plain, inputs)) for jets, inputs in proof_inputs(bundle)
         )
@@ -214,7 +212,7 @@ def _in_quantiles(
     golden: Sequence[Answer],
 ) -> str:
     """Like `shortfall`, for a network that amplifies rounding."""
-    plain = open_onnx(_graph(bundle), 1)
+    plain = open_onnx(bundle.require_graph(), 1)
     usual = [Answer("random jets", inputs, evaluate(bundle, plain, inputs)) for inputs in usual_jets(bundle)]
     said, wrong = [], False
     for answers, quantiles in ((usual, QUANTILES), (golden, FEW)):
@@ -241,9 +239,3 @@ def _in_quantiles(
         f"scores of {bundle.name!r} from {runs_in} differ from the CPU's {text}", RuntimeWarning, stacklevel=3
     )
     return ""
-
-
-def _graph(bundle: Bundle) -> Graph:
-    if bundle.graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
-    return bundle.graph

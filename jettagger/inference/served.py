@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.errors import BundleError, RemoteError
+from jettagger.errors import RemoteError
 from jettagger.inference.proof import shortfall
 from jettagger.sessions import Session, Traffic, open_onnx
 from jettagger.sessions.remote import Remote
@@ -98,9 +98,7 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
     """
     from jettagger.sessions.kserve import KServeSession
 
-    graph = bundle.graph
-    if graph is None:
-        raise BundleError(f"the bundle {bundle.name!r} has no weights")
+    graph = bundle.require_graph()
     local = open_onnx(graph, threads)
     try:
         served = KServeSession(graph, remote)

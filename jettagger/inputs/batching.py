@@ -79,7 +79,6 @@ class Cost:
 #: for Particle Transformers with 0.8 to 3 million parameters in ONNX Runtime
 COST = Cost()
 #: widths of the bins in length by which jets are sorted; the cheapest is chosen for each chunk
-#: how far the lengths of jets that are sorted together may differ; the cheapest is taken for each chunk
 WIDTHS = (2, 4, 8, 16, 32)
 
 
