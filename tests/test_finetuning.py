@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import sys
@@ -35,9 +34,10 @@ from jettagger.errors import (
 from jettagger.finetuning import Epoch, finetune, open_skim, read_config, response, run, score_skim, survey
 from jettagger.finetuning import skims as skim_module
 from jettagger.finetuning.config import Loss
+from jettagger.finetuning.kinematics import balance
 from jettagger.finetuning.losses import mass_loss
 from jettagger.finetuning.measure import Comparison, Measures, _calibration, _profile, measure
-from jettagger.finetuning.prepare import Prepared, _Moments, balance, prepare
+from jettagger.finetuning.prepare import Prepared, _Moments, prepare
 from jettagger.finetuning.report import number as printed
 from jettagger.finetuning.report import tables
 from jettagger.heads import Head, fold_of, load_head
@@ -168,7 +168,10 @@ def test_classes_are_balanced_and_flat_in_pt(skims: Path, tmp_path: Path) -> Non
     jets = prepared(
         skewed,
         tmp_path / "s",
-        text(flatten=f"{{FatJet_pt: {edges}}}", select='"FatJet_truth != 0 or FatJet_pt > 600 or event % 5 == 0"'),
+        text(
+            kinematics=f"{{columns: {{FatJet_pt: {edges}}}}}",
+            select='"FatJet_truth != 0 or FatJet_pt > 600 or event % 5 == 0"',
+        ),
     )
     assert jets.left_out["not selected"] > 150
     rows = np.concatenate(list(jets.store))
@@ -186,7 +189,9 @@ def test_classes_are_balanced_and_flat_in_pt(skims: Path, tmp_path: Path) -> Non
 def test_classes_are_flat_in_pt_and_mass_together(tmp_path: Path) -> None:
     write_toy(tmp_path / "toy1.parquet", 2500)
     pt, mass = [200, 400, 1000], [0, 40, 100, 800]
-    content = text(flatten=f"{{FatJet_pt: {pt}, FatJet_msoftdrop: {mass}}}", compare="{m: FatJet_msoftdrop}")
+    content = text(
+        kinematics=f"{{columns: {{FatJet_pt: {pt}, FatJet_msoftdrop: {mass}}}}}", compare="{m: FatJet_msoftdrop}"
+    )
     jets = prepared(tmp_path, tmp_path / "s", content)
     rows = np.concatenate(list(jets.store))
     rows = rows[rows[:, jets.layout["fold"]] > 0]
@@ -543,7 +548,7 @@ BAD = [
     (text(training="{memory: lots}"), r"head.yaml, line \d+: .*lots"),
     (text(split="{folds: 3, test: 0.2}"), "'test' is not for folds"),
     (text(split="{validation: 2}"), "'validation' must be a number from 0.01 to 0.9, got 2"),
-    (text(flatten="{FatJet_pt: [300, 200]}"), "'FatJet_pt' must be a list of rising bin edges"),
+    (text(kinematics="{columns: {FatJet_pt: [300, 200]}}"), "'FatJet_pt' must be a list of rising bin edges"),
     (text(name="my-head"), "a name of letters, digits and _ is required"),
     (MASS.replace("target: FatJet_genMass\n", ""), "a mass head needs a 'target'"),
     (MASS + "loss: hubre\n", r"unknown loss 'hubre' \(nearest: huber\)"),
@@ -739,23 +744,6 @@ def test_ctrl_c_leaves_nothing_behind(skims: Path, tmp_path: Path, monkeypatch: 
 
 
 # ---------------------------------------------------------------------------------------------------------- the command
-
-
-def test_the_live_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jettagger.cli import finetune as command
-
-    screen = io.StringIO()
-    monkeypatch.setattr(screen, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    with command._live() as follow:
-        for number in range(1, 21):
-            follow(Epoch(0, number, 1 / number, 2 / number, number != 7, 3.0))
-    last = screen.getvalue().rpartition("losses")[2]
-    assert "0.10000" in last  # epoch 20
-    assert "0.20000" in last  # the loss of validation of epoch 10
-    assert "0.25000" not in last  # epoch 8 has gone up and out
-    assert last.count("best") == 12
 
 
 def test_the_command(skims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,7 @@ def work(bench: Any, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_steps_and_the_page(bench: Any, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps = ["classes", "masses", "cost", "page"]
     bench.main([str(work), "--steps", *steps, "--threads", "1", "--least-jets", "10"])
@@ -122,6 +123,7 @@ def test_the_steps_and_the_page(bench: Any, work: Path, capsys: pytest.CaptureFi
         bench.main([str(work), "--steps", "page"])
 
 
+@pytest.mark.long
 def test_heads_and_networks_learn_from_the_same_jets(bench: Any, tmp_path: Path, one_mass: None) -> None:
     """Of simulated jets: as many train and validate, and the same test both."""
     for module in ("pythia8mc", "fastjet"):

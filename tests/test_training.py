@@ -19,6 +19,7 @@ from jettagger.errors import InputFileError, InvalidValues, MismatchError
 from jettagger.training import (
     Epoch,
     LoopSettings,
+    Metric,
     Store,
     TrainingBatch,
     cross_entropy,
@@ -273,13 +274,13 @@ def test_it_stops_after_its_patience_with_the_best_weights() -> None:
         networks=networks,
         epochs=50,
         patience=3,
-        metric=lambda outputs, targets, weights: next(validations),
+        metric=Metric("error", lambda outputs, targets, weights: next(validations)),
         model=2,
         follow=lambda epoch: seen.append((epoch, weights_of(networks[0]))),
     )
-    assert [epoch.validation for epoch in history] == [4.0, 2.0, 2.0, 3.0, 1.0, 1.5, 1.2, 1.1]
+    assert [epoch.metric for epoch in history] == [4.0, 2.0, 2.0, 3.0, 1.0, 1.5, 1.2, 1.1]
     assert [epoch.best for epoch in history] == [True, True, False, False, True, False, False, False]
-    assert [(epoch.number, epoch.model, epoch.start) for epoch in history] == [(n, 2, 9.0) for n in range(1, 9)]
+    assert [(epoch.number, epoch.model) for epoch in history] == [(n, 2) for n in range(1, 9)]
     assert [epoch for epoch, _ in seen] == list(history)
     assert weights_of(network) == seen[4][1] != seen[-1][1]
     assert not network.training
@@ -290,27 +291,27 @@ def test_a_training_that_makes_it_worse_keeps_the_network_as_it_was() -> None:
     with seeded(1, threads=1):
         before = weights_of(small_network())
     numbers = iter([1.0, 2.0, 3.0])
-    network, history = trained(patience=2, metric=lambda *_: next(numbers))
+    network, history = trained(patience=2, metric=Metric("error", lambda *_: next(numbers)))
     assert weights_of(network) == before
     assert len(history) == 2
 
 
 def test_the_metric_sees_all_rows_of_the_validation_as_the_network_is_used() -> None:
     library = torch()
-    calls = []
+    calls: list[float] = []
 
     def error(outputs: Any, targets: Any, weights: Any) -> float:
-        calls.append(outputs.clone())
         np.testing.assert_array_equal(targets, Y)
         np.testing.assert_array_equal(weights, WEIGHTS)
-        return float((outputs[:, 0] - targets).abs().max())
+        calls.append(float((outputs[:, 0] - targets).abs().max()))
+        return calls[-1]
 
-    network, history = trained(validation=lambda: batches(150), metric=error, epochs=3)
+    network, history = trained(validation=lambda: batches(150), metric=Metric("error", error), epochs=3)
     with library.no_grad():
         out = network(library.from_numpy(X))[:, 0].numpy()
     assert len(calls) == 4
-    lowest = min(history[0].start, *(epoch.validation for epoch in history))
-    assert np.abs(out - Y).max() == pytest.approx(lowest, rel=1e-5)
+    assert calls[1:] == [epoch.criterion for epoch in history]
+    assert np.abs(out - Y).max() == pytest.approx(min(calls), rel=1e-5)
 
 
 def test_a_term_of_the_batch_is_added_to_its_loss() -> None:
@@ -342,7 +343,12 @@ def adversary() -> Any:
 def test_a_loss_with_weights_of_its_own_is_trained_and_kept(tmp_path: Path) -> None:
     numbers = [3.0, 2.0, 1.0, 5.0, 5.0]
     loss, values, states = adversary(), iter(numbers), []
-    trained(loss=loss, epochs=4, metric=lambda *_: next(values), follow=lambda _: states.append(weights_of(loss)))
+    trained(
+        loss=loss,
+        epochs=4,
+        metric=Metric("error", lambda *_: next(values)),
+        follow=lambda _: states.append(weights_of(loss)),
+    )
     assert weights_of(loss) == states[1] != states[-1]
     assert [state[1] for state in states] == [[7.0], [14.0], [21.0], [28.0]]  # batches of 64 in 400 rows
     # the same after a break
@@ -354,12 +360,10 @@ def test_a_loss_with_weights_of_its_own_is_trained_and_kept(tmp_path: Path) -> N
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(loss=again, epochs=4, metric=lambda *_: next(values), follow=stop, checkpoint=path)
+        trained(loss=again, epochs=4, metric=Metric("error", lambda *_: next(values)), follow=stop, checkpoint=path)
     loss, later = adversary(), []
-    trained(
-        loss=loss, epochs=4, metric=lambda *_: next(values), follow=lambda _: later.append(weights_of(loss)),
-        checkpoint=path,
-    )  # fmt: skip
+    metric = Metric("error", lambda *_: next(values))
+    trained(loss=loss, epochs=4, metric=metric, follow=lambda _: later.append(weights_of(loss)), checkpoint=path)
     assert later == states[2:]
 
 
@@ -484,9 +488,11 @@ def test_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     [
         ({"format": "x"}, "its format is 'x', expected 'jettagger checkpoint'"),
         ({"version": VERSION + 1}, f"checkpoint of version {VERSION + 1}, this version of jettagger reads {VERSION}"),
+        ({"version": 1, "progress": {}}, f"checkpoint of version 1, this version of jettagger reads {VERSION}"),
         ({"progress": {}}, "damaged, or not a checkpoint"),
         ({"weights": 3}, "damaged, or not a checkpoint"),
-        ({"optimiser": {}}, "damaged"),
+        ({"optimisers": [{}]}, "damaged"),
+        ({"optimisers": []}, "damaged"),
         ({"random": "x"}, "damaged"),
     ],
 )
@@ -524,7 +530,7 @@ def test_a_loss_that_is_not_finite_is_said_and_the_best_network_stays() -> None:
             {"validation": lambda: [batch._replace(weights=-batch.weights) for batch in batches()]},
             r"the weights of the validation add up to -305",
         ),
-        ({"validation": list, "metric": lambda *_: 1.0}, "the weights of the validation add up to 0"),
+        ({"validation": list, "metric": Metric("error", lambda *_: 1.0)}, "the weights of the validation add up to 0"),
     ],
 )
 def test_a_training_without_rows(options: dict[str, Any], message: str) -> None:

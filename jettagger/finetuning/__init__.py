@@ -13,7 +13,7 @@ the number of jets. Heads are applied with `jettagger.heads`, which does not nee
 from jettagger.finetuning.config import FinetuneConfig, read_config
 from jettagger.finetuning.measure import Comparison, Measures, Response, response
 from jettagger.finetuning.prepare import SkimSurvey, survey
-from jettagger.finetuning.run import FinetuneResult, finetune
+from jettagger.finetuning.run import FinetuneResult, StrengthScan, finetune, finetune_strengths
 from jettagger.finetuning.score import score_skim
 from jettagger.finetuning.skims import Skim, open_skim
 from jettagger.training import Epoch
@@ -27,7 +27,9 @@ __all__ = [
     "Response",
     "Skim",
     "SkimSurvey",
+    "StrengthScan",
     "finetune",
+    "finetune_strengths",
     "open_skim",
     "read_config",
     "response",

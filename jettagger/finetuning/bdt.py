@@ -72,6 +72,7 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
 
     train = xgboost.ExtMemQuantileDMatrix(Shards("train"), nthread=settings.threads)
     held = xgboost.ExtMemQuantileDMatrix(Shards("validation"), ref=train, nthread=settings.threads)
+    history: list[Epoch] = []
     start = math.log(len(config.outputs))  # the loss of equal probabilities
 
     class Live(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined, unused-ignore]
@@ -81,7 +82,8 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
 
         def after_iteration(self, model_: Any, epoch: int, evals_log: Any) -> bool:
             train_loss, loss = (float(evals_log[name]["mlogloss"][-1]) for name in ("train", "validation"))
-            follow(Epoch(model, epoch + 1, train_loss, loss, loss < self.best, start))
+            history.append(Epoch(model, epoch + 1, train_loss, loss, loss < self.best, start))
+            follow(history[-1])
             self.best = min(self.best, loss)
             return False
 
@@ -113,4 +115,4 @@ def train_bdt(prepared: Prepared, model: int, follow: Follow, folder: Path) -> T
         return booster.predict(xgboost.DMatrix(x, nthread=settings.threads), iteration_range=(0, best))
 
     part = trees_of(booster[:best], len(prepared.layout.inputs), len(config.outputs))
-    return Trained(part, predict, f"xgboost {xgboost.__version__}")
+    return Trained(part, predict, f"xgboost {xgboost.__version__}", tuple(history))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -13,28 +13,35 @@ from typing import Any, Literal
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import KINDS
-from jettagger.config.models import validated
+from jettagger.config.models import rename_keys, validated
 from jettagger.config.yamlfile import Document, read_yaml
-from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
+from jettagger.errors import ConfigError, hint
 from jettagger.expressions import Expression, parse
-from jettagger.finetuning.schema import VERSION, BdtModel, FinetuneFile, Loss, MlpModel, Split, Training
+from jettagger.finetuning.schema import (
+    FLAT,
+    RENAMED,
+    VERSION,
+    BdtModel,
+    Decorrelation,
+    FinetuneFile,
+    Kinematics,
+    Loss,
+    MlpModel,
+    Split,
+    Training,
+)
 
-__all__ = ["Axis", "BdtModel", "FinetuneConfig", "Loss", "MlpModel", "Split", "Training", "read_config"]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A variable whose distribution is flattened for each class.
-
-    Parameters
-    ----------
-    column : str
-    edges : tuple of float
-        Jets outside are assigned to the nearest bin.
-    """
-
-    column: str
-    edges: tuple[float, ...]
+__all__ = [
+    "BdtModel",
+    "Decorrelation",
+    "FinetuneConfig",
+    "Kinematics",
+    "Loss",
+    "MlpModel",
+    "Split",
+    "Training",
+    "read_config",
+]
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,13 @@ class FinetuneConfig:
         Kinds and names of outputs of the tagger, columns of jets and events; patterns to leave out.
     classes : dict of str to Expression
     select, target, weight : Expression or None
-    flatten : tuple of Axis
+    kinematics : Kinematics or None
+        Spectra of the classes in the training.
     model : MlpModel or BdtModel
     loss : Loss
+    decorrelate : Decorrelation or None
+    protected : dict of str to Expression
+        The columns from which scores are decorrelated: text -> expression.
     training : Training
     split : Split
     least_jets : int
@@ -85,9 +96,11 @@ class FinetuneConfig:
     select: Expression | None
     target: Expression | None
     weight: Expression | None
-    flatten: tuple[Axis, ...]
+    kinematics: Kinematics | None
     model: MlpModel | BdtModel
     loss: Loss
+    decorrelate: Decorrelation | None
+    protected: Mapping[str, Expression]
     training: Training
     split: Split
     least_jets: int
@@ -98,23 +111,37 @@ class FinetuneConfig:
         """Names of the head's outputs."""
         return ("mass",) if self.kind == "mass" else tuple(f"prob{name}" for name in self.classes)
 
-    @contextmanager
-    def at(self, *path: Any) -> Iterator[None]:
-        """Add the file and the line of a part of the configuration to errors raised in the block.
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Strengths of the decorrelation; empty without one."""
+        return () if self.decorrelate is None else self.decorrelate.strengths
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether there is a list of strengths, and one head for each."""
+        return self.decorrelate is not None and isinstance(self.decorrelate.strength, tuple)
+
+    def with_strength(self, strength: float) -> FinetuneConfig:
+        """The configuration of the head of one strength of a list.
+
+        Parameters
+        ----------
+        strength : float
+
+        Returns
+        -------
+        FinetuneConfig
+            Its name is that of the folder, e.g. ``XbbDisco0p3``.
 
         Raises
         ------
-        JettaggerError
-            The original error, with the place in front of its message.
+        ConfigError
+            If there is no `decorrelate`.
         """
-        try:
-            yield
-        except UnknownName as error:
-            raise ConfigError(f"{self.document.where(*path)}: {error}") from error
-        except JettaggerError as error:
-            if str(error).startswith(self.document.name):
-                raise
-            raise type(error)(f"{self.document.where(*path)}: {error}") from error
+        if self.decorrelate is None:
+            raise ConfigError(f"{self.document.name}: there is no strength without the key 'decorrelate'")
+        one = self.decorrelate.model_copy(update={"strength": strength})
+        return replace(self, name=f"{self.name}{one.method.capitalize()}{_in_name(strength)}", decorrelate=one)
 
     def resolve_inputs(self, bundle: Bundle) -> tuple[str, ...]:
         """The input columns in order: outputs of the tagger by name, then the others.
@@ -162,6 +189,12 @@ class FinetuneConfig:
         return self.document.where(*path)
 
 
+def _in_name(number: float) -> str:
+    """A number in letters and digits: 0.3 is ``0p3``, 1e-05 is ``1em05``."""
+    text = f"{number:g}" if float(f"{number:g}") == number else repr(number)
+    return text.replace("+", "").replace("-", "m").replace(".", "p")
+
+
 def _has_mass(bundle: Bundle) -> bool:
     return any(output.kind == "mass" for output in bundle.outputs)
 
@@ -205,7 +238,9 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         ...
     jettagger.errors.ConfigError: example, line 7: unknown key 'input' (nearest: inputs). Allowed: ...
     """
-    document = read_yaml(source, name)
+    document, notes = rename_keys(read_yaml(source, name), RENAMED)
+    for note in notes:
+        warnings.warn(note, FutureWarning, stacklevel=2)
     content = validated(FinetuneFile, document, VERSION)
     base = Path(folder) if folder or name else Path(source).parent
     _check_together(document, content)
@@ -223,6 +258,9 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     def expressions(texts: Mapping[str, str], key: str) -> dict[str, Expression]:
         return {name: made for name, text in texts.items() if (made := expression(text, key, name)) is not None}
 
+    columns = () if content.decorrelate is None else content.decorrelate.columns
+    places = {text: ("decorrelate", "from", place) for place, text in enumerate(columns)}
+    protected = {text: made for text in columns if (made := expression(text, *places[text])) is not None}
     return FinetuneConfig(
         document=document,
         folder=base,
@@ -238,9 +276,11 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         select=expression(content.select, "select"),
         target=expression(content.target, "target"),
         weight=expression(content.weight, "weight"),
-        flatten=tuple(Axis(column, edges) for column, edges in content.flatten.items()),
+        kinematics=content.kinematics,
         model=content.model,
         loss=content.loss,
+        decorrelate=content.decorrelate,
+        protected=protected,
         training=content.training,
         split=content.split,
         least_jets=content.least_jets,
@@ -268,9 +308,130 @@ def _check_together(document: Document, content: FinetuneFile) -> None:
         )
     if content.kind == "mass" and isinstance(content.model, BdtModel):
         raise ConfigError(f"{document.where('model')}: mass heads are networks: expected kind: mlp")
+    training = document.data.get("training") or {}
+    for key in ("schedule", "warmup", "metric", "device", "precision"):
+        if isinstance(content.model, BdtModel) and training.get(key) is not None:
+            raise ConfigError(f"{document.where('training', key)}: {key!r} belongs to networks (model: {{kind: mlp}})")
+    metrics = ("loss", "width") if content.kind == "mass" else ("loss", "accuracy", "auc")
+    if content.training.metric not in metrics:
+        place = document.where("training", "metric")
+        raise ConfigError(
+            f"{place}: {content.training.metric!r} is no metric of heads of the kind {content.kind!r}, expected one of "
+            f"{', '.join(metrics)}"
+        )
+    if content.kinematics is not None and content.kinematics.to != FLAT:
+        goal, words = content.kinematics.to, [FLAT, *content.classes]
+        if goal not in words:
+            place = document.where("kinematics", "to")
+            raise ConfigError(f"{place}: unknown class {goal!r}{hint(goal, words)}, expected {' or '.join(words)}")
+    if content.kinematics is not None and FLAT in content.classes:
+        place = document.where("classes", FLAT)
+        raise ConfigError(f"{place}: with 'kinematics', {FLAT!r} is a flat spectrum: give the class another name")
     if content.split.folds > 1 and document.data["split"].get("test") is not None:
         place = document.where("split", "test")
         raise ConfigError(f"{place}: 'test' is not for folds: each fold is tested by the network that has not seen it")
+    if content.decorrelate is not None:
+        _check_decorrelation(document, content, content.decorrelate)
+
+
+def _check_decorrelation(document: Document, content: FinetuneFile, decorrelate: Decorrelation) -> None:
+    where = document.where("decorrelate")
+    if content.kind != "classes":
+        raise ConfigError(f"{where}: 'decorrelate' belongs to heads of the kind 'classes', whose scores it is about")
+    if isinstance(content.model, BdtModel):
+        raise ConfigError(
+            f"{document.where('model')}: trees cannot be trained with 'decorrelate', a term of a whole batch: expected "
+            "kind: mlp"
+        )
+    if content.training.metric != "loss":
+        raise ConfigError(
+            f"{document.where('training', 'metric')}: with 'decorrelate' the loss with its term decides about the "
+            f"best epoch: expected metric: loss, got {content.training.metric}"
+        )
+    _check_domains(document, content, decorrelate)
+    names = list(content.classes)
+    others = [name for name in names if name != (decorrelate.of or names[-1])]
+    for key, given, allowed in (
+        ("of", (decorrelate.of,) if decorrelate.of else (), names),
+        ("signals", decorrelate.signals, others),
+        ("between", decorrelate.between, others),
+    ):
+        for name in given:
+            if name not in allowed:
+                raise ConfigError(
+                    f"{document.where('decorrelate', key)}: {key!r} of 'decorrelate': no class "
+                    f"{name!r}{hint(name, allowed)}, allowed: {', '.join(allowed)}"
+                )
+        if len(set(given)) < len(given):
+            raise ConfigError(f"{document.where('decorrelate', key)}: {key!r} gives a class twice: {', '.join(given)}")
+    if len(decorrelate.between) not in (0, 2):
+        raise ConfigError(
+            f"{document.where('decorrelate', 'between')}: 'between' must be a list of two classes, got "
+            f"{len(decorrelate.between)}"
+        )
+    if not decorrelate.columns and not decorrelate.between and not decorrelate.domains:
+        raise ConfigError(
+            f"{where}: 'decorrelate' needs 'from', e.g. from: [FatJet_msoftdrop], 'between' with two classes, or "
+            "'domains' with their files"
+        )
+    if len(set(decorrelate.columns)) < len(decorrelate.columns):
+        raise ConfigError(f"{document.where('decorrelate', 'from')}: 'from' gives a column twice")
+    if decorrelate.method == "adversary":
+        _check_adversary(document, content, decorrelate)
+    elif "adversary" in document.data["decorrelate"]:
+        place = document.where("decorrelate", "adversary")
+        raise ConfigError(f"{place}: 'adversary' belongs to method: adversary, got {decorrelate.method}")
+
+
+def _check_domains(document: Document, content: FinetuneFile, decorrelate: Decorrelation) -> None:
+    place = document.where("decorrelate", "domains")
+    keys = document.data["decorrelate"]
+    if keys.get("domains") is None:
+        if not decorrelate.of:
+            raise ConfigError(
+                f"{document.where('decorrelate')}: 'decorrelate' needs 'of', the class in which scores must not depend "
+                f"on something: one of {', '.join(content.classes)}"
+            )
+        return
+    if len(decorrelate.domains) != 2 or not all(decorrelate.domains.values()):
+        shown = ", ".join(f"{name} ({len(files)} patterns)" for name, files in decorrelate.domains.items()) or "none"
+        raise ConfigError(
+            f"{place}: 'domains' must be two names with their files, e.g. {{simulation: [mc*.parquet], data: "
+            f"[data*.parquet]}}, got {shown}"
+        )
+    if decorrelate.columns:
+        raise ConfigError(f"{place}: 'decorrelate' takes either 'from' or 'domains', got both")
+    if decorrelate.method != "adversary":
+        raise ConfigError(f"{place}: 'domains' belongs to method: adversary, got {decorrelate.method}")
+    for key in ("reads", "bins"):
+        if (keys.get("adversary") or {}).get(key) is not None:
+            raise ConfigError(
+                f"{document.where('decorrelate', 'adversary', key)}: {key!r} belongs to 'from': an adversary of two "
+                "domains reads which one it is"
+            )
+    if content.kinematics is not None:
+        raise ConfigError(
+            f"{document.where('kinematics')}: 'kinematics' cannot be combined with 'domains': give the jets weights "
+            "with weight:"
+        )
+
+
+def _check_adversary(document: Document, content: FinetuneFile, decorrelate: Decorrelation) -> None:
+    keys = decorrelate.adversary
+    if decorrelate.between:
+        place = document.where("decorrelate", "between")
+        raise ConfigError(f"{place}: 'between' belongs to method: disco, got {decorrelate.method}")
+    if keys.reads == "bins" and not decorrelate.domains and len(decorrelate.columns) != 1:
+        raise ConfigError(
+            f"{document.where('decorrelate', 'from')}: an adversary that reads bins takes one column, got "
+            f"{len(decorrelate.columns)}: use reads: density"
+        )
+    rises = keys.warmup + keys.ramp
+    if any(decorrelate.strengths) and rises >= content.training.epochs:
+        raise ConfigError(
+            f"{document.where('decorrelate')}: the strength of the adversary rises until epoch {rises} "
+            f"of {content.training.epochs}: use more epochs, or a smaller warmup or ramp"
+        )
 
 
 guard(globals(), "FinetuneConfig", "read_config")

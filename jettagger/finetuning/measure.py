@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.errors import InvalidValues
+from jettagger.finetuning.dependence import ScoreDependence, dependences
 from jettagger.finetuning.losses import mass_loss, mass_losses
 from jettagger.finetuning.prepare import Prepared
+from jettagger.finetuning.protected import signals_of
 from jettagger.finetuning.schema import Loss
 from jettagger.heads import Head
 from jettagger.training import cross_entropies, cross_entropy
@@ -127,6 +129,8 @@ class Measures:
         Increase of the loss if an input, or a group of inputs, is shuffled among the jets.
     ratios : dict of str to array
         For masses: ``head`` and ``tagger`` -> response of each jet.
+    dependence : tuple of ScoreDependence
+        For heads with `decorrelate`.
     """
 
     kind: str
@@ -140,6 +144,7 @@ class Measures:
     profiles: Mapping[str, Mapping[str, Any]] | None = None
     features: Mapping[str, float] | None = None
     ratios: Mapping[str, Floats] | None = None
+    dependence: tuple[ScoreDependence, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """The main numbers, for the description of the head."""
@@ -150,6 +155,8 @@ class Measures:
         }
         if self.kind == "classes":
             found["comparisons"] = {f"{item.signal} vs {item.background}": item.summary() for item in self.comparisons}
+            if self.dependence:
+                found["dependence"] = [item.summary() for item in self.dependence]
         else:
             found["responses"] = _responses(self.responses or {})
         return found
@@ -278,7 +285,11 @@ def measure(head: Head, prepared: Prepared) -> Measures:
         networks = _networks(cross_entropies(values, label), np.full(len(rows), own), weights, fold)
         calibration = _calibration(values, label, weights, list(config.classes))
         comparisons = _compare(values, label, rows, prepared)
-        return Measures("classes", loss, own, own, networks, comparisons, calibration, features=features)
+        others = _not_decorrelated(rows, prepared, comparisons)
+        dependence = dependences(values, rows, config, layout, others)
+        return Measures(
+            "classes", loss, own, own, networks, comparisons, calibration, features=features, dependence=dependence
+        )
     target = rows[:, layout["target"]].astype(np.float64)
     own_mass = x[:, layout.inputs.index("mass")].astype(np.float64)
 
@@ -400,6 +411,31 @@ def _compare(values: Any, label: Any, rows: Any, prepared: Prepared) -> tuple[Co
         alone = None if pt is None else roc(pt[signal], pt[background], raw[signal], raw[background])
         found.append(Comparison(names[s], names[b], made, alone))
     return tuple(found)
+
+
+def _not_decorrelated(rows: Any, prepared: Prepared, comparisons: Sequence[Comparison]) -> dict[str, dict[str, Floats]]:
+    """For each decorrelated score of the head, the other discriminants of the same classes, float64[n]."""
+    layout, config = prepared.layout, prepared.config
+    if config.decorrelate is None or config.decorrelate.domains:
+        return {}
+    best = "best score: "
+    plain = _plain_discriminants(
+        {name: rows[:, layout[name]].astype(np.float64) for name in layout.extras if name.startswith("prob")}
+    )
+    found = {}
+    for signal in signals_of(config):
+        # two classes are compared once, in their order in the configuration
+        pairs = {frozenset((item.signal, item.background)): item for item in reversed(comparisons)}
+        exact = {(item.signal, item.background): item for item in comparisons}
+        pair = exact.get((signal, config.decorrelate.of), pairs[frozenset((signal, config.decorrelate.of))])
+        names = [name for name in pair.curves if name != "head"]
+        found[signal] = {
+            name: plain[name.removeprefix(best)]
+            if name.startswith(best)
+            else rows[:, layout[f"compare:{name}"]].astype(np.float64)
+            for name in names
+        }
+    return found
 
 
 def _plain_discriminants(scores: Mapping[str, Floats]) -> dict[str, Floats]:

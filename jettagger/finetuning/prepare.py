@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
-from jettagger.errors import ConfigError, InvalidValues, MismatchError
+from jettagger.decorrelation.reweighting import SpectrumBins, SpectrumChange, refuse_constant
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns
 from jettagger.expressions import Expression
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
-from jettagger.finetuning.skims import Skim, expand, open_skim
+from jettagger.finetuning.domains import DOMAIN, Role, check_domains, roles_of, seen_by_adversary
+from jettagger.finetuning.kinematics import COPIES, FACTOR, OWN, added_columns, balance, change_spectra
+from jettagger.finetuning.protected import PROTECTED, Protection
+from jettagger.finetuning.schema import FLAT
+from jettagger.finetuning.skims import Skim, open_skim
 from jettagger.heads import JetTable, fold_of
 from jettagger.training import Store
 from jettagger.types import Floats, Rows
 
-__all__ = ["Prepared", "RowLayout", "SkimSurvey", "balance", "prepare", "survey"]
+__all__ = ["Prepared", "RowLayout", "SkimSurvey", "prepare", "survey"]
 
 
 #: independent divisions by event number: test (or fold), validation, and whether the event is used for these
@@ -31,9 +37,6 @@ _TRAIN, _VALIDATION, _UNUSED = 0, 1, 2
 
 #: number of parts into which events are divided to select a fraction
 _PARTS = 10_000
-
-#: maximum ratio of a flattened weight to the average of its class
-_CAP = 20.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class RowLayout:
         return rows[:, : len(self.inputs)]
 
 
-#: label: index of the class; cell: bin of the flattening; fold: that of the event; held: whether it is for training,
-#: for validation, or not used
+#: label: index of the class, -1 for jets of a domain without classes; cell: bin of the spectrum; fold: that of the
+#: event; held: whether it is for training, for validation, or not used
 FIXED = ("label", "weight", "cell", "fold", "held", "target")
 
 
@@ -90,12 +93,15 @@ class SkimSurvey:
     layout : RowLayout
     unknown_model : tuple of str
         Files that do not record the model of their columns.
+    roles : tuple of Role
+        What each skim is used for.
     """
 
     skims: tuple[Skim, ...]
     columns: tuple[tuple[str, ...], ...]
     layout: RowLayout
     unknown_model: tuple[str, ...]
+    roles: tuple[Role, ...]
 
     @property
     def events(self) -> int:
@@ -115,11 +121,13 @@ class Prepared:
     center, width : float64[inputs]
         Mean and standard deviation of the inputs.
     factors : float64[classes, cells]
-        Factors on the weights: flattening and balance of classes.
+        Factors on the weights: spectra and balance of classes. For drawn jets, a last cell has their weights.
     jets : dict of str to dict of str to int
-        Class -> numbers of training, validation and test jets (with folds: on average).
+        Class -> numbers of training, validation and test jets (with folds: on average); also those of domains.
     left_out : dict of str to int
         Reason -> number of jets left out.
+    kinematics : dict of str to SpectrumChange
+        Class -> what was done to the spectra of its training jets.
     """
 
     config: FinetuneConfig
@@ -130,13 +138,14 @@ class Prepared:
     factors: Floats
     jets: dict[str, dict[str, int]]
     left_out: dict[str, int]
+    kinematics: dict[str, SpectrumChange] = field(default_factory=dict)
 
     @property
     def models(self) -> int:
         """Number of networks to train."""
         return self.config.split.folds
 
-    def part(self, rows: Rows, model: int, which: str) -> Rows:
+    def part(self, rows: Rows, model: int, which: str, *, unlabelled: bool = False) -> Rows:
         """The training, validation or test rows of a network.
 
         Parameters
@@ -146,21 +155,38 @@ class Prepared:
             Index of the network, equal to that of the fold held out.
         which : str
             ``train``, ``validation`` or ``test``.
+        unlabelled : bool
+            Whether jets without a class are among them.
 
         Returns
         -------
         float32[k, layout.width]
+            Training jets that are drawn are repeated, with the weight of drawn jets.
         """
+        if DOMAIN in self.layout.extras and not unlabelled:
+            rows = rows[rows[:, self.layout["label"]] >= 0]
         fold, held = rows[:, self.layout["fold"]], rows[:, self.layout["held"]]
         if which == "test":
             return rows[fold == model]
-        return rows[(fold != model) & (held == (_VALIDATION if which == "validation" else _TRAIN))]
+        chosen = rows[(fold != model) & (held == (_VALIDATION if which == "validation" else _TRAIN))]
+        if which == "train" and COPIES in self.layout.extras:
+            chosen = np.repeat(chosen, chosen[:, self.layout[COPIES]].astype(np.int64), axis=0)
+            chosen[:, self.layout["weight"]] = 1
+            chosen[:, self.layout["cell"]] = self.factors.shape[1] - 1
+        return chosen
 
     def weights(self, rows: Rows) -> Rows:
-        """The training weights of rows, float32[n], flattened and balanced; their mean over all jets is 1."""
+        """The training weights of rows, float32[n], with the spectra and the balance of the training.
+
+        Their mean over all jets of the classes is 1; jets without a class have 0. Those of `part` for
+        the training of drawn jets are the same within a class.
+        """
         label = rows[:, self.layout["label"]].astype(np.int64)
         cell = rows[:, self.layout["cell"]].astype(np.int64)
-        return (rows[:, self.layout["weight"]] * self.factors[label, cell]).astype(np.float32)
+        weights = rows[:, self.layout["weight"]] * np.where(label < 0, 0.0, self.factors[label, cell])
+        if FACTOR in self.layout.extras:
+            weights = weights * rows[:, self.layout[FACTOR]]
+        return weights.astype(np.float32)
 
 
 def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
@@ -186,7 +212,8 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
     """
     inputs = config.resolve_inputs(bundle)
     prefix = bundle.prefix if config.prefix is None else config.prefix
-    skims = tuple(open_skim(path) for path in expand(config.files, config.folder, config.document.where("files")))
+    uses = roles_of(config)
+    skims = tuple(open_skim(path) for path in uses)
     for skim in skims:
         if skim.digest and skim.digest != bundle.digest:
             raise MismatchError(
@@ -200,22 +227,43 @@ def survey(config: FinetuneConfig, bundle: Bundle) -> SkimSurvey:
         raise MismatchError(
             f"{others[0]} has other jets than {skims[0].path} ({jets}): heads are trained on jets of one kind"
         )
+    labelled = [skim for skim in skims if uses[skim.path].labelled]
     shown = [f"{jets}_pt", "mass", *(probabilities if config.kind == "classes" else ())]
-    extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, jets, prefix) for skim in skims)]
-    layout = RowLayout(inputs, (*extras, *(f"compare:{name}" for name in config.compare)), jets)
-    columns = []
+    extras = [name for name in dict.fromkeys(shown) if all(_has(skim, name, jets, prefix) for skim in labelled)]
+    extras = list(dict.fromkeys([*extras, *added_columns(config.kinematics)]))
+    computed = (*(f"compare:{name}" for name in config.compare), *(f"{PROTECTED}{name}" for name in config.protected))
+    domain = (DOMAIN,) if config.decorrelate is not None and config.decorrelate.domains else ()
+    layout = RowLayout(inputs, (*extras, *computed, *domain), jets)
+    spectra = list(config.kinematics.columns) if config.kinematics is not None else []
+    columns, roles = [], []
     for skim in skims:
-        for path, expression in _expressions(config):
-            with config.at(*path):
+        roles.append(_weighted(config, skim, prefix, uses[skim.path]))
+        needed = list(_expressions(config, roles[-1]))
+        for path, expression in needed:
+            with config.document.at(*path):
                 skim.columns_of(expression.names, prefix, f"'{expression.text}'")
-        with config.at("flatten"):
-            skim.columns_of([axis.column for axis in config.flatten], prefix, "the flattening")
-        with config.at("inputs"):
+        for column in spectra:
+            with config.document.at("kinematics", "columns", column):
+                skim.columns_of([column], prefix, "the kinematics")
+        with config.document.at("inputs"):
             skim.columns_of([*inputs, "event"], prefix, "the inputs of the head, and the event number for the split,")
-        wanted = [*inputs, "event", *extras, *(axis.column for axis in config.flatten)]
-        wanted += [name for _, expression in _expressions(config) for name in expression.names]
+        stored = [name for name in extras if not name.startswith(OWN)] if roles[-1].labelled else []
+        wanted = [*inputs, "event", *stored, *spectra]
+        wanted += [name for _, expression in needed for name in expression.names]
         columns.append(skim.columns_of(wanted, prefix, "the head"))
-    return SkimSurvey(skims, tuple(columns), layout, tuple(skim.path for skim in skims if not skim.digest))
+    unknown = tuple(skim.path for skim in skims if not skim.digest)
+    return SkimSurvey(skims, tuple(columns), layout, unknown, tuple(roles))
+
+
+def _weighted(config: FinetuneConfig, skim: Skim, prefix: str, role: Role) -> Role:
+    """The role of a file, with whether it has the columns of the weight: data may lack them."""
+    if role.labelled or config.weight is None:
+        return role
+    try:
+        skim.columns_of(config.weight.names, prefix, "the weight")
+    except MissingColumns:
+        return replace(role, weighted=False)
+    return role
 
 
 def files_read(bundle: Bundle, found: SkimSurvey) -> list[str]:
@@ -227,14 +275,19 @@ def _has(skim: Skim, name: str, jets: str, prefix: str) -> bool:
     return name in skim.names or f"{jets}_{prefix}_{name}" in skim.names
 
 
-def _expressions(config: FinetuneConfig) -> Iterator[tuple[tuple[str, ...], Expression]]:
+def _expressions(config: FinetuneConfig, role: Role) -> Iterator[tuple[tuple[Any, ...], Expression]]:
+    """What is computed for the jets of a file; without classes only the selection, and the weight if it is there."""
     for key in ("select", "target", "weight"):
         expression = getattr(config, key)
-        if expression is not None:
+        if expression is not None and (key != "weight" or role.weighted):
             yield (key,), expression
+    if not role.labelled:
+        return
     for section in ("classes", "compare"):
         for name, expression in getattr(config, section).items():
             yield (section, name), expression
+    for place, expression in enumerate(config.protected.values()):
+        yield ("decorrelate", "from", place), expression
 
 
 @dataclass
@@ -274,19 +327,29 @@ class _Pass:
     bad: dict[str, tuple[int, Any]] = field(default_factory=dict)
     sums: Any = None
     counts: Any = None
+    bins: SpectrumBins | None = None
+    #: minimum and maximum of the columns of the spectra
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    protection: Protection | None = None
+    #: jets that an adversary of domains may see: domains, folds, values of held
+    domains: Any = None
 
     def __post_init__(self) -> None:
-        cells = int(np.prod([len(axis.edges) - 1 for axis in self.config.flatten])) if self.config.flatten else 1
-        self.sums = np.zeros((len(self.names), cells))
+        if self.config.kinematics is not None:
+            self.bins = SpectrumBins(self.config.kinematics.columns)
+        self.sums = np.zeros((len(self.names), 1 if self.bins is None else self.bins.cells))
         # classes, folds, values of held
         self.counts = np.zeros((len(self.names), max(self.config.split.folds, 2), 3), dtype=np.int64)
+        self.domains = np.zeros((2, *self.counts.shape[1:]), dtype=np.int64)
+        if self.config.decorrelate is not None and not self.config.decorrelate.domains:
+            self.protection = Protection(self.config, self.layout)
 
     def leave_out(self, why: str, gone: Any) -> None:
         number = int(np.count_nonzero(gone))
         if number:
             self.left_out[why] = self.left_out.get(why, 0) + number
 
-    def rows(self, events: Any, path: str) -> Rows:
+    def rows(self, events: Any, path: str, role: Role) -> Rows:
         """The rows of the selected jets of a chunk."""
         config, layout = self.config, self.layout
         table = JetTable(events, self.prefix, layout.jets)
@@ -302,9 +365,11 @@ class _Pass:
             scored = ~np.isnan(x[:, self.tagged]).all(axis=1)
             self.leave_out("not scored by the tagger", keep & ~scored)
             keep &= scored
-        label = self._labels(values, keep, event, path)
-        self.leave_out("in no class", keep & (label < 0))
-        keep &= label >= 0
+        label = np.full(table.n_jets, -1, dtype=np.int64)
+        if role.labelled:
+            label = self._labels(values, keep, event, path)
+            self.leave_out("in no class", keep & (label < 0))
+            keep &= label >= 0
         target = np.zeros(table.n_jets)
         if config.target is not None:
             target = _numbers(config.target, values, table.n_jets)
@@ -320,10 +385,10 @@ class _Pass:
             count, first = self.bad.get(layout.inputs[column], (0, (int(event[rows[0]]), path)))
             self.bad[layout.inputs[column]] = (count + len(rows), first)
         weight = np.ones(table.n_jets)
-        if config.weight is not None:
+        if config.weight is not None and role.weighted:
             weight = _numbers(config.weight, values, table.n_jets)
             self._check_weights(weight, keep, event, path)
-        cell = self._cells(table)
+        cell = self._cells(table, keep, event, path)
         folds = config.split.folds
         if folds > 1:
             fold = fold_of(event, folds, _SALT_TEST)
@@ -335,16 +400,44 @@ class _Pass:
         fixed = {"label": label, "weight": weight, "cell": cell, "fold": fold, "held": held, "target": target}
         extras = []
         for name in layout.extras:
-            if name.startswith("compare:"):
+            if name == DOMAIN:
+                extras.append(np.full(table.n_jets, float(role.domain)))
+            elif not role.labelled:  # columns of the report
+                extras.append(np.full(table.n_jets, np.nan))
+            elif name.startswith(OWN):  # filled when the spectra are known
+                extras.append(np.ones(table.n_jets))
+            elif name.startswith("compare:"):
                 extras.append(_numbers(config.compare[name[8:]], values, table.n_jets))
+            elif name.startswith(PROTECTED):
+                extras.append(_numbers(config.protected[name.removeprefix(PROTECTED)], values, table.n_jets))
             else:
                 extras.append(np.asarray(table.values(name), dtype=np.float64))
         rest = np.stack([*(fixed[name] for name in FIXED), *extras], axis=1).astype(np.float32)
-        seen = keep & ((fold != 0) | (folds > 1)) & (held != _UNUSED)
+        if role.domain >= 0:
+            self._count_domain(role.domain, keep, label, fold, held)
+            self._refuse_negative(weight, keep, event, path)
+        named = keep & (label >= 0)
+        seen = named & ((fold != 0) | (folds > 1)) & (held != _UNUSED)
         self.moments.add(x[seen])
         np.add.at(self.sums, (label[seen], cell[seen]), weight[seen])
-        np.add.at(self.counts, (label[keep], fold[keep], held[keep]), 1)
-        return np.concatenate([x[keep], rest[keep]], axis=1)
+        np.add.at(self.counts, (label[named], fold[named], held[named]), 1)
+        kept: Rows = np.concatenate([x[keep], rest[keep]], axis=1)
+        if self.protection is not None:
+            self.protection.add(kept, event[keep], path)
+        return kept
+
+    def _count_domain(self, domain: int, keep: Any, label: Any, fold: Any, held: Any) -> None:
+        mine = keep & seen_by_adversary(self.config, label)
+        np.add.at(self.domains, (domain, fold[mine], held[mine]), 1)
+
+    def _refuse_negative(self, weight: Any, keep: Any, event: Any, path: str) -> None:
+        negative = np.flatnonzero(keep & (weight < 0))
+        if len(negative):
+            raise InvalidValues(
+                f"{self.config.document.where('weight')}: {len(negative)} jets of {path}, which is in a domain, have a "
+                f"negative weight (first in event {event[negative[0]]}), which the referee's trees cannot take; use "
+                "weight: abs(...), or leave them out with select:"
+            )
 
     def _labels(self, values: Callable[[str], Any], keep: Any, event: Any, path: str) -> Any:
         config = self.config
@@ -369,18 +462,34 @@ class _Pass:
         if len(bad):
             raise InvalidValues(f"{where}: the weight of event {event[bad[0]]} of {path} is {weight[bad[0]]}")
         negative = np.flatnonzero(keep & (weight < 0))
+        method = "weights" if self.config.kinematics is None else self.config.kinematics.method
+        if len(negative) and method != "weights":
+            raise InvalidValues(
+                f"{where}: {len(negative)} jets of {path} have a negative weight (first: event {event[negative[0]]}), "
+                f"which kinematics: {{method: {method}}} cannot take; use weight: abs(...), or method: weights"
+            )
         if len(negative) and isinstance(self.config.model, BdtModel):
             raise InvalidValues(
                 f"{where}: {len(negative)} jets of {path} have a negative weight (first: event {event[negative[0]]}), "
                 "which trees cannot take; use weight: abs(...), or a network"
             )
 
-    def _cells(self, table: JetTable) -> Any:
+    def _cells(self, table: JetTable, keep: Any, event: Any, path: str) -> Any:
         cell = np.zeros(table.n_jets, dtype=np.int64)
-        for axis in self.config.flatten:
-            values = np.nan_to_num(np.asarray(table.values(axis.column), dtype=np.float64), nan=axis.edges[0])
-            place = np.clip(np.searchsorted(axis.edges, values, side="right") - 1, 0, len(axis.edges) - 2)
-            cell = cell * (len(axis.edges) - 1) + place
+        if self.bins is None or not keep.any():
+            return cell
+        columns = {name: np.asarray(table.values(name), dtype=np.float64)[keep] for name in self.bins.edges}
+        for name, values in columns.items():
+            missing = np.isnan(values)
+            if missing.any():
+                raise InvalidValues(
+                    f"{self.config.document.where('kinematics', 'columns', name)}: {name!r} is NaN for {missing.sum()} "
+                    f"jets of {path} (first in event {event[keep][missing][0]}), which have no place in its spectrum: "
+                    "leave them out with select:"
+                )
+            low, high = self.ranges.get(name, (np.inf, -np.inf))
+            self.ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+        cell[keep] = self.bins.index(columns)
         return cell
 
     def finish(self, store: Store) -> Prepared:
@@ -401,14 +510,23 @@ class _Pass:
                 f"{', '.join(constant[:10])}{more}. Leave them out with exclude:"
             )
         folds, jets = config.split.folds, {}
-        for number, name in enumerate(self.names):
-            by_fold = self.counts[number]
+        counted = dict(zip(self.names, self.counts, strict=True))
+        if DOMAIN in layout.extras:
+            assert config.decorrelate is not None
+            check_domains(config, self.domains)
+            counted |= {f"domain {name}": self.domains[i] for i, name in enumerate(config.decorrelate.domains)}
+        for name, by_fold in counted.items():
             tests = by_fold.sum(axis=1)[:folds].sum() / folds
             trains = [by_fold[[f for f in range(len(by_fold)) if f != m]].sum(axis=0) for m in range(folds)]
             train, validation, _ = np.mean(trains, axis=0)
             jets[name] = {"train": int(train), "validation": int(validation), "test": int(tests)}
+        if self.protection is not None:
+            self.protection.check({name: counts["train"] for name, counts in jets.items()})
         width = np.sqrt(self.moments.squares / self.moments.count)
-        return Prepared(config, layout, store, self.moments.mean, width, self._factors(), jets, self.left_out)
+        prepared = Prepared(config, layout, store, self.moments.mean, width, self._factors(), jets, self.left_out)
+        if self.bins is not None:
+            prepared.kinematics = change_spectra(prepared, self.bins, self.sums)
+        return prepared
 
     def _check_classes(self) -> None:
         config, folds = self.config, self.config.split.folds
@@ -436,38 +554,14 @@ class _Pass:
         for name, sums in zip(self.names, self.sums, strict=True):
             if not (sums > 0).any():
                 raise InvalidValues(f"the weights of the class {name!r} add up to {sums.sum():g}")
-        return balance(self.sums, self.moments.count)
-
-
-def balance(sums: Floats, total: float) -> Floats:
-    """Factors on the weights by which each class becomes flat over the cells, and all classes get equal total weight.
-
-    Parameters
-    ----------
-    sums : float64[classes, cells]
-        Sums of the weights; for each class at least one must be positive.
-    total : float
-        Sum of all new weights.
-
-    Returns
-    -------
-    float64[classes, cells]
-        0 for empty cells; the factor for a nearly empty cell is limited to 20 times the average.
-
-    Examples
-    --------
-    >>> balance(np.array([[1.0, 3.0], [2.0, 0.0]]), total=8).tolist()
-    [[2.0, 0.6666666666666666], [2.0, 0.0]]
-    """
-    sums = np.maximum(sums, 0.0)
-    factors = np.zeros_like(sums)
-    for number, row in enumerate(sums):
-        filled = row > 0
-        average = row.sum() / np.count_nonzero(filled)
-        factors[number, filled] = np.minimum(average / row[filled], _CAP)
-        # every class has the same weight, whatever its number of jets
-        factors[number] *= total / len(sums) / (factors[number] * row).sum()
-    return factors
+        config, to = self.config, None
+        if config.kinematics is not None:
+            for name, limits in self.ranges.items():
+                with config.document.at("kinematics", "columns", name):
+                    refuse_constant(name, *limits)
+            to = self.names.index(config.kinematics.to) if config.kinematics.to != FLAT else None
+        with config.document.at("kinematics") if config.kinematics is not None else nullcontext():
+            return balance(self.sums, self.moments.count, to)
 
 
 def _numbers(expression: Expression, values: Callable[[str], Any], length: int) -> Floats:
@@ -504,7 +598,8 @@ def prepare(
     ConfigError
         If a class selects no jet, or if two overlap.
     InvalidValues
-        If inputs are constant or not finite (all are named), if a class has too few jets, or if a weight is invalid.
+        If inputs or protected columns are constant or not finite (all are named), if a class or the batches of a
+        decorrelation have too few jets, or if a weight is invalid.
     """
     prefix = bundle.prefix if config.prefix is None else config.prefix
     names = list(config.classes) or ["all"]
@@ -513,10 +608,10 @@ def prepare(
     state = _Pass(config, found.layout, prefix, names, tagged)
     jets = _expected_jets(found)
     with Store(folder, found.layout.width, jets, config.training.memory, config.training.seed) as store:
-        for skim, columns in zip(found.skims, found.columns, strict=True):
+        for skim, columns, role in zip(found.skims, found.columns, found.roles, strict=True):
             size = max(1, min(20_000, config.training.memory // (200 * max(len(columns), 1))))
             for events in skim.read(columns, size):
-                store.add(state.rows(events, skim.path))
+                store.add(state.rows(events, skim.path, role))
                 if progress is not None:
                     progress(len(events))
     return state.finish(store)

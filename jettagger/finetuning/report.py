@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,28 @@ import numpy as np
 
 from jettagger.discriminants import Measured
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
+from jettagger.finetuning.game import Dependence
+from jettagger.finetuning.kinematics import change_notes, change_table
 from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Response
 from jettagger.finetuning.prepare import Prepared
-from jettagger.plots import LINES, roc_curves, save_figure
+from jettagger.plots import LINES, dependence_curves, roc_curves, save_figure
 from jettagger.plots.style import canvas, drawing
 from jettagger.provenance import KEY, Provenance
 from jettagger.training import Epoch
 
-__all__ = ["STYLE", "number", "tables", "write_report"]
+__all__ = [
+    "STRENGTHS",
+    "STYLE",
+    "dependence_lines",
+    "number",
+    "strengths_table",
+    "tables",
+    "write_report",
+    "write_strengths",
+]
+
+#: file with the comparison of the heads of several strengths
+STRENGTHS = "strengths.json"
 
 #: number of single inputs that are shown
 _SHOWN = 20
@@ -47,13 +61,37 @@ def tables(measures: Measures) -> str:
             for name, curve in item.curves.items():
                 cells = [number(curve.rejection_at(value)) for value in EFFICIENCIES]
                 lines.append(_line(f"{item.signal} vs {item.background}", name, number(curve.auc), *cells))
-        return "\n".join([*lines, "", _spectra(measures.comparisons)])
+        lines += ["", _spectra(measures.comparisons)]
+        if measures.dependence:
+            lines += ["", *_dependence({"": measures})]
+        return "\n".join(lines)
     lines = [_line("class", "jets", "mass of", "median response", "interquartile width"), _line(*["---"] * 5)]
     for name, both in (measures.responses or {}).items():
         for who in ("tagger", "head"):
             found = both[who]
             lines.append(_line(name, str(found.jets), who, number(found.median), number(found.width)))
     return "\n".join(lines)
+
+
+def _dependence(measures: Mapping[str, Measures]) -> list[str]:
+    """Distance correlations of scores as lines of a table; heads of several strengths without the other scores."""
+    several = len(measures) > 1 or "" not in measures
+    titles = ("strength",) if several else ()
+    titles = (*titles, "score", "in", "with", "discriminant", "R", "R² without bias")
+    lines = [_line(*titles), _line(*["---"] * len(titles))]
+    for strength, found in measures.items():
+        for item in found.dependence:
+            for name, value in item.correlations.items():
+                if several and name != "head":
+                    continue
+                cells = (f"{item.signal} vs {item.of}", item.of, item.column, name)
+                numbers = (number(value.biased), number(value.unbiased))
+                lines.append(_line(*((strength,) if several else ()), *cells, *numbers))
+    return [
+        *lines,
+        "",
+        "R: distance correlation, 0 for independence, positive by chance; R² without bias is zero on average.",
+    ]
 
 
 def _spectra(comparisons: Sequence[Comparison]) -> str:
@@ -108,6 +146,7 @@ def write_report(
     prepared: Prepared,
     folder: Path,
     provenance: Provenance,
+    dependence: Sequence[Dependence] = (),
     *,
     plots: bool = True,
 ) -> dict[str, str]:
@@ -122,6 +161,8 @@ def write_report(
         An existing folder.
     provenance : Provenance
         How the head was made.
+    dependence : sequence of Dependence
+        For each network of an adversarial training.
     plots : bool
         Whether figures are drawn; needs the extra ``plot``.
 
@@ -137,8 +178,10 @@ def write_report(
         "kind": config.kind,
         "jets": prepared.jets,
         "left_out": prepared.left_out,
+        "kinematics": {name: asdict(change) for name, change in prepared.kinematics.items()},
         **measures.content(),
         "history": [asdict(epoch) for epoch in history],
+        **({"adversary": [found.summary() for found in dependence]} if dependence else {}),
     }
     (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     written = {"report.json": "all numbers", "report.md": "the main numbers"}
@@ -146,8 +189,151 @@ def write_report(
         for name, (what, figure) in _figures(measures, history, config).items():
             save_figure(figure, folder / name)
             written[name] = what
-    (folder / "report.md").write_text(f"{_page(measures, prepared, written)}\n{provenance}\n", encoding="utf-8")
+    page = "\n".join([_page(measures, prepared, written), *dependence_lines(dependence)])
+    (folder / "report.md").write_text(f"{page}\n{provenance}\n", encoding="utf-8")
     return written
+
+
+def dependence_lines(dependence: Sequence[Dependence]) -> list[str]:
+    """What is said about the networks of an adversarial training.
+
+    Parameters
+    ----------
+    dependence : sequence of Dependence
+
+    Returns
+    -------
+    list of str
+        Lines of Markdown.
+    """
+    names = [""] if len(dependence) == 1 else [f"network {number}: " for number in range(len(dependence))]
+    lines = [f"Decorrelation: {name}{found}." for name, found in zip(names, dependence, strict=True)]
+    if any(found.verdict == "failed" for found in dependence):
+        lines.append(
+            "A network that failed has escaped its adversary: the scores are not decorrelated, although the adversary "
+            "reads nothing. Try more steps, a longer ramp, or another strength."
+        )
+    return lines
+
+
+def strengths_table(
+    measures: Mapping[float, Measures], dependence: Mapping[float, Sequence[Dependence]] | None = None
+) -> str:
+    """The heads of several strengths as Markdown.
+
+    Parameters
+    ----------
+    measures : dict of float to Measures
+        Strength -> performance of its head.
+    dependence : dict of float to sequence of Dependence, optional
+        Strength -> what was read from the scores of its networks.
+
+    Returns
+    -------
+    str
+    """
+    heads = [f"rejection at {100 * value:g} %" for value in EFFICIENCIES]
+    lines = [_line("strength", "classes", "AUC", *heads), _line(*["---"] * (3 + len(heads)))]
+    for strength, found in measures.items():
+        for item in found.comparisons:
+            curve = item.curves["head"]
+            cells = [number(curve.rejection_at(value)) for value in EFFICIENCIES]
+            lines.append(_line(f"{strength:g}", f"{item.signal} vs {item.background}", number(curve.auc), *cells))
+    apart = _domains(dependence or {})
+    lines += ["", *(apart or _dependence({f"{strength:g}": found for strength, found in measures.items()}))]
+    return "\n".join(lines)
+
+
+def _domains(dependence: Mapping[float, Sequence[Dependence]]) -> list[str]:
+    """How well domains are told apart by the scores, as lines of a table; empty without domains."""
+    lines = [
+        _line(f"{strength:g}", name, number(judged.auc), number(judged.gain), found.verdict)
+        for strength, networks in dependence.items()
+        for found in networks
+        for name, judged in found.referee.items()
+        if judged.auc is not None
+    ]
+    titles = ("strength", "domains", "AUC of the referee", "gain of the referee [nats]", "verdict")
+    return [_line(*titles), _line(*["---"] * len(titles)), *lines] if lines else []
+
+
+def write_strengths(
+    measures: Mapping[float, Measures],
+    config: FinetuneConfig,
+    folder: Path,
+    provenance: Provenance,
+    dependence: Mapping[float, Sequence[Dependence]] | None = None,
+    *,
+    plots: bool = True,
+) -> dict[str, str]:
+    """Write ``strengths.json``, ``strengths.md`` and figures, the comparison of the heads of several strengths.
+
+    Parameters
+    ----------
+    measures : dict of float to Measures
+        Strength -> performance of its head.
+    config : FinetuneConfig
+        With `decorrelate`.
+    folder : pathlib.Path
+        An existing folder.
+    provenance : Provenance
+    dependence : dict of float to sequence of Dependence, optional
+        Strength -> what was read from the scores of its networks.
+    plots : bool
+        Whether figures are drawn; needs the extra ``plot``.
+
+    Returns
+    -------
+    dict of str to str
+        File -> description.
+    """
+    read = dependence or {}
+    assert config.decorrelate is not None
+    content = {
+        KEY: provenance.to_dict(),
+        "name": config.name,
+        "decorrelate": config.decorrelate.record(),
+        "heads": [
+            {
+                "strength": strength,
+                "folder": config.with_strength(strength).name,
+                **found.summary(),
+                **({"adversary": [item.summary() for item in read[strength]]} if strength in read else {}),
+            }
+            for strength, found in measures.items()
+        ],
+    }
+    (folder / STRENGTHS).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    written = {STRENGTHS: "all numbers", "strengths.md": "the main numbers"}
+    for place in range(len(config.protected)) if plots else ():
+        column = list(config.protected)[place]
+        name = f"dependence_{place + 1}.png" if len(config.protected) > 1 else "dependence.png"
+        save_figure(_strengths_figure(measures, config, column), folder / name)
+        written[name] = f"distance correlation with {column}"
+    pictures = "".join(f"![{what}]({name})\n\n" for name, what in written.items() if name.endswith(".png"))
+    said = "".join(
+        f"\n## Strength {strength:g}\n\n" + "\n".join(dependence_lines(found)) + "\n"
+        for strength, found in read.items()
+    )
+    page = f"# {config.name}\n\n{strengths_table(measures, read)}\n{said}\n{pictures}{provenance}\n"
+    (folder / "strengths.md").write_text(page, encoding="utf-8")
+    return written
+
+
+def _strengths_figure(measures: Mapping[float, Measures], config: FinetuneConfig, column: str) -> Any:
+    """Distance correlation of the head's scores with a column against the strength, and of the other scores."""
+    curves: dict[str, dict[float, Measured]] = {}
+    references: dict[str, Measured] = {}
+    for strength, found in measures.items():
+        for item in found.dependence:
+            if item.column != column:
+                continue
+            for name, value in item.correlations.items():
+                if name == "head":
+                    curves.setdefault(f"{item.signal} vs {item.of}", {})[strength] = value.biased
+                else:
+                    references[f"{name} ({item.signal})" if len(config.classes) > 2 else name] = value.biased
+    return dependence_curves(curves, references=references, variable=column, title=config.name)
 
 
 def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> str:
@@ -163,6 +349,12 @@ def _page(measures: Measures, prepared: Prepared, written: dict[str, str]) -> st
     lines += [_line(name, *(str(n) for n in row.values())) for name, row in prepared.jets.items()]
     if prepared.left_out:
         lines += ["", "Left out: " + ", ".join(f"{n} jets {why}" for why, n in prepared.left_out.items()) + "."]
+    kinematics = prepared.config.kinematics
+    if kinematics is not None:
+        titles, *rows = change_table(prepared.kinematics, kinematics)
+        lines += ["", f"Kinematics of the training: method {kinematics.method}, to {kinematics.to}.", ""]
+        lines += [_line(*titles), _line(*["---"] * len(titles)), *(_line(*row) for row in rows)]
+        lines += ["", *(f"- {note}" for note in change_notes(prepared.kinematics, kinematics))]
     lines += ["", *(f"![{what}]({name})" for name, what in written.items() if name.endswith(".png")), ""]
     return "\n".join(line for line in lines if line is not None)
 
@@ -201,8 +393,8 @@ def _losses(history: Sequence[Epoch], name: str, trees: bool) -> Any:
         colour = LINES[model % len(LINES)][0]
         axes.plot(x, [epoch.train for epoch in mine], color=colour, linestyle="--")
         axes.plot(x, [epoch.validation for epoch in mine], color=colour)
-        best = min(mine, key=lambda epoch: epoch.validation)
-        axes.plot([best.number], [best.validation], "o", color=colour, markersize=8)
+        for best in [epoch for epoch in mine if epoch.best][-1:]:
+            axes.plot([best.number], [best.validation], "o", color=colour, markersize=8)
     colour = "black" if len(models) > 1 else LINES[0][0]
     shown = [
         Line2D([], [], color=colour, linestyle="--", label="training"),

@@ -10,11 +10,11 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.files import refuse_inputs
-from jettagger.finetuning.skims import open_skim
+from jettagger.finetuning.skims import Skim, open_skim
 from jettagger.heads import Head, load_head
 from jettagger.skims.writers import write_skim
 
-__all__ = ["score_skim"]
+__all__ = ["flat_columns", "score_skim"]
 
 #: events per chunk
 _ROWS = 20_000
@@ -78,9 +78,7 @@ def score_skim(
     record: dict[str, Any] = {**skim.record, "heads": {**earlier, **{head.name: head.digest for head in loaded}}}
 
     def chunks() -> Iterator[dict[str, Any]]:
-        columns = [name for name in skim.names if not _is_counter(name, skim.names)]
-        for events in skim.read(columns, _ROWS):
-            flat = {name: _column(events, name) for name in columns}
+        for events, flat in flat_columns(skim, _ROWS):
             for head in loaded:
                 values = head(events, prefix, jets[head.name])
                 for column, output_ in zip(head.columns, head.card.outputs, strict=True):
@@ -88,6 +86,26 @@ def score_skim(
             yield flat
 
     return write_skim(output, chunks(), json.dumps(record), force=force, inputs=inputs)
+
+
+def flat_columns(skim: Skim, rows: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The events of a skim in chunks, with their columns by flat names, as they are written again.
+
+    Parameters
+    ----------
+    skim : Skim
+    rows : int
+        Maximum number of events per chunk.
+
+    Yields
+    ------
+    events : awkward array
+    columns : dict of str to awkward array
+        Without the counters of collections in ROOT files, which writers add.
+    """
+    columns = [name for name in skim.names if not _is_counter(name, skim.names)]
+    for events in skim.read(columns, rows):
+        yield events, {name: _column(events, name) for name in columns}
 
 
 def _is_counter(name: str, names: Sequence[str]) -> bool:

@@ -74,12 +74,12 @@ class Skim:
             Gives the file and all missing columns.
         """
         names = list(names)
-        table = JetTable(self._empty, prefix, self.collection(prefix))
+        table = JetTable(self.empty, prefix, self.collection(prefix))
         table.require(names, f"{self.path}: {what}")
         return tuple(dict.fromkeys(need for name in names for need in table.needs(name)))
 
     @cached_property
-    def _empty(self) -> Any:
+    def empty(self) -> Any:
         """All columns without rows, read once, to determine from which columns others are computed."""
         import awkward as ak
 

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jettagger.errors import InvalidValues, MismatchError
+from jettagger.finetuning.game import Dependence
 from jettagger.finetuning.measure import Measures, unseen
 from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head, Mlp, Trees
 from jettagger.heads.export import COLUMNS
 from jettagger.sessions import open_onnx
+from jettagger.training import Epoch
 
 __all__ = ["ABSOLUTE", "RELATIVE", "Trained", "check_export", "check_use"]
 
@@ -46,11 +48,17 @@ class Trained:
         mass in GeV, ``float[n, outputs]``.
     by : str
         Name and version of the trainer, e.g. ``xgboost 3.2.0``.
+    history : tuple of Epoch
+        All epochs, or numbers of trees, also those before an interruption.
+    dependence : Dependence, optional
+        What an adversary and a referee read from its scores.
     """
 
     part: Mlp | Trees
     predict: Callable[[NDArray[np.float32]], Any]
     by: str
+    history: tuple[Epoch, ...]
+    dependence: Dependence | None = None
 
 
 def check_export(head: Head, prepared: Prepared, trained: Sequence[Trained]) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jettagger.arguments import guard, in_range, shown
 from jettagger.errors import WrongType
+from jettagger.runtime.seeding import mixed
 
 __all__ = ["EVENT", "fold_of"]
 
@@ -54,12 +55,7 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
         raise WrongType(f"fold_of(), argument event: got {shown(numbers)}, expected whole numbers")
     in_range(folds, "fold_of(), argument folds", 1, 2**31 - 1)
     in_range(salt, "fold_of(), argument salt", 0, 2**31 - 1)
-    with np.errstate(over="ignore"):
-        x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(salt + 1)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
-    return (x % np.uint64(folds)).astype(np.int64)
+    return (mixed(numbers, salt) % np.uint64(folds)).astype(np.int64)
 
 
 guard(globals())

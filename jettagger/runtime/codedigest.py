@@ -20,10 +20,13 @@ PASSED_OVER = frozenset(
     {
         "__main__",
         "_checkout",
+        "calibration",
         "cli",
+        "decorrelation",
         "discriminants",
         "finetuning",
         "histograms",
+        "jec",
         "models",
         "plots",
         "processors",
@@ -32,6 +35,7 @@ PASSED_OVER = frozenset(
         "simulation",
         "skims",
         "statistics",
+        "studies",
         "testing",
         "training",
     }

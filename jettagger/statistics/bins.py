@@ -13,9 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.errors import InvalidValues
 from jettagger.types import Floats
 
-__all__ = ["ONE_EVENT", "REFUSE", "Template", "effective_events", "event_weights", "fill_empty", "groups", "intervals"]
+__all__ = [
+    "ONE_EVENT",
+    "REFUSE",
+    "Template",
+    "effective_events",
+    "event_weights",
+    "fill_empty",
+    "groups",
+    "intervals",
+    "positive",
+]
 
 
 #: an empty bin gets the yield and the uncertainty of one simulated event
@@ -156,6 +167,43 @@ def groups(contents: Mapping[str, tuple[Floats, Floats]], needed: float) -> tupl
     while len(starts) > 1 and min(counts(0, starts[1]).values()) < needed:
         del starts[1]
     return starts, {}
+
+
+def positive(values: Floats, what: str, report: list[str]) -> Floats:
+    """Contents without negative bins, with the same sum.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, float64[bins]
+    what : str
+        For messages.
+    report : list of str
+        Gets a line if bins were negative.
+
+    Returns
+    -------
+    numpy.ndarray, float64[bins]
+        Zero in all bins if the sum is not positive.
+
+    Raises
+    ------
+    InvalidValues
+        If a value is not finite.
+    """
+    if not np.isfinite(values).all():
+        bins = np.flatnonzero(~np.isfinite(values)).tolist()
+        raise InvalidValues(f"{what}: contents that are not finite in bins {bins}")
+    negative = values < 0
+    if not negative.any():
+        return values
+    total = values.sum()
+    clipped = np.where(negative, 0.0, values)
+    bins, lost = np.flatnonzero(negative).tolist(), values[negative].sum()
+    if total <= 0:
+        return np.zeros_like(values)
+    factor = total / clipped.sum()
+    report.append(f"{what}: negative bins {bins} ({lost:.3g} events) set to zero, the others scaled by {factor:.4g}")
+    return np.asarray(clipped * factor)
 
 
 def intervals(axis: Any, bins: Sequence[int] | NDArray[np.intp]) -> str:

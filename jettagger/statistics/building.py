@@ -30,6 +30,7 @@ from jettagger.statistics.bins import (
     fill_empty,
     groups,
     intervals,
+    positive,
 )
 from jettagger.statistics.specification import TemplateSpec
 from jettagger.statistics.templates import Templates
@@ -202,24 +203,6 @@ def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: 
     return hist.axis.Variable(edges, name=axis.name, label=axis.label), starts
 
 
-def _positive(values: Floats, what: str, report: list[str]) -> Floats:
-    """Contents without negative bins, with the same sum."""
-    if not np.isfinite(values).all():
-        bins = np.flatnonzero(~np.isfinite(values)).tolist()
-        raise InvalidValues(f"{what}: contents that are not finite in bins {bins}")
-    negative = values < 0
-    if not negative.any():
-        return values
-    total = values.sum()
-    clipped = np.where(negative, 0.0, values)
-    bins, lost = np.flatnonzero(negative).tolist(), values[negative].sum()
-    if total <= 0:
-        return np.zeros_like(values)
-    factor = total / clipped.sum()
-    report.append(f"{what}: negative bins {bins} ({lost:.3g} events) set to zero, the others scaled by {factor:.4g}")
-    return np.asarray(clipped * factor)
-
-
 def _template(
     source: _Source,
     region: str,
@@ -233,10 +216,10 @@ def _template(
     """The template of a process; one without a positive yield is left out, or kept as an empty one."""
     what = f"{region}, {process}"
     raw, variances = source.contents(region, datasets, "nominal")
-    values = _positive(raw, what, report)
+    values = positive(raw, what, report)
     # what is scaled keeps its relative uncertainty, what is set to zero its absolute one
-    positive = raw > 0
-    variances = np.where(positive, variances * np.square(values / np.where(positive, raw, 1.0)), variances)
+    kept = raw > 0
+    variances = np.where(kept, variances * np.square(values / np.where(kept, raw, 1.0)), variances)
     if values.sum() <= 0:
         if keep:
             return Template(values, variances, {})
@@ -249,7 +232,7 @@ def _template(
         if all(not half.any() and not variance.any() for half, variance in halves):
             continue
         up, down = (
-            _positive(half, f"{what}, {variation}{side}", report)
+            positive(half, f"{what}, {variation}{side}", report)
             for side, (half, _) in zip(("Up", "Down"), halves, strict=True)
         )
         if up.sum() <= 0 or down.sum() <= 0:

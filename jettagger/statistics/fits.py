@@ -1,6 +1,7 @@
 """Fits of the workspaces of :mod:`jettagger.statistics.templates` with pyhf; needs the extra ``stats``.
 
-The likelihood is that of pyhf; the minimiser is that of SciPy, with gradients evaluated in batches.
+The likelihood is that of pyhf, with exact gradients (:mod:`jettagger.statistics.likelihood`); the minimiser is that of
+SciPy.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jettagger.arguments import Model, Workspace, guard
 from jettagger.errors import InputFileError, InvalidValues, reason_of, require
+from jettagger.statistics.likelihood import Deviance
 from jettagger.statistics.workspaces import POI, poi_of
-from jettagger.types import Floats
+from jettagger.types import Bools, Floats
 
-__all__ = ["MINIMISERS", "Fit", "Likelihood", "asimov", "fit", "guess_strength", "model_of", "pulls", "toys"]
+__all__ = ["MINIMISERS", "Fit", "Likelihood", "asimov", "fit", "guess_strength", "model_of", "pulls", "toys", "toys_at"]
 
 
 def _pyhf() -> Any:
@@ -37,7 +38,11 @@ def _quiet() -> Iterator[None]:
 
 
 def model_of(
-    workspace: Workspace, bounds: tuple[float, float] | None = None, batch_size: int | None = None
+    workspace: Workspace,
+    bounds: tuple[float, float] | None = None,
+    batch_size: int | None = None,
+    *,
+    validate: bool = True,
 ) -> tuple[Any, Floats]:
     """The pyhf model of a workspace, and its data.
 
@@ -49,6 +54,8 @@ def model_of(
         Other bounds of the parameter of interest.
     batch_size : int, optional
         Batch size of a model that evaluates several sets of parameters at once.
+    validate : bool
+        Whether pyhf compares the workspace with its schema, which takes longer than a fit.
 
     Returns
     -------
@@ -75,8 +82,8 @@ def model_of(
         named[0]["bounds"] = [list(bounds)]
     try:
         with _quiet():
-            opened = pyhf.Workspace(content)
-            model = opened.model(batch_size=batch_size)
+            opened = pyhf.Workspace(content, validate=validate)
+            model = opened.model(batch_size=batch_size, validate=validate)
     except (pyhf.exceptions.InvalidSpecification, pyhf.exceptions.SchemaNotFound) as error:
         raise InputFileError(f"pyhf refuses the workspace: {reason_of(error)}") from error
     return model, np.asarray(opened.data(model), dtype=np.float64)
@@ -90,16 +97,23 @@ class Fit:
     ----------
     names : tuple of str
         The parameters.
-    values, uncertainties : numpy.ndarray
-        Best-fit values, and symmetric uncertainties of one standard deviation.
+    values : numpy.ndarray, float64[parameters]
+        Best-fit values.
+    covariance : numpy.ndarray, float64[parameters, parameters]
+        From the second derivatives at the minimum; zero for fixed parameters and for those at a bound.
     poi : str
         Name of the signal strength.
     """
 
     names: tuple[str, ...]
     values: Floats
-    uncertainties: Floats
+    covariance: Floats
     poi: str = POI
+
+    @property
+    def uncertainties(self) -> Floats:
+        """Symmetric uncertainties of one standard deviation, float64[parameters]."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
 
     @property
     def strength(self) -> tuple[float, float]:
@@ -119,13 +133,15 @@ MINIMISERS: tuple[tuple[str, dict[str, float]], ...] = (
 #: number of attempts with all of them, and maximum difference in -2 ln L of two that agree
 ROUNDS, AGREEMENT = 4, 1e-3
 
+#: ratio of curvatures below which rounding decides whether there is a minimum
+FLAT = 1e-12
+
 
 class Likelihood:
     """The likelihood of one workspace, minimised with SciPy.
 
-    pyhf's NumPy backend evaluates one set of parameters at a time for a numerical gradient; here all points of a
-    gradient are one batch, and parameters are in units of their widths. Fits are thus an order of magnitude faster and
-    converge even if rates are close to zero.
+    Gradients are exact, and parameters are in units of their widths. Fits are thus two orders of magnitude faster than
+    with pyhf's NumPy backend and converge even if rates are close to zero.
 
     Parameters
     ----------
@@ -133,22 +149,27 @@ class Likelihood:
         In pyhf's JSON format.
     bounds : (float, float) or None
         Bounds of the signal strength; None: those of the workspace.
-    unit : float
-        Typical size of the signal strength, see :func:`guess_strength`.
+    unit : float or None
+        Typical size of the signal strength, see :func:`guess_strength`; None: it is a factor like others, which starts
+        where the workspace says.
     minimisers : sequence of (str, dict)
-        Methods of ``scipy.optimize.minimize`` with their options; ``ftol`` is raised to the level of rounding errors.
+        Methods of ``scipy.optimize.minimize`` with their options.
+    validate : bool
+        As for :func:`model_of`.
     """
 
     def __init__(
         self,
         workspace: Mapping[str, Any],
         bounds: tuple[float, float] | None,
-        unit: float,
+        unit: float | None,
         minimisers: Sequence[tuple[str, Mapping[str, float]]] = MINIMISERS,
+        *,
+        validate: bool = True,
     ) -> None:
         self.minimisers = tuple(minimisers)
-        self.model, self.data = model_of(workspace, bounds)
-        self._batch, _ = model_of(workspace, bounds, batch_size=2 * self.model.config.npars + 1)
+        self.model, self.data = model_of(workspace, bounds, validate=validate)
+        self.deviance = Deviance(self.model)
         config = self.model.config
         self.low, self.high = np.asarray(config.suggested_bounds(), dtype=np.float64).T
         self.fixed = np.asarray(config.suggested_fixed(), dtype=bool)
@@ -158,16 +179,17 @@ class Likelihood:
             parameter, where = config.param_set(name), config.par_slice(name)
             if parameter.constrained:
                 self.scale[where] = np.maximum(parameter.width(), 1e-4)
-        self.scale[config.poi_index] = unit
-        # A strength of one may be far beyond what the data allow, where fits start badly.
-        low, high = self.low[config.poi_index], self.high[config.poi_index]
-        self.start[config.poi_index] = np.clip(unit, low, high)
+        if unit is not None:
+            self.scale[config.poi_index] = unit
+            # A strength of one may be far beyond what the data allow, where fits start badly.
+            low, high = self.low[config.poi_index], self.high[config.poi_index]
+            self.start[config.poi_index] = np.clip(unit, low, high)
         self._check_expectation()
 
     def _check_expectation(self) -> None:
         """Refuse data where nothing is expected for any strength."""
         config = self.model.config
-        expected = np.asarray(self.model.expected_data(self.start, include_auxdata=False), dtype=np.float64)
+        expected = self.deviance.rates(self.start)
         impossible = (expected <= 0) & (self.data[: len(expected)] > 0)
         for channel in config.channels:
             where = config.channel_slices[channel]
@@ -179,29 +201,19 @@ class Likelihood:
                     "signal is expected; give the backgrounds a yield there, or merge bins"
                 )
 
-    def slope(self, point: Floats, data: Floats, free: NDArray[np.intp]) -> Floats:
-        """The gradient of -2 ln L, float64[free], at a point, float64[parameters], for data, float64[data]."""
-        step = 1e-3 * self.scale[free]
-        above = np.minimum(point[free] + step, self.high[free])
-        below = np.maximum(point[free] - step, self.low[free])
-        rows = np.arange(len(step))
-        points = np.tile(point, (self._batch.batch_size, 1))
-        points[rows, free] = above
-        points[rows + len(rows), free] = below
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = -2 * np.asarray(self._batch.logpdf(points, data), dtype=np.float64)
-        # the last row is the point itself, for the sides on which a rate would be negative and nothing is defined
-        upper, lower, here = values[rows], values[rows + len(rows)], values[-1]
-        above, upper = np.where(np.isfinite(upper), above, point[free]), np.where(np.isfinite(upper), upper, here)
-        below, lower = np.where(np.isfinite(lower), below, point[free]), np.where(np.isfinite(lower), lower, here)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            slopes = (upper - lower) / (above - below)
-        return np.asarray(np.nan_to_num(slopes, nan=0.0, posinf=0.0, neginf=0.0))
-
     def minimise(
-        self, data: Floats, what: str, *, strength: float | None = None, start: Floats | None = None
+        self,
+        data: Floats,
+        what: str,
+        *,
+        strength: float | None = None,
+        fixed: Mapping[int, float] | None = None,
+        start: Floats | None = None,
     ) -> tuple[Floats, float]:
-        """Parameters, float64[parameters], and -2 ln L of the best fit to float64[data], with a fixed or free strength.
+        """The best fit to float64[data] with a fixed or free strength: float64[parameters], and -2 ln L.
+
+        -2 ln L is relative to that of the saturated model, in which each bin is as observed. ``fixed`` holds further
+        parameters: position -> value.
 
         Raises
         ------
@@ -212,37 +224,31 @@ class Likelihood:
 
         position = self.model.config.poi_index
         point = (self.start if start is None else start).copy()
-        fixed = self.fixed.copy()
+        held = self.fixed.copy()
         if strength is not None:
-            point[position], fixed[position] = strength, True
-        free = np.flatnonzero(~fixed)
+            point[position], held[position] = strength, True
+        for index, number in (fixed or {}).items():
+            point[index], held[index] = number, True
+        free = np.flatnonzero(~held)
         scale = self.scale[free]
 
-        def value(scaled: Floats) -> float:
+        def value(scaled: Floats) -> tuple[float, Floats]:
             trial = point.copy()
             trial[free] = scaled * scale
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found = -2 * float(np.asarray(self.model.logpdf(trial, data)).item())
+            found, gradient = self.deviance(trial, data)
+            if math.isfinite(found):
+                return found, np.nan_to_num(gradient[free], nan=0.0, posinf=0.0, neginf=0.0) * scale
             # Where a strength makes rates negative there is no likelihood; the search turns back from there.
-            return found if math.isfinite(found) else 1e12
-
-        def slope(scaled: Floats) -> Floats:
-            trial = point.copy()
-            trial[free] = scaled * scale
-            return self.slope(trial, data, free) * scale
+            return 1e12, np.zeros(len(free))
 
         if not len(free):
-            return point, value(np.empty(0))
-        # ln L is a difference of terms n ln n: their last digits bound what can be converged to
-        main = data[: len(data) - len(self.model.config.auxdata)]
-        noise = 8 * np.finfo(float).eps * float(np.sum(main * np.log(main + 1)))
+            return point, value(np.empty(0))[0]
         bounds = list(zip(self.low[free] / scale, self.high[free] / scale, strict=True))
         message = ""
         for begin in (point[free] / scale, self.start[free] / scale):
             best, where, succeeded = math.inf, begin, False
             for method, options in self.minimisers * ROUNDS:
-                reached = {**options, "ftol": max(options["ftol"], noise)}
-                found = minimize(value, where, jac=slope, method=method, bounds=bounds, options=reached)
+                found = minimize(value, where, jac=True, method=method, bounds=bounds, options=dict(options))
                 succeeded, message = succeeded or bool(found.success), str(found.message)
                 if not (np.isfinite(found.x).all() and found.fun < 1e12):
                     continue  # what lies outside of the likelihood is no way on
@@ -255,33 +261,39 @@ class Likelihood:
                     return point, best
         raise InvalidValues(f"{what}: the fit does not converge: {message}")
 
-    def uncertainties(self, point: Floats, data: Floats, what: str) -> Floats:
-        """One standard deviation of each parameter, float64[parameters], from the second derivatives at the minimum.
+    def at_bounds(self, point: Floats) -> Bools:
+        """Whether each parameter, bool[parameters], is at one of its bounds."""
+        near = 1e-3 * self.scale
+        return ~((point > self.low + near) & (point < self.high - near))
 
-        It is not defined for fixed parameters and for those at a bound.
+    def covariance(self, point: Floats, data: Floats, what: str) -> Floats:
+        """The covariance, float64[parameters, parameters], from the second derivatives at the minimum.
+
+        It is not defined for fixed parameters and for those at a bound, and zero there.
 
         Raises
         ------
         InvalidValues
             If the likelihood has no positive curvature there, i.e. it is not a minimum.
         """
-        near = 1e-3 * self.scale
-        inside = (point > self.low + near) & (point < self.high - near)
-        free = np.flatnonzero(~self.fixed & inside)
-        step = 1e-2 * self.scale[free]
-        hessian = np.empty((len(free), len(free)))
-        for row, (parameter, size) in enumerate(zip(free, step, strict=True)):
-            above, below = point.copy(), point.copy()
-            above[parameter] += size
-            below[parameter] -= size
-            hessian[row] = (self.slope(above, data, free) - self.slope(below, data, free)) / (2 * size)
+        free = np.flatnonzero(~self.fixed & ~self.at_bounds(point))
+        result = np.zeros((len(point), len(point)))
+        if not len(free):
+            return result
         # -2 ln L = 2 (-ln L): the covariance is the inverse of half of its second derivatives.
-        covariance = np.linalg.pinv((hessian + hessian.T) / 4, hermitian=True)
-        variances = np.diag(covariance)
-        if (variances <= 0).any():
-            raise InvalidValues(f"{what}: the fit found no minimum with positive curvature")
-        result = np.zeros(len(point))
-        result[free] = np.sqrt(variances)
+        curvature = self.deviance.hessian(point, data, self.scale)[np.ix_(free, free)] / 2
+        # in units in which each parameter alone has a curvature of one, the inverse keeps its digits
+        units = np.sqrt(np.maximum(np.diag(curvature), 0.0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sizes, axes = np.linalg.eigh(np.nan_to_num(curvature / np.outer(units, units)))
+        flattest = axes[:, 0]
+        if not sizes[0] > FLAT:
+            names = [self.model.config.par_names[free[i]] for i in np.argsort(-np.abs(flattest))[:2]]
+            raise InvalidValues(
+                f"{what}: the fit found no minimum with positive curvature: the data do not determine "
+                f"{' and '.join(names)} (ratio of curvatures {sizes[0]:.1e}); is anything free that has no effect?"
+            )
+        result[np.ix_(free, free)] = (axes / sizes) @ axes.T / np.outer(units, units)
         return result
 
 
@@ -319,8 +331,8 @@ def fit(
 def _fit(likelihood: Likelihood, data: Floats) -> Fit:
     values, _ = likelihood.minimise(data, "fit")
     config = likelihood.model.config
-    uncertainties = likelihood.uncertainties(values, data, "fit")
-    return Fit(tuple(config.par_names), values, uncertainties, config.poi_name)
+    covariance = likelihood.covariance(values, data, "fit")
+    return Fit(tuple(config.par_names), values, covariance, config.poi_name)
 
 
 def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
@@ -365,9 +377,14 @@ def guess_strength(workspace: Workspace, what: str = "the signal") -> float:
 
 def asimov(model: Model, strength: float) -> Floats:
     """The expected data for a signal strength, float64[data], with all other parameters at their nominal values."""
+    return np.asarray(model.expected_data(_nominal(model, strength)), dtype=np.float64)
+
+
+def _nominal(model: Model, strength: float) -> Floats:
+    """Nominal values of all parameters but the strength, float64[parameters]."""
     parameters = np.asarray(model.config.suggested_init(), dtype=np.float64)
     parameters[model.config.poi_index] = strength
-    return np.asarray(model.expected_data(parameters), dtype=np.float64)
+    return parameters
 
 
 def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
@@ -387,8 +404,28 @@ def toys(model: Model, strength: float, number: int, seed: int) -> Floats:
     float64[number, data]
         One row per toy.
     """
+    return toys_at(model, _nominal(model, strength), number, seed)
+
+
+def toys_at(model: Model, parameters: Floats, number: int, seed: int) -> Floats:
+    """Random data sets for values of all parameters, with their auxiliary measurements.
+
+    Parameters
+    ----------
+    model : pyhf.Model
+        From :func:`model_of`.
+    parameters : float64[parameters]
+        True values; auxiliary measurements fluctuate about them.
+    number, seed : int
+        Number of data sets, and seed.
+
+    Returns
+    -------
+    float64[number, data]
+        One row per toy.
+    """
     generator = np.random.default_rng(seed)
-    expected = asimov(model, strength)
+    expected = np.asarray(model.expected_data(parameters), dtype=np.float64)
     main = len(expected) - len(model.config.auxdata)
     observed = generator.poisson(expected[:main], size=(number, main)).astype(np.float64)
     columns = []

@@ -29,6 +29,10 @@ __all__ = ["BANDS", "Limit", "limit", "save_limits", "table"]
 BANDS = ("-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
 
 
+#: relative amount by which sqrt(q) may fall, by rounding, where it should rise
+AGREEMENT = 1e-3
+
+
 @dataclass(frozen=True)
 class Limit:
     """Upper limits on the signal strength, in units of the signal.
@@ -229,22 +233,31 @@ class _Scan:
         """The strength at which sqrt(q) of the Asimov data equals ``root``."""
         strength = start
         low, high = 0.0, math.inf
+        at_low = 0.0
+        before: tuple[float, float] | None = None
         for _ in range(60):
             found, _ = self._root("asimov", strength)
-            if abs(found / root - 1) < 5e-4 or high - low < 5e-4 * low:
+            miss, closed = abs(found / root - 1), high - low < 5e-4 * low
+            if miss < 5e-4 or (closed and miss < 1e-2):
                 return strength
-            if found < root:
-                low = max(low, strength)
+            if closed or (strength > low and found < at_low * (1 - AGREEMENT)):
+                raise InvalidValues(
+                    f"{self._what}: no upper limit was found: fits at {strength:.3g} times the signal, near which it "
+                    f"would be, do not agree (sqrt(q) = {found:.3g} there, {at_low:.3g} at {low:.3g}, {root:.3g} "
+                    "expected); are there enough events behind the templates?"
+                )
+            if found >= root:
+                high = min(high, strength)
+            elif strength > low:
+                low, at_low = strength, found
                 if low > self.most:
                     break
-            else:
-                high = min(high, strength)
-            # sqrt(q) is nearly proportional to the strength; where it bends, the bracket is halved
-            guess = strength * min(max(root / found if found > 0 else 10.0, 0.1), 10.0)
+            guess = strength * _step(root, (strength, found), before)
+            before = (strength, found)
             inside = low < guess < high
             strength = guess if inside else math.sqrt(low * high) if low > 0 else high / 2
         raise InvalidValues(
-            f"{self._what}: no upper limit was found up to {low:.3g} times the signal (sqrt(q) = {found:.3g} there, "
+            f"{self._what}: no upper limit was found up to {low:.3g} times the signal (sqrt(q) = {at_low:.3g} there, "
             f"expected {root:.3g}); is the signal in the regions, and are there enough events behind the templates?"
         )
 
@@ -261,6 +274,21 @@ class _Scan:
             distance = (observed**2 - of_asimov**2) / (2 * of_asimov)
         # in logarithms: where data and expectation are far apart both are below the smallest number
         return math.exp(norm.logsf(distance + of_asimov) - norm.logsf(distance))
+
+
+def _step(root: float, here: tuple[float, float], before: tuple[float, float] | None) -> float:
+    """By what to multiply a strength, given with its sqrt(q), to come to ``root``.
+
+    sqrt(q) is taken for a power of the strength, the one that it has between the last two points: it is nearly
+    proportional to it at first, and grows ever more slowly where the signal itself is uncertain.
+    """
+    strength, found = here
+    if found <= 0:
+        return 10.0
+    power = 1.0
+    if before is not None and min(*before, strength) > 0 and strength != before[0]:
+        power = min(max(math.log(found / before[1]) / math.log(strength / before[0]), 1e-3), 1.0)
+    return min(max((root / found) ** (1 / power), 0.1), 10.0)
 
 
 def save_limits(limits: Sequence[Limit], path: str | os.PathLike[str], *, provenance: Provenance | None = None) -> None:

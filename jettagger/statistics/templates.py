@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,17 @@ from jettagger.statistics.bins import Template
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.types import Floats
 
-__all__ = ["Templates", "load_report", "load_workspaces"]
+__all__ = ["Templates", "load_report", "load_workspaces", "write_templates"]
 
 _FORMAT = "jettagger templates"
 VERSION = 1
+
+#: patterns of the names of histograms in ROOT files
+NAMES = {
+    "nominal": "{region}/{process}",
+    "shifted": "{region}/{process}_{variation}{direction}",
+    "data": "{region}/data_obs",
+}
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,9 @@ class Templates(Displayed):
         self,
         path: str | os.PathLike[str],
         *,
-        nominal: str = "{region}/{process}",
-        shifted: str = "{region}/{process}_{variation}{direction}",
-        data: str = "{region}/data_obs",
+        nominal: str = NAMES["nominal"],
+        shifted: str = NAMES["shifted"],
+        data: str = NAMES["data"],
         provenance: Provenance | None = None,
     ) -> list[str]:
         """Write the templates as histograms with the names expected by CMS combine.
@@ -101,30 +109,8 @@ class Templates(Displayed):
         OutputError
             If the file cannot be written.
         """
-        parts: dict[str, Any] = {}
-
-        def put(pattern: str, values: Floats, variances: Floats, **names: str) -> None:
-            parts[new_name(pattern, parts, names)] = self._histogram(values, variances)
-
-        for region, processes in self.nominal.items():
-            put(data, self.data[region], self.data[region], region=region)
-            for process, template in processes.items():
-                names = {"region": region, "process": process}
-                put(nominal, template.values, template.variances, **names)
-                for variation, (up, down) in template.shifts.items():
-                    for direction, values in (("Up", up), ("Down", down)):
-                        shift = {**names, "variation": variation, "direction": direction}
-                        put(shifted, values, template.variances, **shift)
-        write_objects(path, parts, (provenance or Provenance("templates")).text)
-        return list(parts)
-
-    def _histogram(self, values: Floats, variances: Floats) -> Any:
-        import hist
-
-        histogram = hist.Hist(self.variable, storage=hist.storage.Weight())
-        view = histogram.view()
-        view["value"], view["variance"] = values, variances
-        return histogram
+        names = {"nominal": nominal, "shifted": shifted, "data": data}
+        return write_templates(path, self.variable, self.nominal, self.data, names=names, provenance=provenance)
 
     # ---------------------------------------------------------------------------------------- pyhf
 
@@ -231,6 +217,70 @@ class Templates(Displayed):
         with complete_or_absent(folder / "templates.json") as part:
             part.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return [*written, folder / "templates.json"]
+
+
+def write_templates(
+    path: str | os.PathLike[str],
+    variable: Any,
+    nominal: Mapping[str, Mapping[str, Template]],
+    data: Mapping[str, Floats],
+    *,
+    names: Mapping[str, str] = NAMES,
+    provenance: Provenance | None = None,
+) -> list[str]:
+    """Write templates as histograms with the names expected by CMS combine.
+
+    Parameters
+    ----------
+    path : path
+        The ROOT file.
+    variable : hist axis
+        The variable and its bins.
+    nominal : mapping
+        Region -> process -> :class:`~jettagger.statistics.bins.Template`.
+    data : mapping
+        Region -> observed events in each bin.
+    names : mapping
+        Patterns ``nominal``, ``shifted`` and ``data`` of the names; ``{direction}`` is ``Up`` or ``Down``.
+    provenance : Provenance, optional
+        How they were made; stored as the object ``jettagger``.
+
+    Returns
+    -------
+    list of str
+        The names of the written histograms.
+
+    Raises
+    ------
+    ConfigError
+        If a pattern has unknown parts or gives a name twice.
+    OutputError
+        If the file cannot be written.
+    """
+    parts: dict[str, Any] = {}
+
+    def put(pattern: str, values: Floats, variances: Floats, **of: str) -> None:
+        parts[new_name(pattern, parts, of)] = _histogram(variable, values, variances)
+
+    for region, processes in nominal.items():
+        put(names["data"], data[region], data[region], region=region)
+        for process, template in processes.items():
+            of = {"region": region, "process": process}
+            put(names["nominal"], template.values, template.variances, **of)
+            for variation, (up, down) in template.shifts.items():
+                for direction, values in (("Up", up), ("Down", down)):
+                    put(names["shifted"], values, template.variances, **of, variation=variation, direction=direction)
+    write_objects(path, parts, (provenance or Provenance("templates")).text)
+    return list(parts)
+
+
+def _histogram(variable: Any, values: Floats, variances: Floats) -> Any:
+    import hist
+
+    histogram = hist.Hist(variable, storage=hist.storage.Weight())
+    view = histogram.view()
+    view["value"], view["variance"] = values, variances
+    return histogram
 
 
 def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], dict[str, Any], bool]:

@@ -25,7 +25,7 @@ from jettagger.errors import InputFileError, UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.types import Floats
 
-__all__ = ["POI", "UNIT", "WorkspaceContent", "expected_limit", "poi_of", "unit_of", "workspace"]
+__all__ = ["POI", "UNIT", "WorkspaceContent", "expected_limit", "poi_of", "shapes_and_yields", "unit_of", "workspace"]
 
 
 #: parameter of interest: the signal strength
@@ -213,8 +213,19 @@ def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = No
     return made, report
 
 
-def _shapes(template: Template, variation: str) -> tuple[Floats, Floats, float, float]:
-    """The shapes of both sides at the nominal yield, and their relative yields."""
+def shapes_and_yields(template: Template, variation: str) -> tuple[Floats, Floats, float, float]:
+    """The shapes of both sides of a variation at the nominal yield, and their relative yields.
+
+    Parameters
+    ----------
+    template : Template
+    variation : str
+
+    Returns
+    -------
+    up, down : numpy.ndarray, float64[bins]
+    high, low : float
+    """
     up, down = template.shifts[variation]
     total = template.values.sum()
     high, low = up.sum() / total, down.sum() / total
@@ -232,7 +243,7 @@ def _sample(
     if name in content.free:
         modifiers.append({"name": f"norm_{name}", "type": "normfactor", "data": None})
     for variation in template.shifts:
-        up, down, high, low = _shapes(template, variation)
+        up, down, high, low = shapes_and_yields(template, variation)
         shapes = {"hi_data": (up * factor).tolist(), "lo_data": (down * factor).tolist()}
         modifiers.append({"name": variation, "type": "histosys", "data": shapes})
         modifiers.append({"name": variation, "type": "normsys", "data": {"hi": high, "lo": low}})
@@ -253,7 +264,7 @@ def _range(content: WorkspaceContent, variation: str, limit: float) -> tuple[flo
         signal, background, _ = content.sums(region)
         for side in (0, 1):
             changes = {
-                name: _shapes(template, variation)[side] - template.values
+                name: shapes_and_yields(template, variation)[side] - template.values
                 for name, template in processes.items()
                 if variation in template.shifts
             }

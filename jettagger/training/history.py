@@ -21,9 +21,13 @@ class Epoch:
     train, validation : float
         Losses; the training loss is averaged during the epoch, with dropout.
     best : bool
-        Whether the validation loss is the lowest so far.
+        Whether the validation loss, or the metric if there is one, is the best so far.
     start : float
         Validation loss before training.
+    metric : float, optional
+        The metric of the validation sample that decides about the best epoch, if it is not the loss.
+    opponents : tuple of float
+        Validation losses of the opponents, averaged over their own rows.
     """
 
     model: int
@@ -32,6 +36,13 @@ class Epoch:
     validation: float
     best: bool
     start: float
+    metric: float | None = None
+    opponents: tuple[float, ...] = ()
+
+    @property
+    def criterion(self) -> float:
+        """What decides about the best epoch: the metric, or the validation loss."""
+        return self.validation if self.metric is None else self.metric
 
 
 Follow = Callable[[Epoch], None]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from jettagger.errors import require
+from jettagger.training.devices import open_device
 
 __all__ = ["epoch_random", "seeded"]
 
 
 @contextmanager
-def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
+def seeded(seed: int, model: int = 0, *, threads: int, device: str = "cpu") -> Iterator[Any]:
     """torch with the random state of a seed and a number of threads; both are restored afterwards.
 
     A network made and trained in this context is reproducible with the same number of threads on the same machine.
@@ -26,6 +27,8 @@ def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
         Index of the network, if several are trained: each has its own initial weights.
     threads : int
         Number of threads of torch.
+    device : str
+        Device of the training, whose random state is also restored.
 
     Yields
     ------
@@ -36,12 +39,18 @@ def seeded(seed: int, model: int = 0, *, threads: int) -> Iterator[Any]:
     ------
     MissingExtra
         If torch is not installed.
+    ProviderError
+        If the device is not there.
+    UnknownName
+        If there is no such device.
     """
     torch = require("torch", "train", "training a network")
+    where = open_device(device)
+    kind, devices = ("cuda", []) if where.type == "cpu" else (where.type, [where.index or 0])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices, device_type=kind):
             torch.manual_seed(seed * 1000 + model)
             yield torch
     finally:

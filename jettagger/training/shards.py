@@ -6,7 +6,7 @@ shards in random order, two at a time, and shuffles the rows of each pair in mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -16,12 +16,44 @@ import numpy as np
 from jettagger.errors import OutputError
 from jettagger.types import Rows
 
-__all__ = ["Store", "full_batches"]
+__all__ = ["Store", "epoch_pairs", "full_batches", "number_of_shards"]
 
 #: number of shards in memory at a time, including intermediate copies
 _AT_ONCE, _COPIES = 2, 4
 
 _MOST_SHARDS = 500
+
+
+def number_of_shards(size: int, memory: int) -> int:
+    """The number of shards of which those in memory fit there.
+
+    Parameters
+    ----------
+    size, memory : int
+        All rows, and the memory for them, in bytes.
+
+    Returns
+    -------
+    int
+    """
+    return int(min(max(1, -(-size * _AT_ONCE * _COPIES // memory)), _MOST_SHARDS))
+
+
+def epoch_pairs(shards: int, random: np.random.Generator) -> Iterator[list[int]]:
+    """All shards in random order, as many at a time as are in memory.
+
+    Parameters
+    ----------
+    shards : int
+    random : numpy.random.Generator
+
+    Yields
+    ------
+    list of int
+    """
+    order = [int(number) for number in random.permutation(shards)]
+    for start in range(0, shards, _AT_ONCE):
+        yield order[start : start + _AT_ONCE]
 
 
 class Store:
@@ -50,8 +82,7 @@ class Store:
 
     def __init__(self, folder: Path, width: int, rows: int, memory: int, seed: int) -> None:
         self.width = width
-        size = 4 * width * max(rows, 1)
-        self.shards = int(min(max(1, -(-size * _AT_ONCE * _COPIES // memory)), _MOST_SHARDS))
+        self.shards = number_of_shards(4 * width * max(rows, 1), memory)
         self.rows = 0
         self.folder = folder
         self._random = np.random.default_rng([seed, 7])
@@ -98,6 +129,22 @@ class Store:
             self._cache[number] = rows
         return rows
 
+    def update(self, function: Callable[[Rows], Rows]) -> None:
+        """Replace the rows of each shard, float32[n, width], by ``function(rows)`` of the same shape.
+
+        Raises
+        ------
+        OutputError
+            If the disk is full.
+        """
+        for number, path in enumerate(self._paths):
+            rows = np.ascontiguousarray(function(self.shard(number)), dtype=np.float32)
+            self._cache.pop(number, None)
+            try:
+                rows.tofile(path)
+            except OSError as problem:
+                raise OutputError(f"cannot write the rows to {self.folder}: {problem.strerror or problem}") from problem
+
     def __iter__(self) -> Iterator[Rows]:
         """All shards, one after the other."""
         return (self.shard(number) for number in range(self.shards))
@@ -113,9 +160,8 @@ class Store:
         ------
         float32[n, width]
         """
-        order = random.permutation(self.shards)
-        for start in range(0, self.shards, _AT_ONCE):
-            parts = [self.shard(number) for number in order[start : start + _AT_ONCE]]
+        for numbers in epoch_pairs(self.shards, random):
+            parts = [self.shard(number) for number in numbers]
             rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
             yield rows[random.permutation(len(rows))]
 
