@@ -10,46 +10,33 @@ prefix, score names), so that scores of another model are refused.
 from __future__ import annotations
 
 import itertools
-import json
-import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import guard, in_range, is_number
-from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, generator_weights, table
-from jettagger.discriminants.discriminant import Discriminant
-from jettagger.discriminants.metrics import efficiency
-from jettagger.display import Displayed, Grid, ObjectSummary, aligned, some
-from jettagger.errors import (
-    ConfigError,
-    InputFileError,
-    InvalidValues,
-    MismatchError,
-    MissingColumns,
-    UnknownName,
-    hint,
-    reason_of,
+from jettagger.discriminants.derived import (
+    NEVER,
+    SYSTEMATICS,
+    BackgroundSample,
+    DerivedFile,
+    ThresholdCurve,
+    background_sample,
+    decisions,
+    description,
+    json_edge,
 )
-from jettagger.files import complete_or_absent, refuse_special
-from jettagger.files.jsonfile import parse_json
-from jettagger.provenance import KEY, Origin, origin, provenance_of
-from jettagger.types import Floats
-from jettagger.weights import broadcast, check_weights
+from jettagger.discriminants.discriminant import Discriminant
+from jettagger.display import Grid, ObjectSummary, aligned
+from jettagger.errors import ConfigError, UnknownName
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
 
-#: threshold outside of the bins; no discriminant reaches it
-NEVER = 1e30
-
-_SYSTEMATICS = ("nominal", "up", "down")
 #: format of the description; files of the first format do not record the model
 _FORMAT, _WITHOUT_MODEL = 2, 1
 
@@ -58,7 +45,7 @@ class ProvenanceWarning(UserWarning):
     """A file does not record its model, so that this cannot be checked."""
 
 
-class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
+class WorkingPoints(DerivedFile, Mapping[str, "WorkingPoint"]):
     """Thresholds on one discriminant, by name of the working point.
 
     Made by :func:`derive` or :meth:`load`. A value: its pickle is the JSON text.
@@ -93,33 +80,14 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         If the text is not correctionlib JSON or was not written by jettagger.
     """
 
-    def __init__(self, text: str, name: str = "working points") -> None:
-        self._text = text
-        self._name = name
-        try:
-            content = parse_json(text, f"{name}: not working points as jettagger writes them: its content", kind=dict)
-            described = parse_json(content["description"], f"{name}: its description", kind=dict)["jettagger"]
-            if described["format"] not in (_FORMAT, _WITHOUT_MODEL):
-                raise InputFileError(f"{name}: working points of format {described['format']!r}, expected {_FORMAT}")
-            self.discriminant = Discriminant.from_dict(described["discriminant"], name=described["name"], where=name)
-            self.efficiencies: dict[str, float] = dict(described["efficiencies"])
-            self.inputs: dict[str, str] = dict(described["inputs"])
-            self.record: dict[str, Any] = dict(described["record"])
-            made = described["scores"] if described["format"] != _WITHOUT_MODEL else {}
-            self.origin = None if made.get("model") is None else origin(made)
-            self.prefix: str | None = made.get("prefix")
-            self.scores: tuple[str, ...] = tuple(made.get("names", ()))
-            self._correction = content["corrections"][0]["name"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise InputFileError(f"{name}: not working points as jettagger writes them: {error!r}") from error
+    title: ClassVar[str] = "working points"
+    holds: ClassVar[str] = "thresholds"
+    formats: ClassVar[tuple[Any, ...]] = (_FORMAT, _WITHOUT_MODEL)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (WorkingPoints, (self._text, self._name))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WorkingPoints) and parse_json(self._text, self._name) == parse_json(
-            other._text, other._name
-        )
+    def _read(self, described: dict[str, Any]) -> None:
+        self.efficiencies: dict[str, float] = dict(described["efficiencies"])
+        if described["format"] == _FORMAT:
+            _ = described["scores"]["prefix"]
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -154,37 +122,6 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         header, *rows = self._rows()
         return ObjectSummary(f"WorkingPoints {self._name}", facts, [Grid("Thresholds", header, rows, len(header) - 1)])
 
-    @cached_property
-    def evaluator(self) -> Any:
-        """The correctionlib correction that evaluates the thresholds.
-
-        Raises
-        ------
-        InputFileError
-            If correctionlib refuses the text.
-        """
-        import correctionlib
-
-        try:
-            return correctionlib.CorrectionSet.from_string(self._text)[self._correction]
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise InputFileError(f"{self._name}: correctionlib refuses it: {error}") from error
-
-    def to_string(self) -> str:
-        """The correctionlib JSON."""
-        return self._text
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the correctionlib JSON.
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
-        """
-        with complete_or_absent(path) as part:
-            part.write_text(self._text, encoding="utf-8")
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WorkingPoints:
         """Read a file written by :meth:`save`; it is validated by correctionlib.
@@ -199,13 +136,7 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
         ProvenanceWarning
             If the file has the first format, which does not record the model.
         """
-        refuse_special(path)
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-        points = cls(text, str(path))
-        _ = points.evaluator
+        points = super().load(path)
         if points.prefix is None:
             warnings.warn(
                 f"{path}: written by an older version of jettagger, does not say which model its thresholds were "
@@ -215,53 +146,9 @@ class WorkingPoints(Displayed, Mapping[str, "WorkingPoint"]):
             )
         return points
 
-    def check(self, found: Resolved, source: Any) -> None:
-        """Refuse scores other than those that the working points were derived for.
-
-        Parameters
-        ----------
-        found : Resolved
-            The columns from which the discriminant is computed.
-        source : skim, provenance, pyarrow table, Tagger, Bundle or None
-            Origin of the scores, as for `jettagger.provenance.origin`.
-
-        Raises
-        ------
-        MismatchError
-            Gives both models, or both prefixes or score names if a model is not known.
-        """
-        if self.prefix is None:
-            return
-        what = f"{self._name}: thresholds on {self.discriminant.name or self.discriminant}"
-        theirs = None if source is None else origin(source)
-        if self.origin is not None and theirs is not None:
-            self.origin.check(theirs, what)
-        elif found.prefix != self.prefix:
-            raise MismatchError(
-                f"{what} were derived on scores with the prefix {self.prefix!r}, these have {found.prefix!r}: of "
-                "another tagger? If it is the same model under another name, give model=... (the skim or the tagger) "
-                "to derive() and to passes()"
-            )
-        names = tuple(sorted(found.scores))
-        if names != self.scores:
-            raise MismatchError(
-                f"{what} were derived on {some(self.scores, 8)}, here they would apply to {some(names, 8)}"
-            )
-
     def table(self) -> str:
         """The thresholds as a text table, one line per working point and bin, followed by the origin of the scores."""
         return "\n".join([*self._context(), "", *self._lines()])
-
-    def _context(self) -> list[str]:
-        model = "not known" if self.origin is None else f"{self.origin.model}, digest {self.origin.digest}"
-        prefix = "not known" if self.prefix is None else self.prefix or "none"
-        weights = self.record.get("weights", "given" if self.record["weighted"] else "none: each jet counts once")
-        return [
-            f"{self.discriminant.name or 'discriminant'} = {self.discriminant}",
-            f"model: {model}",
-            f"prefix: {prefix}; scores: {some(self.scores, 8) if self.scores else 'not known'}",
-            f"weights: {weights}",
-        ]
 
     def _lines(self) -> list[str]:
         return aligned(self._rows())
@@ -315,8 +202,8 @@ class WorkingPoint:
         UnknownName
             If the systematic does not exist.
         """
-        if systematic not in _SYSTEMATICS:
-            raise UnknownName("systematic", systematic, _SYSTEMATICS)
+        if systematic not in SYSTEMATICS:
+            raise UnknownName("systematic", systematic, SYSTEMATICS)
         given = {"pt": pt, "mass": mass}
         for axis in self.points.inputs:
             if given[axis] is None:
@@ -361,28 +248,13 @@ class WorkingPoint:
             If the scores belong to a model other than that of the thresholds, judged by its digest if both are known,
             otherwise by the prefix; or if other scores would be used.
         """
-        columns = table(jets, collection)
-        found = self.points.discriminant.resolve(columns.columns, prefix=prefix)
-        self.points.check(found, _source(jets) if model is None else model)
-        values = self.points.discriminant(jets, prefix=prefix, collection=collection)
-        for axis, column in self.points.inputs.items():
-            if column not in columns.columns:
-                near = hint(column, columns.columns)
-                raise MissingColumns(
-                    f"the working points read {axis} from the column {column!r}, which these jets lack{near}"
-                )
-        others = [columns.get(column) for column in self.points.inputs.values()]
+        values, others, columns = self.points._values(jets, prefix, collection, model)
         decide = _Decide(self, systematic)
         if columns.lazy:
             import dask_awkward
 
             return dask_awkward.map_partitions(decide, values, *others, label=f"passes-{self.name}")
         return decide(values, *others)
-
-
-def _source(jets: Any) -> Any:
-    """The origin recorded in jets, if any."""
-    return jets if type(jets).__module__.partition(".")[0] == "pyarrow" else None
 
 
 @dataclass(frozen=True)
@@ -393,47 +265,12 @@ class _Decide:
     systematic: str
 
     def __call__(self, values: Any, *others: Any) -> Any:
-        given = dict(zip(self.point.points.inputs, others, strict=True))
-        if hasattr(values, "layout"):
-            return self._awkward(values, given)
-        if values is None or np.ndim(values) == 0:
-            if values is None or any(item is None for item in given.values()):
-                return False
-            given = {axis: float(item) for axis, item in given.items()}
-            return bool(values >= self.point.threshold(**given, systematic=self.systematic))
-        given = {axis: np.nan_to_num(np.asarray(item, dtype=np.float64), nan=-NEVER) for axis, item in given.items()}
-        return values >= self.point.threshold(**given, systematic=self.systematic)
+        return decisions(self._passing, values, others)
 
-    def _awkward(self, values: Any, given: Mapping[str, Any]) -> Any:
-        import awkward as ak
-
-        if ak.backend(values) == "typetracer":
-            # Only the form is asked for, and which columns are read: correctionlib needs numbers.
-            for item in given.values():
-                values = values + item
-            return ak.fill_none(values >= 0, value=False, axis=None)
-        parts = [ak.fill_none(ak.values_astype(item, np.float64), np.nan, axis=None) for item in given.values()]
-        values, *parts = broadcast(values, *parts)
-        flat = {axis: np.asarray(ak.to_numpy(ak.ravel(part))) for axis, part in zip(given, parts, strict=True)}
-        clean = {axis: np.nan_to_num(item, nan=-NEVER) for axis, item in flat.items()}
-        scores = ak.to_numpy(ak.fill_none(ak.ravel(values), -np.inf))
-        passing = scores >= self.point.threshold(**clean, systematic=self.systematic)
-        return _like(values, passing)
-
-
-def _like(values: Any, flat: Any) -> Any:
-    """Flat values in the nesting of others, with no option types."""
-    import awkward as ak
-
-    counts = []
-    inner = ak.fill_none(values, np.nan, axis=None)
-    while inner.ndim > 1:
-        counts.append(ak.num(inner, axis=1))
-        inner = ak.flatten(inner, axis=1)
-    result = ak.Array(flat)
-    for count in reversed(counts):
-        result = ak.unflatten(result, count)
-    return result
+    def _passing(self, scores: Any, *others: Any) -> Any:
+        given = (np.nan_to_num(item, nan=-NEVER) for item in others)
+        axes = dict(zip(self.point.points.inputs, given, strict=True))
+        return scores >= self.point.threshold(**axes, systematic=self.systematic)
 
 
 def _edges(edges: Sequence[float] | None, axis: str) -> list[float]:
@@ -504,8 +341,6 @@ def derive(
     MismatchError
         If the weights do not fit the scores.
     """
-    import awkward as ak
-
     in_range(least, "derive(), argument least", 0)
     for key, value in efficiencies.items():
         if not is_number(value) or not 0 < value < 1:
@@ -515,96 +350,35 @@ def derive(
     edges = {"pt": _edges(pt, "pt"), "mass": _edges(mass, "mass")}
     sources = {"pt": "pt", "mass": "msoftdrop", **(columns or {})}
     inputs = {axis: sources[axis] for axis in ("pt", "mass") if edges[axis]}
-    values = ak.Array(discriminant(background, prefix=prefix, collection=collection))
-    there = table(background, collection)
-    for axis, column in inputs.items():
-        if column not in there.columns:
-            raise MissingColumns(f"bins in {axis} need the column {column!r}, which these jets lack")
-    parts = [ak.Array(there.get(column)) for column in inputs.values()]
-    weighted = "given" if weights is not None else f"{GENERATOR_WEIGHT} of the table"
-    weights = generator_weights(background) if weights is None else None if weights is False else weights
-    weighted = "none: each jet counts once" if weights is None else weighted
-    if weights is not None:
-        check_weights(weights)
-        parts.append(ak.Array(weights))
-    try:
-        values, *parts = broadcast(values, *parts)
-    except ValueError as error:
-        got = f"{len(parts[-1])} weights for {len(values)} {'events' if values.ndim > 1 else 'jets'}"
-        raise MismatchError(f"the weights or bins do not fit the scores ({got}): {reason_of(error)}") from error
-    numbers = [
-        np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(item), np.nan)), dtype=np.float64) for item in (values, *parts)
-    ]
-    scores, factors = numbers[0], numbers[-1] if weights is not None else np.ones(len(numbers[0]))
-    scored = np.isfinite(scores)
+    sample = background_sample(
+        discriminant, background, inputs, weights=weights, prefix=prefix, collection=collection, model=model
+    )
+    scored = np.isfinite(sample.scores)
     bins = []
     spans = [list(itertools.pairwise(edges[axis])) for axis in inputs]
     for index in np.ndindex(*(len(axis) for axis in spans)):
         chosen = scored.copy()
         entry: dict[str, Any] = {}
-        for axis, span, where, number in zip(inputs, spans, index, numbers[1:], strict=False):
+        for axis, span, where in zip(inputs, spans, index, strict=True):
             low, high = span[where]
-            chosen &= (number >= low) & (number < high)
+            chosen &= (sample.columns[axis] >= low) & (sample.columns[axis] < high)
             entry[axis] = [low, high]
         label = ", ".join(f"{axis} {low:g}-{high:g} GeV" for axis, (low, high) in entry.items()) or "all jets"
-        thresholds = {
-            key: _threshold(scores[chosen], factors[chosen], value, least, f"working point {key!r}, {label}")
-            for key, value in efficiencies.items()
-        }
+        curve = ThresholdCurve(sample.scores[chosen], sample.weights[chosen])
+        thresholds = {}
+        for key, value in efficiencies.items():
+            curve.require(value, least, f"working point {key!r}, {label}")
+            thresholds[key] = curve.point(value)
         bins.append({**entry, "jets": int(chosen.sum()), "points": thresholds})
     record = {
         "jettagger": __version__,
         "jets": int(scored.sum()),
         "without_score": int((~scored).sum()),
-        "weighted": weights is not None,
-        "weights": weighted,
+        "weighted": sample.weighted,
+        "weights": sample.weighting,
         "bins": bins,
     }
-    found = discriminant.resolve(there.columns, prefix=prefix)
-    source = _source(background) if model is None else model
-    known = None if source is None else origin(source)
-    if model is not None and known is None:
-        raise ConfigError("model: it does not say which model made it; give the tagger or the bundle")
-    read = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else []
-    made = provenance_of(known, {}, None, read, step="working points").to_dict()
-    text = _correction(discriminant, name, dict(efficiencies), inputs, edges, record, _scores(found, known), made)
-    return WorkingPoints(text)
-
-
-def _scores(found: Resolved, known: Origin | None) -> dict[str, Any]:
-    """Origin of the scores, for the description."""
-    made = {"model": None, "digest": None, "heads": {}} if known is None else known.to_dict()
-    return {**made, "prefix": found.prefix, "names": sorted(found.scores)}
-
-
-def _threshold(scores: Floats, weights: Floats, wanted: float, least: float, what: str) -> dict[str, float]:
-    total, squares = float(weights.sum()), float((weights**2).sum())
-    effective = total**2 / squares if squares > 0 else 0.0
-    if total <= 0 or effective * min(wanted, 1 - wanted) < least:
-        raise InvalidValues(
-            f"{what}: {len(scores)} jets (effectively {effective:.0f}) are too few for an efficiency of "
-            f"{wanted:g}; at least {least:g} must pass and fail"
-        )
-    levels, inverse = np.unique(scores, return_inverse=True)
-    reaching = np.cumsum(np.bincount(inverse, weights, len(levels))[::-1])[::-1] / total
-    # With negative weights the curve can rise again further down: the first crossing from above counts.
-    reaching = np.maximum.accumulate(reaching[::-1])[::-1]
-
-    def at(fraction: float) -> float:
-        allowed = np.flatnonzero(reaching <= fraction * (1 + 1e-12))
-        return float(levels[allowed[0]]) if len(allowed) else float(np.nextafter(levels[-1], np.inf))
-
-    nominal = at(wanted)
-    achieved = efficiency(scores >= nominal, weights)
-    # The uncertainty of the stated efficiency, not of the achieved one, which is zero if nothing passes.
-    sigma = max(achieved.uncertainty, math.sqrt(wanted * (1 - wanted) / effective))
-    up = at(wanted - sigma) if wanted > sigma else float(np.nextafter(levels[-1], np.inf))
-    down = at(min(wanted + sigma, 1.0))
-    return {"threshold": nominal, "up": up, "down": down, "achieved": achieved.value}
-
-
-def _edge(value: float) -> float | str:
-    return value if math.isfinite(value) else "inf" if value > 0 else "-inf"
+    return WorkingPoints(_correction(discriminant, name, dict(efficiencies), inputs, edges, record, sample))
 
 
 def _correction(
@@ -614,8 +388,7 @@ def _correction(
     inputs: dict[str, str],
     edges: Mapping[str, list[float]],
     record: dict[str, Any],
-    scores: dict[str, Any],
-    provenance: dict[str, Any],
+    sample: BackgroundSample,
 ) -> str:
     from correctionlib import schemav2
 
@@ -631,7 +404,7 @@ def _correction(
                 schemav2.Binning(
                     nodetype="binning",
                     input=axis,
-                    edges=[_edge(bound) for bound in bounds],
+                    edges=[json_edge(bound) for bound in bounds],
                     content=values[start : start + size],
                     flow=NEVER,
                 )
@@ -648,7 +421,7 @@ def _correction(
 
     data = category(
         "WorkingPoint",
-        {point: category("systematic", {key: content(point, key) for key in _SYSTEMATICS}) for point in efficiencies},
+        {point: category("systematic", {key: content(point, key) for key in SYSTEMATICS}) for point in efficiencies},
     )
     listed = ", ".join(f"{key} {value:g}" for key, value in efficiencies.items())
     variables = [
@@ -666,33 +439,20 @@ def _correction(
         output=schemav2.Variable(name="threshold", type="real", description="on the discriminant"),
         data=data,
     )
-    described = {
-        "format": _FORMAT,
-        "name": discriminant.name,
-        "discriminant": discriminant.to_dict(),
-        "efficiencies": efficiencies,
-        "inputs": inputs,
-        "scores": scores,
-        KEY: provenance,
-        "record": _plain(record),
-    }
     whole = schemav2.CorrectionSet(
         schema_version=2,
-        description=json.dumps({"jettagger": described}, allow_nan=False),
+        description=description(
+            discriminant,
+            sample,
+            record,
+            form=_FORMAT,
+            inputs=inputs,
+            step="working points",
+            efficiencies=efficiencies,
+        ),
         corrections=[correction],
     )
     return str(whole.model_dump_json(exclude_unset=True, indent=1)) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """The record without infinities, which are not valid JSON."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "inf" if value > 0 else "-inf"
-    return value
 
 
 guard(globals())
