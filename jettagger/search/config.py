@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
+from jettagger.calibration import EfficiencyMap, MassFactors, ScaleFactors, TagWeights
 from jettagger.config.models import rename_keys, validated
 from jettagger.config.yamlfile import Document, read_yaml
+from jettagger.decorrelation.mapcolumn import MapColumn
+from jettagger.decorrelation.maps import load_map
 from jettagger.discriminants import Discriminant, discriminant
-from jettagger.errors import ConfigError, JettaggerError, UnknownName
+from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
 from jettagger.search.definition import (
@@ -27,14 +30,16 @@ from jettagger.search.definition import (
     scores_of_discriminant,
 )
 from jettagger.search.interface import processor_class
-from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys
+from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys, WeightKeys
+from jettagger.search.tagfactors import TagFactor
+from jettagger.search.variations import nominal_columns
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.tagging.options import TaggerOptions
 
 if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
 
-__all__ = ["FileSet", "SearchConfig", "read_config"]
+__all__ = ["FileSet", "SearchConfig", "event_arguments", "model_name", "read_config"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class SearchConfig:
             tagger = self.load_tagger()
             self._check_scores(tagger)
             arguments["model"] = tagger
-        with self.at():
+        with self.document.at():
             return cls(**arguments)
 
     def load_tagger(self) -> Tagger:
@@ -159,9 +164,9 @@ class SearchConfig:
         if self.model is None:
             raise ConfigError(f"{self.document.name} names no tagger: give the name or folder of a model as 'tagger'")
         options = self.options or TaggerOptions()
-        with self.at("tagger", "model"):
+        with self.document.at("tagger", "model"):
             tagger = load_tagger(self.model, replace(options, heads=()))
-        with self.at("tagger", "heads"):
+        with self.document.at("tagger", "heads"):
             return tagger.with_heads(*options.heads)
 
     def with_options(self, **changes: Any) -> SearchConfig:
@@ -190,13 +195,13 @@ class SearchConfig:
     def _check_scores(self, tagger: Tagger) -> None:
         prefix = self.search.prefix or tagger.bundle.prefix
         for name, item in self.search.discriminants.items():
-            with self.at("discriminants", name):
+            with self.document.at("discriminants", name):
                 scores_of_discriminant(item, tagger, prefix)
         for path, expression in self.expressions():
             for name in expression.names:
                 front, _, column = name.partition(".")
                 if front in ("jet1", "jet2"):
-                    with self.at(*path):
+                    with self.document.at(*path):
                         scores_of_column(column, tagger, prefix)
 
     def expressions(self) -> Iterator[tuple[tuple[Any, ...], Expression]]:
@@ -207,6 +212,9 @@ class SearchConfig:
             for key, part in zip(("nominal", "up", "down"), parts, strict=True):
                 if part is not None:
                     yield ("weights", name, key), part
+        for name, factor in self.search.tag_factors.items():
+            for key, part in factor.expressions(self.search.n_jets):
+                yield ("weights", name, key), part
         for spec in self.search.histograms:
             for axis in spec.axes:
                 path: tuple[Any, ...] = ("histograms", spec.name)
@@ -215,25 +223,6 @@ class SearchConfig:
                         path = (*path, *more)
                         break
                 yield path, axis.parsed
-
-    @contextmanager
-    def at(self, *path: Any) -> Iterator[None]:
-        """Add the file and the line to errors raised in the block."""
-        with _at(self.document, *path):
-            yield
-
-
-@contextmanager
-def _at(document: Document, *path: Any) -> Iterator[None]:
-    try:
-        yield
-    except JettaggerError as error:
-        text, place = str(error), document.where(*path)
-        if text.startswith(document.name):
-            raise
-        # a wrong name or value in the file is its error; what is wrong with data files keeps its class
-        kind = ConfigError if isinstance(error, (ConfigError, UnknownName)) else type(error)
-        raise kind(f"{place}: {text}") from error
 
 
 def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os.PathLike[str] = "") -> SearchConfig:
@@ -280,16 +269,16 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         warnings.warn(note, FutureWarning, stacklevel=2)
     content = validated(SearchFile, document, VERSION)
     samples, files = _samples(document, content, base)
-    search = _search(document, content, samples)
+    search = _search(document, content, samples, base)
     templates = None if content.templates is None else _templates(document, content.templates, search)
-    with _at(document, "tagger", "provider"):
+    with document.at("tagger", "provider"):
         options = None if content.tagger is None else content.tagger.options(base)
     return SearchConfig(
         document=document,
         folder=base,
         files=files,
         search=search,
-        model=None if content.tagger is None else _model(content.tagger.model, base),
+        model=None if content.tagger is None else model_name(content.tagger.model, base),
         options=options,
         tree=content.tree,
         schema=content.schema_name or ("NanoAODSchema" if content.tagger is None else "PFNanoAODSchema"),
@@ -301,17 +290,11 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     )
 
 
-def _model(name: str, folder: Path) -> str:
-    """A model as it was written, or its folder beside the file."""
-    beside = folder / os.path.expanduser(name)
-    return str(beside) if len(Path(name).parts) > 1 and os.path.isdir(beside) else name
-
-
 def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
     samples, files = {}, {}
     for name, keys in content.samples.items():
         section, total = keys.cross_section, keys.sum_of_weights
-        with _at(document, "samples", name):
+        with document.at("samples", name):
             samples[name] = Sample(
                 cross_section=1.0 if isinstance(section, str) else section,  # a stand-in until the files are opened
                 data=keys.data,
@@ -324,7 +307,51 @@ def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dic
     return samples, files
 
 
-def _search(document: Document, content: SearchFile, samples: Mapping[str, Sample]) -> Search:
+def event_arguments(document: Document, content: Any, folder: Path) -> tuple[dict[str, Any], dict[str, FileSet]]:
+    """What processors of events have in common: samples, weights and variations.
+
+    Parameters
+    ----------
+    document : Document
+    content : FileModel
+        With the keys ``samples``, ``weights`` and ``variations`` of a search.
+    folder : pathlib.Path
+        Folder of relative paths.
+
+    Returns
+    -------
+    arguments : dict
+        Of the processor.
+    files : dict of str to FileSet
+
+    Raises
+    ------
+    ConfigError
+        Gives the file and the line.
+    """
+    samples, files = _samples(document, content, folder)
+    weights, variations = _weights(document, content, folder), _variations(document, content, folder)
+    return {"samples": samples, "weights": weights, "variations": variations}, files
+
+
+def model_name(name: str, folder: Path) -> str:
+    """A model as it was written, or its folder beside the file.
+
+    Parameters
+    ----------
+    name : str
+    folder : pathlib.Path
+        Folder of the configuration.
+
+    Returns
+    -------
+    str
+    """
+    beside = folder / os.path.expanduser(name)
+    return str(beside) if len(Path(name).parts) > 1 and os.path.isdir(beside) else name
+
+
+def _search(document: Document, content: SearchFile, samples: Mapping[str, Sample], folder: Path) -> Search:
     """The definition of the search; each expression is parsed here, once, with its line."""
     jets = content.jets
 
@@ -334,37 +361,46 @@ def _search(document: Document, content: SearchFile, samples: Mapping[str, Sampl
         return made
 
     selection = content.event_selection
+    discriminants = _discriminants(document, content, folder)
+    of_maps = _map_cuts(document, content, folder, discriminants)
     arguments: dict[str, Any] = {
         "samples": samples,
         "preselection": expression(jets.preselection, "jets", "preselection"),
         "event_cut": None if selection is None else expression(selection, "event_selection"),
-        "cuts": {name: expression(text, "cuts", name) for name, text in content.cuts.items()},
+        "cuts": {
+            name: expression(of_maps[name] if name in of_maps else str(keys.expression), "cuts", name)
+            for name, keys in content.cuts.items()
+        },
         "regions": _regions(document, content),
         "histograms": _histograms(document, content),
-        "discriminants": _discriminants(document, content),
+        "discriminants": discriminants,
         "prefix": content.prefix,
         "n_jets": jets.count,
         "pick": jets.select_by,
         "order": jets.sort_by,
         "mass": jets.mass,
-        "weights": _weights(document, content),
-        "variations": _variations(document, content),
+        "weights": _weights(document, content, folder),
+        "variations": _variations(document, content, folder),
         "luminosity": content.luminosity,
         "generator_weight": content.generator_weight,
         "collection": content.collection,
         "blind": content.blind,
     }
-    with _at(document):
+    with document.at():
         return Search(**arguments)
 
 
-def _discriminants(document: Document, content: SearchFile) -> dict[str, Discriminant]:
-    made = {}
+def _discriminants(document: Document, content: SearchFile, folder: Path) -> dict[str, Discriminant | MapColumn]:
+    made: dict[str, Discriminant | MapColumn] = {}
     for name in content.discriminants:
         record, path = document.data["discriminants"][name], ("discriminants", name)
-        with _at(document, *path):
+        with document.at(*path):
             if isinstance(record, str):
                 made[name] = replace(discriminant(record), name=name)
+                continue
+
+            if "map" in record or "efficiency" in record:
+                made[name] = _map_column(document, record, name, folder, path)
                 continue
 
             def where(*keys: Any, path: tuple[str, str] = path) -> str:
@@ -374,12 +410,62 @@ def _discriminants(document: Document, content: SearchFile) -> dict[str, Discrim
     return made
 
 
+def _map_column(
+    document: Document, record: Mapping[str, Any], name: str, folder: Path, path: tuple[str, ...]
+) -> MapColumn:
+    """A map in the place of a discriminant."""
+    others = [key for key in record if key not in ("map", "efficiency")]
+    if "map" not in record:
+        raise ConfigError(f"{document.where(*path, 'efficiency')}: 'efficiency' belongs to a 'map', but none is given")
+    if others:
+        raise ConfigError(f"{document.where(*path, others[0])}: {others[0]!r} belongs to a formula, not to a 'map'")
+    file, efficiency = record["map"], record.get("efficiency")
+    if not isinstance(file, str):
+        raise ConfigError(f"{document.where(*path, 'map')}: 'map' must be the path of a file, got {file!r}")
+    if efficiency is not None and (isinstance(efficiency, bool) or not isinstance(efficiency, (str, int, float))):
+        place = document.where(*path, "efficiency")
+        raise ConfigError(f"{place}: 'efficiency' must be a name or a number, got {efficiency!r}")
+    with document.at(*path, "map"):
+        made = load_map(folder / file)
+    with document.at(*path, "efficiency"):
+        if efficiency is not None and not made.efficiencies:
+            raise ConfigError(
+                f"'efficiency' belongs to a map of thresholds, {file} is one of {made.method}: cut on its number"
+            )
+        return MapColumn(made, efficiency, name)
+
+
+def _map_cuts(
+    document: Document, content: SearchFile, folder: Path, discriminants: dict[str, Discriminant | MapColumn]
+) -> dict[str, str]:
+    """The conditions of cuts that name a map, whose columns are added to the discriminants."""
+    conditions = {}
+    for name, keys in content.cuts.items():
+        path = ("cuts", name)
+        if (keys.expression is None) == (keys.map is None):
+            raise ConfigError(f"{document.where(*path)}: give either 'expression' or 'map'")
+        if keys.map is None:
+            if keys.efficiency is not None:
+                raise ConfigError(f"{document.where(*path, 'efficiency')}: 'efficiency' belongs to a 'map'")
+            continue
+        with document.at(*path, "map"):
+            made = load_map(folder / keys.map)
+        column = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}_map"
+        with document.at(*path, "efficiency"):
+            if column in discriminants:
+                raise ConfigError(f"the column {column!r} of this cut is a discriminant already: rename one of them")
+            least = made.cut(keys.efficiency)
+            discriminants[column] = MapColumn(made, keys.efficiency if made.efficiencies else None, column)
+        conditions[name] = " and ".join(f"{jet}.{column} >= {least!r}" for jet in dict.fromkeys(keys.jets))
+    return conditions
+
+
 def _regions(document: Document, content: SearchFile) -> dict[str, Region]:
     regions = {}
     for name, keys in content.regions.items():
         for key, names in (("pass", keys.passes), ("fail", keys.fails)):
             _check_names(document, names, content.cuts, "cut", "regions", name, key)
-        with _at(document, "regions", name):
+        with document.at("regions", name):
             regions[name] = Region(keys.kind, keys.passes, keys.fails)
     return regions
 
@@ -391,37 +477,84 @@ def _histograms(document: Document, content: SearchFile) -> list[HistSpec]:
         def where(*keys: Any, name: str = name) -> str:
             return document.where("histograms", name, *keys)
 
-        with _at(document, "histograms", name):
+        with document.at("histograms", name):
             specs.append(HistSpec.from_dict({"counts": "events", **document.data["histograms"][name]}, name, where))
     return specs
 
 
-def _weights(document: Document, content: SearchFile) -> dict[str, WeightFactor]:
-    factors = {}
+def _weights(document: Document, content: SearchFile, folder: Path) -> dict[str, WeightFactor | TagFactor]:
+    factors: dict[str, WeightFactor | TagFactor] = {}
+    of_expressions = ("nominal", "up", "down")
+    of_files = [key for key in WeightKeys.model_fields if key not in of_expressions]
     for name, keys in content.weights.items():
+        if (keys.nominal is None) == (keys.scale_factors is None):
+            raise ConfigError(f"{document.where('weights', name)}: give either 'nominal' or 'scale_factors'")
+        for key in of_files if keys.scale_factors is None else of_expressions:
+            if key in keys.model_fields_set:
+                owner = "scale_factors" if keys.scale_factors is None else "nominal"
+                raise ConfigError(f"{document.where('weights', name, key)}: {key!r} belongs to {owner!r}")
+        if keys.scale_factors is not None:
+            factors[name] = _tag_factor(document, name, keys, folder)
+            continue
         texts = ((key, getattr(keys, key)) for key in ("nominal", "up", "down"))
         read = {key: parse(text, document.where("weights", name, key)) for key, text in texts if text is not None}
-        with _at(document, "weights", name):
+        with document.at("weights", name):
             factors[name] = WeightFactor(**read)
     return factors
 
 
-def _variations(document: Document, content: SearchFile) -> dict[str, JetVariation]:
-    variations = {}
-    for name, keys in content.variations.items():
-        up, down = (
-            {column: parse(text, document.where("variations", name, side, column)) for column, text in columns.items()}
-            for side, columns in (("up", keys.up), ("down", keys.down))
+def _tag_factor(document: Document, name: str, keys: WeightKeys, folder: Path) -> TagFactor:
+    """Scale factors of a tagger and efficiencies, read from their files."""
+    path = ("weights", name)
+    if keys.efficiencies is None:
+        raise ConfigError(
+            f"{document.where(*path)}: 'scale_factors' need 'efficiencies', a file of `jettagger.calibration."
+            "efficiency_map`, for the jets that fail"
         )
-        with _at(document, "variations", name):
-            variations[name] = JetVariation(up, down)
+    with document.at(*path, "scale_factors"):
+        made = ScaleFactors.load(folder / str(keys.scale_factors), keys.correction, method=keys.method)
+    with document.at(*path, "efficiencies"):
+        efficiencies = EfficiencyMap.load(folder / keys.efficiencies)
+    named = keys.discriminant or made.discriminant
+    if not named:
+        raise ConfigError(
+            f"{document.where(*path)}: {keys.scale_factors} does not say its discriminant: give 'discriminant'"
+        )
+    conditions = {
+        category: parse(text, document.where(*path, "categories", category))
+        for category, text in keys.categories.items()
+    }
+    category = None if keys.category is None else parse(keys.category, document.where(*path, "category"))
+    with document.at(*path):
+        weights = TagWeights(made, efficiencies, points=keys.points, thresholds=keys.thresholds, sources=keys.sources)
+        return TagFactor(weights, named, keys.jets, category, conditions, keys.samples)
+
+
+def _variations(document: Document, content: SearchFile, folder: Path) -> dict[str, JetVariation | MassFactors]:
+    variations: dict[str, JetVariation | MassFactors] = {}
+    for name, keys in content.variations.items():
+        if keys.mass_factors is not None:
+            if keys.up is not None or keys.down is not None or keys.nominal is not None:
+                place = document.where("variations", name)
+                raise ConfigError(f"{place}: give either 'mass_factors', or 'up' and 'down', got both")
+            with document.at("variations", name, "mass_factors"):
+                variations[name] = MassFactors.load(folder / keys.mass_factors)
+            continue
+        up, down, nominal = (
+            {column: parse(text, document.where("variations", name, side, column)) for column, text in columns.items()}
+            for side, columns in (("up", keys.up or {}), ("down", keys.down or {}), ("nominal", keys.nominal or {}))
+        )
+        with document.at("variations", name):
+            variations[name] = JetVariation(up, down, nominal)
+    with document.at("variations"):
+        nominal_columns(variations)
     return variations
 
 
 def _templates(document: Document, keys: TemplatesKeys, search: Search) -> TemplateSpec:
     samples = search.samples
     histograms = {spec.name: spec for spec in search.histograms}
-    with _at(document, "templates", "histogram"):
+    with document.at("templates", "histogram"):
         if keys.histogram not in histograms:
             raise UnknownName("histogram", keys.histogram, histograms)
         axes = histograms[keys.histogram].axes
@@ -451,9 +584,8 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
             f"{document.where('templates', 'regions')}: no region for templates: inclusive regions are used only if "
             "they are named here"
         )
-    shifts = [*search.weights, *search.variations]
-    _check_names(document, keys.variations or (), shifts, "variation", "templates", "variations")
-    with _at(document, "templates"):
+    _check_names(document, keys.variations or (), search.shifts, "variation", "templates", "variations")
+    with document.at("templates"):
         return TemplateSpec(
             processes=keys.processes,
             signals=signals,
@@ -473,7 +605,7 @@ def _check_names(document: Document, names: Sequence[str], known: Any, kind: str
     """Refuse unknown names, with the line of the first."""
     unknown = [name for name in names if name not in known]
     if unknown:
-        with _at(document, *path, names.index(unknown[0])):
+        with document.at(*path, names.index(unknown[0])):
             raise UnknownName(kind, unknown, known)
 
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.calibration import MassFactors
+from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.discriminants import Discriminant
 from jettagger.errors import ConfigError, UnknownName, hint
-from jettagger.expressions import Expression, parse
+from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
+from jettagger.search.tagfactors import TagFactor
+from jettagger.search.variations import JetVariation, as_expression, shift_names
 
 __all__ = [
     "DIJET",
@@ -194,52 +198,6 @@ class WeightFactor:
         )
 
 
-@dataclass(frozen=True)
-class JetVariation:
-    """A variation of the kinematics or masses of jets, such as the energy scale.
-
-    Parameters
-    ----------
-    up, down : mapping of str to (str or Expression)
-        Column of the jets -> expression in columns of the jets that replaces it: ``{"pt": "pt * 1.02"}``, or
-        ``{"pt": "pt_jesTotalUp"}`` if the file has this column.
-
-    Raises
-    ------
-    ConfigError
-        If the columns for one of the two directions are missing.
-    """
-
-    up: Mapping[str, Any]
-    down: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        for side in ("up", "down"):
-            columns = getattr(self, side)
-            read = {name: as_expression(text, f"variation of {name!r}") for name, text in columns.items()}
-            object.__setattr__(self, side, read)
-        if not self.up or not self.down:
-            raise ConfigError(
-                f"a variation of jets needs columns for up and for down, got {list(self.up)} and {list(self.down)}"
-            )
-
-
-def as_expression(text: str | Expression, where: str) -> Expression:
-    """An expression, parsed unless it is one already.
-
-    Parameters
-    ----------
-    text : str or Expression
-    where : str
-        Place of the text, for messages.
-
-    Returns
-    -------
-    Expression
-    """
-    return text if isinstance(text, Expression) else parse(text, where)
-
-
 def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
     """The score of a tagger or its heads in a column of the jets, if it contains one.
 
@@ -275,12 +233,12 @@ def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
     return ()
 
 
-def scores_of_discriminant(item: Discriminant, tagger: Any, prefix: str) -> tuple[str, ...]:
+def scores_of_discriminant(item: Discriminant | MapColumn, tagger: Any, prefix: str) -> tuple[str, ...]:
     """The scores of a tagger and its heads that a discriminant needs.
 
     Parameters
     ----------
-    item : Discriminant
+    item : Discriminant or MapColumn
         Its prefix selects the scores: those of a head if it is the name of a head, otherwise those of the model.
     tagger : Tagger
     prefix : str
@@ -295,11 +253,20 @@ def scores_of_discriminant(item: Discriminant, tagger: Any, prefix: str) -> tupl
     ------
     UnknownName
         If the tagger lacks one.
+    MismatchError
+        If a map belongs to another model.
     """
-    if item.prefix in (None, prefix):
+    asked = item.prefix
+    if isinstance(item, MapColumn):
+        if not item.of_model:
+            return ()
+        item.check_origin(tagger)
+        if any(item.map.prefix == head.name for head in tagger.heads):
+            asked = item.map.prefix
+    if asked in (None, prefix):
         return item.needs([output.name for output in tagger.bundle.outputs])
     for head in tagger.heads:
-        if item.prefix == head.name:
+        if asked == head.name:
             return tuple(f"{head.name}_{name}" for name in item.needs(head.card.outputs))
     return ()
 
@@ -314,7 +281,7 @@ class Search:
     regions : mapping of str to Region
     histograms : sequence of HistSpec
     cuts : mapping of str to (str or Expression)
-    discriminants : mapping of str to Discriminant
+    discriminants : mapping of str to (Discriminant or MapColumn)
     prefix, n_jets, preselection, pick, order, mass, event_cut, weights, variations, luminosity, generator_weight, \
 collection, blind
         As for `jettagger.processors.ResonanceSearchProcessor`.
@@ -337,7 +304,7 @@ collection, blind
     regions: Mapping[str, Region]
     histograms: Sequence[HistSpec]
     cuts: Mapping[str, Any] = field(default_factory=dict)
-    discriminants: Mapping[str, Discriminant] = field(default_factory=dict)
+    discriminants: Mapping[str, Discriminant | MapColumn] = field(default_factory=dict)
     prefix: str | None = None
     n_jets: int = 2
     preselection: Any = "pt > 200"
@@ -345,13 +312,14 @@ collection, blind
     order: str = "pt"
     mass: str = "mass"
     event_cut: Any = None
-    weights: Mapping[str, WeightFactor] = field(default_factory=dict)
-    variations: Mapping[str, JetVariation] = field(default_factory=dict)
+    weights: Mapping[str, WeightFactor | TagFactor] = field(default_factory=dict)
+    variations: Mapping[str, JetVariation | MassFactors] = field(default_factory=dict)
     luminosity: float = 1.0
     generator_weight: str | None = "genWeight"
     collection: str = "FatJet"
     blind: bool = True
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
+    tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -363,7 +331,9 @@ collection, blind
         put("cuts", {name: as_expression(text, f"cut {name!r}") for name, text in self.cuts.items()})
         put("preselection", as_expression(self.preselection, "preselection"))
         put("event_cut", None if self.event_cut is None else as_expression(self.event_cut, "event cut"))
-        put("factors", {name: factor.parsed(name) for name, factor in self.weights.items()})
+        given = self.weights.items()
+        put("factors", {name: item.parsed(name) for name, item in given if isinstance(item, WeightFactor)})
+        put("tag_factors", {name: item for name, item in given if isinstance(item, TagFactor)})
         self._check()
 
     def _check(self) -> None:
@@ -389,13 +359,17 @@ collection, blind
             unknown = [cut for cut in (*region.passes, *region.fails) if cut not in self.cuts]
             if unknown:
                 raise UnknownName("cut", unknown, self.cuts, f"region {name!r}")
-        taken = sorted(set(self.weights) & set(self.variations))
+        of_weights = self.weight_shifts
+        if len(set(of_weights)) < len(of_weights):
+            twice = next(name for name in of_weights if of_weights.count(name) > 1)
+            raise ConfigError(f"two weights have variations called {twice!r}: rename one of them")
+        taken = sorted({*self.weights, *of_weights} & {*self.variations, *shift_names(self.variations)})
         if taken:
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
         if "generator" in self.weights:
             raise ConfigError("a weight cannot be called 'generator', which is the generator's own weight")
         n_data = sum(sample.data for sample in self.samples.values())
-        varied = 1 + 2 * len(self.weights) + len(self.variations)
+        varied = 1 + 2 * len(self.shifts)
         combinations = len(self.regions) * (n_data + (len(self.samples) - n_data) * varied)
         for spec in self.histograms:
             if set(spec.categories) != {"dataset", "region", "variation"}:
@@ -404,6 +378,9 @@ collection, blind
         names = [spec.name for spec in self.histograms]
         if len(set(names)) < len(names):
             raise ConfigError(f"two histograms have the same name: {', '.join(names)}")
+        simulated = [name for name, sample in self.samples.items() if not sample.data]
+        for factor in self.tag_factors.values():
+            factor.check(self.discriminants, simulated)
         known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
         for expression in self.expressions():
             for name in expression.names:
@@ -423,6 +400,19 @@ collection, blind
         """The names of the signal regions."""
         return tuple(name for name, region in self.regions.items() if region.kind == "signal")
 
+    @property
+    def weight_shifts(self) -> tuple[str, ...]:
+        """The names of the variations of weights, without ``Up`` and ``Down``."""
+        names: list[str] = []
+        for name, item in self.weights.items():
+            names += [f"{name}_{source}" for source in item.sources] if isinstance(item, TagFactor) else [name]
+        return tuple(names)
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """The names of all variations, without ``Up`` and ``Down``."""
+        return (*self.weight_shifts, *shift_names(self.variations))
+
     def arguments(self) -> dict[str, Any]:
         """The fields as arguments of the processor.
 
@@ -435,9 +425,15 @@ collection, blind
     def expressions(self) -> Iterator[Expression]:
         """All expressions in candidates and events."""
         yield from self.cuts.values()
+        yield from self.weight_expressions()
+        yield from (axis.parsed for spec in self.histograms for axis in spec.axes)
+
+    def weight_expressions(self) -> Iterator[Expression]:
+        """Those that only simulation needs."""
         for parts in self.factors.values():
             yield from (item for item in parts if item is not None)
-        yield from (axis.parsed for spec in self.histograms for axis in spec.axes)
+        for factor in self.tag_factors.values():
+            yield from (item for _, item in factor.expressions(self.n_jets))
 
 
 guard(globals(), "Sample", "Region", "Search")

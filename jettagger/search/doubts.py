@@ -22,8 +22,8 @@ def doubts(search: Search) -> list[str]:
     Returns
     -------
     list of str
-        A luminosity outside the range of the LHC; cuts, and combinations of cuts in a region, that are never or always
-        true.
+        A luminosity outside the range of the LHC; scale factors of what selects the candidates; cuts, and combinations
+        of cuts in a region, that are never or always true.
     """
     notes = []
     low, high = LUMINOSITIES
@@ -32,6 +32,12 @@ def doubts(search: Search) -> list[str]:
             f"the luminosity is {search.luminosity:g}/fb: samples of the LHC have between {low:g} and {high:g}; is it "
             "in other units? (1/fb = 1000/pb)"
         )
+    for name, factor in search.tag_factors.items():
+        if search.pick == factor.discriminant:
+            notes.append(
+                f"weight {name!r}: the candidates are selected by {search.pick!r} itself, so that jets that are not "
+                "candidates influence the selection, but are not weighted: select them by pt"
+            )
     named = {"the cut on events": search.event_cut, "the preselection of jets": search.preselection}
     named |= {f"cut {name!r}": cut for name, cut in search.cuts.items()}
     doubtful = {name: doubt(cut) for name, cut in named.items() if cut is not None}

@@ -14,6 +14,8 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
+from jettagger.calibration import MassFactors
+from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, reason_of, require
 from jettagger.files import identity
 from jettagger.files.generated import GeneratedFile, sources_of_note, sources_of_root
@@ -25,7 +27,7 @@ from jettagger.heads import Head, load_head
 from jettagger.provenance import Origin, origin, parsed
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import DIJET, Sample
-from jettagger.search.interface import SearchProcessor
+from jettagger.search.interface import EventsConfig, EventsProcessor, SearchProcessor
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
 from jettagger.skims.jobs import Content, Layout, chunk_rows
@@ -38,6 +40,10 @@ OPEN_AT_ONCE = 8
 
 #: year and month of the first version of coffea whose Runner reads them
 RNTUPLES_SINCE, PARQUET_SINCE = (2025, 11), (2026, 5)
+
+
+#: compares the columns of a file with what a configuration and its processor use
+ColumnCheck = Callable[[Any, Any, Any, Sample], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Survey:
     lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     retried: Mapping[str, int] = field(default_factory=dict)
 
-    def from_runs(self, config: SearchConfig, dataset: str) -> bool:
+    def from_runs(self, config: Any, dataset: str) -> bool:
         """Whether a sample is normalised to the sum in the trees ``Runs`` of its files."""
         own, made = config.samples[dataset], self.samples[dataset]
         return own.sum_of_weights is None and made.sum_of_weights is not None
@@ -180,21 +186,27 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     list of str
     """
     paths = [config.document.name, *(sample.golden_json for sample in config.samples.values() if sample.golden_json)]
+    changes = (config.document.data.get("variations") or {}).values()
+    paths += [str(config.folder / keys["mass_factors"]) for keys in changes if keys.get("mass_factors")]
+    weights = config.document.data.get("weights") or {}
+    for name in config.search.tag_factors:
+        paths += [str(config.folder / weights[name][key]) for key in ("scale_factors", "efficiencies")]
     if found is not None:
         paths += [*(info.path for info in found.files), *found.broken]
     if config.model is not None:
-        with config.at("tagger", "model"):
+        with config.document.at("tagger", "model"):
             paths += map(str, load_bundle(config.model).sources)
-        with config.at("tagger", "heads"):
+        with config.document.at("tagger", "heads"):
             for head in () if config.options is None else config.options.heads:
                 paths += map(str, (head if isinstance(head, Head) else load_head(head)).sources)
     return paths
 
 
 def survey(
-    config: SearchConfig,
-    processor: SearchProcessor,
+    config: EventsConfig,
+    processor: EventsProcessor,
     *,
+    check: ColumnCheck | None = None,
     skip_broken: bool = False,
     retries: int = RETRIES,
     progress: Callable[[int], None] | None = None,
@@ -206,9 +218,12 @@ def survey(
 
     Parameters
     ----------
-    config : SearchConfig
-    processor : SearchProcessor
+    config : SearchConfig, or another with ``document``, ``folder``, ``files``, ``samples`` and ``tree``
+    processor : SearchProcessor, or another with its attributes but ``search``
         Processor of this configuration.
+    check : callable, optional
+        Called with the configuration, the processor, an open file and its sample, to compare columns; default: those of
+        a search.
     skip_broken : bool
         Skip files that cannot be opened, and list them in the result; otherwise they are an error.
     retries : int
@@ -240,7 +255,7 @@ def survey(
     wanted: list[tuple[str, str]] = []
     place: dict[Hashable, tuple[str, str]] = {}
     for dataset, files in config.files.items():
-        with config.at("samples", dataset, "files"):
+        with config.document.at("samples", dataset, "files"):
             for pattern in files.patterns:
                 try:
                     found = expand(pattern, config.folder)
@@ -261,11 +276,14 @@ def survey(
                     wanted.append((dataset, path))
 
     again: dict[str, int] = {}
+    columns = _check_columns if check is None else check
 
     def look(item: tuple[str, str]) -> FileInfo | JettaggerError:
         dataset, path = item
         try:
-            info, again[path] = retried(lambda: _look(config, processor, dataset, path, verify=verify), path, retries)
+            info, again[path] = retried(
+                lambda: _look(config, processor, dataset, path, columns, verify=verify), path, retries
+            )
         except InputFileError as error:
             return error
         return info
@@ -282,18 +300,18 @@ def survey(
                 broken[path] = str(found_)
                 left_out.setdefault(dataset, []).append(path)
             else:
-                with config.at("samples", dataset, "files"):
+                with config.document.at("samples", dataset, "files"):
                     raise InputFileError(str(found_)) from found_
     samples = dict(config.samples)
     for dataset, files in config.files.items():
         mine = [info for info in infos if info.dataset == dataset]
-        with config.at("samples", dataset, "files"):
+        with config.document.at("samples", dataset, "files"):
             if not mine:
                 raise InputFileError(f"dataset {dataset!r} has no file that can be read")
             if not any(info.events for info in mine):
                 raise InputFileError(f"dataset {dataset!r} has no events in {len(mine)} files")
             samples[dataset] = normalise(
-                dataset, samples[dataset], files, mine, processor.search.generator_weight, left_out.get(dataset, [])
+                dataset, samples[dataset], files, mine, processor.generator_weight, left_out.get(dataset, [])
             )
     if processor.tagger is None:
         _check_one_model(infos)
@@ -315,12 +333,12 @@ def _check_one_model(infos: Iterable[FileInfo]) -> None:
                 ) from error
 
 
-def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: str, *, verify: bool) -> FileInfo:
+def _look(config: Any, processor: Any, dataset: str, path: str, check: ColumnCheck, *, verify: bool) -> FileInfo:
     if is_parquet(path):
         _check_coffea(path, "a parquet file", PARQUET_SINCE, "make skims as ROOT files")
         skim = ParquetSkim(path)
         skim.verify()
-        info = _info(config, processor, dataset, skim)
+        info = _info(config, processor, dataset, skim, check)
         if verify:
             _verify(processor, skim)
         return info
@@ -328,7 +346,7 @@ def _look(config: SearchConfig, processor: SearchProcessor, dataset: str, path: 
         if file.is_rntuple:
             _check_coffea(path, "an RNTuple", RNTUPLES_SINCE, "make skims of it with 'jettagger tag'")
         file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
-        info = _info(config, processor, dataset, file)
+        info = _info(config, processor, dataset, file, check)
         if verify:
             _verify(processor, file)
         return info
@@ -344,15 +362,15 @@ def _check_coffea(path: str, kind: str, since: tuple[int, int], instead: str) ->
         )
 
 
-def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:
+def _verify(processor: Any, file: EventFile | ParquetSkim) -> None:
     """Verify the columns of the model and the kinematics of the jets."""
     if not file.n_events:
         return
     if processor.tagger is not None:
         plan = processor.tagger.check(file, file.path)
     else:
-        plan = ReadPlan(Format("jets", "jets with scores", processor.search.collection, ()), {}, (), ())
-    more = kinematics(replace(plan.format, jets=processor.search.collection), file.fields(processor.search.collection))
+        plan = ReadPlan(Format("jets", "jets with scores", processor.collection, ()), {}, (), ())
+    more = kinematics(replace(plan.format, jets=processor.collection), file.fields(processor.collection))
     plan = replace(plan, more=(*plan.more, *more))
     probe = min(file.n_events, 20)
     size = file.read(plan.columns, 0, probe).nbytes / probe
@@ -361,18 +379,18 @@ def _verify(processor: SearchProcessor, file: EventFile | ParquetSkim) -> None:
     verify_events(file, plan, Content(Layout("", plan.columns, ()), file.n_events, rows, edges).ranges())
 
 
-def _info(config: SearchConfig, processor: SearchProcessor, dataset: str, file: EventFile | ParquetSkim) -> FileInfo:
+def _info(config: Any, processor: Any, dataset: str, file: EventFile | ParquetSkim, check: ColumnCheck) -> FileInfo:
     sample, path = config.samples[dataset], file.path
-    simulated = None if processor.search.generator_weight is None else processor.search.generator_weight in file.names
+    simulated = None if processor.generator_weight is None else processor.generator_weight in file.names
     if simulated is not None and simulated == sample.data:
         is_, has = ("data", "has") if sample.data else ("simulation", "lacks")
-        with config.at("samples", dataset):
+        with config.document.at("samples", dataset):
             raise MismatchError(
-                f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.search.generator_weight!r}: "
+                f"dataset {dataset!r} is {is_}, but {path} {has} the column {processor.generator_weight!r}: "
                 "data and simulation must not be mixed in one dataset"
             )
     if file.n_events:
-        _check_columns(config, processor, file, sample)
+        check(config, processor, file, sample)
     note = file.note()
     if sample.data:
         sources: tuple[GeneratedFile, ...] = ()
@@ -392,35 +410,41 @@ def _check_columns(
         processor.tagger.check(file, file.path)
     stored = file.fields(search.collection)
     if not stored:
-        with config.at("collection"):
+        with config.document.at("collection"):
             raise UnknownName("collection", search.collection, file.collections, file.path)
     jets = [*stored, *processor.names.values()]
     everything = [*jets, *search.discriminants]
     kind = f"column of {search.collection}"
     for name, item in search.discriminants.items():
-        with config.at("discriminants", name):
+        with config.document.at("discriminants", name):
             item.resolve(tuple(jets), prefix=item.prefix or search.prefix)
-    with config.at("jets", "preselection"):
+            if isinstance(item, MapColumn) and item.of_model and processor.tagger is None:
+                item.check_origin(origin(parsed(file.note())))
+    with config.document.at("jets", "preselection"):
         _known(search.preselection.names, stored, kind, file.path)
     for key, column in (("select_by", search.pick), ("sort_by", search.order), ("mass", search.mass)):
-        with config.at("jets", key):
+        with config.document.at("jets", key):
             _known([column], everything, kind, file.path)
-    if not sample.data:
-        for name, variation in search.variations.items():
-            for side, changes in (("up", variation.up), ("down", variation.down)):
-                for column, expression in changes.items():
-                    with config.at("variations", name, side, column):
-                        late = column in processor.names.values()
-                        _known([column, *expression.names], jets if late else stored, kind, file.path)
+    for name, variation in search.variations.items():
+        if isinstance(variation, MassFactors):
+            if not sample.data:
+                with config.document.at("variations", name, "mass_factors"):
+                    late = variation.column in processor.names.values()
+                    _known([variation.column], jets if late else stored, kind, file.path)
+            continue
+        for side, changes in variation.sides.items():
+            for column, expression in changes.items() if side == "nominal" or not sample.data else ():
+                with config.document.at("variations", name, side, column):
+                    _known([column, *expression.names], jets, kind, file.path)
     events = _event_columns(file)
     if search.event_cut is not None:
-        with config.at("event_selection"):
+        with config.document.at("event_selection"):
             _known(search.event_cut.names, events, "column", file.path)
     own = [*(DIJET if search.n_jets == 2 else ()), "njets"]
     for path, expression in config.expressions():
         if path[0] == "weights" and sample.data:
             continue
-        with config.at(*path):
+        with config.document.at(*path):
             for name in expression.names:
                 front, _, column = name.partition(".")
                 if front in ("jet1", "jet2") and column:

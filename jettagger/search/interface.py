@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from jettagger.arguments import Kind
 from jettagger.search.definition import Sample, Search
 
-__all__ = ["SearchProcessor", "processor_class"]
+__all__ = ["EventsConfig", "EventsProcessor", "SearchProcessor", "processor_class"]
+
+#: a configuration of events: that of a search, or another with its files and samples
+EventsConfig = Annotated[
+    Any,
+    Kind(
+        "the configuration of a search, or another with its files and samples",
+        lambda value: all(hasattr(value, name) for name in ("document", "folder", "files", "samples", "tree")),
+    ),
+]
+
+#: a processor of fat jets in events
+EventsProcessor = Annotated[
+    Any,
+    Kind(
+        "a processor of fat jets",
+        lambda value: all(hasattr(value, name) for name in ("samples", "tagger", "names", "process", "collection")),
+    ),
+]
 
 
 class SearchProcessor(Protocol):
@@ -17,6 +36,8 @@ class SearchProcessor(Protocol):
     ----------
     search : Search
         Its search; the prefix is that of its tagger.
+    generator_weight, luminosity, collection
+        As for `Search`.
     samples : dict of str to Sample
         Those of the search; they are normalised to what was read before the results are scaled.
     tagger : Tagger or None
@@ -25,6 +46,9 @@ class SearchProcessor(Protocol):
     """
 
     search: Search
+    generator_weight: str | None
+    luminosity: float
+    collection: str
     samples: dict[str, Sample]
     tagger: Any
     names: dict[str, str]

@@ -180,7 +180,7 @@ def make_templates(result: SearchResult) -> Templates | None:
     """
     if result.config.templates is None:
         return None
-    with result.config.at("templates"):
+    with result.config.document.at("templates"):
         return build(result.histograms[result.config.template_histogram], result.config.templates)
 
 

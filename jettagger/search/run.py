@@ -19,6 +19,7 @@ from coffea.nanoevents import NanoEventsFactory, schemas
 from coffea.processor import accumulate
 
 from jettagger.arguments import guard
+from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, reason_of, require
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried, retried_text
@@ -27,13 +28,13 @@ from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import SearchWarning
 from jettagger.search.files import Survey, survey
-from jettagger.search.interface import SearchProcessor
+from jettagger.search.interface import EventsConfig, EventsProcessor, SearchProcessor
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.schema import SCHEMAS
 from jettagger.search.skims import is_parquet
 
-__all__ = ["EXECUTORS", "SearchResult", "run_search"]
+__all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_files", "run_search"]
 
 #: executors of a search
 EXECUTORS = ("iterative", "futures", "dask")
@@ -263,12 +264,126 @@ def _executor(
             with client, lost_workers_named():
                 yield processor.DaskExecutor(client=client, status=status, retries=retries)
             return
+        # a free port: without an address the scheduler asks for 8787, which another search may have
         with (
-            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
             distributed.Client(cluster) as client,
             lost_workers_named(),
         ):
             yield processor.DaskExecutor(client=client, status=status, retries=retries)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What a processor made of files.
+
+    Attributes
+    ----------
+    output : dict
+        Of its ``postprocess``.
+    missing : dict
+        File, or part of one -> reason why it is not in the output.
+    notes : tuple of str
+        Probable mistakes.
+    """
+
+    output: dict[str, Any]
+    missing: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def run_files(
+    config: EventsConfig,
+    inner: EventsProcessor,
+    found: Survey,
+    *,
+    executor: str = "iterative",
+    workers: int = 1,
+    scheduler: str | None = None,
+    skip_broken: bool = False,
+    retries: int = RETRIES,
+    progress: Progress | None = None,
+    status: bool = False,
+) -> Processed:
+    """Run a processor of fat jets on files.
+
+    Parameters
+    ----------
+    config : SearchConfig, or another with ``samples``, ``schema``, ``chunk_size`` and ``tree``
+    inner : FatJetProcessor
+        With the samples of the survey.
+    found : Survey
+    executor, workers, scheduler, skip_broken, retries, progress, status
+        As for `run_search`.
+
+    Returns
+    -------
+    Processed
+
+    Raises
+    ------
+    ConfigError, UnknownName, InputFileError, InvalidValues
+        As for `run_search`.
+    """
+    check_executor(executor, workers, scheduler, retries)
+    with (
+        _executor(executor, workers, scheduler, progress, status, not skip_broken, retries) as runs_on,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
+        parts = []
+        for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
+            runner = processor.Runner(
+                executor=runs_on,
+                schema=_schema(config.schema),
+                chunksize=config.chunk_size,
+                savemetrics=False,
+                skipbadfiles=skip_broken,
+                format=kind,
+            )
+            options = {"custom_classes": checked_classes()} if kind == "root" else {}
+            guard = _Guard(inner, config.schema, retries)
+            parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
+        output = accumulate(parts)
+    missing = dict(found.broken) | _failures(output["errors"], skip_broken)
+    if not output["results"]:
+        raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
+    read = _read(output["results"])
+    missing |= _unread(found, read, missing)
+    generated = _normalise(config, found, inner, read)
+    result = inner.postprocess(output["results"])
+    further = _further_notes(config, found, inner, result["datasets"], generated, missing)
+    again = {**found.retried, **{path: count for (path, *_), count in sorted(output["retried"].items())}}
+    if again:
+        count = sum(found.retried.values()) + sum(output["retried"].values())
+        further.append(retried_text(count, min(again)))
+    for note in further:
+        warnings.warn(note, SearchWarning, stacklevel=3)
+    return Processed(result, missing, (*further, *result["notes"]))
+
+
+def check_executor(executor: str, workers: int = 1, scheduler: str | None = None, retries: int = RETRIES) -> None:
+    """Refuse options of a run that cannot be used, before files are opened.
+
+    Parameters
+    ----------
+    executor, workers, scheduler, retries
+        As for `run_search`.
+
+    Raises
+    ------
+    UnknownName
+        If the executor does not exist; gives the nearest one.
+    ConfigError
+        If a number is too small, or a scheduler is given to another executor than dask.
+    """
+    if executor not in EXECUTORS:
+        raise UnknownName("executor", executor, EXECUTORS)
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
+    if scheduler is not None and executor != "dask":
+        raise ConfigError(f"a scheduler ({scheduler}) is for the executor 'dask', not for {executor!r}")
+    check_retries(retries)
 
 
 def run_search(
@@ -328,50 +443,24 @@ def run_search(
     InvalidValues
         If a weight is not finite; gives the file and the event.
     """
-    if executor not in EXECUTORS:
-        raise UnknownName("executor", executor, EXECUTORS)
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    if scheduler is not None and executor != "dask":
-        raise ConfigError(f"a scheduler ({scheduler}) is for the executor 'dask', not for {executor!r}")
-    check_retries(retries)
+    check_executor(executor, workers, scheduler, retries)
     start = time.perf_counter()
     if found is None:
         found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries, verify=verify)
     inner = config.make_processor(cls, found.samples)
-    with (
-        _executor(executor, workers, scheduler, progress, status, not skip_broken, retries) as runs_on,
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
-        parts = []
-        for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
-            runner = processor.Runner(
-                executor=runs_on,
-                schema=_schema(config.schema),
-                chunksize=config.chunk_size,
-                savemetrics=False,
-                skipbadfiles=skip_broken,
-                format=kind,
-            )
-            options = {"custom_classes": checked_classes()} if kind == "root" else {}
-            guard = _Guard(inner, config.schema, retries)
-            parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
-        output = accumulate(parts)
-    missing = dict(found.broken) | _failures(output["errors"], skip_broken)
-    if not output["results"]:
-        raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
-    read = _read(output["results"])
-    missing |= _unread(found, read, missing)
-    generated = _normalise(config, found, inner, read)
-    result = inner.postprocess(output["results"])
-    further = _further_notes(config, found, inner, result["datasets"], generated, missing)
-    again = {**found.retried, **{path: count for (path, *_), count in sorted(output["retried"].items())}}
-    if again:
-        count = sum(found.retried.values()) + sum(output["retried"].values())
-        further.append(retried_text(count, min(again)))
-    for note in further:
-        warnings.warn(note, SearchWarning, stacklevel=2)
+    made = run_files(
+        config,
+        inner,
+        found,
+        executor=executor,
+        workers=workers,
+        scheduler=scheduler,
+        skip_broken=skip_broken,
+        retries=retries,
+        progress=progress,
+        status=status,
+    )
+    result, missing = made.output, made.missing
     model: dict[str, Any] = {}
     if inner.tagger is not None:
         bundle = inner.tagger.bundle
@@ -379,13 +468,29 @@ def run_search(
         model = {"name": bundle.name, "version": str(bundle.card.version), "digest": bundle.digest}
         model["heads"] = {head.name: head.digest for head in inner.tagger.heads}
         model["options"] = {name: state[name] for name in sorted(state) if name not in ("model", "heads")}
+    used = {
+        name: {"digest": item.map.digest, "method": item.map.method, "efficiency": item.efficiency}
+        for name, item in inner.search.discriminants.items()
+        if isinstance(item, MapColumn)
+    }
+    maps = {"maps": used} if used else {}
+    calibrated = {
+        name: {
+            "scale_factors": item.weights.factors.digest,
+            "efficiencies": item.weights.efficiencies.digest,
+            "points": list(item.weights.points),
+            "sources": list(item.sources),
+        }
+        for name, item in inner.search.tag_factors.items()
+    }
+    maps |= {"scale_factors": calibrated} if calibrated else {}
     return SearchResult(
         config=config,
         survey=found,
         histograms=result["histograms"],
         cutflow=result["cutflow"],
         datasets=result["datasets"],
-        notes=(*further, *result["notes"]),
+        notes=made.notes,
         missing=missing,
         curves=result["curves"],
         provenance=provenance_of(
@@ -395,7 +500,7 @@ def run_search(
             [info.path for info in found.files],
             skipped=missing,
             step="search",
-            configuration={"file": config.document.name, "digest": config.digest},
+            configuration={"file": config.document.name, "digest": config.digest, **maps},
         ),
         model=model,
         executor=executor,
@@ -442,30 +547,28 @@ def _unread(found: Survey, read: Mapping[str, Read], missing: Mapping[str, str])
     return lacking
 
 
-def _normalise(
-    config: SearchConfig, found: Survey, inner: SearchProcessor, read: Mapping[str, Read]
-) -> dict[str, float | None]:
+def _normalise(config: Any, found: Survey, inner: Any, read: Mapping[str, Read]) -> dict[str, float | None]:
     """Set the sums of weights of the processor for what was read; data set -> sums recorded in the files."""
     generated: dict[str, float | None] = {}
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
         if not any(read.get(info.path, Read()).events for info in mine):
             raise InputFileError(f"dataset {dataset!r}: no event of its {len(mine)} files could be read")
-        arguments = (mine, read, inner.search.generator_weight, config.tree)
+        arguments = (mine, read, inner.generator_weight, config.tree)
         inner.samples[dataset] = follow(dataset, sample, found.from_runs(config, dataset), *arguments)
         generated[dataset] = None
         if not sample.data and all(info.sources for info in mine):
             with suppress(InputFileError):
-                whole = generated_sum(mine, inner.search.generator_weight)
+                whole = generated_sum(mine, inner.generator_weight)
                 of_all = follow(dataset, replace(sample, sum_of_weights=whole), True, *arguments)
                 generated[dataset] = float(of_all.sum_of_weights or 0.0)
     return generated
 
 
 def _further_notes(
-    config: SearchConfig,
+    config: Any,
     found: Survey,
-    inner: SearchProcessor,
+    inner: Any,
     datasets: Mapping[str, Any],
     generated: Mapping[str, float | None],
     missing: Mapping[str, str],
@@ -480,7 +583,7 @@ def _further_notes(
             if lost:
                 notes.append(
                     f"dataset {dataset!r} is data, and {len(lost)} files or parts of files are missing: it has "
-                    f"less than the luminosity of {inner.search.luminosity:g}/fb to which simulation is scaled"
+                    f"less than the luminosity of {inner.luminosity:g}/fb to which simulation is scaled"
                 )
             continue
         before = found.samples[dataset].sum_of_weights
@@ -490,9 +593,7 @@ def _further_notes(
                 f"dataset {dataset!r} was not read whole: it is divided by {after:.6g}, the generator weights of the "
                 f"events behind what was read, of {before:.6g}"
             )
-        notes += normalisation_notes(
-            dataset, sample, datasets[dataset], generated[dataset], inner.search.generator_weight
-        )
+        notes += normalisation_notes(dataset, sample, datasets[dataset], generated[dataset], inner.generator_weight)
     return notes
 
 

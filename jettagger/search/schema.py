@@ -125,20 +125,89 @@ class DiscriminantKeys(FileModel):
     label: Any = Field(default=None, description="label in plots")
     text: Any = Field(default=None, description="one-line description")
 
+    map: Any = Field(
+        default=None,
+        description="instead of a formula: file of a map of [decorrelation.md](decorrelation.md), relative to the "
+        "configuration",
+    )
+    efficiency: Any = Field(
+        default=None, description="of a map of thresholds with several: which one; its column is the score minus it"
+    )
+
+
+class CutKeys(FileModel):
+    """A cut: an expression, or a map at a background efficiency."""
+
+    expression: str | None = Field(default=None, description="a condition; a text alone is the same")
+    map: str | None = Field(
+        default=None, description="instead of it: file of a map, relative to the configuration; its jets pass or fail"
+    )
+    efficiency: Annotated[float | str | None, Expected("the name of an efficiency or a number")] = Field(
+        default=None, description="with `map`: the background efficiency, for thresholds its name or value"
+    )
+    jets: Annotated[Names, Field(min_length=1), Shown("`jet1`")] = Field(
+        default=("jet1",), description="with `map`: the candidates that must pass, all of them"
+    )
+
 
 class WeightKeys(FileModel):
     """A correction of simulation."""
 
-    nominal: str = Field(description="an expression")
+    nominal: str | None = Field(default=None, description="an expression; a text alone is the same")
     up: str | None = Field(default=None, description="its upward variation; with `down` or not at all")
     down: str | None = Field(default=None, description="its downward variation")
+    scale_factors: str | None = Field(
+        default=None,
+        description="instead of an expression: file of scale factors of a tagger, relative to the configuration; the "
+        "weight is the product over the candidates",
+    )
+    efficiencies: str | None = Field(
+        default=None, description="with `scale_factors`: file of the efficiencies in simulation"
+    )
+    discriminant: Annotated[str | None, Shown("that of the file")] = Field(
+        default=None, description="discriminant or column of the jets on which the thresholds are"
+    )
+    points: Annotated[Names | None, Shown("all")] = Field(
+        default=None, description="working points that the search cuts on; bands are used together"
+    )
+    jets: Annotated[Names, Shown("all candidates")] = Field(default=(), description="the candidates that are weighted")
+    category: str | None = Field(
+        default=None, description="expression in columns of the jets with the flavor of a jet, e.g. `hadronFlavour`"
+    )
+    categories: dict[str, str] = Field(
+        default_factory=dict,
+        description="instead of it: category of the file -> condition in columns of the jets; the first that holds "
+        "counts, jets for which none does are not weighted and counted",
+    )
+    sources: Annotated[Names | None, Shown("each")] = Field(
+        default=None, description="sources of uncertainty, or `total` for all together"
+    )
+    correction: Annotated[str | None, Shown("the only one")] = Field(
+        default=None, description="which correction of the file, e.g. `deepJet_comb`"
+    )
+    method: str | None = Field(default=None, description="for corrections with an input of this name, e.g. `comb`")
+    thresholds: Annotated[dict[str, Annotated[float, Expected("a number")]], Shown("those of the file")] = Field(
+        default_factory=dict, description="working point -> threshold, for files without"
+    )
+    samples: Annotated[dict[str, str], Shown("that of the same name, or the sum")] = Field(
+        default_factory=dict, description="sample -> sample of the efficiencies"
+    )
 
 
 class VariationKeys(FileModel):
     """A variation of jets."""
 
-    up: dict[str, str] = Field(description="column of the jets -> expression in columns of the jets that replaces it")
-    down: dict[str, str] = Field(description="same for the downward variation")
+    up: dict[str, str] | None = Field(
+        default=None, description="column of the jets -> expression in columns of the jets that replaces it"
+    )
+    down: dict[str, str] | None = Field(default=None, description="same for the downward variation")
+    nominal: dict[str, str] | None = Field(
+        default=None, description="same for the nominal jets, of simulation and data, such as a calibration, see below"
+    )
+    mass_factors: str | None = Field(
+        default=None,
+        description="instead of both: file of mass factors, relative to the configuration, see below",
+    )
 
 
 class SignalKeys(FileModel):
@@ -221,7 +290,9 @@ class SearchFile(FileModel):
     discriminants: dict[str, Annotated[DiscriminantKeys, Shorthand("expression")]] = Field(
         default_factory=dict, description="name -> a preset, a formula or a mapping, see below"
     )
-    cuts: dict[str, str] = Field(default_factory=dict, description="name -> expression, see below")
+    cuts: dict[str, Annotated[CutKeys, Shorthand("expression")]] = Field(
+        default_factory=dict, description="name -> expression, or keys, see below"
+    )
     weights: dict[str, Annotated[WeightKeys, Shorthand("nominal")]] = Field(
         default_factory=dict, description="name -> expression or keys, see below"
     )

@@ -26,7 +26,7 @@ from jettagger.truth.matching import pairs
 from jettagger.truth.nanoaod import GeneratorParticles, particles_of
 from jettagger.types import Array, Bools, Ints
 
-__all__ = ["LEGS", "RESONANCES", "generator_labels"]
+__all__ = ["LEGS", "RESONANCES", "generator_labels", "legs_of"]
 
 #: column -> absolute PDG IDs of the particles that it counts
 LEGS: dict[str, tuple[int, ...]] = {
@@ -81,7 +81,7 @@ def generator_labels(
     jet_event = np.repeat(np.arange(len(counts)), counts)
     jet_eta, jet_phi = (ak.to_numpy(ak.flatten(own[name])) for name in ("eta", "phi"))
     parts = particles_of(events.GenPart)
-    legs, owners = _legs(parts, np.asarray(list(resonances)))
+    legs, owners = legs_of(parts, np.asarray(list(resonances)))
     unique, owner_of = np.unique(owners, return_inverse=True)
     # every resonance with every jet of its event
     jet, resonance = pairs(jet_event, parts.event[unique], len(counts))
@@ -118,8 +118,20 @@ def generator_labels(
     return {name: ak.unflatten(values, counts) for name, values in everything.items()}
 
 
-def _legs(parts: GeneratorParticles, numbers: Ints) -> tuple[Ints, Ints]:
-    """Legs, each with every resonance it comes from."""
+def legs_of(parts: GeneratorParticles, numbers: Ints) -> tuple[Ints, Ints]:
+    """The legs of resonances, each with every resonance it comes from.
+
+    Parameters
+    ----------
+    parts : GeneratorParticles
+    numbers : int64[k]
+        Absolute PDG IDs of the resonances.
+
+    Returns
+    -------
+    int64[n], int64[n]
+        Indices among the particles of the legs and of their resonances.
+    """
     kind = np.abs(parts.number)
     resonant = np.isin(kind, numbers)
     copied = np.zeros(len(kind), dtype=bool)
