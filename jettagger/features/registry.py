@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from jettagger.errors import UnknownName
-from jettagger.features import cms, ntuples
+from jettagger.features import cms, jec, ntuples
 from jettagger.features.definition import CANDIDATES, Feature
 
 __all__ = ["FEATURES", "columns_of", "lookup"]
@@ -14,7 +14,7 @@ __all__ = ["FEATURES", "columns_of", "lookup"]
 
 def _table() -> Mapping[str, Feature]:
     table: dict[str, Feature] = {}
-    for feature in (*cms.features(), *ntuples.features()):
+    for feature in (*cms.features(), *ntuples.features(), *jec.features()):
         if feature.name in table:
             raise ValueError(f"feature {feature.name!r} is defined twice")
         table[feature.name] = feature

@@ -21,7 +21,7 @@ from jettagger.simulation.vertices import SecondaryVertices, secondary_vertices
 from jettagger.truth.matching import pairs
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["SimulatedEvents", "match", "process_batch"]
+__all__ = ["SimulatedEvents", "match", "process_batch", "pt_with_neutrinos"]
 
 FAT_RADIUS, SMALL_RADIUS = 0.8, 0.4
 FAT_MAX_ETA, SMALL_MAX_ETA = 2.4, 4.7
@@ -51,6 +51,8 @@ class SimulatedEvents:
         Generator jets; ``members`` refer to ``gen``.
     gen_fat_mass : float64[n]
         Their soft-drop masses.
+    gen_small_pt_nu : float64[n]
+        Transverse momenta of the small generator jets with the neutrinos of decays inside, GeV.
     fat_match, small_match : int64[n]
         Row of the generator jet, -1 for none.
     secondary : SecondaryVertices
@@ -77,6 +79,7 @@ class SimulatedEvents:
     gen_fat: ClusteredJets
     gen_small: ClusteredJets
     gen_fat_mass: Floats
+    gen_small_pt_nu: Floats
     fat_match: Ints
     small_match: Ints
     secondary: SecondaryVertices
@@ -177,7 +180,7 @@ def process_batch(
     kind["genResonanceMass"] = np.where(qcd, _pick(gen_fat_mass, fat_match), kind["genResonanceMass"])
     return SimulatedEvents(
         process, card, truth, vertices, candidates, fat, substructure(fat, weighted), kind, small, gen,
-        gen_fat, gen_small, gen_fat_mass, fat_match, small_match,
+        gen_fat, gen_small, gen_fat_mass, pt_with_neutrinos(gen_small, truth, SMALL_RADIUS), fat_match, small_match,
         secondary_vertices(truth, candidates, vertices), found, hadrons, n_pileup, other_event, other_z, keep,
     )  # fmt: skip
 
@@ -201,6 +204,51 @@ def _pick(values: Floats, index: Ints) -> Floats:
     if len(values) == 0:
         return np.full(len(index), -1.0)
     return np.where(index >= 0, values[np.maximum(index, 0)], -1.0)
+
+
+def pt_with_neutrinos(jets: ClusteredJets, truth: Truth, radius: float) -> Floats:
+    """Transverse momenta of generator jets with the neutrinos of decays of hadrons and taus inside.
+
+    Each neutrino is added to the nearest jet axis within the radius. Neutrinos of W, Z and Higgs bosons are not part of
+    a jet, as in CMS's generator jets with neutrinos.
+
+    Parameters
+    ----------
+    jets : ClusteredJets
+        Jets of visible particles.
+    truth : Truth
+    radius : float
+        Of the jets.
+
+    Returns
+    -------
+    float64[n_jets]
+        In GeV.
+    """
+    index = np.flatnonzero((truth.status > 0) & is_neutrino(truth.id))
+    parent = truth.mother[index]
+    for _ in range(60):
+        copies = (parent >= 0) & (truth.id[np.maximum(parent, 0)] == truth.id[index])
+        if not np.any(copies):
+            break
+        parent = np.where(copies, truth.mother[np.maximum(parent, 0)], parent)
+    kind = np.abs(truth.id[np.maximum(parent, 0)])
+    index = index[(parent >= 0) & ((kind == 15) | ((kind > 100) & (kind < 1_000_000)))]
+    px, py = jets.pt * np.cos(jets.phi), jets.pt * np.sin(jets.phi)
+    pt = np.hypot(truth.px[index], truth.py[index])
+    eta = np.arcsinh(truth.pz[index] / np.maximum(pt, 1e-12))
+    phi = np.arctan2(truth.py[index], truth.px[index])
+    event = truth.event[index]
+    left, right = pairs(event, jets.event, truth.n_events)
+    distance = delta_r(eta[left], phi[left], jets.eta[right], jets.phi[right])
+    near = distance < radius
+    left, right, distance = left[near], right[near], distance[near]
+    order = np.lexsort((distance, left))
+    rows, first = np.unique(left[order], return_index=True)
+    owner = right[order][first]
+    px = px + np.bincount(owner, weights=truth.px[index[rows]], minlength=len(jets))
+    py = py + np.bincount(owner, weights=truth.py[index[rows]], minlength=len(jets))
+    return np.asarray(np.hypot(px, py))
 
 
 def _generator_particles(truth: Truth, keep: Bools) -> Ints:

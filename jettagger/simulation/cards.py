@@ -85,7 +85,7 @@ def load_card(name: str | Path = "default") -> DetectorCard:
     UnknownName
         If no card has that name.
     ConfigError
-        If the file lacks a key of the default card, has an unknown one, or a value of another type.
+        If the file lacks a required key, has an unknown one, or a value of another type.
 
     Examples
     --------
@@ -110,8 +110,9 @@ def _checked(document: Document) -> DetectorCard:
     if content.get("format") != FORMAT:
         raise ConfigError(f"{document.where('format')}: format is {content.get('format')!r}, expected {FORMAT!r}")
     card = validated(DetectorFile, document)
-    # as they are written: the digest tells 1 from 1.0
-    sections = {key: dict(value) for key, value in content.items() if isinstance(value, dict)}
+    # as they are written, for the digest tells 1 from 1.0, and the defaults of keys that are not
+    defaults = card.model_dump()
+    sections = {key: {**defaults[key], **value} for key, value in content.items() if isinstance(value, dict)}
     return DetectorCard(card.name, card.version, card.description, sections)
 
 

@@ -213,19 +213,70 @@ def reconstruct(truth: Truth, vertices: Vertices, card: DetectorCard, rng: np.ra
     efficiency = np.where(kind == 11, track["efficiency_electron"], efficiency)
     efficiency = np.where(kind == 13, track["efficiency_muon"], efficiency)
     tracked = (charge != 0) & (np.abs(eta) < limits["tracker_max_abs_eta"]) & (pt > limits["track_min_pt"])
-    tracked &= rng.random(len(index)) < efficiency
+    tracked &= rng.random(len(index)) < efficiency * _crowding(event, eta, phi, charge, card)
 
     tracks = _tracks(truth, index[tracked], event[tracked], pt[tracked], eta[tracked], phi[tracked],
                      charge[tracked], vertices, card, rng)  # fmt: skip
     rest = ~tracked & (kind != 13)
     electromagnetic = (kind == 22) | (kind == 11)
     energy = truth.energy[index]
+    energy = np.where(electromagnetic, energy, energy * hadron_response(energy, card))
     clusters = [
         _clusters(event[which], energy[which], eta[which], phi[which], card, rng, electromagnetic=flag)
         for which, flag in ((rest & electromagnetic, True), (rest & ~electromagnetic, False))
     ]
     everything = concatenate([tracks, *clusters])
     return everything.take(np.lexsort((-everything.pt, everything.event)))
+
+
+def hadron_response(energy: Floats, card: DetectorCard) -> Floats:
+    """Mean response of the calorimeter to hadrons, relative to that to electrons.
+
+    The electromagnetic fraction of a shower of energy E is 1 - (E / E0)^(k - 1), and the rest is measured with h/e.
+    Source: D. Groom, Energy flow in a hadronic cascade, arXiv:physics/0605164.
+
+    Parameters
+    ----------
+    energy : float64[n]
+        In GeV; below E0 there is no electromagnetic fraction.
+    card : DetectorCard
+
+    Returns
+    -------
+    float64[n]
+        1 for a compensating calorimeter (h/e = 1).
+
+    Examples
+    --------
+    >>> from jettagger.simulation import load_card
+    >>> hadron_response(np.array([1.0, 10.0, 100.0]), load_card("noncompensating")).round(2).tolist()
+    [0.4, 0.6, 0.74]
+    """
+    calorimeter = card["calorimeter"]
+    scaled = np.maximum(energy / calorimeter["hcal_shower_energy"], 1.0)
+    hadronic = scaled ** (calorimeter["hcal_shower_exponent"] - 1.0)
+    return np.asarray(1.0 - (1.0 - calorimeter["hcal_h_over_e"]) * hadronic)
+
+
+def _crowding(event: Ints, eta: Floats, phi: Floats, charge: Ints, card: DetectorCard) -> Floats:
+    """Factor on the efficiency of tracks, exp(-loss * neighbours), with the charged particles nearby as neighbours."""
+    loss = card["tracking"]["dense_loss"]
+    factor = np.ones(len(event))
+    if loss == 0:
+        return factor
+    from scipy.spatial import cKDTree
+
+    charged = np.flatnonzero(charge != 0)
+    cone = card["tracking"]["dense_cone"]
+    # events lie far apart along the first axis; phi is periodic
+    points = np.stack([10.0 * event[charged], eta[charged], phi[charged] % (2 * np.pi)], axis=1)
+    points[:, 2] = np.where(points[:, 2] < 2 * np.pi, points[:, 2], 0.0)
+    far = 10.0 * (np.max(event, initial=0) + 10.0)
+    points[:, 1] += 20.0
+    tree = cKDTree(points, boxsize=[far, 100.0, 2 * np.pi])
+    neighbours = np.asarray(tree.query_ball_point(points, cone, return_length=True)) - 1
+    factor[charged] = np.exp(-loss * neighbours)
+    return factor
 
 
 def charges(identity: Ints) -> Ints:

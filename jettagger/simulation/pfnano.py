@@ -120,7 +120,7 @@ def columns(batch: SimulatedEvents, *, first_event: int, lumi: int) -> dict[str,
     gen_position[gen_index] = local_index(truth.event[gen_index], truth.n_events)
     result["GenPart"] = _gen_particles(batch, gen_index, gen_position)
     result["GenJetAK8"] = _gen_jets(batch, batch.gen_fat, batch.gen_fat_mass, 0.8)
-    result["GenJet"] = _gen_jets(batch, batch.gen_small, None, 0.4)
+    result["GenJet"] = _gen_jets(batch, batch.gen_small, None, 0.4, batch.gen_small_pt_nu)
     result.update(_fat_jets(batch))
     result.update(_constituents(batch))
     result.update(_secondary(batch))
@@ -219,7 +219,9 @@ def catchment_areas(jets: ClusteredJets, n_events: int, radius: float) -> Floats
     return np.pi * radius**2 * (1.0 - np.mean(lost, axis=1)) if len(jets) else np.zeros(0)
 
 
-def _gen_jets(batch: SimulatedEvents, jets: ClusteredJets, softdrop: Floats | None, cone: float) -> Any:
+def _gen_jets(
+    batch: SimulatedEvents, jets: ClusteredJets, softdrop: Floats | None, cone: float, pt_nu: Floats | None = None
+) -> Any:
     table = _Table(jets.event, batch.keep)
     table.add("pt", jets.pt)
     table.add("eta", jets.eta, "a")
@@ -227,6 +229,8 @@ def _gen_jets(batch: SimulatedEvents, jets: ClusteredJets, softdrop: Floats | No
     table.add("mass", jets.mass)
     if softdrop is not None:
         table.add("msoftdrop", softdrop)
+    if pt_nu is not None:
+        table.add("ptNu", pt_nu)
     heavy = count_hadrons(jets.event, jets.eta, jets.phi, batch.hadrons, batch.truth.n_events, cone=cone, min_pt=5.0)
     table.add("hadronFlavour", np.where(heavy["nBHadrons"] > 0, 5, np.where(heavy["nCHadrons"] > 0, 4, 0)), "b")
     return table.done()

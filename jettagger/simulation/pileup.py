@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from jettagger.simulation.detector import (
 from jettagger.simulation.generate import Generator, local_index, offsets_of
 from jettagger.types import Floats, Ints
 
-__all__ = ["Pool", "add_pileup", "make_pool", "puppi_weights"]
+__all__ = ["MINIMUM_BIAS", "Pool", "add_pileup", "make_pool", "puppi_weights"]
 
 MINIMUM_BIAS = ("SoftQCD:inelastic = on",)
 GRID_ETA, GRID_PHI, REACH = 100, 63, 5.0
@@ -40,7 +41,7 @@ class Pool:
     starts: Ints
 
 
-def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator) -> Pool:
+def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator, tables: Path | None = None) -> Pool:
     """Generate and reconstruct the pool of a block.
 
     Parameters
@@ -50,12 +51,14 @@ def make_pool(card: DetectorCard, seed: int, rng: np.random.Generator) -> Pool:
         Seed of Pythia.
     rng : numpy.random.Generator
         Random numbers of the detector simulation.
+    tables : pathlib.Path, optional
+        Tables written by `tabulate_interactions` for the tune of the card and `MINIMUM_BIAS`.
 
     Returns
     -------
     Pool
     """
-    generator = Generator([*MINIMUM_BIAS, *card["generator"]["tune_settings"]], seed)
+    generator = Generator([*MINIMUM_BIAS, *card["generator"]["tune_settings"]], seed, tables)
     truth = generator.next(int(card["pileup"]["pool"]))
     zero = np.zeros(truth.n_events)
     candidates = reconstruct(truth, Vertices(zero, zero, zero, zero, zero, zero), card, rng)
@@ -114,10 +117,16 @@ def add_pileup(
     return merged.with_puppi(weight), number, event[visible], z[visible]
 
 
-def _kernel(cone: float) -> Floats:
-    """1 / distance squared within the cone, on the grid and periodic in both directions; doubled in eta."""
+def _padded_rows(cone: float) -> int:
+    """Rows in eta with the empty ones behind them: at most twice the grid, a number that transforms fast."""
+    reach = math.ceil(cone / (2 * REACH / GRID_ETA)) + 1
+    return min(math.ceil((GRID_ETA + reach) / 12) * 12, 2 * GRID_ETA)
+
+
+def _kernel(cone: float, rows: int) -> Floats:
+    """1 / distance squared within the cone, on the grid with padded rows and periodic in both directions."""
     step_eta, step_phi = 2 * REACH / GRID_ETA, 2 * np.pi / GRID_PHI
-    eta = np.minimum(np.arange(2 * GRID_ETA), 2 * GRID_ETA - np.arange(2 * GRID_ETA)) * step_eta
+    eta = np.minimum(np.arange(rows), rows - np.arange(rows)) * step_eta
     phi = np.minimum(np.arange(GRID_PHI), GRID_PHI - np.arange(GRID_PHI)) * step_phi
     distance = np.hypot(eta[:, None], phi[None, :])
     nearest = 0.4 * min(step_eta, step_phi)
@@ -130,8 +139,9 @@ def _neighbourhood(candidates: Candidates, chosen: Floats, n_events: int, cone: 
     column = np.clip(((candidates.phi + np.pi) / (2 * np.pi) * GRID_PHI).astype(np.int64), 0, GRID_PHI - 1)
     cell = (candidates.event * GRID_ETA + row) * GRID_PHI + column
     grid = np.bincount(cell, weights=candidates.pt**2 * chosen, minlength=n_events * GRID_ETA * GRID_PHI)
-    shape = (2 * GRID_ETA, GRID_PHI)
-    transformed = np.fft.rfft2(_kernel(cone))
+    # with as many empty rows as the cone needs, the two ends in eta do not meet
+    shape = (_padded_rows(cone), GRID_PHI)
+    transformed = np.fft.rfft2(_kernel(cone, shape[0]))
     result = np.empty((n_events, GRID_ETA, GRID_PHI))
     for event, image in enumerate(grid.reshape(n_events, GRID_ETA, GRID_PHI)):
         result[event] = np.fft.irfft2(np.fft.rfft2(image, s=shape) * transformed, s=shape)[:GRID_ETA]
@@ -156,6 +166,8 @@ def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: 
         1 and 0 for charged candidates; for neutral ones the chi-square probability that their surroundings contain more
         than pile-up, 0 below the minimum weight of the card.
     """
+    from scipy.special import erf
+
     cone = card["pileup"]["alpha_cone"]
     central = np.abs(candidates.eta) < card["acceptance"]["tracker_max_abs_eta"]
     neutral = candidates.charge == 0
@@ -180,5 +192,5 @@ def puppi_weights(candidates: Candidates, own: Floats, other: Floats, n_events: 
             below = values[values <= median] - median
             spread = max(float(np.sqrt(np.mean(below**2))), 0.1)
             excess = np.maximum(alpha[here][target] - median, 0.0) / (spread * math.sqrt(2.0))
-            weight[here.start + np.flatnonzero(target)] = [math.erf(value) for value in excess]
+            weight[here.start + np.flatnonzero(target)] = erf(excess)
     return np.where(weight < card["pileup"]["neutral_cone_min_weight"], 0.0, weight)

@@ -441,15 +441,18 @@ def _heavy(pair: str) -> Settings:
     return settings
 
 
-def _hard(*switches: str, threshold: float = 0.0, semileptonic: bool = False) -> Settings:
-    """A Standard Model process, generated above a fraction of the minimum pt of the jets."""
+def _hard(*switches: str, threshold: float = 0.0, leptons: str = "") -> Settings:
+    """A Standard Model process, generated above a fraction of the minimum pt of the jets.
+
+    With ``leptons``, one of its two W bosons decays to them and the other one to quarks.
+    """
 
     def settings(point: Point) -> list[str]:
         lines = [line if "=" in line else f"{line} = on" for line in switches]
         if threshold:
             lines.append(f"PhaseSpace:pTHatMin = {threshold * point.pt[0]:.2f}")
-        if semileptonic:
-            lines += _w_decays("11 13 15", HADRONS, point.parity)
+        if leptons:
+            lines += _w_decays(leptons, HADRONS, point.parity)
         return lines
 
     return settings
@@ -485,7 +488,7 @@ def _analysis() -> list[Process]:
         background("tt", 61, "top pairs, all decays", _hard(*TOPS, threshold=0.5)),
         background(
             "ttsemilep", 62, "top pairs, one W to e, mu or tau",
-            _hard(*TOPS, threshold=0.5, semileptonic=True),
+            _hard(*TOPS, threshold=0.5, leptons="11 13 15"),
             factor=2.0,
         ),
         background(
@@ -494,6 +497,12 @@ def _analysis() -> list[Process]:
         background("Wqq", 64, "W -> quarks and jets", _hard(*W_AND_JET, f"24:{TO_QUARKS}", threshold=0.8)),
         background("Zqq", 65, "Z -> quarks and jets", _hard(*Z_AND_JET, f"23:{TO_QUARKS}", threshold=0.8)),
         background("QCD", 66, "multijets, weighted to a flatter pt", _qcd(("all",))),
+        background(
+            "ttmu", 67, "top pairs, one W to mu, the other to quarks",
+            _hard(*TOPS, threshold=0.8, leptons="13"),
+            factor=2.0,
+        ),
+        background("Wmu", 68, "W -> mu and jets", _hard(*W_AND_JET, "24:onIfAny = 13", threshold=0.6)),
         background("tt-resolved", 71, "top pairs, all decays, no cut on fat jets", _hard(*TOPS)),
         background("ttHbb-resolved", 72, "ttH with H -> bb, no cut on fat jets", _hard(*TTH)),
     ]  # fmt: skip

@@ -39,7 +39,7 @@ from jettagger.simulation import processes
 from jettagger.simulation.block import SimulatedEvents, process_batch
 from jettagger.simulation.cards import DetectorCard, load_card
 from jettagger.simulation.generate import Generator, concatenate, offsets_of, tabulate_interactions
-from jettagger.simulation.pileup import Pool, make_pool
+from jettagger.simulation.pileup import MINIMUM_BIAS, Pool, make_pool
 from jettagger.simulation.processes import PROCESSES, Point, Process
 
 __all__ = ["BlockSpec", "RunPlan", "Summary", "make_block", "plan", "simulate"]
@@ -57,7 +57,7 @@ PARTS_PER_WRITE = 12
 #: pages of parquet files have checksums
 CHECKSUMS = {"write_page_checksum": True}
 MOST_AT_ONCE = 400
-TABLES = "interactions.dat"
+TABLES, SOFT_TABLES = "interactions.dat", "minimum_bias.dat"
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,27 @@ def points_of(run: RunPlan, block: BlockSpec) -> list[tuple[Point, int]]:
     return points
 
 
+def write_tables(card: DetectorCard, folder: Path) -> Path:
+    """Write the tables that blocks start from, for the hard process and for pile-up, unless they are there.
+
+    Parameters
+    ----------
+    card : DetectorCard
+    folder : pathlib.Path
+
+    Returns
+    -------
+    pathlib.Path
+        ``folder``.
+    """
+    tune = card["generator"]["tune_settings"]
+    if not (folder / TABLES).is_file():
+        tabulate_interactions(tune, folder / TABLES)
+    if card["pileup"]["mean"] > 0 and not (folder / SOFT_TABLES).is_file():
+        tabulate_interactions(tune, folder / SOFT_TABLES, MINIMUM_BIAS)
+    return folder
+
+
 def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Generate, reconstruct and label one block.
 
@@ -241,7 +262,7 @@ def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tu
     run : RunPlan
     block : BlockSpec
     tables : pathlib.Path, optional
-        Tables written by `tabulate_interactions` for the card; by default they are written again.
+        Folder with the tables of `write_tables` for the card; by default they are written again.
 
     Returns
     -------
@@ -263,18 +284,18 @@ def make_block(run: RunPlan, block: BlockSpec, tables: Path | None = None) -> tu
     rng = np.random.default_rng(seeds.spawn(1)[0])
     points = points_of(run, block)
     pool_seed, *pythia_seeds = (int(seed) for seed in seeds.generate_state(1 + len(points)))
-    pool = make_pool(card, pool_seed, rng) if card["pileup"]["mean"] > 0 else None
     writer = _writer(run.format)
     tally = _Tally()
     parts: list[dict[str, Any]] = []
     with ExitStack() as stack:
         if tables is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            tables = tabulate_interactions(card["generator"]["tune_settings"], Path(folder) / "interactions.dat")
+            tables = write_tables(card, Path(folder))
+        pool = make_pool(card, pool_seed, rng, tables / SOFT_TABLES) if card["pileup"]["mean"] > 0 else None
         sources = []
         for (point, wanted), pythia_seed in zip(points, pythia_seeds, strict=True):
             settings = [*process.settings(point), *card["generator"]["tune_settings"]]
-            sources.append(_Source(Generator(settings, pythia_seed, tables), wanted))
+            sources.append(_Source(Generator(settings, pythia_seed, tables / TABLES), wanted))
     while any(source.left for source in sources):
         batch = _next_batch(sources, process, card, run.pt, rng, pool, tally)
         if np.any(batch.keep):
@@ -381,7 +402,7 @@ def _store_block(run: RunPlan, block: BlockSpec, folder: str) -> dict[str, Any]:
     """Make one block and store it in the folder; the task of a worker."""
     import awkward as ak
 
-    data, facts = make_block(run, block, Path(folder) / TABLES)
+    data, facts = make_block(run, block, Path(folder))
     # list columns of records survive parquet as they are
     array = ak.zip(data, depth_limit=1)
     target = Path(folder) / f"block-{block.index:06d}.parquet"
@@ -467,8 +488,7 @@ def simulate(
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)
     with _alone(folder):
-        if not (folder / TABLES).is_file():
-            tabulate_interactions(_card(card, pileup)["generator"]["tune_settings"], folder / TABLES)
+        write_tables(_card(card, pileup), folder)
         facts = _all_blocks(run, folder, workers, report)
         _write(run, folder, target, facts)
         manifest = _write_manifest(run, target, facts)

@@ -1,4 +1,7 @@
-"""The schema of a detector card: sections and keys with their descriptions; all are required."""
+"""The schema of a detector card: sections and keys with their descriptions.
+
+Keys added later have defaults that change nothing, so that cards of users stay valid.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +85,12 @@ class TrackingKeys(FileModel):
         description="radius in cm beyond which a track is produced without a hit in the first pixel layer"
     )
     lost_first_hit: Share = Field(description="fraction of the other tracks without this hit")
+    dense_loss: Annotated[float, Between(0)] = Field(
+        0.0, description="loss of tracks in dense jets: the efficiency is multiplied by exp(-loss * neighbours)"
+    )
+    dense_cone: Annotated[float, Between(0, 3)] = Field(
+        0.1, description="radius in eta and phi within which other charged particles are neighbours"
+    )
 
 
 class CalorimeterKeys(FileModel):
@@ -100,6 +109,15 @@ class CalorimeterKeys(FileModel):
         description="HCAL: cell size in eta and phi up to an absolute eta of 3; 2 times larger beyond"
     )
     cell_position: float = Field(description="position resolution of a cluster in units of the cell size")
+    hcal_h_over_e: Annotated[float, Between(0, 2)] = Field(
+        1.0, description="response to the hadronic part of a shower, relative to electrons; 1 if compensating"
+    )
+    hcal_shower_energy: Annotated[float, Between(0.01)] = Field(
+        1.0, description="energy E0 in GeV below which hadrons make no electromagnetic showers"
+    )
+    hcal_shower_exponent: Annotated[float, Between(0, 1)] = Field(
+        0.82, description="exponent k of the hadronic part of a shower, (E / E0)^(k - 1)"
+    )
 
 
 class LeptonsKeys(FileModel):
