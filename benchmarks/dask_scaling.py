@@ -46,7 +46,7 @@ def rate(tagger: jt.Tagger, path: Path, workers: int, slots: int, events: int) -
     with (
         tempfile.TemporaryDirectory() as folder,
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=slots, dashboard_address=None, local_directory=folder
+            n_workers=workers, threads_per_worker=slots, dashboard_address=":0", local_directory=folder
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

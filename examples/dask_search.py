@@ -50,7 +50,7 @@ def main(folder: str = "dask-example") -> None:
     fileset = {name: [str(write_pfnano(out / f"{name}.root", 120, seed=seed))] for seed, name in enumerate(SAMPLES, 1)}
     # your own cluster: Client("tcp://scheduler:8786")
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         executor = processor.DaskExecutor(client=client, status=False)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
+
+from clusters import local_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,16 +36,7 @@ def test_workers_give_the_same_columns(tmp_path: Path) -> None:
         return runner(fileset, processor_instance=instance)
 
     expected = run(processor.IterativeExecutor(status=False))
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            local_directory=str(tmp_path),
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local_cluster(tmp_path) as client:
         assert set(client.run(_threads).values()) == {1}
         assert_same_columns(run(processor.DaskExecutor(client=client, status=False)), expected)
 

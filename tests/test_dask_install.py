@@ -14,6 +14,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from clusters import local_cluster
 from comparing import assert_same_scores
 from heads import make_head
 from networks import write_bundle
@@ -158,11 +159,7 @@ class TestCluster:
     @pytest.fixture(scope="class")
     def client(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         folder = tmp_path_factory.mktemp("dask")
-        settings = {"processes": True, "dashboard_address": None, "local_directory": str(folder)}
-        with (
-            distributed.LocalCluster(n_workers=2, threads_per_worker=1, **settings) as cluster,
-            distributed.Client(cluster) as client,
-        ):
+        with local_cluster(folder) as client:
             yield client
 
     def test_all_workers_new_ones_and_one_that_is_killed(self, client: Any, tmp_path: Path) -> None:
@@ -181,7 +178,7 @@ class TestCluster:
         os.kill(victim, signal.SIGKILL)
         for found, wanted in zip(client.gather(futures), expected, strict=True):
             np.testing.assert_allclose(found, wanted, atol=1e-5)
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=300)
         assert all(client.run(place).values())
         assert victim not in client.run(os.getpid).values()
 

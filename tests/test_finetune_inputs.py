@@ -8,6 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from clusters import local_cluster
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
 from jettagger.processors import FinetuneInputsProcessor
@@ -142,15 +143,9 @@ def with_generator(path: Path, seed: int) -> str:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:distributed.*")
 def test_dask_workers_write_the_same_skims(tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
     files = {f"toy{i}": [with_generator(tmp_path / f"{i}.root", i)] for i in range(2)}
     skims = {}
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path / "dask")
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local_cluster(tmp_path / "dask") as client:
         for name, executor in (
             ("iterative", processor.IterativeExecutor(status=False)),
             ("dask", processor.DaskExecutor(client=client, status=False)),

@@ -119,7 +119,7 @@ def test_a_wheel_brings_the_processors_inside_the_package(tmp_path: Path) -> Non
     }
     assert "jettagger/processors/tagging.py" in names
     assert "jettagger/models/tinyParT/model.onnx" in names
-    assert wheel.stat().st_size < 2_000_000
+    assert wheel.stat().st_size < 2_500_000
     interpreter = environment(tmp_path / "venv")
     pip(interpreter, "install", str(wheel))
     place, module = python(PROBE, interpreter, cwd=tmp_path)
@@ -144,7 +144,7 @@ def test_dask_workers_of_a_checkout_find_the_processors(tmp_path: Path) -> None:
         "    import jettagger.processors as ours\n"
         "    return ours.__file__\n"
         "if __name__ == '__main__':\n"
-        "    with LocalCluster(n_workers=1, processes=True, dashboard_address=None) as cluster:\n"
+        "    with LocalCluster(n_workers=1, processes=True, dashboard_address=':0') as cluster:\n"
         "        with Client(cluster) as client:\n"
         "            print(client.submit(place).result())\n"
     )

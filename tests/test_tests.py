@@ -41,14 +41,15 @@ def clocks_in_assertions(tree: ast.AST) -> Iterator[int]:
     for scope in ast.walk(tree):
         if not isinstance(scope, ast.FunctionDef):
             continue
+        nodes = list(ast.walk(scope))
         names = {
             target.id
-            for node in ast.walk(scope)
+            for node in nodes
             if isinstance(node, ast.Assign) and reads_a_clock(node.value)
             for target in node.targets
             if isinstance(target, ast.Name)
         }
-        for node in ast.walk(scope):
+        for node in nodes:
             if isinstance(node, ast.Assert):
                 used = {name.id for name in ast.walk(node.test) if isinstance(name, ast.Name)}
                 if reads_a_clock(node.test) or used & names:
@@ -90,13 +91,39 @@ def operator_counts(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
-KINDS = {"wall clock": clocks_in_assertions, "hidden state": hidden_state, "operator counts": operator_counts}
+def clusters_on_the_default_port(tree: ast.AST) -> Iterator[int]:
+    """Dask clusters whose scheduler asks for port 8787, which a cluster of another process may have."""
+    for call in calls(tree, "LocalCluster"):
+        addresses = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "dashboard_address"]
+        if addresses != ["':0'"]:
+            yield call.lineno
+    yield from (call.lineno for call in calls(tree, "Client") if not call.args)
+
+
+KINDS = {
+    "wall clock": clocks_in_assertions,
+    "hidden state": hidden_state,
+    "operator counts": operator_counts,
+    "default port": clusters_on_the_default_port,
+}
+
+#: words without which a file cannot do it, as reading all of the trees takes seconds
+WORDS = {
+    "wall clock": CLOCKS - {"time"} | {"time.time"},
+    "hidden state": HIDDEN | {"setattr", "delattr", "setitem", "delitem"},
+    "operator counts": OPERATORS | {"operators"},
+    "default port": {"LocalCluster", "Client"},
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_test_does_it(kind: str) -> None:
     assert len(FILES) > 50
-    places = [f"{path.name}:{line}" for path in FILES for line in KINDS[kind](ast.parse(path.read_text()))]
+    places = []
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        if any(word in text for word in WORDS[kind]):
+            places += [f"{path.name}:{line}" for line in KINDS[kind](ast.parse(text))]
     assert places == []
 
 
@@ -114,10 +141,14 @@ def test_no_test_does_it(kind: str) -> None:
         ("hidden state", 'monkeypatch.setitem(module.__dict__, "limit", 3)'),
         ("operator counts", 'assert after["NonZero"] == 1'),
         ("operator counts", "assert sum(operators(model).values()) < 600"),
+        ("default port", "LocalCluster(n_workers=2)"),
+        ("default port", "distributed.LocalCluster(dashboard_address=None)"),
+        ("default port", "distributed.Client(processes=False)"),
     ],
 )
 def test_each_kind_would_be_noticed(kind: str, code: str) -> None:
     assert list(KINDS[kind](ast.parse(code)))
+    assert any(word in code for word in WORDS[kind])
 
 
 @pytest.mark.parametrize(
@@ -129,10 +160,25 @@ def test_each_kind_would_be_noticed(kind: str, code: str) -> None:
         ("hidden state", 'monkeypatch.setattr(os, "replace", refuse)'),
         ("operator counts", 'assert after["Shape"] == before["Shape"]'),
         ("operator counts", 'assert counts["jets"] == 3'),
+        ("default port", 'LocalCluster(n_workers=2, dashboard_address=":0")'),
+        ("default port", "distributed.Client(cluster)"),
     ],
 )
 def test_what_is_allowed_is_not(kind: str, code: str) -> None:
     assert not list(KINDS[kind](ast.parse(code)))
+
+
+def test_no_cluster_of_the_project_takes_the_default_port() -> None:
+    project = FILES[0].parent.parent
+    paths = [
+        path
+        for folder in ("jettagger", "processors", "examples", "benchmarks")
+        for path in project.joinpath(folder).rglob("*.py")
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    users = {path: text for path, text in texts.items() if "LocalCluster" in text}
+    assert len(users) >= 3
+    assert not [path for path, text in users.items() if list(clusters_on_the_default_port(ast.parse(text)))]
 
 
 def test_helpers_have_names_that_no_script_of_the_examples_has() -> None:

@@ -1,0 +1,34 @@
+"""Dask clusters of this machine for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def local_cluster(
+    folder: Path, *, workers: int = 2, threads: int = 1, processes: bool = True, **settings: Any
+) -> Iterator[Any]:
+    """A client of a new cluster that keeps its files in ``folder``.
+
+    The scheduler takes a free port. ``dashboard_address=None`` would not: without a dashboard it still asks
+    for port 8787, and warns where a cluster of another process has it.
+    """
+    distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=processes,
+            dashboard_address=":0",
+            local_directory=str(folder),
+            **settings,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
