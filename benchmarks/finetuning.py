@@ -43,8 +43,9 @@ from benchmarks.from_scratch import NETWORKS, Jets, read_jets, train
 from jettagger.discriminants import Measured, Roc, roc
 from jettagger.expressions import parse
 from jettagger.finetuning import FinetuneResult, finetune, read_config
+from jettagger.finetuning.kinematics import balance
 from jettagger.finetuning.measure import EFFICIENCIES, plain, response, unseen
-from jettagger.finetuning.prepare import Prepared, balance
+from jettagger.finetuning.prepare import Prepared
 from jettagger.heads import Head, JetTable, fold_of
 from jettagger.simulation.processes import LABELS
 from jettagger.testing import make_events
@@ -65,7 +66,7 @@ NEW = {
 #: networks of a head there: all jets test it
 FOLDS = 4
 
-#: edges of the flattening [GeV]
+#: edges of the spectra [GeV]
 PT, SOFT_DROP = [200, 300, 400, 600, 1000], [20, 40, 60, 80, 100, 130, 160, 190, 220]
 
 #: training jets for the comparison with networks from scratch, and the type that they learn
@@ -173,7 +174,7 @@ def _new_class(bench: Bench, signal: str) -> Result:
             f"kind: classes\nfiles: {skims}\ninputs: [{inputs}, FatJet_pt]\n"
             f'select: "{WINDOW} and FatJet_msoftdrop > {SOFT_DROP[0]} and FatJet_msoftdrop < {SOFT_DROP[-1]}"\n'
             f'classes: {{{signal}: "{NEW[signal]}", QCD: "{QCD}"}}\n'
-            f"flatten: {{FatJet_pt: {PT}, FatJet_msoftdrop: {SOFT_DROP}}}\n"
+            f"kinematics: {{columns: {{FatJet_pt: {PT}, FatJet_msoftdrop: {SOFT_DROP}}}}}\n"
             f"training: {{threads: {bench.threads}, memory: 8GB}}\nsplit: {{folds: {FOLDS}}}\n"
         )
         result, values, rows, prepared = bench.train(text)
@@ -348,7 +349,7 @@ def _head_of_size(bench: Bench, size: int) -> Result:
     text = (
         f"kind: classes\nfiles: {_listed(skims)}\ninputs: [hidden, FatJet_pt]\n"
         f'select: "{WINDOW} and ({NEW[LEARNT]} or {QCD})"\nclasses: {{{LEARNT}: "{NEW[LEARNT]}", QCD: "{QCD}"}}\n'
-        f"flatten: {{FatJet_pt: {PT}}}\ntraining: {{threads: {bench.threads}, batch: 256}}\n"
+        f"kinematics: {{columns: {{FatJet_pt: {PT}}}}}\ntraining: {{threads: {bench.threads}, batch: 256}}\n"
         f"split: {{use: {share}, test: {LEAST_TEST}, validation: {VALIDATION}}}\n"
     )
     result, *_ = bench.train(text)

@@ -140,9 +140,10 @@ def differences(bundle: Any, scores: Any, reference: Any) -> dict[str, float]:
 def measure(model: str, events: Any, clock: Clock, turn: float = TURN) -> dict[str, Any]:
     """Everything for one model; what there was no time for is absent."""
     import jettagger as jt
+    from benchmarks.inputs import tables_of
     from jettagger.inference.acceleration import GPU_COST
     from jettagger.inference.padding import as_run
-    from jettagger.inputs.batching import make_batches, tabulate
+    from jettagger.inputs.batching import make_batches
     from jettagger.inputs.source import select_jets
 
     few = events[: max(len(events) // 10, 1)]
@@ -159,8 +160,7 @@ def measure(model: str, events: Any, clock: Clock, turn: float = TURN) -> dict[s
     rates = result["rates"]
     n_few = reference.report.scored
     rates["tagger, CPU, 1 thread"] = rate(lambda: cpu(few), n_few, turn)
-    jets = select_jets(bundle, events).jets
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite)
+    tables = tables_of(gpu.bundle, select_jets(gpu.bundle, events).jets)
     session = gpu.session
     for size in SIZES:
         if clock.left < 4 * turn:

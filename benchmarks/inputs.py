@@ -15,9 +15,13 @@ import awkward as ak
 import numpy as np
 
 import jettagger as jt
+from jettagger.bundles.bundle import Bundle
 from jettagger.files import complete_or_absent
 from jettagger.files.root import EventFile, write_tree
 from jettagger.formats import split
+from jettagger.inference.padding import as_run
+from jettagger.inputs.batching import GroupValues, Objects, tabulate
+from jettagger.inputs.group_rows import entering
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "benchmarks"
@@ -144,3 +148,10 @@ def tiled(path: Path, n_events: int, folder: Path) -> Path:
         with complete_or_absent(target) as part:
             write_tree(part, chunks)
     return target
+
+
+def tables_of(bundle: Bundle, jets: Objects) -> tuple[GroupValues, ...]:
+    """The inputs of the jets that a model scores, made of the constituents that it selects."""
+    inside = entering(bundle, jets)
+    tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite, rows=inside.rows)
+    return tuple(table.of(inside.jets) for table in tables)

@@ -35,8 +35,7 @@ from jettagger.inference.network import deviation
 from jettagger.inference.padding import as_run
 from jettagger.inference.pending import Pending
 from jettagger.inference.proof import ALLOWED
-from jettagger.inputs.batching import Batch, Cost, make_batches, tabulate
-from jettagger.inputs.group_rows import entering
+from jettagger.inputs.batching import Batch, Cost, make_batches
 from jettagger.inputs.source import check_columns, select_jets
 from jettagger.sessions import Session
 
@@ -100,11 +99,8 @@ def measured(model: str, events: Any, repetitions: int, triton: str | None, batc
     """
     here = jt.load_tagger(model, threads=1, remote=False)
     bundle = as_run(here.bundle)
-    jets = select_jets(here.bundle, events).jets
-    inside = entering(here.bundle, jets, None)
-    tables = tabulate(bundle.groups, jets, bundle.card.nonfinite, None, inside.rows)
-    tables = tuple(rows.of(inside.jets) for rows in tables)
-    n_jets = int(np.count_nonzero(inside.jets))
+    tables = inputs.tables_of(here.bundle, select_jets(here.bundle, events).jets)
+    n_jets = len(tables[0].counts)
 
     def batches(cost: Cost, size: int) -> list[Batch]:
         return list(make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost))

@@ -248,6 +248,47 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
+def _stability(found: Mapping[str, Any]) -> str:
+    methods = {name: one for name, one in found.items() if name != "machine"}
+    titles = {
+        "rejection_30": "rejection at 30 %",
+        "rejection_50": "rejection at 50 %",
+        "loss": "loss, spectra of the signal",
+    }
+    heads = [column for title in titles.values() for column in (title, "spread")]
+    rows = [("kinematics", "effective jets", *heads)]
+    for name, one in methods.items():
+        cells = []
+        for key in titles:
+            numbers, digits = one["spreads"][key], 4 if key == "loss" else 2
+            cells.append(f"{numbers['mean']:.{digits}f} ± {numbers['mean_uncertainty']:.{digits}f}")
+            cells.append(f"{numbers['deviation']:.{digits}f} ± {numbers['deviation_uncertainty']:.{digits}f}")
+        effective = one["effective"] or one["jets"].values()
+        rows.append((name, " + ".join(f"{number:.0f}" for number in effective), *cells))
+    first = next(iter(methods.values()))
+    jets = " and ".join(f"{number} of {name}" for name, number in first["jets"].items())
+    page = f"{first['seeds']} seeds, {jets} for training, with {_processor(found['machine'])}:\n\n{table(rows)}"
+    others = [name for name in methods if name not in ("none", "weights")]
+    if not others or "weights" not in methods:
+        return page
+    rows = [("spread over that of weights (two-sided F test)", *titles.values())]
+    for name in others:
+        rows.append((name, *(_ratio(methods[name], methods["weights"], key) for key in titles)))
+    return f"{page}\n\n{table(rows)}"
+
+
+def _ratio(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> str:
+    from scipy.stats import f
+
+    ratio = one["spreads"][key]["deviation"] / other["spreads"][key]["deviation"]
+    tail = f.cdf(ratio**2, one["seeds"] - 1, other["seeds"] - 1)
+    return f"{ratio:.2f} (p = {2 * min(tail, 1 - tail):.2f})"
+
+
+def _processor(found: Mapping[str, Any]) -> str:
+    return f"{found['processor']}, NumPy {found['numpy']}"
+
+
 #: what the rows of the table of clients are called
 CLIENTS = {"grpc": "gRPC", "http": "HTTP, numbers as bytes", "json": "HTTP, numbers as JSON"}
 

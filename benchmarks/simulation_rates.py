@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 
 from jettagger.simulation import MIXTURES, PROCESSES, load_card, plan, simulate
-from jettagger.simulation.generate import tabulate_interactions
 from jettagger.simulation.processes import members
-from jettagger.simulation.run import make_block
+from jettagger.simulation.run import make_block, write_tables
 
 RATES = Path(__file__).resolve().parent.parent / "jettagger" / "simulation" / "rates.json"
 ORDER = (*PROCESSES, *MIXTURES)
@@ -75,7 +74,7 @@ def main() -> None:
             RATES.write_text(json.dumps({known: rates[known] for known in ORDER if known in rates}, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory() as folder:
-        tables = tabulate_interactions(load_card()["generator"]["tune_settings"], Path(folder) / "interactions.dat")
+        tables = write_tables(load_card(), Path(folder))
         measure("Hqq", 20, tables)  # imports
         for name in names:
             measured[name] = measure(name, args.events, tables)

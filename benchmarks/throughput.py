@@ -42,8 +42,8 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.files.root import EventFile, write_tree
 from jettagger.inference.acceleration import open_session
 from jettagger.inference.network import deviation, evaluate
-from jettagger.inference.padding import as_run
-from jettagger.inputs.batching import BATCH_SIZE, COST, make_batches, tabulate, transform
+from jettagger.inputs.batching import BATCH_SIZE, COST, make_batches, transform
+from jettagger.inputs.group_rows import entering
 from jettagger.inputs.source import check_columns, select_jets
 from jettagger.sessions import Session
 from jettagger.skims.skim import Job, make_job, run_job
@@ -105,27 +105,31 @@ def peer(bundle: Bundle, session: Session, events: Any) -> Any:
     flat_local = ak.to_numpy(ak.flatten(local))
     values = np.full((len(flat_local), len(bundle.outputs)), np.nan, dtype=np.float32)
     for place in range(int(ak.max(local)) + 1):
-        jets = select_jets(bundle, events, local == place).jets
+        selection = select_jets(bundle, events, local == place)
+        jets = selection.jets
+        inside = entering(bundle, jets)
         tensors = {}
         for group in bundle.groups:
-            counts, channels = jets.counts(group.object), []
+            rows = inside.rows.get(group.name)
+            counts, channels = jets.counts(group.object) if rows is None else rows.counts, []
             for variable in group.variables:
                 columns = (jets.column(variable.feature.object, need) for need in variable.feature.needs)
                 one, _ = transform(variable.feature(*columns), variable, bundle.card.nonfinite)
+                one = one if rows is None else one[rows.index]
                 padded = ak.pad_none(ak.unflatten(one, counts), group.max_length, clip=True)
                 channels.append(ak.to_numpy(ak.fill_none(padded, np.float32(variable.pad))).astype(np.float32))
-            tensors[group.name] = np.stack(channels, axis=1)
-        for start in range(0, len(jets), PEER_BATCH):
+            tensors[group.name] = np.stack(channels, axis=1)[inside.jets]
+        index = selection.index[inside.jets]
+        for start in range(0, len(index), PEER_BATCH):
             part = slice(start, start + PEER_BATCH)
             batch = {name: np.ascontiguousarray(array[part]) for name, array in tensors.items()}
-            values[jets.index[part]] = evaluate(bundle, session, batch)
+            values[index[part]] = evaluate(bundle, session, batch)
     return values
 
 
 def exact_batches(bundle: Bundle, events: Any) -> list[tuple[dict[str, Any], float]]:
     """Batches of jets of the same lengths, filled up with copies, and the share of each that is no copy."""
-    jets = select_jets(bundle, events).jets
-    tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite)
+    tables = inputs.tables_of(bundle, select_jets(bundle, events).jets)
     found = []
     for batch in make_batches(tables, cost=replace(COST, fixed=1e-6)):
         n_jets = len(batch.jets)
@@ -323,8 +327,7 @@ def cache(model: str, events: Any, repetitions: int) -> dict[str, float]:
 def cost(bundle: Bundle, events: Any, repetitions: int) -> None:
     """Milliseconds a jet by length and number of jets in a run."""
     session = open_session(bundle, threads=1)
-    jets = select_jets(bundle, events).jets
-    tables = tabulate(as_run(bundle).groups, jets, bundle.card.nonfinite)
+    tables = inputs.tables_of(bundle, select_jets(bundle, events).jets)
     rows = [("length", *(f"{number} jets" for number in (1, 4, 8, 16, 32, 64)))]
     seen: set[int] = set()
     for batch in make_batches(tables, cost=replace(COST, fixed=1e-6)):

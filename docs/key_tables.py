@@ -12,7 +12,7 @@ from pathlib import Path
 from jettagger.cli.schema import model_of
 from jettagger.config.models import key_table, model_at
 
-_TABLE = re.compile(r"(<!-- keys: (?P<place>[\w ]+) -->\n).*?(<!-- end of keys -->)", flags=re.DOTALL)
+_TABLE = re.compile(r"(<!-- keys: (?P<place>[\w -]+) -->\n).*?(<!-- end of keys -->)", flags=re.DOTALL)
 
 
 def filled(text: str) -> str:

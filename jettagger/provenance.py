@@ -86,7 +86,7 @@ class Provenance:
     ----------
     step : str
         What made it: ``tag``, ``convert``, ``simulate``, ``histograms``, ``search``, ``templates``, ``limit``,
-        ``finetune``, ``head`` or ``working points``.
+        ``finetune``, ``head``, ``working points`` or ``map``.
     origin : Origin, optional
         The model and its heads; None if no model was run and the input does not record one.
     model_version : str
@@ -310,7 +310,8 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     ----------
     path : path
         A skim, a converted or simulated file (``.parquet``, ``.root``), histograms, templates, workspaces, limits,
-        cutflows, working points, the description of a head (``.json``, ``.json.gz``), or templates in a ROOT file.
+        cutflows, working points, maps, the description of a head (``.json``, ``.json.gz``), or templates in a ROOT
+        file.
 
     Returns
     -------

@@ -10,16 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
+    from jettagger.processors.jec_inputs import JecInputsProcessor, JecSpectrumProcessor
+    from jettagger.processors.scale_factors import ScaleFactorProcessor
     from jettagger.processors.search import ResonanceSearchProcessor
     from jettagger.processors.tagging import TaggingProcessor
 
 _HOMES = {
     "FinetuneInputsProcessor": "finetune_inputs",
+    "JecInputsProcessor": "jec_inputs",
+    "JecSpectrumProcessor": "jec_inputs",
     "ResonanceSearchProcessor": "search",
+    "ScaleFactorProcessor": "scale_factors",
     "TaggingProcessor": "tagging",
 }
 
-__all__ = ["FinetuneInputsProcessor", "ResonanceSearchProcessor", "TaggingProcessor"]
+__all__ = [
+    "FinetuneInputsProcessor",
+    "JecInputsProcessor",
+    "JecSpectrumProcessor",
+    "ResonanceSearchProcessor",
+    "ScaleFactorProcessor",
+    "TaggingProcessor",
+]
 
 
 def __getattr__(name: str) -> Any:

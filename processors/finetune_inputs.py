@@ -62,7 +62,7 @@ class FinetuneInputsProcessor(processor.ProcessorABC):
         model: str | os.PathLike[str] | jt.Tagger,
         output: str | os.PathLike[str],
         where: str | Callable[[Any], Any] | None = None,
-        columns: Iterable[str] = ("prob", "mass", "hidden"),
+        columns: Iterable[str] = ("prob", "mass", "regression", "hidden"),
         keep: Iterable[str] = ("MET_pt", "MET_phi"),
         labels: Callable[[Any], dict[str, Any]] | None = generator_labels,
         options: jt.TaggerOptions | None = None,

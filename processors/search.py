@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import awkward as ak
 import numpy as np
-from coffea import processor
-from coffea.analysis_tools import PackedSelection, Weights
+from coffea.analysis_tools import PackedSelection
 from jettagger.processors.candidates import CandidateColumns, dijet
+from jettagger.processors.fatjets import FatJetProcessor
 from jettagger.processors.filling import SearchChunk, fill, rounded, scaled
 
 import jettagger as jt
 from jettagger.arguments import guard
+from jettagger.calibration import EventTagWeights, MassFactors
+from jettagger.decorrelation import MapColumn
 from jettagger.discriminants import Discriminant, discriminant
-from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.errors import ConfigError
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges
+from jettagger.search.blinding import blind_rows
 from jettagger.search.definition import (
     DIJET,
     EVENTS,
@@ -33,10 +35,9 @@ from jettagger.search.definition import (
     Search,
     SearchWarning,
     WeightFactor,
-    scores_of_column,
-    scores_of_discriminant,
 )
 from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sums
+from jettagger.search.tagfactors import TagFactor, tag_notes
 from jettagger.weights import check_weights
 
 __all__ = [
@@ -48,12 +49,13 @@ __all__ = [
     "ResonanceSearchProcessor",
     "Sample",
     "SearchWarning",
+    "TagFactor",
     "WeightFactor",
     "dijet",
 ]
 
 
-class ResonanceSearchProcessor(processor.ProcessorABC):
+class ResonanceSearchProcessor(FatJetProcessor):
     """Histograms and cutflows of a search for resonances that decay to one or two fat jets.
 
     Events pass an event cut and have enough jets after the preselection. The candidates ``jet1`` (and ``jet2``) are
@@ -72,8 +74,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         With the categories ``dataset``, ``region`` and ``variation``.
     cuts : mapping of str to (str or Expression)
         Name -> boolean expression for events with candidates.
-    discriminants : mapping of str to (str or Discriminant)
-        Name -> a preset, an expression in scores, or a discriminant; they become columns of the jets.
+    discriminants : mapping of str to (str, Discriminant or MapColumn)
+        Name -> a preset, an expression in scores, a discriminant, or a map; they become columns of the jets.
     model : str, path or Tagger, optional
         The network to run; without it the scores are read from the file.
     prefix : str, optional
@@ -90,9 +92,10 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         The column to use as the mass of the candidates in `dijet`, e.g. ``mass`` or ``msoftdrop``.
     event_cut : str or Expression, optional
         Cut in columns of the events, e.g. a trigger.
-    weights : mapping of str to WeightFactor
-        Corrections of simulation; their variations are called ``<name>Up`` and ``<name>Down``.
-    variations : mapping of str to JetVariation
+    weights : mapping of str to (WeightFactor or TagFactor)
+        Corrections of simulation; their variations are called ``<name>Up`` and ``<name>Down``, those of the sources of
+        scale factors of a tagger ``<name>_<source>Up`` and ``<name>_<source>Down``.
+    variations : mapping of str to (JetVariation or MassFactors)
         Variations of the jets, also called ``<name>Up`` and ``<name>Down``.
     luminosity : float
         Integrated luminosity in 1/fb, to which simulation is scaled.
@@ -103,8 +106,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
     options : TaggerOptions, optional
         Options of the tagger: heads, threads, score cache and others; a tagger has its own.
     blind : bool
-        Whether data in signal regions are blinded: such events are filled into no histogram of any region, and the last
-        row of the cutflow of these regions is None.
+        Whether data in signal regions are blinded: such events are filled into no histogram of any region, and their
+        number is None in the cutflow, like each row from which it follows (`jettagger.search.blinding.blind_rows`).
 
     Raises
     ------
@@ -139,7 +142,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         histograms: Sequence[HistSpec],
         *,
         cuts: Mapping[str, str | Expression] | None = None,
-        discriminants: Mapping[str, str | Discriminant] | None = None,
+        discriminants: Mapping[str, str | Discriminant | MapColumn] | None = None,
         model: str | os.PathLike[str] | jt.Tagger | None = None,
         prefix: str | None = None,
         n_jets: int = 2,
@@ -148,8 +151,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         order: str = "pt",
         mass: str = "mass",
         event_cut: str | Expression | None = None,
-        weights: Mapping[str, WeightFactor] | None = None,
-        variations: Mapping[str, JetVariation] | None = None,
+        weights: Mapping[str, WeightFactor | TagFactor] | None = None,
+        variations: Mapping[str, JetVariation | MassFactors] | None = None,
         luminosity: float = 1.0,
         generator_weight: str | None = "genWeight",
         collection: str = "FatJet",
@@ -165,7 +168,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             histograms=histograms,
             cuts=cuts or {},
             discriminants={
-                name: item if isinstance(item, Discriminant) else discriminant(item)
+                name: discriminant(item) if isinstance(item, str) else item
                 for name, item in (discriminants or {}).items()
             },
             prefix=self.tagger.bundle.prefix if self.tagger is not None and prefix is None else prefix,
@@ -185,6 +188,9 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
             setattr(self, name, value)
         self.factors = self.search.factors
+        if self.tagger is not None:
+            for factor in self.search.tag_factors.values():
+                factor.check_origin(self.tagger, self.discriminants)
         self.curves = self._curves()
         self.outputs = self._outputs()
         self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
@@ -216,104 +222,21 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                     names.append(column)
         return tuple(dict.fromkeys(names))
 
-    def _outputs(self) -> tuple[str, ...]:
-        """The outputs of the network that are used; empty if only columns of its heads are."""
-        if self.tagger is None:
-            return ()
-        used: list[str] = []
-        for item in self.discriminants.values():
-            used += scores_of_discriminant(item, self.tagger, self.prefix)
-        shifted = [c for item in self.variations.values() for side in (item.up, item.down) for c in side]
-        for column in (*self.jet_columns, *shifted):
-            used += scores_of_column(column, self.tagger, self.prefix)
-        of_heads = [column for head in self.tagger.heads for column in head.columns]
-        if not used:
-            columns = " or ".join([f"{self.prefix}_...", *(f"{head.name}_..." for head in self.tagger.heads)])
-            raise ConfigError(
-                f"the model {self.tagger.bundle.name!r} would run, but no discriminant and no column {columns} is used"
-            )
-        return tuple(name for name in dict.fromkeys(used) if name not in of_heads)
+    @property
+    def optional_columns(self) -> frozenset[str]:
+        """Columns of the candidates that only weights of simulation read, which data may lack."""
+        names = [name.partition(".")[::2] for item in self.search.weight_expressions() for name in item.names]
+        needed = {"pt", "eta", "phi", self.pick, self.order, *([self.mass] if self.n_jets == 2 else [])}
+        others = [*self.search.cuts.values(), *(axis.parsed for spec in self.histograms for axis in spec.axes)]
+        needed |= {name.partition(".")[2] for item in others for name in item.names}
+        return frozenset(column for front, column in names if front in ("jet1", "jet2")) - needed
 
     @property
     def signal_regions(self) -> tuple[str, ...]:
         """The names of the signal regions."""
         return self.search.signal_regions
 
-    def rescoring(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """The inputs of the network and its heads that depend on given columns of the jets.
-
-        Parameters
-        ----------
-        columns : iterable of str
-            Columns of the jets that a variation changes.
-
-        Returns
-        -------
-        tuple of str
-            Names of input variables; empty if the scores do not change.
-
-        Examples
-        --------
-        >>> from jettagger.histograms import AxisSpec
-        >>> spec = HistSpec("pt", [AxisSpec("pt", bins=(1, 0, 1), expression="jet1.tinyParT_mass")])
-        >>> search = ResonanceSearchProcessor({"a": Sample(1)}, {"all": Region()}, [spec], model="tinyParT")
-        >>> search.rescoring(["pt", "mass", "msoftdrop"])
-        ()
-        >>> "pfcand_etarel" in search.rescoring(["eta"])
-        True
-        """
-        return () if self.tagger is None else self.tagger.changed_by(columns, self.collection)
-
     # ---------------------------------------------------------------------------------------- steps to replace
-
-    def sample(self, dataset: str) -> Sample:
-        """The sample of a data set.
-
-        Raises
-        ------
-        UnknownName
-            If it is unknown.
-        """
-        if dataset not in self.samples:
-            raise UnknownName("dataset", dataset, self.samples, "the samples of this search")
-        return self.samples[dataset]
-
-    def check_kind(self, events: Any, dataset: str, sample: Sample) -> None:
-        """Refuse data in samples of simulation and simulation in samples of data.
-
-        Raises
-        ------
-        MismatchError
-            Gives the file.
-        """
-        if self.generator_weight is None:
-            return
-        found = self.generator_weight in events.fields
-        if found == sample.data:
-            place = (getattr(events, "metadata", None) or {}).get("filename", "these events")
-            is_, column = ("data", f"but {place} has") if sample.data else ("simulation", f"but {place} lacks")
-            raise MismatchError(
-                f"dataset {dataset!r} is {is_}, {column} the column {self.generator_weight!r}: "
-                "data and simulation must not be mixed in one dataset"
-            )
-
-    def generator_weights(self, events: Any, sample: Sample) -> Any:
-        """The generator weight of each event, float64[events]; 1 for data."""
-        if sample.data or self.generator_weight is None:
-            return np.ones(len(events))
-        return np.asarray(ak.to_numpy(events[self.generator_weight]), dtype=np.float64)
-
-    def event_mask(self, events: Any, sample: Sample) -> Any:
-        """Mask of events that pass the event cut, and for data the certified luminosity sections; bool[events]."""
-        mask = np.ones(len(events), dtype=bool)
-        if self.event_cut is not None:
-            value = self.event_cut.evaluate(CandidateColumns({}, events))
-            mask &= np.broadcast_to(ak.to_numpy(ak.fill_none(value, False)).astype(bool), len(events))
-        if sample.golden_json is not None:
-            from coffea.lumi_tools import LumiMask
-
-            mask &= np.asarray(LumiMask(sample.golden_json)(events.run, events.luminosityBlock))
-        return mask
 
     def preselect(self, columns: Mapping[str, Any]) -> Any:
         """Mask of jets that pass the preselection: jagged bool from columns of the jets, which may be varied."""
@@ -327,67 +250,6 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         key = ak.where(preselected, columns[self.pick], -np.inf)
         rank = ak.argsort(ak.argsort(key, axis=1, ascending=False), axis=1)
         return preselected & (rank < self.n_jets)
-
-    def tag(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None) -> Any:
-        """Run the network and add its columns to the events.
-
-        Parameters
-        ----------
-        events : NanoEvents
-        where : jagged bool array
-            The jets to score.
-        kinematics : mapping, optional
-            Columns of the jets from which the network's inputs are computed, instead of those in the file.
-
-        Raises
-        ------
-        MismatchError
-            If the model applies to jets other than those of the search.
-        """
-        if self.tagger is None:
-            return events
-        jets = self.tagger.plan(events).collection
-        if jets != self.collection:
-            raise MismatchError(
-                f"the model {self.tagger.bundle.name!r} scores {jets}, the search takes {self.collection}: "
-                f"give collection: {jets}, or a model of these jets"
-            )
-        return self.tagger.attach(events, where=where, prefix=self.prefix, columns=self.outputs, kinematics=kinematics)
-
-    def make_jets(self, fatjets: Any, varied: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns of the jets that are used, including discriminants.
-
-        Parameters
-        ----------
-        fatjets : awkward array
-            With the scores.
-        varied : mapping
-            Columns that a variation changes.
-
-        Returns
-        -------
-        dict of str to jagged array
-
-        Raises
-        ------
-        UnknownName
-            If the jets lack a column.
-        """
-        columns = {}
-        for name in self.jet_columns:
-            if name in self.discriminants:
-                continue
-            if name not in varied and name not in fatjets.fields:
-                raise UnknownName("column", name, [*fatjets.fields, *self.discriminants], self.collection)
-            columns[name] = varied[name] if name in varied else fatjets[name]
-        for name in self.jet_columns:
-            if name in self.discriminants:
-                item = self.discriminants[name]
-                prefix = item.prefix or self.prefix
-                needed = item.resolve(fatjets.fields, prefix=prefix).columns.values()
-                scores = {column: varied.get(column, fatjets[column]) for column in needed}
-                columns[name] = item(scores, prefix=prefix)
-        return columns
 
     def candidates(self, jets: Any) -> list[Any]:
         """Select and sort the candidates.
@@ -416,47 +278,23 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         """Quantities derived from the candidates, one value per event: `dijet` for two."""
         return dijet(candidates[0], candidates[1], self.mass) if len(candidates) == 2 else {}
 
-    def event_weights(self, generator: Any, columns: Mapping[str, Any], sample: Sample, numbers: Any) -> Weights:
-        """The weights of simulation.
+    def tag_weights(self, columns: Mapping[str, Any], dataset: str, sample: Sample) -> dict[str, EventTagWeights]:
+        """The weights of simulation by scale factors of a tagger.
 
         Parameters
         ----------
-        generator : float64[events]
         columns : mapping
             Candidates and events.
+        dataset : str
         sample : Sample
-        numbers : array
-            Event numbers.
 
         Returns
         -------
-        coffea.analysis_tools.Weights
-
-        Raises
-        ------
-        InvalidValues
-            If a weight is not finite; gives the event.
+        dict of str to EventTagWeights
+            Empty for data.
         """
-        weights = Weights(len(generator))
-        weights.add("generator", generator)
-        if sample.data:
-            return weights
-        absent = ak.to_numpy(ak.is_none(columns["jet1"]))
-        for name, parts in self.factors.items():
-            values: list[Any] = []
-            for part in parts:
-                if part is None:
-                    values.append(None)
-                    continue
-                value = part.evaluate(columns)
-                if not isinstance(value, ak.Array):
-                    value = np.full(len(generator), float(value))
-                # a correction of candidates has no value for events without
-                value = ak.where(absent & ak.to_numpy(ak.is_none(value)), 1.0, value)
-                check_weights(value, name=f"weight {name!r} ({part})", events=numbers)
-                values.append(ak.to_numpy(ak.fill_none(value, 1.0)).astype(np.float64))
-            weights.add(name, *values)
-        return weights
+        factors = {} if sample.data else self.search.tag_factors
+        return {name: item.event_weights(columns, dataset, self.n_jets) for name, item in factors.items()}
 
     def select(self, columns: Mapping[str, Any], passed: Any) -> PackedSelection:
         """All cuts; ``not <cut>`` is the complement of a cut.
@@ -505,7 +343,8 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         -------
         dict
             ``histograms``, ``curves``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``; ``overlaps``
-            of regions; ``passing``, the simulated events that pass and fail each cut.
+            of regions; ``passing``, the simulated events that pass and fail each cut; ``tags``, by data set and weight
+            the numbers of jets to which scale factors were applied.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -519,7 +358,7 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         chunk = SearchChunk(dataset, sample, events, numbers, generator, passed, histograms, curves, self.curves)
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
-        varied = {name: self._varied(fatjets, shift) for name, shift in shifts.items()}
+        varied = {name: self._varied(events, shift) for name, shift in shifts.items()}
         masks, preselected = {}, {}
         names = dict.fromkeys((*self.preselection.names, self.pick))
         for name, new in varied.items():
@@ -527,20 +366,14 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
             preselected[name] = self.preselect(columns)
             masks[name] = self.scored_jets(columns, preselected[name] & passed)
-        again = {name for name, new in varied.items() if self.rescoring(new)}
-        where = masks[NOMINAL]
-        for name in masks:
-            if name not in again:
-                where = where | masks[name]
-        tagged = self.tag(events, where)
         counts = {"events": len(events), "sumw": float(generator.sum())}
         counts["jets"] = int(ak.sum(ak.num(fatjets.pt)))
-        counts["scored"] = self._scored(tagged)
         result: dict[str, Any] = {}
-        for name, new in varied.items():
-            found = self.tag(events, masks[name], new) if name in again else tagged
-            jets = found[self.collection]
-            new = {**new, **self._varied(jets, shifts[name], late=True)}
+        for name, tagged in self.tag_variations(events, varied, masks):
+            if name == NOMINAL:
+                counts["scored"] = self._scored(tagged)
+            jets = tagged[self.collection]
+            new = {**varied[name], **self._varied(tagged, shifts[name], late=True)}
             columns = self.make_jets(jets, new)
             table = ak.zip({key: value[masks[name]] for key, value in columns.items()})
             own = {f"jet{i}": jet for i, jet in enumerate(self.candidates(table), start=1)}
@@ -549,9 +382,13 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             filled_from = CandidateColumns(own, events)
             selection = self.select(filled_from, passed)
             weights = self.event_weights(generator, filled_from, sample, numbers)
+            of_tags = self.tag_weights(filled_from, dataset, sample)
+            for factor, made in of_tags.items():
+                made.add_to(weights, factor)
             filled = fill(self.search, chunk, name, filled_from, selection, weights)
             if name == NOMINAL:
-                result = filled
+                tags = {factor: made.count.to_dict() for factor, made in of_tags.items()}
+                result = {**filled, "tags": {dataset: tags}}
         place = events.metadata
         path = str(place.get("filename", ""))
         return {
@@ -562,33 +399,6 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             "file_weights": {dataset: {path: counts["sumw"]}},
             **result,
         }
-
-    def _shifts(self, sample: Sample) -> dict[str, Mapping[str, Expression]]:
-        """Name of each variation of the jets -> columns that it changes."""
-        shifts: dict[str, Mapping[str, Expression]] = {NOMINAL: {}}
-        if not sample.data:
-            for name, item in self.variations.items():
-                shifts |= {f"{name}Up": item.up, f"{name}Down": item.down}
-        return shifts
-
-    def _varied(self, fatjets: Any, shift: Mapping[str, Expression], late: bool = False) -> dict[str, Any]:
-        """Varied columns: those of the file, or later those of the network."""
-        own = set(self.names.values())
-        found = {}
-        for column, expression in shift.items():
-            if (column in own) != late:
-                continue
-            expression.check(fatjets.fields, f"column of {self.collection}")
-            if column not in fatjets.fields:
-                raise UnknownName("column", column, fatjets.fields, f"variation of {self.collection}")
-            found[column] = expression.evaluate({name: fatjets[name] for name in expression.names})
-        return found
-
-    def _scored(self, events: Any) -> int:
-        if not self.names:
-            return 0
-        column = events[self.collection][next(iter(self.names.values()))]
-        return int(ak.sum(~ak.is_none(column, axis=1)))
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         """Scale simulation to the luminosity, sort, and list probable mistakes.
@@ -611,24 +421,14 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
         InvalidValues
             If the sum of the generator weights of a data set is not positive.
         """
-        datasets = {}
-        for dataset in sorted(accumulator["sums"], key=list(self.samples).index):
-            sums, sample = accumulator["sums"][dataset], self.sample(dataset)
-            sums = {**sums, "sumw": float(rounded(sums["sumw"]))}
-            scale = self.scale(dataset, sample, sums["sumw"])
-            datasets[dataset] = {
-                **{key: sums[key] for key in ("events", "jets", "scored")},
-                "sum_of_weights": sample.sum_of_weights if isinstance(sample.sum_of_weights, float) else sums["sumw"],
-                "sum_of_read_weights": sums["sumw"],
-                "scale": scale,
-                "files": dict(sorted(accumulator["files"][dataset].items())),
-            }
+        datasets = self.normalised(accumulator)
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
         histograms, curves = (
             {name: scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
             for kind in ("histograms", "curves")
         )
         cutflow: dict[str, Any] = {}
+        hidden = blind_rows(self.regions) if self.blind else {}
         for dataset, counts in datasets.items():
             cutflow[dataset] = {}
             for region in self.regions:
@@ -640,11 +440,12 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
                     }
                     for cut, row in rows.items()
                 }
-                if self.blind and self.sample(dataset).data and region in self.signal_regions:
-                    flow[list(flow)[-1]] = {"events": None, "weighted": None}
+                if self.sample(dataset).data:
+                    flow |= {cut: {"events": None, "weighted": None} for cut in hidden.get(region, ())}
                 cutflow[dataset][region] = flow
         notes = [*self.doubts(), *unknown_sums(self.samples, datasets)]
         notes += idle_cuts(self.search, accumulator.get("passing", {}))
+        notes += tag_notes(accumulator.get("tags", {}))
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)
@@ -655,33 +456,6 @@ class ResonanceSearchProcessor(processor.ProcessorABC):
             "datasets": datasets,
             "notes": notes,
         }
-
-    def scale(self, dataset: str, sample: Sample, sumw: float) -> float:
-        """The factor of a data set: luminosity times cross section over the sum of generator weights.
-
-        Parameters
-        ----------
-        dataset : str
-        sample : Sample
-        sumw : float
-            Sum of generator weights of the events that were read.
-
-        Returns
-        -------
-        float
-            1 for data.
-
-        Raises
-        ------
-        InvalidValues
-            If the sum is not positive.
-        """
-        if sample.data or sample.cross_section is None:
-            return 1.0
-        total = sample.sum_of_weights if isinstance(sample.sum_of_weights, float) else sumw
-        if not (math.isfinite(total) and total > 0):
-            raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
-        return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
 
     def doubts(self) -> list[str]:
         """Probable mistakes in the definition of the search, independent of the events.

@@ -59,7 +59,7 @@ class TaggingProcessor(processor.ProcessorABC):
         self,
         model: str | os.PathLike[str] | jt.Tagger,
         where: str | Callable[[Any], Any] | None = None,
-        columns: Iterable[str] = ("prob", "mass", "hidden"),
+        columns: Iterable[str] = ("prob", "mass", "regression", "hidden"),
         prefix: str | None = None,
         output: str | os.PathLike[str] | None = None,
         options: jt.TaggerOptions | None = None,

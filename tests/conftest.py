@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 CACHES = Path(tempfile.mkdtemp(prefix="jettagger-tests-"))
 atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
 
+#: numbers of the folders of users
+USERS = itertools.count()
+
 # how long an example may take depends on the machine
 settings.register_profile("jettagger", deadline=None)
 settings.load_profile("jettagger")
@@ -29,10 +35,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption("--run-long", action="store_true", help="run the tests marked long: minutes each, on request")
     parser.addoption("--record-passed", type=Path, metavar="FILE", help="write the tests that passed into a file")
     parser.addoption("--not-in", type=Path, metavar="FILE", help="leave out the tests of a file of --record-passed")
+    parser.addoption(
+        "--may-lack", metavar="MODULES", help="fail where a test would skip for lack of any module but these (a,b,...)"
+    )
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores, as many tests wait for processes of their own; four at most, for their memory."""
     from jettagger.sessions.threads import usable_cores
@@ -41,9 +52,29 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (names := config.getoption("--may-lack")) is not None:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(pytest, "importorskip", import_or_fail({name.strip() for name in names.split(",")}))
+        config.add_cleanup(patch.undo)
     path = config.getoption("--record-passed")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordPassed(path))
+
+
+def import_or_fail(may_lack: AbstractSet[str]) -> Callable[..., Any]:
+    """`pytest.importorskip` for an environment that has all but some modules: a test that lacks another one fails."""
+    import_or_skip = pytest.importorskip
+
+    def importorskip(modname: str, *args: Any, **options: Any) -> Any:
+        try:
+            return import_or_skip(modname, *args, **options)
+        except pytest.skip.Exception as error:
+            if modname.split(".")[0] in may_lack:
+                raise
+            reason = f"{modname!r} cannot be imported, and --may-lack does not name it: {error}"
+        return pytest.fail(reason, pytrace=False)
+
+    return importorskip
 
 
 class RecordPassed:
@@ -70,12 +101,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         passed = set(path.read_text(encoding="utf-8").splitlines())
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
         items[:] = [item for item in items if item.nodeid not in passed]
-    if config.getoption("--run-slow"):
-        return
-    skip = pytest.mark.skip(reason="slow: runs with --run-slow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    for kind in ("slow", "long"):
+        if not config.getoption(f"--run-{kind}"):
+            skip = pytest.mark.skip(reason=f"{kind}: runs with --run-{kind}")
+            for item in items:
+                if kind in item.keywords:
+                    item.add_marker(skip)
 
 
 def shared_folder() -> Path:
@@ -105,13 +136,22 @@ def one_mass() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees, or changes, the models of the user who runs it."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
+    # a number, as pytest would look for the next free name among those of thousands of tests
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data" / str(next(USERS))))
     monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
     monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
     # hundreds of small networks are made and trusted; what does not trust them has tests of its own
     monkeypatch.setenv("JETTAGGER_TRIALS", "off")
     # and many are written anew in their place, which tests/test_checksums.py does where it is remembered
     monkeypatch.setattr("jettagger.bundles.checksums.cache_folder", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _own_backend_of_pyhf() -> Iterator[None]:
+    """No test leaves its backend or optimizer of pyhf to another one, as ``pyhf cls`` and cabinetry do."""
+    yield
+    if (pyhf := sys.modules.get("pyhf")) is not None:
+        pyhf.set_backend(*pyhf.get_backend(default=True))
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
 from jettagger import plots
-from jettagger.discriminants import roc
+from jettagger.discriminants import Measured, roc
 from jettagger.histograms import AxisSpec, HistSpec, pick
 from jettagger.statistics.limits import Limit
 from jettagger.types import Floats
@@ -124,6 +125,144 @@ def draw_jets() -> Any:
     return plots.draw_jets(ak.Array(jet), scores)
 
 
+def point(rejection: float, divergence: float) -> Any:
+    """An operating point of 40,000 jets in 20 bins."""
+    floor = 3.4e-4 * (rejection - 1) / 9
+    inverse = Measured(1 / divergence, 0.15 / divergence + 3)
+    shape = SimpleNamespace(floor=Measured(floor, 0.3 * floor), inverse=inverse)
+    return SimpleNamespace(rejection=Measured(rejection, 0.04 * rejection), divergence=shape)
+
+
+def tradeoff() -> Any:
+    methods = {
+        "no decorrelation": {"": point(40, 0.12)},
+        "weights": {"": point(31, 0.03)},
+        "DDT map": {"": point(33, 1.3e-3)},
+        "DisCo": {"1": point(36, 0.05), "3": point(33, 0.01), "10": point(27, 3e-3)},
+        "adversary": {"3": point(37, 0.08), "20": point(28, 0.015), "50": point(38, 0.11)},
+    }
+    return plots.tradeoff(methods, variable="soft-drop mass", title="H → WW → 4q")
+
+
+def efficiency_curves() -> Any:
+    def profile(*values: float | None) -> Any:
+        numbers = [None if value is None else Measured(value, 0.02 * (1 + 5 * value)) for value in values]
+        return SimpleNamespace(edges=np.arange(len(values) + 1) * 50.0, efficiencies=numbers)
+
+    mass = "Soft-drop mass [GeV]"
+    background = {"no decorrelation": profile(0.02, 0.05, 0.2), "DDT map": profile(0.1, 0.11, 0.1)}
+    signal = {"no decorrelation": profile(None, 0.48, 0.55), "DDT map": profile(None, 0.52, 0.47)}
+    return plots.efficiency_curves({"Background": {mass: background}, "Signal": {mass: signal}}, title="H → WW → 4q")
+
+
+def dependence_curves() -> Any:
+    disco = dict(zip((0.0, 1.0, 3.0, 10.0), (0.31, 0.12, 0.06, 0.03), strict=True))
+    adversary = dict(zip((0.0, 1.0, 10.0, 100.0), (0.30, 0.25, 0.1, 0.28), strict=True))
+    curves = {"DisCo": disco, "adversary": adversary}
+    measured = {name: {key: Measured(value, 0.01) for key, value in curve.items()} for name, curve in curves.items()}
+    references = {"no decorrelation": Measured(0.32, 0.008), "DDT map": Measured(0.012, 0.006)}
+    return plots.dependence_curves(measured, references=references, variable="soft-drop mass", title="QCD")
+
+
+def factor_fit() -> Any:
+    """What the figures of a fit of factors read: two categories in two bands, four parameters."""
+    edges = np.array([50.0, 70, 80, 90, 110, 150])
+    label = "jet mass [GeV]"
+    jets = {
+        "fail": ([60, 50, 90, 40, 30], [400, 180, 160, 280, 400]),
+        "pass": ([80, 150, 260, 90, 20], [60, 30, 25, 40, 60]),
+    }
+    seen = {"fail": [450, 246, 240, 330, 441], "pass": [150, 171, 291, 120, 86]}
+    expectations = []
+    for band, (signal, other) in jets.items():
+        parts = {"signal": np.array(signal, dtype=float), "other": np.array(other, dtype=float)}
+        total = parts["signal"] + parts["other"]
+        spread = 0.05 * total
+        data = np.array(seen[band], dtype=float)
+        expectations.append(SimpleNamespace(band=band, categories=parts, total=total, uncertainty=spread, data=data))
+    impacts = {}
+    for name, value, sigma, change in (
+        ("jes", 0.4, 0.8, 0.02),
+        ("norm_other", -0.9, 0.5, -0.012),
+        ("lumi", 0.0, 1.0, 0.001),
+        ("mcstat_pass[2]", 0.1, 0.98, -0.007),
+    ):
+        sides = np.array([[-change, change], [0, 0]])
+        impacts[name] = SimpleNamespace(
+            parameter=name,
+            value=value,
+            uncertainty=sigma,
+            up=sides,
+            down=-0.9 * sides,
+            prefit_up=sides / sigma**2,
+            prefit_down=-sides / sigma**2,
+        )
+    templates = SimpleNamespace(variable=SimpleNamespace(edges=edges, label=label, name="m"), bands=("fail", "pass"))
+    model = SimpleNamespace(templates=templates, categories={"signal": None, "other": None})
+
+    def expected(*, fitted: bool) -> Any:
+        return expectations
+
+    def factor(category: str, band: str) -> Any:
+        return Measured(0.93, 0.031)
+
+    return SimpleNamespace(model=model, expectations=expected, impacts=impacts, factor=factor)
+
+
+def band_spectra() -> Any:
+    return plots.band_spectra(factor_fit(), title="pt 300 to 400 GeV")
+
+
+def impact_ranking() -> Any:
+    return plots.impact_ranking(factor_fit(), "signal", "pass", title="pt 300 to 400 GeV")
+
+
+def numbers(*values: float, relative: float = 0.02) -> Any:
+    """Values in bins with uncertainties."""
+    array = np.array(values)
+    return SimpleNamespace(value=array, uncertainty=np.abs(array) * relative)
+
+
+def response_distributions() -> Any:
+    edges = np.linspace(0.5, 1.5, 101)
+    centres = (edges[1:] + edges[:-1]) / 2
+
+    def peak(place: float, width: float) -> Floats:
+        return np.round(40 * np.exp(-(((centres - place) / width) ** 2) / 2))
+
+    distributions = [
+        SimpleNamespace(
+            flavour=flavour,
+            pt=pt,
+            jets=1800,
+            edges=edges,
+            contents={"Standard": peak(1 - shift, width), "DNN": peak(1.0, 0.7 * width)},
+        )
+        for pt, width in (((30.0, 40.0), 0.2),)
+        for flavour, shift in (("uds", -0.03), ("g", 0.05))
+    ]
+    return plots.response_distributions(distributions, title=r"$|\eta|$ < 2.5")
+
+
+def response_summary() -> Any:
+    return plots.response_summary(
+        [20.0, 50.0, 100.0, 300.0, 1000.0],
+        {"Standard": numbers(0.97, 1.01, 1.0, np.nan), "DNN": numbers(1.0, 0.99, 1.005, 0.99)},
+        {"Standard": numbers(0.3, 0.18, 0.11, np.nan), "DNN": numbers(0.24, 0.13, 0.09, 0.05)},
+        {"DNN": numbers(0.8, 0.72, 0.82, np.nan, relative=0.05)},
+        reference="Standard",
+        title=r"b, $|\eta|$ < 2.5",
+    )
+
+
+def flavour_responses() -> Any:
+    panels = {
+        "central": {"Standard": numbers(0.95, 1.04, 1.02, 0.99, relative=0.01), "DNN": numbers(0.99, 1.0, 1.0, 1.01)},
+        "forward": {"Standard": numbers(0.9, 1.1, 1.0, np.nan), "DNN": numbers(1.0, 1.02, 0.98, np.nan)},
+    }
+    return plots.flavour_responses(panels, ["g", "uds", "c", "b"], title="$p_T$ > 30 GeV")
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "spectrum": spectrum,
     "shapes": shapes,
@@ -132,6 +271,14 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "roc_curves": roc_curves,
     "limit_band": limit_band,
     "draw_jets": draw_jets,
+    "tradeoff": tradeoff,
+    "efficiency_curves": efficiency_curves,
+    "dependence_curves": dependence_curves,
+    "band_spectra": band_spectra,
+    "impact_ranking": impact_ranking,
+    "response_distributions": response_distributions,
+    "response_summary": response_summary,
+    "flavour_responses": flavour_responses,
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import awkward as ak
@@ -87,12 +89,18 @@ def part(made: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
     }
 
 
+@cache
+def content(n_events: int, seed: int, data: bool, binary: bool) -> bytes:
+    """A file of `columns`, as writing hundreds of them takes longer than reading them."""
+    with TemporaryDirectory() as folder:
+        return write(Path(folder) / "events.root", columns(n_events, seed, data=data, binary=binary)).read_bytes()
+
+
 def make_world(folder: Path, *, binary: bool = True, config: str = CONFIG) -> Path:
     """The files of `CONFIG`, and the configuration itself or another one."""
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "tt1.root", columns(30, 1, binary=binary))
-    write(folder / "tt2.root", columns(8, 2, binary=binary))
-    write(folder / "X1.root", columns(20, 3, binary=binary))
-    write(folder / "run.root", columns(15, 4, data=True))
+    files = {"tt1": (30, 1, False), "tt2": (8, 2, False), "X1": (20, 3, False), "run": (15, 4, True)}
+    for name, (n_events, seed, data) in files.items():
+        (folder / f"{name}.root").write_bytes(content(n_events, seed, data, binary))
     (folder / "search.yaml").write_text(config)
     return folder / "search.yaml"

@@ -216,6 +216,7 @@ def test_the_processor_of_coffea(tmp_path: Path, folder: Path, tagger: Tagger) -
     assert not any(name.startswith("FatJet_") for name in result["columns"])
 
 
+@pytest.mark.slow
 def test_jets_are_drawn_with_the_scores_of_their_model(
     tmp_path: Path, folder: Path, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +455,7 @@ def by_hand(shared: Path, path: Path) -> Iterator[tuple[int, dict[str, Any] | No
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_particlenet_on_the_experiments_ak4_jets_is_what_onnxruntime_gives_for_inputs_made_by_hand(
     shared: Path,
 ) -> None:
@@ -503,6 +505,7 @@ def test_vertices_outside_of_the_table_are_rebuilt_for_ak4_jets_too(shared: Path
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_both_networks_of_the_experiment_in_one_pass(shared: Path) -> None:
     both = load_taggers([shared / "models" / name for name in ("particlenet-ak8-md", "particlenet-ak4")], threads=1)
     with opened(shared / "cms/pfnano.root") as file:
@@ -534,6 +537,7 @@ def test_discriminants_of_deepjet_are_those_that_the_experiment_stored(shared: P
         assert np.median(np.abs(made - given)) < 6e-4
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_central_nanoaod_is_refused_for_ak4_jets(shared: Path) -> None:
     tagger = load_tagger(shared / "models/particlenet-ak4", threads=1)

@@ -32,6 +32,7 @@ def test_what_is_not_survived_is_named() -> None:
     assert text.splitlines()[-1] == "| a | 7 | 3 | 3 changed, 1 hang |"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [name for name in KINDS if not SLOW.search(name)])
 def test_attacks_are_survived(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path))

@@ -251,12 +251,14 @@ def same(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
 class TestInvariants:
     """What a jet gets never depends on the others, on their order, or on the size of the batch."""
 
+    @pytest.mark.slow
     @SLOW
     @given(some_jets(), st.sampled_from(["cmssw", "weaver"]), st.sampled_from(["constant", "wrap"]), st.integers(1, 8))
     def test_reference(self, jets: Jets, convention: str, pad_mode: str, batch_size: int) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             check_against_reference(SMALL, jets, convention, pad_mode=pad_mode, batch_size=batch_size)
 
+    @pytest.mark.slow
     @SLOW
     @given(some_jets(), st.randoms(use_true_random=False), st.integers(1, 7))
     def test_order_of_jets_and_batch_size(self, jets: Jets, random: Any, batch_size: int) -> None:
@@ -266,6 +268,7 @@ class TestInvariants:
         plain = contents(SMALL, jets)
         assert same([plain[jet] for jet in order], contents(SMALL, shuffled, batch_size))
 
+    @pytest.mark.slow
     @SLOW
     @given(some_jets(), some_jets())
     def test_company(self, jets: Jets, others: Jets) -> None:
@@ -318,6 +321,7 @@ class TestBatches:
             assert len(own) * COST.of(np.array(length)) - COST.of(own).sum() <= COST.fixed
             assert len(own) == 1 or len(own) * length**2 <= COST.cells
 
+    @pytest.mark.slow
     def test_buckets_are_cheaper_than_a_list_of_one_length(self) -> None:
         """Against cutting after the number of candidates alone, as many as fit, for jets with many vertices or few."""
         rng = np.random.default_rng(2)

@@ -128,6 +128,7 @@ class TestGoodNetworks:
         assert all(result.passed is not False for result in found.values())
         assert {"no cpf", "no npf"} <= set(found)
 
+    @pytest.mark.slow
     @pytest.mark.data
     @pytest.mark.parametrize("name", ["part-ak8-2023", "particlenet-ak8-md", "scouting-particlenet-ak8"])
     def test_public_networks(self, shared: Path, name: str) -> None:

@@ -84,6 +84,7 @@ def test_line_endings_and_caches_of_python_do_not_count(copy: Path) -> None:
     assert digest_of(copy) == code_digest()
 
 
+@pytest.mark.slow
 def test_compiled_modules_count_where_there_are_no_sources(copy: Path) -> None:
     for path in copy.rglob("*.py"):
         py_compile.compile(str(path), str(path.with_suffix(".pyc")), doraise=True)
@@ -122,6 +123,7 @@ print(run.report.cached)
 """
 
 
+@pytest.mark.slow
 def test_scores_are_made_anew_after_a_feature_is_corrected(tmp_path: Path) -> None:
     """A copy of the package runs three times in processes of its own: as it is, again, and with another feature."""
     site = tmp_path / "site"

@@ -72,6 +72,7 @@ def test_skims_in_root_notice_every_bit_of_what_is_read(read: Callable[[Path], A
     assert count(path, tmp_path / "copy", basket_ranges(path, COLUMNS), read) == (40, 0)
 
 
+@pytest.mark.slow
 def test_skims_in_root_are_never_wrong_wherever_a_bit_is_flipped(tmp_path: Path) -> None:
     path = skim(tmp_path / "skim.root")
     noticed, silent = count(path, tmp_path / "copy", None, list_skim, 60)
@@ -146,6 +147,7 @@ def test_without_checksums_flips_change_values_and_lists_are_compared(codec: Any
     assert silent < 40
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_pages_of_rntuples_are_checked(shared: Path, tmp_path: Path) -> None:
     path = shared / "cms" / "pfnano_rntuple.root"

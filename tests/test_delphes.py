@@ -170,6 +170,7 @@ def test_jets_of_a_real_file_are_those_of_a_slow_loop(shared: Path, collection: 
     assert assert_same(events, collection) > 500
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_references_to_candidates_that_were_not_written_are_counted(shared: Path) -> None:
     """Jets without PUPPI refer to candidates before PUPPI, few of which are in the file."""
@@ -270,6 +271,7 @@ def test_constituents_in_several_collections_are_found_in_all(seed: int) -> None
         assert ak.all(ak.isclose(one, other, atol=1e-6) if "float" in str(one.type) else one == other), name
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_real_file_gives_the_same_jets_from_several_collections(shared: Path) -> None:
     with DelphesFile(example(shared)) as file:
@@ -304,6 +306,7 @@ def test_an_object_in_two_collections_counts_once() -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_jets_whose_references_cannot_be_followed_are_not_scored(shared: Path, tmp_path: Path) -> None:
     with DelphesFile(example(shared)) as file:
         events = {name: file.read(name) for name in ("JetAK8", "JetPUPPIAK8", "JetPUPPIAK15")}
@@ -349,6 +352,7 @@ def test_a_file_without_the_jets_or_the_candidates_lists_what_is_there() -> None
         DelphesJets(few)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_shell_says_which_jets_there_are(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, output = weaver_bundle(tmp_path / "toy"), str(tmp_path / "x.root")
@@ -463,6 +467,7 @@ def test_all_events_of_a_file_are_tagged(shared: Path, tmp_path: Path, collectio
         assert file.n_jets == 10
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_jobs_on_delphes_files_that_make_no_sense_are_refused(shared: Path, tmp_path: Path) -> None:
     tagger = load_tagger(weaver_bundle(tmp_path / "toy"))
@@ -485,6 +490,7 @@ def test_jobs_on_delphes_files_that_make_no_sense_are_refused(shared: Path, tmp_
 # flat files
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_real_file_becomes_jets_of_the_published_shape(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -515,6 +521,7 @@ def test_a_real_file_becomes_jets_of_the_published_shape(
             assert jet.aux_genpart_pid[jet.aux_genpart_isResX].tolist() == [25]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_an_output_is_not_replaced_and_jets_are_chosen(shared: Path, tmp_path: Path) -> None:
     output = tmp_path / "jets.parquet"

@@ -135,6 +135,7 @@ def open_nano(name, mode="virtual", branches="*"):
         ).events()
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("mode", ["virtual", "eager"])
 def test_central_nanoaod_by_hand(mode):
@@ -149,6 +150,7 @@ def test_central_nanoaod_by_hand(mode):
     assert ak.all(ak.num(got) == ak.num(events.FatJet))
 
 
+@pytest.mark.slow
 @needs_data
 def test_ready_ratios_of_the_experiment():
     jets = open_nano("nano_tt_v15.root").FatJet
@@ -171,6 +173,7 @@ def test_ready_ratios_of_the_experiment():
 
 
 @needs_data
+@pytest.mark.slow
 def test_each_tagger_of_real_files():
     jets = open_nano("nano_tt_v15.root").FatJet
     assert taggers(jets.fields) == {
@@ -536,6 +539,7 @@ def test_scores_of_pfnano_give_the_ratios_that_are_stored_beside_them(shared):
         np.testing.assert_allclose(ak.flatten(made), ak.flatten(values), rtol=2e-3, atol=2e-5 + (name == "QvsG") * 5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_flavours_of_central_nanoaod(shared):
     columns = {"BvsAll": "B", "CvsL": "CvL", "CvsB": "CvB", "QvsG": "QvG"}
@@ -761,6 +765,7 @@ nodes = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(nodes, st.floats(-10, 10), st.floats(-2, 2), st.none() | st.just("inclParTMDV1"))
 @example(algebra.Number(1e-9), 0.0, 0.0, None)
 @settings(max_examples=300, deadline=None)

@@ -81,7 +81,8 @@ def command_lines(text: str) -> list[tuple[str, list[str]]]:
     lines = []
     for line in code:
         words = line.partition("#")[0].split()
-        lines.append((words[1], [word.partition("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)]))
+        verb = next((two for two in [" ".join(words[1:3])] if two in COMMANDS), words[1])
+        lines.append((verb, [word.partition("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)]))
     return lines
 
 

@@ -100,6 +100,7 @@ class TestShipped:
     def test_is_small(self, bundle: Bundle) -> None:
         assert sum(path.stat().st_size for path in bundle.folder.iterdir()) < 5_000_000
 
+    @pytest.mark.slow
     def test_behaves(self, bundle: Bundle) -> None:
         """Lengths, batches, padding, order, no vertices, sums, and the golden vectors that it carries."""
         results = check(bundle)
@@ -181,6 +182,7 @@ class TestSamples:
         ratio = np.hypot(px, py) / events.FatJet.pt[:, 0]
         assert np.std(ak.to_numpy(ratio)) < 0.01
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")
     def test_peaks(self) -> None:
         for name, mass in MASSES.items():
@@ -298,6 +300,28 @@ class TestTexts:
         least = report.rejection([400.0, 300.0], 1000.0).above / 20 / np.exp(1.645 * 0.05)
         assert report.gain(row) == f"> {least:.3g} (95 % CL)"
         assert report.area([0.99991, 0.000047]) == "0.999910 ± 0.000047"
+
+    def test_claim_no_more_than_the_uncertainties_leave(self, report: Any) -> None:
+        """A preset that ties with the trees, and a spectrum of a handful of jets, reach no goal."""
+        found = report.stored(STEPS)
+        measured = {"effective_left": 50.0, "rejection": [20.0, 1.0]}
+        line = {
+            "discriminant": "HbbvsQCD",
+            "pt": [200.0, 400.0],
+            "mixture": "as in nature",
+            "background_effective": 1e4,
+        }
+        line |= {"network": measured, "tree": {"rejection": [10.0, 0.5]}, "ratio": [2.0, 0.2], "weighed": True}
+        for ratio, reached in (([1.1, 0.1], False), ([1.3, 0.1], True), ([0.7, 0.1], False)):
+            goals = report.goals(found | {"rejection": [line, line | {"weighed": False, "ratio": ratio}]})
+            (weighed, plain, hbb) = (goal for goal in goals if "trees" in goal["goal"])
+            assert [weighed["met"], plain["met"], hbb["met"]] == [True, reached, True]
+            assert f"{ratio[0]:.2f} ± 0.10 (50 effective multijets left)" in plain["detail"]
+            assert "in 0 of 1 lines; HbbvsQCD, weighed" in hbb["detail"]
+        item = dict(found["sculpting"][EMBEDDED]["flat in pt and mass"])
+        for left, text in ((report.LEAST_SCULPTING, report.pm(item["divergence"], 4)), (99.0, "too few jets")):
+            text_of = report._sculpting({"sculpting": {EMBEDDED: {"flat": item | {"effective_left": left}}}})
+            assert f"| flat | {text} |" in text_of
 
     @pytest.mark.parametrize("path", ["embedded_tagger/RESULTS.md", "finetune/RESULTS.md"])
     def test_print_no_uncertainty_that_says_nothing(self, path: str) -> None:
@@ -424,7 +448,7 @@ def gain(folder: Path, path: Path) -> tuple[float, float]:
     return mean, float(np.sqrt(weight**2 @ (won - mean) ** 2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_way_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate, prepare, train, export, evaluate: about two minutes on an idle core."""
     for module in ("torch", "pythia8mc", "fastjet", "sklearn", "matplotlib"):
@@ -459,6 +483,9 @@ def test_the_whole_way_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(made.outputs) == 166
     assert [item.name for item in check(made) if item.passed is False] == []
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    # the only test file is one of the mixture
+    mixed = found["accuracy"]["as_mixed"]
+    assert [mixed["share"], mixed["jets"]] == [found["accuracy"]["as_generated"], found["accuracy"]["jets"]]
     accuracy, sigma = found["accuracy"]["as_in_training"]
     assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
     assert found["test"]["finite"]

@@ -287,6 +287,29 @@ JETS: dict[str, tuple[tuple[str, ...], Slow]] = {
 }
 JET = {"pt_log": (("pt",), math.log), "mass_log": (("mass",), math.log), "eta": as_stored("eta")}
 
+#: variables of the shards of energy calibrations
+OF_JETS = {name: as_stored(name) for name in ("phi", "uncorrected_mass", "area", "rho")}
+OF_VERTICES = {
+    "distance": as_stored("d3d"),
+    "significance": as_stored("d3dsig"),
+    "num_tracks": as_stored("ntracks"),
+}
+OF_CANDIDATES: dict[str, tuple[tuple[str, ...], Slow]] = {
+    **{name: as_stored(name) for name in ("pt", "eta", "phi")},
+    "id": as_stored("pdgId"),
+    "puppi_weight": as_stored("puppiWeight"),
+    "mask": CANDIDATES["mask"],
+}
+OF_CHARGED: dict[str, tuple[tuple[str, ...], Slow]] = {
+    **OF_CANDIDATES,
+    **{name: as_stored(name) for name in ("dxy", "dz", "num_hits", "num_pixel_hits")},
+    "lost_hits": as_stored("lostInnerHits"),
+    "pv_ass": as_stored("pvAssocQuality"),
+    "dxy_significance": (("dxysig",), abs),
+    "norm_chi2": if_track("chi2", 100),
+}
+OF_NEUTRAL = {**OF_CANDIDATES, "hcal_frac": as_stored("hcal_frac")}
+
 #: every variable of the input descriptions, by its full name
 EXPECTED: dict[str, tuple[str, tuple[str, ...], Slow]] = {
     f"{stem}_{name}": (object_, *definition)
@@ -294,8 +317,10 @@ EXPECTED: dict[str, tuple[str, tuple[str, ...], Slow]] = {
         ("pfcand", "pf", CANDIDATES | TRACKS | REBUILT),
         ("cpfcandlt", "cpf", CANDIDATES | TRACKS | HITS),
         ("npfcand", "npf", CANDIDATES),
-        ("sv", "sv", VERTICES | IN_VERTICES | NTUPLE_VERTICES),
-        ("jet", "jet", JET | JETS),
+        ("sv", "sv", VERTICES | IN_VERTICES | NTUPLE_VERTICES | OF_VERTICES),
+        ("jet", "jet", JET | JETS | OF_JETS),
+        ("ch", "cpf", OF_CHARGED),
+        ("ne", "npf", OF_NEUTRAL),
         ("Cpfcan", "cpf", CHARGED),
         ("Npfcan", "npf", NEUTRAL),
     )

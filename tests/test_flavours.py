@@ -147,6 +147,7 @@ def usual(tiny: Bundle) -> ak.Array:
     return Tagger(tiny, threads=1)(EVENTS)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(data=st.data())
 def test_any_choice_of_names_gives_equal_scores(tiny: Bundle, usual: ak.Array, data: st.DataObject) -> None:

@@ -493,3 +493,24 @@ def test_flat_columns_become_collections() -> None:
         {"FatJet": [{"pt": 1.0}, {"pt": 2.0}], "MET_pt": 5.0},
         {"FatJet": [], "MET_pt": 6.0},
     ]
+
+
+@pytest.mark.parametrize("places", [None, [0, 1, 2, 3, 4], [1, 2, 3], [3], [], [0, 2, 4]], ids=str)
+def test_plain_lists_give_what_any_layout_gives(places: list[int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read without awkward's operations, which take longer than all else in small chunks."""
+    lists = ak.Array([[{"pt": 9.0, "n": 1}], [], [{"pt": 7.0, "n": 2}, {"pt": 5.0, "n": 3}], [], [{"pt": 4.0, "n": 4}]])
+    # the list of a larger array, whose first object is not that of the buffer
+    plain = ak.zip({"Jet": ak.to_packed(ak.concatenate([lists[2:3], lists]))[1:]}, depth_limit=1)
+    other = ak.Array(ak.contents.IndexedArray(ak.index.Index64(np.arange(len(plain))), plain.layout))
+
+    def read(events: ak.Array) -> list[Any]:
+        columns = EventColumns(events)
+        part = columns if places is None else columns.part(np.array(places, dtype=np.int64))
+        values = [part.flat("Jet.pt"), part.flat("Jet.n"), part.counts("Jet"), part.present("Jet")]
+        return [(found.dtype.str, found.tolist()) for found in values]
+
+    expected = read(other)
+    if places not in ([], [0, 2, 4]):
+        for name in ("flatten", "num", "fill_none", "to_numpy"):
+            monkeypatch.setattr(ak, name, lambda *_, name=name, **__: pytest.fail(f"calls {name}"))
+    assert read(plain) == expected

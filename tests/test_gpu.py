@@ -183,6 +183,7 @@ class TestRuns:
         assert session.in_flight == 2
         assert not isinstance(open_onnx(graph, 1), ConcurrentSession)
 
+    @pytest.mark.slow
     def test_the_rewritten_graph_runs_where_it_is_proven(self, gpu: Gpu, bundle: Bundle) -> None:
         session = open_session(bundle, 1, "cuda")
         assert isinstance(session, GpuSession)
@@ -232,6 +233,7 @@ class TestRuns:
 
 
 class TestPipeline:
+    @pytest.mark.slow
     def test_the_next_block_is_linked_while_the_gpu_works(
         self, gpu: Gpu, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -255,7 +257,7 @@ class TestPipeline:
 
         def last() -> None:
             if len(gpu.runs) - proofs < 2:
-                assert begun.acquire(timeout=30), "the next block was not linked"
+                assert begun.acquire(timeout=300), "the next block was not linked"
 
         monkeypatch.setattr(tagger, "begin", begin)
         gpu.before = last

@@ -32,6 +32,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     forget()
 
 
+@pytest.mark.slow
 def test_it_measures_and_writes_a_table(gpu: Gpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "measured.json"
     path.write_text('{"machine": {"processor": "another"}}')

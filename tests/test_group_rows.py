@@ -103,6 +103,7 @@ class TestEntering:
         attached = cut.attach(changed, prefix="cut", columns=["mass"])
         assert ak.to_list(ak.is_none(attached.FatJet.cut_mass, axis=1)) == ak.to_list(is_none | emptied)
 
+    @pytest.mark.slow
     def test_models_of_one_pass_each_have_their_own(self, tmp_path: Path, events: Any) -> None:
         taggers = {name: tiny(tmp_path / name, text) for name, text in (("a", None), ("b", "none"), ("c", "pt > 3"))}
         for name, tagger in taggers.items():
@@ -245,6 +246,7 @@ def test_only_candidates_are_cut() -> None:
     assert {group.object: group.selection for group in groups} == {"pf": PRODUCER_SELECTION, "sv": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_with_the_cut_the_stored_scores_come_back_and_without_it_they_do_not(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "particlenet-ak8-md"

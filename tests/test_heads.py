@@ -56,6 +56,7 @@ def events() -> Any:
     return with_met(make_events(14, seed=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classes", "mass"])
 def test_in_the_same_pass_and_on_a_skim_the_numbers_are_the_same(kind: Any, events: Any, tmp_path: Path) -> None:
     part = random_mlp(len(INPUTS), 2 if kind == "classes" else 1, seed=3, activation="silu")
@@ -201,6 +202,7 @@ def test_dask_awkward_collections(events: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(ak.flatten(found).to_numpy(), ak.flatten(expected).to_numpy(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_runs_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head = make_head(tmp_path / "head", inputs=("hidNeurons001", "FatJet_pt", "FatJet_eta"))
     nano = write_pfnano(tmp_path / "nano.root", 5, seed=1)

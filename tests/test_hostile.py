@@ -97,6 +97,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_loops_without_end_and_tensors_of_any_size_are_refused_with_their_cause(name: str, tmp_path: Path) -> None:
     folder = hostile.write(name, tmp_path)
@@ -174,6 +175,7 @@ class TestTrials:
         process.wait()
         Bundle.from_folder(write_bundle(tmp_path / "y", seed=905))
 
+    @pytest.mark.slow
     def test_a_crash_is_an_error_and_not_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The process is killed while it works."""
         exchange = trials._PROCESS._exchange
@@ -196,6 +198,7 @@ class TestTrials:
         with pytest.warns(RuntimeWarning, match="without a trial"):
             assert Bundle.from_folder(write_bundle(tmp_path / "x", seed=907)).has_weights
 
+    @pytest.mark.slow
     def test_in_a_process_that_may_have_no_children_of_multiprocessing(self, tmp_path: Path) -> None:
         """Workers of pools and of dask are daemons."""
         folder = write_bundle(tmp_path / "x", seed=908)

@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import numpy as np
 import pytest
+from calibrations import probes
 from coffea import processor
 from coffea.nanoevents import PFNanoAODSchema
 from hypothesis import given
 from hypothesis import strategies as st
+from jec_events import jec_columns
+from jec_jets import make_jets, write_location
 from jettagger.processors import FinetuneInputsProcessor, TaggingProcessor
+from pyarrow import parquet
 from searches import make_world
 from toyskims import CONFIG, write_toy
 from weavers import table, weaver_bundle
@@ -25,9 +30,13 @@ from weavers import table, weaver_bundle
 import jettagger as jt
 from jettagger.bundles.places import PACKAGE, user_folder
 from jettagger.cli import COMMANDS, main
+from jettagger.decorrelation import fit_linear
 from jettagger.errors import MismatchError, OutputError
 from jettagger.files import check_folder, identity, refuse_inputs, refuse_repeats
+from jettagger.files.root import write_tree
 from jettagger.finetuning import score_skim
+from jettagger.histograms import save
+from jettagger.jec import RawJets, write_data, write_shard
 from jettagger.search.config import read_config
 from jettagger.search.files import survey
 from jettagger.skims import jobs
@@ -145,9 +154,173 @@ def finetune_skim(folder: Path) -> tuple[list[str], Path]:
     return ["finetune", str(folder / "xgg.yaml"), "-o"], head
 
 
+STUDY = """\
+version: 1
+discriminant: probHbb
+background: {files: toy.parquet, select: FatJet_truth > 0}
+signal: {files: toy.parquet, select: FatJet_truth == 0}
+protected: {FatJet_msoftdrop: {bins: [4, 0, 400]}, FatJet_pt: {bins: [4, 0, 1000]}}
+maps: {line: linear}
+"""
+
+
+def decorrelate(folder: Path) -> tuple[list[str], Path]:
+    """The configuration lies in the folder of an earlier study."""
+    study = folder / "study"
+    study.mkdir()
+    (study / "report.json").write_text("{}")
+    write_toy(study / "toy.parquet", 20)
+    (study / "study.yaml").write_text(STUDY)
+    return ["decorrelate", str(study / "study.yaml"), "-o"], study
+
+
+def decorrelate_skim(folder: Path) -> tuple[list[str], Path]:
+    study = folder / "study"
+    study.mkdir()
+    (study / "report.json").write_text("{}")
+    write_toy(study / "toy.parquet", 20)
+    (folder / "study.yaml").write_text(STUDY.replace("toy.parquet", "study/toy.parquet"))
+    return ["decorrelate", str(folder / "study.yaml"), "-o"], study
+
+
+def apply_map(folder: Path) -> tuple[list[str], Path]:
+    skim = write_toy(folder / "toy.parquet", 200)
+    fit_linear("probHbb", parquet.read_table(skim)).save(folder / "map.json")
+    return ["decorrelate", "apply", str(folder / "map.json"), str(skim), "-o"], skim
+
+
+def apply_map_over_it(folder: Path) -> tuple[list[str], Path]:
+    arguments, _ = apply_map(folder)
+    return arguments, folder / "map.json"
+
+
 def golden(folder: Path) -> tuple[list[str], Path]:
     model = Path(shutil.copytree(TINY, folder / "model"))
     return ["models", "check", str(model), "--write-golden"], model / "model.onnx"
+
+
+CALIBRATION = """\
+version: 1
+name: top
+discriminant: TopbqqvsQCD
+working_points: {tight: 0.9}
+histograms: probes.json
+variable: msoftdrop
+bins: {pt: [300, 400]}
+categories: {signal: {}}
+"""
+
+
+def calibrate(folder: Path) -> tuple[list[str], Path]:
+    """The histograms lie in the folder of an earlier calibration."""
+    old = folder / "calibration"
+    old.mkdir()
+    (old / "report.json").write_text("{}")
+    save({"probe": probes()}, old / "probes.json")
+    (folder / "calibration.yaml").write_text(CALIBRATION.replace("probes.json", "calibration/probes.json"))
+    return ["calibrate", str(folder / "calibration.yaml"), "-o"], old
+
+
+def shard(path: Path) -> Path:
+    """A file of jets with what a standard correction reads."""
+    number = np.linspace(30, 300, 200)
+    names = ("pt", "pt_gen", "eta", "eta_gen", "area", "rho", "num_pv")
+    path.parent.mkdir(exist_ok=True)
+    write_shard(path, RawJets({name: number.astype(np.float32) for name in names}, {}))
+    return path
+
+
+def jec_plot(folder: Path) -> tuple[list[str], Path]:
+    """The jets lie in the folder of an earlier comparison."""
+    path = shard(folder / "plots/jets.root")
+    (path.parent / "performance.json").write_text("{}")
+    return ["jec", "plot", str(path), "--estimate", "a=pt", "--no-plots", "-o"], path.parent
+
+
+def jec_standard(folder: Path) -> tuple[list[str], Path]:
+    path = shard(folder / "jets.root")
+    return ["jec", "standard", str(path), "-o"], path
+
+
+def jec_standard_list(folder: Path) -> tuple[list[str], Path]:
+    """The list of the files that it reads."""
+    shard(folder / "jets/jets.root")
+    write_data(folder / "jets", {"jets.root": 200})
+    return ["jec", "standard", str(folder / "jets"), "-o"], folder / "jets/data.yaml"
+
+
+def jec_standard_fill(folder: Path) -> tuple[list[str], Path]:
+    """The location whose jets it copies."""
+    shard(folder / "jets/jets.root")
+    write_data(folder / "jets", {"jets.root": 200})
+    return ["jec", "standard", str(folder / "jets"), "-o", str(folder / "new.json"), "--fill"], folder / "jets"
+
+
+def transforms_of_jets(folder: Path) -> tuple[list[str], Path]:
+    write_shard(folder / "jets.root", make_jets(5))
+    return ["jec", "build-transform", str(folder / "jets.root"), "-o"], folder / "jets.root"
+
+
+def transforms_of_location(folder: Path) -> tuple[list[str], Path]:
+    location = write_location(folder / "jets", files=1)
+    return ["jec", "build-transform", str(location), "-o"], location / "data.yaml"
+
+
+def jec_inputs(folder: Path) -> tuple[list[str], Path]:
+    """The events lie in the folder of an earlier training set."""
+    (folder / "jets").mkdir()
+    write_tree(folder / "jets/events.root", [jec_columns(5)])
+    write_data(folder / "jets", {"1.root": 5})
+    return ["jec", "inputs", str(folder / "jets/events.root"), "-o"], folder / "jets"
+
+
+def jec_inputs_sampling(folder: Path) -> tuple[list[str], Path]:
+    (folder / "jets").mkdir()
+    write_tree(folder / "events.root", [jec_columns(5)])
+    (folder / "jets/sampling.yaml").write_text("keep: 0.5")
+    write_data(folder / "jets", {"1.root": 5})
+    options = ["--sampling", str(folder / "jets/sampling.yaml")]
+    return ["jec", "inputs", str(folder / "events.root"), *options, "-o"], folder / "jets"
+
+
+def jec_training(folder: Path) -> Path:
+    """The folder of an earlier training, with its configuration, weights and jets."""
+    old = folder / "training"
+    for number in range(3):
+        shard(old / f"{number}.root")
+    write_data(old, {f"{number}.root": 200 for number in range(3)})
+    (old / "calibration.json").write_text("{}")
+    (old / "config.yaml").write_text(JEC)
+    return old
+
+
+#: a network of jets without constituents
+JEC = """
+data: {location: ., split: [1, 1, -1], batch_size: 10}
+features: {global: {numerical: [pt, eta]}}
+model: {head: {type: mlp, num_units: [2]}}
+loss: mae
+train: {steps_per_epoch: 1}
+predict: false
+"""
+
+
+def jec_train(folder: Path) -> tuple[list[str], Path]:
+    old = jec_training(folder)
+    return ["jec", "train", str(old / "config.yaml"), "-o"], old
+
+
+def jec_import(folder: Path) -> tuple[list[str], Path]:
+    old = jec_training(folder)
+    np.savez(folder / "weights.npz", a=np.zeros(1))
+    return ["jec", "import", str(folder / "weights.npz"), str(old / "config.yaml"), "-o"], old
+
+
+def jec_predict(folder: Path) -> tuple[list[str], Path]:
+    """A file of jets whose name is that of predictions."""
+    path = shard(folder / "jets/jets.root").rename(folder / "jets/jets.npy")
+    write_data(folder / "jets", {"jets.npy": 200})
+    return ["jec", "predict", str(folder), str(folder / "jets"), "-o"], path
 
 
 #: command -> ways in which a file that it reads could be its output, and what that output can be called
@@ -159,9 +332,19 @@ FILES = {
     "search": [search, search_sample, search_model],
     "finetune": [finetune, finetune_skim],
     "models check": [golden],
+    "calibrate": [calibrate],
+    "jec inputs": [jec_inputs, jec_inputs_sampling],
+    "jec plot": [jec_plot],
+    "jec train": [jec_train],
+    "jec import": [jec_import],
+    "jec predict": [jec_predict],
+    "jec standard": [jec_standard, jec_standard_list, jec_standard_fill],
+    "jec build-transform": [transforms_of_jets, transforms_of_location],
+    "decorrelate": [decorrelate, decorrelate_skim],
+    "decorrelate apply": [apply_map, apply_map_over_it],
 }
-#: commands with an output that no argument names; each has a test of its own below
-OWN = {"limit", "models accept", "models add", "models serve-config"}
+#: commands with an output that no argument names; each has a test of its own below, that of steer in its own file
+OWN = {"jec steer", "limit", "models accept", "models add", "models serve-config"}
 READERS = {
     "schema",
     "provenance",

@@ -397,6 +397,7 @@ def test_an_empty_file_gives_an_empty_skim(tmp_path: Path) -> None:
     assert run_job(job, str(tmp_path / "out.parquet")).events == 0
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_all_example_jets_are_tagged_and_those_outside_the_training_are_flagged(shared: Path, tmp_path: Path) -> None:
     config = (shared / "sophon/JetClassII_full.yaml").read_text()

@@ -174,6 +174,7 @@ class TestPublicNetworks:
             np.testing.assert_allclose(stored["scores"], made["scores"], atol=1e-5)
             assert stored["scores"].std(axis=0).max() > 0.02, "jets that are alike would prove nothing"
 
+    @pytest.mark.slow
     def test_the_product_gives_it_back(self, shared: Path, name: str) -> None:
         found = golden(shared / "models" / name)
         assert found

@@ -311,6 +311,7 @@ def equal(fat_jets: Any, here: Any) -> bool:
     return all(ak.almost_equal(fat_jets[name], here[name], rtol=1e-4, atol=1e-5) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["grpc_url", "http_url"])
 def test_a_tagger_of_a_server(fixture: str, here: Any, behaviour: Behaviour, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(fixture)
@@ -323,6 +324,7 @@ def test_a_tagger_of_a_server(fixture: str, here: Any, behaviour: Behaviour, req
     assert 0 < behaviour.requests - first < first  # the first time the server was proven, too
 
 
+@pytest.mark.slow
 def test_the_environment_names_a_server(
     grpc_url: str, here: Any, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +366,7 @@ def test_another_network_is_never_believed(local: bool, grpc_url: str, behaviour
         tagger.attach(EVENTS)
 
 
+@pytest.mark.slow
 def test_this_machine_stands_in_where_it_is_allowed(grpc_url: str, here: Any, behaviour: Behaviour) -> None:
     tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, local=True))
     assert equal(tagger.attach(EVENTS).FatJet, here)
@@ -461,6 +464,7 @@ def test_without_a_server_nothing_is_scored() -> None:
         tagger.attach(EVENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_on_dask(scheduler: str, grpc_url: str, here: Any) -> None:
     dask = pytest.importorskip("dask", reason="needs the extra 'dask'")

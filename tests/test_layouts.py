@@ -203,6 +203,7 @@ UNIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", UNIONS)
 def test_events_put_together_from_different_ones_get_the_scores_of_the_parts(change: str) -> None:
     events = ak.concatenate(UNIONS[change](EVENTS[:5], EVENTS[5:]))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.statistics import limits
-from jettagger.statistics.fits import MINIMISERS, fit, model_of
+from jettagger.statistics.fits import MINIMISERS, Likelihood, fit, model_of
 from jettagger.statistics.limits import limit, save_limits
 
 pyhf = pytest.importorskip("pyhf")
@@ -204,6 +204,53 @@ def test_a_plateau_leaves_the_bands_below_it(error: float, number: int) -> None:
     assert len(there) == len(reached)
     assert list(found.missing) == list(limits.BANDS[len(there) :])
     assert all("no upper limit was found up to" in reason for reason in found.missing.values())
+
+
+@pytest.mark.parametrize("relative", [0.0, 0.3, 0.45, 0.5])
+def test_an_uncertain_signal_has_the_limits_of_the_closed_form(
+    relative: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many events q = (mu s)^2 / (b + (relative mu s)^2): sqrt(q) hardly rises near 1 / relative."""
+    fits: list[float | None] = []
+    minimise = Likelihood.minimise
+
+    def counted(self: Likelihood, *arguments: Any, **keywords: Any) -> Any:
+        fits.append(keywords["strength"])
+        return minimise(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Likelihood, "minimise", counted)
+    space = workspace([1e4], [1e8], [1e8])
+    if relative:
+        space["channels"][0]["samples"][0]["modifiers"].append(statistics(1e4 * relative))
+    found = limit(space, asimov=True)
+    for value, root in zip(found.expected, (1.0518, 1.4120, 1.9600, 2.7272, 3.6560), strict=True):
+        left = 1 - (relative * root) ** 2
+        if left <= 0:
+            assert value is None
+            continue
+        # sqrt(q) is found to 5e-4, and rises with the strength to the power `left`
+        assert value == pytest.approx(root / np.sqrt(left), rel=1e-3 + 5e-4 / left)
+    # each band takes a few steps, also where a proportional one would take a hundred
+    assert len(fits) < 50
+
+
+def test_fits_that_do_not_agree_give_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sqrt(q) rises with the strength; a jump over what is wanted, or a fall, is a fit that failed."""
+    expected = limit(MODELS["excess"]).expected
+    assert expected[3] is not None
+    minimise = Likelihood.minimise
+    for change in (20.0, -20.0):
+
+        def failing(self: Likelihood, *arguments: Any, change: float = change, **keywords: Any) -> Any:
+            point, value = minimise(self, *arguments, **keywords)
+            beyond = (keywords["strength"] or 0.0) > (expected[2] + expected[3]) / 2
+            return point, value + change * beyond
+
+        monkeypatch.setattr(Likelihood, "minimise", failing)
+        found = limit(MODELS["excess"], signal="X")
+        assert found.expected[:3] == pytest.approx(expected[:3], rel=1e-3)
+        assert found.expected[3:] == (None, None)
+        assert "'X': no upper limit was found: fits at" in found.missing["+1 sigma"]
 
 
 def test_the_parameter_of_interest_has_any_name_and_place() -> None:

@@ -17,7 +17,8 @@ from real_files import opened
 from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, UnknownName, WrongType
-from jettagger.formats import EventColumns
+from jettagger.features import FEATURES
+from jettagger.formats import EventColumns, load, make_plan
 from jettagger.formats.pfnano import PFNANO, pfnano
 from jettagger.inputs.flavours import detect, flavours
 from jettagger.report import PartialJetsWarning
@@ -178,9 +179,34 @@ def test_jets_that_changed_places_are_refused_also_when_they_are_near(
 def test_jets_with_another_pt_are_others(tagger: Tagger) -> None:
     event = two_jets(2.0)
     with pytest.raises(MismatchError, match=r"1 of 2 jets have constituents that carry more than 2\.0 times their pt"):
-        tagger.attach(replaced(event, FatJet=ak.with_field(event.FatJet, [[150.0, 300.0]], "pt")))
+        tagger.attach(replaced(event, FatJet=ak.with_field(event.FatJet, [[100.0, 300.0]], "pt")))
     moved = tagger.run(event, kinematics={"pt": event.FatJet.pt * 3})
     assert moved.report.scored == 2, "a variation does not make another jet"
+
+
+def test_pileup_with_small_weights_is_not_another_jet() -> None:
+    event = two_jets(2.0, (40.0, 30.0))
+    candidates, odd = event.PFCands, np.arange(20) % 2 == 1
+    # every second candidate is pile-up beside the axis: with its weight a sixteenth of the others
+    pt = ak.to_numpy(candidates.pt[0])
+    candidates["pt"] = ak.values_astype(ak.Array([np.where(odd, 16 * pt, pt)]), np.float32)
+    candidates["eta"] = candidates.eta + ak.Array([np.where(odd, 0.5, 0.0)])
+    links = event.FatJetPFCands
+    links["pt"] = candidates.pt
+    raw = ak.with_field(event.FatJet, [[21.0, 16.0]], "pt")
+
+    def loaded(weight: float, *names: str) -> int:
+        column = ak.Array([np.where(odd, weight, 1.0)])
+        with_weights = ak.with_field(candidates, ak.values_astype(column, np.float32), "puppiWeight")
+        columns = EventColumns(replaced(event, FatJet=raw, PFCands=with_weights, FatJetPFCands=links))
+        plan = make_plan(PFNANO, columns, [FEATURES[name] for name in names])
+        return len(load(columns, plan, np.arange(2)))
+
+    assert loaded(0.004, "pfcand_puppiw") == 2
+    with pytest.raises(MismatchError, match="2 of 2 jets have"):
+        loaded(1.0, "pfcand_puppiw")
+    with pytest.raises(MismatchError, match="2 of 2 jets have"):  # the weights are not among the columns
+        loaded(0.004, "pfcand_abseta")
 
 
 def test_a_corrected_pt_is_compared_before_its_correction(tagger: Tagger) -> None:
@@ -256,6 +282,7 @@ def test_with_a_share_links_to_other_objects_are_left_out(tiny: Bundle) -> None:
     assert_same_scores(scores, Tagger(tiny, threads=1).run(replaced(event, FatJetPFCands=rows)).scores)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_all_jets_of_a_real_file_are_whole(shared: Path) -> None:
     tagger = load_tagger(shared / "models/particlenet-ak8-md", threads=1)

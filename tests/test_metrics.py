@@ -88,6 +88,7 @@ def test_bounds_are_those_of_clopper_and_pearson(passing, failing):
         assert efficiency(np.ones(number)).above == pytest.approx(1 - interval.high)
 
 
+@pytest.mark.slow
 def test_bounds_hold_in_repeated_experiments():
     """Few weighted events behind the cut: the true rejection exceeds the bound in 95 % of experiments, or more."""
     generator = np.random.default_rng(3)
@@ -99,6 +100,7 @@ def test_bounds_hold_in_repeated_experiments():
     assert np.mean(held) > 0.95 - 2 * math.sqrt(0.05 * 0.95 / 400)
 
 
+@pytest.mark.slow
 def test_bounds_of_curves_hold_in_repeated_experiments():
     """The same where the threshold is uncertain, too."""
     from scipy.stats import norm
@@ -202,6 +204,7 @@ def test_area_of_gaussians_is_the_closed_form():
     assert curve.rejection_at(0.5).value == pytest.approx(1 / there.value)
 
 
+@pytest.mark.slow
 def test_uncertainties_are_the_spread_of_repeated_experiments():
     found, stated = [], []
     for seed in range(400):

@@ -98,6 +98,7 @@ def events(result: Any, dataset: str = "DY") -> float:
 # ---------------------------------------------------------------------------------------- which sum is taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", "_"])
 def test_the_sum_in_runs_is_the_default(tmp_path: Path, suffix: str) -> None:
     """Under the name of today's NanoAOD and that of NanoAOD up to v6."""
@@ -111,6 +112,7 @@ def test_the_sum_in_runs_is_the_default(tmp_path: Path, suffix: str) -> None:
         assert found.notes == ()
 
 
+@pytest.mark.slow
 def test_the_sum_of_the_read_events_is_said_with_both_numbers(tmp_path: Path) -> None:
     total = make(tmp_path / "dy1.root", 30, 1, runs(1000.0, 900)).sum()
     found = search(tmp_path, ("cross_section: 3", "cross_section: 3, sum_of_weights: events"))
@@ -427,6 +429,7 @@ def test_chunks_of_the_tagging_processor_count_a_file_once(tmp_path: Path) -> No
     assert "genWeight" in pyarrow.parquet.read_schema(files[0]).names
 
 
+@pytest.mark.slow
 def test_training_skims_carry_the_sums_of_weights(tmp_path: Path) -> None:
     """Each with its part of the file, so that together they have the sum of the file, once."""
     from coffea import processor

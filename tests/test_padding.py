@@ -220,6 +220,7 @@ class TestFailingRuns:
         assert all("k argument [43]" in item.detail for item in failed if item.name == "length")
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, phases=[Phase.generate])
 @given(order=st.permutations(range(len(EVENTS))), size=st.integers(1, 7))
 def test_a_jet_never_depends_on_the_others(order: list[int], size: int, tmp_path_factory: Any) -> None:

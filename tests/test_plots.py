@@ -64,6 +64,7 @@ def test_spectrum_without_data(tmp_path):
     written(plots.spectrum({"qcd": histogram([])}), tmp_path)
 
 
+@pytest.mark.slow
 def test_shapes_are_normalised(tmp_path):
     figure = plots.shapes({"flat": FLAT, "peak": PEAK}, counted="Jets")
     (axes,) = figure.axes

@@ -98,13 +98,16 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals, workers: int, n
             time.sleep(0.1)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number, said
-    assert len(said.splitlines()) == 1, said
-    assert said.startswith("jettagger: ")
-    assert said.endswith("nothing half-written is left\n")
+    # Python's tracker may tell of semaphores that it removes after this process has ended
+    ours = [line for line in said.splitlines() if not re.search("resource_tracker|^  warnings", line)]
+    assert len(ours) == 1, said
+    assert ours[0].startswith("jettagger: ")
+    assert ours[0].endswith("nothing half-written is left")
     assert survivors(children) == []
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_job_leaves_no_process_and_the_next_one_clears_up(workers: int, nano: str, slow: Path) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
@@ -209,6 +212,7 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@pytest.mark.slow
 def test_a_pool_works_and_ends() -> None:
     with worker_pool(2) as pool:
         futures = {submit(pool, number_of, value) for value in range(5)}

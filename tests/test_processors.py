@@ -59,6 +59,7 @@ def assert_same_columns(got: Any, expected: Any) -> None:
             assert ak.almost_equal(one[name], column, atol=1e-5, rtol=1e-4), name
 
 
+@pytest.mark.slow
 def test_the_columns_are_those_of_the_tagger(reference: Any) -> None:
     tagger = jt.load_tagger("tinyParT", threads=1)
     for dataset, seeds in (("A", (1, 2)), ("B", (3,))):
@@ -79,6 +80,7 @@ def test_the_columns_are_those_of_the_tagger(reference: Any) -> None:
         assert "FatJet_tinyParT_hidNeurons000" not in columns
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing(fileset: dict[str, Any], reference: Any) -> None:
     instance = TaggingProcessor("tinyParT", where=high, columns=["prob", "mass"])
     assert_same_columns(run(quiet(), fileset, instance, chunksize=1000), reference)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import datetime
 import importlib
+import os
 import re
 import subprocess
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -70,12 +72,14 @@ def test_the_citation_is_valid() -> None:
 
 
 def versions_in_the_page() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| (.+?) \| `(\w+)` (\S+) \|", read("docs/formats.md"), flags=re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| `(\w+)` ([^|]+?) \|", read("docs/formats.md"), flags=re.MULTILINE)
     return {name: (key, version) for name, key, version in rows}
 
 
 def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.bundles import card, declaration
+    from jettagger.calibration import efficiencymap, masses, writing
+    from jettagger.decorrelation import mapfile
     from jettagger.discriminants import working_points
     from jettagger.discriminants.discriminant import VERSION
     from jettagger.finetuning import config as finetuning
@@ -84,6 +88,8 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.search import config as search
     from jettagger.simulation import run
     from jettagger.statistics import templates
+    from jettagger.studies.calibration import schema as calibration
+    from jettagger.studies.sculpting import schema as sculpting
     from jettagger.training import checkpoints
 
     manifest = re.search(r'"format": "(jettagger-simulation/\d+)"', Path(run.__file__).read_text(encoding="utf-8"))
@@ -94,8 +100,14 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`head.json`": ("schema_version", str(description.SCHEMA_VERSION)),
         "`search.yaml`": ("version", str(search.VERSION)),
         "`finetune.yaml`": ("version", str(finetuning.VERSION)),
+        "`study.yaml`": ("version", str(sculpting.VERSION)),
+        "`calibration.yaml`": ("version", str(calibration.VERSION)),
         "discriminants (YAML)": ("version", str(VERSION)),
         "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
+        "maps (correctionlib JSON, schema 2)": ("format", mapfile.FORMAT),
+        "`scale_factors.json` (correctionlib JSON, schema 2)": ("format", writing.FORMAT),
+        "`efficiencies.json` (correctionlib JSON, schema 2)": ("format", efficiencymap._FORMAT),
+        "`mass_factors.json`": ("format", masses.FORMAT),
         "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
         "`templates.json`": ("version", str(templates.VERSION)),
         "checkpoint of a training (torch, weights and numbers only)": ("version", str(checkpoints.VERSION)),
@@ -152,7 +164,11 @@ def test_steps_of_attach_name_functions_that_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "packages"), [("all", "torch|sklearn|xgboost|pythia8mc|fastjet"), ("dask-awkward", "dask_awkward")]
+    ("environment", "packages"),
+    [
+        ("all", "torch|sklearn|xgboost|hep_ml|pythia8mc|fastjet|openvino"),
+        ("dask-awkward", "dask_awkward"),
+    ],
 )
 def test_what_the_first_environment_lacks_is_tested_in_another(environment: str, packages: str) -> None:
     """Tests that skip where a package is absent run in the environment that has it."""
@@ -176,6 +192,30 @@ def test_what_the_first_environment_lacks_is_tested_in_another(environment: str,
     assert needed
     assert {name for name, _ in needed} <= run
     assert chosen is None or all(chosen[1] in name for _, name in needed)
+    # and fail there where they skip: of what may be absent in one environment nothing may be absent in the other
+    lacking = {"all": "dask_awkward,weaver", "dask-awkward": ""}
+    assert all(f" --may-lack={lacking[environment]} " in command for command in commands)
+
+
+@pytest.mark.slow
+def test_an_environment_that_may_lack_some_modules_has_all_others(tmp_path: Path) -> None:
+    """A test that skips for lack of a module fails under ``--may-lack``, unless the module is named."""
+    (tmp_path / "test_modules.py").write_text(
+        "import pytest\n\n"
+        "def test_named(): pytest.importorskip('absent_a.part', reason='a')\n"
+        "def test_other(): pytest.importorskip('absent_b', reason='b')\n"
+        "def test_there(): assert pytest.importorskip('json').loads('1') == 1\n"
+        "def test_skips_for_another_reason(): pytest.skip('no data')\n"
+    )
+    (tmp_path / "test_whole.py").write_text("import pytest\npytest.importorskip('absent_b')\ndef test_x(): pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command += ["--may-lack=absent_a", "--continue-on-collection-errors"]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    }
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False).stdout
+    assert "1 failed, 1 passed, 2 skipped, 1 error" in said
+    assert "'absent_b' cannot be imported, and --may-lack does not name it: b" in said
 
 
 # ---------------------------------------------------------------------------------------- the picture of the README

@@ -74,6 +74,7 @@ def by_finetuning(nano: str, folder: Path, tagger: jt.Tagger) -> str:
 WAYS = [by_function, by_shell, by_tagging, by_finetuning]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_head", [False, True])
 def test_all_ways_to_a_skim_write_the_same_record(nano: str, tmp_path: Path, head: Head, with_head: bool) -> None:
     tagger = jt.load_tagger(MODEL, threads=1).with_heads(*([head] if with_head else []))
@@ -86,6 +87,7 @@ def test_all_ways_to_a_skim_write_the_same_record(nano: str, tmp_path: Path, hea
         assert record == records[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", WAYS)
 def test_a_head_is_scored_on_a_skim_of_any_way(nano: str, tmp_path: Path, head: Head, make: Any) -> None:
     """Against the network in NumPy on the columns of the skim."""
@@ -104,6 +106,7 @@ def test_a_head_is_scored_on_a_skim_of_any_way(nano: str, tmp_path: Path, head: 
     assert read_provenance(scored)["digest"] == jt.load_bundle(MODEL).digest
 
 
+@pytest.mark.slow
 def test_a_second_head_does_not_make_the_first_forgotten(nano: str, tmp_path: Path, head: Head) -> None:
     other = make_head(tmp_path / "other", "Other", inputs=INPUTS)
     skim = by_tagging(nano, tmp_path, jt.load_tagger(MODEL, threads=1).with_heads(head))

@@ -15,8 +15,10 @@ from jettagger.testing import write_pfnano
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: the page on searches needs files: test_docs_search.py runs it; test_project.py runs the example that draws a picture
-DOCUMENTS = sorted([ROOT / "README.md", *(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "search.md"})])
+#: these pages need files: test_docs_search.py, test_docs_calibration.py and test_docs_jec.py run them; test_project.py
+#: runs the example that draws a picture
+ELSEWHERE = {ROOT / "docs" / f"{name}.md" for name in ("search", "calibration", "jec")}
+DOCUMENTS = sorted([ROOT / "README.md", *(set((ROOT / "docs").glob("*.md")) - ELSEWHERE)])
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -36,6 +38,8 @@ def test_python_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     if "jettagger.simulation" in block:
         pytest.importorskip("pythia8mc", reason="the extra sim is not installed")
+    if "judge_protected" in block:
+        pytest.importorskip("sklearn", reason="the extra train is not installed")
     code = compile(block, "document", "exec")
     if "examples/data" in block:
         pytest.importorskip("mplhep", reason="the extra plot is not installed")

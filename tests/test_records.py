@@ -24,6 +24,7 @@ from searches import make_world
 import jettagger as jt
 from jettagger import histograms
 from jettagger.cli import main
+from jettagger.decorrelation import fit_thresholds
 from jettagger.discriminants import derive
 from jettagger.errors import ConfigError, InputFileError
 from jettagger.files.generated import GeneratedFile
@@ -82,7 +83,8 @@ def points(folder: Path) -> dict[Path, str]:
     tagger = jt.load_tagger("tinyParT", threads=1)
     jets = tagger.attach(make_events(60, seed=1)).FatJet
     derive(jt.discriminant("HbbvsQCD"), jets, {"loose": 0.5}, least=1, model=tagger).save(folder / "wp.json")
-    return {folder / "wp.json": "working points"}
+    fit_thresholds("HbbvsQCD", jets, [0.5], axes={"mass": 1}, least=1, model=tagger).save(folder / "map.json")
+    return {folder / "wp.json": "working points", folder / "map.json": "map"}
 
 
 def a_head(folder: Path) -> dict[Path, str]:
@@ -100,7 +102,7 @@ MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
     "skims.writers:_write_parquet": a_skim,
     "skims.writers:_write_root": a_skim,
     "files.root:write_tree": a_skim,
-    "discriminants.working_points:WorkingPoints.save": points,
+    "files.corrections:write_correction_text": points,
     "heads.export:write_head": a_head,
     "heads.description:write_head_card": a_head,
 }
@@ -110,13 +112,31 @@ TESTS = {
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
+    "studies.applying:apply_maps": "test_map_files.py::test_all_columns_and_those_of_the_maps",
     "skims.convert:convert_delphes": "test_records.py::test_a_converted_file_says_what_it_comes_from",
+    "studies.sculpting.run:decorrelate": "test_decorrelate.py::test_the_report_says_what_maps_cost",
+    "studies.sculpting.report:write_report": "test_decorrelate.py::test_the_report_says_what_maps_cost",
+    "calibration.scalefactors:ScaleFactors.save": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
+    "studies.calibration.run:calibrate": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
+    "studies.calibration.run:_write_files": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
+    "studies.calibration.report:write_report": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "search.output:write_output": "test_records.py::test_all_files_of_a_search_carry_one_record",
-    "statistics.templates:Templates.to_root": "test_records.py::test_all_files_of_a_search_carry_one_record",
+    "calibration.datacard:write_datacard": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
+    "statistics.templates:write_templates": "test_records.py::test_all_files_of_a_search_carry_one_record",
     "statistics.templates:Templates.save": "test_records.py::test_all_files_of_a_search_carry_one_record",
     "cli.limit:run": "test_records.py::test_limits_carry_the_record_of_their_search",
     "finetuning.run:finetune": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",
     "finetuning.report:write_report": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",
+    "finetuning.run:finetune_strengths": "test_decorrelated_heads.py::test_a_list_of_strengths_makes_a_head_for_each",
+    "finetuning.report:write_strengths": "test_decorrelated_heads.py::test_a_list_of_strengths_makes_a_head_for_each",
+    "jec.making:finish": "test_jec_training_set.py::test_files_become_a_training_set",
+    "jec.making:make_training_set": "test_jec_training_set.py::test_files_become_a_training_set",
+    "jec.shards:write_shard": "test_jec_training_set.py::test_files_become_a_training_set",
+    "jec.figures:write_performance": "test_jec_plot.py::test_the_command_gives_the_gain_of_the_regressions_of_cms",
+    "jec.standard_files:fill_standard": "test_jec_plot.py::test_the_standard_of_shards_is_derived_and_filled",
+    "jec.training:import_model": "test_jec_training.py::test_the_record_says_what_the_model_was_made_of",
+    "jec.training:write_model": "test_jec_training.py::test_the_record_says_what_the_model_was_made_of",
+    "jec.training:train": "test_jec_training.py::test_inputs_are_never_replaced",
     "simulation.run:_write": "test_simulation_run.py::test_files_say_how_they_were_made",
     "simulation.run:_write_manifest": "test_simulation_run.py::test_files_say_how_they_were_made",
 }  # fmt: skip
@@ -126,10 +146,21 @@ NO_OUTPUT = {
     "bundles.checksums:_write": "checksums of a model, part of its folder",
     "bundles.serving:write_serving": "a copy of a model with its settings for a server, no events",
     "inference.checking:write_golden": "reference numbers of a model, part of its folder",
+    "calibration.masses:MassFactors.save": "a few numbers that users write, too: no model, no events",
     "discriminants.discriminant:save": "a configuration that users write: no model, no events",
     "plots.style:save_figure": "a picture, drawn of histograms that carry it",
     "dask:Parcel._write": "a file of a model or a head, sent to a worker as it is",
     "files.cache:DiskCache.put": "cache",
+    "jec.building:write_pictures": "pictures, drawn of jets that are named in their title",
+    "jec.history:TrainingHistory.write": "losses of a training, in the folder that has its record",
+    "jec.importing:write_weights": "weights for another training, in the folder that has its record",
+    "jec.prediction:write_predictions": "an array in the format of the original, which has no room for it",
+    "jec.shards:write_data": "a list of files that users write, too",
+    "jec.steering:_copy": "a copy of a folder that has its record",
+    "jec.streaming:_filled": "cache",
+    "jec.streaming:_stream": "the copy of a remote file, as it is",
+    "jec.transforms:write_transform": "a configuration that users write, too: no model, no events",
+    "training.ragged:RaggedStore.__enter__": "rows of a training, gone with it or kept as a cache",
     "skims.resume:Finished.put": "scores of an interrupted run, kept under the digest of what makes them",
     "skims.resume:_packed": "the same, in memory",
     "simulation.generate:tabulate_interactions": "tables of a run, gone with it",

@@ -105,6 +105,7 @@ def test_without_the_vertices_that_the_table_lacks_xbb_is_clearly_worse(particle
     assert dropped.mean() > 1.5 * recovered.mean()
 
 
+@pytest.mark.slow
 def test_part_as_a_bare_folder_gives_probabilities_and_qcd_jets_are_qcd(part: Tagger, events: Any) -> None:
     assert not (part.bundle.folder / "bundle.json").exists()
     kinds = [output.kind for output in part.bundle.outputs]
@@ -121,6 +122,7 @@ def test_part_as_a_bare_folder_gives_probabilities_and_qcd_jets_are_qcd(part: Ta
             assert np.all((flat(scores, output.name) > 0) & (flat(scores, output.name) < 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["particlenet", "part"])
 def test_the_rntuple_agrees_with_the_tree(name: str, shared: Path, request: pytest.FixtureRequest) -> None:
     tagger = request.getfixturevalue(name)
@@ -139,6 +141,7 @@ def open_with_coffea(path: Path, schema: str, log: list[Any] | None = None) -> A
     return nanoevents.NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=chosen, access_log=log).events()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "columns"),
     [("particlenet", PARTICLENET_COLUMNS), pytest.param("part", PART_COLUMNS, marks=pytest.mark.slow)],
@@ -173,6 +176,7 @@ def test_virtual_events_from_an_rntuple(shared: Path, particlenet: Tagger, event
     assert accessed(log) == PARTICLENET_COLUMNS | COUNTERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "schema", "phrases"),
     [
@@ -266,13 +270,14 @@ def probabilities(tagger: Tagger, events: Any) -> np.ndarray[Any, Any]:
     return np.stack([flat(scores, output.name) for output in tagger.bundle.select(["prob"])])
 
 
+@pytest.mark.slow
 def test_a_quarter_turn_around_the_beam_changes_nothing(part: Tagger, events: Any) -> None:
     # the one turn that float32 does exactly: (px, py) -> (-py, px)
     turned = with_vectors(part, lambda vectors: vectors[:, [1, 0, 2, 3]] * np.float32([-1, 1, 1, 1])[:, np.newaxis])
     np.testing.assert_allclose(probabilities(turned, events), probabilities(part, events), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_jets_turned_to_azimuth_zero_differ_only_as_rounding_does(part: Tagger, events: Any) -> None:
     # CMSSW gives the transformer momenta with the jet axis at phi = 0, others give them as they are. The network
     # takes differences of nearly parallel momenta, so noise in the last bit of float32 is seen in the scores.
@@ -297,6 +302,7 @@ def test_the_batch_size_changes_nothing(
     assert_same_scores(Tagger(tagger.bundle, threads=1, batch_size=batch_size)(events), tagger(events))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["particlenet", "part"])
 def test_the_order_of_events_and_the_chunks_change_nothing(
     name: str, events: Any, request: pytest.FixtureRequest

@@ -29,6 +29,9 @@ from jettagger.testing import write_pfnano
 
 FILES = 4
 
+#: memory of a job in bytes, in which an input has two chunks
+MEMORY = 350_000
+
 Make = Callable[..., Job]
 
 
@@ -57,7 +60,7 @@ def nano(tmp_path: Path) -> list[str]:
 
 
 def events_job(nano: Sequence[str], **more: Any) -> Job:
-    return make_job(nano, load_tagger("tinyParT"), columns=["prob", "mass"], where="pt > 230", memory=200_000, **more)
+    return make_job(nano, load_tagger("tinyParT"), columns=["prob", "mass"], where="pt > 230", memory=MEMORY, **more)
 
 
 def flat_job(folder: Path) -> Job:
@@ -204,6 +207,7 @@ class TestChanges:
         assert not resume_folder(output).exists()
         return len(job.chunks) - scored, [text.partition(": ")[2] for text in said]
 
+    @pytest.mark.slow
     def test_options(self, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         kept, said = self.goes_on(dataclasses.replace(events_job(nano), where="pt > 250"), begun, monkeypatch)
         assert kept == 0
@@ -221,7 +225,7 @@ class TestChanges:
         self, change: dict[str, Any], nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What an earlier run kept is known by files, ranges of events and key."""
-        settings = {"columns": ["prob", "mass"], "where": "pt > 230", "memory": 200_000} | change
+        settings = {"columns": ["prob", "mass"], "where": "pt > 230", "memory": MEMORY} | change
         code, backend = settings.pop("code", ""), settings.pop("backend", "fast")
         one, other = events_job(nano), make_job(nano, load_tagger("tinyParT", backend=backend), **settings)
         finished = Finished(tmp_path / "o.parquet", one.chunks, one.key(1))
@@ -256,6 +260,7 @@ class TestChanges:
         assert kept == chunks_of(events_job(nano), 2)
         assert said == ["2 of 5 inputs were finished by an earlier run and are taken from there"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["000000.npz", "done.json"])
     def test_damage(self, name: str, begun: Path, nano: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         path = sorted(resume_folder(begun).glob(f"*/{name}"))[0]
@@ -267,6 +272,7 @@ class TestChanges:
         assert "1 finished inputs are damaged and are made again" in said
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_unless_asked_for(nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = events_job(nano)
     monkeypatch.setattr(Finished, "__init__", lambda *_: pytest.fail("kept"))
@@ -278,6 +284,7 @@ def test_one_input_keeps_nothing(nano: list[str], tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.slow
 def test_an_error_keeps_what_is_finished(nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, output = events_job(nano), tmp_path / "s.parquet"
     real = Path(nano[2]).read_bytes()
@@ -332,6 +339,7 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
         assert repr(ak.to_list(got[name])) == repr(ak.to_list(values))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 @pytest.mark.filterwarnings(
     "always::jettagger.skims.resume.ResumeWarning", "always::jettagger.files.parts.StalePartWarning"
@@ -347,22 +355,22 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
 def test_the_command_goes_on(
     number: signal.Signals, workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve files, stopped in the middle."""
-    files = [str(write_pfnano(tmp_path / f"{seed}.root", 6, seed=seed)) for seed in range(12)]
+    """Seven files, stopped in the middle."""
+    files = [str(write_pfnano(tmp_path / f"{seed}.root", 6, seed=seed)) for seed in range(7)]
     script, work = tmp_path / "slow.py", tmp_path / "work"
     script.write_text(SLOW)
     work.mkdir()
     output = work / "s.parquet"
     command = ["tag", *files, "-m", "tinyParT", "--columns", "mass", "--workers", str(workers), "--threads", "1", "-o"]
     with running(script, [*command, output], work, CHUNKS=str(tmp_path / "chunks")) as process:
-        until(lambda: finished_inputs(output) >= 3, process)
+        until(lambda: finished_inputs(output) >= 2, process)
         children = descendants(process.pid)
         os.kill(process.pid, number)
         _, said = process.communicate(timeout=PATIENCE)
     assert survivors(children) == []
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     kept = finished_inputs(output)
-    assert 3 <= kept < 12
+    assert 2 <= kept < 7
     if number != signal.SIGKILL:
         assert said.splitlines() == [
             f"jettagger: {kept} finished inputs are kept in {output}.resume: the same command goes on from there",
@@ -371,13 +379,14 @@ def test_the_command_goes_on(
         assert [path.name for path in work.iterdir()] == ["s.parquet.resume"]
     assert main([*command, str(output)]) == 0
     told = capsys.readouterr()
-    assert f"{output}.resume: {kept} of 12 inputs were finished by an earlier run and are taken from there" in told.err
+    assert f"{output}.resume: {kept} of 7 inputs were finished by an earlier run and are taken from there" in told.err
     assert "scored by an earlier run" in told.out
     assert [path.name for path in work.iterdir()] == ["s.parquet"]
     assert main([*command, str(work / "whole.parquet"), "--no-resume"]) == 0
     same(output, work / "whole.parquet")
 
 
+@pytest.mark.slow
 def test_starting_anew(nano: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, output = events_job(nano), tmp_path / "s.parquet"
     interrupt(job, output, chunks_of(job, 2), monkeypatch)

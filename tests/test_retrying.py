@@ -177,6 +177,7 @@ def test_a_search_notes_it_and_does_not_try_damage_again(tmp_path: Path, monkeyp
     assert sum("tt1" in path for path in opened) == 1
 
 
+@pytest.mark.slow
 def test_coffea_tries_the_processor_again(nano: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> Any:
         runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=10)

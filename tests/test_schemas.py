@@ -280,8 +280,8 @@ def test_tables_of_keys_in_the_documents_are_those_of_the_models() -> None:
         text = page.read_text(encoding="utf-8")
         assert text == filled(text), f"{page.name}: run python docs/key_tables.py"
     assert filled("<!-- keys: search jets -->\nold\n<!-- end of keys -->").count("\n") == 8
-    with pytest.raises(ValueError, match="no keys at 'search cuts one'"):
-        filled("<!-- keys: search cuts one -->\n<!-- end of keys -->")
+    with pytest.raises(ValueError, match="no keys at 'search plots one'"):
+        filled("<!-- keys: search plots one -->\n<!-- end of keys -->")
 
 
 def test_every_model_of_a_file_has_its_table() -> None:

@@ -111,6 +111,7 @@ def test_events_that_are_none_are_part_of_the_content(tagger: Tagger, events: An
     assert cached(tagger, ak.mask(events, np.arange(15) != 4)) == 0
 
 
+@pytest.mark.slow
 def test_heads_run_on_scores_from_the_cache(events: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = load_tagger("inclParTToyV1", threads=1, cache=tmp_path / "scores")
     head = make_head(tmp_path / "head", inputs=("hidNeurons003", "mass", "FatJet_eta"))

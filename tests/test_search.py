@@ -73,6 +73,7 @@ def same(one: Any, other: Any, rtol: float = 0.0) -> None:
     assert one.cutflow == other.cutflow if rtol == 0 else True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["futures", pytest.param("dask", marks=pytest.mark.slow)])
 def test_executors_give_identical_histograms(world: Path, result: Any, executor: str) -> None:
     if executor == "dask":
@@ -80,7 +81,8 @@ def test_executors_give_identical_histograms(world: Path, result: Any, executor:
     same(run_search(read_config(world), executor=executor, workers=2), result)
 
 
-@pytest.mark.parametrize("size", [5, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [5, 1000])
 def test_the_size_of_chunks_changes_nothing(world: Path, result: Any, size: int) -> None:
     same(run_search(config(world, ("chunk_size: 12", f"chunk_size: {size}"))), result)
 
@@ -135,6 +137,7 @@ def test_a_histogram_from_a_skim_is_that_of_the_processor(world: Path, tmp_path:
 # ---------------------------------------------------------------------------------------- the output
 
 
+@pytest.mark.slow
 def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
     written = write_output(result, tmp_path / "out", plots=False)
     assert sorted(written) == sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -189,6 +192,7 @@ def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path, monkeypat
     assert json.loads((tmp_path / "out" / "templates.json").read_text())["asimov"]
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(result: Any, tmp_path: Path) -> None:
     pytest.importorskip("mplhep")
     with warnings.catch_warnings():
@@ -217,6 +221,7 @@ def test_an_output_is_replaced_only_if_asked_and_only_if_a_search_wrote_it(resul
         write_output(result, tmp_path / "no" / "out")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_writing_fails(result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         raise KeyboardInterrupt
@@ -227,6 +232,7 @@ def test_nothing_is_left_when_writing_fails(result: Any, tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_command_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["search", str(world), "-o", str(out), "--dry-run"]) == 0
@@ -264,6 +270,7 @@ def test_a_file_that_fails_to_open_is_named(broken_world: Path) -> None:
         run_search(read_config(broken_world))
 
 
+@pytest.mark.slow
 def test_the_job_goes_on_if_told_so_and_says_what_is_missing(
     broken_world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,6 +333,7 @@ def test_schemas_are_sent_by_their_names() -> None:
         assert not _schema(name).warn_missing_crossrefs
 
 
+@pytest.mark.slow
 def test_errors_in_the_code_of_a_user_are_not_taken_for_broken_files(world: Path) -> None:
     class Faulty(ResonanceSearchProcessor):
         def event_columns(self, candidates: Any) -> dict[str, Any]:
@@ -378,6 +386,7 @@ def test_data_and_simulation_in_one_data_set(world: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["iterative", pytest.param("futures", marks=pytest.mark.slow)])
 def test_nan_weights_name_the_file_and_the_event(tmp_path: Path, executor: str) -> None:
     world = make_world(tmp_path)
@@ -388,6 +397,7 @@ def test_nan_weights_name_the_file_and_the_event(tmp_path: Path, executor: str) 
         run_search(read_config(world), executor=executor, skip_broken=True)
 
 
+@pytest.mark.slow
 def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
     import uproot
 

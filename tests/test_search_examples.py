@@ -27,6 +27,7 @@ def example(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_coffea_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example("coffea_search").main(str(tmp_path / "out"))
     assert "X2000  SR: initial 1380, " in capsys.readouterr().out  # 138 /fb times 10 fb
@@ -53,6 +54,7 @@ def test_skim_histograms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"pass: {passed:g} jets" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_stored_scores(tmp_path: Path, shared: Path) -> None:
     path = shared / "cms" / "nano_tt_v15.root"
@@ -77,7 +79,7 @@ def test_stored_scores(tmp_path: Path, shared: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
 def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("pyhf")
-    from fitting import check_cabinetry, check_command, check_pyhf
+    from fitting import check_cabinetry, check_command, check_pulls, check_pyhf
 
     if not (EXAMPLES / "data" / "QCD.root").exists():
         pytest.skip("the embedded samples are not there")
@@ -95,4 +97,7 @@ def test_demo(tmp_path: Path) -> None:
         for optimizer in ("scipy", "minuit"):
             check_command(space, tmp_path / "workspace.json", optimizer)
             check_pyhf(space, optimizer)
-        check_cabinetry(space)
+        if item["mass"] == 1500:  # a hundred fits each, and test_workspaces.py has all kinds
+            check_cabinetry(space)
+        # the multijets under X2000 are few events: -0.23 +- 0.04 with 500 toys
+        check_pulls(space, median, bias=0.25 if item["signal"] == "X2000" else 0.0)

@@ -84,6 +84,7 @@ def by_hand(made: dict[str, Any], folder: Path, moved: dict[str, float]) -> np.n
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [(), (DISCRIMINANT,)], ids=["a column", "a discriminant"])
 def test_a_search_may_use_nothing_but_a_head(folder: Path, made: dict[str, Any], changes: Any, tmp_path: Path) -> None:
     text = SEARCH
@@ -157,6 +158,7 @@ def taggers(folder: Path) -> dict[str, jt.Tagger]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     kind=st.sampled_from(["linked", "head", "table"]),

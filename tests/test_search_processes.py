@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from searches import PLAIN, make_world
@@ -27,7 +28,7 @@ class Slow(ResonanceSearchProcessor):
         result = super().process(events)
         if seen := os.environ.get("SEEN"):
             open(os.path.join(seen, str(os.getpid())), "w").close()
-            end = time.monotonic() + 60
+            end = time.monotonic() + 240
             while not os.path.exists(os.environ["FATAL"]) and len(os.listdir(seen)) < 3 and time.monotonic() < end:
                 time.sleep(0.05)
         with open(os.environ["CHUNKS"], "a") as log:
@@ -86,14 +87,21 @@ WAYS = {
     "two Ctrl-C": (signal.SIGINT, signal.SIGINT),
 }
 
-#: tried in each run; the others are slow
+#: tried in each run, and with --run-slow; the others with --run-long
 FEW = {("futures", "kill -9")}
+MORE = {("iterative", "SIGINT"), ("futures", "SIGINT"), ("futures", "two Ctrl-C"), ("dask", "SIGTERM")}
+
+
+def marks_of(case: tuple[str, str]) -> Any:
+    if case in FEW:
+        return []
+    return pytest.mark.slow if case in MORE else pytest.mark.long
 
 
 @pytest.mark.parametrize(
     ("executor", "way"),
     [
-        pytest.param(executor, way, marks=[] if (executor, way) in FEW else pytest.mark.slow)
+        pytest.param(executor, way, marks=marks_of((executor, way)))
         for executor in ("iterative", "futures", "dask")
         for way in WAYS
     ],

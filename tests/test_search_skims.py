@@ -72,6 +72,7 @@ def reference(skims: Path) -> Any:
 ALL, MIXED = dict.fromkeys(("tt1", "tt2", "X1", "run"), "parquet"), {"tt2": "parquet"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "executor"),
     [
@@ -94,6 +95,7 @@ def test_parquet_gives_what_root_gives(skims: Path, reference: Any, kinds: dict[
         assert [Path(path).stem for path in mine["files"]] == [Path(path).stem for path in counts["files"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
@@ -135,6 +137,7 @@ def renamed(source: Path, target: Path, **changes: Any) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -157,5 +160,6 @@ def test_scores_of_one_model_fill_a_search(
     assert origin == (None if changes == {"model": None} else reference.provenance.origin)
 
 
+@pytest.mark.slow
 def test_the_record_names_the_model_of_the_skims(reference: Any) -> None:
     assert reference.provenance.origin == Origin("tinyParT", load_bundle("tinyParT").digest)

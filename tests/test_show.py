@@ -139,6 +139,7 @@ def test_what_a_table_lacks_is_left_out() -> None:
         draw_jets(jets_of()[:0])
 
 
+@pytest.mark.slow
 def test_a_picture_is_written_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jets = ak.concatenate([jets_of()] * 4)
     ak.to_parquet(jets, tmp_path / "jets.parquet")
@@ -173,6 +174,7 @@ def test_jets_of_pfnano_files_are_drawn_and_scored(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_jets_of_real_files_are_drawn(shared: Path, tmp_path: Path) -> None:
     for number, path in (("0:2", "JetClassII_example.parquet"), ("2", "events_delphes_example.root")):
         output = tmp_path / f"{Path(path).suffix[1:]}.svg"

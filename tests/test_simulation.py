@@ -63,6 +63,18 @@ def test_two_cards_that_differ_in_tracking_and_fragmentation() -> None:
     assert default["pileup"]["mean"] == 0.0
 
 
+def test_keys_with_defaults_may_be_left_out_of_a_card(tmp_path: Path) -> None:
+    from importlib import resources
+
+    text = (resources.files("jettagger.simulation") / "cards" / "default.yaml").read_text()
+    optional = ("dense_loss", "dense_cone", "hcal_h_over_e", "hcal_shower_energy", "hcal_shower_exponent")
+    lines = [line for line in text.splitlines() if not line.strip().startswith(optional)]
+    assert len(lines) == len(text.splitlines()) - len(optional)
+    path = tmp_path / "older.yaml"
+    path.write_text("\n".join(lines))
+    assert load_card(path).values == load_card("default").values
+
+
 def test_unknown_card_is_named_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match=r"defalt.*nearest: default"):
         load_card("defalt")
@@ -82,6 +94,8 @@ def test_unknown_card_is_named_with_the_nearest() -> None:
         ),
         (("magnetic_field: 3.8", "magnetic_field: .nan"), "'magnetic_field' must be a number, got nan"),
         (("  sigma_z: 3.5\n", ""), "line 12: the key 'sigma_z' is missing"),
+        (("dense_loss: 0.0 ", "dense_loss: -1 "), "'dense_loss'.*got -1"),
+        (("hcal_shower_exponent: 0.82", "hcal_shower_exponent: 1.5"), "'hcal_shower_exponent'.*got 1.5"),
         (("tracking:", "tracking: ["), "not valid YAML"),
     ],
 )

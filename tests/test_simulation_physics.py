@@ -218,6 +218,29 @@ def test_events_of_several_generators_side_by_side() -> None:
             np.testing.assert_array_equal(truth.pz[own[own >= 0]], both.pz[merged[merged >= 0]])
 
 
+def test_neutrinos_of_decays_are_added_to_generator_jets() -> None:
+    from jettagger.simulation.block import match
+    from jettagger.simulation.generate import is_neutrino
+    from jettagger.simulation.jets import Vectors, cluster
+
+    batch = _batch("ttHbb-resolved", 60, hard=(0.0, 2000.0))
+    truth, jets, pt = batch.truth, batch.gen_small, batch.gen_small_pt_nu
+    added = pt > 1.02 * jets.pt
+    assert np.all(pt > 0.97 * jets.pt)
+    assert 0.05 < np.mean(added) < 0.3
+    # the same particles with the neutrinos clustered; a jet has few, and they are near its axis
+    index = np.sort(np.concatenate([batch.gen, np.flatnonzero((truth.status > 0) & is_neutrino(truth.id))]))
+    vectors = Vectors(truth.px, truth.py, truth.pz, truth.energy).take(index)
+    clustered = cluster(truth.event[index], vectors, truth.n_events, radius=0.4, min_pt=10.0)
+    nearest = match(jets, clustered, truth.n_events, 0.2)
+    for mask in (added, ~added):
+        chosen = mask & (nearest >= 0) & (jets.pt > 30) & (np.abs(jets.eta) < 2.5)
+        ratio = clustered.pt[nearest[chosen]] / pt[chosen]
+        assert np.sum(chosen) > 40
+        # leptons of W are in a jet of their own, whose neutrinos are not added
+        assert np.mean(np.abs(ratio - 1) < 0.02) > 0.85
+
+
 def test_tables_of_interactions_change_the_start_alone(tmp_path: Path) -> None:
     from jettagger.simulation.generate import Generator, tabulate_interactions
 
@@ -232,3 +255,50 @@ def test_tables_of_interactions_change_the_start_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.pz, with_tables.pz)
     with pytest.raises(ConfigError, match="does not initialise"):
         Generator(settings, 3, tmp_path / "absent.dat")
+
+
+@pytest.mark.long
+def test_tables_of_minimum_bias_change_the_start_alone(tmp_path: Path) -> None:
+    from jettagger.simulation.generate import Generator, tabulate_interactions
+    from jettagger.simulation.pileup import MINIMUM_BIAS
+
+    tables = tabulate_interactions([], tmp_path / "soft.dat", MINIMUM_BIAS)
+    with_tables, without = Generator(MINIMUM_BIAS, 3, tables).next(500), Generator(MINIMUM_BIAS, 4).next(500)
+    for values in (lambda truth: truth.counts, lambda truth: np.bincount(truth.event, np.hypot(truth.px, truth.py))):
+        first, second = values(with_tables), values(without)
+        error = np.hypot(np.std(first), np.std(second)) / np.sqrt(500)
+        assert abs(np.mean(first) - np.mean(second)) < 4 * error
+    np.testing.assert_array_equal(
+        Generator(MINIMUM_BIAS, 3, tables).next(20).pz, with_tables.pz[: np.sum(with_tables.counts[:20])]
+    )
+
+
+def test_neutral_keys_of_a_card_change_no_number() -> None:
+    from jettagger.simulation.detector import hadron_response
+
+    energy = np.array([0.1, 1.0, 20.0, 3000.0])
+    for name in ("default", "alternative"):
+        np.testing.assert_array_equal(hadron_response(energy, load_card(name)), 1.0)
+    response = hadron_response(energy, load_card("noncompensating"))
+    # h/e below E0, and 1 - (1 - h/e) (E / E0)^(k - 1) above
+    np.testing.assert_allclose(response, [0.4, 0.4, 1 - 0.6 * 20.0**-0.18, 1 - 0.6 * 3000.0**-0.18])
+
+
+def test_a_card_that_treats_flavours_differently(light: Any) -> None:
+    from jettagger.simulation.block import process_batch
+
+    medians = {}
+    for name in ("default", "noncompensating"):
+        batch = process_batch(light.truth, light.process, load_card(name), (300.0, 2000.0), np.random.default_rng(2))
+        jets, match = batch.small, batch.small_match
+        tracks = np.bincount(jets.owner, weights=batch.candidates.charge[jets.members] != 0)
+        chosen = (match >= 0) & (np.abs(jets.eta) < 2.0) & (jets.pt > 100)
+        gen = batch.gen_small
+        ratio = jets.pt[chosen] / gen.pt[match[chosen]]
+        many = gen.counts[match[chosen]] > np.median(gen.counts[match[chosen]])
+        medians[name] = [np.median(ratio[many]), np.median(ratio[~many]), np.mean(tracks[chosen])]
+    assert medians["default"][0] == pytest.approx(medians["default"][1], abs=0.01)
+    # jets of many particles, as gluons give, lose more
+    assert medians["noncompensating"][0] < medians["noncompensating"][1] - 0.015
+    assert medians["noncompensating"][1] < 0.97
+    assert medians["noncompensating"][2] < 0.95 * medians["default"][2]

@@ -77,7 +77,7 @@ def content(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("way", "workers"),
     [
-        pytest.param(way, workers, marks=[] if (way, workers) in FEW else pytest.mark.slow)
+        pytest.param(way, workers, marks=[] if (way, workers) in FEW else pytest.mark.long)
         for way in WAYS
         for workers in (1, 2)
     ],

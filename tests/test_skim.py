@@ -192,6 +192,7 @@ def test_further_columns_are_passed_on(tagger: Tagger, tmp_path: Path) -> None:
         tag_files([str(path)], tagger, str(tmp_path / "x.parquet"), keep=["FatJet_tua*"])
 
 
+@pytest.mark.slow
 def test_files_without_events_or_jets_give_empty_skims(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     empty = str(write_pfnano(tmp_path / "empty.root", 0, seed=1))
     for suffix in SUFFIXES:
@@ -369,6 +370,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits on file sizes here")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_real_limit_on_the_file_leaves_nothing(suffix: str, files: list[str], tmp_path: Path) -> None:
@@ -409,6 +411,7 @@ def _die(*args: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
     tagger: Tagger, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +422,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_comes_back_as_it_is(tagger: Tagger, files: list[str], tmp_path: Path) -> None:
     job = make_job(files, tagger, workers=2, columns=["mass"])
     gone = skim.Job(job.tagger, job.names, job.collection, job.inputs, job.keep, None, (Chunk("/no.root", 0, 5),))
@@ -461,6 +465,7 @@ def test_an_rntuple_written_by_uproot_is_an_input(tagger: Tagger, tmp_path: Path
     assert_same({"m": read(result.path)["FatJet_tinyParT_mass"]}, {"m": expected.tolist()})
 
 
+@pytest.mark.slow
 def test_an_rntuple_of_records_is_an_input_like_a_tree(tagger: Tagger, tmp_path: Path) -> None:
     """``file["Events"] = {"FatJet": ak.zip(...)}`` makes an RNTuple whose fields are ``FatJet.pt``."""
     events = make_events(12, seed=4)

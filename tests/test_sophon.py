@@ -77,6 +77,7 @@ def test_the_training_is_weighed_as_published(shared: Path) -> None:
     assert dict(zip(ours["reweight_classes"], ours["class_weights"], strict=True)) == weights
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_inputs_of_all_example_jets_equal_an_independent_computation(shared: Path) -> None:
     """Number by number, in double precision, without awkward expressions."""
@@ -182,6 +183,7 @@ def test_the_card_names_all_outputs() -> None:
     assert len(set(card["output_names"])) == 316
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # the toy's scores are 0 or 1, so ratios may be 0/0
 @pytest.mark.data
 def test_the_notebook_runs(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

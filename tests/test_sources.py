@@ -230,6 +230,7 @@ def test_a_model_of_tables_on_pfnano_events_gives_the_scores_of_their_table(fold
     assert ak.is_none(masked).tolist() == [False, True] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_model_of_tables_on_events_of_cms(shared: Path, folder: Path) -> None:
     """A published data configuration: all columns of Sophon but those of other taggers are there."""
@@ -276,6 +277,7 @@ def test_names_and_collections_of_productions(folder: Path) -> None:
             load(folder, names=names)(other)
 
 
+@pytest.mark.slow
 def test_several_models_of_any_kind_in_one_pass(folder: Path, tmp_path: Path) -> None:
     """A model of linked jets beside two of tables on PFNano events; two of tables on a table and on Delphes events."""
     other = weaver_bundle(tmp_path / "other", CONFIG.replace("1.7, 0.7", "1.5, 0.6"), card={"name": "other"})
@@ -467,6 +469,7 @@ def without_weight(events: Any) -> Any:
     return ak.with_field(events, ak.without_field(events.PFCands, "trkQuality"), "PFCands")
 
 
+@pytest.mark.slow
 def test_models_of_any_kind_are_recommended(known: Path) -> None:
     """Where columns are missing, or the input is of another kind, models that would run on it are named."""
     nano, jets = make_events(3, seed=1), table(6)

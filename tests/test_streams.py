@@ -11,14 +11,21 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
+from calibrations import CONFIG as CALIBRATION
+from calibrations import probes
 from searches import CONFIG as SEARCH
 from searches import PLAIN, make_world
+from test_decorrelate import write_jets, write_study
 from toyskims import CONFIG, write_toy
 
 from jettagger.bundles.places import PACKAGE
 from jettagger.cli import COMMANDS, console, main
+from jettagger.config.yamlfile import yaml_text
+from jettagger.decorrelation import fit_linear
 from jettagger.files.delphes import DelphesFile
+from jettagger.histograms import save
 from jettagger.testing import write_pfnano
 
 TINY = PACKAGE / "models" / "tinyParT"
@@ -140,9 +147,40 @@ def provenance(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, 
     return (out, err), '"digest"', ""
 
 
+def decorrelate(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    for name, jets in (("qcd", 1500), ("hbb", 500)):
+        write_jets(folder / f"{name}.parquet", jets, signal=name == "hbb")
+    config = write_study(folder, maps={"line": {"method": "linear"}}, background_efficiencies=[0.1])
+    return run(capsys, "decorrelate", str(config), "-o", str(folder / "out"), "--no-plots"), "| line |", "reading: "
+
+
+def decorrelate_apply(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    skim = write_toy(folder / "toy.parquet", 300)
+    made = fit_linear("probHbb", pyarrow.parquet.read_table(skim), name="ddt")
+    made.save(folder / "map.json")
+    arguments = ["decorrelate", "apply", str(folder / "map.json"), str(skim), "-o", str(folder / "out.parquet")]
+    return run(capsys, *arguments), "without a score", "applying: 300 of 300 events"
+
+
+def calibrate(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    pytest.importorskip("pyhf", reason="fits need the extra stats")
+    save({"probe": probes()}, folder / "probes.json.gz")
+    config = {**CALIBRATION, "working_points": {"tight": 0.9}, "bins": {"pt": [300, 800]}}
+    (folder / "calibration.yaml").write_text(yaml_text(config))
+    arguments = ["calibrate", str(folder / "calibration.yaml"), "-o", str(folder / "out"), "--no-plots"]
+    return run(capsys, *arguments), "goodness of fit", "fitting: "
+
+
+def jec(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    return run(capsys, "jec", "--help"), "Jet energy calibration", ""
+
+
 VERBS = {
-    function.__name__: function
-    for function in (simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema, provenance)
+    function.__name__.replace("_", " "): function
+    for function in (
+        *(simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema, provenance),
+        *(decorrelate, decorrelate_apply, calibrate, jec),
+    )
 }
 
 

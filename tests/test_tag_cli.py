@@ -223,6 +223,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> Non
     assert process.stderr.readline() == "chunk\n"
     assert len(list(tmp_path.iterdir())) == 1, "the part is beside the output"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130
     assert said.endswith("jettagger: interrupted, nothing half-written is left\n")
     assert "Traceback" not in said

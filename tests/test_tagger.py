@@ -730,6 +730,7 @@ def test_a_fixed_batch_axis_is_filled_up(tmp_path: Path, events: Any, scores: An
     assert_same_scores(tagger(events[:1]), scores[:1])
 
 
+@pytest.mark.slow
 def test_a_folder_never_seen_works_without_a_description_of_ours(tmp_path: Path, events: Any) -> None:
     folder = copy_of_tiny(tmp_path)
     describe(folder, selection="puppiWeight >= 0.01")

@@ -481,7 +481,7 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("signal", ["X1000", pytest.param("X2000", marks=pytest.mark.long)])
 def test_templates_of_many_bins_are_fitted_by_pyhf(signal):
     pytest.importorskip("pyhf")
     from fitting import check_pyhf
@@ -631,6 +631,7 @@ def test_limits_are_those_of_pyhf():
         assert float(cls) == pytest.approx(0.05, rel=0.02)
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, capsys):
     pytest.importorskip("pyhf")
     from jettagger.cli import main

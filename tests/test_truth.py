@@ -147,6 +147,7 @@ def events(jets: list[list[tuple[float, float]]]) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(turn=st.floats(-3.1, 3.1), shift=st.floats(-1.5, 1.5))
 def test_labels_do_not_depend_on_where_the_event_points(turn: float, shift: float) -> None:

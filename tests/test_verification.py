@@ -322,6 +322,7 @@ def test_scores_are_the_same_with_and_without(tmp_path: Path) -> None:
     assert ak.array_equal(first, second, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_fewer_flips_change_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETTAGGER_CACHE", str(tmp_path))
     plain = attack("PFNano in a TTree, plain, one bit flipped", 6, seed=1)
@@ -366,6 +367,7 @@ def test_jobs_on_tables_of_jets_verify(tmp_path: Path) -> None:
         make_job([str(path)], job, verify=True)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_jobs_on_delphes_files_verify(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(shared / "sophon" / "events_delphes_example.root")

@@ -139,6 +139,7 @@ def test_tables(tmp_path: Path) -> None:
     assert 0 < one.tolist().count(None) < len(jets)
 
 
+@pytest.mark.slow
 def test_processors(nano: Path, tmp_path: Path) -> None:
     runner = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=7)
     fileset = {"A": {"files": {str(nano): "Events"}}}

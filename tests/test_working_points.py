@@ -49,6 +49,7 @@ def test_thresholds_of_a_uniform_score():
     assert points["tenth"].threshold(systematic="down") == pytest.approx(0.9 - sigma, abs=1.1e-3)
 
 
+@pytest.mark.slow
 def test_uncertainty_is_the_spread_of_repeated_experiments():
     found, stated = [], []
     for seed in range(300):

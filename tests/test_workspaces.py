@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fitting import check_cabinetry, check_command, check_pyhf
+from scipy.optimize import brentq
 
 from jettagger.statistics.bins import Template
+from jettagger.statistics.fits import Likelihood, asimov, fit, guess_strength, model_of
 from jettagger.statistics.limits import limit
 from jettagger.statistics.workspaces import UNIT, WorkspaceContent, expected_limit, unit_of, workspace
+from jettagger.types import Floats
 
 pytest.importorskip("pyhf")
 # jsonschema's own deprecation, which pyhf 0.7 always raises; bounds that a fit meets
@@ -93,8 +96,9 @@ def test_pyhf_finds_the_same(name: str, tmp_path: Path) -> None:
 
 
 # a limit takes cabinetry a hundred fits
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name if name == "few events" else pytest.param(name, marks=pytest.mark.slow) for name in CONTENTS]
+    "name", [name if name in FEW[1:3] else pytest.param(name, marks=pytest.mark.long) for name in CONTENTS]
 )
 def test_cabinetry_finds_the_same(name: str) -> None:
     check_cabinetry(made(name))
@@ -143,6 +147,58 @@ def test_fewer_events_at_the_same_uncertainty_change_no_limit(name: str) -> None
         np.asarray(ours.expected, dtype=float), np.asarray(full.expected, dtype=float), rtol=tolerance
     )
     assert ours.observed == pytest.approx(full.observed, rel=tolerance)
+
+
+def profiled(space: dict[str, Any], data: Floats, bounds: tuple[float, float], value: float, sigma: float) -> float:
+    """The mean distance to the strengths below and above the best one at which -2 ln L is higher by one."""
+    likelihood = Likelihood(space, bounds, guess_strength(space))
+    best = likelihood.minimise(data, "best")[1]
+
+    def excess(strength: float) -> float:
+        return likelihood.minimise(data, "profile", strength=strength)[1] - best - 1
+
+    below = brentq(excess, value - 1.7 * sigma, value - sigma / 3, rtol=1e-4)
+    return float(brentq(excess, value + sigma / 3, value + 3 * sigma, rtol=1e-4) - below) / 2
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_fits_of_all_events_have_the_uncertainty_of_the_profile(name: str) -> None:
+    """Second derivatives by differences of -2 ln L, with 10^7 events in a bin, have no digits."""
+    found = []
+    for space in (made(name), unscaled(CONTENTS[name])):
+        # an injected signal of the size of the limit
+        strength = expected_limit(CONTENTS[name])[0] / unit_of(space)
+        bounds = (-10 * strength, 10 * strength)
+        data = asimov(model_of(space)[0], strength)
+        value, sigma = fit(space, data, bounds=bounds).strength
+        assert value == pytest.approx(strength, rel=2e-3)
+        assert sigma == pytest.approx(profiled(space, data, bounds, value, sigma), rel=0.12)
+        found.append(sigma * unit_of(space))
+    assert found[0] == pytest.approx(found[1], rel=0.01)
+
+
+@pytest.mark.parametrize(("deviations", "power"), [(1.0, 1), (-1.0, -1)])
+def test_each_side_of_an_uncertainty_is_that_of_its_process(deviations: float, power: int) -> None:
+    """What pyhf expects at one deviation: the template of that side, or the yield with its relative change."""
+    asymmetric = {"jes": (0.05, -0.12)}
+    parts = content([3, 2, 0.5], {"qcd": template([5, 2, 0.1], **asymmetric), "tt": template([4, 3, 1], **JES)})
+    space, _ = workspace(parts, bounds=(0.0, 10.0))
+    model, _ = model_of(space)
+
+    def expected(name: str | None = None) -> dict[str, Floats]:
+        point = np.asarray(model.config.suggested_init(), dtype=float)
+        if name is not None:
+            point[model.config.par_slice(name)] = deviations
+        rates = model.main_model.expected_data(point, return_by_sample=True)
+        return dict(zip(model.config.samples, np.asarray(rates, dtype=float), strict=True))
+
+    for name, item in parts.nominal["R0"].items():
+        np.testing.assert_allclose(expected()[name], item.values)
+        side = item.shifts["jes"][0 if deviations > 0 else 1]
+        np.testing.assert_allclose(expected("jes")[name], side)
+    for size, processes in parts.normalisations.items():
+        for name, values in expected(size).items():
+            np.testing.assert_allclose(values, expected()[name] * (1 + processes.get(name, 0.0)) ** power)
 
 
 def test_bins_that_simulation_predicts_are_left_as_they_are() -> None:

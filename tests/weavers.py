@@ -98,9 +98,10 @@ def weaver_python() -> str:
     for candidate in (named, str(REPOSITORY / ".venv-weaver" / "bin" / "python")):
         if candidate and Path(candidate).exists():
             return candidate
-    if importlib.util.find_spec("weaver") is not None:
-        return sys.executable
-    pytest.skip("no environment with weaver-core: 'make weaver' makes one, or JETTAGGER_WEAVER_PYTHON names another")
+    if importlib.util.find_spec("weaver") is None:
+        text = "no environment with weaver-core: 'make weaver' makes one, or JETTAGGER_WEAVER_PYTHON names another"
+        pytest.importorskip("weaver", reason=text)
+    return sys.executable
 
 
 def run_in_weaver(script: Path, *arguments: str, cwd: Path, together: bool = False) -> str:

@@ -126,8 +126,12 @@ def natural_weights(sample: data.Sample, prepared: Path, simulated: list[Path]) 
         with uproot.open(found[0]) as file:
             runs.append(file["Runs"].arrays(library="np"))
     process = np.concatenate([part["genProcess"] for part in runs])
-    section, total = (np.concatenate([part[name] for part in runs]) for name in ("crossSection", "genEventSumw"))
-    factor = {kind: section[process == kind].mean() / total[process == kind].sum() for kind in np.unique(process)}
+    names = ("crossSection", "genEventCount", "genEventSumw")
+    section, count, total = (np.concatenate([part[name] for part in runs]) for name in names)
+    factor = {
+        kind: np.average(section[mine], weights=count[mine]) / total[mine].sum()
+        for kind, mine in ((kind, process == kind) for kind in np.unique(process))
+    }
     factors = np.zeros(len(sample))
     for path, part in zip(files, runs, strict=True):
         jets = np.flatnonzero(sample.columns["block"] >> np.uint64(20) == zlib.crc32(path.stem.encode()))
@@ -135,6 +139,18 @@ def natural_weights(sample: data.Sample, prepared: Path, simulated: list[Path]) 
         blocks[part["luminosityBlock"]] = [factor[kind] for kind in part["genProcess"]]
         factors[jets] = blocks[sample.columns["luminosityBlock"][jets]]
     return factors * sample.columns["genWeight"]
+
+
+def of_mixture(sample: data.Sample, prepared: Path, simulated: list[Path], mixture: str) -> Array:
+    """Which jets come from runs of a mixture of processes, by the manifests of the simulation; bool[jets]."""
+    mine = np.zeros(len(sample), dtype=bool)
+    file_of_jet = sample.columns["block"] >> np.uint64(20)
+    for path in data.prepared_files(prepared):
+        manifests = [folder / f"{path.stem}.root.manifest.json" for folder in simulated]
+        (manifest,) = [json.loads(item.read_text(encoding="utf-8")) for item in manifests if item.is_file()] or [{}]
+        if manifest.get("process") == mixture:
+            mine |= file_of_jet == zlib.crc32(path.stem.encode())
+    return mine
 
 
 def qcd_mixtures(sample: data.Sample, prepared: Path, simulated: list[Path] | None) -> dict[str, Array]:
@@ -365,6 +381,10 @@ def main() -> None:
         },
         "mass": masses(mass, sample),
     }
+    if args.simulated:
+        mine = of_mixture(sample, args.prepared_test, args.simulated, measures.MIXTURE)
+        if mine.any():
+            results["accuracy"]["as_mixed"] = measures.share_found(probabilities[mine], label[mine])
     say("types and masses")
     hbb = np.where(np.isin(label, signal_labels("HbbvsQCD")), training_weights, 0.0)
     compared = {bundle.name: scored}

@@ -7,18 +7,21 @@ Uncertainties are one standard deviation. Those of ratios, medians and divergenc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from data import HADRONIC, MASS_EDGES, PT_EDGES, QCD, TYPES, Sample
 
+from jettagger.decorrelation.sculpting import REPLICAS, cut_at, divergence, effective_number, event_replicas
 from jettagger.discriminants import Roc, roc
 
 __all__ = [
     "CHARM_COUNTS",
     "CURVE",
+    "LEAST_BACKGROUND",
+    "LEAST_SCULPTING",
     "MASS_BINS",
+    "MIXTURE",
     "NEUTRINOS",
     "REPLICAS",
     "WHOLE",
@@ -26,17 +29,21 @@ __all__ = [
     "calibration",
     "charm_confusion",
     "compare_rejection",
-    "effective",
     "event_numbers",
     "mass_response",
     "qcd_weights",
     "sculpting",
+    "share_found",
 ]
-
-REPLICAS = 200
 
 #: jets of the background that must be left behind a cut
 LEAST_BACKGROUND = 100
+
+#: effective jets of the background behind a cut with fewer of which its spectrum says nothing
+LEAST_SCULPTING = 100
+
+#: the mixture of processes that the network is trained on
+MIXTURE = "v1-types"
 
 #: signal efficiencies of the curves
 CURVE = tuple(np.round(np.arange(0.1, 1.0, 0.05), 2).tolist())
@@ -65,18 +72,6 @@ CHARM_COUNTS = {
     "t -> bqq": ("TopbWqq0c", "TopbWqq1c"),
     "t -> bq": ("TopbWq0c", "TopbWq1c"),
 }
-
-
-def effective(weights: np.ndarray) -> float:
-    """As many jets of equal weight have the same statistical uncertainty.
-
-    Examples
-    --------
-    >>> float(effective(np.array([2.0, 2.0, 0.0])))
-    2.0
-    """
-    squares = float(np.sum(weights**2))
-    return float(np.sum(weights)) ** 2 / squares if squares else 0.0
 
 
 def event_numbers(sample: Sample) -> np.ndarray:
@@ -116,22 +111,8 @@ def qcd_weights(sample: Sample, generated: np.ndarray, *, flat_mass: bool) -> np
     return result
 
 
-def replicas(events: np.ndarray, seed: int) -> Callable[[int], np.ndarray]:
-    """Bootstrap multiplicities of jets: the same for all jets of an event, reproducible by the replica's number."""
-    distinct, position = np.unique(events, return_inverse=True)
-    return lambda number: np.random.default_rng([seed, number]).poisson(1.0, len(distinct))[position].astype(float)
-
-
 def _passing(scores: np.ndarray, weights: np.ndarray, cut: float) -> float:
     return float(weights[scores >= cut].sum())
-
-
-def _cut(scores: np.ndarray, weights: np.ndarray, efficiency: float) -> float:
-    """The highest score above which at least this share of the weights lies."""
-    order = np.argsort(-scores, kind="stable")
-    sums = np.cumsum(weights[order])
-    position = int(np.searchsorted(sums, efficiency * sums[-1] * (1 - 1e-12)))
-    return float(scores[order[min(position, len(order) - 1)]])
 
 
 def _left(signal: np.ndarray, weights: np.ndarray, background: np.ndarray) -> float:
@@ -186,9 +167,9 @@ def compare_rejection(
     result: dict[str, Any] = {
         "signal_efficiency": target,
         "signal_jets": len(s),
-        "signal_effective": effective(sw),
+        "signal_effective": effective_number(sw),
         "background_jets": len(b),
-        "background_effective": effective(bw),
+        "background_effective": effective_number(bw),
     }
     for name, scores in both.items():
         curve = roc(scores[s], scores[b], sw, bw)
@@ -198,18 +179,18 @@ def compare_rejection(
             "rejection": [curve.rejection_at(target).value],
             "rejection_at_half": [half.value, half.uncertainty],
             "jets_left": int(left.sum()),
-            "effective_left": effective(bw[left]),
+            "effective_left": effective_number(bw[left]),
             "jets_left_at_half": int((scores[b] >= curve.threshold_at(0.5)).sum()),
             "auc": [curve.auc.value, curve.auc.uncertainty],
             "curve": [_on_curve(curve, scores[b], point) for point in CURVE],
         }
-    draw = replicas(events, seed)
+    draw = event_replicas(events, seed)
     logs = []
     for number in range(REPLICAS):
         times = draw(number)
         rates = []
         for scores in both.values():
-            cut = _cut(scores[s], sw * times[s], target)
+            cut = cut_at(scores[s], target, sw * times[s])
             rates.append(_passing(scores[b], bw * times[b], cut))
         if min(rates) > 0:
             logs.append([np.log(rates[1] / rates[0]), *np.log(rates)])
@@ -220,6 +201,22 @@ def compare_rejection(
     for name, spread in zip(both, spreads[1:], strict=True):
         result[name]["rejection"].append(result[name]["rejection"][0] * float(spread))
     return result
+
+
+def share_found(scores: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+    """Share of jets whose most probable type is the true one, with its binomial uncertainty.
+
+    Parameters
+    ----------
+    scores : float[jets, 37]
+    label : int[jets]
+
+    Returns
+    -------
+    dict
+    """
+    share = float((scores.argmax(axis=1) == label).mean())
+    return {"share": [share, float(np.sqrt(share * (1 - share) / len(label)))], "jets": len(label)}
 
 
 def accuracy(scores: np.ndarray, label: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
@@ -250,9 +247,9 @@ def accuracy(scores: np.ndarray, label: np.ndarray, weights: np.ndarray) -> dict
     return {
         "as_generated": [share, float(np.sqrt(share * (1 - share) / len(label)))],
         "top3": [top3, float(np.sqrt(top3 * (1 - top3) / len(label)))],
-        "as_in_training": [weighted, float(np.sqrt(weighted * (1 - weighted) / effective(weights)))],
+        "as_in_training": [weighted, float(np.sqrt(weighted * (1 - weighted) / effective_number(weights)))],
         "jets": len(label),
-        "effective": effective(weights),
+        "effective": effective_number(weights),
         "by_type": {
             name: {
                 "jets": int(jets[index]),
@@ -328,7 +325,7 @@ def calibration(
     -------
     dict
     """
-    draw = replicas(events, seed)
+    draw = event_replicas(events, seed)
     varied = [_calibration_error(confidence, right, weights * draw(number), bins) for number in range(REPLICAS)]
     rng = np.random.default_rng(seed)
     floors = [
@@ -344,7 +341,7 @@ def calibration(
             curve.append(
                 {
                     "probability": float((w * confidence[mine]).sum() / w.sum()),
-                    "share": [share, float(np.sqrt(max(share * (1 - share), 0.25 / len(w)) / effective(w)))],
+                    "share": [share, float(np.sqrt(max(share * (1 - share), 0.25 / len(w)) / effective_number(w)))],
                     "jets": int(mine.sum()),
                 }
             )
@@ -407,18 +404,6 @@ def mass_response(
     return result
 
 
-def _divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two histograms, base 2: 0 for equal, 1 for disjoint shapes."""
-    p, q = p / p.sum(), q / q.sum()
-    middle = (p + q) / 2
-
-    def part(x: np.ndarray) -> float:
-        good = x > 0
-        return float((x[good] * np.log2(x[good] / middle[good])).sum())
-
-    return (part(p) + part(q)) / 2
-
-
 def sculpting(
     scores: np.ndarray,
     signal_weights: np.ndarray,
@@ -446,42 +431,22 @@ def sculpting(
     dict or None
         None if no jet of the background passes.
     """
-    s = np.flatnonzero(signal_weights > 0)
+    s, b = np.flatnonzero(signal_weights > 0), np.flatnonzero(background_weights > 0)
     if not len(s):
         return None
-    inside = (softdrop >= SCULPTING_BINS[0]) & (softdrop < SCULPTING_BINS[-1])
-    b = np.flatnonzero((background_weights > 0) & inside)
-    cut = _cut(scores[s], signal_weights[s], 0.5)
-    mass, weights, passed = softdrop[b], background_weights[b], scores[b] >= cut
-
-    def spectrum(weights: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        return np.histogram(mass[chosen], SCULPTING_BINS, weights=weights[chosen])[0]
-
-    if not passed.any():
+    passed = scores[b] >= cut_at(scores[s], 0.5, signal_weights[s])
+    inside = (softdrop[b] >= SCULPTING_BINS[0]) & (softdrop[b] < SCULPTING_BINS[-1])
+    if not (passed & inside).any():
         return None
-    draw = replicas(events[b], seed)
-    varied = []
-    for number in range(REPLICAS):
-        times = weights * draw(number)
-        if times[passed].sum() > 0:
-            varied.append(_divergence(spectrum(times), spectrum(times, passed)))
-    left = effective(weights[passed])
-    size = max(round(len(b) * left / effective(weights)), 1)
-    rng = np.random.default_rng(seed)
-    floors = [
-        _divergence(spectrum(weights), spectrum(weights, rng.choice(len(b), size, replace=False)))
-        for _ in range(REPLICAS)
-    ]
+    found = divergence(softdrop[b], passed, background_weights[b], events[b], edges=SCULPTING_BINS, seed=seed)
     return {
-        "divergence": [_divergence(spectrum(weights), spectrum(weights, passed)), float(np.std(varied))],
-        "floor": [float(np.mean(floors)), float(np.std(floors))],
-        "background_efficiency": float(weights[passed].sum() / weights.sum()),
-        "jets_left": int(passed.sum()),
-        "effective_left": left,
-        "edges": SCULPTING_BINS.tolist(),
-        "before": (spectrum(weights) / weights.sum()).tolist(),
-        "after": (spectrum(weights, passed) / weights[passed].sum()).tolist(),
-        "after_uncertainty": (
-            np.sqrt(np.histogram(mass[passed], SCULPTING_BINS, weights=weights[passed] ** 2)[0]) / weights[passed].sum()
-        ).tolist(),
+        "divergence": [found.value.value, found.value.uncertainty],
+        "floor": [found.floor.value, found.floor.uncertainty],
+        "background_efficiency": found.efficiency,
+        "jets_left": found.after.jets,
+        "effective_left": found.after.effective,
+        "edges": found.after.edges.tolist(),
+        "before": found.before.fractions.tolist(),
+        "after": found.after.fractions.tolist(),
+        "after_uncertainty": found.after.uncertainties.tolist(),
     }

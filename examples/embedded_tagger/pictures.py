@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from data import HADRONIC, QCD, TYPES
 from matplotlib.axes import Axes
-from measures import CURVE
+from measures import CURVE, LEAST_SCULPTING
 from PIL import Image
 
 __all__ = ["NAMES", "draw"]
@@ -154,7 +154,9 @@ def _sculpting(found: dict[str, Any], path: Path) -> None:
                 label="after the cut",
             )
             value, floor = item["divergence"], item["floor"]
-            axis.set_title(f"{name}: {spectrum}\nJSD {value[0]:.3f} ± {value[1]:.3f}, floor {floor[0]:.3f}", fontsize=9)
+            enough = item["effective_left"] >= LEAST_SCULPTING
+            said = f"JSD {value[0]:.3f} ± {value[1]:.3f}, floor {floor[0]:.3f}" if enough else "too few jets for a JSD"
+            axis.set_title(f"{name}: {spectrum}\n{said}", fontsize=9)
             axis.set(xlabel="soft-drop mass [GeV]", ylabel="share per 10 GeV", ylim=(0, None))
     axes[0, 0].legend(fontsize=8)
     _save(figure, path)

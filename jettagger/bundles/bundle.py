@@ -58,6 +58,8 @@ class Bundle(Displayed):
         Further information in its files: ``input description``, ``training selection``.
     domain : str
         Cut in columns of the jets; jets that fail it are not scored. Empty: all jets are scored.
+    empty_jets : bool
+        Whether jets without any candidates are scored.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class Bundle(Displayed):
     weaver: DataConfig | None = field(default=None, repr=False)
     notes: Mapping[str, str] = field(default_factory=dict, repr=False)
     domain: str = ""
+    empty_jets: bool = False
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str], *, accept: bool = False) -> Bundle:
@@ -204,7 +207,7 @@ class Bundle(Displayed):
         Parameters
         ----------
         what : iterable of str
-            Kinds (``prob``, ``logit``, ``mass``, ``hidden``, ``other``), ``all``, and names of outputs.
+            Kinds (``prob``, ``logit``, ``mass``, ``regression``, ``hidden``, ``other``), ``all``, and names of outputs.
 
         Returns
         -------

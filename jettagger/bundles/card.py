@@ -19,10 +19,10 @@ __all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "R
 
 SCHEMA_VERSION = 1
 
-Kind = Literal["prob", "logit", "mass", "hidden", "other"]
+Kind = Literal["prob", "logit", "mass", "regression", "hidden", "other"]
 
 #: kinds of outputs, in the order of display
-KINDS: tuple[Kind, ...] = ("prob", "logit", "mass", "hidden", "other")
+KINDS: tuple[Kind, ...] = ("prob", "logit", "mass", "regression", "hidden", "other")
 
 Patterns = list[Annotated[str, Field(min_length=1)]]
 Range = tuple[float, float]

@@ -89,6 +89,7 @@ class InputDeclaration(FileModel):
     source: str = Field(default="", description="references for the declaration")
     jets: JetKind = Field(default="AK8", description="jets that the networks take")
     domain: str = Field(default="", description="cut in columns of the jets; jets that fail it are not scored")
+    empty_jets: bool = Field(default=False, description="whether jets without any candidates are scored")
     groups: list[DeclaredGroup] = Field(min_length=1, description="input tensors")
 
 

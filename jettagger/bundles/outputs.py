@@ -35,7 +35,7 @@ class Output:
     raw : str
         The name in the model's own description.
     kind : str
-        One of ``prob``, ``logit``, ``mass``, ``hidden``, ``other``.
+        One of ``prob``, ``logit``, ``mass``, ``regression``, ``hidden``, ``other``.
     index : int
         Position among all columns of the model.
     softmax : bool

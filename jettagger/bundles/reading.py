@@ -85,14 +85,14 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     kept = {} if is_own(folder) else undeclared(card, folder, files, hashes, graph)
     if not accept:
         compare(folder, kept)
-    where, domain = str(files[source]), ""
+    where, domain, empty_jets = str(files[source]), "", False
     if files[source].suffix == ".json":
         description, config = read_object(files[source], BundleError, finite=False), None
         if "groups" in description:
             declared, groups = read_declared(files[source], description)
             card = _completed(card, declared, where)
             notes = {"input description": f"declaration {declared.name}"}
-            domain = declared.domain
+            domain, empty_jets = declared.domain, declared.empty_jets
         else:
             notes = {"input description": "preprocess.json"}
             groups = read_groups(description, where, card.selection)
@@ -134,6 +134,7 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
         weaver=config,
         notes=notes,
         domain=domain,
+        empty_jets=empty_jets,
     )
 
 

@@ -18,6 +18,7 @@ _KINDS = {
     "prob": "probability",
     "logit": "logit",
     "mass": "regressed mass",
+    "regression": "regressed number",
     "hidden": "hidden neuron",
     "other": "other",
 }

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
+    "decorrelate": ("jettagger.cli.decorrelate", "scores that do not sculpt a mass: maps, heads, and what they cost"),
+    "decorrelate apply": ("jettagger.cli.decorrelate_apply", "add the numbers of maps (DDT) to a skim"),
+    "calibrate": ("jettagger.cli.calibrate", "scale factors of a tagger from histograms of probe jets in data"),
+    "jec": ("jettagger.cli.jec", "train, apply and measure a calibration of the jet energy"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
     "provenance": ("jettagger.cli.provenance", "how an output was made: model, selection, files, version"),
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),
@@ -104,6 +108,8 @@ def _main(arguments: list[str]) -> int:
         print(f"jettagger {__version__}")  # noqa: T201
         return 0
     verb, rest = arguments[0], arguments[1:]
+    if rest and f"{verb} {rest[0]}" in COMMANDS:  # a verb of two words
+        verb, rest = f"{verb} {rest[0]}", rest[1:]
     if verb not in COMMANDS:
         raise UnknownName("command", verb, COMMANDS)
     module = importlib.import_module(COMMANDS[verb][0])

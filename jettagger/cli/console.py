@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 
 from jettagger.errors import LONGEST_NAME, visible
 
-__all__ = ["INTERVAL", "counted", "finite", "progress_bar", "say", "seed", "table", "tell", "warn"]
+__all__ = ["INTERVAL", "add_run_options", "counted", "finite", "progress_bar", "say", "seed", "table", "tell", "warn"]
 
 #: interval in seconds between lines of progress without a terminal
 INTERVAL = 30.0
@@ -183,3 +183,31 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.advance(task, done)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that run a processor on files of events."""
+    add = parser.add_argument
+    add(
+        "--executor",
+        default="iterative",
+        metavar="E",
+        help="iterative, futures or dask (default: %(default)s)",
+    )
+    add(
+        "--workers",
+        type=counted,
+        default=1,
+        metavar="N",
+        help="processes of futures and dask (default: %(default)s)",
+    )
+    add("--scheduler", metavar="ADDRESS", help="of a dask cluster; without it dask makes one on this machine")
+    add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
+    add(
+        "--retries",
+        type=counted,
+        default=2,
+        metavar="N",
+        help="how often a read that fails temporarily is repeated; damaged files are not read again "
+        "(default: %(default)s)",
+    )

@@ -15,7 +15,7 @@ expressions in columns of the skim. One for classes:
     Xgg: "FatJet_genResonance == 25 and FatJet_genGluons == 2"
     QCD: "FatJet_genResonance == 0"
   weight: "abs(genWeight)"                 # the classes are balanced in any case
-  flatten: {FatJet_pt: [200, 300, 400, 600, 1000]}
+  kinematics: {columns: {FatJet_pt: [200, 300, 400, 600, 1000]}, to: flat}
   model: {kind: mlp, layers: [64, 64]}     # or {kind: bdt, trees: 500, depth: 5}
   training: {epochs: 60, patience: 8, seed: 1}
   split: {validation: 0.15, test: 0.25}    # shares of the events; or {folds: 5}
@@ -33,7 +33,12 @@ and one for a mass, which starts from the tagger's own:
   classes: {Htautau: "FatJet_genTaus == 2"}
   loss: {kind: log-cosh, scale: 0.1}       # or huber, or {kind: quantile, q: 0.5}
 
+Scores of a head for classes that do not depend on columns such as the mass, one head for each strength:
+
+  decorrelate: {method: disco, from: [FatJet_msoftdrop], of: QCD, strength: [0, 1, 3, 10]}
+
 The folder HEAD/ is complete or not there: head.onnx, head.json and report/ with pictures, report.md and report.json.
+An interrupted training of networks goes on with the same command: HEAD.resume keeps its state until HEAD/ is complete.
 Use it with 'jettagger tag --head HEAD/', or in Python with tagger.with_heads("HEAD/").
 
 examples:
@@ -46,7 +51,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -55,12 +59,9 @@ from jettagger.cli import console
 from jettagger.cli.console import progress_bar, say, table, tell, warn
 
 if TYPE_CHECKING:
-    from jettagger.finetuning import Epoch, FinetuneConfig, FinetuneResult, SkimSurvey
+    from jettagger.finetuning import FinetuneConfig, FinetuneResult, SkimSurvey, StrengthScan
 
 __all__ = ["configure", "run"]
-
-#: rows of the live table
-_ROWS = 12
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +71,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output", "-o", required=True, metavar="HEAD/", help="folder to write")
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace an existing head")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the state of the networks in HEAD.resume until the head is complete, and go on with that of an "
+        "interrupted run; --no-resume starts from the beginning and keeps nothing",
+    )
     add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
 
 
@@ -78,12 +86,17 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.bundles.registry import load_bundle
     from jettagger.errors import JettaggerError
     from jettagger.files import check_folder, refuse_inputs
-    from jettagger.finetuning import finetune, read_config, survey
+    from jettagger.finetuning import finetune, finetune_strengths, read_config, survey
     from jettagger.finetuning.prepare import files_read
+    from jettagger.finetuning.report import STRENGTHS
+    from jettagger.finetuning.resume import drop_checkpoints
     from jettagger.heads.description import DESCRIPTION
+    from jettagger.training.live import live_table
 
     config = read_config(args.config)
-    check_folder(args.output, marker=DESCRIPTION, force=args.force, inputs=[args.config])
+    check_folder(
+        args.output, marker=STRENGTHS if config.is_scan else DESCRIPTION, force=args.force, inputs=[args.config]
+    )
     try:
         bundle = load_bundle(config.parent)
     except JettaggerError as error:
@@ -93,92 +106,107 @@ def run(args: argparse.Namespace) -> int:
     _plan(config, found)
     if args.dry_run:
         return 0
+    if not args.resume:
+        drop_checkpoints(args.output)
     with ExitStack() as stack:
+        stack.enter_context(_kept(args))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         bar = stack.enter_context(ExitStack())  # ends before the table of losses begins
         advance = bar.enter_context(progress_bar("reading", found.events, "events"))
-        follow = stack.enter_context(_live())
-        result = finetune(
-            config,
-            args.output,
-            force=args.force,
-            plots=not args.no_plots,
-            found=found,
-            progress=advance,
-            follow=follow,
-            begin=lambda _: bar.close(),
-        )
-    _summary(result, args.output)
+        options: dict[str, Any] = {
+            "force": args.force,
+            "plots": not args.no_plots,
+            "resume": args.resume,
+            "found": found,
+            "progress": advance,
+            "follow": stack.enter_context(live_table(interval=console.INTERVAL)),
+            "begin": lambda _: bar.close(),
+        }
+        if config.is_scan:
+            scan = finetune_strengths(config, args.output, start=lambda value: tell(f"strength {value:g}"), **options)
+        else:
+            result = finetune(config, args.output, **options)
+    if config.is_scan:
+        _scan_summary(config, scan, args.output)
+    else:
+        _summary(config, result, args.output)
     return 0
+
+
+@contextmanager
+def _kept(args: argparse.Namespace) -> Iterator[None]:
+    """Say where an interrupted training can go on."""
+    from jettagger.finetuning.resume import checkpoints_kept
+    from jettagger.skims.resume import resume_folder
+
+    try:
+        yield
+    except BaseException:
+        if args.resume and checkpoints_kept(args.output):
+            folder = resume_folder(args.output)
+            tell(f"jettagger: the state of the training is kept in {folder}: the same command goes on from there")
+        raise
 
 
 def _plan(config: FinetuneConfig, found: SkimSurvey) -> None:
     inputs = found.layout.inputs
     shown = ", ".join(inputs[:4]) + (f", ... ({len(inputs)} inputs)" if len(inputs) > 4 else "")
     say(f"{config.name}: {shown} -> {', '.join(config.outputs)}")
+    if config.is_scan:
+        say(f"{len(config.strengths)} heads: {', '.join(config.with_strength(item).name for item in config.strengths)}")
     say(f"{found.events} events in {len(found.skims)} files")
+    for number, name in enumerate(config.decorrelate.domains if config.decorrelate is not None else ()):
+        mine = [role for role in found.roles if role.domain == number]
+        unlabelled = sum(not role.labelled for role in mine)
+        unweighted = sum(not role.weighted for role in mine)
+        notes = [f"{unlabelled} without classes"] if unlabelled else []
+        notes += [f"{unweighted} without the columns of 'weight', whose jets have the weight 1"] if unweighted else []
+        say(f"domain {name}: {len(mine)} files{''.join(f', {note}' for note in notes)}")
+    if config.kinematics is not None:
+        say(f"kinematics: {config.kinematics.method}, {', '.join(config.kinematics.columns)} to {config.kinematics.to}")
     for path in found.unknown_model:
         warn(f"{path} does not say which model made its columns; taken for {config.parent}")
 
 
-@contextmanager
-def _live() -> Iterator[Any]:
-    """A growing table of losses: in place on a terminal, otherwise a line at intervals."""
-    if not sys.stderr.isatty():
-        first, last = True, time.monotonic()
-
-        def line(epoch: Epoch) -> None:
-            nonlocal first, last
-            if first:
-                tell("network  epoch  training    validation")
-            elif time.monotonic() - last < console.INTERVAL:
-                return
-            first, last = False, time.monotonic()
-            mark = "  best" if epoch.best else ""
-            tell(f"{epoch.model:>7}  {epoch.number:>5}  {epoch.train:<10.5f}  {epoch.validation:<10.5f}{mark}")
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.live import Live
-    from rich.table import Table
-
-    epochs: list[Epoch] = []
-    live: Live | None = None
-
-    def grow(epoch: Epoch) -> None:
-        nonlocal live
-        epochs.append(epoch)
-        shown = Table(title="losses")
-        for title in ("network", "epoch", "training", "validation", ""):
-            shown.add_column(title, justify="right")
-        for item in epochs[-_ROWS:]:
-            mark = "best" if item.best else ""
-            shown.add_row(str(item.model), str(item.number), f"{item.train:.5f}", f"{item.validation:.5f}", mark)
-        if live is None:
-            live = Live(shown, console=Console(stderr=True), transient=False)
-            live.start()
-        live.update(shown)
-
-    try:
-        yield grow
-    finally:
-        if live is not None:
-            live.stop()
-
-
-def _summary(result: FinetuneResult, output: str) -> None:
-    from jettagger.finetuning.report import tables
+def _jets(config: FinetuneConfig, result: FinetuneResult) -> None:
+    from jettagger.finetuning.kinematics import change_notes, change_table
 
     rows = [(name, *(str(number) for number in row.values())) for name, row in result.jets.items()]
     table("jets", ("class", "training", "validation", "test"), rows)
     for why, number in result.left_out.items():
         say(f"left out: {number} jets {why}")
+    if config.kinematics is not None:
+        titles, *changes = change_table(result.kinematics, config.kinematics)
+        table(f"kinematics: {config.kinematics.method}, to {config.kinematics.to}", titles, changes)
+        for note in change_notes(result.kinematics, config.kinematics):
+            say(note)
     say("")
+
+
+def _scan_summary(config: FinetuneConfig, scan: StrengthScan, output: str) -> None:
+    from jettagger.finetuning.report import dependence_lines, strengths_table
+
+    _jets(config, next(iter(scan.results.values())))
+    dependence = {strength: result.dependence for strength, result in scan.results.items()}
+    say(strengths_table({strength: result.measures for strength, result in scan.results.items()}, dependence))
+    say("")
+    for strength, result in scan.results.items():
+        for text in dependence_lines(result.dependence):
+            say(f"strength {strength:g}: {text}")
+        say(f"{output.rstrip('/')}/{result.head.name}/: the head of the strength {strength:g}")
+    say(f"{output.rstrip('/')}/: {', '.join(scan.report)}")
+
+
+def _summary(config: FinetuneConfig, result: FinetuneResult, output: str) -> None:
+    from jettagger.finetuning.report import dependence_lines, tables
+
+    _jets(config, result)
     say(tables(result.measures))
     say("")
     measures = result.measures
     say(f"loss on jets that it has not seen: {measures.loss:.5f}, without the head {measures.own_loss:.5f}")
+    for text in dependence_lines(result.dependence):
+        say(text)
     say(", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items()))
     say(f"{output.rstrip('/')}/: the head {result.head.name!r}, columns {', '.join(result.head.columns)}")
     say(f"{output.rstrip('/')}/report/: {len(result.report)} files")

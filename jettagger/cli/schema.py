@@ -1,8 +1,9 @@
 """Print the JSON schema of a file that jettagger reads, for editors that complete keys and mark mistakes.
 
-Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), card (bundle.json
-of a model), head (head.json), flavour (names in a production of PFNano), detector (a detector card of 'jettagger
-simulate').
+Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), decorrelate (of
+'jettagger decorrelate'), calibrate (of 'jettagger calibrate'), jec (of 'jettagger jec train'), jec-transforms (its
+transform.yaml), jec-sampling (of 'jettagger jec inputs'), card (bundle.json of a model), head (head.json), flavour
+(names in a production of PFNano), detector (a detector card of 'jettagger simulate').
 
 examples:
   jettagger schema search > search.schema.json
@@ -35,9 +36,23 @@ __all__ = ["FILES", "configure", "model_of", "run"]
 FILES = {
     "search": ("jettagger.search.schema", "SearchFile", "configuration of jettagger search"),
     "finetune": ("jettagger.finetuning.schema", "FinetuneFile", "configuration of jettagger finetune"),
+    "decorrelate": (
+        "jettagger.studies.sculpting.schema",
+        "DecorrelateFile",
+        "configuration of jettagger decorrelate",
+    ),
+    "calibrate": ("jettagger.studies.calibration.schema", "CalibrateFile", "configuration of jettagger calibrate"),
+    "jec": ("jettagger.jec.configuration", "JecConfig", "configuration of jettagger jec train"),
+    "jec-transforms": ("jettagger.jec.transforms", "TransformFile", "transform.yaml of jettagger jec"),
+    "jec-sampling": ("jettagger.jec.sampling", "Sampling", "down-sampling of jettagger jec inputs"),
     "card": ("jettagger.bundles.card", "BundleCard", "bundle.json, the description of a model"),
     "head": ("jettagger.heads.description", "HeadCard", "head.json, the description of a head"),
     "flavour": ("jettagger.inputs.flavours.schema", "FlavourFile", "names in a production of PFNano"),
+    "mass-factors": (
+        "jettagger.calibration.schema",
+        "MassFactorsFile",
+        "scale and resolution of a jet mass, which the variations of a search can name",
+    ),
     "detector": ("jettagger.simulation.schema", "DetectorFile", "detector card of jettagger simulate"),
 }
 

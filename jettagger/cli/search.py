@@ -45,7 +45,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import counted, progress_bar, say, table, warn
+from jettagger.cli.console import add_run_options, progress_bar, say, table, warn
 from jettagger.cli.tagger import add_options, given_options
 
 if TYPE_CHECKING:
@@ -60,29 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("config", metavar="CONFIG.yaml", help="what to do, see above")
     add("--output", "-o", required=True, metavar="OUT/", help="folder to write")
-    add(
-        "--executor",
-        default="iterative",
-        metavar="E",
-        help="iterative, futures or dask (default: %(default)s)",
-    )
-    add(
-        "--workers",
-        type=counted,
-        default=1,
-        metavar="N",
-        help="processes of futures and dask (default: %(default)s)",
-    )
-    add("--scheduler", metavar="ADDRESS", help="of a dask cluster; without it dask makes one on this machine")
-    add("--skip-broken", action="store_true", help="go on without files that cannot be read, and name them")
-    add(
-        "--retries",
-        type=counted,
-        default=2,
-        metavar="N",
-        help="how often a read that fails temporarily is repeated; damaged files are not read again "
-        "(default: %(default)s)",
-    )
+    add_run_options(parser)
     add(
         "--verify",
         action="store_true",
@@ -100,23 +78,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``jettagger search``.
-
-    Raises
-    ------
-    UnknownName
-        If the executor does not exist.
-    """
+    """Run ``jettagger search``."""
     from jettagger.processors.search import SearchWarning
     from jettagger.search.config import read_config
     from jettagger.search.files import files_read, survey
     from jettagger.search.output import check_folder, write_output
-    from jettagger.search.run import EXECUTORS, run_search
+    from jettagger.search.run import check_executor, run_search
 
-    if args.executor not in EXECUTORS:
-        from jettagger.errors import UnknownName
-
-        raise UnknownName("executor", args.executor, EXECUTORS)
+    check_executor(args.executor, args.workers, args.scheduler, args.retries)
     config = read_config(args.config).with_options(**given_options(args))
     check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
@@ -155,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Survey) -> None:
+    from jettagger.search.variations import changed_columns
+
     doubts = processor.doubts()
     counts = [f"{len(found.broken)} files left out"] if found.broken else []
     counts += [f"{len(doubts)} warnings"] if doubts else []
@@ -178,7 +149,7 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
         of_heads = [column for head in processor.tagger.heads for column in head.columns]
         say(f"takes {', '.join([*processor.outputs, *of_heads])}")
         for name, item in processor.variations.items():
-            inputs = processor.rescoring([*item.up, *item.down])
+            inputs = processor.rescoring(changed_columns(item, processor.names.values()))
             text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
             say(f"variation {name}: the network {text}")
     else:

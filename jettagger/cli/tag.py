@@ -49,9 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--where", metavar="CUT", help='score only jets that pass, e.g. "pt > 200" (columns of the jets, GeV)')
     add(
         "--columns",
-        default="prob,mass,hidden",
+        default="prob,mass,regression,hidden",
         metavar="LIST",
-        help="kinds (prob, logit, mass, hidden, other, all) and names of outputs, separated by commas "
+        help="kinds (prob, logit, mass, regression, hidden, other, all) and names of outputs, separated by commas "
         "(default: %(default)s)",
     )
     add(

@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -419,6 +419,8 @@ def _inside(kind: Any, part: Any) -> Iterator[Any]:
         if isinstance(option, type) and issubclass(option, BaseModel):
             if part in _fields(option):
                 yield _fields(option)[part].annotation
+            elif (extra := get_type_hints(option).get("__pydantic_extra__")) is not None:  # names chosen by the user
+                yield get_args(extra)[1]
             elif any(field.default == part for field in option.model_fields.values()):  # the tag of a union
                 yield option
         elif get_origin(option) is dict:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from jettagger.errors import ConfigError, hint
+from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.files import refuse_special
 
 __all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
@@ -51,6 +51,25 @@ class Document:
             path = path[:-1]
         line = self.lines.get(path)
         return f"{self.name}, line {line}" if line else self.name
+
+    @contextmanager
+    def at(self, *path: Any) -> Iterator[None]:
+        """Add the file and the line of a part to errors raised in the block.
+
+        Raises
+        ------
+        ConfigError
+            For a wrong name or value, with the place in front of its message.
+        JettaggerError
+            Other errors, e.g. those of data files, of their own class, with the place in front of their messages.
+        """
+        try:
+            yield
+        except JettaggerError as error:
+            if str(error).startswith(self.name):
+                raise
+            kind = ConfigError if isinstance(error, (ConfigError, UnknownName)) else type(error)
+            raise kind(f"{self.where(*path)}: {error}") from error
 
     def mapping(self, *path: Any) -> dict[str, Any]:
         """A part that must be a mapping with text keys.

@@ -20,7 +20,7 @@ from jettagger.formats.columns import split
 from jettagger.formats.nesting import nest
 from jettagger.types import Array
 
-__all__ = ["NOTE", "EventFile", "read_note", "write_objects", "write_tree"]
+__all__ = ["NOTE", "EventFile", "object_names", "read_note", "write_objects", "write_tree"]
 
 TREE = "Events"
 
@@ -127,18 +127,40 @@ class EventFile:
         """
         flat = [column.replace(".", "_", 1) for column in columns]
         stop = self.n_events if stop is None else stop
+        arrays = self.arrays(flat, start, stop)
         try:
-            arrays = self._arrays(flat, start, stop)
+            return nest(arrays)
+        except MismatchError as error:
+            raise InputFileError(f"{self.path}: events {start} to {stop}: {error}; the file is damaged") from error
+
+    def arrays(self, names: Iterable[str], start: int = 0, stop: int | None = None) -> dict[str, Any]:
+        """As `read`, but columns by their flat names, without collections.
+
+        Parameters
+        ----------
+        names : iterable of str
+        start, stop : int
+            Range of events.
+
+        Returns
+        -------
+        dict of str to awkward array
+
+        Raises
+        ------
+        InputFileError
+            If the data are damaged; gives the file and the range.
+        """
+        names, stop = list(names), self.n_events if stop is None else stop
+        try:
+            arrays = self._arrays(names, start, stop)
         except InputFileError:  # says where
             raise
         except Exception as error:
             raise InputFileError(
                 f"{self.path}: events {start} to {stop} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
-        try:
-            return nest({name: arrays[name] for name in flat})
-        except MismatchError as error:
-            raise InputFileError(f"{self.path}: events {start} to {stop}: {error}; the file is damaged") from error
+        return {name: arrays[name] for name in names}
 
     def _arrays(self, names: list[str], start: int, stop: int) -> Mapping[str, Any]:
         if is_rntuple(self._tree):
@@ -273,6 +295,27 @@ def read_note(path: str | os.PathLike[str]) -> str:
         return _note(file)
 
 
+def object_names(path: str | os.PathLike[str]) -> frozenset[str]:
+    """The names of the trees and other objects of a file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    frozenset of str
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, truncated or not a ROOT file.
+    """
+    file, _ = _opened(os.fspath(path))
+    with file:
+        return frozenset(name.partition(";")[0] for name in file.keys(recursive=False))
+
+
 def write_objects(path: str | os.PathLike[str], objects: Mapping[str, Any], note: str) -> None:
     """Write histograms, or other objects supported by uproot, with their provenance.
 
@@ -310,6 +353,7 @@ def write_tree(
     compression: str = "zstd",
     note: str = "",
     more: Mapping[str, Mapping[str, Any]] | None = None,
+    counter: str = "n{}",
 ) -> int:
     """Write flat columns as a TTree for coffea's schemas.
 
@@ -317,7 +361,7 @@ def write_tree(
     ----------
     path : path
     chunks : iterable of mapping of str to array
-        Jagged columns ``<collection>_<field>`` share one counter ``n<collection>``; missing values must be NaN already.
+        Jagged columns ``<collection>_<field>`` share one counter; missing values must be NaN already.
     tree : str
     compression : str
         ``zstd``, ``zlib`` or ``lzma``.
@@ -327,6 +371,8 @@ def write_tree(
     more : mapping of str to mapping, optional
         Further trees: name -> columns with a number, or a list of numbers, per row; trees without columns are not
         written.
+    counter : str
+        Name of the counters, with ``{}`` for the collection.
 
     Returns
     -------
@@ -353,7 +399,7 @@ def write_tree(
             content = _branches(chunk)
             if target is None:
                 types = {name: _branch_type(array) for name, array in content.items()}
-                target = file.mktree(tree, types)
+                target = file.mktree(tree, types, counter_name=counter.format)
             n_events += len(next(iter(chunk.values())))
             target.extend(content)
         for name, columns in (more or {}).items():

@@ -192,7 +192,7 @@ class _Part:
         links = [format_.links[object_] for object_ in self.plan.objects]
         indices = {f"{link.table}.{index}" for link in links for index in (link.jet_index, link.target_index)}
         for column in self.plan.columns:
-            if split(column)[1] and not self.columns.is_list(split(column)[0]):
+            if (split(column)[1] or column in rules) and not self.columns.is_list(split(column)[0]):
                 self._check_number(column, rules.get(column, FINITE))
             elif split(column)[1] and column not in indices:
                 values = self.columns.flat(column)

@@ -173,9 +173,10 @@ class Format:
     kind: JetKind = "AK8"
 
     def called(self, column: str) -> str:
-        """The name in this format of a column ``"Collection.field"`` of the format that it was renamed from."""
+        """The name in this format of a column ``"Collection.field"``, or of the event, of the original format."""
         collection, name = split(column)
-        return f"{self.names.get(collection) or collection}.{self.names.get(column) or name}"
+        renamed = self.names.get(collection) or collection
+        return f"{renamed}.{self.names.get(column) or name}" if name else renamed
 
     def parent(self, object_: str) -> str:
         """The linked object that an object is, or is a subset of."""

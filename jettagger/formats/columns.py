@@ -72,6 +72,7 @@ class EventColumns:
         self._valid: Array | None = None
         self._counts: dict[str, Array] = {}
         self._places: Array | None = None
+        self._plain_lists: dict[str, tuple[Array, Any] | None] = {}
 
     def part(self, places: Array) -> EventColumns:
         """The columns of some events; nothing is read, and data of other events are not copied unless requested.
@@ -86,7 +87,7 @@ class EventColumns:
         EventColumns
         """
         found = EventColumns.__new__(EventColumns)
-        found.events, found._fields = self.events, self._fields
+        found.events, found._fields, found._plain_lists = self.events, self._fields, self._plain_lists
         found._valid = self.valid[places]
         found._counts = {name: counts[places] for name, counts in self._counts.items()}
         found._places = places if self._places is None else self._places[places]
@@ -104,6 +105,20 @@ class EventColumns:
         if len(places) and places[-1] - places[0] + 1 == len(places):
             return array[int(places[0]) : int(places[-1]) + 1]  # without copying
         return array[places]
+
+    def _offsets_and_records(self, collection: str) -> tuple[Array, Any] | None:
+        """Offsets of the lists of these events, int[events + 1], and the records of all events, without awkward's
+        dispatching, which takes longer than anything else in small chunks; None for other than plain lists of records.
+        """
+        if collection not in self._plain_lists:
+            self._plain_lists[collection] = _plain_lists(self.events.layout, collection)
+        lists, places = self._plain_lists[collection], self._places
+        if lists is None or places is None:
+            return lists
+        if not len(places) or places[-1] - places[0] + 1 != len(places):
+            return None
+        offsets, records = lists
+        return offsets[int(places[0]) : int(places[-1]) + 2], records
 
     def __len__(self) -> int:
         return len(self.events) if self._places is None else len(self._places)
@@ -183,6 +198,10 @@ class EventColumns:
         import awkward as ak
 
         if collection not in self._counts:
+            plain = self._offsets_and_records(collection)
+            if plain is not None:
+                self._counts[collection] = np.diff(plain[0])
+                return self._counts[collection]
             lists = self._taken(_without_fields(self.events[collection]))
             if not self.valid.all():
                 lists = lists[self.valid]
@@ -255,7 +274,9 @@ class EventColumns:
         """Mask of objects that are not None, bool[objects]."""
         import awkward as ak
 
-        self.counts(collection)  # refuses what is no list
+        counts = self.counts(collection)  # refuses what is no list
+        if self._offsets_and_records(collection) is not None:
+            return np.ones(int(counts.sum()), dtype=bool)
         lists = self._taken(_without_fields(self.events[collection]))
         if not self.valid.all():
             lists = ak.drop_none(lists, axis=0)
@@ -271,6 +292,9 @@ class EventColumns:
         """
         import awkward as ak
 
+        values = self._plain_numbers(column)
+        if values is not None:
+            return values
         array = self.column(column)
         try:
             values = ak.flatten(array, axis=1)
@@ -284,6 +308,18 @@ class EventColumns:
         if flat.ndim != 1 or flat.dtype.kind not in "biuf":
             raise MismatchError(f"{column} is {array.type!s:.100}, expected one number per object")
         return flat if kind is None else flat.astype(kind, copy=False)
+
+    def _plain_numbers(self, column: str) -> Array | None:
+        """The result of `flat` for a field of numbers in plain lists of records; None for others."""
+        collection, field = split(column)
+        plain = self._offsets_and_records(collection)
+        if plain is None or field not in plain[1].fields:
+            return None
+        offsets, records = plain
+        content = records.content(field)
+        if not content.is_numpy or content.inner_shape or content.dtype.kind not in "biuf":
+            return None
+        return np.asarray(content.data)[offsets[0] : offsets[-1]]
 
     @property
     def source(self) -> str:
@@ -320,6 +356,18 @@ class EventColumns:
     def missing(self, columns: Iterable[str]) -> list[str]:
         """The columns that do not exist."""
         return [column for column in columns if not self.has(column)]
+
+
+def _plain_lists(layout: Any, collection: str) -> tuple[Array, Any] | None:
+    """Offsets, int64[events + 1], and content of a collection in the layout of events; None unless it is a list of
+    records without None, an index or a union.
+    """
+    if not layout.is_record or collection not in layout.fields:
+        return None
+    lists = layout.content(collection)
+    if not lists.is_list or not hasattr(lists, "offsets") or not lists.content.is_record:
+        return None
+    return np.asarray(lists.offsets.data).astype(np.int64), lists.content
 
 
 def not_none(layout: Any) -> Array:

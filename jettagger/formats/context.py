@@ -213,6 +213,10 @@ def jet_columns(stored: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[Col
         "uncorrected_mass": (ColumnSource(("FatJet.mass", "FatJet.rawFactor"), _raw),),
         "uncorrected_share": (ColumnSource(("FatJet.rawFactor",), _share),),
         "vertex_error": tuple(errors),
+        "area": (ColumnSource(("FatJet.area",)),),
+        "rho": tuple(
+            ContextSource((f"{collection}fixedGridRhoFastjetAll",), event_number) for collection in ("", "Rho.")
+        ),
         "n_primary_vertices": (ContextSource(("PV.npvs",), event_number),),
         "n_vertices": (ContextSource(("FatJetSVs.jetIdx",), vertices_in),),
     }

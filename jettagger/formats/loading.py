@@ -31,6 +31,9 @@ MIN_PT_SHARE = 0.8
 #: without their weights, so pile-up in a wide and soft jet may add more than half
 MAX_PT_SHARE = 2.0
 
+#: transverse momentum of pile-up in GeV that does not count in this ratio: soft AK4 jets may consist of it mostly
+PILEUP = 50.0
+
 #: maximum distance of a constituent from the axis, in radii: with the anti-kt algorithm 1.5 is the limit for two
 #: subjets of equal momentum, three reach a little further
 REACH = 2.0
@@ -123,15 +126,39 @@ def _check_jets(jets: Jets) -> None:
         _refuse(jets, filled, square[first], (LEADING * radius) ** 2, "their leading constituent", "from the axis")
         _refuse(jets, filled, np.fmax.reduceat(square, first), (REACH * radius) ** 2, "a constituent", "from the axis")
         if ("pf", "summed_pt") in jets.plan.providers:
-            pt = jets.column("pf", "summed_pt")
-            total = np.add.reduceat(pt, first)
+            total, *mean = _sums(jets, filled, first, d_eta, d_phi)
             share = total / _pt(jets)[filled]
-            mean = [np.add.reduceat(pt * offset, first) / total for offset in (d_eta, d_phi)]
+            # what the sum has more than a PUPPI jet is pile-up without its weight, anywhere in the jet
+            shift = np.hypot(*mean) - radius * np.fmax(1 - 1 / share, 0)
             # a part of a jet may lie elsewhere, and gets no score
-            centre = np.where((share < MIN_PT_SHARE) | (jets.lost["pf"][filled] > 0), 0, mean[0] ** 2 + mean[1] ** 2)
+            left_out = (share < MIN_PT_SHARE) | (jets.lost["pf"][filled] > 0)
+            centre = np.where(left_out, 0, np.maximum(shift, 0) ** 2)
             limit = (CENTRE * radius) ** 2
             _refuse(jets, filled, centre, limit, "the sum of their constituents", "from the axis")
-            _refuse(jets, filled, share**2, MAX_PT_SHARE**2, "constituents that carry", "times their pt")
+            excess = np.maximum(total - PILEUP, 0) / _pt(jets)[filled]
+            _refuse(jets, filled, excess**2, MAX_PT_SHARE**2, "constituents that carry", "times their pt")
+
+
+def _sums(jets: Jets, filled: Array, first: Array, d_eta: Array, d_phi: Array) -> tuple[Array, Array, Array]:
+    """Scalar sum of the pt of constituents and their mean distance from the axis in eta and phi.
+
+    Constituents of PUPPI jets count with their weights: where these are known, the sum that is nearer to the jet is
+    taken, with or without them.
+    """
+    pt = jets.column("pf", "summed_pt")
+    ways = [pt]
+    if ("pf", "puppiWeight") in jets.plan.providers:
+        ways.append(pt * jets.column("pf", "puppiWeight"))
+    found = []
+    for values in ways:
+        total = np.add.reduceat(values, first)
+        found.append([total, *(np.add.reduceat(values * offset, first) / total for offset in (d_eta, d_phi))])
+    if len(found) == 1:
+        return found[0][0], found[0][1], found[0][2]
+    off = [np.abs(np.nan_to_num(total / _pt(jets)[filled], nan=np.inf) - 1) for total, *_ in found]
+    nearer = off[1] < off[0]
+    total, eta, phi = (np.where(nearer, weighted, plain) for plain, weighted in zip(*found, strict=True))
+    return total, eta, phi
 
 
 def _refuse(jets: Jets, filled: Array, square: Array, limit: float, what: str, unit: str) -> None:

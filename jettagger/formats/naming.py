@@ -77,9 +77,12 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     def field(table: str, item: str) -> str:
         return names.get(f"{table}.{item}") or item
 
+    def column(item: str) -> str:
+        table, name = split(item)
+        return f"{collection(table)}.{field(table, name)}" if name else collection(table)
+
     def provider(item: Source) -> Source:
-        columns = (split(column) for column in item.columns)
-        return replace(item, columns=tuple(f"{collection(table)}.{field(table, name)}" for table, name in columns))
+        return replace(item, columns=tuple(map(column, item.columns)))
 
     def link(item: Link) -> Link:
         index = item.target_index

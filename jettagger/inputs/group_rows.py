@@ -104,7 +104,7 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
                 dropped[key[:2]] = int(counts.sum()) - len(made[key].index)
                 counts = made[key].counts
             filled |= counts > 0
-    if not dropped:  # who made the objects has left out jets without any candidates
+    if not dropped or bundle.empty_jets:  # who made the objects has left out jets without any candidates
         filled[:] = True
     inside = np.ones(len(objects), dtype=bool)
     if bundle.domain:

@@ -144,10 +144,9 @@ class LinkedRequest:
     def group(self) -> Hashable:
         """Requests of the same events with equal groups can be linked together.
 
-        Jets without candidates, or with missing ones, are left out by models that take candidates, but not by others.
+        Jets without candidates, or with missing ones, are left out by models that need candidates, but not by others.
         """
-        parents = {self.plan.format.parent(group.object) for bundle in self.bundles for group in bundle.groups}
-        return "linked", self.plan.format.jets, "pf" in parents, self.min_pt_share
+        return "linked", self.plan.format.jets, _need_candidates(self.bundles, self.plan), self.min_pt_share
 
     def together(self, others: Sequence[LinkedRequest]) -> LinkedRequest:
         """One request for the inputs of several models on the same jets."""
@@ -218,6 +217,12 @@ def blocks(bundles: Sequence[Bundle], request: LinkedRequest, budget: int = BLOC
         start = stop
 
 
+def _need_candidates(bundles: Sequence[Bundle], plan: ReadPlan) -> bool:
+    """Whether jets without candidates are left out."""
+    taking = [bundle for bundle in bundles if not bundle.empty_jets]
+    return any(plan.format.parent(group.object) == "pf" for bundle in taking for group in bundle.groups)
+
+
 def _linked(bundles: Sequence[Bundle], request: LinkedRequest, events: Array) -> Selection:
     """The selected jets of some events with their constituents; jets without constituents are left out."""
     columns, plan = request.columns, request.plan
@@ -234,7 +239,7 @@ def _linked(bundles: Sequence[Bundle], request: LinkedRequest, events: Array) ->
     left_out = partial(jets, request.min_pt_share)
     places = index[jets.index[left_out]]
     empty = np.zeros(len(jets), dtype=bool)
-    if any(plan.format.parent(group.object) == "pf" for bundle in bundles for group in bundle.groups):
+    if _need_candidates(bundles, plan):
         empty = (jets.counts("pf") == 0) & ~left_out
     report = Report(
         without_constituents=int(np.count_nonzero(empty)),

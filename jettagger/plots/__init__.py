@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from jettagger.plots.curves import limit_band, roc_curves
+from jettagger.plots.fits import band_spectra, impact_ranking
 from jettagger.plots.jets import draw_jets
+from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
 from jettagger.plots.style import LINES, save_figure
+from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, tradeoff
 
 __all__ = [
     "LINES",
+    "band_spectra",
     "cutflow",
+    "dependence_curves",
     "draw_jets",
+    "efficiency_curves",
+    "flavour_responses",
+    "impact_ranking",
     "limit_band",
+    "response_distributions",
+    "response_summary",
     "roc_curves",
     "save_figure",
     "sculpting",
     "shapes",
     "spectrum",
+    "tradeoff",
 ]

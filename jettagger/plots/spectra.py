@@ -113,12 +113,12 @@ def spectrum(
             linewidth=0.8,
             flow="none",
         )
-        _band(upper, edges, total - sigma, total + sigma, "stat. uncertainty")
+        draw_band(upper, edges, total - sigma, total + sigma, "stat. uncertainty")
         for i, (name, histogram) in enumerate(signals.items()):
             colour, style = LINES[i % len(LINES)]
             upper.stairs(_values(histogram)[0], edges, color=colour, linestyle=style, linewidth=2.2, label=name)
         safe = np.where(total > 0, total, np.nan)
-        _band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
+        draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
         if data is not None:
             observed = _values(data)[0]
             centres = first.axes[0].centers
@@ -141,7 +141,7 @@ def spectrum(
         everything = [total, *(_values(h)[0] for h in signals.values())]
         if data is not None:
             everything.append(_values(data)[0])
-        _headroom(upper, everything, log, lines=(len(backgrounds) + len(signals) + 3) // 2, decades=DECADES)
+        headroom(upper, everything, log, lines=(len(backgrounds) + len(signals) + 3) // 2, decades=DECADES)
         upper.set_xlabel("")
         upper.set_ylabel(_per_unit(first, counted))
         upper.legend(loc="upper right", ncols=2, frameon=False)
@@ -151,7 +151,8 @@ def spectrum(
     return figure
 
 
-def _band(axes: Any, edges: Floats, low: Floats, high: Floats, label: str | None) -> None:
+def draw_band(axes: Any, edges: Floats, low: Floats, high: Floats, label: str | None) -> None:
+    """Hatch the range between float64[bins] and float64[bins]."""
     axes.stairs(
         high,
         edges,
@@ -173,7 +174,7 @@ def _floor(axes: Any, contents: Sequence[Floats], room: float, decades: float = 
     axes.set_ylim(lowest / 2, largest * room)
 
 
-def _headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, decades: float = math.inf) -> None:
+def headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, decades: float = math.inf) -> None:
     """Space above the contents for a legend with a number of lines."""
     largest = max(float(np.nanmax(item)) for item in contents)
     if largest <= 0:
@@ -235,7 +236,7 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
             )
             contents.append(values / total)
         first = next(iter(histograms.values()))
-        _headroom(axes, contents, log, lines=(len(histograms) + 1) // 2, decades=DECADES)
+        headroom(axes, contents, log, lines=(len(histograms) + 1) // 2, decades=DECADES)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel(first.axes[0].label)
         axes.set_ylabel(f"Fraction of {_per_unit(first, counted[0].lower() + counted[1:])}")
@@ -276,7 +277,7 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
     with drawing():
         figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         upper.stairs(shape, edges, fill=True, facecolor=FILLS[0], edgecolor="black", label="no cut")
-        _band(upper, edges, shape - sigma, shape + sigma, None)
+        draw_band(upper, edges, shape - sigma, shape + sigma, None)
         safe = np.where(shape > 0, shape, np.nan)
         contents, ratios = [shape], []
         for i, (name, histogram) in enumerate(after.items()):
@@ -298,7 +299,7 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
         lower.set_ylabel("cut / no cut")
         lower.set_xlabel(before.axes[0].label)
         lower.set_xlim(edges[0], edges[-1])
-        _headroom(upper, contents, False, lines=(len(after) + 2) // 2)
+        headroom(upper, contents, False, lines=(len(after) + 2) // 2)
         upper.set_ylabel(f"Fraction of {_per_unit(before, counted[0].lower() + counted[1:])}")
         upper.legend(loc="upper right", ncols=2, frameon=False)
         upper.set_title(title, loc="right", fontsize=14)
@@ -349,7 +350,7 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
         axes.minorticks_off()
         axes.set_xlim(-0.5, len(names) - 0.5)
         if contents:
-            _headroom(axes, contents, True, lines=(len(yields) + 1) // 2)
+            headroom(axes, contents, True, lines=(len(yields) + 1) // 2)
         axes.set_ylabel(counted)
         axes.legend(loc="upper right", ncols=2, frameon=False)
         axes.set_title(title, loc="right", fontsize=14)

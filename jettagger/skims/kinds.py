@@ -25,7 +25,7 @@ from jettagger.skims.columns import DELPHES_COLUMNS, ROW_COLUMNS, kept_columns
 from jettagger.skims.jobs import Chunk, Content, Layout, chunk_rows
 from jettagger.tagging.tagger import Tagger
 
-__all__ = ["DelphesEvents", "Events", "FileKind", "JetRows", "Loaded", "ReadJob", "Wanted", "close_all", "kind_of"]
+__all__ = ["DelphesEvents", "Events", "FileKind", "JetTables", "Loaded", "ReadJob", "Wanted", "close_all", "kind_of"]
 
 
 class Wanted(NamedTuple):
@@ -286,7 +286,7 @@ def _scores(job: ReadJob, loaded: Loaded) -> tuple[Any, Report]:
 
 
 @dataclass(frozen=True)
-class JetRows:
+class JetTables:
     """Files with one row per jet, ROOT, parquet and tarballs of them: one row per jet.
 
     Parameters
@@ -468,11 +468,11 @@ def kind_of(files: Sequence[str], tagger: Tagger, tree: str | None = None) -> Fi
         return Events()
     for path in map(str, files):
         if tree is not None or SEPARATOR in path or path.endswith((".parquet", *TARBALLS)):
-            return JetRows(tree)
+            return JetTables(tree)
         if is_delphes_file(path):
             return DelphesEvents()
         if tagger.options.names is not None or is_event_file(path):
             return Events()
         with suppress(InputFileError), FlatFile(path):
-            return JetRows()
-    return JetRows(tree)
+            return JetTables()
+    return JetTables(tree)

@@ -29,7 +29,15 @@ from jettagger.files.parts import forget, remember
 from jettagger.report import Report
 from jettagger.skims.jobs import Chunk
 
-__all__ = ["Finished", "ResumeWarning", "drop_finished", "finished_inputs", "resume_folder", "source_digest"]
+__all__ = [
+    "Finished",
+    "ResumeWarning",
+    "drop_finished",
+    "finished_inputs",
+    "lock_folder",
+    "resume_folder",
+    "source_digest",
+]
 
 _DONE = "done.json"
 _LOCK = "lock"
@@ -68,6 +76,38 @@ def drop_finished(output: str | os.PathLike[str]) -> None:
         Finished(output, (), "").drop()
 
 
+def lock_folder(folder: Path) -> Any:
+    """Lock a folder ``OUTPUT.resume`` for this process, until it ends or the returned file is closed.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    file, or None
+        None if the system has no such locks.
+
+    Raises
+    ------
+    OutputError
+        If another run is currently writing the same output.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Unix
+        return None
+    lock = (folder / _LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise OutputError(f"{folder} is in use: another run is writing the same output") from error
+    except OSError:  # a file system without locks
+        pass
+    return lock
+
+
 class Finished:
     """The finished inputs of a job.
 
@@ -104,23 +144,9 @@ class Finished:
         self._lock: Any = None
         self._active = True
         if self.folder.is_dir():
-            self._lock_folder()
+            self._lock = lock_folder(self.folder)
             if self._chunks:
                 self._look()
-
-    def _lock_folder(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # not on Unix
-            return
-        self._lock = (self.folder / _LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise OutputError(f"{self.folder} is in use: another run is writing the same output") from error
-        except OSError:  # a file system without locks
-            pass
 
     def _look(self) -> None:
         """Determine which inputs are finished and valid; remove the others."""
@@ -188,7 +214,7 @@ class Finished:
         try:
             if self._lock is None:
                 self.folder.mkdir(exist_ok=True)
-                self._lock_folder()
+                self._lock = lock_folder(self.folder)
             remember(place.parent)
             place.parent.mkdir(exist_ok=True)
             content = _packed(columns)

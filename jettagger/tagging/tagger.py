@@ -48,7 +48,7 @@ __all__ = ["DEFAULT_COLUMNS", "Tagged", "Tagger", "load_tagger"]
 Sent = TypeVar("Sent", Bundle, Head)
 
 #: kinds of outputs that become columns by default
-DEFAULT_COLUMNS = ("prob", "mass", "hidden")
+DEFAULT_COLUMNS = ("prob", "mass", "regression", "hidden")
 
 
 class Tagged(NamedTuple):
@@ -323,8 +323,8 @@ class Tagger(Displayed):
         prefix : str, optional
             Prefix of the columns; default: that of the bundle.
         columns : iterable of str
-            Kinds of outputs (``prob``, ``logit``, ``mass``, ``hidden``, ``other``, ``all``) and names of outputs.
-            The columns of heads are always added.
+            Kinds of outputs (``prob``, ``logit``, ``mass``, ``regression``, ``hidden``, ``other``, ``all``) and names
+            of outputs. The columns of heads are always added.
         kinematics : mapping, optional
             ``pt``, ``eta``, ``phi`` or ``mass`` of the jets (GeV) after a variation, jagged like ``events.FatJet``;
             jet-level inputs are computed from them. For a table one number per jet; columns that it stores relative to
