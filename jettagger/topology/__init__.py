@@ -1,0 +1,1 @@
+"""Event topologies: particles, their daughters and symmetries, and the inputs of networks on whole events."""
