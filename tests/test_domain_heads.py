@@ -77,8 +77,8 @@ def test_the_domains_are_alike_after_the_training(scan: Any) -> None:
     before, sigma = separation(plain)
     assert before > 5 * sigma
     assert separation(against)[0] < 0.5 * before
-    rejections = [r.measures.comparisons[0].curves["head"].rejection_at(0.5).value for r in (plain, against)]
-    assert rejections[1] > 0.9 * rejections[0]
+    alone, both = (r.measures.comparisons[0].curves["head"].rejection_at(0.5) for r in (plain, against))
+    assert both.value > alone.value - 2 * np.hypot(alone.uncertainty, both.uncertainty) > 3  # 2: no information
 
 
 @pytest.mark.slow
