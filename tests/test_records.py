@@ -166,6 +166,7 @@ NO_OUTPUT = {
     "simulation.generate:tabulate_interactions": "tables of a run, gone with it",
     "simulation.run:_store_block": "blocks of a run, gone with it",
     "simulation.run:_open_folder": "the plan of a run beside its blocks, gone with it",
+    "topology.eventfile:write_event_file": "a configuration that users write, too: no model, no events",
     "training.checkpoints:write_checkpoint": "the state of a training, from which it goes on",
     "testing:write_pfnano": "random events for tests",
     "testing:make_tiny_model": "a random model for tests",

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jettagger.topology.eventfile import (
+        Daughter,
+        EventDescription,
+        EventInput,
+        InputFeature,
+        Particle,
+        event_text,
+        parse_event_text,
+        read_event_file,
+        write_event_file,
+    )
+    from jettagger.topology.permutations import PermutationGroup
 
 #: public name -> module of its definition
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "Daughter": "topology.eventfile",
+    "EventDescription": "topology.eventfile",
+    "EventInput": "topology.eventfile",
+    "InputFeature": "topology.eventfile",
+    "Particle": "topology.eventfile",
+    "PermutationGroup": "topology.permutations",
+    "event_text": "topology.eventfile",
+    "parse_event_text": "topology.eventfile",
+    "read_event_file": "topology.eventfile",
+    "write_event_file": "topology.eventfile",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "Daughter",
+    "EventDescription",
+    "EventInput",
+    "InputFeature",
+    "Particle",
+    "PermutationGroup",
+    "event_text",
+    "parse_event_text",
+    "read_event_file",
+    "write_event_file",
+]
 
 
 def __getattr__(name: str) -> Any:

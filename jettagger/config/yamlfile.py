@@ -16,7 +16,7 @@ import yaml
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.files import refuse_special
 
-__all__ = ["Document", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
+__all__ = ["Document", "FlowList", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
 
 #: path inside a document: keys and indices from the top
 Path_ = tuple[Any, ...]
@@ -203,6 +203,21 @@ def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _represented)
+
+
+class FlowList(list[Any]):
+    """A list that `yaml_text` writes on one line, as in ``[t1, t2]``.
+
+    Examples
+    --------
+    >>> yaml_text({"EVENT": [FlowList(["t1", "t2"])]})
+    'EVENT:\\n- [t1, t2]\\n'
+    """
+
+
+_Dumper.add_representer(
+    FlowList, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
+)
 
 
 def yaml_text(content: Any) -> str:
