@@ -241,6 +241,46 @@ def test_neutrinos_of_decays_are_added_to_generator_jets() -> None:
         assert np.mean(np.abs(ratio - 1) < 0.02) > 0.85
 
 
+@pytest.mark.parametrize(
+    ("name", "quarks", "higgs"),
+    [("tthad-resolved", 4, 0), ("ttsemilep-resolved", 2, 0), ("ttHbbsemilep-resolved", 2, 1)],
+)
+def test_decays_of_resolved_top_pairs(name: str, quarks: int, higgs: int) -> None:
+    batch = _batch(name, 12, hard=(0.0, 2000.0))
+    truth = batch.truth
+    assert batch.keep.all()
+    kinds, mothers = np.abs(truth.id), np.abs(truth.id[np.maximum(truth.mother, 0)])
+    hard = (truth.mother >= 0) & (np.abs(truth.status) == 23)
+    for event in range(truth.n_events):
+        mine = hard & (truth.event == event)
+        assert np.sum(mine & (mothers == 24) & (kinds < 6)) == quarks
+        assert np.sum(mine & (mothers == 25) & (kinds == 5)) == 2 * higgs
+    # forced channels of one sign each have half of the cross section
+    assert PROCESSES[name].cross_section == (1.0 if quarks == 4 else 2.0)
+
+
+@pytest.mark.slow
+def test_further_b_quarks_beside_top_pairs() -> None:
+    from jettagger.simulation.block import process_batch
+    from jettagger.simulation.generate import Generator, emptied
+    from jettagger.simulation.labels import further_b_quarks
+
+    process = PROCESSES["ttbb-resolved"]
+    truth = Generator(process.settings(Point((200.0, 1000.0), (0.0, 0.0))), 5).next(100)
+    number = further_b_quarks(truth)
+    assert 0 < np.mean(number >= 2) < 0.3
+    kept = emptied(truth, number >= 2)
+    rows = np.flatnonzero((number >= 2)[truth.event])
+    np.testing.assert_array_equal(kept.counts, np.where(number >= 2, truth.counts, 0))
+    np.testing.assert_array_equal(kept.id, truth.id[rows])
+    for links in ("mother", "daughter1", "daughter2"):
+        own, before = getattr(kept, links), getattr(truth, links)[rows]
+        np.testing.assert_array_equal(np.where(own < 0, -1, rows[own]), before)
+    batch = process_batch(truth, process, load_card(), (350.0, 2000.0), np.random.default_rng(1))
+    np.testing.assert_array_equal(batch.keep, number >= 2)
+    assert set(batch.small.event) == set(np.flatnonzero(batch.keep)) == set(batch.truth.event)
+
+
 def test_tables_of_interactions_change_the_start_alone(tmp_path: Path) -> None:
     from jettagger.simulation.generate import Generator, tabulate_interactions
 

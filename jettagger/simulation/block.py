@@ -12,7 +12,7 @@ from jettagger.kinematics import delta_r
 from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.detector import Candidates, Vertices, primary_vertices, reconstruct
-from jettagger.simulation.generate import Truth, is_neutrino
+from jettagger.simulation.generate import Truth, emptied, is_neutrino
 from jettagger.simulation.jets import ClusteredJets, Substructure, Vectors, cluster, substructure
 from jettagger.simulation.labels import Hadrons, Resonances
 from jettagger.simulation.pileup import Pool, add_pileup
@@ -131,6 +131,10 @@ def process_batch(
     SimulatedEvents
     """
     n_events = truth.n_events
+    wanted = np.ones(n_events, bool)
+    if process.further_b:
+        wanted = truth_labels.further_b_quarks(truth) >= process.further_b
+        truth = emptied(truth, wanted)  # the detector is simulated for the others only
     vertices = primary_vertices(card, n_events, rng)
     candidates = reconstruct(truth, vertices, card, rng)
     n_pileup, other_event, other_z = np.zeros(n_events, np.int64), np.zeros(0, np.int64), np.zeros(0)
@@ -156,7 +160,7 @@ def process_batch(
     if process.fatjet:
         keep = np.bincount(fat.event[inside], minlength=n_events) > 0
     else:
-        keep = np.ones(n_events, bool)
+        keep = wanted.copy()
     alive = keep[fat.event]
     fat = fat.take(alive)
     kind = {name: values[alive] for name, values in kind.items()}

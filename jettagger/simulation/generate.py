@@ -15,7 +15,16 @@ from jettagger.errors import ConfigError, require
 from jettagger.files import complete_or_absent
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["Generator", "Truth", "concatenate", "is_neutrino", "local_index", "offsets_of", "tabulate_interactions"]
+__all__ = [
+    "Generator",
+    "Truth",
+    "concatenate",
+    "emptied",
+    "is_neutrino",
+    "local_index",
+    "offsets_of",
+    "tabulate_interactions",
+]
 
 
 #: What every process is made with: proton beams, and decays within 10 mm only. Photons radiated by incoming
@@ -112,6 +121,33 @@ def concatenate(truths: Sequence[Truth]) -> Truth:
         if entry.name in ("mother", "daughter1", "daughter2"):
             values = [np.where(value < 0, -1, value + shift) for value, shift in zip(values, shifts, strict=False)]
         columns[entry.name] = np.concatenate(values)
+    return Truth(**columns)
+
+
+def emptied(truth: Truth, keep: Bools) -> Truth:
+    """The same events, without the particles of those that are dropped.
+
+    Parameters
+    ----------
+    truth : Truth
+    keep : bool[n_events]
+
+    Returns
+    -------
+    Truth
+    """
+    used = keep[truth.event]
+    index = np.cumsum(used) - 1
+    columns: dict[str, Any] = {
+        entry.name: getattr(truth, entry.name)
+        if entry.name in ("weight", "info")
+        else np.where(keep, truth.counts, 0)
+        if entry.name == "counts"
+        else getattr(truth, entry.name)[used]
+        for entry in fields(Truth)
+    }
+    for name in ("mother", "daughter1", "daughter2"):
+        columns[name] = np.where(columns[name] < 0, -1, index[columns[name]])
     return Truth(**columns)
 
 

@@ -20,7 +20,7 @@ from jettagger.truth.matching import pairs
 from jettagger.truth.records import descends, has_quark, last_copy
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["Hadrons", "Resonances", "heavy_hadrons", "label_jets", "resonances"]
+__all__ = ["Hadrons", "Resonances", "further_b_quarks", "heavy_hadrons", "label_jets", "resonances"]
 
 # Codes of legs: quarks by their PDG number, and these.
 GLUON, PHOTON, ELECTRON, MUON, TAU_E, TAU_M, TAU_H = 21, 22, 11, 13, 151, 152, 153
@@ -230,6 +230,26 @@ def heavy_hadrons(truth: Truth) -> Hadrons:
         np.arcsinh(truth.pz[index] / np.maximum(pt, 1e-12)),
         np.arctan2(truth.py[index], truth.px[index]),
     )
+
+
+def further_b_quarks(truth: Truth) -> Ints:
+    """Numbers of b quarks that do not come from top quarks, after their radiation, with pt > 20 GeV and |eta| < 2.5.
+
+    Parameters
+    ----------
+    truth : Truth
+
+    Returns
+    -------
+    int64[n_events]
+    """
+    index = np.flatnonzero(np.abs(truth.id) == 5)
+    first, last = np.maximum(truth.daughter1[index], 0), np.maximum(truth.daughter2[index], 0)
+    index = index[(truth.id[first] != truth.id[index]) & (truth.id[last] != truth.id[index])]
+    pt = np.hypot(truth.px[index], truth.py[index])
+    index = index[(pt > 20.0) & (np.abs(truth.pz[index]) < np.sinh(2.5) * pt)]
+    index = index[~descends(truth, index, np.abs(truth.id) == 6)]
+    return np.bincount(truth.event[index], minlength=truth.n_events)
 
 
 def label_jets(

@@ -153,6 +153,8 @@ class Process:
         Factor on Pythia's cross section; 0 for a toy resonance, whose samples are normalised to 1 pb.
     small_constituents : bool
         Whether the constituents of AK4 jets are also stored.
+    further_b : int
+        Minimum number of b quarks beside those of top quarks, with pt > 20 GeV and |eta| < 2.5.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Process:
     mass_limits: tuple[float, float] = (15.0, 250.0)
     cross_section: float = 0.0
     small_constituents: bool = False
+    further_b: int = 0
 
 
 @dataclass(frozen=True)
@@ -444,7 +447,8 @@ def _heavy(pair: str) -> Settings:
 def _hard(*switches: str, threshold: float = 0.0, leptons: str = "") -> Settings:
     """A Standard Model process, generated above a fraction of the minimum pt of the jets.
 
-    With ``leptons``, one of its two W bosons decays to them and the other one to quarks.
+    With ``leptons``, one of its two W bosons decays to them and the other one to quarks; with `HADRONS`, both decay to
+    quarks.
     """
 
     def settings(point: Point) -> list[str]:
@@ -466,14 +470,18 @@ Z_AND_JET = (
     "WeakZ0:gmZmode = 2",
     "23:onMode = off",
 )
+#: gluons in the showers of top pairs; events without a splitting to beauty are dropped, so that the weights vary little
+MORE_BEAUTY = ("Enhancements:doEnhance = on", "EnhancedSplittings:List = {fsr:G2BB=5}")
 TTH = ("HiggsSM:gg2Httbar", "HiggsSM:qqbar2Httbar", "25:onMode = off", "25:onIfMatch = 5 -5")
 
 
 def _analysis() -> list[Process]:
-    def background(name: str, number: int, summary: str, settings: Settings, **more: float) -> Process:
+    def background(
+        name: str, number: int, summary: str, settings: Settings, factor: float = 1.0, further_b: int = 0
+    ) -> Process:
         return Process(
             name, number, "analysis", summary, settings, qcd_labels=True, small_constituents=True,
-            fatjet=not name.endswith("-resolved"), cross_section=more.get("factor", 1.0),
+            fatjet=not name.endswith("-resolved"), cross_section=factor, further_b=further_b,
         )  # fmt: skip
 
     def signal(name: str, number: int, summary: str, settings: Settings) -> Process:
@@ -505,6 +513,24 @@ def _analysis() -> list[Process]:
         background("Wmu", 68, "W -> mu and jets", _hard(*W_AND_JET, "24:onIfAny = 13", threshold=0.6)),
         background("tt-resolved", 71, "top pairs, all decays, no cut on fat jets", _hard(*TOPS)),
         background("ttHbb-resolved", 72, "ttH with H -> bb, no cut on fat jets", _hard(*TTH)),
+        background(
+            "tthad-resolved", 73, "top pairs, both W to quarks, no cut on fat jets", _hard(*TOPS, leptons=HADRONS)
+        ),
+        background(
+            "ttsemilep-resolved", 74, "top pairs, one W to e, mu or tau, no cut on fat jets",
+            _hard(*TOPS, leptons="11 13 15"),
+            factor=2.0,
+        ),
+        background(
+            "ttHbbsemilep-resolved", 75, "ttH with H -> bb, one W to e, mu or tau, no cut on fat jets",
+            _hard(*TTH, leptons="11 13 15"),
+            factor=2.0,
+        ),
+        background(
+            "ttbb-resolved", 76, "top pairs with two more b quarks, one W to leptons, weighted, no cut on fat jets",
+            _hard(*TOPS, *MORE_BEAUTY, leptons="11 13 15"),
+            factor=2.0, further_b=2,
+        ),
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jettagger.kinematics import delta_r
-from jettagger.truth.matching import pairs
+from jettagger.truth.matching import nearest_first, pairs
 from jettagger.types import Array, Ints
 
 __all__ = ["hard_parton_flavour", "matched_generator_jets"]
@@ -55,19 +55,8 @@ def matched_generator_jets(
     """
     jet, gen = pairs(jet_event, gen_event, n_events)
     distance = delta_r(jet_eta[jet], jet_phi[jet], gen_eta[gen], gen_phi[gen])
-    near = np.flatnonzero(distance < cone)
-    near = near[np.lexsort((gen[near], jet[near], distance[near]))]
-    jet, gen = jet[near], gen[near]
-    found = np.full(len(jet_event), -1, dtype=np.int64)
-    taken = np.zeros(len(gen_event), dtype=bool)
-    while len(jet):
-        # the first pair of both is nearer than all others of either
-        first_of_jet, first_of_gen = (np.unique(index, return_index=True)[1] for index in (jet, gen))
-        mutual = np.intersect1d(first_of_jet, first_of_gen)
-        found[jet[mutual]], taken[gen[mutual]] = gen[mutual], True
-        free = (found[jet] < 0) & ~taken[gen]
-        jet, gen = jet[free], gen[free]
-    return found
+    near = distance < cone
+    return nearest_first(jet[near], gen[near], distance[near], len(jet_event))
 
 
 def hard_parton_flavour(
