@@ -1,0 +1,258 @@
+"""Inputs of whole events from collections, as a mapping says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns
+from jettagger.formats import EventColumns
+from jettagger.inputs.event_tensors import check_columns, event_tensors
+from jettagger.topology.eventfile import EventDescription, parse_event_text
+from jettagger.topology.mapping import EventMapping, parse_mapping
+
+EVENT = """
+INPUTS:
+  SEQUENTIAL:
+    Jets: {pt: log_normalize, cos_phi: none, btag: none}
+    BJets: {pt: log}
+    Leptons: {pt: log, charge: none}
+  GLOBAL:
+    Met: {met: log, ht: log}
+    Muon: {pt: log}
+EVENT:
+  t1: [b: Jets, q: Jets]
+  t2: [b, l: Leptons]
+REGRESSIONS: {EVENT: [neutrino_px]}
+CLASSIFICATIONS: {EVENT: [signal]}
+"""
+
+MAPPING = """
+version: 1
+inputs:
+  Jets:
+    collection: Jet
+    select: pt > 25 and abs(eta) < 2.4 and run == 1
+    apart_from: {Leptons: 0.4}
+    max_objects: 4
+    features: {cos_phi: cos(phi)}
+    tags: {btag: {efficiencies: {5: 1.0, 0: 0.0}}}
+  BJets:
+    collection: Jet
+    select: hadronFlavour == 5
+    order: [-abs(eta), pt]
+    max_objects: 2
+  Leptons: {collection: Electron, max_objects: 2}
+  Met: {features: {met: MET.pt, ht: sum(Jet.pt) + 1}}
+  Muon: {collection: Muon, select: pt > 10}
+"""
+
+Maker = Callable[[np.random.Generator, int], Any]
+
+
+def made(n_events: int = 40, seed: int = 1) -> ak.Array:
+    """Random events with jets, electrons, muons and missing momentum."""
+    rng = np.random.default_rng(seed)
+
+    def objects(most: int, **more: Any) -> ak.Array:
+        counts = rng.integers(0, most + 1, n_events)
+        n = int(counts.sum())
+        columns = {
+            "pt": rng.exponential(40, n).astype("f4") + 5,
+            "eta": rng.uniform(-3, 3, n).astype("f4"),
+            "phi": rng.uniform(-np.pi, np.pi, n).astype("f4"),
+            **{name: make(n) for name, make in more.items()},
+        }
+        return ak.unflatten(ak.zip(columns), counts)
+
+    return ak.Array(
+        {
+            "run": np.where(np.arange(n_events) % 7 == 0, 2, 1),
+            "event": np.arange(n_events) + 1000,
+            "Jet": objects(8, hadronFlavour=lambda n: rng.choice([0, 4, 5], n)),
+            "Electron": objects(3, charge=lambda n: rng.choice([-1, 1], n)),
+            "Muon": objects(2),
+            "MET": ak.zip({"pt": rng.exponential(50, n_events).astype("f4")}),
+        }
+    )
+
+
+def description() -> EventDescription:
+    return parse_event_text(EVENT)
+
+
+def mapping(text: str = MAPPING) -> EventMapping:
+    return parse_mapping(text, description())
+
+
+def slow(events: Any) -> dict[str, list[Any]]:
+    """The same with loops over events and objects."""
+    found: dict[str, list[Any]] = {name: [] for name in ("Jets", "BJets", "Leptons", "Met", "Muon")}
+    for event in events.tolist():
+        electrons = sorted(enumerate(event["Electron"]), key=lambda item: -item[1]["pt"])
+
+        def near(jet: Any, electrons: Any = electrons) -> bool:
+            return any(
+                np.hypot(jet["eta"] - e["eta"], (jet["phi"] - e["phi"] + np.pi) % (2 * np.pi) - np.pi) < 0.4
+                for _, e in electrons
+            )
+
+        jets = [
+            (index, jet)
+            for index, jet in enumerate(event["Jet"])
+            if jet["pt"] > 25 and abs(jet["eta"]) < 2.4 and event["run"] == 1 and not near(jet)
+        ]
+        jets.sort(key=lambda item: -item[1]["pt"])
+        bottom = [(index, jet) for index, jet in enumerate(event["Jet"]) if jet["hadronFlavour"] == 5]
+        bottom.sort(key=lambda item: (-abs(item[1]["eta"]), item[1]["pt"]))
+        muons = [(index, muon) for index, muon in enumerate(event["Muon"]) if muon["pt"] > 10]
+        muons.sort(key=lambda item: -item[1]["pt"])
+        found["Jets"].append([(i, [j["pt"], np.cos(np.float32(j["phi"])), j["hadronFlavour"] == 5]) for i, j in jets])
+        found["BJets"].append([(i, [j["pt"]]) for i, j in bottom])
+        found["Leptons"].append([(i, [e["pt"], e["charge"]]) for i, e in electrons])
+        found["Muon"].append([(i, [m["pt"]]) for i, m in muons])
+        found["Met"].append([(-1, [event["MET"]["pt"], sum(j["pt"] for j in event["Jet"]) + 1])])
+    return found
+
+
+def test_tensors_are_those_of_a_loop_over_events() -> None:
+    events = made()
+    tensors = event_tensors(events, mapping(), description())
+    slots = {"Jets": 4, "BJets": 2, "Leptons": 2, "Met": 1, "Muon": 1}
+    for name, rows in slow(events).items():
+        values, mask, indices = tensors.values[name], tensors.masks[name], tensors.indices[name]
+        assert values.dtype == np.float32
+        assert (mask.dtype, indices.dtype, tensors.counts[name].dtype) == (np.bool_, np.int64, np.int64)
+        assert values.shape[:2] == mask.shape == indices.shape == (len(events), slots[name])
+        for place, row in enumerate(rows):
+            kept = row[: slots[name]]
+            assert tensors.counts[name][place] == len(row)
+            assert indices[place].tolist() == [i for i, _ in kept] + [-1] * (slots[name] - len(kept))
+            assert mask[place].tolist() == [True] * len(kept) + [False] * (slots[name] - len(kept))
+            np.testing.assert_allclose(
+                values[place, : len(kept)], [v for _, v in kept] or np.zeros((0, values.shape[2]))
+            )
+            assert not values[place, len(kept) :].any()
+    assert tensors.collections == {"Jets": "Jet", "BJets": "Jet", "Leptons": "Electron", "Met": "", "Muon": "Muon"}
+    assert tensors.cut["Jets"] == sum(len(row) > 4 for row in slow(events)["Jets"])
+    assert "Met" not in tensors.cut
+    assert tensors.tags == {"Jets.btag": "drawn with the efficiencies 1 (hadronFlavour 5), 0 (hadronFlavour 0)"}
+
+
+def test_tags_depend_on_the_event_number_alone_and_a_column_comes_first() -> None:
+    events = made(200)
+    text = MAPPING.replace("{efficiencies: {5: 1.0, 0: 0.0}}", "{column: score > 0.5, efficiencies: {5: 0.5, 0: 0.2}}")
+    whole = event_tensors(events, mapping(text), description())
+    parts = [event_tensors(events[i : i + 50], mapping(text), description()) for i in range(0, 200, 50)]
+    np.testing.assert_array_equal(whole.values["Jets"], np.concatenate([part.values["Jets"] for part in parts]))
+    events["Jet"] = ak.with_field(events.Jet, ak.where(events.Jet.hadronFlavour == 4, 1.0, 0.0), "score")
+    there = event_tensors(events, mapping(text), description())
+    assert there.tags == {"Jets.btag": "score > 0.5"}
+    assert there.values["Jets"][..., 2].sum() != whole.values["Jets"][..., 2].sum()
+
+
+def _options(events: ak.Array) -> ak.Array:
+    """Events that are None between the others."""
+    return ak.concatenate([events[:10], ak.Array([None, None]), events[10:]])
+
+
+@pytest.mark.parametrize("kind", ["virtual", "indexed", "None", "empty"])
+def test_events_of_every_layout_give_the_same(kind: str) -> None:
+    events = made()
+    expected = event_tensors(events, mapping(), description())
+    keep = np.arange(len(events))
+    if kind == "virtual":
+        form, length, container = ak.to_buffers(events)
+        lazy = {name: (lambda array=array: array) for name, array in container.items()}
+        given = ak.from_buffers(form, length, lazy)
+    elif kind == "indexed":
+        keep = keep[::-1]
+        given = events[keep]
+    elif kind == "None":
+        given = _options(events)
+        keep = np.concatenate([keep[:10], [-1, -1], keep[10:]])
+    else:
+        keep, given = keep[:0], events[:0]
+    tensors = event_tensors(given, mapping(), description())
+    for name in tensors.values:
+        for one, other in ((tensors.values, expected.values), (tensors.masks, expected.masks)):
+            wanted = np.where((keep >= 0).reshape(-1, *[1] * (other[name].ndim - 1)), other[name][keep], 0)
+            np.testing.assert_array_equal(one[name], wanted)
+        np.testing.assert_array_equal(tensors.counts[name], np.where(keep >= 0, expected.counts[name][keep], 0))
+
+
+def test_missing_columns_are_listed_with_the_nearest() -> None:
+    events = made()
+    events["Jet"] = events.Jet[["pt", "eta", "phi"]]
+    text = MAPPING.replace("cos(phi)", "cos(phy)").replace("MET.pt", "PuppiMET.pt")
+    with pytest.raises(MissingColumns) as caught:
+        check_columns(EventColumns(events), mapping(text), description(), "a.root")
+    said = str(caught.value).splitlines()
+    assert said[:2] == ["a.root lack columns of the mapping", "3 missing columns:"]
+    assert said[2] == "  Jet.phy (nearest: Jet.phi, Jet.pt, Jet.eta), for feature 'cos_phi' of Jets"
+    assert said[3].startswith("  Jet.hadronFlavour")
+    assert said[3].endswith("for tag 'btag' of Jets, the selection of BJets")
+    assert said[4].startswith("  PuppiMET.pt (nearest: MET.pt")
+    assert check_columns(EventColumns(made()), mapping(), description()) == (
+        "Electron.charge", "Electron.eta", "Electron.phi", "Electron.pt", "Jet.eta", "Jet.hadronFlavour", "Jet.phi",
+        "Jet.pt", "MET.pt", "Muon.pt", "event", "run",
+    )  # fmt: skip
+
+
+def test_values_that_are_missing_are_an_error_or_have_a_value() -> None:
+    events = made()
+    flags = ak.local_index(events.Electron) == 1
+    events["Electron"] = ak.with_field(events.Electron, ak.mask(events.Electron.charge, ~flags), "charge")
+    with pytest.raises(InvalidValues, match=r"feature 'charge' of .*'Leptons' is None or NaN in .* event number"):
+        event_tensors(events, mapping(), description())
+    text = MAPPING.replace("Electron, max", "Electron, fill: {charge: -9}, max")
+    filled = event_tensors(events, mapping(text), description())
+    chosen = filled.indices["Leptons"] == 1
+    assert chosen.any()
+    assert (filled.values["Leptons"][chosen, 1] == -9).all()
+    assert (filled.values["Leptons"][~chosen, 1] != -9).all()
+
+
+def test_wrong_shapes_are_refused() -> None:
+    events = made()
+    with pytest.raises(ConfigError, match="select 'pt' is not a cut"):
+        event_tensors(events, mapping(MAPPING.replace("Muon, select: pt > 10", "Muon, select: pt")), description())
+    with pytest.raises(MismatchError, match=r"gives .*expected one number per event"):
+        event_tensors(events, mapping(MAPPING.replace("sum(Jet.pt) + 1", "Jet.pt")), description())
+    with pytest.raises(MismatchError, match=r"Jet\.phi, for Leptons, is a list for each event"):
+        event_tensors(events, mapping(MAPPING.replace("Electron, max", "Electron, order: Jet.phi, max")), description())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  Muon:", "  Muons:", "line 18: unknown input 'Muons' (nearest: Muon, Leptons). Inputs of the"),
+        ("{cos_phi:", "{cosphi:", "line 9: unknown feature 'cosphi' (nearest: cos_phi). Features of 'Jets'"),
+        ("    max_objects: 4\n", "", "line 4: the sequential input 'Jets' needs the key 'max_objects'"),
+        ("{Leptons: 0.4}", "{Lepton: 0.4}", "line 7: unknown input 'Lepton' (nearest: Leptons)"),
+        ("{Leptons: 0.4}", "{Met: 0.4}", "line 7: the input 'Met' has no collection of objects"),
+        (", 0: 0.0}", "}", "line 10: the tag 'btag' needs the efficiency of flavour 0"),
+        ("{efficiencies: {5: 1.0, 0: 0.0}}", "{}", "line 10: the tag 'btag' needs the key 'column' or 'efficiencies'"),
+        ("cos(phi)", "cosine(phi)", "line 9: 'cos_phi': 'cosine(phi)' is not an expression: position 1: unknown"),
+        ("Muon, select", "Muon, max_objects: 2, select", "the global input 'Muon' has one object, got 2"),
+        ("{features: {met", "{select: a > 1, features: {met", "line 17: 'select' needs the key 'collection'"),
+        ("    order: [", "    odrer: [", "line 14: unknown key 'odrer' (nearest: order). Allowed:"),
+        ("version: 1", "version: 2", "version 2, this version of jettagger reads 1"),
+        ("  Met: {features: {met: MET.pt, ht: sum(Jet.pt) + 1}}\n", "", "the input 'Met' of the event file is missing"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_mappings_are_named_with_their_line(old: str, new: str, said: str) -> None:
+    assert old in MAPPING
+    with pytest.raises(ConfigError) as caught:
+        mapping(MAPPING.replace(old, new))
+    assert said in str(caught.value)
+
+
+def test_relative_inputs_are_refused() -> None:
+    text = "INPUTS: {RELATIVE: {Jets: {pt: log}}}\nEVENT: {h: [b1, b2]}"
+    with pytest.raises(ConfigError, match=r"line 3: 'Jets' is a RELATIVE input, .* expected SEQUENTIAL or GLOBAL"):
+        parse_mapping("version: 1\ninputs:\n  Jets: {collection: Jet, max_objects: 2}", parse_event_text(text))
