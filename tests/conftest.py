@@ -137,7 +137,13 @@ def one_mass() -> Iterator[None]:
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees, or changes, the models of the user who runs it."""
     # a number, as pytest would look for the next free name among those of thousands of tests
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data" / str(next(USERS))))
+    number = str(next(USERS))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data" / number))
+    # what a killed process leaves there, the next training of any test would find, and warn of
+    temporary = CACHES / "tmp" / number
+    temporary.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
     monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
     # hundreds of small networks are made and trusted; what does not trust them has tests of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pickle
@@ -182,3 +183,23 @@ def test_what_is_guarded_stays_what_it_was() -> None:
     for call in (lambda: Box("2"), lambda: Box.of("2"), lambda: Box(1).grown("2"), lambda: Box(1).grown(x="2")):  # type: ignore[arg-type]
         with pytest.raises(WrongType, match=r"^Box.*expected a whole number"):
             call()
+
+
+def test_nothing_is_replaced_unless_asked() -> None:
+    """The parameters ``force`` of functions that users call are off by default."""
+    found = {}
+    for path in sorted(Path(jt.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                named, given = [*node.args.posonlyargs, *node.args.args], node.args.defaults
+                pairs = [*zip(named[len(named) - len(given) :], given, strict=True)]
+                pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                found |= {
+                    f"{path.name}:{node.name}": ast.unparse(default)
+                    for argument, default in pairs
+                    if argument.arg == "force" and default is not None
+                }
+    assert len(found) > 10
+    # what writes below them all, and toy events for tests
+    others = {"atomic.py:complete_or_absent", "testing.py:write_pfnano"}
+    assert {name for name, default in found.items() if default != "False"} <= others

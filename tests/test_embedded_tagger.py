@@ -486,6 +486,10 @@ def test_the_whole_way_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # the only test file is one of the mixture
     mixed = found["accuracy"]["as_mixed"]
     assert [mixed["share"], mixed["jets"]] == [found["accuracy"]["as_generated"], found["accuracy"]["jets"]]
+    del found["accuracy"]["as_mixed"]
+    (out / "results.json").write_text(json.dumps(found), encoding="utf-8")
+    run("mixture.py", folder, tmp_path / "prepared-test", out)
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["accuracy"]["as_mixed"] == mixed
     accuracy, sigma = found["accuracy"]["as_in_training"]
     assert accuracy - sigma > 2 / 42  # who always names one of the types of multijets is right so often
     assert found["test"]["finite"]

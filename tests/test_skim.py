@@ -38,7 +38,7 @@ from jettagger.errors import (
 from jettagger.files.root import EventFile, write_tree
 from jettagger.files.tables import FlatFile
 from jettagger.skims import kinds, skim
-from jettagger.skims.jobs import Chunk
+from jettagger.skims.jobs import Chunk, Content
 from jettagger.skims.skim import Job, make_job, run_job, tag_files
 from jettagger.skims.writers import check_target, write_skim
 from jettagger.tagging.tagger import Tagger
@@ -88,6 +88,36 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
             np.testing.assert_allclose(flat[0], flat[1], atol=1e-5, rtol=1e-4, err_msg=name)
         else:
             assert one[name] == rows, name
+
+
+@pytest.mark.parametrize(
+    ("edges", "ranges"),
+    [
+        ((), [(0, 4), (4, 8), (8, 10)]),
+        ((3,), [(0, 3), (3, 7), (7, 10)]),
+        ((2, 3, 6, 9), [(0, 3), (3, 6), (6, 10)]),  # the last of the ends that fit; none where all that is left fits
+        ((4, 8), [(0, 4), (4, 8), (8, 10)]),
+    ],
+)
+def test_chunks_end_at_the_last_block_that_fits(edges: tuple[int, ...], ranges: list[tuple[int, int]]) -> None:
+    layout: Any = None
+    assert list(Content(layout, rows=10, size=4, edges=edges).ranges()) == ranges
+
+
+def test_a_file_without_rows_is_one_empty_chunk() -> None:
+    layout: Any = None
+    assert list(Content(layout, rows=0, size=4).ranges()) == [(0, 0)]
+
+
+def test_a_skim_is_replaced_only_on_request(tmp_path: Path) -> None:
+    first, second = ({"a": np.full(3, value)} for value in (1.0, 2.0))
+    write_skim(tmp_path / "a.parquet", [first], "{}")
+    for refuse in (check_target, lambda path: write_skim(path, [second], "{}")):
+        with pytest.raises(OutputError, match=r"a\.parquet exists already; use --force \(force=True\)"):
+            refuse(tmp_path / "a.parquet")
+    assert ak.from_parquet(tmp_path / "a.parquet").a.tolist() == [1, 1, 1]
+    write_skim(tmp_path / "a.parquet", [second], "{}", force=True)
+    assert ak.from_parquet(tmp_path / "a.parquet").a.tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -10,9 +10,10 @@ import uproot
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, UnknownName
 from jettagger.histograms import AxisSpec, HistSpec
+from jettagger.statistics.bins import groups, positive
 from jettagger.statistics.building import build
 from jettagger.statistics.specification import Signal, TemplateSpec
-from jettagger.statistics.templates import load_workspaces
+from jettagger.statistics.templates import load_report, load_workspaces
 
 SPEC = HistSpec("mjj", [AxisSpec("mjj", bins=(20, 800, 2800), label="dijet mass", unit="GeV")])
 ONE_DATASET = {"qcd": ["qcd"]}
@@ -128,6 +129,35 @@ def test_negative_bins_keep_the_yield_and_are_reported():
         "SR, qcd (18.8 effective simulated events): none in bins 3 (1100 to 1200); got 10 ± 10 events (the weight of "
         "one event)",
     )
+
+
+def test_negative_bins_keep_a_yield_below_one_event():
+    report = []
+    values = positive(np.array([0.5, -0.1, 0.2]), "qcd", report)
+    np.testing.assert_allclose(values, [0.5 * 0.6 / 0.7, 0, 0.2 * 0.6 / 0.7])
+    assert len(report) == 1
+    assert positive(np.array([0.5, -0.6]), "qcd", []).tolist() == [0, 0]
+
+
+def test_merged_bins_at_the_low_end_count_the_first_bin():
+    """Negative weights in the first bin reduce the effective number of what is merged with it."""
+    values, variances = np.array([-4.0, 6.0, 10.0]), np.array([16.0, 6.0, 10.0])
+    starts, lacking = groups({"qcd": (values, variances)}, 4.0)
+    assert lacking == {}
+    ends = [*starts[1:], len(values)]
+    for first, last in zip(starts, ends, strict=True):
+        assert values[first:last].sum() ** 2 / variances[first:last].sum() >= 4
+    assert starts == [0]  # (-4 + 6)^2 / 22 is too few, the second bin alone would be enough
+
+
+@pytest.mark.parametrize("report", ["a line", [1], ["a line", None], {}])
+def test_a_report_that_is_no_list_of_lines_is_refused(report, tmp_path):
+    build(simulated(), spec()).save(tmp_path)
+    listing = tmp_path / "templates.json"
+    assert load_report(tmp_path) == json.loads(listing.read_text())["report"]
+    listing.write_text(json.dumps(json.loads(listing.read_text()) | {"report": report}))
+    with pytest.raises(InputFileError, match=r"'report' is .*, expected a list of lines"):
+        load_report(tmp_path)
 
 
 def test_empty_bins_processes_and_variations_are_reported():

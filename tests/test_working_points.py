@@ -294,6 +294,8 @@ def test_refused():
         derive(ITEM, jets, {})
     with pytest.raises(ConfigError, match=r"edges in pt must be at least two rising numbers"):
         derive(ITEM, jets, {"M": 0.1}, pt=[400, 300])
+    with pytest.raises(ConfigError, match=r"edges in pt must be at least two rising numbers"):
+        derive(ITEM, jets, {"M": 0.1}, pt=[200, 300, 300])
     with pytest.raises(InvalidValues, match=r"'M', pt 600-700 GeV: 0 jets .* too few"):
         derive(ITEM, jets, {"M": 0.2}, pt=[200, 600, 700])
     with pytest.raises(InvalidValues, match=r"'T', all jets: 400 jets \(effectively 400\) are too few"):

@@ -235,3 +235,21 @@ def test_the_unit_is_written_and_used() -> None:
     assert report == []
     assert json.loads(json.dumps(fixed))["measurements"][0]["config"]["parameters"][0]["bounds"] == [[-1.0, 1.0]]
     assert unit_of({"measurements": [{"config": {"parameters": []}}]}) == 1
+
+
+def test_the_range_of_a_variation_is_that_of_positive_yields_with_a_signal() -> None:
+    """A shape of the signal alone: its second bin would be empty at one over 0.35 standard deviations."""
+    signal, background = np.array([2.0, 8.0]), np.array([0.5, 0.8])
+    moved = 0.35 * signal[1] * np.array([1.0, -1.0])
+    parts = {
+        "qcd": Template(background, background**2 / 100, {}),
+        "X": Template(signal, signal**2 / 100, {"jes": (signal + moved, signal)}),
+    }
+    made = WorkspaceContent({"R0": parts}, {"R0": background}, "X", {})
+    space, _ = workspace(made)
+    (entry,) = (item for item in space["measurements"][0]["config"]["parameters"] if item["name"] == "jes")
+    ((low, high),) = entry["bounds"]
+    strength = expected_limit(made)[0]
+    end = (background[1] + strength * signal[1]) / (strength * 0.35 * signal[1])
+    assert 1 / 0.35 < end < 5  # the background helps
+    assert (low, high) == (-5.0, pytest.approx(0.98 * end, abs=1e-3))
