@@ -16,6 +16,7 @@ from jettagger._version import __version__
 from jettagger.errors import ConfigError, InputFileError, MismatchError
 from jettagger.files import refuse_special
 from jettagger.files.generated import GeneratedFile, sources_of_note
+from jettagger.files.hdf5 import hdf5_note
 from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.root import read_note
@@ -26,7 +27,7 @@ __all__ = ["KEY", "SUFFIXES", "Origin", "Provenance", "origin", "parsed", "prove
 KEY = "provenance"
 
 #: files that contain the record
-SUFFIXES = (".parquet", ".root", ".json", ".json.gz")
+SUFFIXES = (".parquet", ".root", ".h5", ".json", ".json.gz")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Provenance:
     ----------
     step : str
         What made it: ``tag``, ``convert``, ``simulate``, ``histograms``, ``search``, ``templates``, ``limit``,
-        ``finetune``, ``head``, ``working points`` or ``map``.
+        ``finetune``, ``head``, ``working points``, ``map`` or ``dataset``.
     origin : Origin, optional
         The model and its heads; None if no model was run and the input does not record one.
     model_version : str
@@ -309,9 +310,9 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : path
-        A skim, a converted or simulated file (``.parquet``, ``.root``), histograms, templates, workspaces, limits,
-        cutflows, working points, maps, the description of a head (``.json``, ``.json.gz``), or templates in a ROOT
-        file.
+        A skim, a converted or simulated file (``.parquet``, ``.root``), a dataset of whole events (``.h5``),
+        histograms, templates, workspaces, limits, cutflows, working points, maps, the description of a head
+        (``.json``, ``.json.gz``), or templates in a ROOT file.
 
     Returns
     -------
@@ -323,12 +324,16 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     InputFileError
         If the file is missing, damaged, or of none of these kinds.
+    MissingExtra
+        For a dataset without h5py.
     """
     text = os.fspath(path)
     if text.endswith(".root"):
         return parsed(read_note(text))
     if text.endswith((".json", ".json.gz")):
         return _in_json(Path(text))
+    if text.endswith(".h5"):
+        return parsed(hdf5_note(text))
     if not text.endswith(".parquet"):
         raise InputFileError(f"{text}: expected a file {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     with open_parquet(text) as file:

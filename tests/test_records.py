@@ -44,6 +44,7 @@ ROOT = Path(jt.__file__).resolve().parent.parent
 WRITES = {
     "complete_or_absent", "folder_complete_or_absent", "write_skim", "write_tree", "write_objects", "write_text",
     "write_bytes", "savez", "savez_compressed", "recreate", "to_parquet", "write_table", "ParquetWriter", "savefig",
+    "new_hdf5",
 }  # fmt: skip
 
 MADE = Provenance(
@@ -109,6 +110,8 @@ MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
 
 #: function -> the test that looks at its record
 TESTS = {
+    "assignment.datasets:DatasetWriter.__enter__": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
+    "files.hdf5:new_hdf5": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
@@ -321,7 +324,7 @@ def test_the_shell_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["provenance", paths[0], str(tmp_path / "mine.json")]) == 2
     assert "mine.json: no record of how it was made" in capsys.readouterr().err
     assert main(["provenance", str(tmp_path / "mine.txt")]) == 2
-    assert "expected a file .parquet, .root, .json or .json.gz" in capsys.readouterr().err
+    assert "expected a file .parquet, .root, .h5, .json or .json.gz" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------- older and damaged files

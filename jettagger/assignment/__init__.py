@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.assignment.blocks import AssignmentEvents
+    from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
     from jettagger.topology.eventfile import (
         Daughter,
         EventDescription,
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: public name -> module of its definition
 _HOMES: dict[str, str] = {
+    "AssignmentDataset": "assignment.datasets",
+    "AssignmentEvents": "assignment.blocks",
+    "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
     "EventDescription": "topology.eventfile",
     "EventInput": "topology.eventfile",
@@ -34,6 +39,9 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "AssignmentDataset",
+    "AssignmentEvents",
+    "DatasetWriter",
     "Daughter",
     "EventDescription",
     "EventInput",

@@ -1,7 +1,7 @@
 """How an output was made: version, step, model with its digest, heads, selection, files, configuration; as JSON.
 
-Reads skims, converted and simulated files (parquet, ROOT), templates in ROOT files, and histograms, templates,
-workspaces, limits, cutflows, working points and heads (JSON).
+Reads skims, converted and simulated files (parquet, ROOT), templates in ROOT files, datasets of whole events (HDF5),
+and histograms, templates, workspaces, limits, cutflows, working points and heads (JSON).
 
 examples:
   jettagger provenance skim.parquet
@@ -22,7 +22,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger provenance``."""
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="output of jettagger: .parquet, .root, .json, .json.gz"
+        "files", nargs="+", metavar="FILE", help="output of jettagger: .parquet, .root, .h5, .json, .json.gz"
     )
 
 
