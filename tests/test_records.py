@@ -146,6 +146,7 @@ TESTS = {
 
 #: function -> why what it writes needs no record
 NO_OUTPUT = {
+    "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
     "bundles.checksums:_write": "checksums of a model, part of its folder",
     "bundles.serving:write_serving": "a copy of a model with its settings for a server, no events",
     "inference.checking:write_golden": "reference numbers of a model, part of its folder",

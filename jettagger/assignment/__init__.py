@@ -6,8 +6,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jettagger.assignment.blocks import AssignmentEvents
-    from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
+    from jettagger.assignment.blocks import (
+        AssignmentEvents,
+    )
+    from jettagger.assignment.datasets import (
+        AssignmentDataset,
+        DatasetWriter,
+    )
+    from jettagger.assignment.exporting import (
+        export_network,
+    )
+    from jettagger.assignment.losses import (
+        AssignmentLoss,
+        AssignmentTargets,
+        LossTerms,
+    )
+    from jettagger.assignment.network import (
+        NetworkOutputs,
+        build_network,
+        parameter_count,
+    )
+    from jettagger.assignment.options import (
+        AssignmentOptions,
+        OptionsWarning,
+        OwnOptions,
+        read_options,
+    )
+    from jettagger.assignment.statistics import (
+        Normalization,
+        TrainingStatistics,
+        log_inputs,
+        training_statistics,
+    )
+    from jettagger.assignment.weights import (
+        LoadedWeights,
+        convert_weights,
+        load_weights,
+        read_state,
+    )
     from jettagger.topology.eventfile import (
         Daughter,
         EventDescription,
@@ -19,38 +55,78 @@ if TYPE_CHECKING:
         read_event_file,
         write_event_file,
     )
-    from jettagger.topology.permutations import PermutationGroup
+    from jettagger.topology.permutations import (
+        PermutationGroup,
+    )
 
 #: public name -> module of its definition
 _HOMES: dict[str, str] = {
     "AssignmentDataset": "assignment.datasets",
     "AssignmentEvents": "assignment.blocks",
+    "AssignmentLoss": "assignment.losses",
+    "AssignmentOptions": "assignment.options",
+    "AssignmentTargets": "assignment.losses",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
     "EventDescription": "topology.eventfile",
     "EventInput": "topology.eventfile",
     "InputFeature": "topology.eventfile",
+    "LoadedWeights": "assignment.weights",
+    "LossTerms": "assignment.losses",
+    "NetworkOutputs": "assignment.network",
+    "Normalization": "assignment.statistics",
+    "OptionsWarning": "assignment.options",
+    "OwnOptions": "assignment.options",
     "Particle": "topology.eventfile",
     "PermutationGroup": "topology.permutations",
+    "TrainingStatistics": "assignment.statistics",
+    "build_network": "assignment.network",
+    "convert_weights": "assignment.weights",
     "event_text": "topology.eventfile",
+    "export_network": "assignment.exporting",
+    "load_weights": "assignment.weights",
+    "log_inputs": "assignment.statistics",
+    "parameter_count": "assignment.network",
     "parse_event_text": "topology.eventfile",
     "read_event_file": "topology.eventfile",
+    "read_options": "assignment.options",
+    "read_state": "assignment.weights",
+    "training_statistics": "assignment.statistics",
     "write_event_file": "topology.eventfile",
 }
 
 __all__ = [
     "AssignmentDataset",
     "AssignmentEvents",
+    "AssignmentLoss",
+    "AssignmentOptions",
+    "AssignmentTargets",
     "DatasetWriter",
     "Daughter",
     "EventDescription",
     "EventInput",
     "InputFeature",
+    "LoadedWeights",
+    "LossTerms",
+    "NetworkOutputs",
+    "Normalization",
+    "OptionsWarning",
+    "OwnOptions",
     "Particle",
     "PermutationGroup",
+    "TrainingStatistics",
+    "build_network",
+    "convert_weights",
     "event_text",
+    "export_network",
+    "load_weights",
+    "log_inputs",
+    "parameter_count",
     "parse_event_text",
     "read_event_file",
+    "read_options",
+    "read_state",
+    "training_statistics",
     "write_event_file",
 ]
 

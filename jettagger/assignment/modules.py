@@ -1,0 +1,368 @@
+# mypy: disable-error-code="misc,no-any-return"
+"""The assignment network as a torch module. Imported only where torch is, see `jettagger.assignment.network`.
+
+Hyperbolic functions are written with exponentials, as torch does not export them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from jettagger.assignment.layers import HeadLayers, SlotEncoder, block
+from jettagger.assignment.network import (
+    KinematicColumns,
+    NetworkOutputs,
+    embedding_widths,
+    kinematic_columns,
+    logit_scale,
+)
+from jettagger.assignment.options import AssignmentOptions
+from jettagger.assignment.statistics import TrainingStatistics
+from jettagger.errors import MismatchError
+from jettagger.topology.eventfile import EventDescription
+
+__all__ = ["AssignmentNetwork"]
+
+#: stands for minus infinity before a softmax; where all is masked, the result is finite
+_LOWEST = -1e30
+
+#: factors that bring logarithms of momenta and masses in GeV to the order of one
+_PAIR_SCALES = {"ln_delta_r": 0.5, "ln_kt": 0.25, "ln_z": 0.5, "ln_mass": 0.25}
+
+
+class _InputEmbedding(torch.nn.Module):
+    """Normalisation, blocks of growing width and the vector of the input."""
+
+    def __init__(self, options: AssignmentOptions, features: int, kind: str) -> None:
+        super().__init__()
+        self.kind, self.width = kind, options.hidden_dim
+        self.masked = options.mask_sequence_vectors
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        widths = embedding_widths(options, features)
+        skip = options.initial_embedding_skip_connections
+        self.stack = torch.nn.ModuleList([block(options, one, other, skip) for one, other in pairwise(widths)])
+        self.token = torch.nn.Parameter(torch.randn(options.position_embedding_dim))
+        if kind == "relative":
+            width = options.hidden_dim
+            self.norm = torch.nn.LayerNorm(width)
+            self.query, self.key, self.value = (torch.nn.Linear(width, width, bias=False) for _ in range(3))
+            self.output = block(options, width, width, options.skip_connections)
+
+    def forward(self, values: Any, present: Any) -> tuple[Any, Any]:
+        """float[events, slots, width], and the mask of its slots."""
+        mask = present[..., None]
+        if self.kind == "relative":
+            x = self._relative(values, present)
+        else:
+            mask = mask if self.masked else torch.ones_like(mask)
+            x = self._normalized(values, present)
+            for layer in self.stack:
+                x = layer(x, mask)
+        token = self.token.expand(x.shape[0], x.shape[1], -1)
+        return torch.cat([x, token], -1), mask
+
+    def _normalized(self, values: Any, present: Any) -> Any:
+        # empty slots may hold anything, also NaN
+        return ((values - self.mean) / self.std).masked_fill(~present[..., None], 0.0)
+
+    def _relative(self, values: Any, present: Any) -> Any:
+        """One vector per object: the pair of it with itself asks, its pairs with all objects answer."""
+        events, slots = values.shape[0], values.shape[1]
+        pairs = present[:, :, None] & present[:, None, :]
+        x = self._normalized(values, pairs).reshape(events, slots * slots, values.shape[3])
+        flat = pairs.reshape(events, slots * slots, 1)
+        for layer in self.stack:
+            x = layer(x, flat)
+        x = self.norm(x).reshape(events, slots, slots, self.width)
+        index = torch.arange(slots, device=x.device)
+        same = index[:, None] == index[None, :]
+        query = self.query((x * same[None, :, :, None]).sum(2))
+        logits = (query[:, :, None, :] * self.key(x)).sum(-1) / self.width**0.5
+        shares = torch.softmax(logits.masked_fill(~(pairs | same), _LOWEST), 2)
+        return self.output((shares[..., None] * self.value(x)).sum(2), present[..., None])
+
+
+class _PairBias(torch.nn.Module):
+    """Biases of the attention from features of pairs of objects (Particle Transformer, Qu, Li and Qian 2022)."""
+
+    def __init__(self, options: AssignmentOptions, columns: Mapping[str, KinematicColumns]) -> None:
+        super().__init__()
+        self.names, self.columns = options.jettagger.pair_features, dict(columns)
+        inner = options.jettagger.pair_embedding_dim
+        self.first = torch.nn.Linear(len(self.names), inner)
+        self.second = torch.nn.Linear(inner, options.num_attention_heads)
+        # nothing but the original's network at the start
+        torch.nn.init.zeros_(self.second.weight)
+        torch.nn.init.zeros_(self.second.bias)
+
+    def _momentum(self, name: str, values: Any, present: Any) -> Any:
+        """pt, eta, cos phi, sin phi, energy: [events, slots, 5]; empty slots are zero."""
+        columns = self.columns[name]
+
+        def column(place: int) -> Any:
+            x = values[..., place].masked_fill(~present, 0.0)
+            return torch.exp(x) - 1 if columns.logs[place] else x
+
+        pt, eta = column(columns.pt), column(columns.eta)
+        if len(columns.phi) == 1:
+            phi = column(columns.phi[0])
+            sine, cosine = torch.sin(phi), torch.cos(phi)
+        else:
+            sine, cosine = (column(place) for place in columns.phi)
+        momentum = pt * (torch.exp(eta) + torch.exp(-eta)) / 2
+        mass = torch.zeros_like(pt) if columns.mass is None else column(columns.mass)
+        energy = torch.sqrt(momentum * momentum + mass * mass)
+        return torch.stack([pt, eta, cosine, sine, energy], -1)
+
+    def forward(self, values: list[Any], masks: list[Any], names: list[str]) -> Any:
+        """float[events, heads, slots, slots]; zero for pairs with a slot that has no momentum."""
+        momenta, known = [], []
+        for name, value, present in zip(names, values, masks, strict=True):
+            if name in self.columns:
+                momenta.append(self._momentum(name, value, present))
+                known.append(present)
+            else:
+                momenta.append(torch.zeros_like(present[..., None].to(values[0].dtype).expand(-1, -1, 5)))
+                known.append(torch.zeros_like(present))
+        p, real = torch.cat(momenta, 1), torch.cat(known, 1)
+        pt, eta, cosine, sine, energy = p.unbind(-1)
+        delta_eta = eta[:, :, None] - eta[:, None, :]
+        product = cosine[:, :, None] * cosine[:, None, :] + sine[:, :, None] * sine[:, None, :]
+        cross = sine[:, :, None] * cosine[:, None, :] - cosine[:, :, None] * sine[:, None, :]
+        index = torch.arange(p.shape[1], device=p.device)
+        pairs = real[:, :, None] & real[:, None, :] & (index[:, None] != index[None, :])
+        delta_phi = torch.atan2(cross, product.masked_fill(~pairs, 1.0))
+        radius = torch.sqrt((delta_eta.square() + delta_phi.square()).clamp(min=1e-8))
+        smaller = torch.minimum(pt[:, :, None], pt[:, None, :])
+        made = {}
+        if "ln_delta_r" in self.names:
+            made["ln_delta_r"] = torch.log(radius)
+        if "ln_kt" in self.names:
+            made["ln_kt"] = torch.log((smaller * radius).clamp(min=1e-4))
+        if "ln_z" in self.names:
+            made["ln_z"] = torch.log((smaller / (pt[:, :, None] + pt[:, None, :]).clamp(min=1e-8)).clamp(min=1e-8))
+        if "ln_mass" in self.names:
+            momentum = [pt * cosine, pt * sine, pt * (torch.exp(eta) - torch.exp(-eta)) / 2]
+            square = (energy[:, :, None] + energy[:, None, :]).square()
+            for part in momentum:
+                square = square - (part[:, :, None] + part[:, None, :]).square()
+            made["ln_mass"] = 0.5 * torch.log(square.clamp(min=1e-4))
+        features = torch.stack([made[name] * _PAIR_SCALES[name] for name in self.names], -1)
+        features = features.masked_fill(~pairs[..., None], 0.0)
+        bias = self.second(functional.gelu(self.first(features))).masked_fill(~pairs[..., None], 0.0)
+        return bias.permute(0, 3, 1, 2)
+
+
+class _Daughter(torch.nn.Module):
+    def __init__(self, options: AssignmentOptions) -> None:
+        super().__init__()
+        self.encoder = SlotEncoder(options, options.num_jet_embedding_layers, options.num_jet_encoder_layers)
+        self.linear = torch.nn.Linear(options.hidden_dim, options.hidden_dim)
+        torch.nn.init.xavier_uniform_(self.linear.weight)
+
+
+class _Branch(torch.nn.Module):
+    """One particle: detection, and the log-probability of its assignments."""
+
+    def __init__(self, options: AssignmentOptions, permutations: tuple[tuple[int, ...], ...]) -> None:
+        super().__init__()
+        self.permutations = [sigma for sigma in permutations if sigma != tuple(range(len(sigma)))]
+        self.scale = logit_scale(options, len(permutations[0]))
+        self.encoder = SlotEncoder(options, options.num_branch_embedding_layers, options.num_branch_encoder_layers)
+        self.daughters = torch.nn.ModuleList([_Daughter(options) for _ in permutations[0]])
+        self.detection = HeadLayers(options, options.num_detector_layers, 1)
+        self.masked = options.masking != "None"
+
+    def forward(self, x: Any, mask: Any, empty: Any, slots: int, allowed: list[Any], bias: Any) -> tuple[Any, ...]:
+        x, token = self.encoder(x, mask, empty, bias)
+        detection = self.detection(token)[:, 0]
+        x, mask, empty = x[:, :slots], mask[:, :slots], empty[:, :slots]
+        vectors, tokens = [], []
+        for daughter in self.daughters:
+            value, vector = daughter.encoder(x, mask, empty)
+            value = daughter.linear(value)
+            vectors.append(value.masked_fill(~mask, 0.0) if self.masked else value)
+            tokens.append(vector)
+        logits = self._logits(vectors).float()
+        logits = self._symmetric(logits) * self.scale
+        cells = _cells(allowed)
+        shape = logits.shape
+        logits = logits.masked_fill(~cells, _LOWEST).reshape(shape[0], -1)
+        values = torch.log_softmax(logits, 1).reshape(shape)
+        return values.masked_fill(~cells, -torch.inf), detection, token, tokens
+
+    def _logits(self, vectors: list[Any]) -> Any:
+        """Sums over the features of the products of the vectors, [events, slots, ..., slots]."""
+        events, slots, width = vectors[0].shape
+        if len(vectors) == 1:
+            return vectors[0].sum(-1)
+        front = vectors[0]
+        for value in vectors[1:-1]:
+            front = (front[:, :, None, :] * value[:, None, :, :]).reshape(events, -1, width)
+        made = torch.matmul(front, vectors[-1].transpose(1, 2))
+        return made.reshape(events, *[slots] * len(vectors))
+
+    def _symmetric(self, logits: Any) -> Any:
+        total = logits
+        for sigma in self.permutations:
+            total = total + logits.permute(0, *(place + 1 for place in sigma))
+        return total / (len(self.permutations) + 1)
+
+
+def _cells(allowed: list[Any]) -> Any:
+    """Tuples of different slots that are allowed for their daughters, bool[events, slots, ..., slots]."""
+    count, slots = len(allowed), allowed[0].shape[1]
+    index = torch.arange(slots, device=allowed[0].device)
+    different = index[:, None] != index[None, :]
+    made = None
+    for place, mask in enumerate(allowed):
+        axes = [mask.shape[0], *[1] * count]
+        axes[place + 1] = slots
+        cells = mask.reshape(axes)
+        made = cells if made is None else made & cells
+        for other in range(place):
+            axes = [1] * (count + 1)
+            axes[other + 1] = axes[place + 1] = slots
+            made = made & different.reshape(axes)
+    return made
+
+
+class _Regression(torch.nn.Module):
+    def __init__(self, options: AssignmentOptions, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("mean", torch.tensor(0.0))
+        self.register_buffer("std", torch.tensor(1.0))
+        self.head = HeadLayers(options, options.num_regression_layers, 1)
+
+    def forward(self, vector: Any) -> Any:
+        value = self.std * self.head(vector)[:, 0] + self.mean
+        return torch.exp(value) - torch.exp(-value) if self.kind == "log_gaussian" else value
+
+
+class AssignmentNetwork(torch.nn.Module):
+    """The network, see `jettagger.assignment.network.build_network`.
+
+    Parameters
+    ----------
+    description : EventDescription
+    options : AssignmentOptions
+    class_counts : mapping of str to int
+    """
+
+    def __init__(
+        self, description: EventDescription, options: AssignmentOptions, class_counts: Mapping[str, int]
+    ) -> None:
+        super().__init__()
+        self.description, self.options, self.class_counts = description, options, dict(class_counts)
+        width = options.hidden_dim
+        # inputs with slots first: their slots are those that daughters are assigned to
+        self.order = [*description.sequential, *(item for item in description.inputs if item.kind == "global")]
+        self.inputs = torch.nn.ModuleList(
+            [_InputEmbedding(options, len(item.features), item.kind) for item in description.inputs]
+        )
+        self.place = {item.name: place for place, item in enumerate(description.inputs)}
+        self.fusion = block(options, width + options.position_embedding_dim, width, options.skip_connections)
+        self.encoder = SlotEncoder(options, 0, options.num_encoder_layers)
+        self.particles = torch.nn.ModuleList(
+            [_Branch(options, description.daughter_group(item.name).elements) for item in description.particles]
+        )
+        self.regressions = torch.nn.ModuleList(
+            [_Regression(options, kind) for kind in description.regressions.values()]
+        )
+        self.classifications = torch.nn.ModuleList(
+            [HeadLayers(options, options.num_classification_layers, count) for count in class_counts.values()]
+        )
+        self.pairs = _PairBias(options, kinematic_columns(description)) if options.jettagger.pair_features else None
+
+    def set_statistics(self, statistics: TrainingStatistics) -> None:
+        """Store normalisation in the weights.
+
+        Parameters
+        ----------
+        statistics : TrainingStatistics
+        """
+        targets = [(self.inputs[self.place[name]], value) for name, value in statistics.inputs.items()]
+        keys = list(self.description.regressions)
+        targets += [(self.regressions[keys.index(key)], value) for key, value in statistics.regressions.items()]
+        for module, value in targets:
+            module.mean.copy_(torch.as_tensor(value.mean))
+            module.std.copy_(torch.as_tensor(value.std))
+
+    def forward(self, values: Mapping[str, Any], masks: Mapping[str, Any]) -> NetworkOutputs:
+        """Outputs for events.
+
+        Parameters
+        ----------
+        values : mapping of str to float32[events, slots, features]
+        masks : mapping of str to bool[events, slots]
+
+        Returns
+        -------
+        NetworkOutputs
+
+        Raises
+        ------
+        MismatchError
+            If an input has another shape than the event file gives it.
+        """
+        embedded, real, present = [], [], []
+        for item in self.order:
+            value, mask = values[item.name], masks[item.name]
+            if not torch.jit.is_tracing():
+                _refuse_shape(item, value, mask)
+            x, slot_mask = self.inputs[self.place[item.name]](value, mask)
+            embedded.append(x)
+            real.append(slot_mask)
+            present.append(mask)
+        counted = [mask for item, mask in zip(self.order, present, strict=True) if item.kind != "global"]
+        mask, empty = torch.cat(real, 1), ~torch.cat(present, 1)
+        x = self.fusion(torch.cat(embedded, 1), mask)
+        bias = None
+        if self.pairs is not None:
+            names = [item.name for item in self.order]
+            bias = self.pairs([values[name] for name in names], present, names)
+        x, event = self.encoder(x, mask, empty, bias)
+        allowed = torch.cat(counted, 1)
+        assignments, detections, vectors = {}, {}, {"EVENT": event}
+        for particle, branch in zip(self.description.particles, self.particles, strict=True):
+            choices = [self._choices(daughter.source, counted, allowed) for daughter in particle.daughters]
+            assignment, detection, token, tokens = branch(x, mask, empty, allowed.shape[1], choices, bias)
+            assignments[particle.name], detections[particle.name] = assignment, detection
+            vectors[f"{particle.name}/PARTICLE"] = token
+            for daughter, vector in zip(particle.daughters, tokens, strict=True):
+                vectors[f"{particle.name}/{daughter.name}"] = vector
+        regressions, classifications = (
+            {key: head(vectors[key.rpartition("/")[0]]) for key, head in zip(keys, heads, strict=True)}
+            for keys, heads in (
+                (self.description.regressions, self.regressions),
+                (self.class_counts, self.classifications),
+            )
+        )
+        return NetworkOutputs(assignments, detections, regressions, classifications, vectors)
+
+    def _choices(self, source: str | None, masks: list[Any], allowed: Any) -> Any:
+        """Slots that a daughter may have."""
+        if source is None or not self.options.jettagger.restrict_to_collections:
+            return allowed
+        names = [item.name for item in self.description.sequential]
+        return torch.cat(
+            [mask if name == source else torch.zeros_like(mask) for name, mask in zip(names, masks, strict=True)], 1
+        )
+
+
+def _refuse_shape(item: Any, value: Any, mask: Any) -> None:
+    features = len(item.features)
+    rows = tuple(mask.shape)
+    expected = (*rows, *([rows[-1]] if item.kind == "relative" else []), features)
+    if len(rows) != 2 or tuple(value.shape) != expected:
+        raise MismatchError(
+            f"input {item.name}: values are {tuple(value.shape)} and the mask is {rows}, expected values "
+            f"(events, slots, {'slots, ' if item.kind == 'relative' else ''}{features}) and a mask (events, slots)"
+        )

@@ -1,0 +1,292 @@
+"""Assignment networks and weights of the original: its numbers, symmetries, and what does not fit."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from assignment_networks import EVENT, TOPS, converted, event, inputs, network, options, some_inputs, tensors, ttH
+
+from jettagger.assignment.network import build_network, parameter_count
+from jettagger.assignment.weights import convert_weights, load_weights, original_names, read_state
+from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName
+
+torch = pytest.importorskip("torch")
+
+
+def run(net: Any, values: Any, masks: Any) -> Any:
+    with torch.no_grad():
+        return net(values, masks)
+
+
+# -------------------------------------------------------------------------------------------------------- the original
+
+
+@pytest.mark.data
+def test_weights_of_the_original_give_its_numbers() -> None:
+    reference = ttH()
+    net, loaded = convert_weights(reference.weights, reference.event, reference.options)
+    # it counts the normalisation, the balance and the permutations, too
+    assert round(parameter_count(net) / 1000) == 439
+    assert not loaded.unused
+    assert not loaded.kept
+    assert set(loaded.ignored) == {"particle_index_tensor", "particle_weights_tensor", "event_permutation_tensor"}
+    assert net.class_counts == {"EVENT/signal": 2}
+    numbers = reference.forward
+    names = [item.name for item in reference.event.inputs]
+    values, masks = (tensors({name: numbers[f"in_{name}_{part}"] for name in names}) for part in ("data", "mask"))
+    outputs = run(net, values, masks)
+    for name, made in outputs.assignments.items():
+        expected = numbers[f"{name}_assignment_log_probability"]
+        np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(outputs.detections[name].numpy(), numbers[f"{name}_detection_logit"], atol=1e-4)
+    for key, made in outputs.regressions.items():
+        np.testing.assert_allclose(made.numpy(), numbers[key.replace("/", "__")], atol=1e-4)
+    np.testing.assert_allclose(outputs.classifications["EVENT/signal"], numbers["EVENT__signal_logits"], atol=1e-4)
+
+
+@pytest.mark.data
+def test_checkpoints_of_torch_are_read_without_their_code(tmp_path: Path) -> None:
+    state = {name: torch.from_numpy(value) for name, value in read_state(ttH().weights).items()}
+    path = tmp_path / "epoch=9.ckpt"
+    torch.save({"epoch": 9, "state_dict": state, "hyper_parameters": {"a": 1}}, path)
+    again = read_state(path)
+    assert again.keys() == state.keys()
+    net, _ = convert_weights(path, ttH().event, ttH().options)
+    own = converted().state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in net.state_dict().items())
+    torch.save({"state_dict": state, "options": Path("x")}, path)  # as Lightning stores objects
+    with pytest.raises(InputFileError, match=r"is refused: its pickle holds objects .*pathlib.*state_dict alone"):
+        read_state(path)
+
+
+# ------------------------------------------------------------------------------------------------------ what they mean
+
+
+ARCHITECTURES = [
+    {"linear_block_type": "Basic", "normalization": "BatchNorm", "linear_activation": "PReLU"},
+    {"linear_block_type": "Resnet", "normalization": "MaskedBatchNorm", "linear_activation": "ELU"},
+    {"linear_block_type": "Gated", "masking": "Multiplicative", "linear_activation": "CELU"},
+    {"linear_block_type": "GRU", "normalization": "None", "linear_activation": "ReLU", "masking": "None"},
+    {"transformer_type": "Standard"},
+    {"transformer_type": "NormFirst", "transformer_activation": "relu"},
+    {"transformer_type": "None", "skip_connections": False, "initial_embedding_skip_connections": False},
+    {"mask_sequence_vectors": False, "normalize_features": False, "num_regression_layers": 0},
+    {"jettagger": {"pair_features": ["ln_delta_r", "ln_kt", "ln_z", "ln_mass"], "restrict_to_collections": True}},
+]
+
+
+@pytest.mark.parametrize("changes", ARCHITECTURES, ids=lambda changes: "-".join(map(str, changes.values()))[:40])
+def test_every_architecture_is_a_distribution_of_finite_numbers(changes: dict[str, Any]) -> None:
+    description = event()
+    net = network(description, **changes)
+    values, masks = some_inputs(description, events=12, slots=6)  # the last have no objects
+    for item in description.inputs:
+        if item.kind == "global":
+            masks[item.name][-1] = False
+    for name in ("Jets", "Pairs"):
+        values[name] = values[name].abs()
+    outputs = run(net, values, masks)
+    counts = sum(masks[item.name].sum(1) for item in description.sequential)
+    for particle in description.particles:
+        made = outputs.assignments[particle.name]
+        assert not torch.isnan(made).any()
+        own = masks["Jets"].sum(1) if changes.get("jettagger") and particle.name != "x" else counts
+        possible = (counts >= len(particle.daughters)) & (own > 0)
+        total = torch.exp(made.flatten(1)).sum(1)
+        torch.testing.assert_close(total, possible.to(total.dtype))
+        assert torch.isfinite(outputs.detections[particle.name]).all()
+    others = [*outputs.regressions.values(), *outputs.classifications.values(), *outputs.vectors.values()]
+    assert all(torch.isfinite(value).all() for value in others)
+    # training, too; a batch of one event has no variance
+    net.train()
+    for rows in (slice(None), slice(0, 1)):
+        made = net(
+            {name: value[rows] for name, value in values.items()}, {n: value[rows] for n, value in masks.items()}
+        )
+        sum(value[torch.isfinite(value)].sum() for value in made.assignments.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("changes", ARCHITECTURES[:7], ids=lambda changes: "-".join(map(str, changes.values()))[:40])
+def test_weights_with_names_of_the_original_are_loaded_by_name(changes: dict[str, Any]) -> None:
+    net = network(**changes)
+    names = original_names(net)
+    state = net.state_dict()
+    assert names.keys() == state.keys()
+    flat = [name for group in names.values() for name in group]
+    assert len(set(flat)) == len(flat)
+    theirs: dict[str, Any] = {}
+    for name, group in names.items():
+        parts = np.split(state[name].numpy(), len(group)) if len(group) > 1 else [state[name].numpy()]
+        theirs |= dict(zip(group, parts, strict=True))
+    other = network(seed=1, **changes)
+    loaded = load_weights(other, theirs)
+    assert len(loaded.loaded) == len(state)
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+
+
+def test_empty_slots_do_not_matter_whatever_they_hold() -> None:
+    description = event()
+    net = network(description)
+    values, masks = some_inputs(description)
+    plain = run(net, values, masks)
+    for item in description.inputs:
+        real = masks[item.name]
+        real = real[:, :, None] & real[:, None, :] if item.kind == "relative" else real
+        values[item.name][~real] = np.nan
+    again = run(net, values, masks)
+    for one, other in zip(plain.assignments.values(), again.assignments.values(), strict=True):
+        assert torch.equal(one, other)
+    # and more of them leave the numbers as they are
+    wide = {"Jets": 5, "Pairs": 5}
+    counts = {"Jets": [5, 4, 3, 2, 1], "Met": [1] * 5, "Pairs": [3, 3, 2, 1, 0]}
+    values, masks = inputs(description, counts, wide)
+    plain = run(net, values, masks)
+    values["Jets"] = torch.nn.functional.pad(values["Jets"], (0, 0, 0, 3))
+    masks["Jets"] = torch.nn.functional.pad(masks["Jets"], (0, 3))
+    more = run(net, values, masks).assignments["t1"]
+    keep = [0, 1, 2, 3, 4, 8, 9, 10, 11, 12]
+    torch.testing.assert_close(more[:, keep][:, :, keep][:, :, :, keep], plain.assignments["t1"], rtol=1e-5, atol=1e-5)
+
+
+def test_permuted_objects_give_permuted_assignments() -> None:
+    description = event(TOPS)
+    net = network(description, jettagger={"pair_features": ["ln_mass", "ln_delta_r"]})
+    torch.nn.init.normal_(net.pairs.second.weight)
+    values, masks = some_inputs(description)
+    values["Jets"] = values["Jets"].abs()
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(1))
+    plain = run(net, values, masks)
+    again = run(net, {"Jets": values["Jets"][:, order]}, {"Jets": masks["Jets"][:, order]})
+    for name, made in plain.assignments.items():
+        torch.testing.assert_close(again.assignments[name], made[:, order][:, :, order], rtol=1e-4, atol=1e-5)
+
+
+def test_assignments_are_symmetric_under_the_group_of_each_particle() -> None:
+    description = event()
+    values, masks = some_inputs(description)
+    made = run(network(description), values, masks).assignments
+    for particle in description.particles:
+        value = made[particle.name]
+        group = set(description.daughter_group(particle.name).elements)
+        for sigma in permutations(range(len(particle.daughters))):
+            same = torch.allclose(value, value.permute(0, *(place + 1 for place in sigma)), atol=1e-5)
+            assert same == (sigma in group)
+
+
+def test_pairs_of_objects_bias_the_attention_only_if_wanted() -> None:
+    description = event(TOPS)
+    values, masks = some_inputs(description)
+    values["Jets"] = values["Jets"].abs()
+    plain = network(description)
+    net = network(description, jettagger={"pair_features": ["ln_delta_r"]})
+    load_weights(net, plain.state_dict(), partial=True)
+    torch.nn.init.zeros_(net.pairs.second.weight)
+    torch.nn.init.zeros_(net.pairs.second.bias)
+    start = run(net, values, masks).assignments["t1"]
+    torch.testing.assert_close(start, run(plain, values, masks).assignments["t1"])
+    torch.nn.init.normal_(net.pairs.second.weight)
+    assert not torch.allclose(run(net, values, masks).assignments["t1"], start)
+    # a rotation and a boost along the beam leave pairs alone: the same distances, other angles
+    with torch.no_grad():
+        bias = net.pairs([values["Jets"]], [masks["Jets"]], ["Jets"])
+        turned = values["Jets"] + torch.tensor([0.0, 0.0, 0.4, 1.3])
+        again = net.pairs([turned], [masks["Jets"]], ["Jets"])
+    torch.testing.assert_close(again, bias, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="pair_features need a sequential input with pt, eta, and phi"):
+        network(
+            event("INPUTS: {SEQUENTIAL: {Jets: {x: none}}}\nEVENT: {t: [a, b]}"), jettagger={"pair_features": ["ln_kt"]}
+        )
+
+
+TWO = """
+INPUTS:
+  SEQUENTIAL:
+    Jets: {pt: log}
+    Leptons: {pt: log}
+EVENT:
+  t: [{b: Jets}, {l: LEPTON}]
+  w: [{q: Jets}, r]
+"""
+
+
+def test_daughters_are_restricted_to_their_input_if_wanted() -> None:
+    description = event(TWO.replace("LEPTON", "Leptons"))
+    counts = {"Jets": [3, 2, 0], "Leptons": [2, 0, 2]}
+    values, masks = inputs(description, counts, {"Jets": 3, "Leptons": 2})
+    free = run(network(description), values, masks).assignments["t"]
+    assert (torch.isfinite(free).sum((1, 2)) == torch.tensor([5 * 4, 2, 2])).all()
+    made = run(network(description, jettagger={"restrict_to_collections": True}), values, masks).assignments
+    finite = torch.isfinite(made["t"])
+    assert finite[0, :3, 3:].all()
+    assert finite.sum((1, 2)).tolist() == [6, 0, 0]
+    assert torch.isfinite(made["w"]).sum((1, 2)).tolist() == [3 * 4, 2, 0]
+    different = event(TWO.replace("LEPTON", "Leptons") + "PERMUTATIONS: {t: [[b, l]]}\n")
+    assert network(different) is not None
+    with pytest.raises(ConfigError, match=r"t/b is an object of Jets and its partner t/l of Leptons.*equal inputs"):
+        network(different, jettagger={"restrict_to_collections": True})
+    different = event(TWO.replace("LEPTON", "Leptons") + "PERMUTATIONS: {EVENT: [[t, w]]}\n")
+    with pytest.raises(ConfigError, match=r"t/l is an object of Leptons and its partner w/r of no input"):
+        network(different, jettagger={"restrict_to_collections": True})
+
+
+# -------------------------------------------------------------------------------------------------------- what is wrong
+
+
+def test_numbers_of_classes_have_to_be_known() -> None:
+    with pytest.raises(ConfigError, match="number of classes of EVENT/signal is not known"):
+        build_network(event(), options())
+    with pytest.raises(UnknownName, match="EVENT/signl"):
+        build_network(event(), options(), {"EVENT/signl": 2})
+
+
+def test_inputs_of_another_shape_are_refused() -> None:
+    description = event()
+    values, masks = some_inputs(description)
+    values["Jets"] = values["Jets"][..., :3]
+    with pytest.raises(
+        MismatchError, match=r"input Jets: values are \(5, 5, 3\) .*expected values \(events, slots, 4\)"
+    ):
+        run(network(description), values, masks)
+
+
+def test_weights_that_do_not_fit_are_named_with_their_shapes() -> None:
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = {name: value.numpy() for name, value in network(seed=1).state_dict().items()}
+    with pytest.raises(MismatchError, match="fits nowhere in the network of the event file and the options; missing"):
+        load_weights(net, {"a": np.zeros(3)}, partial=True)
+    wrong = {**state, "encoder.token": np.zeros(3, np.float32), "left": np.zeros((2, 2), np.float32)}
+    del wrong["fusion.residual.weight"]
+    with pytest.raises(MismatchError) as caught:
+        load_weights(net, wrong, where="weights.npz")
+    assert "weights.npz does not fit" in str(caught.value)
+    for text in ("encoder.token is (3,), expected (8,)", "missing: fusion.residual.weight", "left over: left (2, 2)"):
+        assert text in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    loaded = load_weights(net, wrong, partial=True)
+    assert set(loaded.kept) == {"encoder.token", "fusion.residual.weight"}
+    assert set(loaded.unused) == {"encoder.token", "left"}
+    assert "2 weights of the network are not in the file: " in loaded.summary()
+
+
+def test_damaged_files_of_weights_are_refused(tmp_path: Path) -> None:
+    for name in ("weights.npz", "weights.ckpt"):
+        path = tmp_path / name
+        path.write_bytes(b"PK\x03\x04 nothing")
+        with pytest.raises(InputFileError, match="cannot be read"):
+            read_state(path)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(InputFileError, match="has no state dictionary: it holds list"):
+        read_state(tmp_path / "list.pt")
+    np.savez(tmp_path / "nan.npz", a=np.array([np.nan]))
+    with pytest.raises(InputFileError, match="not finite numbers: a"):
+        read_state(tmp_path / "nan.npz")
+
+
+def test_the_event_of_these_tests_has_every_kind_of_input() -> None:
+    assert {item.kind for item in event(EVENT).inputs} == {"sequential", "global", "relative"}
