@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AssignmentDataset,
         DatasetWriter,
     )
+    from jettagger.assignment.decoding import METHODS, AssignmentFunction, Decoded, check_assignments, decode
     from jettagger.assignment.exporting import (
         export_network,
     )
@@ -63,16 +64,19 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "AssignmentDataset": "assignment.datasets",
     "AssignmentEvents": "assignment.blocks",
+    "AssignmentFunction": "assignment.decoding",
     "AssignmentLoss": "assignment.losses",
     "AssignmentOptions": "assignment.options",
     "AssignmentTargets": "assignment.losses",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
+    "Decoded": "assignment.decoding",
     "EventDescription": "topology.eventfile",
     "EventInput": "topology.eventfile",
     "InputFeature": "topology.eventfile",
     "LoadedWeights": "assignment.weights",
     "LossTerms": "assignment.losses",
+    "METHODS": "assignment.decoding",
     "NetworkOutputs": "assignment.network",
     "Normalization": "assignment.statistics",
     "OptionsWarning": "assignment.options",
@@ -81,7 +85,9 @@ _HOMES: dict[str, str] = {
     "PermutationGroup": "topology.permutations",
     "TrainingStatistics": "assignment.statistics",
     "build_network": "assignment.network",
+    "check_assignments": "assignment.decoding",
     "convert_weights": "assignment.weights",
+    "decode": "assignment.decoding",
     "event_text": "topology.eventfile",
     "export_network": "assignment.exporting",
     "load_weights": "assignment.weights",
@@ -96,13 +102,16 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "METHODS",
     "AssignmentDataset",
     "AssignmentEvents",
+    "AssignmentFunction",
     "AssignmentLoss",
     "AssignmentOptions",
     "AssignmentTargets",
     "DatasetWriter",
     "Daughter",
+    "Decoded",
     "EventDescription",
     "EventInput",
     "InputFeature",
@@ -116,7 +125,9 @@ __all__ = [
     "PermutationGroup",
     "TrainingStatistics",
     "build_network",
+    "check_assignments",
     "convert_weights",
+    "decode",
     "event_text",
     "export_network",
     "load_weights",
