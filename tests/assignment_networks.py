@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jettagger.assignment.options import AssignmentOptions
+from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.topology.eventfile import EventDescription, parse_event_text, read_event_file
 
 #: two symmetric tops, a particle with a group of order two of four daughters, all kinds of inputs and targets
@@ -79,7 +79,7 @@ def options(**changes: Any) -> AssignmentOptions:
 def network(description: EventDescription | None = None, seed: int = 0, **changes: Any) -> Any:
     """A small network in the mode of evaluation."""
     torch = pytest.importorskip("torch")
-    from jettagger.assignment.network import build_network
+    from jettagger.assignment.networks import build_network
 
     description = description or event()
     with torch.random.fork_rng([]):

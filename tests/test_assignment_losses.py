@@ -29,7 +29,7 @@ from jettagger.assignment.losses import (
     jensen_shannon_divergence,
     regression_loss,
 )
-from jettagger.assignment.network import NetworkOutputs
+from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.statistics import (
     class_balance,
     log_inputs,
@@ -312,7 +312,7 @@ def test_targets_that_cannot_be_and_divergence_are_named() -> None:
     )
     with pytest.raises(InvalidValues, match=r"loss of t1 is infinite: .*a slot twice.* in the events (\d, )*2"):
         AssignmentLoss(net)(outputs, twice)
-    broken = NetworkOutputs({name: value * math.nan for name, value in outputs.assignments.items()}, *outputs[1:])
+    broken = AssignmentOutputs({name: value * math.nan for name, value in outputs.assignments.items()}, *outputs[1:])
     with pytest.raises(InvalidValues, match="is NaN: the training has diverged"):
         AssignmentLoss(net)(broken, targets)
     with pytest.raises(ConfigError, match="balance_jets needs the statistics"):
@@ -390,7 +390,7 @@ def test_what_is_missing_in_a_training_set_is_named(blocks: Any, text: str) -> N
 def test_normalisation_is_stored_in_the_weights_of_the_network() -> None:
     from assignment_networks import options
 
-    from jettagger.assignment.network import build_network
+    from jettagger.assignment.networks import build_network
 
     found = training_statistics(lambda: [block()], event(ONE))
     net = build_network(event(ONE), options(), statistics=found)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from assignment_networks import EVENT, TOPS, converted, event, inputs, network, options, some_inputs, tensors, ttH
 
-from jettagger.assignment.network import build_network, parameter_count
+from jettagger.assignment.networks import build_network, parameter_count
 from jettagger.assignment.weights import convert_weights, load_weights, original_names, read_state
 from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName
 

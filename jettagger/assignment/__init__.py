@@ -13,7 +13,13 @@ if TYPE_CHECKING:
         AssignmentDataset,
         DatasetWriter,
     )
-    from jettagger.assignment.decoding import METHODS, AssignmentFunction, Decoded, check_assignments, decode
+    from jettagger.assignment.decoding import (
+        METHODS,
+        AssignmentFunction,
+        Decoded,
+        check_assignments,
+        decode,
+    )
     from jettagger.assignment.exporting import (
         export_network,
     )
@@ -22,22 +28,22 @@ if TYPE_CHECKING:
         AssignmentTargets,
         LossTerms,
     )
-    from jettagger.assignment.network import (
-        NetworkOutputs,
+    from jettagger.assignment.networks import (
+        AssignmentOutputs,
         build_network,
         parameter_count,
-    )
-    from jettagger.assignment.options import (
-        AssignmentOptions,
-        OptionsWarning,
-        OwnOptions,
-        read_options,
     )
     from jettagger.assignment.statistics import (
         Normalization,
         TrainingStatistics,
         log_inputs,
         training_statistics,
+    )
+    from jettagger.assignment.training_options import (
+        AssignmentOptions,
+        OptionsWarning,
+        OwnOptions,
+        read_options,
     )
     from jettagger.assignment.weights import (
         LoadedWeights,
@@ -66,7 +72,8 @@ _HOMES: dict[str, str] = {
     "AssignmentEvents": "assignment.blocks",
     "AssignmentFunction": "assignment.decoding",
     "AssignmentLoss": "assignment.losses",
-    "AssignmentOptions": "assignment.options",
+    "AssignmentOptions": "assignment.training_options",
+    "AssignmentOutputs": "assignment.networks",
     "AssignmentTargets": "assignment.losses",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
@@ -77,14 +84,13 @@ _HOMES: dict[str, str] = {
     "LoadedWeights": "assignment.weights",
     "LossTerms": "assignment.losses",
     "METHODS": "assignment.decoding",
-    "NetworkOutputs": "assignment.network",
     "Normalization": "assignment.statistics",
-    "OptionsWarning": "assignment.options",
-    "OwnOptions": "assignment.options",
+    "OptionsWarning": "assignment.training_options",
+    "OwnOptions": "assignment.training_options",
     "Particle": "topology.eventfile",
     "PermutationGroup": "topology.permutations",
     "TrainingStatistics": "assignment.statistics",
-    "build_network": "assignment.network",
+    "build_network": "assignment.networks",
     "check_assignments": "assignment.decoding",
     "convert_weights": "assignment.weights",
     "decode": "assignment.decoding",
@@ -92,10 +98,10 @@ _HOMES: dict[str, str] = {
     "export_network": "assignment.exporting",
     "load_weights": "assignment.weights",
     "log_inputs": "assignment.statistics",
-    "parameter_count": "assignment.network",
+    "parameter_count": "assignment.networks",
     "parse_event_text": "topology.eventfile",
     "read_event_file": "topology.eventfile",
-    "read_options": "assignment.options",
+    "read_options": "assignment.training_options",
     "read_state": "assignment.weights",
     "training_statistics": "assignment.statistics",
     "write_event_file": "topology.eventfile",
@@ -108,6 +114,7 @@ __all__ = [
     "AssignmentFunction",
     "AssignmentLoss",
     "AssignmentOptions",
+    "AssignmentOutputs",
     "AssignmentTargets",
     "DatasetWriter",
     "Daughter",
@@ -117,7 +124,6 @@ __all__ = [
     "InputFeature",
     "LoadedWeights",
     "LossTerms",
-    "NetworkOutputs",
     "Normalization",
     "OptionsWarning",
     "OwnOptions",

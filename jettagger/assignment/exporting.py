@@ -73,7 +73,7 @@ def export_network(
     Parameters
     ----------
     network : torch.nn.Module
-        Of `jettagger.assignment.network.build_network`. It is in the mode of evaluation afterwards.
+        Of `jettagger.assignment.networks.build_network`. It is in the mode of evaluation afterwards.
     path : path
         Output. ``<input>_data``, float32[events, slots, features], and ``<input>_mask``, bool[events, slots], for each
         input; a global one has one slot, a relative one float32[events, slots, slots, features]. Outputs:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import numpy as np
 
 from jettagger.arguments import Kind, guard
-from jettagger.assignment.network import NetworkOutputs
+from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.statistics import TrainingStatistics, class_balance, object_balance, particle_balance
 from jettagger.errors import ConfigError, InvalidValues, require
 
@@ -172,7 +172,7 @@ class AssignmentLoss:
     Parameters
     ----------
     network : torch.nn.Module
-        Of `jettagger.assignment.network.build_network`: gives event file, options and normalisation.
+        Of `jettagger.assignment.networks.build_network`: gives event file, options and normalisation.
     statistics : TrainingStatistics, optional
         Of the training set; needed for balanced weights only.
 
@@ -224,12 +224,12 @@ class AssignmentLoss:
         combined = f"{self.options.combine_pair_loss} over {len(self.group)} permutations"
         return f"AssignmentLoss({', '.join(self.names)}; {combined})"
 
-    def __call__(self, outputs: NetworkOutputs, targets: AssignmentTargets) -> LossTerms:
+    def __call__(self, outputs: AssignmentOutputs, targets: AssignmentTargets) -> LossTerms:
         """The loss of a batch.
 
         Parameters
         ----------
-        outputs : NetworkOutputs
+        outputs : AssignmentOutputs
         targets : AssignmentTargets
 
         Returns
@@ -283,7 +283,7 @@ class AssignmentLoss:
         total = values.sum() if options.jettagger.total_loss == "sum" else values.mean()
         return LossTerms(total, terms)
 
-    def _combined(self, outputs: NetworkOutputs, targets: AssignmentTargets) -> tuple[Any, Any]:
+    def _combined(self, outputs: AssignmentOutputs, targets: AssignmentTargets) -> tuple[Any, Any]:
         """Losses [particles, 2, events] over the permutations of the event, and the index of the best one."""
         torch = _torch()
         functional = torch.nn.functional
@@ -333,7 +333,7 @@ class AssignmentLoss:
             weights = weights * table[targets.objects.clamp(max=len(table) - 1)]
         return weights if event is None else weights * event
 
-    def _divergence(self, outputs: NetworkOutputs, masks: Any, weights: Any) -> Any:
+    def _divergence(self, outputs: AssignmentOutputs, masks: Any, weights: Any) -> Any:
         """The term of the original, with its factor of twice the number of particles."""
         torch = _torch()
         values = []

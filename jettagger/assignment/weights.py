@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from jettagger.arguments import Kind, guard
-from jettagger.assignment.network import build_network
-from jettagger.assignment.options import AssignmentOptions
+from jettagger.assignment.networks import build_network
+from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import refuse_special
 from jettagger.topology.eventfile import EventDescription
@@ -340,7 +340,7 @@ def load_weights(
     Parameters
     ----------
     network : torch.nn.Module
-        Of `jettagger.assignment.network.build_network`.
+        Of `jettagger.assignment.networks.build_network`.
     state : mapping of str to array
         With the names of the original, as `read_state` returns it, or with those of the network.
     partial : bool

@@ -22,7 +22,7 @@ from jettagger.files.jsonfile import read_object
 
 __all__ = ["PAIR_FEATURES", "AssignmentOptions", "OptionsWarning", "OwnOptions", "read_options"]
 
-#: features of pairs of objects that may bias the attention, see `jettagger.assignment.network`
+#: features of pairs of objects that may bias the attention, see `jettagger.assignment.networks`
 PAIR_FEATURES = ("ln_delta_r", "ln_kt", "ln_z", "ln_mass")
 
 #: keys of the original that have no use here

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc,no-any-return"
-"""The assignment network as a torch module. Imported only where torch is, see `jettagger.assignment.network`.
+"""The assignment network as a torch module. Imported only where torch is, see `jettagger.assignment.networks`.
 
 Hyperbolic functions are written with exponentials, as torch does not export them.
 """
@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from jettagger.assignment.layers import HeadLayers, SlotEncoder, block
-from jettagger.assignment.network import (
+from jettagger.assignment.network_layers import HeadLayers, SlotEncoder, block
+from jettagger.assignment.networks import (
+    AssignmentOutputs,
     KinematicColumns,
-    NetworkOutputs,
     embedding_widths,
     kinematic_columns,
     logit_scale,
 )
-from jettagger.assignment.options import AssignmentOptions
 from jettagger.assignment.statistics import TrainingStatistics
+from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import MismatchError
 from jettagger.topology.eventfile import EventDescription
 
@@ -247,7 +247,7 @@ class _Regression(torch.nn.Module):
 
 
 class AssignmentNetwork(torch.nn.Module):
-    """The network, see `jettagger.assignment.network.build_network`.
+    """The network, see `jettagger.assignment.networks.build_network`.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class AssignmentNetwork(torch.nn.Module):
             module.mean.copy_(torch.as_tensor(value.mean))
             module.std.copy_(torch.as_tensor(value.std))
 
-    def forward(self, values: Mapping[str, Any], masks: Mapping[str, Any]) -> NetworkOutputs:
+    def forward(self, values: Mapping[str, Any], masks: Mapping[str, Any]) -> AssignmentOutputs:
         """Outputs for events.
 
         Parameters
@@ -305,7 +305,7 @@ class AssignmentNetwork(torch.nn.Module):
 
         Returns
         -------
-        NetworkOutputs
+        AssignmentOutputs
 
         Raises
         ------
@@ -345,7 +345,7 @@ class AssignmentNetwork(torch.nn.Module):
                 (self.class_counts, self.classifications),
             )
         )
-        return NetworkOutputs(assignments, detections, regressions, classifications, vectors)
+        return AssignmentOutputs(assignments, detections, regressions, classifications, vectors)
 
     def _choices(self, source: str | None, masks: list[Any], allowed: Any) -> Any:
         """Slots that a daughter may have."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from jettagger.assignment.options import AssignmentOptions
+from jettagger.assignment.training_options import AssignmentOptions
 
 __all__ = ["AttentionLayer", "HeadLayers", "SlotEncoder", "block", "blocks"]
 

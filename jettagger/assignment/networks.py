@@ -5,7 +5,7 @@ its own branch: a token for its detection, and one vector for each daughter and 
 the sum over the features of the product of the vectors of its objects, averaged over the permutations that leave the
 particle the same; one log-softmax runs over all ordered tuples of different objects.
 
-The network is imported with torch only: `jettagger.assignment.layers` has its layers.
+The network is imported with torch only: `jettagger.assignment.network_layers` has its layers.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.assignment.options import AssignmentOptions
 from jettagger.assignment.statistics import TrainingStatistics
+from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import ConfigError, UnknownName, require
 from jettagger.topology.eventfile import EventDescription
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NetworkOutputs", "build_network", "parameter_count"]
+__all__ = ["AssignmentOutputs", "build_network", "parameter_count"]
 
 
-class NetworkOutputs(NamedTuple):
+class AssignmentOutputs(NamedTuple):
     """Outputs of the network, as tensors.
 
     Parameters
@@ -77,7 +77,7 @@ def build_network(
     torch.nn.Module
         Function of ``values`` and ``masks``, mappings from inputs to float32[events, slots, features], with logarithms
         (`jettagger.assignment.statistics.log_inputs`), and bool[events, slots]; values of a relative input are
-        float32[events, slots, slots, features]. Returns `NetworkOutputs`. Has ``description``, ``options`` and
+        float32[events, slots, slots, features]. Returns `AssignmentOutputs`. Has ``description``, ``options`` and
         ``class_counts``.
 
     Raises
@@ -91,7 +91,7 @@ def build_network(
         If torch is not installed.
     """
     require("torch", "train", "an assignment network")
-    from jettagger.assignment.modules import AssignmentNetwork
+    from jettagger.assignment.network_modules import AssignmentNetwork
 
     counts = dict(class_counts if class_counts is not None else statistics.class_counts if statistics else {})
     for key in counts:
