@@ -22,6 +22,7 @@ from assignment_networks import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.losses import (
     AssignmentLoss,
     AssignmentTargets,
@@ -37,7 +38,7 @@ from jettagger.assignment.statistics import (
     particle_balance,
     training_statistics,
 )
-from jettagger.errors import ConfigError, InvalidValues
+from jettagger.errors import ConfigError, InvalidValues, MismatchError
 
 torch = pytest.importorskip("torch")
 
@@ -398,3 +399,34 @@ def test_normalisation_is_stored_in_the_weights_of_the_network() -> None:
     state = net.state_dict()
     np.testing.assert_array_equal(state["inputs.0.mean"], found.inputs["Jets"].mean)
     np.testing.assert_array_equal(state["inputs.0.std"], found.inputs["Jets"].std)
+
+
+RELATIVE = """
+INPUTS: {RELATIVE: {Jets: {distance: normalize, pt: log_normalize, btag: none}}}
+EVENT: {t: [a]}
+"""
+
+
+def test_features_of_objects_and_of_pairs_are_normalised_apart() -> None:
+    random = np.random.default_rng(0)
+    objects, pairs = random.uniform(0, 2, (4, 3, 2)), random.uniform(0, 2, (4, 3, 3, 1))
+    mask = np.arange(3) < np.array([3, 2, 1, 0])[:, None]
+    one = AssignmentEvents(
+        values={"Jets": objects.astype(np.float32)},
+        masks={"Jets": mask},
+        targets={"t": np.full((4, 1), -1)},
+        pair_values={"Jets": pairs.astype(np.float32)},
+    )
+    names = {"Jets": ("distance",)}
+    found = training_statistics(lambda: [one], event(RELATIVE), pair_features=names).inputs["Jets"]
+    both = mask[:, :, None] & mask[:, None, :]
+    logs = np.log1p(objects[..., 0])
+    np.testing.assert_allclose(found.mean, [pairs[both].mean(), logs[mask].mean(), 0], rtol=1e-5)
+    np.testing.assert_allclose(found.std, [pairs[both].std(ddof=1), logs[mask].std(ddof=1), 1], rtol=1e-5)
+    values = log_inputs(one.values, one.masks, event(RELATIVE), pair_values=one.pair_values, pair_features=names)[
+        "Jets"
+    ]
+    assert values.shape == (4, 3, 3, 3)
+    np.testing.assert_allclose(values[0, 1, 2], [pairs[0, 1, 2, 0], logs[0, 2], objects[0, 2, 1]], rtol=1e-6)
+    with pytest.raises(MismatchError, match="relative input Jets: 2 features of objects and no fitting"):
+        log_inputs(one.values, one.masks, event(RELATIVE))

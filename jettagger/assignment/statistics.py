@@ -6,15 +6,15 @@ Laplacian regression takes two more passes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import InvalidValues
-from jettagger.topology.eventfile import EventDescription
+from jettagger.errors import InvalidValues, MismatchError
+from jettagger.topology.eventfile import EventDescription, EventInput
 from jettagger.types import Array
 
 __all__ = [
@@ -78,46 +78,96 @@ class TrainingStatistics:
 
 
 def log_inputs(
-    values: Mapping[str, Array], masks: Mapping[str, Array], description: EventDescription
+    values: Mapping[str, Array],
+    masks: Mapping[str, Array],
+    description: EventDescription,
+    *,
+    pair_values: Mapping[str, Array] | None = None,
+    pair_features: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Array]:
     """Inputs as the network takes them: ln(x + 1) where the event file says so, 0 in empty slots of such features.
 
     Parameters
     ----------
     values : mapping of str to float32[events, slots, features]
-        For each input; float32[events, slots, slots, features] for a relative one.
+        For each input; float32[events, slots, slots, features] for a relative one, or the features of its objects
+        alone, as datasets have them.
     masks : mapping of str to bool[events, slots]
     description : EventDescription
+    pair_values : mapping of str to float32[events, slots, slots, features of pairs], optional
+        For relative inputs whose values are the features of objects.
+    pair_features : mapping of str to sequence of str, optional
+        Names of the features of pairs. The others are those of the second object of a pair.
 
     Returns
     -------
     dict of str to float32[...]
-        Of the same shapes. Inputs without a logarithm are those given, not copies.
+        With all features of an input in the order of the event file, for each pair of slots of a relative input. Inputs
+        without a logarithm are those given, not copies.
 
     Raises
     ------
     InvalidValues
         If an object has a value of -1 or less, which has no logarithm; gives the event.
+    MismatchError
+        If a relative input lacks the values of its pairs.
     """
     made = {}
     for item in description.inputs:
-        array, mask = np.asarray(values[item.name], dtype=np.float32), np.asarray(masks[item.name], dtype=bool)
-        columns = [place for place, feature in enumerate(item.features) if feature.log]
-        if columns:
-            array = array.copy()
-            real = _real(array, mask)
-            for place in columns:
-                column = array[..., place]
-                low = real & ~(column > -1)
-                if low.any():
-                    event = int(np.argwhere(low)[0, 0])
-                    raise InvalidValues(
-                        f"event {event}: {item.name}/{item.features[place].name} is {column[low][0]:g}, which has no "
-                        "ln(x + 1): expected values above -1"
-                    )
-                array[..., place] = np.log1p(np.where(real, column, 0))
-        made[item.name] = array
+        mask = np.asarray(masks[item.name], dtype=bool)
+        columns: dict[str, Array] = {}
+        for names, array in _parts(item, values, pair_values or {}, pair_features or {}):
+            columns |= dict(zip(names, np.moveaxis(_logarithms(item, names, array, mask), -1, 0), strict=True))
+            whole = array
+        if len(columns) == whole.shape[-1]:  # one part, in order
+            made[item.name] = np.stack(list(columns.values()), -1) if any(f.log for f in item.features) else whole
+            continue
+        shape = whole.shape[:3]
+        ordered = [columns[name] for name in item.feature_names]
+        ordered = [np.broadcast_to(x[:, None, :] if x.ndim == 2 else x, shape) for x in ordered]
+        made[item.name] = np.stack(ordered, -1)
     return made
+
+
+def _parts(
+    item: EventInput,
+    values: Mapping[str, Array],
+    pair_values: Mapping[str, Array],
+    pair_features: Mapping[str, Sequence[str]],
+) -> Iterator[tuple[list[str], Array]]:
+    """Features of objects, then those of pairs, with their names."""
+    array = np.asarray(values[item.name], dtype=np.float32)
+    names = list(item.feature_names)
+    if item.kind == "relative" and array.ndim == 3:
+        pairs = [name for name in names if name in pair_features.get(item.name, ())]
+        if item.name not in pair_values or array.shape[-1] + np.shape(pair_values[item.name])[-1] != len(names):
+            raise MismatchError(
+                f"relative input {item.name}: {array.shape[-1]} features of objects and no fitting features of pairs, "
+                f"expected {len(names)} together: give pair_values and pair_features"
+            )
+        yield [name for name in names if name not in pairs], array
+        yield pairs, np.asarray(pair_values[item.name], dtype=np.float32)
+    else:
+        yield names, array
+
+
+def _logarithms(item: EventInput, names: Sequence[str], array: Array, mask: Array) -> Array:
+    logs = {feature.name for feature in item.features if feature.log}
+    chosen = [place for place, name in enumerate(names) if name in logs]
+    if not chosen:
+        return array
+    array, real = array.copy(), _real(array, mask)
+    for place in chosen:
+        column = array[..., place]
+        low = real & ~(column > -1)
+        if low.any():
+            event = int(np.argwhere(low)[0, 0])
+            raise InvalidValues(
+                f"event {event}: {item.name}/{names[place]} is {column[low][0]:g}, which has no ln(x + 1): expected "
+                "values above -1"
+            )
+        array[..., place] = np.log1p(np.where(real, column, 0))
+    return array
 
 
 def _real(array: Array, mask: Array) -> Array:
@@ -183,7 +233,11 @@ class _Median:
 
 
 def training_statistics(
-    blocks: Callable[[], Iterable[Any]], description: EventDescription, *, normalize: bool = True
+    blocks: Callable[[], Iterable[Any]],
+    description: EventDescription,
+    *,
+    normalize: bool = True,
+    pair_features: Mapping[str, Sequence[str]] | None = None,
 ) -> TrainingStatistics:
     """Statistics of a training set.
 
@@ -196,6 +250,8 @@ def training_statistics(
     description : EventDescription
     normalize : bool
         Whether inputs are normalised, ``normalize_features``.
+    pair_features : mapping of str to sequence of str, optional
+        As those of a data set: names of the features of pairs of relative inputs.
 
     Returns
     -------
@@ -210,7 +266,8 @@ def training_statistics(
     InvalidValues
         If there are no events, an input has no objects, or a classification has no or a missing class.
     """
-    moments = {item.name: _Moments() for item in description.inputs}
+    # of each feature, as those of objects and of pairs of one input have different numbers of rows
+    moments: dict[str, dict[tuple[str, ...], _Moments]] = {item.name: {} for item in description.inputs}
     targets = {key: _Moments() for key in description.regressions}
     medians = {key: _Median() for key, kind in description.regressions.items() if kind == "laplacian"}
     classes: dict[str, Array] = {key: np.zeros(0, dtype=np.int64) for key in description.classifications}
@@ -220,11 +277,13 @@ def training_statistics(
     events = 0
     for events_block in blocks():
         masks = {name: np.asarray(mask, dtype=bool) for name, mask in events_block.masks.items()}
-        values = log_inputs(events_block.values, masks, description)
+        pair_values = getattr(events_block, "pair_values", {})
         counts = np.zeros(len(next(iter(masks.values()))), dtype=np.int64)
         for item in description.inputs:
-            array, mask = values[item.name], masks[item.name]
-            moments[item.name].add(array[_real(array, mask)])
+            mask = masks[item.name]
+            for names, array in _parts(item, events_block.values, pair_values, pair_features or {}):
+                rows = _logarithms(item, names, array, mask)[_real(array, mask)]
+                moments[item.name].setdefault(tuple(names), _Moments()).add(rows)
             counts += mask.sum(1) if item.kind != "global" else 0
         objects = _added(objects, np.bincount(counts))
         events += len(counts)
@@ -240,7 +299,7 @@ def training_statistics(
             classes[key] = _added(classes[key], np.bincount(target[target >= 0]))
     if not events:
         raise InvalidValues("the training set has no events")
-    empty = [name for name, found in moments.items() if not found.count]
+    empty = [name for name, parts in moments.items() if not all(found.count for found in parts.values())]
     if empty:
         raise InvalidValues(
             f"no event of the training set has an object in {', '.join(empty)}: nothing to normalise with"
@@ -281,11 +340,15 @@ def _target(values: Array, kind: str) -> Array:
     return np.arcsinh(values / 2) if kind == "log_gaussian" else values
 
 
-def _normalization(item: Any, moments: _Moments, normalize: bool) -> Normalization:
+def _normalization(item: EventInput, parts: Mapping[tuple[str, ...], _Moments], normalize: bool) -> Normalization:
+    means, stds = {}, {}
+    for names, moments in parts.items():
+        means |= dict(zip(names, moments.mean, strict=True))
+        stds |= dict(zip(names, moments.std(1), strict=True))
     chosen = np.array([feature.normalize and normalize for feature in item.features])
-    std = moments.std(1)
+    mean, std = (np.array([found[name] for name in item.feature_names]) for found in (means, stds))
     std = np.where(std < _SMALLEST, 1, std)
-    return Normalization(_float(np.where(chosen, moments.mean, 0)), _float(np.where(chosen, std, 1)))
+    return Normalization(_float(np.where(chosen, mean, 0)), _float(np.where(chosen, std, 1)))
 
 
 def _laplacian(
