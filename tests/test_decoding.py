@@ -158,7 +158,7 @@ def test_four_daughters_do_not_overlap_unlike_those_of_the_reference(shared: Pat
 
 
 @given(name=st.sampled_from(sorted(EVENTS)), seed=st.integers(0, 10**6), n_slots=st.integers(1, 5), data=st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_properties(name: str, seed: int, n_slots: int, data: st.DataObject) -> None:
     event = EVENTS[name]
     hidden = data.draw(st.integers(0, n_slots - 1))
@@ -169,7 +169,8 @@ def test_properties(name: str, seed: int, n_slots: int, data: st.DataObject) -> 
     for decoded in (greedy, best, sums):
         assert_valid(logs, decoded.assignments)
     for row in range(3):
-        absent = [int((objects(decoded.assignments)[row] < 0).sum()) for decoded in (greedy, best)]
+        absent = [sum(slots[row, 0] < 0 for slots in decoded.assignments.values()) for decoded in (greedy, best)]
+            assert absent[1] <= absent[0]
         if absent[0] == absent[1]:
             assert best.scores[row] >= greedy.scores[row] - 1e-9
         for decoded, method in ((best, "best"), (sums, "sum")):
@@ -195,7 +196,7 @@ def test_properties(name: str, seed: int, n_slots: int, data: st.DataObject) -> 
 
 
 @given(name=st.sampled_from(["tt", "ttH", "hh", "ordered", "cycle"]), seed=st.integers(0, 10**6), data=st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_several_hypotheses_and_absence_against_plain_loops(name: str, seed: int, data: st.DataObject) -> None:
     event = EVENTS[name]
     n_slots = data.draw(st.integers(2, 5))
@@ -220,7 +221,7 @@ def test_several_hypotheses_and_absence_against_plain_loops(name: str, seed: int
 
 
 @given(name=st.sampled_from(sorted(EVENTS)), seed=st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_hypotheses_after_the_greedy_one_are_the_others_in_order(name: str, seed: int) -> None:
     event = EVENTS[name]
     logs = distributions(event, 2, 5, seed)
