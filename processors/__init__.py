@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.processors.assignment_inputs import AssignmentInputsProcessor
     from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
     from jettagger.processors.jec_inputs import JecInputsProcessor, JecSpectrumProcessor
     from jettagger.processors.scale_factors import ScaleFactorProcessor
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from jettagger.processors.tagging import TaggingProcessor
 
 _HOMES = {
+    "AssignmentInputsProcessor": "assignment_inputs",
     "FinetuneInputsProcessor": "finetune_inputs",
     "JecInputsProcessor": "jec_inputs",
     "JecSpectrumProcessor": "jec_inputs",
@@ -25,6 +27,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AssignmentInputsProcessor",
     "FinetuneInputsProcessor",
     "JecInputsProcessor",
     "JecSpectrumProcessor",

@@ -136,8 +136,7 @@ def made(n_events: int = 60, seed: int = 3, spread: float = 0.15) -> ak.Array:
                 "GenPart": parts,
             }
         )
-    array = ak.Array(events)
-    return array
+    return ak.Array(events)
 
 
 def slow_targets(events: Any, tensors: Any, ambiguous: str) -> dict[str, list[list[int]]]:
@@ -320,9 +319,13 @@ targets:
 def test_mistakes_are_named(old: str, new: str, kind: type[Exception], said: str) -> None:
     assert old in MAPPING
     events = made()
+
+    def used(text: str) -> EventTargets:
+        chosen = mapping(text)
+        return event_targets(events, event_tensors(events, chosen, description()), chosen, description(), "tt")
+
     with pytest.raises(kind) as caught:
-        chosen = mapping(MAPPING.replace(old, new))
-        event_targets(events, event_tensors(events, chosen, description()), chosen, description(), "tt")
+        used(MAPPING.replace(old, new))
     assert said in str(caught.value)
 
 

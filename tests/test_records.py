@@ -110,6 +110,8 @@ MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
 
 #: function -> the test that looks at its record
 TESTS = {
+    "assignment.making:dataset_writer": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
+    "assignment.making:_ParquetWriter.append": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
     "assignment.datasets:DatasetWriter.__enter__": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
     "files.hdf5:new_hdf5": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
@@ -146,6 +148,7 @@ TESTS = {
 
 #: function -> why what it writes needs no record
 NO_OUTPUT = {
+    "assignment.making:write_block": "a part of a data set, until all are there",
     "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
     "bundles.checksums:_write": "checksums of a model, part of its folder",
     "bundles.serving:write_serving": "a copy of a model with its settings for a server, no events",

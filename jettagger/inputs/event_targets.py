@@ -91,6 +91,11 @@ class MatchingTable:
         Returns
         -------
         float
+
+        Raises
+        ------
+        UnknownName
+            If there is no such particle.
         """
         if particle not in self.generated:
             raise UnknownName("particle", particle, self.generated, "the matching table")
@@ -168,9 +173,9 @@ class EventTargets:
     targets: dict[str, Ints]
     masks: dict[str, Bools]
     generated: dict[str, Bools]
-    regressions: dict[str, Floats]
+    regressions: dict[str, Array]
     classifications: dict[str, Ints]
-    weights: Floats
+    weights: Array
     table: MatchingTable
 
 
@@ -210,7 +215,9 @@ def event_targets(
     finder = DecayFinder(particles, counts)
     decays = {name: finder.find(keys.particles[name]) for name in keys.particles}
     slots, ambiguous, beyond = _matched(columns, tensors, keys, description, decays, particles)
-    targets, masks, generated = {}, {}, {}
+    targets: dict[str, Ints] = {}
+    masks: dict[str, Bools] = {}
+    generated: dict[str, Bools] = {}
     for particle in description.particles:
         name = particle.name
         if name in slots:
@@ -218,14 +225,16 @@ def event_targets(
         else:
             targets[name] = np.full((len(columns), len(particle.daughters)), -1)
             generated[name] = np.zeros(len(columns), dtype=bool)
-        masks[name] = (targets[name] >= 0).all(axis=1)
+        masks[name] = np.asarray((targets[name] >= 0).all(axis=1))
     values = _Values(columns, keys, decays, particles)
-    regressions = {path: values.of(keys.regressions[path]).astype(np.float32) for path in description.regressions}
+    regressions = {path: values.of(keys.regressions[path], "f4") for path in description.regressions}
     classes = {
         path: _classes(columns, values, keys.classifications[path], path, dataset)
         for path in description.classifications
     }
-    weights = np.ones(len(columns), dtype=np.float32) if keys.weight is None else values.of(keys.weight, "f4")
+    weights: Array = np.ones(len(columns), dtype=np.float32)
+    if keys.weight is not None:
+        weights = values.of(keys.weight, "f4")
     _refuse_weights(columns, weights)
     table = _table(tensors, description, generated, masks, ambiguous, beyond)
     return EventTargets(targets, masks, generated, regressions, classes, weights, table)
@@ -288,9 +297,7 @@ def check_target_columns(
     return tuple(sorted(found))
 
 
-def _uses(
-    offer: Offer, mapping: EventMapping, description: EventDescription
-) -> Iterator[tuple[str, str | None, str]]:
+def _uses(offer: Offer, mapping: EventMapping, description: EventDescription) -> Iterator[tuple[str, str | None, str]]:
     keys = _keys(mapping)
     if keys.particles:
         for name in sorted({*names_of(keys.particles.values()), *MOMENTA}):
@@ -317,7 +324,7 @@ def _uses(
 def _particles(columns: EventColumns, keys: TargetKeys) -> tuple[dict[str, Array], Ints]:
     """Columns of the generator particles, and their numbers in each event."""
     if not keys.particles:
-        return {"pdgId": np.zeros(0, int), "genPartIdxMother": np.zeros(0, int)}, np.zeros(len(columns), int)
+        return {name: np.zeros(0, int) for name in (*names_of(()), *MOMENTA)}, np.zeros(len(columns), int)
     names = sorted({*names_of(keys.particles.values()), *MOMENTA})
     return {name: columns.flat(f"{keys.collection}.{name}") for name in names}, columns.counts(keys.collection)
 
@@ -348,11 +355,11 @@ def _matched(
             continue
         for place, daughter in enumerate(particle.daughters):
             radius = keys.particles[particle.name].daughters[daughter.name].radius
-            chosen = decays[particle.name].legs[daughter.name]
-            legs.append((particle.name, place, chosen, daughter.source, keys.radius if radius is None else radius))
+            leg = decays[particle.name].legs[daughter.name]
+            legs.append((particle.name, place, leg, daughter.source, keys.radius if radius is None else radius))
     n_events = len(columns)
     first, second, distances = [], [], []
-    slot_of: dict[tuple[int, str], Ints] = {}
+    slot_of: dict[str, Ints] = {}
     for number, (_, _, leg, source, radius) in enumerate(legs):
         event = np.flatnonzero(leg >= 0)
         for name in sequential if source is None else [source]:
@@ -391,12 +398,12 @@ def _matched(
         mine = partner[number * n_events : (number + 1) * n_events]
         found = np.full(n_events, -1, dtype=np.int64)
         for input_name in reversed(sequential if source is None else [source]):
-            if (0, input_name) not in slot_of:
+            if input_name not in slot_of:
                 chosen = tensors.selected[input_name]
                 slot = np.full(max(total, 1), -1, dtype=np.int64)
                 slot[base[tensors.collections[input_name]] + chosen.rows] = chosen.slot
-                slot_of[0, input_name] = slot
-            slot = np.where(mine >= 0, slot_of[0, input_name][mine], -1)
+                slot_of[input_name] = slot
+            slot = np.where(mine >= 0, slot_of[input_name][mine], -1)
             inside = (slot >= 0) & (slot < tensors.masks[input_name].shape[1])
             found = np.where(inside, slot + offsets[input_name], found)
         beyond += int(np.count_nonzero((mine >= 0) & (found < 0)))
@@ -481,7 +488,7 @@ def _classes(
     return np.where(np.isnan(found), -1, found).astype(np.int64)
 
 
-def _refuse_weights(columns: EventColumns, weights: Floats) -> None:
+def _refuse_weights(columns: EventColumns, weights: Array) -> None:
     bad = np.flatnonzero(~np.isfinite(weights) & columns.valid)
     if len(bad):
         raise InvalidValues(
