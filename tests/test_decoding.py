@@ -170,7 +170,7 @@ def test_properties(name: str, seed: int, n_slots: int, data: st.DataObject) -> 
         assert_valid(logs, decoded.assignments)
     for row in range(3):
         absent = [sum(slots[row, 0] < 0 for slots in decoded.assignments.values()) for decoded in (greedy, best)]
-            assert absent[1] <= absent[0]
+        assert absent[1] <= absent[0]
         if absent[0] == absent[1]:
             assert best.scores[row] >= greedy.scores[row] - 1e-9
         for decoded, method in ((best, "best"), (sums, "sum")):
