@@ -110,3 +110,8 @@ def test_files_are_complete_or_absent(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         export_network(net, tmp_path / "absent" / "x.onnx")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "x.onnx").write_bytes(b"mine")
+    with pytest.raises(OutputError):
+        export_network(net, tmp_path / "x.onnx")
+    assert (tmp_path / "x.onnx").read_bytes() == b"mine"
+    assert flags(export_network(net, tmp_path / "x.onnx", force=True))["input_log"] is True

@@ -49,6 +49,23 @@ def test_weights_of_the_original_give_its_numbers() -> None:
 
 
 @pytest.mark.data
+def test_decoded_assignments_are_those_of_the_original() -> None:
+    pytest.importorskip("numba")
+    from jettagger.assignment.decoding import decode
+
+    numbers, net = ttH().forward, converted()
+    names = [item.name for item in net.description.inputs]
+    values, masks = (tensors({name: numbers[f"in_{name}_{part}"] for name in names}) for part in ("data", "mask"))
+    made = decode({name: value.numpy() for name, value in run(net, values, masks).assignments.items()}, net.description)
+    for particle in net.description.particles:
+        expected = numbers[f"{particle.name}_decoded"]
+        for orbit in net.description.daughter_group(particle.name).orbits:  # in any order there
+            columns = list(orbit)
+            found = np.sort(made.assignments[particle.name][:, columns], axis=1)
+            np.testing.assert_array_equal(found, np.sort(expected[:, columns], axis=1))
+
+
+@pytest.mark.data
 def test_checkpoints_of_torch_are_read_without_their_code(tmp_path: Path) -> None:
     state = {name: torch.from_numpy(value) for name, value in read_state(ttH().weights).items()}
     path = tmp_path / "epoch=9.ckpt"

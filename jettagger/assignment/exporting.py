@@ -67,6 +67,7 @@ def export_network(
     output_log: bool = True,
     embeddings: bool = False,
     opset: int = _OPSET,
+    force: bool = False,
 ) -> Path:
     """Write a network as an ONNX file, complete or not at all.
 
@@ -88,6 +89,8 @@ def export_network(
         Whether it gives embeddings: ``EVENT/embedding_vector`` and the like, float32[events, width].
     opset : int
         Version of the operators, from 15 to 20.
+    force : bool
+        Whether to replace an existing file.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def export_network(
     ConfigError
         If the opset is another one.
     OutputError
-        If it cannot be written.
+        If it cannot be written, or exists.
     MissingExtra
         If torch is not installed.
 
@@ -148,7 +151,7 @@ def export_network(
         "options": network.options.model_dump(mode="json"),
         "version": __version__,
     }
-    with complete_or_absent(path) as part:
+    with complete_or_absent(path, force=force) as part:
         part.write_bytes(_with_metadata(made.getvalue(), flags))
     return Path(path)
 

@@ -341,7 +341,8 @@ def _target(values: Array, kind: str) -> Array:
 
 
 def _normalization(item: EventInput, parts: Mapping[tuple[str, ...], _Moments], normalize: bool) -> Normalization:
-    means, stds = {}, {}
+    means: dict[str, Any] = {}
+    stds: dict[str, Any] = {}
     for names, moments in parts.items():
         means |= dict(zip(names, moments.mean, strict=True))
         stds |= dict(zip(names, moments.std(1), strict=True))
