@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,18 +18,27 @@ from hypothesis import strategies as st
 
 h5py = pytest.importorskip("h5py")
 
-from jettagger.assignment import AssignmentDataset, AssignmentEvents, DatasetWriter  # noqa: E402
+from jettagger.assignment import (  # noqa: E402
+    AssignmentDataset,
+    AssignmentEvents,
+    DatasetWriter,
+    check_dataset,
+    concatenate_datasets,
+    convert_dataset,
+)
+from jettagger.cli import main  # noqa: E402
 from jettagger.errors import (  # noqa: E402
     ConfigError,
     InputFileError,
     InvalidValues,
     MismatchError,
     MissingColumns,
+    MissingExtra,
     OutputError,
     UnknownName,
 )
 from jettagger.provenance import Provenance, read_provenance  # noqa: E402
-from jettagger.topology.eventfile import parse_event_text  # noqa: E402
+from jettagger.topology.eventfile import parse_event_text, write_event_file  # noqa: E402
 
 EVENT = parse_event_text("""\
 INPUTS:
@@ -212,13 +222,13 @@ def test_blocks_take_constant_memory(tmp_path: Path) -> None:
     peaks = []
     for repeats in (4, 40):
         path = tmp_path / f"{repeats}.h5"
-        events = random_events(2000)
+        events = random_events(500)
         tracemalloc.start()
         with DatasetWriter(path, EVENT, SLOTS) as writer:
             for _ in range(repeats):
                 writer.append(events)
-        for block in AssignmentDataset(path, EVENT).blocks(2000):
-            assert block.n_events == 2000
+        for block in AssignmentDataset(path, EVENT).blocks(500):
+            assert block.n_events == 500
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -488,3 +498,254 @@ def test_a_damaged_chunk_is_named(dataset: Path) -> None:
     dataset.write_bytes(bytes(content))
     with pytest.raises(InputFileError, match="cannot read rows 0 to 39 of INPUTS/Jets/pt"):
         AssignmentDataset(dataset, EVENT).read()
+
+
+# ------------------------------------------------------------------------------------------------ what a file holds
+
+
+def test_a_report_counts_what_the_file_holds(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = tmp_path / "event.yaml"
+    write_event_file(event, EVENT)
+    report = check_dataset(dataset, event)
+    events = random_events(40)
+    assert report.usable
+    assert report.problems == ()
+    assert (report.events, report.slots) == (40, {"Met": 1, "Jets": 5, "Leptons": 2})
+    assert report.particles["t"].events == 30
+    assert report.partly["t"].events == 10
+    assert {label: share.events for label, share in report.combinations.items()} == {
+        "none": 0,
+        "t": 0,
+        "w": 10,
+        "t+w": 30,
+    }
+    objects = events.masks["Jets"].sum(axis=1) + events.masks["Leptons"].sum(axis=1)
+    for row in report.by_objects:
+        here = objects == row.objects
+        assert row.events == here.sum()
+        assert row.particles["t"].events == row.complete.events == (events.target_masks["t"] & here).sum()
+    classes, counts = np.unique(events.classifications["EVENT/signal"], return_counts=True)
+    assert report.classes == {"EVENT/signal": dict(zip(classes.tolist(), counts.tolist(), strict=True))}
+    assert report.regressions["EVENT/mass"].events == np.isfinite(events.regressions["EVENT/mass"]).sum()
+    assert report.weights["t"][1] == pytest.approx(events.weights["t"].mean(), rel=1e-6)
+    assert set(report.weights) == {"t"}
+
+    output = tmp_path / "check.json"
+    assert main(["assignment", "check", str(dataset), "--event", str(event), "-o", str(output)]) == 0
+    content = json.loads(output.read_text())
+    assert content["particles"]["t"]["events"] == 30
+    assert content["provenance"] == read_provenance(output)
+    assert content["provenance"]["files"] == [str(dataset), str(event)]
+    said = capsys.readouterr().out
+    assert "no problems" in said
+    assert re.search(r"^t +30 +0\.750 \+- 0\.068 +10$", said, re.MULTILINE)
+
+
+def test_a_report_lists_all_that_is_wrong(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File(dataset, "r+") as file:
+        file["INPUTS/Jets/pt"][30:33, 0] = np.nan
+        file["TARGETS/t/b"][5] = 5  # the object of the lepton, too
+        file["TARGETS/t/q1"][6] = file["TARGETS/t/q2"][6]
+    report = check_dataset(AssignmentDataset(dataset, EVENT))
+    assert not report.usable
+    assert [str(problem) for problem in report.problems] == [
+        "INPUTS/Jets/pt: NaN in 3 events, first in event 30",
+        "TARGETS/t: one object for two daughters in 1 events, first in event 6",
+        "TARGETS: one object for two particles in 1 events, first in event 5",
+    ]
+    assert [problem.fatal for problem in report.problems] == [True, True, False]
+    write_event_file(tmp_path / "event.yaml", EVENT)
+    assert main(["assignment", "check", str(dataset), "--event", str(tmp_path / "event.yaml")]) == 1
+    assert re.search(r"^unusable +INPUTS/Jets/pt +NaN +3 +30$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_report_without_labels_or_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = random_events(6)
+    path = written(tmp_path / "bare.h5", AssignmentEvents(events.values, events.masks), labels=False)
+    write_event_file(tmp_path / "event.yaml", EVENT)
+    line = ["assignment", "check", str(path), "--event", str(tmp_path / "event.yaml")]
+    assert main(line) == 2
+    assert "lacks datasets that the event file needs: TARGETS/t/q1" in capsys.readouterr().err
+    assert main([*line, "--no-labels"]) == 0
+    with DatasetWriter(tmp_path / "empty.h5", EVENT, SLOTS):
+        pass
+    report = check_dataset(tmp_path / "empty.h5", EVENT)
+    assert report.events == 0
+    assert report.to_dict()["particles"]["t"]["share"] is None
+    with pytest.raises(ConfigError, match="expected the event file"):
+        check_dataset(path)
+
+
+@pytest.mark.data
+def test_the_example_of_the_original_in_numbers(shared: Path) -> None:
+    report = check_dataset(shared / "spanet" / "examples" / "ttbar.h5", shared / "spanet" / "ttbar_event.yaml")
+    assert report.usable
+    assert {name: share.events for name, share in report.particles.items()} == {"t1": 5009, "t2": 5042}
+    assert {name: share.events for name, share in report.combinations.items()} == {
+        "none": 2262,
+        "t1 or t2": 5425,
+        "t1+t2": 2313,
+    }
+    report = check_dataset(shared / "spanet" / "examples" / "ttH.h5", shared / "spanet" / "ttH_event.yaml")
+    assert report.combinations["none"].events == 331
+    assert report.classes == {"EVENT/signal": {0: 326, 1: 674}}
+
+
+# ------------------------------------------------------------------------------------------------ several as one
+
+
+def test_files_one_after_the_other(tmp_path: Path) -> None:
+    first, second = random_events(7, 1), replace(random_events(5, 2), weights={})
+    one, other = written(tmp_path / "a.h5", first), written(tmp_path / "b.h5", second)
+    with h5py.File(one, "r+") as file:
+        file["NOTES"] = np.arange(3)
+    made = concatenate_datasets([one, other], tmp_path / "ab.h5")
+    assert made.events == (7, 5)
+    assert made.left_out == ("NOTES",)
+    both = AssignmentDataset(tmp_path / "ab.h5", EVENT)
+    same(both.read(0, 7), first)
+    same(both.read(7), second)  # weights that only one of the files has are 1 in the other
+    record = read_provenance(tmp_path / "ab.h5")
+    assert record["files"] == [str(one), str(other)]
+    assert set(record["configuration"]["records"]) == {str(one), str(other)}
+    assert main(["assignment", "concatenate", str(one), str(other), "-o", str(tmp_path / "ab.h5")]) == 2
+    assert main(["assignment", "concatenate", str(one), str(other), "-o", str(tmp_path / "ab.h5"), "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "error", "message"),
+    [
+        ("REGRESSIONS/EVENT/mass", None, MismatchError, "REGRESSIONS/EVENT/mass is in {a}, but not in {b}: expected"),
+        ("TARGETS/t/MASK", None, MismatchError, "TARGETS/t/MASK is in {a}, but not in {b}"),
+        (
+            "INPUTS/Jets/pt",
+            np.zeros((5, 6)),
+            MismatchError,
+            "rows of shape (5,) in {a} and (6,) in {b}: expected the same",
+        ),
+        ("INPUTS/Jets/pt", np.zeros((5, 5), int), MismatchError, "the dtype float32 in {a} and int64 in {b}"),
+        (
+            "INPUTS/Jets/pt",
+            np.zeros((4, 5)),
+            MismatchError,
+            "{b}: datasets of unequal length: 5 in INPUTS/Jets/MASK, 4",
+        ),
+        ("INPUTS", None, InputFileError, "{b} has no dataset INPUTS/<input>/MASK"),
+    ],
+)
+def test_files_that_do_not_go_together(
+    tmp_path: Path, place: str, values: Any, error: type[Exception], message: str
+) -> None:
+    one, other = written(tmp_path / "a.h5", random_events(7, 1)), written(tmp_path / "b.h5", random_events(5, 2))
+    change(other, place, values)
+    with pytest.raises(error, match=re.escape(message.format(a=one, b=other))):
+        concatenate_datasets([one, other], tmp_path / "ab.h5")
+    assert not (tmp_path / "ab.h5").exists()
+
+
+def test_no_file_counts_twice(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match="given twice"):
+        concatenate_datasets([dataset, dataset], tmp_path / "x.h5")
+    with pytest.raises(OutputError, match="is an input"):
+        concatenate_datasets([dataset], dataset, force=True)
+    with pytest.raises(ConfigError, match="no files"):
+        concatenate_datasets([], tmp_path / "x.h5")
+
+
+# ------------------------------------------------------------------------------------------------------ old layout
+
+OLD_EVENT = parse_event_text(
+    "INPUTS: {SEQUENTIAL: {Source: {pt: log_normalize, eta: normalize}}}\nEVENT: {t1: [q1, q2, b], t2: [q1, q2, b]}\n"
+)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """As SPANet's documentation of 2021 has it."""
+    generator = np.random.default_rng(1)
+    path = tmp_path / "old.h5"
+    with h5py.File(path, "w") as file:
+        mask = np.arange(8) < generator.integers(6, 9, (50, 1))
+        file["source/mask"] = mask
+        for name in ("pt", "eta", "unused"):
+            file[f"source/{name}"] = np.where(mask, generator.uniform(1, 2, mask.shape), -5)
+        order = generator.permuted(np.tile(np.arange(6), (50, 1)), axis=1)
+        order[::5, 1] = -1
+        for number, particle in enumerate(("t1", "t2")):
+            for column, name in enumerate(("q1", "q2", "b")):
+                file[f"{particle}/{name}"] = order[:, 3 * number + column]
+            file[f"{particle}/mask"] = (order[:, 3 * number : 3 * number + 3] >= 0).all(axis=1)
+    return path
+
+
+def test_the_old_layout_is_converted(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = tmp_path / "event.yaml"
+    write_event_file(event, OLD_EVENT)
+    line = ["assignment", "convert", str(old), "--event", str(event), "-o", str(tmp_path / "new.h5")]
+    assert main(line) == 0
+    assert "new.h5: 50 events" in capsys.readouterr().out
+    events = AssignmentDataset(tmp_path / "new.h5", event).read()
+    with h5py.File(old) as file:
+        mask = file["source/mask"][:]
+        np.testing.assert_array_equal(events.masks["Source"], mask)
+        np.testing.assert_allclose(events.values["Source"][..., 0], np.where(mask, file["source/pt"][:], 0), rtol=1e-6)
+        for particle in ("t1", "t2"):
+            np.testing.assert_array_equal(events.target_masks[particle], file[f"{particle}/mask"][:])
+            for column, name in enumerate(("q1", "q2", "b")):
+                np.testing.assert_array_equal(events.targets[particle][:, column], file[f"{particle}/{name}"][:])
+    assert read_provenance(tmp_path / "new.h5")["step"] == "convert"
+    assert main(line) == 2
+    assert main([*line, "--force"]) == 0
+
+
+def test_old_files_with_several_inputs(old: Path, tmp_path: Path) -> None:
+    event = parse_event_text(
+        "INPUTS: {GLOBAL: {MET: {met: log}}, SEQUENTIAL: {LEPTONS: {pt: log}, JETS: {pt: log}}}\n"
+        "EVENT: {t1: [q1: JETS, q2: JETS, b: JETS]}"
+    )
+    with h5py.File(old, "r+") as file:
+        file.move("source", "jets")
+        file["LEPTONS/pt"] = np.ones((50, 2))
+        file["LEPTONS/mask"] = np.ones((50, 2), bool)
+        file["MET/met"] = np.arange(50.0)
+    assert convert_dataset(old, event, tmp_path / "new.h5") == 50
+    events = AssignmentDataset(tmp_path / "new.h5", event).read()
+    with h5py.File(old) as file:
+        local = file["t1/b"][:]
+    np.testing.assert_array_equal(events.targets["t1"][:, 2], np.where(local >= 0, local + 2, -1))
+    assert events.values["MET"][:, 0, 0].tolist() == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "error", "message"),
+    [
+        ("source/pt", None, MissingColumns, "lacks datasets of the old layout: source/pt"),
+        ("t1/q1", None, MissingColumns, "t1/q1 (nearest: q2"),
+        ("t2", None, MissingColumns, "t2/q1 (nearest: t1); t2/q2"),
+        ("source", None, MissingColumns, "group 'source' of input 'Source'"),
+        ("t1/q1", np.zeros(49, int), MismatchError, "datasets of unequal length"),
+        ("t1/q1", np.zeros(50), InputFileError, "t1/q1 has the dtype float64, expected whole numbers"),
+        ("source/pt", np.zeros(50), InputFileError, "source/pt has the shape (50,), expected (events, slots)"),
+        ("t1/q1", np.full(50, 9), InvalidValues, "TARGETS/t1/q1: out of range, -1 to 7 of all inputs"),
+    ],
+)
+def test_old_files_that_are_not_complete(
+    old: Path, tmp_path: Path, place: str, values: Any, error: type[Exception], message: str
+) -> None:
+    change(old, place, values)
+    with pytest.raises(error, match=re.escape(message)):
+        convert_dataset(old, OLD_EVENT, tmp_path / "new.h5")
+    assert not (tmp_path / "new.h5").exists()
+
+
+def test_what_is_new_already_is_not_converted(dataset: Path, old: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="is in the present layout already"):
+        convert_dataset(dataset, EVENT, tmp_path / "new.h5")
+    with pytest.raises(InputFileError, match="'jettagger assignment convert'"):
+        concatenate_datasets([old], tmp_path / "new.h5")
+
+
+def test_without_h5py_the_install_line_is_said(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'jettagger\[train\]'"):
+        AssignmentDataset(dataset, EVENT)

@@ -323,6 +323,33 @@ def jec_predict(folder: Path) -> tuple[list[str], Path]:
     return ["jec", "predict", str(folder), str(folder / "jets"), "-o"], path
 
 
+def events_file(folder: Path) -> tuple[str, str]:
+    """Names of a dataset of whole events and an event file: that they are no output is known before they are read."""
+    (folder / "events.h5").write_bytes(b"HDF5")
+    (folder / "event.yaml").write_text("INPUTS: {SEQUENTIAL: {Jets: {pt: log}}}\nEVENT: {h: [b1, b2]}\n")
+    return str(folder / "events.h5"), str(folder / "event.yaml")
+
+
+def assignment_check(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "check", path, "--event", event, "-o"], Path(path)
+
+
+def assignment_check_event(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "check", path, "--event", event, "-o"], Path(event)
+
+
+def assignment_concatenate(folder: Path) -> tuple[list[str], Path]:
+    path, _ = events_file(folder)
+    return ["assignment", "concatenate", path, "-o"], Path(path)
+
+
+def assignment_convert(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "convert", path, "--event", event, "-o"], Path(path)
+
+
 #: command -> ways in which a file that it reads could be its output, and what that output can be called
 FILES = {
     "tag": [tag, tag_dry, tag_network],
@@ -340,6 +367,9 @@ FILES = {
     "jec predict": [jec_predict],
     "jec standard": [jec_standard, jec_standard_list, jec_standard_fill],
     "jec build-transform": [transforms_of_jets, transforms_of_location],
+    "assignment check": [assignment_check, assignment_check_event],
+    "assignment concatenate": [assignment_concatenate],
+    "assignment convert": [assignment_convert],
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],
 }

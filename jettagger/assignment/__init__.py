@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from jettagger.assignment.blocks import (
         AssignmentEvents,
     )
+    from jettagger.assignment.checking import (
+        DatasetReport,
+        check_dataset,
+    )
+    from jettagger.assignment.converting import (
+        concatenate_datasets,
+        convert_dataset,
+    )
     from jettagger.assignment.datasets import (
         AssignmentDataset,
         DatasetWriter,
@@ -94,6 +102,7 @@ _HOMES: dict[str, str] = {
     "AssignmentOptions": "assignment.training_options",
     "AssignmentOutputs": "assignment.networks",
     "AssignmentTargets": "assignment.losses",
+    "DatasetReport": "assignment.checking",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
     "Decoded": "assignment.decoding",
@@ -117,6 +126,9 @@ _HOMES: dict[str, str] = {
     "TrainingStatistics": "assignment.statistics",
     "build_network": "assignment.networks",
     "check_assignments": "assignment.decoding",
+    "check_dataset": "assignment.checking",
+    "concatenate_datasets": "assignment.converting",
+    "convert_dataset": "assignment.converting",
     "convert_weights": "assignment.weights",
     "decode": "assignment.decoding",
     "event_targets": "inputs.event_targets",
@@ -146,6 +158,7 @@ __all__ = [
     "AssignmentOptions",
     "AssignmentOutputs",
     "AssignmentTargets",
+    "DatasetReport",
     "DatasetWriter",
     "Daughter",
     "Decoded",
@@ -168,6 +181,9 @@ __all__ = [
     "TrainingStatistics",
     "build_network",
     "check_assignments",
+    "check_dataset",
+    "concatenate_datasets",
+    "convert_dataset",
     "convert_weights",
     "decode",
     "event_targets",

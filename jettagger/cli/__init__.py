@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decorrelate apply": ("jettagger.cli.decorrelate_apply", "add the numbers of maps (DDT) to a skim"),
     "calibrate": ("jettagger.cli.calibrate", "scale factors of a tagger from histograms of probe jets in data"),
     "jec": ("jettagger.cli.jec", "train, apply and measure a calibration of the jet energy"),
+    "assignment": ("jettagger.cli.assignment", "which jet belongs to which particle: datasets of whole events"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
     "provenance": ("jettagger.cli.provenance", "how an output was made: model, selection, files, version"),
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),

@@ -1,0 +1,38 @@
+"""Assign the objects of events to the particles of their topology: datasets of whole events, and their checks.
+
+The commands read the event files (YAML) and HDF5 datasets of SPANet; see docs/assignment.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+__all__ = ["SUBCOMMANDS", "configure", "run"]
+
+#: command -> (module with ``configure`` and ``run`` as for a verb, one line of help)
+SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("jettagger.cli.assignment_check", "what a dataset holds, and what is wrong with it"),
+    "concatenate": ("jettagger.cli.assignment_concatenate", "several datasets as one"),
+    "convert": ("jettagger.cli.assignment_convert", "a dataset of SPANet's layout before 2022 in the present one"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the commands of ``jettagger assignment``."""
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (path, summary) in SUBCOMMANDS.items():
+        module = importlib.import_module(path)
+        inner = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(inner)
+        inner.set_defaults(function=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a command of ``jettagger assignment``."""
+    return int(args.function(args) or 0)
