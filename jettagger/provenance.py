@@ -27,7 +27,7 @@ __all__ = ["KEY", "SUFFIXES", "Origin", "Provenance", "origin", "parsed", "prove
 KEY = "provenance"
 
 #: files that contain the record
-SUFFIXES = (".parquet", ".root", ".h5", ".json", ".json.gz")
+SUFFIXES = (".parquet", ".root", ".h5", ".hdf5", ".json", ".json.gz")
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
         return parsed(read_note(text))
     if text.endswith((".json", ".json.gz")):
         return _in_json(Path(text))
-    if text.endswith(".h5"):
+    if text.endswith((".h5", ".hdf5")):
         return parsed(hdf5_note(text))
     if not text.endswith(".parquet"):
         raise InputFileError(f"{text}: expected a file {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")

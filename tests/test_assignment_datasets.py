@@ -194,7 +194,7 @@ def test_weights_of_one_are_not_written(tmp_path: Path) -> None:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_blocks_are_the_file_in_parts(tmp_path: Path, count: int, size: int, seed: int) -> None:
     events = random_events(count, seed)
-    dataset = AssignmentDataset(written(tmp_path / "events.h5", events), EVENT)
+    dataset = AssignmentDataset(written(tmp_path / "events.h5", events, force=True), EVENT)
     blocks = list(dataset.blocks(size))
     assert [block.start for block in blocks] == list(range(0, count, size))
     assert all(len(block) == block.n_events <= size for block in blocks)
@@ -298,7 +298,7 @@ def test_a_file_is_complete_or_absent(tmp_path: Path) -> None:
     with pytest.raises(OutputError), DatasetWriter(tmp_path / "absent" / "x.h5", EVENT, SLOTS):
         pass
     path = written(tmp_path / "x.h5", random_events(3))
-    with pytest.raises(OutputError, match="exists already"), DatasetWriter(path, EVENT, SLOTS, force=False):
+    with pytest.raises(OutputError, match="exists already"), DatasetWriter(path, EVENT, SLOTS):
         pass
     assert AssignmentDataset(path, EVENT).n_events == 3
 

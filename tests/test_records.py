@@ -330,7 +330,7 @@ def test_the_shell_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["provenance", paths[0], str(tmp_path / "mine.json")]) == 2
     assert "mine.json: no record of how it was made" in capsys.readouterr().err
     assert main(["provenance", str(tmp_path / "mine.txt")]) == 2
-    assert "expected a file .parquet, .root, .h5, .json or .json.gz" in capsys.readouterr().err
+    assert "expected a file .parquet, .root, .h5, .hdf5, .json or .json.gz" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------- older and damaged files

@@ -175,11 +175,15 @@ def jec(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, st
     return run(capsys, "jec", "--help"), "Jet energy calibration", ""
 
 
+def assignment(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    return run(capsys, "assignment", "--help"), "Assign the objects of events", ""
+
+
 VERBS = {
     function.__name__.replace("_", " "): function
     for function in (
         *(simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema, provenance),
-        *(decorrelate, decorrelate_apply, calibrate, jec),
+        *(decorrelate, decorrelate_apply, calibrate, jec, assignment),
     )
 }
 

@@ -469,7 +469,7 @@ class DatasetWriter:
         pair_features: Mapping[str, Sequence[str]] | None = None,
         labels: bool = True,
         provenance: Provenance | None = None,
-        force: bool = True,
+        force: bool = False,
     ) -> None:
         self.path = os.fspath(path)
         self.event = described(event)

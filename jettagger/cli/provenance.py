@@ -22,7 +22,7 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger provenance``."""
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="output of jettagger: .parquet, .root, .h5, .json, .json.gz"
+        "files", nargs="+", metavar="FILE", help="output of jettagger: .parquet, .root, .h5, .hdf5, .json, .json.gz"
     )
 
 

@@ -81,7 +81,7 @@ def read_rows(dataset: Any, start: int, stop: int) -> Any:
 
 
 @contextmanager
-def new_hdf5(path: str | os.PathLike[str], note: str, *, force: bool = True) -> Iterator[Any]:
+def new_hdf5(path: str | os.PathLike[str], note: str, *, force: bool = False) -> Iterator[Any]:
     """Make an HDF5 file, complete or not at all, with the provenance as an attribute.
 
     Parameters
