@@ -313,8 +313,10 @@ def test_refused_histograms():
         build(broken, TemplateSpec(ONE_DATASET, {}))
     data = SPEC.make()
     bins(data, np.ones(20))
-    bins(data, -np.ones(20), dataset="data")
-    with pytest.raises(InvalidValues, match=r"data of -1 events in bins .*expected finite numbers"):
+    observed = np.ones(20)
+    observed[[3, 7]] = -1, -2
+    bins(data, observed, dataset="data")
+    with pytest.raises(InvalidValues, match=r"data of -1 events in bins 3 \(.*\), 7 \(.*\), expected finite numbers"):
         build(data, TemplateSpec(ONE_DATASET, {}, data=["data"]))
     templates = build(simulated(), spec())
     with pytest.raises(UnknownName, match=r"unknown signal.*'X1001' \(nearest: X1000"):
