@@ -314,6 +314,21 @@ def test_the_metric_sees_all_rows_of_the_validation_as_the_network_is_used() -> 
     assert np.abs(out - Y).max() == pytest.approx(min(calls), rel=1e-5)
 
 
+def test_a_metric_may_keep_a_part_of_each_batch() -> None:
+    seen: list[int] = []
+
+    def reduced(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+        seen.append(len(outputs))
+        return (outputs[:, 0] - targets).abs().max()[None], targets[:1], weights[:1]
+
+    whole = Metric("error", lambda outputs, targets, weights: float((outputs[:, 0] - targets).abs().max()))
+    parts = Metric("error", lambda outputs, targets, weights: float(outputs.max()), reduce=reduced)
+    expected = trained(validation=lambda: batches(150), metric=whole, epochs=2)[1]
+    assert trained(validation=lambda: batches(150), metric=parts, epochs=2)[1] == expected
+    assert max(seen) <= 150
+    assert sum(seen) == 3 * len(Y)
+
+
 def test_a_term_of_the_batch_is_added_to_its_loss() -> None:
     plain, history = trained(epochs=2)
     shifted, moved = trained(epochs=2, loss=lambda *batch: squares(*batch) + 10 * batch[2])

@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         log_inputs,
         training_statistics,
     )
+    from jettagger.assignment.training import (
+        TrainedNetwork,
+        train_assignment,
+    )
     from jettagger.assignment.training_options import (
         AssignmentOptions,
         OptionsWarning,
@@ -123,6 +127,7 @@ _HOMES: dict[str, str] = {
     "OwnOptions": "assignment.training_options",
     "Particle": "topology.eventfile",
     "PermutationGroup": "topology.permutations",
+    "TrainedNetwork": "assignment.training",
     "TrainingStatistics": "assignment.statistics",
     "build_network": "assignment.networks",
     "check_assignments": "assignment.decoding",
@@ -145,6 +150,7 @@ _HOMES: dict[str, str] = {
     "read_mapping": "topology.mapping",
     "read_options": "assignment.training_options",
     "read_state": "assignment.weights",
+    "train_assignment": "assignment.training",
     "training_statistics": "assignment.statistics",
     "write_event_file": "topology.eventfile",
 }
@@ -178,6 +184,7 @@ __all__ = [
     "OwnOptions",
     "Particle",
     "PermutationGroup",
+    "TrainedNetwork",
     "TrainingStatistics",
     "build_network",
     "check_assignments",
@@ -200,6 +207,7 @@ __all__ = [
     "read_mapping",
     "read_options",
     "read_state",
+    "train_assignment",
     "training_statistics",
     "write_event_file",
 ]

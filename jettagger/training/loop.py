@@ -120,11 +120,15 @@ class Metric:
     function : callable
         Function of all outputs, targets and weights of the validation sample, on the CPU, that returns a number.
     higher_is_better : bool
+    reduce : callable, optional
+        Function of outputs, targets and weights of a batch that returns what is kept of them, in the same form, where
+        the outputs of the whole sample would not fit the memory.
     """
 
     name: str
     function: Callable[[Any, Any, Any], float]
     higher_is_better: bool = False
+    reduce: Callable[[Any, Any, Any], tuple[Any, Any, Any]] | None = None
 
 
 def train_network(
@@ -377,7 +381,8 @@ class _Game:
             for inputs, targets, weights in self.batches(batches):
                 outputs = self.outputs(inputs)
                 if self.metric is not None:
-                    kept.append(tree_map(lambda each: each.cpu(), (outputs, targets, weights)))
+                    parts = tree_map(lambda each: each.cpu(), (outputs, targets, weights))
+                    kept.append(self.metric.reduce(*parts) if self.metric.reduce is not None else parts)
                 total += float(self.loss(outputs, targets, weights).double().sum())
                 weight += float(weights.double().sum())
                 for opponent, both in zip(self.opponents, sums, strict=True):

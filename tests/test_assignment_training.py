@@ -1,0 +1,198 @@
+"""Training of assignment networks: what is learned, the same result twice and when resumed, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from assignment_networks import SMALL, event, options, ttH
+
+from jettagger.assignment.blocks import AssignmentEvents
+from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
+from jettagger.assignment.training import right_events, train_assignment, training_rows
+from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("h5py")
+pytest.importorskip("numba")
+
+#: a top of the two jets with the tag, and another of those with another one
+TAGGED = """
+INPUTS: {SEQUENTIAL: {Jets: {pt: log_normalize, tag: none}}}
+EVENT:
+  t1: [q1, q2]
+  t2: [q1, q2]
+PERMUTATIONS:
+  EVENT: [[t1, t2]]
+  t1: [[q1, q2]]
+  t2: [[q1, q2]]
+CLASSIFICATIONS: {EVENT: [kind]}
+"""
+
+
+def tagged(path: Path, events: int = 300, **changes: Any) -> AssignmentDataset:
+    """Six jets, in any order: two of each tag; the second top is not always there."""
+    random = np.random.default_rng(events)
+    order = np.argsort(random.random((events, 6)), axis=1)
+    tags = np.array([1, 1, -1, -1, 0, 0], dtype=np.float32)[order]
+    values = np.stack([random.exponential(50, (events, 6)).astype(np.float32), tags], -1)
+    places = np.argsort(order, axis=1)
+    there = random.random(events) < 0.7
+    content = {
+        "values": {"Jets": values},
+        "masks": {"Jets": np.ones((events, 6), dtype=bool)},
+        "targets": {"t1": places[:, :2], "t2": np.where(there[:, None], places[:, 2:4], -1)},
+        "classifications": {"EVENT/kind": there.astype(np.int64)},
+    }
+    with DatasetWriter(path, event(TAGGED), {"Jets": 6}) as writer:
+        writer.append(AssignmentEvents(**{**content, **changes}))
+    return AssignmentDataset(path, event(TAGGED))
+
+
+def chosen(**changes: Any) -> AssignmentOptions:
+    return options(**{
+        **SMALL, "partial_events": True, "train_validation_split": 0.8, "batch_size": 32, "epochs": 3,
+        "learning_rate": 5e-3, "balance_particles": True, "regression_loss_scale": 0.0, **changes,
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> AssignmentDataset:
+    return tagged(tmp_path_factory.mktemp("tagged") / "tagged.h5")
+
+
+def same(one: Any, other: Any) -> bool:
+    states = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.slow
+def test_what_can_be_learned_is_learned_and_the_best_epoch_is_kept(dataset: AssignmentDataset) -> None:
+    seen: list[Any] = []
+    made = train_assignment(chosen(epochs=12), dataset, follow=seen.append)
+    assert (made.training_events, made.validation_events) == (240, 60)
+    assert tuple(seen) == made.history
+    purities = [epoch.metric for epoch in made.history]
+    assert max(purities) > 0.95
+    assert not made.network.training
+    # the network is that of the best epoch: the purity once more, from its distributions
+    from jettagger.assignment.decoding import decode
+    from jettagger.assignment.statistics import log_inputs
+
+    events = dataset.read(240)
+    values = log_inputs(events.values, events.masks, dataset.event)
+    with torch.no_grad():
+        outputs = made.network(*({"Jets": torch.from_numpy(part["Jets"])} for part in (values, events.masks)))
+    found = decode({name: value.numpy() for name, value in outputs.assignments.items()}, dataset.event).assignments
+    right = right_events(found, events.targets, events.target_masks, dataset.event)
+    assert right.mean() == pytest.approx(max(purities))
+
+
+@pytest.mark.slow
+def test_trainings_with_one_seed_are_equal_also_after_an_interruption(
+    tmp_path: Path,
+) -> None:
+    dataset = tagged(tmp_path / "tagged.h5", 100)
+    whole = train_assignment(chosen(), dataset, seed=3)
+    again = train_assignment(chosen(), dataset, seed=3)
+    assert same(whole, again)
+    assert whole.history == again.history
+    assert not same(whole, train_assignment(chosen(), dataset, seed=4))
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch: Any) -> None:
+        if epoch.number == 2:
+            raise Killed
+
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        train_assignment(chosen(), dataset, seed=3, checkpoint=path, follow=kill)
+    resumed = train_assignment(chosen(), dataset, seed=3, checkpoint=path)
+    assert same(whole, resumed)
+    assert resumed.history == whole.history
+    with pytest.raises(MismatchError, match="checkpoint of another training"):
+        train_assignment(chosen(), dataset, seed=5, checkpoint=path)
+
+
+@pytest.mark.slow
+def test_weights_are_a_start_and_may_be_frozen(dataset: AssignmentDataset) -> None:
+    first = train_assignment(chosen(epochs=1), dataset)
+    state = first.network.state_dict()
+    part = {name: value.numpy() for name, value in state.items() if not name.startswith("particles")}
+    made = train_assignment(chosen(epochs=2), dataset, seed=1, weights=part, freeze=True)
+    assert made.loaded is not None
+    assert set(made.loaded.loaded) == set(part)
+    now = made.network.state_dict()
+    parameters = dict(made.network.named_parameters())
+    assert all(torch.equal(now[name], state[name]) for name in part if name in parameters)
+    assert not torch.equal(now["particles.0.encoder.token"], state["particles.0.encoder.token"])
+    with pytest.raises(ConfigError, match="freeze needs weights"):
+        train_assignment(chosen(), dataset, freeze=True)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_two_epochs_of_the_example(shared: Path) -> None:
+    dataset = AssignmentDataset(shared / "spanet" / "examples" / "ttH.h5", ttH().event)
+    made = train_assignment(ttH().options.model_copy(update={"epochs": 2}), dataset)
+    assert (made.training_events, made.validation_events) == (950, 50)
+    assert made.history[1].train < made.history[0].train
+    assert all(0 <= epoch.metric <= 1 for epoch in made.history)
+    np.testing.assert_array_equal(made.network.state_dict()["inputs.0.mean"], made.statistics.inputs["Momenta"].mean)
+
+
+def test_events_are_chosen_as_by_the_original() -> None:
+    assert training_rows(1000, AssignmentOptions()) == (range(950), range(950, 1000))
+    assert training_rows(1000, AssignmentOptions(dataset_limit=0.5)) == (range(475), range(475, 500))
+    assert training_rows(1000, AssignmentOptions(dataset_limit=0.5), validation=True)[0] == range(500)
+    first, second = training_rows(100, AssignmentOptions(dataset_randomization=2))
+    assert (len(first), len(second)) == (95, 5)
+    assert list(first) == sorted(first)
+    assert set(first) | set(second) == set(range(100))
+
+
+def test_right_events_know_all_symmetries() -> None:
+    description = event(TAGGED)
+    true = {"t1": np.array([[0, 1]] * 5), "t2": np.array([[2, 3]] * 5)}
+    made = {
+        "t1": np.array([[1, 0], [3, 2], [2, 3], [0, 2], [0, 1]]),
+        "t2": np.array([[2, 3], [0, 1], [4, 5], [1, 3], [-1, -1]]),
+    }
+    masks = {"t1": np.ones(5, bool), "t2": np.array([True, True, True, True, False])}
+    assert right_events(made, true, masks, description).tolist() == [True, True, False, False, True]
+    masks["t1"][:] = False
+    assert right_events(made, true, masks, description).tolist() == [True, True, True, False, True]
+
+
+def test_learning_rates_are_those_of_the_original() -> None:
+    from jettagger.assignment.training import _Cycles
+
+    assert [_Cycles(0).factor(epoch, 4, []) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert [_Cycles(2).factor(epoch, 4, []) for epoch in range(4)] == pytest.approx([1, 0.5, 1, 0.5])
+
+
+def test_what_is_wrong_is_named(dataset: AssignmentDataset, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValues, match=r"batch \d+ \(last finite loss [\d.e+-]+\): the loss of t\d is NaN"):
+        train_assignment(chosen(learning_rate=1e30, learning_rate_warmup_epochs=0.0), dataset)
+    with pytest.raises(UnknownName, match=r"unknown optimizer: 'AdamV' .nearest: Adam"):
+        train_assignment(chosen(optimizer="AdamV"), dataset)
+    with pytest.raises(InvalidValues, match=r"no event of .* is left for the validation"):
+        train_assignment(chosen(train_validation_split=1.0), dataset)
+    with pytest.raises(ConfigError, match="have no weights of events"):
+        train_assignment(chosen(jettagger={"event_weights": True}), dataset)
+    with pytest.raises(InvalidValues, match=r"no event of .* is left for the training"):
+        train_assignment(chosen(limit_to_num_jets=5), dataset)
+    classes = {"EVENT/kind": np.full(20, 1)}
+    with pytest.raises(InvalidValues, match="EVENT/kind has no events of the classes 0"):
+        train_assignment(chosen(), tagged(tmp_path / "one.h5", 20, classifications=classes))
+    text = TAGGED.replace("tag: none", "tag: normalize")
+    other = AssignmentDataset(dataset.path, event(text))
+    with pytest.raises(MismatchError, match="has another event file"):
+        train_assignment(chosen(), dataset, other)
+    made = train_assignment(chosen(epochs=1), dataset, dataset)
+    assert (made.training_events, made.validation_events) == (300, 300)
