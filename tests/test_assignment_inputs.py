@@ -14,6 +14,7 @@ from clusters import local_cluster
 
 from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.making import InputCounts, InputMaker, interleaved, make_inputs
+from jettagger.cli import main
 from jettagger.errors import ConfigError, MismatchError, OutputError
 from jettagger.files.root import EventFile
 from jettagger.inputs.event_tensors import event_tensors
@@ -197,6 +198,21 @@ def test_outputs_are_complete_or_absent(files: list[str], reference: tuple[Path,
         with pytest.raises(Exception, match=r"feature 'mass' of the input 'Jets' is None or NaN in .* event number"):
             make_inputs({"": files}, tmp_path / f"set{suffix}", broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(files: list[str], reference: tuple[Path, InputCounts], tmp_path: Path, capsys: Any) -> None:
+    event = str(EXAMPLES / "tthad" / "event.yaml")
+    output = tmp_path / "set.h5"
+    assert main(["assignment", "inputs", *files, "--event", event, "-o", str(output), "--dry-run"]) == 0
+    assert "80 events in 2 files; columns: GenPart.eta" in capsys.readouterr().out
+    assert not output.exists()
+    assert main(["assignment", "inputs", f"tt={files[0]}", files[1], "--event", event, "-o", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "matched / generated" in said
+    assert "tag Jets.btag: drawn with the efficiencies 0.7" in said
+    equal(content(output), content(reference[0]))
+    assert main(["assignment", "inputs", *files, "--event", event, "-o", str(output)]) != 0
+    assert "exists already; use --force" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["tthad", "ttsemilep", "ttH"])

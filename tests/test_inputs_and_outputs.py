@@ -340,6 +340,23 @@ def assignment_check_event(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "check", path, "--event", event, "-o"], Path(event)
 
 
+def assignment_inputs(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "inputs", path, "--event", event, "-o"], Path(path)
+
+
+def assignment_inputs_event(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "inputs", path, "--event", event, "-o"], Path(event)
+
+
+def assignment_inputs_mapping(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    (folder / "mapping.yaml").write_text("version: 1\n")
+    mapping = str(folder / "mapping.yaml")
+    return ["assignment", "inputs", path, "--event", event, "--inputs", mapping, "-o"], Path(mapping)
+
+
 def assignment_concatenate(folder: Path) -> tuple[list[str], Path]:
     path, _ = events_file(folder)
     return ["assignment", "concatenate", path, "-o"], Path(path)
@@ -368,6 +385,7 @@ FILES = {
     "jec standard": [jec_standard, jec_standard_list, jec_standard_fill],
     "jec build-transform": [transforms_of_jets, transforms_of_location],
     "assignment check": [assignment_check, assignment_check_event],
+    "assignment inputs": [assignment_inputs, assignment_inputs_event, assignment_inputs_mapping],
     "assignment concatenate": [assignment_concatenate],
     "assignment convert": [assignment_convert],
     "decorrelate": [decorrelate, decorrelate_skim],

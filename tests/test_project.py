@@ -90,6 +90,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.statistics import templates
     from jettagger.studies.calibration import schema as calibration
     from jettagger.studies.sculpting import schema as sculpting
+    from jettagger.topology import mapping
     from jettagger.training import checkpoints
 
     manifest = re.search(r'"format": "(jettagger-simulation/\d+)"', Path(run.__file__).read_text(encoding="utf-8"))
@@ -102,6 +103,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`finetune.yaml`": ("version", str(finetuning.VERSION)),
         "`study.yaml`": ("version", str(sculpting.VERSION)),
         "`calibration.yaml`": ("version", str(calibration.VERSION)),
+        "`inputs.yaml`": ("version", str(mapping.VERSION)),
         "discriminants (YAML)": ("version", str(VERSION)),
         "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
         "maps (correctionlib JSON, schema 2)": ("format", mapfile.FORMAT),

@@ -15,6 +15,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "check": ("jettagger.cli.assignment_check", "what a dataset holds, and what is wrong with it"),
     "concatenate": ("jettagger.cli.assignment_concatenate", "several datasets as one"),
     "convert": ("jettagger.cli.assignment_convert", "a dataset of SPANet's layout before 2022 in the present one"),
+    "inputs": ("jettagger.cli.assignment_inputs", "a dataset from files of events"),
 }
 
 

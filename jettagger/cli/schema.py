@@ -2,8 +2,9 @@
 
 Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), decorrelate (of
 'jettagger decorrelate'), calibrate (of 'jettagger calibrate'), jec (of 'jettagger jec train'), jec-transforms (its
-transform.yaml), jec-sampling (of 'jettagger jec inputs'), card (bundle.json of a model), head (head.json), flavour
-(names in a production of PFNano), detector (a detector card of 'jettagger simulate').
+transform.yaml), jec-sampling (of 'jettagger jec inputs'), event-mapping (inputs.yaml of 'jettagger
+assignment'), card (bundle.json of a model), head (head.json), flavour (names in a production of PFNano), detector (a
+detector card of 'jettagger simulate').
 
 examples:
   jettagger schema search > search.schema.json
@@ -45,6 +46,11 @@ FILES = {
     "jec": ("jettagger.jec.configuration", "JecConfig", "configuration of jettagger jec train"),
     "jec-transforms": ("jettagger.jec.transforms", "TransformFile", "transform.yaml of jettagger jec"),
     "jec-sampling": ("jettagger.jec.sampling", "Sampling", "down-sampling of jettagger jec inputs"),
+    "event-mapping": (
+        "jettagger.topology.mapping",
+        "EventMapping",
+        "inputs.yaml of jettagger assignment, from collections to the inputs of an event file",
+    ),
     "card": ("jettagger.bundles.card", "BundleCard", "bundle.json, the description of a model"),
     "head": ("jettagger.heads.description", "HeadCard", "head.json, the description of a head"),
     "flavour": ("jettagger.inputs.flavours.schema", "FlavourFile", "names in a production of PFNano"),
