@@ -46,6 +46,11 @@ FILES = {
     "jec": ("jettagger.jec.configuration", "JecConfig", "configuration of jettagger jec train"),
     "jec-transforms": ("jettagger.jec.transforms", "TransformFile", "transform.yaml of jettagger jec"),
     "jec-sampling": ("jettagger.jec.sampling", "Sampling", "down-sampling of jettagger jec inputs"),
+    "assignment": (
+        "jettagger.assignment.training_options",
+        "AssignmentOptions",
+        "options file (JSON) of SPANet, and our options in it",
+    ),
     "event-mapping": (
         "jettagger.topology.mapping",
         "EventMapping",
