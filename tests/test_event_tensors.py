@@ -256,3 +256,26 @@ def test_relative_inputs_are_refused() -> None:
     text = "INPUTS: {RELATIVE: {Jets: {pt: log}}}\nEVENT: {h: [b1, b2]}"
     with pytest.raises(ConfigError, match=r"line 3: 'Jets' is a RELATIVE input, .* expected SEQUENTIAL or GLOBAL"):
         parse_mapping("version: 1\ninputs:\n  Jets: {collection: Jet, max_objects: 2}", parse_event_text(text))
+
+
+def test_events_of_this_package_and_the_example_of_all_hadronic_top_pairs() -> None:
+    from assignments import EXAMPLES
+
+    from jettagger.testing import make_events
+    from jettagger.topology.eventfile import read_event_file
+    from jettagger.topology.mapping import read_mapping
+
+    event = read_event_file(EXAMPLES / "tthad" / "event.yaml")
+    chosen = read_mapping(EXAMPLES / "tthad" / "inputs.yaml", event)
+    events = make_events(30, seed=1, ak4=True)
+    with pytest.raises(MissingColumns, match=r"1 missing column:\n  Jet\.hadronFlavour.*tag 'btag' of Jets"):
+        event_tensors(events, chosen, event)
+    events["Jet"] = ak.with_field(events.Jet, events.Jet.mass / events.Jet.pt, "btagDeepFlavB")
+    tensors = event_tensors(events, chosen, event)
+    assert tensors.tags == {"Jets.btag": "btagDeepFlavB > 0.2783"}
+    passes = (events.Jet.pt > 25) & (abs(events.Jet.eta) < 2.5)
+    np.testing.assert_array_equal(tensors.counts["Jets"], ak.sum(passes, axis=1))
+    jets = events.Jet[passes]
+    jets = jets[ak.argsort(-jets.pt, axis=1, stable=True)][:, :12]
+    np.testing.assert_array_equal(tensors.values["Jets"][tensors.masks["Jets"]][:, 1], ak.flatten(jets.pt))
+    assert np.sum(tensors.masks["Jets"]) > 10
