@@ -11,8 +11,15 @@ import pytest
 from assignment_networks import EVENT, TOPS, converted, event, inputs, network, options, some_inputs, tensors, ttH
 
 from jettagger.assignment.networks import build_network, parameter_count
-from jettagger.assignment.weights import convert_weights, load_weights, original_names, read_state
-from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName
+from jettagger.assignment.weights import (
+    convert_weights,
+    load_weights,
+    original_names,
+    read_network,
+    read_state,
+    write_network,
+)
+from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError, UnknownName
 
 torch = pytest.importorskip("torch")
 
@@ -303,6 +310,35 @@ def test_damaged_files_of_weights_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", a=np.array([np.nan]))
     with pytest.raises(InputFileError, match="not finite numbers: a"):
         read_state(tmp_path / "nan.npz")
+
+
+def test_networks_are_written_with_all_that_they_need(tmp_path: Path) -> None:
+    own = {"pair_features": ["ln_kt"], "class_weights": {"EVENT/signal": [1.0, 2.0, 3.0]}}
+    net = network(jettagger=own)
+    path = write_network(tmp_path / "net.pt", net)
+    again = read_network(path)
+    assert (again.description, again.options, again.class_counts) == (net.description, net.options, net.class_counts)
+    assert not again.training
+    values, masks = some_inputs(net.description)
+    made, expected = (run(one, values, masks).assignments["x"] for one in (again, net))
+    assert torch.equal(made, expected)
+    with pytest.raises(OutputError):
+        write_network(path, net)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "damaged.pt").write_bytes(bytes(content))
+    with pytest.raises(InputFileError, match="is damaged, or no network"):
+        read_network(tmp_path / "damaged.pt")
+    saved = torch.load(path, weights_only=True)
+    for changes, text in (
+        ({"version": 2}, "is of version 2, this version of jettagger reads 1"),
+        ({"format": "other"}, "its format is 'other'"),
+        ({"event": "EVENT: {"}, "is damaged: event file in"),
+        ({"classes": {"EVENT/signal": 2}}, "is damaged: "),
+    ):
+        torch.save({**saved, **changes}, tmp_path / "changed.pt")
+        with pytest.raises(InputFileError, match=text):
+            read_network(tmp_path / "changed.pt")
 
 
 def test_the_event_of_these_tests_has_every_kind_of_input() -> None:

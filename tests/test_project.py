@@ -77,6 +77,7 @@ def versions_in_the_page() -> dict[str, tuple[str, str]]:
 
 
 def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
+    from jettagger.assignment import weights
     from jettagger.bundles import card, declaration
     from jettagger.calibration import efficiencymap, masses, writing
     from jettagger.decorrelation import mapfile
@@ -113,6 +114,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
         "`templates.json`": ("version", str(templates.VERSION)),
         "checkpoint of a training (torch, weights and numbers only)": ("version", str(checkpoints.VERSION)),
+        "assignment network (torch, weights, numbers and text only)": ("version", str(weights.VERSION)),
         "`OUTPUT.manifest.json` of simulated events": ("format", manifest[1]),
     }
 

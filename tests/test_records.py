@@ -152,6 +152,7 @@ TESTS = {
 NO_OUTPUT = {
     "assignment.making:write_block": "a part of a data set, until all are there",
     "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
+    "assignment.weights:write_network": "weights of a network, from which trainings go on, with event file and options",
     "bundles.checksums:_write": "checksums of a model, part of its folder",
     "bundles.serving:write_serving": "a copy of a model with its settings for a server, no events",
     "inference.checking:write_golden": "reference numbers of a model, part of its folder",

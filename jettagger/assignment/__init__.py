@@ -68,7 +68,9 @@ if TYPE_CHECKING:
         LoadedWeights,
         convert_weights,
         load_weights,
+        read_network,
         read_state,
+        write_network,
     )
     from jettagger.inputs.event_targets import (
         EventTargets,
@@ -155,11 +157,13 @@ _HOMES: dict[str, str] = {
     "purities": "assignment.purity",
     "read_event_file": "topology.eventfile",
     "read_mapping": "topology.mapping",
+    "read_network": "assignment.weights",
     "read_options": "assignment.training_options",
     "read_state": "assignment.weights",
     "train_assignment": "assignment.training",
     "training_statistics": "assignment.statistics",
     "write_event_file": "topology.eventfile",
+    "write_network": "assignment.weights",
 }
 
 __all__ = [
@@ -217,11 +221,13 @@ __all__ = [
     "purities",
     "read_event_file",
     "read_mapping",
+    "read_network",
     "read_options",
     "read_state",
     "train_assignment",
     "training_statistics",
     "write_event_file",
+    "write_network",
 ]
 
 

@@ -16,15 +16,26 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from jettagger._version import __version__
 from jettagger.arguments import Kind, guard
 from jettagger.assignment.networks import build_network
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import InputFileError, MismatchError, reason_of, require
-from jettagger.files import refuse_special
-from jettagger.topology.eventfile import EventDescription
+from jettagger.files import complete_or_absent, refuse_special
+from jettagger.topology.eventfile import EventDescription, event_text, parse_event_text
 from jettagger.types import Array
 
-__all__ = ["LoadedWeights", "class_counts_of", "convert_weights", "load_weights", "original_names", "read_state"]
+__all__ = [
+    "VERSION",
+    "LoadedWeights",
+    "class_counts_of",
+    "convert_weights",
+    "load_weights",
+    "original_names",
+    "read_network",
+    "read_state",
+    "write_network",
+]
 
 _Network = Annotated[Any, Kind("a network of build_network", lambda value: hasattr(value, "class_counts"))]
 
@@ -33,6 +44,9 @@ _TRAINING = re.compile(
     r"(particle_index_tensor|particle_weights_tensor|jet_weights_tensor|event_permutation_tensor|"
     r"classification_weights\..*)$"
 )
+
+#: content of the files of `write_network`
+_FORMAT, VERSION = "jettagger assignment network", 1
 
 #: maximum number of names in a message
 _MOST_NAMES = 8
@@ -499,6 +513,88 @@ def convert_weights(
     network = build_network(description, options, class_counts_of(state, description))
     loaded = load_weights(network, state, where=os.fspath(path))
     return network.eval(), loaded
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def write_network(path: str | os.PathLike[str], network: _Network, *, force: bool = False) -> Path:
+    """Write a network with all that it needs, complete or not at all: event file, options, classes, weights.
+
+    Parameters
+    ----------
+    path : path
+        A file of torch.
+    network : torch.nn.Module
+    force : bool
+        Whether to replace an existing file.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or exists.
+    """
+    torch = require("torch", "train", "weights of a network")
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "jettagger": __version__,
+        "event": event_text(network.description),
+        "options": network.options.model_dump(mode="json"),
+        "classes": dict(network.class_counts),
+        "state": network.state_dict(),
+    }
+    with complete_or_absent(path, force=force) as part:
+        torch.save(content, part)
+    return Path(path)
+
+
+def read_network(path: str | os.PathLike[str]) -> Any:
+    """Read a network, without its training set.
+
+    Parameters
+    ----------
+    path : path
+        Of `write_network`.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in the mode of evaluation.
+
+    Raises
+    ------
+    InputFileError
+        If it is damaged, no such file, or of a later version.
+    MissingExtra
+        If torch is not installed.
+    """
+    torch = require("torch", "train", "weights of a network")
+    refuse_special(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not compare the checksums
+        if damaged is not None:
+            raise ValueError(f"{damaged} in it is damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
+        version = int(content["version"])
+    except Exception as error:  # whatever damage does to those who read it
+        raise InputFileError(f"{os.fspath(path)} is damaged, or no network: {reason_of(error)}") from error
+    if version != VERSION:
+        raise InputFileError(f"{os.fspath(path)} is of version {version}, this version of jettagger reads {VERSION}")
+    try:
+        description = parse_event_text(content["event"], f"event file in {os.fspath(path)}")
+        network = build_network(description, AssignmentOptions(**content["options"]), content["classes"])
+        network.load_state_dict(content["state"])
+    except Exception as error:
+        raise InputFileError(f"{os.fspath(path)} is damaged: {reason_of(error)}") from error
+    return network.eval()
 
 
 guard(globals())
