@@ -11,7 +11,7 @@ from assignment_networks import SMALL, event, options, ttH
 
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
-from jettagger.assignment.training import right_events, train_assignment, training_rows
+from jettagger.assignment.training import train_assignment, training_rows
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 
@@ -80,6 +80,7 @@ def test_what_can_be_learned_is_learned_and_the_best_epoch_is_kept(dataset: Assi
     assert not made.network.training
     # the network is that of the best epoch: the purity once more, from its distributions
     from jettagger.assignment.decoding import decode
+    from jettagger.assignment.purity import match_events
     from jettagger.assignment.statistics import log_inputs
 
     events = dataset.read(240)
@@ -87,7 +88,7 @@ def test_what_can_be_learned_is_learned_and_the_best_epoch_is_kept(dataset: Assi
     with torch.no_grad():
         outputs = made.network(*({"Jets": torch.from_numpy(part["Jets"])} for part in (values, events.masks)))
     found = decode({name: value.numpy() for name, value in outputs.assignments.items()}, dataset.event).assignments
-    right = right_events(found, events.targets, events.target_masks, dataset.event)
+    right = match_events(found, events.targets, events.target_masks, dataset.event).right
     assert right.mean() == pytest.approx(max(purities))
 
 
@@ -154,19 +155,6 @@ def test_events_are_chosen_as_by_the_original() -> None:
     assert (len(first), len(second)) == (95, 5)
     assert list(first) == sorted(first)
     assert set(first) | set(second) == set(range(100))
-
-
-def test_right_events_know_all_symmetries() -> None:
-    description = event(TAGGED)
-    true = {"t1": np.array([[0, 1]] * 5), "t2": np.array([[2, 3]] * 5)}
-    made = {
-        "t1": np.array([[1, 0], [3, 2], [2, 3], [0, 2], [0, 1]]),
-        "t2": np.array([[2, 3], [0, 1], [4, 5], [1, 3], [-1, -1]]),
-    }
-    masks = {"t1": np.ones(5, bool), "t2": np.array([True, True, True, True, False])}
-    assert right_events(made, true, masks, description).tolist() == [True, True, False, False, True]
-    masks["t1"][:] = False
-    assert right_events(made, true, masks, description).tolist() == [True, True, True, False, True]
 
 
 def test_learning_rates_are_those_of_the_original() -> None:

@@ -22,6 +22,7 @@ from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.decoding import decode
 from jettagger.assignment.losses import AssignmentLoss, AssignmentTargets
 from jettagger.assignment.networks import build_network
+from jettagger.assignment.purity import match_events
 from jettagger.assignment.statistics import TrainingStatistics, log_inputs, training_statistics
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.assignment.weights import LoadedWeights, load_weights
@@ -35,7 +36,7 @@ from jettagger.types import Array
 if TYPE_CHECKING:
     from jettagger.training.devices import Precision
 
-__all__ = ["TrainedNetwork", "right_events", "train_assignment", "training_rows"]
+__all__ = ["TrainedNetwork", "train_assignment", "training_rows"]
 
 #: name of the criterion of the best epoch
 PURITY = "event purity"
@@ -129,45 +130,6 @@ def training_rows(
     order = np.random.default_rng(options.dataset_randomization).permutation(events)
     chosen = (sorted(order[:middle].tolist()), sorted(order[middle:end].tolist()))
     return tuple(chosen[0]), tuple(chosen[1])
-
-
-def right_events(
-    assignments: Mapping[str, Array],
-    targets: Mapping[str, Array],
-    masks: Mapping[str, Array],
-    description: EventDescription,
-) -> Array:
-    """Whether all particles that are there are right, up to the symmetries of daughters and of particles.
-
-    Parameters
-    ----------
-    assignments, targets : mapping of str to int64[events, daughters]
-        Particle -> slots; -1: none.
-    masks : mapping of str to bool[events]
-        Particle -> whether it is there.
-    description : EventDescription
-
-    Returns
-    -------
-    bool[events]
-        True also for events without any particle.
-    """
-    names = [particle.name for particle in description.particles]
-    made, true = ([_sorted(found[name], description, name) for name in names] for found in (assignments, targets))
-    present = np.stack([np.asarray(masks[name], dtype=bool) for name in names])
-    right: Array = np.zeros(present.shape[1], dtype=bool)
-    for sigma in description.event_group.elements:
-        matched = np.stack([~present[other] | (made[place] == true[other]).all(1) for place, other in enumerate(sigma)])
-        right |= matched.all(0)
-    return right
-
-
-def _sorted(slots: Array, description: EventDescription, particle: str) -> Array:
-    slots = np.array(slots)
-    for orbit in description.daughter_group(particle).orbits:
-        columns = list(orbit)
-        slots[:, columns] = np.sort(slots[:, columns], axis=1)
-    return slots
 
 
 # ------------------------------------------------------------------------------------------------------------- events
@@ -264,9 +226,8 @@ def _purity(description: EventDescription, threads: int) -> Metric:
         made = decode(arrays, description, threads=threads).assignments
         true = {name: value.numpy() for name, value in targets.targets.items()}
         masks = {name: value.numpy() for name, value in targets.masks.items()}
-        right = right_events(made, true, masks, description)
-        there = np.any(list(masks.values()), axis=0)
-        return torch.from_numpy(right), torch.from_numpy(there), weights
+        matched = match_events(made, true, masks, description)
+        return torch.from_numpy(matched.right), torch.from_numpy(matched.any_present), weights
 
     def share(right: Any, there: Any, weights: Any) -> float:
         count = float((there * weights).sum())
