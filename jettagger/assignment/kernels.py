@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["IMPOSSIBLE", "compiled", "decode_greedy", "decode_joint"]
+__all__ = ["IMPOSSIBLE", "compiled", "decode_greedy", "decode_joint", "evaluate_masses"]
 
 #: logarithms at or below are impossible; masked cells are -inf, or the lowest float32 after numpy.nan_to_num
 IMPOSSIBLE = -1e30
@@ -827,3 +827,56 @@ def decode_joint(
                     chosen[event, place, column] = slots[particle, daughter] if flat >= 0 else -1
                     column += 1
     return -1, 0
+
+
+@compiled
+def evaluate_masses(
+    vectors: Any, counts: Any, members: Any, masses: Any, widths: Any, tag_terms: Any, logs: Any
+) -> None:
+    """-chi-square / 2 of all tuples of objects.
+
+    Parameters
+    ----------
+    vectors : float64[events, slots, 5]
+        px, py, pz and energy in GeV, and 1 for objects with a tag.
+    counts : int64[events]
+        Number of objects.
+    members : bool[terms, daughters]
+        The daughters whose mass is in a term.
+    masses, widths : float64[terms]
+        GeV.
+    tag_terms : float64[daughters, 2]
+        What an object without and with a tag adds.
+    logs : float64[events, slots**daughters]
+        Filled; -inf for tuples that are impossible.
+    """
+    n_slots = vectors.shape[1]
+    number = members.shape[1]
+    slots = np.empty(number, np.int64)
+    for event in range(vectors.shape[0]):
+        for flat in range(logs.shape[1]):
+            logs[event, flat] = -np.inf
+            _slots_of(flat, n_slots, number, slots)
+            real = True
+            for daughter in range(number):
+                if slots[daughter] >= counts[event]:
+                    real = False
+            if not real or not _distinct(slots, number):
+                continue
+            total = 0.0
+            for daughter in range(number):
+                total += tag_terms[daughter, 1 if vectors[event, slots[daughter], 4] > 0 else 0]
+            if total == np.inf:
+                continue
+            for term in range(members.shape[0]):
+                x = y = z = energy = 0.0
+                for daughter in range(number):
+                    if members[term, daughter]:
+                        slot = slots[daughter]
+                        x += vectors[event, slot, 0]
+                        y += vectors[event, slot, 1]
+                        z += vectors[event, slot, 2]
+                        energy += vectors[event, slot, 3]
+                mass = math.sqrt(max(energy * energy - x * x - y * y - z * z, 0.0))
+                total += ((mass - masses[term]) / widths[term]) ** 2
+            logs[event, flat] = -0.5 * total
