@@ -16,9 +16,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 
-from jettagger.assignment import AssignmentEvents, EventDescription, InputMaker, decode
+from jettagger.assignment import AssignmentEvents, BTag, EventDescription, InputMaker, chi_square, top_terms
 from jettagger.files.root import EventFile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,12 +29,6 @@ PLACE = re.compile(r"(<!-- measured (?P<name>\w+) -->\n).*?(<!-- end of measured
 
 #: events that are read at a time
 STEP = 2_000
-
-#: masses of W and top, and widths of the reconstructed ones, GeV
-MASSES, WIDTHS = (80.4, 172.5), (12.0, 18.0)
-
-#: shares of tagged jets of b quarks, and of quarks of W bosons, half of which decay to charm
-TAG_RATES = (0.7, 0.04)
 
 #: example -> smallest number of jets, and the number from which on events are one row
 ROWS = {"tthad": (6, 8), "ttsemilep": (4, 6)}
@@ -50,39 +45,21 @@ def orderless(slots: Any) -> Any:
     return np.concatenate([slots[:, :1], np.sort(slots[:, 1:], axis=1)], axis=1)
 
 
-def log_likelihood(events: AssignmentEvents, event: EventDescription) -> Any:
-    """-chi-square / 2 of each (b, q1, q2): masses of W and top, and b tags; float[events, T, T, T]."""
-    names = event.input("Jets").feature_names
-    mass, pt, eta, sine, cosine, tag = (
-        events.values["Jets"][..., names.index(name)].astype(float)
-        for name in ("mass", "pt", "eta", "sin_phi", "cos_phi", "btag")
-    )
-    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
-    momenta = np.stack([pt * cosine, pt * sine, pt * np.sinh(eta), energy], axis=-1)
-    pairs = momenta[:, :, None] + momenta[:, None, :]
-    triples = momenta[:, :, None, None] + pairs[:, None]
-
-    def masses(vectors: Any) -> Any:
-        return np.sqrt(np.maximum(vectors[..., 3] ** 2 - np.sum(vectors[..., :3] ** 2, axis=-1), 0))
-
-    top = ((masses(triples) - MASSES[1]) / WIDTHS[1]) ** 2
-    boson = ((masses(pairs) - MASSES[0]) / WIDTHS[0]) ** 2
-    bottom, light = (-2 * np.log(np.where(tag > 0.5, rate, 1 - rate)) for rate in TAG_RATES)
-    flavours = bottom[:, :, None, None] + light[:, None, :, None] + light[:, None, None, :]
-    logs = -0.5 * (top + boson[:, None] + flavours)
-    mask = events.masks["Jets"]
-    real = mask[:, :, None, None] & mask[:, None, :, None] & mask[:, None, None, :]
-    first, second, third = np.indices(logs.shape[1:])
-    distinct = (first != second) & (first != third) & (second != third)
-    return np.where(real & distinct, logs, -np.inf)
-
-
 def right_assignments(events: AssignmentEvents, event: EventDescription) -> Any:
     """Whether all hadronic tops of the assignment with the smallest chi-square are right, bool[events]."""
     tops = [particle.name for particle in event.particles if len(particle.daughters) == 3]
-    logs = log_likelihood(events, event)
-    only = EventDescription(event.inputs, tuple(event.particle(name) for name in tops))
-    found = decode(dict.fromkeys(tops, logs), only, method="best")
+    mask, names = events.masks["Jets"], event.input("Jets").feature_names
+    values = {name: events.values["Jets"][..., place][mask] for place, name in enumerate(names)}
+    jets = {name: values[name] for name in ("pt", "eta", "mass")}
+    jets["phi"] = np.arctan2(values["sin_phi"], values["cos_phi"])
+    counts = mask.sum(axis=1)
+    found = chi_square(
+        ak.unflatten(ak.zip(jets), counts),
+        EventDescription(event.inputs, tuple(event.particle(name) for name in tops)),
+        [term for name in tops for term in top_terms(name)],
+        BTag(dict.fromkeys(tops, ("b",))),
+        ak.unflatten(values["btag"] > 0.5, counts),
+    )
     chosen = [orderless(found.assignments[name]) for name in tops]
     truth = [orderless(events.targets[name]) for name in tops]
     same = np.all([(a == b).all(axis=1) for a, b in zip(chosen, truth, strict=True)], axis=0)
