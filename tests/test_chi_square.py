@@ -101,17 +101,16 @@ def test_of_two_tops_one_is_assigned_where_objects_are_few() -> None:
     assert empty.assignments["t1"].shape == (0, 3)
 
 
-def test_blocks_and_further_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jettagger.assignment import chisquare
-
-    objects = jets([7, 3, 12, 9], seed=4)
+def test_blocks_and_further_objects() -> None:
+    objects = jets([7, 3, 12, 9] * 1100, seed=4)
     terms = [*top_terms("t1")]
     whole = chi_square(objects, TOP, terms, max_objects=8)
-    assert whole.cut == 2
-    monkeypatch.setattr(chisquare, "_BLOCK_EVENTS", 1)
-    parts = chi_square(objects[:, :8], TOP, terms)
-    np.testing.assert_array_equal(whole.assignments["t1"], parts.assignments["t1"])
-    np.testing.assert_array_equal(whole.chi_square, parts.chi_square)
+    assert whole.cut == 2200
+    for rows in (slice(0, 4), slice(4094, 4100)):  # across the border of two blocks of events
+        part = chi_square(objects[rows, :8], TOP, terms)
+        assert part.cut == 0
+        np.testing.assert_array_equal(whole.assignments["t1"][rows], part.assignments["t1"])
+        np.testing.assert_array_equal(whole.chi_square[rows], part.chi_square)
 
 
 def test_bad_input() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.assignment import EventDescription, decode, parse_event_text
+from jettagger.assignment import EventDescription, decode, parse_event_text, read_event_file
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, WrongType
 from jettagger.types import Array, Ints
 
@@ -436,3 +436,16 @@ def test_bad_input() -> None:
         decode(logs, TOPS, detection={"t1": ones, "t2": ones[:2]})
     with pytest.raises(MismatchError, match="no detection probability of the particle t1"):
         decode(logs, TOPS, detection={"t2": ones})
+
+
+@pytest.mark.data
+def test_distributions_of_a_network_are_decoded_as_by_the_original(shared: Path) -> None:
+    event = read_event_file(shared / "spanet" / "ttH_event.yaml")
+    with np.load(shared / "spanet" / "ttH_forward64.npz") as data:
+        logs = {name: data[f"{name}_assignment_log_probability"] for name in event.particle_names}
+        expected = {name: data[f"{name}_decoded"] for name in event.particle_names}
+    decoded = decode(logs, event)
+    for name, slots in decoded.assignments.items():
+        # the network is symmetric up to rounding, so which of two symmetric daughters comes first is arbitrary
+        group = np.array(event.daughter_group(name).elements)
+        assert (slots[:, group] == expected[name][:, None]).all(axis=2).any(axis=1).all()

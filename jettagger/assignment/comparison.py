@@ -7,7 +7,6 @@ uncertainties of their purities, but in most events they agree, so paired differ
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from jettagger.assignment.decoding import AssignmentFunction, Decoded, decode, e
 from jettagger.assignment.purity import MatchedEvents, markdown, match_events
 from jettagger.display import Displayed, Grid, ObjectSummary, aligned
 from jettagger.errors import ConfigError, UnknownName
-from jettagger.files import complete_or_absent
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Bools, Floats, Ints
 
@@ -143,20 +141,6 @@ class MethodComparison(Displayed):
             "differing": dict(self.differing),
             "purities": [asdict(found) for found in self.purities],
         }
-
-    def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write all numbers, complete or not at all.
-
-        Parameters
-        ----------
-        path : path
-
-        Raises
-        ------
-        OutputError
-        """
-        with complete_or_absent(path) as part:
-            part.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         return self.to_table()
