@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
+import numpy as np
 import pytest
 from assignments import EXAMPLES, top_pair_file
 
+from jettagger.assignment import decode
 from jettagger.topology.eventfile import event_text, parse_event_text
 from jettagger.topology.mapping import parse_mapping
 
@@ -32,10 +36,34 @@ def test_python_block_runs(
             shutil.copy(EXAMPLES / "ttH" / name, tmp_path)
         for name in ("tth", "ttbb"):
             top_pair_file(tmp_path / f"{name}.root", 10, leptonic=True)
-    exec(compile(block, "document", "exec"), {"__name__": "document"})
+    names: dict[str, Any] = {"__name__": "document"}
+    if "event.yaml" in block and "coffea" not in block:  # it goes on from distributions or events of the reader
+        shutil.copy(EXAMPLES / "tthad" / "event.yaml", tmp_path)
+        names |= all_hadronic()
+    exec(compile(block, "document", "exec"), names)
     said = capsys.readouterr().out
     for shown in re.findall(r"print\(.*\) +# ([(\[P].*)$", block, flags=re.MULTILINE):
         assert shown in said
+
+
+def all_hadronic(n_events: int = 5, n_jets: int = 7) -> dict[str, Any]:
+    """Distributions, targets, and jets of some all-hadronic top pairs, by the names of the page."""
+    rng = np.random.default_rng(1)
+    scores = np.log(rng.random((2, n_events, n_jets, n_jets, n_jets)))
+    logs = dict(zip(("t1", "t2"), scores - np.log(n_jets**3), strict=True))
+    targets = dict(zip(("t1", "t2"), np.tile(np.arange(6).reshape(2, 1, 3), (1, n_events, 1)), strict=True))
+    jets = {name: rng.random((n_events, n_jets)) for name in ("eta", "phi", "mass", "btag")}
+    jets["pt"] = 30 + 100 * rng.random((n_events, n_jets))
+    return {
+        "log_t1": logs["t1"],
+        "log_t2": logs["t2"],
+        "logs": logs,
+        "targets": targets,
+        "target_masks": {name: np.ones(n_events, dtype=bool) for name in targets},
+        "decoded": decode(logs, EXAMPLES / "tthad" / "event.yaml"),
+        "number_of_jets": np.full(n_events, n_jets),
+        "events": ak.Array({"Jet": ak.zip({name: ak.Array(column.tolist()) for name, column in jets.items()})}),
+    }
 
 
 def test_the_event_file_is_valid() -> None:
