@@ -26,7 +26,8 @@ __all__ = ["BTag", "ChiSquareAssignment", "MassTerm", "chi_square", "higgs_term"
 #: masses in GeV: W as measured (PDG 2024, 80.369), top as generated in most samples, Higgs boson (PDG 2024, 125.20)
 W_MASS, TOP_MASS, HIGGS_MASS = 80.4, 172.5, 125.2
 
-#: widths in GeV of masses of pairs and triples of AK4 jets that are rightly assigned, in simulated top pairs
+#: widths in GeV, near those of rightly assigned AK4 jets: half of the central 68 % is 10 (W), 18 (top) and 18 (Higgs
+#: boson) in `tthad-resolved` and `ttHbbsemilep-resolved`
 W_WIDTH, TOP_WIDTH, HIGGS_WIDTH = 12.0, 18.0, 18.0
 
 #: fields of the objects, GeV and radians
