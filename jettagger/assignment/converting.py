@@ -15,7 +15,7 @@ from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import DatasetWriter, described
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.files import refuse_inputs, refuse_repeats
-from jettagger.files.hdf5 import hdf5_note, new_hdf5, open_hdf5, read_rows
+from jettagger.files.hdf5 import hdf5_note, intact, new_hdf5, open_hdf5, read_rows
 from jettagger.provenance import Provenance, parsed
 from jettagger.topology.eventfile import EventDescription, EventInput
 from jettagger.types import Array
@@ -132,11 +132,8 @@ def _layout(path: str) -> _FileLayout:
         if getattr(node, "shape", None) is not None:
             datasets[name] = (node.shape, node.dtype)
 
-    with open_hdf5(path) as file:
-        try:
-            file.visititems(visit)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise InputFileError(f"{path}: cannot list its datasets (truncated or damaged?): {error}") from error
+    with open_hdf5(path) as file, intact(path):
+        file.visititems(visit)
     masks = [place for place in datasets if place.startswith("INPUTS/") and place.endswith("/MASK")]
     if not masks:
         old = " (a file of the layout before 2022: 'jettagger assignment convert')" if "source/mask" in datasets else ""
@@ -252,7 +249,8 @@ def convert_dataset(
     refuse_inputs(output, inputs)
     provenance = Provenance("convert", files=(inputs[0],), configuration={"layout": "source and mask"})
     with open_hdf5(old) as file:
-        reader = _OldFile(file, inputs[0], described_event)
+        with intact(inputs[0]):
+            reader = _OldFile(file, inputs[0], described_event)
         with DatasetWriter(output, described_event, reader.slots, provenance=provenance, force=force) as writer:
             for events in reader.blocks():
                 writer.append(events)

@@ -17,7 +17,7 @@ import numpy as np
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.blocks import AssignmentEvents, check_events, offsets_of, problems_of
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, MissingColumns, hint
-from jettagger.files.hdf5 import new_hdf5, open_hdf5, read_rows
+from jettagger.files.hdf5 import intact, new_hdf5, open_hdf5, read_rows
 from jettagger.provenance import Provenance
 from jettagger.topology.eventfile import EventDescription, EventInput, read_event_file
 from jettagger.types import Array
@@ -26,6 +26,9 @@ __all__ = ["AssignmentDataset", "AssignmentEvents", "DatasetWriter", "described"
 
 #: memory of one block of events, unless its size is given
 BLOCK_BYTES = 32 * 2**20
+
+#: maximum number of slots of an input; networks have one output for each tuple of slots
+MAX_SLOTS = 10_000
 
 #: bytes of one chunk of a dataset that is written
 _CHUNK_BYTES = 256 * 2**10
@@ -112,7 +115,7 @@ class AssignmentDataset:
         self.path = os.fspath(path)
         self.event = described(event)
         self.labels = labels
-        with open_hdf5(self.path) as file:
+        with open_hdf5(self.path) as file, intact(self.path):
             layout = _Layout(file, self.path, self.event, labels)
         self.n_events = layout.n_events
         self.slots = layout.slots
@@ -329,6 +332,8 @@ class _Layout:
         if mask is not None:
             self.check(mask, f"{group}/{_MASK}", _FLAGS, (2,))
             width = self.slots[item.name] = mask.shape[1]
+            if width > MAX_SLOTS:
+                raise InputFileError(f"{self.path}: {group}/{_MASK} has {width} slots, expected at most {MAX_SLOTS}")
         pairs = []
         for feature in item.feature_names:
             place = f"{group}/{feature}"
@@ -350,10 +355,7 @@ class _Layout:
         """A dataset, or None."""
         node = self.file
         for part in place.split("/"):
-            try:
-                node = node.get(part) if hasattr(node, "get") else None
-            except (OSError, RuntimeError, KeyError, ValueError) as error:
-                raise InputFileError(f"{self.path}: cannot read {place} (truncated or damaged?): {error}") from error
+            node = node.get(part) if hasattr(node, "get") else None
             if node is None:
                 return None
         return node if hasattr(node, "shape") else None

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jettagger.errors import InputFileError, OutputError, reason_of, require
+from jettagger.errors import InputFileError, JettaggerError, OutputError, reason_of, require
 from jettagger.files.atomic import complete_or_absent, refuse_special
 
-__all__ = ["NOTE", "hdf5_note", "new_hdf5", "open_hdf5", "read_rows"]
+__all__ = ["NOTE", "hdf5_note", "intact", "new_hdf5", "open_hdf5", "read_rows"]
 
 #: attribute of the file that has the provenance
 NOTE = "jettagger"
@@ -52,6 +52,34 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
         ) from error
     with file:
         yield file
+
+
+@contextmanager
+def intact(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of HDF5 in the block, which looks at groups and datasets, are those of a damaged file.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    InputFileError
+
+    Examples
+    --------
+    >>> with intact("a.h5"):
+    ...     raise RuntimeError("incorrect metadata checksum")
+    Traceback (most recent call last):
+        ...
+    jettagger.errors.InputFileError: a.h5: cannot read its layout (truncated or damaged?): incorrect metadata checksum
+    """
+    try:
+        yield
+    except JettaggerError:
+        raise
+    except _DAMAGED as error:
+        raise InputFileError(f"{path}: cannot read its layout (truncated or damaged?): {reason_of(error)}") from error
 
 
 def read_rows(dataset: Any, start: int, stop: int) -> Any:
