@@ -17,6 +17,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "processors")):
     install()
 
 if TYPE_CHECKING:
+    from jettagger.assignment.assigner import load_assigner
     from jettagger.bundles.bundle import Bundle
     from jettagger.bundles.registry import load_bundle
     from jettagger.discriminants import discriminant
@@ -41,6 +42,7 @@ _HOMES = {
     "Taggers": "tagging.taggers",
     "check_columns": "inputs.source",
     "discriminant": "discriminants",
+    "load_assigner": "assignment.assigner",
     "load_bundle": "bundles.registry",
     "load_tagger": "tagging.tagger",
     "load_taggers": "tagging.taggers",
@@ -60,6 +62,7 @@ __all__ = [
     "__version__",
     "check_columns",
     "discriminant",
+    "load_assigner",
     "load_bundle",
     "load_tagger",
     "load_taggers",

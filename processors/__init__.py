@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.processors.assignment import AssignmentProcessor
     from jettagger.processors.assignment_inputs import AssignmentInputsProcessor
     from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
     from jettagger.processors.jec_inputs import JecInputsProcessor, JecSpectrumProcessor
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jettagger.processors.tagging import TaggingProcessor
 
 _HOMES = {
+    "AssignmentProcessor": "assignment",
     "AssignmentInputsProcessor": "assignment_inputs",
     "FinetuneInputsProcessor": "finetune_inputs",
     "JecInputsProcessor": "jec_inputs",
@@ -28,6 +30,7 @@ _HOMES = {
 
 __all__ = [
     "AssignmentInputsProcessor",
+    "AssignmentProcessor",
     "FinetuneInputsProcessor",
     "JecInputsProcessor",
     "JecSpectrumProcessor",

@@ -119,6 +119,8 @@ TESTS = {
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
+    "assignment.folders:import_assigner": "test_assigner.py::test_imports_are_complete_or_absent",
+    "studies.assigning:predict_events": "test_assignment_predict.py::test_outputs_say_how_they_were_made",
     "studies.applying:apply_maps": "test_map_files.py::test_all_columns_and_those_of_the_maps",
     "skims.convert:convert_delphes": "test_records.py::test_a_converted_file_says_what_it_comes_from",
     "studies.sculpting.run:decorrelate": "test_decorrelate.py::test_the_report_says_what_maps_cost",

@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.assignment.assigner import Assigned, Assigner, load_assigner
+    from jettagger.assignment.assigneroptions import AssignerOptions
     from jettagger.assignment.blocks import (
         AssignmentEvents,
     )
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         concatenate_datasets,
         convert_dataset,
     )
+    from jettagger.assignment.counting import AssignmentReport, CutObjectsWarning
     from jettagger.assignment.datasets import (
         AssignmentDataset,
         DatasetWriter,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from jettagger.assignment.exporting import (
         export_network,
     )
+    from jettagger.assignment.folders import AssignerFolder, import_assigner, read_assigner
     from jettagger.assignment.losses import (
         AssignmentLoss,
         AssignmentTargets,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
         build_network,
         parameter_count,
     )
+    from jettagger.assignment.predictions import PredictionWriter
     from jettagger.assignment.purity import CategoryPurity, Purities, purities
     from jettagger.assignment.statistics import (
         Normalization,
@@ -73,6 +78,7 @@ if TYPE_CHECKING:
         read_state,
         write_network,
     )
+    from jettagger.assignment.whole_events import EventRequest, WholeEvents
     from jettagger.inputs.event_targets import (
         EventTargets,
         MatchingTable,
@@ -104,16 +110,22 @@ if TYPE_CHECKING:
 
 #: public name -> module of its definition
 _HOMES: dict[str, str] = {
+    "Assigned": "assignment.assigner",
+    "Assigner": "assignment.assigner",
+    "AssignerFolder": "assignment.folders",
+    "AssignerOptions": "assignment.assigneroptions",
     "AssignmentDataset": "assignment.datasets",
     "AssignmentEvents": "assignment.blocks",
     "AssignmentFunction": "assignment.decoding",
     "AssignmentLoss": "assignment.losses",
     "AssignmentOptions": "assignment.training_options",
     "AssignmentOutputs": "assignment.networks",
+    "AssignmentReport": "assignment.counting",
     "AssignmentTargets": "assignment.losses",
     "BTag": "assignment.chisquare",
     "CategoryPurity": "assignment.purity",
     "ChiSquareAssignment": "assignment.chisquare",
+    "CutObjectsWarning": "assignment.counting",
     "DatasetReport": "assignment.checking",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
@@ -121,6 +133,7 @@ _HOMES: dict[str, str] = {
     "EventDescription": "topology.eventfile",
     "EventInput": "topology.eventfile",
     "EventMapping": "topology.mapping",
+    "EventRequest": "assignment.whole_events",
     "EventTargets": "inputs.event_targets",
     "EventTensors": "inputs.event_tensors",
     "InputCounts": "assignment.making",
@@ -137,9 +150,11 @@ _HOMES: dict[str, str] = {
     "OwnOptions": "assignment.training_options",
     "Particle": "topology.eventfile",
     "PermutationGroup": "topology.permutations",
+    "PredictionWriter": "assignment.predictions",
     "Purities": "assignment.purity",
     "TrainedNetwork": "assignment.training",
     "TrainingStatistics": "assignment.statistics",
+    "WholeEvents": "assignment.whole_events",
     "build_network": "assignment.networks",
     "check_assignments": "assignment.decoding",
     "check_dataset": "assignment.checking",
@@ -155,6 +170,8 @@ _HOMES: dict[str, str] = {
     "event_text": "topology.eventfile",
     "export_network": "assignment.exporting",
     "higgs_term": "assignment.chisquare",
+    "import_assigner": "assignment.folders",
+    "load_assigner": "assignment.assigner",
     "load_weights": "assignment.weights",
     "log_inputs": "assignment.statistics",
     "make_inputs": "assignment.making",
@@ -162,6 +179,7 @@ _HOMES: dict[str, str] = {
     "parse_event_text": "topology.eventfile",
     "parse_mapping": "topology.mapping",
     "purities": "assignment.purity",
+    "read_assigner": "assignment.folders",
     "read_event_file": "topology.eventfile",
     "read_mapping": "topology.mapping",
     "read_network": "assignment.weights",
@@ -176,16 +194,22 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "METHODS",
+    "Assigned",
+    "Assigner",
+    "AssignerFolder",
+    "AssignerOptions",
     "AssignmentDataset",
     "AssignmentEvents",
     "AssignmentFunction",
     "AssignmentLoss",
     "AssignmentOptions",
     "AssignmentOutputs",
+    "AssignmentReport",
     "AssignmentTargets",
     "BTag",
     "CategoryPurity",
     "ChiSquareAssignment",
+    "CutObjectsWarning",
     "DatasetReport",
     "DatasetWriter",
     "Daughter",
@@ -193,6 +217,7 @@ __all__ = [
     "EventDescription",
     "EventInput",
     "EventMapping",
+    "EventRequest",
     "EventTargets",
     "EventTensors",
     "InputCounts",
@@ -208,9 +233,11 @@ __all__ = [
     "OwnOptions",
     "Particle",
     "PermutationGroup",
+    "PredictionWriter",
     "Purities",
     "TrainedNetwork",
     "TrainingStatistics",
+    "WholeEvents",
     "build_network",
     "check_assignments",
     "check_dataset",
@@ -226,6 +253,8 @@ __all__ = [
     "event_text",
     "export_network",
     "higgs_term",
+    "import_assigner",
+    "load_assigner",
     "load_weights",
     "log_inputs",
     "make_inputs",
@@ -233,6 +262,7 @@ __all__ = [
     "parse_event_text",
     "parse_mapping",
     "purities",
+    "read_assigner",
     "read_event_file",
     "read_mapping",
     "read_network",

@@ -42,8 +42,8 @@ SECONDS = 60.0
 #: bytes that a trial may use in addition to Python's own and ten times the size of the model
 MEMORY = 4_000_000_000
 
-#: what is tried: reading a bundle, opening its sessions, a head
-Trial = Literal["bundle", "session", "head"]
+#: what is tried: reading a bundle, opening its sessions, a head, a network on whole events
+Trial = Literal["bundle", "session", "head", "network"]
 
 #: timeout in seconds for the start of a process
 _START = 300.0
@@ -85,7 +85,7 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
 
     Parameters
     ----------
-    what : {"bundle", "session", "head"}
+    what : {"bundle", "session", "head", "network"}
     path : pathlib.Path
         Its folder.
     content : iterable of str

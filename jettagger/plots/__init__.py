@@ -5,6 +5,7 @@ from __future__ import annotations
 from jettagger.plots.curves import limit_band, roc_curves
 from jettagger.plots.fits import band_spectra, impact_ranking
 from jettagger.plots.jets import draw_jets
+from jettagger.plots.masses import assigned_masses
 from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
 from jettagger.plots.style import LINES, save_figure
@@ -12,6 +13,7 @@ from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, trad
 
 __all__ = [
     "LINES",
+    "assigned_masses",
     "band_spectra",
     "cutflow",
     "dependence_curves",

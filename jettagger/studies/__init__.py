@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.studies.assigning import PredictionPlan, plan_predictions, predict_events
     from jettagger.studies.calibration.config import CalibrationConfig, read_calibration
     from jettagger.studies.calibration.run import (
         CalibrationInputs,
@@ -36,11 +37,14 @@ _HOMES = {
     "CalibrationConfig": "calibration.config",
     "CalibrationInputs": "calibration.run",
     "CalibrationResult": "calibration.run",
+    "PredictionPlan": "assigning",
     "StudyConfig": "sculpting.config",
     "StudyResult": "sculpting.run",
     "StudySurvey": "sculpting.run",
     "calibrate": "calibration.run",
     "decorrelate": "sculpting.run",
+    "plan_predictions": "assigning",
+    "predict_events": "assigning",
     "read_calibration": "calibration.config",
     "read_config": "sculpting.config",
     "read_inputs": "calibration.run",
@@ -52,11 +56,14 @@ __all__ = [
     "CalibrationConfig",
     "CalibrationInputs",
     "CalibrationResult",
+    "PredictionPlan",
     "StudyConfig",
     "StudyResult",
     "StudySurvey",
     "calibrate",
     "decorrelate",
+    "plan_predictions",
+    "predict_events",
     "read_calibration",
     "read_config",
     "read_inputs",

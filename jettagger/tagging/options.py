@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, get_args
 
 from jettagger.arguments import guard, is_number
+from jettagger.bundles.stored_scores import Cache
 from jettagger.errors import ConfigError, MismatchError, UnknownName
-from jettagger.files.cache import DiskCache
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.heads import Head
@@ -24,9 +24,6 @@ __all__ = ["Cache", "OptionKeywords", "TaggerOptions", "with_keywords"]
 
 #: environment variable with the address of an inference server
 REMOTE = "JETTAGGER_REMOTE"
-
-#: location of the score cache: True for the user's cache folder, a folder, or a folder and its limit in bytes
-Cache = bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None
 
 
 class OptionKeywords(TypedDict, total=False):

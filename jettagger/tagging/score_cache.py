@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.places import cache_folder
-from jettagger.files.cache import DiskCache
 from jettagger.files.jsonfile import parse_json
 from jettagger.inputs.source import Request
 from jettagger.report import Report
@@ -20,24 +17,7 @@ from jettagger.runtime.codedigest import code_digest
 from jettagger.tagging.scores import Scored
 from jettagger.types import Array
 
-__all__ = ["block_key", "open_score_cache", "packed", "unpacked"]
-
-#: maximum size in bytes of the scores in the user's cache folder
-SCORE_LIMIT = 5_000_000_000
-
-
-def open_score_cache(cache: bool | str | os.PathLike[str] | DiskCache | tuple[str, int] | None) -> DiskCache | None:
-    """The score cache selected by the options."""
-    if cache is None or cache is False:
-        return None
-    if isinstance(cache, DiskCache):
-        return cache
-    if isinstance(cache, tuple):
-        return DiskCache(*cache)
-    if cache is not True:
-        return DiskCache(cache, SCORE_LIMIT)
-    folder = cache_folder()
-    return None if folder is None else DiskCache(folder / "scores", SCORE_LIMIT)
+__all__ = ["block_key", "packed", "unpacked"]
 
 
 def block_key(bundle: Bundle, backend: str, request: Request) -> str:

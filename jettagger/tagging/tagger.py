@@ -18,6 +18,7 @@ from jettagger.bundles.card import Kind
 from jettagger.bundles.outputs import Output
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
+from jettagger.bundles.stored_scores import open_score_cache
 from jettagger.display import Displayed, ObjectSummary
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.expressions.cutlogic import warn_doubt
@@ -35,7 +36,7 @@ from jettagger.report import Report, warn_partial
 from jettagger.sessions import Session
 from jettagger.sessions.providers import Provider
 from jettagger.tagging.options import OptionKeywords, TaggerOptions, with_keywords
-from jettagger.tagging.score_cache import block_key, open_score_cache, packed, unpacked
+from jettagger.tagging.score_cache import block_key, packed, unpacked
 from jettagger.tagging.scores import Scored, jagged, joined, with_flags
 from jettagger.types import Array
 

@@ -24,6 +24,7 @@ from jettagger.heads import load_head
 from jettagger.inference.acceleration import open_session
 from jettagger.inference.network import evaluate
 from jettagger.inference.sample_jets import proof_jets
+from jettagger.inference.slots import try_network
 from jettagger.sessions import SHORT_OF_MEMORY, open_onnx
 
 __all__ = ["serve", "tried"]
@@ -61,7 +62,7 @@ def tried(what: str, path: Path, options: Mapping[str, str], seconds: float) -> 
 
     Parameters
     ----------
-    what : {"bundle", "session", "head"}
+    what : {"bundle", "session", "head", "network"}
     path : pathlib.Path
     options : mapping of str to str
     seconds : float
@@ -124,4 +125,8 @@ def _head(path: Path) -> None:
     session.run({tensor.name: rows for tensor in head.graph.inputs})
 
 
-_TRIALS: dict[str, Callable[..., Any]] = {"bundle": _bundle, "session": _session, "head": _head}
+def _network(path: Path, name: str, slots: str) -> None:
+    try_network(path / name, parse_json(slots, "slots", kind=dict))
+
+
+_TRIALS: dict[str, Callable[..., Any]] = {"bundle": _bundle, "session": _session, "head": _head, "network": _network}
