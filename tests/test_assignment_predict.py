@@ -179,7 +179,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "-o",
         str(tmp_path / "net"),
     ]
-    assert main(importing) == 1
+    assert main(importing) == 2
     assert "--input-log" in capsys.readouterr().err
     assert main([*importing, "--input-log=yes", f"--mapping={tmp_path}/mapping.yaml"]) == 0
     said = capsys.readouterr().out
@@ -195,5 +195,5 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "ht not assigned" in capsys.readouterr().out
     assert Provenance.of_file(tmp_path / "out.parquet").configuration["method"] == "best"
     assert main([*importing, "--input-log=yes", "--slots=Jets=seven", "--force"]) == 2
-    assert main([*importing, "--input-log=yes", "--slots=Jets=7", "--force"]) == 1
+    assert main([*importing, "--input-log=yes", "--slots=Jets=7", "--force"]) == 2
     assert "exactly 6 objects of Jets" in capsys.readouterr().err

@@ -367,6 +367,23 @@ def assignment_convert(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "convert", path, "--event", event, "-o"], Path(path)
 
 
+def assignment_import(folder: Path) -> tuple[list[str], Path]:
+    """A folder of a network that contains the file to import."""
+    (folder / "net").mkdir()
+    for name in ("model.onnx", "event.yaml"):
+        (folder / "net" / name).write_bytes(b"")
+    (folder / "net" / "assigner.json").write_text("{}")
+    event = str(folder / "net/event.yaml")
+    return ["assignment", "import", str(folder / "net/model.onnx"), "--event", event, "-o"], folder / "net"
+
+
+def assignment_predict(folder: Path) -> tuple[list[str], Path]:
+    from assigners import assigner_folder
+
+    events = Path(events_file(folder)[0])
+    return ["assignment", "predict", str(events), "--model", str(assigner_folder(folder / "made")), "-o"], events
+
+
 #: command -> ways in which a file that it reads could be its output, and what that output can be called
 FILES = {
     "tag": [tag, tag_dry, tag_network],
@@ -388,6 +405,8 @@ FILES = {
     "assignment inputs": [assignment_inputs, assignment_inputs_event, assignment_inputs_mapping],
     "assignment concatenate": [assignment_concatenate],
     "assignment convert": [assignment_convert],
+    "assignment import": [assignment_import],
+    "assignment predict": [assignment_predict],
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],
 }

@@ -25,16 +25,17 @@ from jettagger.assignment.card import (
     card_text,
     read_card,
 )
+from jettagger.assignment.exporting import FLAGS
 from jettagger.assignment.naming import NetworkNames, fit_network
 from jettagger.bundles.trials import require_trial
-from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile, UnknownName
+from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile, ModelFileError, UnknownName
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_special
-from jettagger.files.jsonfile import read_object
+from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.inference.slots import total_slots
 from jettagger.provenance import Provenance
 from jettagger.sessions import open_onnx
 from jettagger.sessions.graph import Graph, file_sha256, inspect
-from jettagger.topology.eventfile import EventDescription, read_event_file
+from jettagger.topology.eventfile import EventDescription, parse_event_text, read_event_file
 from jettagger.topology.mapping import MAPPING_FILE, read_mapping
 from jettagger.types import Array
 
@@ -121,9 +122,13 @@ def read_assigner(
     ModelFileError
         If the network is damaged, refused, or keeps data outside the folder.
     """
-    place = Path(folder).expanduser()
-    refuse_special(place, BundleError)
-    if not place.is_dir():
+    try:
+        place = Path(folder).expanduser()
+        refuse_special(place, BundleError)
+        exists = place.is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user, a zero byte
+        place, exists = Path(folder), False
+    if not exists:
         raise BundleNotFound(
             f"{place} is not a folder, expected one that 'jettagger assignment import' made, or with an ONNX file and "
             "its event file"
@@ -229,6 +234,11 @@ def known_input_log(input_log: bool | None, event: EventDescription, graph: Grap
     -------
     bool
     """
+    recorded = recorded_flags(graph).get("input_log")
+    if isinstance(recorded, bool):  # exported by jettagger
+        if input_log not in (None, recorded):
+            raise ConfigError(f"{graph.path} says that input_log is {recorded}, got {input_log}: leave it out")
+        return recorded
     logs = [f"{item.name}/{feature.name}" for item in event.inputs for feature in item.features if feature.log]
     if input_log is None and logs:
         raise ConfigError(
@@ -237,6 +247,33 @@ def known_input_log(input_log: bool | None, event: EventDescription, graph: Grap
             "--input-log-transform, else with input_log=False (--input-log no)"
         )
     return bool(input_log)
+
+
+def recorded_flags(graph: Graph) -> dict[str, Any]:
+    """What `jettagger.assignment.export_network` records in an ONNX file; empty for those of the original.
+
+    Parameters
+    ----------
+    graph : Graph
+
+    Returns
+    -------
+    dict
+        ``input_log``, ``output_log``, ``event`` (text of the event file) and more.
+
+    Raises
+    ------
+    ModelFileError
+        If the entry is damaged.
+    """
+    import onnx
+
+    model = onnx.load(graph.path, load_external_data=False)
+    texts = [item.value for item in model.metadata_props if item.key == FLAGS]
+    if not texts:
+        return {}
+    flags: dict[str, Any] = parse_json(texts[0], f"{graph.path}, entry {FLAGS}", ModelFileError, kind=dict)
+    return flags
 
 
 def known_slots(
@@ -325,7 +362,7 @@ def _fits(values: Array | None, size: int) -> bool:
 
 def import_assigner(
     onnx: str | os.PathLike[str],
-    event: str | os.PathLike[str],
+    event: str | os.PathLike[str] | None,
     folder: str | os.PathLike[str],
     *,
     options: str | os.PathLike[str] | None = None,
@@ -342,8 +379,8 @@ def import_assigner(
     ----------
     onnx : path
         Exported with ``python -m spanet.export``; its data have to be inside.
-    event : path
-        Its event file.
+    event : path or None
+        Its event file; None for one that jettagger exported, which records it.
     folder : path
         To write, complete or not at all: ``model.onnx``, ``event.yaml``, ``assigner.json`` with names, flags,
         statistics and checksums, and what else is given.
@@ -377,22 +414,30 @@ def import_assigner(
     OutputError
         If the folder cannot be written.
     """
-    given = {NETWORK: Path(onnx), EVENT_FILE: Path(event)}
+    given = {NETWORK: Path(onnx)}
+    if event is not None:
+        given[EVENT_FILE] = Path(event)
     if options is not None:
         given[OPTION_FILE] = Path(options)
         read_object(Path(options), BundleError)
     if mapping is not None:
         given[MAPPING_FILE] = Path(mapping)
     target = check_folder(folder, marker=CARD, force=force, inputs=list(given.values()))
-    description = read_event_file(event)
+    graph = inspect(onnx)
+    if event is None:
+        text = recorded_flags(graph).get("event")
+        if not isinstance(text, str):
+            raise ConfigError(f"{graph.path} records no event file: give it with event= (--event)")
+        description = parse_event_text(text, f"{graph.path}, event file")
+    else:
+        text, description = "", read_event_file(event)
     if mapping is not None:
         read_mapping(mapping, description)
-    graph = inspect(onnx)
     if graph.external:
         raise BundleError(
             f"{graph.path} keeps data in {graph.external[0].name}; expected an ONNX file with all its data"
         )
-    names = fit_network(graph, description, os.fspath(event))
+    names = fit_network(graph, description, "in its metadata" if event is None else os.fspath(event))
     input_log = known_input_log(input_log, description, graph)
     _inspected(graph.path, dict.fromkeys((item.name for item in description.sequential), None) | dict(slots or {}))
     sizes = known_slots(slots, description, graph, names)
@@ -401,6 +446,8 @@ def import_assigner(
     with folder_complete_or_absent(target, marker=CARD, force=force) as part:
         for file, path in given.items():
             shutil.copyfile(path, part / file)
+        if event is None:
+            (part / EVENT_FILE).write_text(text, encoding="utf-8")
         content = AssignerCard(
             schema_version=1,
             name=card,
@@ -411,7 +458,7 @@ def import_assigner(
             inputs={item.name: [feature.name for feature in item.features] for item in description.inputs},
             outputs=[tensor.name for tensor in graph.outputs],
             statistics=read_statistics(graph, description),
-            sha256={file: file_sha256(part / file) for file in given},
+            sha256={file: file_sha256(part / file) for file in sorted({*given, EVENT_FILE})},
             provenance=record.to_dict(),
         )
         if content.sha256[NETWORK] != graph.sha256:

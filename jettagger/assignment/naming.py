@@ -122,7 +122,7 @@ def _shapes(
         tensor = inputs[data[item.name]]
         features = tensor.shape[-1] if tensor.shape else 0
         if item.kind == "relative":
-            problems.append(f"input {item.name!r} is relative: exported networks do not take features of pairs")
+            problems.append(f"input {item.name!r} is relative: inputs with features of pairs are not supported here")
         elif tensor.dtype != "float32" or len(tensor.shape) != 3:
             problems.append(
                 f"input {tensor.name!r} is {tensor.dtype}{list(tensor.shape)}, expected float32 [events, slots, "

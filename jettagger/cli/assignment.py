@@ -16,6 +16,8 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "concatenate": ("jettagger.cli.assignment_concatenate", "several datasets as one"),
     "convert": ("jettagger.cli.assignment_convert", "a dataset of SPANet's layout before 2022 in the present one"),
     "inputs": ("jettagger.cli.assignment_inputs", "a dataset from files of events"),
+    "import": ("jettagger.cli.assignment_import", "make a folder from an ONNX file and its event file"),
+    "predict": ("jettagger.cli.assignment_predict", "assign the objects of the events in files"),
 }
 
 

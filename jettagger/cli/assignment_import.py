@@ -3,7 +3,8 @@
 MODEL.onnx is what 'python -m spanet.export' writes. If features have the option log, say whether the file takes
 ln(x + 1) itself (exported with --input-log-transform): the file does not say so. The number of objects that the network
 takes is found by running it; for several inputs with slots, give the numbers of the data set of its training. Of
-options.json nothing is needed; it is kept beside the network.
+options.json nothing is needed; it is kept beside the network. Networks that jettagger exported record event file and
+logarithms.
 
 examples:
   jettagger assignment import ttH.onnx --event event.yaml --input-log no -o ttH/
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger assignment import``."""
     add = parser.add_argument
     add("onnx", metavar="MODEL.onnx", help="exported network")
-    add("--event", required=True, metavar="EVENT.yaml", help="its event file")
+    add("--event", metavar="EVENT.yaml", help="its event file; needed for networks that jettagger did not export")
     add("--output", "-o", required=True, metavar="DIR/", help="folder to write")
     add("--options", metavar="OPTIONS.json", help="its option file, which is kept")
     add("--mapping", metavar="INPUTS.yaml", help="which columns of events the inputs are; needed to attach to events")
