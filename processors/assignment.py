@@ -34,7 +34,7 @@ class AssignmentProcessor(processor.ProcessorABC):
     particles : sequence of str, optional
         Particles of the event file; default: those with two daughters or more.
     methods : mapping of str to callable, optional
-        Further methods, e.g. `jettagger.assignment.ChiSquare`: name -> function of the request for the events
+        Further methods, e.g. around `jettagger.assignment.chi_square`: name -> function of the request for the events
         (`jettagger.assignment.EventRequest`) that returns ``{particle: int64[events, daughters]}``, slots of its
         tensors, -1 where there is no assignment. Particles that it leaves out are not filled. Functions are sent to the
         workers and must be picklable.

@@ -263,7 +263,27 @@ def flavour_responses() -> Any:
     return plots.flavour_responses(panels, ["g", "uds", "c", "b"], title="$p_T$ > 30 GeV")
 
 
+def assigned_masses() -> Any:
+    import hist
+
+    rng = np.random.default_rng(4)
+    found = {}
+    for particle, mass in (("ht", 172.5), ("h", 125.0)):
+        made = hist.Hist(
+            hist.axis.StrCategory([], growth=True, name="method"),
+            hist.axis.Regular(30, 0, 300, name="mass", label=f"mass of {particle} [GeV]"),
+            storage=hist.storage.Weight(),
+        )
+        for method, width in (("network", 18), ("chi-square", 30)):
+            made.fill(method=method, mass=rng.normal(mass, width, 2000))
+        found[particle] = made
+    return plots.assigned_masses(
+        found, labels={"ht": "hadronic top", "h": "Higgs"}, true_masses={"ht": 172.5, "h": 125.0}, title="toy events"
+    )
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
+    "assigned_masses": assigned_masses,
     "spectrum": spectrum,
     "shapes": shapes,
     "sculpting": sculpting,

@@ -17,7 +17,7 @@ import jettagger as jt
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, OutputError
 from jettagger.files.root import write_tree
-from jettagger.provenance import Provenance
+from jettagger.provenance import Provenance, read_provenance
 from jettagger.studies import plan_predictions, predict_events
 
 
@@ -83,6 +83,7 @@ def test_tables_of_events(suffix: str, folder: Path, expected: Any, tmp_path: Pa
 def test_outputs_say_how_they_were_made(folder: Path, tmp_path: Path) -> None:
     plan = plan_predictions(folder / "net", [folder / "1.root"], tmp_path / "out.parquet")
     predict_events(plan)
+    assert read_provenance(tmp_path / "out.parquet")["digest"] == plan.assigner.model.digest
     record = Provenance.of_file(tmp_path / "out.parquet")
     assert record.step == "assign"
     assert record.origin is not None

@@ -77,6 +77,7 @@ def versions_in_the_page() -> dict[str, tuple[str, str]]:
 
 
 def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
+    from jettagger.assignment import card as assigner_card
     from jettagger.assignment import weights
     from jettagger.bundles import card, declaration
     from jettagger.calibration import efficiencymap, masses, writing
@@ -99,6 +100,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     assert versions_in_the_page() == {
         "`bundle.json`": ("schema_version", str(card.SCHEMA_VERSION)),
         "`inputs.json`": ("schema_version", str(declaration.SCHEMA_VERSION)),
+        "`assigner.json`": ("schema_version", str(assigner_card.SCHEMA_VERSION)),
         "`head.json`": ("schema_version", str(description.SCHEMA_VERSION)),
         "`search.yaml`": ("version", str(search.VERSION)),
         "`finetune.yaml`": ("version", str(finetuning.VERSION)),

@@ -56,7 +56,7 @@ def assigned_masses(
         figure, panels = canvas(1, len(histograms), figsize=(6.2 * len(histograms) + 0.6, 5.6))
         handles: dict[str, Any] = {}
         for axes, (particle, histogram) in zip(panels[0], histograms.items(), strict=True):
-            mass = next(axis for axis in histogram.axes if not hasattr(axis, "options") or axis.traits.continuous)
+            mass = next(axis for axis in histogram.axes if not axis.traits.discrete)
             summed = histogram.project("method", mass.name)
             edges = np.asarray(mass.edges)
             for number, method in enumerate(methods):
