@@ -46,11 +46,11 @@ class AssignerCard(FileModel, strict=False):
     name: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="name of the network")
     title: str = Field(default="", description="one-line description")
     input_log: bool = Field(
-        description="whether the network itself takes ln(x + 1) of features with the option `log` (exported with "
-        "`--input-log-transform`); otherwise jettagger does"
+        description="whether the network itself takes ln(x + 1) of features with the option `log` (an option of the "
+        "original's export); otherwise jettagger does"
     )
     output_log: bool = Field(
-        description="whether probabilities come as logarithms (exported with `--output-log-transform`)"
+        description="whether probabilities come as logarithms (an option of the original's export)"
     )
     slots: dict[str, Annotated[int, Field(ge=1)] | None] = Field(
         description="sequential input -> number of objects that the network takes: others are cut or padded; none: any "
