@@ -31,6 +31,7 @@ from jettagger.errors import (  # noqa: E402
     ConfigError,
     InputFileError,
     InvalidValues,
+    JettaggerError,
     MismatchError,
     MissingColumns,
     MissingExtra,
@@ -749,3 +750,23 @@ def test_without_h5py_the_install_line_is_said(dataset: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtra, match=r"pip install 'jettagger\[train\]'"):
         AssignmentDataset(dataset, EVENT)
+
+
+def test_random_changes_of_bytes_give_our_errors_or_nothing(tmp_path: Path) -> None:
+    """Checked with thousands; what lies in heaps of HDF5 can make its library hang, so that no text does."""
+    path = written(tmp_path / "x.h5", random_events(20))
+    content = path.read_bytes()
+    rng = np.random.default_rng(5)
+    refused = 0
+    for number in range(150):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(len(damaged), size=rng.integers(1, 6))
+        damaged[places] = rng.integers(256, size=len(places))
+        other = tmp_path / f"{number}.h5"
+        other.write_bytes(damaged.tobytes())
+        for read in (lambda name: AssignmentDataset(name, EVENT).read(), read_provenance):
+            try:
+                read(other)
+            except JettaggerError:
+                refused += 1
+    assert 20 < refused < 280

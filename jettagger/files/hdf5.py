@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jettagger.errors import InputFileError, JettaggerError, OutputError, reason_of, require
 from jettagger.files.atomic import complete_or_absent, refuse_special
 
@@ -137,7 +139,8 @@ def new_hdf5(path: str | os.PathLike[str], note: str, *, force: bool = False) ->
         # HDF5 1.8 and later read it; the first version limits attributes to 64 kB, less than a long list of files
         file = h5py.File(part, "w", libver=("v108", "v108"))
         try:
-            file.attrs[NOTE] = note
+            # of fixed length: damaged heaps, where texts of any length lie, can keep HDF5 busy for ever
+            file.attrs[NOTE] = np.bytes_(note.encode())
             yield file
         except BaseException:
             with suppress(RuntimeError, OSError):
@@ -166,9 +169,6 @@ def hdf5_note(path: str | os.PathLike[str]) -> str:
     InputFileError
         If the file cannot be read.
     """
-    with open_hdf5(path) as file:
-        try:
-            note = file.attrs.get(NOTE, "")
-        except _DAMAGED:
-            return ""
-    return note if isinstance(note, str) else ""
+    with open_hdf5(path) as file, intact(path):
+        note = file.attrs.get(NOTE, b"")
+        return note.decode() if isinstance(note, bytes) else ""
