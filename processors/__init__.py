@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jettagger.processors.assignment import AssignmentProcessor
+    from jettagger.processors.assignment import AssignmentProcessor, ChiSquareMethod
     from jettagger.processors.assignment_inputs import AssignmentInputsProcessor
     from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
     from jettagger.processors.jec_inputs import JecInputsProcessor, JecSpectrumProcessor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AssignmentProcessor": "assignment",
+    "ChiSquareMethod": "assignment",
     "AssignmentInputsProcessor": "assignment_inputs",
     "FinetuneInputsProcessor": "finetune_inputs",
     "JecInputsProcessor": "jec_inputs",
@@ -31,6 +32,7 @@ _HOMES = {
 __all__ = [
     "AssignmentInputsProcessor",
     "AssignmentProcessor",
+    "ChiSquareMethod",
     "FinetuneInputsProcessor",
     "JecInputsProcessor",
     "JecSpectrumProcessor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
@@ -11,17 +12,79 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
-from jettagger.assignment import AssignmentReport
+from jettagger.assignment import AssignmentReport, BTag, EventDescription, MassTerm, chi_square
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.histograms import AxisSpec, HistSpec
 
-__all__ = ["AssignmentProcessor"]
+__all__ = ["AssignmentProcessor", "ChiSquareMethod"]
 
 #: category of the network's own assignments
 NETWORK = "network"
 
 #: bins of a mass in GeV
 MASS_BINS = (60, 0.0, 300.0)
+
+
+@dataclass(frozen=True)
+class ChiSquareMethod:
+    """The smallest chi-square as a further method of `AssignmentProcessor`, on the objects that the network sees.
+
+    Parameters
+    ----------
+    terms : tuple of MassTerm
+        As for `jettagger.assignment.chi_square`; their particles are assigned, and no others.
+    b_tag : BTag, optional
+        How b tags enter.
+    tag : str
+        With ``b_tag``: the feature of the input that is one for tagged objects and zero for others.
+    objects : str
+        The sequential input with the objects.
+
+    Raises
+    ------
+    ConfigError
+        If ``b_tag`` is given without ``tag``, or the other way round.
+    """
+
+    terms: tuple[MassTerm, ...]
+    b_tag: BTag | None = None
+    tag: str = ""
+    objects: str = "Jets"
+
+    def __post_init__(self) -> None:
+        if (self.b_tag is None) != (not self.tag):
+            raise ConfigError("ChiSquareMethod() takes both b_tag and tag, the feature with the tags, or neither")
+
+    def __call__(self, request: Any) -> dict[str, Any]:
+        """The assignments of the events of a request.
+
+        Parameters
+        ----------
+        request : EventRequest
+
+        Returns
+        -------
+        dict of str to int64[events, daughters]
+            Slots of the tensors; -1: none.
+
+        Raises
+        ------
+        UnknownName
+            If the event file has no such input, feature or particle; with the nearest name.
+        """
+        event, vectors = request.source.event, request.objects(self.objects)
+        particles = tuple(event.particle(name) for name in dict.fromkeys(term.particle for term in self.terms))
+        tags = None
+        if self.tag:
+            features = event.input(self.objects).feature_names
+            if self.tag not in features:
+                raise UnknownName("feature", self.tag, features, f"the input {self.objects!r}")
+            mask = request.tensors.masks[self.objects]
+            values = request.tensors.values[self.objects][..., features.index(self.tag)][mask]
+            tags = ak.unflatten(values > 0.5, mask.sum(axis=1))
+        found = chi_square(vectors, EventDescription(event.inputs, particles), self.terms, self.b_tag, tags)
+        first = request.first_slots[self.objects]
+        return {name: np.where(slots < 0, -1, slots + first) for name, slots in found.assignments.items()}
 
 
 class AssignmentProcessor(processor.ProcessorABC):
@@ -34,7 +97,7 @@ class AssignmentProcessor(processor.ProcessorABC):
     particles : sequence of str, optional
         Particles of the event file; default: those with two daughters or more.
     methods : mapping of str to callable, optional
-        Further methods, e.g. around `jettagger.assignment.chi_square`: name -> function of the request for the events
+        Further methods, e.g. a `ChiSquareMethod`: name -> function of the request for the events
         (`jettagger.assignment.EventRequest`) that returns ``{particle: int64[events, daughters]}``, slots of its
         tensors, -1 where there is no assignment. Particles that it leaves out are not filled. Functions are sent to the
         workers and must be picklable.
@@ -182,4 +245,4 @@ class AssignmentProcessor(processor.ProcessorABC):
         return {**accumulator, "reports": reports}
 
 
-guard(globals(), "AssignmentProcessor")
+guard(globals(), "AssignmentProcessor", "ChiSquareMethod")

@@ -220,7 +220,7 @@ def test_the_list_of_doors_is_complete() -> None:
         if path.name != "tagger.py" and ("load_tagger(" in source or "make_processor(" in source):
             assert f"jettagger {path.stem}" in DOORS, path.name
     for name in processors.__all__:
-        assert name in DOORS or name.startswith(("Jec", "Assignment")), name  # these take no tagger
+        assert name in DOORS or name.startswith(("Jec", "Assignment", "ChiSquare")), name  # they take no tagger
     for name in jt.__all__:
         public = getattr(jt, name)
         if inspect.isfunction(public) and {"model", "name_or_folder", "names_or_folders"} & set(

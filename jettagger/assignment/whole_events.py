@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jettagger.errors import MismatchError, MissingColumns, hint
+from jettagger.errors import MismatchError, MissingColumns, UnknownName, hint
 from jettagger.formats import EventColumns
 from jettagger.formats.attach import with_fields
 from jettagger.inputs.event_tensors import EventTensors, check_columns, event_tensors
@@ -153,7 +153,7 @@ class EventRequest:
         }
 
     @cached_property
-    def _starts(self) -> dict[str, int]:
+    def first_slots(self) -> dict[str, int]:
         """Sequential input -> its first slot."""
         starts, first = {}, 0
         for item in self.source.event.sequential:
@@ -179,9 +179,9 @@ class EventRequest:
         number, index = np.full(len(slots), -1), np.full(len(slots), -1)
         rows = np.arange(len(slots))
         for place, item in enumerate(self.source.event.inputs):
-            if item.name not in self._starts:
+            if item.name not in self.first_slots:
                 continue
-            first, own = self._starts[item.name], self.tensors.indices[item.name]
+            first, own = self.first_slots[item.name], self.tensors.indices[item.name]
             inside = (slots >= first) & (slots < first + own.shape[1])
             number[inside] = place
             index[inside] = own[rows[inside], slots[inside] - first]
@@ -217,6 +217,37 @@ class EventRequest:
         with np.errstate(divide="ignore", invalid="ignore"):
             eta = np.arcsinh(pz / pt)
         return {"pt": pt, "eta": eta, "phi": np.arctan2(py, px), "mass": np.where(missing, np.nan, mass)}
+
+    def objects(self, name: str) -> Any:
+        """The four-vectors of the objects of one input, in the order of its slots.
+
+        Parameters
+        ----------
+        name : str
+            A sequential input with a collection.
+
+        Returns
+        -------
+        awkward array
+            ``events * var * {pt, eta, phi, mass}``, GeV; objects without a mass are massless.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such input.
+        """
+        import awkward as ak
+
+        collections = {
+            key: self.source.collections[key] for key in self.first_slots if self.source.collections.get(key)
+        }
+        if name not in collections:
+            raise UnknownName("sequential input", name, collections, "the event file")
+        mask = self.tensors.masks[name]
+        rows, indices = np.nonzero(mask)[0], self.tensors.indices[name][mask]
+        at = self.columns.places(collections[name], rows, indices)
+        fields = {field: self._flat(collections[name], field)[at] for field in VECTOR}
+        return ak.unflatten(ak.zip(fields), mask.sum(axis=1))
 
     def _flat(self, collection: str, field: str) -> Floats:
         column = f"{collection}.{field}"
