@@ -157,17 +157,16 @@ class TestCluster:
         instance = TaggingProcessor(model, where=where, columns=["prob", "mass"])
         return runner(fileset, processor_instance=instance)
 
-    def test_a_worker_is_killed_in_the_middle(self, client: Any, fileset: Any, tmp_path: Path) -> None:
+    def test_a_worker_is_killed_in_the_middle(self, fileset: Any, tmp_path: Path) -> None:
+        """On a cluster of its own: tasks of other tests that failed may still be running, and lose a worker here."""
         expected = self.run(processor.IterativeExecutor(status=False), fileset, above)
-        client.restart()  # tasks of other tests that failed may still be running, and kill a worker in this one
-        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
-        before = set(client.run(os.getpid).values())
-        found = self.run(processor.DaskExecutor(client=client, status=False), fileset, Fatal(tmp_path / "flag"))
-        assert (tmp_path / "flag").exists()
-        assert_same_columns(found, expected)
-        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
-        client.wait_for_workers(2, timeout=300)
-        assert set(client.run(os.getpid).values()) != before, "one of them is new"
+        with local_cluster(tmp_path / "dask", memory_limit=LIMIT) as client:
+            before = set(client.run(os.getpid).values())
+            found = self.run(processor.DaskExecutor(client=client, status=False), fileset, Fatal(tmp_path / "flag"))
+            assert (tmp_path / "flag").exists()
+            assert_same_columns(found, expected)
+            client.wait_for_workers(2, timeout=300)
+            assert set(client.run(os.getpid).values()) != before, "one of them is new"
 
     def test_a_worker_without_the_model(self, client: Any, fileset: Any, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "mine", seed=4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jettagger.errors import InvalidValues, UnknownName
@@ -150,6 +150,7 @@ def test_the_size_of_the_signal_only_scales_the_limit(name: str) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
+@example([8104.0, 885.625, 5476.0], 1.0, 0.5, 54)  # a step of sqrt(q) at the expected limit, 0.15 % high
 @given(
     background=st.lists(st.floats(0, 1e4), min_size=1, max_size=4),
     share=st.floats(0.05, 1.0),

@@ -32,6 +32,9 @@ BANDS = ("-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
 #: relative amount by which sqrt(q) may fall, by rounding, where it should rise
 AGREEMENT = 1e-3
 
+#: number of secant steps to an expected limit, most of which need three, before the bracket is halved
+SECANTS = 8
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -235,7 +238,7 @@ class _Scan:
         low, high = 0.0, math.inf
         at_low = 0.0
         before: tuple[float, float] | None = None
-        for _ in range(60):
+        for trial in range(60):
             found, _ = self._root("asimov", strength)
             miss, closed = abs(found / root - 1), high - low < 5e-4 * low
             if miss < 5e-4 or (closed and miss < 1e-2):
@@ -254,7 +257,8 @@ class _Scan:
                     break
             guess = strength * _step(root, (strength, found), before)
             before = (strength, found)
-            inside = low < guess < high
+            # secants creep towards a step of sqrt(q), where another minimum of the fit takes over: halves do not
+            inside = low < guess < high and (trial < SECANTS or high == math.inf)
             strength = guess if inside else math.sqrt(low * high) if low > 0 else high / 2
         raise InvalidValues(
             f"{self._what}: no upper limit was found up to {low:.3g} times the signal (sqrt(q) = {at_low:.3g} there, "
