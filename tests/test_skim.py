@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -631,3 +632,32 @@ class TestReading:
         with pytest.raises(InputFileError, match=r"no such file: /no\.root"):
             run_job(gone, str(tmp_path / "out.parquet"))
         assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "names", "kind"),
+    [
+        ("events.root", None, None, kinds.Events),
+        ("events.root", None, {"FatJet": "FatJet"}, kinds.Events),
+        ("jets.root", None, None, kinds.JetTables),
+        ("jets.root", "tree", None, kinds.JetTables),
+        ("events.root", "tree", None, kinds.JetTables),
+        ("jets.parquet", None, None, kinds.JetTables),
+    ],
+)
+def test_files_are_taken_for_what_they_are(
+    name: str, tree: str | None, names: dict[str, str] | None, kind: type, tmp_path: Path
+) -> None:
+    """For a model that takes rows of jets as well as events."""
+    path = tmp_path / name
+    if name == "events.root":
+        write_pfnano(path, 3, seed=1)
+    elif path.suffix == ".root":
+        write_tree(path, [{"jet_pt": np.ones(3)}], tree="tree")
+    else:
+        write_skim(path, [{"jet_pt": np.ones(3)}], "{}")
+    tagger: Any = SimpleNamespace(source=SimpleNamespace(tables=True), options=SimpleNamespace(names=names))
+    found = kinds.kind_of([str(path)], tagger, tree)
+    assert type(found) is kind
+    if kind is kinds.JetTables:
+        assert found.tree == tree  # type: ignore[attr-defined]
