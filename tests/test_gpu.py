@@ -243,8 +243,7 @@ class TestPipeline:
         expected = jt.Tagger(bundle, **options).run(events)
         tagger = jt.Tagger(bundle, provider="cuda", **options)
         assert isinstance(tagger.session, GpuSession)
-        proofs = len(gpu.runs)
-        begun = threading.Semaphore(0)
+        asked = threading.Event()
         blocks = 0
         real = tagger.begin
 
@@ -252,12 +251,11 @@ class TestPipeline:
             nonlocal blocks
             blocks += 1
             if blocks > 1:
-                begun.release()  # the one before may come back now
+                asked.set()  # the first one may come back now
             return real(*arguments)
 
         def last() -> None:
-            if len(gpu.runs) - proofs < 2:
-                assert begun.acquire(timeout=300), "the next block was not linked"
+            assert asked.wait(timeout=300), "the next block was not linked"
 
         monkeypatch.setattr(tagger, "begin", begin)
         gpu.before = last
