@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import zipfile
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -324,11 +327,16 @@ def test_networks_are_written_with_all_that_they_need(tmp_path: Path) -> None:
     assert torch.equal(made, expected)
     with pytest.raises(OutputError):
         write_network(path, net)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 255
-    (tmp_path / "damaged.pt").write_bytes(bytes(content))
-    with pytest.raises(InputFileError, match="is damaged, or no network"):
-        read_network(tmp_path / "damaged.pt")
+    # a byte of each member: between them are gaps, which hold nothing
+    with zipfile.ZipFile(path) as archive:
+        members = [(item.header_offset, item.filename, item.file_size) for item in archive.infolist() if item.file_size]
+    for offset, name, size in members:
+        content = bytearray(path.read_bytes())
+        begin = offset + 30 + sum(struct.unpack_from("<HH", content, offset + 26))  # behind name and extra field
+        content[begin + size // 2] ^= 255
+        (tmp_path / "damaged.pt").write_bytes(bytes(content))
+        with pytest.raises(InputFileError, match=f"is damaged, or no network: {re.escape(name)} in it is damaged"):
+            read_network(tmp_path / "damaged.pt")
     saved = torch.load(path, weights_only=True)
     for changes, text in (
         ({"version": 2}, "is of version 2, this version of jettagger reads 1"),

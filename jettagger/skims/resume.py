@@ -223,7 +223,7 @@ class Finished:
             mine = self._chunks[chunk.path]
             if all(one in self._open for one in mine):
                 facts = [{"sha256": self._open[one][0], "report": asdict(self._open[one][1])} for one in mine]
-                note = {"input": chunk.path, "chunks": facts}
+                note = {"sha256": _checksum(facts), "input": chunk.path, "chunks": facts}
                 with complete_or_absent(place.parent / _DONE) as part:
                     part.write_text(json.dumps(note, indent=1), encoding="utf-8")
                 forget(place.parent)
@@ -275,6 +275,8 @@ def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] 
     """Checksum and report of each chunk of a finished input; None if anything is damaged."""
     try:
         note = read_object(place / _DONE)
+        if note["sha256"] != _checksum(note["chunks"]):
+            return None
         facts = [(str(fact["sha256"]), Report(**fact["report"])) for fact in note["chunks"]]
         for number, (checksum, _) in enumerate(facts):
             if hashlib.sha256((place / f"{number:06d}.npz").read_bytes()).hexdigest() != checksum:
@@ -282,6 +284,11 @@ def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] 
     except (InputFileError, OSError, ValueError, KeyError, TypeError):
         return None
     return dict(zip(chunks, facts, strict=True)) if len(facts) == len(chunks) else None
+
+
+def _checksum(facts: Any) -> str:
+    """Of the reports, too: a changed digit in them is valid JSON."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _packed(columns: Mapping[str, Any]) -> bytes:
