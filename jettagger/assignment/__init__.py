@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         check_assignments,
         decode,
     )
+    from jettagger.assignment.ensembles import mean_network, read_model
     from jettagger.assignment.exporting import (
         export_network,
     )
@@ -175,6 +176,7 @@ _HOMES: dict[str, str] = {
     "load_weights": "assignment.weights",
     "log_inputs": "assignment.statistics",
     "make_inputs": "assignment.making",
+    "mean_network": "assignment.ensembles",
     "parameter_count": "assignment.networks",
     "parse_event_text": "topology.eventfile",
     "parse_mapping": "topology.mapping",
@@ -182,6 +184,7 @@ _HOMES: dict[str, str] = {
     "read_assigner": "assignment.folders",
     "read_event_file": "topology.eventfile",
     "read_mapping": "topology.mapping",
+    "read_model": "assignment.ensembles",
     "read_network": "assignment.weights",
     "read_options": "assignment.training_options",
     "read_state": "assignment.weights",
@@ -258,6 +261,7 @@ __all__ = [
     "load_weights",
     "log_inputs",
     "make_inputs",
+    "mean_network",
     "parameter_count",
     "parse_event_text",
     "parse_mapping",
@@ -265,6 +269,7 @@ __all__ = [
     "read_assigner",
     "read_event_file",
     "read_mapping",
+    "read_model",
     "read_network",
     "read_options",
     "read_state",
