@@ -1,7 +1,8 @@
 """Distribution of models to the workers of a dask cluster, and their numbers of threads.
 
-Workers without a file system in common with the client get the files of a model and of its heads through the scheduler,
-once each, and so do workers that join later. Files are verified against their digest before they are used.
+Workers without a file system in common with the client get the files of a model and of its heads, or those of an
+assigner, through the scheduler, once each, and so do workers that join later. Files are verified against their digest
+before they are used.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import KilledWorker, WorkerPlugin
 
 from jettagger.arguments import guard
+from jettagger.assignment.assigner import Assigner
+from jettagger.assignment.folders import AssignerFolder, read_assigner
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import SHIPPED
 from jettagger.config.sizes import size_text
@@ -70,7 +74,7 @@ def threads_per_slot(cores: int, slots: int) -> int:
 
 @dataclass(frozen=True)
 class Parcel:
-    """The files of a model or of a head.
+    """The files of a model, of a head or of an assigner.
 
     Parameters
     ----------
@@ -81,14 +85,15 @@ class Parcel:
         Name of its folder: a bundle without a card is named after it.
     files : dict of str to bytes
         By path within the folder.
-    is_head : bool
+    read : callable
+        Reads a folder, and gives an object with its digest.
     """
 
     label: str
     digest: str
     folder: str
     files: dict[str, bytes]
-    is_head: bool = False
+    read: Callable[[Path], Any]
 
     def unpack(self, shelf: Path) -> Path:
         """Write the files, verify them, and store them under the digest; complete or not at all."""
@@ -112,7 +117,7 @@ class Parcel:
                 raise BundleError(f"{self.label} has a file {name!r} outside its folder; refused")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        found = load_head(folder).digest if self.is_head else Bundle.from_folder(folder).digest
+        found = self.read(folder).digest
         if found != self.digest:
             raise BundleError(f"{self.label} did not arrive as it was sent: digest {found}, not {self.digest}")
 
@@ -123,20 +128,26 @@ def _model(bundle: Bundle) -> Parcel:
     for path in bundle.graph.external if bundle.graph else ():
         paths[str(path.relative_to(bundle.folder.resolve()))] = path
     files = {name: path.read_bytes() for name, path in paths.items()}
-    return Parcel(f"the model {bundle.name!r}", bundle.digest, bundle.folder.name, files)
+    return Parcel(f"the model {bundle.name!r}", bundle.digest, bundle.folder.name, files, Bundle.from_folder)
 
 
 def _head(head: Head) -> Parcel:
     files = {name: (head.folder / name).read_bytes() for name in (DESCRIPTION, NETWORK)}
-    return Parcel(f"the head {head.name!r}", head.digest, head.folder.name, files, is_head=True)
+    return Parcel(f"the head {head.name!r}", head.digest, head.folder.name, files, load_head)
+
+
+def _assigner(model: AssignerFolder) -> Parcel:
+    files = {str(path.relative_to(model.folder)): path.read_bytes() for path in model.sources}
+    read = partial(read_assigner, **model.reading)
+    return Parcel(f"the assigner {model.name!r}", model.digest, model.folder.name, files, read)
 
 
 class BundlePlugin(WorkerPlugin):
-    """Installs a model and its heads on a worker when it starts.
+    """Installs a model and its heads, or an assigner, on a worker when it starts.
 
     Parameters
     ----------
-    bundle : Bundle
+    model : Bundle or AssignerFolder
         With weights.
     cores : int, optional
         Cores of each worker; default: the number of its task slots.
@@ -146,9 +157,10 @@ class BundlePlugin(WorkerPlugin):
 
     idempotent = True
 
-    def __init__(self, bundle: Bundle, cores: int | None = None, heads: Sequence[Head] = ()) -> None:
+    def __init__(self, model: Bundle | AssignerFolder, cores: int | None = None, heads: Sequence[Head] = ()) -> None:
         threads_per_slot(1 if cores is None else cores, 1)
-        self.parcels = [_model(bundle), *map(_head, heads)]
+        first = _assigner(model) if isinstance(model, AssignerFolder) else _model(model)
+        self.parcels = [first, *map(_head, heads)]
         self.name = "-".join(["jettagger", *(parcel.digest for parcel in self.parcels)])
         self.cores = cores
 
@@ -165,8 +177,8 @@ class BundlePlugin(WorkerPlugin):
             If the received files differ from those sent.
         """
         shelf = Path(worker.local_directory) / "jettagger-models"
-        places = [str(parcel.unpack(shelf)) for parcel in self.parcels]
         os.environ[SHIPPED] = str(shelf)
+        places = [str(parcel.unpack(shelf)) for parcel in self.parcels]
         slots = int(worker.state.nthreads)
         cores = min(self.cores or slots, usable_cores())
         os.environ[THREADS] = str(threads_per_slot(max(cores, 1), slots))
@@ -174,14 +186,15 @@ class BundlePlugin(WorkerPlugin):
         logger.info("jettagger: %s at %s, %s threads per task", label, ", ".join(places), os.environ[THREADS])
 
 
-def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[str, Any]:
+def install(client: Client, tagger: Tagger | Assigner, cores: int | None = None) -> dict[str, Any]:
     """Send a model to all workers of a cluster, including those that join later.
 
     Parameters
     ----------
     client : distributed.Client
-    tagger : Tagger
-        Its bundle and its heads are sent; taggers with these then work on every worker, wherever they were loaded.
+    tagger : Tagger or Assigner
+        Its bundle and its heads, or its folder, are sent; taggers and assigners with these then work on every worker,
+        wherever they were loaded.
     cores : int, optional
         Cores of each worker; default: the number of its task slots. A network uses cores / slots threads, fewer if CPU
         affinity or control groups allow fewer cores. Taggers with the option ``threads`` keep their number.
@@ -204,8 +217,14 @@ def install(client: Client, tagger: Tagger, cores: int | None = None) -> dict[st
 
         client = distributed.Client(cluster)
         jettagger.dask.install(client, jt.load_tagger("inclParTMDV1"))
+        jettagger.dask.install(client, jt.load_assigner("ttH/"))
     """
-    result: dict[str, Any] = client.register_plugin(BundlePlugin(tagger.bundle, cores, tagger.heads))
+    plugin = (
+        BundlePlugin(tagger.model, cores)
+        if isinstance(tagger, Assigner)
+        else BundlePlugin(tagger.bundle, cores, tagger.heads)
+    )
+    result: dict[str, Any] = client.register_plugin(plugin)
     return result
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from assigners import assigner_folder, jet_events, raw_folder
 from clusters import local_cluster
 from comparing import assert_same_scores
 from heads import make_head
@@ -21,6 +22,7 @@ from networks import write_bundle
 
 distributed = pytest.importorskip("distributed")
 
+from jettagger.assignment import Assigner, load_assigner  # noqa: E402
 from jettagger.bundles.bundle import Bundle  # noqa: E402
 from jettagger.bundles.registry import load_bundle  # noqa: E402
 from jettagger.dask import BundlePlugin, install, threads_per_slot  # noqa: E402
@@ -88,6 +90,30 @@ def test_heads_arrive_with_their_model(bundle: Bundle, tmp_path: Path) -> None:
         plugin.setup(Worker(tmp_path / "other"))
 
 
+@pytest.mark.parametrize("card", [True, False], ids=["imported", "ONNX and event file alone"])
+def test_assigners_arrive_with_their_options(card: bool, tmp_path: Path) -> None:
+    client = tmp_path / "client"
+    folder = assigner_folder(client) if card else raw_folder(client / "raw", slots=6)
+    more: dict[str, Any] = {} if card else {"input_log": True, "slots": {"Jets": 6}}
+    assigner = load_assigner(folder, threads=1, method="sum", **more)
+    events = jet_events(6, most=6)
+    expected = assigner(events)
+    sent, plugin = pickle.dumps(assigner), pickle.loads(pickle.dumps(BundlePlugin(assigner.model)))
+    shutil.rmtree(client)
+    with pytest.raises(BundleNotFound, match=r"jettagger\.dask\.install\(client, assigner\)"):
+        pickle.loads(sent)(events)
+    plugin.setup(Worker(tmp_path / "worker"))
+    found = pickle.loads(sent)
+    assert found.model.folder.is_relative_to(tmp_path / "worker")
+    assert found.options == assigner.options
+    for name, slots in found(events).assignments.items():
+        np.testing.assert_array_equal(slots, expected.assignments[name])
+    plugin.parcels[0].files["event.yaml"] += b"#"
+    with pytest.raises(BundleError, match=r"event\.yaml is damaged or was replaced|did not arrive as it was sent"):
+        plugin.setup(Worker(tmp_path / "other"))
+    assert list((tmp_path / "other" / "jettagger-models").iterdir()) == []
+
+
 def test_what_arrives_damaged_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     plugin = BundlePlugin(bundle)
     files = plugin.parcels[0].files
@@ -144,6 +170,11 @@ def score(tagger: Tagger, seed: int, pause: float = 0) -> Any:
     return ak.to_numpy(ak.flatten(tagger(make_events(6, seed=seed)).probHbb))
 
 
+def masses(assigner: Assigner, seed: int) -> Any:
+    """One partition."""
+    return ak.to_numpy(ak.drop_none(assigner.attach(jet_events(12, seed=seed)).assigned_ht.mass))
+
+
 def place() -> str:
     return os.environ.get("JETTAGGER_SHIPPED", "")
 
@@ -188,3 +219,17 @@ class TestCluster:
         folder.rename(tmp_path / "hidden")
         with pytest.raises(BundleNotFound, match=r"jettagger\.dask\.install"):
             client.submit(score, tagger, 1).result()
+
+    def test_assigners_work_without_their_folder(self, client: Any, tmp_path: Path) -> None:
+        assigner = load_assigner(assigner_folder(tmp_path), threads=1)
+        expected = [masses(assigner, seed) for seed in range(4)]
+        assert sum(map(len, expected)) > 10
+        lost = load_assigner(assigner_folder(tmp_path / "other", slots=6), threads=1)
+        install(client, assigner)
+        for folder in (assigner.model.folder, lost.model.folder):
+            folder.rename(folder.with_name("hidden"))
+        futures = client.map(lambda seed: masses(assigner, seed), range(4), pure=False)
+        for found, wanted in zip(client.gather(futures), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        with pytest.raises(BundleNotFound, match=r"jettagger\.dask\.install\(client, assigner\)"):
+            client.submit(masses, lost, 1).result()

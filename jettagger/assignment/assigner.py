@@ -579,7 +579,10 @@ def _sent(folder: str, digest: str, options: AssignerOptions) -> AssignerFolder:
     try:
         found = read_assigner(shipped(digest) or Path(folder), input_log=options.input_log, slots=options.slots)
     except (BundleNotFound, MissingModelFile) as error:
-        raise type(error)(f"there is no assigner at {folder} here: workers need its folder ({error})") from error
+        raise type(error)(
+            f"there is no assigner at {folder} here; for workers without that folder: "
+            f"jettagger.dask.install(client, assigner) ({error})"
+        ) from error
     if found.digest != digest:
         raise BundleError(f"the assigner in {found.folder} is not the one that was sent: its content has changed")
     return found

@@ -27,6 +27,7 @@ from jettagger.assignment.card import (
 )
 from jettagger.assignment.exporting import FLAGS
 from jettagger.assignment.naming import NetworkNames, fit_network
+from jettagger.bundles.identity import is_own
 from jettagger.bundles.trials import require_trial
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile, ModelFileError, UnknownName
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_special
@@ -84,6 +85,13 @@ class AssignerFolder:
     statistics: Mapping[str, Mapping[str, Statistics]]
     digest: str
     sources: tuple[Path, ...]
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `read_assigner` that read a copy of the folder as this one."""
+        if self.sources[0].name == CARD:
+            return {}
+        return {"input_log": self.input_log, "slots": {name: size for name, size in self.slots.items() if size}}
 
 
 def read_assigner(
@@ -187,6 +195,8 @@ def _inspected(path: Path, slots: Mapping[str, int | None]) -> Graph:
     """The interface of a network that survives a run in another process."""
     sizes = {f"{name}_{end}": size or 8 for name, size in slots.items() for end in ("data", "mask")}
     said = json.dumps(sizes, sort_keys=True)
+    if is_own(path.parent):  # a worker that it was sent to
+        return inspect(path)
     return inspect(path, lambda sha256: require_trial("network", path.parent, [sha256], name=path.name, slots=said))
 
 
