@@ -20,12 +20,12 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
 from jettagger.jec import import_model, predict_files, read_config, steer, train
-from jettagger.jec.history import TrainingHistory, tensorboard
 from jettagger.jec.importing import read_weights
 from jettagger.jec.steering import plan_runs
 from jettagger.jec.training import loop_settings
 from jettagger.provenance import read_provenance
 from jettagger.training import Adam, Constant, Epoch, LoopSettings, Piecewise, Plateau, RAdam, Sgd, learning_rate
+from jettagger.training.curves import TrainingHistory, tensorboard
 
 
 @pytest.fixture
@@ -324,6 +324,29 @@ def test_the_zoom_and_the_lines_are_those_of_the_original() -> None:
     assert [line.get_xdata()[0] for line in plain.lines][-1] == 2.5
 
 
+def test_measures_have_an_axis_of_their_own() -> None:
+    values = [(0.2, math.nan, 30.0), (0.4, 0.5, 20.0), (0.3, 0.6, 25.0)]
+    epochs = [
+        Epoch(0, number, 1.0, 2.0, number == 2, 3.0, share, (), {"purity": share, "accuracy": other, "error": error})
+        for number, (share, other, error) in enumerate(values, 1)
+    ]
+    made = TrainingHistory(tuple(epochs), (1.0, 1.0, 1.0), "purity")
+    content = made.content()
+    assert (content["monitor"], content["best_epoch"]) == ("purity", 2)
+    assert content["measures"] == {
+        "purity": [0.2, 0.4, 0.3],
+        "accuracy": [None, 0.5, 0.6],
+        "error": [30.0, 20.0, 25.0],
+    }
+    assert TrainingHistory(tuple(epochs), (1.0, 1.0, 1.0)).content()["monitor"] == "loss"
+    pytest.importorskip("mplhep", reason="the extra plot is not installed")
+    below = made.figure().axes[1]
+    assert [line.get_label() for line in below.lines[:2]] == ["purity", "accuracy"]
+    assert list(below.lines[2].get_xdata()) == [2]
+    other = TrainingHistory(tuple(epochs), (1.0, 1.0, 1.0), "error").figure().axes[1]
+    assert [line.get_label() for line in other.lines[:1]] == ["error"]
+
+
 def test_tensorboard_is_written_if_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="the extra train is not installed")
     written: list[tuple[str, float, int]] = []
@@ -341,9 +364,9 @@ def test_tensorboard_is_written_if_it_is_there(tmp_path: Path, monkeypatch: pyte
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     made = settings(train={"piecewise_linear_schedule": {"epochs": [0, 1], "learning_rate": [1e-3, 3e-3]}})
-    monkeypatch.setattr("jettagger.jec.history.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("jettagger.training.curves.importlib.util.find_spec", lambda name: None)
     assert tensorboard(tmp_path, made) is None
-    monkeypatch.setattr("jettagger.jec.history.importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("jettagger.training.curves.importlib.util.find_spec", lambda name: name)
     follow = tensorboard(tmp_path, made)
     assert follow is not None
     for epoch in history([3.0, 2.0], [1e-3, 3e-3]).epochs:

@@ -164,7 +164,7 @@ NO_OUTPUT = {
     "dask:Parcel._write": "a file of a model or a head, sent to a worker as it is",
     "files.cache:DiskCache.put": "cache",
     "jec.building:write_pictures": "pictures, drawn of jets that are named in their title",
-    "jec.history:TrainingHistory.write": "losses of a training, in the folder that has its record",
+    "training.curves:TrainingHistory.write": "losses of a training, in the folder that has its record",
     "jec.importing:write_weights": "weights for another training, in the folder that has its record",
     "jec.prediction:write_predictions": "an array in the format of the original, which has no room for it",
     "jec.shards:write_data": "a list of files that users write, too",

@@ -329,6 +329,31 @@ def test_a_metric_may_keep_a_part_of_each_batch() -> None:
     assert sum(seen) == 3 * len(Y)
 
 
+def test_several_measures_are_kept_and_one_of_them_or_the_loss_decides(tmp_path: Path) -> None:
+    def measures(values: Iterator[float]) -> Callable[..., dict[str, float]]:
+        return lambda *_: {"right": next(values), "other": math.nan}
+
+    best = [0.1, 0.2, 0.5, 0.3, 0.4]
+    metric = Metric("right", measures(iter(best)), higher_is_better=True)
+    _, history = trained(epochs=4, metric=metric, checkpoint=tmp_path / "checkpoint.pt")
+    assert [epoch.metric for epoch in history] == best[1:]
+    assert [epoch.best for epoch in history] == [True, True, False, False]
+    assert [epoch.measures["right"] for epoch in history] == best[1:]
+    _, again = trained(epochs=4, metric=metric, checkpoint=tmp_path / "checkpoint.pt")
+    assert [epoch.measures["right"] for epoch in again] == best[1:]
+    _, history = trained(epochs=4, metric=Metric("", measures(iter(best))))
+    assert [epoch.metric for epoch in history] == [None] * 4
+    assert [epoch.criterion for epoch in history] == [epoch.validation for epoch in history]
+    assert [epoch.measures["right"] for epoch in history] == best[1:]
+
+
+def test_a_training_may_end_after_any_epoch() -> None:
+    answers = iter([False, True])
+    _, history = trained(epochs=5, until=lambda: next(answers))
+    assert len(history) == 2
+    assert history == trained(epochs=5)[1][:2]
+
+
 def test_a_term_of_the_batch_is_added_to_its_loss() -> None:
     plain, history = trained(epochs=2)
     shifted, moved = trained(epochs=2, loss=lambda *batch: squares(*batch) + 10 * batch[2])

@@ -28,7 +28,6 @@ from jettagger.files import check_folder, folder_complete_or_absent
 from jettagger.jec.architecture import Architecture, architecture_of, refuse_weights
 from jettagger.jec.configuration import JecConfig, is_remote, read_config
 from jettagger.jec.exporting import calibration_model, feature_branches, output_names
-from jettagger.jec.history import TrainingHistory, tensorboard
 from jettagger.jec.importing import read_weights, write_weights
 from jettagger.jec.losses import calibration_loss, quantile_outputs
 from jettagger.jec.network import build_network, network_weights, set_weights
@@ -57,6 +56,7 @@ from jettagger.training import (
     seeded,
     train_network,
 )
+from jettagger.training.curves import TrainingHistory, tensorboard
 from jettagger.training.devices import move, open_device
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Epoch", "Follow"]
 
@@ -28,6 +28,8 @@ class Epoch:
         The metric of the validation sample that decides about the best epoch, if it is not the loss.
     opponents : tuple of float
         Validation losses of the opponents, averaged over their own rows.
+    measures : mapping of str to float
+        Further numbers of the validation sample, see `jettagger.training.Metric`; NaN where there is none.
     """
 
     model: int
@@ -38,6 +40,7 @@ class Epoch:
     start: float
     metric: float | None = None
     opponents: tuple[float, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def criterion(self) -> float:

@@ -11,7 +11,7 @@ called in each epoch::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +118,9 @@ class Metric:
     ----------
     name : str
     function : callable
-        Function of all outputs, targets and weights of the validation sample, on the CPU, that returns a number.
+        Function of all outputs, targets and weights of the validation sample, on the CPU, that returns a number; or a
+        mapping of names to numbers, which are kept as measures of the epoch: that with the name of the metric is the
+        criterion, and the loss if there is none.
     higher_is_better : bool
     reduce : callable, optional
         Function of outputs, targets and weights of a batch that returns what is kept of them, in the same form, where
@@ -126,7 +128,7 @@ class Metric:
     """
 
     name: str
-    function: Callable[[Any, Any, Any], float]
+    function: Callable[[Any, Any, Any], float | Mapping[str, float]]
     higher_is_better: bool = False
     reduce: Callable[[Any, Any, Any], tuple[Any, Any, Any]] | None = None
 
@@ -144,6 +146,7 @@ def train_network(
     follow: Follow | None = None,
     checkpoint: Path | None = None,
     subject: str = "",
+    until: Callable[[], bool] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a network in place; it ends with the weights of its best epoch, also after Ctrl-C or an error.
 
@@ -174,6 +177,8 @@ def train_network(
     subject : str
         What else the training depends on, e.g. a digest of data and configuration: checkpoints of another subject are
         refused.
+    until : callable, optional
+        Called after each epoch that was trained here; the training ends if it returns True.
 
     Returns
     -------
@@ -211,7 +216,7 @@ def train_network(
         if progress is None:
             start = game.validate(validation())
             progress = Progress(game.copy(), start.loss, start.metric, [])
-        _train(game, progress, train, validation, model, follow, checkpoint, about)
+        _train(game, progress, train, validation, model, follow, checkpoint, about, until)
     finally:
         if progress is not None:
             game.players.trained.load_state_dict(progress.best)
@@ -228,6 +233,7 @@ def _train(
     follow: Follow | None,
     checkpoint: Path | None,
     about: dict[str, Any],
+    until: Callable[[], bool] | None,
 ) -> None:
     settings, least = game.settings, game.settings.least_epochs
     higher = game.metric is not None and game.metric.higher_is_better
@@ -248,12 +254,16 @@ def _train(
         better = number >= least and (standard is None or (value > standard if higher else value < standard))
         if better:
             progress.best = game.copy()
-        epoch = Epoch(model, number + 1, shown, found.loss, better, progress.start, found.metric, found.opponents)
+        epoch = Epoch(
+            model, number + 1, shown, found.loss, better, progress.start, found.metric, found.opponents, found.measures
+        )
         progress.history.append(epoch)
         if checkpoint is not None:
             write_checkpoint(checkpoint, game.players, progress, about)
         if follow is not None:
             follow(epoch)
+        if until is not None and until():
+            return
 
 
 class _Validation(NamedTuple):
@@ -262,6 +272,7 @@ class _Validation(NamedTuple):
     loss: float
     metric: float | None
     opponents: tuple[float, ...]
+    measures: dict[str, float]
 
 
 class _Game:
@@ -390,13 +401,18 @@ class _Game:
                     both[0] += float(opponent.module(outputs, targets, mine).double().sum())
                     both[1] += float(mine.double().sum())
             loss = _mean(total, weight, "validation")
-            value = None
+            value, measures = None, {}
             if self.metric is not None:
-                value = float(self.metric.function(*(_joined(torch, parts) for parts in zip(*kept, strict=True))))
+                made = self.metric.function(*(_joined(torch, parts) for parts in zip(*kept, strict=True)))
+                if isinstance(made, Mapping):
+                    measures = {name: float(number) for name, number in made.items()}
+                    value = measures.get(self.metric.name)
+                else:
+                    value = float(made)
         against = tuple(
             _mean(both[0], both[1], f"validation of {name}") for name, both in zip(self.names, sums, strict=True)
         )
-        return _Validation(loss, value, against)
+        return _Validation(loss, value, against, measures)
 
 
 def learning_rate(settings: LoopSettings, history: Sequence[Epoch], *, higher_is_better: bool = False) -> float:

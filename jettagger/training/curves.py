@@ -1,4 +1,4 @@
-"""The history of a training: losses and learning rates as JSON, two pictures, TensorBoard."""
+"""The history of a training: losses, learning rates and measures as JSON, pictures, TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.plots.style import LINES, canvas, drawing, save_figure
-from jettagger.training import Epoch, Follow, LoopSettings, learning_rate
+from jettagger.training.history import Epoch, Follow
+from jettagger.training.loop import LoopSettings, learning_rate
 
 __all__ = ["TrainingHistory", "tensorboard"]
 
@@ -26,16 +27,19 @@ class TrainingHistory:
     epochs : tuple of Epoch
     rates : tuple of float
         Learning rate of each epoch.
+    monitor : str
+        What decides about the best epoch; empty: the loss.
     """
 
     epochs: tuple[Epoch, ...]
     rates: tuple[float, ...]
+    monitor: str = ""
 
     @classmethod
-    def of(cls, epochs: Sequence[Epoch], settings: LoopSettings) -> TrainingHistory:
+    def of(cls, epochs: Sequence[Epoch], settings: LoopSettings, monitor: str = "") -> TrainingHistory:
         """That of a training with these settings."""
         rates = [learning_rate(settings, epochs[:number]) for number in range(len(epochs))]
-        return cls(tuple(epochs), tuple(rates))
+        return cls(tuple(epochs), tuple(rates), monitor)
 
     @property
     def best(self) -> int:
@@ -43,14 +47,22 @@ class TrainingHistory:
         return max((epoch.number for epoch in self.epochs if epoch.best), default=0)
 
     def content(self) -> dict[str, Any]:
-        """For ``history.json``: lists ``loss``, ``val_loss`` and ``lr`` as of the original, and what is kept."""
+        """For ``history.json``: lists ``loss``, ``val_loss`` and ``lr`` as of Keras, what is kept, and measures."""
+        measures: dict[str, list[float | None]] = {
+            name: [_finite(epoch.measures[name]) for epoch in self.epochs] for name in self._measures()
+        }
         return {
             "loss": [epoch.train for epoch in self.epochs],
             "val_loss": [epoch.validation for epoch in self.epochs],
             "lr": list(self.rates),
             "val_loss_before": self.epochs[0].start if self.epochs else None,
             "best_epoch": self.best,
+            **({"monitor": self.monitor or "loss"} if self.monitor or measures else {}),
+            **({"measures": measures} if measures else {}),
         }
+
+    def _measures(self) -> list[str]:
+        return list(self.epochs[0].measures) if self.epochs else []
 
     def write(self, folder: Path, *, plots: bool = True) -> None:
         """Write ``history.json``, and the pictures ``history.pdf`` and ``history_zoomed.pdf``.
@@ -104,7 +116,9 @@ class TrainingHistory:
             If the extra ``plot`` is not installed.
         """
         with drawing():
-            figure, ((axes,),) = canvas()
+            shares = self._shares()
+            figure, panels = canvas(2, height_ratios=(3, 2), sharex=True) if shares else canvas()
+            axes = panels[0, 0]
             numbers = [epoch.number for epoch in self.epochs]
             for place, (label, values) in enumerate(
                 {
@@ -117,19 +131,48 @@ class TrainingHistory:
             if self.best:
                 kept = self.epochs[self.best - 1].validation
                 axes.plot([self.best], [kept], "o", color=LINES[1][0], markersize=8, label="kept")
+            if shares:
+                self._draw_shares(panels[1, 0], shares)
             for place, number in enumerate(self.changes()):
                 name = None if place else "learning rate changes"
                 axes.axvline(number - 0.5, color="grey", linestyle="--", linewidth=1, label=name)
             if zoomed and self.epochs:
                 axes.set_ylim(*self.zoom())
-            axes.set_xlabel("Epoch")
+            panels[-1, 0].set_xlabel("Epoch")
             axes.set_ylabel("Loss")
             axes.legend(frameon=False)
         return figure
 
+    def _shares(self) -> list[str]:
+        """Measures that share an axis with the criterion: all are fractions, or it is alone."""
+        names = self._measures()
+        fractions = [
+            name
+            for name in names
+            if all(0 <= epoch.measures[name] <= 1 or math.isnan(epoch.measures[name]) for epoch in self.epochs)
+        ]
+        if self.monitor in names and self.monitor not in fractions:
+            return [self.monitor]
+        return sorted(fractions, key=lambda name: name != self.monitor)[: len(LINES)]
+
+    def _draw_shares(self, axes: Any, names: Sequence[str]) -> None:
+        numbers = [epoch.number for epoch in self.epochs]
+        for (colour, style), name in zip(LINES, names, strict=False):
+            values = [epoch.measures[name] for epoch in self.epochs]
+            axes.plot(numbers, values, color=colour, linestyle=style, label=name)
+        if self.best and self.monitor in names:
+            kept = self.epochs[self.best - 1].measures[self.monitor]
+            axes.plot([self.best], [kept], "o", color=LINES[0][0], markersize=8)
+        axes.set_ylabel("Validation")
+        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
 
 def tensorboard(folder: Path, settings: LoopSettings) -> Follow | None:
-    """Write losses and learning rates for TensorBoard after each epoch, if it is installed.
+    """Write losses, learning rates and measures for TensorBoard after each epoch, if it is installed.
 
     Parameters
     ----------
@@ -154,6 +197,8 @@ def tensorboard(folder: Path, settings: LoopSettings) -> Follow | None:
         writer.add_scalar("loss/training", epoch.train, epoch.number)
         writer.add_scalar("loss/validation", epoch.validation, epoch.number)
         writer.add_scalar("learning_rate", rate, epoch.number)
+        for name, value in epoch.measures.items():
+            writer.add_scalar(f"measures/{name}", value, epoch.number)
         writer.flush()
 
     return follow
