@@ -11,7 +11,10 @@ from assignment_networks import SMALL, event, options, ttH
 
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
+from jettagger.assignment.losses import AssignmentTargets
+from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.training import train_assignment, training_rows
+from jettagger.assignment.training_metrics import measure_names, validation_metric
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 
@@ -158,14 +161,71 @@ def test_events_are_chosen_as_by_the_original() -> None:
 
 
 def test_learning_rates_are_those_of_the_original() -> None:
-    from jettagger.assignment.training import _Cycles
+    from jettagger.assignment.training_settings import _Cycles
 
     assert [_Cycles(0).factor(epoch, 4, []) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
     assert [_Cycles(2).factor(epoch, 4, []) for epoch in range(4)] == pytest.approx([1, 0.5, 1, 0.5])
 
 
+@pytest.mark.slow
+def test_measures_of_all_validation_events_are_kept_and_one_decides(dataset: AssignmentDataset) -> None:
+    made = train_assignment(chosen(epochs=4), dataset)
+    names = set(measure_names(dataset.event, chosen())) - {"loss"}
+    assert names == {
+        "event purity", "particle purity", "t purity", "detection accuracy", "EVENT/kind accuracy",
+    }  # fmt: skip
+    for epoch in made.history:
+        assert set(epoch.measures) == names
+        assert epoch.metric == epoch.measures["event purity"]
+        assert epoch.measures["particle purity"] == epoch.measures["t purity"]  # the only cluster
+    # the size of the batches does not matter to measures: before the first step all trainings are the same
+    starts = [train_assignment(chosen(epochs=1, batch_size=size, learning_rate=0.0), dataset) for size in (7, 60)]
+    assert starts[0].history[0].measures == pytest.approx(starts[1].history[0].measures)
+    lowest = train_assignment(chosen(epochs=4), dataset, monitor="loss")
+    losses = [epoch.validation for epoch in lowest.history]
+    assert [epoch.number for epoch in lowest.history if epoch.best][-1] == int(np.argmin(losses)) + 1
+    assert [epoch.validation for epoch in made.history] == losses
+
+
+@pytest.mark.slow  # the decoder is compiled
+def test_measures_are_those_of_few_events_by_hand() -> None:
+    description = event(TAGGED)
+    first, second = torch.full((3, 4, 4), -5.0), torch.full((3, 4, 4), -5.0)
+    first[:, 0, 1] = first[:, 1, 0] = -0.1
+    second[:, 2, 3] = second[:, 3, 2] = -0.2
+    logits = torch.tensor([2.0, 2.0, -2.0])
+    outputs = AssignmentOutputs(
+        {"t1": first, "t2": second},
+        {"t1": logits, "t2": -logits},
+        {},
+        {"EVENT/kind": torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])},
+        {},
+    )
+    # both tops exchanged and right; one wrong; none there
+    targets = AssignmentTargets(
+        {"t1": torch.tensor([[3, 2], [0, 2], [-1, -1]]), "t2": torch.tensor([[0, 1], [-1, -1], [-1, -1]])},
+        {"t1": torch.tensor([True, True, False]), "t2": torch.tensor([True, False, False])},
+        classifications={"EVENT/kind": torch.tensor([1, 1, -1])},
+    )
+    metric = validation_metric("t purity", description, chosen())
+    assert metric.reduce is not None
+    parts = metric.reduce(outputs, targets, torch.ones(3))
+    assert metric.function(*parts) == pytest.approx({
+        "event purity": 1 / 2, "particle purity": 2 / 3, "t purity": 2 / 3, "detection accuracy": 1 / 3,
+        "EVENT/kind accuracy": 1 / 2,
+    })  # fmt: skip
+    assert metric.higher_is_better
+    assert not validation_metric("loss", description, chosen()).higher_is_better
+    with pytest.raises(UnknownName, match=r"unknown measure: 'event puriti' .nearest: event purity"):
+        validation_metric("event puriti", description, chosen())
+    absent = {name: torch.zeros(3, dtype=torch.bool) for name in ("t1", "t2")}
+    empty = metric.reduce(outputs, targets._replace(masks=absent), torch.ones(3))
+    with pytest.raises(InvalidValues, match="no event of the validation set has a particle: there is no t purity"):
+        metric.function(*empty)
+
+
 def test_what_is_wrong_is_named(dataset: AssignmentDataset, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValues, match=r"batch \d+ \(last finite loss [\d.e+-]+\): the loss of t\d is NaN"):
+    with pytest.raises(InvalidValues, match=r"step 2 \(epoch 1, last finite loss [\d.]+\): the loss of t1 is NaN"):
         train_assignment(chosen(learning_rate=1e30, learning_rate_warmup_epochs=0.0), dataset)
     with pytest.raises(UnknownName, match=r"unknown optimizer: 'AdamV' .nearest: Adam"):
         train_assignment(chosen(optimizer="AdamV"), dataset)
@@ -182,5 +242,9 @@ def test_what_is_wrong_is_named(dataset: AssignmentDataset, tmp_path: Path) -> N
     other = AssignmentDataset(dataset.path, event(text))
     with pytest.raises(MismatchError, match="has another event file"):
         train_assignment(chosen(), dataset, other)
+    kinds = np.tile([0, 1, 2, 1], 5)
+    third = tagged(tmp_path / "third.h5", 20, classifications={"EVENT/kind": kinds})
+    with pytest.raises(InvalidValues, match=r"third\.h5: .* EVENT/kind has the class 2 in the validation, which no"):
+        train_assignment(chosen(), dataset, third)
     made = train_assignment(chosen(epochs=1), dataset, dataset)
     assert (made.training_events, made.validation_events) == (300, 300)

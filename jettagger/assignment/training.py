@@ -7,39 +7,62 @@ exchanges of two daughters.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files as resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import AssignmentDataset
-from jettagger.assignment.decoding import decode
 from jettagger.assignment.losses import AssignmentLoss, AssignmentTargets
 from jettagger.assignment.networks import build_network
-from jettagger.assignment.purity import match_events
 from jettagger.assignment.statistics import TrainingStatistics, log_inputs, training_statistics
-from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.assignment.training_metrics import PURITY, validation_metric
+from jettagger.assignment.training_options import UNUSED, AssignmentOptions
+from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import LoadedWeights, load_weights
-from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, require
-from jettagger.topology.eventfile import EventDescription
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, require
+from jettagger.runtime.codedigest import digest_of
+from jettagger.topology.eventfile import EventDescription, event_text
+from jettagger.training.curves import TrainingHistory
+from jettagger.training.devices import tree_map
 from jettagger.training.history import Epoch
-from jettagger.training.loop import LoopSettings, Metric, TrainingBatch, train_network
+from jettagger.training.loop import TrainingBatch, train_network
 from jettagger.training.seeds import epoch_random, seeded
 from jettagger.types import Array
 
 if TYPE_CHECKING:
     from jettagger.training.devices import Precision
 
-__all__ = ["TrainedNetwork", "train_assignment", "training_rows"]
+__all__ = [
+    "TrainedNetwork",
+    "TrainingData",
+    "prepare_training",
+    "train_assignment",
+    "train_prepared",
+    "training_rows",
+    "training_subject",
+]
 
-#: name of the criterion of the best epoch
-PURITY = "event purity"
+#: options on which no trained weights depend
+_NOT_TRAINED = (
+    *UNUSED,
+    "event_info_file",
+    "num_gpu",
+    "testing_file",
+    "training_file",
+    "validation_file",
+    "verbose_output",
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +76,13 @@ class TrainedNetwork:
     statistics : TrainingStatistics
         Of the training events.
     history : tuple of Epoch
-        Losses of the training and the validation, and the event purity of the validation (``metric``).
+        Losses of the training and the validation, and measures of the validation, of which one decides (``metric``).
     training_events, validation_events : int
         Numbers of events.
     loaded : LoadedWeights, optional
         What became of the weights that it started from.
+    curves : TrainingHistory, optional
+        The history with learning rates, for files and pictures.
     """
 
     network: Any
@@ -66,37 +91,7 @@ class TrainedNetwork:
     training_events: int
     validation_events: int
     loaded: LoadedWeights | None = None
-
-
-@dataclass(frozen=True)
-class _NamedOptimiser:
-    """An optimiser of torch by its name; biases have no weight decay."""
-
-    name: str
-    kind: Literal["named"] = "named"
-
-    def make(self, parameters: Any, rate: float, decay: float) -> Any:
-        torch = require("torch", "train", "training a network")
-        names = [name for name, value in vars(torch.optim).items() if isinstance(value, type) and name != "Optimizer"]
-        if self.name not in names:
-            raise UnknownName("optimizer", self.name, names)
-        groups: dict[bool, list[Any]] = {True: [], False: []}
-        for parameter in parameters:
-            groups[not getattr(parameter, "is_bias", False)].append(parameter)
-        made = [{"params": group, "weight_decay": decay * decayed} for decayed, group in groups.items() if group]
-        return getattr(torch.optim, self.name)(made, lr=rate)
-
-
-@dataclass(frozen=True)
-class _Cycles:
-    """The learning rate of the original: linear decay to zero, or a cosine with hard restarts."""
-
-    cycles: int = 0
-    kind: Literal["cycles"] = "cycles"
-
-    def factor(self, epoch: int, epochs: int, better: Any) -> float:
-        share = epoch / epochs
-        return 1 - share if self.cycles < 1 else 0.5 * (1 + math.cos(math.pi * (self.cycles * share % 1)))
+    curves: TrainingHistory | None = None
 
 
 def training_rows(
@@ -204,41 +199,175 @@ class _Sample:
 class _Objective:
     """The loss of a batch for each of its events; says where a training diverges."""
 
-    def __init__(self, loss: AssignmentLoss) -> None:
-        self.loss, self.calls, self.last = loss, 0, math.nan
+    def __init__(self, loss: AssignmentLoss, steps: int) -> None:
+        self.loss, self.steps = loss, steps
+        self.step, self.last = 0, math.nan
+
+    def begin(self, epoch: int) -> None:
+        """Count from the first step of an epoch."""
+        self.step = epoch * self.steps
 
     def __call__(self, outputs: Any, targets: Any, weights: Any) -> Any:
-        self.calls += 1
-        try:
-            total = self.loss(outputs, targets).total
-        except InvalidValues as error:
-            raise InvalidValues(f"batch {self.calls} (last finite loss {self.last:.6g}): {error}") from error
-        self.last = float(total.detach())
-        return total * weights
-
-
-def _purity(description: EventDescription, threads: int) -> Metric:
-    """The share of right events among those with particles."""
-
-    def reduced(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
         torch = require("torch", "train", "training a network")
-        arrays = {name: value.float().numpy() for name, value in outputs.assignments.items()}
-        made = decode(arrays, description, threads=threads).assignments
-        true = {name: value.numpy() for name, value in targets.targets.items()}
-        masks = {name: value.numpy() for name, value in targets.masks.items()}
-        matched = match_events(made, true, masks, description)
-        return torch.from_numpy(matched.right), torch.from_numpy(matched.any_present), weights
-
-    def share(right: Any, there: Any, weights: Any) -> float:
-        count = float((there * weights).sum())
-        if not count:
-            raise InvalidValues("no event of the validation set has a particle: there is no purity")
-        return float((right & there).double().mul(weights).sum()) / count
-
-    return Metric(PURITY, share, higher_is_better=True, reduce=reduced)
+        trains = torch.is_grad_enabled()
+        self.step += trains
+        try:
+            made = self.loss(outputs, targets)
+            value = float(made.total.detach())
+            if not math.isfinite(value):
+                wrong = [name for name, term in made.terms.items() if not math.isfinite(float(term.detach()))]
+                raise InvalidValues(
+                    f"the loss {', '.join(wrong)} is not finite: the training has diverged; try a lower learning rate"
+                )
+        except InvalidValues as error:
+            epoch = max(self.step - 1, 0) // self.steps + 1
+            place = f"step {self.step}" if trains else f"validation after step {self.step}"
+            last = "" if math.isnan(self.last) else f", last finite loss {self.last:.6g}"
+            raise InvalidValues(f"{place} (epoch {epoch}{last}): {error}") from error
+        if trains:
+            self.last = value
+        return made.total * weights
 
 
 # ----------------------------------------------------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Events of a training in memory, with their statistics; made by `prepare_training`.
+
+    Parameters
+    ----------
+    options : AssignmentOptions
+    description : EventDescription
+    statistics : TrainingStatistics
+        Of the training events.
+    training, validation : object
+        Events as tensors, in batches.
+    present : mapping of str to tuple of int
+        Particle -> number of training events, and of validation events, with all of its daughters.
+    left_out : int
+        Number of events of the share for the training that are not trained on, as particles are missing or for the
+        number of objects.
+    digest : str
+        SHA-256 of events and options.
+    """
+
+    options: AssignmentOptions
+    description: EventDescription
+    statistics: TrainingStatistics
+    training: _Sample
+    validation: _Sample
+    present: Mapping[str, tuple[int, int]]
+    left_out: int
+    digest: str
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of an epoch."""
+        return math.ceil(self.training.count / self.options.batch_size)
+
+    def network(self) -> Any:
+        """A network with initial weights from torch's random state."""
+        return build_network(self.description, self.options, statistics=self.statistics)
+
+
+def prepare_training(
+    options: AssignmentOptions, training: AssignmentDataset, validation: AssignmentDataset | None = None
+) -> TrainingData:
+    """Read the events of a training, and check that they can be trained on.
+
+    Parameters
+    ----------
+    options : AssignmentOptions
+    training : AssignmentDataset
+        Read into memory.
+    validation : AssignmentDataset, optional
+        Default: the end of the share of the training data set, see `training_rows`. Its events are all kept.
+
+    Returns
+    -------
+    TrainingData
+
+    Raises
+    ------
+    InvalidValues
+        If there are no events, targets that cannot be assigned, or classes that are missing in the training events.
+    MismatchError
+        If the validation data set has another event file, or other features of pairs.
+    ConfigError
+        If the options contradict each other.
+    MissingExtra
+        If torch is not installed.
+    """
+    torch = require("torch", "train", "training a network")
+    description = training.event
+    if validation is not None:
+        _refuse_other(training, validation)
+    if options.jettagger.event_weights:
+        raise ConfigError("event_weights: data sets in the layout of the original have no weights of events")
+    rows, other = training_rows(training.n_events, options, validation=validation is not None)
+    every = training.read()
+    events = _taken(every, rows)
+    held = validation.read() if validation is not None else _taken(every, other)
+    del every
+    events = _taken(events, _kept(events, description, options, full=not options.partial_events))
+    held = _taken(held, _kept(held, description, options, full=False))
+    for count, what, path in (
+        (events.n_events, "training", training.path),
+        (held.n_events, "validation", (validation or training).path),
+    ):
+        if not count:
+            raise InvalidValues(
+                f"no event of {path} is left for the {what}: see partial_events and the share of the data"
+            )
+    statistics = training_statistics(
+        lambda: [events], description, normalize=options.normalize_features, pair_features=training.pair_features
+    )
+    _refuse_classes(held, statistics, (validation or training).path)
+    sample, test = _Sample(torch, events, training), _Sample(torch, held, validation or training)
+    present = {
+        name: (int(events.target_masks[name].sum()), int(held.target_masks[name].sum()))
+        for name in description.particle_names
+    }
+    digest = _digest(options, description, (sample, test))
+    return TrainingData(options, description, statistics, sample, test, present, len(rows) - events.n_events, digest)
+
+
+def _refuse_other(training: AssignmentDataset, validation: AssignmentDataset) -> None:
+    """Refuse a validation data set that the network of the training data set cannot take."""
+    if validation.event != training.event:
+        raise MismatchError(f"{validation.path} has another event file than {training.path}")
+    for name, features in training.pair_features.items():
+        found = validation.pair_features[name]
+        if found != features:
+            said = [", ".join(each) or "none" for each in (found, features)]
+            raise MismatchError(
+                f"{validation.path}: INPUTS/{name} has the features of pairs {said[0]}, expected {said[1]} as in "
+                f"{training.path}"
+            )
+
+
+def _refuse_classes(events: AssignmentEvents, statistics: TrainingStatistics, path: str) -> None:
+    """Refuse classes that no training event has: the network has no output for them."""
+    for key, count in statistics.class_counts.items():
+        target = np.asarray(events.classifications[key])
+        if (target >= count).any():
+            row = int(np.argmax(target >= count))
+            raise InvalidValues(
+                f"{path}: classification {key} has the class {int(target[row])} in the validation, which no training "
+                f"event has: classes are 0 to {count - 1} there"
+            )
+
+
+def _digest(options: AssignmentOptions, description: EventDescription, samples: Iterable[_Sample]) -> str:
+    """SHA-256 of all that the trained weights depend on, but for the seed."""
+    keys = options.model_dump(mode="json", exclude=set(_NOT_TRAINED))
+    made = hashlib.sha256(json.dumps([keys, event_text(description)]).encode())
+    for sample in samples:
+        made.update(f"{sample.count}".encode())
+        tree_map(lambda each: made.update(each.numpy().data), (*sample.inputs, tuple(sample.targets)))
+    return made.hexdigest()
 
 
 def train_assignment(
@@ -250,10 +379,12 @@ def train_assignment(
     threads: int = 1,
     device: str = "cpu",
     precision: Precision = "float32",
+    monitor: str = PURITY,
     weights: Mapping[str, Any] | None = None,
     freeze: bool = False,
     follow: Callable[[Epoch], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> TrainedNetwork:
     """Train an assignment network; the same seed, data and options give the same network on a machine.
 
@@ -272,6 +403,8 @@ def train_assignment(
         ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
         ``float32``, or mixed precision: ``bfloat16``, ``float16``.
+    monitor : str
+        What decides about the best epoch, one of `jettagger.assignment.training_metrics.measure_names`.
     weights : mapping of str to array, optional
         State dictionary to start from, with its normalisation; what does not fit is left out
         (`jettagger.assignment.weights.load_weights`).
@@ -281,6 +414,8 @@ def train_assignment(
         Called with an `Epoch` after each epoch.
     checkpoint : path, optional
         Written after each epoch; if it exists, the training resumes with the same result.
+    until : callable, optional
+        Called after each epoch; the training ends if it returns True.
 
     Returns
     -------
@@ -289,75 +424,123 @@ def train_assignment(
     Raises
     ------
     InvalidValues
-        If there are no events, targets that cannot be assigned, missing classes, or a loss that is not finite: gives
-        the batch and the last finite loss.
+        As for `prepare_training`; if a loss is not finite: gives the step and the last finite loss.
     MismatchError
-        If the validation data set has another event file, or no weight fits.
+        If the validation data set has another event file, no weight fits, or the checkpoint is of another training.
     ConfigError
         If the options contradict each other.
     UnknownName
-        If there is no such optimiser or device.
+        If there is no such optimiser, device or measure.
     MissingExtra
         If torch is not installed.
     """
-    torch = require("torch", "train", "training a network")
-    description = training.event
-    if validation is not None and validation.event != description:
-        raise MismatchError(f"{validation.path} has another event file than {training.path}")
-    if options.jettagger.event_weights:
-        raise ConfigError("event_weights: data sets in the layout of the original have no weights of events")
     if freeze and weights is None:
         raise ConfigError("freeze needs weights to start from")
-    rows, other = training_rows(training.n_events, options, validation=validation is not None)
-    events = _taken(training.read(), rows)
-    events = _taken(events, _kept(events, description, options, full=not options.partial_events))
-    held = validation.read() if validation is not None else _taken(training.read(), other)
-    held = _taken(held, _kept(held, description, options, full=False))
-    for count, what, path in (
-        (events.n_events, "training", training.path),
-        (held.n_events, "validation", (validation or training).path),
-    ):
-        if not count:
-            raise InvalidValues(
-                f"no event of {path} is left for the {what}: see partial_events and the share of the data"
-            )
-    statistics = training_statistics(
-        lambda: [events], description, normalize=options.normalize_features, pair_features=training.pair_features
-    )
-    sample, test = _Sample(torch, events, training), _Sample(torch, held, validation or training)
-    steps = math.ceil(sample.count / options.batch_size)
-    settings = LoopSettings(
-        epochs=options.epochs,
-        rate=options.learning_rate,
-        decay=options.l2_penalty,
-        patience=options.epochs + 1,
-        max_norm=options.gradient_clip or math.inf,
-        schedule=_Cycles(options.learning_rate_cycles),  # type: ignore[arg-type]
-        warmup=round(steps * options.learning_rate_warmup_epochs),
+    return train_prepared(
+        prepare_training(options, training, validation),
+        seed=seed,
+        threads=threads,
         device=device,
         precision=precision,
-        optimiser=_NamedOptimiser(options.optimizer),  # type: ignore[arg-type]
+        monitor=monitor,
+        weights=weights,
+        freeze=freeze,
+        follow=follow,
+        checkpoint=checkpoint,
+        until=until,
     )
+
+
+def train_prepared(
+    data: TrainingData,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    monitor: str = PURITY,
+    weights: Mapping[str, Any] | None = None,
+    where: str = "the state dictionary",
+    freeze: bool = False,
+    follow: Callable[[Epoch], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    until: Callable[[], bool] | None = None,
+) -> TrainedNetwork:
+    """Train a network on events in memory.
+
+    Parameters
+    ----------
+    data : TrainingData
+    seed, threads, device, precision, monitor, weights, freeze, follow, checkpoint, until
+        As for `train_assignment`.
+    where : str
+        Name of the weights in messages.
+
+    Returns
+    -------
+    TrainedNetwork
+
+    Raises
+    ------
+    InvalidValues, MismatchError, ConfigError, UnknownName, MissingExtra
+        As for `train_assignment`.
+    """
+    require("torch", "train", "training a network")
+    options, description, sample, test = data.options, data.description, data.training, data.validation
+    metric = validation_metric(monitor, description, options, threads=threads)
+    settings = loop_settings(options, data.steps, device=device, precision=precision)
     with seeded(seed, threads=threads, device=device):
-        network = build_network(description, options, statistics=statistics)
+        network = data.network()
         loaded = None
         if weights is not None:
-            loaded = load_weights(network, weights, partial=True)
+            loaded = load_weights(network, weights, partial=True, where=where)
         for name, parameter in network.named_parameters():
             parameter.is_bias = name.endswith("bias")
             parameter.requires_grad_(not (freeze and loaded is not None and name in loaded.loaded))
+        objective = _Objective(AssignmentLoss(network, data.statistics), data.steps)
+
+        def batches(epoch: int) -> Iterator[TrainingBatch]:
+            objective.begin(epoch)
+            return sample.batches(options.batch_size, epoch_random(seed, 0, epoch).permutation(sample.count))
+
         history = train_network(
             network,
-            _Objective(AssignmentLoss(network, statistics)),
-            lambda epoch: sample.batches(options.batch_size, epoch_random(seed, 0, epoch).permutation(sample.count)),
+            objective,
+            batches,
             lambda: test.batches(options.batch_size),
             settings,
-            metric=_purity(description, threads),
+            metric=metric,
             follow=follow,
             checkpoint=None if checkpoint is None else Path(checkpoint),
-            subject=f"{sample.count} and {test.count} events, seed {seed}, options {options.model_dump_json()}",
+            subject=training_subject(data, seed, weights=weights, freeze=freeze),
+            until=until,
         )
-    return TrainedNetwork(network, statistics, history, sample.count, test.count, loaded)
+    curves = TrainingHistory.of(history, settings, metric.name)
+    return TrainedNetwork(network, data.statistics, history, sample.count, test.count, loaded, curves)
+
+
+def training_subject(
+    data: TrainingData, seed: int, *, weights: Mapping[str, Any] | None = None, freeze: bool = False
+) -> str:
+    """Digest of what a training depends on; its checkpoint belongs to it alone.
+
+    Parameters
+    ----------
+    data : TrainingData
+    seed, weights, freeze
+        As for `train_assignment`.
+
+    Returns
+    -------
+    str
+        SHA-256.
+    """
+    code = [digest_of(resources("jettagger") / name) for name in ("assignment", "training", "topology")]
+    about = [data.digest, seed, freeze, code, version("torch"), version("numpy")]
+    made = hashlib.sha256(json.dumps(about).encode())
+    for name, value in sorted((weights or {}).items()):
+        made.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return made.hexdigest()
 
 
 guard(globals())

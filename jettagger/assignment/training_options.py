@@ -20,13 +20,13 @@ from jettagger.config.models import Between, Expected, FileModel, validated_json
 from jettagger.errors import ConfigError, hint
 from jettagger.files.jsonfile import read_object
 
-__all__ = ["PAIR_FEATURES", "AssignmentOptions", "OptionsWarning", "OwnOptions", "read_options"]
+__all__ = ["PAIR_FEATURES", "UNUSED", "AssignmentOptions", "OptionsWarning", "OwnOptions", "read_options"]
 
 #: features of pairs of objects that may bias the attention, see `jettagger.assignment.networks`
 PAIR_FEATURES = ("ln_delta_r", "ln_kt", "ln_z", "ln_mass")
 
 #: keys of the original that have no use here
-_UNUSED = (
+UNUSED = (
     "balance_losses",
     "combinatorial_scale",
     "linear_prelu_activation",
@@ -235,7 +235,7 @@ class AssignmentOptions(FileModel):
     def unused(self) -> tuple[str, ...]:
         """Keys without a use here that differ from the default."""
         fields = type(self).model_fields
-        return tuple(name for name in _UNUSED if getattr(self, name) != fields[name].default)
+        return tuple(name for name in UNUSED if getattr(self, name) != fields[name].default)
 
 
 def read_options(path: str | os.PathLike[str]) -> AssignmentOptions:

@@ -391,11 +391,11 @@ class _Game:
         with torch.no_grad():
             for inputs, targets, weights in self.batches(batches):
                 outputs = self.outputs(inputs)
+                total += float(self.loss(outputs, targets, weights).double().sum())
+                weight += float(weights.double().sum())
                 if self.metric is not None:
                     parts = tree_map(lambda each: each.cpu(), (outputs, targets, weights))
                     kept.append(self.metric.reduce(*parts) if self.metric.reduce is not None else parts)
-                total += float(self.loss(outputs, targets, weights).double().sum())
-                weight += float(weights.double().sum())
                 for opponent, both in zip(self.opponents, sums, strict=True):
                     mine = opponent.rows(targets, weights)
                     both[0] += float(opponent.module(outputs, targets, mine).double().sum())
