@@ -3,6 +3,7 @@
 A folder ``OUTPUT.resume`` contains a folder for each finished input: its chunks as written to the output, bit for bit,
 their reports, and the checksums of both. Its name is a digest of everything that the scores depend on: the input
 (path, size, modification time, chunks), the model, the options and the code. After any change it is not found.
+`kept_inputs` opens the folder for a job, `resumed` takes chunks from there or makes them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ __all__ = [
     "ResumeWarning",
     "drop_finished",
     "finished_inputs",
+    "kept_inputs",
     "lock_folder",
     "resume_folder",
+    "resumed",
     "source_digest",
 ]
 
@@ -119,6 +122,8 @@ class Finished:
         All chunks of the job, grouped by input.
     key : str
         Digest of what the scores depend on apart from the inputs.
+    kind : type
+        Class of the reports of chunks, a dataclass of what JSON has.
 
     Raises
     ------
@@ -131,7 +136,10 @@ class Finished:
         If inputs were finished by an earlier run: whether they are used, or discarded because something has changed.
     """
 
-    def __init__(self, output: str | os.PathLike[str], chunks: Iterable[Chunk], key: str) -> None:
+    def __init__(
+        self, output: str | os.PathLike[str], chunks: Iterable[Chunk], key: str, kind: type[Any] = Report
+    ) -> None:
+        self.kind = kind
         self.folder = resume_folder(output)
         self._chunks: dict[str, list[Chunk]] = {}
         for chunk in chunks:
@@ -139,8 +147,8 @@ class Finished:
         self._names = {path: _name(path, found, key) for path, found in self._chunks.items()}
         #: nothing is stored for the last input, after which the output is complete
         self._last = next(reversed(self._chunks), "")
-        self._kept: dict[Chunk, tuple[str, Report]] = {}
-        self._open: dict[Chunk, tuple[str, Report]] = {}
+        self._kept: dict[Chunk, tuple[str, Any]] = {}
+        self._open: dict[Chunk, tuple[str, Any]] = {}
         self._lock: Any = None
         self._active = True
         if self.folder.is_dir():
@@ -156,7 +164,8 @@ class Finished:
             if place.name == _LOCK:
                 continue
             done = (place / _DONE).is_file()
-            found = _whole(place, self._chunks[wanted[place.name]]) if done and place.name in wanted else None
+            mine = self._chunks[wanted[place.name]] if done and place.name in wanted else None
+            found = None if mine is None else _whole(place, mine, self.kind)
             if found is not None:
                 self._kept |= found
                 taken += 1
@@ -176,7 +185,7 @@ class Finished:
     def __contains__(self, chunk: Chunk) -> bool:
         return chunk in self._kept
 
-    def get(self, chunk: Chunk) -> tuple[dict[str, Any], Report]:
+    def get(self, chunk: Chunk) -> tuple[dict[str, Any], Any]:
         """The stored columns of a chunk, and its report.
 
         Raises
@@ -194,14 +203,15 @@ class Finished:
             raise OutputError(f"{path} has changed during the run; run it again")
         return _unpacked(content), report
 
-    def put(self, chunk: Chunk, columns: Mapping[str, Any], report: Report) -> None:
+    def put(self, chunk: Chunk, columns: Mapping[str, Any], report: Any) -> None:
         """Store a chunk; its input is finished when all of its chunks are stored.
 
         Parameters
         ----------
         chunk : Chunk
         columns : mapping of str to array
-        report : Report
+        report : object
+            Of the class of this job's reports.
 
         Warns
         -----
@@ -258,6 +268,74 @@ class Finished:
         return self.folder / self._names[chunk.path] / f"{self._chunks[chunk.path].index(chunk):06d}.npz"
 
 
+@contextmanager
+def kept_inputs(
+    output: str | os.PathLike[str], chunks: Sequence[Chunk], key: str, kind: type[Any] = Report, *, resume: bool = True
+) -> Iterator[Finished | None]:
+    """The finished inputs of a job while its output is written; they are dropped when it is complete.
+
+    Parameters
+    ----------
+    output : path
+    chunks : sequence of Chunk
+    key : str
+    kind : type
+        As for `Finished`.
+    resume : bool
+        False: nothing is kept.
+
+    Yields
+    ------
+    Finished or None
+        None if nothing is kept.
+    """
+    if not resume:
+        yield None
+        return
+    kept = Finished(output, chunks, key, kind)
+    try:
+        yield kept
+        kept.drop()
+    except OutputError:  # a full disk: nothing is left on it
+        kept.drop()
+        raise
+    finally:
+        kept.leave()
+
+
+def resumed(
+    chunks: Sequence[Chunk],
+    kept: Finished | None,
+    make: Callable[[tuple[Chunk, ...]], Generator[tuple[dict[str, Any], Any], None, None]],
+) -> Generator[tuple[Chunk, dict[str, Any], Any], None, None]:
+    """The columns of all chunks: those of finished inputs as they were stored, the others are made, and stored.
+
+    Parameters
+    ----------
+    chunks : sequence of Chunk
+    kept : Finished or None
+    make : callable
+        Gives columns and report of each of some chunks.
+
+    Yields
+    ------
+    tuple
+        Chunk, columns, report.
+    """
+    made = make(tuple(chunk for chunk in chunks if kept is None or chunk not in kept))
+    try:
+        for chunk in chunks:
+            if kept is not None and chunk in kept:
+                columns, report = kept.get(chunk)
+            else:
+                columns, report = next(made)
+                if kept is not None:
+                    kept.put(chunk, columns, report)
+            yield chunk, columns, report
+    finally:
+        made.close()
+
+
 def _name(path: str, chunks: list[Chunk], key: str) -> str:
     """The key of the scores of an input."""
     front = path.partition(SEPARATOR)[0]
@@ -271,13 +349,13 @@ def _name(path: str, chunks: list[Chunk], key: str) -> str:
     return hashlib.sha256(json.dumps([key, state, ranges]).encode()).hexdigest()[:32]
 
 
-def _whole(place: Path, chunks: list[Chunk]) -> dict[Chunk, tuple[str, Report]] | None:
+def _whole(place: Path, chunks: list[Chunk], kind: type[Any]) -> dict[Chunk, tuple[str, Any]] | None:
     """Checksum and report of each chunk of a finished input; None if anything is damaged."""
     try:
         note = read_object(place / _DONE)
         if note["sha256"] != _checksum(note["chunks"]):
             return None
-        facts = [(str(fact["sha256"]), Report(**fact["report"])) for fact in note["chunks"]]
+        facts = [(str(fact["sha256"]), kind(**fact["report"])) for fact in note["chunks"]]
         for number, (checksum, _) in enumerate(facts):
             if hashlib.sha256((place / f"{number:06d}.npz").read_bytes()).hexdigest() != checksum:
                 return None

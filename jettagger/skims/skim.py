@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from itertools import islice, zip_longest
@@ -23,7 +24,7 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard, in_range
 from jettagger.config.sizes import size_text
-from jettagger.errors import MismatchError, OutputError, WorkerError
+from jettagger.errors import MismatchError, WorkerError
 from jettagger.expressions import parse
 from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.files.generated import GeneratedFile
@@ -35,7 +36,7 @@ from jettagger.runtime.workers import deadline, finished, submit, worker_pool
 from jettagger.sessions.threads import default_threads
 from jettagger.skims.jobs import Chunk, output_columns, survey
 from jettagger.skims.kinds import Events, FileKind, Wanted, close_all, kind_of
-from jettagger.skims.resume import Finished, source_digest
+from jettagger.skims.resume import Finished, kept_inputs, resumed, source_digest
 from jettagger.skims.writers import check_target, write_skim
 from jettagger.tagging.options import TaggerOptions
 from jettagger.tagging.tagger import DEFAULT_COLUMNS, Tagger, load_tagger
@@ -412,45 +413,30 @@ def run_job(
     inputs: list[str | Path] = [*{chunk.path for chunk in job.chunks}, *job.skipped, *job.tagger.sources]
     target = check_target(output, force=force, inputs=inputs)
     total, earlier = Report(), Report()
-    kept = Finished(target, job.chunks, job.key(workers)) if resume else None
     partial_in: list[Chunk] = []
     retried_in: list[Chunk] = []
 
-    def columns() -> Generator[dict[str, Any], None, None]:
+    def columns(kept: Finished | None) -> Generator[dict[str, Any], None, None]:
         nonlocal total, earlier
-        todo = tuple(chunk for chunk in job.chunks if kept is None or chunk not in kept)
-        made = _results(replace(job, chunks=todo), workers)
-        try:
-            for chunk in job.chunks:
+        chunks = resumed(job.chunks, kept, lambda todo: _results(replace(job, chunks=todo), workers))
+        with closing(chunks):
+            for chunk, content, report in chunks:
                 if kept is not None and chunk in kept:
-                    content, report = kept.get(chunk)
                     earlier = earlier + report
-                else:
-                    content, report = next(made)
-                    if kept is not None:
-                        kept.put(chunk, content, report)
                 total = total + report
                 partial_in.extend([chunk] if report.partial else [])
                 retried_in.extend([chunk] if report.retried else [])
                 yield content
                 if progress is not None:
                     progress(report.events)
-        finally:
-            made.close()
 
-    stream = columns()
     try:
-        events = write_skim(target, stream, job.provenance, force=force)
-        if kept is not None:
-            kept.drop()
-    except OutputError:  # a full disk: nothing is left on it
-        if kept is not None:
-            kept.drop()
-        raise
+        with (
+            kept_inputs(target, job.chunks, job.key(workers), resume=resume) as kept,
+            closing(columns(kept)) as stream,
+        ):
+            events = write_skim(target, stream, job.provenance, force=force)
     finally:
-        if kept is not None:
-            kept.leave()
-        stream.close()
         close_all()
     if partial_in:
         place = f"the first is in {_place(partial_in[0])}"
