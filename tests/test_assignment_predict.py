@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, OutputError
 from jettagger.files.root import write_tree
 from jettagger.provenance import Provenance, read_provenance
-from jettagger.studies import plan_predictions, predict_events
+from jettagger.skims.resume import ResumeWarning, finished_inputs, resume_folder
+from jettagger.studies import PredictionPlan, plan_predictions, predict_events
 
 
 def write_events(path: Path, events: Any) -> str:
@@ -167,6 +170,142 @@ def test_nothing_is_left_after_an_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         predict_events(plan, size=5, progress=stop)
     assert not list(tmp_path.iterdir())
+
+
+def stopped(plan: PredictionPlan, after: int, **more: Any) -> None:
+    """A run that is interrupted when so many events are written."""
+    seen = 0
+
+    def stop(events: int) -> None:
+        nonlocal seen
+        seen += events
+        if seen >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResumeWarning)
+        predict_events(plan, size=8, resume=True, progress=stop, **more)
+    assert not plan.output.exists()
+
+
+def went_on(plan: PredictionPlan, **more: Any) -> tuple[Any, list[str]]:
+    """The report of a run that goes on, and what it says about it."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResumeWarning)
+        report = predict_events(plan, size=8, resume=True, **more)
+    return report, [str(one.message).partition(": ")[2] for one in said if one.category is ResumeWarning]
+
+
+def hdf5_content(path: Path) -> dict[str, bytes]:
+    h5py = pytest.importorskip("h5py")
+    found: dict[str, bytes] = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.setdefault(name, item[:].tobytes()) if hasattr(item, "shape") else None
+        )
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "h5"])
+def test_an_interrupted_run_goes_on_with_the_same_output(suffix: str, folder: Path, tmp_path: Path) -> None:
+    files = [folder / "1.root", folder / "2.root", tmp_path / "3.root"]
+    write_events(files[2], jet_events(10, seed=3))
+    (tmp_path / "a").mkdir()
+    plan, other = (plan_predictions(folder / "net", files, tmp_path / at / f"o.{suffix}") for at in ("a", "."))
+    whole = predict_events(other, size=8)
+    stopped(plan, 30)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [f"o.{suffix}.resume"]
+    assert finished_inputs(plan.output) == 1
+    stopped(plan, 45)  # a second time
+    report, said = went_on(plan)
+    assert said == ["2 of 3 inputs were finished by an earlier run and are taken from there"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [f"o.{suffix}"]
+    assert replace(report, seconds=0) == replace(whole, seconds=0)
+    if suffix == "h5":
+        assert hdf5_content(plan.output) == hdf5_content(other.output)
+    else:
+        assert plan.output.read_bytes() == other.output.read_bytes()
+
+
+def test_predictions_for_data_sets_go_on(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    files = []
+    for number in (1, 2):
+        files.append(tmp_path / f"{number}.h5")
+        predict_events(plan_predictions(folder / "net", [folder / f"{number}.root"], files[-1]))
+    (tmp_path / "a").mkdir()
+    plan, other = (plan_predictions(folder / "net", files, tmp_path / at / "o.h5") for at in ("a", "."))
+    predict_events(other, size=8)
+    stopped(plan, 24)
+    _, said = went_on(plan)
+    assert said == ["1 of 2 inputs were finished by an earlier run and are taken from there"]
+    assert hdf5_content(plan.output) == hdf5_content(other.output)
+
+
+@pytest.mark.parametrize("change", ["method", "prefix", "file", "function"])
+def test_after_a_change_nothing_is_taken_from_an_earlier_run(change: str, folder: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "1.root", tmp_path / "2.root"]
+    for seed, path in enumerate(files):
+        write_events(path, jet_events(10, seed=seed))
+    output = tmp_path / "o.parquet"
+    method: Any = jt.load_assigner(folder / "net").options.method
+    if change == "function":
+        method = one_jet
+    plan = plan_predictions(jt.load_assigner(folder / "net", threads=1, method=method), files, output)
+    stopped(plan, 20)
+    assert finished_inputs(output) == (change != "function")
+    if change == "function":  # whose content is not known
+        assert not resume_folder(output).exists()
+        return
+    if change == "file":
+        write_events(files[0], jet_events(10, seed=7))
+    method = "best" if change == "method" else method
+    plan = plan_predictions(jt.load_assigner(folder / "net", threads=1, method=method), files, output)
+    _, said = went_on(plan, prefix="other" if change == "prefix" else "assigned")
+    assert said == ["1 finished inputs are dropped: files, model, options or code have changed since"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.root", "2.root", "o.parquet"]
+
+
+def one_jet(log_probabilities: Any) -> dict[str, np.ndarray]:
+    """No assignment."""
+    return {name: np.full((len(values), values.ndim - 1), -1) for name, values in log_probabilities.items()}
+
+
+@pytest.mark.filterwarnings("always::jettagger.skims.resume.ResumeWarning")
+def test_the_command_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(folder / "1.root"), str(folder / "2.root")]
+    output = tmp_path / "o.parquet"
+    command = ["assignment", "predict", *files, f"--model={folder}/net", "--threads=1", "--events=8", "-o", str(output)]
+    stopped(plan_predictions(jt.load_assigner(folder / "net", threads=1), files, output), 24)
+    assert main([*command, "--dry-run"]) == 0
+    assert finished_inputs(output) == 1
+    assert main(command) == 0
+    assert "1 of 2 inputs were finished by an earlier run" in capsys.readouterr().err
+    stopped(plan_predictions(jt.load_assigner(folder / "net", threads=1), files, tmp_path / "b.parquet"), 24)
+    assert main([*command[:-1], str(tmp_path / "b.parquet"), "--no-resume"]) == 0
+    assert "earlier run" not in capsys.readouterr().err
+    assert output.read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.parquet", "o.parquet"]
+
+
+def test_an_interrupted_command_says_what_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(folder / "1.root"), str(folder / "2.root")]
+    calls: list[int] = []
+    real = jt.assignment.Assigner.answer
+
+    def answer(self: Any, *given: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return real(self, *given, **named)
+
+    monkeypatch.setattr(jt.assignment.Assigner, "answer", answer)
+    output = tmp_path / "o.parquet"
+    assert main(["assignment", "predict", *files, f"--model={folder}/net", "-o", str(output)]) == 130
+    assert f"1 finished inputs are kept in {output}.resume: the same command goes on" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["o.parquet.resume"]
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -529,6 +529,10 @@ class DatasetWriter:
         OutputError
             Outside of a ``with`` block.
         """
+        self._check(events)
+        self._write(dict(self._rows(events)))
+
+    def _check(self, events: AssignmentEvents) -> None:
         if self._file is None:
             raise MismatchError(f"{self.path} is not open: append within 'with DatasetWriter(...) as writer'")
         if events.n_events and bool(events.targets) != self.labels:
@@ -539,11 +543,15 @@ class DatasetWriter:
         check_events(events, self.event, self.slots, self.pair_features)
         numbered = AssignmentEvents(**{**vars(events), "start": self.n_events})
         _refuse_problems(numbered, self.event, self.slots, self.pair_features, self.path)
-        for place, rows in self._rows(events):
+
+    def _write(self, rows: Mapping[str, Array]) -> None:
+        """Dataset -> its values for the next events."""
+        count = len(next(iter(rows.values())))
+        for place, values in rows.items():
             dataset = self._file[place]
-            dataset.resize(self.n_events + events.n_events, axis=0)
-            dataset[self.n_events :] = rows
-        self.n_events += events.n_events
+            dataset.resize(self.n_events + count, axis=0)
+            dataset[self.n_events :] = values
+        self.n_events += count
 
     def _create(self) -> None:
         for item in self.event.inputs:

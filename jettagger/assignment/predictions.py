@@ -73,12 +73,38 @@ class PredictionWriter(DatasetWriter):
         MismatchError
             If shapes differ from those of the file.
         """
-        first = self.n_events
-        self.append(events)
-        for place, rows in self._found(found).items():
-            dataset = self._file[place]
-            dataset.resize(self.n_events, axis=0)
-            dataset[first:] = rows
+        self.append_rows(self.rows(events, found))
+
+    def rows(self, events: AssignmentEvents, found: Assigned) -> dict[str, Array]:
+        """What is written for events that follow those in the file.
+
+        Parameters
+        ----------
+        events : AssignmentEvents
+        found : Assigned
+            As for `append_found`.
+
+        Returns
+        -------
+        dict of str to array[events, ...]
+            By dataset.
+
+        Raises
+        ------
+        MismatchError, InvalidValues
+            As for `DatasetWriter.append`.
+        """
+        self._check(events)
+        return {**dict(self._rows(events)), **self._found(found)}
+
+    def append_rows(self, rows: Mapping[str, Array]) -> None:
+        """Write what `rows` gave.
+
+        Parameters
+        ----------
+        rows : mapping of str to array[events, ...]
+        """
+        self._write(rows)
 
     def _found(self, found: Assigned) -> dict[str, Array]:
         made: dict[str, Array] = {}

@@ -5,6 +5,9 @@ the layout of SPANet; targets are not needed. OUT.parquet or OUT.root has a row 
 event where there are any, the four-vector of each particle, the indices of its jets in the event, and probabilities.
 OUT.h5 has the inputs and the predictions in the layout of SPANet. The output is complete or absent.
 
+An interrupted job goes on where it was when the same command is given again: inputs that were finished are kept beside
+the output, in OUT.resume, until it is complete.
+
 examples:
   jettagger assignment predict events.root --model ttH/ -o assigned.parquet
   jettagger assignment predict data.h5 --model ttH/ -o predict.h5 --method best
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, progress_bar, say, table
+from jettagger.cli.console import counted, progress_bar, say, table, tell
 
 __all__ = ["configure", "run"]
 
@@ -36,12 +39,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime (default: cpu)")
     add("--events", type=counted, default=4096, metavar="N", help="events in memory (default: %(default)s)")
     add("--force", action="store_true", help="replace an existing output")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep finished inputs in OUT.resume until the output is complete, and go on with those of an interrupted "
+        "run; --no-resume starts from the beginning and keeps nothing",
+    )
     add("--dry-run", action="store_true", help="only say what would be read and written")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger assignment predict``."""
     from jettagger.assignment import load_assigner
+    from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
     from jettagger.studies.assigning import plan_predictions, predict_events
 
     assigner = load_assigner(
@@ -66,14 +77,24 @@ def run(args: argparse.Namespace) -> int:
             say(f"reads {len(plan.columns)} columns: {', '.join(plan.columns)}")
         say(f"writes {plan.output}")
         return 0
+    if not args.resume:
+        drop_finished(args.output)
     with progress_bar("assigning", plan.n_events, "events") as advance:
-        report = predict_events(
-            plan,
-            prefix=args.prefix,
-            embeddings=args.embeddings,
-            size=args.events,
-            force=args.force,
-            progress=advance,
-        )
+        try:
+            report = predict_events(
+                plan,
+                prefix=args.prefix,
+                embeddings=args.embeddings,
+                size=args.events,
+                force=args.force,
+                resume=args.resume,
+                progress=advance,
+            )
+        except BaseException:
+            kept = finished_inputs(args.output) if args.resume else 0
+            if kept:
+                folder = resume_folder(args.output)
+                tell(f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there")
+            raise
     table(f"{plan.output}", ("what", "number", "share"), report.rows())
     return 0

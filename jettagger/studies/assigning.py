@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from jettagger._version import __version__
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.assigner import Assigner, load_assigner
 from jettagger.assignment.counting import AssignmentReport
@@ -16,9 +22,14 @@ from jettagger.assignment.predictions import PredictionWriter
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.generated import sources_of_root
-from jettagger.files.root import EventFile, iterate
+from jettagger.files.root import EventFile
 from jettagger.provenance import Origin, Provenance
+from jettagger.runtime.codedigest import code_digest
+from jettagger.sessions.providers import Provider
+from jettagger.sessions.threads import default_threads
 from jettagger.skims.columns import EVENT_COLUMNS
+from jettagger.skims.jobs import Chunk
+from jettagger.skims.resume import Finished, kept_inputs, resumed
 from jettagger.skims.writers import check_target, write_skim
 
 __all__ = ["PredictionPlan", "flat_assignments", "plan_predictions", "predict_events"]
@@ -55,6 +66,24 @@ class PredictionPlan:
     def n_events(self) -> int:
         """Number of events."""
         return sum(count for _, count in self.files)
+
+    def chunks(self, size: int) -> tuple[Chunk, ...]:
+        """The events that are in memory at a time, file after file; an empty file is one empty chunk.
+
+        Parameters
+        ----------
+        size : int
+            Maximum number of events.
+
+        Returns
+        -------
+        tuple of Chunk
+        """
+        return tuple(
+            Chunk(path, start, min(start + size, count))
+            for path, count in self.files
+            for start in range(0, max(count, 1), size)
+        )
 
     @property
     def to_hdf5(self) -> bool:
@@ -141,6 +170,7 @@ def predict_events(
     embeddings: bool = False,
     size: int = EVENTS,
     force: bool = False,
+    resume: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> AssignmentReport:
     """Assign the objects of the events of files, at constant memory.
@@ -156,6 +186,10 @@ def predict_events(
         Maximum number of events in memory.
     force : bool
         Whether an existing output may be replaced.
+    resume : bool
+        Store what was found for each finished input in a folder ``OUTPUT.resume`` until the output is complete, and use
+        what an interrupted run left there, as `jettagger.tag_files` does: the output is the same, bit for bit. Nothing
+        is stored for jobs with one input, nor with an own assignment function, whose content is not known.
     progress : callable, optional
         Called with the number of events of each block that is done.
 
@@ -172,80 +206,111 @@ def predict_events(
     ConfigError
         If embeddings are asked for in a table.
     OutputError
-        If the output cannot be written completely; nothing is left then.
+        If the output cannot be written completely; nothing is left then. With ``resume``, also if another run is
+        currently writing the same output.
     """
     in_range(size, "size", 1)
     if embeddings and not plan.to_hdf5:
         raise ConfigError("embeddings are written to .h5 alone")
     assigner = plan.assigner
-    reports = [AssignmentReport()]
-    files = [path for path, _ in plan.files]
+    total = AssignmentReport()
     record = Provenance(
         "assign",
         Origin(assigner.model.name, assigner.model.digest),
-        files=tuple(files),
+        files=tuple(path for path, _ in plan.files),
         configuration=assigner.state,
     )
+    chunks = plan.chunks(size)
+    resume = resume and not callable(assigner.options.method)
 
-    def done(report: AssignmentReport) -> None:
-        reports[0] += report
-        if progress is not None:
-            progress(report.events)
+    def made(
+        kept: Finished | None, make: Callable[[Any], tuple[dict[str, Any], AssignmentReport]]
+    ) -> Generator[dict[str, Any], None, None]:
+        nonlocal total
+        stream = resumed(chunks, kept, lambda todo: _made(plan, todo, make))
+        with closing(stream):
+            for _, columns, report in stream:
+                yield columns
+                total += report
+                if progress is not None:
+                    progress(report.events)
 
-    if plan.to_hdf5:
+    with ExitStack() as stack:
+        key = _key(assigner, prefix, embeddings, plan.output.suffix)
+        kept = stack.enter_context(kept_inputs(plan.output, chunks, key, AssignmentReport, resume=resume))
+        if not plan.to_hdf5:
+            record = replace(record, generated=_generated(plan))
+            with closing(made(kept, lambda events: _table(assigner, events, prefix))) as tables:
+                write_skim(plan.output, tables, record.text, force=force, inputs=record.files)
+            return total
         writer = PredictionWriter(
             plan.output, assigner, plan.slots, embeddings=embeddings, provenance=record, force=force
         )
-        with writer:
-            for events, lost in _blocks(plan, size):
-                found = assigner.run(events, embeddings=embeddings)
-                writer.append_found(events, found)
-                done(found.report if lost is None else replace(found.report, cut=lost(found.slots)))
-        return reports[0]
-
-    generated = []
-    for path in files:
-        with EventFile(path) as file:
-            generated.append(sources_of_root(file))
-    if all(generated):
-        record = replace(record, generated=tuple(source for sources in generated for source in sources))
-
-    def chunks() -> Iterator[dict[str, Any]]:
-        for _, events in _events(plan, size):
-            request = assigner.source.request(events)
-            found = assigner.answer(request)
-            made = request.put_back(events, found, prefix, assigner.columns())
-            yield flat_assignments(made, assigner, prefix)
-            done(found.report)
-
-    write_skim(plan.output, chunks(), record.text, force=force, inputs=files)
-    return reports[0]
+        with writer, closing(made(kept, lambda events: _rows(writer, events, embeddings))) as blocks:
+            for rows in blocks:
+                writer.append_rows(rows)
+    return total
 
 
-def _events(plan: PredictionPlan, size: int) -> Iterator[tuple[str, Any]]:
-    """Events of the files in blocks; at least one block, which may be empty."""
-    for path, count in plan.files:
-        with EventFile(path) as file:
-            if file.n_events != count:
-                raise InputFileError(f"{path} has {file.n_events} events, it had {count} when it was opened first")
-            kept = [name for name in EVENT_COLUMNS if name in file.names]
-            columns = tuple(dict.fromkeys([*plan.assigner.source.check(file, path), *kept]))
-            if not count:
-                yield path, file.read(columns, 0, 0)
-            for _, events in iterate(file, columns, size):
-                yield path, events
+def _key(assigner: Assigner, prefix: str, embeddings: bool, suffix: str) -> str:
+    """Digest of what the output depends on, to the last bit, apart from the input files."""
+    options = assigner.options
+    made_by = [__version__, code_digest(), version("onnxruntime"), version("awkward")]
+    threads = [default_threads(), options.threads, options.batch_size, str(Provider.of(options.provider))]
+    return json.dumps([made_by, threads, assigner.state, prefix, embeddings, suffix], sort_keys=True)
 
 
-def _blocks(plan: PredictionPlan, size: int) -> Iterator[tuple[AssignmentEvents, Any]]:
-    """Inputs of data sets or of events, and what counts the objects that the mapping cuts."""
-    if plan.columns:
-        for _, events in _events(plan, size):
-            request = plan.assigner.source.request(events)
-            yield AssignmentEvents(request.tensors.values, request.tensors.masks), request.lost
-        return
+def _generated(plan: PredictionPlan) -> tuple[Any, ...]:
+    """The generated events of all files; nothing if one of them does not record them."""
+    found = []
     for path, _ in plan.files:
-        for block in AssignmentDataset(path, plan.assigner.event, labels=False).blocks(size):
-            yield block, None
+        with EventFile(path) as file:
+            found.append(sources_of_root(file))
+    return tuple(source for sources in found for source in sources) if all(found) else ()
+
+
+def _made(
+    plan: PredictionPlan,
+    chunks: Sequence[Chunk],
+    make: Callable[[Any], tuple[dict[str, Any], AssignmentReport]],
+) -> Generator[tuple[dict[str, Any], AssignmentReport], None, None]:
+    """What is made of the events, or blocks of data sets, of some chunks; each file is opened once."""
+    for path, group in groupby(chunks, key=lambda chunk: chunk.path):
+        count = dict(plan.files)[path]
+        with ExitStack() as stack:
+            read: Callable[[int, int], Any]
+            if plan.columns:
+                file = stack.enter_context(EventFile(path))
+                found = file.n_events
+                kept = [name for name in EVENT_COLUMNS if name in file.names]
+                columns = tuple(dict.fromkeys([*plan.assigner.source.check(file, path), *kept]))
+                read = partial(file.read, columns)
+            else:
+                dataset = AssignmentDataset(path, plan.assigner.event, labels=False)
+                found, read = dataset.n_events, dataset.read
+            if found != count:
+                raise InputFileError(f"{path} has {found} events, it had {count} when it was opened first")
+            for chunk in group:
+                yield make(read(chunk.start, chunk.stop))
+
+
+def _table(assigner: Assigner, events: Any, prefix: str) -> tuple[dict[str, Any], AssignmentReport]:
+    """Columns of a table for events."""
+    request = assigner.source.request(events)
+    found = assigner.answer(request)
+    made = request.put_back(events, found, prefix, assigner.columns())
+    return flat_assignments(made, assigner, prefix), found.report
+
+
+def _rows(writer: PredictionWriter, events: Any, embeddings: bool) -> tuple[dict[str, Any], AssignmentReport]:
+    """Rows of a file of predictions for events, or for a block of a data set."""
+    assigner = writer.assigner
+    if isinstance(events, AssignmentEvents):
+        found = assigner.run(events, embeddings=embeddings)
+        return writer.rows(events, found), found.report
+    request = assigner.source.request(events)
+    found = assigner.answer(request, embeddings=embeddings)
+    return writer.rows(AssignmentEvents(request.tensors.values, request.tensors.masks), found), found.report
 
 
 def flat_assignments(events: Any, assigner: Assigner, prefix: str = "assigned") -> dict[str, Any]:
