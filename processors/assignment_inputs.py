@@ -17,7 +17,7 @@ from jettagger.assignment.making import (
     InputMaker,
     check_output,
     dataset_writer,
-    interleaved,
+    mixed,
     read_block,
     write_block,
 )
@@ -29,7 +29,7 @@ class AssignmentInputsProcessor(processor.ProcessorABC):
     """Writes events as one data set, in the layout of SPANet or as parquet.
 
     Each chunk is stored beside the output; the last step writes all in the order of files and events, with data sets
-    interleaved, and removes them. The output does not depend on the executor, and is complete or absent.
+    mixed, and removes them. The output does not depend on the executor, and is complete or absent.
 
     Parameters
     ----------
@@ -117,10 +117,10 @@ class AssignmentInputsProcessor(processor.ProcessorABC):
         """
         stored = {name: in_order(accumulator[name]["chunks"]) for name in sorted(accumulator)}
         files = sorted({file for result in accumulator.values() for file, _ in result["chunks"]})
-        order = interleaved({name: [number for _, number in chunks] for name, chunks in stored.items()})
+        sizes = {name: [number for _, number in chunks] for name, chunks in stored.items()}
         with dataset_writer(self.output, self.maker, files, force=self.force) as writer:
-            for name, index in order:
-                writer.append(read_block(Path(stored[name][index][0])))
+            for events in mixed(sizes, lambda name, index: read_block(Path(stored[name][index][0]))):
+                writer.append(events)
         shutil.rmtree(self.chunks, ignore_errors=True)
         return {name: accumulator[name]["counts"] for name in stored}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,25 @@ class AssignmentEvents:
 
     def __len__(self) -> int:
         return self.n_events
+
+    def take(self, rows: Any) -> AssignmentEvents:
+        """Some of the events.
+
+        Parameters
+        ----------
+        rows : slice, or sequence of int
+
+        Returns
+        -------
+        AssignmentEvents
+            With `start` 0.
+        """
+        index = rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
+        names = [item.name for item in fields(self) if item.name != "start"]
+        parts: dict[str, Any] = {
+            part: {name: array[index] for name, array in getattr(self, part).items()} for part in names
+        }
+        return AssignmentEvents(**parts)
 
 
 def offsets_of(event: EventDescription, slots: Mapping[str, int]) -> dict[str, int]:

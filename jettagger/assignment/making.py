@@ -1,7 +1,6 @@
 """Data sets from events: chunks become blocks of events with inputs and targets, blocks become one file.
 
-The blocks of several data sets are interleaved in proportion to their numbers of events, so that every part of the
-file has all of them: a split into training and validation by position holds every class.
+Several data sets are mixed, so that a split into training and validation by position holds every class.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.blocks import AssignmentEvents, offsets_of
 from jettagger.assignment.datasets import DatasetWriter, described
+from jettagger.assignment.mixing import mixed
 from jettagger.errors import ConfigError, InputFileError, OutputError, hint, require
 from jettagger.files import complete_or_absent, refuse_inputs, refuse_repeats
 from jettagger.files.parquet import METADATA
@@ -38,8 +38,8 @@ __all__ = [
     "MadeInputs",
     "check_output",
     "dataset_writer",
-    "interleaved",
     "make_inputs",
+    "mixed",
     "read_block",
     "write_block",
 ]
@@ -459,32 +459,6 @@ def read_block(path: Path) -> AssignmentEvents:
     return AssignmentEvents(**content)
 
 
-def interleaved(sizes: Mapping[str, list[int]]) -> list[tuple[str, int]]:
-    """An order of the blocks of several data sets in which every stretch has all of them.
-
-    Parameters
-    ----------
-    sizes : mapping of str to list of int
-        Data set -> number of events of each of its blocks.
-
-    Returns
-    -------
-    list of tuple
-        Data set and index of the block.
-
-    Examples
-    --------
-    >>> interleaved({"ttH": [10, 10], "ttbb": [10, 10, 10, 10]})
-    [('ttbb', 0), ('ttH', 0), ('ttbb', 1), ('ttbb', 2), ('ttH', 1), ('ttbb', 3)]
-    """
-    places = []
-    for rank, (name, numbers) in enumerate(sizes.items()):
-        total = max(sum(numbers), 1)
-        middle = (np.cumsum(numbers) - np.asarray(numbers) / 2) / total if numbers else np.zeros(0)
-        places += [(float(place), rank, name, index) for index, place in enumerate(middle)]
-    return [(name, index) for _, _, name, index in sorted(places)]
-
-
 def make_inputs(
     files: Mapping[str, Iterable[str | os.PathLike[str]]],
     output: str | os.PathLike[str],
@@ -537,16 +511,20 @@ def make_inputs(
                 for start in range(0, file.n_events, events_per_block):
                     blocks[name].append((path, start, min(start + events_per_block, file.n_events)))
     counts = InputCounts()
-    order = interleaved({name: [stop - start for _, start, stop in parts] for name, parts in blocks.items()})
     with dataset_writer(output, maker, every, force=force) as writer:
-        for name, index in order:
+
+        def load(name: str, index: int) -> AssignmentEvents:
+            nonlocal counts
             path, start, stop = blocks[name][index]
             with EventFile(path) as file:
                 made = maker.made(file.read(maker.check(file, name, path), start, stop), name)
-            writer.append(made.events)
             counts += made.counts
             if progress is not None:
                 progress(stop - start)
+            return made.events
+
+        for events in mixed({name: [stop - start for _, start, stop in parts] for name, parts in blocks.items()}, load):
+            writer.append(events)
     return counts
 
 

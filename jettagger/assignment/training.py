@@ -130,15 +130,6 @@ def training_rows(
 # ------------------------------------------------------------------------------------------------------------- events
 
 
-def _taken(events: AssignmentEvents, rows: Any) -> AssignmentEvents:
-    index = np.asarray(rows, dtype=np.int64)
-    parts = ("values", "masks", "targets", "target_masks", "weights", "regressions", "classifications", "pair_values")
-    made: dict[str, Any] = {
-        part: {name: value[index] for name, value in getattr(events, part).items()} for part in parts
-    }
-    return AssignmentEvents(**made)
-
-
 def _objects(events: AssignmentEvents, description: EventDescription) -> Array:
     return np.asarray(sum(events.masks[item.name].sum(1) for item in description.sequential), dtype=np.int64)
 
@@ -308,11 +299,11 @@ def prepare_training(
         raise ConfigError("event_weights: data sets in the layout of the original have no weights of events")
     rows, other = training_rows(training.n_events, options, validation=validation is not None)
     every = training.read()
-    events = _taken(every, rows)
-    held = validation.read() if validation is not None else _taken(every, other)
+    events = every.take(rows)
+    held = validation.read() if validation is not None else every.take(other)
     del every
-    events = _taken(events, _kept(events, description, options, full=not options.partial_events))
-    held = _taken(held, _kept(held, description, options, full=False))
+    events = events.take(_kept(events, description, options, full=not options.partial_events))
+    held = held.take(_kept(held, description, options, full=False))
     for count, what, path in (
         (events.n_events, "training", training.path),
         (held.n_events, "validation", (validation or training).path),

@@ -2,7 +2,7 @@
 
 inputs.yaml says which collections and columns the inputs of the event file are, and which generator particles its
 particles are; 'jettagger schema event-mapping' prints its schema. Files are of one data set, or of several that are
-named, which classes can depend on; their events are interleaved. The output is complete or not there.
+named, which classes can depend on; their events are mixed. The output is complete or not there.
 
 Printed are the events with each particle, and those in which an object is matched to each of its daughters, by the
 number of objects.
