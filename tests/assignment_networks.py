@@ -113,6 +113,50 @@ def some_inputs(description: EventDescription, events: int = 5, slots: int = 5, 
     return inputs(description, counts, {item.name: slots for item in description.inputs}, seed)
 
 
+#: a top of the two jets with the tag, and another of those with another one
+TAGGED = """
+INPUTS: {SEQUENTIAL: {Jets: {pt: log_normalize, tag: none}}}
+EVENT:
+  t1: [q1, q2]
+  t2: [q1, q2]
+PERMUTATIONS:
+  EVENT: [[t1, t2]]
+  t1: [[q1, q2]]
+  t2: [[q1, q2]]
+CLASSIFICATIONS: {EVENT: [kind]}
+"""
+
+
+def tagged(path: Path, events: int = 300, **changes: Any) -> Any:
+    """A data set: six jets, in any order: two of each tag; the second top is not always there."""
+    from jettagger.assignment.blocks import AssignmentEvents
+    from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
+
+    random = np.random.default_rng(events)
+    order = np.argsort(random.random((events, 6)), axis=1)
+    tags = np.array([1, 1, -1, -1, 0, 0], dtype=np.float32)[order]
+    values = np.stack([random.exponential(50, (events, 6)).astype(np.float32), tags], -1)
+    places = np.argsort(order, axis=1)
+    there = random.random(events) < 0.7
+    content = {
+        "values": {"Jets": values},
+        "masks": {"Jets": np.ones((events, 6), dtype=bool)},
+        "targets": {"t1": places[:, :2], "t2": np.where(there[:, None], places[:, 2:4], -1)},
+        "classifications": {"EVENT/kind": there.astype(np.int64)},
+    }
+    with DatasetWriter(path, event(TAGGED), {"Jets": 6}) as writer:
+        writer.append(AssignmentEvents(**{**content, **changes}))
+    return AssignmentDataset(path, event(TAGGED))
+
+
+def chosen(**changes: Any) -> AssignmentOptions:
+    """Options that learn `tagged` events in a few epochs."""
+    return options(**{
+        **SMALL, "partial_events": True, "train_validation_split": 0.8, "batch_size": 32, "epochs": 3,
+        "learning_rate": 5e-3, "balance_particles": True, "regression_loss_scale": 0.0, **changes,
+    })  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------------------- the original
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from assignment_networks import SMALL, event, options, ttH
+from assignment_networks import TAGGED, chosen, event, tagged, ttH
 
-from jettagger.assignment.blocks import AssignmentEvents
-from jettagger.assignment.datasets import AssignmentDataset, DatasetWriter
+from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.losses import AssignmentTargets
 from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.training import train_assignment, training_rows
@@ -21,45 +20,6 @@ from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownN
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")
 pytest.importorskip("numba")
-
-#: a top of the two jets with the tag, and another of those with another one
-TAGGED = """
-INPUTS: {SEQUENTIAL: {Jets: {pt: log_normalize, tag: none}}}
-EVENT:
-  t1: [q1, q2]
-  t2: [q1, q2]
-PERMUTATIONS:
-  EVENT: [[t1, t2]]
-  t1: [[q1, q2]]
-  t2: [[q1, q2]]
-CLASSIFICATIONS: {EVENT: [kind]}
-"""
-
-
-def tagged(path: Path, events: int = 300, **changes: Any) -> AssignmentDataset:
-    """Six jets, in any order: two of each tag; the second top is not always there."""
-    random = np.random.default_rng(events)
-    order = np.argsort(random.random((events, 6)), axis=1)
-    tags = np.array([1, 1, -1, -1, 0, 0], dtype=np.float32)[order]
-    values = np.stack([random.exponential(50, (events, 6)).astype(np.float32), tags], -1)
-    places = np.argsort(order, axis=1)
-    there = random.random(events) < 0.7
-    content = {
-        "values": {"Jets": values},
-        "masks": {"Jets": np.ones((events, 6), dtype=bool)},
-        "targets": {"t1": places[:, :2], "t2": np.where(there[:, None], places[:, 2:4], -1)},
-        "classifications": {"EVENT/kind": there.astype(np.int64)},
-    }
-    with DatasetWriter(path, event(TAGGED), {"Jets": 6}) as writer:
-        writer.append(AssignmentEvents(**{**content, **changes}))
-    return AssignmentDataset(path, event(TAGGED))
-
-
-def chosen(**changes: Any) -> AssignmentOptions:
-    return options(**{
-        **SMALL, "partial_events": True, "train_validation_split": 0.8, "batch_size": 32, "epochs": 3,
-        "learning_rate": 5e-3, "balance_particles": True, "regression_loss_scale": 0.0, **changes,
-    })  # fmt: skip
 
 
 @pytest.fixture(scope="module")

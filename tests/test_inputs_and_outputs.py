@@ -384,6 +384,25 @@ def assignment_predict(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "predict", str(events), "--model", str(assigner_folder(folder / "made")), "-o"], events
 
 
+def assignment_train(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "train", "-ef", event, "-tf", path, "-o"], Path(path)
+
+
+def assignment_train_options(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    options = folder / "options.json"
+    options.write_text(f'{{"event_info_file": "{event}", "training_file": "{path}"}}')
+    return ["assignment", "train", "-of", str(options), "-o"], options
+
+
+def assignment_train_weights(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    weights = folder / "weights.npz"
+    np.savez(weights, x=np.zeros(1))
+    return ["assignment", "train", "-ef", event, "-tf", path, "-sf", str(weights), "-o"], weights
+
+
 #: command -> ways in which a file that it reads could be its output, and what that output can be called
 FILES = {
     "tag": [tag, tag_dry, tag_network],
@@ -407,6 +426,7 @@ FILES = {
     "assignment convert": [assignment_convert],
     "assignment import": [assignment_import],
     "assignment predict": [assignment_predict],
+    "assignment train": [assignment_train, assignment_train_options, assignment_train_weights],
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],
 }

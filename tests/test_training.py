@@ -347,6 +347,17 @@ def test_several_measures_are_kept_and_one_of_them_or_the_loss_decides(tmp_path:
     assert [epoch.measures["right"] for epoch in history] == best[1:]
 
 
+def test_the_loss_decides_between_equal_metrics() -> None:
+    def run(ties: bool) -> tuple[Epoch, ...]:
+        return trained(epochs=4, metric=Metric("right", lambda *_: 0.5, True, loss_decides_ties=ties))[1]
+
+    assert not any(epoch.best for epoch in run(False))
+    history = run(True)
+    losses = [history[0].start, *(epoch.validation for epoch in history)]
+    assert [epoch.best for epoch in history] == [losses[i + 1] < min(losses[: i + 1]) for i in range(4)]
+    assert history[0].best
+
+
 def test_a_training_may_end_after_any_epoch() -> None:
     answers = iter([False, True])
     _, history = trained(epochs=5, until=lambda: next(answers))

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         TrainedNetwork,
         train_assignment,
     )
+    from jettagger.assignment.training_folder import AssignmentTraining, train_to_folder
     from jettagger.assignment.training_options import (
         AssignmentOptions,
         OptionsWarning,
@@ -125,6 +126,7 @@ _HOMES: dict[str, str] = {
     "AssignmentOutputs": "assignment.networks",
     "AssignmentReport": "assignment.counting",
     "AssignmentTargets": "assignment.losses",
+    "AssignmentTraining": "assignment.training_folder",
     "BTag": "assignment.chisquare",
     "CategoryPurity": "assignment.purity",
     "ChiSquareAssignment": "assignment.chisquare",
@@ -194,6 +196,7 @@ _HOMES: dict[str, str] = {
     "read_state": "assignment.weights",
     "top_terms": "assignment.chisquare",
     "train_assignment": "assignment.training",
+    "train_to_folder": "assignment.training_folder",
     "training_statistics": "assignment.statistics",
     "write_event_file": "topology.eventfile",
     "write_network": "assignment.weights",
@@ -214,6 +217,7 @@ __all__ = [
     "AssignmentOutputs",
     "AssignmentReport",
     "AssignmentTargets",
+    "AssignmentTraining",
     "BTag",
     "CategoryPurity",
     "ChiSquareAssignment",
@@ -282,6 +286,7 @@ __all__ = [
     "read_state",
     "top_terms",
     "train_assignment",
+    "train_to_folder",
     "training_statistics",
     "write_event_file",
     "write_network",

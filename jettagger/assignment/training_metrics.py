@@ -102,7 +102,11 @@ def validation_metric(
         return made
 
     return Metric(
-        "" if monitor == LOSS else monitor, measures, higher_is_better=not monitor.endswith(_LOWER), reduce=reduced
+        "" if monitor == LOSS else monitor,
+        measures,
+        higher_is_better=not monitor.endswith(_LOWER),
+        reduce=reduced,
+        loss_decides_ties=True,
     )
 
 

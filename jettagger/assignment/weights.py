@@ -58,8 +58,8 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Array]:
     Parameters
     ----------
     path : path
-        ``.npz``, an archive of NumPy with one array for each name, or a file of ``torch.save``: a state dictionary, or
-        a checkpoint of Lightning, whose ``state_dict`` is taken.
+        ``.npz``, an archive of NumPy with one array for each name, or a file of ``torch.save``: a state dictionary, a
+        checkpoint of Lightning, whose ``state_dict`` is taken, or a network of `write_network`.
 
     Returns
     -------
@@ -121,6 +121,8 @@ def _checkpoint(file: Path) -> dict[str, Array]:
             ) from error
         raise InputFileError(f"{file} cannot be read as a checkpoint of torch: {reason_of(error)}") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if isinstance(content, Mapping) and content.get("format") == _FORMAT:
+        state = content.get("state")
     if not isinstance(state, Mapping):
         raise InputFileError(f"{file} has no state dictionary: it holds {type(content).__name__}")
     return {str(name): value.detach().numpy() for name, value in state.items() if isinstance(value, torch.Tensor)}

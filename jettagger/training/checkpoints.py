@@ -57,6 +57,10 @@ class Progress:
             return None
         return self.start if self.start_metric is None else self.start_metric
 
+    def standard_loss(self) -> float:
+        """The validation loss of the best weights, which decides between equal metrics."""
+        return next((epoch.validation for epoch in reversed(self.history) if epoch.best), self.start)
+
     def since(self, least_epochs: int) -> int:
         """Number of epochs after the best one, of those that can be the best."""
         last = max((epoch.number for epoch in self.history if epoch.best), default=0)

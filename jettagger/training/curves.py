@@ -64,7 +64,7 @@ class TrainingHistory:
     def _measures(self) -> list[str]:
         return list(self.epochs[0].measures) if self.epochs else []
 
-    def write(self, folder: Path, *, plots: bool = True) -> None:
+    def write(self, folder: Path, *, plots: bool = True, name: str = "history") -> None:
         """Write ``history.json``, and the pictures ``history.pdf`` and ``history_zoomed.pdf``.
 
         Parameters
@@ -72,6 +72,8 @@ class TrainingHistory:
         folder : pathlib.Path
         plots : bool
             Whether the pictures are drawn; needs the extra ``plot``.
+        name : str
+            Of the files, without their ends.
 
         Raises
         ------
@@ -79,10 +81,10 @@ class TrainingHistory:
             If the extra ``plot`` is not installed.
         """
         text = json.dumps(self.content(), indent=1, allow_nan=False)
-        (folder / "history.json").write_text(f"{text}\n", encoding="utf-8")
+        (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
         if plots:
-            save_figure(self.figure(), folder / "history.pdf")
-            save_figure(self.figure(zoomed=True), folder / "history_zoomed.pdf")
+            save_figure(self.figure(), folder / f"{name}.pdf")
+            save_figure(self.figure(zoomed=True), folder / f"{name}_zoomed.pdf")
 
     def zoom(self) -> tuple[float, float]:
         """The range of the losses in the last three quarters of the epochs, with margins of 5 %."""

@@ -125,12 +125,15 @@ class Metric:
     reduce : callable, optional
         Function of outputs, targets and weights of a batch that returns what is kept of them, in the same form, where
         the outputs of the whole sample would not fit the memory.
+    loss_decides_ties : bool
+        Whether an epoch with an equal metric and a lower loss is better, for metrics that count few events.
     """
 
     name: str
     function: Callable[[Any, Any, Any], float | Mapping[str, float]]
     higher_is_better: bool = False
     reduce: Callable[[Any, Any, Any], tuple[Any, Any, Any]] | None = None
+    loss_decides_ties: bool = False
 
 
 def train_network(
@@ -237,6 +240,7 @@ def _train(
 ) -> None:
     settings, least = game.settings, game.settings.least_epochs
     higher = game.metric is not None and game.metric.higher_is_better
+    ties = game.metric is not None and game.metric.loss_decides_ties
     while len(progress.history) < settings.epochs and game.waited(progress) < settings.patience:
         number = len(progress.history)
         shown = game.train(train(number), progress)
@@ -251,7 +255,11 @@ def _train(
                 "spread of the weights"
             )
         standard = progress.standard(least)
-        better = number >= least and (standard is None or (value > standard if higher else value < standard))
+        better = number >= least and (
+            standard is None
+            or (value > standard if higher else value < standard)
+            or (ties and value == standard and found.loss < progress.standard_loss())
+        )
         if better:
             progress.best = game.copy()
         epoch = Epoch(

@@ -1,0 +1,299 @@
+"""Train networks that assign the objects of events to particles (SPANet).
+
+OPTIONS.json is that of SPANet, with its defaults, and most flags are SPANet's, too; docs/assignment.md lists all keys.
+Flags override the file. The folder DIR/ is complete or not there:
+
+  network.pt                network with event file, options and classes; network_<seed>.pt with --seeds
+  history.json, history.pdf, history_zoomed.pdf
+                            losses, learning rates, and measures of the validation events
+  options.json, event.yaml  what it was trained with; training.json is the record
+  checkpoint.pt             if the time ran out: -cf goes on from there
+  logs/                     for TensorBoard, if it is installed
+
+The best epoch is kept: by default that with the most right events, decoded as in use. An interrupted training goes on
+with the same command: DIR.resume keeps its state until DIR/ is complete. 'jettagger assignment export DIR/' makes an
+ONNX file of it.
+
+examples:
+  jettagger assignment train -of options.json -o out/ --dry-run
+  jettagger assignment train -of options.json -ef event.yaml -tf tt.h5 -vf validation.h5 -o out/ --seed 1
+  jettagger assignment train -of options.json -sf published.ckpt -fsf -e 20 -t 00:08:00:00 -o tuned/
+  jettagger assignment train -of options.json -o ensemble/ --seeds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jettagger.cli import console
+from jettagger.cli.console import counted, finite, say, seed, table, tell, warn
+from jettagger.errors import LONGEST_NAME, visible
+
+if TYPE_CHECKING:
+    from jettagger.assignment import AssignmentOptions
+    from jettagger.assignment.training import TrainingData
+    from jettagger.assignment.training_folder import AssignmentTraining
+
+__all__ = ["configure", "run"]
+
+#: flags of the original without a use here -> why
+_UNUSED = {
+    "torch_script": ("-ts", "networks are not compiled"),
+    "profile": ("--profile", "there is no profiler"),
+}
+
+
+def _time(text: str) -> float:
+    """Seconds of DD:HH:MM:SS."""
+    match = re.fullmatch(r"(\d{1,5}):(\d{1,2}):(\d{1,2}):(\d{1,2})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected DD:HH:MM:SS, got {visible(text, LONGEST_NAME)!r}")
+    days, hours, minutes, seconds = map(int, match.groups())
+    return float(seconds + 60 * (minutes + 60 * (hours + 24 * days)))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger assignment train``."""
+    add = parser.add_argument
+
+    def original(short: str, long: str, **keywords: Any) -> None:
+        """A flag of the original, whose long names have underscores."""
+        add(short, *dict.fromkeys((f"--{long}", f"--{long.replace('-', '_')}")), **keywords)
+
+    original("-of", "options-file", metavar="OPTIONS.json", help="options (default: those of the original)")
+    add("-o", "--output", metavar="DIR/", help="folder to write (default: LOG/NAME/version_N of -l and -n)")
+    original("-ef", "event-file", metavar="EVENT.yaml", help="event file (key event_info_file)")
+    original("-tf", "training-file", metavar="FILE.h5", help="data set for the training")
+    original("-vf", "validation-file", metavar="FILE.h5", help="data set for the validation (default: the end of -tf)")
+    original("-e", "epochs", type=counted, metavar="N", help="number of epochs")
+    original("-b", "batch-size", type=counted, metavar="N", help="events in a step")
+    original("-p", "limit-dataset", type=finite, metavar="PERCENT", help="share of the data set that is read")
+    original("-r", "random-seed", type=seed, metavar="N", help="seed of the choice of events; 0: the first ones")
+    original("-f", "full-events", action="store_true", help="train on events with all particles only")
+    original("-t", "time-limit", type=_time, metavar="DD:HH:MM:SS", help="end in order, with the best epoch so far")
+    original("-g", "gpus", type=seed, metavar="N", help="number of GPUs; 0: the CPU (default: num_gpu, or none)")
+    add("-fp16", "--fp16", action="store_true", help="mixed precision, with float16")
+    original("-sf", "state-dict", metavar="FILE", help="weights to start from, as far as they fit: .ckpt, .npz, .pt")
+    original("-fsf", "freeze-state-dict", action="store_true", help="leave the weights of -sf as they are")
+    original("-cf", "checkpoint", metavar="FILE", help="go on from checkpoint.pt of a training that ran out of time")
+    original("-l", "log-dir", default="spanet_output", metavar="LOG", help="folder of trainings without -o")
+    original("-n", "name", default="spanet", metavar="NAME", help="name of trainings without -o")
+    original("-v", "verbose", action="store_true", help="show options and statistics of the training events")
+    original("-ts", "torch-script", action="store_true", help="no use here")
+    add("--profile", action="store_true", help="no use here")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of weights and order (default: 0)")
+    add("--seeds", type=counted, default=1, metavar="N", help="train N networks, of this and the next seeds")
+    add(
+        "--monitor",
+        default="event purity",
+        metavar="MEASURE",
+        help="decides about the best epoch (event purity)",
+    )
+    add("--threads", type=counted, default=1, metavar="N", help="threads of torch and of the decoder (default: 1)")
+    add("--no-plots", action="store_true", help="draw nothing")
+    add("--force", action="store_true", help="replace the output of an earlier training")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the state of the training in DIR.resume until the output is complete, and go on with that of an "
+        "interrupted run; --no-resume keeps nothing",
+    )
+    add("--dry-run", action="store_true", help="read the events, build the network, and show what would be trained")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``jettagger assignment train``."""
+    from jettagger.assignment.training_folder import MARKER, inputs_of, train_to_folder
+    from jettagger.files import check_folder
+    from jettagger.training.live import live_table
+
+    options = _options(args)
+    output = args.output or _next_version(Path(args.log_dir) / args.name)
+    others = (args.options_file, args.state_dict, args.checkpoint)
+    check_folder(output, marker=MARKER, force=args.force, inputs=inputs_of(options, *others))
+    device = _device(args.gpus, options.num_gpu)
+    unused = [f"{flag} ({why})" for name, (flag, why) in _UNUSED.items() if getattr(args, name)]
+    if unused:
+        warn(f"flags without a use here: {', '.join(unused)}")
+    if args.verbose:
+        _options_table(options)
+    if args.dry_run:
+        _plan(args, options)
+        return 0
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
+        follow = stack.enter_context(live_table(interval=console.INTERVAL))
+        try:
+            result = train_to_folder(
+                options,
+                output,
+                seed=args.seed,
+                seeds=args.seeds,
+                monitor=args.monitor,
+                threads=args.threads,
+                device=device,
+                precision="float16" if args.fp16 else "float32",
+                weights=args.state_dict,
+                freeze=args.freeze_state_dict,
+                checkpoint=args.checkpoint,
+                time_limit=args.time_limit,
+                resume=args.resume,
+                plots=not args.no_plots,
+                force=args.force,
+                follow=follow,
+                begin=lambda data: tell(
+                    f"{data.training.count} events for the training, {data.validation.count} for the validation, "
+                    f"{data.steps} steps in an epoch"
+                ),
+            )
+        except BaseException:
+            kept = Path(f"{str(output).rstrip('/')}.resume")
+            if args.resume and list(kept.glob("*.pt")):
+                tell(f"jettagger: the state of the training is kept in {kept}: the same command goes on from there")
+            raise
+    _summary(result)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------- options
+
+
+def _options(args: argparse.Namespace) -> AssignmentOptions:
+    """The options of the file with those of the flags."""
+    from jettagger.assignment import AssignmentOptions, read_options
+    from jettagger.config.models import validated_json
+    from jettagger.errors import ConfigError
+
+    options = read_options(args.options_file) if args.options_file is not None else AssignmentOptions.model_validate({})
+    changes: dict[str, Any] = {
+        "event_info_file": args.event_file,
+        "training_file": args.training_file,
+        "validation_file": args.validation_file,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "dataset_limit": None if args.limit_dataset is None else args.limit_dataset / 100,
+        "dataset_randomization": args.random_seed,
+        "partial_events": False if args.full_events else None,
+        "num_gpu": args.gpus,
+        "verbose_output": True if args.verbose else None,
+    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    content = {**options.model_dump(mode="json"), **given}
+    return validated_json(AssignmentOptions, Path("the command line"), content, ConfigError, "set of options")
+
+
+def _next_version(folder: Path) -> str:
+    """The first version that is not there; that of an interrupted training is not."""
+    from jettagger.errors import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write into {folder}: {getattr(error, 'strerror', None) or error}") from error
+    number = 0
+    while (folder / f"version_{number}").exists():
+        number += 1
+    return str(folder / f"version_{number}")
+
+
+def _device(asked: int | None, number: int) -> str:
+    """CPU or GPU; one GPU is the default of the original, which takes it as given."""
+    from jettagger.errors import ConfigError, ProviderError, require
+
+    torch = require("torch", "train", "training a network")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    wanted = number if asked is None else asked
+    if asked is None and wanted <= 1:
+        wanted = min(wanted, there)
+    if wanted > there:
+        said = "-g" if asked is not None else "num_gpu of the options"
+        raise ProviderError(
+            f"{said} asks for {wanted} GPU{'s' if wanted > 1 else ''}, torch {torch.__version__} finds "
+            f"{there or 'none'} here; -g 0 trains on the CPU"
+        )
+    if wanted > 1:
+        raise ConfigError(f"{wanted} GPUs are asked for: one network is trained on one GPU")
+    return "cuda" if wanted else "cpu"
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+
+
+def _options_table(options: AssignmentOptions) -> None:
+    fields = type(options).model_fields
+    changed = {name: value for name in fields if (value := getattr(options, name)) != fields[name].default}
+    rows = [(name, f"{value}") for name, value in changed.items() if name != "jettagger"]
+    own = options.jettagger.model_dump(exclude_defaults=True)
+    rows += [(f"jettagger.{name}", f"{value}") for name, value in own.items()]
+    table("options that differ from the defaults", ("option", "value"), rows)
+
+
+def _plan(args: argparse.Namespace, options: AssignmentOptions) -> None:
+    from jettagger.assignment import load_weights
+    from jettagger.assignment.training import prepare_training
+    from jettagger.assignment.training_folder import open_datasets, starting_weights
+    from jettagger.assignment.training_metrics import validation_metric
+    from jettagger.errors import ConfigError
+
+    if args.freeze_state_dict and args.state_dict is None:
+        raise ConfigError("-fsf freezes the weights of -sf, which is not given")
+    training, validation = open_datasets(options)
+    validation_metric(args.monitor, training.event, options)
+    data = prepare_training(options, training, validation)
+    network = data.network()
+    if args.state_dict is not None:
+        loaded = load_weights(network, starting_weights(args.state_dict), partial=True, where=args.state_dict)
+        say(loaded.summary())
+    _events(data)
+    if args.verbose:
+        _statistics(data)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    say(f"{total:,} parameters; {options.epochs} epochs of {data.steps} steps of {options.batch_size} events")
+    if args.seeds > 1:
+        say(f"{args.seeds} networks, of the seeds {args.seed} to {args.seed + args.seeds - 1}")
+
+
+def _events(data: TrainingData) -> None:
+    rows = [("events", f"{data.training.count}", f"{data.validation.count}")]
+    rows += [(f"with {name}", f"{one}", f"{other}") for name, (one, other) in data.present.items()]
+    table("events", ("", "training", "validation"), rows)
+    if data.left_out:
+        say(f"left out of the training: {data.left_out} events without all particles, or for their number of objects")
+
+
+def _statistics(data: TrainingData) -> None:
+    rows = [
+        (f"{item.name}/{feature.name}", f"{mean:.4g}", f"{std:.4g}")
+        for item in data.description.inputs
+        for feature, mean, std in zip(
+            item.features, data.statistics.inputs[item.name].mean, data.statistics.inputs[item.name].std, strict=True
+        )
+        if feature.normalize
+    ]
+    table("normalisation", ("feature", "mean", "standard deviation"), rows)
+
+
+def _summary(result: AssignmentTraining) -> None:
+    rows = []
+    for file, network in result.networks.items():
+        best = max((epoch for epoch in network.history if epoch.best), key=lambda epoch: epoch.number, default=None)
+        if best is None:
+            warn(f"{file}: no epoch was better than the network before the training, which is kept")
+        first = network.history[0]
+        numbers = ("-", f"{first.start:.5f}", "-") if best is None else (
+            f"{best.number}", f"{best.validation:.5f}", f"{best.criterion:.5f}",
+        )  # fmt: skip
+        rows.append((file, f"{network.training_events}", f"{len(network.history)}", *numbers))
+        if network.loaded is not None:
+            say(network.loaded.summary())
+    table("networks", ("file", "training events", "epochs", "kept", "validation loss", result.monitor), rows)
+    if result.out_of_time:
+        left = f"; the seeds {', '.join(map(str, result.left_out))} were not trained" if result.left_out else ""
+        warn(f"the time ran out before the last epoch: the best one so far is kept{left}")
+    say(f"{result.folder}/: {result.parameters:,} parameters")
