@@ -9,9 +9,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
-from jettagger.errors import LONGEST_NAME, visible
+from jettagger.errors import LONGEST_NAME, ConfigError, visible
 
-__all__ = ["INTERVAL", "add_run_options", "counted", "finite", "progress_bar", "say", "seed", "table", "tell", "warn"]
+__all__ = [
+    "INTERVAL",
+    "add_run_options",
+    "counted",
+    "finite",
+    "progress_bar",
+    "range_of",
+    "say",
+    "seed",
+    "table",
+    "tell",
+    "warn",
+]
 
 #: interval in seconds between lines of progress without a terminal
 INTERVAL = 30.0
@@ -79,6 +91,37 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"expected a number, got {visible(text, LONGEST_NAME)!r}")
     return number
+
+
+def range_of(option: str, text: str) -> tuple[int, int | None]:
+    """The range of an option, as of a list.
+
+    Parameters
+    ----------
+    option : str
+    text : str
+
+    Returns
+    -------
+    int, int or None
+
+    Raises
+    ------
+    ConfigError
+        If it is no range.
+
+    Examples
+    --------
+    >>> range_of("--files", "8:"), range_of("--files", ":-1")
+    ((8, None), (0, -1))
+    """
+    first, colon, last = text.partition(":")
+    try:
+        if colon:
+            return int(first or 0), int(last) if last else None
+    except ValueError:
+        pass
+    raise ConfigError(f"{option}: got {visible(text, LONGEST_NAME)!r}, expected a range such as 0:8, 8: or :-1")
 
 
 def say(text: str) -> None:

@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, say, seed, table, warn
+from jettagger.cli.console import counted, finite, range_of, say, seed, table, warn
 
 if TYPE_CHECKING:
     from jettagger.jec import Performance
 
-__all__ = ["add_files", "configure", "edges_of", "range_of", "run"]
+__all__ = ["add_files", "configure", "edges_of", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,38 +77,6 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--files", default=":", metavar="A:B", help="files of each location, counted from 0: 8: for all but the first 8"
     )
-
-
-def range_of(text: str) -> tuple[int, int | None]:
-    """A range of files, as in a list.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    int, int or None
-
-    Raises
-    ------
-    ConfigError
-        If it is no range.
-
-    Examples
-    --------
-    >>> range_of("8:"), range_of(":-1")
-    ((8, None), (0, -1))
-    """
-    from jettagger.errors import ConfigError
-
-    first, colon, last = text.partition(":")
-    try:
-        if colon:
-            return int(first or 0), int(last) if last else None
-    except ValueError:
-        pass
-    raise ConfigError(f"--files: got {text!r}, expected a range of files such as 0:8, 8: or :-1")
 
 
 def edges_of(option: str, text: str | None) -> list[float] | None:
@@ -169,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.provenance import provenance_of
 
     estimates, predictions = _labelled("--estimate", args.estimate), _labelled("--prediction", args.prediction)
-    start, stop = range_of(args.files)
+    start, stop = range_of("--files", args.files)
     pt_edges, eta_edges = edges_of("--pt", args.pt) or PT_EDGES, edges_of("--eta", args.eta) or ETA_EDGES
     options = EstimateSource(
         estimates,

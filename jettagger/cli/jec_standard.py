@@ -17,8 +17,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import counted, say, table
-from jettagger.cli.jec_plot import add_files, edges_of, range_of
+from jettagger.cli.console import counted, range_of, say, table
+from jettagger.cli.jec_plot import add_files, edges_of
 
 if TYPE_CHECKING:
     from jettagger.jec import StandardCorrection
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("jec standard: expected --output for a correction to derive, or --apply with one, not both")
     if args.apply is not None and args.fill is None:
         raise ConfigError("jec standard: --apply needs --fill, the folder to write")
-    start, stop = range_of(args.files)
+    start, stop = range_of("--files", args.files)
     lists = [os.path.join(path, DATA) for path in args.inputs if not path.endswith(".root")]
     read = [*(file.path for path in args.inputs for file in jet_files(path)), *lists]
     if args.fill is not None:
