@@ -282,8 +282,27 @@ def assigned_masses() -> Any:
     )
 
 
+def purities_by_objects() -> Any:
+    errors = np.array([0.02, 0.03, 0.04, 0.015])
+    panels = {
+        "event": {
+            "greedy": (np.array([0.61, 0.5, 0.41, 0.52]), errors),
+            "best": (np.array([0.6, 0.52, 0.4, 0.5]), errors),
+        },
+        "t": {
+            "greedy": (np.array([0.7, 0.6, np.nan, 0.63]), errors),
+            "best": (np.array([0.69, 0.62, np.nan, 0.64]), errors),
+            "chi-square": (np.array([0.6, 0.41, np.nan, 0.45]), 2 * errors),
+        },
+    }
+    return plots.purities_by_objects(
+        panels, ["== 6", "== 7", ">= 8", "all"], labels={"t": "top", "event": "events"}, title="toy events"
+    )
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "assigned_masses": assigned_masses,
+    "purities_by_objects": purities_by_objects,
     "spectrum": spectrum,
     "shapes": shapes,
     "sculpting": sculpting,

@@ -403,6 +403,17 @@ def assignment_train_weights(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "train", "-ef", event, "-tf", path, "-sf", str(weights), "-o"], weights
 
 
+def assignment_evaluate(folder: Path) -> tuple[list[str], Path]:
+    path, _ = events_file(folder)
+    return ["assignment", "evaluate", "absent", path, "--json"], Path(path)
+
+
+def assignment_evaluate_model(folder: Path) -> tuple[list[str], Path]:
+    path, _ = events_file(folder)
+    (folder / "net.pt").write_bytes(b"")
+    return ["assignment", "evaluate", str(folder / "net.pt"), path, "--json"], folder / "net.pt"
+
+
 #: command -> ways in which a file that it reads could be its output, and what that output can be called
 FILES = {
     "tag": [tag, tag_dry, tag_network],
@@ -425,6 +436,7 @@ FILES = {
     "assignment concatenate": [assignment_concatenate],
     "assignment convert": [assignment_convert],
     "assignment import": [assignment_import],
+    "assignment evaluate": [assignment_evaluate, assignment_evaluate_model],
     "assignment predict": [assignment_predict],
     "assignment train": [assignment_train, assignment_train_options, assignment_train_weights],
     "decorrelate": [decorrelate, decorrelate_skim],

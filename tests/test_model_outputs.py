@@ -122,8 +122,6 @@ def test_what_is_no_network(tmp_path: Path) -> None:
         open_model(tmp_path / "model.onnx")
     with pytest.raises(MissingModelFile, match="an event file"):
         open_model(tmp_path)
-    with pytest.raises(ConfigError, match="leave input_log out"):
-        open_model(tmp_path / "a.pt", input_log=True)
     with pytest.raises(ConfigError, match="argument threads"):
         open_model(tmp_path, threads=0)
     for name in ("x" * 300, "a\0b"):

@@ -113,6 +113,8 @@ TESTS = {
     "assignment.making:dataset_writer": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
     "assignment.making:_ParquetWriter.append": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
     "assignment.checking:write_report": "test_assignment_datasets.py::test_a_report_counts_what_the_file_holds",
+    "assignment.evaluation_report:write_evaluation": "test_assignment_evaluate.py::test_outputs_say_how_they_were_made",
+    "assignment.evaluation_report:write_latex": "test_assignment_evaluate.py::test_outputs_say_how_they_were_made",
     "assignment.converting:concatenate_datasets": "test_assignment_datasets.py::test_files_one_after_the_other",
     "assignment.datasets:DatasetWriter.__enter__": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
     "files.hdf5:new_hdf5": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",

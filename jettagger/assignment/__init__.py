@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jettagger.assignment.assigner import Assigned, Assigner, load_assigner
     from jettagger.assignment.assigneroptions import AssignerOptions
+    from jettagger.assignment.baseline import ChiSquareBaseline, parse_baseline
     from jettagger.assignment.blocks import (
         AssignmentEvents,
     )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         decode,
     )
     from jettagger.assignment.ensembles import mean_network, read_model
+    from jettagger.assignment.evaluating import EvaluationPlan, evaluate_networks, plan_evaluation
     from jettagger.assignment.exporting import (
         export_network,
     )
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     )
     from jettagger.assignment.predictions import PredictionWriter
     from jettagger.assignment.purity import CategoryPurity, Purities, purities
+    from jettagger.assignment.results import NetworkEvaluation
     from jettagger.assignment.statistics import (
         Normalization,
         TrainingStatistics,
@@ -130,11 +133,13 @@ _HOMES: dict[str, str] = {
     "BTag": "assignment.chisquare",
     "CategoryPurity": "assignment.purity",
     "ChiSquareAssignment": "assignment.chisquare",
+    "ChiSquareBaseline": "assignment.baseline",
     "CutObjectsWarning": "assignment.counting",
     "DatasetReport": "assignment.checking",
     "DatasetWriter": "assignment.datasets",
     "Daughter": "topology.eventfile",
     "Decoded": "assignment.decoding",
+    "EvaluationPlan": "assignment.evaluating",
     "EventDescription": "topology.eventfile",
     "EventInput": "topology.eventfile",
     "EventMapping": "topology.mapping",
@@ -151,6 +156,7 @@ _HOMES: dict[str, str] = {
     "MatchingTable": "inputs.event_targets",
     "MethodComparison": "assignment.comparison",
     "ModelOutputs": "assignment.model_outputs",
+    "NetworkEvaluation": "assignment.results",
     "Normalization": "assignment.statistics",
     "OptionsWarning": "assignment.training_options",
     "OwnOptions": "assignment.training_options",
@@ -171,6 +177,7 @@ _HOMES: dict[str, str] = {
     "convert_dataset": "assignment.converting",
     "convert_weights": "assignment.weights",
     "decode": "assignment.decoding",
+    "evaluate_networks": "assignment.evaluating",
     "event_targets": "inputs.event_targets",
     "event_tensors": "inputs.event_tensors",
     "event_text": "topology.eventfile",
@@ -184,8 +191,10 @@ _HOMES: dict[str, str] = {
     "mean_network": "assignment.ensembles",
     "open_model": "assignment.model_outputs",
     "parameter_count": "assignment.networks",
+    "parse_baseline": "assignment.baseline",
     "parse_event_text": "topology.eventfile",
     "parse_mapping": "topology.mapping",
+    "plan_evaluation": "assignment.evaluating",
     "purities": "assignment.purity",
     "read_assigner": "assignment.folders",
     "read_event_file": "topology.eventfile",
@@ -221,11 +230,13 @@ __all__ = [
     "BTag",
     "CategoryPurity",
     "ChiSquareAssignment",
+    "ChiSquareBaseline",
     "CutObjectsWarning",
     "DatasetReport",
     "DatasetWriter",
     "Daughter",
     "Decoded",
+    "EvaluationPlan",
     "EventDescription",
     "EventInput",
     "EventMapping",
@@ -241,6 +252,7 @@ __all__ = [
     "MatchingTable",
     "MethodComparison",
     "ModelOutputs",
+    "NetworkEvaluation",
     "Normalization",
     "OptionsWarning",
     "OwnOptions",
@@ -261,6 +273,7 @@ __all__ = [
     "convert_dataset",
     "convert_weights",
     "decode",
+    "evaluate_networks",
     "event_targets",
     "event_tensors",
     "event_text",
@@ -274,8 +287,10 @@ __all__ = [
     "mean_network",
     "open_model",
     "parameter_count",
+    "parse_baseline",
     "parse_event_text",
     "parse_mapping",
+    "plan_evaluation",
     "purities",
     "read_assigner",
     "read_event_file",

@@ -23,7 +23,7 @@ from jettagger.errors import ConfigError, UnknownName
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Bools, Floats, Ints
 
-__all__ = ["MethodComparison", "MethodPurity", "compare_assignments", "compare_methods"]
+__all__ = ["MethodComparison", "MethodPurity", "compare_assignments", "compare_methods", "same_assignments"]
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,8 @@ def compare_assignments(
             for method, found in matched.items():
                 purities += _purities(category, method, found, base, rows)
     differing = {
-        method: int((~_same(found, assignments[reference], description)).sum()) for method, found in assignments.items()
+        method: int((~same_assignments(found, assignments[reference], description)).sum())
+        for method, found in assignments.items()
     }
     return MethodComparison(reference, len(base.right), differing, tuple(purities))
 
@@ -303,8 +304,19 @@ def _ratio(values: Floats, total: Floats) -> tuple[float | None, float | None]:
     return ratio, math.sqrt(float(((values - ratio * total) ** 2).sum())) / whole
 
 
-def _same(one: Mapping[str, Any], other: Mapping[str, Any], description: EventDescription) -> Bools:
-    """Whether exchanges of daughters and particles make assignments equal, of each event."""
+def same_assignments(one: Mapping[str, Any], other: Mapping[str, Any], description: EventDescription) -> Bools:
+    """Whether exchanges of daughters and particles make assignments equal, event by event.
+
+    Parameters
+    ----------
+    one, other : mapping of str to int[events, daughters]
+        Particle -> slots.
+    description : EventDescription
+
+    Returns
+    -------
+    bool[events]
+    """
     names = description.particle_names
     first, second = ([np.asarray(found[name]) for name in names] for found in (one, other))
     groups = [np.array(description.daughter_group(name).elements) for name in names]

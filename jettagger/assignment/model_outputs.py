@@ -20,7 +20,7 @@ from jettagger.assignment.ensembles import network_files, read_model
 from jettagger.assignment.evaluation import GraphInputs, evaluate, network_inputs
 from jettagger.assignment.folders import recorded_flags
 from jettagger.assignment.statistics import log_inputs
-from jettagger.errors import ConfigError, InputFileError, require
+from jettagger.errors import InputFileError, require
 from jettagger.files import refuse_special
 from jettagger.files.jsonfile import read_object
 from jettagger.sessions.graph import file_sha256
@@ -81,8 +81,8 @@ class AssignmentModel(Protocol):
     sources : tuple of pathlib.Path
         The files.
     untrained : frozenset of str
-        Outputs that the training left out, as far as its options are known: ``assignments``, ``detection``,
-        ``regressions``, ``classes``.
+        Outputs that mean nothing: ``assignments``, ``detection``, ``regressions``, ``classes``, if the training left
+        them out, as far as its options are known, or if there are none.
     """
 
     name: str
@@ -133,7 +133,7 @@ def open_model(
     threads : int, optional
         Of the network; default: ``$JETTAGGER_THREADS``, one in a worker, otherwise all usable cores.
     input_log : bool, optional
-        For a folder with an ONNX file that does not say whether it takes ln(x + 1) itself.
+        Whether the ONNX file of a folder without ``assigner.json`` takes ln(x + 1) itself; others say it themselves.
     name : str, optional
         Default: that of the file or folder.
 
@@ -160,14 +160,13 @@ def open_model(
         return _TorchModel(model, name or "network", _weights_digest(model), (), threads)
     path = Path(model)
     if _holds_graph(path):
-        return _GraphModel(load_assigner(path, threads=threads, input_log=input_log), name)
+        said = None if (path / CARD).exists() else input_log
+        return _GraphModel(load_assigner(path, threads=threads, input_log=said), name)
     if path.suffix == ".onnx":
         raise InputFileError(
             f"{path} is an ONNX file: make a folder of it and its event file with 'jettagger assignment import', or "
             "give the folder that has both"
         )
-    if input_log is not None:
-        raise ConfigError(f"{path} is no folder with an ONNX file: leave input_log out")
     files = network_files(path)
     digest = hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
     return _TorchModel(read_model(path), name or path.resolve().stem, digest, files, threads)
@@ -226,6 +225,8 @@ class _GraphModel:
         self.digest = assigner.model.digest
         self.sources = assigner.sources
         self.untrained = _untrained(_recorded_options(assigner))
+        if not assigner.model.names.detection:
+            self.untrained |= {"detection"}
 
     def outputs(
         self, block: AssignmentEvents, pair_features: Mapping[str, Sequence[str]] | None = None

@@ -181,12 +181,14 @@ class KinematicColumns(NamedTuple):
     logs: tuple[bool, ...]
 
 
-def kinematic_columns(description: EventDescription) -> dict[str, KinematicColumns]:
+def kinematic_columns(description: EventDescription, what: str = "pair_features need") -> dict[str, KinematicColumns]:
     """Columns of momenta, by the names ``pt``, ``eta``, ``phi`` or ``sin_phi`` and ``cos_phi``, ``mass``.
 
     Parameters
     ----------
     description : EventDescription
+    what : str
+        What needs them, and a verb, for the message.
 
     Returns
     -------
@@ -216,9 +218,7 @@ def kinematic_columns(description: EventDescription) -> dict[str, KinematicColum
         found = "; ".join(
             f"{item.name} has {', '.join(feature.name for feature in item.features)}" for item in description.sequential
         )
-        raise ConfigError(
-            f"pair_features need a sequential input with pt, eta, and phi or sin_phi and cos_phi; {found}"
-        )
+        raise ConfigError(f"{what} a sequential input with pt, eta, and phi or sin_phi and cos_phi; {found}")
     return made
 
 

@@ -22,7 +22,7 @@ from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownN
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Bools, Ints
 
-__all__ = ["CategoryPurity", "MatchedEvents", "Purities", "clusters_of", "match_events", "purities"]
+__all__ = ["CategoryPurity", "MatchedEvents", "Purities", "clusters_of", "event_categories", "match_events", "purities"]
 
 #: maximum number of particles of a cluster: all their orders are tried
 _MAX_CLUSTER = 8
@@ -57,10 +57,7 @@ class MatchedEvents:
     @property
     def categories(self) -> Iterator[tuple[str, Mapping[str, int | None]]]:
         """Name of each category, and the number of particles of each cluster, None for any."""
-        options = [[None, *range(len(members) + 1)] for members in self.clusters.values()]
-        for choice in itertools.product(*options):
-            numbers = dict(zip(self.clusters, choice, strict=True))
-            yield "".join(f"{'*' if n is None else n}{name}" for name, n in numbers.items()), numbers
+        return event_categories(self.clusters)
 
     def in_category(self, numbers: Mapping[str, int | None]) -> Bools:
         """The events of a category.
@@ -251,6 +248,32 @@ class Purities(Displayed):
         """
         header, *rows = self.rows()
         return ObjectSummary("purities", grids=[Grid("categories with events", header, rows, len(header) - 2)])
+
+
+def event_categories(clusters: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, Mapping[str, int | None]]]:
+    """The categories of events.
+
+    Parameters
+    ----------
+    clusters : mapping of str to tuple of str
+        Cluster -> its particles.
+
+    Yields
+    ------
+    str
+        Name, ``"1lt*t"``.
+    mapping of str to int or None
+        Cluster -> number of particles that are present, None for any.
+
+    Examples
+    --------
+    >>> [name for name, _ in event_categories({"t": ("t1", "t2")})]
+    ['*t', '0t', '1t', '2t']
+    """
+    options = [[None, *range(len(members) + 1)] for members in clusters.values()]
+    for choice in itertools.product(*options):
+        numbers = dict(zip(clusters, choice, strict=True))
+        yield "".join(f"{'*' if n is None else n}{name}" for name, n in numbers.items()), numbers
 
 
 def markdown(rows: list[list[str]]) -> str:

@@ -6,6 +6,7 @@ from jettagger.plots.curves import limit_band, roc_curves
 from jettagger.plots.fits import band_spectra, impact_ranking
 from jettagger.plots.jets import draw_jets
 from jettagger.plots.masses import assigned_masses
+from jettagger.plots.purities import purities_by_objects
 from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
 from jettagger.plots.style import LINES, save_figure
@@ -22,6 +23,7 @@ __all__ = [
     "flavour_responses",
     "impact_ranking",
     "limit_band",
+    "purities_by_objects",
     "response_distributions",
     "response_summary",
     "roc_curves",
