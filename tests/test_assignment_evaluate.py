@@ -82,7 +82,7 @@ class Network:
 
         random = np.random.default_rng(seed)
         self.name, self.event, self.digest = name, TOPS, "d" * 64
-        self.sources, self.untrained = (), frozenset()
+        self.sources, self.untrained, self.options = (), frozenset(), {}
         logs = distributions(TOPS, made.n_events, SLOTS, seed=seed)
         self.detection, self.logs = {}, {}
         for particle, values in logs.items():
@@ -406,6 +406,23 @@ def test_events_that_are_not_scored_are_counted(made: Any) -> None:
     assert found.notes == plan.notes
     with pytest.raises(ConfigError, match="net was not trained for detections"):
         plan_evaluation({"net": network}, made.path, detection=True)
+
+
+def test_events_of_the_training_are_named(made: Any, tmp_path: Path) -> None:
+    network = Network(made.events, seed=3)
+    link = tmp_path / "link.h5"
+    link.symlink_to(made.path)
+    network.options = {"training_file": str(link), "dataset_limit": 0.8, "train_validation_split": 0.75}
+    plans = [plan_evaluation({"net": network}, made.path, start=start) for start in (0, 170, 180)]
+    assert [plan.notes for plan in plans] == [
+        ("net was trained with 180 of the 300 events: purities of them tell nothing",),
+        ("net was trained with 10 of the 130 events: purities of them tell nothing",),
+        (),
+    ]
+    network.options |= {"validation_file": "other.h5"}
+    assert plan_evaluation({"net": network}, made.path).notes[0].startswith("net was trained with 240 of the 300")
+    network.options |= {"training_file": "absent.h5"}
+    assert plan_evaluation({"net": network}, made.path).notes == ()
 
 
 # ------------------------------------------------------------------------------------------------------- outputs

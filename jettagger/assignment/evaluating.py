@@ -24,6 +24,8 @@ from jettagger.assignment.model_outputs import AssignmentModel, ModelOutputs
 from jettagger.assignment.outcomes import MethodColumn, OutcomeSums
 from jettagger.assignment.resampling import Draws
 from jettagger.assignment.results import NetworkEvaluation
+from jettagger.assignment.training import training_rows
+from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Array, Ints
@@ -65,7 +67,7 @@ class EvaluationPlan:
     start, stop : int
         Range of events.
     notes : tuple of str
-        Outputs that are left out, and why.
+        Outputs that are left out, and why; events that a network was trained on.
     """
 
     models: dict[str, AssignmentModel]
@@ -189,7 +191,24 @@ def plan_evaluation(
     low, high, _ = slice(start, stop).indices(first_set.n_events)
     if low >= high:
         raise MismatchError(f"{first_set.path} has {first_set.n_events} events: none from {start} to {stop}")
+    for name, model in models.items():
+        trained = _trained_events(model, first_set, low, high)
+        if trained:
+            notes.append(f"{name} was trained with {trained} of the {high - low} events: purities of them tell nothing")
     return EvaluationPlan(dict(models), datasets, decoders, baseline, low, high, tuple(notes))
+
+
+def _trained_events(model: AssignmentModel, dataset: AssignmentDataset, start: int, stop: int) -> int:
+    """How many of the events are those of the training of a network, as far as its options tell."""
+    keys = ("training_file", "validation_file", "dataset_limit", "dataset_randomization", "train_validation_split")
+    known = {key: model.options[key] for key in keys if key in model.options}
+    try:
+        if not os.path.samefile(known.get("training_file", ""), dataset.path):
+            return 0
+    except (OSError, TypeError, ValueError):
+        return 0  # another place, or another machine
+    rows, _ = training_rows(dataset.n_events, AssignmentOptions(**known), validation=bool(known.get("validation_file")))
+    return sum(start <= row < stop for row in rows)
 
 
 def _topology(event: EventDescription) -> Any:

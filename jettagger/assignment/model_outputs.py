@@ -80,6 +80,8 @@ class AssignmentModel(Protocol):
         SHA-256 of the files, or of the weights; results depend on nothing else but the events.
     sources : tuple of pathlib.Path
         The files.
+    options : mapping of str to Any
+        Options of its training, as in the option file; empty if they are not known.
     untrained : frozenset of str
         Outputs that mean nothing: ``assignments``, ``detection``, ``regressions``, ``classes``, if the training left
         them out, as far as its options are known, or if there are none.
@@ -89,6 +91,7 @@ class AssignmentModel(Protocol):
     event: EventDescription
     digest: str
     sources: tuple[Path, ...]
+    options: Mapping[str, Any]
     untrained: frozenset[str]
 
     def outputs(
@@ -224,7 +227,8 @@ class _GraphModel:
         self.event = assigner.event
         self.digest = assigner.model.digest
         self.sources = assigner.sources
-        self.untrained = _untrained(_recorded_options(assigner))
+        self.options = _recorded_options(assigner)
+        self.untrained = _untrained(self.options)
         if not assigner.model.names.detection:
             self.untrained |= {"detection"}
 
@@ -284,7 +288,8 @@ class _TorchModel:
         self.network, self.threads = network, threads
         self.name, self.digest, self.sources = name, digest, sources
         self.event: EventDescription = network.description
-        self.untrained = _untrained(network.options.model_dump())
+        self.options: Mapping[str, Any] = network.options.model_dump(mode="json")
+        self.untrained = _untrained(self.options)
 
     def outputs(
         self, block: AssignmentEvents, pair_features: Mapping[str, Sequence[str]] | None = None
