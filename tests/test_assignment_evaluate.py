@@ -160,6 +160,7 @@ def test_purities_of_the_example_are_those_of_the_original(shared: Path, tmp_pat
     results = json.loads((shared / "spanet" / "ttH_metrics.json").read_text())["results"]
     # the original counts the missing momentum as an object
     for label, numbers in zip(("== 7", "== 8", ">= 9", "all"), results.values(), strict=True):
+        assert made.bins[label] == round(1000 * numbers.get("event_jet_proportion", 1))
         expected |= {f"{label} {name}": number for name, number in numbers.items() if name != "event_jet_proportion"}
     for name, number in expected.items():
         own = (values | shares).get(name)
@@ -321,6 +322,7 @@ PERMUTATIONS: {EVENT: [[h1, h2]], h1: [[b1, b2]], h2: [[b1, b2]]}
         {"Leptons": np.ones((1, 2, 1), np.float32), "Jets": jets},
         {"Leptons": np.ones((1, 2), bool), "Jets": np.array([[False, True, True, True, True]])},
     )
+    assert (baseline.cut(block), replace(baseline, max_objects=3).cut(block)) == (0, 1)
     chosen = baseline.assign(block, threads=1)
     assert [sorted(chosen[name][0].tolist()) for name in ("h1", "h2")] == [[4, 6], [3, 5]]
     with pytest.raises(ConfigError, match="one input with momenta"):
@@ -429,9 +431,11 @@ def test_events_of_the_training_are_named(made: Any, tmp_path: Path) -> None:
 
 
 def test_tables_hold_what_is_asked_for(found: Any) -> None:
-    first = found.tables()[0]
+    bins, first = found.tables()[:2]
+    assert [row[0] for row in bins.rows] == ["== 6", "== 7", ">= 8", "all"]
+    assert sum(int(row[1]) for row in bins.rows) == 600
     assert {row[1] for row in first.rows} == {"*t", "2t"}
-    assert {row[1] for row in found.tables(["1t"])[0].rows} == {"1t"}
+    assert {row[1] for row in found.tables(["1t"])[1].rows} == {"1t"}
     with pytest.raises(UnknownName, match="category"):
         found.tables(["3t"])
     with pytest.raises(UnknownName, match="nearest: good: greedy"):
@@ -506,7 +510,7 @@ def test_the_command_writes_numbers_tables_and_a_picture(
         row["difference"] for row in content["comparisons"]["networks"]["purities"] if row["method"] == "two: greedy"
     } == {0.0}
     text = (tmp_path / "out.tex").read_text()
-    assert text.count("\\begin{tabular}") == text.count("\\bottomrule") == 8
+    assert text.count("\\begin{tabular}") == text.count("\\bottomrule") == 9
     assert "$\\pm$" in text
     assert json.loads(text.splitlines()[0].removeprefix("% provenance: "))["step"] == "evaluate"
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")

@@ -182,9 +182,10 @@ def stopped(plan: PredictionPlan, after: int, **more: Any) -> None:
         if seen >= after:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResumeWarning)
-        predict_events(plan, size=8, resume=True, progress=stop, **more)
+        with pytest.raises(KeyboardInterrupt):
+            predict_events(plan, size=8, resume=True, progress=stop, **more)
     assert not plan.output.exists()
 
 

@@ -38,6 +38,8 @@ class ChiSquareBaseline:
     tag : Expression or None
         In features of the input, true for objects with a b tag.
     b_tag : BTag or None
+    max_objects : int
+        The first objects in the order of pt are considered.
     """
 
     event: EventDescription
@@ -46,6 +48,20 @@ class ChiSquareBaseline:
     columns: KinematicColumns
     tag: Expression | None = None
     b_tag: BTag | None = None
+    max_objects: int = 12
+
+    def cut(self, block: AssignmentEvents) -> int:
+        """Number of events with more objects than are considered.
+
+        Parameters
+        ----------
+        block : AssignmentEvents
+
+        Returns
+        -------
+        int
+        """
+        return int(np.count_nonzero(np.count_nonzero(block.masks[self.objects.name], axis=1) > self.max_objects))
 
     def assign(self, block: AssignmentEvents, threads: int | None = None) -> dict[str, Ints]:
         """The assignments of a block.
@@ -53,7 +69,6 @@ class ChiSquareBaseline:
         Parameters
         ----------
         block : AssignmentEvents
-            Its first 12 objects in the order of pt are considered.
         threads : int, optional
 
         Returns
@@ -85,7 +100,8 @@ class ChiSquareBaseline:
             if passing.dtype != np.bool_:
                 raise InvalidValues(f"b tag {self.tag.text!r} is a number, expected a comparison such as btag > 0.5")
             tags = lists(passing)
-        found = chi_square(self._jets(flat, lists), self.event, self.terms, self.b_tag, tags, threads=threads)
+        jets = self._jets(flat, lists)
+        found = chi_square(jets, self.event, self.terms, self.b_tag, tags, self.max_objects, threads)
         slots_of = {item.name: np.shape(block.masks[item.name])[1] for item in self.event.sequential}
         offset = offsets_of(self.event, slots_of)[self.objects.name]
         made = {}

@@ -316,6 +316,7 @@ class _Found:
                 assignments[label] = _decoded(made, decoder, model.event, threads)
             self._add_heads(name, blocks[name], made, factors)
         if plan.baseline is not None:
+            self.cut[CHI_SQUARE] = self.cut.get(CHI_SQUARE, 0) + plan.baseline.cut(block)
             own = plan.baseline.assign(block, threads)
             assignments[CHI_SQUARE] = {
                 particle.name: own.get(particle.name, np.full((block.n_events, len(particle.daughters)), -1))
@@ -345,6 +346,7 @@ class _Found:
             n_events=self.plan.n_events,
             models=tuple(self.plan.models),
             clusters=self.purities.clusters,
+            bins=self.purities.bins(lines),
             purities=self.purities.rows(lines),
             comparisons=self.purities.comparisons(),
             assigned=self.purities.assigned(),

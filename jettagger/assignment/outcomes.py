@@ -155,6 +155,20 @@ class OutcomeSums:
 
     # ------------------------------------------------------------------------------------------------------ results
 
+    def bins(self, lines: int) -> dict[str, int]:
+        """Number of events in bins of the number of objects.
+
+        Parameters
+        ----------
+        lines : int
+            Bins of one number of objects each.
+
+        Returns
+        -------
+        dict of str to int
+        """
+        return {label: int(self.cells.counts[inside].sum()) for label, inside in self._bins(lines).items()}
+
     def rows(self, lines: int) -> tuple[PurityRow, ...]:
         """Purities of all methods by number of objects and category.
 

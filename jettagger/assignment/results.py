@@ -173,6 +173,8 @@ class NetworkEvaluation(Displayed):
     models : tuple of str
     clusters : mapping of str to tuple of str
         Cluster -> its particles.
+    bins : mapping of str to int
+        Bin of the number of objects of sequential inputs -> number of events.
     purities : tuple of PurityRow
     comparisons : mapping of str to MethodComparison
         Network, or ``networks`` -> methods compared with its first one.
@@ -181,7 +183,8 @@ class NetworkEvaluation(Displayed):
     regressions : tuple of RegressionRow
     classes : tuple of ClassRow
     cut, not_scored : mapping of str to int
-        Network -> number of events that lose objects, and that it does not score; only where there are any.
+        Network, or chi-square -> number of events that lose objects, and that it does not score; only where there are
+        any.
     notes : tuple of str
         What is left out, and why.
     """
@@ -191,6 +194,7 @@ class NetworkEvaluation(Displayed):
     n_events: int
     models: tuple[str, ...]
     clusters: Mapping[str, tuple[str, ...]]
+    bins: Mapping[str, int]
     purities: tuple[PurityRow, ...]
     comparisons: Mapping[str, MethodComparison]
     assigned: tuple[AssignedRow, ...]
@@ -269,7 +273,7 @@ class NetworkEvaluation(Displayed):
         UnknownName
             If there are no events of a category.
         """
-        made = [self._purity_table(categories)]
+        made = [self._bin_table(), self._purity_table(categories)]
         for name, found in self.comparisons.items():
             header, *rows = found.rows()
             title = "differences between networks" if name == "networks" else f"differences between methods of {name}"
@@ -277,6 +281,10 @@ class NetworkEvaluation(Displayed):
         made.append(self._assigned_table())
         tables = (self._detection_table(), self._regression_table(), *self._class_tables())
         return made + [grid for grid in tables if grid.rows]
+
+    def _bin_table(self) -> Grid:
+        rows = [[name, str(events), f"{events / max(self.n_events, 1):.3f}"] for name, events in self.bins.items()]
+        return Grid("events by number of objects", ["objects", "events", "share"], rows, 2)
 
     def _purity_table(self, categories: Sequence[str] | None) -> Grid:
         for name in categories or ():
@@ -362,6 +370,7 @@ class NetworkEvaluation(Displayed):
             "events": self.n_events,
             "networks": list(self.models),
             "clusters": {name: list(members) for name, members in self.clusters.items()},
+            "bins": dict(self.bins),
             "cut": dict(self.cut),
             "not_scored": dict(self.not_scored),
             "notes": list(self.notes),
