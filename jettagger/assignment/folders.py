@@ -324,7 +324,7 @@ def known_slots(
     if len(inputs) == 1 and not given:
         return {inputs[0]: total}
     if set(given) == set(inputs) and sum(given.values()) == total:
-        return dict(given)
+        return {name: given[name] for name in inputs}
     said = ", ".join(f"{name}={size}" for name, size in given.items()) or "nothing"
     raise ConfigError(
         f"{graph.path} takes exactly {total} objects of {', '.join(inputs)} together: say how many of each, as in the "
