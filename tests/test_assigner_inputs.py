@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -12,7 +13,8 @@ from slot_networks import expected_slots, write_slot_network
 
 import jettagger as jt
 from jettagger.assignment import import_assigner, parse_event_text
-from jettagger.errors import ConfigError
+from jettagger.assignment.blocks import whole_values
+from jettagger.errors import ConfigError, MismatchError
 from jettagger.files.root import write_tree
 from jettagger.studies import plan_predictions, predict_events
 
@@ -91,6 +93,12 @@ def folder(place: Path, text: str = EVENT, total: int | None = None, **more: Any
     return place / "net"
 
 
+def written(path: Path, events: Any) -> str:
+    columns = {f"{name}_{key}": events[name][key] for name in COLLECTIONS.values() for key in events[name].fields}
+    write_tree(path, [columns | {"MET_pt": events.MET.pt, "event": events.event}], note="{}")
+    return str(path)
+
+
 def own_place(assigner: Any, request: Any, event: int, slot: int) -> tuple[str, int]:
     """Input and index in its collection of a slot over all inputs."""
     for item in assigner.event.sequential:
@@ -158,9 +166,7 @@ def test_data_sets_of_several_inputs_give_the_slots_of_their_own(tmp_path: Path)
     h5py = pytest.importorskip("h5py")
     net = folder(tmp_path)
     events = made(30, seed=4)
-    columns = {f"{name}_{key}": events[name][key] for name in COLLECTIONS.values() for key in events[name].fields}
-    write_tree(tmp_path / "a.root", [columns | {"MET_pt": events.MET.pt, "event": events.event}], note="{}")
-    predict_events(plan_predictions(net, [tmp_path / "a.root"], tmp_path / "a.h5"))
+    predict_events(plan_predictions(net, [written(tmp_path / "a.root", events)], tmp_path / "a.h5"))
     predict_events(plan_predictions(net, [tmp_path / "a.h5"], tmp_path / "b.h5"))
     assigner = jt.load_assigner(net, threads=1)
     found = assigner(events)
@@ -171,3 +177,188 @@ def test_data_sets_of_several_inputs_give_the_slots_of_their_own(tmp_path: Path)
                     slots = file[f"TARGETS/{particle.name}/{daughter.name}"][:]
                     assert slots.tolist() == found.assignments[particle.name][:, place].tolist()
         assert (one["TARGETS/x/f"][:] >= 6).any()
+
+
+#: a relative input, whose features of pairs come first and last, between others
+RELATIVE = """
+INPUTS:
+  RELATIVE:
+    Jets: {dr: none, pt: log_normalize, mass: log_normalize}
+  GLOBAL:
+    Met: {met: log}
+  SEQUENTIAL:
+    Leptons: {score: none}
+EVENT:
+  t: [{b: Jets}, {l: Leptons}]
+  h: [{b1: Jets}, {b2: Jets}]
+PERMUTATIONS: {h: [[b1, b2]]}
+"""
+
+PAIRS = """
+version: 1
+inputs:
+  Jets:
+    collection: Jet
+    select: pt > 25
+    max_objects: 5
+    pairs: {dr: pair.delta_r * first.score, mass: pair.mass}
+  Leptons: {collection: Electron, max_objects: 2}
+  Met: {features: {met: MET.pt}}
+targets:
+  weight: "1"
+"""
+
+
+def relative_folder(place: Path, **more: Any) -> Path:
+    (place / "event.yaml").write_text(RELATIVE)
+    (place / "inputs.yaml").write_text(PAIRS)
+    if not (place / "model.onnx").exists():
+        write_slot_network(place / "model.onnx", parse_event_text(RELATIVE))
+    files = {"mapping": place / "inputs.yaml", "input_log": True}
+    import_assigner(place / "model.onnx", place / "event.yaml", place / "net", **files, **more)
+    return place / "net"
+
+
+def distances(events: Any, number: int) -> tuple[list[int], np.ndarray]:
+    """The jets of an event in order of pt, and for each its score times the sum of its distances to all of them."""
+    jets = events.Jet[number]
+    order = [int(index) for index in np.argsort(-np.asarray(jets.pt), kind="stable") if jets.pt[index] > 25][:5]
+    eta, phi = (np.asarray(jets[name], np.float64)[order] for name in ("eta", "phi"))
+    dphi = (phi[:, None] - phi[None] + np.pi) % (2 * np.pi) - np.pi
+    return order, np.hypot(eta[:, None] - eta[None], dphi).sum(1) * np.asarray(jets.score)[order]
+
+
+def test_objects_of_relative_inputs(tmp_path: Path) -> None:
+    """The network takes the sum of the first feature of the pairs of a jet."""
+    assigner = jt.load_assigner(relative_folder(tmp_path), threads=1)
+    assert assigner.model.slots == {"Jets": None, "Leptons": None}
+    events = made(30, seed=2)
+    attached = assigner.attach(events)
+    assert attached.fields[-3:] == ["assigned_t", "assigned_h", "assigned"]
+    kept = 0
+    for number in range(len(events)):
+        order, sums = distances(events, number)
+        electrons = [int(index) for index in np.argsort(-np.asarray(events.Electron[number].pt), kind="stable")][:2]
+        scores = np.asarray(events.Electron[number].score)[electrons]
+        numbers = {"Jets": sums, "Leptons": scores}
+        masks = {name: np.ones(len(values), bool) for name, values in numbers.items()}
+        for name, slots in expected_slots(assigner.event, numbers, masks).items():
+            record = attached[f"assigned_{name}"][number]
+            daughters = [daughter.name for daughter in assigner.event.particle(name).daughters]
+            got = [(record[f"{daughter}Input"], record[f"{daughter}Idx"]) for daughter in daughters]
+            if slots[0] < 0:
+                assert got == [(None, None)] * 2
+                continue
+            kept += 1
+            first = len(order)  # slot of the first electron
+            assert got == [(0, order[slot]) if slot < first else (2, electrons[slot - first]) for slot in slots]
+    assert kept > 30
+
+
+def test_data_sets_with_pairs_give_the_tensors_that_an_assigner_sees(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    from jettagger.assignment import AssignmentDataset, InputMaker, make_inputs
+
+    net = relative_folder(tmp_path)
+    events = made(30, seed=4)
+    path = written(tmp_path / "a.root", events)
+    maker = InputMaker(tmp_path / "event.yaml", tmp_path / "inputs.yaml")
+    counts = make_inputs({"a": [path]}, tmp_path / "a.h5", maker, events_per_block=11)
+    assert counts.written == 30
+    assigner = jt.load_assigner(net, threads=1)
+    request = assigner.source.request(events).tensors
+    read = AssignmentDataset(tmp_path / "a.h5", assigner.event).read()
+    assert read.pair_features == request.pair_features == {"Jets": ("dr", "mass")}
+    for part in ("values", "masks", "pair_values"):
+        for name, values in getattr(request, part).items():
+            np.testing.assert_array_equal(values, getattr(read, part)[name])
+    one, other = assigner(events, distributions=True), assigner.run(read, distributions=True)
+    for name, logs in one.log_probabilities.items():
+        np.testing.assert_array_equal(logs, other.log_probabilities[name])
+    # predictions of events, and of these predictions again
+    predict_events(plan_predictions(net, [path], tmp_path / "p.h5"))
+    predict_events(plan_predictions(net, [tmp_path / "p.h5"], tmp_path / "q.h5"), size=7)
+    again = AssignmentDataset(tmp_path / "q.h5", assigner.event, labels=False).read()
+    np.testing.assert_array_equal(again.pair_values["Jets"], read.pair_values["Jets"])
+    with h5py.File(tmp_path / "q.h5") as file:
+        np.testing.assert_array_equal(file["TARGETS/h/b2"][:], one.assignments["h"][:, 1])
+
+
+def test_tables_have_the_pairs_of_real_objects(tmp_path: Path) -> None:
+    from jettagger.assignment import InputMaker, make_inputs
+
+    relative_folder(tmp_path)
+    events = made(20, seed=4)
+    maker = InputMaker(tmp_path / "event.yaml", tmp_path / "inputs.yaml")
+    make_inputs({"a": [written(tmp_path / "a.root", events)]}, tmp_path / "a.parquet", maker, events_per_block=7)
+    read = ak.from_parquet(tmp_path / "a.parquet")
+    for number in range(len(events)):
+        order, sums = distances(events, number)
+        rows = ak.to_list(read["INPUTS/Jets/dr"][number])
+        assert [len(row) for row in rows] == [len(order)] * len(order)
+        np.testing.assert_allclose([sum(row) for row in rows], sums, rtol=1e-5, atol=1e-5)
+    empty = ak.from_parquet(tmp_path / "a.parquet")[:0]
+    assert "INPUTS/Jets/mass" in empty.fields
+
+
+def test_values_of_pairs_are_checked(tmp_path: Path) -> None:
+    assigner = jt.load_assigner(relative_folder(tmp_path), threads=1)
+    events = made(6, seed=4)
+    request = assigner.source.request(events).tensors
+    bare = SimpleNamespace(values=request.values, masks=request.masks)
+    with pytest.raises(MismatchError, match=r"'Jets' has 1 features of objects and 0 of pairs, expected 3 \(dr, pt"):
+        assigner.run(bare)
+    given = {"values": request.values, "masks": request.masks, "pair_features": request.pair_features}
+    short = {"Jets": request.pair_values["Jets"][:, :4]}
+    with pytest.raises(MismatchError, match=r"values of pairs are \[6, 4, 5, 2\].* 6 events and 5 slots"):
+        assigner.run(SimpleNamespace(**given, pair_values=short))
+    number = int(np.argmax(request.masks["Jets"].sum(1)))
+    broken = request.pair_values["Jets"].copy()
+    broken[number, 0, 1, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match=f"1 of 6 events are not scored.*the first is event {number} "):
+        found = assigner.run(SimpleNamespace(**given, pair_values={"Jets": broken}))
+    assert not found.scored[number]
+    # of a padded slot it does not matter
+    padded = request.pair_values["Jets"].copy()
+    padded[~request.masks["Jets"]] = np.nan
+    for name, slots in assigner.run(SimpleNamespace(**given, pair_values={"Jets": padded})).assignments.items():
+        np.testing.assert_array_equal(slots, assigner.run(request).assignments[name])
+    # all features of each pair may be given, too
+    whole = whole_values(assigner.event.inputs[0], request.values["Jets"], request.pair_values["Jets"], ("dr", "mass"))
+    found = assigner.run(SimpleNamespace(values={**request.values, "Jets": whole}, masks=request.masks))
+    np.testing.assert_array_equal(found.assignments["h"], assigner.run(request).assignments["h"])
+
+
+@pytest.mark.parametrize("input_log", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_exported_networks_with_pairs_give_the_numbers_of_torch(input_log: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from assignment_networks import network
+
+    from jettagger.assignment import export_network
+    from jettagger.assignment.statistics import log_inputs
+
+    description = parse_event_text(RELATIVE)
+    net = network(description)
+    export_network(net, tmp_path / "model.onnx", input_log=input_log)
+    (tmp_path / "event.yaml").write_text(RELATIVE)
+    (tmp_path / "inputs.yaml").write_text(PAIRS)
+    # event file and logarithms are recorded in the file
+    import_assigner(tmp_path / "model.onnx", None, tmp_path / "net", mapping=tmp_path / "inputs.yaml")
+    assigner = jt.load_assigner(tmp_path / "net", threads=1)
+    assert (assigner.model.input_log, assigner.event) == (input_log, description)
+    events = made(12, seed=6)
+    request = assigner.source.request(events).tensors
+    pairs = {"pair_values": request.pair_values, "pair_features": request.pair_features}
+    logs = log_inputs(request.values, request.masks, description, **pairs)
+    with torch.no_grad():
+        outputs = net(
+            {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in logs.items()},
+            {name: torch.from_numpy(mask) for name, mask in request.masks.items()},
+        )
+    found = assigner(events, distributions=True)
+    for name, expected in outputs.assignments.items():
+        got, wanted = found.log_probabilities[name][found.scored], expected.numpy()[found.scored]
+        possible = np.isfinite(wanted)
+        assert np.array_equal(np.isfinite(got), possible)
+        np.testing.assert_allclose(got[possible], wanted[possible], rtol=1e-4, atol=1e-4)
+    assert "assigned_h" in assigner.attach(events).fields

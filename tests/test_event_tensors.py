@@ -252,10 +252,124 @@ def test_mistakes_in_mappings_are_named_with_their_line(old: str, new: str, said
     assert said in str(caught.value)
 
 
-def test_relative_inputs_are_refused() -> None:
-    text = "INPUTS: {RELATIVE: {Jets: {pt: log}}}\nEVENT: {h: [b1, b2]}"
-    with pytest.raises(ConfigError, match=r"line 3: 'Jets' is a RELATIVE input, .* expected SEQUENTIAL or GLOBAL"):
-        parse_mapping("version: 1\ninputs:\n  Jets: {collection: Jet, max_objects: 2}", parse_event_text(text))
+RELATIVE = """
+INPUTS:
+  RELATIVE: {Jets: {dr: none, pt: log, share: none, mass: none, tagged: none, met: none}}
+  SEQUENTIAL: {Leptons: {pt: log}}
+EVENT: {h: [b1: Jets, b2: Jets]}
+"""
+
+PAIRS = """
+version: 1
+inputs:
+  Jets:
+    collection: Jet
+    select: pt > 15
+    max_objects: 4
+    pairs:
+      dr: pair.delta_r
+      mass: pair.mass
+      share: first.pt / pair.pt * (1 + pair.eta * pair.phi)
+      tagged: where(first.tag and not second.tag, pair.delta_eta, pair.delta_phi)
+      met: MET.pt + second.pt
+    tags: {tag: {column: hadronFlavour == 5}}
+  Leptons: {collection: Electron, max_objects: 2}
+"""
+
+
+def with_masses(events: ak.Array) -> ak.Array:
+    return ak.with_field(events, events.Jet.pt / 7, ("Jet", "mass"))
+
+
+def pair_features(one: Any, other: Any, met: float) -> list[float]:
+    """The features of pairs in the order of the event file."""
+    vectors = [
+        np.array([np.cos(j["phi"]) * j["pt"], np.sin(j["phi"]) * j["pt"], np.sinh(j["eta"]) * j["pt"], j["mass"]])
+        for j in (one, other)
+    ]
+    x, y, z, _ = sum(vectors)
+    energy = sum(np.sqrt((vector**2).sum()) for vector in vectors)
+    pt = np.hypot(x, y)
+    delta_phi = (one["phi"] - other["phi"] + np.pi) % (2 * np.pi) - np.pi
+    delta_eta = one["eta"] - other["eta"]
+    first_only = one["hadronFlavour"] == 5 and other["hadronFlavour"] != 5
+    return [
+        np.hypot(delta_eta, delta_phi),
+        one["pt"] / pt * (1 + np.arcsinh(z / pt) * np.arctan2(y, x)),
+        np.sqrt(max(energy**2 - x**2 - y**2 - z**2, 0)),
+        delta_eta if first_only else delta_phi,
+        met + other["pt"],
+    ]
+
+
+def test_features_of_pairs_are_those_of_a_loop() -> None:
+    event = parse_event_text(RELATIVE)
+    events = with_masses(made())
+    tensors = event_tensors(events, parse_mapping(PAIRS, event), event)
+    assert tensors.pair_features == {"Jets": ("dr", "share", "mass", "tagged", "met")}
+    values, pair_values = tensors.values["Jets"], tensors.pair_values["Jets"]
+    assert (values.shape, pair_values.shape) == ((40, 4, 1), (40, 4, 4, 5))
+    assert (values.dtype, pair_values.dtype) == (np.float32, np.float32)
+    compared = 0
+    for number, one in enumerate(events.tolist()):
+        jets = sorted((jet for jet in one["Jet"] if jet["pt"] > 15), key=lambda jet: -jet["pt"])[:4]
+        assert values[number, : len(jets), 0].tolist() == [np.float32(jet["pt"]) for jet in jets]
+        for row in range(4):
+            for column in range(4):
+                got = pair_values[number, row, column]
+                if max(row, column) >= len(jets):
+                    assert not got.any()
+                    continue
+                expected = pair_features(jets[row], jets[column], one["MET"]["pt"])
+                np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-4)
+                compared += 1
+    assert compared > 200
+    nothing = event_tensors(events[:0], parse_mapping(PAIRS, event), event)
+    assert nothing.pair_values["Jets"].shape == (0, 4, 4, 5)
+
+
+def test_columns_of_pairs_are_required_and_their_values_checked() -> None:
+    event = parse_event_text(RELATIVE)
+    chosen = parse_mapping(PAIRS, event)
+    assert check_columns(EventColumns(with_masses(made())), chosen, event) == (
+        "Electron.pt", "Jet.eta", "Jet.hadronFlavour", "Jet.mass", "Jet.phi", "Jet.pt", "MET.pt",
+    )  # fmt: skip
+    with pytest.raises(MissingColumns, match=r"Jet\.mass.*for feature 'mass' of Jets"):
+        event_tensors(made(), chosen, event)
+    infinite = parse_mapping(PAIRS.replace("dr: pair.delta_r", "dr: log(pair.delta_r)"), event)
+    with np.errstate(divide="ignore"), pytest.raises(InvalidValues, match=r"'dr' of .*'Jets' is infinite in .* number"):
+        event_tensors(with_masses(made()), infinite, event)
+    lists = parse_mapping(PAIRS.replace("MET.pt +", "Electron.pt +"), event)
+    with pytest.raises(MismatchError, match=r"Electron\.pt, for Jets, is a list for each event"):
+        event_tensors(with_masses(made()), lists, event)
+    events = with_masses(made())
+    events["Jet"] = ak.with_field(events.Jet, ak.mask(events.Jet.mass, events.Jet.pt < 40), "mass")
+    with pytest.raises(InvalidValues, match="'mass' of the input 'Jets' is None or NaN"):
+        event_tensors(events, chosen, event)
+    filled = event_tensors(events, parse_mapping(PAIRS.replace("max_", "fill: {mass: -1}\n    max_", 1), event), event)
+    assert (filled.pair_values["Jets"][..., 2] == -1).any()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("pair.mass", "pair.mas", "line 10: unknown quantity of pairs 'mas' (nearest: mass)"),
+        ("share: first", "shar: first", "line 11: unknown feature 'shar' (nearest: share). Features of 'Jets'"),
+        ("    max_objects: 4\n", "", "line 4: the relative input 'Jets' needs the key 'max_objects'"),
+        ("    pairs:", "    features: {dr: pt}\n    pairs:", "line 10: the feature 'dr' is in 'features', too"),
+        (
+            "Electron, max",
+            "Electron, pairs: {pt: pair.pt}, max",
+            "'Leptons' is a SEQUENTIAL input: pairs need",
+        ),
+        ("pair.delta_r", "pair.delta_r +", "line 9: 'dr': 'pair.delta_r +' is not an expression"),
+    ],
+)
+def test_mistakes_in_features_of_pairs_are_named_with_their_line(old: str, new: str, said: str) -> None:
+    assert old in PAIRS
+    with pytest.raises(ConfigError) as caught:
+        parse_mapping(PAIRS.replace(old, new, 1), parse_event_text(RELATIVE))
+    assert said in str(caught.value)
 
 
 def test_events_of_this_package_and_the_example_of_all_hadronic_top_pairs() -> None:

@@ -111,7 +111,7 @@ MAKERS: dict[str, Callable[[Path], dict[Path, str]]] = {
 #: function -> the test that looks at its record
 TESTS = {
     "assignment.making:dataset_writer": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
-    "assignment.making:_ParquetWriter.append": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
+    "assignment.parquet_blocks:ParquetWriter.append": "test_assignment_inputs.py::test_outputs_say_how_they_were_made",
     "assignment.checking:write_report": "test_assignment_datasets.py::test_a_report_counts_what_the_file_holds",
     "assignment.evaluation_report:write_evaluation": "test_assignment_evaluate.py::test_outputs_say_how_they_were_made",
     "assignment.evaluation_report:write_latex": "test_assignment_evaluate.py::test_outputs_say_how_they_were_made",

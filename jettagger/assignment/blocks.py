@@ -10,10 +10,10 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import MismatchError, UnknownName
-from jettagger.topology.eventfile import EventDescription
+from jettagger.topology.eventfile import EventDescription, EventInput
 from jettagger.types import Array
 
-__all__ = ["AssignmentEvents", "EventProblem", "check_events", "offsets_of", "problems_of"]
+__all__ = ["AssignmentEvents", "EventProblem", "check_events", "offsets_of", "problems_of", "whole_values"]
 
 
 @dataclass
@@ -41,6 +41,8 @@ class AssignmentEvents:
         Path of a target -> int64[events], -1 where it is unknown.
     pair_values : mapping of str to numpy.ndarray
         Relative input -> float32[events, slots, slots, features of pairs]; empty without relative inputs.
+    pair_features : mapping of str to tuple of str
+        Relative input -> its features of pairs, in the order of ``pair_values``; the others are those of ``values``.
     start : int
         Number of the first event in its file.
 
@@ -67,6 +69,7 @@ class AssignmentEvents:
     regressions: Mapping[str, Array] = field(default_factory=dict)
     classifications: Mapping[str, Array] = field(default_factory=dict)
     pair_values: Mapping[str, Array] = field(default_factory=dict)
+    pair_features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     start: int = 0
 
     def __post_init__(self) -> None:
@@ -103,6 +106,55 @@ class AssignmentEvents:
             part: {name: array[index] for name, array in getattr(self, part).items()} for part in names
         }
         return AssignmentEvents(**parts)
+
+
+def whole_values(
+    item: EventInput, values: Array, pair_values: Array | None = None, pair_features: tuple[str, ...] = ()
+) -> Array:
+    """All features of a relative input for each pair of slots, as networks take them.
+
+    Parameters
+    ----------
+    item : EventInput
+    values : float32[events, slots, features of objects]
+    pair_values : float32[events, slots, slots, features of pairs], optional
+    pair_features : tuple of str
+        Names of the features of pairs.
+
+    Returns
+    -------
+    float32[events, slots, slots, features]
+        Features in the order of the event file; those of objects are those of the second one of a pair.
+
+    Raises
+    ------
+    MismatchError
+        If there are not as many features as the event file has.
+
+    Examples
+    --------
+    >>> from jettagger.topology.eventfile import parse_event_text
+    >>> event = parse_event_text("INPUTS: {RELATIVE: {Jets: {dr: none, pt: none}}}\\nEVENT: {h: [b1, b2]}")
+    >>> pt, dr = np.array([[[50.0], [30.0]]]), np.array([[[[0.0], [1.0]], [[1.0], [0.0]]]])
+    >>> whole_values(event.inputs[0], pt, dr, ("dr",))[0, 0].tolist()
+    [[0.0, 50.0], [1.0, 30.0]]
+    """
+    single = [name for name in item.feature_names if name not in pair_features]
+    pairs = [name for name in item.feature_names if name in pair_features]
+    found = 0 if pair_values is None else pair_values.shape[-1]
+    if (values.shape[-1], found) != (len(single), len(pairs)):
+        raise MismatchError(
+            f"relative input {item.name!r} has {values.shape[-1]} features of objects and {found} of pairs, expected "
+            f"{len(single)} ({', '.join(single) or 'none'}) and {len(pairs)} ({', '.join(pairs) or 'none'})"
+        )
+    n_events, slots = values.shape[:2]
+    made = np.zeros((n_events, slots, slots, len(item.features)), dtype=np.float32)
+    for place, name in enumerate(item.feature_names):
+        if name in single:
+            made[..., place] = values[:, np.newaxis, :, single.index(name)]
+        elif pair_values is not None:
+            made[..., place] = pair_values[..., pairs.index(name)]
+    return made
 
 
 def offsets_of(event: EventDescription, slots: Mapping[str, int]) -> dict[str, int]:
@@ -153,6 +205,11 @@ def check_events(
     expected: dict[str, dict[str, tuple[int, ...]]] = {"values": {}, "masks": {}, "pair_values": {}}
     for item in event.inputs:
         width, pairs = slots[item.name], pair_features.get(item.name, ())
+        if item.name in events.pair_features and tuple(events.pair_features[item.name]) != pairs:
+            raise MismatchError(
+                f"features of pairs of {item.name!r} are {list(events.pair_features[item.name])}, expected "
+                f"{list(pairs)}"
+            )
         expected["values"][item.name] = (count, width, len(item.features) - len(pairs))
         expected["masks"][item.name] = (count, width)
         if pairs:

@@ -211,9 +211,9 @@ class AssignmentDataset:
                 both = mask[:, :, None] & mask[:, None, :]
                 pair_values[item.name] = self._features(file, item.name, pairs, start, stop, both)
             masks[item.name] = mask
-        events = AssignmentEvents(values, masks, pair_values=pair_values, start=start)
+        pairs_of = self.pair_features if pair_values else {}
         if not self.labels:
-            return events
+            return AssignmentEvents(values, masks, pair_values=pair_values, pair_features=pairs_of, start=start)
         offsets = offsets_of(self.event, self.slots)
         targets, target_masks, weights = {}, {}, {}
         for particle in self.event.particles:
@@ -237,7 +237,16 @@ class AssignmentDataset:
             for path in self.event.classifications
         }
         return AssignmentEvents(
-            values, masks, targets, target_masks, weights, regressions, classes, pair_values=pair_values, start=start
+            values,
+            masks,
+            targets,
+            target_masks,
+            weights,
+            regressions,
+            classes,
+            pair_values=pair_values,
+            pair_features=pairs_of,
+            start=start,
         )
 
     def _mask(self, file: Any, item: EventInput, start: int, stop: int) -> Array:

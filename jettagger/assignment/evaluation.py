@@ -8,16 +8,22 @@ from typing import Protocol
 
 import numpy as np
 
+from jettagger.assignment.blocks import whole_values
 from jettagger.assignment.folders import AssignerFolder
 from jettagger.errors import MismatchError, ModelFileError, UnknownName
 from jettagger.sessions import OrtSession
+from jettagger.topology.eventfile import EventInput
 from jettagger.types import Array, Bools, Ints
 
 __all__ = ["GraphInputs", "GraphOutputs", "Tensors", "evaluate", "network_inputs"]
 
 
 class Tensors(Protocol):
-    """Inputs of whole events, as `jettagger.inputs.event_tensors` and data sets give them."""
+    """Inputs of whole events, as `jettagger.inputs.event_tensors` and data sets give them.
+
+    Relative inputs also have ``pair_values`` and ``pair_features``, as those of `AssignmentEvents`; or their values are
+    float32[events, slots, slots, features] with all features.
+    """
 
     @property
     def values(self) -> Mapping[str, Array]:
@@ -35,7 +41,7 @@ class GraphInputs:
     Attributes
     ----------
     values, masks : dict of str to array
-        As for `Tensors`.
+        As for `Tensors`, with all features of relative inputs in ``values``.
     first : dict of str to int
         Sequential input -> its first slot among those of all sequential inputs of the network.
     given : dict of str to (int, int)
@@ -110,11 +116,15 @@ def network_inputs(model: AssignerFolder, tensors: Tensors) -> GraphInputs:
     for item in event.inputs:
         values = np.asarray(tensors.values[item.name], dtype=np.float32)
         mask = np.asarray(tensors.masks[item.name])
-        expected = (n_events, mask.shape[1] if mask.ndim == 2 else 0, len(item.features))
+        if item.kind == "relative" and values.ndim == 3:
+            values = _with_pairs(item, values, tensors)
+        size = mask.shape[1] if mask.ndim == 2 else 0
+        expected = (n_events, size, *[size] * (item.kind == "relative"), len(item.features))
         if mask.dtype != np.bool_ or values.shape != expected or len(mask) != n_events:
+            axes = "slots, slots" if item.kind == "relative" else "slots"
             raise MismatchError(
                 f"input {item.name!r}: values are {list(values.shape)} and the mask {mask.dtype}{list(mask.shape)}; "
-                f"expected float32 [events, slots, {len(item.features)} features] and bool [events, slots] of "
+                f"expected float32 [events, {axes}, {len(item.features)} features] and bool [events, slots] of "
                 f"{n_events} events"
             )
         slots = 1 if item.kind == "global" else model.slots[item.name] or max(mask.shape[1], 1)
@@ -124,20 +134,21 @@ def network_inputs(model: AssignerFolder, tensors: Tensors) -> GraphInputs:
             made.first[item.name], made.given[item.name] = first, (given, mask.shape[1])
             made.cut[item.name] = int(np.count_nonzero(mask[:, slots:].any(axis=1)))
             first, given = first + slots, given + mask.shape[1]
-        values, mask = _resized(values, slots), _resized(mask, slots)
+        values, mask = _resized(values, slots, 2 if item.kind == "relative" else 1), _resized(mask, slots)
+        real = mask[:, :, np.newaxis] & mask[:, np.newaxis] if item.kind == "relative" else mask
         if not model.input_log:
             values = np.array(values)
             for place, feature in enumerate(item.features):
                 if feature.log:
                     with np.errstate(invalid="ignore", divide="ignore"):
-                        values[..., place] = np.where(mask, np.log1p(values[..., place]), 0)
+                        values[..., place] = np.where(real, np.log1p(values[..., place]), 0)
         fine = np.isfinite(values)
         if model.input_log:  # the network takes the logarithm
             for place, feature in enumerate(item.features):
                 if feature.log:
                     fine[..., place] &= values[..., place] > -1
-        made.nonfinite[:] |= (~fine & mask[..., np.newaxis]).any(axis=(1, 2))
-        made.values[item.name], made.masks[item.name] = np.where(mask[..., np.newaxis], values, np.float32(0)), mask
+        made.nonfinite[:] |= (~fine & real[..., np.newaxis]).any(axis=tuple(range(1, fine.ndim)))
+        made.values[item.name], made.masks[item.name] = np.where(real[..., np.newaxis], values, np.float32(0)), mask
         if item.kind != "global":
             made.without_objects[:] &= ~mask.any(axis=1)
     for item in event.inputs:
@@ -147,10 +158,24 @@ def network_inputs(model: AssignerFolder, tensors: Tensors) -> GraphInputs:
     return made
 
 
-def _resized(array: Array, slots: int) -> Array:
-    """Cut or padded with zeros to a number of slots."""
+def _with_pairs(item: EventInput, values: Array, tensors: Tensors) -> Array:
+    """All features of a relative input, of each pair of slots."""
+    pair_values = getattr(tensors, "pair_values", {}).get(item.name)
+    if pair_values is not None:
+        pair_values = np.asarray(pair_values, dtype=np.float32)
+        if pair_values.shape[:3] != (*values.shape[:2], values.shape[1]):
+            raise MismatchError(
+                f"input {item.name!r}: values of pairs are {list(pair_values.shape)}, expected float32 [events, slots, "
+                f"slots, features] of {len(values)} events and {values.shape[1]} slots"
+            )
+    return whole_values(item, values, pair_values, getattr(tensors, "pair_features", {}).get(item.name, ()))
+
+
+def _resized(array: Array, slots: int, axes: int = 1) -> Array:
+    """Cut or padded with zeros to a number of slots, along one or two axes."""
     missing = max(slots - array.shape[1], 0)
-    return np.pad(array[:, :slots], [(0, missing if axis == 1 else 0) for axis in range(array.ndim)])
+    taken = array[:, :slots] if axes == 1 else array[:, :slots, :slots]
+    return np.pad(taken, [(0, missing if 1 <= axis <= axes else 0) for axis in range(array.ndim)])
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard, in_range
-from jettagger.assignment.blocks import AssignmentEvents, offsets_of
+from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import DatasetWriter, described
 from jettagger.assignment.mixing import mixed
+from jettagger.assignment.parquet_blocks import ParquetWriter
 from jettagger.errors import ConfigError, InputFileError, OutputError, hint, require
 from jettagger.files import complete_or_absent, refuse_inputs, refuse_repeats
-from jettagger.files.parquet import METADATA
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns
 from jettagger.formats.base import Offer
@@ -41,6 +41,7 @@ __all__ = [
     "make_inputs",
     "mixed",
     "read_block",
+    "unlabelled",
     "write_block",
 ]
 
@@ -109,6 +110,22 @@ def _split(tags: Mapping[str, str], key: str) -> list[str]:
     return tags[key].split(" or ") if key in tags else []
 
 
+def unlabelled(tensors: EventTensors) -> AssignmentEvents:
+    """Events without targets.
+
+    Parameters
+    ----------
+    tensors : EventTensors
+
+    Returns
+    -------
+    AssignmentEvents
+    """
+    return AssignmentEvents(
+        tensors.values, tensors.masks, pair_values=tensors.pair_values, pair_features=tensors.pair_features
+    )
+
+
 @dataclass(frozen=True)
 class MadeInputs:
     """What is made of a chunk of events.
@@ -160,6 +177,15 @@ class InputMaker:
     def slots(self) -> dict[str, int]:
         """Input -> number of slots."""
         return {item.name: self.mapping.inputs[item.name].max_objects or 1 for item in self.event.inputs}
+
+    @property
+    def pair_features(self) -> dict[str, tuple[str, ...]]:
+        """Relative input -> its features of pairs, in the order of the event file."""
+        return {
+            item.name: tuple(name for name in item.feature_names if name in self.mapping.inputs[item.name].pairs)
+            for item in self.event.inputs
+            if item.kind == "relative"
+        }
 
     def check(self, offer: Offer, dataset: str = "", source: str = "these events") -> tuple[str, ...]:
         """Compare the available columns with the required ones; nothing is read.
@@ -239,7 +265,7 @@ class InputMaker:
 
     def _labelled(self, columns: EventColumns, tensors: EventTensors, counts: InputCounts, dataset: str) -> MadeInputs:
         if not self.labels:
-            return MadeInputs(AssignmentEvents(tensors.values, tensors.masks), counts)
+            return MadeInputs(unlabelled(tensors), counts)
         truth = event_targets(columns, tensors, self.mapping, self.event, dataset)
         events = AssignmentEvents(
             tensors.values,
@@ -249,6 +275,8 @@ class InputMaker:
             weights=dict.fromkeys(truth.targets, truth.weights),
             regressions=truth.regressions,
             classifications=truth.classifications,
+            pair_values=tensors.pair_values,
+            pair_features=tensors.pair_features,
         )
         return MadeInputs(events, counts + InputCounts(matching=truth.table))
 
@@ -335,87 +363,23 @@ def dataset_writer(
     """
     note = maker.provenance(files)
     if Path(path).suffix == ".parquet":
-        with complete_or_absent(path, force=force) as part, _ParquetWriter(part, maker, note.text) as writer:
+        with complete_or_absent(path, force=force) as part, ParquetWriter(part, maker, note.text) as writer:
             yield writer
     else:
-        with DatasetWriter(path, maker.event, maker.slots, labels=maker.labels, provenance=note, force=force) as hdf5:
+        with DatasetWriter(
+            path,
+            maker.event,
+            maker.slots,
+            labels=maker.labels,
+            pair_features=maker.pair_features,
+            provenance=note,
+            force=force,
+        ) as hdf5:
             yield hdf5
 
 
-class _ParquetWriter:
-    """Writes blocks as row groups, with the paths of the HDF5 layout as names of columns."""
-
-    def __init__(self, path: Path, maker: InputMaker, note: str) -> None:
-        self.path, self.maker, self.note = path, maker, note
-        self._writer: Any = None
-
-    def __enter__(self) -> _ParquetWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._writer is None and error is None:
-            self.append(_nothing(self.maker))
-        if self._writer is not None:
-            self._writer.close()
-
-    def append(self, events: AssignmentEvents) -> None:
-        """Write a block of events."""
-        pyarrow = require("pyarrow", "parquet", "writing parquet files")
-        parquet = require("pyarrow.parquet", "parquet", "writing parquet files")
-        table = pyarrow.table(dict(self._columns(events, pyarrow)))
-        if self._writer is None:
-            schema = table.schema.with_metadata({METADATA: self.note})
-            self._writer = parquet.ParquetWriter(self.path, schema, write_page_checksum=True)
-        self._writer.write_table(table.cast(self._writer.schema))
-
-    def _columns(self, events: AssignmentEvents, pyarrow: Any) -> Iterator[tuple[str, Any]]:
-        for item in self.maker.event.inputs:
-            values, mask = events.values[item.name], events.masks[item.name]
-            names = [feature.name for feature in item.features]
-            if item.kind == "global":
-                yield f"INPUTS/{item.name}/MASK", pyarrow.array(mask[:, 0])
-                for place, name in enumerate(names):
-                    yield f"INPUTS/{item.name}/{name}", pyarrow.array(values[:, 0, place])
-                continue
-            offsets = pyarrow.array(np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int32))
-            for place, name in enumerate(names):
-                content = pyarrow.array(values[..., place][mask])
-                yield f"INPUTS/{item.name}/{name}", pyarrow.ListArray.from_arrays(offsets, content)
-        if not self.maker.labels:
-            return
-        offsets_in_file = offsets_of(self.maker.event, self.maker.slots)
-        for particle in self.maker.event.particles:
-            name = particle.name
-            for place, daughter in enumerate(particle.daughters):
-                index = events.targets[name][:, place]
-                shift = offsets_in_file[daughter.source] if daughter.source else 0
-                yield f"TARGETS/{name}/{daughter.name}", pyarrow.array(np.where(index >= 0, index - shift, -1))
-            yield f"TARGETS/{name}/MASK", pyarrow.array(events.target_masks[name])
-            yield f"TARGETS/{name}/WEIGHT", pyarrow.array(events.weights[name])
-        for path, numbers in events.regressions.items():
-            yield f"REGRESSIONS/{path}", pyarrow.array(numbers)
-        for path, numbers in events.classifications.items():
-            yield f"CLASSIFICATIONS/{path}", pyarrow.array(numbers)
-
-
-def _nothing(maker: InputMaker) -> AssignmentEvents:
-    """No events, with all names."""
-    slots, event = maker.slots, maker.event
-    values = {item.name: np.zeros((0, slots[item.name], len(item.features)), np.float32) for item in event.inputs}
-    masks = {item.name: np.zeros((0, slots[item.name]), bool) for item in event.inputs}
-    if not maker.labels:
-        return AssignmentEvents(values, masks)
-    return AssignmentEvents(
-        values,
-        masks,
-        targets={item.name: np.zeros((0, len(item.daughters)), np.int64) for item in event.particles},
-        regressions={path: np.zeros(0, np.float32) for path in event.regressions},
-        classifications={path: np.zeros(0, np.int64) for path in event.classifications},
-    )
-
-
 #: parts of a block that are stored
-_PARTS = ("values", "masks", "targets", "target_masks", "weights", "regressions", "classifications")
+_PARTS = ("values", "masks", "targets", "target_masks", "weights", "regressions", "classifications", "pair_values")
 
 
 def write_block(path: Path, events: AssignmentEvents) -> None:

@@ -121,12 +121,11 @@ def _shapes(
     for item in event.inputs:
         tensor = inputs[data[item.name]]
         features = tensor.shape[-1] if tensor.shape else 0
-        if item.kind == "relative":
-            problems.append(f"input {item.name!r} is relative: inputs with features of pairs are not supported here")
-        elif tensor.dtype != "float32" or len(tensor.shape) != 3:
+        axes = ["events", "slots", *["slots"] * (item.kind == "relative"), "features"]
+        if tensor.dtype != "float32" or len(tensor.shape) != len(axes):
             problems.append(
-                f"input {tensor.name!r} is {tensor.dtype}{list(tensor.shape)}, expected float32 [events, slots, "
-                "features]"
+                f"input {tensor.name!r} is {tensor.dtype}{list(tensor.shape)}, expected float32 [{', '.join(axes)}], "
+                f"as the input {item.name!r} is {item.kind}"
             )
         elif isinstance(features, int) and features != len(item.features):
             names = ", ".join(feature.name for feature in item.features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class PredictionWriter(DatasetWriter):
         Sequential input -> number of slots of the events.
     embeddings : bool
         Whether to write the embeddings, too.
+    pair_features : mapping of str to sequence of str, optional
+        As for `DatasetWriter`.
     provenance : Provenance, optional
     force : bool
         Whether an existing file may be replaced.
@@ -51,10 +53,19 @@ class PredictionWriter(DatasetWriter):
         slots: Mapping[str, int],
         *,
         embeddings: bool = False,
+        pair_features: Mapping[str, Sequence[str]] | None = None,
         provenance: Provenance | None = None,
         force: bool = False,
     ) -> None:
-        super().__init__(path, assigner.event, slots, labels=False, provenance=provenance, force=force)
+        super().__init__(
+            path,
+            assigner.event,
+            slots,
+            labels=False,
+            pair_features=pair_features,
+            provenance=provenance,
+            force=force,
+        )
         self.assigner = assigner
         self.embeddings = embeddings
 

@@ -17,8 +17,10 @@ from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingC
 from jettagger.expressions import Expression, parse
 from jettagger.formats import EventColumns
 from jettagger.formats.base import Offer
+from jettagger.inputs.event_pairs import evaluate_pairs
 from jettagger.kinematics import delta_r
 from jettagger.topology.mapping import EventMapping, InputMapping, TagKeys
+from jettagger.topology.pairs import pair_columns
 from jettagger.truth.matching import pairs
 from jettagger.truth.tags import ParametrisedTag
 from jettagger.types import Array, Bools, Ints
@@ -57,7 +59,8 @@ class EventTensors:
     Attributes
     ----------
     values : dict of str to float32[events, slots, features]
-        Features in the order of the event file, 0 where padded. Inputs that are global have one slot.
+        Features in the order of the event file, 0 where padded. Inputs that are global have one slot. Of relative
+        inputs these are the features of one object.
     masks : dict of str to bool[events, slots]
         Slots with an object.
     indices : dict of str to int64[events, slots]
@@ -70,6 +73,11 @@ class EventTensors:
         ``INPUT.TAG`` -> the column that was used, or the efficiencies.
     selected : dict of str to Selected
         Selected objects of inputs with a collection.
+    pair_values : dict of str to float32[events, slots, slots, features]
+        Relative input -> features of pairs in the order of the event file, of the first and the second object; 0 where
+        one is padded.
+    pair_features : dict of str to tuple of str
+        Relative input -> names of its features of pairs.
     """
 
     values: dict[str, Array]
@@ -79,6 +87,8 @@ class EventTensors:
     collections: dict[str, str]
     tags: dict[str, str] = field(default_factory=dict)
     selected: dict[str, Selected] = field(default_factory=dict, repr=False)
+    pair_values: dict[str, Array] = field(default_factory=dict)
+    pair_features: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def n_events(self) -> int:
@@ -144,6 +154,9 @@ def event_tensors(events: Any, mapping: EventMapping, description: EventDescript
             made.counts[item.name] = mask[:, 0].astype(np.int64)
         else:
             values, mask, made.indices[item.name] = _of_objects(columns, item, keys, objects)
+            if keys.pairs:
+                made.pair_features[item.name] = tuple(name for name in item.feature_names if name in keys.pairs)
+                made.pair_values[item.name] = _of_pairs(columns, item, keys, objects)
             chosen = objects.selected(item.name)
             made.counts[item.name] = np.bincount(chosen.event, minlength=len(columns)).astype(np.int64)
         made.values[item.name], made.masks[item.name] = values, mask
@@ -278,16 +291,22 @@ def _uses(offer: Offer, mapping: EventMapping, description: EventDescription) ->
     for item in description.inputs:
         keys = mapping.inputs[item.name]
         collection = keys.collection
-        texts = [(keys.expression(feature.name), f"feature {feature.name!r}") for feature in item.features]
+        single = [name for name in item.feature_names if name not in keys.pairs]
+        texts = [(keys.expression(name), f"feature {name!r}") for name in single]
         if collection is not None:
             texts += [(text, "the order") for text in keys.order]
             texts += [(keys.select, "the selection")] if keys.select is not None else []
         used_tags: set[str] = set()
-        for text, use in texts:
-            for name in parse(text).names:
-                if name in keys.tags:
-                    used_tags.add(name)
-                    continue
+        named = [(name, use) for text, use in texts for name in parse(text).names]
+        for feature, text in keys.pairs.items():
+            of_objects, others = pair_columns(text)
+            named += [(name, f"feature {feature!r}") for name in of_objects]
+            for name in others:
+                yield name, resolve(offer, name), f"feature {feature!r} of {item.name}"
+        for name, use in named:
+            if name in keys.tags:
+                used_tags.add(name)
+            else:
                 shown = f"{collection}.{name}" if collection is not None and "." not in name else name
                 yield shown, resolve(offer, name, collection), f"{use} of {item.name}"
         for tag in sorted(used_tags):
@@ -324,10 +343,7 @@ class _Objects:
         own = stored == f"{collection}.{column}"
         key = stored if own else f"event {stored}"
         if key not in self._values:
-            values = _flat(self.columns, stored) if own else event_column(self.columns, stored)
-            if not isinstance(values, np.ndarray):
-                raise MismatchError(f"{stored}, for {name}, is a list for each event, expected one number")
-            self._values[key] = values
+            self._values[key] = _flat(self.columns, stored) if own else _number(self.columns, stored, name)
         return self._values[key] if own else self._values[key][self.columns.owners(collection)]
 
     def evaluate(self, name: str, text: str, rows: Ints | None = None) -> Array:
@@ -399,6 +415,14 @@ class _Objects:
         flags = np.zeros(len(owners), dtype=bool)
         flags[near] = True
         return flags
+
+
+def _number(columns: EventColumns, column: str, name: str) -> Array:
+    """A column of the event with one number per event, for an input."""
+    values = event_column(columns, column)
+    if not isinstance(values, np.ndarray):
+        raise MismatchError(f"{column}, for {name}, is a list for each event, expected one number")
+    return values
 
 
 def _flat(columns: EventColumns, column: str) -> Array:
@@ -511,18 +535,41 @@ def _of_objects(
     chosen = objects.selected(item.name)
     kept = chosen.slot < slots
     rows, event, slot = chosen.rows[kept], chosen.event[kept], chosen.slot[kept]
-    values = np.zeros((len(columns), slots, len(item.features)), dtype=np.float32)
-    for place, feature in enumerate(item.features):
-        found = np.array(objects.evaluate(item.name, keys.expression(feature.name), rows), dtype=np.float32)
-        if feature.name in keys.fill:
-            found[np.isnan(found)] = keys.fill[feature.name]
-        _refuse(columns, item.name, feature.name, found, event)
+    single = [name for name in item.feature_names if name not in keys.pairs]
+    values = np.zeros((len(columns), slots, len(single)), dtype=np.float32)
+    for place, feature in enumerate(single):
+        found = np.array(objects.evaluate(item.name, keys.expression(feature), rows), dtype=np.float32)
+        if feature in keys.fill:
+            found[np.isnan(found)] = keys.fill[feature]
+        _refuse(columns, item.name, feature, found, event)
         values[event, slot, place] = found
     mask = np.zeros((len(columns), slots), dtype=bool)
     mask[event, slot] = True
     indices = np.full((len(columns), slots), -1, dtype=np.int64)
     indices[event, slot] = chosen.index[kept]
     return values, mask, indices
+
+
+def _of_pairs(columns: EventColumns, item: EventInput, keys: InputMapping, objects: _Objects) -> Array:
+    """Values of pairs of objects, also of an object with itself, float32[events, slots, slots, features]."""
+    slots = keys.max_objects or 1
+    chosen = objects.selected(item.name)
+    kept = np.flatnonzero(chosen.slot < slots)
+    first, second = pairs(chosen.event[kept], chosen.event[kept], len(columns))
+    both = kept[np.stack([first, second])]
+    event, slot, other_slot = chosen.event[both[0]], chosen.slot[both[0]], chosen.slot[both[1]]
+    features = [name for name in item.feature_names if name in keys.pairs]
+    values = np.zeros((len(columns), slots, slots, len(features)), dtype=np.float32)
+    for place, feature in enumerate(features):
+        text = keys.pairs[feature]
+        others = {name: _number(columns, name, item.name)[event] for name in pair_columns(text)[1]}
+        made = evaluate_pairs(text, lambda column: objects.value(item.name, column), others, chosen.rows[both])
+        found = np.array(made, dtype=np.float32)
+        if feature in keys.fill:
+            found[np.isnan(found)] = keys.fill[feature]
+        _refuse(columns, item.name, feature, found, event)
+        values[event, slot, other_slot, place] = found
+    return values
 
 
 def _refuse(columns: EventColumns, name: str, feature: str, values: Array, event: Ints) -> None:

@@ -18,6 +18,7 @@ from jettagger.arguments import guard, in_range
 from jettagger.assignment.assigner import Assigner, load_assigner
 from jettagger.assignment.counting import AssignmentReport
 from jettagger.assignment.datasets import AssignmentDataset, AssignmentEvents
+from jettagger.assignment.making import unlabelled
 from jettagger.assignment.predictions import PredictionWriter
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
 from jettagger.files import refuse_inputs, refuse_repeats
@@ -54,6 +55,8 @@ class PredictionPlan:
         Columns that are read; empty for data sets.
     slots : dict of str to int
         Sequential input -> slots of the events.
+    pair_features : dict of str to tuple of str
+        Relative input -> its features of pairs.
     """
 
     assigner: Assigner
@@ -61,6 +64,7 @@ class PredictionPlan:
     output: Path
     columns: tuple[str, ...]
     slots: dict[str, int]
+    pair_features: dict[str, tuple[str, ...]]
 
     @property
     def n_events(self) -> int:
@@ -147,20 +151,26 @@ def plan_predictions(
     found: list[tuple[str, int]] = []
     columns: tuple[str, ...] = ()
     slots: dict[str, int] = {}
+    pair_features: dict[str, tuple[str, ...]] = {}
     for path in paths:
         if datasets[0]:
             dataset = AssignmentDataset(path, made.event, labels=False)
             own = {item.name: dataset.slots[item.name] for item in made.event.sequential}
             if slots and own != slots:
                 raise MismatchError(f"{path} has the slots {own}, the files before have {slots}")
-            slots = own
+            if slots and dataset.pair_features != pair_features:
+                raise MismatchError(
+                    f"{path} has the features of pairs {dataset.pair_features}, the files before have {pair_features}"
+                )
+            slots, pair_features = own, dataset.pair_features
             found.append((path, dataset.n_events))
         else:
             with EventFile(path) as file:
                 columns = made.source.check(file, path)
                 found.append((path, file.n_events))
             slots = {item.name: made.mapping.inputs[item.name].max_objects or 1 for item in made.event.sequential}
-    return PredictionPlan(made, tuple(found), target, columns, slots)
+            pair_features = {name: tuple(keys.pairs) for name, keys in made.mapping.inputs.items() if keys.pairs}
+    return PredictionPlan(made, tuple(found), target, columns, slots, pair_features)
 
 
 def predict_events(
@@ -244,7 +254,13 @@ def predict_events(
                 write_skim(plan.output, tables, record.text, force=force, inputs=record.files)
             return total
         writer = PredictionWriter(
-            plan.output, assigner, plan.slots, embeddings=embeddings, provenance=record, force=force
+            plan.output,
+            assigner,
+            plan.slots,
+            embeddings=embeddings,
+            pair_features=plan.pair_features,
+            provenance=record,
+            force=force,
         )
         with writer, closing(made(kept, lambda events: _rows(writer, events, embeddings))) as blocks:
             for rows in blocks:
@@ -310,7 +326,7 @@ def _rows(writer: PredictionWriter, events: Any, embeddings: bool) -> tuple[dict
         return writer.rows(events, found), found.report
     request = assigner.source.request(events)
     found = assigner.answer(request, embeddings=embeddings)
-    return writer.rows(AssignmentEvents(request.tensors.values, request.tensors.masks), found), found.report
+    return writer.rows(unlabelled(request.tensors), found), found.report
 
 
 def flat_assignments(events: Any, assigner: Assigner, prefix: str = "assigned") -> dict[str, Any]:

@@ -17,6 +17,7 @@ from jettagger.config.models import Between, Expected, FileModel, Shorthand, Sho
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.errors import ConfigError, hint
 from jettagger.expressions import parse
+from jettagger.topology.pairs import QUANTITIES, unknown_quantities
 
 if TYPE_CHECKING:
     from jettagger.topology.eventfile import EventDescription
@@ -103,7 +104,7 @@ class InputMapping(FileModel):
     order: Annotated[Formulas, Shown("`-pt`")] = Field(
         default=("-pt",), description="expressions by which the objects are sorted, smallest first"
     )
-    max_objects: Annotated[int | None, Between(1), Shown("needed for a sequential input")] = Field(
+    max_objects: Annotated[int | None, Between(1), Shown("needed for an input with slots")] = Field(
         default=None, description="number of slots; later objects are cut, which is counted, and missing ones padded"
     )
     min_objects: Annotated[int, Between(0)] = Field(
@@ -112,6 +113,12 @@ class InputMapping(FileModel):
     features: Annotated[dict[str, Formula], Shown("the columns of the same names")] = Field(
         default_factory=dict,
         description="feature of the event file -> expression in columns, e.g. `{cos_phi: cos(phi)}`",
+    )
+    pairs: Annotated[dict[str, Formula], Shown("none: features are those of objects")] = Field(
+        default_factory=dict,
+        description="for a relative input: feature of the event file -> expression in columns `first.COLUMN` and "
+        "`second.COLUMN` of two objects and in `pair.QUANTITY`, e.g. `{dr: pair.delta_r}`; quantities are delta_eta, "
+        "delta_phi and delta_r, and pt, eta, phi and mass of their sum",
     )
     fill: Annotated[dict[str, Annotated[float, Expected("a number")]], Shown("none: an error")] = Field(
         default_factory=dict, description="feature -> value that stands for None and NaN"
@@ -296,28 +303,28 @@ def _input_problems(document: Document, mapping: EventMapping, description: Even
             continue
         keys = mapping.inputs[item.name]
         features = [feature.name for feature in item.features]
-        for part in ("features", "fill"):
+        for part in ("features", "pairs", "fill"):
             for feature in getattr(keys, part):
                 if feature not in features:
                     of = f"Features of {item.name!r} in the event file"
                     yield _unknown("feature", feature, features, of, (*place, part, feature))
+        for feature, text in keys.pairs.items():
+            path = (*place, "pairs", feature)
+            if feature in keys.features:
+                yield path, f"the feature {feature!r} is in 'features', too: it is one of objects or one of pairs"
+            for quantity in unknown_quantities(text):
+                yield _unknown("quantity of pairs", quantity, list(QUANTITIES), "Quantities", path)
         for tag, values in keys.tags.items():
             if values.column is None and values.efficiencies is None:
                 yield (*place, "tags", tag), f"the tag {tag!r} needs the key 'column' or 'efficiencies'"
             if values.efficiencies is not None and 0 not in values.efficiencies:
                 yield (*place, "tags", tag, "efficiencies"), f"the tag {tag!r} needs the efficiency of flavour 0"
-        if item.kind == "relative":
-            yield (
-                place,
-                (
-                    f"{item.name!r} is a RELATIVE input, whose features of pairs are not made from columns of "
-                    "objects: expected SEQUENTIAL or GLOBAL"
-                ),
-            )
-        elif item.kind == "sequential":
+        if keys.pairs and item.kind != "relative":
+            yield (*place, "pairs"), f"{item.name!r} is a {item.kind.upper()} input: pairs need a RELATIVE one"
+        if item.kind != "global":
             for key in ("collection", "max_objects"):
                 if getattr(keys, key) is None:
-                    yield place, f"the sequential input {item.name!r} needs the key {key!r}"
+                    yield place, f"the {item.kind} input {item.name!r} needs the key {key!r}"
         elif keys.collection is None:
             for key in ("select", "apart_from", "tags"):
                 if getattr(keys, key):
