@@ -270,6 +270,15 @@ def test_relative_inputs_have_features_of_pairs(tmp_path: Path) -> None:
     read = AssignmentDataset(tmp_path / "r.h5", event)
     assert read.pair_features == {"Jets": ("dR", "kt")}
     same(read.read(), events)
+    taken = read.read().take([1])
+    assert taken.pair_features == read.read().pair_features == read.pair_features
+    np.testing.assert_array_equal(taken.pair_values["Jets"], events.pair_values["Jets"][1:])
+    other = AssignmentEvents(**{**vars(events), "pair_features": {"Jets": ("kt", "dR")}})
+    with (
+        pytest.raises(MismatchError, match=r"features of pairs of 'Jets' are \['kt', 'dR'\], expected \['dR', 'kt'\]"),
+        DatasetWriter(tmp_path / "s.h5", event, {"Jets": 3}, pair_features={"Jets": ["dR", "kt"]}) as writer,
+    ):
+        writer.append(other)
 
 
 @pytest.mark.data

@@ -101,11 +101,11 @@ class AssignmentEvents:
             With `start` 0.
         """
         index = rows if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
-        names = [item.name for item in fields(self) if item.name != "start"]
+        names = [item.name for item in fields(self) if item.name not in ("pair_features", "start")]
         parts: dict[str, Any] = {
             part: {name: array[index] for name, array in getattr(self, part).items()} for part in names
         }
-        return AssignmentEvents(**parts)
+        return AssignmentEvents(**parts, pair_features=self.pair_features)
 
 
 def whole_values(
