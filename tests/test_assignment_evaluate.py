@@ -101,7 +101,7 @@ class Network:
         self.classes = {"EVENT/signal": np.stack([1 - probability, probability], axis=1).astype(np.float32)}
         self.scored = np.ones(made.n_events, dtype=bool)
 
-    def outputs(self, block: AssignmentEvents, pair_features: Any = None) -> ModelOutputs:
+    def outputs(self, block: AssignmentEvents) -> ModelOutputs:
         rows = slice(block.start, block.start + block.n_events)
 
         def part(arrays: dict[str, Array]) -> dict[str, Array]:

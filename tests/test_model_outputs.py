@@ -112,22 +112,25 @@ def test_a_training_with_several_seeds_is_their_mean(tmp_path: Path) -> None:
     assert both.digest != open_model(both.sources[0]).digest
 
 
-def test_features_of_pairs_are_those_of_the_data_set() -> None:
+def test_features_of_pairs_are_those_of_the_block(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from assignment_networks import event, some_inputs
+
+    from jettagger.assignment import export_network, import_assigner
 
     made, description = network(), event()
     values, masks = some_inputs(description, 4, 5)
     values["Pairs"][..., 0] = values["Pairs"][:, :1, :, 0].abs()  # pt of the objects, the same for all first ones
     values["Jets"][..., 0] = values["Jets"][..., 0].abs()
     values["Met"][..., 0] = values["Met"][..., 0].abs()
-    raw = {name: value.numpy() for name, value in values.items()}
+    raw = {name: value.numpy().copy() for name, value in values.items()}
     sample = AssignmentEvents(
         raw | {"Pairs": raw["Pairs"][:, 0, :, :1]},
         {name: mask.numpy() for name, mask in masks.items()},
         pair_values={"Pairs": raw["Pairs"][..., 1:]},
+        pair_features={"Pairs": ("distance",)},
     )
-    found = open_model(made, threads=1).outputs(sample, {"Pairs": ("distance",)})
+    found = open_model(made, threads=1).outputs(sample)
     for name in ("Jets", "Met", "Pairs"):
         there = masks[name][:, :, None] & masks[name][:, None, :] if name == "Pairs" else masks[name]
         values[name][..., 0] = torch.where(there, torch.log1p(values[name][..., 0]), 0)
@@ -135,6 +138,10 @@ def test_features_of_pairs_are_those_of_the_data_set() -> None:
         expected = made(values, masks)
     np.testing.assert_allclose(found.log_probabilities["t1"], expected.assignments["t1"].numpy(), rtol=1e-4, atol=1e-5)
     assert np.isfinite(found.log_probabilities["t1"]).any()
+    import_assigner(export_network(made, tmp_path / "model.onnx"), None, tmp_path / "net")
+    again = open_model(tmp_path / "net", threads=1).outputs(sample)
+    for name, array in arrays(found).items():
+        np.testing.assert_allclose(arrays(again)[name], array, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_what_is_no_network(tmp_path: Path) -> None:

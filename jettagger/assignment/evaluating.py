@@ -308,7 +308,7 @@ class _Found:
         assignments: dict[str, Mapping[str, Ints]] = {}
         block = blocks[next(iter(blocks))]
         for name, model in plan.models.items():
-            made = model.outputs(blocks[name], plan.datasets[name].pair_features)
+            made = model.outputs(blocks[name])
             self.cut[name] += int(np.count_nonzero(made.cut))
             self.not_scored[name] += int(np.count_nonzero(~made.scored))
             for decoder in plan.decoders[name]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,17 +94,13 @@ class AssignmentModel(Protocol):
     options: Mapping[str, Any]
     untrained: frozenset[str]
 
-    def outputs(
-        self, block: AssignmentEvents, pair_features: Mapping[str, Sequence[str]] | None = None
-    ) -> ModelOutputs:
+    def outputs(self, block: AssignmentEvents) -> ModelOutputs:
         """Run the network.
 
         Parameters
         ----------
         block : AssignmentEvents
             Of a data set with the event file of the network.
-        pair_features : mapping of str to sequence of str, optional
-            Relative input -> features of pairs, as `AssignmentDataset.pair_features`.
 
         Returns
         -------
@@ -232,9 +228,7 @@ class _GraphModel:
         if not assigner.model.names.detection:
             self.untrained |= {"detection"}
 
-    def outputs(
-        self, block: AssignmentEvents, pair_features: Mapping[str, Sequence[str]] | None = None
-    ) -> ModelOutputs:
+    def outputs(self, block: AssignmentEvents) -> ModelOutputs:
         inputs = network_inputs(self.assigner.model, block)
         filled = _Outputs(self.event, block)
         filled.made.scored[:] = inputs.scored
@@ -291,11 +285,13 @@ class _TorchModel:
         self.options: Mapping[str, Any] = network.options.model_dump(mode="json")
         self.untrained = _untrained(self.options)
 
-    def outputs(
-        self, block: AssignmentEvents, pair_features: Mapping[str, Sequence[str]] | None = None
-    ) -> ModelOutputs:
+    def outputs(self, block: AssignmentEvents) -> ModelOutputs:
         values = log_inputs(
-            block.values, block.masks, self.event, pair_values=block.pair_values, pair_features=pair_features
+            block.values,
+            block.masks,
+            self.event,
+            pair_values=block.pair_values,
+            pair_features=block.pair_features,
         )
         filled = _Outputs(self.event, block)
         filled.made.scored[:] = True
