@@ -61,6 +61,8 @@ LINES = [
     ["assignment", "evaluate", "absent", "NAME"],
     ["assignment", "evaluate", "absent", "absent.h5", "--json", "NAME"],
     ["assignment", "predict", "absent.root", "--model", "NAME", "--output", "OUT"],
+    ["assignment", "export", "NAME", "--output", "OUT"],
+    ["assignment", "export", "absent.pt", "--output", "NAME"],
     ["assignment", "train", "-of", "NAME", "--output", "OUT"],
     ["assignment", "train", "-ef", "NAME", "-tf", "absent.h5", "--output", "OUT"],
     ["assignment", "train", "-ef", "absent.yaml", "-tf", "NAME", "--output", "OUT"],

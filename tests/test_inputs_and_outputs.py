@@ -384,6 +384,20 @@ def assignment_predict(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "predict", str(events), "--model", str(assigner_folder(folder / "made")), "-o"], events
 
 
+def assignment_export(folder: Path) -> tuple[list[str], Path]:
+    place = folder / "trained"
+    place.mkdir()
+    (place / "network.pt").write_bytes(b"x")
+    return ["assignment", "export", str(place), "-o"], place
+
+
+def assignment_export_mapping(folder: Path) -> tuple[list[str], Path]:
+    mapping = folder / "inputs.yaml"
+    mapping.write_text("version: 1\n")
+    (folder / "network.pt").write_bytes(b"x")
+    return ["assignment", "export", str(folder / "network.pt"), "--mapping", str(mapping), "-o"], mapping
+
+
 def assignment_train(folder: Path) -> tuple[list[str], Path]:
     path, event = events_file(folder)
     return ["assignment", "train", "-ef", event, "-tf", path, "-o"], Path(path)
@@ -438,6 +452,7 @@ FILES = {
     "assignment import": [assignment_import],
     "assignment evaluate": [assignment_evaluate, assignment_evaluate_model],
     "assignment predict": [assignment_predict],
+    "assignment export": [assignment_export, assignment_export_mapping],
     "assignment train": [assignment_train, assignment_train_options, assignment_train_weights],
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],

@@ -122,6 +122,7 @@ TESTS = {
     "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
     "assignment.folders:import_assigner": "test_assigner.py::test_imports_are_complete_or_absent",
+    "assignment.model_export:export_model": "test_assignment_model_export.py::test_a_folder_is_what_inference_takes",
     "assignment.training_folder:train_to_folder": "test_assignment_train.py::test_the_folder_says_how_it_was_made",
     "assignment.training_folder:_describe": "test_assignment_train.py::test_the_folder_says_how_it_was_made",
     "studies.assigning:predict_events": "test_assignment_predict.py::test_outputs_say_how_they_were_made",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         InputMaker,
         make_inputs,
     )
+    from jettagger.assignment.model_export import ExportedModel, export_model
     from jettagger.assignment.model_outputs import AssignmentModel, ModelOutputs, open_model
     from jettagger.assignment.networks import (
         AssignmentOutputs,
@@ -146,6 +147,7 @@ _HOMES: dict[str, str] = {
     "EventRequest": "assignment.whole_events",
     "EventTargets": "inputs.event_targets",
     "EventTensors": "inputs.event_tensors",
+    "ExportedModel": "assignment.model_export",
     "InputCounts": "assignment.making",
     "InputFeature": "topology.eventfile",
     "InputMaker": "assignment.making",
@@ -181,6 +183,7 @@ _HOMES: dict[str, str] = {
     "event_targets": "inputs.event_targets",
     "event_tensors": "inputs.event_tensors",
     "event_text": "topology.eventfile",
+    "export_model": "assignment.model_export",
     "export_network": "assignment.exporting",
     "higgs_term": "assignment.chisquare",
     "import_assigner": "assignment.folders",
@@ -243,6 +246,7 @@ __all__ = [
     "EventRequest",
     "EventTargets",
     "EventTensors",
+    "ExportedModel",
     "InputCounts",
     "InputFeature",
     "InputMaker",
@@ -277,6 +281,7 @@ __all__ = [
     "event_targets",
     "event_tensors",
     "event_text",
+    "export_model",
     "export_network",
     "higgs_term",
     "import_assigner",

@@ -18,7 +18,7 @@ from jettagger.errors import ConfigError, require
 from jettagger.files import complete_or_absent
 from jettagger.topology.eventfile import EventDescription, event_text
 
-__all__ = ["FLAGS", "export_network", "onnx_names"]
+__all__ = ["FLAGS", "OPSET", "export_network", "flat_network", "onnx_names"]
 
 _Network = Annotated[Any, Kind("a network of build_network", lambda value: hasattr(value, "class_counts"))]
 
@@ -26,7 +26,7 @@ _Network = Annotated[Any, Kind("a network of build_network", lambda value: hasat
 FLAGS = "assignment"
 
 #: lowest and highest opset that the exporter of torch writes and the default
-_OPSETS, _OPSET = (15, 20), 17
+_OPSETS, OPSET = (15, 20), 17
 
 
 def onnx_names(
@@ -66,7 +66,7 @@ def export_network(
     input_log: bool = True,
     output_log: bool = True,
     embeddings: bool = False,
-    opset: int = _OPSET,
+    opset: int = OPSET,
     force: bool = False,
 ) -> Path:
     """Write a network as an ONNX file, complete or not at all.
@@ -115,7 +115,7 @@ def export_network(
         raise ConfigError(f"opset {opset} cannot be written, expected one from {_OPSETS[0]} to {_OPSETS[1]}")
     description = network.description
     inputs, outputs = onnx_names(description, output_log=output_log, embeddings=embeddings)
-    wrapped = _wrapped(torch, network, input_log, output_log, embeddings).eval()
+    wrapped = flat_network(network, input_log=input_log, output_log=output_log, embeddings=embeddings)
     arrays, axes = [], {}
     for item in description.inputs:
         slots = 1 if item.kind == "global" else 3
@@ -166,8 +166,24 @@ def _with_metadata(content: bytes, flags: dict[str, Any]) -> bytes:
     return made
 
 
-def _wrapped(torch: Any, network: Any, input_log: bool, output_log: bool, embeddings: bool) -> Any:
-    """The network with arrays one after the other."""
+def flat_network(
+    network: _Network, *, input_log: bool = True, output_log: bool = True, embeddings: bool = False
+) -> Any:
+    """The network with the arrays of an ONNX file, one after the other.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    input_log, output_log, embeddings
+        As for `export_network`.
+
+    Returns
+    -------
+    torch.nn.Module
+        In the mode of evaluation; a function of tensors in the order of the inputs of `onnx_names`, which returns a
+        tuple in the order of its outputs.
+    """
+    torch = require("torch", "train", "the export of a network")
     description = network.description
 
     class Flat(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
@@ -193,7 +209,7 @@ def _wrapped(torch: Any, network: Any, input_log: bool, output_log: bool, embedd
             found = [*assignments, *detections, *(made.regressions[key] for key in description.regressions), *classes]
             return (*found, *made.vectors.values()) if embeddings else tuple(found)
 
-    return Flat()
+    return Flat().eval()
 
 
 def _logarithms(torch: Any, item: Any, data: Any, mask: Any) -> Any:

@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AssignerFolder", "import_assigner", "read_assigner"]
 
-#: constants of the original's exported networks with the normalisation of the n-th input
-_NORMALISER = "vector_embedding_layers.{}.normalizer.{}"
+#: constants of exported networks with the normalisation of the n-th input: of the original, and of ours
+_NORMALISER = re.compile(
+    r"(?:vector_embedding_layers|^network(?:\.networks\.\d+)?\.inputs)\.(\d+)\.(?:normalizer\.)?(mean|std)$"
+)
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,7 @@ def known_slots(
 
 
 def read_statistics(graph: Graph, event: EventDescription) -> dict[str, dict[str, Statistics]]:
-    """The normalisation inside a network of the original, as far as its constants have their names.
+    """The normalisation inside a network, as far as its constants have their names.
 
     Parameters
     ----------
@@ -343,18 +345,27 @@ def read_statistics(graph: Graph, event: EventDescription) -> dict[str, dict[str
     Returns
     -------
     dict
-        Input -> feature -> `Statistics`, for features with the option ``normalize``.
+        Input -> feature -> `Statistics`, for features with the option ``normalize``. Inputs that members of an ensemble
+        normalise differently are left out.
     """
     import onnx
 
     model = onnx.load(graph.path, load_external_data=False)
-    constants = {}
+    constants: dict[tuple[int, str], Array] = {}
+    different = set()
     for item in model.graph.initializer:
-        if "normalizer." in item.name and item.data_location != onnx.TensorProto.EXTERNAL:
-            constants[re.sub(r"^.*(?=vector_embedding_layers\.)", "", item.name)] = onnx.numpy_helper.to_array(item)
+        name = _NORMALISER.search(item.name)
+        if name is None or item.data_location == onnx.TensorProto.EXTERNAL:
+            continue
+        place, value = (int(name[1]), name[2]), onnx.numpy_helper.to_array(item)
+        if place in constants and not np.array_equal(constants[place], value):
+            different.add(place[0])
+        constants[place] = value
     found: dict[str, dict[str, Statistics]] = {}
     for number, item in enumerate(event.inputs):
-        mean, std = (constants.get(_NORMALISER.format(number, what)) for what in ("mean", "std"))
+        if number in different:
+            continue
+        mean, std = (constants.get((number, what)) for what in ("mean", "std"))
         if _fits(mean, len(item.features)) and _fits(std, len(item.features)):
             assert mean is not None  # as they fit
             assert std is not None
@@ -381,6 +392,7 @@ def import_assigner(
     slots: Mapping[str, int] | None = None,
     name: str | None = None,
     title: str = "",
+    provenance: Provenance | None = None,
     force: bool = False,
 ) -> AssignerFolder:
     """Make the folder of a network from an ONNX file of the original and its event file.
@@ -406,6 +418,8 @@ def import_assigner(
     name : str, optional
         Default: that of the folder.
     title : str
+    provenance : Provenance, optional
+        How the network was made; default: by this import.
     force : bool
         Whether an existing folder may be replaced.
 
@@ -451,7 +465,7 @@ def import_assigner(
     input_log = known_input_log(input_log, description, graph)
     _inspected(graph.path, dict.fromkeys((item.name for item in description.sequential), None) | dict(slots or {}))
     sizes = known_slots(slots, description, graph, names)
-    record = Provenance("assigner", files=tuple(os.fspath(path) for path in given.values()))
+    record = provenance or Provenance("assigner", files=tuple(os.fspath(path) for path in given.values()))
     card = _checked_name(name or Path(folder).resolve().name, folder)
     with folder_complete_or_absent(target, marker=CARD, force=force) as part:
         for file, path in given.items():
