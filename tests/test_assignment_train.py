@@ -278,9 +278,9 @@ def test_flags_that_cannot_be_are_refused(
 def test_times_are_days_hours_minutes_and_seconds(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(world, "-t", "8 hours")) == 2
     assert "expected DD:HH:MM:SS, got '8 hours'" in capsys.readouterr().err
-    from jettagger.cli.assignment_train import _time
+    from jettagger.cli.assignment_options import time_limit
 
-    assert _time("01:02:03:04") == 93784
+    assert time_limit("01:02:03:04") == 93784
 
 
 @pytest.mark.slow

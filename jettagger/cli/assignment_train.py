@@ -24,15 +24,14 @@ examples:
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jettagger.cli import console
-from jettagger.cli.console import counted, finite, say, seed, table, tell, warn
-from jettagger.errors import LONGEST_NAME, visible
+from jettagger.cli.assignment_options import add_options, flag_names, options_of, time_limit
+from jettagger.cli.console import counted, say, seed, table, tell, warn
 
 if TYPE_CHECKING:
     from jettagger.assignment import AssignmentOptions
@@ -48,34 +47,19 @@ _UNUSED = {
 }
 
 
-def _time(text: str) -> float:
-    """Seconds of DD:HH:MM:SS."""
-    match = re.fullmatch(r"(\d{1,5}):(\d{1,2}):(\d{1,2}):(\d{1,2})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected DD:HH:MM:SS, got {visible(text, LONGEST_NAME)!r}")
-    days, hours, minutes, seconds = map(int, match.groups())
-    return float(seconds + 60 * (minutes + 60 * (hours + 24 * days)))
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger assignment train``."""
     add = parser.add_argument
+    add_options(parser)
+    add("-o", "--output", metavar="DIR/", help="folder to write (default: LOG/NAME/version_N of -l and -n)")
 
     def original(short: str, long: str, **keywords: Any) -> None:
         """A flag of the original, whose long names have underscores."""
-        add(short, *dict.fromkeys((f"--{long}", f"--{long.replace('-', '_')}")), **keywords)
+        add(*flag_names(short, long), **keywords)
 
-    original("-of", "options-file", metavar="OPTIONS.json", help="options (default: those of the original)")
-    add("-o", "--output", metavar="DIR/", help="folder to write (default: LOG/NAME/version_N of -l and -n)")
-    original("-ef", "event-file", metavar="EVENT.yaml", help="event file (key event_info_file)")
-    original("-tf", "training-file", metavar="FILE.h5", help="data set for the training")
-    original("-vf", "validation-file", metavar="FILE.h5", help="data set for the validation (default: the end of -tf)")
-    original("-e", "epochs", type=counted, metavar="N", help="number of epochs")
-    original("-b", "batch-size", type=counted, metavar="N", help="events in a step")
-    original("-p", "limit-dataset", type=finite, metavar="PERCENT", help="share of the data set that is read")
-    original("-r", "random-seed", type=seed, metavar="N", help="seed of the choice of events; 0: the first ones")
-    original("-f", "full-events", action="store_true", help="train on events with all particles only")
-    original("-t", "time-limit", type=_time, metavar="DD:HH:MM:SS", help="end in order, with the best epoch so far")
+    original(
+        "-t", "time-limit", type=time_limit, metavar="DD:HH:MM:SS", help="end in order, with the best epoch so far"
+    )
     original("-g", "gpus", type=seed, metavar="N", help="number of GPUs; 0: the CPU (default: num_gpu, or none)")
     add("-fp16", "--fp16", action="store_true", help="mixed precision, with float16")
     original("-sf", "state-dict", metavar="FILE", help="weights to start from, as far as they fit: .ckpt, .npz, .pt")
@@ -113,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.files import check_folder
     from jettagger.training.live import live_table
 
-    options = _options(args)
+    options = options_of(args)
     output = args.output or _next_version(Path(args.log_dir) / args.name)
     others = (args.options_file, args.state_dict, args.checkpoint)
     check_folder(output, marker=MARKER, force=args.force, inputs=inputs_of(options, *others))
@@ -161,31 +145,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# ------------------------------------------------------------------------------------------------------------- options
-
-
-def _options(args: argparse.Namespace) -> AssignmentOptions:
-    """The options of the file with those of the flags."""
-    from jettagger.assignment import AssignmentOptions, read_options
-    from jettagger.config.models import validated_json
-    from jettagger.errors import ConfigError
-
-    options = read_options(args.options_file) if args.options_file is not None else AssignmentOptions.model_validate({})
-    changes: dict[str, Any] = {
-        "event_info_file": args.event_file,
-        "training_file": args.training_file,
-        "validation_file": args.validation_file,
-        "epochs": args.epochs,
-        "batch_size": args.batch_size,
-        "dataset_limit": None if args.limit_dataset is None else args.limit_dataset / 100,
-        "dataset_randomization": args.random_seed,
-        "partial_events": False if args.full_events else None,
-        "num_gpu": args.gpus,
-        "verbose_output": True if args.verbose else None,
-    }
-    given = {key: value for key, value in changes.items() if value is not None}
-    content = {**options.model_dump(mode="json"), **given}
-    return validated_json(AssignmentOptions, Path("the command line"), content, ConfigError, "set of options")
+# -------------------------------------------------------------------------------------------------------------- output
 
 
 def _next_version(folder: Path) -> str:
