@@ -68,7 +68,7 @@ def test_the_file_of_the_example_equals_torch_for_1_to_25_jets_and_any_batch(tmp
 
 #: also options of ours
 OWN = {
-    "jettagger": {"pair_features": ["ln_kt", "ln_mass"], "restrict_to_collections": True},
+    "jettagger": {"pair_features": ["ln_kt", "ln_mass"], "mass_features": True, "restrict_to_collections": True},
     "normalization": "MaskedBatchNorm",
     "linear_block_type": "Resnet",
     "transformer_type": "NormFirst",

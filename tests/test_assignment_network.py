@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import vector
 from assignment_networks import EVENT, TOPS, converted, event, inputs, network, options, some_inputs, tensors, ttH
 
 from jettagger.assignment.networks import build_network, parameter_count
@@ -103,6 +104,7 @@ ARCHITECTURES = [
     {"transformer_type": "None", "skip_connections": False, "initial_embedding_skip_connections": False},
     {"mask_sequence_vectors": False, "normalize_features": False, "num_regression_layers": 0},
     {"jettagger": {"pair_features": ["ln_delta_r", "ln_kt", "ln_z", "ln_mass"], "restrict_to_collections": True}},
+    {"jettagger": {"mass_features": True, "restrict_to_collections": True}},
 ]
 
 
@@ -220,14 +222,67 @@ def test_pairs_of_objects_bias_the_attention_only_if_wanted() -> None:
     assert not torch.allclose(run(net, values, masks).assignments["t1"], start)
     # a rotation and a boost along the beam leave pairs alone: the same distances, other angles
     with torch.no_grad():
-        bias = net.pairs([values["Jets"]], [masks["Jets"]], ["Jets"])
+        bias = net.pairs(*net.kinematics([values["Jets"]], [masks["Jets"]], ["Jets"]))
         turned = values["Jets"] + torch.tensor([0.0, 0.0, 0.4, 1.3])
-        again = net.pairs([turned], [masks["Jets"]], ["Jets"])
+        again = net.pairs(*net.kinematics([turned], [masks["Jets"]], ["Jets"]))
     torch.testing.assert_close(again, bias, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match="pair_features need a sequential input with pt, eta, and phi"):
         network(
             event("INPUTS: {SEQUENTIAL: {Jets: {x: none}}}\nEVENT: {t: [a, b]}"), jettagger={"pair_features": ["ln_kt"]}
         )
+
+
+def test_masses_of_tuples_are_those_of_vector() -> None:
+    random = np.random.default_rng(3)
+    pt, mass = random.uniform(20, 300, (4, 5)), random.uniform(1, 30, (4, 5))
+    eta, phi = random.uniform(-2.5, 2.5, (4, 5)), random.uniform(-3, 3, (4, 5))
+    from jettagger.assignment.network_kinematics import log_mass  # needs torch
+
+    objects = vector.array({"pt": pt, "eta": eta, "phi": phi, "mass": mass})
+    values = np.stack([np.log(mass + 1), np.log(pt + 1), eta, phi], -1).astype(np.float32)
+    net = network(event(TOPS), jettagger={"mass_features": True})
+    momenta, known = net.kinematics([torch.from_numpy(values)], [torch.ones(4, 5, dtype=torch.bool)], ["Jets"])
+    assert known.all()
+    two, three = (np.exp(log_mass(momenta, number).numpy()) for number in (2, 3))
+    for i, j, k in combinations(range(5), 3):
+        pair = objects[:, i] + objects[:, j]
+        np.testing.assert_allclose(two[:, i, j], pair.mass, rtol=1e-4)
+        np.testing.assert_allclose(three[:, k, i, j], (pair + objects[:, k]).mass, rtol=1e-4)
+
+
+def test_masses_enter_the_logits_only_if_wanted() -> None:
+    description = event()
+    values, masks = some_inputs(description)
+    values["Jets"] = values["Jets"].abs()
+    plain = network(description)
+    net = network(description, jettagger={"mass_features": True})
+    load_weights(net, plain.state_dict(), partial=True)
+    for branch in net.particles:
+        torch.nn.init.zeros_(branch.masses.last.weight)
+        torch.nn.init.zeros_(branch.masses.last.bias)
+    start, expected = (run(one, values, masks).assignments for one in (net, plain))
+    for name in expected:
+        torch.testing.assert_close(start[name], expected[name])
+    branch = net.particles[0]
+    torch.nn.init.normal_(branch.masses.last.weight)
+    made = run(net, values, masks).assignments
+    assert not torch.allclose(made["t1"], start["t1"])
+    torch.testing.assert_close(made["t2"], start["t2"])
+    # relative inputs have no momenta: their tuples have no term; a rotation and a boost along the beam change none
+    names, both = ["Jets", "Pairs"], [masks["Jets"], masks["Pairs"]]
+    turned = values["Jets"] + torch.tensor([0.0, 0.4, 1.3, 0.0])
+    with torch.no_grad():
+        terms, again = (
+            branch.masses(*net.kinematics([jets, values["Pairs"]], both, names)) for jets in (values["Jets"], turned)
+        )
+    jets = values["Jets"].shape[1]
+    assert not terms[:, jets:].any()
+    assert not terms[:, :, :, jets:].any()
+    assert terms[:, :jets, :jets, :jets].any()
+    for i, j, k in permutations(range(jets), 3):
+        torch.testing.assert_close(again[:, i, j, k], terms[:, i, j, k], rtol=1e-3, atol=1e-3)
+    with pytest.raises(ConfigError, match="mass_features need a sequential input with pt, eta, and phi"):
+        network(event("INPUTS: {SEQUENTIAL: {Jets: {x: none}}}\nEVENT: {t: [a, b]}"), jettagger={"mass_features": True})
 
 
 TWO = """

@@ -11,16 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch.nn import functional
 
+from jettagger.assignment.network_kinematics import Kinematics, MassLogits, PairBias
 from jettagger.assignment.network_layers import HeadLayers, SlotEncoder, block
-from jettagger.assignment.networks import (
-    AssignmentOutputs,
-    KinematicColumns,
-    embedding_widths,
-    kinematic_columns,
-    logit_scale,
-)
+from jettagger.assignment.networks import AssignmentOutputs, embedding_widths, logit_scale
 from jettagger.assignment.statistics import TrainingStatistics
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import MismatchError
@@ -30,9 +24,6 @@ __all__ = ["AssignmentNetwork"]
 
 #: stands for minus infinity before a softmax; where all is masked, the result is finite
 _LOWEST = -1e30
-
-#: factors that bring logarithms of momenta and masses in GeV to the order of one
-_PAIR_SCALES = {"ln_delta_r": 0.5, "ln_kt": 0.25, "ln_z": 0.5, "ln_mass": 0.25}
 
 
 class _InputEmbedding(torch.nn.Module):
@@ -88,77 +79,6 @@ class _InputEmbedding(torch.nn.Module):
         return self.output((shares[..., None] * self.value(x)).sum(2), present[..., None])
 
 
-class _PairBias(torch.nn.Module):
-    """Biases of the attention from features of pairs of objects (Particle Transformer, Qu, Li and Qian 2022)."""
-
-    def __init__(self, options: AssignmentOptions, columns: Mapping[str, KinematicColumns]) -> None:
-        super().__init__()
-        self.names, self.columns = options.jettagger.pair_features, dict(columns)
-        inner = options.jettagger.pair_embedding_dim
-        self.first = torch.nn.Linear(len(self.names), inner)
-        self.second = torch.nn.Linear(inner, options.num_attention_heads)
-        # nothing but the original's network at the start
-        torch.nn.init.zeros_(self.second.weight)
-        torch.nn.init.zeros_(self.second.bias)
-
-    def _momentum(self, name: str, values: Any, present: Any) -> Any:
-        """pt, eta, cos phi, sin phi, energy: [events, slots, 5]; empty slots are zero."""
-        columns = self.columns[name]
-
-        def column(place: int) -> Any:
-            x = values[..., place].masked_fill(~present, 0.0)
-            return torch.exp(x) - 1 if columns.logs[place] else x
-
-        pt, eta = column(columns.pt), column(columns.eta)
-        if len(columns.phi) == 1:
-            phi = column(columns.phi[0])
-            sine, cosine = torch.sin(phi), torch.cos(phi)
-        else:
-            sine, cosine = (column(place) for place in columns.phi)
-        momentum = pt * (torch.exp(eta) + torch.exp(-eta)) / 2
-        mass = torch.zeros_like(pt) if columns.mass is None else column(columns.mass)
-        energy = torch.sqrt(momentum * momentum + mass * mass)
-        return torch.stack([pt, eta, cosine, sine, energy], -1)
-
-    def forward(self, values: list[Any], masks: list[Any], names: list[str]) -> Any:
-        """float[events, heads, slots, slots]; zero for pairs with a slot that has no momentum."""
-        momenta, known = [], []
-        for name, value, present in zip(names, values, masks, strict=True):
-            if name in self.columns:
-                momenta.append(self._momentum(name, value, present))
-                known.append(present)
-            else:
-                momenta.append(torch.zeros_like(present[..., None].to(values[0].dtype).expand(-1, -1, 5)))
-                known.append(torch.zeros_like(present))
-        p, real = torch.cat(momenta, 1), torch.cat(known, 1)
-        pt, eta, cosine, sine, energy = p.unbind(-1)
-        delta_eta = eta[:, :, None] - eta[:, None, :]
-        product = cosine[:, :, None] * cosine[:, None, :] + sine[:, :, None] * sine[:, None, :]
-        cross = sine[:, :, None] * cosine[:, None, :] - cosine[:, :, None] * sine[:, None, :]
-        index = torch.arange(p.shape[1], device=p.device)
-        pairs = real[:, :, None] & real[:, None, :] & (index[:, None] != index[None, :])
-        delta_phi = torch.atan2(cross, product.masked_fill(~pairs, 1.0))
-        radius = torch.sqrt((delta_eta.square() + delta_phi.square()).clamp(min=1e-8))
-        smaller = torch.minimum(pt[:, :, None], pt[:, None, :])
-        made = {}
-        if "ln_delta_r" in self.names:
-            made["ln_delta_r"] = torch.log(radius)
-        if "ln_kt" in self.names:
-            made["ln_kt"] = torch.log((smaller * radius).clamp(min=1e-4))
-        if "ln_z" in self.names:
-            made["ln_z"] = torch.log((smaller / (pt[:, :, None] + pt[:, None, :]).clamp(min=1e-8)).clamp(min=1e-8))
-        if "ln_mass" in self.names:
-            momentum = [pt * cosine, pt * sine, pt * (torch.exp(eta) - torch.exp(-eta)) / 2]
-            square = (energy[:, :, None] + energy[:, None, :]).square()
-            for part in momentum:
-                square = square - (part[:, :, None] + part[:, None, :]).square()
-            made["ln_mass"] = 0.5 * torch.log(square.clamp(min=1e-4))
-        features = torch.stack([made[name] * _PAIR_SCALES[name] for name in self.names], -1)
-        features = features.masked_fill(~pairs[..., None], 0.0)
-        bias = self.second(functional.gelu(self.first(features))).masked_fill(~pairs[..., None], 0.0)
-        return bias.permute(0, 3, 1, 2)
-
-
 class _Daughter(torch.nn.Module):
     def __init__(self, options: AssignmentOptions) -> None:
         super().__init__()
@@ -172,6 +92,8 @@ class _Branch(torch.nn.Module):
 
     def __init__(self, options: AssignmentOptions, permutations: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
+        several = len(permutations[0]) > 1
+        self.masses = MassLogits(options, len(permutations[0])) if options.jettagger.mass_features and several else None
         self.permutations = [sigma for sigma in permutations if sigma != tuple(range(len(sigma)))]
         self.scale = logit_scale(options, len(permutations[0]))
         self.encoder = SlotEncoder(options, options.num_branch_embedding_layers, options.num_branch_encoder_layers)
@@ -179,7 +101,9 @@ class _Branch(torch.nn.Module):
         self.detection = HeadLayers(options, options.num_detector_layers, 1)
         self.masked = options.masking != "None"
 
-    def forward(self, x: Any, mask: Any, empty: Any, slots: int, allowed: list[Any], bias: Any) -> tuple[Any, ...]:
+    def forward(
+        self, x: Any, mask: Any, empty: Any, slots: int, allowed: list[Any], bias: Any, kinematics: Any
+    ) -> tuple[Any, ...]:
         x, token = self.encoder(x, mask, empty, bias)
         detection = self.detection(token)[:, 0]
         x, mask, empty = x[:, :slots], mask[:, :slots], empty[:, :slots]
@@ -189,8 +113,11 @@ class _Branch(torch.nn.Module):
             value = daughter.linear(value)
             vectors.append(value.masked_fill(~mask, 0.0) if self.masked else value)
             tokens.append(vector)
-        logits = self._logits(vectors).float()
-        logits = self._symmetric(logits) * self.scale
+        logits = self._logits(vectors).float() * self.scale
+        if self.masses is not None:
+            momenta, known = kinematics
+            logits = logits + self.masses(momenta[:, :slots], known[:, :slots])
+        logits = self._symmetric(logits)
         cells = _cells(allowed)
         shape = logits.shape
         logits = logits.masked_fill(~cells, _LOWEST).reshape(shape[0], -1)
@@ -279,7 +206,9 @@ class AssignmentNetwork(torch.nn.Module):
         self.classifications = torch.nn.ModuleList(
             [HeadLayers(options, options.num_classification_layers, count) for count in class_counts.values()]
         )
-        self.pairs = _PairBias(options, kinematic_columns(description)) if options.jettagger.pair_features else None
+        own = options.jettagger
+        self.kinematics = Kinematics(description) if own.pair_features or own.mass_features else None
+        self.pairs = PairBias(options) if own.pair_features else None
 
     def set_statistics(self, statistics: TrainingStatistics) -> None:
         """Store normalisation in the weights.
@@ -324,16 +253,17 @@ class AssignmentNetwork(torch.nn.Module):
         counted = [mask for item, mask in zip(self.order, present, strict=True) if item.kind != "global"]
         mask, empty = torch.cat(real, 1), ~torch.cat(present, 1)
         x = self.fusion(torch.cat(embedded, 1), mask)
-        bias = None
-        if self.pairs is not None:
+        bias = kinematics = None
+        if self.kinematics is not None:
             names = [item.name for item in self.order]
-            bias = self.pairs([values[name] for name in names], present, names)
+            kinematics = self.kinematics([values[name] for name in names], present, names)
+            bias = self.pairs(*kinematics) if self.pairs is not None else None
         x, event = self.encoder(x, mask, empty, bias)
         allowed = torch.cat(counted, 1)
         assignments, detections, vectors = {}, {}, {"EVENT": event}
         for particle, branch in zip(self.description.particles, self.particles, strict=True):
             choices = [self._choices(daughter.source, counted, allowed) for daughter in particle.daughters]
-            assignment, detection, token, tokens = branch(x, mask, empty, allowed.shape[1], choices, bias)
+            assignment, detection, token, tokens = branch(x, mask, empty, allowed.shape[1], choices, bias, kinematics)
             assignments[particle.name], detections[particle.name] = assignment, detection
             vectors[f"{particle.name}/PARTICLE"] = token
             for daughter, vector in zip(particle.daughters, tokens, strict=True):

@@ -104,8 +104,10 @@ def build_network(
         )
     if options.jettagger.restrict_to_collections:
         refuse_different_partners(description)
-    if options.jettagger.pair_features:
-        kinematic_columns(description)
+    if options.jettagger.pair_features or options.jettagger.mass_features:
+        kinematic_columns(
+            description, "pair_features need" if options.jettagger.pair_features else "mass_features need"
+        )
     network = AssignmentNetwork(description, options, {key: counts[key] for key in description.classifications})
     if statistics is not None:
         network.set_statistics(statistics)

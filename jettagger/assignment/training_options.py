@@ -113,6 +113,11 @@ class OwnOptions(FileModel):
         default=(), description=f"features of pairs of objects that bias the attention: {', '.join(PAIR_FEATURES)}"
     )
     pair_embedding_dim: _Width = Field(default=32, description="width of the network of the pair features")
+    mass_features: _Flag = Field(
+        default=False,
+        description="whether the logits of an assignment have a learned function of the masses of its objects",
+    )
+    mass_embedding_dim: _Width = Field(default=16, description="width of the network of the masses")
     restrict_to_collections: _Flag = Field(
         default=False,
         description="whether a daughter is assigned only to objects of its input in the event file",
