@@ -1,8 +1,8 @@
-"""Histograms, cutflows and counts of one chunk of a search; scaled sums of all chunks."""
+"""Histograms, cutflows and counts of one chunk of a search or a measurement; scaled sums of all chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from jettagger.errors import UnknownName
 from jettagger.histograms import HistSpec, sort_categories
 from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
 
-__all__ = ["SearchChunk", "fill", "rounded", "scaled"]
+__all__ = ["SearchChunk", "check_column", "cutflow", "fill", "rounded", "scaled", "weight_variations"]
 
 #: binary digits to which sums are rounded: ten decimal ones
 DIGITS = 34
@@ -52,6 +52,67 @@ class SearchChunk:
     specs: Mapping[str, HistSpec] = field(default_factory=dict)
 
 
+def weight_variations(shift: str, weights: Weights) -> dict[str, str | None]:
+    """The variations to fill with the jets of one variation.
+
+    Parameters
+    ----------
+    shift : str
+        The variation of the jets.
+    weights : coffea.analysis_tools.Weights
+
+    Returns
+    -------
+    dict of str to str or None
+        Variation -> modifier of the weights: ``shift`` -> None, and with `NOMINAL` jets the variations of the weights.
+    """
+    names = sorted(str(name) for name in weights.variations) if shift == NOMINAL else []
+    return {shift: None, **dict(zip(names, names, strict=True))}
+
+
+def check_column(name: str, columns: CandidateColumns, where: str) -> None:
+    """Refuse a column that does not exist.
+
+    Parameters
+    ----------
+    name : str
+        ``run``, or ``jet1.pt``.
+    columns : CandidateColumns
+    where : str
+        What needs it.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest names.
+    """
+    found: Any = columns
+    for part in name.split("."):
+        known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
+        if part not in known:
+            raise UnknownName("column", name, known, where)
+        found = found[part]
+
+
+def cutflow(selection: PackedSelection, cuts: Iterable[str], weights: Weights) -> dict[str, dict[str, float]]:
+    """Events after each cut.
+
+    Parameters
+    ----------
+    selection : coffea.analysis_tools.PackedSelection
+    cuts : iterable of str
+    weights : coffea.analysis_tools.Weights
+
+    Returns
+    -------
+    dict
+        Cut -> ``events`` and ``weighted``.
+    """
+    flow = selection.cutflow(*cuts, weights=weights).result()
+    rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
+    return {str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows}
+
+
 def fill(
     search: Search,
     chunk: SearchChunk,
@@ -83,9 +144,7 @@ def fill(
     UnknownName
         If a histogram needs a column that does not exist.
     """
-    variations: dict[str, str | None] = {shift: None}
-    if shift == NOMINAL:
-        variations |= {str(name): str(name) for name in sorted(weights.variations)}
+    variations = weight_variations(shift, weights)
     masks = {name: selection.all(EVENTS, JETS, *region.cuts) for name, region in search.regions.items()}
     arrays = {name: columns.find(name) for spec in search.histograms for name in _needs(spec, columns)}
     blind = search.blind and chunk.sample.data
@@ -120,8 +179,8 @@ def fill(
                 shared = 0 if blind else int(np.count_nonzero(masks[name] & masks[other]))
                 overlaps[f"{name} & {other}"] = shared
     passing = {} if chunk.sample.data else _passing(search, selection)
-    flows = {chunk.dataset: _cutflow(search, selection, weights)}
-    return {"cutflow": flows, "overlaps": overlaps, "passing": passing}
+    flows = {name: cutflow(selection, (EVENTS, JETS, *region.cuts), weights) for name, region in search.regions.items()}
+    return {"cutflow": {chunk.dataset: flows}, "overlaps": overlaps, "passing": passing}
 
 
 def _passing(search: Search, selection: PackedSelection) -> dict[str, dict[str, int]]:
@@ -141,26 +200,8 @@ def _passing(search: Search, selection: PackedSelection) -> dict[str, dict[str, 
 def _needs(spec: HistSpec, columns: CandidateColumns) -> tuple[str, ...]:
     for axis in spec.axes:
         for name in axis.parsed.names:
-            _known(name, columns, f"histogram {spec.name!r}")
+            check_column(name, columns, f"histogram {spec.name!r}")
     return spec.needs
-
-
-def _known(name: str, columns: CandidateColumns, where: str) -> None:
-    found: Any = columns
-    for part in name.split("."):
-        known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
-        if part not in known:
-            raise UnknownName("column", name, known, where)
-        found = found[part]
-
-
-def _cutflow(search: Search, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, dict[str, float]]]:
-    found = {}
-    for name, region in search.regions.items():
-        flow = selection.cutflow(EVENTS, JETS, *region.cuts, weights=weights).result()
-        rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
-        found[name] = {str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows}
-    return found
 
 
 def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from coffea.analysis_tools import PackedSelection, Weights
 from jettagger.processors.candidates import CandidateColumns
 from jettagger.processors.fatjets import FatJetProcessor
-from jettagger.processors.filling import rounded, scaled
+from jettagger.processors.filling import check_column, cutflow, rounded, scaled, weight_variations
 
 import jettagger as jt
 from jettagger.arguments import guard
@@ -353,7 +353,7 @@ variations, luminosity, generator_weight, collection, jets
         truth = {} if sample.data else self._truth(events)
         histogram = self.histogram.make()
         counts = {"events": len(events), "sumw": float(generator.sum()), "jets": int(ak.sum(ak.num(fatjets.pt)))}
-        cutflow: dict[str, Any] = {}
+        flow: dict[str, Any] = {}
         for name, tagged in self.tag_variations(events, varied, probes):
             if name == NOMINAL:
                 counts["scored"] = self._scored(tagged)
@@ -375,11 +375,11 @@ variations, luminosity, generator_weight, collection, jets
             mask = selection.all(*self._rows)
             self._fill(histogram, dataset, sample, name, values, category, mask, weights, numbers)
             if name == NOMINAL:
-                cutflow = self._cutflow(selection, weights)
+                flow = cutflow(selection, self._rows, weights)
         path = str(events.metadata.get("filename", ""))
         return {
             "histograms": {self.histogram.name: histogram},
-            "cutflow": {dataset: cutflow},
+            "cutflow": {dataset: flow},
             "sums": {dataset: counts},
             "files": {dataset: {path: len(events)}},
             "file_weights": {dataset: {path: counts["sumw"]}},
@@ -414,13 +414,10 @@ variations, luminosity, generator_weight, collection, jets
     ) -> None:
         """Fill the probes of one variation of the jets; with the nominal one also the variations of weights."""
         names = (DATA,) if sample.data else self.definition.category_names
-        modifiers: dict[str, str | None] = {shift: None}
-        if shift == NOMINAL:
-            modifiers |= {str(name): str(name) for name in sorted(weights.variations)}
         # one entry of weight zero for each category, so that all of them are there
         category = [*categories[mask], *names]
         filled = {name: np.append(array[mask], np.zeros(len(names))) for name, array in values.items()}
-        for variation, modifier in modifiers.items():
+        for variation, modifier in weight_variations(shift, weights).items():
             weight = weights.weight(modifier)
             check_weights(weight, name=f"weight {variation!r}", events=numbers)
             histogram.fill(
@@ -434,21 +431,8 @@ variations, luminosity, generator_weight, collection, jets
     def _values(self, columns: CandidateColumns) -> dict[str, Any]:
         """The values of the axes, float64[events] each; NaN where there are none."""
         for name in self.histogram.needs:
-            self._known(name, columns)
+            check_column(name, columns, f"histogram {self.histogram.name!r}")
         return {axis.name: _flat(axis.parsed.evaluate(columns)) for axis in self.histogram.axes}
-
-    def _known(self, name: str, columns: CandidateColumns) -> None:
-        found: Any = columns
-        for part in name.split("."):
-            known = list(found) if isinstance(found, Mapping) else list(getattr(found, "fields", []))
-            if part not in known:
-                raise UnknownName("column", name, known, f"histogram {self.histogram.name!r}")
-            found = found[part]
-
-    def _cutflow(self, selection: PackedSelection, weights: Weights) -> dict[str, dict[str, float]]:
-        flow = selection.cutflow(*self._rows, weights=weights).result()
-        rows = zip(flow.labels, flow.nevcutflow, flow.wgtevcutflow, strict=True)
-        return {str(label): {"events": int(events), "weighted": float(weight)} for label, events, weight in rows}
 
     def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
         """Scale simulation to the luminosity, and say what the selection did.
