@@ -24,6 +24,7 @@ from jettagger.assignment import (
     parse_event_text,
     read_assigner,
 )
+from jettagger.assignment.exporting import FLAGS
 from jettagger.errors import (
     BundleError,
     BundleNotFound,
@@ -484,6 +485,38 @@ def test_folders_without_a_card(tmp_path: Path, assigner: Any) -> None:
     (folder / "event.yaml").unlink()
     with pytest.raises(MissingModelFile, match=r"event\.yaml"):
         jt.load_assigner(folder, input_log=True)
+
+
+def record(path: Path, text: str) -> None:
+    """Write what `export_network` records into an ONNX file."""
+    import onnx
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {FLAGS: text})
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("input_log", [True, False])
+def test_flags_that_exported_networks_record_are_not_asked_for(input_log: bool, tmp_path: Path, assigner: Any) -> None:
+    folder = raw_folder(tmp_path / "raw", input_log=input_log, output_log=True)
+    with pytest.raises(ConfigError, match="records no event file: give it with event="):
+        import_assigner(folder / "model.onnx", None, tmp_path / "net")
+    record(folder / "model.onnx", json.dumps({"input_log": input_log, "output_log": True, "event": EVENT}))
+    with pytest.raises(ConfigError, match=f"says that input_log is {input_log}, got {not input_log}: leave it out"):
+        read_assigner(folder, input_log=not input_log)
+    raw = jt.load_assigner(folder, threads=1)
+    made = import_assigner(folder / "model.onnx", None, tmp_path / "net", mapping=folder / "inputs.yaml")
+    assert raw.model.input_log == made.input_log == input_log
+    assert (made.event, made.names.output_log) == (raw.event, True)
+    events = jet_events(10)
+    same(raw(events), jt.load_assigner(tmp_path / "net", threads=1)(events))
+    np.testing.assert_allclose(
+        raw(events).detection_probability["ht"], assigner(events).detection_probability["ht"], atol=1e-4
+    )
+    for text in ("{", "[]"):
+        record(folder / "model.onnx", text)
+        with pytest.raises(ModelFileError, match="entry assignment"):
+            read_assigner(folder)
 
 
 def test_without_a_mapping_only_tensors(tmp_path: Path, assigner: Any) -> None:
