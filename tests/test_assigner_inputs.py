@@ -363,3 +363,25 @@ def test_exported_networks_with_pairs_give_the_numbers_of_torch(input_log: bool,
         assert np.array_equal(np.isfinite(got), possible)
         np.testing.assert_allclose(got[possible], wanted[possible], rtol=1e-4, atol=1e-4)
     assert "assigned_h" in assigner.attach(events).fields
+
+
+@pytest.mark.parametrize("kind", ["several", "relative"])
+def test_dask_awkward_and_parts_give_the_same(kind: str, tmp_path: Path) -> None:
+    assigner = jt.load_assigner(folder(tmp_path) if kind == "several" else relative_folder(tmp_path), threads=1)
+    events = made(24, seed=8)
+    names = [f"assigned_{particle.name}" for particle in assigner.event.particles]
+    whole = assigner.attach(events)
+    parts = ak.concatenate([assigner.attach(events[start : start + 7]) for start in range(0, 24, 7)])
+    for name in names:
+        for field in whole[name].fields:
+            one, two = whole[name][field], parts[name][field]
+            assert ak.to_list(ak.is_none(one)) == ak.to_list(ak.is_none(two))
+            np.testing.assert_allclose(ak.drop_none(one), ak.drop_none(two), rtol=1e-5, atol=1e-6)
+    dask_awkward = pytest.importorskip("dask_awkward")
+    attached = assigner.attach(dask_awkward.from_awkward(events, npartitions=3))
+    assert attached._meta.type.content == whole.type.content
+    computed = attached.compute()
+    for name in names:
+        for field in whole[name].fields:
+            if field.endswith(("Idx", "Input")):
+                assert ak.to_list(computed[name][field]) == ak.to_list(whole[name][field])

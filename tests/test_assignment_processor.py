@@ -154,6 +154,42 @@ def test_executors_give_the_same_masses(name: str, folder: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_chunks_of_simulated_events_give_masses_and_a_data_set(tmp_path: Path) -> None:
+    """From Pythia to masses and to HDF5: chunks are the whole file, and the data set is what the network sees."""
+    pytest.importorskip("pythia8mc", reason="extra sim is not installed")
+    pytest.importorskip("h5py", reason="extra train is not installed")
+    from assigners import MAPPING
+    from jettagger.processors import AssignmentInputsProcessor, AssignmentProcessor
+
+    import jettagger as jt
+    from jettagger.assignment import AssignmentDataset
+    from jettagger.files.root import EventFile
+    from jettagger.simulation import simulate
+
+    simulate("ttHbbsemilep-resolved", 60, tmp_path / "events.root", seed=5)
+    net = assigner_folder(tmp_path)
+    mapping = tmp_path / "tags.yaml"
+    drawn = "sin(phi), cos_phi: cos(phi)}\n    tags: {btag: {efficiencies: {5: 0.7, 4: 0.12, 0: 0.01}}}"
+    mapping.write_text(MAPPING.replace("sin(phi), cos_phi: cos(phi), btag: btagDeepFlavB}", drawn))
+    assigner = jt.load_assigner(net, mapping=mapping, threads=1)
+    masses = AssignmentProcessor(assigner)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jets beyond the eight slots
+        whole, parts = run(masses, tmp_path, 60), run(masses, tmp_path, 25)
+    assert whole["reports"] == parts["reports"]
+    assert whole["histograms"] == parts["histograms"]
+    assert whole["histograms"]["ht"].sum(flow=True).value > 20
+    run(AssignmentInputsProcessor(tmp_path / "set.h5", net / "event.yaml", mapping), tmp_path, 25)
+    stored = AssignmentDataset(tmp_path / "set.h5", assigner.event, labels=False).read()
+    with EventFile(tmp_path / "events.root") as file:
+        events = file.read(assigner.source.check(file), 0, file.n_events)
+    seen = assigner.source.request(events).tensors
+    for name in seen.values:
+        np.testing.assert_array_equal(stored.values[name], seen.values[name])
+        np.testing.assert_array_equal(stored.masks[name], seen.masks[name])
+
+
+@pytest.mark.slow
 def test_the_example_prints_and_draws_the_masses(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 """Whole events as the source of a network's inputs, and what the network finds as columns of these events.
 
 As a source of jets (`jettagger.inputs.source.Source`) it compares columns, makes a request for an input, and puts
-results back; its rows are events, as the tensors of `jettagger.inputs.event_tensors`.
+results back; its rows are events, as the tensors of `jettagger.inputs.event_tensors`, so that it is none (see
+ARCHITECTURE.md).
 """
 
 from __future__ import annotations
