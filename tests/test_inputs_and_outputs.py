@@ -384,6 +384,19 @@ def assignment_predict(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "predict", str(events), "--model", str(assigner_folder(folder / "made")), "-o"], events
 
 
+def assignment_import_weights(folder: Path) -> tuple[list[str], Path]:
+    _, event = events_file(folder)
+    weights = folder / "weights.npz"
+    np.savez(weights, x=np.zeros(1))
+    (folder / "options.json").write_text("{}")
+    return ["assignment", "import-weights", str(weights), "--event", event, "-o"], weights
+
+
+def assignment_import_weights_options(folder: Path) -> tuple[list[str], Path]:
+    arguments, weights = assignment_import_weights(folder)
+    return arguments, weights.with_name("options.json")
+
+
 def assignment_export(folder: Path) -> tuple[list[str], Path]:
     place = folder / "trained"
     place.mkdir()
@@ -452,6 +465,7 @@ FILES = {
     "assignment import": [assignment_import],
     "assignment evaluate": [assignment_evaluate, assignment_evaluate_model],
     "assignment predict": [assignment_predict],
+    "assignment import-weights": [assignment_import_weights, assignment_import_weights_options],
     "assignment export": [assignment_export, assignment_export_mapping],
     "assignment train": [assignment_train, assignment_train_options, assignment_train_weights],
     "decorrelate": [decorrelate, decorrelate_skim],

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         read_state,
         write_network,
     )
+    from jettagger.assignment.weights_import import ImportedWeights, import_weights
     from jettagger.assignment.whole_events import EventRequest, WholeEvents
     from jettagger.inputs.event_targets import (
         EventTargets,
@@ -148,6 +149,7 @@ _HOMES: dict[str, str] = {
     "EventTargets": "inputs.event_targets",
     "EventTensors": "inputs.event_tensors",
     "ExportedModel": "assignment.model_export",
+    "ImportedWeights": "assignment.weights_import",
     "InputCounts": "assignment.making",
     "InputFeature": "topology.eventfile",
     "InputMaker": "assignment.making",
@@ -187,6 +189,7 @@ _HOMES: dict[str, str] = {
     "export_network": "assignment.exporting",
     "higgs_term": "assignment.chisquare",
     "import_assigner": "assignment.folders",
+    "import_weights": "assignment.weights_import",
     "load_assigner": "assignment.assigner",
     "load_weights": "assignment.weights",
     "log_inputs": "assignment.statistics",
@@ -247,6 +250,7 @@ __all__ = [
     "EventTargets",
     "EventTensors",
     "ExportedModel",
+    "ImportedWeights",
     "InputCounts",
     "InputFeature",
     "InputMaker",
@@ -285,6 +289,7 @@ __all__ = [
     "export_network",
     "higgs_term",
     "import_assigner",
+    "import_weights",
     "load_assigner",
     "load_weights",
     "log_inputs",

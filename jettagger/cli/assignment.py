@@ -18,6 +18,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "inputs": ("jettagger.cli.assignment_inputs", "a dataset from files of events"),
     "import": ("jettagger.cli.assignment_import", "make a folder from an ONNX file and its event file"),
     "export": ("jettagger.cli.assignment_export", "an ONNX file, or a folder for inference, of trained networks"),
+    "import-weights": (
+        "jettagger.cli.assignment_import_weights",
+        "a network file from a checkpoint of SPANet, without its training file",
+    ),
     "train": ("jettagger.cli.assignment_train", "train networks from an options file and data sets"),
     "evaluate": ("jettagger.cli.assignment_evaluate", "compare networks and decoders with the truth of a dataset"),
     "predict": ("jettagger.cli.assignment_predict", "assign the objects of the events in files"),
