@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from assigners import EVENT, assigner_folder, raw_folder
+from assigners import EVENT, MAPPING, assigner_folder, raw_folder
 from assignment_networks import network
 
 from jettagger.assignment import AssignmentEvents, load_assigner, open_model, parse_event_text
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, MissingModelFile
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, MissingModelFile, OutputError
 
 
 def block(n_events: int = 7, slots: int = 8, seed: int = 1) -> AssignmentEvents:
@@ -74,6 +75,7 @@ def test_slots_are_those_of_the_events(tmp_path: Path) -> None:
         assert np.isneginf(fixed.log_probabilities["lt"][fixed.cut][:, 5:]).all()
 
 
+@pytest.mark.slow
 def test_networks_of_torch_and_their_onnx_files_give_the_same(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from jettagger.assignment import export_network, import_assigner, write_network
@@ -112,6 +114,7 @@ def test_a_training_with_several_seeds_is_their_mean(tmp_path: Path) -> None:
     assert both.digest != open_model(both.sources[0]).digest
 
 
+@pytest.mark.slow
 def test_features_of_pairs_are_those_of_the_block(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from assignment_networks import event, some_inputs
@@ -159,3 +162,47 @@ def test_what_is_no_network(tmp_path: Path) -> None:
     for name in ("x" * 300, "a\0b"):
         with pytest.raises(JettaggerError):
             open_model(name)
+
+
+@pytest.mark.slow
+def test_a_training_is_an_assigner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from jettagger.assignment import decode, write_network
+    from jettagger.bundles.places import CACHE
+
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    folder, events = tmp_path / "my training", block()
+    folder.mkdir()
+    write_network(folder / "network_3.pt", network(parse_event_text(EVENT)))
+    (folder / "inputs.yaml").write_text(MAPPING)
+    assigner = load_assigner(folder, threads=1)
+    assert assigner.model.name == "my_training"
+    assert assigner.mapping.inputs["Jets"].max_objects == 8
+    made, found = open_model(folder, threads=1).outputs(events), assigner.run(events)
+    expected = decode(made.log_probabilities, assigner.event, threads=1).assignments
+    for name, slots in expected.items():
+        np.testing.assert_array_equal(found.assignments[name], slots)
+    assert load_assigner(folder, threads=1).model.folder == assigner.model.folder
+    assert len(list((tmp_path / "cache" / "assigners").iterdir())) == 1
+    assert pickle.loads(pickle.dumps(assigner)).model.digest == assigner.model.digest
+
+
+def test_a_training_needs_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jettagger.assignment.exported import holds_network
+    from jettagger.bundles.places import CACHE
+
+    path = tmp_path / "network.pt"
+    assert not holds_network(path)
+    path.write_bytes(b"no network")
+    assert holds_network(path)
+    assert holds_network(tmp_path)
+    monkeypatch.setenv(CACHE, "off")
+    with pytest.raises(OutputError, match="jettagger assignment export"):
+        load_assigner(tmp_path)
+    monkeypatch.setenv(CACHE, str(tmp_path / "network.pt" / "cache"))
+    with pytest.raises(JettaggerError):
+        load_assigner(path)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert not holds_network(tmp_path)
+    with pytest.raises(MissingModelFile, match="an event file"):
+        load_assigner(tmp_path)

@@ -20,6 +20,7 @@ from jettagger.assignment.assigneroptions import AssignerKeywords, AssignerOptio
 from jettagger.assignment.counting import AssignmentReport, CutObjectsWarning
 from jettagger.assignment.decoding import decode
 from jettagger.assignment.evaluation import GraphInputs, GraphOutputs, Tensors, evaluate, network_inputs
+from jettagger.assignment.exported import exported_folder, holds_network
 from jettagger.assignment.folders import AssignerFolder, read_assigner
 from jettagger.bundles.places import shipped
 from jettagger.bundles.stored_scores import open_score_cache
@@ -611,7 +612,9 @@ def load_assigner(
     ----------
     folder : path or Assigner
         With ``assigner.json``, as ``jettagger assignment import`` makes it, or with an ONNX file of the original and
-        its event file; see `jettagger.assignment.read_assigner`. An assigner is returned as it is.
+        its event file; see `jettagger.assignment.read_assigner`. The folder of a training, or a network file of torch:
+        its ONNX file is made in the user's cache, which needs torch at the first call. An assigner is returned as it
+        is.
     options : AssignerOptions, optional
     **keywords
         Fields of `AssignerOptions`, overriding those of ``options``.
@@ -631,6 +634,8 @@ def load_assigner(
     ConfigError, UnknownName
         If the event file, the mapping or an option is not valid; if log flags are needed and not known; if options are
         given for an assigner, which has its own.
+    InputFileError, OutputError, MissingExtra
+        If a network file is damaged, if there is no cache for its ONNX file, or if torch is not installed.
     """
     if isinstance(folder, Assigner):
         if options is not None or keywords:
@@ -638,7 +643,8 @@ def load_assigner(
             raise ConfigError(f"an assigner of {name!r} has its options already: give them with its folder")
         return folder
     options = with_assigner_keywords(options, keywords, "load_assigner()")
-    return Assigner(read_assigner(folder, input_log=options.input_log, slots=options.slots), options)
+    place = exported_folder(folder) if holds_network(folder) else folder
+    return Assigner(read_assigner(place, input_log=options.input_log, slots=options.slots), options)
 
 
 guard(globals(), "Assigner", "load_assigner")

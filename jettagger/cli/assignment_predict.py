@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger assignment predict``."""
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="events or data sets, see above")
-    add("--model", required=True, metavar="DIR/", help="folder with the network")
+    add(
+        "--model", required=True, metavar="MODEL", help="folder with the network, folder of a training, or network file"
+    )
     add("--output", "-o", required=True, metavar="OUT", help="file to write: .parquet, .root or .h5")
     add("--mapping", metavar="INPUTS.yaml", help="which columns of events the inputs are (default: that of the folder)")
     add("--method", default="greedy", help="how assignments are chosen, see docs/assignment.md (default: %(default)s)")
