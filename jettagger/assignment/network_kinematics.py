@@ -16,7 +16,7 @@ from jettagger.assignment.networks import kinematic_columns
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.topology.eventfile import EventDescription
 
-__all__ = ["Kinematics", "MassLogits", "PairBias"]
+__all__ = ["AttentionBias", "MassLogits", "ObjectMomenta"]
 
 #: factors that bring logarithms of momenta and masses in GeV to the order of one
 _PAIR_SCALES = {"ln_delta_r": 0.5, "ln_kt": 0.25, "ln_z": 0.5, "ln_mass": 0.25}
@@ -25,7 +25,7 @@ _PAIR_SCALES = {"ln_delta_r": 0.5, "ln_kt": 0.25, "ln_z": 0.5, "ln_mass": 0.25}
 _MASS_CENTRE, _MASS_SCALE = 4.6, 4.0
 
 
-class Kinematics(torch.nn.Module):
+class ObjectMomenta(torch.nn.Module):
     """Momenta of the objects of an event, from the inputs of the network.
 
     Parameters
@@ -68,7 +68,7 @@ class Kinematics(torch.nn.Module):
         return torch.cat(momenta, 1), torch.cat(known, 1)
 
 
-class PairBias(torch.nn.Module):
+class AttentionBias(torch.nn.Module):
     """Biases of the attention from features of pairs of objects (Particle Transformer, Qu, Li and Qian 2022).
 
     Parameters
@@ -165,7 +165,7 @@ def log_mass(momenta: Any, number: int) -> Any:
     Parameters
     ----------
     momenta : float[events, slots, 5]
-        As of `Kinematics`.
+        As of `ObjectMomenta`.
     number : int
         Objects of a tuple.
 
@@ -176,14 +176,16 @@ def log_mass(momenta: Any, number: int) -> Any:
     """
     pt, eta, cosine, sine, energy = momenta.unbind(-1)
     parts = [energy, pt * cosine, pt * sine, pt * (torch.exp(eta) - torch.exp(-eta)) / 2]
-    square = None
-    for sign, value in zip((1, -1, -1, -1), parts, strict=True):
-        total = None
+
+    def total(value: Any) -> Any:
+        made: Any = 0.0
         for place in range(number):
             axes = [value.shape[0], *[1] * number]
             axes[place + 1] = value.shape[1]
-            one = value.reshape(axes)
-            total = one if total is None else total + one
-        term = total * total
-        square = sign * term if square is None else square + sign * term
+            made = made + value.reshape(axes)
+        return made
+
+    square = total(parts[0]).square()
+    for value in parts[1:]:
+        square = square - total(value).square()
     return 0.5 * torch.log(square.clamp(min=1e-4))

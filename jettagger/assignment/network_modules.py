@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from jettagger.assignment.network_kinematics import Kinematics, MassLogits, PairBias
+from jettagger.assignment.network_kinematics import AttentionBias, MassLogits, ObjectMomenta
 from jettagger.assignment.network_layers import HeadLayers, SlotEncoder, block
 from jettagger.assignment.networks import AssignmentOutputs, embedding_widths, logit_scale
 from jettagger.assignment.statistics import TrainingStatistics
@@ -207,8 +207,8 @@ class AssignmentNetwork(torch.nn.Module):
             [HeadLayers(options, options.num_classification_layers, count) for count in class_counts.values()]
         )
         own = options.jettagger
-        self.kinematics = Kinematics(description) if own.pair_features or own.mass_features else None
-        self.pairs = PairBias(options) if own.pair_features else None
+        self.kinematics = ObjectMomenta(description) if own.pair_features or own.mass_features else None
+        self.pairs = AttentionBias(options) if own.pair_features else None
 
     def set_statistics(self, statistics: TrainingStatistics) -> None:
         """Store normalisation in the weights.
