@@ -191,6 +191,35 @@ def test_weights_of_one_are_not_written(tmp_path: Path) -> None:
     assert read.read().weights["t"].tolist() == [1.0] * 8 + [2.0] * 8
 
 
+def test_weights_of_events_are_kept_also_negative_ones(tmp_path: Path) -> None:
+    plain, weights = random_events(4), np.array([1, -0.5, 2, 1], np.float32)
+    weighted = replace(plain, event_weights={"EVENT": weights})
+    assert written(tmp_path / "plain.h5", plain)
+    with h5py.File(tmp_path / "plain.h5") as file:
+        assert "WEIGHTS" not in file
+    with DatasetWriter(tmp_path / "both.h5", EVENT, SLOTS) as writer:
+        writer.append(plain)
+        writer.append(weighted)
+        writer.append(plain)
+    read = AssignmentDataset(tmp_path / "both.h5", EVENT)
+    assert "WEIGHTS/EVENT" in read.optional
+    assert read.read().event_weights["EVENT"].tolist() == [1] * 4 + weights.tolist() + [1] * 4
+    assert read.read(5, 7).take([1]).event_weights["EVENT"].tolist() == [2]
+    assert AssignmentDataset(tmp_path / "both.h5", EVENT, labels=False).read().event_weights == {}
+    concatenate_datasets([tmp_path / "plain.h5", tmp_path / "both.h5"], tmp_path / "all.h5")
+    assert AssignmentDataset(tmp_path / "all.h5", EVENT).read(8, 12).event_weights["EVENT"].tolist() == weights.tolist()
+    report = check_dataset(tmp_path / "both.h5", EVENT)
+    assert report.weights["EVENT"] == pytest.approx((-0.5, 11.5 / 12, 2))
+    assert report.usable
+    bad = replace(plain, event_weights={"EVENT": np.array([1, np.nan, 1, 1])})
+    with pytest.raises(InvalidValues, match=r"WEIGHTS/EVENT: not finite in 1 events, first in event 1"):
+        written(tmp_path / "bad.h5", bad)
+    with pytest.raises(MismatchError, match=r"event_weights of 'EVENT': shape \(3,\), expected \(4,\)"):
+        written(tmp_path / "bad.h5", replace(plain, event_weights={"EVENT": np.ones(3)}))
+    with pytest.raises(UnknownName, match="event_weights"):
+        written(tmp_path / "bad.h5", replace(plain, event_weights={"t": np.ones(4)}))
+
+
 @given(st.integers(0, 30), st.integers(1, 40), st.integers(0, 1000))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_blocks_are_the_file_in_parts(tmp_path: Path, count: int, size: int, seed: int) -> None:

@@ -15,7 +15,7 @@ from clusters import local_cluster
 from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.making import InputCounts, InputMaker, make_inputs
 from jettagger.cli import main
-from jettagger.errors import ConfigError, MismatchError, OutputError
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, OutputError
 from jettagger.files.root import EventFile
 from jettagger.inputs.event_tensors import event_tensors
 from jettagger.provenance import read_provenance
@@ -137,6 +137,23 @@ def test_parquet_has_the_same_numbers(reference: tuple[Path, InputCounts], files
     for place, daughter in enumerate(("b", "q1", "q2")):
         np.testing.assert_array_equal(table[f"TARGETS/t1/{daughter}"], expected["targets t1"][:, place])
     np.testing.assert_array_equal(table["TARGETS/t1/WEIGHT"], expected["weights t1"])
+
+
+def test_weights_of_events_may_be_negative_those_of_particles_may_not(files: list[str], tmp_path: Path) -> None:
+    text = "genWeight * (1 - 2 * (event % 2))"
+    weighted = maker(change=("  weight: genWeight\n", f"  event_weight: {text}\n"))
+    make_inputs({"tt": files}, tmp_path / "set.h5", weighted, events_per_block=33)
+    events = AssignmentDataset(tmp_path / "set.h5", weighted.event).read()
+    weights = events.event_weights["EVENT"]
+    assert (weights > 0).any()
+    assert (weights < 0).any()
+    assert (events.weights["t1"] == 1).all()
+    make_inputs({"tt": files}, tmp_path / "set.parquet", weighted)
+    np.testing.assert_array_equal(ak.from_parquet(tmp_path / "set.parquet")["WEIGHTS/EVENT"], weights)
+    of_particles = maker(change=("  weight: genWeight\n", f"  weight: {text}\n"))
+    with pytest.raises(InvalidValues, match=r"the weight is -.* negative weights are for event_weight"):
+        make_inputs({"tt": files}, tmp_path / "other.h5", of_particles)
+    assert not (tmp_path / "other.h5").exists()
 
 
 def test_outputs_say_how_they_were_made(files: list[str], reference: tuple[Path, InputCounts], tmp_path: Path) -> None:

@@ -275,6 +275,15 @@ def test_options_of_ours_change_the_loss_as_they_say() -> None:
     assert weighted.terms[term].item() == pytest.approx(mean(losses, [1.0, 0.0, 3.0]), rel=1e-5)
     # one event with all particles, whose weight is 1: the term of its assignments is as before
     assert weighted.terms["x/assignment"].item() == pytest.approx(plain.terms["x/assignment"].item(), rel=1e-5)
+    # the size of the weights does not matter, and negative ones leave the loss finite
+    ones = changed(event_weights=True)
+    targets = targets._replace(event_weights=1e-4 * targets.event_weights)
+    for name, value in changed(event_weights=True).terms.items():
+        assert value.item() == pytest.approx(ones.terms[name].item(), rel=1e-4), name
+    targets = targets._replace(event_weights=torch.tensor([1.0, -1.0, 0.5, -0.5]))
+    opposite = changed(event_weights=True)
+    assert opposite.terms[term].item() == pytest.approx((losses * torch.tensor([1.0, -1, -0.5])).sum().item() / 2.5)
+    assert all(torch.isfinite(value) for value in opposite.terms.values())
     with pytest.raises(ConfigError, match="EVENT/signal is a classification of 3 classes, got 2 weights"):
         changed(class_weights={"EVENT/signal": (1.0, 2.0)})
     targets = targets._replace(event_weights=None)

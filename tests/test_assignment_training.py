@@ -147,6 +147,25 @@ def test_measures_of_all_validation_events_are_kept_and_one_decides(dataset: Ass
     assert [epoch.validation for epoch in made.history] == losses
 
 
+@pytest.mark.slow
+def test_events_count_by_their_weight(tmp_path: Path) -> None:
+    """With a weight of zero for half of the events, the others alone are learned and measured."""
+    options = chosen(epochs=2, batch_size=100, balance_particles=False, jettagger={"event_weights": True})
+    plain = tagged(tmp_path / "plain.h5", 100)
+    ones = tagged(tmp_path / "ones.h5", 100, event_weights={"EVENT": np.full(100, 3.0)})
+    expected = train_assignment(chosen(epochs=2, batch_size=100, balance_particles=False), plain)
+    made = train_assignment(options, ones)
+    for one, other in zip(made.history, expected.history, strict=True):
+        assert one.train == pytest.approx(other.train, rel=1e-4)
+        assert one.measures == pytest.approx(other.measures)
+    weights = (np.arange(100) < 90).astype(np.float32)  # ten of twenty validation events
+    half = train_assignment(options, tagged(tmp_path / "half.h5", 100, event_weights={"EVENT": weights}))
+    kept = plain.read(80, 90)
+    there = int((kept.target_masks["t1"] | kept.target_masks["t2"]).sum())
+    share = half.history[0].measures["event purity"] * there
+    assert share == pytest.approx(round(share))
+
+
 @pytest.mark.slow  # the decoder is compiled
 def test_measures_are_those_of_few_events_by_hand() -> None:
     description = event(TAGGED)
@@ -191,7 +210,7 @@ def test_what_is_wrong_is_named(dataset: AssignmentDataset, tmp_path: Path) -> N
         train_assignment(chosen(optimizer="AdamV"), dataset)
     with pytest.raises(InvalidValues, match=r"no event of .* is left for the validation"):
         train_assignment(chosen(train_validation_split=1.0), dataset)
-    with pytest.raises(ConfigError, match="have no weights of events"):
+    with pytest.raises(MismatchError, match=r"has no weights of events \(WEIGHTS/EVENT\), which the option event_we"):
         train_assignment(chosen(jettagger={"event_weights": True}), dataset)
     with pytest.raises(InvalidValues, match=r"no event of .* is left for the training"):
         train_assignment(chosen(limit_to_num_jets=5), dataset)

@@ -35,6 +35,8 @@ class AssignmentEvents:
         Particle -> bool[events]: whether the particle can be reconstructed; default: no daughter is missing.
     weights : mapping of str to numpy.ndarray
         Particle -> float32[events], of its terms in the loss; default: 1.
+    event_weights : mapping of str to numpy.ndarray
+        ``EVENT`` -> float32[events], weights of the events, also negative ones; empty if there are none.
     regressions : mapping of str to numpy.ndarray
         Path of a target as in `EventDescription.regressions` -> float32[events], NaN where it is unknown.
     classifications : mapping of str to numpy.ndarray
@@ -71,6 +73,7 @@ class AssignmentEvents:
     pair_values: Mapping[str, Array] = field(default_factory=dict)
     pair_features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     start: int = 0
+    event_weights: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         present: dict[str, Array] = {
@@ -219,6 +222,7 @@ def check_events(
         expected["target_masks"] = dict.fromkeys(event.particle_names, (count,))
         expected["weights"] = expected["target_masks"]
         expected["regressions"] = dict.fromkeys(event.regressions, (count,))
+        expected["event_weights"] = dict.fromkeys(events.event_weights and ("EVENT",), (count,))
         expected["classifications"] = dict.fromkeys(event.classifications, (count,))
     for kind, shapes in expected.items():
         arrays: Mapping[str, Array] = getattr(events, kind)
@@ -301,6 +305,8 @@ def problems_of(
                     yield from problem((values <= -1) & finite & real, place, "at most -1 with the option log")
     if events.targets:
         yield from _target_problems(events, event, slots)
+    for path, values in events.event_weights.items():
+        yield from problem(~np.isfinite(values), f"WEIGHTS/{path}", "not finite")
     for path, values in events.regressions.items():
         yield from problem(np.isinf(values), f"REGRESSIONS/{path}", "infinite")
     for path, values in events.classifications.items():

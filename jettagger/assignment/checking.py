@@ -108,7 +108,7 @@ class DatasetReport:
     regressions : dict of str to EventShare
         Path of a target -> events with a value.
     weights : dict of str to tuple of float
-        Particle with weights in the file -> smallest, mean and largest one.
+        Particle with weights in the file, or ``EVENT`` -> smallest, mean and largest one.
     problems : tuple of EventProblem
         What is wrong, the events of which cannot be used first.
     """
@@ -297,15 +297,20 @@ class _Counts:
             if self.labels:
                 bits |= present.astype(np.int64) << number
             if f"TARGETS/{name}/WEIGHT" in dataset.optional:
-                values = block.weights[name].astype(np.float64)
-                low, total, high = self.weights.get(name, [math.inf, 0.0, -math.inf])
-                self.weights[name] = [min(low, values.min()), total + values.sum(), max(high, values.max())]
+                self._weigh(name, block.weights[name])
+        for name, values in block.event_weights.items():
+            self._weigh(name, values)
         _count(self.complete, objects[complete])
         _count(self.combinations, bits)
         for path, values in block.classifications.items():
             _count(self.classes[path], values)
         for path, values in block.regressions.items():
             self.regressions[path] += int(np.count_nonzero(~np.isnan(values)))
+
+    def _weigh(self, name: str, weights: Array) -> None:
+        values = weights.astype(np.float64)
+        low, total, high = self.weights.get(name, [math.inf, 0.0, -math.inf])
+        self.weights[name] = [min(low, values.min()), total + values.sum(), max(high, values.max())]
 
     def report(self) -> DatasetReport:
         dataset, total = self.dataset, self.dataset.n_events

@@ -12,7 +12,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents
-from jettagger.assignment.datasets import DatasetWriter, described
+from jettagger.assignment.datasets import EVENT_WEIGHTS, DatasetWriter, described
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.hdf5 import hdf5_note, intact, new_hdf5, open_hdf5, read_rows
@@ -140,7 +140,7 @@ def _layout(path: str) -> _FileLayout:
         raise InputFileError(f"{path} has no dataset INPUTS/<input>/MASK, so it is no dataset of whole events{old}")
     events = datasets[masks[0]][0][0] if datasets[masks[0]][0] else -1
     for place, (shape, _) in datasets.items():
-        if place.split("/")[0] in GROUPS and (not shape or shape[0] != events):
+        if _inside(place) and (not shape or shape[0] != events):
             length = shape[0] if shape else "none"
             raise MismatchError(f"{path}: datasets of unequal length: {events} in {masks[0]}, {length} in {place}")
     return _FileLayout(events, datasets)
@@ -152,7 +152,7 @@ def _common(
     """The datasets of the output with the shape of a row and the dtype, and what is left out."""
     columns, left_out = {}, []
     for place in dict.fromkeys(chain.from_iterable(layout.datasets for layout in layouts)):
-        inside = place.split("/")[0] in GROUPS
+        inside = _inside(place)
         without = [name for name, layout in zip(names, layouts, strict=True) if place not in layout.datasets]
         having = next(layout for layout in layouts if place in layout.datasets)
         if without and _is_one(place, having.datasets[place][0][1:]):
@@ -186,8 +186,15 @@ def _common(
     return columns, tuple(left_out)
 
 
+def _inside(place: str) -> bool:
+    """Whether a dataset is part of the layout."""
+    return place.split("/")[0] in GROUPS or place == EVENT_WEIGHTS
+
+
 def _is_one(place: str, shape: tuple[int, ...]) -> bool:
-    """Whether a dataset stands for ones where it is absent: weights of particles, masks of global inputs."""
+    """Whether a dataset stands for ones where it is absent: weights, masks of global inputs."""
+    if place == EVENT_WEIGHTS:
+        return not shape
     parts = place.split("/")
     return not shape and (parts[0], parts[-1]) in (("TARGETS", "WEIGHT"), ("INPUTS", "MASK"))
 

@@ -1,7 +1,8 @@
 """Datasets of whole events in the HDF5 layout of SPANet: read in blocks, written complete or not at all.
 
 Groups ``INPUTS/<input>/<feature>``, ``TARGETS/<particle>/<daughter>``, ``REGRESSIONS`` and ``CLASSIFICATIONS``, with
-``MASK`` for real slots and for particles that are present, and ``WEIGHT``; other groups and datasets are ignored.
+``MASK`` for real slots and for particles that are present, and ``WEIGHT``; and, which the original does not read,
+``WEIGHTS/EVENT``. Other groups and datasets are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from jettagger.provenance import Provenance
 from jettagger.topology.eventfile import EventDescription, EventInput, read_event_file
 from jettagger.types import Array
 
-__all__ = ["AssignmentDataset", "AssignmentEvents", "DatasetWriter", "described"]
+__all__ = ["EVENT_WEIGHTS", "AssignmentDataset", "AssignmentEvents", "DatasetWriter", "described"]
 
 #: memory of one block of events, unless its size is given
 BLOCK_BYTES = 32 * 2**20
@@ -34,6 +35,9 @@ MAX_SLOTS = 10_000
 _CHUNK_BYTES = 256 * 2**10
 
 _MASK, _WEIGHT = "MASK", "WEIGHT"
+
+#: weights of events, which the original does not read
+EVENT_WEIGHTS = "WEIGHTS/EVENT"
 
 #: kinds of dtypes, and what they are called in messages
 _NUMBERS, _WHOLE, _FLAGS = ("biuf", "numbers"), ("iu", "whole numbers"), ("biu", "booleans")
@@ -83,7 +87,8 @@ class AssignmentDataset:
     pair_features : dict of str to tuple of str
         Relative input -> features that the file has for pairs of objects, (events, slots, slots).
     optional : frozenset of str
-        ``TARGETS/<particle>/MASK``, ``TARGETS/<particle>/WEIGHT`` and ``INPUTS/<global>/MASK`` that the file has.
+        ``TARGETS/<particle>/MASK``, ``TARGETS/<particle>/WEIGHT``, ``WEIGHTS/EVENT`` and ``INPUTS/<global>/MASK`` that
+        the file has.
 
     Raises
     ------
@@ -236,6 +241,9 @@ class AssignmentDataset:
             path: read_rows(file[f"CLASSIFICATIONS/{path}"], start, stop).astype(np.int64)
             for path in self.event.classifications
         }
+        event_weights = {}
+        if EVENT_WEIGHTS in self.optional:
+            event_weights["EVENT"] = _single(read_rows(file[EVENT_WEIGHTS], start, stop))
         return AssignmentEvents(
             values,
             masks,
@@ -247,6 +255,7 @@ class AssignmentDataset:
             pair_values=pair_values,
             pair_features=pairs_of,
             start=start,
+            event_weights=event_weights,
         )
 
     def _mask(self, file: Any, item: EventInput, start: int, stop: int) -> Array:
@@ -319,6 +328,9 @@ class _Layout:
                     if self.find(f"{group}/{name}") is not None:
                         self.column(f"{group}/{name}", kind)
                         self.optional.append(f"{group}/{name}")
+            if self.find(EVENT_WEIGHTS) is not None:
+                self.column(EVENT_WEIGHTS, _NUMBERS)
+                self.optional.append(EVENT_WEIGHTS)
             for target in event.regressions:
                 self.column(f"REGRESSIONS/{target}", _NUMBERS)
             for target in event.classifications:
@@ -431,6 +443,7 @@ class DatasetWriter:
     A context manager: the file appears when the block ends without an error. Features and weights are float32, targets
     and classes int64, masks bool, compressed with gzip. Weights are written for particles of which one differs from 1:
     the original cannot drop events of files with weights, as it does with its default ``partial_events = false``.
+    Weights of events, which it does not read, are written if a block has them, and are 1 in blocks without.
 
     Parameters
     ----------
@@ -623,6 +636,11 @@ class DatasetWriter:
                 self._dataset(f"{group}/{_WEIGHT}", np.float32, fill=1)
             if f"{group}/{_WEIGHT}" in self._file:
                 yield f"{group}/{_WEIGHT}", weights
+        if EVENT_WEIGHTS not in self._file and events.event_weights:
+            self._dataset(EVENT_WEIGHTS, np.float32, fill=1)
+        if EVENT_WEIGHTS in self._file:
+            ones = np.ones(events.n_events, np.float32)
+            yield EVENT_WEIGHTS, np.asarray(events.event_weights.get("EVENT", ones), np.float32)
         for path, values in events.regressions.items():
             yield f"REGRESSIONS/{path}", np.asarray(values, np.float32)
         for path, values in events.classifications.items():

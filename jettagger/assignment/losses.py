@@ -57,7 +57,8 @@ class AssignmentTargets(NamedTuple):
     objects : int64[events], optional
         Number of objects in inputs with slots, for their balance.
     event_weights : float32[events], optional
-        Used with the option ``event_weights``.
+        Used with the option ``event_weights``; negative ones subtract, and denominators are sums of absolute values, so
+        that the loss is finite.
     """
 
     targets: Mapping[str, torch.Tensor]
@@ -254,7 +255,8 @@ class AssignmentLoss:
         if options.jettagger.event_weights and event is None:
             raise ConfigError("the option event_weights needs weights of events, and there are none")
         weights = self._weights(masks, targets, event)
-        counts = (masks if event is None else masks * event).sum(1)
+        counts = (masks if event is None else masks * event.abs()).sum(1)
+        total_count = counts.sum()
         counts = counts.clamp(min=1) if event is None else _positive(counts)
         sums = (losses * weights[:, None]).sum(2) / counts[:, None]
         self._refuse(losses, sums)
@@ -264,14 +266,14 @@ class AssignmentLoss:
         if options.detection_loss_scale > 0:
             terms |= {f"{name}/detection": value for name, value in zip(self.names, sums[:, 1], strict=True)}
         if options.kl_loss_scale > 0 and self.description.event_group.transpositions:
-            terms["symmetric"] = options.kl_loss_scale * self._divergence(outputs, masks, weights)
+            terms["symmetric"] = options.kl_loss_scale * self._divergence(outputs, masks, weights, total_count)
         if options.regression_loss_scale > 0:
             for key, kind in self.description.regressions.items():
                 target = targets.regressions[key]
                 loss = regression_loss(kind, outputs.regressions[key], target, self._std[key].to(target.device))
                 valid = (~torch.isnan(target)).to(loss.dtype)
                 valid = valid if event is None else valid * event
-                value = (loss * valid).sum() / _positive(valid.sum())
+                value = (loss * valid).sum() / _positive(valid.abs().sum())
                 terms[f"regression/{key}"] = options.regression_loss_scale * value
         if options.classification_loss_scale > 0:
             for key, logits in outputs.classifications.items():
@@ -333,8 +335,8 @@ class AssignmentLoss:
             weights = weights * table[targets.objects.clamp(max=len(table) - 1)]
         return weights if event is None else weights * event
 
-    def _divergence(self, outputs: AssignmentOutputs, masks: Any, weights: Any) -> Any:
-        """The term of the original, with its factor of twice the number of particles."""
+    def _divergence(self, outputs: AssignmentOutputs, masks: Any, weights: Any, count: Any) -> Any:
+        """The term of the original, with its factor of twice the number of particles, over a number of particles."""
         torch = _torch()
         values = []
         for one, other in self.description.event_group.transpositions:
@@ -342,7 +344,7 @@ class AssignmentLoss:
             loss = torch.exp(-jensen_shannon_divergence(first, second).square())
             values.append(loss.masked_fill(~(masks[one] & masks[other]), 0.0))
         mean = torch.stack(values).mean(0)
-        return 2 * (weights * mean).sum() / _positive(masks.sum())
+        return 2 * (weights * mean).sum() / _positive(count)
 
     def _classification(self, key: str, logits: Any, target: Any, event: Any) -> Any:
         torch = _torch()
@@ -358,7 +360,7 @@ class AssignmentLoss:
         loss = -log_probability
         if gamma:
             loss = loss * (1 - torch.exp(log_probability)).clamp(min=1e-12) ** gamma
-        return (loss * weight).sum() / _positive(weight.sum())
+        return (loss * weight).sum() / _positive(weight.abs().sum())
 
     def _refuse(self, losses: Any, sums: Any) -> None:
         torch = _torch()

@@ -273,6 +273,7 @@ class InputMaker:
             targets=truth.targets,
             target_masks=truth.masks,
             weights=dict.fromkeys(truth.targets, truth.weights),
+            event_weights={} if truth.event_weights is None else {"EVENT": truth.event_weights},
             regressions=truth.regressions,
             classifications=truth.classifications,
             pair_values=tensors.pair_values,
@@ -379,7 +380,17 @@ def dataset_writer(
 
 
 #: parts of a block that are stored
-_PARTS = ("values", "masks", "targets", "target_masks", "weights", "regressions", "classifications", "pair_values")
+_PARTS = (
+    "values",
+    "masks",
+    "targets",
+    "target_masks",
+    "weights",
+    "event_weights",
+    "regressions",
+    "classifications",
+    "pair_values",
+)
 
 
 def write_block(path: Path, events: AssignmentEvents) -> None:

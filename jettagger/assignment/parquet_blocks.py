@@ -89,6 +89,8 @@ class ParquetWriter:
                 yield f"TARGETS/{name}/{daughter.name}", pyarrow.array(np.where(index >= 0, index - shift, -1))
             yield f"TARGETS/{name}/MASK", pyarrow.array(events.target_masks[name])
             yield f"TARGETS/{name}/WEIGHT", pyarrow.array(events.weights[name])
+        for path, numbers in events.event_weights.items():
+            yield f"WEIGHTS/{path}", pyarrow.array(numbers)
         for path, numbers in events.regressions.items():
             yield f"REGRESSIONS/{path}", pyarrow.array(numbers)
         for path, numbers in events.classifications.items():
@@ -110,6 +112,7 @@ def _nothing(maker: InputMaker) -> AssignmentEvents:
     }
     if not maker.labels:
         return AssignmentEvents(values, masks, pair_values=pair_values)
+    weighted = maker.mapping.targets is not None and maker.mapping.targets.event_weight is not None
     return AssignmentEvents(
         values,
         masks,
@@ -117,4 +120,5 @@ def _nothing(maker: InputMaker) -> AssignmentEvents:
         targets={item.name: np.zeros((0, len(item.daughters)), np.int64) for item in event.particles},
         regressions={path: np.zeros(0, np.float32) for path in event.regressions},
         classifications={path: np.zeros(0, np.int64) for path in event.classifications},
+        event_weights={"EVENT": np.zeros(0, np.float32)} if weighted else {},
     )

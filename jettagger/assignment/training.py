@@ -22,7 +22,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents
-from jettagger.assignment.datasets import AssignmentDataset
+from jettagger.assignment.datasets import EVENT_WEIGHTS, AssignmentDataset
 from jettagger.assignment.losses import AssignmentLoss, AssignmentTargets
 from jettagger.assignment.networks import build_network
 from jettagger.assignment.statistics import TrainingStatistics, log_inputs, training_statistics
@@ -134,6 +134,10 @@ def _objects(events: AssignmentEvents, description: EventDescription) -> Array:
     return np.asarray(sum(events.masks[item.name].sum(1) for item in description.sequential), dtype=np.int64)
 
 
+def _event_weights(events: AssignmentEvents) -> Array:
+    return np.asarray(events.event_weights.get("EVENT", np.ones(events.n_events)), dtype=np.float32)
+
+
 def _kept(events: AssignmentEvents, description: EventDescription, options: AssignmentOptions, full: bool) -> Any:
     """Events with all particles, or with a number of objects, if so wanted."""
     keep = np.ones(events.n_events, dtype=bool)
@@ -169,7 +173,7 @@ class _Sample:
             tensors(events.regressions),
             tensors(events.classifications),
             torch.from_numpy(_objects(events, description)),
-            torch.ones(events.n_events),
+            torch.from_numpy(_event_weights(events)),
         )
         self.torch = torch
 
@@ -296,7 +300,7 @@ def prepare_training(
     if validation is not None:
         _refuse_other(training, validation)
     if options.jettagger.event_weights:
-        raise ConfigError("event_weights: data sets in the layout of the original have no weights of events")
+        _refuse_unweighted(training, validation)
     rows, other = training_rows(training.n_events, options, validation=validation is not None)
     every = training.read()
     events = every.take(rows)
@@ -336,6 +340,15 @@ def _refuse_other(training: AssignmentDataset, validation: AssignmentDataset) ->
             raise MismatchError(
                 f"{validation.path}: INPUTS/{name} has the features of pairs {said[0]}, expected {said[1]} as in "
                 f"{training.path}"
+            )
+
+
+def _refuse_unweighted(*datasets: AssignmentDataset | None) -> None:
+    for dataset in datasets:
+        if dataset is not None and EVENT_WEIGHTS not in dataset.optional:
+            raise MismatchError(
+                f"{dataset.path} has no weights of events ({EVENT_WEIGHTS}), which the option event_weights needs: "
+                "'jettagger assignment inputs' writes them with the key event_weight of the mapping"
             )
 
 

@@ -41,7 +41,7 @@ def measure_names(description: EventDescription, options: AssignmentOptions) -> 
         ``loss``; ``event purity``: share of events whose particles are all right, among those with particles;
         ``particle purity`` and ``<cluster> purity``: share of right particles; where they are trained: ``detection
         accuracy``, share of events with the right number of particles of each cluster, ``<classification> accuracy``,
-        ``<regression> error``, mean absolute error.
+        ``<regression> error``, mean absolute error. With the option ``event_weights`` events count by their weight.
 
     Examples
     --------
@@ -88,6 +88,8 @@ def validation_metric(
         raise UnknownName("measure", monitor, names)
 
     def reduced(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+        if options.jettagger.event_weights:
+            weights = targets.event_weights.double()
         return _counted(outputs, targets, description, options, threads), {}, weights
 
     def measures(found: Any, targets: Any, weights: Any) -> dict[str, float]:

@@ -89,7 +89,7 @@ def _print(report: DatasetReport) -> None:
         table("regressions", ("target", "events with a value", "share"), rows)
     if report.weights:
         rows = [(name, *(f"{value:.4g}" for value in values)) for name, values in report.weights.items()]
-        table("weights", ("particle", "min", "mean", "max"), rows)
+        table("weights", ("of", "min", "mean", "max"), rows)
     if report.problems:
         rows = [
             (

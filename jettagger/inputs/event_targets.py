@@ -167,7 +167,9 @@ class EventTargets:
     classifications : dict of str to int64[events]
         -1 where it is not known.
     weights : float32[events]
+        Of all particles.
     table : MatchingTable
+    event_weights : float32[events] or None
     """
 
     targets: dict[str, Ints]
@@ -177,6 +179,7 @@ class EventTargets:
     classifications: dict[str, Ints]
     weights: Array
     table: MatchingTable
+    event_weights: Array | None = None
 
 
 def event_targets(
@@ -206,7 +209,8 @@ def event_targets(
     ConfigError
         If the mapping lacks targets, or a class for the data set.
     InvalidValues
-        If a class is no whole number from 0, or a weight is not finite; names the event.
+        If a class is no whole number from 0, a weight is not finite, or that of the particles negative; names the
+        event.
     """
     columns = events if isinstance(events, EventColumns) else EventColumns(events)
     keys = _keys(mapping)
@@ -235,9 +239,13 @@ def event_targets(
     weights: Array = np.ones(len(columns), dtype=np.float32)
     if keys.weight is not None:
         weights = values.of(keys.weight, "f4")
-    _refuse_weights(columns, weights)
+    _refuse_weights(columns, weights, "weight", negative=False)
+    event_weights = None
+    if keys.event_weight is not None:
+        event_weights = values.of(keys.event_weight, "f4")
+        _refuse_weights(columns, event_weights, "event_weight", negative=True)
     table = _table(tensors, description, generated, masks, ambiguous, beyond)
-    return EventTargets(targets, masks, generated, regressions, classes, weights, table)
+    return EventTargets(targets, masks, generated, regressions, classes, weights, table, event_weights)
 
 
 def _keys(mapping: EventMapping) -> TargetKeys:
@@ -309,7 +317,8 @@ def _uses(offer: Offer, mapping: EventMapping, description: EventDescription) ->
                 yield f"{owner}.{name}", resolve(offer, name, owner), "the matching"
     texts = [(text, f"regression {path!r}") for path, text in keys.regressions.items()]
     texts += [(t, f"classification {path!r}") for path, t in keys.classifications.items() if isinstance(t, str)]
-    texts += [(keys.weight, "weight")] if keys.weight is not None else []
+    weights = (("weight", keys.weight), ("event_weight", keys.event_weight))
+    texts += [(text, name) for name, text in weights if text is not None]
     texts += [(mapping.select, "select")] if mapping.select is not None else []
     names = _Values.names(keys)
     for text, use in texts:
@@ -488,13 +497,15 @@ def _classes(
     return np.where(np.isnan(found), -1, found).astype(np.int64)
 
 
-def _refuse_weights(columns: EventColumns, weights: Array) -> None:
-    bad = np.flatnonzero(~np.isfinite(weights) & columns.valid)
-    if len(bad):
-        raise InvalidValues(
-            f"the weight is {weights[bad[0]]:g} in {len(bad)} of {len(columns)} events, first in "
-            f"{_place(columns, int(bad[0]))}"
-        )
+def _refuse_weights(columns: EventColumns, weights: Array, key: str, *, negative: bool) -> None:
+    advice = "; negative weights are for event_weight"
+    for wrong, end in ((~np.isfinite(weights), ""), ((weights < 0) & (not negative), advice)):
+        bad = np.flatnonzero(wrong & columns.valid)
+        if len(bad):
+            raise InvalidValues(
+                f"the {key} is {weights[bad[0]]:g} in {len(bad)} of {len(columns)} events, first in "
+                f"{_place(columns, int(bad[0]))}{end}"
+            )
 
 
 def _place(columns: EventColumns, entry: int) -> str:

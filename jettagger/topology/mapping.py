@@ -198,7 +198,14 @@ class TargetKeys(FileModel):
         description="path -> class: a number, an expression as above, or data set -> number",
     )
     weight: Formula | None = Field(
-        default=None, description="expression in columns of the event for its weight, e.g. `genWeight`; default: 1"
+        default=None,
+        description="expression in columns of the event for the weight of its particles in the losses of SPANet "
+        "(`TARGETS/<particle>/WEIGHT`), not negative; default: 1",
+    )
+    event_weight: Formula | None = Field(
+        default=None,
+        description="expression in columns of the event for its weight (`WEIGHTS/EVENT`), also negative, e.g. "
+        "`genWeight`; used with the option `event_weights` of trainings; default: none",
     )
 
 
