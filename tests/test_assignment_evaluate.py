@@ -203,7 +203,7 @@ def test_purities_are_those_of_the_functions_for_arrays(made: Any, found: Any) -
 def test_differences_are_paired(made: Any, found: Any) -> None:
     network, sample = made.networks["good"], made.events
     expected = compare_methods(network.logs, sample.targets, sample.target_masks, TOPS, threads=1)
-    assert list(found.comparisons) == ["good", "bad", "networks"]
+    assert list(found.comparisons) == ["good", "bad", "between networks"]
     own = {(row.category, row.measure, row.method): row for row in found.comparisons["good"].purities}
     assert len(own) == 2 * len(expected.purities)
     for row in expected.purities:
@@ -217,7 +217,7 @@ def test_differences_are_paired(made: Any, found: Any) -> None:
         assert same.difference_uncertainty == pytest.approx(row.difference_uncertainty, rel=0.25)
     for method, number in expected.differing.items():
         assert found.comparisons["good"].differing[f"good: {method}"] == number
-    networks = found.comparisons["networks"]
+    networks = found.comparisons["between networks"]
     assert (networks.reference, list(networks.differing)) == (
         "good: greedy",
         ["good: greedy", "bad: greedy", "chi-square"],
@@ -423,6 +423,8 @@ def test_events_of_the_training_are_named(made: Any, tmp_path: Path) -> None:
     ]
     network.options |= {"validation_file": "other.h5"}
     assert plan_evaluation({"net": network}, made.path).notes[0].startswith("net was trained with 240 of the 300")
+    network.options |= {"dataset_limit": 0.5, "dataset_randomization": 3}
+    assert plan_evaluation({"net": network}, made.path).notes[0].startswith("net was trained with 150 of the 300")
     network.options |= {"training_file": "absent.h5"}
     assert plan_evaluation({"net": network}, made.path).notes == ()
 
@@ -446,7 +448,7 @@ def test_tables_hold_what_is_asked_for(found: Any) -> None:
     assert found.summary().title
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert content["purities"][0]["purity"].keys() == {"value", "uncertainty"}
-    assert content["comparisons"]["networks"]["reference"] == "good: greedy"
+    assert content["comparisons"]["between networks"]["reference"] == "good: greedy"
 
 
 def test_the_picture_has_a_panel_for_events_and_each_cluster(found: Any) -> None:
@@ -507,7 +509,9 @@ def test_the_command_writes_numbers_tables_and_a_picture(
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["networks"] == ["one", "two"]
     assert {
-        row["difference"] for row in content["comparisons"]["networks"]["purities"] if row["method"] == "two: greedy"
+        row["difference"]
+        for row in content["comparisons"]["between networks"]["purities"]
+        if row["method"] == "two: greedy"
     } == {0.0}
     text = (tmp_path / "out.tex").read_text()
     assert text.count("\\begin{tabular}") == text.count("\\bottomrule") == 9
@@ -555,6 +559,8 @@ def test_what_cannot_be_compared(made: Any) -> None:
     good = made.networks["good"]
     with pytest.raises(MismatchError, match="no networks"):
         plan_evaluation({}, made.path)
+    with pytest.raises(ConfigError, match="cannot be called 'between networks'"):
+        plan_evaluation({"between networks": good}, made.path)
     with pytest.raises(UnknownName, match="nearest: best"):
         plan_evaluation({"net": good}, made.path, methods=["bst"])
     with pytest.raises(ConfigError, match="expected different ones"):

@@ -21,7 +21,7 @@ from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.decoding import METHODS, AssignmentFunction, decode
 from jettagger.assignment.measures import ClassSums, DetectionSums, RegressionSums
 from jettagger.assignment.model_outputs import AssignmentModel, ModelOutputs
-from jettagger.assignment.outcomes import MethodColumn, OutcomeSums
+from jettagger.assignment.outcomes import NETWORKS, MethodColumn, OutcomeSums
 from jettagger.assignment.resampling import Draws
 from jettagger.assignment.results import NetworkEvaluation
 from jettagger.assignment.training import training_rows
@@ -160,6 +160,8 @@ def plan_evaluation(
     for method in methods:
         if isinstance(method, str) and method not in METHODS:
             raise UnknownName("method", method, METHODS)
+    if NETWORKS in models:
+        raise ConfigError(f"a network cannot be called {NETWORKS!r}: that is the comparison of several")
     names = [_Decoder(method, False).name for method in methods]
     if not names or len(set(names)) < len(names) or CHI_SQUARE in names:
         raise ConfigError(f"methods are {', '.join(names) or 'none'}; expected different ones, at least one")
@@ -205,10 +207,13 @@ def _trained_events(model: AssignmentModel, dataset: AssignmentDataset, start: i
     try:
         if not os.path.samefile(known.get("training_file", ""), dataset.path):
             return 0
+        options = AssignmentOptions(**known)
     except (OSError, TypeError, ValueError):
-        return 0  # another place, or another machine
-    rows, _ = training_rows(dataset.n_events, AssignmentOptions(**known), validation=bool(known.get("validation_file")))
-    return sum(start <= row < stop for row in rows)
+        return 0  # a file of another place or machine, or options of another version
+    rows, _ = training_rows(dataset.n_events, options, validation=bool(options.validation_file))
+    if isinstance(rows, range):
+        return max(min(stop, rows.stop) - max(start, rows.start), 0)
+    return int(np.count_nonzero((np.asarray(rows) >= start) & (np.asarray(rows) < stop)))
 
 
 def _topology(event: EventDescription) -> Any:

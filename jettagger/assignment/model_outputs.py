@@ -257,7 +257,7 @@ def _recorded_options(assigner: Assigner) -> Mapping[str, Any]:
     beside = assigner.model.folder / OPTION_FILE
     if options is None and beside.is_file():
         options = read_object(beside)
-    return options or {}
+    return options if isinstance(options, Mapping) else {}
 
 
 def _untrained(options: Mapping[str, Any]) -> frozenset[str]:

@@ -20,7 +20,7 @@ from jettagger.types import Array, Bools, Floats, Ints
 __all__ = ["NETWORKS", "MethodColumn", "OutcomeSums"]
 
 #: name of the comparison of several networks
-NETWORKS = "networks"
+NETWORKS = "between networks"
 
 
 @dataclass(frozen=True)

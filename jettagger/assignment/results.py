@@ -177,7 +177,7 @@ class NetworkEvaluation(Displayed):
         Bin of the number of objects of sequential inputs -> number of events.
     purities : tuple of PurityRow
     comparisons : mapping of str to MethodComparison
-        Network, or ``networks`` -> methods compared with its first one.
+        Network -> its methods compared with its first one; ``between networks`` -> the first methods of all.
     assigned : tuple of AssignedRow
     detections : tuple of DetectionRow
     regressions : tuple of RegressionRow
@@ -276,7 +276,7 @@ class NetworkEvaluation(Displayed):
         made = [self._bin_table(), self._purity_table(categories)]
         for name, found in self.comparisons.items():
             header, *rows = found.rows()
-            title = "differences between networks" if name == "networks" else f"differences between methods of {name}"
+            title = f"differences {name}" if name not in self.models else f"differences between methods of {name}"
             made.append(Grid(title, header, rows, len(header) - 3))
         made.append(self._assigned_table())
         tables = (self._detection_table(), self._regression_table(), *self._class_tables())

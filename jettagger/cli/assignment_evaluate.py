@@ -72,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--latex", metavar="OUT.tex", help="file to write, with the tables for LaTeX (booktabs)")
     add("--picture", metavar="OUT.pdf", help="file to write, .pdf, .png or .svg: purities by number of objects")
     add("--input-log", choices=("yes", "no"), help="for a folder with an ONNX file alone, as for import")
-    add("--threads", type=counted, metavar="N", help="threads of network and decoder")
+    add("--threads", type=counted, metavar="N", help="threads of network and decoder (default: all usable cores)")
     add("--force", action="store_true", help="replace existing outputs")
     add("--dry-run", action="store_true", help="only compare the networks with the dataset")
 
