@@ -31,6 +31,7 @@ from jettagger.assignment import (
 from jettagger.assignment.evaluation_report import evaluation_figure, write_evaluation
 from jettagger.assignment.measures import ClassSums
 from jettagger.assignment.model_outputs import ModelOutputs
+from jettagger.assignment.purity import match_events
 from jettagger.assignment.resampling import Estimate
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, OutputError, UnknownName
@@ -266,6 +267,40 @@ def test_bins_and_ranges_are_chosen(made: Any) -> None:
     )
     assert made_of.purity("best", "t", "2t") == Estimate(expected["2t"].cluster_purity["t"], None)
     assert "0.0 %" not in str(made_of)
+
+
+def test_weights_of_events_are_in_all_fractions(made: Any, tmp_path: Path) -> None:
+    network, sample = made.networks["good"], made.events
+    weights = np.random.default_rng(5).choice([-0.5, 0, 1, 3], 300).astype(np.float32)
+    with DatasetWriter(tmp_path / "weights.h5", TOPS, {"Jets": SLOTS}) as writer:
+        writer.append(replace(sample, event_weights={"EVENT": weights}))
+    plan = plan_evaluation({"net": network}, tmp_path / "weights.h5", methods=["greedy"], weights=True)
+    found = evaluate_networks(plan, lines=0, threads=1, size=77)
+    assert found.weighted
+    assert found.notes == ()
+    chosen = decode(network.logs, TOPS, threads=1).assignments
+    matched = match_events(chosen, sample.targets, sample.target_masks, TOPS)
+    rows = matched.any_present
+    expected = weights[rows & matched.right].sum() / weights[rows].sum()
+    assert found.purity("greedy").value == pytest.approx(expected)
+    top = (weights * matched.matched["t"]).sum() / (weights * matched.present["t"]).sum()
+    assert found.purity("greedy", "t").value == pytest.approx(top)
+    row = next(row for row in found.purities if row.measure == "event" and row.category == "*t")
+    assert (row.events, row.right) == (rows.sum(), (rows & matched.right).sum())
+    assert row.proportion.value == pytest.approx(weights[rows].sum() / weights.sum())
+    error = weights * (matched.right - expected)
+    assert row.purity.uncertainty == pytest.approx(np.sqrt((error[rows] ** 2).sum()) / weights[rows].sum(), rel=0.25)
+    difference = network.regressions["EVENT/mass"] - sample.regressions["EVENT/mass"]
+    known = ~np.isnan(difference)
+    assert found.regressions[0].bias.value == pytest.approx(np.average(difference[known], weights=weights[known]))
+    assert "purities, with weights of events" in str(found)
+    plan = plan_evaluation({"net": network}, tmp_path / "weights.h5")
+    assert "has weights of events: they are not used" in plan.notes[0]
+    assert evaluate_networks(plan, replicas=0, threads=1).purity("greedy").value == pytest.approx(
+        matched.right[rows].mean()
+    )
+    with pytest.raises(ConfigError, match=r"has no weights of events \(WEIGHTS/EVENT\)"):
+        plan_evaluation({"net": network}, made.path, weights=True)
 
 
 def test_an_own_function_is_a_method(made: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.baseline import ChiSquareBaseline
 from jettagger.assignment.blocks import AssignmentEvents
-from jettagger.assignment.datasets import AssignmentDataset
+from jettagger.assignment.datasets import EVENT_WEIGHTS, AssignmentDataset
 from jettagger.assignment.decoding import METHODS, AssignmentFunction, decode
 from jettagger.assignment.measures import ClassSums, DetectionSums, RegressionSums
 from jettagger.assignment.model_outputs import AssignmentModel, ModelOutputs
@@ -66,6 +66,8 @@ class EvaluationPlan:
     baseline : ChiSquareBaseline or None
     start, stop : int
         Range of events.
+    weights : bool
+        Whether events have the weights of the data set.
     notes : tuple of str
         Outputs that are left out, and why; events that a network was trained on.
     """
@@ -76,6 +78,7 @@ class EvaluationPlan:
     baseline: ChiSquareBaseline | None
     start: int
     stop: int
+    weights: bool
     notes: tuple[str, ...]
 
     @property
@@ -122,6 +125,7 @@ def plan_evaluation(
     baseline: ChiSquareBaseline | None = None,
     start: int = 0,
     stop: int | None = None,
+    weights: bool = False,
 ) -> EvaluationPlan:
     """Compare networks with each other and with a data set; no event is read.
 
@@ -139,6 +143,8 @@ def plan_evaluation(
         Of `parse_baseline`, as a further method.
     start, stop : int
         Range of events, as in a list; default: all.
+    weights : bool
+        Whether events have the weights of the data set.
 
     Returns
     -------
@@ -149,7 +155,8 @@ def plan_evaluation(
     MismatchError
         If there is no network, event files have different particles or inputs with slots, or the range is empty.
     ConfigError
-        If a method is given twice, or detections are asked for and a network has none.
+        If a method is given twice, if detections are asked for and a network has none, or weights and the data set has
+        none.
     UnknownName
         If there is no such method.
     InputFileError, MissingColumns
@@ -193,11 +200,15 @@ def plan_evaluation(
     low, high, _ = slice(start, stop).indices(first_set.n_events)
     if low >= high:
         raise MismatchError(f"{first_set.path} has {first_set.n_events} events: none from {start} to {stop}")
+    if weights and EVENT_WEIGHTS not in first_set.optional:
+        raise ConfigError(f"{first_set.path} has no weights of events ({EVENT_WEIGHTS}): leave weights out")
+    if not weights and EVENT_WEIGHTS in first_set.optional:
+        notes.append(f"{first_set.path} has weights of events: they are not used; weights=True (--weights) does")
     for name, model in models.items():
         trained = _trained_events(model, first_set, low, high)
         if trained:
             notes.append(f"{name} was trained with {trained} of the {high - low} events: purities of them tell nothing")
-    return EvaluationPlan(dict(models), datasets, decoders, baseline, low, high, tuple(notes))
+    return EvaluationPlan(dict(models), datasets, decoders, baseline, low, high, weights, tuple(notes))
 
 
 def _trained_events(model: AssignmentModel, dataset: AssignmentDataset, start: int, stop: int) -> int:
@@ -271,7 +282,8 @@ def evaluate_networks(
     found = _Found(plan, replicas)
     for blocks in _blocks(plan, size):
         block = blocks[next(iter(blocks))]
-        factors = draws.of(block.start, np.ones(block.n_events))
+        weights = block.event_weights["EVENT"] if plan.weights else np.ones(block.n_events)
+        factors = draws.of(block.start, weights)
         found.add(blocks, factors, threads)
         if progress is not None:
             progress(block.n_events)
@@ -349,6 +361,7 @@ class _Found:
             path=self.plan.path,
             start=self.plan.start,
             n_events=self.plan.n_events,
+            weighted=self.plan.weights,
             models=tuple(self.plan.models),
             clusters=self.purities.clusters,
             bins=self.purities.bins(lines),

@@ -170,6 +170,8 @@ class NetworkEvaluation(Displayed):
     path : str
     start, n_events : int
         Number of the first event, and of events.
+    weighted : bool
+        Whether events have weights: they are in all fractions and means, while numbers of events and particles count.
     models : tuple of str
     clusters : mapping of str to tuple of str
         Cluster -> its particles.
@@ -192,6 +194,7 @@ class NetworkEvaluation(Displayed):
     path: str
     start: int
     n_events: int
+    weighted: bool
     models: tuple[str, ...]
     clusters: Mapping[str, tuple[str, ...]]
     bins: Mapping[str, int]
@@ -302,7 +305,7 @@ class NetworkEvaluation(Displayed):
             numbers = [str(first.events), f"{first.proportion.value or 0:.3f}", measure]
             rows.append([objects, category, *numbers, *(texts.get(method, "") for method in self.methods)])
         header = ["objects", "category", "events", "share", "purity of", *self.methods]
-        return Grid("purities", header, rows, 5)
+        return Grid("purities, with weights of events" if self.weighted else "purities", header, rows, 5)
 
     def _assigned_table(self) -> Grid:
         header = ["particle", "method", "present", "assigned", "right", "right of assigned"]
@@ -368,6 +371,7 @@ class NetworkEvaluation(Displayed):
             "dataset": self.path,
             "start": self.start,
             "events": self.n_events,
+            "weighted": self.weighted,
             "networks": list(self.models),
             "clusters": {name: list(members) for name, members in self.clusters.items()},
             "bins": dict(self.bins),

@@ -62,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="decode also with detection probabilities (default: if the network was trained for them)",
     )
+    add("--weights", action="store_true", help="use the weights of events of the dataset")
     add("--chi-square", action="append", default=[], metavar="TERM", help="add a chi-square, see above (repeatable)")
     add("--b-tag", metavar="CUT", help="objects with a b tag, for the chi-square: 'btag > 0.5'")
     add("--b-efficiency", type=finite, default=0.7, metavar="E", help="of the tag for b quarks (default: %(default)s)")
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         baseline=baseline,
         start=start,
         stop=stop,
+        weights=args.weights,
     )
     _check_outputs(args, plan.sources)
     for note in plan.notes:
@@ -140,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
         configuration={
             "networks": {name: model.digest for name, model in models.items()},
             "events": [plan.start, plan.stop],
+            "weights": args.weights,
             "replicas": args.replicas,
             "seed": args.seed,
             **({"chi_square": args.chi_square, "b_tag": args.b_tag} if args.chi_square else {}),
