@@ -17,7 +17,8 @@ import numpy as np
 
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.blocks import AssignmentEvents, check_events, offsets_of, problems_of
-from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, MissingColumns, hint
+from jettagger.assignment.dataset_layout import EVENT_WEIGHTS, MASK, WEIGHT, DatasetLayout
+from jettagger.errors import ConfigError, InvalidValues, MismatchError, hint
 from jettagger.files.hdf5 import intact, new_hdf5, open_hdf5, read_rows
 from jettagger.provenance import Provenance
 from jettagger.topology.eventfile import EventDescription, EventInput, read_event_file
@@ -28,19 +29,8 @@ __all__ = ["EVENT_WEIGHTS", "AssignmentDataset", "AssignmentEvents", "DatasetWri
 #: memory of one block of events, unless its size is given
 BLOCK_BYTES = 32 * 2**20
 
-#: maximum number of slots of an input; networks have one output for each tuple of slots
-MAX_SLOTS = 10_000
-
 #: bytes of one chunk of a dataset that is written
 _CHUNK_BYTES = 256 * 2**10
-
-_MASK, _WEIGHT = "MASK", "WEIGHT"
-
-#: weights of events, which the original does not read
-EVENT_WEIGHTS = "WEIGHTS/EVENT"
-
-#: kinds of dtypes, and what they are called in messages
-_NUMBERS, _WHOLE, _FLAGS = ("biuf", "numbers"), ("iu", "whole numbers"), ("biu", "booleans")
 
 
 def described(event: EventDescription | str | os.PathLike[str]) -> EventDescription:
@@ -121,7 +111,7 @@ class AssignmentDataset:
         self.event = described(event)
         self.labels = labels
         with open_hdf5(self.path) as file, intact(self.path):
-            layout = _Layout(file, self.path, self.event, labels)
+            layout = DatasetLayout(file, self.path, self.event, labels)
         self.n_events = layout.n_events
         self.slots = layout.slots
         self.pair_features = layout.pair_features
@@ -230,10 +220,10 @@ class AssignmentDataset:
                     indices[indices >= 0] += offsets[daughter.source]
                 columns.append(indices)
             targets[particle.name] = np.stack(columns, axis=1)
-            if f"{group}/{_MASK}" in self.optional:
-                target_masks[particle.name] = _flags(file[f"{group}/{_MASK}"], start, stop, self.path)
-            if f"{group}/{_WEIGHT}" in self.optional:
-                weights[particle.name] = _single(read_rows(file[f"{group}/{_WEIGHT}"], start, stop))
+            if f"{group}/{MASK}" in self.optional:
+                target_masks[particle.name] = _flags(file[f"{group}/{MASK}"], start, stop, self.path)
+            if f"{group}/{WEIGHT}" in self.optional:
+                weights[particle.name] = _single(read_rows(file[f"{group}/{WEIGHT}"], start, stop))
         regressions = {
             path: _single(read_rows(file[f"REGRESSIONS/{path}"], start, stop)) for path in self.event.regressions
         }
@@ -259,7 +249,7 @@ class AssignmentDataset:
         )
 
     def _mask(self, file: Any, item: EventInput, start: int, stop: int) -> Array:
-        place = f"INPUTS/{item.name}/{_MASK}"
+        place = f"INPUTS/{item.name}/{MASK}"
         if item.kind == "global" and place not in self.optional:
             return np.ones((stop - start, 1), bool)
         mask = _flags(file[place], start, stop, self.path)
@@ -304,137 +294,6 @@ def _refuse_problems(
         raise InvalidValues(
             f"{path}: events {events.start} to {last}: {listed}. 'jettagger assignment check' counts them in the file"
         )
-
-
-class _Layout:
-    """The datasets of a file, compared with an event description."""
-
-    def __init__(self, file: Any, path: str, event: EventDescription, labels: bool) -> None:
-        self.file, self.path = file, path
-        self.slots: dict[str, int] = {}
-        self.pair_features: dict[str, tuple[str, ...]] = {}
-        self.optional: list[str] = []
-        self.lengths: dict[str, int] = {}
-        self.missing: list[str] = []
-        self.bytes_per_event = 0
-        for item in event.inputs:
-            self.input(item)
-        if labels:
-            for particle in event.particles:
-                group = f"TARGETS/{particle.name}"
-                for daughter in particle.daughters:
-                    self.column(f"{group}/{daughter.name}", _WHOLE)
-                for name, kind in ((_MASK, _FLAGS), (_WEIGHT, _NUMBERS)):
-                    if self.find(f"{group}/{name}") is not None:
-                        self.column(f"{group}/{name}", kind)
-                        self.optional.append(f"{group}/{name}")
-            if self.find(EVENT_WEIGHTS) is not None:
-                self.column(EVENT_WEIGHTS, _NUMBERS)
-                self.optional.append(EVENT_WEIGHTS)
-            for target in event.regressions:
-                self.column(f"REGRESSIONS/{target}", _NUMBERS)
-            for target in event.classifications:
-                self.column(f"CLASSIFICATIONS/{target}", _WHOLE)
-        self.refuse_missing()
-        self.n_events = self.one_length()
-
-    def input(self, item: EventInput) -> None:
-        group = f"INPUTS/{item.name}"
-        if item.kind == "global":
-            if self.find(f"{group}/{_MASK}") is not None:
-                self.column(f"{group}/{_MASK}", _FLAGS)
-                self.optional.append(f"{group}/{_MASK}")
-            for feature in item.feature_names:
-                self.column(f"{group}/{feature}", _NUMBERS)
-            self.slots[item.name] = 1
-            return
-        mask = self.need(f"{group}/{_MASK}")
-        width = None
-        if mask is not None:
-            self.check(mask, f"{group}/{_MASK}", _FLAGS, (2,))
-            width = self.slots[item.name] = mask.shape[1]
-            if width > MAX_SLOTS:
-                raise InputFileError(f"{self.path}: {group}/{_MASK} has {width} slots, expected at most {MAX_SLOTS}")
-        pairs = []
-        for feature in item.feature_names:
-            place = f"{group}/{feature}"
-            dataset = self.need(place)
-            if dataset is None:
-                continue
-            self.check(dataset, place, _NUMBERS, (2, 3) if item.kind == "relative" else (2,))
-            if len(dataset.shape) == 3:
-                pairs.append(feature)
-            if width is not None and set(dataset.shape[1:]) - {width}:
-                raise MismatchError(
-                    f"{self.path}: {place} has the shape {dataset.shape}, and {group}/{_MASK} has {mask.shape}: "
-                    f"expected {width} slots"
-                )
-        if item.kind == "relative":
-            self.pair_features[item.name] = tuple(pairs)
-
-    def find(self, place: str) -> Any:
-        """A dataset, or None."""
-        node = self.file
-        for part in place.split("/"):
-            node = node.get(part) if hasattr(node, "get") else None
-            if node is None:
-                return None
-        return node if hasattr(node, "shape") else None
-
-    def need(self, place: str) -> Any:
-        """A dataset; one that is missing is noted."""
-        dataset = self.find(place)
-        if dataset is None:
-            self.missing.append(place)
-        return dataset
-
-    def column(self, place: str, kind: tuple[str, str]) -> None:
-        """One number per event."""
-        dataset = self.need(place)
-        if dataset is not None:
-            self.check(dataset, place, kind, (1,))
-
-    def check(self, dataset: Any, place: str, kind: tuple[str, str], dimensions: tuple[int, ...]) -> None:
-        shape = dataset.shape
-        if shape is None or len(shape) not in dimensions:
-            axes = " or ".join("(" + ", ".join(["events", "slots", "slots"][:number]) + ")" for number in dimensions)
-            raise InputFileError(f"{self.path}: {place} has the shape {shape}, expected {axes}")
-        if dataset.dtype.kind not in kind[0]:
-            raise InputFileError(f"{self.path}: {place} has the dtype {dataset.dtype}, expected {kind[1]}")
-        self.lengths[place] = shape[0]
-        self.bytes_per_event += int(np.prod(shape[1:])) * max(dataset.dtype.itemsize, 4)
-
-    def refuse_missing(self) -> None:
-        if not self.missing:
-            return
-        texts = []
-        for place in self.missing:
-            parts = place.split("/")
-            depth = next(depth for depth in range(len(parts)) if self.members("/".join(parts[: depth + 1])) is None)
-            near = hint(parts[depth], self.members("/".join(parts[:depth])) or ())
-            texts.append(f"{place}{near}")
-        raise MissingColumns(f"{self.path} lacks datasets that the event file needs: {'; '.join(texts)}")
-
-    def members(self, place: str) -> list[str] | None:
-        """The names in a group; none in a dataset; None if there is nothing of this name."""
-        node = self.file
-        for part in filter(None, place.split("/")):
-            node = node.get(part) if hasattr(node, "get") else None
-            if node is None:
-                return None
-        return list(node) if hasattr(node, "get") else None
-
-    def one_length(self) -> int:
-        by_length: dict[int, list[str]] = {}
-        for place, length in self.lengths.items():
-            by_length.setdefault(length, []).append(place)
-        if len(by_length) > 1:
-            listed = [
-                f"{length} in {places[0]}" + (f" and {len(places) - 1} more" if len(places) > 1 else "")
-                for length, places in sorted(by_length.items(), key=lambda entry: -len(entry[1]))
-            ]
-            raise MismatchError(f"{self.path}: datasets of unequal length: {', '.join(listed)}")
-        return next(iter(by_length))
 
 
 class DatasetWriter:
@@ -579,7 +438,7 @@ class DatasetWriter:
         for item in self.event.inputs:
             axes: tuple[int, ...] = () if item.kind == "global" else (self.slots[item.name],)
             pairs = self.pair_features.get(item.name, ())
-            self._dataset(f"INPUTS/{item.name}/{_MASK}", bool, axes)
+            self._dataset(f"INPUTS/{item.name}/{MASK}", bool, axes)
             for feature in item.feature_names:
                 self._dataset(f"INPUTS/{item.name}/{feature}", np.float32, axes * (2 if feature in pairs else 1))
         if not self.labels:
@@ -587,7 +446,7 @@ class DatasetWriter:
         for particle in self.event.particles:
             for daughter in particle.daughters:
                 self._dataset(f"TARGETS/{particle.name}/{daughter.name}", np.int64)
-            self._dataset(f"TARGETS/{particle.name}/{_MASK}", bool)
+            self._dataset(f"TARGETS/{particle.name}/{MASK}", bool)
         for path in self.event.regressions:
             self._dataset(f"REGRESSIONS/{path}", np.float32)
         for path in self.event.classifications:
@@ -612,7 +471,7 @@ class DatasetWriter:
             group = f"INPUTS/{item.name}"
             mask = np.asarray(events.masks[item.name], bool)
             whole = item.kind == "global"
-            yield f"{group}/{_MASK}", mask[:, 0] if whole else mask
+            yield f"{group}/{MASK}", mask[:, 0] if whole else mask
             pairs = self.pair_features.get(item.name, ())
             both = mask[:, :, None] & mask[:, None, :]
             single = [name for name in item.feature_names if name not in pairs]
@@ -630,12 +489,12 @@ class DatasetWriter:
                 target = np.asarray(events.targets[particle.name], np.int64)[:, number]
                 shift = offsets[daughter.source] if daughter.source else 0
                 yield f"{group}/{daughter.name}", np.where(target >= 0, target - shift, -1)
-            yield f"{group}/{_MASK}", np.asarray(events.target_masks[particle.name], bool)
+            yield f"{group}/{MASK}", np.asarray(events.target_masks[particle.name], bool)
             weights = np.asarray(events.weights[particle.name], np.float32)
-            if f"{group}/{_WEIGHT}" not in self._file and (weights != 1).any():
-                self._dataset(f"{group}/{_WEIGHT}", np.float32, fill=1)
-            if f"{group}/{_WEIGHT}" in self._file:
-                yield f"{group}/{_WEIGHT}", weights
+            if f"{group}/{WEIGHT}" not in self._file and (weights != 1).any():
+                self._dataset(f"{group}/{WEIGHT}", np.float32, fill=1)
+            if f"{group}/{WEIGHT}" in self._file:
+                yield f"{group}/{WEIGHT}", weights
         if EVENT_WEIGHTS not in self._file and events.event_weights:
             self._dataset(EVENT_WEIGHTS, np.float32, fill=1)
         if EVENT_WEIGHTS in self._file:
