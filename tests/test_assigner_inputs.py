@@ -284,6 +284,19 @@ def test_data_sets_with_pairs_give_the_tensors_that_an_assigner_sees(tmp_path: P
         np.testing.assert_array_equal(file["TARGETS/h/b2"][:], one.assignments["h"][:, 1])
 
 
+def test_data_sets_with_other_pairs_are_not_mixed(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    from jettagger.assignment import DatasetWriter
+
+    net = relative_folder(tmp_path)
+    event, slots = jt.load_assigner(net).event, {"Jets": 3, "Leptons": 2}
+    for name, pairs in (("a", ["dr", "mass"]), ("b", ["dr"])):
+        with DatasetWriter(tmp_path / f"{name}.h5", event, slots, labels=False, pair_features={"Jets": pairs}):
+            pass
+    with pytest.raises(MismatchError, match=r"b\.h5 has the features of pairs .*'dr',.* before have .*'mass'"):
+        plan_predictions(net, [tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "o.h5")
+
+
 def test_tables_have_the_pairs_of_real_objects(tmp_path: Path) -> None:
     from jettagger.assignment import InputMaker, make_inputs
 

@@ -152,6 +152,8 @@ def test_files_and_outputs_that_do_not_fit(folder: Path, tmp_path: Path) -> None
         plan_predictions(net, [tmp_path / "absent.root"], tmp_path / "out.parquet")
     with pytest.raises(OutputError, match="does not exist"):
         plan_predictions(net, [events], tmp_path / "absent" / "out.h5")
+    with pytest.raises(MismatchError, match="a prefix of letters"):
+        predict_events(plan_predictions(net, [events], tmp_path / "out.parquet"), prefix="a b")
     (tmp_path / "out.h5").touch()
     with pytest.raises(OutputError, match="exists already"):
         plan_predictions(net, [events], tmp_path / "out.h5")

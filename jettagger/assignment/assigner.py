@@ -22,6 +22,7 @@ from jettagger.assignment.decoding import decode
 from jettagger.assignment.evaluation import GraphInputs, GraphOutputs, Tensors, evaluate, network_inputs
 from jettagger.assignment.exported import exported_folder, holds_network
 from jettagger.assignment.folders import AssignerFolder, read_assigner
+from jettagger.assignment.whole_events import WholeEvents, check_prefix
 from jettagger.bundles.places import shipped
 from jettagger.bundles.stored_scores import open_score_cache
 from jettagger.display import Displayed, Grid, ObjectSummary
@@ -30,7 +31,6 @@ from jettagger.errors import (
     BundleNotFound,
     ConfigError,
     InvalidValues,
-    MismatchError,
     MissingModelFile,
 )
 from jettagger.files.jsonfile import parse_json
@@ -43,7 +43,6 @@ from jettagger.types import Array, Bools, Ints
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from jettagger.assignment.whole_events import WholeEvents
     from jettagger.topology.eventfile import EventDescription
     from jettagger.topology.mapping import EventMapping
 
@@ -168,8 +167,6 @@ class Assigner(Displayed):
     @property
     def source(self) -> WholeEvents:
         """The source of the network's inputs in events."""
-        from jettagger.assignment.whole_events import WholeEvents
-
         return WholeEvents(self.event, self.mapping, dict(self.model.slots))
 
     @property
@@ -518,8 +515,7 @@ class Assigner(Displayed):
         CutObjectsWarning
             As for `run`.
         """
-        if not prefix.isidentifier():
-            raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
+        check_prefix(prefix)
         if type(events).__module__.partition(".")[0] == "dask_awkward":
             from jettagger.assignment.dask_events import attached
 

@@ -30,6 +30,7 @@ __all__ = [
     "VECTOR",
     "EventRequest",
     "WholeEvents",
+    "check_prefix",
     "empty_columns",
     "named_vectors",
     "refuse_taken",
@@ -319,6 +320,21 @@ def _cartesian(pt: Array, eta: Array, phi: Array, mass: Array) -> Floats:
     """E, px, py, pz; float64[4, n]."""
     px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
     return np.array([np.sqrt(px**2 + py**2 + pz**2 + mass**2), px, py, pz])
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a front of names that is no name.
+
+    Parameters
+    ----------
+    prefix : str
+
+    Raises
+    ------
+    MismatchError
+    """
+    if not prefix.isidentifier():
+        raise MismatchError(f"a prefix of letters, digits and _ is required, got {prefix!r}")
 
 
 def refuse_taken(fields: Iterable[str], event: EventDescription, prefix: str) -> None:

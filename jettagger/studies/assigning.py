@@ -20,6 +20,7 @@ from jettagger.assignment.counting import AssignmentReport
 from jettagger.assignment.datasets import AssignmentDataset, AssignmentEvents
 from jettagger.assignment.making import unlabelled
 from jettagger.assignment.predictions import PredictionWriter
+from jettagger.assignment.whole_events import check_prefix
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.generated import sources_of_root
@@ -215,11 +216,14 @@ def predict_events(
         If features are not finite; gives the event.
     ConfigError
         If embeddings are asked for in a table.
+    MismatchError
+        If the prefix is no name.
     OutputError
         If the output cannot be written completely; nothing is left then. With ``resume``, also if another run is
         currently writing the same output.
     """
     in_range(size, "size", 1)
+    check_prefix(prefix)
     if embeddings and not plan.to_hdf5:
         raise ConfigError("embeddings are written to .h5 alone")
     assigner = plan.assigner
