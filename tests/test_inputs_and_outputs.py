@@ -430,6 +430,18 @@ def assignment_train_weights(folder: Path) -> tuple[list[str], Path]:
     return ["assignment", "train", "-ef", event, "-tf", path, "-sf", str(weights), "-o"], weights
 
 
+def assignment_tune(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    return ["assignment", "tune", "-ef", event, "-tf", path, "-o"], Path(path)
+
+
+def assignment_tune_space(folder: Path) -> tuple[list[str], Path]:
+    path, event = events_file(folder)
+    space = folder / "space.json"
+    space.write_text('{"dropout": "tune.uniform(0, 0.2)"}')
+    return ["assignment", "tune", "-ef", event, "-tf", path, "-s", str(space), "-o"], space
+
+
 def assignment_evaluate(folder: Path) -> tuple[list[str], Path]:
     path, _ = events_file(folder)
     return ["assignment", "evaluate", "absent", path, "--json"], Path(path)
@@ -467,6 +479,7 @@ FILES = {
     "assignment predict": [assignment_predict],
     "assignment import-weights": [assignment_import_weights, assignment_import_weights_options],
     "assignment export": [assignment_export, assignment_export_mapping],
+    "assignment tune": [assignment_tune, assignment_tune_space],
     "assignment train": [assignment_train, assignment_train_options, assignment_train_weights],
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],

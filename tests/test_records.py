@@ -125,6 +125,8 @@ TESTS = {
     "assignment.model_export:export_model": "test_assignment_model_export.py::test_a_folder_is_what_inference_takes",
     "assignment.training_folder:train_to_folder": "test_assignment_train.py::test_the_folder_says_how_it_was_made",
     "assignment.training_folder:_describe": "test_assignment_train.py::test_the_folder_says_how_it_was_made",
+    "studies.tuning.run:tune_assignment": "test_assignment_tune.py::test_a_search_of_two_trials",
+    "studies.tuning.report:write_report": "test_assignment_tune.py::test_a_search_of_two_trials",
     "studies.assigning:predict_events": "test_assignment_predict.py::test_outputs_say_how_they_were_made",
     "studies.applying:apply_maps": "test_map_files.py::test_all_columns_and_those_of_the_maps",
     "skims.convert:convert_delphes": "test_records.py::test_a_converted_file_says_what_it_comes_from",

@@ -23,6 +23,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "a network file from a checkpoint of SPANet, without its training file",
     ),
     "train": ("jettagger.cli.assignment_train", "train networks from an options file and data sets"),
+    "tune": ("jettagger.cli.assignment_tune", "search for the options of a training"),
     "evaluate": ("jettagger.cli.assignment_evaluate", "compare networks and decoders with the truth of a dataset"),
     "predict": ("jettagger.cli.assignment_predict", "assign the objects of the events in files"),
 }

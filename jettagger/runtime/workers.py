@@ -13,12 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from jettagger.errors import ConfigError, WorkerError
 
-__all__ = ["DEADLINE", "deadline", "finished", "follow_parent", "submit", "watched", "worker_pool"]
+__all__ = ["DEADLINE", "deadline", "finished", "follow_parent", "start_process", "submit", "watched", "worker_pool"]
 
 Result = TypeVar("Result")
 
@@ -149,6 +150,35 @@ def submit(pool: ProcessPoolExecutor, function: Callable[..., Result], *argument
     """
     with _deaf():
         return pool.submit(function, *arguments)
+
+
+def start_process(function: Callable[..., None], *arguments: Any) -> tuple[Any, Connection]:
+    """A new process for one task, which ends with this one and leaves signals to it.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module; its first argument is the other end of the pipe.
+    *arguments
+
+    Returns
+    -------
+    process : multiprocessing.Process
+    pipe : multiprocessing.connection.Connection
+        To it; at its end when the process has ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    with _deaf():
+        process = context.Process(target=_followed, args=(os.getpid(), function, theirs, *arguments), daemon=True)
+        process.start()
+    theirs.close()
+    return process, mine
+
+
+def _followed(parent: int, function: Callable[..., None], *arguments: Any) -> None:
+    follow_parent(parent)
+    function(*arguments)
 
 
 @contextmanager

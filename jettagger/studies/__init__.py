@@ -13,6 +13,13 @@
 
     result = calibrate("calibration.yaml", "calibration")
     print(result.factors.table())
+
+``jettagger assignment tune`` is that of the search for options of assignment networks::
+
+    from jettagger.studies import tune_assignment
+
+    result = tune_assignment("options.json", "space.json", "tuned", trials=20)
+    print(result.best.parameters)
 """
 
 from __future__ import annotations
@@ -32,24 +39,31 @@ if TYPE_CHECKING:
     )
     from jettagger.studies.sculpting.config import StudyConfig, read_config
     from jettagger.studies.sculpting.run import StudyResult, StudySurvey, decorrelate, survey
+    from jettagger.studies.tuning.run import Tuning, plan_tuning, tune_assignment
+    from jettagger.studies.tuning.spaces import SearchSpace, read_search_space
 
 _HOMES = {
     "CalibrationConfig": "calibration.config",
     "CalibrationInputs": "calibration.run",
     "CalibrationResult": "calibration.run",
     "PredictionPlan": "assigning",
+    "SearchSpace": "tuning.spaces",
     "StudyConfig": "sculpting.config",
     "StudyResult": "sculpting.run",
     "StudySurvey": "sculpting.run",
+    "Tuning": "tuning.run",
     "calibrate": "calibration.run",
     "decorrelate": "sculpting.run",
     "plan_predictions": "assigning",
+    "plan_tuning": "tuning.run",
     "predict_events": "assigning",
     "read_calibration": "calibration.config",
     "read_config": "sculpting.config",
     "read_inputs": "calibration.run",
+    "read_search_space": "tuning.spaces",
     "survey": "sculpting.run",
     "survey_inputs": "calibration.run",
+    "tune_assignment": "tuning.run",
 }
 
 __all__ = [
@@ -57,18 +71,23 @@ __all__ = [
     "CalibrationInputs",
     "CalibrationResult",
     "PredictionPlan",
+    "SearchSpace",
     "StudyConfig",
     "StudyResult",
     "StudySurvey",
+    "Tuning",
     "calibrate",
     "decorrelate",
     "plan_predictions",
+    "plan_tuning",
     "predict_events",
     "read_calibration",
     "read_config",
     "read_inputs",
+    "read_search_space",
     "survey",
     "survey_inputs",
+    "tune_assignment",
 ]
 
 

@@ -1,0 +1,1 @@
+"""Search for options of assignment networks: the study behind ``jettagger assignment tune``."""
