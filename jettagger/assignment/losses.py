@@ -91,20 +91,27 @@ def _torch() -> Any:
 
 
 def assignment_cross_entropy(
-    log_probability: _Tensor, target: _Tensor, mask: _Tensor, weight: _Tensor, gamma: float = 0.0
+    log_probability: _Tensor,
+    target: _Tensor,
+    mask: _Tensor,
+    weight: _Tensor,
+    gamma: float = 0.0,
+    order: int = 1,
 ) -> Any:
     """The focal cross entropy (Lin et al. 2017) of an assignment.
 
     Parameters
     ----------
     log_probability : float[events, slots, ..., slots]
-        Of each tuple; with ln of the order of its group added it is that of the assignment.
+        Of each tuple.
     target : int64[events, daughters]
     mask : bool[events]
         Events without the particle have a loss of 0.
     weight : float[events]
     gamma : float
         Exponent; 0: cross entropy.
+    order : int
+        Of the group of the particle: number of tuples that are the same assignment.
 
     Returns
     -------
@@ -115,7 +122,8 @@ def assignment_cross_entropy(
     slots = log_probability.shape[1]
     powers = torch.tensor([slots**place for place in range(target.shape[1])][::-1], device=target.device)
     cell = (target.clamp(min=0) * powers).sum(1, keepdim=True)
-    value = log_probability.reshape(len(target), -1).gather(1, cell)[:, 0].masked_fill(~mask, 0.0)
+    value = log_probability.reshape(len(target), -1).gather(1, cell)[:, 0] + math.log(order)
+    value = value.masked_fill(~mask, 0.0)
     if gamma:
         # above 0, where a power below one has a slope
         value = value * (1 - torch.exp(value)).clamp(min=1e-12) ** gamma
@@ -298,8 +306,14 @@ class AssignmentLoss:
             mask = targets.masks[partner]
             logit = outputs.detections[name]
             weight = targets.weights.get(partner, torch.ones_like(logit))
-            values = outputs.assignments[name] + math.log(self.orders[name])
-            assignment = assignment_cross_entropy(values, targets.targets[partner], mask, weight, options.focal_gamma)
+            assignment = assignment_cross_entropy(
+                outputs.assignments[name],
+                targets.targets[partner],
+                mask,
+                weight,
+                options.focal_gamma,
+                self.orders[name],
+            )
             present = mask.to(logit.dtype)
             detection = functional.binary_cross_entropy_with_logits(logit, present, weight=weight, reduction="none")
             scales = options.assignment_loss_scale, options.detection_loss_scale

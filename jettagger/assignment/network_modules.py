@@ -99,7 +99,6 @@ class _Branch(torch.nn.Module):
         self.encoder = SlotEncoder(options, options.num_branch_embedding_layers, options.num_branch_encoder_layers)
         self.daughters = torch.nn.ModuleList([_Daughter(options) for _ in permutations[0]])
         self.detection = HeadLayers(options, options.num_detector_layers, 1)
-        self.masked = options.masking != "None"
 
     def forward(
         self, x: Any, mask: Any, empty: Any, slots: int, allowed: list[Any], bias: Any, kinematics: Any
@@ -111,7 +110,7 @@ class _Branch(torch.nn.Module):
         for daughter in self.daughters:
             value, vector = daughter.encoder(x, mask, empty)
             value = daughter.linear(value)
-            vectors.append(value.masked_fill(~mask, 0.0) if self.masked else value)
+            vectors.append(value)
             tokens.append(vector)
         logits = self._logits(vectors).float() * self.scale
         if self.masses is not None:

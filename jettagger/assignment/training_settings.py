@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +34,10 @@ class _NamedOptimiser:
         for parameter in parameters:
             groups[not getattr(parameter, "is_bias", False)].append(parameter)
         made = [{"params": group, "weight_decay": decay * decayed} for decayed, group in groups.items() if group]
-        return getattr(torch.optim, self.name)(made, lr=rate)
+        optimiser = getattr(torch.optim, self.name)
+        # one call for all weights, where torch has it
+        fused = {"fused": True} if "fused" in inspect.signature(optimiser).parameters else {}
+        return optimiser(made, lr=rate, **fused)
 
 
 @dataclass(frozen=True)
