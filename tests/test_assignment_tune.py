@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import string
 from pathlib import Path
 from typing import Any
 
 import pytest
 from assignment_networks import SMALL
+from clusters import local_cluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -400,6 +403,61 @@ def test_trials_that_fail_are_kept_and_named(world: Path) -> None:
     wild = search_space({"learning_rate": "tune.uniform(1e30, 1e31)"})
     with pytest.raises(InvalidValues, match=r"none of 1 trial was complete: trial 0: step .*diverged"):
         tune_assignment("options.json", wild, "wild", trials=1, plots=False)
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_trials(world: Path) -> None:
+    from jettagger.studies.tuning.run import tune_assignment
+
+    given = {"trials": 1, "pruner": "none", "plots": False}
+    here = tune_assignment("options.json", "space.json", "here", **given)
+    with local_cluster(world / "workers", workers=1) as client:
+        there = tune_assignment(
+            "options.json", "space.json", "there", scheduler=client.scheduler.address, threads=1, **given
+        )
+    assert [(trial.parameters, trial.values) for trial in there.trials] == [
+        (trial.parameters, trial.values) for trial in here.trials
+    ]
+
+
+def test_a_scheduler_that_does_not_answer_is_named(world: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    from jettagger.studies.tuning.trials import DaskTrials
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("timed out")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "Client", refuse)
+        with pytest.raises(ConfigError, match="no dask scheduler answers at tcp://nowhere:1: timed out"):
+            DaskTrials("tcp://nowhere:1")
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_a_failed_trial() -> None:
+    pytest.importorskip("torch")
+    from jettagger.runtime.workers import start_process
+    from jettagger.studies.tuning.trials import LocalTrials
+
+    runner = LocalTrials()
+    for number, end in enumerate((_exit, _kill)):
+        runner._running[number] = start_process(end)
+    found: list[Any] = []
+    while len(found) < 2:
+        found += runner.messages(5.0)
+    texts = {message.number: message.text for message in found}
+    assert {message.kind for message in found} == {"failed"}
+    assert texts[0] == "the process of the trial ended with status 3"
+    assert texts[1] == "the process of the trial was killed by signal 9, most likely for lack of memory"
+    runner.close()
+
+
+def _exit(_: Any) -> None:
+    os._exit(3)
+
+
+def _kill(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def study_of_run(folder: Path, space: SearchSpace) -> Any:

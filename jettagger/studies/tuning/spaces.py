@@ -288,11 +288,10 @@ def _stored(value: Any) -> bool:
         return all(map(_stored, value))
     if isinstance(value, (bool, str)) or value is None:
         return True
-    number: Any = value
-    return isinstance(value, (float, int)) and _usual(number)
+    return isinstance(value, (float, int)) and _usual(value)
 
 
-def _usual(value: float) -> bool:
+def _usual(value: Any) -> bool:
     """Whether a number is finite, and a whole one also exact as a float."""
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 2**53
 

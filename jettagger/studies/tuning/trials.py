@@ -30,6 +30,9 @@ __all__ = ["DaskTrials", "LocalTrials", "Message", "TrialRunner", "TrialTask", "
 #: seconds that a trial on a cluster waits for an answer of the process of the study
 _ANSWER = 600
 
+#: seconds between questions to a scheduler
+_POLL = 0.05
+
 
 @dataclass(frozen=True)
 class TrialTask:
@@ -253,11 +256,6 @@ class DaskTrials:
         self._answers: dict[int, Any] = {}
         self._futures: dict[int, Any] = {}
 
-    @property
-    def slots(self) -> int:
-        """Number of workers, each of which runs one trial at a time."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
-
     def start(self, number: int, task: TrialTask) -> None:
         """Begin a trial."""
         self._answers[number] = self._distributed.Queue(f"{self._name}-{number}", client=self._client)
@@ -266,10 +264,12 @@ class DaskTrials:
     def messages(self, seconds: float) -> list[Message]:
         """What trials have told, within a time; a task that dask gave up is a failed trial."""
         found: list[Message] = []
-        with suppress(TimeoutError):
-            found.append(Message(*self._told.get(timeout=seconds)))
-            while self._told.qsize():
-                found.append(Message(*self._told.get(timeout=seconds)))
+        end = time.monotonic() + seconds
+        # asking for the number: a scheduler writes a traceback for each request that times out
+        while not self._told.qsize() and time.monotonic() < end:
+            time.sleep(_POLL)
+        while self._told.qsize():
+            found.append(Message(*self._told.get()))
         for number, future in [*self._futures.items()]:
             if future.status in ("error", "cancelled", "lost"):
                 why = future.exception() if future.status == "error" else WorkerError(f"the task is {future.status}")
