@@ -363,6 +363,18 @@ def test_statistics_count_classes_objects_and_sets_of_particles() -> None:
     assert (plain.mean.tolist(), plain.std.tolist()) == ([0, 0], [1, 1])
 
 
+@pytest.mark.parametrize("value", [np.nan, 3.0], ids=["masked", "constant"])
+def test_regressions_without_a_spread_have_a_finite_loss(value: float) -> None:
+    description = event(ONE + "REGRESSIONS: {EVENT: [a, [b, laplacian], [c, log_gaussian]]}\n")
+    targets = {f"EVENT/{name}": np.full(3, value, dtype=np.float32) for name in "abc"}
+    found = training_statistics(lambda: [block(regressions=targets)], description)
+    for key, kind in description.regressions.items():
+        assert found.regressions[key].std == 1
+        target = torch.from_numpy(targets[key])
+        loss = regression_loss(kind, torch.ones(3), target, torch.tensor(float(found.regressions[key].std)))
+        assert loss.tolist() == ([0, 0, 0] if math.isnan(value) else [2 if kind == "laplacian" else 4] * 3)
+
+
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_medians_are_exact_in_blocks(numbers: list[float]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from assignment_networks import SMALL
+from assignment_networks import SMALL, TAGGED, tagged
 from clusters import local_cluster
 from hypothesis import given
 from hypothesis import strategies as st
@@ -281,8 +281,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("h5py")
     pytest.importorskip("numba")
     pytest.importorskip("optuna")
-    from test_assignment_training import TAGGED, tagged
-
     monkeypatch.chdir(tmp_path)
     tagged(tmp_path / "tops.h5", 80)
     (tmp_path / "event.yaml").write_text(TAGGED)

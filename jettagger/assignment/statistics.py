@@ -259,7 +259,7 @@ def training_statistics(
         Of the inputs: mean and unbiased standard deviation over objects, after the logarithm, of the features that are
         normalised; 0 and 1 for others, and 1 for standard deviations below 1e-5. Of the regressions, without NaN: mean
         and standard deviation of the population; of asinh(x / 2) for ``log_gaussian``; lower median and mean absolute
-        deviation for ``laplacian``.
+        deviation for ``laplacian``; 1 where this is 0, as for constant targets, or where all are masked.
 
     Raises
     ------
@@ -315,7 +315,11 @@ def training_statistics(
     centers |= _laplacian(blocks, medians, targets)
     return TrainingStatistics(
         inputs={item.name: _normalization(item, moments[item.name], normalize) for item in description.inputs},
-        regressions={key: Normalization(_float(mean), _float(std)) for key, (mean, std) in centers.items()},
+        regressions={
+            # without a spread, or without targets, errors are in the unit of the target
+            key: Normalization(_float(mean), _float(std if std > 0 else 1))
+            for key, (mean, std) in centers.items()
+        },
         classes=classes,
         subsets=subsets,
         objects=objects,
