@@ -188,6 +188,7 @@ def _live(space: SearchSpace, monitor: str) -> Iterator[Callable[[Trial], None]]
         return
     from rich.console import Console
     from rich.live import Live
+    from rich.markup import escape
     from rich.table import Table
 
     from jettagger.studies.tuning.report import trial_rows
@@ -199,9 +200,9 @@ def _live(space: SearchSpace, monitor: str) -> Iterator[Callable[[Trial], None]]
         header, rows = trial_rows([trials[number] for number in sorted(trials)][-_ROWS:], keys)
         made = Table(title=f"trials: {monitor}")
         for name in header:
-            made.add_column(name)
+            made.add_column(escape(name))
         for row in rows:
-            made.add_row(*row)
+            made.add_row(*map(escape, row))
         return made
 
     with Live(shown(), console=Console(stderr=True), auto_refresh=False, transient=True) as live:
