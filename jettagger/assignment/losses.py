@@ -7,7 +7,7 @@ term whose targets are all masked is 0, not NaN, and masked classes are left out
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -184,6 +184,9 @@ class AssignmentLoss:
         Of `jettagger.assignment.networks.build_network`: gives event file, options and normalisation.
     statistics : TrainingStatistics, optional
         Of the training set; needed for balanced weights only.
+    over : callable, optional
+        Sum of a tensor over the processes that have parts of the batch, for denominators; the loss of a process is then
+        its part of the sum.
 
     Raises
     ------
@@ -193,8 +196,14 @@ class AssignmentLoss:
         If torch is not installed.
     """
 
-    def __init__(self, network: _Network, statistics: TrainingStatistics | None = None) -> None:
+    def __init__(
+        self,
+        network: _Network,
+        statistics: TrainingStatistics | None = None,
+        over: Callable[[Any], Any] | None = None,
+    ) -> None:
         torch = _torch()
+        self._over = over
         self.options, self.description = network.options, network.description
         self.names = tuple(particle.name for particle in self.description.particles)
         self.orders = {name: self.description.daughter_group(name).order for name in self.names}
@@ -263,7 +272,7 @@ class AssignmentLoss:
         if options.jettagger.event_weights and event is None:
             raise ConfigError("the option event_weights needs weights of events, and there are none")
         weights = self._weights(masks, targets, event)
-        counts = (masks if event is None else masks * event.abs()).sum(1)
+        counts = self._whole((masks if event is None else masks * event.abs()).sum(1))
         total_count = counts.sum()
         counts = counts.clamp(min=1) if event is None else _positive(counts)
         sums = (losses * weights[:, None]).sum(2) / counts[:, None]
@@ -281,7 +290,7 @@ class AssignmentLoss:
                 loss = regression_loss(kind, outputs.regressions[key], target, self._std[key].to(target.device))
                 valid = (~torch.isnan(target)).to(loss.dtype)
                 valid = valid if event is None else valid * event
-                value = (loss * valid).sum() / _positive(valid.abs().sum())
+                value = (loss * valid).sum() / _positive(self._whole(valid.abs().sum()))
                 terms[f"regression/{key}"] = options.regression_loss_scale * value
         if options.classification_loss_scale > 0:
             for key, logits in outputs.classifications.items():
@@ -292,6 +301,10 @@ class AssignmentLoss:
         values = torch.stack(list(terms.values()))
         total = values.sum() if options.jettagger.total_loss == "sum" else values.mean()
         return LossTerms(total, terms)
+
+    def _whole(self, count: Any) -> Any:
+        """A denominator of the whole batch; the validation has all events in each process."""
+        return count if self._over is None or not _torch().is_grad_enabled() else self._over(count)
 
     def _combined(self, outputs: AssignmentOutputs, targets: AssignmentTargets) -> tuple[Any, Any]:
         """Losses [particles, 2, events] over the permutations of the event, and the index of the best one."""
@@ -374,7 +387,7 @@ class AssignmentLoss:
         loss = -log_probability
         if gamma:
             loss = loss * (1 - torch.exp(log_probability)).clamp(min=1e-12) ** gamma
-        return (loss * weight).sum() / _positive(weight.abs().sum())
+        return (loss * weight).sum() / _positive(self._whole(weight.abs().sum()))
 
     def _refuse(self, losses: Any, sums: Any) -> None:
         torch = _torch()

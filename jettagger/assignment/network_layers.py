@@ -37,15 +37,31 @@ class _LayerNorm(torch.nn.LayerNorm):
 class _BatchNorm(torch.nn.BatchNorm1d):
     """Over all slots, also empty ones, as the original; one row has no variance and leaves the averages alone."""
 
+    #: sum over the processes of a training, if there are several
+    over: Any = None
+
     def forward(self, x: Any, mask: Any) -> Any:
         rows = x.reshape(-1, x.shape[-1])
-        if self.training and len(rows) < 2:
+        if self.training and self.over is not None:
+            rows = self._over_processes(rows)
+        elif self.training and len(rows) < 2:
             rows = functional.batch_norm(
                 rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         else:
             rows = super().forward(rows)
         return rows.reshape(x.shape)
+
+    def _over_processes(self, rows: Any) -> Any:
+        """Mean and variance of the rows of all processes."""
+        count = self.over(torch.tensor(float(len(rows)), device=rows.device))
+        mean = self.over(rows.sum(0)) / count
+        variance = self.over((rows - mean).square().sum(0)) / count
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+        return (rows - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
 
 
 class _MaskedBatchNorm(torch.nn.Module):

@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files as resources
 from pathlib import Path
@@ -25,8 +26,10 @@ from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import EVENT_WEIGHTS, AssignmentDataset
 from jettagger.assignment.losses import AssignmentLoss, AssignmentTargets
 from jettagger.assignment.networks import build_network
+from jettagger.assignment.several_processes import ProcessGroup, check_processes, run_processes
 from jettagger.assignment.statistics import TrainingStatistics, log_inputs, training_statistics
-from jettagger.assignment.training_metrics import PURITY, validation_metric
+from jettagger.assignment.training_metrics import LOSS, PURITY, validation_metric
+from jettagger.assignment.training_objective import TrainingObjective
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions
 from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import LoadedWeights, load_weights
@@ -175,10 +178,9 @@ class _Sample:
             torch.from_numpy(_objects(events, description)),
             torch.from_numpy(_event_weights(events)),
         )
-        self.torch = torch
 
-    def batches(self, size: int, order: Any = None) -> Iterator[TrainingBatch]:
-        torch = self.torch
+    def batches(self, size: int, order: Any = None, group: ProcessGroup | None = None) -> Iterator[TrainingBatch]:
+        torch = require("torch", "train", "training a network")
         order = torch.arange(self.count) if order is None else torch.from_numpy(order)
 
         def taken(value: Any, rows: Any) -> Any:
@@ -186,42 +188,11 @@ class _Sample:
 
         for first in range(0, self.count, size):
             rows = order[first : first + size]
+            if group is not None:
+                rows = rows[group.rank :: group.size]
             inputs = tuple(taken(part, rows) for part in self.inputs)
             targets = AssignmentTargets(*(taken(part, rows) for part in self.targets))
             yield TrainingBatch(inputs, targets, torch.ones(len(rows)))
-
-
-class _Objective:
-    """The loss of a batch for each of its events; says where a training diverges."""
-
-    def __init__(self, loss: AssignmentLoss, steps: int) -> None:
-        self.loss, self.steps = loss, steps
-        self.step, self.last = 0, math.nan
-
-    def begin(self, epoch: int) -> None:
-        """Count from the first step of an epoch."""
-        self.step = epoch * self.steps
-
-    def __call__(self, outputs: Any, targets: Any, weights: Any) -> Any:
-        torch = require("torch", "train", "training a network")
-        trains = torch.is_grad_enabled()
-        self.step += trains
-        try:
-            made = self.loss(outputs, targets)
-            value = float(made.total.detach())
-            if not math.isfinite(value):
-                wrong = [name for name, term in made.terms.items() if not math.isfinite(float(term.detach()))]
-                raise InvalidValues(
-                    f"the loss {', '.join(wrong)} is not finite: the training has diverged; try a lower learning rate"
-                )
-        except InvalidValues as error:
-            epoch = max(self.step - 1, 0) // self.steps + 1
-            place = f"step {self.step}" if trains else f"validation after step {self.step}"
-            last = "" if math.isnan(self.last) else f", last finite loss {self.last:.6g}"
-            raise InvalidValues(f"{place} (epoch {epoch}{last}): {error}") from error
-        if trains:
-            self.last = value
-        return made.total * weights
 
 
 # ----------------------------------------------------------------------------------------------------------- training
@@ -469,6 +440,7 @@ def train_prepared(
     follow: Callable[[Epoch], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     until: Callable[[], bool] | None = None,
+    processes: int = 1,
 ) -> TrainedNetwork:
     """Train a network on events in memory.
 
@@ -479,6 +451,9 @@ def train_prepared(
         As for `train_assignment`.
     where : str
         Name of the weights in messages.
+    processes : int
+        Number of processes that have parts of each batch; with ``cuda``, as many GPUs. The network is that of one
+        process up to rounding, but for dropout.
 
     Returns
     -------
@@ -488,11 +463,60 @@ def train_prepared(
     ------
     InvalidValues, MismatchError, ConfigError, UnknownName, MissingExtra
         As for `train_assignment`.
+    ProviderError
+        If there are fewer GPUs than processes, or a process ends.
     """
-    require("torch", "train", "training a network")
-    options, description, sample, test = data.options, data.description, data.training, data.validation
-    metric = validation_metric(monitor, description, options, threads=threads)
-    settings = loop_settings(options, data.steps, device=device, precision=precision)
+    check_processes(processes, device, data.options.normalization)
+    place = None if checkpoint is None else Path(checkpoint)
+    trained = partial(
+        _trained,
+        data,
+        seed=seed,
+        threads=threads,
+        precision=precision,
+        monitor=monitor,
+        weights=weights,
+        where=where,
+        freeze=freeze,
+    )
+    if processes == 1:
+        network, loaded, history = trained(device=device, follow=follow, until=until, checkpoint=place, group=None)
+    else:
+        state, (loaded, history) = run_processes(
+            partial(_trained_part, trained), processes, device=device, follow=follow, until=until, checkpoint=place
+        )
+        network = data.network()
+        network.load_state_dict(state)
+        network.eval()
+    settings = loop_settings(data.options, data.steps, device=device, precision=precision)
+    curves = TrainingHistory.of(history, settings, "" if monitor == LOSS else monitor)
+    return TrainedNetwork(network, data.statistics, history, data.training.count, data.validation.count, loaded, curves)
+
+
+def _trained_part(trained: Callable[..., Any], **place: Any) -> tuple[dict[str, Any], Any]:
+    """The weights, and what else a process has to say."""
+    network, loaded, history = trained(**place)
+    return {name: value.cpu() for name, value in network.state_dict().items()}, (loaded, history)
+
+
+def _trained(
+    data: TrainingData,
+    *,
+    seed: int,
+    threads: int,
+    device: str,
+    precision: Precision,
+    monitor: str,
+    weights: Mapping[str, Any] | None,
+    where: str,
+    freeze: bool,
+    follow: Callable[[Epoch], None] | None,
+    until: Callable[[], bool] | None,
+    checkpoint: Path | None,
+    group: ProcessGroup | None,
+) -> tuple[Any, LoadedWeights | None, tuple[Epoch, ...]]:
+    """The network with its best weights, and its history; in one of the processes, if there are several."""
+    options, sample, test = data.options, data.training, data.validation
     with seeded(seed, threads=threads, device=device):
         network = data.network()
         loaded = None
@@ -501,38 +525,48 @@ def train_prepared(
         for name, parameter in network.named_parameters():
             parameter.is_bias = name.endswith("bias")
             parameter.requires_grad_(not (freeze and loaded is not None and name in loaded.loaded))
-        objective = _Objective(AssignmentLoss(network, data.statistics), data.steps)
+        over = None if group is None else group.sum
+        objective = TrainingObjective(AssignmentLoss(network, data.statistics, over), data.steps, group)
 
         def batches(epoch: int) -> Iterator[TrainingBatch]:
             objective.begin(epoch)
-            return sample.batches(options.batch_size, epoch_random(seed, 0, epoch).permutation(sample.count))
+            order = epoch_random(seed, 0, epoch).permutation(sample.count)
+            return sample.batches(options.batch_size, order, group)
 
         history = train_network(
-            network,
+            network if group is None else group.wrapped(network, device),
             objective,
             batches,
             lambda: test.batches(options.batch_size),
-            settings,
-            metric=metric,
+            loop_settings(
+                options, data.steps, device=device.partition(":")[0] if group else device, precision=precision
+            ),
+            metric=validation_metric(monitor, data.description, options, threads=threads),
             follow=follow,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-            subject=training_subject(data, seed, weights=weights, freeze=freeze),
+            checkpoint=checkpoint,
+            subject=training_subject(
+                data, seed, weights=weights, freeze=freeze, processes=1 if group is None else group.size
+            ),
             until=until,
         )
-    curves = TrainingHistory.of(history, settings, metric.name)
-    return TrainedNetwork(network, data.statistics, history, sample.count, test.count, loaded, curves)
+    return network, loaded, history
 
 
 def training_subject(
-    data: TrainingData, seed: int, *, weights: Mapping[str, Any] | None = None, freeze: bool = False
+    data: TrainingData,
+    seed: int,
+    *,
+    weights: Mapping[str, Any] | None = None,
+    freeze: bool = False,
+    processes: int = 1,
 ) -> str:
     """Digest of what a training depends on; its checkpoint belongs to it alone.
 
     Parameters
     ----------
     data : TrainingData
-    seed, weights, freeze
-        As for `train_assignment`.
+    seed, weights, freeze, processes
+        As for `train_prepared`.
 
     Returns
     -------
@@ -540,7 +574,7 @@ def training_subject(
         SHA-256.
     """
     code = [digest_of(resources("jettagger") / name) for name in ("assignment", "training", "topology")]
-    about = [data.digest, seed, freeze, code, version("torch"), version("numpy")]
+    about = [data.digest, seed, freeze, processes, code, version("torch"), version("numpy")]
     made = hashlib.sha256(json.dumps(about).encode())
     for name, value in sorted((weights or {}).items()):
         made.update(name.encode() + np.ascontiguousarray(value).tobytes())

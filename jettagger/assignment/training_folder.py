@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.datasets import AssignmentDataset
 from jettagger.assignment.ensembles import NETWORK_FILE, network_files, seed_file
+from jettagger.assignment.several_processes import check_processes
 from jettagger.assignment.training import (
     TrainedNetwork,
     TrainingData,
@@ -204,6 +205,7 @@ def train_to_folder(
     threads: int = 1,
     device: str = "cpu",
     precision: Precision = "float32",
+    processes: int = 1,
     weights: str | os.PathLike[str] | None = None,
     freeze: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -234,6 +236,8 @@ def train_to_folder(
         What decides about the best epoch, see `jettagger.assignment.training_metrics.measure_names`.
     threads, device, precision
         As for `jettagger.assignment.train_assignment`.
+    processes : int
+        Number of processes that have parts of each batch; with ``cuda``, as many GPUs.
     weights : path, optional
         State dictionary to start from, see `starting_weights`; what does not fit is left out.
     freeze : bool
@@ -291,6 +295,7 @@ def train_to_folder(
     check_folder(output, marker=MARKER, force=force, inputs=inputs_of(options, weights, checkpoint))
     require("torch", "train", "training a network")
     open_device(device)
+    check_processes(processes, device, options.normalization)
     if plots:
         require("mplhep", "plot", "the pictures of the history")
     training, validation = open_datasets(options)
@@ -300,7 +305,7 @@ def train_to_folder(
     if begin is not None:
         begin(data)
     every = range(seed, seed + seeds)
-    subjects = {one: training_subject(data, one, weights=state, freeze=freeze) for one in every}
+    subjects = {one: training_subject(data, one, weights=state, freeze=freeze, processes=processes) for one in every}
     names = {one: f"network-{one}-{subject[:32]}.pt" for one, subject in subjects.items()}
     deadline = None if time_limit is None else Deadline(time_limit, clock)
     with (
@@ -326,6 +331,7 @@ def train_to_folder(
                 follow=_listeners(follow, folder, data, device, precision, number, "" if seeds == 1 else f"{one}"),
                 checkpoint=None if place is None else place / names[one],
                 until=deadline,
+                processes=processes,
             )
             file = NETWORK_FILE if seeds == 1 else seed_file(one)
             made[file] = found
@@ -344,7 +350,14 @@ def train_to_folder(
             monitor,
             ended,
         )
-        settings = {"seed": seed, "seeds": seeds, "threads": threads, "device": device, "precision": precision}
+        settings = {
+            "seed": seed,
+            "seeds": seeds,
+            "threads": threads,
+            "device": device,
+            "precision": precision,
+            "processes": processes,
+        }
         record = Provenance(
             "assignment train",
             files=tuple(inputs_of(options, weights)),

@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or _next_version(Path(args.log_dir) / args.name)
     others = (args.options_file, args.state_dict, args.checkpoint)
     check_folder(output, marker=MARKER, force=args.force, inputs=inputs_of(options, *others))
-    device = _device(args.gpus, options.num_gpu)
+    gpus = _gpus(args.gpus, options.num_gpu)
     unused = [f"{flag} ({why})" for name, (flag, why) in _UNUSED.items() if getattr(args, name)]
     if unused:
         warn(f"flags without a use here: {', '.join(unused)}")
@@ -121,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
                 seeds=args.seeds,
                 monitor=args.monitor,
                 threads=args.threads,
-                device=device,
+                device="cuda" if gpus else "cpu",
+                processes=max(gpus, 1),
                 precision="float16" if args.fp16 else "float32",
                 weights=args.state_dict,
                 freeze=args.freeze_state_dict,
@@ -162,9 +163,9 @@ def _next_version(folder: Path) -> str:
     return str(folder / f"version_{number}")
 
 
-def _device(asked: int | None, number: int) -> str:
-    """CPU or GPU; one GPU is the default of the original, which takes it as given."""
-    from jettagger.errors import ConfigError, ProviderError, require
+def _gpus(asked: int | None, number: int) -> int:
+    """Number of GPUs; one is the default of the original, which takes it as given."""
+    from jettagger.errors import ProviderError, require
 
     torch = require("torch", "train", "training a network")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -177,9 +178,7 @@ def _device(asked: int | None, number: int) -> str:
             f"{said} asks for {wanted} GPU{'s' if wanted > 1 else ''}, torch {torch.__version__} finds "
             f"{there or 'none'} here; -g 0 trains on the CPU"
         )
-    if wanted > 1:
-        raise ConfigError(f"{wanted} GPUs are asked for: one network is trained on one GPU")
-    return "cuda" if wanted else "cpu"
+    return wanted
 
 
 # -------------------------------------------------------------------------------------------------------------- output
