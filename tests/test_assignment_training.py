@@ -148,6 +148,14 @@ def test_measures_of_all_validation_events_are_kept_and_one_decides(dataset: Ass
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains(dataset: AssignmentDataset, precision: Any) -> None:
+    made = train_assignment(chosen(epochs=2), dataset, precision=precision)
+    assert made.history[1].train < made.history[0].start
+    assert all(value.dtype != torch.float16 for value in made.network.state_dict().values())
+
+
+@pytest.mark.slow
 def test_events_count_by_their_weight(tmp_path: Path) -> None:
     """With a weight of zero for half of the events, the others alone are learned and measured."""
     options = chosen(epochs=2, batch_size=100, balance_particles=False, jettagger={"event_weights": True})

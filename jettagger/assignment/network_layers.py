@@ -152,7 +152,9 @@ class _RecurrentGate(torch.nn.Module):
         reset_state, gate_state = self.state(residual).split(self.width, -1)
         share = torch.sigmoid(gate + gate_state - self.bias)
         new = torch.tanh(candidate + self.candidate(torch.sigmoid(reset + reset_state) * residual))
-        return torch.lerp(residual, new, share)
+        # in mixed precision the bias makes the share wider than what was multiplied
+        widest = torch.promote_types(residual.dtype, share.dtype)
+        return torch.lerp(residual.to(widest), new.to(widest), share.to(widest))
 
 
 class _GruBlock(torch.nn.Module):
@@ -292,7 +294,7 @@ class _Attention(torch.nn.Module):
         logits = torch.matmul(key, (query * self.scale).transpose(2, 3)).permute(0, 2, 1, 3)
         if bias is not None:
             logits = logits + bias.permute(0, 3, 1, 2)
-        shares = torch.softmax(logits.masked_fill(masked, _LOWEST).contiguous(), 1)
+        shares = torch.softmax(logits.float().masked_fill(masked, _LOWEST).contiguous(), 1)
         shares = functional.dropout(shares, self.dropout, self.training)
         made = torch.matmul(shares.permute(0, 2, 3, 1), value)
         return self.out(made.transpose(1, 2).reshape(events, slots, width))

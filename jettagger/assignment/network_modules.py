@@ -75,7 +75,7 @@ class _InputEmbedding(torch.nn.Module):
         same = index[:, None] == index[None, :]
         query = self.query((x * same[None, :, :, None]).sum(2))
         logits = (query[:, :, None, :] * self.key(x)).sum(-1) / self.width**0.5
-        shares = torch.softmax(logits.masked_fill(~(pairs | same), _LOWEST), 2)
+        shares = torch.softmax(logits.float().masked_fill(~(pairs | same), _LOWEST), 2)
         return self.output((shares[..., None] * self.value(x)).sum(2), present[..., None])
 
 
