@@ -49,10 +49,10 @@ PLACE = re.compile(r"(<!-- folds -->\n).*?(<!-- end of folds -->)", flags=re.DOT
 KINDS: dict[str, dict[str, Any] | None] = {
     "original": None,
     "jettagger": {},
-    "pairs": {"pair_features": ["ln_delta_r", "ln_kt", "ln_z", "ln_mass"]},
+    "masses": {"pair_features": ["ln_delta_r", "ln_kt", "ln_z", "ln_mass"], "mass_features": True},
 }
 #: their names on the page
-NAMES = {"original": "SPANet", "jettagger": "jettagger", "pairs": "jettagger, features of pairs"}
+NAMES = {"original": "SPANet", "jettagger": "jettagger", "masses": "jettagger, features of pairs and masses"}
 
 #: events of a fold of which outputs of a converted checkpoint are compared with those of the original
 COMPARED = 200

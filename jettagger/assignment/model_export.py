@@ -110,7 +110,6 @@ def export_model(
     MissingExtra
         If torch is not installed.
     """
-    require("torch", "train", "the export of a network")
     target = Path(output)
     single = target.suffix == ".onnx"
     if single and (mapping is not None or name is not None or title):
@@ -121,6 +120,7 @@ def export_model(
     else:
         check_folder(target, marker=CARD, force=force, inputs=read)
     networks = network_files(model)
+    require("torch", "train", "the export of a network")
     network = read_model(model)
     with tempfile.TemporaryDirectory() as temporary:
         path = export_network(
