@@ -19,32 +19,30 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 
 from jettagger.assignment import (
     AssignmentDataset,
     AssignmentEvents,
     AssignmentOptions,
-    BTag,
+    ChiSquareBaseline,
     EventDescription,
     InputMaker,
     MassTerm,
-    chi_square,
     decode,
-    export_network,
-    higgs_term,
+    load_assigner,
     make_inputs,
-    read_network,
-    top_terms,
+    open_model,
+    parse_baseline,
     train_assignment,
     write_network,
 )
+from jettagger.assignment.model_outputs import AssignmentModel
 from jettagger.assignment.purity import match_events
-from jettagger.assignment.statistics import log_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples" / "assignment"
@@ -111,16 +109,6 @@ STEP = 1_000
 # ------------------------------------------------------------------------------------------------------------ baseline
 
 
-def four_vectors(events: AssignmentEvents, event: EventDescription) -> tuple[Any, Any]:
-    """The jets of events as records, and whether they have a b tag."""
-    mask, names = events.masks["Jets"], event.input("Jets").feature_names
-    values = {name: events.values["Jets"][..., place][mask] for place, name in enumerate(names)}
-    jets = {name: values[name].astype(np.float64) for name in ("pt", "eta", "mass")}
-    jets["phi"] = np.arctan2(values["sin_phi"], values["cos_phi"]).astype(np.float64)
-    counts = mask.sum(axis=1)
-    return ak.unflatten(ak.zip(jets), counts), ak.unflatten(values["btag"] > 0.5, counts)
-
-
 def mass_of(events: AssignmentEvents, event: EventDescription, slots: Any) -> Any:
     """Mass of the sum of jets in GeV, float64[events], NaN where one is missing."""
     names = event.input("Jets").feature_names
@@ -159,29 +147,19 @@ def measured_terms(events: AssignmentEvents, event: EventDescription) -> list[Ma
     return terms
 
 
-def nominal_terms(event: EventDescription) -> list[MassTerm]:
-    """Terms with the default masses."""
-    terms: list[MassTerm] = []
-    for particle in event.particles:
-        if len(particle.daughters) == 3:
-            terms += top_terms(particle.name)
-        elif len(particle.daughters) == 2:
-            terms.append(higgs_term(particle.name))
-    return terms
+def baseline(event: EventDescription) -> ChiSquareBaseline:
+    """Terms with the default masses, and b tags, of all particles with more than one daughter."""
+    kinds = {2: "higgs", 3: "top"}
+    texts = [f"{item.name}={kinds[len(item.daughters)]}" for item in event.particles if len(item.daughters) > 1]
+    return parse_baseline(event, texts, "btag > 0.5")
 
 
-def smallest(events: AssignmentEvents, event: EventDescription, terms: list[MassTerm]) -> dict[str, Any]:
+def smallest(events: AssignmentEvents, event: EventDescription, method: ChiSquareBaseline) -> dict[str, Any]:
     """Assignments with the smallest chi-square of particles with more than one daughter.
 
     A leptonic top has the tagged jet of largest pt that is left, or else the jet.
     """
-    massive = [particle for particle in event.particles if len(particle.daughters) > 1]
-    bottom = {
-        particle.name: tuple(name for name in particle.daughter_names if name.startswith("b")) for particle in massive
-    }
-    jets, tags = four_vectors(events, event)
-    part = EventDescription(event.inputs, tuple(massive))
-    made = dict(chi_square(jets, part, terms, BTag(bottom), tags).assignments)
+    made: dict[str, Any] = method.assign(events)
     for particle in event.particles:
         if particle.name not in made:
             made[particle.name] = leftover(events, event, made)
@@ -252,50 +230,22 @@ def trained(args: argparse.Namespace, data: AssignmentDataset, size: int, varian
     return {"path": path, **json.loads(record.read_text(encoding="utf-8"))}
 
 
-def outputs_of(network: Any, events: AssignmentEvents) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]:
+def outputs_of(
+    model: AssignmentModel, events: AssignmentEvents
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]:
     """Greedy assignments, regressions, classes, and seconds of CPU."""
-    import torch
-
-    description = network.description
-    values = log_inputs(events.values, events.masks, description)
     made: dict[str, list[Any]] = {}
     begin = time.process_time()
     for start in range(0, events.n_events, STEP):
-        rows = slice(start, start + STEP)
-        with torch.no_grad():
-            out = network(
-                {name: torch.from_numpy(value[rows]) for name, value in values.items()},
-                {name: torch.from_numpy(np.ascontiguousarray(value[rows])) for name, value in events.masks.items()},
-            )
-        chosen = decode({name: value.numpy() for name, value in out.assignments.items()}, description).assignments
-        for kind, group in (("a", chosen), ("r", out.regressions), ("c", out.classifications)):
+        out = model.outputs(events.take(slice(start, start + STEP)))
+        chosen = decode(out.log_probabilities, model.event).assignments
+        for kind, group in (("a", chosen), ("r", out.regressions), ("c", out.classes)):
             for name, value in group.items():
-                made.setdefault(f"{kind}:{name}", []).append(np.asarray(value))
+                made.setdefault(f"{kind}:{name}", []).append(value)
     seconds = time.process_time() - begin
     joined = {name: np.concatenate(values) for name, values in made.items()}
     parts = [{name[2:]: value for name, value in joined.items() if name[0] == kind} for kind in "arc"]
     return parts[0], parts[1], parts[2], seconds
-
-
-def onnx_seconds(network: Any, path: Path, events: AssignmentEvents) -> float:
-    """Seconds of CPU of the ONNX file of a network, with its decoder, on one thread."""
-    import onnxruntime
-
-    description = network.description
-    export_network(network, path, input_log=False, force=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [particle.name for particle in description.particles]
-    values = log_inputs(events.values, events.masks, description)
-    begin = time.process_time()
-    for start in range(0, events.n_events, STEP):
-        rows = slice(start, start + STEP)
-        feed = {f"{name}_data": value[rows] for name, value in values.items()}
-        feed |= {f"{name}_mask": value[rows] for name, value in events.masks.items()}
-        outputs = session.run([f"{name}_assignment_log_probability" for name in names], feed)
-        decode(dict(zip(names, outputs, strict=True)), description)
-    return time.process_time() - begin
 
 
 # -------------------------------------------------------------------------------------------------------- ttH and ttbb
@@ -375,7 +325,7 @@ def higgs_peak(events: AssignmentEvents, event: EventDescription, methods: Mappi
     return made
 
 
-def event_variables(events: AssignmentEvents, event: EventDescription, terms: list[MassTerm]) -> Any:
+def event_variables(events: AssignmentEvents, event: EventDescription, method: ChiSquareBaseline) -> Any:
     """What a boosted tree sees: multiplicities, sums, masses and distances of jets with b tags, chi-square masses."""
     names = event.input("Jets").feature_names
     mask = events.masks["Jets"]
@@ -400,13 +350,13 @@ def event_variables(events: AssignmentEvents, event: EventDescription, terms: li
         columns.append(np.where(pairs, mass, 0).sum(1) / pairs.sum(1))
     for place in (nearest, higgs):
         columns += [np.where(some, np.take_along_axis(one, place, 1)[:, 0], np.nan) for one in (distance, mass)]
-    chosen = smallest(events, event, terms)
+    chosen = smallest(events, event, method)
     columns += [mass_of(events, event, chosen[name]) for name in ("h", "ht")]
     return np.stack(columns, axis=1)
 
 
 def separation(
-    training: AssignmentEvents, test: AssignmentEvents, event: EventDescription, terms: list[MassTerm], scores: Any
+    training: AssignmentEvents, test: AssignmentEvents, event: EventDescription, method: ChiSquareBaseline, scores: Any
 ) -> dict[str, Any]:
     """Area under the curve of ttH against ttbb, of a boosted tree and of the class of the network."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -416,8 +366,8 @@ def separation(
     tree = HistGradientBoostingClassifier(
         max_iter=400, learning_rate=0.05, early_stopping=True, class_weight="balanced", random_state=0
     )
-    tree.fit(event_variables(training, event, terms), labels[0])
-    other = tree.predict_proba(event_variables(test, event, terms))[:, 1]
+    tree.fit(event_variables(training, event, method), labels[0])
+    other = tree.predict_proba(event_variables(test, event, method))[:, 1]
     return {
         "events": [int((labels[1] == value).sum()) for value in (1, 0)],
         "training_events": [int((labels[0] == value).sum()) for value in (1, 0)],
@@ -463,9 +413,11 @@ def assignments_of(args: argparse.Namespace, train: AssignmentDataset, test: Ass
     event = train.event
     sample = train.read(0, min(train.n_events, 20_000))
     terms = measured_terms(sample, event)
-    base = smallest(test, event, terms)
+    nominal = baseline(event)
+    measured = replace(nominal, terms=tuple(terms))
+    base = smallest(test, event, measured)
     methods: dict[str, Any] = {
-        "chi-square, nominal masses": smallest(test, event, nominal_terms(event)),
+        "chi-square, nominal masses": smallest(test, event, nominal),
         "chi-square": base,
     }
     costs: dict[str, Any] = {}
@@ -476,10 +428,10 @@ def assignments_of(args: argparse.Namespace, train: AssignmentDataset, test: Ass
             if args.no_training and not record.exists():
                 continue
             made = trained(args, train, size, variant)
-            network = read_network(made.pop("path"))
+            path = made.pop("path")
             name = f"network, {made['training_events']:,} events{', ' if variant else ''}{variant}"
-            methods[name], regressions, classes, seconds = outputs_of(network, test)
-            other = onnx_seconds(network, args.folder / "network.onnx", test)
+            methods[name], regressions, classes, seconds = outputs_of(open_model(path, threads=1), test)
+            *_, other = outputs_of(open_model(load_assigner(path, threads=1)), test)
             costs[name] = {
                 **made,
                 "ms_per_event": 1e3 * seconds / test.n_events,
@@ -487,11 +439,10 @@ def assignments_of(args: argparse.Namespace, train: AssignmentDataset, test: Ass
             }
             print(name, costs[name], flush=True)
             if args.example == "ttH":  # the last one stays
-                logits = classes["EVENT/signal"]
                 sample = train.read(0, made["training_events"])
                 more = {"network": name, "neutrino": neutrinos(test, event, regressions)}
                 if np.bincount(test.classifications["EVENT/signal"]).min() >= FEWEST:
-                    more["separation"] = separation(sample, test, event, terms, logits[:, 1] - logits[:, 0])
+                    more["separation"] = separation(sample, test, event, measured, classes["EVENT/signal"][:, 1])
     if args.example == "ttH":
         more["higgs"] = higgs_peak(test, event, methods)
     standard = right_by_jets(test, event, base, args.example)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from assignment_networks import converted, event, network, some_inputs, tensors, ttH
+from assignment_networks import TOPS, converted, event, network, some_inputs, tensors, ttH
 
+from jettagger.assignment.ensembles import mean_network
 from jettagger.assignment.exporting import FLAGS, export_network, onnx_names
 from jettagger.assignment.statistics import log_inputs
 from jettagger.errors import ConfigError, OutputError
@@ -115,3 +116,23 @@ def test_files_are_complete_or_absent(tmp_path: Path) -> None:
         export_network(net, tmp_path / "x.onnx")
     assert (tmp_path / "x.onnx").read_bytes() == b"mine"
     assert flags(export_network(net, tmp_path / "x.onnx", force=True))["input_log"] is True
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "mean"])
+@pytest.mark.parametrize("logit", [-300.0, -95.0, 0.0, 95.0, 300.0])
+def test_particles_that_are_surely_absent_or_there_have_finite_logarithms(
+    tmp_path: Path, logit: float, several: bool
+) -> None:
+    networks = [network(event(TOPS)) for _ in range(2 if several else 1)]
+    for number, net in enumerate(networks):
+        for branch in net.particles:
+            torch.nn.init.constant_(branch.detection.output.bias, logit + number)
+    net = mean_network(networks)
+    made = session(export_network(net, tmp_path / "x.onnx", input_log=False))
+    values, masks = some_inputs(net.description)
+    values["Jets"] = values["Jets"].abs()
+    with torch.no_grad():
+        expected = torch.nn.functional.logsigmoid(net(values, masks).detections["t1"])
+    assert torch.isfinite(expected).all()
+    found = made.run(["t1_detection_log_probability"], feeds(net.description, values, masks))[0]
+    close(found, expected)

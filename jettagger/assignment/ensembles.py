@@ -100,8 +100,9 @@ def _ensemble(networks: list[Any]) -> Any:
         return top + torch.log(torch.exp(stacked - top).sum(0)) - math.log(len(values))
 
     def logit_of_mean(logits: list[Any]) -> Any:
-        there = log_mean([functional.logsigmoid(value) for value in logits])
-        return there - log_mean([functional.logsigmoid(-value) for value in logits])
+        # as of `exporting`: a logarithm of a sigmoid is minus infinity in ONNX below -88
+        there = log_mean([-functional.softplus(-value) for value in logits])
+        return there - log_mean([-functional.softplus(value) for value in logits])
 
     class MeanNetwork(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:

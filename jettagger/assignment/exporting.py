@@ -200,7 +200,8 @@ def flat_network(
             made = self.network(values, masks)
             names = [particle.name for particle in description.particles]
             assignments = [made.assignments[name] for name in names]
-            detections = [torch.nn.functional.logsigmoid(made.detections[name]) for name in names]
+            # logsigmoid becomes the logarithm of a sigmoid, which is minus infinity below -88
+            detections = [-torch.nn.functional.softplus(-made.detections[name]) for name in names]
             classes = [torch.log_softmax(made.classifications[key], 1) for key in description.classifications]
             if not output_log:
                 assignments, detections, classes = (
