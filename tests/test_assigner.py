@@ -433,6 +433,17 @@ def test_detection_leaves_absent_particles_out(any_number: Path, assigner: Any) 
     assert sum(absent.values()) > sum(before.values())
 
 
+def test_events_without_a_global_input_are_scored(assigner: Any) -> None:
+    """A lepton of one flavour is a global input that half of the events lack."""
+    request = assigner.source.request(jet_events(5)).tensors
+    masks = {name: mask.copy() for name, mask in request.masks.items()}
+    masks["Met"][1:3] = False
+    every, found = assigner.run(request), assigner.run(tensors(request.values, masks))
+    assert found.scored.tolist() == every.scored.tolist() == [False, True, True, True, False]
+    assert found.report.without_objects == 2
+    assert found.assignments["lt"][1, 0] >= 0
+
+
 def test_features_that_are_not_finite(assigner: Any) -> None:
     events = jet_events(5)
     request = assigner.source.request(events).tensors

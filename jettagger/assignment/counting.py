@@ -15,7 +15,7 @@ _COUNTS = {
     "scored": "scored",
     "cached": "scored, found in the score cache",
     "nonfinite_outputs": "scored, with a regression or class score that is not finite",
-    "without_objects": "not scored: no object, or a global input is absent",
+    "without_objects": "not scored: no object",
     "nonfinite_inputs": "not scored: a feature is not finite, also as ln(x + 1)",
 }
 
@@ -37,7 +37,7 @@ class AssignmentReport(Displayed):
     cached : int
         Scored events whose result was in the score cache.
     without_objects : int
-        Events without any object, or without a global input, which are not scored.
+        Events without any object, which are not scored; those without a global input are.
     nonfinite_inputs : int
         Events with a feature that is not finite, which are not scored.
     nonfinite_outputs : int

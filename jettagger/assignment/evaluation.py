@@ -151,9 +151,6 @@ def network_inputs(model: AssignerFolder, tensors: Tensors) -> GraphInputs:
         made.values[item.name], made.masks[item.name] = np.where(real[..., np.newaxis], values, np.float32(0)), mask
         if item.kind != "global":
             made.without_objects[:] &= ~mask.any(axis=1)
-    for item in event.inputs:
-        if item.kind == "global":
-            made.without_objects[:] |= ~made.masks[item.name][:, 0]
     made.nonfinite[:] &= ~made.without_objects
     return made
 

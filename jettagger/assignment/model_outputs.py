@@ -56,7 +56,7 @@ class ModelOutputs:
     classes : dict of str to float32[events, classes]
         Probabilities.
     scored : bool[events]
-        ONNX files do not score events without objects, or without a global input.
+        ONNX files do not score events without objects.
     cut : bool[events]
         Events that lose objects because the network takes fewer.
     """
