@@ -13,9 +13,9 @@ from jettagger.cli import main
 from jettagger.decorrelation.referee import Judgement
 from jettagger.discriminants import Measured
 from jettagger.errors import ConfigError
+from jettagger.files.resuming import ResumeWarning
 from jettagger.finetuning import finetune, finetune_strengths, game
 from jettagger.finetuning.game import Dependence
-from jettagger.skims.resume import ResumeWarning
 
 __all__ = ["skims"]
 

@@ -18,9 +18,10 @@ from assigners import MAPPING, assigner_folder, jet_events, raw_folder
 import jettagger as jt
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, OutputError
+from jettagger.files.resuming import ResumeWarning, resume_folder
 from jettagger.files.root import write_tree
 from jettagger.provenance import Provenance, read_provenance
-from jettagger.skims.resume import ResumeWarning, finished_inputs, resume_folder
+from jettagger.skims.resume import finished_inputs
 from jettagger.studies import PredictionPlan, plan_predictions, predict_events
 
 
@@ -276,7 +277,7 @@ def one_jet(log_probabilities: Any) -> dict[str, np.ndarray]:
     return {name: np.full((len(values), values.ndim - 1), -1) for name, values in log_probabilities.items()}
 
 
-@pytest.mark.filterwarnings("always::jettagger.skims.resume.ResumeWarning")
+@pytest.mark.filterwarnings("always::jettagger.files.resuming.ResumeWarning")
 def test_the_command_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(folder / "1.root"), str(folder / "2.root")]
     output = tmp_path / "o.parquet"

@@ -14,11 +14,11 @@ from toyskims import CONFIG, write_toy
 import jettagger as jt
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InvalidValues, JettaggerError, MissingColumns, OutputError
+from jettagger.files.resuming import ResumeWarning
 from jettagger.finetuning import finetune, finetune_strengths, read_config, survey
 from jettagger.finetuning.prepare import prepare
 from jettagger.finetuning.protected import FEWEST, PROTECTED
 from jettagger.provenance import read_provenance
-from jettagger.skims.resume import ResumeWarning
 
 
 def torch() -> Any:

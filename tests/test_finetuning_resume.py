@@ -16,11 +16,10 @@ from toyskims import CONFIG, MASS, write_toy
 
 from jettagger.cli import main
 from jettagger.errors import ConfigError, OutputError, ProviderError
+from jettagger.files.resuming import ResumeWarning, resume_folder
 from jettagger.finetuning import Epoch, finetune, read_config
 from jettagger.finetuning.criteria import criterion
 from jettagger.finetuning.mlp import _loop_settings
-from jettagger.finetuning.resume import Checkpoints
-from jettagger.skims.resume import ResumeWarning, resume_folder
 from jettagger.training import Plateau
 
 #: additional options of the training
@@ -94,7 +93,7 @@ KILLED = """
 """
 
 
-@pytest.mark.filterwarnings("ignore::jettagger.skims.resume.ResumeWarning")
+@pytest.mark.filterwarnings("ignore::jettagger.files.resuming.ResumeWarning")
 def test_the_command_goes_on_after_kill_9(skims: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch()
     config, head = written(skims, split=""), tmp_path / "head"
@@ -140,20 +139,6 @@ def test_what_has_changed_is_trained_from_the_beginning(skims: Path, tmp_path: P
     reference = finetune(config, tmp_path / "reference", plots=False)
     with pytest.warns(ResumeWarning, match="goes on"):
         assert finetune(config, head, plots=False, resume=True).history == reference.history
-
-
-def test_two_runs_do_not_share_checkpoints(tmp_path: Path) -> None:
-    first = Checkpoints(tmp_path / "head", "a")
-    first.path("network0").touch()
-    with pytest.raises(OutputError, match=r"head\.resume is in use: another run is writing the same output"):
-        Checkpoints(tmp_path / "head", "a")
-    first.leave()
-    with pytest.warns(ResumeWarning, match="goes on"):
-        Checkpoints(tmp_path / "head", "a").drop()
-    second = Checkpoints(tmp_path / "head", "a")
-    second.path("network0")
-    second.leave()  # nothing was written
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_trees_keep_nothing(skims: Path, tmp_path: Path) -> None:

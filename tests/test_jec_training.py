@@ -19,6 +19,7 @@ from jecs import SHARED, reference
 from jettagger.bundles.bundle import Bundle
 from jettagger.cli import main
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
+from jettagger.files.resuming import ResumeWarning
 from jettagger.jec import import_model, predict_files, read_config, steer, train
 from jettagger.jec.importing import read_weights
 from jettagger.jec.steering import plan_runs
@@ -145,8 +146,8 @@ def test_an_interrupted_training_gives_the_same_bytes(world: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(config, world / "out", plots=False, resume=True, follow=stop)
     assert not (world / "out").exists()
-    assert len(list((world / "out.resume").iterdir())) == 1
-    with pytest.warns(RuntimeWarning, match="goes on where an earlier run was interrupted"):
+    assert len(list((world / "out.resume").glob("*.pt"))) == 1
+    with pytest.warns(ResumeWarning, match="goes on where an earlier run was interrupted"):
         again = train(config, world / "out", plots=False, resume=True)
     assert again.history == whole.history
     for name in ("weights.npz", "model.onnx", "history.json", "prediction.npy"):
@@ -163,7 +164,7 @@ def test_checkpoints_of_another_configuration_are_dropped(world: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(world / "test_config.yaml", world / "out", plots=False, resume=True, follow=stop)
     config = change(world, learning_rate=1e-2)
-    with pytest.warns(RuntimeWarning, match="checkpoint is dropped"):
+    with pytest.warns(ResumeWarning, match="checkpoints are dropped: files, configuration or code have"):
         train(config, world / "out", plots=False, resume=True)
     assert not (world / "out.resume").exists()
 

@@ -22,9 +22,10 @@ from weavers import table, weaver_bundle
 from jettagger import load_tagger
 from jettagger.cli import main
 from jettagger.errors import InputFileError, OutputError
+from jettagger.files.resuming import ResumeWarning, resume_folder
 from jettagger.report import Report
 from jettagger.skims.jobs import Chunk
-from jettagger.skims.resume import Finished, ResumeWarning, drop_finished, finished_inputs, resume_folder
+from jettagger.skims.resume import Finished, drop_finished, finished_inputs
 from jettagger.skims.skim import Job, SkimResult, make_job, run_job
 from jettagger.testing import write_pfnano
 
@@ -347,7 +348,7 @@ def test_columns_of_all_kinds_come_back(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 @pytest.mark.filterwarnings(
-    "always::jettagger.skims.resume.ResumeWarning", "always::jettagger.files.parts.StalePartWarning"
+    "always::jettagger.files.resuming.ResumeWarning", "always::jettagger.files.parts.StalePartWarning"
 )
 @pytest.mark.parametrize(
     ("number", "workers"),

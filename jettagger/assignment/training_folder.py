@@ -9,9 +9,7 @@ import json
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +30,13 @@ from jettagger.assignment.training_options import AssignmentOptions, read_option
 from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import read_state, write_network
 from jettagger.errors import ConfigError, InputFileError, MismatchError, reason_of, require
-from jettagger.files import check_folder, folder_complete_or_absent, refuse_special
+from jettagger.files import check_folder, complete_or_absent, folder_complete_or_absent, refuse_special
 from jettagger.provenance import KEY, Provenance
 from jettagger.topology.eventfile import write_event_file
 from jettagger.training.curves import tensorboard
 from jettagger.training.devices import open_device
 from jettagger.training.history import Epoch, Follow
+from jettagger.training.kept import kept_checkpoints
 
 if TYPE_CHECKING:
     from jettagger.training.devices import Precision
@@ -58,6 +57,9 @@ MARKER = "training.json"
 
 #: files in the folder, besides networks and history; the last one if the time ran out
 OPTIONS, EVENT, CHECKPOINT = "options.json", "event.yaml", "checkpoint.pt"
+
+#: what a training depends on, in words
+DEPENDS_ON = "events, options, seed, weights or code"
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,7 @@ def train_to_folder(
 
     Warns
     -----
-    RuntimeWarning
+    ResumeWarning
         If there is a checkpoint of an earlier run: whether it is used, or discarded because something has changed.
     """
     options = options if isinstance(options, AssignmentOptions) else read_options(options)
@@ -306,15 +308,20 @@ def train_to_folder(
         begin(data)
     every = range(seed, seed + seeds)
     subjects = {one: training_subject(data, one, weights=state, freeze=freeze, processes=processes) for one in every}
-    names = {one: f"network-{one}-{subject[:32]}.pt" for one, subject in subjects.items()}
     deadline = None if time_limit is None else Deadline(time_limit, clock)
     with (
+        kept_checkpoints(output, [*subjects.values()] if resume else [], DEPENDS_ON) as kept,
         folder_complete_or_absent(output, marker=MARKER, force=force) as folder,
-        _states(output, names, resume) as kept,
     ):
-        place = kept if kept is not None else folder if deadline is not None or checkpoint is not None else None
-        if checkpoint is not None and place is not None and not (place / names[seed]).exists():
-            shutil.copyfile(_checked_checkpoint(checkpoint, subjects[seed]), place / names[seed])
+        states: dict[int, Path] = {}
+        if kept is not None:
+            states = {one: kept.path(f"network-{one}", subject) for one, subject in subjects.items()}
+        elif deadline is not None or checkpoint is not None:
+            states = {one: folder / f"network-{one}{CHECKPOINT}" for one in every}
+        if checkpoint is not None and not states[seed].exists():
+            source = _checked_checkpoint(checkpoint, subjects[seed])
+            with complete_or_absent(states[seed]) as part:
+                shutil.copyfile(source, part)
         made: dict[str, TrainedNetwork] = {}
         ended = False
         for number, one in enumerate(every):
@@ -329,7 +336,7 @@ def train_to_folder(
                 where=os.fspath(weights or ""),
                 freeze=freeze,
                 follow=_listeners(follow, folder, data, device, precision, number, "" if seeds == 1 else f"{one}"),
-                checkpoint=None if place is None else place / names[one],
+                checkpoint=states.get(one),
                 until=deadline,
                 processes=processes,
             )
@@ -341,7 +348,11 @@ def train_to_folder(
             ended = len(found.history) < options.epochs
             if ended:
                 break
-        _finish(folder, place, [names[one] for one in every], names[one] if ended and seeds == 1 else None)
+        if ended and seeds == 1 and one in states:
+            shutil.copyfile(states[one], folder / CHECKPOINT)
+        if kept is None:
+            for path in states.values():
+                path.unlink(missing_ok=True)
         result = AssignmentTraining(
             Path(output),
             made,
@@ -388,17 +399,6 @@ def _listeners(
     return tell
 
 
-def _finish(folder: Path, place: Path | None, names: Sequence[str], kept: str | None) -> None:
-    """Keep the state of a training that ran out of time; the states of others are not part of the folder."""
-    if place is None:
-        return
-    if kept is not None:
-        shutil.copyfile(place / kept, folder / CHECKPOINT)
-    if place == folder:
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
-
-
 def _describe(
     folder: Path, options: AssignmentOptions, data: TrainingData, result: AssignmentTraining, record: Provenance
 ) -> None:
@@ -431,36 +431,6 @@ def _describe(
 
 
 # ------------------------------------------------------------------------------------------------------------ resuming
-
-
-@contextmanager
-def _states(output: str | os.PathLike[str], names: Mapping[int, str], resume: bool) -> Iterator[Path | None]:
-    """The folder of the states after epochs, or None; it is removed if the block ends without an error."""
-    if not resume:
-        yield None
-        return
-    target = Path(output)
-    folder = target.with_name(f"{target.name}.resume")
-    folder.mkdir(exist_ok=True)
-    there = list(folder.glob("network-*.pt"))
-    others = [path for path in there if path.name not in names.values()]
-    for path in others:
-        path.unlink()
-    if len(others) < len(there):
-        text = "the training goes on where an earlier run was interrupted"
-        warnings.warn(f"{folder}: {text}", RuntimeWarning, stacklevel=5)
-    elif others:
-        text = "a checkpoint is dropped: events, options, seed, weights or code have changed since"
-        warnings.warn(f"{folder}: {text}", RuntimeWarning, stacklevel=5)
-    try:
-        yield folder
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    for name in names.values():
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
 
 
 def _checked_checkpoint(path: str | os.PathLike[str], subject: str) -> Path:

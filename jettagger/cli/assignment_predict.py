@@ -54,7 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger assignment predict``."""
     from jettagger.assignment import load_assigner
-    from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
+    from jettagger.files.resuming import resume_folder
+    from jettagger.skims.resume import drop_finished, finished_inputs
     from jettagger.studies.assigning import plan_predictions, predict_events
 
     assigner = load_assigner(

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from jettagger.cli import console
 from jettagger.cli.assignment_options import add_options, flag_names, options_of, time_limit
 from jettagger.cli.console import counted, say, seed, table, tell, warn
+from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
     from jettagger.assignment import AssignmentOptions
@@ -79,28 +80,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="decides about the best epoch (event purity)",
     )
     add("--threads", type=counted, default=1, metavar="N", help="threads of torch and of the decoder (default: 1)")
-    add("--no-plots", action="store_true", help="draw nothing")
-    add("--force", action="store_true", help="replace the output of an earlier training")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep the state of the training in DIR.resume until the output is complete, and go on with that of an "
-        "interrupted run; --no-resume keeps nothing",
-    )
+    add_training_options(parser, "DIR", "the output of an earlier training")
     add("--dry-run", action="store_true", help="read the events, build the network, and show what would be trained")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger assignment train``."""
     from jettagger.assignment.training_folder import MARKER, inputs_of, train_to_folder
-    from jettagger.files import check_folder
+    from jettagger.files import check_folder, refuse_inputs
+    from jettagger.files.resuming import resume_folder
     from jettagger.training.live import live_table
 
     options = options_of(args)
     output = args.output or _next_version(Path(args.log_dir) / args.name)
     others = (args.options_file, args.state_dict, args.checkpoint)
     check_folder(output, marker=MARKER, force=args.force, inputs=inputs_of(options, *others))
+    if args.checkpoint is not None and not args.resume:
+        refuse_inputs(resume_folder(output), [args.checkpoint])  # it is emptied
     gpus = _gpus(args.gpus, options.num_gpu)
     unused = [f"{flag} ({why})" for name, (flag, why) in _UNUSED.items() if getattr(args, name)]
     if unused:
@@ -111,37 +107,32 @@ def run(args: argparse.Namespace) -> int:
         _plan(args, options)
         return 0
     with ExitStack() as stack:
+        stack.enter_context(kept_state(output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         follow = stack.enter_context(live_table(interval=console.INTERVAL))
-        try:
-            result = train_to_folder(
-                options,
-                output,
-                seed=args.seed,
-                seeds=args.seeds,
-                monitor=args.monitor,
-                threads=args.threads,
-                device="cuda" if gpus else "cpu",
-                processes=max(gpus, 1),
-                precision="float16" if args.fp16 else "float32",
-                weights=args.state_dict,
-                freeze=args.freeze_state_dict,
-                checkpoint=args.checkpoint,
-                time_limit=args.time_limit,
-                resume=args.resume,
-                plots=not args.no_plots,
-                force=args.force,
-                follow=follow,
-                begin=lambda data: tell(
-                    f"{data.training.count} events for the training, {data.validation.count} for the validation, "
-                    f"{data.steps} steps in an epoch"
-                ),
-            )
-        except BaseException:
-            kept = Path(f"{str(output).rstrip('/')}.resume")
-            if args.resume and list(kept.glob("*.pt")):
-                tell(f"jettagger: the state of the training is kept in {kept}: the same command goes on from there")
-            raise
+        result = train_to_folder(
+            options,
+            output,
+            seed=args.seed,
+            seeds=args.seeds,
+            monitor=args.monitor,
+            threads=args.threads,
+            device="cuda" if gpus else "cpu",
+            processes=max(gpus, 1),
+            precision="float16" if args.fp16 else "float32",
+            weights=args.state_dict,
+            freeze=args.freeze_state_dict,
+            checkpoint=args.checkpoint,
+            time_limit=args.time_limit,
+            resume=args.resume,
+            plots=not args.no_plots,
+            force=args.force,
+            follow=follow,
+            begin=lambda data: tell(
+                f"{data.training.count} events for the training, {data.validation.count} for the validation, "
+                f"{data.steps} steps in an epoch"
+            ),
+        )
     _summary(result)
     return 0
 

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``jettagger assignment tune``."""
     from jettagger.assignment.training_folder import inputs_of
     from jettagger.files import check_folder
-    from jettagger.skims.resume import resume_folder
+    from jettagger.files.resuming import resume_folder
     from jettagger.studies.tuning.report import MARKER
     from jettagger.studies.tuning.run import plan_tuning, tune_assignment
     from jettagger.studies.tuning.spaces import DEFAULT_SPACE, read_search_space, search_space

@@ -51,12 +51,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from jettagger.cli import console
 from jettagger.cli.console import progress_bar, say, table, tell, warn
+from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
     from jettagger.finetuning import FinetuneConfig, FinetuneResult, SkimSurvey, StrengthScan
@@ -69,15 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("config", metavar="CONFIG.yaml", help="what to train, see above")
     add("--output", "-o", required=True, metavar="HEAD/", help="folder to write")
-    add("--no-plots", action="store_true", help="draw nothing")
-    add("--force", action="store_true", help="replace an existing head")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep the state of the networks in HEAD.resume until the head is complete, and go on with that of an "
-        "interrupted run; --no-resume starts from the beginning and keeps nothing",
-    )
+    add_training_options(parser, "HEAD", "an existing head")
     add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
 
 
@@ -89,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.finetuning import finetune, finetune_strengths, read_config, survey
     from jettagger.finetuning.prepare import files_read
     from jettagger.finetuning.report import STRENGTHS
-    from jettagger.finetuning.resume import drop_checkpoints
     from jettagger.heads.description import DESCRIPTION
     from jettagger.training.live import live_table
 
@@ -106,10 +97,8 @@ def run(args: argparse.Namespace) -> int:
     _plan(config, found)
     if args.dry_run:
         return 0
-    if not args.resume:
-        drop_checkpoints(args.output)
     with ExitStack() as stack:
-        stack.enter_context(_kept(args))
+        stack.enter_context(kept_state(args.output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         bar = stack.enter_context(ExitStack())  # ends before the table of losses begins
         advance = bar.enter_context(progress_bar("reading", found.events, "events"))
@@ -131,21 +120,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _summary(config, result, args.output)
     return 0
-
-
-@contextmanager
-def _kept(args: argparse.Namespace) -> Iterator[None]:
-    """Say where an interrupted training can go on."""
-    from jettagger.finetuning.resume import checkpoints_kept
-    from jettagger.skims.resume import resume_folder
-
-    try:
-        yield
-    except BaseException:
-        if args.resume and checkpoints_kept(args.output):
-            folder = resume_folder(args.output)
-            tell(f"jettagger: the state of the training is kept in {folder}: the same command goes on from there")
-        raise
 
 
 def _plan(config: FinetuneConfig, found: SkimSurvey) -> None:

@@ -20,11 +20,11 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jettagger.cli import console
 from jettagger.cli.console import say, table, tell, warn
+from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
     from jettagger.jec.configuration import JecConfig
@@ -38,15 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("config", metavar="CONFIG.yaml", help="what to train, see above")
     add("--output", "-o", required=True, metavar="DIR/", help="folder to write")
-    add("--no-plots", action="store_true", help="draw nothing")
-    add("--force", action="store_true", help="replace the output of an earlier training")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep the state of the training in DIR.resume until the output is complete, and go on with that of an "
-        "interrupted run; --no-resume keeps nothing",
-    )
+    add_training_options(parser, "DIR", "the output of an earlier training")
     add("--dry-run", action="store_true", help="open the first files, check the configuration, and draw the network")
 
 
@@ -65,23 +57,18 @@ def run(args: argparse.Namespace) -> int:
         _plan(config)
         return 0
     with ExitStack() as stack:
+        stack.enter_context(kept_state(args.output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         follow = stack.enter_context(live_table(interval=console.INTERVAL))
-        try:
-            result = train(
-                config,
-                args.output,
-                force=args.force,
-                plots=not args.no_plots,
-                resume=args.resume,
-                follow=follow,
-                begin=lambda made, sets: tell(f"{len(sets.train)} jets, {made.parameters:,} parameters"),
-            )
-        except BaseException:
-            kept = Path(f"{args.output.rstrip('/')}.resume")
-            if args.resume and list(kept.glob("*.pt")):
-                tell(f"jettagger: the state of the training is kept in {kept}: the same command goes on from there")
-            raise
+        result = train(
+            config,
+            args.output,
+            force=args.force,
+            plots=not args.no_plots,
+            resume=args.resume,
+            follow=follow,
+            begin=lambda made, sets: tell(f"{len(sets.train)} jets, {made.parameters:,} parameters"),
+        )
     _summary(args.output, result)
     return 0
 

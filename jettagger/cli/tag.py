@@ -99,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     ConfigError
         If ``--tree`` is given for a model that takes events.
     """
-    from jettagger.skims.resume import drop_finished, finished_inputs, resume_folder
+    from jettagger.files.resuming import resume_folder
+    from jettagger.skims.resume import drop_finished, finished_inputs
     from jettagger.skims.skim import make_job, run_job
     from jettagger.skims.writers import check_target
     from jettagger.tagging.tagger import load_tagger

@@ -25,13 +25,14 @@ from jettagger.finetuning.measure import Measures, measure
 from jettagger.finetuning.mlp import train_mlp
 from jettagger.finetuning.prepare import Prepared, SkimSurvey, files_read, prepare, survey
 from jettagger.finetuning.report import STRENGTHS, write_report, write_strengths
-from jettagger.finetuning.resume import checkpoints_beside, training_subject
+from jettagger.finetuning.resume import DEPENDS_ON, training_subject
 from jettagger.finetuning.verify import check_export, check_use
 from jettagger.heads import Head, load_head, write_head
 from jettagger.heads.description import DESCRIPTION, HeadCard, write_head_card
 from jettagger.provenance import KEY, Provenance, provenance_of
 from jettagger.training import Epoch, Follow
 from jettagger.training.devices import open_device
+from jettagger.training.kept import kept_checkpoints
 
 __all__ = ["FinetuneResult", "StrengthScan", "finetune", "finetune_strengths"]
 
@@ -163,12 +164,13 @@ def finetune(
             "finetune_strengths, or one number"
         )
     bundle, found = _opened(config, output, DESCRIPTION, force, plots, found)
+    subjects = _subjects(config, bundle, found, resume)
     with (
-        checkpoints_beside(output, _subject(config, bundle, found, resume)) as kept,
+        kept_checkpoints(output, subjects, DEPENDS_ON) as kept,
         folder_complete_or_absent(output, marker=DESCRIPTION, force=force) as folder,
         _prepared(config, bundle, found, progress, begin) as (prepared, scratch, seconds),
     ):
-        paths = [None if kept is None else kept.path(f"network{i}") for i in range(prepared.models)]
+        paths = [None if kept is None else kept.path(f"network{i}", *subjects) for i in range(prepared.models)]
         result = _train(prepared, bundle, found, folder, scratch, seconds, paths, plots=plots, follow=follow)
     return replace(result, head=load_head(output))
 
@@ -221,10 +223,11 @@ def finetune_strengths(
     if config.decorrelate is None:
         raise ConfigError(f"{config.document.name}: there are no strengths without the key 'decorrelate'")
     bundle, found = _opened(config, output, STRENGTHS, force, plots, found)
+    subjects = _subjects(config, bundle, found, resume)
     results: dict[float, FinetuneResult] = {}
     failures: dict[float, InvalidValues] = {}
     with (
-        checkpoints_beside(output, _subject(config, bundle, found, resume)) as kept,
+        kept_checkpoints(output, subjects, DEPENDS_ON) as kept,
         folder_complete_or_absent(output, marker=STRENGTHS, force=force) as folder,
         _prepared(config, bundle, found, progress, begin) as (prepared, scratch, seconds),
     ):
@@ -234,7 +237,9 @@ def finetune_strengths(
             one = replace(prepared, config=config.with_strength(strength))
             name = one.config.name
             (folder / name).mkdir()
-            paths = [None if kept is None else kept.path(f"{name}-network{i}") for i in range(prepared.models)]
+            paths = [
+                None if kept is None else kept.path(f"{name}-network{i}", *subjects) for i in range(prepared.models)
+            ]
             try:
                 results[strength] = _train(
                     one, bundle, found, folder / name, scratch, seconds, paths, plots=plots, follow=follow
@@ -282,9 +287,9 @@ def _opened(
     return bundle, found
 
 
-def _subject(config: FinetuneConfig, bundle: Bundle, found: SkimSurvey, resume: bool) -> str:
-    """Digest of what the checkpoints of networks depend on; empty if none are stored."""
-    return training_subject(config, bundle, found) if resume and not isinstance(config.model, BdtModel) else ""
+def _subjects(config: FinetuneConfig, bundle: Bundle, found: SkimSurvey, resume: bool) -> list[str]:
+    """Digest of what the checkpoints of networks depend on; none if no checkpoints are stored."""
+    return [training_subject(config, bundle, found)] if resume and not isinstance(config.model, BdtModel) else []
 
 
 @contextmanager

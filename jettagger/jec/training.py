@@ -8,9 +8,7 @@ import math
 import os
 import re
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files as resources
@@ -58,6 +56,7 @@ from jettagger.training import (
 )
 from jettagger.training.curves import TrainingHistory, tensorboard
 from jettagger.training.devices import move, open_device
+from jettagger.training.kept import kept_checkpoints
 
 __all__ = [
     "CONFIG",
@@ -172,7 +171,7 @@ def train(
 
     Warns
     -----
-    RuntimeWarning
+    ResumeWarning
         If there is a checkpoint of an earlier run: whether it is used, or discarded because something has changed.
     """
     config = config if isinstance(config, JecConfig) else read_config(config)
@@ -182,13 +181,18 @@ def train(
     if plots:
         require("mplhep", "plot", "the pictures of the history")
     start = time.perf_counter()
-    with folder_complete_or_absent(output, marker=MARKER, force=force) as folder, training_sets(config) as sets:
+    with training_sets(config) as sets:
         config, weights = _with_weights(config)
         architecture = architecture_for(config, sets.transforms)
         if begin is not None:
             begin(architecture, sets)
         read = time.perf_counter()
-        with _checkpoint(output, config, sets, weights) if resume else _none() as checkpoint:
+        subjects = [_subject(config, sets, weights)] if resume else []
+        with (
+            kept_checkpoints(output, subjects, "files, configuration or code") as kept,
+            folder_complete_or_absent(output, marker=MARKER, force=force) as folder,
+        ):
+            checkpoint = None if kept is None else kept.path("network", *subjects)
             network, history = _trained(config, architecture, sets, weights, folder, checkpoint, follow)
             trained = time.perf_counter()
             quantiles = _quantiles(config)
@@ -590,42 +594,6 @@ def import_model(
 
 
 # ---------------------------------------------------------------------------------------------------------- resuming
-
-
-@contextmanager
-def _none() -> Iterator[None]:
-    yield None
-
-
-@contextmanager
-def _checkpoint(
-    output: str | os.PathLike[str],
-    config: JecConfig,
-    sets: TrainingSets,
-    weights: tuple[str, Mapping[str, Any]] | None,
-) -> Iterator[Path]:
-    """The file of the checkpoint; its folder is removed if the block ends without an error."""
-    target = Path(output)
-    folder = target.with_name(f"{target.name}.resume")
-    folder.mkdir(exist_ok=True)
-    path = folder / f"network-{_subject(config, sets, weights)[:32]}.pt"
-    others = [one for one in folder.glob("network-*.pt") if one != path]
-    for one in others:
-        one.unlink()
-    if path.exists():
-        text = "the training goes on where an earlier run was interrupted"
-        warnings.warn(f"{folder}: {text}", RuntimeWarning, stacklevel=5)
-    elif others:
-        text = "a checkpoint is dropped: files, configuration or code have changed since"
-        warnings.warn(f"{folder}: {text}", RuntimeWarning, stacklevel=5)
-    try:
-        yield path
-    except BaseException:
-        if not path.exists():
-            folder.rmdir()
-        raise
-    path.unlink(missing_ok=True)
-    folder.rmdir()
 
 
 def _subject(config: JecConfig, sets: TrainingSets, weights: tuple[str, Mapping[str, Any]] | None) -> str:

@@ -27,39 +27,20 @@ from jettagger.errors import InputFileError, OutputError
 from jettagger.files import SEPARATOR, complete_or_absent
 from jettagger.files.jsonfile import parse_json, read_object
 from jettagger.files.parts import forget, remember
+from jettagger.files.resuming import LOCK, ResumeWarning, lock_folder, resume_folder
 from jettagger.report import Report
 from jettagger.skims.jobs import Chunk
 
 __all__ = [
     "Finished",
-    "ResumeWarning",
     "drop_finished",
     "finished_inputs",
     "kept_inputs",
-    "lock_folder",
-    "resume_folder",
     "resumed",
     "source_digest",
 ]
 
 _DONE = "done.json"
-_LOCK = "lock"
-
-
-class ResumeWarning(UserWarning):
-    """Scores of an earlier run are used or discarded."""
-
-
-def resume_folder(output: str | os.PathLike[str]) -> Path:
-    """The folder with the finished inputs of an output.
-
-    Examples
-    --------
-    >>> resume_folder("skims/scores.parquet").name
-    'scores.parquet.resume'
-    """
-    target = Path(output)
-    return target.with_name(f"{target.name}.resume")
 
 
 def finished_inputs(output: str | os.PathLike[str]) -> int:
@@ -77,38 +58,6 @@ def drop_finished(output: str | os.PathLike[str]) -> None:
     """
     if resume_folder(output).is_dir():
         Finished(output, (), "").drop()
-
-
-def lock_folder(folder: Path) -> Any:
-    """Lock a folder ``OUTPUT.resume`` for this process, until it ends or the returned file is closed.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-
-    Returns
-    -------
-    file, or None
-        None if the system has no such locks.
-
-    Raises
-    ------
-    OutputError
-        If another run is currently writing the same output.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Unix
-        return None
-    lock = (folder / _LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise OutputError(f"{folder} is in use: another run is writing the same output") from error
-    except OSError:  # a file system without locks
-        pass
-    return lock
 
 
 class Finished:
@@ -161,7 +110,7 @@ class Finished:
         wanted = {name: path for path, name in self._names.items()}
         other, damaged, taken = 0, 0, 0
         for place in sorted(self.folder.iterdir()):
-            if place.name == _LOCK:
+            if place.name == LOCK:
                 continue
             done = (place / _DONE).is_file()
             mine = self._chunks[wanted[place.name]] if done and place.name in wanted else None

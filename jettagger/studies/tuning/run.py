@@ -23,9 +23,9 @@ from jettagger.assignment.training_metrics import LOSS, PURITY, validation_metri
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions, read_options
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName, WorkerError, require
 from jettagger.files import check_folder, folder_complete_or_absent
+from jettagger.files.resuming import lock_folder, resume_folder
 from jettagger.provenance import Provenance
 from jettagger.runtime.codedigest import digest_of
-from jettagger.skims.resume import lock_folder, resume_folder
 from jettagger.studies.tuning.report import MARKER, STUDY, write_report
 from jettagger.studies.tuning.spaces import SearchSpace, read_search_space
 from jettagger.studies.tuning.study import PRUNERS, Study, Trial, open_study, optuna_library
