@@ -15,7 +15,9 @@ from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.training import train_assignment, training_rows
 from jettagger.assignment.training_metrics import measure_names, validation_metric
 from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.assignment.training_settings import loop_settings
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
+from jettagger.training import Restarts
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")
@@ -121,10 +123,13 @@ def test_events_are_chosen_as_by_the_original() -> None:
 
 
 def test_learning_rates_are_those_of_the_original() -> None:
-    from jettagger.assignment.training_settings import _Cycles
-
-    assert [_Cycles(0).factor(epoch, 4, []) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
-    assert [_Cycles(2).factor(epoch, 4, []) for epoch in range(4)] == pytest.approx([1, 0.5, 1, 0.5])
+    options = AssignmentOptions(
+        epochs=4, learning_rate=0.1, learning_rate_warmup_epochs=0.5, learning_rate_cycles=2, batch_size=10
+    )
+    settings = loop_settings(options, 10)
+    assert settings.schedule == Restarts(10, 5, 2)
+    assert (settings.warmup, settings.rate) == (0, 0.1)
+    assert loop_settings(AssignmentOptions(), 7).schedule == Restarts(7, 7, 0)  # a line to zero after one epoch
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from jettagger.training import (
     Piecewise,
     Plateau,
     RAdam,
+    Restarts,
     Sgd,
     TrainingBatch,
     epoch_random,
@@ -87,6 +88,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "constant": {"settings": {"schedule": Constant()}},
     "piecewise": {"settings": {"schedule": Piecewise(((0, 0.1), (2, 1.0), (5, 0.2))), "warmup": 9}},
     "plateau": {"settings": {"schedule": Plateau(0.5, 0, 0.01), "rate": 0.3}},
+    "restarts": {"settings": {"schedule": Restarts(4, 7, 2), "rate": 0.1}},
     "keras plateau": {
         "settings": {"schedule": Plateau(0.5, 0, 0.01, 0.05), "min_delta": 0.01, "optimiser": Adam(1e-7)}
     },
@@ -273,6 +275,63 @@ def test_warm_up_is_linear_in_steps() -> None:
         settings = LoopSettings(epochs=3, rate=0.2, decay=0, schedule=Constant(), warmup=4)
         train_network(network, loss, lambda _: [one, one], lambda: [one], settings)
     np.testing.assert_allclose(-np.diff(seen), 0.2 * np.array([0.25, 0.5, 0.75, 1.0, 1.0]), rtol=1e-5)
+
+
+def scheduled(library: Any, schedule: Callable[[Any], Any], steps: int) -> list[float]:
+    """Learning rates of a schedule of torch."""
+    optimiser = library.optim.SGD([library.zeros(1, requires_grad=True)], lr=1.0)
+    made, rates = schedule(optimiser), []
+    for _ in range(steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        made.step()
+    return rates
+
+
+@pytest.mark.parametrize(("warmup", "cycles"), [(0, 0), (6, 0), (0, 1), (6, 1), (6, 3), (5, 5), (60, 2)])
+def test_restarts_are_those_of_torch(warmup: int, cycles: int) -> None:
+    library = torch()
+    schedules = library.optim.lr_scheduler
+    schedule, left = Restarts(10, warmup, cycles), 30 - warmup
+    found = [schedule.at(step, 3) for step in range(30)]
+    assert found[:warmup] == pytest.approx([step / warmup for step in range(min(warmup, 30))])
+    if left > 0:
+        made = {
+            0: lambda optimiser: schedules.PolynomialLR(optimiser, left),
+        }.get(cycles, lambda optimiser: schedules.CosineAnnealingWarmRestarts(optimiser, left // cycles))
+        assert found[warmup:] == pytest.approx(scheduled(library, made, left), abs=1e-12)
+    assert [schedule.factor(epoch, 3, []) for epoch in range(3)] == found[::10]
+
+
+def test_restarts_with_cycles_that_are_no_whole_number_of_steps() -> None:
+    """The closed form, with the phase of each cycle from a remainder of integers."""
+    schedule = Restarts(7, 5, 3)
+    phases = [(3 * (step - 5)) % (28 - 5) / (28 - 5) for step in range(5, 28)]
+    assert [schedule.at(step, 4) for step in range(5, 28)] == pytest.approx(
+        list(np.cos(np.pi * np.array(phases) / 2) ** 2)
+    )
+    assert schedule.at(28, 4) == schedule.at(99, 4) == 0
+
+
+def test_restarts_change_the_rate_from_step_to_step() -> None:
+    """A constant gradient moves a weight by the learning rate."""
+    library = torch()
+    one = TrainingBatch((np.ones((1, 1), "f4"),), np.zeros(1, "f4"), np.ones(1, "f4"))
+    seen: list[float] = []
+
+    def loss(outputs: Any, targets: Any, weights: Any) -> Any:
+        if outputs.requires_grad:
+            seen.append(float(outputs[0, 0].detach()))
+        return 100 * outputs[:, 0]
+
+    schedule = Restarts(3, 2, 2)
+    with seeded(1, threads=1):
+        network = library.nn.Linear(1, 1, bias=False)
+        settings = LoopSettings(epochs=3, rate=0.2, decay=0, schedule=schedule)
+        history = train_network(network, loss, lambda _: [one] * 3, lambda: [one], settings)
+    np.testing.assert_allclose(-np.diff(seen), [0.2 * schedule.at(step, 3) for step in range(8)], rtol=1e-5, atol=1e-7)
+    rates = [learning_rate(settings, history[:number]) for number in range(3)]
+    assert rates == [0.2 * schedule.at(step, 3) for step in (0, 3, 6)]  # of the first step of each epoch
 
 
 def test_the_best_epoch_is_that_of_the_metric_in_its_direction() -> None:

@@ -11,6 +11,7 @@ from jettagger.arguments import guard
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import UnknownName, require
 from jettagger.training.loop import LoopSettings
+from jettagger.training.schedules import Restarts
 
 if TYPE_CHECKING:
     from jettagger.training.devices import Precision
@@ -40,18 +41,6 @@ class _NamedOptimiser:
         return optimiser(made, lr=rate, **fused)
 
 
-@dataclass(frozen=True)
-class _Cycles:
-    """The learning rate of the original: linear decay to zero, or a cosine with hard restarts."""
-
-    cycles: int = 0
-    kind: Literal["cycles"] = "cycles"
-
-    def factor(self, epoch: int, epochs: int, better: Any) -> float:
-        share = epoch / epochs
-        return 1 - share if self.cycles < 1 else 0.5 * (1 + math.cos(math.pi * (self.cycles * share % 1)))
-
-
 def loop_settings(
     options: AssignmentOptions, steps: int, *, device: str = "cpu", precision: Precision = "float32"
 ) -> LoopSettings:
@@ -75,8 +64,7 @@ def loop_settings(
         decay=options.l2_penalty,
         patience=options.epochs + 1,
         max_norm=options.gradient_clip or math.inf,
-        schedule=_Cycles(options.learning_rate_cycles),  # type: ignore[arg-type]
-        warmup=round(steps * options.learning_rate_warmup_epochs),
+        schedule=Restarts(steps, round(steps * options.learning_rate_warmup_epochs), options.learning_rate_cycles),
         device=device,
         precision=precision,
         optimiser=_NamedOptimiser(options.optimizer),  # type: ignore[arg-type]

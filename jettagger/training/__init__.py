@@ -7,7 +7,7 @@ from jettagger.training.losses import cross_entropies, cross_entropy, residual_l
 from jettagger.training.opponents import Opponent
 from jettagger.training.optimisers import Adam, AdamW, Optimiser, RAdam, Sgd
 from jettagger.training.ragged import RaggedRows, RaggedStore, ragged_batches
-from jettagger.training.schedules import Constant, Cosine, Piecewise, Plateau, Schedule, ramp
+from jettagger.training.schedules import Constant, Cosine, Piecewise, Plateau, Restarts, Schedule, ramp
 from jettagger.training.seeds import epoch_random, seeded
 from jettagger.training.shards import Store, full_batches
 
@@ -27,6 +27,7 @@ __all__ = [
     "RAdam",
     "RaggedRows",
     "RaggedStore",
+    "Restarts",
     "Schedule",
     "Sgd",
     "Store",

@@ -26,7 +26,7 @@ class TrainingHistory:
     ----------
     epochs : tuple of Epoch
     rates : tuple of float
-        Learning rate of each epoch.
+        Learning rate of each epoch; of its first step, if it changes with the steps.
     monitor : str
         What decides about the best epoch; empty: the loss.
     """

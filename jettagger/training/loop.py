@@ -22,7 +22,7 @@ from jettagger.training.devices import Precision, autocast, move, open_device, t
 from jettagger.training.history import Epoch, Follow
 from jettagger.training.opponents import Opponent
 from jettagger.training.optimisers import AdamW, Optimiser
-from jettagger.training.schedules import Cosine, Plateau, Schedule
+from jettagger.training.schedules import Cosine, Plateau, Restarts, Schedule
 
 __all__ = ["LoopSettings", "Metric", "TrainingBatch", "learning_rate", "train_network"]
 
@@ -64,7 +64,7 @@ class LoopSettings:
     max_norm : float
         Maximum norm of the gradient in a step; larger ones are clipped. Infinity: none are.
     schedule : Schedule
-        Factor on the learning rate in each epoch; default: cosine decay to a hundredth.
+        Factor on the learning rate in each epoch, with `Restarts` in each step; default: cosine decay to a hundredth.
     warmup : int
         Number of steps in which the learning rate rises linearly, in addition to the schedule.
     least_epochs : int
@@ -349,8 +349,7 @@ class _Game:
         self.players.trained.train()
         total = weight = 0.0
         for inputs, targets, weights in self.batches(batches):
-            warm = min((progress.steps + 1) / self.settings.warmup, 1.0) if self.settings.warmup else 1.0
-            _set_rate(optimiser, rate * warm)
+            _set_rate(optimiser, _rate_of_step(self.settings, rate, progress.steps))
             outputs = self.outputs(inputs)
             terms = self._oppose(outputs, targets, weights, strengths, others)
             values = self.loss(outputs, targets, weights)
@@ -424,7 +423,7 @@ class _Game:
 
 
 def learning_rate(settings: LoopSettings, history: Sequence[Epoch], *, higher_is_better: bool = False) -> float:
-    """The learning rate of the epoch after others, once it is warm.
+    """The learning rate of the epoch after others, once it is warm; of its first step, if it changes with the steps.
 
     Parameters
     ----------
@@ -443,6 +442,13 @@ def learning_rate(settings: LoopSettings, history: Sequence[Epoch], *, higher_is
     if isinstance(schedule, Plateau) and schedule.min_delta is not None:
         better = _improvements(past, schedule.min_delta, higher_is_better)
     return settings.rate * schedule.factor(len(history), settings.epochs, better)
+
+
+def _rate_of_step(settings: LoopSettings, rate: float, step: int) -> float:
+    """The learning rate of a step, from 0, in an epoch with a rate."""
+    if isinstance(settings.schedule, Restarts):
+        rate = settings.rate * settings.schedule.at(step, settings.epochs)
+    return rate * min((step + 1) / settings.warmup, 1.0) if settings.warmup else rate
 
 
 def _improvements(epochs: Sequence[Epoch], min_delta: float, higher_is_better: bool) -> list[bool]:

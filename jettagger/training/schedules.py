@@ -1,4 +1,4 @@
-"""Learning rates and strengths as functions of the epoch.
+"""Learning rates and strengths as functions of the epoch, or of the step.
 
 All are values that depend on the history alone, so that an interrupted training needs nothing else to go on.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from jettagger.errors import InvalidValues
 
-__all__ = ["Constant", "Cosine", "Piecewise", "Plateau", "Schedule", "ramp"]
+__all__ = ["Constant", "Cosine", "Piecewise", "Plateau", "Restarts", "Schedule", "ramp"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,62 @@ class Plateau:
         return factor
 
 
-Schedule = Constant | Cosine | Piecewise | Plateau
+@dataclass(frozen=True)
+class Restarts:
+    """A linear warm-up, then a line or a cosine with hard restarts to zero, from step to step.
+
+    The rule is that of SPANet, and of ``get_cosine_with_hard_restarts_schedule_with_warmup`` in transformers: the
+    warm-up is the first part of the training, and the cycles share the rest of it (Loshchilov and Hutter 2017).
+
+    Parameters
+    ----------
+    steps : int
+        Number of steps of an epoch.
+    warmup : int
+        Number of steps in which the factor rises from 0, that of the first step, towards 1.
+    cycles : int
+        Number of half periods of a cosine, each of which begins at 1; 0: one straight line.
+    """
+
+    steps: int
+    warmup: int = 0
+    cycles: int = 0
+    kind: Literal["restarts"] = "restarts"
+
+    def at(self, step: int, epochs: int) -> float:
+        """The factor in a step.
+
+        Parameters
+        ----------
+        step : int
+            From 0.
+        epochs : int
+            Maximum number of epochs.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> [Restarts(3, warmup=2).at(step, 2) for step in range(6)]
+        [0.0, 0.5, 1.0, 0.75, 0.5, 0.25]
+        >>> [round(Restarts(3, cycles=2).at(step, 2), 3) for step in range(6)]
+        [1.0, 0.75, 0.25, 1.0, 0.75, 0.25]
+        """
+        if step < self.warmup:
+            return step / self.warmup
+        share = (step - self.warmup) / max(self.steps * epochs - self.warmup, 1)
+        if share >= 1:
+            return 0.0
+        return 1 - share if self.cycles < 1 else 0.5 * (1 + math.cos(math.pi * (self.cycles * share % 1)))
+
+    def factor(self, epoch: int, epochs: int, better: Sequence[bool]) -> float:
+        """The factor in the first step of an epoch, see `Cosine.factor`."""
+        return self.at(epoch * self.steps, epochs)
+
+
+Schedule = Constant | Cosine | Piecewise | Plateau | Restarts
 
 
 def ramp(strength: float, start: int, length: int) -> Piecewise:
