@@ -67,6 +67,9 @@ class _BatchNorm(torch.nn.BatchNorm1d):
 class _MaskedBatchNorm(torch.nn.Module):
     """Batch normalisation with the mean and the unbiased variance of slots that hold objects."""
 
+    #: sum over the processes of a training, if there are several
+    over: Any = None
+
     def __init__(self, width: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum, self.eps = momentum, eps
@@ -79,17 +82,22 @@ class _MaskedBatchNorm(torch.nn.Module):
     def forward(self, x: Any, mask: Any) -> Any:
         mean, variance = self.running_mean, self.running_var
         if self.training:
-            real = mask.to(x.dtype)
-            count = real.sum()
+            real, over = mask.to(x.dtype), self.over or _own
+            count = over(real.sum())
             if count > 1:
                 with torch.no_grad():
-                    mean = (x * real).sum((0, 1)) / count
-                    variance = ((x - mean).square() * real).sum((0, 1)) / (count - 1)
+                    mean = over((x * real).sum((0, 1))) / count
+                    variance = over(((x - mean).square() * real).sum((0, 1))) / (count - 1)
                     share = self.momentum if self.num_batches_tracked > 0 else 1.0
                     self.running_mean.lerp_(mean, share)
                     self.running_var.lerp_(variance, share)
                     self.num_batches_tracked += 1
         return ((x - mean) / torch.sqrt(variance + self.eps) * self.weight + self.bias) * mask
+
+
+def _own(value: Any) -> Any:
+    """A sum over one process."""
+    return value
 
 
 def _normalization(options: AssignmentOptions, width: int) -> Any:

@@ -64,7 +64,7 @@ class ProcessGroup:
         place = torch.device(device)
         network.to(place)
         for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm1d):
+            if hasattr(module, "over"):  # normalisation with the statistics of a batch
                 module.over = self.sum
         devices = [place.index or 0] if place.type == "cuda" else None
         # heads of scale 0 and frozen weights have no gradient
@@ -132,7 +132,7 @@ def _sum_over(value: Any) -> Any:
     return Sum.apply(value)
 
 
-def check_processes(processes: int, device: str, normalization: str) -> None:
+def check_processes(processes: int, device: str) -> None:
     """Refuse numbers of processes that cannot be.
 
     Parameters
@@ -140,8 +140,6 @@ def check_processes(processes: int, device: str, normalization: str) -> None:
     processes : int
     device : str
         ``cuda``: one GPU for each process.
-    normalization : str
-        Of the options.
 
     Raises
     ------
@@ -157,8 +155,6 @@ def check_processes(processes: int, device: str, normalization: str) -> None:
     torch = require("torch", "train", "training a network")
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"{processes} processes train on cpu or cuda, got the device {device!r}")
-    if normalization == "MaskedBatchNorm":
-        raise ConfigError("MaskedBatchNorm has statistics of one process: train on one GPU, or with LayerNorm")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cuda" and processes > there:
         raise ProviderError(f"{processes} GPUs are asked for, torch {torch.__version__} finds {there or 'none'} here")

@@ -466,7 +466,7 @@ def train_prepared(
     ProviderError
         If there are fewer GPUs than processes, or a process ends.
     """
-    check_processes(processes, device, data.options.normalization)
+    check_processes(processes, device)
     place = None if checkpoint is None else Path(checkpoint)
     trained = partial(
         _trained,

@@ -297,7 +297,7 @@ def train_to_folder(
     check_folder(output, marker=MARKER, force=force, inputs=inputs_of(options, weights, checkpoint))
     require("torch", "train", "training a network")
     open_device(device)
-    check_processes(processes, device, options.normalization)
+    check_processes(processes, device)
     if plots:
         require("mplhep", "plot", "the pictures of the history")
     training, validation = open_datasets(options)
