@@ -97,6 +97,18 @@ class TestSharing:
         model = network(body, two=np.float32(2), zwei=np.float32(2))
         assert operators(after(model, merge_equal)) == Counter(Mul=1, Exp=1, Sub=2, Softmax=2, Add=4)
 
+    def test_outputs_that_a_node_omits_are_no_tensors(self) -> None:
+        """Nodes are twins only if they omit the same; no step looks for the shape of what is not there."""
+        rng = np.random.default_rng(2)
+        weights = {"w": rng.normal(size=(1, 4, 3)), "r": rng.normal(size=(1, 4, 4))}
+        constants: dict[str, Any] = {name: value.astype("f4") for name, value in weights.items()}
+        cell = "RNN<hidden_size = 4>(x, w, r)"
+        body = f"""
+            , a = {cell} , b = {cell} all, c = {cell} d = Add(a, b) e = Add(d, c) f = Squeeze(all, one)
+            y = Add(e, f)"""
+        model = network(body, **constants, one=np.array([1]))
+        assert operators(after(model, merge_equal, join_rows)) == Counter(RNN=2, Add=3, Squeeze=1)
+
     def test_outputs_of_the_network_keep_their_names(self) -> None:
         model = network("a = Exp(x) b = Exp(x) y = Identity(a) z = Exp(b)", result="float a, float b, float z")
         net = Net(copied(model))

@@ -252,8 +252,10 @@ def join_rows(net: Net) -> None:
             net.replace(node.output[0], node.input[0])
     makers = net.makers()
     for node in list(net.nodes):
+        if node.op_type not in ROWWISE:
+            continue
         shapes = net.shapes[node.output[0]]
-        if node.op_type not in ROWWISE or net.rank(node.output[0]) < 3 or len({shape[-1] for shape in shapes}) > 1:
+        if net.rank(node.output[0]) < 3 or len({shape[-1] for shape in shapes}) > 1:
             continue
         if node.op_type == "LayerNormalization" and attributes_of(node).get("axis", -1) != -1:
             continue

@@ -41,6 +41,6 @@ def merge_equal(net: Net) -> None:
         attributes = sorted(item.SerializeToString() for item in node.attribute)
         key = (node.op_type, node.domain, *attributes, *(new.get(name, name) for name in node.input))
         twin = seen.setdefault(key, node)
-        if twin is not node and len(twin.output) == len(node.output):
-            new.update(zip(node.output, twin.output, strict=True))
+        if twin is not node and list(map(bool, twin.output)) == list(map(bool, node.output)):  # omitted outputs are ""
+            new.update((old, kept) for old, kept in zip(node.output, twin.output, strict=True) if old)
     replace_all(net, new)
