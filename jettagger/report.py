@@ -24,6 +24,7 @@ _COUNTS = {
     "partial": "not scored: part of the jet is missing",
     "outside_domain": "not scored: outside of the domain of the model",
     "deselected_candidates": "candidates that the model's selection leaves out",
+    "unordered": "objects without a value of the model's order",
     "n_sign_ambiguous": "scored, with a track on the jet axis, whose rebuilt sign is in doubt",
     "n_other_pv": "scored, with a track whose impact parameters refer to another vertex",
     "dangling_links": "dangling links",
@@ -90,6 +91,9 @@ class Report(Displayed):
         Scored jets with more constituents than the network takes; the leading ones were used.
     deselected_candidates : int
         Candidates of linked jets that fail the selection of the model.
+    unordered : int
+        Objects of linked jets whose value in an ``order`` of the model is NaN: they are last, first, or left out, as
+        the model declares.
     n_sign_ambiguous : int
         Scored jets with a track so close to the jet axis that the sign of its reconstructed impact parameter is
         ambiguous; counted for models with this input.
@@ -142,6 +146,7 @@ class Report(Displayed):
     outside_domain: int = 0
     truncated: int = 0
     deselected_candidates: int = 0
+    unordered: int = 0
     n_sign_ambiguous: int = 0
     n_other_pv: int = 0
     recovered_vertices: int = 0

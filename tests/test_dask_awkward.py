@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores
+from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, write
 
 import jettagger as jt
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
@@ -147,3 +148,12 @@ def test_partitions_without_jets(tagger: Tagger) -> None:
     got = compute(tagger(collection))
     assert ak.num(got.mass).tolist() == ak.num(events.FatJet.pt).tolist()
     assert np.count_nonzero(ak.num(got.mass) == 0) > 4
+
+
+def test_sequences_and_vectors_are_inputs_as_any_other(tmp_path: Path) -> None:
+    """Columns by name, of the jets and of the event, are in the form of each partition."""
+    folder = write(tmp_path / "model", declared(SEQUENCE, VECTOR))
+    recurrent(folder / "model.onnx")
+    tagger = jt.load_tagger(folder, threads=1)
+    events = events_with_shapes()
+    assert_same_scores(compute(tagger(dask_awkward.from_awkward(events, npartitions=3))), tagger(events))

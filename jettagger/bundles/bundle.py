@@ -266,7 +266,7 @@ class Bundle(Displayed):
         more = [feature for group in self.groups for feature in group.chosen_by]
         more += [FEATURES[name] for feature in self.features for name in feature.doubts]
         more += named_in(self.domain, "jet", f"the domain {self.domain!r}") if self.domain else []
-        seen = {feature.name: feature for feature in (*self.features, *more)}
+        seen = {(feature.object, feature.name): feature for feature in (*self.features, *more)}
         return tuple(seen.values())
 
     @cached_property

@@ -6,25 +6,28 @@ names one of them, or a file of the user.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from jettagger.bundles.interface import LAYOUT, Group, Variable
+from jettagger.bundles.columns import column_feature
+from jettagger.bundles.interface import LAYOUT, Group, InputKind, Order, Variable
 from jettagger.bundles.places import PACKAGE
-from jettagger.config.models import Between, Expected, FileModel, shown, validated_json
+from jettagger.config.models import Between, Expected, FileModel, Shorthand, shown, validated_json
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.expressions import parse
-from jettagger.features import FEATURES, columns_of
+from jettagger.features import FEATURES, Feature, columns_of
 from jettagger.formats.base import JetKind
 from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = [
     "FAMILIES",
     "DeclaredGroup",
+    "DeclaredOrder",
     "DeclaredVariable",
     "InputDeclaration",
     "check_cut",
@@ -44,11 +47,15 @@ Axis = Annotated[Literal["jets", "variables", "objects", "one"], Expected(f"one 
 _WORDS = tuple(_OBJECTS)
 Length = Annotated[int, Between(1, LONGEST_LIST)]
 
+_KINDS = ("sequence", "set", "vector")
+_DIRECTIONS = ("descending", "ascending")
+_MISSING = ("last", "first", "drop")
+
 
 class DeclaredVariable(FileModel, strict=False, allow_inf_nan=True):
     """One channel: non-finite values are replaced, then the value is centred, scaled and clipped."""
 
-    name: str = Field(description="name of the variable")
+    name: str = Field(description="name of the variable; in `columns`, the expression")
     median: float = Field(default=0.0, description="subtracted from the value")
     norm_factor: float = Field(default=1.0, description="multiplies the difference")
     replace_inf_value: float = Field(default=0.0, description="replaces NaN and infinities, before the transformation")
@@ -57,27 +64,64 @@ class DeclaredVariable(FileModel, strict=False, allow_inf_nan=True):
     pad: float = Field(default=0.0, description="value of empty slots")
 
 
+class DeclaredOrder(FileModel):
+    """One key of the order of objects."""
+
+    by: str = Field(description="expression in variables and columns of the objects")
+    direction: Annotated[
+        Literal["descending", "ascending"], Expected(f"one of {', '.join(_DIRECTIONS)}", _DIRECTIONS)
+    ] = Field(default="descending", description="`descending`: large values first; `ascending`: small ones")
+    missing: Annotated[Literal["last", "first", "drop"], Expected(f"one of {', '.join(_MISSING)}", _MISSING)] = Field(
+        default="last", description="place of objects whose value is NaN: `last`, `first`, or `drop`, left out"
+    )
+
+
 class DeclaredGroup(FileModel):
     """One input tensor."""
 
     input: str = Field(description="name of the ONNX input")
     object: Annotated[
         Literal["jet", "candidates", "charged", "neutral", "vertices"], Expected(f"one of {', '.join(_WORDS)}", _WORDS)
-    ] = Field(description="objects of the group")
-    selection: str = Field(default="", description="cut in columns of the objects")
+    ] = Field(description="`jet`, `candidates`, `charged`, `neutral` or `vertices`")
+    kind: Annotated[Literal["sequence", "set", "vector"], Expected(f"one of {', '.join(_KINDS)}", _KINDS)] | None = (
+        Field(
+            default=None,
+            description="`sequence`: the scores depend on the order of the objects; `set`: they do not, nor on empty "
+            "slots; `vector`: numbers of the jet. `jettagger models check` verifies it",
+        )
+    )
+    selection: str = Field(default="", description="cut in columns of the objects: `pt >= 0.95`")
+    order: list[Annotated[DeclaredOrder, Shorthand("by")]] = Field(
+        default_factory=list,
+        description="keys of the order, each an expression in variables and columns (`pt`), or a mapping with `by`, "
+        "`direction` and `missing` (below); ties by decreasing `pt`, then as in the file. Default: decreasing `pt`, "
+        "vertices by decreasing `dxysig`",
+    )
     sort: list[str] = Field(
         default_factory=list,
-        description="sort keys, ascending: expressions in variables and columns; default: decreasing pt, vertices "
-        "by decreasing dxysig",
+        description="the same as a list of expressions, all ascending, NaN last, without further keys: "
+        '`["-Cpfcan_BtagPf_trackSip2dSig", "-pt"]`',
     )
     length: Annotated[int | list[int], Expected("a number of slots, or the smallest and the largest: [1, 25]")] = Field(
-        default=1, description="number of slots, or their minimum and maximum"
+        default=1, description="number of slots, or their minimum and maximum: `[1, 25]`"
     )
     most: Length | None = Field(
         default=None, description="maximum number of objects, if smaller than the number of slots"
     )
-    axes: list[Axis] = Field(description="order of the tensor's axes: jets, variables, objects, one (of length 1)")
-    variables: list[str | DeclaredVariable] = Field(min_length=1, description="variables, in order")
+    axes: list[Axis] = Field(
+        description="order of the tensor's axes: `jets`, `variables`, `objects`, `one` (an axis of length 1)"
+    )
+    variables: list[str | DeclaredVariable] = Field(
+        default_factory=list,
+        description="names of variables, or mappings with `name`, `median`, `norm_factor`, `replace_inf_value`, "
+        "`lower_bound`, `upper_bound`, `pad` (below)",
+    )
+    columns: list[str | DeclaredVariable] = Field(
+        default_factory=list,
+        description="expressions in columns, after the `variables`, with the same keys. Of jets: any column of the "
+        "jets in the file, and of the event (`msoftdrop`, `tau2 / tau1`, `MET_pt`); of other objects: the columns that "
+        "variables are made of, and those of their jet (`abs(eta)`, `pt / jet.pt`)",
+    )
 
 
 class InputDeclaration(FileModel):
@@ -137,7 +181,7 @@ def read_declared(path: Path, content: Mapping[str, Any]) -> tuple[InputDeclarat
     if repeated:
         raise BundleError(f"{path}: inputs are declared twice: {', '.join(repeated)}")
     _refuse_unknown(declared, path)
-    groups = tuple(_group(group, f"{path}: input {group.input!r}") for group in declared.groups)
+    groups = _with_axes(_group(group, f"{path}: input {group.input!r}") for group in declared.groups)
     check_cut(declared.domain, "jet", f"{path}: domain")
     return declared, groups
 
@@ -146,8 +190,7 @@ def _refuse_unknown(declared: InputDeclaration, path: Path) -> None:
     """Refuse names that are not variables of their object, all at once."""
     wrong, known = [], set()
     for group in declared.groups:
-        object_ = _OBJECTS[group.object]
-        own = {name for name, feature in FEATURES.items() if feature.object == object_}
+        own = _variables_of(_OBJECTS[group.object])
         known |= own
         wrong += [name for name in map(_name, group.variables) if name not in own]
     if wrong:
@@ -156,6 +199,10 @@ def _refuse_unknown(declared: InputDeclaration, path: Path) -> None:
 
 def _name(variable: str | DeclaredVariable) -> str:
     return variable if isinstance(variable, str) else variable.name
+
+
+def _variables_of(object_: str) -> set[str]:
+    return {name for name, feature in FEATURES.items() if feature.object == object_}
 
 
 def _group(group: DeclaredGroup, place: str) -> Group:
@@ -174,27 +221,66 @@ def _group(group: DeclaredGroup, place: str) -> Group:
             f"{place}: axes are {list(layout)}, expected for a tensor of {group.object}: jets first, then "
             f"variables and objects once each{' (a jet may lack objects)' if object_ == 'jet' else ''}"
         )
-    if object_ == "jet" and (longest > 1 or group.selection or group.sort):
-        raise BundleError(f"{place}: an input that describes the jet takes no length above 1, no selection and no sort")
+    chosen = group.selection or group.sort or group.order
+    if object_ == "jet" and (longest > 1 or chosen or group.kind not in (None, "vector")):
+        raise BundleError(
+            f"{place}: an input that describes the jet is a vector; it takes no length above 1, no selection, no order "
+            "and no sort"
+        )
+    if object_ != "jet" and group.kind == "vector":
+        raise BundleError(f"{place}: kind is 'vector', expected for {group.object} 'sequence' or 'set'")
+    if group.sort and group.order:
+        raise BundleError(f"{place}: both order and sort are given, expected one of them")
+    if not (group.variables or group.columns):
+        raise BundleError(f"{place}: no variables and no columns, expected at least one")
     check_cut(group.selection, object_, f"{place}: selection")
     for key in group.sort:
         check_key(key, object_, f"{place}: sort")
+    for item in group.order:
+        check_key(item.by, object_, f"{place}: order")
+    variables = [_variable(item, FEATURES[_name(item)], place) for item in group.variables]
+    variables += [_variable(item, _column(_name(item), object_, place), place) for item in group.columns]
     return Group(
         name=group.input,
-        variables=tuple(_variable(item, place) for item in group.variables),
+        variables=tuple(variables),
         min_length=shortest,
         max_length=longest,
         per_jet=object_ == "jet",
         selection=group.selection,
         sort=tuple(group.sort),
+        order=tuple(Order(item.by, item.direction == "ascending", item.missing) for item in group.order),
+        kind=_kind(group),
         most=group.most,
         layout=layout,
     )
 
 
-def _variable(item: str | DeclaredVariable, place: str) -> Variable:
+def _with_axes(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Groups of an object that differ in length, or in what their order means, do not share an axis."""
+    found: list[Group] = []
+    axes: dict[tuple[object, ...], str] = {}
+    for group in groups:
+        key = (group.object, group.min_length, group.max_length, group.kind)
+        taken = group.object in axes.values()
+        axis = axes.setdefault(key, f"{group.object} of {group.name}" if taken else group.object)
+        found.append(replace(group, axis=axis))
+    return tuple(found)
+
+
+def _kind(group: DeclaredGroup) -> InputKind:
+    return group.kind or ("vector" if group.object == "jet" else "")
+
+
+def _column(text: str, object_: str, place: str) -> Feature:
+    """A variable that is an expression in columns, or a variable by its name."""
+    if text in _variables_of(object_):
+        return FEATURES[text]
+    return column_feature(text, object_, f"{place}: columns")
+
+
+def _variable(item: str | DeclaredVariable, feature: Feature, place: str) -> Variable:
     if isinstance(item, str):
-        return Variable(FEATURES[item])
+        return Variable(feature)
     numbers = item.model_dump(exclude={"name"})
     bounds = (item.lower_bound, item.upper_bound)
     finite = np.isfinite([item.median, item.norm_factor, item.replace_inf_value, item.pad]).all()
@@ -203,7 +289,7 @@ def _variable(item: str | DeclaredVariable, place: str) -> Variable:
             f"{place}, variable {item.name!r}: expected finite numbers and lower_bound <= pad <= upper_bound, "
             f"got {numbers}"
         )
-    return Variable(FEATURES[item.name], **numbers)
+    return Variable(feature, **numbers)
 
 
 def check_cut(text: str, object_: str, place: str) -> None:
@@ -235,6 +321,7 @@ def check_key(text: str, object_: str, place: str) -> None:
 
 def _value(text: str, object_: str, place: str) -> Any:
     expression = parse(text, where=place)
-    own = {name for name, feature in FEATURES.items() if feature.object == object_}
-    expression.check(sorted({*columns_of(object_), *own}), f"column or variable of the object {object_!r}")
+    expression.check(
+        sorted({*columns_of(object_), *_variables_of(object_)}), f"column or variable of the object {object_!r}"
+    )
     return np.asarray(expression.evaluate({name: np.ones(1, dtype=np.float32) for name in expression.names}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,10 @@ from jettagger.features import FEATURES, Feature
 from jettagger.features.cms import stored
 from jettagger.types import Array
 
-__all__ = ["LAYOUT", "Group", "Variable", "arranged", "named_in"]
+__all__ = ["LAYOUT", "Group", "InputKind", "Order", "Variable", "arranged", "named_in"]
+
+#: what an input is: a list whose order counts, one whose order does not, numbers of the jet; empty: not stated
+InputKind = Literal["sequence", "set", "vector", ""]
 
 #: axes of a tensor in weaver and in CMSSW's producers with ``preprocess.json``
 LAYOUT = ("jets", "variables", "objects")
@@ -44,6 +48,28 @@ class Variable:
 
 
 @dataclass(frozen=True)
+class Order:
+    """One key by which the objects of a jet are ordered.
+
+    Parameters
+    ----------
+    by : str
+        Expression in variables and columns of the objects.
+    ascending : bool
+        Whether small values come first.
+    missing : {"last", "first", "drop"}
+        Place of objects whose value is NaN; ``drop``: they are left out of the input.
+    """
+
+    by: str
+    ascending: bool = False
+    missing: Literal["last", "first", "drop"] = "last"
+
+    def __str__(self) -> str:
+        return f"{self.by} {'ascending' if self.ascending else 'descending'}"
+
+
+@dataclass(frozen=True)
 class Group:
     """One input tensor, ``float32[jets, variables, length]`` unless ``layout`` differs.
 
@@ -71,6 +97,10 @@ class Group:
         Sort keys, ascending, in variables and columns of the objects; empty: the order of the links.
     most : int or None
         Maximum number of objects, if smaller than ``max_length``.
+    order : tuple of Order
+        The order of objects by readable keys, instead of ``sort``; ties by decreasing ``pt``, then by the links.
+    kind : {"sequence", "set", "vector", ""}
+        Whether the network's outputs depend on the order of the objects; empty: not stated.
     """
 
     name: str
@@ -85,6 +115,8 @@ class Group:
     selection: str = ""
     sort: tuple[str, ...] = ()
     most: int | None = None
+    order: tuple[Order, ...] = ()
+    kind: InputKind = ""
 
     def __post_init__(self) -> None:
         if not self.axis:
@@ -109,7 +141,21 @@ class Group:
             found += named_in(self.selection, self.object, label)
         for key in self.sort:
             found += named_in(key, self.object, f"the order by {key!r}")
+        for item in self.order:
+            found += named_in(item.by, self.object, f"the order by {item.by!r}")
+        if self.order:
+            found += named_in("pt", self.object, "ties of the order")
         return tuple(found)
+
+    @property
+    def choice(self) -> tuple[Hashable, ...]:
+        """Groups with equal values take the same objects in the same order."""
+        return self.object, self.selection, self.sort, self.order
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """The keys of the order, for display."""
+        return self.sort or tuple(map(str, self.order))
 
     @property
     def limit(self) -> int:

@@ -79,10 +79,10 @@ def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tu
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:
         bounds = (group.min_length, group.max_length)
-        if by_axis.setdefault(group.object, bounds) != bounds and not group.per_jet:
+        if by_axis.setdefault(group.axis, bounds) != bounds and not group.per_jet:
             raise BundleError(
                 f"{where}: groups of the object {group.object!r} differ in length: "
-                f"{by_axis[group.object]} and {bounds} (group {group.name!r})"
+                f"{by_axis[group.axis]} and {bounds} (group {group.name!r})"
             )
     return tuple(fitted)
 

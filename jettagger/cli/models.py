@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,10 +253,11 @@ def _show(args: argparse.Namespace) -> int:
         header = ("variable", "unit", "median", "factor", "from", "to", "pad", "meaning")
         mask = ", mask" if group.is_mask else ""
         entering = f", {group.selection}" if group.selection else ""
-        entering += f", by {', '.join(group.sort)}" if group.sort else ""
+        entering += f", by {', '.join(group.orders)}" if group.orders else ""
         entering += f", {group.most} at most" if group.most else ""
         axes = f", axes {' '.join(group.layout)}" if group.layout != LAYOUT else ""
-        title = f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}{entering}{axes}"
+        kind = f", a {group.kind}" if group.kind in ("sequence", "set") else ""
+        title = f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}{kind}{entering}{axes}"
         table(title, header, lines)
     for kind, names in _outputs(bundle).items():
         say(f"\n{len(names)} outputs of kind {kind}:")
@@ -338,6 +340,8 @@ def _described(bundle: Bundle) -> dict[str, Any]:
             "axes": list(group.layout),
             "selection": group.selection,
             "sort": list(group.sort),
+            "order": [asdict(item) for item in group.order],
+            "kind": group.kind,
             "variables": [
                 {
                     "name": variable.feature.name,

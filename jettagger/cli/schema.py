@@ -3,8 +3,9 @@
 Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), decorrelate (of
 'jettagger decorrelate'), calibrate (of 'jettagger calibrate'), jec (of 'jettagger jec train'), jec-transforms (its
 transform.yaml), jec-sampling (of 'jettagger jec inputs'), event-mapping (inputs.yaml of 'jettagger
-assignment'), card (bundle.json of a model), assigner (assigner.json of 'jettagger assignment import'), head
-(head.json), flavour (names in a production of PFNano), detector (a detector card of 'jettagger simulate').
+assignment'), card (bundle.json of a model), inputs (its inputs.json), assigner (assigner.json of 'jettagger
+assignment import'), head (head.json), flavour (names in a production of PFNano), detector (a detector card of
+'jettagger simulate').
 
 examples:
   jettagger schema search > search.schema.json
@@ -57,6 +58,7 @@ FILES = {
         "inputs.yaml of jettagger assignment, from collections to the inputs of an event file",
     ),
     "card": ("jettagger.bundles.card", "BundleCard", "bundle.json, the description of a model"),
+    "inputs": ("jettagger.bundles.declaration", "InputDeclaration", "inputs.json, the inputs of a model"),
     "assigner": (
         "jettagger.assignment.card",
         "AssignerCard",

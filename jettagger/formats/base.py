@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from jettagger.features.definition import Feature
+from jettagger.errors import hint
+from jettagger.features import Feature, columns_of
 from jettagger.formats.columns import EventColumns, split
 from jettagger.types import Array
 
@@ -29,6 +30,7 @@ __all__ = [
     "Offer",
     "ReadPlan",
     "make_plan",
+    "of_event",
 ]
 
 #: canonical columns for the consistency of constituents with their jet, if a file has them: uncorrected transverse
@@ -286,11 +288,16 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Rea
         # columns of a subset are those of the whole, found once
         source = format_.parent(object_)
         ways = format_.columns.get(source, {}).get(name, ())
+        as_stored = object_ == "jet" and not ways and name not in columns_of("jet")
+        ways = _stored_ways(format_, name) if as_stored else ways
         chosen = _first_way(ways, offer)
         if chosen is not None:
             providers[(source, name)] = chosen
         else:
-            stored = tuple(" and ".join(column for column in way.columns if not offer.has(column)) for way in ways)
+            lacking_of = [[column for column in way.columns if not offer.has(column)] for way in ways]
+            stored = tuple(" and ".join(columns) for columns in lacking_of)
+            if as_stored:
+                stored = (stored[0] + hint(name, _names_for_jets(format_, offer)),)
             missing.append(MissingColumn(object_, name, tuple(dict.fromkeys(names)), stored))
     if "pf" in objects:
         for object_, name in CHECKED:
@@ -300,6 +307,29 @@ def make_plan(format_: Format, offer: Offer, features: Iterable[Feature]) -> Rea
     copies = {object_: format_.links[object_].copies for object_ in objects}
     verified = tuple(name for name, columns in copies.items() if columns and all(map(offer.has, columns)))
     return ReadPlan(format_, providers, tuple(objects), tuple(missing), verified=verified)
+
+
+def _stored_ways(format_: Format, name: str) -> tuple[ColumnSource | ContextSource, ...]:
+    """Where a column without a canonical meaning may be stored: in the jets, or in the event."""
+    event = name.replace("_", ".", 1)
+    ways = [ContextSource((column,), of_event) for column in dict.fromkeys([event, name])]
+    own = () if "." in name else (ColumnSource((f"{format_.jets}.{name}",)),)
+    return (*own, *ways)
+
+
+def _names_for_jets(format_: Format, offer: Offer) -> list[str]:
+    """Names of columns of the jets, and of others as ``MET_pt``."""
+    fields = getattr(offer, "fields", None)
+    if not callable(fields):
+        return list(offer.collections)
+    others = (f"{collection}_{field}" for collection in offer.collections for field in fields(collection))
+    return [*fields(format_.jets), *offer.collections, *others]
+
+
+def of_event(jets: Jets, columns: tuple[str, ...]) -> Array:
+    """An event-level variable for each jet, float32[jets]."""
+    (column,) = columns
+    return jets.columns.per_event(column)[jets.event]
 
 
 def _first_way(ways: Iterable[ColumnSource | ContextSource], offer: Offer) -> ColumnSource | ContextSource | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.formats.base import ColumnSource, ContextSource, Jets
+from jettagger.formats.base import ColumnSource, ContextSource, Jets, of_event
 from jettagger.formats.columns import split
 from jettagger.formats.naming import radius_of
 from jettagger.formats.vertices import vertex_eta
@@ -33,12 +33,6 @@ _COUNTED = 0.95
 
 #: tracks whose 3D uncertainty is the transverse one: |d0| over the longitudinal part of the distance
 _TRANSVERSE = 3.0
-
-
-def event_number(jets: Jets, columns: tuple[str, ...]) -> Array:
-    """An event-level variable for each jet."""
-    (column,) = columns
-    return jets.columns.per_event(column)[jets.event]
 
 
 def subjet(jets: Jets, columns: tuple[str, ...], *, rank: int, field: int) -> Array:
@@ -214,10 +208,8 @@ def jet_columns(stored: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[Col
         "uncorrected_share": (ColumnSource(("FatJet.rawFactor",), _share),),
         "vertex_error": tuple(errors),
         "area": (ColumnSource(("FatJet.area",)),),
-        "rho": tuple(
-            ContextSource((f"{collection}fixedGridRhoFastjetAll",), event_number) for collection in ("", "Rho.")
-        ),
-        "n_primary_vertices": (ContextSource(("PV.npvs",), event_number),),
+        "rho": tuple(ContextSource((f"{collection}fixedGridRhoFastjetAll",), of_event) for collection in ("", "Rho.")),
+        "n_primary_vertices": (ContextSource(("PV.npvs",), of_event),),
         "n_vertices": (ContextSource(("FatJetSVs.jetIdx",), vertices_in),),
     }
     for name, charged in (("n_charged", True), ("n_neutral", False)):

@@ -22,9 +22,10 @@ from jettagger.errors import BundleError, JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.inference.conditioning import response_of
 from jettagger.inference.golden import known_golden, known_tables, read_golden
-from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate, stacked
+from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, deviation, evaluate, stacked
 from jettagger.inference.padding import as_run, measured_slots, require_session_trial
 from jettagger.inputs.batching import Batch, GroupValues, make_batches, tabulate
+from jettagger.inputs.random_jets import limited
 from jettagger.inputs.source import source_of
 from jettagger.sessions import Session, open_onnx
 from jettagger.types import Array
@@ -35,6 +36,10 @@ BATCH_SIZES = (1, 2, 7)
 
 #: number of objects beyond the maximum of a model, for the check of truncation
 BEYOND = 5
+
+
+#: number of jets whose objects are permuted, if the description says whether their order counts
+JETS_IN_ORDER = 8
 
 
 @dataclass(frozen=True)
@@ -231,6 +236,8 @@ class _Probe:
         #: axis -> minimum and maximum length of its inputs, in the order of the description
         self.limits = self.bundle.limits
         self.masked = {group.axis for group in bundle.groups if group.is_mask}
+        #: axis -> what the description says about the order of its objects
+        self.kinds = {group.axis: group.kind for group in bundle.groups if group.kind}
 
     def middle(self, object_: str) -> int:
         """A length between the limits that allows padding, if possible."""
@@ -241,7 +248,7 @@ class _Probe:
         """Jets with a given number of objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
         toys = source_of(self.bundle).random_jets(full, n_jets, self.seed)
-        return tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite)
+        return limited(tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite), full)
 
     def values(self, tables: Sequence[GroupValues], batch_size: int = 1) -> Array:
         """All outputs, float32[jets, outputs]."""
@@ -344,7 +351,9 @@ class _Probe:
         if number < 2:
             yield Check(f"order of {object_}", None, detail="one at most")
             return
-        batch = _only(self.tables({name: self.middle(name) for name in self.limits}, 1), self.bundle.card.pad_mode)
+        n_jets = self.bundle.fixed_batch or (JETS_IN_ORDER if self.kinds.get(object_) else 1)
+        tables = self.tables({name: self.middle(name) for name in self.limits}, n_jets)
+        batch = _only(tables, self.bundle.card.pad_mode)
         permutation = np.random.default_rng(self.seed).permutation(number)
         if (permutation == np.arange(number)).all():
             permutation = permutation[::-1]
@@ -356,8 +365,16 @@ class _Probe:
                 changed[group.name] = array.take(slots, axis=place)
         values = evaluate(self.bundle, self.session, changed)
         reference = evaluate(self.bundle, self.session, batch.inputs)
-        detail = f"{number} {object_} permuted"
-        yield from self.compared(f"order of {object_}", values, reference, detail, self.expected(object_))
+        name, detail = f"order of {object_}", f"{number} {object_} permuted"
+        kind = self.kinds.get(object_)
+        if kind != "sequence":
+            detail += ", declared as a set" if kind else ""
+            yield from self.compared(name, values, reference, detail, self.expected(object_))
+            return
+        change = deviation(self.bundle, values, reference)
+        said = "the scores depend on it" if change > 1 else "the scores do not depend on it: is it a set?"
+        detail = f"{detail} in {n_jets} jets, declared as a sequence: {said} (change in units of the tolerance)"
+        yield Check(name, bool(change > 1), change, None, detail)
 
     def without(self, object_: str) -> Iterable[Check]:
         """Jets without any of the objects; those without any constituents are never scored."""
@@ -369,8 +386,8 @@ class _Probe:
         yield Check(f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}")
 
     def expected(self, object_: str) -> bool:
-        """Whether padding and order must have no effect: there is a mask that marks objects."""
-        return object_ in self.masked
+        """Whether padding and order must have no effect: there is a mask that marks objects, or they are a set."""
+        return self.kinds.get(object_) == "set" or object_ in self.masked
 
     def sums(self) -> Iterable[Check]:
         """Whether probabilities are in [0, 1] and sum to 1 over each softmax."""

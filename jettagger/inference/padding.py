@@ -20,6 +20,7 @@ from jettagger.bundles.trials import require_trial
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inputs.batching import GroupValues, make_batches, tabulate
+from jettagger.inputs.random_jets import limited
 from jettagger.inputs.source import source_of
 from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.processcache import ProcessCache
@@ -276,7 +277,7 @@ class _Measurement:
                 group = replace(group, min_length=lengths.get(group.axis, self.known[group.axis]))
             groups.append(group)
         objects = source_of(self.bundle).random_jets(counts, n_jets, seed=7)
-        tables = tabulate(tuple(groups), objects, self.bundle.card.nonfinite)
+        tables = limited(tabulate(tuple(groups), objects, self.bundle.card.nonfinite), counts)
         if not usual:
             tables = tuple(_normal(table) for table in tables)
         result = np.full((n_jets, len(self.bundle.outputs)), np.nan, dtype=np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.inputs.batching import BATCH_SIZE, COST, Cost, make_batches, tabulate
-from jettagger.inputs.random_jets import ToyJets
+from jettagger.inputs.random_jets import ToyJets, limited, object_counts
 from jettagger.types import Array
 
 __all__ = ["Inputs", "probe_jets", "proof_jets", "usual_jets"]
@@ -25,8 +25,8 @@ def _inputs(
 ) -> list[Inputs]:
     """Batches of random jets with given numbers of objects; without a cost one batch if all objects have a mask."""
     n_jets = len(next(iter(counts.values())))
-    objects = {group.object: counts.get(group.axis, np.ones(n_jets, dtype=np.int64)) for group in bundle.groups}
-    tables = tabulate(bundle.groups, ToyJets(objects, seed, width), bundle.card.nonfinite)
+    objects = object_counts(bundle.groups, counts, n_jets)
+    tables = limited(tabulate(bundle.groups, ToyJets(objects, seed, width), bundle.card.nonfinite), counts)
     size = bundle.fixed_batch or (n_jets if cost is None else BATCH_SIZE)
     batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost)
     return [dict(batch.inputs) for batch in batches]

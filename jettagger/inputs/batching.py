@@ -387,7 +387,7 @@ def _fill(tables: Sequence[GroupValues], jets: Array, longest: Mapping[str, int]
         length = longest[table.group.axis]
         wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
         group = table.group
-        key = (group.object, group.selection, group.sort, group.limit, length, wrap)
+        key = (*group.choice, group.limit, length, wrap)
         if key not in rows:
             slot = np.arange(length)
             counts = table.counts[jets][:, np.newaxis]

@@ -89,19 +89,21 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
     """
     features = {} if features is None else features
     rows: dict[str, GroupRows] = {}
-    made: dict[tuple[str, str, tuple[str, ...]], GroupRows] = {}
+    made: dict[tuple[object, ...], GroupRows] = {}
     filled = np.zeros(len(objects), dtype=bool)
-    dropped: dict[tuple[str, str], int] = {}
+    dropped: dict[tuple[object, ...], int] = {}
+    selected: dict[tuple[object, ...], int] = {}
+    unordered: dict[tuple[object, ...], int] = {}
     for group in bundle.groups:
-        key = (group.object, group.selection, group.sort)
-        if group.selection or group.sort:
+        key = group.choice
+        if group.selection or group.sort or group.order:
             if key not in made:
-                made[key] = _ordered(group, objects, features)
+                made[key], selected[key], unordered[key] = _ordered(group, objects, features)
             rows[group.name] = made[key]
         if group.object in CANDIDATES:
             counts = objects.counts(group.object)
             if key in made:
-                dropped[key[:2]] = int(counts.sum()) - len(made[key].index)
+                dropped[key[:2]] = int(counts.sum()) - selected[key]
                 counts = made[key].counts
             filled |= counts > 0
     if not dropped or bundle.empty_jets:  # who made the objects has left out jets without any candidates
@@ -114,20 +116,40 @@ def entering(bundle: Bundle, objects: Objects, features: dict[str, Array] | None
         outside_domain=int(np.count_nonzero(~inside)),
         without_constituents=int(np.count_nonzero(inside & ~filled)),
         deselected_candidates=sum(dropped.values()),
+        unordered=sum(unordered.values()),
     )
     return Entering(rows, scored, report + _ambiguous(bundle, objects, features, rows, scored))
 
 
-def _ordered(group: Group, objects: Objects, features: dict[str, Array]) -> GroupRows:
+def _ordered(group: Group, objects: Objects, features: dict[str, Array]) -> tuple[GroupRows, int, int]:
+    """The objects of a group; how many pass its selection, and how many of these have no value to order them by."""
     counts = objects.counts(group.object)
     jet = np.repeat(np.arange(len(counts)), counts)
     index = np.arange(len(jet))
+
+    def values(text: str) -> Array:
+        return np.broadcast_to(_value(text, objects, group.object, features), jet.shape)[index]
+
     if group.selection:
-        index = np.flatnonzero(np.broadcast_to(_value(group.selection, objects, group.object, features), jet.shape))
+        index = np.flatnonzero(values(group.selection))
     if group.sort:
-        keys = [np.broadcast_to(_value(key, objects, group.object, features), jet.shape)[index] for key in group.sort]
-        index = index[np.lexsort((*reversed(keys), jet[index]))]
-    return GroupRows(index, np.bincount(jet[index], minlength=len(counts)).astype(np.int64))
+        index = index[np.lexsort((*reversed([values(key) for key in group.sort]), jet[index]))]
+    selected, unordered = len(index), 0
+    if group.order:
+        lacking = np.zeros(len(index), dtype=bool)
+        left_out = np.zeros(len(index), dtype=bool)
+        keys: list[Array] = []
+        for item in group.order:
+            key = values(item.by).astype(np.float64)  # the negative of an unsigned integer is another one
+            absent = np.isnan(key)
+            lacking |= absent
+            left_out |= absent & (item.missing == "drop")
+            keys += [absent != (item.missing == "first"), np.where(absent, 0, key if item.ascending else -key)]
+        keys.append(-values("pt").astype(np.float64))
+        unordered = int(np.count_nonzero(lacking))
+        order = np.lexsort((*reversed(keys), jet[index]))
+        index = index[order[~left_out[order]]]
+    return GroupRows(index, np.bincount(jet[index], minlength=len(counts)).astype(np.int64)), selected, unordered
 
 
 def _ambiguous(

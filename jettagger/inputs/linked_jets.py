@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.errors import InputFileError, MismatchError, MissingColumns
@@ -20,7 +18,7 @@ from jettagger.inputs.advice import Others, advice, nobody
 from jettagger.inputs.batching import Objects
 from jettagger.inputs.flavours import detect, nearest_flavour
 from jettagger.inputs.memory import check_fits
-from jettagger.inputs.random_jets import ToyJets
+from jettagger.inputs.random_jets import ToyJets, object_counts
 from jettagger.inputs.selection import LinkedRequest, make_request
 from jettagger.inputs.wanted import HeadColumns, columns_of_heads
 from jettagger.types import Array
@@ -88,7 +86,7 @@ class LinkedJets:
 
     def random_jets(self, counts: Mapping[str, Array], n_jets: int, seed: int) -> Objects:
         """See `jettagger.inputs.source.Source`."""
-        return ToyJets(dict(counts) or {"jet": np.ones(n_jets, dtype=np.int64)}, seed)
+        return ToyJets(object_counts(self.bundle.groups, counts, n_jets), seed)
 
     def changed_by(self, columns: Iterable[str]) -> tuple[str, ...]:
         """See `jettagger.inputs.source.Source`."""

@@ -6,17 +6,20 @@ Any column is available. Columns of known names have values of typical size, oth
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from jettagger.bundles.interface import Group
 from jettagger.features.cms import etarel
+from jettagger.inputs.batching import GroupValues
 from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
 from jettagger.weaver import DataConfig
 
-__all__ = ["ToyJets", "toy_table"]
+__all__ = ["ToyJets", "limited", "object_counts", "toy_table"]
 
 Draw = Callable[[np.random.Generator, int], Array]
 
@@ -159,6 +162,49 @@ class ToyJets:
         salt = zlib.crc32(f"{object_}.{name}".encode())
         parts = [draw(np.random.default_rng([self._seed, salt, jet]), int(number)) for jet, number in enumerate(counts)]
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)
+
+
+def object_counts(groups: Iterable[Group], counts: Mapping[str, Array], n_jets: int) -> dict[str, Array]:
+    """Number of objects of jets that have, along each axis, as many as requested; axes may share an object.
+
+    Parameters
+    ----------
+    groups : iterable of Group
+    counts : mapping of str to int array
+        Axis -> number of entries per jet; one for others.
+    n_jets : int
+
+    Returns
+    -------
+    dict of str to int64[jets]
+        Object -> the largest of the numbers along its axes.
+    """
+    found: dict[str, Array] = {}
+    for group in groups:
+        numbers = np.asarray(counts.get(group.axis, np.ones(n_jets)), dtype=np.int64)
+        found[group.object] = np.maximum(found.get(group.object, 0), numbers)
+    return found
+
+
+def limited(tables: Iterable[GroupValues], counts: Mapping[str, Array]) -> tuple[GroupValues, ...]:
+    """Tables of such jets with no more entries along each axis than requested.
+
+    Parameters
+    ----------
+    tables : iterable of GroupValues
+    counts : mapping of str to int array
+        As for `object_counts`.
+
+    Returns
+    -------
+    tuple of GroupValues
+    """
+    return tuple(
+        replace(table, counts=np.minimum(table.counts, counts[table.group.axis]))
+        if table.group.axis in counts
+        else table
+        for table in tables
+    )
 
 
 #: usual prefixes of names of jet-level columns
