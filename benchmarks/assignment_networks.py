@@ -43,10 +43,12 @@ from jettagger.assignment import (
 )
 from jettagger.assignment.model_outputs import AssignmentModel
 from jettagger.assignment.purity import match_events
+from jettagger.plots import save_figure
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples" / "assignment"
 NUMBERS, PAGE = ROOT / "docs" / "measured_assignment_networks.json", ROOT / "docs" / "assignment.md"
+PICTURE = ROOT / "docs" / "assignment_networks.png"
 PLACE = re.compile(r"(<!-- networks (?P<name>\w+) -->\n).*?(<!-- end of networks -->)", flags=re.DOTALL)
 
 #: what both networks have in common; the others are the defaults of SPANet
@@ -81,16 +83,17 @@ EXTRA: dict[str, dict[str, Any]] = {
 }
 
 #: training events -> epochs
-EPOCHS = {5_000: 50, 20_000: 25, 60_000: 12}
+EPOCHS = {5_000: 100, 20_000: 60, 60_000: 40}
+
+_PAIRS = ("ln_delta_r", "ln_kt", "ln_z", "ln_mass")
 
 #: networks -> options that SPANet does not have
 VARIANTS: dict[str, dict[str, Any]] = {
     "": {},
-    "pair features": {"pair_features": ("ln_delta_r", "ln_kt", "ln_z", "ln_mass")},
-    "pair and mass features": {
-        "pair_features": ("ln_delta_r", "ln_kt", "ln_z", "ln_mass"),
-        "mass_features": True,
-    },
+    "pair features": {"pair_features": _PAIRS},
+    "pair and mass features": {"pair_features": _PAIRS, "mass_features": True},
+    "rotated events": {"augmentation": True},
+    "pair and mass features, rotated events": {"pair_features": _PAIRS, "mass_features": True, "augmentation": True},
 }
 
 #: example -> smallest number of jets, and the number from which on events are one row
@@ -98,6 +101,9 @@ ROWS = {"tthad": (6, 8), "ttH": (6, 8)}
 
 #: columns of the Higgs boson in the results, and their formats
 _FORMS = (("right", ".3f"), ("median", ".1f"), ("half_width", ".1f"))
+
+#: networks with fewer training events, if there are others, are in the learning curves alone
+SHOWN = 60_000
 
 #: smallest number of test events of a class of which an area under the curve is given
 FEWEST = 500
@@ -193,7 +199,7 @@ def prepared(path: Path, files: Mapping[str, list[str]], example: str) -> Assign
 
 def stem(example: str, size: int, variant: str, seed: int) -> str:
     """Name of the files of a training."""
-    return f"{example}_{size}_{variant.replace(' ', '_') or 'plain'}_{seed}"
+    return f"{example}_{size}_{variant.replace(',', '').replace(' ', '_') or 'plain'}_{seed}"
 
 
 def trained(args: argparse.Namespace, data: AssignmentDataset, size: int, variant: str) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def trained(args: argparse.Namespace, data: AssignmentDataset, size: int, varian
             **OPTIONS,
             **EXTRA[example],
             dataset_limit=limit,
-            epochs=args.epochs or EPOCHS[size],
+            epochs=args.epochs or EPOCHS.get(size, EPOCHS[60_000]),
             jettagger=VARIANTS[variant],
         )
         begin, wall = time.process_time(), time.monotonic()
@@ -217,6 +223,7 @@ def trained(args: argparse.Namespace, data: AssignmentDataset, size: int, varian
             options,
             data,
             seed=seed,
+            device=args.device,
             checkpoint=folder / f"{name}.checkpoint",
             follow=lambda epoch: print(
                 name, epoch.number, f"{epoch.train:.4f} {epoch.validation:.4f}", epoch.metric, flush=True
@@ -225,27 +232,51 @@ def trained(args: argparse.Namespace, data: AssignmentDataset, size: int, varian
         write_network(path, made.network, force=True)
         number = sum(value.numel() for value in made.network.parameters())
         cost = {"cpu_seconds": time.process_time() - begin, "seconds": time.monotonic() - wall}
-        facts = {"training_events": made.training_events, "parameters": number, "epochs": len(made.history), **cost}
+        facts = {
+            "training_events": made.training_events, "parameters": number, "epochs": len(made.history),
+            "device": args.device, **cost,
+        }  # fmt: skip
         record.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return {"path": path, **json.loads(record.read_text(encoding="utf-8"))}
 
 
-def outputs_of(
-    model: AssignmentModel, events: AssignmentEvents
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]:
-    """Greedy assignments, regressions, classes, and seconds of CPU."""
+def outputs_of(model: AssignmentModel, events: AssignmentEvents) -> tuple[dict[str, Any], float]:
+    """Assignments (``greedy:``, ``best:``), regressions (``r:``), classes (``c:``) of events, and seconds of CPU.
+
+    The time is that of the network with greedy decoding.
+    """
     made: dict[str, list[Any]] = {}
-    begin = time.process_time()
+    seconds = 0.0
     for start in range(0, events.n_events, STEP):
-        out = model.outputs(events.take(slice(start, start + STEP)))
+        block = events.take(slice(start, start + STEP))
+        begin = time.process_time()
+        out = model.outputs(block)
         chosen = decode(out.log_probabilities, model.event).assignments
-        for kind, group in (("a", chosen), ("r", out.regressions), ("c", out.classes)):
+        seconds += time.process_time() - begin
+        best = decode(out.log_probabilities, model.event, method="best").assignments
+        groups = {"greedy": chosen, "best": best, "r": out.regressions, "c": out.classes}
+        for kind, group in groups.items():
             for name, value in group.items():
                 made.setdefault(f"{kind}:{name}", []).append(value)
-    seconds = time.process_time() - begin
-    joined = {name: np.concatenate(values) for name, values in made.items()}
-    parts = [{name[2:]: value for name, value in joined.items() if name[0] == kind} for kind in "arc"]
-    return parts[0], parts[1], parts[2], seconds
+    return {name: np.concatenate(values) for name, values in made.items()}, seconds
+
+
+def part_of(outputs: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Outputs of a kind, by name."""
+    return {name.partition(":")[2]: value for name, value in outputs.items() if name.partition(":")[0] == kind}
+
+
+def evaluated(path: Path, test: AssignmentEvents) -> tuple[dict[str, Any], dict[str, float]]:
+    """Outputs of a network for the test events, and milliseconds of CPU of an event; kept beside the network."""
+    kept, timed = path.with_suffix(".npz"), path.with_suffix(".times.json")
+    if not timed.exists():
+        made, seconds = outputs_of(open_model(path, threads=1), test)
+        *_, other = outputs_of(open_model(load_assigner(path, threads=1)), test)
+        np.savez_compressed(kept, **made)
+        times = {"ms_per_event": 1e3 * seconds / test.n_events, "onnx_ms_per_event": 1e3 * other / test.n_events}
+        timed.write_text(json.dumps(times), encoding="utf-8")
+    with np.load(kept) as archive:
+        return dict(archive), json.loads(timed.read_text(encoding="utf-8"))
 
 
 # -------------------------------------------------------------------------------------------------------- ttH and ttbb
@@ -430,19 +461,16 @@ def assignments_of(args: argparse.Namespace, train: AssignmentDataset, test: Ass
             made = trained(args, train, size, variant)
             path = made.pop("path")
             name = f"network, {made['training_events']:,} events{', ' if variant else ''}{variant}"
-            methods[name], regressions, classes, seconds = outputs_of(open_model(path, threads=1), test)
-            *_, other = outputs_of(open_model(load_assigner(path, threads=1)), test)
-            costs[name] = {
-                **made,
-                "ms_per_event": 1e3 * seconds / test.n_events,
-                "onnx_ms_per_event": 1e3 * other / test.n_events,
-            }
+            outputs, times = evaluated(path, test)
+            methods[name], methods[f"{name}, greedy"] = part_of(outputs, "best"), part_of(outputs, "greedy")
+            costs[name] = {**made, **times}
             print(name, costs[name], flush=True)
             if args.example == "ttH":  # the last one stays
                 sample = train.read(0, made["training_events"])
-                more = {"network": name, "neutrino": neutrinos(test, event, regressions)}
+                more = {"network": name, "neutrino": neutrinos(test, event, part_of(outputs, "r"))}
                 if np.bincount(test.classifications["EVENT/signal"]).min() >= FEWEST:
-                    more["separation"] = separation(sample, test, event, measured, classes["EVENT/signal"][:, 1])
+                    scores = part_of(outputs, "c")["EVENT/signal"][:, 1]
+                    more["separation"] = separation(sample, test, event, measured, scores)
     if args.example == "ttH":
         more["higgs"] = higgs_peak(test, event, methods)
     standard = right_by_jets(test, event, base, args.example)
@@ -463,26 +491,77 @@ def assignments_of(args: argparse.Namespace, train: AssignmentDataset, test: Ass
 
 
 def table_of(result: dict[str, Any], example: str) -> str:
-    """The shares as a table of the page."""
-    high = ROWS[example][1]
+    """The shares as tables of the page: those of the largest trainings, then those of all numbers of events."""
     numbers = list(next(iter(result["rows"].values())))
-    heads = [f"{number} jets" + (" and more" if int(number) == high else "") for number in numbers]
-    heads = [
-        f"{head} ({result['rows']['chi-square'][number]['right'][2]})"
-        for head, number in zip(heads, numbers, strict=True)
-    ]
+    heads = [f"{_bin(number, example)} ({result['rows']['chi-square'][number]['right'][2]})" for number in numbers]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    largest = max((cost["training_events"] for cost in result["costs"].values()), default=0)
     for name, row in result["rows"].items():
+        cost = result["costs"].get(name.removesuffix(", greedy"))
+        if cost is not None and cost["training_events"] < min(SHOWN, largest):
+            continue
         cells = ["{:.3f} ± {:.3f}".format(*row[number]["right"][:2]) for number in numbers]
-        if name.startswith("network"):
+        if cost is not None:
             cells = [
                 f"{cell} (× {row[n]['ratio'][0]:.2f} ± {row[n]['ratio'][1]:.2f})"
                 for cell, n in zip(cells, numbers, strict=True)
             ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    curves = curves_of(result)
+    sizes = sorted({size for points in curves.values() for size in points})
+    if len(sizes) > 1:
+        lines += ["", f"| right with {', '.join(_bin(number, example) for number in numbers)}, after training with | "
+                  f"{' | '.join(f'{size:,} events' for size in sizes)} |", f"|---|{'---|' * len(sizes)}"]  # fmt: skip
+        for variant, points in curves.items():
+            cells = [
+                ", ".join(f"{points[size][number][0]:.3f}" for number in numbers) if size in points else ""
+                for size in sizes
+            ]
+            lines.append(f"| {variant} | {' | '.join(cells)} |")
     if "higgs" in result:
         lines += ["", more_of(result)]
     return "\n".join(lines)
+
+
+def _bin(number: str, example: str) -> str:
+    return f"{number} jets{' and more' if int(number) == ROWS[example][1] else ''}"
+
+
+def curves_of(result: dict[str, Any]) -> dict[str, dict[int, dict[str, list[float]]]]:
+    """Options -> training events -> jets -> share of right events, its uncertainty, and the number of events."""
+    made: dict[str, dict[int, dict[str, list[float]]]] = {}
+    for name, cost in result["costs"].items():
+        variant = name.partition(" events")[2].removeprefix(", ") or "as SPANet"
+        row = {number: value["right"] for number, value in result["rows"][name].items()}
+        made.setdefault(variant, {})[cost["training_events"]] = row
+    return {variant: dict(sorted(points.items())) for variant, points in made.items()}
+
+
+def picture_of(results: Mapping[str, dict[str, Any]]) -> Any:
+    """Learning curves of the examples: right events by training events, beside the chi-square."""
+    from jettagger.plots.style import LINES, canvas, drawing
+
+    with drawing():
+        figure, panels = canvas(len(results), 3, figsize=(11.5, 3.6 * len(results)))
+        for axes_of_row, (example, result) in zip(panels, results.items(), strict=True):
+            for axes, (number, base) in zip(axes_of_row, result["rows"]["chi-square"].items(), strict=True):
+                value, error, _ = base["right"]
+                axes.axhspan(value - error, value + error, color="0.85", label="chi-square", linewidth=0)
+                for place, (variant, points) in enumerate(curves_of(result).items()):
+                    colour, style = LINES[place % len(LINES)]
+                    sizes = list(points)
+                    shares = [points[size][number] for size in sizes]
+                    axes.errorbar(
+                        sizes, [share[0] for share in shares], [share[1] for share in shares],
+                        color=colour, linestyle=style, marker="o", markersize=3, label=variant,
+                    )  # fmt: skip
+                axes.set_xscale("log")
+                axes.set_ylim(0, None)
+                axes.set_title(f"{example}, {_bin(number, example)}", fontsize=10)
+                axes.set_xlabel("training events")
+            axes_of_row[0].set_ylabel("fully matched events, all right")
+        panels[0][2].legend(fontsize=7)
+    return figure
 
 
 def more_of(result: dict[str, Any]) -> str:
@@ -515,6 +594,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help=f"of all trainings (default: {EPOCHS})")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of trainings: cpu, cuda (default: cpu)")
     parser.add_argument("--no-training", action="store_true", help="sum up the networks that are there")
     parser.add_argument("--write", action="store_true", help="store numbers and tables in docs")
     args = parser.parse_args(arguments)
@@ -535,6 +615,7 @@ def main(arguments: list[str] | None = None) -> None:
             return f"{match[1]}{table_of(results[name], name)}\n{match[3]}" if name in results else match[0]
 
         PAGE.write_text(PLACE.sub(replaced, text), encoding="utf-8")
+        save_figure(picture_of(results), PICTURE)
 
 
 def named(texts: list[str]) -> dict[str, list[str]]:

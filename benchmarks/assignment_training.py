@@ -8,6 +8,7 @@ Each fold is held out once: a network trains on the others, chooses its epoch by
 its assignments of the held-out fold are compared with the truth by the purities of jettagger, whoever trained it. The
 checkpoints of SPANet are converted, and their outputs compared with those of its own code. A training that is in the
 folder is kept, so that an interrupted run goes on; ``--only`` makes one kind, so that two processes share the folder.
+Times are those of a run of its own, ``--timing 4 --write``: trainings of four epochs on the first fold, in turn.
 
 Numbers go to docs/measured_assignment_training.json and the table to docs/assignment.md, with the folds that are there.
 """
@@ -20,6 +21,7 @@ import math
 import os
 import re
 import subprocess
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -175,11 +177,17 @@ def train_ours(
         last[:] = [time.process_time(), time.perf_counter()]
 
     made = train_assignment(
-        options, AssignmentDataset(files[0], args.event), seed=seed, checkpoint=out / "checkpoint.pt", follow=follow
+        options,
+        AssignmentDataset(files[0], args.event),
+        seed=seed,
+        device=args.device,
+        checkpoint=out / "checkpoint.pt",
+        follow=follow,
     )
     write_network(out / "network.pt", made.network, force=True)
     # the first epoch of a process has what came before it: reading, and the validation of the initial weights
-    return {"epochs": epochs[1:], "history": [[epoch.validation, epoch.metric] for epoch in made.history]}
+    history = [[epoch.validation, epoch.metric] for epoch in made.history]
+    return {"device": args.device, "epochs": epochs[1:], "history": history}
 
 
 def tested(network: Path, data: AssignmentDataset) -> dict[str, list[int]]:
@@ -218,12 +226,39 @@ def train(args: argparse.Namespace, folder: Path) -> None:
                 print(f"{kind}, fold {fold}, seed {seed}: {made['events']}", flush=True)
 
 
+def timed(args: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
+    """Kind -> CPU seconds of epochs of short trainings on the first fold, one after the other, three times."""
+    files = folds_of(args.data, args.event, folder, args.folds)[0]
+    epochs: dict[str, list[float]] = {}
+    whole, args.epochs = args.epochs, args.timing
+    try:
+        for repeat in range(3):
+            for kind, own in KINDS.items():
+                if own is None and args.original is None:
+                    continue
+                with tempfile.TemporaryDirectory(dir=folder) as name:
+                    out = Path(name)
+                    if own is None:
+                        made = train_original(args, files, out, repeat)
+                    else:
+                        made = train_ours(args, files, out, repeat, own)
+                # of both programs: without the first one
+                own_epochs = [epoch["cpu"] for epoch in made["epochs"]]
+                epochs.setdefault(kind, []).extend(own_epochs[1:] if own is None else own_epochs)
+                print(f"{kind}: {epochs[kind]}", flush=True)
+    finally:
+        args.epochs = whole
+    return epochs
+
+
 def summary(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Purities of each kind over the folds that all kinds have, and CPU times of an epoch."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*_*_*/result.json"))]
     kinds = [kind for kind in KINDS if any(each["kind"] == kind for each in found)]
     done = {kind: {(each["fold"], each["seed"]): each for each in found if each["kind"] == kind} for kind in kinds}
     common = sorted(set.intersection(*map(set, done.values()))) if done else []
+    place = folder / "timing.json"
+    times = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     made: dict[str, Any] = {
         "epochs": args.epochs,
         "folds": args.folds,
@@ -242,13 +277,13 @@ def summary(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             spread = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
             if number:
                 purities[name] = {"events": number, "value": right / number, "binomial": binomial, "spread": spread}
-        epochs = [epoch for part in done[kind].values() for epoch in part["epochs"]]
-        cpu = [epoch["cpu"] for epoch in epochs]
+        cpu = times.get(kind, [])
         made["kinds"][kind] = {
             "trainings": len(done[kind]),
             "purities": purities,
             "epoch_cpu": float(np.median(cpu)) if cpu else None,
-            "epoch_wall": float(np.median([epoch["wall"] for epoch in epochs])) if cpu else None,
+            "epochs_timed": len(cpu),
+            "device": sorted({part.get("device", "cpu") for part in parts}),
             "largest_difference": max((part.get("largest_difference", 0.0) for part in parts), default=None),
             "by_training": [part["events"][min(part["events"], key=len)] for part in parts],
         }
@@ -281,6 +316,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", action="append", choices=list(KINDS), help="train this kind alone; may be repeated")
+    parser.add_argument("--device", default="cpu", help="of the trainings of jettagger: cpu, cuda (default: cpu)")
+    parser.add_argument("--timing", type=int, metavar="EPOCHS", help="measure the times alone, with so many epochs")
     parser.add_argument("--original", type=Path, help="checkout of SPANet; without, it is not trained")
     parser.add_argument("--original-python", type=Path, help="interpreter with the packages of SPANet")
     parser.add_argument("--no-training", action="store_true", help="sum up what is there")
@@ -288,7 +325,9 @@ def main() -> None:
     args = parser.parse_args()
     args.event, args.options = (os.path.abspath(path) for path in (args.event, args.options))
     args.output.mkdir(parents=True, exist_ok=True)
-    if not args.no_training:
+    if args.timing:
+        (args.output / "timing.json").write_text(json.dumps(timed(args, args.output)), encoding="utf-8")
+    elif not args.no_training:
         train(args, args.output)
     result = summary(args.output, args)
     print(table_of(result))

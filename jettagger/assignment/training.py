@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.assignment.augmentation import Augmentation
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import EVENT_WEIGHTS, AssignmentDataset
 from jettagger.assignment.losses import AssignmentLoss, AssignmentTargets
@@ -193,6 +194,16 @@ class _Sample:
             inputs = tuple(taken(part, rows) for part in self.inputs)
             targets = AssignmentTargets(*(taken(part, rows) for part in self.targets))
             yield TrainingBatch(inputs, targets, torch.ones(len(rows)))
+
+
+def _augmented(
+    batches: Iterable[TrainingBatch], augmentation: Augmentation, draws: Array, size: int, group: ProcessGroup | None
+) -> Iterator[TrainingBatch]:
+    """The batches with rotated events; several processes have the events of one."""
+    for number, ((values, masks), targets, weights) in enumerate(batches):
+        part = draws[:, number * size : (number + 1) * size]
+        changed, other = augmentation(values, targets, part if group is None else part[:, group.rank :: group.size])
+        yield TrainingBatch((changed, masks), other, weights)
 
 
 # ----------------------------------------------------------------------------------------------------------- training
@@ -517,6 +528,7 @@ def _trained(
 ) -> tuple[Any, LoadedWeights | None, tuple[Epoch, ...]]:
     """The network with its best weights, and its history; in one of the processes, if there are several."""
     options, sample, test = data.options, data.training, data.validation
+    augmentation = Augmentation(data.description) if options.jettagger.augmentation else None
     with seeded(seed, threads=threads, device=device):
         network = data.network()
         loaded = None
@@ -530,8 +542,13 @@ def _trained(
 
         def batches(epoch: int) -> Iterator[TrainingBatch]:
             objective.begin(epoch)
-            order = epoch_random(seed, 0, epoch).permutation(sample.count)
-            return sample.batches(options.batch_size, order, group)
+            random = epoch_random(seed, 0, epoch)
+            order = random.permutation(sample.count)
+            made = sample.batches(options.batch_size, order, group)
+            if augmentation is None:
+                return made
+            draws = augmentation.draws(random, sample.count)
+            return _augmented(made, augmentation, draws, options.batch_size, group)
 
         history = train_network(
             network if group is None else group.wrapped(network, device),

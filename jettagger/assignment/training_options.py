@@ -122,6 +122,10 @@ class OwnOptions(FileModel):
         default=False,
         description="whether a daughter is assigned only to objects of its input in the event file",
     )
+    augmentation: _Flag = Field(
+        default=False,
+        description="whether training events are rotated about the beam and reflected at random in each epoch",
+    )
     event_weights: _Flag = Field(default=False, description="whether weights of events are in losses and metrics")
     class_weights: dict[str, Annotated[tuple[_Scale, ...], Field(strict=False)]] = Field(
         default_factory=dict, description="classification -> weight of each class in its loss"
