@@ -539,6 +539,8 @@ def curves_of(result: dict[str, Any]) -> dict[str, dict[int, dict[str, list[floa
 
 def picture_of(results: Mapping[str, dict[str, Any]]) -> Any:
     """Learning curves of the examples: right events by training events, beside the chi-square."""
+    from matplotlib.ticker import NullFormatter
+
     from jettagger.plots.style import LINES, canvas, drawing
 
     with drawing():
@@ -556,10 +558,11 @@ def picture_of(results: Mapping[str, dict[str, Any]]) -> Any:
                         color=colour, linestyle=style, marker="o", markersize=3, label=variant,
                     )  # fmt: skip
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
                 axes.set_ylim(0, None)
                 axes.set_title(f"{example}, {_bin(number, example)}", fontsize=10)
                 axes.set_xlabel("training events")
-            axes_of_row[0].set_ylabel("fully matched events, all right")
+            axes_of_row[0].set_ylabel("right events")
         panels[0][2].legend(fontsize=7)
     return figure
 
