@@ -416,7 +416,7 @@ def test_trials_that_fail_are_kept_and_named(world: Path) -> None:
     assert set(states) <= {"failed", "invalid"}
     assert any("does not divide" in trial.problem for trial in study if trial.state == "invalid")
     wild = search_space({"learning_rate": "tune.uniform(1e30, 1e31)"})
-    with pytest.raises(InvalidValues, match=r"none of 1 trial was complete: trial 0: step .*diverged"):
+    with pytest.raises(InvalidValues, match=r"none of 1 trial was complete: trial 0: .*step .*diverged"):
         tune_assignment("options.json", wild, "wild", trials=1, plots=False)
 
 
@@ -465,6 +465,146 @@ def test_a_process_that_dies_is_a_failed_trial() -> None:
     assert texts[0] == "the process of the trial ended with status 3"
     assert texts[1] == "the process of the trial was killed by signal 9, most likely for lack of memory"
     runner.close()
+
+
+class Given:
+    """Trials that tell what is given, while the clock goes on by a second for each question."""
+
+    def __init__(self, told: dict[int, list[Any]]) -> None:
+        self.told, self.now = told, 0.0
+        self.running: dict[int, list[Any]] = {}
+        self.stopped: list[int] = []
+        self.answers: list[tuple[int, bool]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def start(self, number: int, task: Any) -> None:
+        Path(task.checkpoint).touch()
+        self.running[number] = list(self.told[number])
+
+    def messages(self, seconds: float) -> list[Any]:
+        self.now += 1
+        return [made for left in self.running.values() if left and (made := left.pop(0)) is not None]
+
+    def answer(self, number: int, goes_on: bool) -> None:
+        self.answers.append((number, goes_on))
+
+    def stop(self, number: int) -> None:
+        del self.running[number]
+        self.stopped.append(number)
+
+    def close(self) -> None:
+        pass
+
+
+def searched(world: Path, told: dict[int, list[Any]], monkeypatch: pytest.MonkeyPatch, **limits: float) -> Any:
+    """A search whose trials tell what is given: the trials, and who ran them."""
+    from jettagger.studies.tuning import run
+
+    runner = Given(told)
+    monkeypatch.setattr(run, "LocalTrials", lambda: runner)
+    given: Any = {"trials": len(told), "workers": 2, "pruner": "none", "plots": False, "clock": runner.clock}
+    result = run.tune_assignment("options.json", "space.json", "out", **given, **limits)
+    return result.trials, runner
+
+
+def told(number: int, epoch: int) -> Any:
+    from jettagger.studies.tuning.trials import Message
+
+    return Message(number, "epoch", {epoch: 0.1 * epoch + 0.01 * number}, float(epoch))
+
+
+def test_a_trial_without_progress_has_failed_and_the_search_goes_on(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jettagger.studies.tuning.trials import Message
+
+    late = told(0, 2)  # what was under way when it was ended
+    trials, runner = searched(
+        world,
+        {
+            0: [told(0, 1)],
+            1: [None, None, told(1, 1), None, None, told(1, 2), Message(1, "complete", {})],
+            2: [late, told(2, 1), told(2, 2), Message(2, "complete", {})],
+            3: [],
+        },
+        monkeypatch,
+        epoch_limit=4.5,
+    )  # fmt: skip
+    assert [trial.state for trial in trials] == ["failed", "complete", "complete", "failed"]
+    assert trials[0].problem == "no epoch for 5 s after epoch 1, the limit is 4.5 s"
+    assert trials[0].values == {1: pytest.approx(0.1)}
+    assert trials[3].problem == "no epoch for 5 s since its start, the limit is 4.5 s"
+    assert runner.stopped == [0, 3]
+    record = json.loads((world / "out" / "tuning.json").read_text())
+    assert record["trials"][0]["problem"] == trials[0].problem
+    assert not (world / "out.resume").exists()
+
+
+def test_a_trial_that_takes_too_long_has_failed(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jettagger.studies.tuning.trials import Message
+
+    trials, runner = searched(
+        world,
+        {0: [told(0, epoch) for epoch in range(1, 9)], 1: [told(1, 1), told(1, 2), Message(1, "complete", {})]},
+        monkeypatch,
+        trial_limit=3.5,
+    )
+    assert [(trial.state, trial.epochs) for trial in trials] == [("failed", 4), ("complete", 2)]
+    assert trials[0].problem == "it has taken 4 s, the limit of a trial is 3.5 s"
+    assert runner.stopped == [0]
+
+
+def test_time_in_which_the_search_was_suspended_does_not_count() -> None:
+    from jettagger.studies.tuning.limits import TrialLimits
+
+    now = [0.0]
+    limits = TrialLimits(trial=100, epoch=20, clock=lambda: now[0])
+    limits.begin(7, seconds=80)
+    now[0] = 1000.0
+    assert limits.over() == {}
+    now[0] += 2
+    assert limits.over() == {}
+    limits.heard(7, 1)
+    for _ in range(3):
+        now[0] += 5
+        found = limits.over()
+    assert found == {7: "it has taken 102 s, the limit of a trial is 100 s"}  # with 80 s of an earlier run
+    limits.end(7)
+    assert limits.over() == {}
+    for limit in (0, -1, math.nan):
+        with pytest.raises(ConfigError, match="epoch_limit: got"):
+            TrialLimits(epoch=limit)
+
+
+@pytest.mark.slow
+def test_a_process_that_does_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from jettagger.runtime.workers import start_process
+    from jettagger.studies.tuning.trials import LocalTrials
+
+    monkeypatch.setenv("JETTAGGER_DEADLINE", "0.5")
+    runner = LocalTrials()
+    runner._running[3] = start_process(_hang)
+    process = runner._running[3][0]
+    found: list[Any] = []
+    while not found:
+        found += runner.messages(0.1)
+    assert (found[0].number, found[0].kind) == (3, "failed")
+    assert f"the workers {process.pid}" in found[0].text
+    assert "have done nothing ($JETTAGGER_DEADLINE=seconds waits longer): the process of the trial was" in found[0].text
+    assert process.exitcode == -9
+    assert runner.messages(0) == []
+    monkeypatch.setenv("JETTAGGER_DEADLINE", "off")
+    runner._running[4] = start_process(_hang)
+    assert runner.messages(0.1) == []
+    runner.stop(4)
+    runner.close()
+
+
+def _hang(pipe: Any) -> None:
+    pipe.recv()
 
 
 def _exit(_: Any) -> None:

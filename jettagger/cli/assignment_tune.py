@@ -56,6 +56,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, metavar="DIR/", help="folder to write")
     add(*flag_names("-s", "search-space-file"), metavar="SPACE.json", help="search space, see above")
     add(*flag_names("-t", "time-limit"), type=time_limit, metavar="DD:HH:MM:SS", help="end in order after a time")
+    add(
+        "--trial-limit",
+        type=time_limit,
+        metavar="DD:HH:MM:SS",
+        help="end a trial after a time; it has failed, and the search goes on",
+    )
+    add("--epoch-limit", type=time_limit, metavar="DD:HH:MM:SS", help="the same for one without an epoch for so long")
     add("--trials", type=counted, default=10, metavar="N", help="number of trials (default: %(default)s)")
     add("--workers", type=counted, default=1, metavar="N", help="trials at a time (default: %(default)s)")
     add("--scheduler", metavar="ADDRESS", help="of a dask cluster, whose workers run the trials")
@@ -124,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
                 devices=args.device or ["cpu"],
                 precision="float16" if args.fp16 else "float32",
                 time_limit=args.time_limit,
+                trial_limit=args.trial_limit,
+                epoch_limit=args.epoch_limit,
                 study=args.study,
                 plots=not args.no_plots,
                 resume=args.resume,

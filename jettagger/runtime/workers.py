@@ -19,7 +19,17 @@ from typing import Any, TypeVar
 
 from jettagger.errors import ConfigError, WorkerError
 
-__all__ = ["DEADLINE", "deadline", "finished", "follow_parent", "start_process", "submit", "watched", "worker_pool"]
+__all__ = [
+    "DEADLINE",
+    "IdleProcesses",
+    "deadline",
+    "finished",
+    "follow_parent",
+    "start_process",
+    "submit",
+    "watched",
+    "worker_pool",
+]
 
 Result = TypeVar("Result")
 
@@ -221,7 +231,7 @@ def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, await
         finished for this time.
     """
     futures = list(futures)
-    idle = _Idle()
+    idle = IdleProcesses()
     while True:
         done, _ = wait(futures, timeout=idle.step, return_when=FIRST_COMPLETED)
         if done:
@@ -246,7 +256,7 @@ def watched(pool: Any, awaited: str) -> Iterator[None]:
     WorkerError
         If neither the workers nor the main thread have used CPU time for `deadline` seconds, or if a worker was killed.
     """
-    idle = _Idle(time.pthread_getcpuclockid(threading.main_thread().ident or 0) if _TIMES.exists() else None)
+    idle = IdleProcesses(time.pthread_getcpuclockid(threading.main_thread().ident or 0) if _TIMES.exists() else None)
     leave = threading.Event()
     said: list[str] = []
 
@@ -272,7 +282,7 @@ def watched(pool: Any, awaited: str) -> Iterator[None]:
         thread.join(_GRACE)
 
 
-class _Idle:
+class IdleProcesses:
     """Whether processes have been idle for the time `deadline`.
 
     Steps are counted instead of the clock: if the whole job is suspended, no process counts as stuck.
@@ -290,8 +300,27 @@ class _Idle:
         self._waited = 0.0
         self._before: float | None = None
 
+    @property
+    def measures(self) -> bool:
+        """Whether the system provides CPU times, and there is a limit."""
+        return self.limit is not None and _TIMES.exists()
+
     def look(self, pids: Iterable[int]) -> str:
-        """To be called after each ``step``; describes stuck processes, or returns nothing."""
+        """To be called after each ``step``; describes stuck processes, or returns nothing.
+
+        Parameters
+        ----------
+        pids : iterable of int
+
+        Returns
+        -------
+        str
+
+        Warns
+        -----
+        RuntimeWarning
+            If the system does not provide CPU times, so that they may be stuck.
+        """
         if self.limit is None or self.step is None:
             return ""
         pids = sorted(pids)

@@ -26,6 +26,7 @@ from jettagger.files import check_folder, folder_complete_or_absent
 from jettagger.files.resuming import lock_folder, resume_folder
 from jettagger.provenance import Provenance
 from jettagger.runtime.codedigest import digest_of
+from jettagger.studies.tuning.limits import TrialLimits
 from jettagger.studies.tuning.report import MARKER, STUDY, write_report
 from jettagger.studies.tuning.spaces import SearchSpace, read_search_space
 from jettagger.studies.tuning.study import PRUNERS, Study, Trial, open_study, optuna_library
@@ -196,11 +197,14 @@ def tune_assignment(
     devices: Sequence[str] = ("cpu",),
     precision: Precision = "float32",
     time_limit: float | None = None,
+    trial_limit: float | None = None,
+    epoch_limit: float | None = None,
     study: str | os.PathLike[str] | None = None,
     plots: bool = True,
     resume: bool = True,
     force: bool = False,
     follow: Callable[[Trial], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Tuning:
     """Search for options of a training: ``jettagger assignment tune`` as a function.
 
@@ -232,6 +236,9 @@ def tune_assignment(
         As for `jettagger.assignment.train_assignment`.
     time_limit : float, optional
         Seconds from now on; then running trials end, and the output is written.
+    trial_limit, epoch_limit : float, optional
+        Seconds of a trial, and from epoch to epoch of one: a trial beyond them is ended, has failed, and the search
+        goes on. A process that does not use the CPU is ended in any case, see `jettagger.runtime.workers.deadline`.
     study : path, optional
         The study of an earlier search (its folder, or the file in it) with the same options, whose trials count.
     plots : bool
@@ -243,6 +250,8 @@ def tune_assignment(
         Whether an existing output may be replaced.
     follow : callable, optional
         Called with each trial after each of its epochs, and when it has ended.
+    clock : callable
+        Seconds.
 
     Returns
     -------
@@ -271,6 +280,7 @@ def tune_assignment(
         in_range(number, name, 1)
     if time_limit is not None:
         in_range(time_limit, "time_limit", 0, above=True)
+    limits = TrialLimits(trial_limit, epoch_limit, clock)
     if pruner not in PRUNERS:
         raise UnknownName("pruner", pruner, PRUNERS)
     plan = plan_tuning(options, space, seed=seed, monitor=monitor)
@@ -302,7 +312,7 @@ def tune_assignment(
             )
             task = TrialTask({}, seed, threads, "", precision, monitor, "")
             with closing(LocalTrials() if scheduler is None else DaskTrials(scheduler)) as runner:
-                search = _Search(plan, record, runner, task, kept.resolve(), list(devices), time_limit, follow)
+                search = _Search(plan, record, runner, task, kept.resolve(), list(devices), limits, time_limit, follow)
                 search.run(trials, workers)
             best = record.best()
             if best is None:
@@ -317,7 +327,11 @@ def tune_assignment(
                 plan.higher_is_better,
                 search.out_of_time,
             )
-            settings = _about(plan, monitor, pruner, precision, seed)
+            settings = {
+                **_about(plan, monitor, pruner, precision, seed),
+                "trial_limit": trial_limit,
+                "epoch_limit": epoch_limit,
+            }
             made = Provenance(
                 "assignment tune", files=tuple(os.fspath(path) for path in inputs), configuration=settings
             )
@@ -384,12 +398,14 @@ class _Search:
         task: TrialTask,
         folder: Path,
         devices: list[str],
+        limits: TrialLimits,
         time_limit: float | None,
         follow: Callable[[Trial], None] | None,
     ) -> None:
         self.plan, self.study, self.runner, self.task = plan, study, runner, task
         self.folder, self.devices, self.follow = folder, devices, follow
-        self.end = None if time_limit is None else time.monotonic() + time_limit
+        self.limits = limits
+        self.end = None if time_limit is None else limits.clock() + time_limit
         self.running: dict[int, int] = {}  # trial -> slot
         self.earlier: dict[int, float] = {}  # trial -> seconds in earlier runs
         self.ended: list[str] = []
@@ -410,7 +426,10 @@ class _Search:
                 return
             for message in self.runner.messages(_LOOK):
                 self._take(message)
-            if self.end is not None and time.monotonic() > self.end:
+            for number, why in self.limits.over().items():
+                self.runner.stop(number)
+                self._take(Message(number, "failed", {}, text=why))
+            if self.end is not None and self.limits.clock() > self.end:
                 self._stop(interrupted)
                 return
             if len(self.ended) >= _FAILURES and set(self.ended) == {"failed"}:
@@ -438,11 +457,15 @@ class _Search:
         )
         self._say(number)
         self.runner.start(number, task)
+        self.limits.begin(number, self.earlier[number])
 
     def _take(self, message: Message) -> None:
         number = message.number
+        if number not in self.running:  # one that was ended, on a cluster
+            return
         if message.kind == "epoch":
             ((epoch, criterion),) = message.values.items()
+            self.limits.heard(number, epoch)
             goes_on = self.study.report(number, epoch, criterion, self.earlier[number] + message.seconds)
             self.runner.answer(number, goes_on)
             if goes_on:
@@ -453,6 +476,7 @@ class _Search:
                 self.study.report(number, epoch, criterion, self.earlier[number] + message.seconds)
         self.study.end(number, message.kind, message.text, message.notes)
         del self.running[number]
+        self.limits.end(number)
         for file in self.folder.glob(f"trial_{number}_*.pt"):
             file.unlink()
         self.ended.append(message.kind)

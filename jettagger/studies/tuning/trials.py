@@ -23,12 +23,15 @@ from jettagger.assignment.training import prepare_training, train_prepared
 from jettagger.assignment.training_folder import open_datasets
 from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import ConfigError, InvalidValues, JettaggerError, WorkerError, reason_of, require
-from jettagger.runtime.workers import start_process
+from jettagger.runtime.workers import IdleProcesses, start_process
 
 __all__ = ["DaskTrials", "LocalTrials", "Message", "TrialRunner", "TrialTask", "run_trial"]
 
 #: seconds that a trial on a cluster waits for an answer of the process of the study
 _ANSWER = 600
+
+#: seconds that a killed process has to end
+_GRACE = 10.0
 
 #: seconds between questions to a scheduler
 _POLL = 0.05
@@ -157,6 +160,9 @@ class TrialRunner(Protocol):
     def answer(self, number: int, goes_on: bool) -> None:
         """Say to a trial that has ended an epoch whether it goes on."""
 
+    def stop(self, number: int) -> None:
+        """End a trial at once."""
+
     def close(self) -> None:
         """End all trials at once."""
 
@@ -165,17 +171,43 @@ class TrialRunner(Protocol):
 
 
 class LocalTrials:
-    """Trials in processes on this machine, one each."""
+    """Trials in processes on this machine, one each.
+
+    A process that has not used the CPU for the time of `jettagger.runtime.workers.deadline` is ended.
+    """
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[Any, Connection]] = {}
+        self._idle: dict[int, IdleProcesses] = {}
+        self._waited = 0.0
 
     def start(self, number: int, task: TrialTask) -> None:
         """Begin a trial."""
         self._running[number] = start_process(_run, number, task)
 
     def messages(self, seconds: float) -> list[Message]:
-        """What trials have told, within a time; a process that has died is a failed trial."""
+        """What trials have told, within a time; a process that has died, or does nothing, is a failed trial."""
+        start = time.monotonic()
+        found = self._told(seconds)
+        self._waited += min(time.monotonic() - start, seconds)
+        return [*found, *self._stuck()]
+
+    def _stuck(self) -> list[Message]:
+        """Trials whose processes do nothing; they are ended."""
+        found = []
+        watch = {number: self._idle.setdefault(number, IdleProcesses()) for number in self._running}
+        self._idle = watch
+        if not watch or not all(one.measures and self._waited >= (one.step or 0.0) for one in watch.values()):
+            return []
+        self._waited = 0.0
+        for number, idle in watch.items():
+            text = idle.look([self._running[number][0].pid])
+            if text:
+                self.stop(number)
+                found.append(Message(number, "failed", {}, text=f"{text}: the process of the trial was ended"))
+        return found
+
+    def _told(self, seconds: float) -> list[Message]:
         pipes = {pipe: number for number, (_, pipe) in self._running.items()}
         found = []
         for pipe in [one for one in ready([*pipes], timeout=seconds) if isinstance(one, Connection)]:
@@ -192,7 +224,8 @@ class LocalTrials:
                 continue
             if message.kind != "epoch":
                 process, pipe = self._running.pop(number)
-                process.join()
+                process.join(_GRACE)
+                process.kill()  # what hangs at its end
                 pipe.close()
             found.append(message)
         return found
@@ -202,14 +235,21 @@ class LocalTrials:
         with suppress(OSError):  # it has died: that is a message of its own
             self._running[number][1].send(goes_on)
 
+    def stop(self, number: int) -> None:
+        """End a trial at once."""
+        self._end([number])
+
     def close(self) -> None:
         """End all trials at once."""
-        for process, _ in self._running.values():
+        self._end([*self._running])
+
+    def _end(self, numbers: list[int]) -> None:
+        ended = [self._running.pop(number) for number in numbers]
+        for process, _ in ended:
             process.kill()
-        for process, pipe in self._running.values():
-            process.join()
+        for process, pipe in ended:
+            process.join(_GRACE)  # one that waits for a disk does not end
             pipe.close()
-        self._running.clear()
 
 
 def _run(pipe: Connection, number: int, task: TrialTask) -> None:
@@ -285,6 +325,11 @@ class DaskTrials:
         """Say to a trial that has ended an epoch whether it goes on."""
         if number in self._answers:
             self._answers[number].put(goes_on)
+
+    def stop(self, number: int) -> None:
+        """End a trial: after its present epoch, if there is an end to it, as dask cannot stop a thread."""
+        self._answers.pop(number).put(False)
+        self._client.cancel([self._futures.pop(number)], force=True)
 
     def close(self) -> None:
         """End all trials: after their present epoch, as dask cannot stop a thread."""
