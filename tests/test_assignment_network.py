@@ -24,6 +24,7 @@ from jettagger.assignment.weights import (
     write_network,
 )
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError, UnknownName
+from jettagger.topology.eventfile import EventDescription
 
 torch = pytest.importorskip("torch")
 
@@ -283,6 +284,32 @@ def test_masses_enter_the_logits_only_if_wanted() -> None:
         torch.testing.assert_close(again[:, i, j, k], terms[:, i, j, k], rtol=1e-3, atol=1e-3)
     with pytest.raises(ConfigError, match="mass_features need a sequential input with pt, eta, and phi"):
         network(event("INPUTS: {SEQUENTIAL: {Jets: {x: none}}}\nEVENT: {t: [a, b]}"), jettagger={"mass_features": True})
+
+
+@pytest.mark.parametrize("description", [event(TOPS), event()], ids=["pairs", "triples"])
+def test_masses_of_a_training_leave_out_tuples_that_are_no_assignments(description: EventDescription) -> None:
+    values, masks = some_inputs(description)
+    net = network(description, jettagger={"mass_features": True})
+    masses = net.particles[0].masses
+    torch.nn.init.normal_(masses.last.weight)
+    names = [item.name for item in net.order]
+    found = net.kinematics([values[name].abs() for name in names], [masks[name] for name in names], names)
+    made, gradients = [], []
+    for training in (True, False):
+        masses.train(training).zero_grad()
+        made.append(masses(*found))
+        slots, axes = made[-1].shape[1], made[-1].ndim - 1
+        different = torch.ones_like(made[-1][0], dtype=torch.bool)
+        for i, j in combinations(range(axes), 2):
+            shape = [slots if place in (i, j) else 1 for place in range(axes)]
+            different = different & ~torch.eye(slots, dtype=torch.bool).reshape(shape)
+        (made[-1] * different).sin().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in masses.parameters()])
+    assert made[0].any()
+    assert not (made[0] * ~different).any()
+    torch.testing.assert_close(made[0], made[1] * different)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 TWO = """

@@ -137,26 +137,51 @@ class MassLogits(torch.nn.Module):
         torch.nn.init.zeros_(self.last.bias)
 
     def forward(self, momenta: Any, known: Any) -> Any:
-        """float[events, slots, ..., slots], an axis for each daughter; zero where an object has no momentum."""
-        events, slots = momenta.shape[:2]
-        shape = [events, *[slots] * self.daughters]
+        """float[events, slots, ..., slots], an axis for each daughter; zero where an object has no momentum.
+
+        A training on a CPU has zero for tuples with a repeated slot, too, which are no assignments: most of all tuples
+        then need no computation.
+        """
         pair = (log_mass(momenta, 2) - _MASS_CENTRE) * _MASS_SCALE
-        made = []
-        for places in self.places:
-            if len(places) == 2:
-                axes = [events, *[1] * self.daughters]
-                for place in places:
-                    axes[place + 1] = slots
-                made.append(pair.reshape(axes).expand(shape))
-            else:
-                made.append((log_mass(momenta, self.daughters) - _MASS_CENTRE) * _MASS_SCALE)
-        x = functional.gelu(self.first(torch.stack(made, -1)))
-        logits = self.last(functional.gelu(self.second(x)))[..., 0]
+        whole = (log_mass(momenta, self.daughters) - _MASS_CENTRE) * _MASS_SCALE if self.daughters > 2 else None
+        if self.training and known.device.type == "cpu" and not torch.jit.is_tracing():
+            return self._of_rows(pair, whole, known)
+        return self._of_all(pair, whole, known)
+
+    def _values(self, features: Any) -> Any:
+        x = functional.gelu(self.first(features))
+        return self.last(functional.gelu(self.second(x)))[..., 0]
+
+    def _axes(self, value: Any, *places: int) -> Any:
+        """Slots along the axes of some daughters."""
+        slots = value.shape[1]
+        return value.reshape(value.shape[0], *[slots if place in places else 1 for place in range(self.daughters)])
+
+    def _of_all(self, pair: Any, whole: Any, known: Any) -> Any:
+        events, slots = known.shape
+        shape = [events, *[slots] * self.daughters]
+        made = [self._axes(pair, *places).expand(shape) if len(places) == 2 else whole for places in self.places]
+        logits = self._values(torch.stack(made, -1))
         for place in range(self.daughters):
-            axes = [events, *[1] * self.daughters]
-            axes[place + 1] = slots
-            logits = logits.masked_fill(~known.reshape(axes), 0.0)
+            logits = logits.masked_fill(~self._axes(known, place), 0.0)
         return logits
+
+    def _of_rows(self, pair: Any, whole: Any, known: Any) -> Any:
+        """Of the tuples of different objects with a momentum alone."""
+        slots = known.shape[1]
+        possible = self._axes(known, 0)
+        for place in range(1, self.daughters):
+            possible = possible & self._axes(known, place)
+        different = ~torch.eye(slots, dtype=torch.bool, device=known.device)[None]
+        for places in combinations(range(self.daughters), 2):
+            possible = possible & self._axes(different, *places)
+        index = possible.nonzero().unbind(1)
+        made = [
+            pair[(index[0], index[places[0] + 1], index[places[1] + 1])] if len(places) == 2 else whole[index]
+            for places in self.places
+        ]
+        values = self._values(torch.stack(made, -1))
+        return values.new_zeros(possible.shape).index_put(index, values)
 
 
 def log_mass(momenta: Any, number: int) -> Any:
