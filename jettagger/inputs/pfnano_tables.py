@@ -7,7 +7,7 @@ Generator particles are the heavy ones (t, W, Z, H) near a jet, and their decay 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,17 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
-from jettagger.features.cms import eta_sign
+from jettagger.features.jetclass import CONSTITUENT_COLUMNS
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns, Format, Jets, ReadPlan, load, make_plan
 from jettagger.formats.base import JetKind, Offer
 from jettagger.formats.naming import Names
 from jettagger.inputs.flavours import detect
-from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
+from jettagger.kinematics import delta_r, energy
 from jettagger.truth.nanoaod import FIELDS, decays
 from jettagger.types import Array
 
 __all__ = ["NANO_COLUMNS", "NanoColumns", "is_event_file", "nano_features", "nano_plan", "nano_table", "read_jets"]
-
-CM = 10.0
 
 #: maximum distance of generator particles from the jet axis
 NEAR = 1.2
@@ -35,24 +33,7 @@ NEAR = 1.2
 _RESONANCES = (6, 23, 24, 25)
 
 #: column of the candidates -> canonical columns it is computed from; the weight is used if available
-_PARTS: dict[str, tuple[str, ...]] = {
-    "part_px": ("pt", "phi"),
-    "part_py": ("pt", "phi"),
-    "part_pz": ("pt", "eta"),
-    "part_energy": ("pt", "eta", "mass"),
-    "part_deta": ("eta", "jet.eta"),
-    "part_dphi": ("phi", "jet.phi"),
-    "part_charge": ("charge",),
-    "part_isElectron": ("pdgId",),
-    "part_isMuon": ("pdgId",),
-    "part_isPhoton": ("pdgId",),
-    "part_isChargedHadron": ("pdgId", "charge"),
-    "part_isNeutralHadron": ("pdgId", "charge"),
-    "part_d0val": ("dxy",),
-    "part_d0err": ("dxyerr",),
-    "part_dzval": ("dz",),
-    "part_dzerr": ("dzerr",),
-}
+_PARTS: dict[str, tuple[str, ...]] = {f"part_{name}": column.needs for name, column in CONSTITUENT_COLUMNS.items()}
 #: column of the jets -> canonical columns it is computed from
 _OF_JETS: dict[str, tuple[str, ...]] = {
     "jet_pt": ("pt",),
@@ -164,31 +145,11 @@ class NanoColumns(Mapping[str, Any]):
             if name == "part_energy":
                 return weight * energy(own["pt"], own["eta"], own["mass"])
             own["pt"] = own["pt"] * weight
-        return _FUNCTIONS[name](*own.values())
+        return CONSTITUENT_COLUMNS[name.removeprefix("part_")].function(*own.values())
 
 
 def _key(need: str) -> tuple[str, str]:
     return ("jet", need[4:]) if need.startswith("jet.") else ("pf", need)
-
-
-def _code(code: int) -> Callable[[Array], Array]:
-    return lambda number: np.abs(number) == code
-
-
-_FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "part_px": px,
-    "part_py": py,
-    "part_pz": pz,
-    "part_deta": lambda eta, axis: eta_sign(axis) * (eta - axis),
-    "part_dphi": delta_phi,
-    "part_charge": lambda charge: charge,
-    "part_isElectron": _code(11),
-    "part_isMuon": _code(13),
-    "part_isPhoton": _code(22),
-    "part_isChargedHadron": lambda pid, charge: (charge != 0) & ~np.isin(np.abs(pid), (11, 13)),
-    "part_isNeutralHadron": lambda pid, charge: (charge == 0) & (np.abs(pid) != 22),
-    **{f"part_{name}": lambda length: CM * length for name in ("d0val", "d0err", "dzval", "dzerr")},
-}
 
 
 def _feature(name: str, object_: str, *needs: str) -> Feature:
