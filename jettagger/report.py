@@ -25,6 +25,7 @@ _COUNTS = {
     "outside_domain": "not scored: outside of the domain of the model",
     "deselected_candidates": "candidates that the model's selection leaves out",
     "unordered": "objects without a value of the model's order",
+    "outside_image": "constituents of scored jets outside of an image",
     "n_sign_ambiguous": "scored, with a track on the jet axis, whose rebuilt sign is in doubt",
     "n_other_pv": "scored, with a track whose impact parameters refer to another vertex",
     "dangling_links": "dangling links",
@@ -94,6 +95,8 @@ class Report(Displayed):
     unordered : int
         Objects of linked jets whose value in an ``order`` of the model is NaN: they are last, first, or left out, as
         the model declares.
+    outside_image : int
+        Constituents of scored jets outside of an image, which the network does not see.
     n_sign_ambiguous : int
         Scored jets with a track so close to the jet axis that the sign of its reconstructed impact parameter is
         ambiguous; counted for models with this input.
@@ -147,6 +150,7 @@ class Report(Displayed):
     truncated: int = 0
     deselected_candidates: int = 0
     unordered: int = 0
+    outside_image: int = 0
     n_sign_ambiguous: int = 0
     n_other_pv: int = 0
     recovered_vertices: int = 0

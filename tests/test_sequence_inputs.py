@@ -414,8 +414,9 @@ def test_what_is_declared_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture
     assert [item["kind"] for item in said] == ["sequence", "vector"]
 
 
-def test_the_example_of_the_page_is_valid() -> None:
+def test_the_examples_of_the_page_are_valid() -> None:
     page = Path(__file__).parent.parent / "docs" / "images.md"
-    (text,) = re.findall(r"```json\n(.+?)```", page.read_text(encoding="utf-8").partition("## Inputs")[2], re.DOTALL)
-    groups = read_declared(page, json.loads(text))[1]
-    assert [group.kind for group in groups] == ["sequence", "vector"]
+    inputs = page.read_text(encoding="utf-8").partition("## Inputs")[2]
+    whole, image = map(json.loads, re.findall(r"```json\n(.+?)```", inputs, re.DOTALL)[:2])
+    groups = read_declared(page, declared(*whole["groups"], image))[1]
+    assert [group.kind for group in groups] == ["sequence", "vector", "image"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jettagger.errors import ConfigError
+from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import parse
-from jettagger.features import Feature, columns_of
+from jettagger.features import FEATURES, Feature, columns_of
+from jettagger.features.jetclass import CONSTITUENT_COLUMNS
 from jettagger.types import Array
 
-__all__ = ["column_feature"]
+__all__ = ["column_feature", "image_feature"]
 
 
 def column_feature(text: str, object_: str, place: str) -> Feature:
@@ -63,3 +65,72 @@ def column_feature(text: str, object_: str, place: str) -> Feature:
     source = "columns of the file" if object_ == "jet" else "the model's description"
     name = plain if object_ == "jet" else f"{object_}: {plain}"
     return Feature(name, object_, expression.names, value, "as stored", source)
+
+
+def image_feature(name: str, object_: str, weight: str, place: str) -> Feature:
+    """A column of constituents for images, with the names of JetClass-II without ``part_``.
+
+    Parameters
+    ----------
+    name : str
+        Columns that JetClass-II does not have are variables and canonical columns of the object.
+    object_ : str
+        One of `jettagger.features.CANDIDATES`.
+    weight : str
+        Expression in canonical columns that multiplies ``pt`` and ``energy``; empty: 1.
+    place : str
+        Place in the file, for errors.
+
+    Returns
+    -------
+    Feature
+
+    Raises
+    ------
+    UnknownName
+        If there is no such column; gives the nearest ones.
+
+    Examples
+    --------
+    >>> image_feature("d0val", "pf", "", "here").needs, image_feature("pt", "pf", "puppiWeight", "here").needs
+    (('dxy',), ('pt', 'puppiWeight'))
+    """
+    if name in CONSTITUENT_COLUMNS:
+        column = CONSTITUENT_COLUMNS[name]
+        needs, function, unit = column.needs, column.function, column.unit
+    elif name in FEATURES and FEATURES[name].object == object_:
+        return FEATURES[name]
+    elif name in columns_of(object_):
+        needs, function, unit = (name,), _itself, "GeV" if name == "pt" else "as stored"
+    else:
+        own = [feature.name for feature in FEATURES.values() if feature.object == object_]
+        known = [*CONSTITUENT_COLUMNS, *columns_of(object_), *own]
+        raise UnknownName(f"column of the object {object_!r}", name, known, place)
+    label = f"{object_}: {name}"
+    if weight and name in ("pt", "energy"):
+        label = f"{label} * {weight}"
+        needs, function = _weighted(needs, function, weight)
+
+    def value(*columns: Array) -> Array:
+        return function(*columns)
+
+    value.__doc__ = f"Column {name} of images."
+    return Feature(label, object_, needs, value, unit, "JetClass-II" if name in CONSTITUENT_COLUMNS else "as stored")
+
+
+def _itself(column: Array) -> Array:
+    return column
+
+
+def _weighted(
+    needs: tuple[str, ...], function: Callable[..., Array], weight: str
+) -> tuple[tuple[str, ...], Callable[..., Array]]:
+    """A column and an expression that multiplies it."""
+    expression = parse(weight)
+
+    def product(*columns: Array) -> Array:
+        values = dict(zip(expression.names, columns[len(needs) :], strict=True))
+        found: Array = function(*columns[: len(needs)]) * expression.evaluate(values)
+        return found
+
+    return (*needs, *expression.names), product

@@ -14,14 +14,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from jettagger.bundles.columns import column_feature
-from jettagger.bundles.interface import LAYOUT, Group, InputKind, Order, Variable
+from jettagger.bundles.columns import column_feature, image_feature
+from jettagger.bundles.interface import IMAGE_LAYOUT, LAYOUT, Group, InputKind, Order, Variable, names_of_image
 from jettagger.bundles.places import PACKAGE
 from jettagger.config.models import Between, Expected, FileModel, Shorthand, shown, validated_json
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.expressions import parse
-from jettagger.features import FEATURES, Feature, columns_of
+from jettagger.features import CANDIDATES, FEATURES, Feature, columns_of
 from jettagger.formats.base import JetKind
+from jettagger.images import ImageSettings
 from jettagger.weaver.config import LONGEST_LIST
 
 __all__ = [
@@ -42,12 +43,16 @@ SCHEMA_VERSION = 1
 #: objects of groups: name in the file -> object
 _OBJECTS = {"jet": "jet", "candidates": "pf", "charged": "cpf", "neutral": "npf", "vertices": "sv"}
 
-_AXES = ("jets", "variables", "objects", "one")
-Axis = Annotated[Literal["jets", "variables", "objects", "one"], Expected(f"one of {', '.join(_AXES)}", _AXES)]
+_AXES = ("jets", "variables", "objects", "channels", "rows", "columns", "one")
+Axis = Annotated[
+    Literal["jets", "variables", "objects", "channels", "rows", "columns", "one"],
+    Expected(f"one of {', '.join(_AXES)}", _AXES),
+]
 _WORDS = tuple(_OBJECTS)
 Length = Annotated[int, Between(1, LONGEST_LIST)]
 
-_KINDS = ("sequence", "set", "vector")
+_KINDS = ("sequence", "set", "vector", "image")
+_Kind = Annotated[Literal["sequence", "set", "vector", "image"], Expected(f"one of {', '.join(_KINDS)}", _KINDS)]
 _DIRECTIONS = ("descending", "ascending")
 _MISSING = ("last", "first", "drop")
 
@@ -83,12 +88,12 @@ class DeclaredGroup(FileModel):
     object: Annotated[
         Literal["jet", "candidates", "charged", "neutral", "vertices"], Expected(f"one of {', '.join(_WORDS)}", _WORDS)
     ] = Field(description="`jet`, `candidates`, `charged`, `neutral` or `vertices`")
-    kind: Annotated[Literal["sequence", "set", "vector"], Expected(f"one of {', '.join(_KINDS)}", _KINDS)] | None = (
-        Field(
-            default=None,
-            description="`sequence`: the scores depend on the order of the objects; `set`: they do not, nor on empty "
-            "slots; `vector`: numbers of the jet. `jettagger models check` verifies it",
-        )
+    kind: (
+        Annotated[Literal["sequence", "set", "vector", "image"], Expected(f"one of {', '.join(_KINDS)}", _KINDS)] | None
+    ) = Field(
+        default=None,
+        description="`sequence`: the scores depend on the order of the objects; `set`: they do not, nor on empty "
+        "slots; `vector`: numbers of the jet; `image`: pixels. `jettagger models check` verifies it",
     )
     selection: str = Field(default="", description="cut in columns of the objects: `pt >= 0.95`")
     order: list[Annotated[DeclaredOrder, Shorthand("by")]] = Field(
@@ -109,7 +114,8 @@ class DeclaredGroup(FileModel):
         default=None, description="maximum number of objects, if smaller than the number of slots"
     )
     axes: list[Axis] = Field(
-        description="order of the tensor's axes: `jets`, `variables`, `objects`, `one` (an axis of length 1)"
+        description="order of the tensor's axes: `jets`, `variables`, `objects`, `one` (an axis of length 1); of "
+        "images `jets`, `channels`, `rows` (phi), `columns` (eta), `one`"
     )
     variables: list[str | DeclaredVariable] = Field(
         default_factory=list,
@@ -121,6 +127,14 @@ class DeclaredGroup(FileModel):
         description="expressions in columns, after the `variables`, with the same keys. Of jets: any column of the "
         "jets in the file, and of the event (`msoftdrop`, `tau2 / tau1`, `MET_pt`); of other objects: the columns that "
         "variables are made of, and those of their jet (`abs(eta)`, `pt / jet.pt`)",
+    )
+    image: ImageSettings | None = Field(
+        default=None, description="settings of an image of the candidates, instead of variables and columns"
+    )
+    weight: str = Field(
+        default="",
+        description="expression in columns of the candidates by which pt and energy in an image are multiplied: "
+        "`puppiWeight`",
     )
 
 
@@ -207,6 +221,11 @@ def _variables_of(object_: str) -> set[str]:
 
 def _group(group: DeclaredGroup, place: str) -> Group:
     object_ = _OBJECTS[group.object]
+    if group.image is not None:
+        return _image(group, group.image, place)
+    if group.kind == "image" or group.weight:
+        given = "kind is 'image'" if group.kind == "image" else "weight is given"
+        raise BundleError(f"{place}: {given}, but there are no settings of an image (key image)")
     lengths = group.length if isinstance(group.length, list) else [group.length]
     if len(lengths) > 2 or not lengths or not 1 <= lengths[0] <= lengths[-1] <= LONGEST_LIST:
         raise BundleError(
@@ -215,7 +234,9 @@ def _group(group: DeclaredGroup, place: str) -> Group:
         )
     shortest, longest = lengths[0], lengths[-1]
     layout = tuple(group.axes)
-    doubled = [axis for axis in LAYOUT if layout.count(axis) > 1]
+    doubled = [axis for axis in LAYOUT if layout.count(axis) > 1] + [
+        axis for axis in layout if axis in IMAGE_LAYOUT[1:]
+    ]
     if layout[:1] != ("jets",) or doubled or (object_ != "jet" and not {"objects", "variables"} <= set(layout)):
         raise BundleError(
             f"{place}: axes are {list(layout)}, expected for a tensor of {group.object}: jets first, then "
@@ -255,11 +276,56 @@ def _group(group: DeclaredGroup, place: str) -> Group:
     )
 
 
+def _image(group: DeclaredGroup, settings: ImageSettings, place: str) -> Group:
+    """An image of the candidates of a jet."""
+    object_ = _OBJECTS[group.object]
+    if object_ not in CANDIDATES:
+        raise BundleError(f"{place}: an image of {group.object}, expected one of candidates, charged or neutral")
+    unused = ("kind", "order", "sort", "length", "most", "variables", "columns")
+    default = {name: DeclaredGroup.model_fields[name].get_default(call_default_factory=True) for name in unused}
+    given = [name for name in unused if getattr(group, name) not in (default[name], *(["image"] * (name == "kind")))]
+    if given:
+        raise BundleError(f"{place}: {', '.join(given)} has no meaning for an image: its settings say what is in it")
+    if settings.granularity == "generator":
+        raise BundleError(
+            f"{place}: granularity is 'generator', expected constituents, tracks or cells: networks take reconstructed "
+            "jets"
+        )
+    layout = tuple(group.axes)
+    needed = {*IMAGE_LAYOUT} - ({"channels"} if len(settings.channels) == 1 else set())
+    known = [axis for axis in layout if axis != "one"]
+    if layout[:1] != ("jets",) or not needed <= set(known) <= set(IMAGE_LAYOUT) or len(set(known)) != len(known):
+        absent = "" if "channels" in needed else " (channels may be absent)"
+        raise BundleError(
+            f"{place}: axes are {list(layout)}, expected for an image of {len(settings.channels)} channels: jets "
+            f"first, then {', '.join(IMAGE_LAYOUT[1:])} once each{absent}"
+        )
+    check_cut(group.selection, object_, f"{place}: selection")
+    if group.weight:
+        check_key(group.weight, object_, f"{place}: weight", variables=False)
+    features = [image_feature(name, object_, group.weight, f"{place}: image") for name in names_of_image(settings)]
+    return Group(
+        name=group.input,
+        variables=tuple(map(Variable, features)),
+        min_length=1,
+        max_length=1,
+        axis=group.input,
+        per_jet=True,
+        selection=group.selection,
+        kind="image",
+        layout=layout,
+        image=settings,
+    )
+
+
 def _with_axes(groups: Iterable[Group]) -> tuple[Group, ...]:
     """Groups of an object that differ in length, or in what their order means, do not share an axis."""
     found: list[Group] = []
     axes: dict[tuple[object, ...], str] = {}
     for group in groups:
+        if group.image is not None:
+            found.append(group)
+            continue
         key = (group.object, group.min_length, group.max_length, group.kind)
         taken = group.object in axes.values()
         axis = axes.setdefault(key, f"{group.object} of {group.name}" if taken else group.object)
@@ -313,15 +379,15 @@ def check_cut(text: str, object_: str, place: str) -> None:
         raise ConfigError(f"{place}: {text!r} is not a cut, expected a condition such as 'pt >= 0.95'")
 
 
-def check_key(text: str, object_: str, place: str) -> None:
-    """Validate a sort key, an expression in columns of an object."""
-    if _value(text, object_, place).dtype.kind not in "fiu":
-        raise ConfigError(f"{place}: {text!r} is not a sort key, expected a number such as '-pt'")
+def check_key(text: str, object_: str, place: str, *, variables: bool = True) -> None:
+    """Validate a sort key or a weight, an expression in columns, and in variables, of an object."""
+    if _value(text, object_, place, variables=variables).dtype.kind not in "fiu":
+        expected = "a sort key, expected a number such as '-pt'" if variables else "a number"
+        raise ConfigError(f"{place}: {text!r} is not {expected}")
 
 
-def _value(text: str, object_: str, place: str) -> Any:
+def _value(text: str, object_: str, place: str, *, variables: bool = True) -> Any:
     expression = parse(text, where=place)
-    expression.check(
-        sorted({*columns_of(object_), *_variables_of(object_)}), f"column or variable of the object {object_!r}"
-    )
+    known = sorted({*columns_of(object_), *(_variables_of(object_) if variables else ())})
+    expression.check(known, f"column {'or variable ' * variables}of the object {object_!r}")
     return np.asarray(expression.evaluate({name: np.ones(1, dtype=np.float32) for name in expression.names}))

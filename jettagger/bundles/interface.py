@@ -11,15 +11,29 @@ import numpy as np
 from jettagger.expressions import parse
 from jettagger.features import FEATURES, Feature
 from jettagger.features.cms import stored
+from jettagger.images import ImageSettings
 from jettagger.types import Array
 
-__all__ = ["LAYOUT", "Group", "InputKind", "Order", "Variable", "arranged", "named_in"]
+__all__ = [
+    "IMAGE_LAYOUT",
+    "LAYOUT",
+    "Group",
+    "InputKind",
+    "Order",
+    "Variable",
+    "arranged",
+    "arranged_images",
+    "named_in",
+]
 
-#: what an input is: a list whose order counts, one whose order does not, numbers of the jet; empty: not stated
-InputKind = Literal["sequence", "set", "vector", ""]
+#: what an input is: a list whose order counts, or does not, numbers of the jet, an image; empty: not stated
+InputKind = Literal["sequence", "set", "vector", "image", ""]
 
 #: axes of a tensor in weaver and in CMSSW's producers with ``preprocess.json``
 LAYOUT = ("jets", "variables", "objects")
+
+#: axes of images in most frameworks
+IMAGE_LAYOUT = ("jets", "channels", "rows", "columns")
 
 
 @dataclass(frozen=True)
@@ -84,11 +98,12 @@ class Group:
         How empty slots are filled; None: as in the card.
     layout : tuple of str
         Order of the tensor's axes: ``jets``, ``variables``, ``objects``, ``one`` (of length 1). Jet-level groups may
-        lack ``objects`` and ``variables``.
+        lack ``objects`` and ``variables``. Images: ``jets``, ``channels``, ``rows``, ``columns``, ``one``; those of one
+        channel may lack ``channels``.
     axis : str
         Axis of the slots: groups of one axis have the same length in a run. Default: the object.
     per_jet : bool
-        Whether there is one slot only, for jet-level variables.
+        Whether there is one slot only, for jet-level variables and images.
     exact : bool
         Whether jets of different length need separate runs, because the network is sensitive to padding.
     selection : str
@@ -99,8 +114,10 @@ class Group:
         Maximum number of objects, if smaller than ``max_length``.
     order : tuple of Order
         The order of objects by readable keys, instead of ``sort``; ties by decreasing ``pt``, then by the links.
-    kind : {"sequence", "set", "vector", ""}
+    kind : {"sequence", "set", "vector", "image", ""}
         Whether the network's outputs depend on the order of the objects; empty: not stated.
+    image : ImageSettings or None
+        How the objects become an image; the variables are the columns for it, see `image_columns`.
     """
 
     name: str
@@ -117,6 +134,7 @@ class Group:
     most: int | None = None
     order: tuple[Order, ...] = ()
     kind: InputKind = ""
+    image: ImageSettings | None = None
 
     def __post_init__(self) -> None:
         if not self.axis:
@@ -145,7 +163,14 @@ class Group:
             found += named_in(item.by, self.object, f"the order by {item.by!r}")
         if self.order:
             found += named_in("pt", self.object, "ties of the order")
+        for name in () if self.image is None else self.image.jet_columns:
+            found += named_in(name, "jet", f"the image {self.name!r}")
         return tuple(found)
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """Names of the variables of an image in `jettagger.images.make_images`, in order."""
+        return () if self.image is None else names_of_image(self.image)
 
     @property
     def choice(self) -> tuple[Hashable, ...]:
@@ -161,6 +186,11 @@ class Group:
     def limit(self) -> int:
         """The maximum number of objects."""
         return self.max_length if self.most is None else min(self.most, self.max_length)
+
+
+def names_of_image(settings: ImageSettings) -> tuple[str, ...]:
+    """Names of the columns of constituents for images, in the order of the variables of a group."""
+    return ("pt", "deta", "dphi", *(["energy"] if settings.needs_energy else []), *settings.columns)
 
 
 def named_in(text: str, object_: str, label: str) -> list[Feature]:
@@ -195,12 +225,38 @@ def arranged(array: Array, layout: tuple[str, ...]) -> Array:
     >>> arranged(np.zeros((2, 3, 1)), ("jets", "variables")).shape
     (2, 3)
     """
-    if layout == LAYOUT:
+    return _arranged(array, LAYOUT, layout)
+
+
+def arranged_images(array: Array, layout: tuple[str, ...]) -> Array:
+    """Images with their axes in the order of a layout.
+
+    Parameters
+    ----------
+    array : array[jets, channels, rows, columns]
+    layout : tuple of str
+        Absent axes must have length 1.
+
+    Returns
+    -------
+    array[jets, ...]
+        Contiguous, with the axes of the layout.
+
+    Examples
+    --------
+    >>> arranged_images(np.zeros((2, 6, 40, 30)), ("jets", "rows", "columns", "channels")).shape
+    (2, 40, 30, 6)
+    """
+    return _arranged(array, IMAGE_LAYOUT, layout)
+
+
+def _arranged(array: Array, axes: tuple[str, ...], layout: tuple[str, ...]) -> Array:
+    if layout == axes:
         return np.ascontiguousarray(array)
-    for place in (2, 1):
-        if LAYOUT[place] not in layout:
+    for place in range(len(axes) - 1, 0, -1):
+        if axes[place] not in layout:
             array = array.take(0, axis=place)
-    present = [name for name in LAYOUT if name in layout]
+    present = [name for name in axes if name in layout]
     array = array.transpose([present.index(name) for name in layout if name in present])
     for place, name in enumerate(layout):
         if name not in present:

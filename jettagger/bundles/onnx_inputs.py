@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 
-from jettagger.bundles.interface import LAYOUT, Group
+from jettagger.bundles.interface import IMAGE_LAYOUT, LAYOUT, Group
 from jettagger.bundles.probing import Behaviour, ProbeInput, observed
 from jettagger.errors import BundleError
-from jettagger.sessions.graph import Graph
+from jettagger.sessions.graph import Graph, Tensor
 
 __all__ = ["behaviour_of", "fit_groups"]
 
@@ -48,6 +48,9 @@ def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tu
     fitted = []
     for group in groups:
         tensor = inputs[group.name]
+        if group.image is not None:
+            fitted.append(_fit_image(group, tensor, where, graph))
+            continue
         # a single number of the jet may come with or without an axis of variables
         layout = LAYOUT[:2] if group.layout == ("jets",) and len(tensor.shape) == 2 else group.layout
         if len(tensor.shape) != len(layout) or tensor.dtype != "float32":
@@ -78,6 +81,8 @@ def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tu
         fitted.append(replace(group, min_length=shortest, max_length=longest, layout=layout))
     by_axis: dict[str, tuple[int, int]] = {}
     for group in fitted:
+        if group.image is not None:
+            continue
         bounds = (group.min_length, group.max_length)
         if by_axis.setdefault(group.axis, bounds) != bounds and not group.per_jet:
             raise BundleError(
@@ -85,6 +90,26 @@ def fit_groups(groups: tuple[Group, ...], graph: Graph | None, where: str) -> tu
                 f"{by_axis[group.axis]} and {bounds} (group {group.name!r})"
             )
     return tuple(fitted)
+
+
+def _fit_image(group: Group, tensor: Tensor, where: str, graph: Graph) -> Group:
+    """Compare the shape of an image with that of its input."""
+    assert group.image is not None
+    sizes = {**dict(zip(IMAGE_LAYOUT[1:], group.image.shape, strict=True)), "one": 1}
+    made = [sizes.get(axis, "jets") for axis in group.layout]
+    fits = len(made) == len(tensor.shape) and all(
+        not isinstance(size, int) or not isinstance(given, int) or size == given
+        for size, given in zip(made, tensor.shape, strict=True)
+    )
+    if not fits or tensor.dtype != "float32":
+        axes = ", ".join(
+            f"{axis} {size}" if axis != "jets" else axis for axis, size in zip(group.layout, made, strict=True)
+        )
+        raise BundleError(
+            f"{where}: input {group.name!r}: the settings of the image give float32 [{axes}], the input of "
+            f"{graph.path} is {tensor.dtype}{list(tensor.shape)}"
+        )
+    return group
 
 
 def _other_order(group: Group, shape: Sequence[int | str]) -> str:
@@ -121,6 +146,7 @@ def behaviour_of(groups: Sequence[Group], graph: Graph | None) -> Behaviour | No
                 group.max_length,
                 group.layout,
                 group.is_mask,
+                group.image.shape if group.image is not None else (),
             )
             for group in groups
         ],

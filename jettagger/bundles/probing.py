@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.bundles.interface import LAYOUT, arranged
+from jettagger.bundles.interface import LAYOUT, arranged, arranged_images
 from jettagger.bundles.places import cache_folder
 from jettagger.errors import JettaggerError
 from jettagger.files.cache import DiskCache
@@ -30,6 +30,9 @@ __all__ = ["FOUR_MOMENTUM", "Behaviour", "ProbeInput", "observed", "probe_cache"
 SCALES = (1.0, 10.0, 1000.0)
 
 JETS = 4
+
+#: fraction of the pixels of random images that are not empty
+OCCUPIED = 0.05
 
 #: rounding of a sum of hundreds of numbers in single precision
 ROUNDING = 1e-5
@@ -58,6 +61,8 @@ class ProbeInput:
         Order of the axes, see `jettagger.bundles.interface.Group`.
     mask : bool
         Filled with ones.
+    image : tuple of int
+        Channels, rows and columns of an image; empty: not an image.
     """
 
     name: str
@@ -65,6 +70,7 @@ class ProbeInput:
     length: int
     layout: tuple[str, ...] = LAYOUT
     mask: bool = False
+    image: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,11 @@ def _random(inputs: Sequence[ProbeInput], n_jets: int, seed: int, scale: float) 
     rng = np.random.default_rng([2024, seed])
     tensors = {}
     for item in inputs:
+        if item.image:  # pixels are mostly empty
+            shape: tuple[int, ...] = (n_jets, *item.image)
+            pixels = scale * np.abs(rng.normal(size=shape)) * (rng.uniform(size=shape) < OCCUPIED)
+            tensors[item.name] = arranged_images(pixels.astype(np.float32), item.layout)
+            continue
         shape = (n_jets, len(item.variables), item.length)
         if item.mask:
             array = np.ones(shape)

@@ -41,6 +41,8 @@ def input_grid(bundle: Bundle) -> Grid:
         equal = group.min_length == group.max_length
         length = f"{group.max_length}" if equal else f"{group.min_length} to {group.max_length}"
         length = "one per jet" if group.per_jet else length
+        if group.image is not None:
+            length = " x ".join(map(str, group.image.shape))
         rows.append((group.name, group.object, some(names, 3), str(len(names)), length))
     return Grid("Inputs", ("input", "object", "variables", "number", "length"), rows, numbers=2)
 

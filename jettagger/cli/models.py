@@ -25,6 +25,7 @@ from jettagger.cli.console import counted, say, seed, table
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
+    from jettagger.images import ImageSettings
     from jettagger.inference.checking import Check
 
 __all__ = ["configure", "run"]
@@ -258,6 +259,9 @@ def _show(args: argparse.Namespace) -> int:
         axes = f", axes {' '.join(group.layout)}" if group.layout != LAYOUT else ""
         kind = f", a {group.kind}" if group.kind in ("sequence", "set") else ""
         title = f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}{kind}{entering}{axes}"
+        if group.image is not None:
+            table(f"input {group.name}: an image of {group.object}{entering}{axes}", ("", ""), _image(group.image))
+            continue
         table(title, header, lines)
     for kind, names in _outputs(bundle).items():
         say(f"\n{len(names)} outputs of kind {kind}:")
@@ -272,6 +276,25 @@ _DESCRIBED = {
     "jettagger": "jettagger, which knows its checksum",
     "inferred": "the graph itself, there is no bundle.json",
 }
+
+
+def _image(settings: ImageSettings) -> list[tuple[str, str]]:
+    """The settings of an image."""
+    eta, phi = settings.half_widths
+    channels, rows, columns = settings.shape
+    steps = settings.steps
+    return [
+        ("shape", f"{channels} channels, {rows} rows (phi), {columns} columns (eta)"),
+        ("range", f"{eta:g} in eta and {phi:g} in phi on both sides of the centre"),
+        ("zoom", "none" if settings.zoom is None else f"distances times pt / {settings.zoom:g} GeV"),
+        *(
+            (f"channel {item.name}", f"{item.quantity}{f' of {item.selection}' if item.selection else ''}")
+            for item in settings.channels
+        ),
+        ("pixels of", settings.granularity),
+        ("centre, rotate, flip", f"{steps.centre}, {steps.rotate}, {steps.flip}"),
+        ("normalise", settings.normalise),
+    ]
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -342,6 +365,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
             "sort": list(group.sort),
             "order": [asdict(item) for item in group.order],
             "kind": group.kind,
+            "image": None if group.image is None else group.image.model_dump(mode="json"),
             "variables": [
                 {
                     "name": variable.feature.name,

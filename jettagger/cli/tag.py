@@ -181,6 +181,7 @@ def _summary(result: object, seconds: float) -> None:
         ("vertices recovered", f"{report.recovered_vertices}"),
         ("candidates that the model's selection leaves out", f"{report.deselected_candidates}"),
         ("objects without a value of the model's order", f"{report.unordered}"),
+        ("constituents outside of an image", f"{report.outside_image}"),
         ("jets with a track whose rebuilt sign is in doubt", f"{report.n_sign_ambiguous}"),
         ("jets with a track of another vertex", f"{report.n_other_pv}"),
         ("dangling links", f"{report.dangling_links}"),

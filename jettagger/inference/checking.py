@@ -24,7 +24,7 @@ from jettagger.inference.conditioning import response_of
 from jettagger.inference.golden import known_golden, known_tables, read_golden
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, deviation, evaluate, stacked
 from jettagger.inference.padding import as_run, measured_slots, require_session_trial
-from jettagger.inputs.batching import Batch, GroupValues, make_batches, tabulate
+from jettagger.inputs.batching import Batch, GroupValues, Table, make_batches, tabulate
 from jettagger.inputs.random_jets import limited
 from jettagger.inputs.source import source_of
 from jettagger.sessions import Session, open_onnx
@@ -244,13 +244,13 @@ class _Probe:
         low, high = self.limits[object_]
         return max((low + high) // 2 if low < high else high - high // 3, 1)
 
-    def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[GroupValues, ...]:
+    def tables(self, counts: Mapping[str, int | Sequence[int]], n_jets: int) -> tuple[Table, ...]:
         """Jets with a given number of objects each."""
         full = {name: np.broadcast_to(np.asarray(number), (n_jets,)) for name, number in counts.items()}
         toys = source_of(self.bundle).random_jets(full, n_jets, self.seed)
         return limited(tabulate(self.bundle.groups, toys, self.bundle.card.nonfinite), full)
 
-    def values(self, tables: Sequence[GroupValues], batch_size: int = 1) -> Array:
+    def values(self, tables: Sequence[Table], batch_size: int = 1) -> Array:
         """All outputs, float32[jets, outputs]."""
         result = np.full((len(tables[0].counts), len(self.bundle.outputs)), np.nan, dtype=np.float32)
         size = min(batch_size, self.bundle.fixed_batch or batch_size)
@@ -264,6 +264,8 @@ class _Probe:
         tables = self.tables(counts, 20)
         found = []
         for table in tables:
+            if not isinstance(table, GroupValues):
+                continue
             for channel, variable in enumerate(() if table.group.is_mask else table.group.variables):
                 place = f"{table.group.name}: {variable.feature.name}"
                 values = table.values[:-1, channel]
@@ -333,7 +335,7 @@ class _Probe:
             plain.append(evaluate(self.bundle, self.session, batch.inputs))
             longer = dict(batch.inputs)
             for table in tables:
-                if table.group.axis == object_:
+                if isinstance(table, GroupValues) and table.group.axis == object_:
                     array = batch.inputs[table.group.name]
                     wrap = (table.group.pad_mode or self.bundle.card.pad_mode) == "wrap" and not table.group.is_mask
                     place = table.group.layout.index("objects")
@@ -452,7 +454,7 @@ class _Probe:
         yield from _compared(name, self.bundle.outputs, values, reference, detail, expected=expected)
 
 
-def _only(tables: Sequence[GroupValues], pad_mode: Literal["constant", "wrap"]) -> Batch:
+def _only(tables: Sequence[Table], pad_mode: Literal["constant", "wrap"]) -> Batch:
     """The only batch, of jets of the same length."""
     (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
     return batch

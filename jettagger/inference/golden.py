@@ -10,7 +10,7 @@ import numpy as np
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.known import Known, known_network
 from jettagger.errors import BundleError
-from jettagger.inputs.batching import GroupValues, make_batches, tabulate
+from jettagger.inputs.batching import Table, make_batches, tabulate
 from jettagger.sessions.graph import file_sha256
 from jettagger.types import Array
 
@@ -78,7 +78,7 @@ def known_golden(bundle: Bundle) -> Known | None:
     return known_network(bundle.graph.sha256)
 
 
-def known_tables(bundle: Bundle, known: Known) -> tuple[GroupValues, ...]:
+def known_tables(bundle: Bundle, known: Known) -> tuple[Table, ...]:
     """The inputs of the stored jets of a known network."""
     return tabulate(bundle.groups, known.jets, bundle.card.nonfinite)
 

@@ -19,7 +19,7 @@ from jettagger.bundles.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.bundles.trials import require_trial
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
-from jettagger.inputs.batching import GroupValues, make_batches, tabulate
+from jettagger.inputs.batching import GroupValues, Table, make_batches, tabulate
 from jettagger.inputs.random_jets import limited
 from jettagger.inputs.source import source_of
 from jettagger.runtime.codedigest import code_digest
@@ -294,11 +294,13 @@ def _doubled(shortest: int, limit: int) -> Iterator[int]:
         shortest *= 2
 
 
-def _normal(table: GroupValues) -> GroupValues:
+def _normal(table: Table) -> Table:
     """Standard normal values instead of those of the objects, all negative in every second jet.
 
-    Masks and momenta are kept.
+    Masks, momenta and images are kept.
     """
+    if not isinstance(table, GroupValues):
+        return table
     stems = {variable.feature.name.rpartition("_")[2].lower() for variable in table.group.variables}
     if table.group.is_mask or set(FOUR_MOMENTUM) <= stems:
         return table

@@ -14,15 +14,18 @@ import numpy as np
 
 from jettagger.bundles.interface import Group, Variable, arranged
 from jettagger.features import Feature
+from jettagger.inputs.image_values import ImageValues, images_of
 from jettagger.types import Array
 
 __all__ = [
     "BATCH_SIZE",
     "COST",
+    "IMAGE_BYTES",
     "Batch",
     "Cost",
     "GroupValues",
     "Objects",
+    "Table",
     "feature_of",
     "make_batches",
     "tabulate",
@@ -31,6 +34,9 @@ __all__ = [
 
 #: default maximum number of jets in a batch
 BATCH_SIZE = 64
+
+#: default maximum size in bytes of the images in a batch
+IMAGE_BYTES = 64_000_000
 
 #: absolute values above this count as infinite
 HUGE = 1e32
@@ -198,14 +204,18 @@ class GroupValues:
         return replace(self, starts=self.starts[jets], counts=self.counts[jets])
 
 
+#: the values of one group for all jets
+Table = GroupValues | ImageValues
+
+
 def tabulate(
     groups: Sequence[Group],
     objects: Objects,
     nonfinite: Literal["cmssw", "weaver"] = "cmssw",
     features: dict[str, Array] | None = None,
     rows: Mapping[str, Chosen] | None = None,
-) -> tuple[GroupValues, ...]:
-    """Compute and transform all variables of all groups.
+) -> tuple[Table, ...]:
+    """Compute and transform all variables of all groups, and make the images.
 
     Parameters
     ----------
@@ -220,13 +230,19 @@ def tabulate(
 
     Returns
     -------
-    tuple of GroupValues
+    tuple of GroupValues or ImageValues
     """
     features = {} if features is None else features
-    tables = []
+    tables: list[Table] = []
     for group in groups:
         chosen = None if rows is None else rows.get(group.name)
         all_counts = objects.counts(group.object) if chosen is None else chosen.counts
+        if group.image is not None:
+            columns = [feature_of(variable.feature, objects, features) for variable in group.variables]
+            columns = columns if chosen is None else [column[chosen.index] for column in columns]
+            jets = {name: objects.column("jet", name) for name in group.image.jet_columns}
+            tables.append(images_of(group, columns, all_counts, jets))
+            continue
         total = int(all_counts.sum())
         values = np.empty((total + 1, len(group.variables)), dtype=np.float32)
         replaced = 0
@@ -250,7 +266,7 @@ class Batch:
     jets : int64[n]
         Indices of the jets in the tables.
     inputs : dict of str to float32[n, variables, length]
-        Without the axes that the group lacks.
+        Without the axes that the group lacks; images are float32[n, channels, rows, columns].
     slots, filled : int
         Number of slots of the first group over all jets, and number of slots with an object.
     """
@@ -262,11 +278,12 @@ class Batch:
 
 
 def make_batches(
-    tables: Sequence[GroupValues],
+    tables: Sequence[Table],
     *,
     batch_size: int = BATCH_SIZE,
     pad_mode: Literal["constant", "wrap"] = "constant",
     cost: Cost | None = COST,
+    image_bytes: int = IMAGE_BYTES,
 ) -> Iterator[Batch]:
     """Divide the jets into batches of similar length, longest first.
 
@@ -283,6 +300,9 @@ def make_batches(
         Fill with the pad values, or repeat the objects, unless the group specifies it; masks are always filled.
     cost : Cost or None
         Cost of a run; None: batches are limited only by ``batch_size`` and by objects without a mask.
+    image_bytes : int
+        Maximum size of the images in a batch, which are dense there; a larger ``batch_size`` is reduced to as many jets
+        as fit, but at least one.
 
     Yields
     ------
@@ -291,6 +311,9 @@ def make_batches(
     axes = sorted(_axes(tables, 1 if cost is None else cost.step), key=lambda axis: -axis.limit)
     if not axes or not len(axes[0].lengths):
         return
+    per_jet = sum(table.nbytes for table in tables if isinstance(table, ImageValues))
+    if per_jet:
+        batch_size = max(min(batch_size, image_bytes // per_jet), 1)
     jet_lengths = np.stack([axis.lengths for axis in axes])
     exact = np.array([axis.exact for axis in axes])
     for jets in _cheapest(jet_lengths, exact, batch_size, cost):
@@ -307,8 +330,8 @@ class _Axis(NamedTuple):
     exact: bool
 
 
-def _axes(tables: Sequence[GroupValues], step: int) -> Iterator[_Axis]:
-    by_name: dict[str, list[GroupValues]] = {}
+def _axes(tables: Sequence[Table], step: int) -> Iterator[_Axis]:
+    by_name: dict[str, list[Table]] = {}
     for table in tables:
         by_name.setdefault(table.group.axis, []).append(table)
     for name, members in by_name.items():
@@ -379,11 +402,14 @@ def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order
     return batches, total
 
 
-def _fill(tables: Sequence[GroupValues], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
+def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
     rows: dict[tuple[object, ...], Array] = {}
     inputs = {}
     slots = filled = 0
     for table in tables:
+        if isinstance(table, ImageValues):
+            inputs[table.group.name] = table.tensor(jets)
+            continue
         length = longest[table.group.axis]
         wrap = (table.group.pad_mode or pad_mode) == "wrap" and not table.group.is_mask
         group = table.group

@@ -14,12 +14,16 @@ import numpy as np
 
 from jettagger.bundles.interface import Group
 from jettagger.features.cms import etarel
-from jettagger.inputs.batching import GroupValues
+from jettagger.inputs.batching import Table
+from jettagger.inputs.image_values import ImageValues
 from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
 from jettagger.weaver import DataConfig
 
 __all__ = ["ToyJets", "limited", "object_counts", "toy_table"]
+
+#: number of constituents in random images
+IMAGE_OBJECTS = 40
 
 Draw = Callable[[np.random.Generator, int], Array]
 
@@ -171,7 +175,7 @@ def object_counts(groups: Iterable[Group], counts: Mapping[str, Array], n_jets: 
     ----------
     groups : iterable of Group
     counts : mapping of str to int array
-        Axis -> number of entries per jet; one for others.
+        Axis -> number of entries per jet; one for others, and `IMAGE_OBJECTS` in images.
     n_jets : int
 
     Returns
@@ -181,28 +185,29 @@ def object_counts(groups: Iterable[Group], counts: Mapping[str, Array], n_jets: 
     """
     found: dict[str, Array] = {}
     for group in groups:
-        numbers = np.asarray(counts.get(group.axis, np.ones(n_jets)), dtype=np.int64)
+        default = np.full(n_jets, 1 if group.image is None else IMAGE_OBJECTS)
+        numbers = np.asarray(counts.get(group.axis, default), dtype=np.int64)
         found[group.object] = np.maximum(found.get(group.object, 0), numbers)
     return found
 
 
-def limited(tables: Iterable[GroupValues], counts: Mapping[str, Array]) -> tuple[GroupValues, ...]:
+def limited(tables: Iterable[Table], counts: Mapping[str, Array]) -> tuple[Table, ...]:
     """Tables of such jets with no more entries along each axis than requested.
 
     Parameters
     ----------
-    tables : iterable of GroupValues
+    tables : iterable of GroupValues or ImageValues
     counts : mapping of str to int array
         As for `object_counts`.
 
     Returns
     -------
-    tuple of GroupValues
+    tuple of GroupValues or ImageValues
     """
     return tuple(
-        replace(table, counts=np.minimum(table.counts, counts[table.group.axis]))
-        if table.group.axis in counts
-        else table
+        table
+        if isinstance(table, ImageValues) or table.group.axis not in counts
+        else replace(table, counts=np.minimum(table.counts, counts[table.group.axis]))
         for table in tables
     )
 

@@ -28,8 +28,9 @@ from jettagger.inference.acceleration import cost_of, open_session, proven
 from jettagger.inference.network import PROB_TOLERANCE
 from jettagger.inference.padding import as_run
 from jettagger.inference.pending import Pending
-from jettagger.inputs.batching import Objects, make_batches, tabulate
+from jettagger.inputs.batching import IMAGE_BYTES, Objects, make_batches, tabulate
 from jettagger.inputs.group_rows import Entering, entering
+from jettagger.inputs.image_values import ImageValues
 from jettagger.inputs.selection import Selection
 from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
 from jettagger.report import Report, warn_partial
@@ -568,17 +569,24 @@ class Tagger(Displayed):
         cost = cost_of(self.options.backend, self.options.provider, remote=bool(self.options.remote))
         size = bundle.fixed_batch or self.options.batch_size or cost.jets
         session = self.session
-        batches = make_batches(tables, batch_size=size, pad_mode=bundle.card.pad_mode, cost=cost)
+        batches = make_batches(
+            tables,
+            batch_size=size,
+            pad_mode=bundle.card.pad_mode,
+            cost=cost,
+            image_bytes=min(IMAGE_BYTES, self.options.block_bytes),
+        )
         pending = Pending(bundle, session, batches, n_jets)
         truncated = np.zeros(len(jets), dtype=bool)
         for group in bundle.groups:
-            if group.object != "sv":
+            if group.object != "sv" and group.image is None:
                 rows = inside.rows.get(group.name)
                 truncated |= (jets.counts(group.object) if rows is None else rows.counts) > group.limit
         return pending, inside.report + Report(
             scored=n_jets,
             truncated=int(np.count_nonzero(truncated & inside.jets)),
             replaced_values=sum(table.replaced for table in tables),
+            outside_image=sum(table.outside for table in tables if isinstance(table, ImageValues)),
             slots=pending.slots,
             filled=pending.filled,
             rounding=_rounding(bundle),
