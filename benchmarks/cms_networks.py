@@ -14,8 +14,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import PACKAGE
 from jettagger.expressions import parse
 from jettagger.features.cms import ALL_VERTICES, CALORIMETER, COVARIANCE, IN_PLANE, IN_PLANE_ERROR
+
+if TYPE_CHECKING:
+    from jettagger.tagging.tagger import Tagger
 
 QCD = "(probQCDbb + probQCDcc + probQCDb + probQCDc + probQCDothers)"
 
@@ -92,10 +96,9 @@ def taken() -> str:
     return "\n".join(rows)
 
 
-def differences(data: Path, name: str) -> Iterator[tuple[str, Any, Any]]:
-    """Stored column, what is made, and what is stored, of all jets; AK4 jets within abs(eta) < 2.5."""
-    import awkward as ak
-
+@contextmanager
+def opened_network(data: Path, name: str) -> Iterator[tuple[Tagger, Any]]:
+    """A tagger with the network, and the events of the file with the stored scores."""
     from jettagger.files.root import EventFile
     from jettagger.tagging.tagger import load_tagger
 
@@ -108,16 +111,31 @@ def differences(data: Path, name: str) -> Iterator[tuple[str, Any, Any]]:
         with EventFile(data / "cms/pfnano.root") as opened:
             more = [f"{collection}.{column}" for column in (*stored, "eta")]
             events = opened.read(dict.fromkeys([*tagger.check(opened).columns, *more]))
+        yield tagger, events
+
+
+def central_jets(events: Any, collection: str) -> Any:
+    """Mask of the jets that are compared, bool[jets]: AK4 jets within abs(eta) < 2.5."""
+    import awkward as ak
+
+    return np.abs(ak.to_numpy(ak.flatten(events[collection].eta))) < (2.5 if collection == "Jet" else 9)
+
+
+def differences(data: Path, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Stored column, what is made, and what is stored, of all jets; AK4 jets within abs(eta) < 2.5."""
+    import awkward as ak
+
+    _, collection, stored = NETWORKS[name]
+    with opened_network(data, name) as (tagger, events):
         scores = tagger(events)
-        jets = events[collection]
-        central = np.abs(ak.to_numpy(ak.flatten(jets.eta))) < (2.5 if collection == "Jet" else 9)
+        central = central_jets(events, collection)
         values: Mapping[str, Any] = {
             output: ak.to_numpy(ak.fill_none(ak.flatten(scores[output]), np.nan)).astype(float)
             for output in scores.fields
         }
         for column, text in stored.items():
             made = parse(text).evaluate(values)
-            yield column, made[central], ak.to_numpy(ak.flatten(jets[column])).astype(float)[central]
+            yield column, made[central], ak.to_numpy(ak.flatten(events[collection][column])).astype(float)[central]
 
 
 def row(name: str, column: str, made: Any, stored: Any) -> str:
