@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from jettagger.formats.delphes import DelphesContent, DelphesJets, delphes_conte
 from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.formats.naming import Names
 from jettagger.inputs.advice import Others, advice, nobody
+from jettagger.inputs.batching import Objects
 from jettagger.inputs.flavours import formats
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.put_back import attach_flat
@@ -32,11 +33,15 @@ from jettagger.weaver import DataConfig, Values, WeaverJets
 
 __all__ = [
     "IN_DOMAIN",
+    "DelphesNames",
     "FlatTables",
     "Outside",
     "TablePlan",
+    "TableReader",
     "TableRequest",
+    "TakenColumns",
     "constituent_groups",
+    "cut_of",
     "domain_columns",
     "filled_jets",
     "flags_of",
@@ -139,16 +144,18 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
-class _DelphesNames:
+class DelphesNames:
     """Columns of Delphes events available to heads: jet-level variables by their names in a skim."""
 
     content: DelphesContent
 
     @property
     def collections(self) -> list[str]:
+        """Empty: variables are named in full."""
         return []
 
     def has(self, column: str) -> bool:
+        """Whether there is a variable."""
         front = f"{self.content.collection}_"
         if column == "event":
             return "Event.Number" in self.content.columns
@@ -223,7 +230,7 @@ class FlatTables:
         if is_delphes(offer.collections):
             content = delphes_content(offer, self.jets)
             title = f"Delphes, jets {content.collection}"
-            columns_of_heads(heads, _DelphesNames(content), content.collection, source)
+            columns_of_heads(heads, DelphesNames(content), content.collection, source)
             error = missing_of_table(config, self.bundle.name, content.fields, title, source, others)
             columns, collection = content.columns, content.collection
             made = (*(name.removeprefix("jet_") for name in content.fields), *content.fields)
@@ -265,9 +272,9 @@ class FlatTables:
         present = table.present
         asked = present
         if where is not None:
-            asked = present & (_cut(table, where) if isinstance(where, str) else table.mask(where))
+            asked = present & (cut_of(table, where) if isinstance(where, str) else table.mask(where))
         rows = np.flatnonzero(present)
-        values = Values(config, _Taken(table, rows))
+        values = Values(config, TakenColumns(table, rows))
         flags = {name: _flags(config, table, values, rows) for name in self.flags}
         chosen = asked
         if self.outside == "skip":
@@ -287,7 +294,54 @@ class FlatTables:
             absent=int(np.count_nonzero(~present)),
             outside_domain=int(np.count_nonzero(asked & ~chosen)),
         )
-        return TableRequest(self.bundle, config, table, plan, chosen, report, flags, self.min_pt_share)
+        reader = WeaverReader(self.bundle, config)
+        return TableRequest(reader, table, plan, chosen, report, flags, self.min_pt_share)
+
+
+class TableReader(Protocol):
+    """How rows of a table become the inputs of a model."""
+
+    def lists(self) -> tuple[str, ...]:
+        """Columns of constituents that are read."""
+
+    def objects(self, table: JetColumns, index: Array) -> Objects:
+        """The jets at some indices, int64[n], with their constituents."""
+
+    def filled(self, jets: Any) -> Array:
+        """Mask of jets with constituents, bool[jets]."""
+
+    def incomplete(self, table: JetColumns, min_pt_share: float | None) -> Array:
+        """Mask of jets that are left out because a part of them is missing, bool[jets]."""
+
+
+@dataclass(frozen=True)
+class WeaverReader:
+    """Rows as a data configuration of weaver requires them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    config : DataConfig
+    """
+
+    bundle: Bundle
+    config: DataConfig
+
+    def lists(self) -> tuple[str, ...]:
+        """Columns of the configuration."""
+        return needed_columns(self.config)
+
+    def objects(self, table: JetColumns, index: Array) -> WeaverJets:
+        """The variables of the configuration for some jets."""
+        return WeaverJets(Values(self.config, TakenColumns(table, index)), len(index))
+
+    def filled(self, jets: WeaverJets) -> Array:
+        """Mask of jets with entries in the first or the longest list."""
+        return filled_jets(self.bundle.groups, jets)
+
+    def incomplete(self, table: JetColumns, min_pt_share: float | None) -> Array:
+        """Jets whose constituents carry too little of their pt."""
+        return table.partial(min_pt_share)
 
 
 @dataclass(frozen=True)
@@ -296,8 +350,8 @@ class TableRequest:
 
     Parameters
     ----------
-    bundle : Bundle
-    config : DataConfig
+    reader : TableReader
+        How rows become the inputs of a model.
     table : JetColumns
     plan : TablePlan
     chosen : bool[jets]
@@ -309,8 +363,7 @@ class TableRequest:
     min_pt_share : float or None
     """
 
-    bundle: Bundle
-    config: DataConfig
+    reader: TableReader
     table: JetColumns
     plan: TablePlan
     chosen: Array
@@ -345,13 +398,12 @@ class TableRequest:
         ------
         Selection
         """
-        config = self.config
         rows = np.flatnonzero(self.chosen)
         if not len(rows):
             return
         dangling = self.table.dangling
-        incomplete = self.table.partial(self.min_pt_share)
-        end = np.cumsum(VALUE * self.table.lengths(needed_columns(self.config))[rows])
+        incomplete = self.reader.incomplete(self.table, self.min_pt_share)
+        end = np.cumsum(VALUE * self.table.lengths(self.reader.lists())[rows])
         start = 0
         while start < len(rows):
             spent = end[start - 1] if start else 0
@@ -359,12 +411,12 @@ class TableRequest:
             block = rows[start:stop]
             left_out = block[incomplete[block]]
             index = block[~incomplete[block]]
-            jets = WeaverJets(Values(config, _Taken(self.table, index)), len(index))
-            filled = filled_jets(self.bundle.groups, jets)
+            jets = self.reader.objects(self.table, index)
+            filled = self.reader.filled(jets)
             empty = int(np.count_nonzero(~filled))
             if empty:
                 index = index[filled]
-                jets = WeaverJets(Values(config, _Taken(self.table, index)), len(index))
+                jets = self.reader.objects(self.table, index)
             report = Report(without_constituents=empty, partial=len(left_out), dangling_links=dangling)
             yield Selection(jets, index, report, left_out)
             start, dangling = stop, 0
@@ -417,14 +469,21 @@ def filled_jets(groups: Sequence[Group], jets: WeaverJets) -> Array:
     return np.any([jets.counts(group.object) > 0 for group in constituent_groups(groups)], axis=0)
 
 
-def _cut(table: JetColumns, text: str) -> Array:
-    """Mask of jets that pass a cut in columns of the table; those of a collection may be named without ``jet_``."""
+def cut_of(table: JetColumns, text: str) -> Array:
+    """Mask of jets that pass a cut in columns of the table, bool[jets]; ``jet_`` may be omitted in a collection."""
     short = {} if table.counts is None else {name.removeprefix("jet_"): name for name in table.fields}
     return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
 
 
-class _Taken(Mapping[str, Any]):
-    """Some rows of a table's columns, read on access."""
+class TakenColumns(Mapping[str, Any]):
+    """Some rows of a table's columns, read on access.
+
+    Parameters
+    ----------
+    table : JetColumns
+    rows : int64[n]
+        Indices of the jets.
+    """
 
     def __init__(self, table: JetColumns, rows: Array) -> None:
         self._table, self._rows = table, rows

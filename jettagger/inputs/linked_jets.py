@@ -16,6 +16,8 @@ from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
 from jettagger.inputs.advice import Others, advice, nobody
 from jettagger.inputs.batching import Objects
+from jettagger.inputs.declared_tables import DeclaredTables, is_table
+from jettagger.inputs.flat_tables import TableRequest
 from jettagger.inputs.flavours import detect, nearest_flavour
 from jettagger.inputs.memory import check_fits
 from jettagger.inputs.random_jets import ToyJets, object_counts
@@ -76,8 +78,12 @@ class LinkedJets:
 
     @property
     def tables(self) -> bool:
-        """False: only events."""
-        return False
+        """Whether inputs are declared: the columns of tables are converted to those of candidates, if they exist."""
+        return is_table(self.bundle, ("jet_pt", "part_px"))
+
+    @property
+    def _of_tables(self) -> DeclaredTables:
+        return DeclaredTables(self.bundle, self.jets, self.names, self.min_pt_share, self.others)
 
     @property
     def described(self) -> bool:
@@ -92,7 +98,7 @@ class LinkedJets:
         """See `jettagger.inputs.source.Source`."""
         return changed_features(self.bundle.wanted, columns)
 
-    def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> ReadPlan:
+    def check(self, offer: Offer, source: str = "these events", heads: Iterable[HeadColumns] = ()) -> Any:
         """See `jettagger.inputs.source.Source`.
 
         Raises
@@ -100,6 +106,8 @@ class LinkedJets:
         InputFileError
             If these are not events of a known format; names models that can run on them.
         """
+        if is_table(self.bundle, offer.collections):
+            return self._of_tables.check(offer, source, heads)
         try:
             format_ = detect(offer.collections, self.jets, self.names, self.bundle.card.jets)
         except InputFileError as error:
@@ -119,9 +127,11 @@ class LinkedJets:
         where: Any = None,
         kinematics: Mapping[str, Any] | None = None,
         heads: Iterable[HeadColumns] = (),
-    ) -> LinkedRequest:
+    ) -> LinkedRequest | TableRequest:
         """See `jettagger.inputs.source.Source`."""
         columns = events if isinstance(events, EventColumns) else EventColumns(events)
+        if is_table(self.bundle, columns.collections):
+            return self._of_tables.request(columns, where, kinematics, heads)
         plan = self.check(columns, heads=heads)
         check_fits(columns, plan)
         return make_request(columns, plan, where, kinematics, self.min_pt_share, (self.bundle,))
