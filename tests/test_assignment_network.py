@@ -141,6 +141,100 @@ def test_every_architecture_is_a_distribution_of_finite_numbers(changes: dict[st
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("changes", ARCHITECTURES, ids=lambda changes: "-".join(map(str, changes.values()))[:40])
+def test_trainings_run_over_real_objects_alone_with_the_same_gradients(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jettagger.assignment.network_modules import AssignmentNetwork
+    from jettagger.assignment.network_slots import RealSlots  # needs torch
+
+    description = event()
+    net = network(description, **changes).train()
+    values, masks = some_inputs(description, events=12, slots=6)  # the last have no objects
+    for name in ("Jets", "Pairs"):
+        values[name] = values[name].abs()
+    masks["Met"][[3, -1]] = False
+    masks["Jets"][0, 2] = False  # in any slot
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    rows: list[int] = []
+    attend = RealSlots.attend
+
+    def counted(self: Any, projected: Any, *rest: Any) -> Any:
+        rows.append(projected.shape[1])
+        return attend(self, projected, *rest)
+
+    monkeypatch.setattr(RealSlots, "attend", counted)
+    made = []
+    for every in (False, True):
+        if every:
+            monkeypatch.setattr(AssignmentNetwork, "_has_rows", lambda *_: False)
+        net.load_state_dict(state)
+        net.zero_grad()
+        outputs = net(values, masks)
+        parts = [*outputs.assignments.values(), *outputs.vectors.values()]
+        real = torch.cat([part[torch.isfinite(part)] for part in parts])
+        (real * torch.linspace(-1, 1, len(real))).sum().backward()
+        gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+        made.append((
+            {str(place): part.detach() for place, part in enumerate(parts)},
+            gradients,
+            {name: buffer.clone() for name, buffer in net.named_buffers()},
+        ))  # fmt: skip
+    # where empty slots are counted by the normalisation, they are there
+    if changes.get("normalization") != "BatchNorm" and changes.get("transformer_type") != "None":
+        jets = sum(int(masks[item.name].sum()) for item in description.inputs)
+        assert rows[0] == jets + len(masks["Met"])
+    else:
+        assert not rows
+    for one, other in zip(*made, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            scale = 1 + float(other[name][torch.isfinite(other[name])].abs().max())
+            torch.testing.assert_close(value / scale, other[name] / scale, rtol=0, atol=5e-5, msg=str(name))
+
+
+@pytest.mark.parametrize(("slots", "heads", "depth"), [(4, 1, 1), (16, 2, 8), (37, 3, 5)])
+def test_attention_between_rows_is_that_between_slots(slots: int, heads: int, depth: int) -> None:
+    from jettagger.assignment.network_slots import AllSlots, RealSlots  # needs torch
+
+    generator = torch.Generator().manual_seed(slots)
+    width = heads * depth
+    present = torch.rand(9, slots, generator=generator) < torch.linspace(0, 1, 9)[:, None]
+    token = torch.randn(3 * width, generator=generator)
+    values = 3 * torch.randn(9, slots, 3 * width, generator=generator)
+    made = []
+    for places in (AllSlots(present[..., None], ~present), RealSlots(present)):
+        every = values.clone().requires_grad_()
+        x = every if isinstance(places, AllSlots) else every.reshape(-1, 3 * width)[None, places.places]
+        behind, x = places.behind(token, x)
+        x, first = behind.split(behind.attend(x, heads, 0.7, 0.0))
+        x = places.padded(x).masked_fill(~present[..., None], 0.0)
+        ((x * torch.linspace(-1, 1, slots)[:, None]).square().sum() + first.exp().sum()).backward()
+        made.append((x, first, every.grad))
+    for one, other in zip(*made, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    # a training that has diverged stays so
+    lost = RealSlots(present).attend(torch.full((1, int(present.sum()), 3 * width), torch.nan), heads, 0.7, 0.0)
+    assert torch.isnan(lost).all()
+
+
+def test_the_gradient_of_the_gate_is_the_slope() -> None:
+    from jettagger.assignment.network_gradients import TrainedGate  # needs torch
+    from jettagger.assignment.network_layers import _RecurrentGate
+
+    torch.manual_seed(0)
+    gate = _RecurrentGate(3).double()
+    weights = [gate.update.weight, gate.update.bias, gate.state.weight, gate.candidate.weight, gate.bias]
+    value, residual = torch.randn(2, 2, 4, 3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(TrainedGate.apply, (value, residual, *weights))
+    with torch.no_grad():  # not written out
+        expected = gate(value, residual)
+    torch.testing.assert_close(TrainedGate.apply(value, residual, *weights), expected)
+    for frozen in weights:
+        frozen.requires_grad_(False)
+    assert torch.autograd.gradcheck(TrainedGate.apply, (value, residual.detach(), *weights))
+
+
 @pytest.mark.parametrize("changes", ARCHITECTURES[:7], ids=lambda changes: "-".join(map(str, changes.values()))[:40])
 def test_weights_with_names_of_the_original_are_loaded_by_name(changes: dict[str, Any]) -> None:
     net = network(**changes)

@@ -2,7 +2,8 @@
 """Layers of the assignment network: blocks, gates, attention, encoders, heads. Imported only where torch is.
 
 Tensors are float[events, slots, width], with ``mask``, bool[events, slots, 1], which is true for slots that hold an
-object. There is no boolean indexing and no shape that tracing would fix, so that exported graphs have free axes.
+object, or rows with objects alone, see `jettagger.assignment.network_slots`. There is no boolean indexing and no shape
+that tracing would fix, so that exported graphs have free axes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from jettagger.assignment.network_gradients import TrainedGate, writes_out
+from jettagger.assignment.network_slots import Slots
 from jettagger.assignment.training_options import AssignmentOptions
 
 __all__ = ["AttentionLayer", "HeadLayers", "SlotEncoder", "block", "blocks"]
-
-#: stands for minus infinity in logits of the attention: its exponential is zero, and 0 times it is no NaN
-_LOWEST = -1e30
 
 #: initial bias of the gates, which starts them closed (Parisotto et al. 2019)
 _GATE_BIAS = 2.0
@@ -156,6 +156,9 @@ class _RecurrentGate(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.full((width,), _GATE_BIAS))
 
     def forward(self, value: Any, residual: Any) -> Any:
+        matrices = self.update.weight, self.update.bias, self.state.weight, self.candidate.weight, self.bias
+        if writes_out(value, residual, *matrices):
+            return TrainedGate.apply(value, residual, *matrices)
         reset, gate, candidate = self.update(value).split(self.width, -1)
         reset_state, gate_state = self.state(residual).split(self.width, -1)
         share = torch.sigmoid(gate + gate_state - self.bias)
@@ -292,20 +295,9 @@ class _Attention(torch.nn.Module):
         torch.nn.init.zeros_(self.project.bias)
         torch.nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Any, masked: Any, bias: Any) -> Any:
-        events, slots, width = x.shape
-        query, key, value = (
-            part.reshape(events, slots, self.heads, width // self.heads).transpose(1, 2)
-            for part in self.project(x).split(width, -1)
-        )
-        # keys first: the softmax then runs over many columns at once, which halves the time for few slots
-        logits = torch.matmul(key, (query * self.scale).transpose(2, 3)).permute(0, 2, 1, 3)
-        if bias is not None:
-            logits = logits + bias.permute(0, 3, 1, 2)
-        shares = torch.softmax(logits.float().masked_fill(masked, _LOWEST).contiguous(), 1)
-        shares = functional.dropout(shares, self.dropout, self.training)
-        made = torch.matmul(shares.permute(0, 2, 3, 1), value)
-        return self.out(made.transpose(1, 2).reshape(events, slots, width))
+    def forward(self, x: Any, slots: Slots) -> Any:
+        dropout = self.dropout if self.training else 0.0
+        return self.out(slots.attend(self.project(x), self.heads, self.scale, dropout))
 
 
 class _GatedLayer(torch.nn.Module):
@@ -319,9 +311,9 @@ class _GatedLayer(torch.nn.Module):
         self.gate = _RecurrentGate(width)
         self.forward_block = _GruBlock(options, width, width, True)
 
-    def forward(self, x: Any, mask: Any, masked: Any, bias: Any) -> Any:
-        value = self.gate(self.attention(self.norm(x), masked, bias), x)
-        return self.forward_block(value, mask)
+    def forward(self, x: Any, slots: Slots) -> Any:
+        value = self.gate(self.attention(self.norm(x), slots), x)
+        return self.forward_block(value, slots.mask)
 
 
 class AttentionLayer(torch.nn.Module):
@@ -346,27 +338,22 @@ class AttentionLayer(torch.nn.Module):
     def _feed(self, x: Any) -> Any:
         return self.dropout(self.second(self.dropout(self.activation(self.first(x)))))
 
-    def forward(self, x: Any, mask: Any, masked: Any, bias: Any) -> Any:
+    def forward(self, x: Any, slots: Slots) -> Any:
         """Values of the next layer.
 
         Parameters
         ----------
         x : float[events, slots, width]
-        mask : bool[events, slots, 1]
-            Without a use here.
-        masked : bool[events, slots, 1, 1]
-            Slots that are not attended to.
-        bias : float[events, heads, slots, slots] or None
-            Added to the logits of the attention.
+        slots : AllSlots or RealSlots
 
         Returns
         -------
         float[events, slots, width]
         """
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.norm(x), masked, bias))
+            x = x + self.dropout(self.attention(self.norm(x), slots))
             return x + self._feed(self.second_norm(x))
-        x = self.norm(x + self.dropout(self.attention(x, masked, bias)))
+        x = self.norm(x + self.dropout(self.attention(x, slots)))
         return self.second_norm(x + self._feed(x))
 
 
@@ -391,36 +378,25 @@ class SlotEncoder(torch.nn.Module):
         # gated layers mask their blocks, the others are masked once, behind the last layer
         self.masking = _Masking(options) if count and layer is AttentionLayer else _Identity()
 
-    def forward(self, x: Any, mask: Any, empty: Any, bias: Any = None) -> Any:
+    def forward(self, x: Any, slots: Slots) -> Any:
         """Encoded slots and token.
 
         Parameters
         ----------
         x : float[events, slots, width]
-        mask : bool[events, slots, 1]
-            Slots that are not set to zero.
-        empty : bool[events, slots]
-            Slots that are not attended to.
-        bias : float[events, heads, slots, slots], optional
-            Added to the logits of the attention between slots.
+        slots : AllSlots or RealSlots
 
         Returns
         -------
-        slots : float[events, slots, width]
+        x : float[events, slots, width]
         token : float[events, width]
         """
         for layer in self.blocks:
-            x = layer(x, mask)
-        events = x.shape[0]
-        x = torch.cat([self.token.expand(events, 1, -1), x], 1)
-        mask = functional.pad(mask, (0, 0, 1, 0), value=True)
-        masked = functional.pad(empty, (1, 0), value=False)[:, :, None, None]
-        if bias is not None:
-            bias = functional.pad(bias, (1, 0, 1, 0))
+            x = layer(x, slots.mask)
+        slots, x = slots.behind(self.token, x)
         for layer in self.layers:
-            x = layer(x, mask, masked, bias)
-        x = self.masking(x, mask)
-        return x[:, 1:], x[:, 0]
+            x = layer(x, slots)
+        return slots.split(self.masking(x, slots.mask))
 
 
 class HeadLayers(torch.nn.Module):

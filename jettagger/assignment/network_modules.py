@@ -14,6 +14,7 @@ import torch
 
 from jettagger.assignment.network_kinematics import AttentionBias, MassLogits, ObjectMomenta
 from jettagger.assignment.network_layers import HeadLayers, SlotEncoder, block
+from jettagger.assignment.network_slots import AllSlots, RealSlots, Slots
 from jettagger.assignment.networks import AssignmentOutputs, embedding_widths, logit_scale
 from jettagger.assignment.statistics import TrainingStatistics
 from jettagger.assignment.training_options import AssignmentOptions
@@ -55,8 +56,21 @@ class _InputEmbedding(torch.nn.Module):
             x = self._normalized(values, present)
             for layer in self.stack:
                 x = layer(x, mask)
-        token = self.token.expand(x.shape[0], x.shape[1], -1)
-        return torch.cat([x, token], -1), mask
+        return self._with_token(x), mask
+
+    def rows(self, values: Any, present: Any, places: Any) -> Any:
+        """float[1, rows, width] of the slots that hold objects, of which the places among all slots are given."""
+        if self.kind == "relative":
+            x = self._relative(values, present)
+            return self._with_token(x.reshape(-1, self.width).index_select(0, places)[None])
+        x = (values.reshape(-1, values.shape[2]).index_select(0, places)[None] - self.mean) / self.std
+        mask = torch.ones_like(x[..., :1], dtype=torch.bool)
+        for layer in self.stack:
+            x = layer(x, mask)
+        return self._with_token(x)
+
+    def _with_token(self, x: Any) -> Any:
+        return torch.cat([x, self.token.expand(x.shape[0], x.shape[1], -1)], -1)
 
     def _normalized(self, values: Any, present: Any) -> Any:
         # empty slots may hold anything, also NaN
@@ -100,24 +114,21 @@ class _Branch(torch.nn.Module):
         self.daughters = torch.nn.ModuleList([_Daughter(options) for _ in permutations[0]])
         self.detection = HeadLayers(options, options.num_detector_layers, 1)
 
-    def forward(
-        self, x: Any, mask: Any, empty: Any, slots: int, allowed: list[Any], bias: Any, kinematics: Any
-    ) -> tuple[Any, ...]:
-        x, token = self.encoder(x, mask, empty, bias)
+    def forward(self, x: Any, slots: Slots, cells: Any, kinematics: Any) -> tuple[Any, ...]:
+        x, token = self.encoder(x, slots)
         detection = self.detection(token)[:, 0]
-        x, mask, empty = x[:, :slots], mask[:, :slots], empty[:, :slots]
+        count = cells.shape[1]
+        slots, x = slots.first(count, x)
         vectors, tokens = [], []
         for daughter in self.daughters:
-            value, vector = daughter.encoder(x, mask, empty)
-            value = daughter.linear(value)
-            vectors.append(value)
+            value, vector = daughter.encoder(x, slots)
+            vectors.append(slots.padded(daughter.linear(value)))
             tokens.append(vector)
         logits = self._logits(vectors).float() * self.scale
         if self.masses is not None:
             momenta, known = kinematics
-            logits = logits + self.masses(momenta[:, :slots], known[:, :slots])
+            logits = logits + self.masses(momenta[:, :count], known[:, :count])
         logits = self._symmetric(logits)
-        cells = _cells(allowed)
         shape = logits.shape
         logits = logits.masked_fill(~cells, _LOWEST).reshape(shape[0], -1)
         values = torch.log_softmax(logits, 1).reshape(shape)
@@ -240,29 +251,26 @@ class AssignmentNetwork(torch.nn.Module):
         MismatchError
             If an input has another shape than the event file gives it.
         """
-        embedded, real, present = [], [], []
-        for item in self.order:
-            value, mask = values[item.name], masks[item.name]
-            if not torch.jit.is_tracing():
-                _refuse_shape(item, value, mask)
-            x, slot_mask = self.inputs[self.place[item.name]](value, mask)
-            embedded.append(x)
-            real.append(slot_mask)
-            present.append(mask)
-        counted = [mask for item, mask in zip(self.order, present, strict=True) if item.kind != "global"]
-        mask, empty = torch.cat(real, 1), ~torch.cat(present, 1)
-        x = self.fusion(torch.cat(embedded, 1), mask)
+        if not torch.jit.is_tracing():
+            for item in self.order:
+                _refuse_shape(item, values[item.name], masks[item.name])
+        names = [item.name for item in self.order]
+        present = [masks[name] for name in names]
+        counted = [masks[item.name] for item in self.order if item.kind != "global"]
         bias = kinematics = None
         if self.kinematics is not None:
-            names = [item.name for item in self.order]
             kinematics = self.kinematics([values[name] for name in names], present, names)
             bias = self.pairs(*kinematics) if self.pairs is not None else None
-        x, event = self.encoder(x, mask, empty, bias)
+        slots, x = (self._real_slots if self._has_rows(present[0]) else self._all_slots)(values, masks, bias)
+        x, event = self.encoder(self.fusion(x, slots.mask), slots)
         allowed = torch.cat(counted, 1)
+        cells: dict[tuple[str | None, ...], Any] = {}
         assignments, detections, vectors = {}, {}, {"EVENT": event}
         for particle, branch in zip(self.description.particles, self.particles, strict=True):
-            choices = [self._choices(daughter.source, counted, allowed) for daughter in particle.daughters]
-            assignment, detection, token, tokens = branch(x, mask, empty, allowed.shape[1], choices, bias, kinematics)
+            sources = tuple(self._source(daughter.source) for daughter in particle.daughters)
+            if sources not in cells:
+                cells[sources] = _cells([self._choices(source, counted, allowed) for source in sources])
+            assignment, detection, token, tokens = branch(x, slots, cells[sources], kinematics)
             assignments[particle.name], detections[particle.name] = assignment, detection
             vectors[f"{particle.name}/PARTICLE"] = token
             for daughter, vector in zip(particle.daughters, tokens, strict=True):
@@ -276,9 +284,39 @@ class AssignmentNetwork(torch.nn.Module):
         )
         return AssignmentOutputs(assignments, detections, regressions, classifications, vectors)
 
+    def _has_rows(self, mask: Any) -> bool:
+        """Whether slots are rows: not where normalisation counts empty ones, and not on GPUs, which would wait."""
+        norm = self.options.normalization
+        counts_empty = norm == "BatchNorm" or (norm == "MaskedBatchNorm" and not self.options.mask_sequence_vectors)
+        return self.training and not counts_empty and mask.device.type == "cpu" and not torch.jit.is_tracing()
+
+    def _all_slots(self, values: Mapping[str, Any], masks: Mapping[str, Any], bias: Any) -> tuple[Slots, Any]:
+        """All slots of the inputs, side by side, and their vectors."""
+        made = [self.inputs[self.place[item.name]](values[item.name], masks[item.name]) for item in self.order]
+        present = torch.cat([masks[item.name] for item in self.order], 1)
+        return AllSlots(torch.cat([mask for _, mask in made], 1), ~present, bias), torch.cat([x for x, _ in made], 1)
+
+    def _real_slots(self, values: Mapping[str, Any], masks: Mapping[str, Any], bias: Any) -> tuple[Slots, Any]:
+        """The slots of the inputs that hold objects, and their vectors."""
+        present = torch.cat([masks[item.name] for item in self.order], 1)
+        made, places, start = [], [], 0
+        for item in self.order:
+            mask = masks[item.name]
+            count = mask.shape[1]
+            own = mask.reshape(-1).nonzero()[:, 0]
+            made.append(self.inputs[self.place[item.name]].rows(values[item.name], mask, own))
+            event = torch.div(own, count, rounding_mode="floor")
+            places.append(own + event * (present.shape[1] - count) + start)
+            start += count
+        return RealSlots(present, bias, torch.cat(places)), torch.cat(made, 1)
+
+    def _source(self, source: str | None) -> str | None:
+        """The input that a daughter is restricted to."""
+        return source if self.options.jettagger.restrict_to_collections else None
+
     def _choices(self, source: str | None, masks: list[Any], allowed: Any) -> Any:
         """Slots that a daughter may have."""
-        if source is None or not self.options.jettagger.restrict_to_collections:
+        if source is None:
             return allowed
         names = [item.name for item in self.description.sequential]
         return torch.cat(
