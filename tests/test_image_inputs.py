@@ -14,7 +14,7 @@ import onnx
 import pytest
 from comparing import assert_same_scores, flat
 from onnx import TensorProto, helper, numpy_helper
-from sequence_networks import SEQUENCE, declared, write
+from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, write
 
 import jettagger as jt
 import jettagger.inference.checking as checking
@@ -28,6 +28,7 @@ from jettagger.inputs.batching import make_batches, tabulate
 from jettagger.inputs.random_jets import ToyJets, object_counts
 from jettagger.inputs.source import check_columns, source_of
 from jettagger.sessions import OrtSession
+from jettagger.tagging.taggers import Taggers
 from jettagger.tagging.tensors import make_inputs
 from jettagger.testing import make_events, write_pfnano
 
@@ -258,6 +259,70 @@ def test_batches_of_images_fit_into_memory(tmp_path: Path, monkeypatch: pytest.M
         scores.append(tagger(events))
         assert max(runs) == largest
     assert_same_scores(*scores)
+
+
+def test_large_images_are_checked_with_as_many_jets_as_small_ones(tmp_path: Path) -> None:
+    """Although a batch of the tagger would hold one of them."""
+    settings = IMAGE["image"] | {"size": [1024, 1000], "channels": ["all"]}
+    folder = write(tmp_path / "model", declared(IMAGE | {"image": settings}))
+    convolutions(folder / "model.onnx", shape=("N", 1, "rows", "columns"))
+    bundle = Bundle.from_folder(folder)
+    write_golden(bundle, tmp_path / "golden.npz", jets=3)
+    with np.load(tmp_path / "golden.npz") as stored:
+        assert stored["input__image"].shape == (3, 1, 1024, 1000)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_networks_that_fail_for_empty_images_are_told(
+    divided: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that divides by the sum of the pixels has no number for a jet outside of its image."""
+    monkeypatch.setattr(checking, "response_of", lambda _: None)
+    folder = write(tmp_path / "model", declared(IMAGE), output_names=["a"], kinds={})
+    nodes = [
+        helper.make_node("ReduceSum", ["image", "axes"], ["sum"], keepdims=0),
+        helper.make_node("ReduceMax", ["image"], ["largest"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMax", ["largest"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Div" if divided else "Add", ["most", "sum"], ["flat"]),
+        helper.make_node("Unsqueeze", ["flat", "one"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, ROWS, COLUMNS])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.array(value), name) for name, value in (("axes", [1, 2, 3]), ("one", [1]))],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "model.onnx"
+    )
+    found = {result.name: result for result in check(Bundle.from_folder(folder))}
+    assert found["empty image"].passed is not divided
+    failed = [name for name, result in found.items() if result.passed is False]
+    assert failed == (["empty image"] if divided else [])
+
+
+def test_jets_without_constituents_have_empty_images_if_the_model_scores_them(tmp_path: Path) -> None:
+    folders = [write(tmp_path / f"{flag}", declared(IMAGE, empty_jets=flag)) for flag in (True, False)]
+    for folder in folders:
+        convolutions(folder / "model.onnx")
+    events = make_events(6, seed=2)
+    reports = [jt.load_tagger(folder, threads=1).run(events).report for folder in folders]
+    assert reports[0].scored == reports[0].jets == reports[1].jets
+    assert reports[1].scored == reports[1].jets - reports[1].without_constituents < reports[1].jets
+
+
+def test_models_of_images_and_of_lists_run_together(tmp_path: Path) -> None:
+    """Jets are linked once, columns are shared; the scores are those of each alone."""
+    one = write(tmp_path / "one", declared(IMAGE), name="one")
+    convolutions(one / "model.onnx")
+    two = write(tmp_path / "two", declared(SEQUENCE, VECTOR), name="two")
+    recurrent(two / "model.onnx")
+    taggers = [jt.load_tagger(folder, threads=1) for folder in (one, two)]
+    events = events_with_shapes()
+    together = Taggers(taggers)(events)
+    for tagger in taggers:
+        assert_same_scores(together[tagger.bundle.name], tagger(events))
 
 
 def of(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

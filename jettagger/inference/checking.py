@@ -6,16 +6,17 @@ Random jets are used, no file is needed. Every check gives a number and its tole
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from jettagger.arguments import guard, in_range
 from jettagger.bundles.bundle import Bundle
-from jettagger.bundles.interface import arranged
+from jettagger.bundles.interface import arranged, arranged_images
 from jettagger.bundles.known import Known, output_fingerprint
 from jettagger.bundles.outputs import Output
 from jettagger.errors import BundleError, JettaggerError
@@ -118,6 +119,8 @@ def check(bundle: Bundle, *, seed: int = 0, session: Session | None = None) -> t
         results += _tried(f"padding of {object_}", probe.padding, object_)
         results += _tried(f"order of {object_}", probe.order, object_)
         results += _tried(f"no {object_}", probe.without, object_)
+    for name in probe.images:
+        results += _tried(f"empty {name}", probe.empty, name)
     results += _tried("sums", probe.sums)
     results += _tried("golden vectors", _golden, bundle, session)
     results += _rounding(probe.bundle)
@@ -238,6 +241,8 @@ class _Probe:
         self.masked = {group.axis for group in bundle.groups if group.is_mask}
         #: axis -> what the description says about the order of its objects
         self.kinds = {group.axis: group.kind for group in bundle.groups if group.kind}
+        #: inputs that are images
+        self.images = [group.name for group in bundle.groups if group.image is not None]
 
     def middle(self, object_: str) -> int:
         """A length between the limits that allows padding, if possible."""
@@ -387,6 +392,19 @@ class _Probe:
         bad = int(np.count_nonzero(~np.isfinite(values)))
         yield Check(f"no {object_}", bad == 0, bad, 0, f"outputs that are not finite for jets without {object_}")
 
+    def empty(self, name: str) -> Iterable[Check]:
+        """Jets whose constituents are all outside of an image."""
+        n_jets = self.bundle.fixed_batch or 2
+        batch = _only(self.tables({name: self.middle(name) for name in self.limits}, n_jets), self.bundle.card.pad_mode)
+        (group,) = (group for group in self.bundle.groups if group.name == name)
+        assert group.image is not None
+        numbers = group.image.pixel_numbers
+        pixels = np.zeros(group.image.shape) if numbers is None else -numbers[0] / numbers[1]
+        nothing = arranged_images(np.broadcast_to(pixels, (n_jets, *pixels.shape)).astype(np.float32), group.layout)
+        values = evaluate(self.bundle, self.session, {**batch.inputs, name: nothing})
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        yield Check(f"empty {name}", bad == 0, bad, 0, "outputs that are not finite for an image without constituents")
+
     def expected(self, object_: str) -> bool:
         """Whether padding and order must have no effect: there is a mask that marks objects, or they are a set."""
         return self.kinds.get(object_) == "set" or object_ in self.masked
@@ -456,7 +474,8 @@ class _Probe:
 
 def _only(tables: Sequence[Table], pad_mode: Literal["constant", "wrap"]) -> Batch:
     """The only batch, of jets of the same length."""
-    (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, cost=None)
+    options: dict[str, Any] = {"cost": None, "image_bytes": sys.maxsize}
+    (batch,) = make_batches(tables, batch_size=len(tables[0].counts), pad_mode=pad_mode, **options)
     return batch
 
 
