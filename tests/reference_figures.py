@@ -19,6 +19,7 @@ import numpy as np
 from jettagger import plots
 from jettagger.discriminants import Measured, roc
 from jettagger.histograms import AxisSpec, HistSpec, pick
+from jettagger.images import ImageSettings, make_images, mean_image
 from jettagger.statistics.limits import Limit
 from jettagger.types import Floats
 
@@ -300,6 +301,18 @@ def purities_by_objects() -> Any:
     )
 
 
+def mean_images() -> Any:
+    place = np.add.outer(NORMAL[::8], np.zeros(8))  # 50 jets of 8 constituents
+    columns = {"pt": np.exp(NORMAL), "deta": 0.2 * (place.ravel() + np.tile(NORMAL[::50], 50)), "dphi": 0.3 * NORMAL}
+    offsets = np.arange(0, 401, 8)
+    settings = ImageSettings(size=10, zoom=500.0, normalise="image")
+    means = {
+        name: mean_image(make_images(settings, columns, offsets, {"pt": np.full(50, pt)}))
+        for name, pt in (("soft", 400.0), ("hard", 700.0))
+    }
+    return plots.mean_images(means, title="toy jets")
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "assigned_masses": assigned_masses,
     "purities_by_objects": purities_by_objects,
@@ -309,6 +322,7 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "cutflow": cutflow,
     "roc_curves": roc_curves,
     "limit_band": limit_band,
+    "mean_images": mean_images,
     "draw_jets": draw_jets,
     "tradeoff": tradeoff,
     "efficiency_curves": efficiency_curves,

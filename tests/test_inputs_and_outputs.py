@@ -102,6 +102,22 @@ def show(folder: Path) -> tuple[list[str], Path]:
     return ["show", "jet", str(path), "-o"], path
 
 
+def show_image(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["show", "image", str(path), "-o"], path
+
+
+def show_image_second(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["show", "image", "absent.root", "--versus", str(path), "-o"], path
+
+
+def show_image_settings(folder: Path) -> tuple[list[str], Path]:
+    path = folder / "image.yaml"
+    path.write_text("version: 1\n")
+    return ["show", "image", "absent.root", "--settings", str(path), "-o"], path
+
+
 def simulate(folder: Path) -> tuple[list[str], Path]:
     card = Path(shutil.copy(PACKAGE / "simulation" / "cards" / "default.yaml", folder / "card.yaml"))
     return ["simulate", "--process", "Hbb", "--card", str(card), "-o"], card
@@ -458,6 +474,7 @@ FILES = {
     "tag": [tag, tag_dry, tag_network],
     "convert": [convert],
     "show": [show],
+    "show image": [show_image, show_image_second, show_image_settings],
     "simulate": [simulate],
     "search": [search, search_sample, search_model],
     "finetune": [finetune, finetune_skim],

@@ -87,6 +87,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.finetuning import config as finetuning
     from jettagger.heads import description
     from jettagger.histograms import files as histograms
+    from jettagger.images import settings as images
     from jettagger.search import config as search
     from jettagger.simulation import run
     from jettagger.statistics import templates
@@ -107,6 +108,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`study.yaml`": ("version", str(sculpting.VERSION)),
         "`calibration.yaml`": ("version", str(calibration.VERSION)),
         "`inputs.yaml`": ("version", str(mapping.VERSION)),
+        "`image.yaml`": ("version", str(images.VERSION)),
         "discriminants (YAML)": ("version", str(VERSION)),
         "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
         "maps (correctionlib JSON, schema 2)": ("format", mapfile.FORMAT),

@@ -121,6 +121,13 @@ def show(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, s
     return run(capsys, "show", "jet", str(path), "-o", str(folder / "j.png")), "wrote ", ""
 
 
+def show_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("mplhep")
+    path = write_pfnano(folder / "nano.root", 3, seed=1)
+    said = run(capsys, "show", "image", str(path), "-o", str(folder / "i.png"))
+    return said, "pt in the images", "reading nano: 3 of 3 events"
+
+
 def models(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     out, err = run(capsys, "models", "show", "tinyParT", "--json")
     assert json.loads(out)["name"] == "tinyParT"
@@ -182,7 +189,7 @@ def assignment(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, 
 VERBS = {
     function.__name__.replace("_", " "): function
     for function in (
-        *(simulate, models, tag, convert, show, discriminants, search, finetune, limit, schema, provenance),
+        *(simulate, models, tag, convert, show, show_image, discriminants, search, finetune, limit, schema, provenance),
         *(decorrelate, decorrelate_apply, calibrate, jec, assignment),
     )
 }

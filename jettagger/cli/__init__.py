@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tag": ("jettagger.cli.tag", "score the jets of files and write a skim"),
     "convert": ("jettagger.cli.convert", "event files to flat files with one row per jet"),
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
+    "show image": ("jettagger.cli.show_image", "draw the mean image of jets, and the difference of two samples"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),

@@ -3,9 +3,9 @@
 Kinds of files: search (the configuration of 'jettagger search'), finetune (of 'jettagger finetune'), decorrelate (of
 'jettagger decorrelate'), calibrate (of 'jettagger calibrate'), jec (of 'jettagger jec train'), jec-transforms (its
 transform.yaml), jec-sampling (of 'jettagger jec inputs'), event-mapping (inputs.yaml of 'jettagger
-assignment'), card (bundle.json of a model), inputs (its inputs.json), assigner (assigner.json of 'jettagger
-assignment import'), head (head.json), flavour (names in a production of PFNano), detector (a detector card of
-'jettagger simulate').
+assignment'), card (bundle.json of a model), inputs (its inputs.json), image (settings of jet images), assigner
+(assigner.json of 'jettagger assignment import'), head (head.json), flavour (names in a production of PFNano), detector
+(a detector card of 'jettagger simulate').
 
 examples:
   jettagger schema search > search.schema.json
@@ -66,6 +66,7 @@ FILES = {
     ),
     "head": ("jettagger.heads.description", "HeadCard", "head.json, the description of a head"),
     "flavour": ("jettagger.inputs.flavours.schema", "FlavourFile", "names in a production of PFNano"),
+    "image": ("jettagger.images.settings", "ImageFile", "settings of jet images, of jettagger show image"),
     "mass-factors": (
         "jettagger.calibration.schema",
         "MassFactorsFile",

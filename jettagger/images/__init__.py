@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from jettagger.images.averages import MeanImage, image_difference, mean_image, pixel_settings
 from jettagger.images.pixels import make_images
-from jettagger.images.settings import PRESETS, CellGrid, ImageChannel, ImageSettings, ImageSteps
-from jettagger.images.sparse import SparseImages
+from jettagger.images.settings import PRESETS, CellGrid, ImageChannel, ImageFile, ImageSettings, ImageSteps
+from jettagger.images.sparse import SparseImages, join_images
+from jettagger.images.tables import table_columns, table_images
 
-__all__ = ["PRESETS", "CellGrid", "ImageChannel", "ImageSettings", "ImageSteps", "SparseImages", "make_images"]
+__all__ = [
+    "PRESETS",
+    "CellGrid",
+    "ImageChannel",
+    "ImageFile",
+    "ImageSettings",
+    "ImageSteps",
+    "MeanImage",
+    "SparseImages",
+    "image_difference",
+    "join_images",
+    "make_images",
+    "mean_image",
+    "pixel_settings",
+    "table_columns",
+    "table_images",
+]

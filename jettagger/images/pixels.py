@@ -284,6 +284,7 @@ def _filled(
     outside = ~inside
     n_outside = np.bincount(owners[outside], minlength=n_jets)
     pt_outside = np.bincount(owners[outside], weights=block.pt[outside], minlength=n_jets).astype(np.float64)
+    pt = np.bincount(owners, weights=block.pt, minlength=n_jets).astype(np.float64)
     index = np.flatnonzero(inside)
     owner = owners[index]
     place = (owner * n_rows + row[index].astype(np.int64)) * n_columns + column[index].astype(np.int64)
@@ -319,6 +320,7 @@ def _filled(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         n_constituents=block.counts,
         n_outside=n_outside,
+        pt=pt,
         pt_outside=pt_outside,
         n_invalid=n_invalid,
         unrotated=unrotated,

@@ -1,6 +1,6 @@
 """Settings of jet images: size, channels, steps of the pre-processing, normalisation.
 
-One model serves files of settings and declarations of inputs of networks.
+One model serves files of settings (`ImageFile`) and declarations of inputs of networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from jettagger.errors import ConfigError, hint
 from jettagger.expressions import Expression, parse
 from jettagger.types import Floats
 
-__all__ = ["PRESETS", "CellGrid", "ImageChannel", "ImageSettings", "ImageSteps"]
+__all__ = ["PRESETS", "VERSION", "CellGrid", "ImageChannel", "ImageFile", "ImageSettings", "ImageSteps"]
+
+#: version of files of settings
+VERSION = 1
 
 #: maximum number of pixels along an axis, and of numbers in an image
 MAX_SIZE, MAX_NUMBERS = 1024, 1 << 24
@@ -263,6 +266,13 @@ class ImageSettings(FileModel):
         if self.mean is None or self.std is None:
             return None
         return np.asarray(self.mean, dtype=np.float64), np.asarray(self.std, dtype=np.float64)
+
+
+class ImageFile(FileModel):
+    """A file of settings, YAML."""
+
+    version: Literal[1] = Field(description="version of this schema")
+    image: ImageSettings = Field(default_factory=ImageSettings, description="settings of the images")
 
 
 def _check_numbers(key: str, value: list[list[list[float]]], shape: tuple[int, int, int]) -> None:

@@ -33,8 +33,8 @@ class SparseImages:
         Constituents of the jet, tracks or cells if these are put into pixels.
     n_outside : int64[jets]
         Those outside of the image.
-    pt_outside : float64[jets]
-        The sum of their pt in GeV.
+    pt, pt_outside : float64[jets]
+        The sum of the pt of all valid ones, and of those outside, in GeV.
     n_invalid : int64[jets]
         Those left out because pt, energy or position are not finite, or pt or energy negative.
     unrotated : bool[jets]
@@ -51,6 +51,7 @@ class SparseImages:
     offsets: Ints
     n_constituents: Ints
     n_outside: Ints
+    pt: Floats
     pt_outside: Floats
     n_invalid: Ints
     unrotated: Bools
@@ -203,6 +204,7 @@ def join_images(parts: Sequence[SparseImages]) -> SparseImages:
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         n_constituents=joined("n_constituents"),
         n_outside=joined("n_outside"),
+        pt=joined("pt"),
         pt_outside=joined("pt_outside"),
         n_invalid=joined("n_invalid"),
         unrotated=joined("unrotated"),

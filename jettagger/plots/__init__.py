@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jettagger.plots.curves import limit_band, roc_curves
 from jettagger.plots.fits import band_spectra, impact_ranking
+from jettagger.plots.images import mean_images
 from jettagger.plots.jets import draw_jets
 from jettagger.plots.masses import assigned_masses
 from jettagger.plots.purities import purities_by_objects
@@ -23,6 +24,7 @@ __all__ = [
     "flavour_responses",
     "impact_ranking",
     "limit_band",
+    "mean_images",
     "purities_by_objects",
     "response_distributions",
     "response_summary",
