@@ -208,6 +208,7 @@ def test_cuts_and_limits_choose_jets(files: dict[str, Path]) -> None:
         FlatJets("absent.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_images_of_real_files(shared: Path) -> None:
     made = image_settings(steps=STEPS, channels=["all", "charged", "photons"])
@@ -274,7 +275,8 @@ def test_a_picture_is_written_from_the_shell(
 ) -> None:
     pytest.importorskip("mplhep")
     output = tmp_path / "image.png"
-    (tmp_path / "image.yaml").write_text("version: 1\nimage: {size: [8, 10], steps: {centre: leading}, range: [0.8, 0.6]}\n")
+    settings = "image: {size: [8, 10], steps: {centre: leading}, range: [0.8, 0.6]}"
+    (tmp_path / "image.yaml").write_text(f"version: 1\n{settings}\n")
     line = ["show", "image", str(files["events"]), "-o", str(output)]
     more = ["--versus", str(files["jets"]), "--where", "jet_pt > 250", "--versus-where", "jet_pt < 250"]
     more += ["--settings", str(tmp_path / "image.yaml"), "--rotate", "second", "--channels", "all,photons"]

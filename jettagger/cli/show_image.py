@@ -142,7 +142,7 @@ def _settings(args: argparse.Namespace) -> ImageSettings:
     if args.channels is not None:
         content["channels"] = args.channels.split(",")
     steps = {key: getattr(args, key) for key in ("centre", "rotate", "flip") if getattr(args, key) is not None}
-    if steps:
-        before = content.get("steps")
-        content["steps"] = {**(before if isinstance(before, dict) else {}), **steps}
+    before = content.get("steps") or {}
+    if steps and isinstance(before, dict):
+        content["steps"] = {**before, **steps}
     return validated(ImageFile, replace(document, data={**given, "image": content}), version=VERSION).image

@@ -66,12 +66,15 @@ class MeanImage:
 
     @property
     def spread(self) -> Floats:
-        """Standard deviation of each pixel over the jets."""
+        """Standard deviation of each pixel over the jets, float64[channels, rows, columns]."""
         return np.sqrt(np.maximum(self.squares / self.weight - self.mean**2, 0.0))
 
     @property
     def error(self) -> Floats:
-        """Statistical uncertainty of the mean: the root of the sum of squared weights times squared deviations."""
+        """Statistical uncertainty of the mean, float64[channels, rows, columns].
+
+        The root of the sum of squared weights times squared deviations, divided by the sum of the weights.
+        """
         mean = self.mean
         total = self.error_squares - 2 * mean * self.error_sums + mean**2 * self.weight_squares
         return np.sqrt(np.maximum(total, 0.0)) / abs(self.weight)

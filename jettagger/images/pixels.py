@@ -21,7 +21,7 @@ from jettagger.types import Array, Bools, Floats, Ints
 __all__ = ["make_images"]
 
 #: maximum number of constituents and of pixels of one channel in a block
-BLOCK, BLOCK_PIXELS = 1 << 15, 1 << 21
+BLOCK, BLOCK_PIXELS = 1 << 13, 1 << 20
 
 
 def make_images(
@@ -71,25 +71,44 @@ def make_images(
     of_jets = _columns(jets or {}, settings.jet_columns, "jets")
     _check_lengths(own, offsets, of_jets)
     _check_jets(of_jets)
-    parts: list[SparseImages] = []
-    start = 0
-    size = max(BLOCK_PIXELS // (settings.shape[1] * settings.shape[2]), 1)
-    n_jets = len(offsets) - 1
-    while start < n_jets or not parts:
-        stop = int(np.searchsorted(offsets, offsets[start] + BLOCK, side="right")) - 1
-        stop = min(max(stop, start + 1), start + size, n_jets)
+    blocks = _blocks(offsets, max(BLOCK_PIXELS // (settings.shape[1] * settings.shape[2]), 1))
+    scratch = _Scratch(max(stop - start for start, stop in blocks) * settings.shape[1] * settings.shape[2])
+    parts = []
+    for start, stop in blocks:
         rows = slice(int(offsets[start]), int(offsets[stop]))
         block = {name: values[rows] for name, values in own.items()}
-        parts.append(
-            _images(
-                settings,
-                block,
-                np.diff(offsets[start : stop + 1]),
-                {name: values[start:stop] for name, values in of_jets.items()},
-            )
-        )
-        start = stop
+        of_block = {name: values[start:stop] for name, values in of_jets.items()}
+        parts.append(_images(settings, block, np.diff(offsets[start : stop + 1]), of_block, scratch))
     return join_images(parts)
+
+
+def _blocks(offsets: Ints, max_jets: int) -> list[tuple[int, int]]:
+    """Ranges of jets with a limited number of constituents, at least one range."""
+    n_jets = len(offsets) - 1
+    blocks: list[tuple[int, int]] = []
+    start = 0
+    while start < n_jets or not blocks:
+        stop = int(np.searchsorted(offsets, offsets[start] + BLOCK, side="right")) - 1
+        stop = min(max(stop, start + 1), start + max_jets, n_jets)
+        blocks.append((start, stop))
+        start = stop
+    return blocks
+
+
+class _Scratch:
+    """Arrays over all pixels of a block, which are used again: allocating them would take longer than filling them."""
+
+    def __init__(self, size: int) -> None:
+        self.occupied = np.zeros(size, dtype=bool)
+        self.number = np.zeros(size, dtype=np.int32)
+
+    def grouped(self, place: Ints, size: int) -> tuple[Ints, Array]:
+        """The different places in increasing order, below ``size``, and for each place which of them it is."""
+        self.occupied[place] = True
+        places = np.flatnonzero(self.occupied[:size])
+        self.occupied[places] = False
+        self.number[places] = np.arange(len(places), dtype=np.int32)
+        return places, self.number[place]
 
 
 def _columns(offered: Mapping[str, Array], needed: Any, kind: str) -> dict[str, Array]:
@@ -160,7 +179,11 @@ class _Block:
 
 
 def _images(
-    settings: ImageSettings, columns: dict[str, Array], counts: Ints, of_jets: dict[str, Array]
+    settings: ImageSettings,
+    columns: dict[str, Array],
+    counts: Ints,
+    of_jets: dict[str, Array],
+    scratch: _Scratch,
 ) -> SparseImages:
     """Images of a block."""
     energy = columns["energy"].astype(np.float64) if "energy" in columns else None
@@ -189,7 +212,7 @@ def _images(
         if settings.steps.rotate != "none":
             unrotated[filled] = ~rotated
             unrotated[block.counts == 0] = True
-    return _filled(settings, block, channels, n_invalid, unrotated, overlaps, without_value)
+    return _filled(settings, block, channels, n_invalid, unrotated, overlaps, without_value, scratch)
 
 
 def _valid(block: _Block) -> Bools:
@@ -272,6 +295,7 @@ def _filled(
     unrotated: Bools,
     overlaps: Ints,
     without_value: Ints,
+    scratch: _Scratch,
 ) -> SparseImages:
     """Images with the constituents in their pixels."""
     n_jets = len(block.counts)
@@ -289,12 +313,7 @@ def _filled(
     owner = owners[index]
     place = (owner * n_rows + row[index].astype(np.int64)) * n_columns + column[index].astype(np.int64)
     # pixels of all channels together, in order, and for each constituent which of them is its own
-    occupied = np.zeros(n_jets * n_rows * n_columns, dtype=bool)
-    occupied[place] = True
-    pixels = np.flatnonzero(occupied)
-    number_of = np.empty(len(occupied), dtype=np.int32)
-    number_of[pixels] = np.arange(len(pixels), dtype=np.int32)
-    group = number_of[place]
+    pixels, group = scratch.grouped(place, n_jets * n_rows * n_columns)
     pixel_owner, pixel = np.divmod(pixels, n_rows * n_columns)
     totals = _totals(settings, block, index, owner, n_jets)
     sums, present = np.empty((n_channels, len(pixels))), np.ones((n_channels, len(pixels)), dtype=bool)

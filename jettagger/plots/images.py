@@ -19,12 +19,15 @@ __all__ = ["mean_images"]
 DECADES = 5
 _LINEAR = 1e-3
 
+#: maximum number of panels in a row: two samples and their difference, or channels of one
+_COLUMNS = 3
+
 #: differences below this many standard deviations are not drawn
 SIGNIFICANT = 1.0
 
 
 def mean_images(samples: Mapping[str, MeanImage], *, title: str = "") -> Any:
-    """Mean images on a logarithmic scale, a row for each channel; of two samples also the difference.
+    """Mean images on a logarithmic scale; of two samples a row for each channel, with the difference.
 
     Parameters
     ----------
@@ -52,25 +55,28 @@ def mean_images(samples: Mapping[str, MeanImage], *, title: str = "") -> Any:
     if any(mean.settings != settings for mean in means):
         raise MismatchError("images of samples with different settings cannot be compared")
     require("matplotlib", "plot", "drawing images")
-    n_channels = len(settings.channels)
-    n_columns = len(means) + (len(means) == 2)
-    difference = image_difference(*means) if len(means) == 2 else None
+    panels: list[tuple[ImageChannel, str, Floats, Floats | None]] = []  # the last ones are errors of differences
+    for row, channel in enumerate(settings.channels):
+        for name, mean in samples.items():
+            panels.append((channel, f"{name} ({mean.n_jets} jets)", mean.mean[row], None))
+        if len(means) == 2:
+            difference, error = image_difference(*means)
+            panels.append((channel, " $-$ ".join(samples), difference[row], error[row]))
+    n_columns = min(_COLUMNS, len(panels))
+    n_rows = -(-len(panels) // n_columns)
     with drawing(font_size=13):
-        figure, grid = canvas(n_channels, n_columns, figsize=(5.2 * n_columns + 0.2, 4.1 * n_channels + 0.5))
-        for row, channel in enumerate(settings.channels):
+        figure, grid = canvas(n_rows, n_columns, figsize=(5.3 * n_columns, 4.2 * n_rows + (0.4 if title else 0)))
+        for axes, (channel, text, values, errors) in zip(grid.flat, panels, strict=False):
             label = _label(settings, channel)
-            norm = _scale(np.array([mean.mean[row] for mean in means]))
-            for axes, (name, mean) in zip(grid[row], samples.items(), strict=False):
-                _mean(figure, axes, mean.mean[row], norm, label, settings)
-                _frame(axes, settings, channel)
-                if row == 0:
-                    axes.set_title(f"{name} ({mean.n_jets} jets)", fontsize=13)
-            if difference is not None:
-                axes = grid[row][-1]
-                _difference(figure, axes, difference[0][row], difference[1][row], label, settings)
-                _frame(axes, settings, channel)
-                if row == 0:
-                    axes.set_title(" $-$ ".join(samples), fontsize=13)
+            if errors is not None:
+                _difference(figure, axes, values, errors, label, settings)
+            else:
+                row = settings.channels.index(channel)
+                _mean(figure, axes, values, _scale(np.array([mean.mean[row] for mean in means])), label, settings)
+            _frame(axes, settings, channel)
+            axes.set_title(text, fontsize=13)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
         if title:
             figure.suptitle(title, fontsize=14)
     return figure
@@ -123,6 +129,7 @@ def _frame(axes: Any, settings: ImageSettings, channel: ImageChannel) -> None:
     axes.set_xlabel(rf"$\Delta\eta${rotated}{mirrored}{zoom}", fontsize=12)
     axes.set_ylabel(rf"$\Delta\phi${rotated}{zoom} [rad]", fontsize=12)
     axes.tick_params(labelsize=10)
+    axes.locator_params(nbins=5)
     text = channel.name.replace("_", " ")
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2.0}
     axes.text(0.04, 0.95, text, transform=axes.transAxes, fontsize=12, va="top", bbox=box)
