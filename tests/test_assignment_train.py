@@ -221,6 +221,9 @@ def test_a_training_that_runs_out_of_time_can_go_on(world: Path, capsys: pytest.
     assert not (world / "ensemble.resume").exists()
     with pytest.raises(MismatchError, match="another training: events, options, seed, weights or code differ"):
         trained(world, "other", checkpoint=world / "out" / "checkpoint.pt", seed=1)
+    (world / "text.pt").write_text("{}")
+    with pytest.raises(InputFileError, match=r"text.pt is no checkpoint of a training here .no file of torch.save.; "):
+        trained(world, "other", checkpoint=world / "text.pt")
     torch.save({"state_dict": {}, "optimizer_states": []}, world / "last.ckpt")
     with pytest.raises(InputFileError, match=r"last.ckpt is no checkpoint of a training here .* a start with -sf"):
         trained(world, "other", checkpoint=world / "last.ckpt")
@@ -248,8 +251,30 @@ def test_a_training_goes_on_from_weights_as_far_as_they_fit(world: Path, capsys:
     text = capsys.readouterr().err
     assert "odd.npz fits nowhere in the network of the event file and the options" in text
     assert "left over: nowhere.weight (2, 3)" in text
-    assert main(command(world, "-fsf", "--force", "--dry-run")) == 2
-    assert "-fsf freezes the weights of -sf, which is not given" in capsys.readouterr().err
+    (world / "text.ckpt").write_text("{}")
+    assert main(command(world, "-sf", str(world / "text.ckpt"), "--force")) == 2
+    assert "text.ckpt is no file of torch.save (.ckpt, .pt) and no archive of NumPy" in capsys.readouterr().err
+    for more in (["--dry-run"], []):
+        assert main(command(world, "-fsf", "--force", *more)) == 2
+        assert "-fsf freezes the weights of -sf, which is not given" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_network_of_frozen_weights_is_not_trained(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(world, "first")
+    for more in (["--dry-run"], ["--no-plots"]):
+        assert main(command(world, "-sf", str(world / "first"), "-fsf", *more)) == 2
+        text = capsys.readouterr().err
+        assert "all weights that the loss depends on are loaded and frozen (-fsf, freeze=True): nothing is left" in text
+    # what is not frozen has no loss
+    weights = state(world / "first")
+    kept = {name: value for name, value in weights.items() if not name.startswith("classifications")}
+    assert len(kept) < len(weights)
+    torch.save(kept, world / "part.pt")
+    write_options(world, classification_loss_scale=0.0)
+    assert main(command(world, "-sf", str(world / "part.pt"), "-fsf", "--no-plots")) == 2
+    assert "all weights that the loss depends on are loaded and frozen" in capsys.readouterr().err
+    assert not (world / "out").exists()
 
 
 # ----------------------------------------------------------------------------------------------------------- bad input
@@ -261,6 +286,8 @@ def test_a_training_goes_on_from_weights_as_far_as_they_fit(world: Path, capsys:
         (["-g", "99"], "-g asks for 99 GPUs, torch .* finds .* here; -g 0 trains on the CPU"),
         (["--monitor", "event purty"], "unknown measure: 'event purty' .nearest: event purity"),
         (["-b", "0"], "batch_size"),
+        (["-e", "0"], "epochs"),
+        (["-fsf"], "-fsf freezes the weights of -sf, which is not given"),
         (["-p", "150"], "dataset_limit"),
         (["-vf", "absent.h5"], "no such file: absent.h5"),
         (["--seeds", "0"], "seeds"),

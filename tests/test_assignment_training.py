@@ -230,6 +230,12 @@ def test_what_is_wrong_is_named(dataset: AssignmentDataset, tmp_path: Path) -> N
     classes = {"EVENT/kind": np.full(20, 1)}
     with pytest.raises(InvalidValues, match="EVENT/kind has no events of the classes 0"):
         train_assignment(chosen(), tagged(tmp_path / "one.h5", 20, classifications=classes))
+    # of events that are left out
+    masks = tagged(tmp_path / "all.h5", 60).read().target_masks
+    classes = {"EVENT/kind": np.where(np.all(list(masks.values()), axis=0), 1, 0)}
+    full = tagged(tmp_path / "full.h5", 60, classifications=classes)
+    with pytest.raises(InvalidValues, match=r"the classes 0 .*\(\d+ of 48 events are left out, see partial_events, -f"):
+        train_assignment(chosen(partial_events=False, train_validation_split=0.8), full)
     text = TAGGED.replace("tag: none", "tag: normalize")
     other = AssignmentDataset(dataset.path, event(text))
     with pytest.raises(MismatchError, match="has another event file"):

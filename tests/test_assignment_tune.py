@@ -553,6 +553,7 @@ def test_a_trial_that_takes_too_long_has_failed(world: Path, monkeypatch: pytest
     )
     assert [(trial.state, trial.epochs) for trial in trials] == [("failed", 4), ("complete", 2)]
     assert trials[0].problem == "it has taken 4 s, the limit of a trial is 3.5 s"
+    assert trials[0].seconds == 4
     assert runner.stopped == [0]
 
 

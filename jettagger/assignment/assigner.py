@@ -280,7 +280,8 @@ class Assigner(Displayed):
         model = self.model
         if embeddings and not model.names.embeddings:
             raise ConfigError(
-                f"{model.graph.path} has no embeddings: export the network with --output-embeddings, or leave them out"
+                f"the network has no embeddings in its ONNX file ({model.graph.path}): 'jettagger assignment export "
+                "MODEL -o FOLDER/ --output-embeddings' makes one that has; or leave them out"
             )
         inputs = network_inputs(model, tensors)
         self._warn(inputs)

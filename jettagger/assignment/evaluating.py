@@ -199,7 +199,8 @@ def plan_evaluation(
     first_set = next(iter(datasets.values()))
     low, high, _ = slice(start, stop).indices(first_set.n_events)
     if low >= high:
-        raise MismatchError(f"{first_set.path} has {first_set.n_events} events: none from {start} to {stop}")
+        where = "" if stop is None else f" to {stop}"
+        raise MismatchError(f"{first_set.path} has {first_set.n_events} events: none from {start or 0}{where}")
     if weights and EVENT_WEIGHTS not in first_set.optional:
         raise ConfigError(f"{first_set.path} has no weights of events ({EVENT_WEIGHTS}): leave weights out")
     if not weights and EVENT_WEIGHTS in first_set.optional:

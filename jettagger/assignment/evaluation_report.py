@@ -96,7 +96,7 @@ def latex_text(grid: Grid) -> str:
     Parameters
     ----------
     grid : Grid
-        Where the first column changes, there is a rule.
+        Where the first column changes, there is a rule, unless it does in each row.
 
     Returns
     -------
@@ -122,8 +122,9 @@ def latex_text(grid: Grid) -> str:
     ]
     lines += [r"\toprule", _latex_row(grid.header)]
     last = None
+    groups = len({row[0] for row in grid.rows}) < len(grid.rows)
     for row in grid.rows:
-        if row[0] != last:
+        if last is None or (groups and row[0] != last):
             lines.append(r"\midrule")
         last = row[0]
         lines.append(_latex_row(row))

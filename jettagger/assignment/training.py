@@ -30,7 +30,7 @@ from jettagger.assignment.networks import build_network
 from jettagger.assignment.several_processes import ProcessGroup, check_processes, run_processes
 from jettagger.assignment.statistics import TrainingStatistics, log_inputs, training_statistics
 from jettagger.assignment.training_metrics import LOSS, PURITY, validation_metric
-from jettagger.assignment.training_objective import TrainingObjective
+from jettagger.assignment.training_objective import FROZEN, TrainingObjective
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions
 from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import LoadedWeights, load_weights
@@ -298,9 +298,17 @@ def prepare_training(
             raise InvalidValues(
                 f"no event of {path} is left for the {what}: see partial_events and the share of the data"
             )
-    statistics = training_statistics(
-        lambda: [events], description, normalize=options.normalize_features, pair_features=training.pair_features
-    )
+    try:
+        statistics = training_statistics(
+            lambda: [events], description, normalize=options.normalize_features, pair_features=training.pair_features
+        )
+    except InvalidValues as error:
+        if events.n_events == len(rows):
+            raise
+        raise InvalidValues(
+            f"{error} ({len(rows) - events.n_events} of {len(rows)} events are left out, see partial_events, -f and "
+            "limit_to_num_jets)"
+        ) from error
     _refuse_classes(held, statistics, (validation or training).path)
     sample, test = _Sample(torch, events, training), _Sample(torch, held, validation or training)
     present = {
@@ -537,6 +545,8 @@ def _trained(
         for name, parameter in network.named_parameters():
             parameter.is_bias = name.endswith("bias")
             parameter.requires_grad_(not (freeze and loaded is not None and name in loaded.loaded))
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ConfigError(FROZEN)
         over = None if group is None else group.sum
         objective = TrainingObjective(AssignmentLoss(network, data.statistics, over), data.steps, group)
 

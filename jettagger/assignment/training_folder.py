@@ -28,7 +28,7 @@ from jettagger.assignment.training import (
 from jettagger.assignment.training_metrics import PURITY, validation_metric
 from jettagger.assignment.training_options import AssignmentOptions, read_options
 from jettagger.assignment.training_settings import loop_settings
-from jettagger.assignment.weights import read_state, write_network
+from jettagger.assignment.weights import is_torch_file, read_state, write_network
 from jettagger.errors import ConfigError, InputFileError, MismatchError, reason_of, require
 from jettagger.files import check_folder, complete_or_absent, folder_complete_or_absent, refuse_special
 from jettagger.provenance import KEY, Provenance
@@ -455,6 +455,8 @@ def _checked_checkpoint(path: str | os.PathLike[str], subject: str) -> Path:
         raise InputFileError(f"no such file: {place}")
     advice = "weights of a network, or of a checkpoint of the original, are a start with -sf"
     try:
+        if not is_torch_file(place):
+            raise ValueError("no file of torch.save")
         content = torch.load(place, map_location="cpu", weights_only=True)
         about = dict(content["about"])
     except Exception as error:  # whatever damage does to those who read it

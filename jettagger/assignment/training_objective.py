@@ -8,9 +8,15 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.assignment.losses import AssignmentLoss
 from jettagger.assignment.several_processes import ProcessGroup
-from jettagger.errors import InvalidValues, require
+from jettagger.errors import ConfigError, InvalidValues, require
 
-__all__ = ["TrainingObjective"]
+__all__ = ["FROZEN", "TrainingObjective"]
+
+#: what is wrong where no weight is trained
+FROZEN = (
+    "all weights that the loss depends on are loaded and frozen (-fsf, freeze=True): nothing is left to train; leave "
+    "the flag out to train them further, or start a network with other parts from them"
+)
 
 
 class TrainingObjective:
@@ -50,6 +56,8 @@ class TrainingObjective:
         ------
         InvalidValues
             If a loss is not finite: gives the step and the last finite loss.
+        ConfigError
+            If all weights that it depends on are frozen.
         """
         torch = require("torch", "train", "training a network")
         trains = torch.is_grad_enabled()
@@ -72,6 +80,8 @@ class TrainingObjective:
             raise InvalidValues(f"{place} (epoch {epoch}{last}): {error}") from error
         if trains:
             self.last = value
+            if not total.requires_grad:
+                raise ConfigError(FROZEN)
         return total * weights if len(weights) else total[None]
 
 

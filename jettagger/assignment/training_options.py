@@ -222,7 +222,7 @@ class AssignmentOptions(FileModel):
     l2_penalty: _Scale = Field(default=0.0, description="weight decay of all but biases")
     gradient_clip: _Scale = Field(default=0.0, description="maximum norm of the gradient; 0: any")
     dropout: Annotated[float, Between(0, 0.99)] = Field(default=0.0, description="share of dropped values")
-    epochs: _Count = Field(default=100, description="number of epochs")
+    epochs: Annotated[int, Between(1), BeforeValidator(_whole)] = Field(default=100, description="number of epochs")
     num_gpu: _Count = Field(default=1, description="number of GPUs")
     verbose_output: _Flag = Field(default=True, description="whether more is shown")
     usable_gpus: str = Field(default="", description="no use")

@@ -30,6 +30,7 @@ __all__ = [
     "LoadedWeights",
     "class_counts_of",
     "convert_weights",
+    "is_torch_file",
     "load_weights",
     "original_names",
     "read_network",
@@ -106,8 +107,31 @@ def _archive(file: Path) -> dict[str, Array]:
         ) from error
 
 
+def is_torch_file(file: Path) -> bool:
+    """Whether a file begins like one of ``torch.save``: as a zip archive, or, before torch 1.6, as a pickle.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+
+    Returns
+    -------
+    bool
+        True also for one that cannot be opened.
+    """
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(4).startswith((b"PK\x03\x04", b"\x80"))
+    except OSError:
+        return True
+
+
 def _checkpoint(file: Path) -> dict[str, Array]:
     torch = require("torch", "train", "a checkpoint")
+    if not is_torch_file(file):
+        raise InputFileError(
+            f"{file} is no file of torch.save (.ckpt, .pt) and no archive of NumPy (.npz): expected one with weights"
+        )
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever damage does to those who read it

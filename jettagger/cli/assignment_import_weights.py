@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger assignment import-weights``."""
     add = parser.add_argument
     add("weights", metavar="WEIGHTS", help="checkpoint, state dictionary, or folder of a training of SPANet")
-    add("--event", metavar="EVENT.yaml", help="its event file (default: event.yaml beside it or above)")
-    add("--options", metavar="OPTIONS.json", help="its options (default: options.json beside it or above)")
+    add("--event", "-ef", metavar="EVENT.yaml", help="its event file (default: event.yaml beside it or above)")
+    add("--options", "-of", metavar="OPTIONS.json", help="its options (default: options.json beside it or above)")
     add("--output", "-o", required=True, metavar="FILE.pt", help="network file to write")
     add("--force", action="store_true", help="replace an existing output")
 

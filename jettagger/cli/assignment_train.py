@@ -87,16 +87,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger assignment train``."""
     from jettagger.assignment.training_folder import MARKER, inputs_of, train_to_folder
-    from jettagger.files import check_folder, refuse_inputs
-    from jettagger.files.resuming import resume_folder
+    from jettagger.files import check_folder
     from jettagger.training.live import live_table
 
     options = options_of(args)
     output = args.output or _next_version(Path(args.log_dir) / args.name)
     others = (args.options_file, args.state_dict, args.checkpoint)
     check_folder(output, marker=MARKER, force=args.force, inputs=inputs_of(options, *others))
-    if args.checkpoint is not None and not args.resume:
-        refuse_inputs(resume_folder(output), [args.checkpoint])  # it is emptied
+    _refuse_contradictions(args, output)
     gpus = _gpus(args.gpus, options.num_gpu)
     unused = [f"{flag} ({why})" for name, (flag, why) in _UNUSED.items() if getattr(args, name)]
     if unused:
@@ -154,6 +152,18 @@ def _next_version(folder: Path) -> str:
     return str(folder / f"version_{number}")
 
 
+def _refuse_contradictions(args: argparse.Namespace, output: str) -> None:
+    """Refuse flags that do not go together."""
+    from jettagger.errors import ConfigError
+    from jettagger.files import refuse_inputs
+    from jettagger.files.resuming import resume_folder
+
+    if args.checkpoint is not None and not args.resume:
+        refuse_inputs(resume_folder(output), [args.checkpoint])  # it is emptied
+    if args.freeze_state_dict and args.state_dict is None:
+        raise ConfigError("-fsf freezes the weights of -sf, which is not given")
+
+
 def _gpus(asked: int | None, number: int) -> int:
     """Number of GPUs; one is the default of the original, which takes it as given."""
     from jettagger.errors import ProviderError, require
@@ -189,10 +199,9 @@ def _plan(args: argparse.Namespace, options: AssignmentOptions) -> None:
     from jettagger.assignment.training import prepare_training
     from jettagger.assignment.training_folder import open_datasets, starting_weights
     from jettagger.assignment.training_metrics import validation_metric
+    from jettagger.assignment.training_objective import FROZEN
     from jettagger.errors import ConfigError
 
-    if args.freeze_state_dict and args.state_dict is None:
-        raise ConfigError("-fsf freezes the weights of -sf, which is not given")
     training, validation = open_datasets(options)
     validation_metric(args.monitor, training.event, options)
     data = prepare_training(options, training, validation)
@@ -200,6 +209,8 @@ def _plan(args: argparse.Namespace, options: AssignmentOptions) -> None:
     if args.state_dict is not None:
         loaded = load_weights(network, starting_weights(args.state_dict), partial=True, where=args.state_dict)
         say(loaded.summary())
+        if args.freeze_state_dict and {name for name, _ in network.named_parameters()} <= {*loaded.loaded}:
+            raise ConfigError(FROZEN)
     _events(data)
     if args.verbose:
         _statistics(data)

@@ -76,6 +76,10 @@ class TrialLimits:
         found = self._running[number]
         found.silent, found.epoch = 0.0, epoch
 
+    def seconds(self, number: int) -> float:
+        """Seconds of a running trial, with those of earlier runs."""
+        return self._running[number].seconds
+
     def end(self, number: int) -> None:
         """A trial has ended."""
         del self._running[number]
@@ -95,9 +99,9 @@ class TrialLimits:
             running.silent += step
             after = f" after epoch {running.epoch}" if running.epoch else " since its start"
             if self.trial is not None and running.seconds > self.trial:
-                found[number] = f"it has taken {running.seconds:.0f} s, the limit of a trial is {self.trial:g} s"
+                found[number] = f"it has taken {running.seconds:.4g} s, the limit of a trial is {self.trial:g} s"
             elif self.epoch is not None and running.silent > self.epoch:
-                found[number] = f"no epoch for {running.silent:.0f} s{after}, the limit is {self.epoch:g} s"
+                found[number] = f"no epoch for {running.silent:.4g} s{after}, the limit is {self.epoch:g} s"
         return found
 
 

@@ -428,7 +428,7 @@ class _Search:
                 self._take(message)
             for number, why in self.limits.over().items():
                 self.runner.stop(number)
-                self._take(Message(number, "failed", {}, text=why))
+                self._take(Message(number, "failed", {}, self.limits.seconds(number) - self.earlier[number], why))
             if self.end is not None and self.limits.clock() > self.end:
                 self._stop(interrupted)
                 return
@@ -474,7 +474,8 @@ class _Search:
         if message.kind == "complete":  # epochs that an interruption kept from being told
             for epoch, criterion in sorted(message.values.items()):
                 self.study.report(number, epoch, criterion, self.earlier[number] + message.seconds)
-        self.study.end(number, message.kind, message.text, message.notes)
+        seconds = self.earlier[number] + message.seconds if message.seconds else None
+        self.study.end(number, message.kind, message.text, message.notes, seconds)
         del self.running[number]
         self.limits.end(number)
         for file in self.folder.glob(f"trial_{number}_*.pt"):

@@ -234,7 +234,9 @@ class Study:
         self._end(number, "pruned", f"others were better after {epoch} epoch{'s' * (epoch > 1)}")
         return False
 
-    def end(self, number: int, state: str, problem: str = "", notes: tuple[str, ...] = ()) -> None:
+    def end(
+        self, number: int, state: str, problem: str = "", notes: tuple[str, ...] = (), seconds: float | None = None
+    ) -> None:
         """End a trial; one that has ended already is left as it is.
 
         Parameters
@@ -247,9 +249,13 @@ class Study:
             Why it is not complete.
         notes : tuple of str
             Warnings.
+        seconds : float, optional
+            Of the training. Default: those of its last report.
         """
         if self._study.get_trials(deepcopy=False)[number].state.is_finished():
             return
+        if seconds is not None:
+            self._open(number).set_user_attr("seconds", seconds)
         self._end(number, state, problem, notes)
 
     def _end(self, number: int, state: str, problem: str, notes: tuple[str, ...] = ()) -> None:
