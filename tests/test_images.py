@@ -179,6 +179,10 @@ def test_normalisation_per_pixel_is_applied_to_dense_images() -> None:
     mean, std = images.mean(axis=0), images.std(axis=0) + 1e-3
     made = image_settings(size=4, normalise="pixel", mean=mean.tolist(), std=std.tolist())
     assert make_images(made, columns, offsets).dense() == pytest.approx((images - mean) / std, rel=1e-4, abs=1e-4)
+    assert made == ImageSettings.model_validate(made.model_dump())
+    both = image_settings(size=4, normalise="both", mean=mean.tolist(), std=std.tolist())
+    shares = make_images(image_settings(size=4, normalise="image"), columns, offsets).dense()
+    assert make_images(both, columns, offsets).dense() == pytest.approx((shares - mean) / std, rel=1e-4, abs=1e-4)
 
 
 def test_zoom_brings_decays_of_one_mass_to_one_distance() -> None:
@@ -248,7 +252,27 @@ def test_jets_without_a_direction_stay_as_they_are_and_are_counted() -> None:
     assert summary["jets without constituents"] == 1
     assert summary["empty images of jets with constituents"] == 2
     assert summary["jets without a direction, not rotated"] == 3
+    assert summary["jets in a single pixel"] == 2
     assert summary["constituents outside of the image"] == 6
+
+
+def test_constituents_that_share_a_pixel_have_a_direction_unless_they_share_a_place() -> None:
+    """The steps know no pixels: a jet within one is rotated, which may move it into others."""
+    columns = {"pt": np.ones(4), "deta": np.array([0.01, 0.03, 0.02, 0.02]), "dphi": np.full(4, 0.02)}
+    made = image_settings(size=5, range=1.0, steps={"centre": "centroid", "rotate": "principal"})
+    images = make_images(made, columns, np.array([0, 2, 4]))
+    assert images.unrotated.tolist() == [False, True]
+    assert images.n_pixels.tolist() == [1, 1]
+    assert images.pixels.tolist() == [12, 12]
+    assert images.summary["jets in a single pixel"] == 2
+
+
+@pytest.mark.parametrize("flip", ["none", "both"])
+def test_rotations_around_the_axis_of_the_jet_do_not_change_images(flip: str) -> None:
+    columns, offsets, _ = make_jets(30, seed=9)
+    made = image_settings(size=20, steps={"rotate": "principal", "flip": flip})
+    other = turned(columns, offsets, np.linspace(-3, 3, 30), np.ones(30))
+    assert np.array_equal(make_images(made, columns, offsets).dense(), make_images(made, other, offsets).dense())
 
 
 def test_invalid_constituents_are_left_out_and_counted() -> None:

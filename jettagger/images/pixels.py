@@ -312,7 +312,7 @@ def _filled(
     index = np.flatnonzero(inside)
     owner = owners[index]
     place = (owner * n_rows + row[index].astype(np.int64)) * n_columns + column[index].astype(np.int64)
-    # pixels of all channels together, in order, and for each constituent which of them is its own
+    # pixels of all constituents, in order, and for each constituent which of them is its own
     pixels, group = scratch.grouped(place, n_jets * n_rows * n_columns)
     pixel_owner, pixel = np.divmod(pixels, n_rows * n_columns)
     totals = _totals(settings, block, index, owner, n_jets)
@@ -337,6 +337,7 @@ def _filled(
         pixels=(channel_of * (n_rows * n_columns) + pixel[entry])[order].astype(np.int32),
         values=sums[channel_of, entry][order].astype(np.float32),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        n_pixels=np.bincount(pixel_owner[present.any(axis=0)], minlength=n_jets),
         n_constituents=block.counts,
         n_outside=n_outside,
         pt=pt,

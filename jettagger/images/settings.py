@@ -260,7 +260,7 @@ class ImageSettings(FileModel):
         wanted = {"pt": self.zoom is not None, "eta": cells or not self.mirrored, "phi": cells}
         return tuple(name for name, needed in wanted.items() if needed)
 
-    @cached_property
+    @property
     def pixel_numbers(self) -> tuple[Floats, Floats] | None:
         """``mean`` and ``std`` as float64[channels, rows, columns]; None without a normalisation per pixel."""
         if self.mean is None or self.std is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class SparseImages:
         GeV for pt and energy, 1 for counts and after the normalisation per image, the unit of the expression for means.
     offsets : int64[jets + 1]
         Where the pixels of each jet begin, and their number.
+    n_pixels : int64[jets]
+        Different pixels that are occupied in any channel.
     n_constituents : int64[jets]
         Constituents of the jet, tracks or cells if these are put into pixels.
     n_outside : int64[jets]
@@ -49,6 +52,7 @@ class SparseImages:
     pixels: Array
     values: Rows
     offsets: Ints
+    n_pixels: Ints
     n_constituents: Ints
     n_outside: Ints
     pt: Floats
@@ -82,6 +86,7 @@ class SparseImages:
             "jets": len(self),
             "jets without constituents": int(np.count_nonzero(~some)),
             "empty images of jets with constituents": int(np.count_nonzero((self.counts == 0) & some)),
+            "jets in a single pixel": int(np.count_nonzero(self.n_pixels == 1)),
             "jets without a direction, not rotated": int(np.count_nonzero(self.unrotated & some)),
             "constituents": int(self.n_constituents.sum()),
             "constituents outside of the image": int(self.n_outside.sum()),
@@ -121,11 +126,17 @@ class SparseImages:
         place = np.repeat(np.arange(len(counts)) * size, counts)
         place += self.pixels[taken]
         images.ravel()[place] = self.values[taken]
-        numbers = self.settings.pixel_numbers
-        if numbers is not None:
-            images -= numbers[0].astype(np.float32)
-            images /= numbers[1].astype(np.float32)
+        if self._normalisation is not None:
+            mean, std = self._normalisation
+            images -= mean
+            images /= std
         return images
+
+    @cached_property
+    def _normalisation(self) -> tuple[Rows, Rows] | None:
+        """Mean and standard deviation of the pixels, as arrays."""
+        numbers = self.settings.pixel_numbers
+        return None if numbers is None else (numbers[0].astype(np.float32), numbers[1].astype(np.float32))
 
     def summed(self, names: Sequence[str]) -> Rows:
         """The sum of some channels as dense images, before the normalisation per pixel.
@@ -202,6 +213,7 @@ def join_images(parts: Sequence[SparseImages]) -> SparseImages:
         pixels=joined("pixels"),
         values=joined("values"),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        n_pixels=joined("n_pixels"),
         n_constituents=joined("n_constituents"),
         n_outside=joined("n_outside"),
         pt=joined("pt"),

@@ -164,4 +164,5 @@ def _subjets(radius: float, pt: Floats, eta: Floats, phi: Floats, jets: JetSegme
     )
 
 
-guard(globals())
+# not the methods of JetSegments, which are called for every few jets
+guard(globals(), "canonical_positions")
