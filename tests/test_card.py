@@ -49,6 +49,7 @@ def test_all_keys(tmp_path: Path) -> None:
         "nonfinite": "weaver",
         "pad_mode": "wrap",
         "selection": "pt > 1",
+        "lists": {"pf_features": "sequence"},
         "rounding": {"jets": 24, "median": 0.001, "q99": 0.02, "largest": 0.03},
         "licence": "CC0",
         "citation": "us",

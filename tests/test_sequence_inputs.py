@@ -17,6 +17,7 @@ import onnx
 import pytest
 from comparing import assert_same_scores, flat
 from heads import make_head
+from networks import write_bundle
 from onnx import TensorProto, helper, numpy_helper
 from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, with_shapes, write
 
@@ -238,6 +239,49 @@ def test_order_and_padding_are_checked_as_declared(
     assert [name for name, result in found.items() if result.passed is False] == failed
     if kind == "sequence":
         assert ("do not depend" in found["order of pf"].detail) == bool(failed)
+
+
+@pytest.mark.usefixtures("_no_rounding")
+def test_a_card_says_what_lists_are_of_any_description(tmp_path: Path) -> None:
+    """The sum of `networks.graph` is a set, also in a ``preprocess.json``; the digest does not depend on it."""
+    plain = Bundle.from_folder(write_bundle(tmp_path / "plain", card={}))
+    for kind, failed in (("set", []), ("sequence", ["order of pf"])):
+        folder = write_bundle(tmp_path / kind, card={"lists": {"pf_features": kind}})
+        bundle = Bundle.from_folder(folder)
+        assert bundle.digest == plain.digest
+        assert [result.name for result in check(bundle) if result.passed is False] == failed
+    with pytest.raises(UnknownName, match=r"'pf_feature'.*nearest: pf_features"):
+        Bundle.from_folder(write_bundle(tmp_path / "unknown", card={"lists": {"pf_feature": "set"}}))
+    lists = {"pf_features": "sequence", "pf_mask": "set"}
+    with pytest.raises(BundleError, match=r"slots in common"):
+        Bundle.from_folder(write_bundle(tmp_path / "both", card={"lists": lists}))
+    folder = write(tmp_path / "declared", declared(SEQUENCE, VECTOR), lists={"tracks": "set"})
+    recurrent(folder / "model.onnx")
+    with pytest.raises(BundleError, match=r"says that 'tracks' is a sequence, bundle\.json a set"):
+        Bundle.from_folder(folder)
+
+
+def test_lists_in_two_orders(tmp_path: Path) -> None:
+    """The same objects in another order: the scores of a set stay, those of a sequence do not."""
+    events = events_with_shapes()
+    scores: dict[str, list[Any]] = {"set": [], "sequence": []}
+    for number, order in enumerate((["pt"], [{"by": "abs(eta)", "direction": "ascending"}])):
+        stated = {"order": order, "length": [2, 200]}
+        folder = write(
+            tmp_path / f"set{number}",
+            declared(POOLED | stated | {"kind": "set"}, MASK | stated | {"kind": "set"}),
+            output_names=["a", "b", "c", "d"],
+            kinds={},
+        )
+        pooled(folder / "model.onnx")
+        scores["set"].append(jt.load_tagger(folder, threads=1)(events))
+        whole = {"order": order, "selection": "pt > 20", "columns": ["log(pt)", "eta - jet.eta"]}
+        folder = write(tmp_path / f"sequence{number}", declared(SEQUENCE | whole, VECTOR))
+        recurrent(folder / "model.onnx")
+        scores["sequence"].append(jt.load_tagger(folder, threads=1)(events))
+    assert_same_scores(*scores["set"])
+    change = flat(scores["sequence"][0], "probb") - flat(scores["sequence"][1], "probb")
+    assert np.nanmax(np.abs(change)) > 1e-3
 
 
 @pytest.mark.usefixtures("_no_rounding")

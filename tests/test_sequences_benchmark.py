@@ -63,6 +63,20 @@ def test_differences_are_those_of_the_page(name: str, shared: Path) -> None:
     assert (found.shuffled["all"].min() > 5 * found.declared) == (name in RECURRENT)
 
 
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", RECURRENT)
+def test_lists_of_recurrent_networks_are_sequences(name: str, shared: Path, tmp_path: Path) -> None:
+    """The cards in the package say so, and the check agrees."""
+    if not (shared / "models" / NETWORKS[name][0]).is_file():
+        pytest.skip("no network")
+    shutil.copy(shared / "models" / NETWORKS[name][0], tmp_path / "model.onnx")
+    bundle = Bundle.from_folder(tmp_path)
+    found = {result.name: result.passed for result in check(bundle) if result.name.startswith("order")}
+    assert found == {f"order of {axis}": True for axis in bundle.limits}
+    assert {group.kind for group in bundle.groups} <= {"sequence", "vector"}
+
+
 @pytest.mark.data
 def test_a_readable_order_is_the_same_as_sort_keys(shared: Path, tmp_path: Path) -> None:
     """DeepJet's order by significance, distance from vertices and pt, written either way."""

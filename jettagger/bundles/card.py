@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from jettagger.config.models import FileModel, shown, validated_json
+from jettagger.config.models import Expected, FileModel, shown, validated_json
 from jettagger.errors import BundleError
 from jettagger.files.jsonfile import read_object
 from jettagger.formats.base import JetKind
@@ -20,6 +20,9 @@ __all__ = ["KINDS", "SCHEMA_VERSION", "BundleCard", "Domain", "Kind", "Mass", "R
 SCHEMA_VERSION = 1
 
 Kind = Literal["prob", "logit", "mass", "regression", "hidden", "other"]
+
+_LISTS = ("sequence", "set")
+ListKind = Annotated[Literal["sequence", "set"], Expected(f"one of {', '.join(_LISTS)}", _LISTS)]
 
 #: kinds of outputs, in the order of display
 KINDS: tuple[Kind, ...] = ("prob", "logit", "mass", "regression", "hidden", "other")
@@ -107,6 +110,11 @@ class BundleCard(FileModel, strict=False, allow_inf_nan=True):
         default=None,
         description="cut on the candidates in their columns, e.g. 'puppiWeight >= 0.01'; none: no cut; default for "
         "preprocess.json: puppiWeight >= 0.01, as in CMSSW's producer",
+    )
+    lists: dict[str, ListKind] = Field(
+        default_factory=dict,
+        description="input -> sequence or set: whether the scores depend on the order of its objects, which jettagger "
+        "models check verifies; default: what the input description says",
     )
     rounding: Rounding | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from jettagger.bundles.bundle import Bundle
@@ -20,13 +21,14 @@ from jettagger.bundles.identity import (
     undeclared,
     warn_of_name,
 )
+from jettagger.bundles.interface import Group
 from jettagger.bundles.known import known_card
 from jettagger.bundles.onnx_inputs import behaviour_of, fit_groups
 from jettagger.bundles.outputs import read_outputs
 from jettagger.bundles.preprocess import read_groups
 from jettagger.bundles.trials import require_trial
 from jettagger.bundles.weaver_groups import weaver_groups, with_axes
-from jettagger.errors import BundleError
+from jettagger.errors import BundleError, UnknownName
 from jettagger.files import refuse_special
 from jettagger.files.jsonfile import read_object
 from jettagger.sessions.graph import file_sha256, inspect
@@ -113,11 +115,14 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
     groups = fit_groups(groups, graph, where)
     if config is not None:
         groups = with_axes(groups, graph)
+    groups = _with_kinds(groups, card, where)
     outputs = read_outputs(card, description, graph, folder, source, lambda: behaviour_of(groups, graph))
     if config is None and MODEL in hashes:
         refuse_foreign(hashes[MODEL], groups, outputs, files[source], card)
     weights = graph.sha256 if graph is not None else ""
-    said = card.model_dump_json(exclude={"sha256", "rounding", "selection", *(LATER_KEYS - card.model_fields_set)})
+    said = card.model_dump_json(
+        exclude={"sha256", "rounding", "selection", "lists", *(LATER_KEYS - card.model_fields_set)}
+    )
     selections = [f"{group.name}: {group.selection}" for group in groups if group.selection]
     content = said + hashes[source] + weights + "; ".join(selections)
     if kept:
@@ -136,6 +141,25 @@ def read_bundle(folder: Path, *, accept: bool = False) -> Bundle:
         domain=domain,
         empty_jets=empty_jets,
     )
+
+
+def _with_kinds(groups: tuple[Group, ...], card: BundleCard, where: str) -> tuple[Group, ...]:
+    """Groups with the kinds of their lists in the card."""
+    unknown = [name for name in card.lists if name not in {group.name for group in groups if not group.per_jet}]
+    if unknown:
+        known = [group.name for group in groups if not group.per_jet]
+        raise UnknownName("input with a list of objects", unknown, known, f"lists of {CARD}")
+    for group in groups:
+        if group.kind and card.lists.get(group.name, group.kind) != group.kind:
+            raise BundleError(f"{where} says that {group.name!r} is a {group.kind}, {CARD} a {card.lists[group.name]}")
+    groups = tuple(replace(group, kind=card.lists.get(group.name, group.kind)) for group in groups)
+    kinds: dict[str, str] = {}
+    for group in groups:
+        if group.kind and kinds.setdefault(group.axis, group.kind) != group.kind:
+            raise BundleError(
+                f"lists of {CARD}: inputs of {group.axis!r} have slots in common, some are sets, some not"
+            )
+    return groups
 
 
 def _completed(card: BundleCard, declared: InputDeclaration, where: str) -> BundleCard:
