@@ -25,6 +25,7 @@ from jettagger.errors import BundleError, ConfigError, JettaggerError, MissingCo
 from jettagger.files.root import EventFile
 from jettagger.inference.checking import check, write_golden
 from jettagger.inputs.batching import make_batches, tabulate
+from jettagger.inputs.pfnano_tables import nano_table
 from jettagger.inputs.random_jets import ToyJets, object_counts
 from jettagger.inputs.source import check_columns, source_of
 from jettagger.sessions import OrtSession
@@ -427,3 +428,31 @@ def test_settings_of_images_are_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     (said,) = json.loads(capsys.readouterr().out)["inputs"]
     assert said["image"]["size"] == [ROWS, COLUMNS]
     assert "3 x 11 x 15" in str(Bundle.from_folder(folder).summary())
+
+
+@pytest.mark.parametrize("granularity", ["constituents", "tracks", "cells"])
+def test_networks_see_the_images_of_tables_with_all_steps(tmp_path: Path, granularity: str) -> None:
+    """From events through the declared inputs, and through a table of the same jets."""
+    from jettagger.images import ImageSettings, table_images
+
+    settings = {
+        "size": [ROWS, COLUMNS],
+        "range": 0.8,
+        "zoom": 400.0,
+        "granularity": granularity,
+        "mirrored": granularity != "constituents",
+        "channels": ["all", "photons", {"name": "hadrons", "selection": "isChargedHadron + isNeutralHadron > 0"}],
+        "steps": {"centre": "leading", "rotate": "second", "flip": "eta"},
+        "normalise": "image",
+    }
+    convolutions(tmp_path / "model.onnx")
+    group = {key: value for key, value in IMAGE.items() if key != "selection"} | {"image": settings}
+    tagger = jt.load_tagger(str(write(tmp_path, declared(group))), threads=1)
+    events = make_events(40, seed=6)
+    table = table_images(ImageSettings.model_validate(settings), nano_table(events)).dense()
+    number = 0
+    for batch in make_inputs(tagger.bundle, events):
+        same = np.isclose(batch.inputs["image"], table[batch.jets], rtol=1e-5, atol=1e-6).all(axis=(1, 2, 3))
+        assert same.mean() > 0.9  # positions in single precision: a constituent may change its pixel
+        number += len(same)
+    assert number > 20

@@ -187,6 +187,15 @@ def test_events_and_flat_files_give_the_same_mean_image(files: dict[str, Path]) 
     assert 0.9 < found["events"].pt_inside <= 1
 
 
+def test_jets_of_events_may_be_small(tmp_path: Path) -> None:
+    path = write_pfnano(tmp_path / "nano.root", 10, seed=1, ak4=True)
+    events = make_events(10, seed=1, ak4=True)
+    made = image_settings(range=0.4, channels=["all", "charged"])
+    for name in ("Jet", "FatJet"):
+        found = sample_image(FlatJets(path, name), made)
+        assert found.mean.n_jets + found.counts["jets with missing constituents"] == ak.count(events[name].pt)
+
+
 def test_cuts_and_limits_choose_jets(files: dict[str, Path]) -> None:
     file, made = FlatJets(files["jets"]), image_settings(size=4)
     pt = ak.to_numpy(ak.from_parquet(files["jets"]).jet_pt)

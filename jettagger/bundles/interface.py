@@ -163,8 +163,8 @@ class Group:
             found += named_in(item.by, self.object, f"the order by {item.by!r}")
         if self.order:
             found += named_in("pt", self.object, "ties of the order")
-        for name in () if self.image is None else self.image.jet_columns:
-            found += named_in(name, "jet", f"the image {self.name!r}")
+        if self.image is not None and self.image.jet_columns:  # all of them under one label
+            found += named_in(" + ".join(self.image.jet_columns), "jet", f"the image {self.name!r}")
         return tuple(found)
 
     @property

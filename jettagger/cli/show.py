@@ -2,7 +2,7 @@
 
 Beside the constituents: the generator particles with the decay products (x) and the resonance (+), where the file has
 them, and with --model the five highest scores. Files with one row a jet (JetClass-II; ROOT, parquet, TARBALL::MEMBER),
-Delphes files and PFNano files, whose jets are counted through all events.
+Delphes files and PFNano files, whose jets are counted through all events. 'jettagger show image' draws mean images.
 
 examples:
   jettagger show jet jets.parquet -n 3 -o jet.png              the jet in row 3, counted from 0

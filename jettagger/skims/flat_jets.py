@@ -55,7 +55,7 @@ class FlatJets:
     path : path
         A file with one row per jet (also ``TARBALL::MEMBER``), PFNano or simulated events, or Delphes events.
     jets : str, optional
-        Collection of the jets of events; default as for taggers.
+        Collection of the jets of events, fat or AK4; default: fat jets, as for taggers.
     names : mapping, optional
         PFNano's names of collections and columns -> those of the file.
     tree : str, optional
@@ -152,7 +152,7 @@ class FlatJets:
             raise UnknownName("column", unknown, NANO_COLUMNS, f"jets of events, {self.path}")
         step = size or 2000
         with self._open() as file:
-            format_ = detect(file.collections, self._jets, self._names)
+            format_ = detect(file.collections, self._jets, self._names, None)
             plan = nano_plan(format_, file, [*wanted, *_MOMENTA])
             if plan.missing:
                 lines = "\n".join(f"  {need}" for need in plan.missing)
