@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import vector
 from assignments import top_pair_file
 
 from benchmarks.assignment_networks import (
+    EXAMPLES,
     NUMBERS,
     PAGE,
     PLACE,
@@ -22,7 +24,14 @@ from benchmarks.assignment_networks import (
     share,
     table_of,
 )
-from jettagger.assignment import AssignmentEvents, parse_event_text
+from benchmarks.assignment_tree import (
+    assignments_of_six,
+    features_of,
+    is_right,
+    jets_of,
+    tree_on_six_jets,
+)
+from jettagger.assignment import AssignmentEvents, EventDescription, parse_event_text
 
 
 def test_the_neutrino_gives_the_mass_of_the_w_boson() -> None:
@@ -66,6 +75,50 @@ def test_shares_and_widths() -> None:
     ratio, error = gain(base | (np.arange(400) % 4 == 1), base)
     assert ratio == 2
     assert 0.1 < error < 0.3
+
+
+def six_jet_events(count: int, seed: int) -> tuple[AssignmentEvents, EventDescription]:
+    """Pairs of tops that decay to six jets, in random order, with masses and b tags that tell them apart."""
+    event = parse_event_text((EXAMPLES / "tthad" / "event.yaml").read_text(encoding="utf-8"))
+    random = np.random.default_rng(seed)
+    pt, eta, phi = (random.uniform(low, high, (count, 6)) for low, high in ((30, 200), (-2, 2), (-3, 3)))
+    values = np.stack([np.full_like(pt, 8.0), pt, eta, np.sin(phi), np.cos(phi), np.zeros_like(pt)], -1)
+    order = np.argsort(random.random((count, 6)), axis=1)
+    rows = np.arange(count)
+    for place in (0, 3):
+        values[rows, order[:, place], 5] = 1
+    targets = {"t1": order[:, :3], "t2": order[:, 3:]}
+    masks = {name: np.ones(count, bool) for name in targets}
+    jets = {"Jets": values.astype(np.float32)}
+    return AssignmentEvents(jets, {"Jets": np.ones((count, 6), bool)}, targets, masks), event
+
+
+def test_whole_assignments_of_six_jets() -> None:
+    events, event = six_jet_events(50, seed=1)
+    every = assignments_of_six()
+    assert every.shape == (90, 6)
+    assert np.array_equal(np.sort(every, axis=1), np.tile(np.arange(6), (90, 1)))
+    # of all orders of six jets, eight are the same assignment: two tops, two times two quarks
+    assert math.factorial(6) == 8 * len(every)
+    assert np.array_equal(np.sum([is_right(events, each) for each in every], axis=0), np.ones(50))
+    jets, tags = jets_of(events, event)
+    features = features_of(jets, tags, every[7])
+    b, q1, q2, *_ = every[7]
+    first = (jets[:, q1] + jets[:, q2]).mass
+    np.testing.assert_allclose(
+        np.minimum(np.abs(features[:, 0] - first), np.abs(features[:, 16] - first)), 0, atol=1e-6
+    )
+    swapped = features_of(jets, tags, np.array([*every[7][3:], b, q2, q1]))
+    np.testing.assert_allclose(np.delete(swapped, [2, 3, 18, 19], axis=1), np.delete(features, [2, 3, 18, 19], axis=1))
+
+
+@pytest.mark.slow
+def test_a_tree_finds_the_tagged_jets() -> None:
+    """Only b tags tell anything here: they leave 6 of the 90 assignments, of which one is right."""
+    train, test = (six_jet_events(count, seed)[0] for count, seed in ((150, 2), (400, 3)))
+    right, number = tree_on_six_jets(train, test, six_jet_events(1, 0)[1])
+    assert number == 150
+    assert 0.04 < right.mean() < 0.3
 
 
 @pytest.mark.slow
