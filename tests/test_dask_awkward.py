@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import assert_same_scores
+from image_networks import IMAGE, convolutions
 from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, write
 
 import jettagger as jt
@@ -157,3 +158,14 @@ def test_sequences_and_vectors_are_inputs_as_any_other(tmp_path: Path) -> None:
     tagger = jt.load_tagger(folder, threads=1)
     events = events_with_shapes()
     assert_same_scores(compute(tagger(dask_awkward.from_awkward(events, npartitions=3))), tagger(events))
+
+
+def test_images_are_inputs_as_any_other(tmp_path: Path) -> None:
+    folder = write(tmp_path / "model", declared(IMAGE))
+    convolutions(folder / "model.onnx")
+    tagger = jt.load_tagger(folder, threads=1)
+    events = events_with_shapes()
+    collection = dask_awkward.from_awkward(events, npartitions=3)
+    assert_same_scores(compute(tagger(collection)), tagger(events))
+    attached = compute(tagger.attach(collection))
+    assert "other_probb" in attached.FatJet.fields

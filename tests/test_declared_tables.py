@@ -9,10 +9,10 @@ import awkward as ak
 import numpy as np
 import pytest
 from comparing import flat
+from image_networks import COLUMNS, IMAGE, ROWS, convolutions
 from networks import write_bundle
 from sequence_networks import SEQUENCE, VECTOR, declared, recurrent, write
 from test_delphes import events_of
-from test_image_inputs import COLUMNS, IMAGE, ROWS, convolutions
 
 import jettagger as jt
 from jettagger.cli import main
