@@ -90,6 +90,18 @@ def test_what_does_not_belong_together_is_refused(version: Path, tmp_path: Path)
     assert not (tmp_path / "x.pt").exists()
 
 
+def test_files_of_trainings_here_are_named(version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["assignment", "import-weights", str(tmp_path / "x.pt"), "-o", str(tmp_path / "y.pt")]
+    call += ["-ef", str(version / "event.yaml"), "-of", str(version / "options.json")]
+    torch.save({"format": "jettagger checkpoint", "version": 2, "weights": {}}, tmp_path / "x.pt")
+    assert main(call) == 2
+    assert "is the state of a training here: -cf goes on from it" in capsys.readouterr().err
+    torch.save({"inputs.0.mean": torch.zeros(2)}, tmp_path / "x.pt")
+    assert main(call) == 2
+    assert "has the weights of a network of jettagger, not of SPANet" in capsys.readouterr().err
+    assert not (tmp_path / "y.pt").exists()
+
+
 class Planted:
     """Runs code when it is unpickled."""
 

@@ -23,6 +23,7 @@ from jettagger.assignment.training_options import AssignmentOptions
 from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.topology.eventfile import EventDescription, event_text, parse_event_text
+from jettagger.training.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from jettagger.types import Array
 
 __all__ = [
@@ -147,6 +148,11 @@ def _checkpoint(file: Path) -> dict[str, Array]:
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if isinstance(content, Mapping) and content.get("format") == _FORMAT:
         state = content.get("state")
+    if isinstance(content, Mapping) and content.get("format") == CHECKPOINT_FORMAT:
+        raise InputFileError(
+            f"{file} is the state of a training here: -cf goes on from it; its best weights are in the network.pt of its "
+            "folder"
+        )
     if not isinstance(state, Mapping):
         raise InputFileError(f"{file} has no state dictionary: it holds {type(content).__name__}")
     return {str(name): value.detach().numpy() for name, value in state.items() if isinstance(value, torch.Tensor)}
@@ -528,7 +534,7 @@ def convert_weights(
     Raises
     ------
     InputFileError
-        If it cannot be read.
+        If it cannot be read, or is a network of ours already.
     MismatchError
         If it does not fit: lists names and shapes.
     MissingExtra
@@ -536,6 +542,11 @@ def convert_weights(
     """
     require("torch", "train", "weights of a network")
     state = read_state(path)
+    if "inputs.0.mean" in state:
+        raise InputFileError(
+            f"{os.fspath(path)} has the weights of a network of jettagger, not of SPANet: its network file is "
+            "evaluated, exported and trained further (-sf) as it is"
+        )
     network = build_network(description, options, class_counts_of(state, description))
     loaded = load_weights(network, state, where=os.fspath(path))
     return network.eval(), loaded

@@ -12,10 +12,10 @@ from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.training.history import Epoch
 
-__all__ = ["VERSION", "Players", "Progress", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT", "VERSION", "Players", "Progress", "read_checkpoint", "write_checkpoint"]
 
 #: type of a file, and version of its layout
-_FORMAT = "jettagger checkpoint"
+FORMAT = "jettagger checkpoint"
 VERSION = 2
 
 
@@ -105,7 +105,7 @@ def write_checkpoint(path: Path, players: Players, progress: Progress, about: Ma
     """
     torch = require("torch", "train", "training a network")
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "version": VERSION,
         "about": dict(about),
         "weights": players.trained.state_dict(),
@@ -151,8 +151,8 @@ def read_checkpoint(path: Path, players: Players, about: Mapping[str, Any]) -> P
         if damaged is not None:
             raise ValueError(f"{damaged} in it is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != _FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")
         version = int(content["version"])
     except Exception as error:  # whatever damage does to those who read it
         raise _damaged(path, error, advice) from error
