@@ -15,6 +15,7 @@ import awkward as ak
 import numpy as np
 import onnx
 import pytest
+from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from comparing import assert_same_scores, flat
 from heads import make_head
 from networks import write_bundle
@@ -28,6 +29,7 @@ from jettagger.bundles.declaration import read_declared
 from jettagger.cli import main
 from jettagger.errors import BundleError, ConfigError, JettaggerError, MissingColumns, UnknownName
 from jettagger.files.root import EventFile, write_tree
+from jettagger.formats.nesting import nest
 from jettagger.inference.checking import check, write_golden
 from jettagger.inference.padding import measured_slots
 from jettagger.inputs.group_rows import entering
@@ -197,6 +199,39 @@ def test_a_recurrent_network_of_somebody_else_tags_a_file(jets: str, tmp_path: P
     table = ak.from_parquet(tmp_path / "out.parquet")
     skimmed = table[f"{jets}_other_probb"]
     np.testing.assert_allclose(flat({"x": skimmed}, "x"), flat(tagged.scores, "probb"), atol=1e-6)
+
+
+def test_columns_of_the_event_are_found_as_files_and_coffea_name_them(tmp_path: Path) -> None:
+    """One number per event for each of its jets, from a file, a record of collections, and NanoEvents."""
+    columns = ["MET_pt / 100", "PV_npvs / 50", "tau2 / tau1", "fixedGridRhoFastjetAll / 30"]
+    folder = write(tmp_path / "model", declared(SEQUENCE, VECTOR | {"columns": columns}))
+    recurrent(folder / "model.onnx")
+    rng = np.random.default_rng(1)
+    stored = with_shapes(make_columns(12, seed=5, constituents=20, ak4=True))
+    more = {
+        "MET_pt": rng.uniform(0, 200, 12).astype("f4"),
+        "PV_npvs": rng.integers(10, 60, 12).astype("i4"),
+        "fixedGridRhoFastjetAll": rng.uniform(5, 40, 12).astype("f4"),
+    }
+    path = tmp_path / "nano.root"
+    write_tree(path, [stored | more])
+    tagger = jt.load_tagger(folder, threads=1)
+    with EventFile(path) as file:
+        read = file.read(check_columns(tagger.bundle, file).columns)
+    nested = nest(stored | more)
+    records = ak.with_field(nested, ak.zip({"pt": more["MET_pt"]}), "MET")
+    records = records[[name for name in records.fields if name != "MET_pt"]]
+    nano = NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=NanoAODSchema, mode="virtual").events()
+    for events in (nested, records, nano):
+        assert_same_scores(tagger(events), tagger(read))
+    made: dict[int, Any] = {}
+    for batch in make_inputs(tagger.bundle, nested):
+        made |= dict(zip(batch.jets.tolist(), batch.inputs["shape"], strict=True))
+    event = np.repeat(np.arange(12), ak.num(nested.FatJet.pt))
+    for jet, values in made.items():
+        expected = [more["MET_pt"][event[jet]] / 100, more["PV_npvs"][event[jet]] / 50]
+        np.testing.assert_allclose(values[:2], expected, rtol=1e-6)
+        np.testing.assert_allclose(values[3], more["fixedGridRhoFastjetAll"][event[jet]] / 30, rtol=1e-6)
 
 
 MASK: dict[str, Any] = {
