@@ -57,34 +57,34 @@ def _constant(value: float) -> Any:
     return ir.Constant(_FLOATS, [float(np.float32(value))] * _LANES)
 
 
-def _vectors(emit: Callable[..., None], arrays: int) -> Any:
-    """A compiled function of flat arrays, and of integers behind them; code is emitted for pointers and integers."""
+def _vectors(emit: Callable[..., None], signature: Callable[..., Any]) -> Any:
+    """A compiled function of flat arrays and integers; code is emitted for pointers and integers."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointers = [
-            context.make_array(kind)(context, builder, argument).data
-            for kind, argument in zip(signature.args[:arrays], arguments[:arrays], strict=True)
-        ]
-        emit(builder, *pointers, *arguments[arrays:])
+    def build(context: Any, builder: Any, made: Any, arguments: Any) -> Any:
+        from numba.core.types import Array
+
+        emit(builder, *(
+            context.make_array(kind)(context, builder, argument).data if isinstance(kind, Array) else argument
+            for kind, argument in zip(made.args, arguments, strict=True)
+        ))  # fmt: skip
         return context.get_dummy_value()
 
-    if arrays == 3:
+    return intrinsic(signature(build))
 
-        def product(_: Any, left: Any, right: Any, made: Any, rows: Any, inner: Any) -> Any:
-            return types.none(left, right, made, rows, inner), build
 
-        return intrinsic(product)
-    if arrays == 2:
+def _of_product(build: Any) -> Any:
+    def typed(_: Any, left: Any, order: Any, stride: Any, right: Any, made: Any, rows: Any, inner: Any) -> Any:
+        return types.none(left, order, stride, right, made, rows, inner), build
 
-        def pair(_: Any, values: Any, shares: Any, rows: Any) -> Any:
-            return types.none(values, shares, rows), build
+    return typed
 
-        return intrinsic(pair)
 
-    def single(_: Any, values: Any, rows: Any) -> Any:
-        return types.none(values, rows), build
+def _of_pair(build: Any) -> Any:
+    return lambda _, values, shares, rows: (types.none(values, shares, rows), build)
 
-    return intrinsic(single)
+
+def _of_one(build: Any) -> Any:
+    return lambda _, values, rows: (types.none(values, rows), build)
 
 
 def _load(builder: Any, pointer: Any, row: Any) -> Any:
@@ -95,22 +95,26 @@ def _store(builder: Any, value: Any, pointer: Any, row: Any) -> None:
     builder.store(value, builder.gep(builder.bitcast(pointer, _FLOATS.as_pointer()), [row]), align=4)
 
 
-def _emit_product(builder: Any, left: Any, right: Any, made: Any, rows: Any, inner: Any) -> None:
-    from numba.core import cgutils
+def _emit_product(transposed: bool) -> Callable[..., None]:
+    def emit(builder: Any, left: Any, order: Any, stride: Any, right: Any, made: Any, rows: Any, inner: Any) -> None:
+        from numba.core import cgutils
 
-    nothing = ir.Constant(_FLOATS, ir.Undefined)
-    first = ir.Constant(ir.IntType(32), 0)
-    total = cgutils.alloca_once(builder, _FLOATS)
-    with cgutils.for_range(builder, rows) as row:
-        builder.store(_constant(0), total)
-        start = builder.mul(row.index, inner)
-        with cgutils.for_range(builder, inner) as place:
-            number = builder.load(builder.gep(left, [builder.add(start, place.index)]))
-            one = builder.insert_element(nothing, number, first)
-            same = builder.shuffle_vector(one, nothing, ir.Constant(_INTEGERS, [0] * _LANES))
-            term = builder.fmul(same, _load(builder, right, place.index), flags=_FUSED)
-            builder.store(builder.fadd(builder.load(total), term, flags=_FUSED), total)
-        _store(builder, builder.load(total), made, row.index)
+        nothing = ir.Constant(_FLOATS, ir.Undefined)
+        first = ir.Constant(ir.IntType(32), 0)
+        total = cgutils.alloca_once(builder, _FLOATS)
+        with cgutils.for_range(builder, rows) as row:
+            builder.store(_constant(0), total)
+            with cgutils.for_range(builder, inner) as place:
+                place_of, column = (place.index, row.index) if transposed else (row.index, place.index)
+                start = builder.mul(builder.load(builder.gep(order, [place_of])), stride)
+                number = builder.load(builder.gep(left, [builder.add(start, column)]))
+                one = builder.insert_element(nothing, number, first)
+                same = builder.shuffle_vector(one, nothing, ir.Constant(_INTEGERS, [0] * _LANES))
+                term = builder.fmul(same, _load(builder, right, place.index), flags=_FUSED)
+                builder.store(builder.fadd(builder.load(total), term, flags=_FUSED), total)
+            _store(builder, builder.load(total), made, row.index)
+
+    return emit
 
 
 def _exponential(builder: Any, x: Any) -> Any:
@@ -166,14 +170,17 @@ def _emit_slopes(builder: Any, values: Any, shares: Any, rows: Any) -> None:
         _store(builder, builder.fmul(difference, _load(builder, shares, row.index)), values, row.index)
 
 
-#: float32[rows * inner] times float32[inner * 16]: float32[rows * 16]
-_multiply = _vectors(_emit_product, 3)
+#: rows of a matrix in an order, float32[rows, inner], times float32[inner * 16]: float32[rows * 16]
+_rows_times = _vectors(_emit_product(transposed=False), _of_product)
+
+#: the same with the transpose of the rows in an order, float32[inner, rows]
+_columns_times = _vectors(_emit_product(transposed=True), _of_product)
 
 #: in float32[rows * 16], the softmax over rows
-_softmax = _vectors(_emit_softmax, 1)
+_softmax = _vectors(_emit_softmax, _of_one)
 
 #: in float32[rows * 16], gradients with respect to shares become those with respect to logits
-_to_logits = _vectors(_emit_slopes, 2)
+_to_logits = _vectors(_emit_slopes, _of_pair)
 
 
 @compiled
@@ -211,34 +218,29 @@ def attend(
     width = projected.shape[1] // 3
     depth = width // heads
     factor = np.float32(scale)
-    largest = _largest(starts)
     queries, sums = np.zeros(depth * _LANES, np.float32), np.zeros(depth * _LANES, np.float32)
-    keys, values = np.zeros(largest * depth, np.float32), np.zeros(depth * largest, np.float32)
+    flat = projected.reshape(projected.size)
     for event in range(starts.size - 1):
         start, count = starts[event], starts[event + 1] - starts[event]
         begin = heads * offsets[event]
+        own_rows = order[start : start + count]
         for head in range(heads):
             first = head * depth
-            for place in range(count):
-                row = order[start + place]
-                for c in range(depth):
-                    keys[place * depth + c] = projected[row, width + first + c]
-                    values[c * count + place] = projected[row, 2 * width + first + c]
             for block in range(0, count, _LANES):
-                asked = min(count - block, _LANES)
-                for lane in range(asked):
-                    row = order[start + block + lane]
+                number = min(count - block, _LANES)
+                for lane in range(number):
+                    source = projected[own_rows[block + lane]]
                     for c in range(depth):
-                        queries[c * _LANES + lane] = projected[row, first + c] * factor
-                own = shares[begin : begin + count * _LANES]
+                        queries[c * _LANES + lane] = source[first + c] * factor
+                shares_here = shares[begin : begin + count * _LANES]
                 begin += count * _LANES
-                _multiply(keys, queries, own, count, depth)
-                _softmax(own, count)
-                _multiply(values, own, sums, depth, count)
-                for lane in range(asked):
-                    row = order[start + block + lane]
+                _rows_times(flat[width + first :], own_rows, 3 * width, queries, shares_here, count, depth)
+                _softmax(shares_here, count)
+                _columns_times(flat[2 * width + first :], own_rows, 3 * width, shares_here, sums, depth, count)
+                for lane in range(number):
+                    target = made[own_rows[block + lane]]
                     for c in range(depth):
-                        made[row, first + c] = sums[c * _LANES + lane]
+                        target[first + c] = sums[c * _LANES + lane]
 
 
 @compiled
@@ -269,52 +271,49 @@ def attend_back(
     factor = np.float32(scale)
     largest = _largest(starts)
     blocks = (largest + _LANES - 1) // _LANES
-    keys, queries = np.zeros(depth * largest, np.float32), np.zeros(depth * largest, np.float32)
-    values, wanted = np.zeros(largest * depth, np.float32), np.zeros(depth * largest, np.float32)
     asked, sums = np.zeros(depth * _LANES, np.float32), np.zeros(depth * _LANES, np.float32)
     slopes = np.zeros(largest * _LANES, np.float32)
     # with keys as lanes
-    turned, turned_slopes = np.zeros((2, blocks, largest * _LANES), np.float32)
+    turned = np.zeros((blocks, largest * _LANES), np.float32)
+    turned_slopes = np.zeros((blocks, largest * _LANES), np.float32)
+    flat, flat_gradient = projected.reshape(projected.size), gradient.reshape(gradient.size)
     for event in range(starts.size - 1):
         start, count = starts[event], starts[event + 1] - starts[event]
         begin = heads * offsets[event]
+        own_rows = order[start : start + count]
         for head in range(heads):
             first = head * depth
-            for place in range(count):
-                row = order[start + place]
-                for c in range(depth):
-                    queries[c * count + place] = projected[row, first + c] * factor
-                    keys[c * count + place] = projected[row, width + first + c]
-                    values[place * depth + c] = projected[row, 2 * width + first + c]
-                    wanted[c * count + place] = gradient[row, first + c]
             for block in range(0, count, _LANES):
                 number = min(count - block, _LANES)
-                for c in range(depth):
-                    for lane in range(number):
-                        asked[c * _LANES + lane] = wanted[c * count + block + lane]
-                own = shares[begin : begin + count * _LANES]
-                begin += count * _LANES
-                _multiply(values, asked, slopes, count, depth)
-                _to_logits(slopes, own, count)
-                _multiply(keys, slopes, sums, depth, count)
                 for lane in range(number):
-                    row = order[start + block + lane]
+                    source = gradient[own_rows[block + lane]]
                     for c in range(depth):
-                        made[row, first + c] = sums[c * _LANES + lane] * factor
+                        asked[c * _LANES + lane] = source[first + c]
+                shares_here = shares[begin : begin + count * _LANES]
+                begin += count * _LANES
+                _rows_times(flat[2 * width + first :], own_rows, 3 * width, asked, slopes, count, depth)
+                _to_logits(slopes, shares_here, count)
+                _columns_times(flat[width + first :], own_rows, 3 * width, slopes, sums, depth, count)
+                for lane in range(number):
+                    target = made[own_rows[block + lane]]
+                    for c in range(depth):
+                        target[first + c] = sums[c * _LANES + lane] * factor
                 for key in range(count):
+                    share, slope = turned[key // _LANES], turned_slopes[key // _LANES]
                     place = block * _LANES + key % _LANES
                     for lane in range(number):
-                        turned[key // _LANES, place + lane * _LANES] = own[key * _LANES + lane]
-                        turned_slopes[key // _LANES, place + lane * _LANES] = slopes[key * _LANES + lane]
+                        share[place + lane * _LANES] = shares_here[key * _LANES + lane]
+                        slope[place + lane * _LANES] = slopes[key * _LANES + lane]
             for block in range(0, count, _LANES):
                 number = min(count - block, _LANES)
-                _multiply(wanted, turned[block // _LANES], sums, depth, count)
+                share, slope = turned[block // _LANES], turned_slopes[block // _LANES]
+                _columns_times(flat_gradient[first:], own_rows, width, share, sums, depth, count)
                 for lane in range(number):
-                    row = order[start + block + lane]
+                    target = made[own_rows[block + lane]]
                     for c in range(depth):
-                        made[row, 2 * width + first + c] = sums[c * _LANES + lane]
-                _multiply(queries, turned_slopes[block // _LANES], sums, depth, count)
+                        target[2 * width + first + c] = sums[c * _LANES + lane]
+                _columns_times(flat[first:], own_rows, 3 * width, slope, sums, depth, count)
                 for lane in range(number):
-                    row = order[start + block + lane]
+                    target = made[own_rows[block + lane]]
                     for c in range(depth):
-                        made[row, width + first + c] = sums[c * _LANES + lane]
+                        target[width + first + c] = sums[c * _LANES + lane] * factor

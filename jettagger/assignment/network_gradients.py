@@ -28,8 +28,10 @@ def writes_out(*values: Any) -> bool:
     """
     if not torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
-    first = values[0]
-    return not torch.is_autocast_enabled(first.device.type) and all(value.dtype == first.dtype for value in values)
+    kind, dtype = values[0].device.type, values[0].dtype
+    if kind not in ("cpu", "cuda") or torch.is_autocast_enabled(kind):
+        return False
+    return all(value.dtype == dtype for value in values)
 
 
 class TrainedGate(torch.autograd.Function):

@@ -188,14 +188,15 @@ class RealSlots:
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """The slots, and the token in front of them."""
-        events = self.present.shape[0]
-        return x[:, events:], x[0, :events]
+        # views of which the gradients are one matrix, and not each of them one with zeros
+        tokens, rows = x.reshape(-1, x.shape[2]).split([self.present.shape[0], x.shape[1] - self.present.shape[0]])
+        return rows[None], tokens
 
     def attend(self, projected: Any, heads: int, scale: float, dropout: float) -> Any:
         """Attention between the slots of each event."""
         compiled = projected.device.type == "cpu" and projected.dtype == torch.float32 and writes_out(projected)
         if compiled and self.bias is None and not dropout:
-            return RowAttention.apply(projected[0], *self._events(), heads, scale)[None]
+            return RowAttention.apply(projected.reshape(-1, projected.shape[2]), *self._events(), heads, scale)[None]
         masked = ~self.present[:, :, None, None]
         made = _attend(self.padded(projected), heads, scale, dropout, masked, self.bias)
         return made.reshape(-1, made.shape[2]).index_select(0, self.places)[None]
@@ -213,7 +214,7 @@ class RealSlots:
     def padded(self, x: Any) -> Any:
         """What the slots have, with a place for each slot; zero for empty ones."""
         events, slots = self.present.shape
-        made = x.new_zeros(events * slots, x.shape[2]).index_copy_(0, self.places, x[0])
+        made = x.new_zeros(events * slots, x.shape[2]).index_copy_(0, self.places, x.reshape(-1, x.shape[2]))
         return made.reshape(events, slots, x.shape[2])
 
 
