@@ -303,6 +303,18 @@ def test_flags_that_cannot_be_are_refused(
     assert not (world / "out").exists()
 
 
+def test_flags_take_the_place_of_keys_of_the_file(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    content = json.loads((world / "options.json").read_text())
+    (world / "options.json").write_text(json.dumps({**content, "training_file": "$NOWHERE/tops.h5", "epochs": -3}))
+    assert main(command(world, "--dry-run")) == 2
+    assert "the environment variable NOWHERE is not set" in capsys.readouterr().err
+    assert main(command(world, "--dry-run", "-tf", str(world / "tagged.h5"), "-e", "7")) == 0
+    assert "7 epochs of" in capsys.readouterr().out
+
+
 def test_times_are_days_hours_minutes_and_seconds(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(world, "-t", "8 hours")) == 2
     assert "expected DD:HH:MM:SS, got '8 hours'" in capsys.readouterr().err

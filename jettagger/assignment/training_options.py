@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -247,13 +248,15 @@ class AssignmentOptions(FileModel):
         return tuple(name for name in UNUSED if getattr(self, name) != fields[name].default)
 
 
-def read_options(path: str | os.PathLike[str]) -> AssignmentOptions:
+def read_options(path: str | os.PathLike[str], *, without: Collection[str] = ()) -> AssignmentOptions:
     """Read an options file of the original, or of ours.
 
     Parameters
     ----------
     path : path
         JSON. Environment variables in its paths are replaced by their values; 0 and 1 are false and true.
+    without : collection of str
+        Keys that are not read, as others take their place: they have their defaults.
 
     Returns
     -------
@@ -285,7 +288,8 @@ def read_options(path: str | os.PathLike[str]) -> AssignmentOptions:
     jettagger.errors.ConfigError: options.json is not a valid options file: line 1: unknown key 'hiden_dim' ...
     """
     file = Path(path)
-    options = validated_json(AssignmentOptions, file, read_object(file), ConfigError, "options file")
+    content = {key: value for key, value in read_object(file).items() if key not in without}
+    options = validated_json(AssignmentOptions, file, content, ConfigError, "options file")
     if options.unused:
         warnings.warn(f"{file}: no use here: {', '.join(options.unused)}", OptionsWarning, stacklevel=3)
     return options

@@ -150,8 +150,8 @@ def _checkpoint(file: Path) -> dict[str, Array]:
         state = content.get("state")
     if isinstance(content, Mapping) and content.get("format") == CHECKPOINT_FORMAT:
         raise InputFileError(
-            f"{file} is the state of a training here: -cf goes on from it; its best weights are in the network.pt of its "
-            "folder"
+            f"{file} is the state of a training here: -cf goes on from it; its best weights are in the network.pt of "
+            "its folder"
         )
     if not isinstance(state, Mapping):
         raise InputFileError(f"{file} has no state dictionary: it holds {type(content).__name__}")

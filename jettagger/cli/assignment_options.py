@@ -97,7 +97,6 @@ def options_of(args: argparse.Namespace) -> AssignmentOptions:
     from jettagger.config.models import validated_json
     from jettagger.errors import ConfigError
 
-    options = read_options(args.options_file) if args.options_file is not None else AssignmentOptions.model_validate({})
     changes: dict[str, Any] = {
         "event_info_file": args.event_file,
         "training_file": args.training_file,
@@ -111,5 +110,9 @@ def options_of(args: argparse.Namespace) -> AssignmentOptions:
         "verbose_output": True if getattr(args, "verbose", False) else None,
     }
     given = {key: value for key, value in changes.items() if value is not None}
+    if args.options_file is not None:
+        options = read_options(args.options_file, without=given)
+    else:
+        options = AssignmentOptions.model_validate({})
     content = {**options.model_dump(mode="json"), **given}
     return validated_json(AssignmentOptions, Path("the command line"), content, ConfigError, "set of options")
