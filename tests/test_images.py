@@ -291,6 +291,40 @@ def test_invalid_constituents_are_left_out_and_counted() -> None:
     assert images.summary["constituents without a value for a mean"] == 1
 
 
+SPECIAL = [0.0, -0.0, 1e-40, 1e-7, 0.8, -0.8, 99.0, 1e20, 1e38, -1.0, math.inf, -math.inf, math.nan]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=STEPS,
+    granularity=st.sampled_from(["constituents", "tracks", "cells"]),
+    special=st.lists(
+        st.tuples(st.sampled_from(["pt", "deta", "dphi", "energy", "d0val"]), st.sampled_from(SPECIAL)), max_size=12
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_special_numbers_are_left_out_and_counted(steps: Any, granularity: str, special: Any, seed: int) -> None:
+    columns, offsets, jets = make_jets(3, seed, mean=4)
+    made = image_settings(
+        size=6, steps=steps, granularity=granularity, channels=EVERYTHING, zoom=500.0, normalise="image"
+    )
+    number = int(offsets[-1])
+    for place, (name, value) in enumerate(special[:number]):
+        columns[name][(7 * place) % number] = value
+    images = make_images(made, columns, offsets, jets)
+    dense = images.dense()
+    assert np.isfinite(dense).all()
+    bad = np.zeros(number, dtype=bool)
+    for name in ("pt", "energy", "deta", "dphi"):
+        values = columns[name]
+        bad |= ~np.isfinite(values) | (np.abs(values) >= (1e30 if name in ("pt", "energy") else 100))
+        bad |= (values < 0) & (name in ("pt", "energy"))
+    assert images.n_invalid.sum() == bad.sum()
+    if granularity == "constituents":
+        assert images.n_constituents.sum() + bad.sum() == number
+    assert (images.n_outside <= images.n_constituents).all()
+
+
 @pytest.mark.parametrize("seed", [5, 6])
 def test_batches_hold_the_jets_that_are_asked_for(seed: int) -> None:
     columns, offsets, _ = make_jets(50, seed)

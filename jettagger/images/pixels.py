@@ -20,6 +20,9 @@ from jettagger.types import Array, Bools, Floats, Ints
 
 __all__ = ["make_images"]
 
+#: distances from the axis at and above this, in eta or phi, and pt and energy in GeV at and above the other are invalid
+FAR, HUGE = 100.0, 1e30
+
 #: maximum number of constituents and of pixels of one channel in a block
 BLOCK, BLOCK_PIXELS = 1 << 13, 1 << 20
 
@@ -216,9 +219,9 @@ def _images(
 
 
 def _valid(block: _Block) -> Bools:
-    """Whether pt, energy and position are finite, and pt and energy not negative."""
-    valid = np.isfinite(block.eta) & np.isfinite(block.phi) & (block.pt >= 0) & (block.pt < np.inf)
-    return valid if block.energy is None else valid & (block.energy >= 0) & (block.energy < np.inf)
+    """Whether positions are finite and near, and pt and energy finite and not negative."""
+    valid = (np.abs(block.eta) < FAR) & (np.abs(block.phi) < FAR) & (block.pt >= 0) & (block.pt < HUGE)
+    return valid if block.energy is None else valid & (block.energy >= 0) & (block.energy < HUGE)
 
 
 def _channels(settings: ImageSettings, block: _Block) -> tuple[list[_Channel], Ints, Ints]:

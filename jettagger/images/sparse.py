@@ -39,7 +39,8 @@ class SparseImages:
     pt, pt_outside : float64[jets]
         The sum of the pt of all valid ones, and of those outside, in GeV.
     n_invalid : int64[jets]
-        Those left out because pt, energy or position are not finite, or pt or energy negative.
+        Those left out because pt, energy or position are not finite, pt or energy negative, or numbers absurd: 100 from
+        the axis, 1e30 GeV.
     unrotated : bool[jets]
         Jets without a direction: no or one constituent, all at one place, or equal moments in all directions.
     overlaps : int64[channels, channels]
