@@ -296,7 +296,9 @@ def trained(name: str, jets: RaggedRows, **options: Any) -> tuple[training.Train
     return made, rows
 
 
-@pytest.mark.parametrize("name", ["gru", "cnn1d", "deepset", "dense", "dense-shapes", "rnnip", "dips", "rnnip-random"])
+@pytest.mark.parametrize(
+    "name", ["cnn1-16", "cnn6-16", "gru", "cnn1d", "deepset", "dense", "dense-shapes", "rnnip", "dips", "rnnip-random"]
+)
 def test_an_epoch_of_each_network_on_a_hundred_jets(name: str, jets: RaggedRows) -> None:
     made, rows = trained(name, jets)
     assert [epoch.number for epoch in made.history] == [1]

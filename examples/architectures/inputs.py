@@ -63,18 +63,16 @@ COLUMNS = ("pt", "mass", "msoftdrop", "tau1", "tau2", "tau3", "tau4", "nConstitu
 #: half width of images in eta and phi
 IMAGE_RANGE = 0.8
 
-#: orders of tracks: name -> sort key, ascending; all end with the pt, which breaks ties
-ORDERS: Mapping[str, tuple[str, ...]] = {
-    "significance": ("-abs(pfcand_btagSip3dSig)", "-pt"),
-    "significance, ascending": ("abs(pfcand_btagSip3dSig)", "-pt"),
-    "pt": ("-pt",),
-    "distance": ("pfcand_deltaR", "-pt"),
+#: orders of tracks: name -> keys of the declaration; ties are broken by pt
+ORDERS: Mapping[str, tuple[dict[str, str], ...]] = {
+    "significance": ({"by": "abs(pfcand_btagSip3dSig)", "direction": "descending"},),
+    "significance, ascending": ({"by": "abs(pfcand_btagSip3dSig)", "direction": "ascending"},),
+    "pt": ({"by": "pt", "direction": "descending"},),
+    "distance": ({"by": "pfcand_deltaR", "direction": "ascending"},),
 }
 
-#: channels of ImageTop: name -> absolute PDG IDs, None for all
-CHANNELS: Mapping[str, int | None] = {
-    "all": None, "charged": 211, "neutral": 130, "photons": 22, "electrons": 11, "muons": 13,
-}  # fmt: skip
+#: channels of ImageTop
+CHANNELS = ("all", "charged", "neutral", "photons", "electrons", "muons")
 
 
 @dataclass(frozen=True)
@@ -123,39 +121,45 @@ def _bounded(name: str) -> Any:
     return {"name": name, "lower_bound": -BOUND, "upper_bound": BOUND}
 
 
-def _objects(name: str, kind: str, variables: tuple[str, ...], length: Any, **more: Any) -> dict[str, Any]:
-    group = {"input": name, "object": kind, "length": length, "axes": ["jets", "variables", "objects"]}
+def _objects(name: str, object_: str, variables: tuple[str, ...], length: Any, **more: Any) -> dict[str, Any]:
+    group = {"input": name, "object": object_, "length": length, "axes": ["jets", "variables", "objects"]}
     return group | {"variables": [_bounded(variable) for variable in variables]} | more
 
 
-def particle_group() -> dict[str, Any]:
-    """Constituents in decreasing pt, as many as there are."""
-    return _objects("particles", "candidates", PARTICLES, [1, MOST["particles"]], sort=["-pt"])
+def particle_group(kind: str) -> dict[str, Any]:
+    """Constituents in decreasing pt, as many as there are; ``sequence`` or ``set``."""
+    length = [1, MOST["particles"]]
+    return _objects("particles", "candidates", PARTICLES, length, kind=kind, order=["pt"])
 
 
-def vertex_group() -> dict[str, Any]:
-    """Secondary vertices in decreasing significance."""
-    return _objects("vertices", "vertices", VERTICES, [1, MOST["vertices"]])
+def vertex_group(kind: str) -> dict[str, Any]:
+    """Secondary vertices in decreasing significance; ``sequence`` or ``set``."""
+    return _objects("vertices", "vertices", VERTICES, [1, MOST["vertices"]], kind=kind)
 
 
-def track_group(order: str) -> dict[str, Any]:
-    """Tracks in one of the `ORDERS`."""
-    sort = list(ORDERS[order])
-    return _objects("tracks", "candidates", TRACKS, [1, MOST["tracks"]], selection=TRACK_CUT, sort=sort)
+def track_group(order: str, kind: str) -> dict[str, Any]:
+    """Tracks in one of the `ORDERS`; ``sequence`` or ``set``."""
+    more = {"kind": kind, "selection": TRACK_CUT, "order": list(ORDERS[order])}
+    return _objects("tracks", "candidates", TRACKS, [1, MOST["tracks"]], **more)
 
 
 def columns_group() -> dict[str, Any]:
     """Columns of the fat jets, as they are in the file."""
-    return {"input": "columns", "object": "jet", "axes": ["jets", "variables"], "columns": list(COLUMNS)}
+    return {
+        "input": "columns",
+        "object": "jet",
+        "kind": "vector",
+        "axes": ["jets", "variables"],
+        "columns": list(COLUMNS),
+    }
 
 
 def image_settings(size: int, channels: int) -> dict[str, Any]:
-    """The settings of images: pt in one or six channels, centred, rotated, flipped, of sum 1 over the first channel."""
-    names = list(CHANNELS)[:channels]
+    """The settings of images: pt in one or six channels, centred, rotated, flipped, divided by the pt in the image."""
     return {
         "size": size,
         "range": IMAGE_RANGE,
-        "channels": names,
+        "channels": list(CHANNELS[:channels]),
         "steps": {"centre": "centroid", "rotate": "principal", "flip": "both"},
         "normalise": "image",
     }

@@ -215,7 +215,7 @@ def input_bundle(task: Task, folder: Path) -> Any:
     card = {"schema_version": 1, "name": "sums", "inputs": "inputs.json"}
     card |= {"output_names": [f"sum{place}" for place in range(sum(names.values()))]}
     (folder / "bundle.json").write_text(json.dumps(card), encoding="utf-8")
-    content = declaration(task, [particle_group(), vertex_group()], "sums")
+    content = declaration(task, [particle_group("set"), vertex_group("set")], "sums")
     (folder / "inputs.json").write_text(json.dumps(content), encoding="utf-8")
     return jt.load_bundle(folder)
 

@@ -99,6 +99,8 @@ class Recipe:
         Channels, rows and columns.
     order : str
         Of the tracks; ``random``: another one in each epoch.
+    kind : str
+        Of inputs with objects: ``sequence`` or ``set``.
     rate : float
         Learning rate.
     """
@@ -109,6 +111,7 @@ class Recipe:
     tasks: tuple[str, ...] = ("fat", "quark")
     image: tuple[int, ...] = ()
     order: str = ""
+    kind: str = "sequence"
     rate: float = 2e-3
 
 
@@ -137,14 +140,17 @@ RECIPES: Mapping[str, Recipe] = {
         "deep sets",
         _STREAMS,
         lambda n: TwoStreams(DeepSet(PARTICLES, (96, 96, 96)), DeepSet(VERTICES, (32, 32), scale=2.0), n),
+        kind="set",
     ),
-    "transformer": Recipe("embedded transformer", _STREAMS, EmbeddedTransformer, rate=1e-3),
+    "transformer": Recipe("embedded transformer", _STREAMS, EmbeddedTransformer, kind="set", rate=1e-3),
     "dense": Recipe("dense, substructure", ("columns",), lambda n: OnColumns(Columns(), n), tasks=("fat",)),
     "trees": Recipe("boosted trees, substructure", ("columns",), None, tasks=("fat",)),
-    "dense-shapes": Recipe("dense, substructure", ("particles",), lambda n: OnColumns(Shapes(), n), tasks=("quark",)),
-    "trees-shapes": Recipe("boosted trees, substructure", ("particles",), None, tasks=("quark",)),
+    "dense-shapes": Recipe(
+        "dense, substructure", ("particles",), lambda n: OnColumns(Shapes(), n), tasks=("quark",), kind="set"
+    ),
+    "trees-shapes": Recipe("boosted trees, substructure", ("particles",), None, tasks=("quark",), kind="set"),
     "rnnip": Recipe("RNNIP", ("tracks",), rnnip, tasks=_BTAG, order="significance"),
-    "dips": Recipe("DIPS", ("tracks",), dips, tasks=_BTAG, order="significance"),
+    "dips": Recipe("DIPS", ("tracks",), dips, tasks=_BTAG, order="significance", kind="set"),
     **{
         f"rnnip-{order.split()[-1]}": Recipe(f"RNNIP, order: {order}", ("tracks",), rnnip, tasks=_BTAG, order=order)
         for order in (*list(ORDERS)[1:], "random")
@@ -163,10 +169,10 @@ def recipes_of(task: Task, main: bool = False) -> dict[str, Recipe]:
 def groups_of(recipe: Recipe) -> list[dict[str, Any]]:
     """The inputs of a network as its bundle declares them."""
     made: dict[str, Callable[[], dict[str, Any]]] = {
-        "particles": particle_group,
-        "vertices": vertex_group,
+        "particles": lambda: particle_group(recipe.kind),
+        "vertices": lambda: vertex_group(recipe.kind),
         "columns": columns_group,
-        "tracks": lambda: track_group(recipe.order if recipe.order in ORDERS else "pt"),
+        "tracks": lambda: track_group(recipe.order if recipe.order in ORDERS else "pt", recipe.kind),
         "image": lambda: image_group(recipe.image[1], recipe.image[0]),
     }
     return [made[name]() for name in recipe.inputs]
@@ -207,26 +213,18 @@ def pixels_of(rows: RaggedRows, image: tuple[int, ...]) -> tuple[Any, Any]:
 
     settings = ImageSettings.model_validate(image_settings(image[1], image[0]))
     particles, counts = rows.lists["particles"], rows.counts["particles"]
-    pt = np.exp(_column(particles, "pt_log_nopuppi"))
-    jet_eta = np.repeat(rows.numbers[:, NUMBERS.index("eta")], counts)
-    # the variable is mirrored to one hemisphere, pixels are not
-    deta = _column(particles, "etarel") * np.where(jet_eta > 0, 1, -1)
-    codes = {"isEl": 11, "isMu": 13, "isGamma": 22, "isChargedHad": 211, "isNeutralHad": 130}
-    kind = sum(_column(particles, name) * code for name, code in codes.items())
     columns = {
-        "pt": pt,
-        "energy": pt * np.cosh(jet_eta + deta),
-        "deta": deta,
+        "pt": np.exp(_column(particles, "pt_log_nopuppi")),
+        "deta": _column(particles, "etarel"),
         "dphi": _column(particles, "phirel"),
-        "pdgId": kind.astype(np.float32),
-        "charge": _column(particles, "charge"),
-        "puppiWeight": np.ones_like(pt),
+        "isChargedHadron": _column(particles, "isChargedHad"),
+        "isNeutralHadron": _column(particles, "isNeutralHad"),
+        "isPhoton": _column(particles, "isGamma"),
+        "isElectron": _column(particles, "isEl"),
+        "isMuon": _column(particles, "isMu"),
     }
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    jets = {"pt": rows.numbers[:, NUMBERS.index("pt")]}
-    made = make_images(settings, columns, offsets, jets)
-    filled = np.stack([made.pixels.astype(np.float32), made.values.astype(np.float32)], axis=1)
-    return np.diff(made.offsets), filled
+    made = make_images(settings, columns, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    return made.counts, np.stack([made.pixels.astype(np.float32), made.values], axis=1)
 
 
 def prepare(rows: RaggedRows, recipe: Recipe, weights: Any) -> RaggedRows:
