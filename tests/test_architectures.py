@@ -208,12 +208,10 @@ def test_stored_jets_are_what_was_read_within_the_steps(jets: RaggedRows, tmp_pa
     for name, index in place.items():
         before, after = (rows.lists["particles"][:, index] for rows in (jets, back))
         if name.endswith(("sig", "Sig")):
-            np.testing.assert_allclose(np.arcsinh(after), np.arcsinh(before), atol=0.051)
+            np.testing.assert_allclose(np.arcsinh(after), np.arcsinh(before), atol=0.061)
             np.testing.assert_array_equal(after[before == 0], 0)
-        elif name.endswith(("rel", "deltaR")):
-            np.testing.assert_allclose(after, before, atol=0.0031)
-        elif "log" in name:
-            np.testing.assert_allclose(after, before, atol=0.0026)
+        elif name.endswith(("rel", "deltaR")) or "log" in name:
+            np.testing.assert_allclose(after, before, atol=0.0051)
         else:
             np.testing.assert_array_equal(after, before)
     np.testing.assert_allclose(back.lists["vertices"], jets.lists["vertices"], rtol=1e-3, atol=1e-4)
@@ -235,7 +233,7 @@ def test_jets_without_constituents_are_stored(jets: RaggedRows, tmp_path: Path) 
     samples.write_sample(tmp_path / "fat.npz", "fat", empty)
     back = samples.read_sample(tmp_path / "fat.npz", "fat")
     assert back.counts["particles"].tolist() == [0, 2, 0]
-    np.testing.assert_allclose(back.lists["particles"][:, 1], empty.lists["particles"][:, 1], atol=0.0026)
+    np.testing.assert_allclose(back.lists["particles"][:, 1], empty.lists["particles"][:, 1], atol=0.0051)
 
 
 def test_a_training_takes_as_many_jets_of_each_class_and_the_same_each_time(jets: RaggedRows) -> None:

@@ -90,6 +90,8 @@ class Task:
         Bins in pt, GeV, in which all classes have the same weight.
     ranges : tuple of (float, float)
         Ranges of pt, GeV, in which rejections are measured.
+    shares : tuple of float, optional
+        Of the classes among training jets; their weights are the same. Default: equal.
     """
 
     name: str
@@ -97,6 +99,12 @@ class Task:
     classes: tuple[str, ...]
     edges: tuple[float, ...]
     ranges: tuple[tuple[float, float], ...]
+    shares: tuple[float, ...] = ()
+
+    def numbers(self, size: int) -> list[int]:
+        """Jets of each class in a training with ``size`` jets."""
+        shares = self.shares or (1 / len(self.classes),) * len(self.classes)
+        return [int(size * share) for share in shares]
 
 
 TASKS: Mapping[str, Task] = {
@@ -110,7 +118,10 @@ TASKS: Mapping[str, Task] = {
             "quark", "AK4", ("gluon", "quark"),
             (200, 250, 300, 350, 400, 450, 500, 600, 700, 850, 1000), ((200, 400), (400, 1000)),
         ),
-        Task("btag", "AK4", ("light", "charm", "beauty"), (30, 50, 75, 100, 150, 200, 300), ((30, 100), (100, 300))),
+        Task(
+            "btag", "AK4", ("light", "charm", "beauty"),
+            (30, 50, 75, 100, 150, 200, 300), ((30, 100), (100, 300)), shares=(0.45, 0.1, 0.45),
+        ),
     )
 }  # fmt: skip
 

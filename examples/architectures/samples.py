@@ -1,7 +1,7 @@
 """Jets for the comparison: simulated, read with the tagger's own inputs, and stored compactly, to be trained elsewhere.
 
-A constituent takes 10 bytes before compression and about 5 after it: the logarithm of its pt in steps of 0.005, its
-direction relative to the jet axis in steps of a two-hundredth of the radius, its type and charge, and three
+A constituent takes 10 bytes before compression and about 5 after it: the logarithm of its pt in steps of 0.01, its
+direction relative to the jet axis in steps of a 160th of the radius, its type and charge, and three
 significances of impact parameters in equal steps of their arcsinh. Everything else that networks see follows from
 these. Local trainings use the same stored numbers, so that nothing depends on where a network is trained.
 """
@@ -55,11 +55,11 @@ NUMBERS = ("label", "split", "eta", "raw_pt", *COLUMNS)
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 #: every so many events of a training file are for validation
-VALIDATION = 12
+VALIDATION = 16
 
 #: steps in which numbers are stored: of directions by task, of ln(pt), of the arcsinh of significances
-STEPS = {"fat": 0.004, "quark": 0.002, "btag": 0.002}
-LN_PT_STEP, SIGNIFICANCE_STEP = 0.005, 0.1
+STEPS = {"fat": 0.005, "quark": 0.0025, "btag": 0.0025}
+LN_PT_STEP, SIGNIFICANCE_STEP = 0.01, 0.12
 
 #: names of types of constituents, in the order of their codes; anything else is the last
 TYPES = ("isEl", "isMu", "isGamma", "isChargedHad", "isNeutralHad", "")
@@ -85,23 +85,20 @@ class Process:
         Of the fat jets, GeV.
     mass : float, optional
         Of the resonance, GeV.
-    jets : float
-        Jets per event that are used for the first of its tasks, to choose the number of events.
     """
 
     name: str
     pt: tuple[float, float]
     mass: float | None = None
-    jets: float = 1.0
 
 
 #: processes; fat jets take their class from the label, AK4 jets from their flavour
 PROCESSES: Mapping[str, Process] = {
-    "QCD": Process("QCD", (300, 1000), jets=1.9),
-    "Hbb": Process("Hbb", (300, 1000), 125.0, jets=1.5),
-    "4q": Process("HWW4q", (300, 1000), 125.0, jets=1.4),
-    "top": Process("Topbqq", (300, 1000), 172.5, jets=1.2),
-    "tt": Process("tt-resolved", (300, 1000), jets=2.0),
+    "QCD": Process("QCD", (300, 1000)),
+    "Hbb": Process("Hbb", (300, 1000), 125.0),
+    "4q": Process("HWW4q", (300, 1000), 125.0),
+    "top": Process("Topbqq", (300, 1000), 172.5),
+    "tt": Process("tt-resolved", (300, 1000)),
 }
 
 #: labels of fat jets (`FatJet_label`) -> class; other jets are not used
@@ -420,7 +417,7 @@ def read_sample(path: Path, name: str) -> RaggedRows:
 
 
 def subset(rows: RaggedRows, task: Task, split: str, size: int | None = None) -> Any:
-    """Indices of jets of a split, of a training as many of each class, the same for every network and seed.
+    """Indices of jets of a split, of a training with the shares of its task, the same for every network and seed.
 
     Parameters
     ----------
@@ -446,7 +443,7 @@ def subset(rows: RaggedRows, task: Task, split: str, size: int | None = None) ->
     for place, name in enumerate(task.classes):
         mine = np.flatnonzero(inside & (label == place))
         if size is not None:
-            each = size // len(task.classes)
+            each = task.numbers(size)[place]
             if len(mine) < each:
                 raise SystemExit(f"{task.name}: {len(mine)} jets of the class {name!r}, expected {each}: simulate more")
             mine = np.sort(np.random.default_rng([7, place]).permutation(mine)[:each])
