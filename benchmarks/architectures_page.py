@@ -33,6 +33,9 @@ TITLES = {
     **{f"cnn{n}-{size}": f"CNN, {n} channel{'s' * (n > 1)}, {size} x {size}" for n in (1, 6) for size in (16, 64)},
 }  # fmt: skip
 
+#: uncertainty of a ratio above which "within two standard deviations" says nothing
+MOST_SIGMA = 0.2
+
 #: what the two parts of a variant are called
 CHANGES = {"default": "default", "tune": "other tune", "card": "other card", "alternative": "other tune and card"}
 
@@ -220,9 +223,12 @@ def _sets_and_sequences(study: Study) -> list[dict[str, Any]]:
         if sets is not None and sequence is not None:
             keys = [key for key in sets.keys if "light" in key and key.endswith("0.7")]
             compared[f"{size:,} jets"] = ratio(sets, sequence, keys)
-    below = [value.value + 2 * value.sigma < 1 for value in compared.values()]
     first = _statement(text, compared)
-    first["verdict"] = "not measured" if not below else "false" if any(below) else "true"
+    known = [value.sigma <= MOST_SIGMA for value in compared.values()]
+    if any(value.value + 2 * value.sigma < 1 for value in compared.values()):
+        first["verdict"] = "false"
+    elif known:
+        first["verdict"] = "true" if all(known) else "not decided"
     costs = [study.cost("btag", name) for name in ("dips", "rnnip")]
     made = [first]
     for key, what in (("training_us_per_jet", "of training"), ("onnx_us_per_jet", "in ONNX Runtime")):
@@ -372,18 +378,21 @@ def _cell(numbers: Sequence[Any] | None) -> str:
 
 
 def _rejection_tables(found: Mapping[str, Any]) -> str:
-    """Each task at its largest size; the extra networks have tables of their own."""
+    """Each task at its largest size, a table for each efficiency."""
     parts = []
     for task, sizes in found["rejections"].items():
         size, networks = list(sizes.items())[-1]
         keys = list(next(iter(networks.values())))
-        head = [f"{task}, {int(size):,} jets", "parameters"] + [key.replace(" against ", " / ") for key in keys]
-        rows = []
-        for recipe, cells in networks.items():
-            facts = found["networks"][task][size][recipe]
-            count = f"{facts['parameters']:,}" if facts["parameters"] else f"{facts['trees']} trees"
-            rows.append([TITLES[recipe], count, *(_cell(cells.get(key)) for key in keys)])
-        parts.append(_table(head, rows))
+        for efficiency in EFFICIENCIES[task]:
+            mine = [key for key in keys if key.endswith(f", {efficiency:g}")]
+            head = [f"{task}, {int(size):,} jets, efficiency {efficiency:.0%}", "parameters"]
+            head += [key.rpartition(", ")[0].replace(" against ", " / ") for key in mine]
+            rows = []
+            for recipe, cells in networks.items():
+                facts = found["networks"][task][size][recipe]
+                count = f"{facts['parameters']:,}" if facts["parameters"] else f"{facts['trees']} trees"
+                rows.append([TITLES[recipe], count, *(_cell(cells.get(key)) for key in mine)])
+            parts.append(_table(head, rows))
     return "\n\n".join(parts)
 
 
@@ -409,7 +418,8 @@ def _cost_table(found: Mapping[str, Any]) -> str:
     rows = []
     for key, cost in found["costs"].items():
         task, recipe, device = key.split("_")
-        times = (f"{cost['training_us_per_jet'] / 10:.3g}", f"{cost['onnx_us_per_jet']:.3g}")
+        training = cost["training_us_per_jet"]
+        times = ("" if training is None else f"{training / 10:.3g}", f"{cost['onnx_us_per_jet']:.3g}")
         rows.append([task, TITLES[recipe], device, *times])
     return _table(["task", "network", "device", "s per 100,000 jets of an epoch", "µs per jet in ONNX Runtime"], rows)
 
@@ -464,21 +474,20 @@ def pages(found: Mapping[str, Any]) -> str:
     return "\n\n".join(f"{name}\n\n{make(found)}" for name, make in TABLES.items())
 
 
-def write_page(found: Mapping[str, Any], path: Path = PAGE) -> None:
+def write_page(found: Mapping[str, Any]) -> None:
     """Put the tables between their markers in a page.
 
     Parameters
     ----------
     found : mapping
         Of `summary`.
-    path : pathlib.Path
     """
-    text = path.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
 
     def replaced(match: re.Match[str]) -> str:
         return f"{match[1]}{TABLES[match['name']](found)}\n{match[3]}"
 
-    path.write_text(PLACE.sub(replaced, text), encoding="utf-8")
+    PAGE.write_text(PLACE.sub(replaced, text), encoding="utf-8")
 
 
 def stored() -> dict[str, Any]:

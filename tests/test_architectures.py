@@ -13,6 +13,7 @@ import pytest
 
 import jettagger as jt
 from jettagger.errors import MismatchError
+from jettagger.inference.checking import check
 from jettagger.training import RaggedRows
 from jettagger.training.ragged import joined
 
@@ -223,6 +224,20 @@ def test_stored_jets_are_what_was_read_within_the_steps(jets: RaggedRows, tmp_pa
         samples.read_sample(tmp_path / "absent.npz", "fat")
 
 
+def test_a_file_is_read_in_parts_and_without_jets_of_the_task(
+    jets: RaggedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = SAMPLES / "XHH-1000.root"
+    whole = samples.read_file(path, TASKS["fat"], "train")
+    monkeypatch.setattr(samples, "EVENTS_AT_ONCE", 30)
+    parts = samples.read_file(path, TASKS["fat"], "train")
+    np.testing.assert_array_equal(parts.numbers, whole.numbers)
+    np.testing.assert_array_equal(parts.lists["particles"], whole.lists["particles"])
+    assert 0.02 < (whole.numbers[:, samples.NUMBERS.index("split")] == samples.SPLITS["validation"]).mean() < 0.12
+    far = dataclasses.replace(TASKS["fat"], edges=(1e5, 1e6))
+    assert len(samples.read_file(path, far, "test")) == 0
+
+
 def test_jets_without_constituents_are_stored(jets: RaggedRows, tmp_path: Path) -> None:
     few = jets.take(np.arange(4))
     empty = RaggedRows(
@@ -343,8 +358,11 @@ def test_networks_of_a_task() -> None:
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("gru", "fat"), ("deepset", "fat"), ("deepset", "quark"), ("rnnip", "btag"), ("rnnip-pt", "btag")],
-)
+    [
+        ("gru", "fat"), ("deepset", "fat"), ("dense", "fat"), ("cnn6-16", "fat"),
+        ("deepset", "quark"), ("cnn1-16", "quark"), ("rnnip", "btag"), ("rnnip-pt", "btag"),
+    ],
+)  # fmt: skip
 def test_a_bundle_gives_the_scores_of_torch_on_events(name: str, task: str, tmp_path: Path) -> None:
     recipe, classes = training.RECIPES[name], TASKS[task].classes
     assert recipe.build is not None
@@ -353,10 +371,21 @@ def test_a_bundle_gives_the_scores_of_torch_on_events(name: str, task: str, tmp_
     # random jets have any pt
     wide = dataclasses.replace(TASKS[task], edges=(1.0, 1e5))
     folder = write_bundle(
-        tmp_path / "net", export(network, recipe.inputs), wide, training.groups_of(recipe), name="net", title="test"
+        tmp_path / "net",
+        export(network, recipe.inputs, recipe.image),
+        wide,
+        training.groups_of(recipe),
+        name="net",
+        title="test",
     )
     ak4 = TASKS[task].jets == "AK4"
     events = make_events(12, seed=3, ak4=ak4)
+    if name == "dense":
+        jets = events.FatJet
+        jets["nConstituents"] = ak.values_astype(jets.pt / 10, np.int32)
+        for number in (1, 2, 3, 4):
+            jets[f"tau{number}"] = 0.3 / number * jets.mass / jets.pt
+        events["FatJet"] = jets
     tagger = jt.load_tagger(folder, threads=1)
     got = tagger.attach(events)["Jet" if ak4 else "FatJet"]
     columns = {label: ak.flatten(got[f"net_prob{label}"]) for label in classes}
@@ -401,3 +430,40 @@ def test_a_training_sees_the_tracks_that_the_tagger_makes(order: str, tmp_path: 
         assert (tensor[:, 0] > 0.5).sum() == len(mine)
         np.testing.assert_allclose(tensor[: len(mine)], mine, rtol=1e-5, atol=1e-6)
     assert compared > 20
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_sees_the_images_that_the_tagger_makes(tmp_path: Path) -> None:
+    task, recipe = TASKS["fat"], training.RECIPES["cnn6-16"]
+    model = export(built("cnn6-16", 4), recipe.inputs, recipe.image)
+    folder = write_bundle(tmp_path / "net", model, task, training.groups_of(recipe), name="net", title="test")
+    rows = samples.read_file(SAMPLES / "tt.root", task, "test")
+    ready = training.prepare(rows, recipe, np.ones(len(rows), dtype=np.float32))
+    pixels, mask = ready.padded("image")
+    bundle = jt.load_bundle(folder)
+    with jt.EventFile(SAMPLES / "tt.root") as file:
+        plan = jt.check_columns(bundle, file, "tt.root")
+        events = file.read(sorted({*plan.columns, "FatJet.label"}))
+    known = ak.any(events.FatJet.label[..., None] == ak.Array([list(samples.FAT_LABELS)])[:, None], axis=-1)
+    batches = list(jt.make_inputs(bundle, events, known & (events.FatJet.pt > 300) & (events.FatJet.pt < 1000)))
+    images = {int(jet): batch.inputs["image"][row] for batch in batches for row, jet in enumerate(batch.jets)}
+    assert len(images) == len(rows)
+    compared = 0
+    for place, jet in enumerate(sorted(images)):
+        if rows.counts["particles"][place] == inputs.MOST["particles"]:
+            continue  # the softest constituents are not stored
+        dense = np.zeros(np.prod(recipe.image), dtype=np.float32)
+        np.add.at(dense, pixels[place][mask[place]][:, 0].astype(int), pixels[place][mask[place]][:, 1])
+        np.testing.assert_allclose(dense.reshape(recipe.image), images[jet], atol=1e-5)
+        compared += 1
+    assert compared > 20
+
+
+@pytest.mark.parametrize(("name", "task"), [("deepset", "fat"), ("cnn1-16", "fat"), ("rnnip", "btag")])
+def test_bundles_pass_the_checks_of_models(name: str, task: str, tmp_path: Path) -> None:
+    recipe = training.RECIPES[name]
+    network = built(name, len(TASKS[task].classes))
+    model = export(network, recipe.inputs, recipe.image)
+    folder = write_bundle(tmp_path / "net", model, TASKS[task], training.groups_of(recipe), name="net", title="test")
+    results = check(jt.load_bundle(folder))
+    assert [result for result in results if result.passed is False] == []

@@ -31,6 +31,7 @@ from examples.architectures.inputs import (
 )
 from jettagger.files import complete_or_absent
 from jettagger.training import RaggedRows
+from jettagger.training.ragged import joined
 
 __all__ = [
     "NUMBERS",
@@ -53,6 +54,9 @@ NUMBERS = ("label", "split", "eta", "raw_pt", *COLUMNS)
 
 #: values of ``split``
 SPLITS = {"train": 0, "validation": 1, "test": 2}
+
+#: events of a file that are read at a time
+EVENTS_AT_ONCE = 5_000
 
 #: every so many events of a training file are for validation
 VALIDATION = 16
@@ -165,12 +169,12 @@ def simulate_file(
     Returns
     -------
     pathlib.Path
-        Named after all of these.
+        Named after process, variant, role and number of events.
     """
     from jettagger.simulation import simulate
 
     what = PROCESSES[process]
-    path = folder / f"{process}_{variant}_{role}_{seed}.root"
+    path = folder / f"{process}_{variant}_{role}_{events}.root"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         mass = None if what.mass is None else (what.mass, what.mass)
@@ -251,17 +255,25 @@ def read_file(path: Path, task: Task, role: str) -> RaggedRows:
     collection = "FatJet" if task.jets == "AK8" else "Jet"
     truth = ("label",) if task.name == "fat" else ("partonFlavour", "hadronFlavour")
     columns = [name for name in COLUMNS if task.name == "fat" or not name.startswith(("msoft", "tau"))]
-    with tempfile.TemporaryDirectory() as folder:
+    parts = []
+    with tempfile.TemporaryDirectory() as folder, jt.EventFile(path) as file:
         bundle = input_bundle(task, Path(folder))
-        with jt.EventFile(path) as file:
-            plan = jt.check_columns(bundle, file, str(path))
-            wanted = {f"{collection}.{name}" for name in (*columns, *truth, "eta", "rawFactor")}
-            events = file.read(sorted({*plan.columns, *wanted, "event"}))
-        jets = events[collection]
-        label = _labels(task, jets)
-        where = (label >= 0) & (jets.pt > task.edges[0]) & (jets.pt < task.edges[-1])
-        batches = list(jt.make_inputs(bundle, events, where, batch_size=512))
-    index = np.concatenate([batch.jets for batch in batches])
+        plan = jt.check_columns(bundle, file, str(path))
+        wanted = {f"{collection}.{name}" for name in (*columns, *truth, "eta", "rawFactor")}
+        names = sorted({*plan.columns, *wanted, "event"})
+        for start in range(0, file.n_events, EVENTS_AT_ONCE):
+            events = file.read(names, start, min(start + EVENTS_AT_ONCE, file.n_events))
+            parts.append(_rows(events, bundle, task, role, columns))
+    return joined(parts)
+
+
+def _rows(events: Any, bundle: Any, task: Task, role: str, columns: list[str]) -> RaggedRows:
+    """The jets of some events."""
+    jets = events["FatJet" if task.jets == "AK8" else "Jet"]
+    label = _labels(task, jets)
+    where = (label >= 0) & (jets.pt > task.edges[0]) & (jets.pt < task.edges[-1])
+    batches = list(jt.make_inputs(bundle, events, where, batch_size=512))
+    index = np.concatenate([np.zeros(0, dtype=np.int64), *(batch.jets for batch in batches)])
     order = np.argsort(index)
     rows = index[order]
     event = np.repeat(ak.to_numpy(events.event), ak.to_numpy(ak.num(jets.pt)))[rows].astype(np.int64)
@@ -272,11 +284,12 @@ def read_file(path: Path, task: Task, role: str) -> RaggedRows:
     held = np.where(event % VALIDATION == 0, SPLITS["validation"], SPLITS["train"])
     numbers["split"] = np.full(len(rows), SPLITS["test"]) if role == "test" else held
     counts, lists = {}, {}
-    for name in ("particles", "vertices"):
+    for name, variables in (("particles", PARTICLES), ("vertices", VERTICES)):
         real = [batch.inputs[name][:, 0] > 0.5 for batch in batches]
         values = [batch.inputs[name].transpose(0, 2, 1)[mask] for batch, mask in zip(batches, real, strict=True)]
-        counts[name] = np.concatenate([mask.sum(axis=1) for mask in real]).astype(np.int64)
-        lists[name] = np.concatenate(values).astype(np.float32)
+        number = [mask.sum(axis=1) for mask in real]
+        counts[name] = np.concatenate([np.zeros(0, dtype=np.int64), *number]).astype(np.int64)
+        lists[name] = np.concatenate([np.zeros((0, len(variables))), *values]).astype(np.float32)
     table = np.stack([numbers[name] for name in NUMBERS], axis=1).astype(np.float32)
     made = RaggedRows(np.zeros((len(order), 0), dtype=np.float32), counts, lists).take(order)
     return RaggedRows(table, made.counts, made.lists)

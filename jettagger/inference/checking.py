@@ -272,13 +272,14 @@ class _Probe:
             if not isinstance(table, GroupValues):
                 continue
             for channel, variable in enumerate(() if table.group.is_mask else table.group.variables):
-                place = f"{table.group.name}: {variable.feature.name}"
+                feature = variable.feature
+                place = f"{table.group.name}: {feature.name}"
                 values = table.values[:-1, channel]
                 if variable.norm_factor == 0:
                     found.append(f"{place} is multiplied by 0")
                 elif variable.lower_bound == variable.upper_bound:
                     found.append(f"{place} is cut to {variable.lower_bound:g}")
-                elif len(values) > 1 and np.ptp(values) == 0 and not variable.feature.constant:
+                elif len(values) > 1 and np.ptp(values) == 0 and not (feature.constant or feature.is_mask):
                     at = " (a bound)" if values[0] in (variable.lower_bound, variable.upper_bound) else ""
                     found.append(f"{place} is {values[0]:g}{at} for all random jets")
         # columns of a data configuration may be anything, so that random ones need not look like them

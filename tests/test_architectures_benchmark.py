@@ -1,0 +1,258 @@
+"""The study of architectures: rejections against a plain count, verdicts, a run in small that goes on, and its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the study trains networks with torch")
+
+from benchmarks import architectures as study
+from benchmarks import architectures_page as page
+from benchmarks import rejections as measure
+from examples.architectures.inputs import COLUMNS, MOST, PARTICLES, TASKS, VERTICES
+from examples.architectures.samples import NUMBERS, SPLITS, VARIANTS, write_sample
+from jettagger.training import RaggedRows
+
+
+def random_jets(number: int, classes: int, seed: int) -> RaggedRows:
+    """Jets of which every second is for training; displaced tracks in the last class."""
+    random = np.random.default_rng(seed)
+    numbers = np.zeros((number, len(NUMBERS)), dtype=np.float32)
+    numbers[:, 0] = np.arange(number) % classes
+    numbers[:, 1] = np.array([SPLITS["train"], SPLITS["validation"], SPLITS["test"], SPLITS["train"]])[
+        np.arange(number) // classes % 4
+    ]
+    for name in (*COLUMNS, "raw_pt"):
+        numbers[:, NUMBERS.index(name)] = random.uniform(0.1, 1.0, number)
+    pt = random.uniform(50, 290, number)
+    numbers[:, NUMBERS.index("pt")] = numbers[:, NUMBERS.index("raw_pt")] = pt
+    counts = {"particles": random.integers(0, 12, number), "vertices": random.integers(0, 3, number)}
+    label = np.repeat(numbers[:, 0], counts["particles"])
+    lists = {
+        name: random.normal(0, 0.2, (counts[name].sum(), len(variables))).astype(np.float32)
+        for name, variables in (("particles", PARTICLES), ("vertices", VERTICES))
+    }
+    for values in lists.values():
+        values[:, 0] = 1
+    particles = lists["particles"]
+    particles[:, PARTICLES.index("pfcand_pt_log_nopuppi")] = random.uniform(0, 3, len(label))
+    particles[:, PARTICLES.index("pfcand_charge")] = 1
+    particles[:, PARTICLES.index("pfcand_btagSip3dSig")] = random.normal(0, 1, len(label)) + 3 * (label == classes - 1)
+    return RaggedRows(numbers, counts, lists)
+
+
+# ----------------------------------------------------------------------------------------------------------- rejections
+
+
+def test_rejections_are_those_of_a_count() -> None:
+    random = np.random.default_rng(1)
+    signal = np.arange(3000) % 3 == 0
+    values = np.round(random.normal(0, 1, 3000) + 1.2 * signal, 1)  # many equal values
+    weights = random.exponential(size=(3, 3000))
+    got = measure.rejections(values, signal, ~signal, weights, (0.3, 0.5))
+    for number, mine in enumerate(weights):
+        for place, efficiency in enumerate((0.3, 0.5)):
+            cut = next(
+                cut
+                for cut in np.unique(values)[::-1]
+                if mine[signal & (values >= cut)].sum() >= efficiency * mine[signal].sum()
+            )
+            passing = mine[~signal & (values >= cut)].sum()
+            assert got[place, number] == pytest.approx(mine[~signal].sum() / passing)
+
+
+def test_a_background_of_which_nothing_passes_counts_as_half_a_jet() -> None:
+    values = np.array([2.0, 2.0, 1.0, 1.0, 1.0, 1.0])
+    signal = values > 1.5
+    (got,) = measure.rejections(values, signal, ~signal, np.ones((1, 6)), (0.5,))
+    assert got[0] == pytest.approx(8)
+
+
+def test_replicas_of_the_same_jets_are_the_same_and_spread_as_counts_do() -> None:
+    rows = random_jets(6000, 3, seed=2)
+    random = np.random.default_rng(3)
+    scores = random.dirichlet(np.ones(3), 6000)
+    one, other = (measure.measured_rejections(scores, rows, TASKS["btag"]) for _ in range(2))
+    assert one == other
+    assert one["jets"] == {"light": 2000, "charm": 2000, "beauty": 2000}
+    assert len(one["values"]) == 2 * 2 * 2
+    for key, numbers in one["values"].items():
+        assert len(numbers) == 1 + measure.REPLICAS
+        efficiency = float(key.rpartition(", ")[2])
+        assert numbers[0] == pytest.approx(1 / efficiency, rel=0.1)  # scores without information
+        assert np.std(numbers[1:]) < 0.1 * numbers[0]
+
+
+# ------------------------------------------------------------------------------------------------------------- verdicts
+
+
+def record(task: str, recipe: str, factor: float, seed: int, **more: Any) -> dict[str, Any]:
+    """A training whose rejections are those of others times a factor, with the same replicas."""
+    random = np.random.default_rng(5)
+    names = {
+        "fat": ["Hbb against multijets, 300-500 GeV, 0.5", "top against multijets, 300-500 GeV, 0.5"],
+        "btag": ["beauty against light, 30-100 GeV, 0.7", "beauty against charm, 30-100 GeV, 0.7"],
+    }[task]
+    values = {key: (factor * (1 + 0.001 * seed) * 50 * random.normal(1, 0.2, 51)).clip(1).tolist() for key in names}
+    tests = more.pop("tests", {"default": 1.0})
+    rejections = {
+        test: {
+            "values": {key: [shift * one for one in numbers] for key, numbers in values.items()},
+            "passing": dict.fromkeys(names, 40.0),
+            "jets": {"multijets": 1000},
+        }
+        for test, shift in tests.items()
+    }
+    content = {"task": task, "recipe": recipe, "seed": seed, "size": 10_000, "variant": "default", "device": "cpu"}
+    content |= {"parameters": 1000, "trees": None, "passes": 3, "batch": 64, "jets": 10_000, "seconds_per_epoch": 1.5}
+    return content | {"rejections": rejections} | more
+
+
+def verdicts(records: list[dict[str, Any]], costs: dict[str, Any] | None = None) -> list[str]:
+    return [item["verdict"] for item in page.statements(page.Study(records, costs or {}))]
+
+
+def test_verdicts_follow_from_the_same_replicas() -> None:
+    factors = {"transformer": 1.5, "cnn6": 1.2, "cnn1": 1.0, "trees": 0.5}
+    records = [record("fat", name, factor, seed) for name, factor in factors.items() for seed in (1, 2)]
+    records += [record("btag", name, 1.0, seed) for name in ("dips", "rnnip") for seed in (1, 2)]
+    costs = {
+        f"btag_{name}_cpu": {"training_us_per_jet": training, "onnx_us_per_jet": onnx}
+        for name, training, onnx in (("dips", 1.0, 2.0), ("rnnip", 4.0, 5.0))
+    }
+    # each rejection is known to 20 % alone, the ratios are known well
+    assert verdicts(records, costs) == ["true", "true", "true", "true", "false", "true", "not measured"]
+    worse = [record("fat", name, 1 / factor, seed) for name, factor in factors.items() for seed in (1, 2)]
+    assert verdicts(worse)[:2] == ["false", "false"]
+    assert verdicts(worse)[5] == "false"
+    assert verdicts([record("fat", name, 1.0, 1) for name in factors])[0] == "not decided"
+    assert set(verdicts([])) == {"not measured"}
+
+
+@pytest.mark.parametrize(("test_shift", "training_shift", "verdict"), [(0.7, 0.95, "true"), (0.95, 0.7, "false")])
+def test_the_larger_of_two_changes_is_told(test_shift: float, training_shift: float, verdict: str) -> None:
+    records = []
+    for variant, factor in (("default", 1.0), ("alternative", training_shift)):
+        tests = {"default": 1.0, "alternative": test_shift}
+        records += [record("fat", "gru", factor, seed, variant=variant, tests=tests) for seed in (1, 2, 3)]
+    # replicas of different test jets are independent: many test jets
+    for content in records:
+        for found in content["rejections"].values():
+            for key, numbers in found["values"].items():
+                found["values"][key] = [numbers[0] * (1 + 0.01 * np.sin(place)) for place in range(51)]
+    assert verdicts(records)[-1] == verdict
+    shifts = page.shifts(page.Study(records, {}), "fat", "gru", 10_000, "alternative")
+    assert shifts is not None
+    assert shifts["test"][0] == pytest.approx(abs(np.log(test_shift)), abs=1e-6)
+    assert shifts["training"][0] == pytest.approx(abs(np.log(training_shift)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "spread", "verdict"), [(1.0, 0.1, "true"), (0.6, 0.1, "false"), (0.9, 0.5, "not decided")]
+)
+def test_within_two_standard_deviations_needs_small_ones(factor: float, spread: float, verdict: str) -> None:
+    random = np.random.default_rng(8)
+    records = [record("btag", name, 1.0, 1) for name in ("dips", "rnnip")]
+    for content, scale in zip(records, (factor, 1.0), strict=True):
+        values = content["rejections"]["default"]["values"]
+        for key in values:
+            values[key] = [100 * scale, *(100 * scale * np.exp(random.normal(0, spread / 1.5, 50)))]
+    assert verdicts(records)[2] == verdict
+
+
+def test_a_rejection_with_hardly_any_background_is_a_limit() -> None:
+    assert str(page.Sigma(120.4, 31.0, limit=True)) == "> 120 ± 31"
+    assert str(page.Sigma(12.34, 0.51)) == "12.3 ± 0.5"
+
+
+# ------------------------------------------------------------------------------------------------------------------ run
+
+
+@pytest.mark.slow
+def test_a_study_in_small_goes_on_and_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jets = random_jets(720, 3, seed=4)
+    assert jets.counts["particles"].max() < MOST["particles"]
+    for variant in ("default", "alternative"):
+        write_sample(tmp_path / f"btag_{variant}.npz", "btag", jets)
+    words = [str(tmp_path), "--tasks", "btag", "--sizes", "200", "100000", "--epochs", "1", "--seeds", "2"]
+    study.main([*words, "--only", "rejections", "orders", "--networks", "dips", "rnnip", "rnnip-pt"])
+    said = capsys.readouterr().out
+    assert "[1/8] btag_rnnip_200_default_s1: " in said
+    assert "left out: btag_rnnip_100000_default_s1: btag: 120 jets of the class 'light', expected 45000" in said
+    folder = tmp_path / "networks"
+    records = sorted(path.name for path in folder.glob("*.json"))
+    assert records == [f"btag_{name}_200_default_s{seed}.json" for name in ("dips", "rnnip") for seed in (1, 2)]
+    bundle = folder / "btag_dips_200_default_s1"
+    assert {path.name for path in bundle.iterdir()} == {"model.onnx", "bundle.json", "inputs.json"}
+    assert not list(folder.glob("*.checkpoint"))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    study.main([*words, "--only", "rejections", "--networks", "dips", "rnnip"])
+    assert capsys.readouterr().out.count("is there") == 4
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    study.main([*words, "--only", "costs", "--networks", "dips", "--cost-jets", "40"])
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert costs["btag_dips_cpu"]["onnx_us_per_jet"] > 0
+    target, document = tmp_path / "page.md", tmp_path / "measured.json"
+    target.write_text("Text.\n<!-- architectures: rejections -->\nold\n<!-- end of architectures -->\nMore text.\n")
+    monkeypatch.setattr(page, "PAGE", target)
+    monkeypatch.setattr(study, "DOCUMENT", document)
+    study.main([*words, "--only", "summary", "--write"])
+    text = target.read_text()
+    assert text.startswith("Text.\n<!-- architectures: rejections -->\n| btag, 200 jets, efficiency 85% | parameters |")
+    assert text.endswith("|\n<!-- end of architectures -->\nMore text.\n")
+    found = json.loads(document.read_text())
+    assert found["networks"]["btag"]["200"]["dips"]["passes"] == 1
+    assert page.pages(found) in capsys.readouterr().out
+
+
+def test_jobs_of_a_study_are_those_that_were_asked_for() -> None:
+    args = study.arguments(["folder", "--sizes", "1000", "10000", "--seeds", "1", "--tasks", "fat"])
+    names = [job.name for job in study.jobs_of(args, "rejections")]
+    assert len(names) == len(set(names)) == 2 * 8
+    images = {job.recipe for job in study.jobs_of(args, "images")}
+    assert images == {"cnn1-16", "cnn6-16", "cnn1-64", "cnn6-64"}
+    assert {job.size for job in study.jobs_of(args, "images")} == {10_000}
+    modelling = list(study.jobs_of(args, "modelling"))
+    assert {job.variant for job in modelling} == set(VARIANTS)
+    assert {job.tests for job in modelling} == {tuple(VARIANTS)}
+    assert study.passes_of(20_000) == study.PASSES[10_000]
+    both = study.arguments(["folder", "--tasks", "btag"])
+    assert not list(study.jobs_of(both, "modelling"))
+    assert {job.recipe for job in study.jobs_of(both, "orders")} == {
+        "rnnip-ascending",
+        "rnnip-pt",
+        "rnnip-distance",
+        "rnnip-random",
+    }
+
+
+def test_no_more_jets_are_kept_than_trainings_take() -> None:
+    rows = random_jets(2400, 3, seed=6)
+    kept = study.capped(rows, TASKS["btag"], 400, 300)
+    label, split = (kept.numbers[:, NUMBERS.index(name)].astype(int) for name in ("label", "split"))
+    for name, expected in (("train", [180, 40, 180]), ("validation", [8] * 3), ("test", [90] * 3)):
+        assert np.bincount(label[split == SPLITS[name]]).tolist() == expected
+    assert "train 180 light, 40 charm, 180 beauty" in study.describe(kept, TASKS["btag"])
+
+
+def test_every_process_and_variant_has_its_own_seed_and_enough_events() -> None:
+    args = study.arguments(["folder"])
+    events = {process: study.events_of(process, "train", args, "default") for process in study.EVENTS}
+    assert events["QCD"] == 72_000
+    assert study.events_of("QCD", "test", args, "tune") == study.events_of("QCD", "test", args, "default") / 2
+
+
+def test_the_page_has_the_stored_numbers() -> None:
+    found = page.stored()
+    text = page.PAGE.read_text(encoding="utf-8")
+    places = {match["name"]: match[0] for match in page.PLACE.finditer(text)}
+    assert set(places) == set(page.TABLES)
+    for name, block in places.items():
+        assert page.TABLES[name](found) in block, name
