@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from jettagger.images import (
 from jettagger.images.tables import particle_charge
 from jettagger.inputs.pfnano_tables import nano_table
 from jettagger.simulation.cards import load_card
-from jettagger.skims.flat_jets import FlatJets
+from jettagger.skims.flat_jets import FlatChunk, FlatJets
 from jettagger.skims.image_samples import sample_image
 from jettagger.testing import make_events, write_pfnano
 
@@ -217,6 +218,50 @@ def test_cuts_and_limits_choose_jets(files: dict[str, Path]) -> None:
         FlatJets("absent.parquet")
 
 
+class FewAtOnce(FlatJets):
+    """The jets of a file in many chunks."""
+
+    def chunks(self, columns: Iterable[str], size: int | None = None) -> Iterator[FlatChunk]:
+        return super().chunks(columns, size or 5)
+
+
+def test_samples_are_weighted_by_an_expression(files: dict[str, Path], tmp_path: Path) -> None:
+    made = image_settings(size=6, channels=["all", "charged"])
+    table = ak.from_parquet(files["jets"])
+    pt = ak.to_numpy(table.jet_pt).astype(np.float64)
+    expected = mean_image(table_images(made, table), 1 / pt)
+    found = sample_image(FlatJets(files["jets"]), made, weights="1 / jet_pt").mean
+    assert found.mean == pytest.approx(expected.mean)
+    assert found.error == pytest.approx(expected.error)
+    # a condition as a weight chooses jets, also where a chunk has none of them
+    cut = f"jet_pt > {float(np.median(pt))}"
+    ordered = tmp_path / "ordered.parquet"
+    ak.to_parquet(table[np.argsort(pt)], ordered)
+    chosen = sample_image(FewAtOnce(ordered), made, weights=cut).mean
+    assert chosen.weight == (pt > np.median(pt)).sum()
+    assert chosen.mean == pytest.approx(sample_image(FlatJets(ordered), made, where=cut).mean.mean)
+    events = sample_image(FlatJets(files["events"]), made, weights="2.5").mean
+    assert events.weight == 2.5 * events.n_jets
+
+
+def test_bad_weights_of_samples_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    made = image_settings(size=4)
+    table = ak.from_parquet(files["jets"])
+    holes = tmp_path / "holes.parquet"
+    ak.to_parquet(ak.with_field(table, ak.mask(table.jet_pt, table.jet_pt > ak.min(table.jet_pt)), "jet_w"), holes)
+    for path, weights, error, message in [
+        (files["jets"], "jet_ptt", UnknownName, "nearest: jet_pt"),
+        (files["events"], "genWeigt", UnknownName, "jets of events"),
+        (files["jets"], "part_px", ConfigError, "gives several numbers for a jet"),
+        (files["jets"], "log(jet_pt - jet_pt)", InvalidValues, "are missing or not finite for [0-9]+ jets"),
+        (holes, "jet_w", InvalidValues, r"holes.parquet: the weights 'jet_w' .* for 1 jets"),
+        (files["jets"], "jet_pt < 0", InvalidValues, r"the weights 'jet_pt < 0' of [0-9]+ jets add up to 0"),
+        (files["jets"], "jet_pt +", ConfigError, "weights"),
+    ]:
+        with pytest.raises(error, match=message):
+            sample_image(FlatJets(path), made, weights=weights)
+
+
 @pytest.mark.slow
 @pytest.mark.data
 def test_images_of_real_files(shared: Path) -> None:
@@ -288,6 +333,7 @@ def test_a_picture_is_written_from_the_shell(
     (tmp_path / "image.yaml").write_text(f"version: 1\n{settings}\n")
     line = ["show", "image", str(files["events"]), "-o", str(output)]
     more = ["--versus", str(files["jets"]), "--where", "jet_pt > 250", "--versus-where", "jet_pt < 250"]
+    more += ["--weights", "1 / jet_pt", "--versus-weights", "1"]
     more += ["--settings", str(tmp_path / "image.yaml"), "--rotate", "second", "--channels", "photons"]
     assert main([*line, *more]) == 0
     assert output.read_bytes().startswith(b"\x89PNG")
@@ -305,6 +351,8 @@ def test_a_picture_is_written_from_the_shell(
         (["--size", "5000"], "'size' must be a number of pixels from 1 to 1024"),
         (["--settings", str(files["jets"])], "jets.parquet"),
         (["--where", "jet_pt < 0"], "none passes"),
+        (["--weights", "jet_ptt"], "nearest: jet_pt"),
+        (["--versus-weights", "jet_pt"], "--versus-weights: of the second file, but there is no --versus"),
     ]:
         assert main([*line, "--force", *wrong]) == 2
         assert message in capsys.readouterr().err, wrong

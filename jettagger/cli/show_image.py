@@ -19,7 +19,7 @@ examples:
   jettagger show image top.root --versus qcd.root --centre centroid --rotate principal --flip both -o difference.png
   jettagger show image jets.parquet --where "jet_label == 0" --versus jets.parquet --versus-where "jet_label >= 161" \\
       --channels all,charged,photons -o classes.pdf
-  jettagger show image a.root --versus b.root --settings image.yaml --number 100000 -o ab.png
+  jettagger show image a.root --versus b.root --weights "1 / jet_pt" --settings image.yaml --number 100000 -o ab.png
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output", "-o", required=True, metavar="OUT", help="picture to write: .png, .pdf, .svg")
     add("--where", default="", metavar="CUT", help="jets to draw, in columns of the jets, e.g. 'jet_pt > 500'")
     add("--versus-where", metavar="CUT", help="jets of the second file (default: as --where)")
+    add("--weights", default="", metavar="W", help="weights of the jets, in columns of the jets, e.g. '1 / jet_pt'")
+    add("--versus-weights", metavar="W", help="weights of the second file (default: as --weights)")
     add("--number", "-n", type=counted, metavar="N", help="first N selected jets of each file (default: all)")
     add("--name", metavar="TEXT", help="name of the first sample (default: name of the file)")
     add("--versus-name", metavar="TEXT", help="name of the second sample")
@@ -95,16 +97,19 @@ def run(args: argparse.Namespace) -> int:
     refuse_inputs(args.output, [*paths, *([args.settings] if args.settings is not None else [])])
     if Path(args.output).exists() and not args.force:
         raise OutputError(f"{args.output} exists already; use --force to replace it")
-    if args.versus is None and (args.versus_where is not None or args.versus_name is not None):
-        raise ConfigError("--versus-where and --versus-name are of the second file, but there is no --versus")
+    of_second = {"--versus-where": args.versus_where, "--versus-weights": args.versus_weights}
+    of_second["--versus-name"] = args.versus_name
+    if args.versus is None and (given := [name for name, value in of_second.items() if value is not None]):
+        raise ConfigError(f"{' and '.join(given)}: of the second file, but there is no --versus")
     settings = _settings(args)
     cuts = [args.where, args.where if args.versus_where is None else args.versus_where]
+    weights = [args.weights, args.weights if args.versus_weights is None else args.versus_weights]
     names = _names(args, paths)
     files = [FlatJets(path, args.jets, tree=args.tree) for path in paths]
     samples = {}
-    for file, cut, name in zip(files, cuts, names, strict=False):
+    for file, cut, weight, name in zip(files, cuts, weights, names, strict=False):
         with progress_bar(f"reading {name}", file.n_rows, file.unit) as advance:
-            samples[name] = sample_image(file, settings, where=cut, limit=args.number, progress=advance)
+            samples[name] = sample_image(file, settings, where=cut, weights=weight, limit=args.number, progress=advance)
     lines = list(dict.fromkeys(text for sample in samples.values() for text in sample.counts))
     rows = [(text, *(f"{sample.counts.get(text, 0)}" for sample in samples.values())) for text in lines]
     rows.append(("pt in the images", *(f"{sample.pt_inside:.2%}" for sample in samples.values())))

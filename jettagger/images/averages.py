@@ -13,7 +13,7 @@ from jettagger.images.settings import ImageSettings
 from jettagger.images.sparse import SparseImages
 from jettagger.types import Floats
 
-__all__ = ["MeanImage", "image_difference", "mean_image", "pixel_settings"]
+__all__ = ["MeanImage", "image_difference", "image_sums", "mean_image", "pixel_settings"]
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,44 @@ def mean_image(images: SparseImages, weights: Numbers | None = None) -> MeanImag
     >>> mean_image(images).mean.tolist()
     [[[0.0, 0.0], [5.0, 15.0]]]
     """
+    made = image_sums(images, weights)
+    if not made.weight:
+        raise InvalidValues(f"the weights of {len(images)} jets add up to 0: there is no mean image")
+    return made
+
+
+def image_sums(images: SparseImages, weights: Numbers | None = None) -> MeanImage:
+    """A part of a mean image, to be added to others: the weights of the part may add up to 0, and it has no mean then.
+
+    Parameters
+    ----------
+    images : SparseImages
+    weights : float[jets], optional
+
+    Returns
+    -------
+    MeanImage
+
+    Raises
+    ------
+    MismatchError
+        If there is not one weight for each jet.
+    InvalidValues
+        If weights are not finite.
+
+    Examples
+    --------
+    >>> from jettagger.images import ImageSettings, make_images
+    >>> columns = {"pt": np.array([30.0, 10.0]), "deta": np.array([0.1, -0.3]), "dphi": np.array([0.0, 0.2])}
+    >>> images = make_images(ImageSettings(size=2, range=0.4), columns, np.array([0, 1, 2]))
+    >>> (image_sums(images, np.array([2, -2])) + image_sums(images, np.array([1, 0]))).mean.tolist()
+    [[[0.0, 0.0], [-20.0, 90.0]]]
+    """
     weight = np.ones(len(images)) if weights is None else np.asarray(weights, dtype=np.float64)
     if weight.shape != (len(images),):
         raise MismatchError(f"weights are {list(weight.shape)}, expected one for each of {len(images)} jets")
     if not np.isfinite(weight).all():
         raise InvalidValues(f"{np.count_nonzero(~np.isfinite(weight))} of {len(weight)} weights are not finite")
-    if not weight.sum():
-        raise InvalidValues(f"the weights of {len(images)} jets add up to 0: there is no mean image")
     size = int(np.prod(images.shape))
     own = np.repeat(weight, images.counts)
     values = images.values.astype(np.float64)
