@@ -4,7 +4,7 @@
     python -m benchmarks.architectures STUDY/ --only simulate prepare   # the jets: Pythia and FastJet, hours
     python -m benchmarks.architectures STUDY/ --only rejections images orders modelling --device cuda --jobs 8
     python -m benchmarks.architectures STUDY/ --only costs              # on a quiet machine
-    python -m benchmarks.architectures STUDY/ --only summary --write    # numbers and tables in docs/
+    python -m benchmarks.architectures STUDY/ --only summary --write    # numbers, tables and figures in docs/
 
 What is in STUDY/ already is kept: a run that was interrupted goes on with the same command, and parts may run on
 different machines. `prepare` leaves one compact file for each sample (`<task>_<variant>.npz`); with these alone the
@@ -465,7 +465,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="trainings, or processes of a simulation, at a time")
     parser.add_argument("--threads", type=int, default=1, help="of a training on the CPU")
     parser.add_argument("--cost-jets", type=int, default=2_000)
-    parser.add_argument("--write", action="store_true", help="write numbers and tables in docs/")
+    parser.add_argument("--write", action="store_true", help="write numbers, tables and figures in docs/")
     return parser.parse_args(words)
 
 

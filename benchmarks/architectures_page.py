@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.architectures_figures import draw, lines_of
+from benchmarks.architectures_names import CHANGES, TITLES
 from benchmarks.rejections import EFFICIENCIES, FEWEST
 from examples.architectures.inputs import TASKS
 
-__all__ = ["NUMBERS", "PAGE", "Group", "Sigma", "pages", "ratio", "statements", "summary", "write_page"]
+__all__ = ["NUMBERS", "PAGE", "Group", "Sigma", "blocks", "pages", "ratio", "statements", "summary", "write_page"]
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS, PAGE = ROOT / "docs" / "measured_architectures.json", ROOT / "docs" / "images.md"
@@ -23,21 +25,8 @@ PLACE = re.compile(r"(<!-- architectures: (?P<name>\w+) -->\n).*?(<!-- end of ar
 #: networks whose inputs are constituents
 ON_CONSTITUENTS = ("cnn1", "cnn6", "gru", "cnn1d", "deepset", "transformer")
 
-TITLES = {
-    "cnn1": "CNN, 1 channel, 32 x 32", "cnn6": "CNN, 6 channels, 32 x 32", "gru": "GRU, two streams",
-    "cnn1d": "1D CNN, two streams", "deepset": "deep sets", "transformer": "embedded transformer",
-    "dense": "dense, substructure", "trees": "boosted trees, substructure", "dense-shapes": "dense, substructure",
-    "trees-shapes": "boosted trees, substructure", "rnnip": "RNNIP", "dips": "DIPS",
-    "rnnip-ascending": "RNNIP, ascending significance", "rnnip-pt": "RNNIP, order: pt",
-    "rnnip-distance": "RNNIP, order: distance", "rnnip-random": "RNNIP, order: random",
-    **{f"cnn{n}-{size}": f"CNN, {n} channel{'s' * (n > 1)}, {size} x {size}" for n in (1, 6) for size in (16, 64)},
-}  # fmt: skip
-
 #: uncertainty of a ratio above which "within two standard deviations" says nothing
 MOST_SIGMA = 0.2
-
-#: what the two parts of a variant are called
-CHANGES = {"default": "default", "tune": "other tune", "card": "other card", "alternative": "other tune and card"}
 
 
 @dataclass(frozen=True)
@@ -475,19 +464,26 @@ def pages(found: Mapping[str, Any]) -> str:
 
 
 def write_page(found: Mapping[str, Any]) -> None:
-    """Put the tables between their markers in a page.
+    """Draw the figures beside the page, and put the tables and the figures between their markers in it.
 
     Parameters
     ----------
     found : mapping
-        Of `summary`.
+        Of `summary`. What has no results has no figure: that of an earlier run is removed.
     """
+    draw(found, PAGE.parent)
+    content = blocks(found)
     text = PAGE.read_text(encoding="utf-8")
 
     def replaced(match: re.Match[str]) -> str:
-        return f"{match[1]}{TABLES[match['name']](found)}\n{match[3]}"
+        return f"{match[1]}{content[match['name']]}\n{match[3]}"
 
     PAGE.write_text(PLACE.sub(replaced, text), encoding="utf-8")
+
+
+def blocks(found: Mapping[str, Any]) -> dict[str, str]:
+    """What is between the markers of the page, by their names."""
+    return {name: make(found) for name, make in TABLES.items()} | lines_of(found)
 
 
 def stored() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 pytest.importorskip("torch", reason="the study trains networks with torch")
 
 from benchmarks import architectures as study
+from benchmarks import architectures_figures as figures
 from benchmarks import architectures_page as page
 from benchmarks import rejections as measure
+from benchmarks.architectures_names import TITLES
 from examples.architectures.inputs import COLUMNS, MOST, PARTICLES, TASKS, VERTICES
 from examples.architectures.samples import NUMBERS, SPLITS, VARIANTS, write_sample
 from jettagger.training import RaggedRows
@@ -253,6 +256,106 @@ def test_the_page_has_the_stored_numbers() -> None:
     found = page.stored()
     text = page.PAGE.read_text(encoding="utf-8")
     places = {match["name"]: match[0] for match in page.PLACE.finditer(text)}
-    assert set(places) == set(page.TABLES)
+    blocks = page.blocks(found)
+    assert set(places) == set(blocks)
     for name, block in places.items():
-        assert page.TABLES[name](found) in block, name
+        assert blocks[name] in block, name
+    for picture in re.findall(r"\]\((architectures_\w+\.png)\)", text):
+        assert page.PAGE.with_name(picture).is_file(), picture
+
+
+# -------------------------------------------------------------------------------------------------------------- figures
+
+
+def many_records() -> list[dict[str, Any]]:
+    """Trainings of two tasks with more jets, more pixels, and other samples."""
+    records = []
+    fat = ("cnn1", "cnn6", "gru", "cnn1d", "deepset", "transformer", "dense", "trees")
+    for seed in (1, 2, 3):
+        for place, name in enumerate(fat):
+            for power, size in enumerate((1_000, 10_000, 100_000)):
+                records.append(record("fat", name, (1 + 0.15 * place) * 2.2**power, seed, size=size))
+        for place, (channels, pixels) in enumerate((c, p) for c in (1, 6) for p in (16, 64)):
+            records.append(record("fat", f"cnn{channels}-{pixels}", 2 + 0.3 * place, seed))
+        for name in ("rnnip", "dips"):
+            records += [record("btag", name, factor, seed, size=1_000 * factor) for factor in (1, 10)]
+        for place, variant in enumerate(VARIANTS):
+            tests = {other: 1 - 0.1 * rank for rank, other in enumerate(VARIANTS)}
+            for name in ("gru", "transformer"):
+                factor = 3 - 0.1 * place
+                records.append(record("fat", name, factor, seed, size=20_000, variant=variant, tests=tests))
+    return records
+
+
+def test_figures_have_the_numbers_of_the_summary() -> None:
+    pytest.importorskip("mplhep")
+    found = json.loads(json.dumps(page.summary(many_records(), {})))
+    panels = figures.curves_of_sizes(found)
+    assert list(panels) == [
+        "fat: Hbb against multijets, 300-500 GeV, 50%",
+        "btag: beauty against light, 30-100 GeV, 70%",
+    ]
+    axes_of_all = figures.figure_of_sizes(found).axes
+    for axes, (title, curves) in zip(axes_of_all, panels.items(), strict=True):
+        assert axes.get_title() == title
+        lines, names = axes.get_legend_handles_labels()
+        assert names == list(curves)
+        assert len({(bars[0].get_marker(), bars[0].get_linestyle()) for bars in lines}) == len(names)
+        task = title.partition(":")[0]
+        for bars, name in zip(lines, names, strict=True):
+            recipe = next(recipe for recipe, text in TITLES.items() if text == name)
+            cells = [
+                networks[recipe][key]
+                for networks in found["rejections"][task].values()
+                for key in networks.get(recipe, {})
+                if title.startswith(f"{task}: {key.rpartition(', ')[0]},")
+            ]
+            assert bars[0].get_ydata() == pytest.approx([cell[0] for cell in cells])
+            (segments,) = bars[2]
+            lengths = [segment[1, 1] - segment[0, 1] for segment in segments.get_segments()]
+            assert lengths == pytest.approx([2 * cell[1] for cell in cells])
+    panels = figures.curves_of_pixels(found)
+    assert [title.partition("\n")[2] for title in panels] == ["10,000 training jets"] * 2
+    curves = panels["fat: top against multijets, 300-500 GeV, 50%\n10,000 training jets"]
+    assert [[pixels for pixels, _ in points] for points in curves.values()] == [[16, 32, 64]] * 2
+    networks = found["rejections"]["fat"]["10000"]
+    key = "top against multijets, 300-500 GeV, 0.5"
+    assert [cell for _, cell in curves["6 channels"]] == [networks[f"cnn6{end}"][key] for end in ("-16", "", "-64")]
+    assert len(figures.figure_of_pixels(found).axes) == 2
+    (axes,) = figures.figure_of_modelling(found).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["GRU, two streams", "embedded transformer"]
+    drawn = {name: bars[0].get_xdata() for bars, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    ratios = found["modelling"]["fat"]["20000"]["gru"]["ratios"]
+    assert len(drawn) == 6
+    assert drawn["test: other card"][0] == ratios["default on card"][0]
+    assert drawn["training: other card"][0] == ratios["card on default"][0]
+
+
+def test_limits_are_marked() -> None:
+    pytest.importorskip("mplhep")
+    records = [record("btag", "dips", factor, 1, size=1_000 * factor) for factor in (1, 10)]
+    for found in records[1]["rejections"].values():
+        found["passing"] = dict.fromkeys(found["passing"], 1.0)
+    (axes,) = figures.figure_of_sizes(page.summary(records, {})).axes
+    (marked,) = [line for line in axes.lines if line.get_fillstyle() == "none"]
+    assert len(marked.get_xdata()) == 1
+
+
+def test_the_page_shows_figures_of_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mplhep")
+    target = tmp_path / "page.md"
+    names = [f"figure_{name}" for name in figures.FIGURES]
+    text = "".join(f"<!-- architectures: {name} -->\n\n<!-- end of architectures -->\n" for name in names)
+    target.write_text(text)
+    monkeypatch.setattr(page, "PAGE", target)
+    page.write_page(page.summary(many_records(), {}))
+    shown = re.findall(r"!\[.+\]\((\w+\.png)\)", target.read_text())
+    assert sorted(shown) == sorted(path.name for path in tmp_path.glob("*.png"))
+    assert len(shown) == 3
+    few = [item for item in many_records() if item["size"] == 10_000]
+    page.write_page(page.summary(few, {}))
+    assert "(architectures_pixels.png)" in target.read_text()
+    assert [path.name for path in tmp_path.glob("*.png")] == ["architectures_pixels.png"]
+    page.write_page(page.summary([], {}))
+    assert target.read_text() == text
+    assert not list(tmp_path.glob("*.png"))
