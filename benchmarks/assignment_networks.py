@@ -555,10 +555,16 @@ def curves_of(result: dict[str, Any]) -> dict[str, dict[int, dict[str, list[floa
 
 
 def picture_of(results: Mapping[str, dict[str, Any]]) -> Any:
-    """Learning curves of the examples: right events by training events, beside the chi-square."""
+    """Learning curves of examples with several trainings: right events by training events, beside the chi-square."""
     from matplotlib.ticker import NullFormatter
 
     from jettagger.plots.style import LINES, canvas, drawing
+
+    results = {
+        example: result
+        for example, result in results.items()
+        if any(len(points) > 1 for points in curves_of(result).values())
+    }
 
     with drawing():
         figure, panels = canvas(len(results), 3, figsize=(11.5, 3.6 * len(results)))
