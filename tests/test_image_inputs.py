@@ -364,6 +364,26 @@ def test_constituents_without_numbers_are_counted_and_left_out(tmp_path: Path) -
     assert tagger.run(events).report.replaced_values == 0
 
 
+def test_images_of_the_leading_constituents(tmp_path: Path) -> None:
+    settings = {"size": [ROWS, COLUMNS], "range": 0.8, "channels": ["all", "charged", "photons"]}
+    axes = ["jets", "channels", "rows", "columns"]
+    group = {"input": "image", "object": "candidates", "most": 3, "axes": axes, "image": settings | {"range": 9.0}}
+    folder = write(tmp_path / "model", declared(group))
+    convolutions(folder / "model.onnx")
+    events = make_events(4, seed=2, constituents=20)
+    compared = 0
+    for batch in make_inputs(Bundle.from_folder(folder), events):
+        jets = [(event, place) for event in range(4) for place in range(len(events[event].FatJet))]
+        for row, jet in enumerate(batch.jets):
+            event, place = jets[jet]
+            links = events[event].FatJetPFCands
+            pt = events[event].PFCands.pt[links.pFCandsIdx[links.jetIdx == place]].to_numpy()
+            leading = np.sort(pt)[::-1][:3]
+            assert batch.inputs["image"][row, 0].sum() == pytest.approx(leading.sum(), rel=1e-5)
+            compared += len(pt) > 3
+    assert compared > 3
+
+
 def test_settings_of_images_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path / "model", declared(IMAGE))
     convolutions(folder / "model.onnx")

@@ -181,6 +181,7 @@ def image_group(size: int, channels: int) -> dict[str, Any]:
     return {
         "input": "image",
         "object": "candidates",
+        "most": MOST["particles"],
         "axes": ["jets", "channels", "rows", "columns"],
         "image": image_settings(size, channels),
     }

@@ -111,7 +111,8 @@ class DeclaredGroup(FileModel):
         default=1, description="number of slots, or their minimum and maximum: `[1, 25]`"
     )
     most: Length | None = Field(
-        default=None, description="maximum number of objects, if smaller than the number of slots"
+        default=None,
+        description="maximum number of objects, if smaller than the number of slots; in an image, the first in pt",
     )
     axes: list[Axis] = Field(
         description="order of the tensor's axes: `jets`, `variables`, `objects`, `one` (an axis of length 1); of "
@@ -281,7 +282,7 @@ def _image(group: DeclaredGroup, settings: ImageSettings, place: str) -> Group:
     object_ = _OBJECTS[group.object]
     if object_ not in CANDIDATES:
         raise BundleError(f"{place}: an image of {group.object}, expected one of candidates, charged or neutral")
-    unused = ("kind", "order", "sort", "length", "most", "variables", "columns")
+    unused = ("kind", "order", "sort", "length", "variables", "columns")
     default = {name: DeclaredGroup.model_fields[name].get_default(call_default_factory=True) for name in unused}
     given = [name for name in unused if getattr(group, name) not in (default[name], *(["image"] * (name == "kind")))]
     if given:
@@ -312,6 +313,8 @@ def _image(group: DeclaredGroup, settings: ImageSettings, place: str) -> Group:
         axis=group.input,
         per_jet=True,
         selection=group.selection,
+        order=() if group.most is None else (Order("pt"),),
+        most=group.most,
         kind="image",
         layout=layout,
         image=settings,

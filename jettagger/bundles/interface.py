@@ -111,7 +111,7 @@ class Group:
     sort : tuple of str
         Sort keys, ascending, in variables and columns of the objects; empty: the order of the links.
     most : int or None
-        Maximum number of objects, if smaller than ``max_length``.
+        Maximum number of objects, if smaller than ``max_length``; in an image, of the leading ones.
     order : tuple of Order
         The order of objects by readable keys, instead of ``sort``; ties by decreasing ``pt``, then by the links.
     kind : {"sequence", "set", "vector", "image", ""}

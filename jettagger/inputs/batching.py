@@ -240,6 +240,10 @@ def tabulate(
         if group.image is not None:
             columns = [feature_of(variable.feature, objects, features) for variable in group.variables]
             columns = columns if chosen is None else [column[chosen.index] for column in columns]
+            if group.most is not None:
+                rank = np.arange(all_counts.sum()) - np.repeat(np.cumsum(all_counts) - all_counts, all_counts)
+                columns = [column[rank < group.most] for column in columns]
+                all_counts = np.minimum(all_counts, group.most)
             jets = {name: objects.column("jet", name) for name in group.image.jet_columns}
             tables.append(images_of(group, columns, all_counts, jets))
             continue
