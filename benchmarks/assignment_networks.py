@@ -586,7 +586,7 @@ def picture_of(results: Mapping[str, dict[str, Any]]) -> Any:
                 axes.set_title(f"{example}, {_bin(number, example)}", fontsize=10)
                 axes.set_xlabel("training events")
             axes_of_row[0].set_ylabel("right events")
-        panels[0][2].legend(fontsize=7)
+        panels[0][2].legend(fontsize=7, loc="center right", bbox_to_anchor=(1, 0.35))
     return figure
 
 
