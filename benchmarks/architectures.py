@@ -14,6 +14,7 @@ other parts run elsewhere, and bring back `networks/`: a bundle and a record for
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import os
@@ -57,6 +58,9 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "quark": ("QCD",),
     "btag": ("QCD", "tt"),
 }
+
+#: tasks whose networks are trained and tested on other variants
+MODELLED = ("fat", "quark")
 
 #: events for each training jet of the largest task, by process: for trainings and for tests; multijets decide how well
 #: a rejection is known
@@ -139,10 +143,11 @@ def capped(rows: RaggedRows, task: Task, size: int, tests: int) -> RaggedRows:
 
 
 def simulate_part(args: argparse.Namespace) -> None:
-    """Simulate all files that are not there."""
+    """Simulate all files that are not there, of what the tasks take; other variants for `MODELLED` ones alone."""
     for variant in args.variants:
+        tasks = [name for name in args.tasks if variant == "default" or name in MODELLED]
         for role in ("test", "train"):
-            for process in PROCESSES:
+            for process in (name for name in PROCESSES if any(name in SOURCES[task] for task in tasks)):
                 events = events_of(process, role, args, variant)
                 start = time.monotonic()
                 seed = _SEEDS[role, variant]
@@ -218,10 +223,10 @@ def jobs_of(args: argparse.Namespace, part: str) -> Iterator[Job]:
             elif part in ("images", "orders"):
                 front = {"images": ("cnn1-", "cnn6-"), "orders": ("rnnip-",)}[part]
                 yield from (Job(name, recipe, largest, "default", seed) for recipe in extra if recipe.startswith(front))
-            elif part == "modelling" and name != "btag":
+            elif part == "modelling" and name in MODELLED:
                 yield from (
                     Job(name, recipe, args.modelling_size, variant, seed, tuple(VARIANTS))
-                    for variant in VARIANTS
+                    for variant in args.variants
                     for recipe in main
                 )
 
@@ -248,6 +253,7 @@ def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: in
     if record.exists() and not missing_tests(json.loads(record.read_text(encoding="utf-8")), job):
         return f"{job.name}: is there"
     torch.set_num_threads(threads)
+    keep_freed_memory()
     task, recipe = TASKS[job.task], RECIPES[job.recipe]
     classes = len(task.classes)
     rows = read_sample(sample_path(folder, job.task, job.variant), job.task)
@@ -296,6 +302,18 @@ def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: in
         part.write_text(json.dumps(facts), encoding="utf-8")
     target.with_suffix(".checkpoint").unlink(missing_ok=True)
     return f"{job.name}: {facts['wall_seconds']:.1f} s, {first_numbers(facts, task)}"
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of large tensors, where there is glibc.
+
+    Else each step of a training gets its pages anew from the system, half of the time with images of 64 x 64.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        trim_threshold, mmap_max = -1, -4
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(mmap_max, 0)
 
 
 def missing_tests(facts: Mapping[str, Any], job: Job) -> list[str]:
@@ -383,6 +401,7 @@ def measured_cost(name: str, task: Task, rows: RaggedRows, device: str) -> dict[
     from examples.architectures.export import export, export_trees
     from examples.architectures.train import RECIPES, arrays_of, fit_trees, prepare, shapes_of, train
 
+    keep_freed_memory()
     recipe, classes = RECIPES[name], len(task.classes)
     # other programs on the machine count in the time on the clock
     clock = time.process_time if device == "cpu" else time.perf_counter

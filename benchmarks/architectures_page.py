@@ -61,10 +61,13 @@ class Group:
     ----------
     records : tuple of mapping
     test : str
+    spread : float
+        Standard deviation of ln(rejection) between seeds, for a training with one seed alone.
     """
 
     records: tuple[Mapping[str, Any], ...]
     test: str
+    spread: float = 0.0
 
     @property
     def keys(self) -> list[str]:
@@ -80,16 +83,18 @@ class Group:
         values = self.array(key)
         mean = values.mean(axis=0)
         passing = np.mean([record["rejections"][self.test]["passing"][key] for record in self.records])
-        return Sigma(float(mean[0]), float(np.hypot(mean[1:].std(), _of_seeds(values[:, 0]))), bool(passing < FEWEST))
+        of_seeds = mean[0] * self.of_seeds(np.log(values[:, 0]))
+        return Sigma(float(mean[0]), float(np.hypot(mean[1:].std(), of_seeds)), bool(passing < FEWEST))
+
+    def of_seeds(self, logarithms: Any) -> float:
+        """Uncertainty of a mean of ln(rejection) over the seeds."""
+        if len(logarithms) == 1:
+            return self.spread
+        return float(np.std(logarithms, ddof=1) / np.sqrt(len(logarithms)))
 
     def logarithm(self, keys: Sequence[str]) -> Any:
         """Mean logarithm of several rejections, float64[seeds, 1 + replicas]."""
         return np.mean([np.log(self.array(key)) for key in keys], axis=0)
-
-
-def _of_seeds(values: Any) -> float:
-    """Uncertainty of a mean over seeds."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def ratio(one: Group, other: Group, keys: Sequence[str]) -> Sigma:
@@ -98,7 +103,7 @@ def ratio(one: Group, other: Group, keys: Sequence[str]) -> Sigma:
     values = first.mean(axis=0) - second.mean(axis=0)
     same = one.test == other.test
     spread = values[1:].std() if same else np.hypot(first.mean(axis=0)[1:].std(), second.mean(axis=0)[1:].std())
-    sigma = np.sqrt(spread**2 + _of_seeds(first[:, 0]) ** 2 + _of_seeds(second[:, 0]) ** 2)
+    sigma = np.sqrt(spread**2 + one.of_seeds(first[:, 0]) ** 2 + other.of_seeds(second[:, 0]) ** 2)
     value = float(np.exp(values[0]))
     return Sigma(value, value * float(sigma))
 
@@ -117,6 +122,11 @@ class Study:
         """Training sizes with the default sample and tests on it alone."""
         return sorted({size for name, _, size, variant in self._groups if name == task and variant == "default"})
 
+    def largest(self, task: str, *recipes: str) -> list[int]:
+        """Largest size with trainings of all these networks on the default sample, empty without any."""
+        common = [size for size in self.sizes(task) if all(self.group(task, name, size) for name in recipes)]
+        return common[-1:]
+
     def recipes(self, task: str, size: int, variant: str = "default") -> list[str]:
         """Networks that were trained, in the order of the tables."""
         there = {recipe for name, recipe, n, kind in self._groups if (name, n, kind) == (task, size, variant)}
@@ -126,7 +136,25 @@ class Study:
         """Trainings of all seeds, None if there are none."""
         found = self._groups.get((task, recipe, size, variant), [])
         found = [record for record in found if test in record["rejections"]]
-        return Group(tuple(found), test) if found else None
+        if not found:
+            return None
+        return Group(tuple(found), test, self._spread(task, size) if len(found) == 1 else 0.0)
+
+    def _spread(self, task: str, size: int) -> float:
+        """Standard deviation of ln(rejection) between seeds: median over the networks that have several.
+
+        Networks of the same size of training, else of the next smaller one, which spreads more.
+        """
+        for known in [number for number in self.sizes(task)[::-1] if number <= size]:
+            spreads = [
+                np.sqrt(np.mean([np.var(np.log(several.array(key)[:, 0]), ddof=1) for key in several.keys]))
+                for recipe in self.recipes(task, known)
+                if len(self.records(task, recipe, known)) > 1
+                and (several := self.group(task, recipe, known)) is not None
+            ]
+            if spreads:
+                return float(np.median(spreads))
+        return 0.0
 
     def records(self, task: str, recipe: str, size: int) -> list[Mapping[str, Any]]:
         """Records of all seeds on the default sample."""
@@ -181,7 +209,7 @@ def _statement(text: str, compared: Mapping[str, Sigma], above: float = 1.0) -> 
 def _transformer(study: Study) -> dict[str, Any]:
     text = "The transformer rejects more multijets than every other network in H → bb (ratio of rejections above 1)."
     compared = {}
-    for size in study.sizes("fat")[-1:]:
+    for size in study.largest("fat", "transformer"):
         best = study.group("fat", "transformer", size)
         for recipe in study.recipes("fat", size):
             other = study.group("fat", recipe, size)
@@ -195,8 +223,8 @@ def _channels(study: Study) -> dict[str, Any]:
     text = "Images with six channels reject more than those with one (ratio above 1)."
     compared = {}
     for task in ("fat", "quark"):
-        for size in study.sizes(task)[-1:]:
-            for pixels in ("-16", "", "-64"):
+        for pixels in ("-16", "", "-64"):
+            for size in study.largest(task, f"cnn6{pixels}", f"cnn1{pixels}"):
                 six, one = (study.group(task, f"cnn{number}{pixels}", size) for number in (6, 1))
                 if six is not None and one is not None:
                     name = f"{task}, {pixels[1:] or '32'} pixels, {size:,} jets"
@@ -207,7 +235,7 @@ def _channels(study: Study) -> dict[str, Any]:
 def _sets_and_sequences(study: Study) -> list[dict[str, Any]]:
     text = "DIPS rejects at least as many light jets as RNNIP at 70 % b efficiency, within two standard deviations."
     compared = {}
-    for size in study.sizes("btag")[-1:]:
+    for size in study.largest("btag", "dips", "rnnip"):
         sets, sequence = (study.group("btag", name, size) for name in ("dips", "rnnip"))
         if sets is not None and sequence is not None:
             keys = [key for key in sets.keys if "light" in key and key.endswith("0.7")]
@@ -374,13 +402,13 @@ def _rejection_tables(found: Mapping[str, Any]) -> str:
         keys = list(next(iter(networks.values())))
         for efficiency in EFFICIENCIES[task]:
             mine = [key for key in keys if key.endswith(f", {efficiency:g}")]
-            head = [f"{task}, {int(size):,} jets, efficiency {efficiency:.0%}", "parameters"]
+            head = [f"{task}, {int(size):,} jets, efficiency {efficiency:.0%}", "parameters", "seeds"]
             head += [key.rpartition(", ")[0].replace(" against ", " / ") for key in mine]
             rows = []
             for recipe, cells in networks.items():
                 facts = found["networks"][task][size][recipe]
                 count = f"{facts['parameters']:,}" if facts["parameters"] else f"{facts['trees']} trees"
-                rows.append([TITLES[recipe], count, *(_cell(cells.get(key)) for key in mine)])
+                rows.append([TITLES[recipe], count, facts["seeds"], *(_cell(cells.get(key)) for key in mine)])
             parts.append(_table(head, rows))
     return "\n\n".join(parts)
 

@@ -137,6 +137,39 @@ def test_verdicts_follow_from_the_same_replicas() -> None:
     assert set(verdicts([])) == {"not measured"}
 
 
+def test_a_statement_takes_the_largest_trainings_that_all_of_its_networks_have() -> None:
+    records = [record("fat", name, factor, 1) for name, factor in (("transformer", 2.0), ("cnn6", 1.0))]
+    records += [record("fat", "cnn6", 3.0, 1, size=100_000)]
+    (first, channels, *_) = page.statements(page.Study(records, {}))
+    assert list(first["numbers"]) == ["over CNN, 6 channels, 32 x 32, 10,000 jets"]
+    assert channels["verdict"] == "not measured"
+    records += [record("fat", "cnn1", 1.0, 1)]
+    assert list(page.statements(page.Study(records, {}))[1]["numbers"]) == ["fat, 32 pixels, 10,000 jets"]
+
+
+def test_one_seed_has_the_spread_of_seeds_of_other_networks() -> None:
+    seeds = [record("fat", "gru", factor, 0) for factor in (1.0, 1.2, 1.5)]
+    alone = [record("fat", "transformer", 1.3, 0), record("fat", "cnn6", 1.3, 0, size=100_000)]
+    study = page.Study([*seeds, *alone], {})
+    expected = np.std(np.log([1.0, 1.2, 1.5]), ddof=1)
+    groups = [study.group("fat", "transformer", 10_000), study.group("fat", "cnn6", 100_000)]
+    several = study.group("fat", "gru", 10_000)
+    assert several is not None
+    for group in groups:
+        assert group is not None
+        assert group.spread == pytest.approx(expected)
+        (key, _) = group.keys
+        of_jets = group.array(key)[0, 1:].std()
+        value = group.rejection(key)
+        assert value.sigma == pytest.approx(np.hypot(of_jets, value.value * expected))
+        compared = page.ratio(group, several, group.keys)
+        # the same replicas: nothing else is left
+        assert compared.sigma / compared.value == pytest.approx(np.hypot(expected, expected / np.sqrt(3)))
+    smaller = page.Study([*seeds, record("fat", "gru", 1.0, 0, size=1_000)], {}).group("fat", "gru", 1_000)
+    assert smaller is not None
+    assert smaller.spread == 0
+
+
 @pytest.mark.parametrize(("test_shift", "training_shift", "verdict"), [(0.7, 0.95, "true"), (0.95, 0.7, "false")])
 def test_the_larger_of_two_changes_is_told(test_shift: float, training_shift: float, verdict: str) -> None:
     records = []

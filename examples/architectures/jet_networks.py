@@ -265,14 +265,16 @@ class SparseImages(nn.Module):
 
     def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
         super().__init__()
-        self.network, self.shape = network, tuple(shape)
+        # convolutions of a CPU are 1.4 to 1.7 times as fast with channels last
+        self.network, self.shape = network.to(memory_format=torch.channels_last), tuple(shape)
 
     def forward(self, filled: Tensor) -> Tensor:
         """Logits; ``filled`` is float[jets, 2, pixels]: number of a pixel, from 0, and what it holds."""
         number, content = filled[:, 0].long(), filled[:, 1]
         size = self.shape[0] * self.shape[1] * self.shape[2]
         image = torch.zeros(len(filled), size, dtype=content.dtype, device=content.device)
-        return self.network(image.scatter_add(1, number, content).reshape(-1, *self.shape))
+        dense = image.scatter_add(1, number, content).reshape(-1, *self.shape)
+        return self.network(dense.contiguous(memory_format=torch.channels_last))
 
 
 class Columns(nn.Module):
