@@ -1,11 +1,12 @@
 """Event formats: jets, constituents, links, columns and missing values. The only modules that read events."""
 
-from jettagger.formats.base import Format, Jets, MissingColumn, ReadPlan, make_plan
+from jettagger.formats.base import FileOrder, Format, Jets, MissingColumn, ReadPlan, make_plan
 from jettagger.formats.columns import EventColumns, split
 from jettagger.formats.loading import load, partial
 
 __all__ = [
     "EventColumns",
+    "FileOrder",
     "Format",
     "Jets",
     "MissingColumn",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ __all__ = [
     "CHECKED",
     "ColumnSource",
     "ContextSource",
+    "FileOrder",
     "Format",
     "JetKind",
     "Jets",
@@ -360,6 +361,21 @@ class Rows:
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
 
+class FileOrder(NamedTuple):
+    """Where the objects of jets are listed in the file.
+
+    Parameters
+    ----------
+    rank : int64[objects]
+        Place of each object in the list of its jet, from 0.
+    counts : int64[jets]
+        Length of the list of each jet, which may contain more objects.
+    """
+
+    rank: Array
+    counts: Array
+
+
 @dataclass(frozen=True)
 class Fault:
     """Links that are inconsistent with the table they refer to.
@@ -524,6 +540,36 @@ class Jets:
             self._rows[object_] = self._part(object_) if object_ in subsets else self._link(object_)
         return self._rows[object_]
 
+    def file_order(self, object_: str) -> FileOrder:
+        """The places of the objects among the rows of the link table that belong to their jet, dangling ones included.
+
+        Parameters
+        ----------
+        object_ : str
+            ``pf``, ``cpf``, ``npf``, ``sv`` or ``jet``.
+
+        Returns
+        -------
+        FileOrder
+        """
+        if object_ == "jet":
+            return FileOrder(np.zeros(len(self), dtype=np.int64), self.counts("jet"))
+        jet = self.linked_jets(object_)
+        order = np.argsort(jet, kind="stable")[np.count_nonzero(jet < 0) :]
+        counts = np.bincount(jet[order], minlength=len(self)).astype(np.int64)
+        rank = np.full(len(jet), -1, dtype=np.int64)
+        rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return FileOrder(rank[self.rows(object_).table], counts)
+
+    def linked_jets(self, object_: str) -> Array:
+        """The jet of each row of an object's link table, int64[rows]; -1 for other jets, and for none."""
+        link = self.plan.format.links[self.plan.format.parent(object_)]
+        jet_index = self.stored(f"{link.table}.{link.jet_index}").astype(np.int64)
+        position = np.full(int(self.columns.counts(self.plan.format.jets).sum()) + 1, -1, dtype=np.int64)
+        position[self.index] = np.arange(len(self))
+        # the last one is of no jet
+        return position[self.columns.places(self.plan.format.jets, self.columns.owners(link.table), jet_index)]
+
     def _part(self, object_: str) -> Rows:
         parent, column, function = self.plan.format.subsets[object_]
         whole = self.rows(parent)
@@ -538,9 +584,7 @@ class Jets:
         event = self.columns.owners(link.table)
         jet_index = self.stored(f"{link.table}.{link.jet_index}").astype(np.int64)
         n_jets = self.columns.counts(format_.jets)[event]
-        position = np.full(int(self.columns.counts(format_.jets).sum()) + 1, -1, dtype=np.int64)
-        position[self.index] = np.arange(len(self))
-        jet = position[self.columns.places(format_.jets, event, jet_index)]  # the last one is of no jet
+        jet = self.linked_jets(object_)
         if link.target_index is None:
             rows = np.flatnonzero(jet >= 0)
             target = np.full(len(rows), -1, dtype=np.int64)

@@ -273,12 +273,16 @@ class Batch:
         Without the axes that the group lacks; images are float32[n, channels, rows, columns].
     slots, filled : int
         Number of slots of the first group over all jets, and number of slots with an object.
+    rows : dict of str to int64[n, length]
+        Group -> the object in each slot, as an index among the objects of the group of all jets in the tables; -1 for
+        empty slots. Images have none.
     """
 
     jets: Array
     inputs: Mapping[str, Array]
     slots: int
     filled: int
+    rows: Mapping[str, Array]
 
 
 def make_batches(
@@ -408,6 +412,7 @@ def _cut(lengths: Array, exact: Array, batch_size: int, cost: Cost | None, order
 
 def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_mode: str) -> Batch:
     rows: dict[tuple[object, ...], Array] = {}
+    in_slots: dict[str, Array] = {}
     inputs = {}
     slots = filled = 0
     for table in tables:
@@ -428,4 +433,5 @@ def _fill(tables: Sequence[Table], jets: Array, longest: Mapping[str, int], pad_
             if not rows.keys() - {key}:
                 slots, filled = real.size, int(np.count_nonzero(real))
         inputs[table.group.name] = arranged(table.values[rows[key]].transpose(0, 2, 1), table.group.layout)
-    return Batch(jets=jets, inputs=inputs, slots=slots, filled=filled)
+        in_slots[group.name] = rows[key]
+    return Batch(jets=jets, inputs=inputs, slots=slots, filled=filled, rows=in_slots)

@@ -16,7 +16,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.features import CANDIDATES, columns_of
 from jettagger.features.jetclass import CANONICAL_COLUMNS
-from jettagger.formats import EventColumns
+from jettagger.formats import EventColumns, FileOrder
 from jettagger.formats.delphes import DelphesJets, delphes_content, is_delphes
 from jettagger.formats.flat import FlatTable, JetColumns
 from jettagger.formats.naming import Names
@@ -251,6 +251,15 @@ class _TableObjects:
         else:
             values = self._canonical("pf", name)
         return values if object_ == "pf" else values[self._subset(object_)]
+
+    def file_order(self, object_: str) -> FileOrder:
+        """The places of the objects in the lists of the table, see `jettagger.formats.Jets.file_order`."""
+        if object_ == "jet":
+            return FileOrder(np.zeros(self._size, dtype=np.int64), self.counts("jet"))
+        counts = self.counts("pf")
+        assert self._order is not None
+        rank = self._order - np.repeat(np.cumsum(counts) - counts, counts)
+        return FileOrder(rank if object_ == "pf" else rank[self._subset(object_)], counts)
 
     @property
     def _owners(self) -> Array:

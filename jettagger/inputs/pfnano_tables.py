@@ -17,7 +17,7 @@ from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
 from jettagger.features.jetclass import CONSTITUENT_COLUMNS
 from jettagger.files.root import EventFile
-from jettagger.formats import EventColumns, Format, Jets, ReadPlan, load, make_plan
+from jettagger.formats import EventColumns, FileOrder, Format, Jets, ReadPlan, load, make_plan
 from jettagger.formats.base import JetKind, Offer
 from jettagger.formats.naming import Names
 from jettagger.inputs.flavours import detect
@@ -136,6 +136,10 @@ class NanoColumns(Mapping[str, Any]):
             return ak.Array(energy(*values) if name == "jet_energy" else values[0])
         counts = self._jets.counts("pf")
         return ak.Array(counts) if name == _COUNT else ak.unflatten(self._candidates(name), counts)
+
+    def file_order(self) -> FileOrder:
+        """The places of the candidates in the link table, see `jettagger.formats.Jets.file_order`."""
+        return self._jets.file_order("pf")
 
     def _candidates(self, name: str) -> Array:
         own = {need: self._jets.column("pf", need) for need in _PARTS[name]}

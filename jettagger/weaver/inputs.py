@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
+from jettagger.formats import FileOrder
 from jettagger.types import Array
 from jettagger.weaver.config import TRAINING_FLAG, DataConfig
 from jettagger.weaver.expressions import Formula
@@ -40,7 +41,7 @@ class Values:
 
     def __init__(self, config: DataConfig, columns: Mapping[str, Any]) -> None:
         self.config = config
-        self._columns = columns
+        self.columns = columns
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -55,13 +56,13 @@ class Values:
             formula = self.config.formulas.get(name)
             if formula is not None:
                 self._made[name] = formula.evaluate(self.__getitem__)
-            elif (stored := self.config.stored(name)) in self._columns:
-                self._made[name] = self._columns[stored]
+            elif (stored := self.config.stored(name)) in self.columns:
+                self._made[name] = self.columns[stored]
             elif name == TRAINING_FLAG:
                 first = self.config.stored(self.config.columns()[0])
-                self._made[name] = np.zeros(len(self._columns[first]), dtype=bool)
+                self._made[name] = np.zeros(len(self.columns[first]), dtype=bool)
             else:
-                raise UnknownName("column", stored, self._columns, self.config.place(name))
+                raise UnknownName("column", stored, self.columns, self.config.place(name))
         return self._made[name]
 
     def passes(self, formula: Formula | None, n_jets: int) -> Array:
@@ -171,6 +172,39 @@ class WeaverJets:
                 f"variables of {object_!r} must have the same lengths"
             )
         return flat
+
+    def file_order(self, object_: str) -> FileOrder:
+        """Where the entries of a group are listed in the file.
+
+        Parameters
+        ----------
+        object_ : str
+            A group of the configuration.
+
+        Returns
+        -------
+        FileOrder
+            The entries in the order of the lists of the table; for events, of the rows that link candidates to jets.
+
+        Raises
+        ------
+        MismatchError
+            If the configuration makes lists of another length than the candidates of the events.
+        """
+        counts = self.counts(object_)
+        starts = np.cumsum(counts) - counts
+        order = FileOrder(np.arange(counts.sum()) - np.repeat(starts, counts), counts)
+        linked = getattr(self.values.columns, "file_order", None)
+        if linked is None or self._first[object_] in self._numbers:
+            return order
+        found: FileOrder = linked()
+        if len(found.rank) != len(order.rank):
+            place = self.values.config.place(self._first[object_])
+            raise MismatchError(
+                f"{place}: the group {object_!r} has {len(order.rank)} entries for {len(found.rank)} candidates: "
+                "its entries cannot be assigned to them"
+            )
+        return found
 
     def _split(self, name: str) -> tuple[Array, Array]:
         import awkward as ak
