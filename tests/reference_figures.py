@@ -313,7 +313,47 @@ def mean_images() -> Any:
     return plots.mean_images(means, title="toy jets")
 
 
+def feature_ranking() -> Any:
+    names = ("pfcand_dxysig", "pfcand_pt_log", "sv_mass", "pfcand_charge", "sv_pt")
+    light = {name: Measured(0.4 / (1 + n), 0.03) for n, name in enumerate(names)}
+    heavy = {name: Measured(0.25 - 0.1 * n, 0.02) for n, name in enumerate(names[1:])}
+    return plots.feature_ranking({"H → bb": light, "multijets": heavy}, number=4, label="importance", title="HbbvsQCD")
+
+
+def feature_maps() -> Any:
+    wave = np.sin(np.add.outer(np.arange(4) * 1.5, np.arange(12) / 3)) * np.exp(-np.arange(12) / 5)
+    short = np.where(np.arange(12) < 8, 0.6 * wave[::-1], np.nan)
+    features = ["pfcand_dxysig", "pfcand_pt_log", "pfcand_charge", "pfcand_etarel"]
+    return plots.feature_maps({"H → bb": wave, "multijets": short}, features, label="contribution to HbbvsQCD")
+
+
+def sufficiency_curves() -> Any:
+    numbers = np.array([1, 2, 5, 10, 20, 40])
+    curves = {
+        "largest contributions": (numbers, 1 - np.exp(-numbers / 4), np.full(6, 0.03)),
+        "leading in pt": (numbers, 1 - np.exp(-numbers / 12), np.full(6, 0.03)),
+    }
+    return plots.sufficiency_curves(curves, whole={"largest contributions": 1.0}, label="HbbvsQCD", title="H → bb")
+
+
+def attention_maps() -> Any:
+    place = np.arange(8)
+    near = np.exp(-np.abs(np.subtract.outer(place, place)) / 2.0)
+    return plots.attention_maps({"layer 1": near / near.sum(axis=1), "layer 2": np.full((3, 8), 0.125)})
+
+
+def contribution_images() -> Any:
+    settings = ImageSettings(size=8, range=0.8, channels=["all", "charged"])
+    ring = np.cos(np.hypot.outer(np.arange(8) - 3.5, np.arange(8) - 3.5))
+    return plots.contribution_images({"H → bb": np.stack([ring, 0.2 * ring.T])}, settings, title="HbbvsQCD")
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
+    "feature_ranking": feature_ranking,
+    "feature_maps": feature_maps,
+    "sufficiency_curves": sufficiency_curves,
+    "attention_maps": attention_maps,
+    "contribution_images": contribution_images,
     "assigned_masses": assigned_masses,
     "purities_by_objects": purities_by_objects,
     "spectrum": spectrum,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from jettagger.plots.curves import limit_band, roc_curves
+from jettagger.plots.explanations import attention_maps, feature_maps, feature_ranking, sufficiency_curves
 from jettagger.plots.fits import band_spectra, impact_ranking
-from jettagger.plots.images import mean_images
+from jettagger.plots.images import contribution_images, mean_images
 from jettagger.plots.jets import draw_jets
 from jettagger.plots.masses import assigned_masses
 from jettagger.plots.purities import purities_by_objects
@@ -16,11 +17,15 @@ from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, trad
 __all__ = [
     "LINES",
     "assigned_masses",
+    "attention_maps",
     "band_spectra",
+    "contribution_images",
     "cutflow",
     "dependence_curves",
     "draw_jets",
     "efficiency_curves",
+    "feature_maps",
+    "feature_ranking",
     "flavour_responses",
     "impact_ranking",
     "limit_band",
@@ -33,5 +38,6 @@ __all__ = [
     "sculpting",
     "shapes",
     "spectrum",
+    "sufficiency_curves",
     "tradeoff",
 ]

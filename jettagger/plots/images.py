@@ -1,4 +1,4 @@
-"""Mean images of samples of jets and their differences; needs the extra ``plot``."""
+"""Mean images of samples of jets, their differences, and contributions of their pixels; needs the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import guard
+from jettagger.arguments import Numbers, guard
 from jettagger.errors import InvalidValues, MismatchError, require
 from jettagger.images import ImageChannel, ImageSettings, MeanImage, image_difference
 from jettagger.plots.style import canvas, drawing
 from jettagger.types import Floats
 
-__all__ = ["mean_images"]
+__all__ = ["contribution_images", "mean_images"]
 
 #: maximum number of decades of the colour scale; those of differences are drawn from a fraction of the largest on
 DECADES = 5
@@ -77,6 +77,59 @@ def mean_images(samples: Mapping[str, MeanImage], *, title: str = "") -> Any:
             axes.set_title(text, fontsize=13)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
+        if title:
+            figure.suptitle(title, fontsize=14)
+    return figure
+
+
+def contribution_images(
+    samples: Mapping[str, Numbers], settings: ImageSettings, *, quantity: str = "contribution", title: str = ""
+) -> Any:
+    """Mean contributions of the pixels of images, a row of panels for each channel.
+
+    Parameters
+    ----------
+    samples : mapping of str to float[channels, rows, columns]
+        Name of a group of jets -> mean contributions of the pixels.
+    settings : ImageSettings
+        Settings of the images, with the names of the channels.
+    quantity : str
+        Name of the contributions, for the colour scale.
+    title : str
+        Title above the plot.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A linear scale around 0, one for all groups of a channel; pixels without a contribution are white.
+
+    Raises
+    ------
+    InvalidValues
+        If there are no groups.
+    MismatchError
+        If contributions do not have the shape of the images.
+    """
+    from matplotlib.colors import Normalize
+
+    if not samples:
+        raise InvalidValues("no images to draw, expected at least one group of jets")
+    images = {name: np.asarray(values, dtype=np.float64) for name, values in samples.items()}
+    shape = settings.shape
+    for name, values in images.items():
+        if values.shape != shape:
+            raise MismatchError(f"the contributions of {name!r} have the shape {values.shape}, expected {shape}")
+    n_rows, n_columns = len(settings.channels), len(images)
+    with drawing(font_size=13):
+        size = (5.3 * n_columns, 4.2 * n_rows + (0.4 if title else 0))
+        figure, grid = canvas(n_rows, n_columns, figsize=size)
+        for row, channel in enumerate(settings.channels):
+            bound = max(float(np.nanmax(np.abs(values[row]), initial=0.0)) for values in images.values()) or 1.0
+            for axes, (name, values) in zip(grid[row], images.items(), strict=True):
+                bar = _draw(figure, axes, values[row], Normalize(-bound, bound), "RdBu_r", quantity, settings)
+                bar.minorticks_off()
+                _frame(axes, settings, channel)
+                axes.set_title(name, fontsize=13)
         if title:
             figure.suptitle(title, fontsize=14)
     return figure

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.arguments import Records, guard
-from jettagger.errors import InvalidValues, MissingColumns, require
+from jettagger.arguments import Numbers, Records, guard
+from jettagger.errors import InvalidValues, MismatchError, MissingColumns, require
 from jettagger.features.cms import eta_sign
 from jettagger.kinematics import delta_phi
 from jettagger.plots.style import canvas
@@ -25,6 +25,10 @@ TOP = 5
 
 #: end of the colour scale of displacements, in mm
 LARGE = 2.0
+
+_DIVERGING = "RdBu_r"
+#: colour of constituents without a finite contribution
+_UNKNOWN = (0.6, 0.6, 0.6, 1.0)
 
 _NEEDED = ("jet_pt", "part_px", "part_py", "part_deta", "part_dphi", "part_charge")
 _GENERATOR = ("genpart_px", "genpart_py", "genpart_jet_deta", "genpart_jet_dphi", "genpart_pid")
@@ -66,7 +70,12 @@ def highest(scores: Mapping[str, float | None], number: int = TOP) -> list[tuple
 
 
 def draw_jets(
-    jets: Records, scores: Sequence[Mapping[str, float | None]] | None = None, titles: Sequence[str] | None = None
+    jets: Records,
+    scores: Sequence[Mapping[str, float | None]] | None = None,
+    titles: Sequence[str] | None = None,
+    *,
+    contributions: Sequence[Numbers] | None = None,
+    quantity: str = "contribution",
 ) -> Any:
     """Draw jets, one per row.
 
@@ -78,6 +87,12 @@ def draw_jets(
         Scores of each jet by name.
     titles : sequence of str, optional
         Title of each jet; default: transverse momentum, soft-drop mass and class.
+    contributions : sequence of float[constituents], optional
+        Signed numbers of each jet by which its constituents are coloured in place of the displacement, on one scale for
+        all jets; those that are not finite are grey. Decay products then lie on the constituents, and generator
+        particles are not drawn.
+    quantity : str
+        Name of the contributions, for the colour scale.
 
     Returns
     -------
@@ -89,6 +104,8 @@ def draw_jets(
         If the table lacks columns needed for a point cloud.
     InvalidValues
         If there are no jets.
+    MismatchError
+        If contributions do not have the lengths of jets and constituents.
     """
     missing = [name for name in _NEEDED if name not in jets.fields]
     if missing:
@@ -99,17 +116,22 @@ def draw_jets(
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    generator = all(name in jets.fields for name in _GENERATOR)
+    shades = None if contributions is None else _checked(jets, contributions)
+    generator = shades is None and all(name in jets.fields for name in _GENERATOR)
     truth = all(name in jets.fields for name in _TRUTH)
     columns = 1 + generator + (scores is not None)
     widths = [1.0] * (1 + generator) + [0.55] * (scores is not None)
     size = (5.2 * sum(widths) + 1.2, 5.0 * len(jets))
     figure, axes = canvas(len(jets), columns, width_ratios=widths, figsize=size)
-    colours = ScalarMappable(Normalize(0, LARGE), "viridis")
+    if shades is None:
+        colours = ScalarMappable(Normalize(0, LARGE), "viridis")
+    else:
+        bound = max((float(np.nanmax(np.abs(shade), initial=0.0)) for shade in shades), default=0.0) or 1.0
+        colours = ScalarMappable(Normalize(-bound, bound), _DIVERGING)
     for row, jet in enumerate(jets):
         reach = _reach(jet)
         title = titles[row] if titles is not None else _title(jet)
-        _constituents(axes[row][0], jet, reach, colours)
+        _constituents(axes[row][0], jet, reach, colours, None if shades is None else shades[row])
         axes[row][0].set_title(title, fontsize=10)
         if generator:
             _particles(axes[row][1], jet, reach, colours)
@@ -119,9 +141,28 @@ def draw_jets(
             _bars(axes[row][-1], highest(scores[row]))
     _legend(figure)
     where = axes[:, : 1 + generator].ravel().tolist()
-    bar = figure.colorbar(colours, ax=where, shrink=0.8, aspect=25 * len(jets), extend="max", extendfrac=0.02, pad=0.01)
-    bar.set_label("displacement [mm]", fontsize=9)
+    bar = figure.colorbar(
+        colours, ax=where, shrink=0.8, aspect=25 * len(jets), extend="max" if shades is None else "neither",
+        extendfrac=0.02, pad=0.01,
+    )  # fmt: skip
+    bar.set_label("displacement [mm]" if shades is None else quantity, fontsize=9)
     return figure
+
+
+def _checked(jets: Any, contributions: Sequence[Any]) -> list[Floats]:
+    """Contributions as numbers, one for each constituent; NaN for those that are not finite."""
+    if len(contributions) != len(jets):
+        raise MismatchError(f"there are contributions of {len(contributions)} jets, expected {len(jets)}")
+    shades = []
+    for row, (jet, values) in enumerate(zip(jets, contributions, strict=True)):
+        shade = np.asarray(values, dtype=np.float64)
+        if shade.shape != (len(jet["part_deta"]),):
+            raise MismatchError(
+                f"contributions of jet {row} have the shape {shade.shape}, expected one for each of its "
+                f"{len(jet['part_deta'])} constituents"
+            )
+        shades.append(np.where(np.isfinite(shade), shade, np.nan))
+    return shades
 
 
 def _title(jet: Any) -> str:
@@ -158,7 +199,8 @@ def _displacement(*components: Floats) -> Floats:
 def _cloud(axes: Any, x: Floats, y: Floats, pt: Floats, total: float, kinds: Any, charged: Any, colours: Any) -> None:
     # large ones first, so that they hide nothing
     size = 12 + 900 * np.sqrt(np.clip(pt / max(total, 1e-9), 0, 1))
-    shade = colours[0].to_rgba(np.minimum(colours[1], LARGE))
+    shade = colours[0].to_rgba(np.minimum(colours[1], colours[0].norm.vmax))
+    shade[~np.isfinite(colours[1])] = _UNKNOWN
     for index in np.argsort(-pt):
         face = shade[index] if charged[index] else "none"
         axes.scatter(
@@ -167,17 +209,18 @@ def _cloud(axes: Any, x: Floats, y: Floats, pt: Floats, total: float, kinds: Any
         )  # fmt: skip
 
 
-def _constituents(axes: Any, jet: Any, reach: float, colours: Any) -> None:
+def _constituents(axes: Any, jet: Any, reach: float, colours: Any, shade: Floats | None) -> None:
     pt = np.hypot(_values(jet, "part_px"), _values(jet, "part_py"))
     kinds = np.full(len(pt), "hadron", dtype=object)
     for kind in ("Electron", "Muon", "Photon"):
         if f"part_is{kind}" in jet.fields:
             kinds[_values(jet, f"part_is{kind}") > 0] = kind.lower()
-    impact = [_values(jet, name) for name in ("part_d0val", "part_dzval") if name in jet.fields]
-    displaced = _displacement(*impact) if impact else np.zeros(len(pt))
+    if shade is None:
+        impact = [_values(jet, name) for name in ("part_d0val", "part_dzval") if name in jet.fields]
+        shade = _displacement(*impact) if impact else np.zeros(len(pt))
     charged = _values(jet, "part_charge") != 0
     x, y = _values(jet, "part_deta"), _values(jet, "part_dphi")
-    _cloud(axes, x, y, pt, float(jet["jet_pt"]), kinds, charged, (colours, displaced))
+    _cloud(axes, x, y, pt, float(jet["jet_pt"]), kinds, charged, (colours, shade))
     outside = int(np.count_nonzero((np.abs(x) > reach) | (np.abs(y) > reach)))
     more = f"; outside of the picture: {outside}" if outside else ""
     _frame(axes, reach, f"{len(pt)} constituents{more}")
