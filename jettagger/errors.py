@@ -7,6 +7,7 @@ Every message says what went wrong, where, what was found and what was expected:
     │   ├── BundleNotFound      no bundle of that name, no such folder
     │   ├── MissingModelFile    a bundle lacks a file (its weights, its input description)
     │   └── ModelFileError      an ONNX file is corrupt, empty, or reaches outside its folder
+    │       └── Unsupported     an operator of an ONNX file has no implementation in torch
     ├── WrongType               an argument is not of the type that a function takes
     ├── UnknownName             a name is not among those that exist; carries the nearest ones
     ├── InputFileError          an input file is missing, truncated, or not what it should be
@@ -48,6 +49,7 @@ __all__ = [
     "ProviderError",
     "RemoteError",
     "UnknownName",
+    "Unsupported",
     "WorkerError",
     "WrongType",
     "nearest",
@@ -115,6 +117,10 @@ class MissingModelFile(BundleError):
 
 class ModelFileError(BundleError):
     """Raised when an ONNX file is corrupt or empty, or when its external data lies outside its folder."""
+
+
+class Unsupported(ModelFileError):
+    """Raised when an operator of an ONNX file, or a form of it, has no implementation in torch."""
 
 
 class WrongType(JettaggerError, TypeError):

@@ -1,0 +1,87 @@
+"""Whether outputs of a network in torch are those of ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jettagger.bundles.bundle import Bundle
+from jettagger.errors import MismatchError
+from jettagger.inference.network import deviations, evaluate
+from jettagger.sessions import open_onnx
+from jettagger.types import Array
+
+__all__ = ["agreement", "settled"]
+
+
+class _Answered:
+    """Outputs that are there already, as a session."""
+
+    def __init__(self, outputs: dict[str, Array]) -> None:
+        self._outputs = outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return self._outputs
+
+
+def agreement(bundle: Bundle, inputs: Mapping[str, Array], outputs: dict[str, Array]) -> float:
+    """Largest difference of outputs to those of ONNX Runtime on the CPU.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        With weights.
+    inputs : mapping of str to float32[jets, ...]
+        At most as many jets as a fixed batch size allows.
+    outputs : dict of str to array[jets, ...]
+        All outputs of the graph, in its order.
+
+    Returns
+    -------
+    float
+        In units of the tolerance, see `jettagger.inference.network.deviations`.
+
+    Raises
+    ------
+    MismatchError
+        If it exceeds 1.
+    """
+    reference = evaluate(bundle, open_onnx(bundle.require_graph(), 1), inputs)
+    values = evaluate(bundle, _Answered(outputs), inputs)
+    labels = [output.name for output in bundle.outputs]
+    return settled(deviations(bundle, values, reference), values, reference, labels, f"the network of {bundle.name!r}")
+
+
+def settled(change: Array, values: Array, reference: Array, labels: Sequence[str], what: str) -> float:
+    """The largest difference, or the error that gives it.
+
+    Parameters
+    ----------
+    change : float64[jets, outputs]
+        Differences in units of the tolerance.
+    values, reference : float[jets, outputs]
+    labels : sequence of str
+        Names of the outputs.
+    what : str
+        What gave the values.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    MismatchError
+        If it exceeds 1.
+    """
+    worst = float(change.max(initial=0))
+    if worst <= 1:
+        return worst
+    jet, place = (int(item) for item in np.unravel_index(int(change.argmax()), change.shape))
+    raise MismatchError(
+        f"{what} in torch gives {values[jet, place]:.7g} for {labels[place]} of jet {jet}, the session "
+        f"{reference[jet, place]:.7g}: {worst:.3g} times the tolerance (1e-5 for probabilities, 1e-4 * max(1, value) "
+        "for other outputs of a bundle, 1e-5 * max(1, value) for those of a session); its derivatives would not be "
+        "those of the file"
+    )
