@@ -266,7 +266,7 @@ def test_all_files_of_a_search_carry_one_record(searched: tuple[Any, Path]) -> N
     assert {path.suffix for path in files} == {".json", ".root", ".txt"}
     for path in files:
         if path.suffix == ".txt":
-            assert path.read_text().splitlines()[-1] == str(result.provenance)
+            assert path.read_text().splitlines()[-1].removeprefix("# ") == str(result.provenance)
         else:
             assert read_provenance(path) == expected, path
     assert "4 files" in str(result.provenance)

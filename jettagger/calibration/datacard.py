@@ -10,23 +10,17 @@ differently. Measured shapes without a prior are ``shapeU``. Limited simulated e
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from jettagger.arguments import guard
 from jettagger.calibration.model import FREE, LARGEST, FactorModel
-from jettagger.errors import ConfigError
 from jettagger.files import complete_or_absent
 from jettagger.provenance import Provenance
+from jettagger.statistics.datacards import EVENTS, check_names
+from jettagger.statistics.datacards import row as _row
 from jettagger.statistics.templates import write_templates
 
 __all__ = ["write_datacard"]
-
-#: names that combine reads
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: minimum effective events of a bin for one parameter per bin: 0 is always
-_EVENTS = 0
 
 
 def write_datacard(
@@ -55,12 +49,7 @@ def write_datacard(
         If a file cannot be written.
     """
     names = [*model.templates.bands, *model.categories, *model.templates.variations, *model.normalisations]
-    bad = [name for name in names if not _NAME.fullmatch(name)]
-    if bad:
-        raise ConfigError(
-            f"the datacard of {model.templates.name}: combine does not read the names {', '.join(map(repr, bad))}; "
-            "expected letters, digits and underscores, with a letter first"
-        )
+    check_names(names, model.templates.name)
     folder = Path(folder)
     paths = folder / "datacard.txt", folder / "templates.root"
     templates = model.templates
@@ -123,7 +112,7 @@ def _card(model: FactorModel, root: str) -> str:
         ]
         lines.append(_row(f"{uncertainty} lnN", cells))
     lines += _rates(model)
-    lines += [f"{band} autoMCStats {_EVENTS}" for band in templates.bands if model.simulated_statistics]
+    lines += [f"{band} autoMCStats {EVENTS}" for band in templates.bands if model.simulated_statistics]
     return "\n".join(lines) + "\n"
 
 
@@ -147,10 +136,6 @@ def _rates(model: FactorModel) -> list[str]:
             f"kappa_{category}_{reference} rateParam {reference} {category} ({formula}) {','.join(parameters.values())}"
         )
     return lines
-
-
-def _row(name: str, cells: Iterable[str]) -> str:
-    return " ".join([name, *cells])
 
 
 guard(globals())

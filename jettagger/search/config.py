@@ -585,6 +585,12 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
             "they are named here"
         )
     _check_names(document, keys.variations or (), search.shifts, "variation", "templates", "variations")
+    uncertainties = [
+        *(search.shifts if keys.variations is None else keys.variations),
+        *keys.normalisation_uncertainties,
+    ]
+    for name, items in keys.groups.items():
+        _check_names(document, items, uncertainties, "uncertainty", "templates", "groups", name)
     with document.at("templates"):
         return TemplateSpec(
             processes=keys.processes,
@@ -595,6 +601,7 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
             variations=keys.variations,
             normalisations=keys.normalisation_uncertainties,
             free=keys.free_normalisations,
+            groups=keys.groups,
             empty_bin_yield=keys.empty_bin_yield,
             min_effective_events=keys.min_effective_events,
             names=keys.names,

@@ -229,7 +229,12 @@ def write_output(
         (part / RECORD).write_text(json.dumps(made, indent=1), encoding="utf-8")
         if templates is not None:
             for path in templates.save(part, provenance=result.provenance):
-                text = {".root": "templates for CMS combine", ".json": "workspace for pyhf"}[path.suffix]
+                texts = {
+                    ".root": "templates for CMS combine",
+                    ".json": "workspace for pyhf",
+                    ".txt": "card for CMS combine",
+                }
+                text = texts[path.suffix]
                 written[path.name] = "list of the templates" if path.name == "templates.json" else text
         if plots and result.config.plots and importlib.util.find_spec("mplhep"):
             (part / "plots").mkdir()

@@ -237,6 +237,9 @@ class TemplatesKeys(FileModel):
         default_factory=dict, description="uncertainty -> process -> relative size (log-normal)"
     )
     free_normalisations: Names = Field(default=(), description="backgrounds with a freely floating normalisation")
+    groups: Annotated[dict[str, Names], Shown("`variations` and `normalisations`")] = Field(
+        default_factory=dict, description="group of uncertainties -> variations and normalisation uncertainties in it"
+    )
     empty_bin_yield: Annotated[float | str, Expected("one_event, refuse or a number of events above zero")] = Field(
         default="one_event",
         description="yield of a background, ± 100 %, in a bin without simulated events: `one_event`, a number of "

@@ -63,7 +63,7 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
     MismatchError
         If the histogram has other categories, several variables, or half of a variation.
     UnknownName
-        If a data set, a region or a variation does not exist.
+        If a data set, a region, a variation or an uncertainty of a group does not exist.
     InvalidValues
         If contents are not finite, data are negative, or a region has no background.
     """
@@ -78,6 +78,10 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
     for datasets in (*sources.values(), spec.data):
         _known("dataset", datasets, known["dataset"])
     variations = _variations(spec, known["variation"])
+    for group, uncertainties in spec.groups.items():
+        unknown = [name for name in uncertainties if name not in variations and name not in spec.normalisations]
+        if unknown:
+            raise UnknownName("uncertainty", unknown, [*variations, *spec.normalisations], f"the group {group!r}")
     report: list[str] = []
     axis, starts = _merged(histogram, spec, regions, report)
     source = _Source(histogram, np.asarray(starts), axis)

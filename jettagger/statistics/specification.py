@@ -67,6 +67,8 @@ class TemplateSpec:
         ``{"lumi": {"tt": 0.016, "signal1000": 0.016}}``.
     free : sequence of str
         Backgrounds with a freely floating normalisation.
+    groups : mapping
+        Group -> its uncertainties, for cards and ranked impacts; default: ``variations`` and ``normalisations``.
     empty_bin_yield : str or float
         Yield of a background, with an uncertainty of 100 %, in a bin without simulated events: ``"one_event"``, the
         mean weight of one of its events in that bin in all regions of the histogram; a number of events; or
@@ -82,7 +84,7 @@ class TemplateSpec:
     ConfigError
         If names are used twice, no region is given, or an uncertainty is not a positive number.
     UnknownName
-        If an uncertainty or ``free`` names a process that does not exist.
+        If an uncertainty or ``free`` names a process that does not exist, or a group an uncertainty.
     """
 
     processes: Mapping[str, Sequence[str]]
@@ -93,6 +95,7 @@ class TemplateSpec:
     variations: Sequence[str] | None = None
     normalisations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     free: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     empty_bin_yield: str | float = ONE_EVENT
     min_effective_events: float = 0.0
     names: Mapping[str, str] = field(default_factory=dict)
@@ -138,6 +141,14 @@ class TemplateSpec:
         unknown = [name for name in self.free if name not in self.processes]
         if unknown:
             raise UnknownName("background", unknown, self.processes, "the free normalisations")
+        for name, uncertainties in self.groups.items():
+            if not uncertainties:
+                raise ConfigError(f"the group {name!r} has no uncertainty, expected at least one")
+            if self.variations is not None:
+                known = [*self.variations, *self.normalisations]
+                unknown = [item for item in uncertainties if item not in known]
+                if unknown:
+                    raise UnknownName("uncertainty", unknown, known, f"the group {name!r}")
 
 
 def _once(datasets: Sequence[str], what: str) -> None:

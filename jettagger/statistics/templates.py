@@ -13,7 +13,7 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.display import Displayed, ObjectSummary
-from jettagger.errors import InputFileError, InvalidValues, UnknownName
+from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
 from jettagger.files.root import write_objects
@@ -21,6 +21,7 @@ from jettagger.histograms.files import new_name
 from jettagger.provenance import Provenance
 from jettagger.statistics import workspaces
 from jettagger.statistics.bins import Template
+from jettagger.statistics.datacards import datacard, default_groups
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.types import Floats
 
@@ -153,6 +154,16 @@ class Templates(Displayed):
         UnknownName, InvalidValues
             As for `workspace`.
         """
+        return workspaces.workspace(self.content(signal), bounds)
+
+    def content(self, signal: str) -> workspaces.WorkspaceContent:
+        """What workspace and card of one signal have in common: the backgrounds and this signal.
+
+        Raises
+        ------
+        UnknownName, InvalidValues
+            As for `workspace`.
+        """
         if signal not in self.spec.signals:
             raise UnknownName("signal", signal, self.spec.signals)
         if not any(signal in processes for processes in self.nominal.values()):
@@ -161,13 +172,62 @@ class Templates(Displayed):
             region: {name: item for name, item in processes.items() if name in self.spec.processes or name == signal}
             for region, processes in self.nominal.items()
         }
-        content = workspaces.WorkspaceContent(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
-        return workspaces.workspace(content, bounds)
+        return workspaces.WorkspaceContent(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
+
+    # ---------------------------------------------------------------------------------------- combine
+
+    def datacard(
+        self,
+        signal: str,
+        root: str = "templates.root",
+        *,
+        file: str = "datacard.txt",
+        provenance: Provenance | None = None,
+    ) -> str:
+        """The card of CMS combine for one signal, with the content of its workspace.
+
+        Parameters
+        ----------
+        signal : str
+            Its name.
+        root : str
+            Name of the file of `to_root`, written with the names of the definition.
+        file : str
+            Name of the card, for the command in its first lines.
+        provenance : Provenance, optional
+            How the histograms were made, for the last line.
+
+        Returns
+        -------
+        str
+            See :mod:`jettagger.statistics.datacards`. A strength of 1 is the signal.
+
+        Raises
+        ------
+        UnknownName, InvalidValues
+            As for `workspace`.
+        ConfigError
+            If a name, or a pattern of names, is none that combine reads.
+        """
+        content = self.content(signal)
+        text = datacard(
+            content,
+            root,
+            {**NAMES, **self.spec.names},
+            mass=self.spec.signals[signal].mass,
+            blind=self.asimov,
+            groups=self.spec.groups or default_groups(content),
+            file=file,
+        )
+        return text + (f"# {provenance}\n" if provenance else "")
 
     # ---------------------------------------------------------------------------------------- files
 
     def save(self, folder: str | os.PathLike[str], *, provenance: Provenance | None = None) -> list[Path]:
-        """Write ``templates.root``, a ``workspace_<signal>.json`` for each signal, and ``templates.json``.
+        """Write ``templates.root``, a workspace and a card for each signal, and ``templates.json``.
+
+        They are ``workspace_<signal>.json`` and ``datacard_<signal>.txt``. Where combine cannot read a name, there is
+        no card, and the report in ``templates.json`` says why.
 
         Parameters
         ----------
@@ -192,6 +252,7 @@ class Templates(Displayed):
         provenance = provenance or Provenance("templates")
         self.to_root(written[0], **self.spec.names, provenance=provenance)
         listed = {}
+        report = list(self.report)
         for name, signal in self.spec.signals.items():
             if not any(name in processes for processes in self.nominal.values()):
                 continue
@@ -205,6 +266,15 @@ class Templates(Displayed):
                 "sha256": hashlib.sha256(text.encode()).hexdigest(),
             }
             written.append(path)
+            card = folder / f"datacard_{name}.txt"
+            try:
+                text = self.datacard(name, written[0].name, file=card.name, provenance=provenance)
+            except ConfigError as error:
+                report.append(f"no {card.name}: {error}")
+                continue
+            with complete_or_absent(card) as part:
+                part.write_text(text, encoding="utf-8")
+            written.append(card)
         content = {
             "format": _FORMAT,
             "version": VERSION,
@@ -212,7 +282,7 @@ class Templates(Displayed):
             "provenance": provenance.to_dict(),
             "asimov": self.asimov,
             "signals": listed,
-            "report": list(self.report),
+            "report": report,
         }
         with complete_or_absent(folder / "templates.json") as part:
             part.write_text(json.dumps(content, indent=1), encoding="utf-8")

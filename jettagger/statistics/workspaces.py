@@ -25,7 +25,18 @@ from jettagger.errors import InputFileError, UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.types import Floats
 
-__all__ = ["POI", "UNIT", "WorkspaceContent", "expected_limit", "poi_of", "shapes_and_yields", "unit_of", "workspace"]
+__all__ = [
+    "FREE_BOUNDS",
+    "POI",
+    "ROOM",
+    "UNIT",
+    "WorkspaceContent",
+    "expected_limit",
+    "poi_of",
+    "shapes_and_yields",
+    "unit_of",
+    "workspace",
+]
 
 
 #: parameter of interest: the signal strength
@@ -41,6 +52,8 @@ SHARE = 0.2
 ORDINARY = (1.0, 20.0)
 #: ratio of the bounds of the strength to the expected limit
 ROOM = 10.0
+#: bounds of a free normalisation, those of pyhf
+FREE_BOUNDS = (0.0, 10.0)
 #: bounds of a variation in pyhf, in standard deviations
 FARTHEST = 5.0
 
