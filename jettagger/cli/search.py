@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config).with_options(**given_options(args))
     check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
-    patterns = sum(len(files.patterns) for files in config.files.values())
+    patterns = sum(len(files.patterns) + len(files.listed) for files in config.files.values())
     with progress_bar("opening files", patterns, "files") as advance:
         found = survey(
             config,
@@ -155,6 +155,12 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
     else:
         say("runs no network: the scores are in the files")
     say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
+    for dataset, files in config.files.items():
+        if files.unused:
+            say(f"{dataset}: metadata of its fileset that is not used: {', '.join(files.unused)}")
+    unopened = sum(info.listed is not None for info in found.files)
+    if unopened:
+        say(f"{unopened} files have not been opened: what filesets say of them is compared when they are read")
     for note in doubts:
         warn(note)
     for path, reason in found.broken.items():

@@ -79,6 +79,11 @@ class EventFile:
         """Whether the events are an RNTuple; else they are a TTree."""
         return is_rntuple(self._tree)
 
+    @property
+    def uuid(self) -> str:
+        """The unique identifier that a ROOT file gets when it is written."""
+        return str(self._file.file.uuid)
+
     @cached_property
     def _paths(self) -> Mapping[str, str]:
         """Flat name of each column -> its name in uproot."""

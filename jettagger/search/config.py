@@ -30,6 +30,7 @@ from jettagger.search.definition import (
     scores_of_discriminant,
 )
 from jettagger.search.interface import processor_class
+from jettagger.search.samples import FileSet, read_samples
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys, WeightKeys
 from jettagger.search.tagfactors import TagFactor
 from jettagger.search.variations import nominal_columns
@@ -40,26 +41,6 @@ if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
 
 __all__ = ["FileSet", "SearchConfig", "event_arguments", "model_name", "read_config"]
-
-
-@dataclass(frozen=True)
-class FileSet:
-    """The files of one data set.
-
-    Attributes
-    ----------
-    patterns : tuple of str
-        Paths and globs, local or with a protocol, as given.
-    from_runs : bool
-        Whether the sum of generator weights must be taken from the trees ``Runs`` of the files; this is the default if
-        they have it.
-    section_from_runs : bool
-        Whether the cross section is taken from the trees ``Runs``, where ``jettagger simulate`` writes it.
-    """
-
-    patterns: tuple[str, ...]
-    from_runs: bool = False
-    section_from_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,7 +249,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
     for note in notes:
         warnings.warn(note, FutureWarning, stacklevel=2)
     content = validated(SearchFile, document, VERSION)
-    samples, files = _samples(document, content, base)
+    samples, files = read_samples(document, content, base)
     search = _search(document, content, samples, base)
     templates = None if content.templates is None else _templates(document, content.templates, search)
     with document.at("tagger", "provider"):
@@ -288,23 +269,6 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         plots=content.plots,
         digest=written.digest,
     )
-
-
-def _samples(document: Document, content: SearchFile, folder: Path) -> tuple[dict[str, Sample], dict[str, FileSet]]:
-    samples, files = {}, {}
-    for name, keys in content.samples.items():
-        section, total = keys.cross_section, keys.sum_of_weights
-        with document.at("samples", name):
-            samples[name] = Sample(
-                cross_section=1.0 if isinstance(section, str) else section,  # a stand-in until the files are opened
-                data=keys.data,
-                sum_of_weights=None if total == RUNS else total,
-                golden_json=None if keys.golden_json is None else str(folder / keys.golden_json),
-            )
-            if total == RUNS and keys.data:
-                raise ConfigError("data have no sum of weights: leave out sum_of_weights")
-        files[name] = FileSet(keys.files, from_runs=total == RUNS, section_from_runs=section == RUNS)
-    return samples, files
 
 
 def event_arguments(document: Document, content: Any, folder: Path) -> tuple[dict[str, Any], dict[str, FileSet]]:
@@ -329,7 +293,7 @@ def event_arguments(document: Document, content: Any, folder: Path) -> tuple[dic
     ConfigError
         Gives the file and the line.
     """
-    samples, files = _samples(document, content, folder)
+    samples, files = read_samples(document, content, folder)
     weights, variations = _weights(document, content, folder), _variations(document, content, folder)
     return {"samples": samples, "weights": weights, "variations": variations}, files
 

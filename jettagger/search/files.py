@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
 from jettagger.calibration import MassFactors
 from jettagger.decorrelation.mapcolumn import MapColumn
-from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName, reason_of, require
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName
 from jettagger.files import identity
 from jettagger.files.generated import GeneratedFile, sources_of_note, sources_of_root
 from jettagger.files.retrying import RETRIES, retried
@@ -27,9 +24,12 @@ from jettagger.heads import Head, load_head
 from jettagger.provenance import Origin, origin, parsed
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import DIJET, Sample
+from jettagger.search.expanding import expand
+from jettagger.search.filesets import ListedFile
 from jettagger.search.interface import EventsConfig, EventsProcessor, SearchProcessor
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
 from jettagger.search.skims import ParquetSkim, is_parquet
+from jettagger.search.unopened import check_listed, missing_files, well_known
 from jettagger.skims.jobs import Content, Layout, chunk_rows
 from jettagger.skims.skim import MEMORY
 
@@ -37,6 +37,9 @@ __all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
 
 #: number of files opened concurrently: opening waits for disks and networks, not for the CPU
 OPEN_AT_ONCE = 8
+
+#: maximum number of missing files that a message names
+MOST_NAMED = 10
 
 #: year and month of the first version of coffea whose Runner reads them
 RNTUPLES_SINCE, PARQUET_SINCE = (2025, 11), (2026, 5)
@@ -62,6 +65,8 @@ class FileInfo:
         record them.
     origin : Origin or None
         The model of its scores, from the provenance of a skim.
+    listed : ListedFile or None
+        What a fileset says about it, if the file has not been opened.
     """
 
     path: str
@@ -70,6 +75,7 @@ class FileInfo:
     simulated: bool | None = None
     sources: tuple[GeneratedFile, ...] = ()
     origin: Origin | None = None
+    listed: ListedFile | None = None
 
     @property
     def generated(self) -> float | None:
@@ -127,51 +133,6 @@ class Survey:
         return found
 
 
-def expand(pattern: str, folder: Path) -> list[str]:
-    """The files matched by a path or a glob, sorted.
-
-    Parameters
-    ----------
-    pattern : str
-        ``*``, ``?``, ``[...]`` and ``**`` are globs, for local paths and for protocols (``root://``) with a file system
-        in fsspec.
-    folder : pathlib.Path
-        Folder of relative local paths.
-
-    Returns
-    -------
-    list of str
-        A path without globs is returned even if the file does not exist.
-
-    Raises
-    ------
-    InputFileError
-        If no file matches a glob, or the server does not answer.
-    MissingExtra
-        If the protocol needs a package that is not installed.
-    """
-    magic = glob.has_magic(pattern.partition("://")[2] or pattern)
-    if "://" not in pattern:
-        path = str(folder / os.path.expanduser(pattern))
-        found = sorted(glob.glob(path, recursive=True)) if magic else [path]
-    elif not magic:
-        found = [pattern]
-    else:
-        import fsspec
-
-        if pattern.startswith(("root://", "roots://")):
-            require("fsspec_xrootd", "xrootd", "finding files on an xrootd server")
-        try:
-            system, inside = fsspec.core.url_to_fs(pattern)
-            found = sorted(system.unstrip_protocol(path) for path in system.glob(inside))
-        except Exception as error:  # whatever the file system raises
-            reason = reason_of(error)
-            raise InputFileError(f"{pattern}: the files cannot be listed: {reason}") from error
-    if not found:
-        raise InputFileError(f"no file matches {pattern!r}")
-    return found
-
-
 def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     """Every file that a search reads: the configuration, files of events, certified luminosity sections, the model.
 
@@ -186,6 +147,7 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     list of str
     """
     paths = [config.document.name, *(sample.golden_json for sample in config.samples.values() if sample.golden_json)]
+    paths += [source for files in config.files.values() for source in files.sources]
     changes = (config.document.data.get("variations") or {}).values()
     paths += [str(config.folder / keys["mass_factors"]) for keys in changes if keys.get("mass_factors")]
     weights = config.document.data.get("weights") or {}
@@ -250,40 +212,19 @@ def survey(
     MissingColumns
         If a file lacks columns that the model needs.
     """
-    broken: dict[str, str] = {}
-    left_out: dict[str, list[str]] = {}
-    wanted: list[tuple[str, str]] = []
-    place: dict[Hashable, tuple[str, str]] = {}
-    for dataset, files in config.files.items():
-        with config.document.at("samples", dataset, "files"):
-            for pattern in files.patterns:
-                try:
-                    found = expand(pattern, config.folder)
-                except InputFileError as error:
-                    if not skip_broken:
-                        raise
-                    broken[pattern] = str(error)
-                    left_out.setdefault(dataset, []).append(pattern)
-                    continue
-                for path in found:
-                    key = identity(path)
-                    if key in place:
-                        other, name = place[key]
-                        both = f"{other!r} and {dataset!r}" if other != dataset else f"{dataset!r} twice"
-                        also = "" if name == path else f", also called {name},"
-                        raise MismatchError(f"{path}{also} is in {both}: its events would count twice")
-                    place[key] = (dataset, path)
-                    wanted.append((dataset, path))
+    wanted, broken, left_out = _wanted(config, skip_broken=skip_broken)
+    untouched = well_known(config, processor, wanted, verify=verify)
 
     again: dict[str, int] = {}
     columns = _check_columns if check is None else check
 
-    def look(item: tuple[str, str]) -> FileInfo | JettaggerError:
-        dataset, path = item
+    def look(item: tuple[str, str, ListedFile | None]) -> FileInfo | JettaggerError:
+        dataset, path, listed = item
+        if listed is not None and path in untouched:
+            sources = () if config.samples[dataset].data else listed.generated or ()
+            return FileInfo(path, dataset, listed.events or 0, sources=sources, listed=listed)
         try:
-            info, again[path] = retried(
-                lambda: _look(config, processor, dataset, path, columns, verify=verify), path, retries
-            )
+            info, again[path] = retried(lambda: _look(config, processor, item, columns, verify=verify), path, retries)
         except InputFileError as error:
             return error
         return info
@@ -291,7 +232,7 @@ def survey(
     infos: list[FileInfo] = []
     with ThreadPoolExecutor(OPEN_AT_ONCE) as pool, ExitStack() as leave:
         leave.callback(pool.shutdown, wait=False, cancel_futures=True)  # after an error or Ctrl-C no further is opened
-        for (dataset, path), found_ in zip(wanted, pool.map(look, wanted), strict=True):
+        for (dataset, path, _), found_ in zip(wanted, pool.map(look, wanted), strict=True):
             if progress is not None:
                 progress(1)
             if isinstance(found_, FileInfo):
@@ -319,6 +260,49 @@ def survey(
     return Survey(tuple(infos), broken, samples, lost, {path: count for path, count in again.items() if count})
 
 
+def _wanted(
+    config: EventsConfig, *, skip_broken: bool
+) -> tuple[list[tuple[str, str, ListedFile | None]], dict[str, str], dict[str, list[str]]]:
+    """All files with their data set and what a fileset says about them; those left out, with reasons; by data set."""
+    broken: dict[str, str] = {}
+    left_out: dict[str, list[str]] = {}
+    wanted: list[tuple[str, str, ListedFile | None]] = []
+    place: dict[Hashable, tuple[str, str]] = {}
+    for dataset, files in config.files.items():
+        with config.document.at("samples", dataset, "files"):
+            mine: list[tuple[str, str, ListedFile | None]] = []
+            for pattern in files.patterns:
+                try:
+                    mine += [(dataset, path, None) for path in expand(pattern, config.folder)]
+                except InputFileError as error:
+                    if not skip_broken:
+                        raise
+                    broken[pattern] = str(error)
+                    left_out.setdefault(dataset, []).append(pattern)
+            mine += [(dataset, listed.path, listed) for listed in files.listed]
+            missing = missing_files(mine)
+            if missing and not skip_broken:
+                raise InputFileError(
+                    f"{len(missing)} of {len(files.listed)} files in {', '.join(files.sources)} do not exist: "
+                    f"{', '.join(list(missing)[:MOST_NAMED])}{', ...' if len(missing) > MOST_NAMED else ''}"
+                )
+            broken |= missing
+            left_out.setdefault(dataset, []).extend(missing)
+            for item in mine:
+                path = item[1]
+                if path in missing:
+                    continue
+                key = identity(path)
+                if key in place:
+                    other, name = place[key]
+                    both = f"{other!r} and {dataset!r}" if other != dataset else f"{dataset!r} twice"
+                    also = "" if name == path else f", also called {name},"
+                    raise MismatchError(f"{path}{also} is in {both}: its events would count twice")
+                place[key] = (dataset, path)
+                wanted.append(item)
+    return wanted, broken, {dataset: paths for dataset, paths in left_out.items() if paths}
+
+
 def _check_one_model(infos: Iterable[FileInfo]) -> None:
     """Refuse scores of different models, or heads with different content, under the same column names."""
     known = [info for info in infos if info.origin is not None]
@@ -333,16 +317,21 @@ def _check_one_model(infos: Iterable[FileInfo]) -> None:
                 ) from error
 
 
-def _look(config: Any, processor: Any, dataset: str, path: str, check: ColumnCheck, *, verify: bool) -> FileInfo:
+def _look(
+    config: Any, processor: Any, item: tuple[str, str, ListedFile | None], check: ColumnCheck, *, verify: bool
+) -> FileInfo:
+    dataset, path, listed = item
     if is_parquet(path):
         _check_coffea(path, "a parquet file", PARQUET_SINCE, "make skims as ROOT files")
         skim = ParquetSkim(path)
+        check_listed(path, listed, skim.n_events, None)
         skim.verify()
         info = _info(config, processor, dataset, skim, check)
         if verify:
             _verify(processor, skim)
         return info
     with EventFile(path, config.tree) as file:
+        check_listed(path, listed, file.n_events, file.uuid)
         if file.is_rntuple:
             _check_coffea(path, "an RNTuple", RNTUPLES_SINCE, "make skims of it with 'jettagger tag'")
         file.verify()  # coffea, which reads the events, does not look for the checksums of our skims
@@ -469,7 +458,13 @@ def to_dict(found: Survey) -> dict[str, Any]:
     """Content of the survey for JSON."""
     return {
         "files": [
-            {"path": info.path, "dataset": info.dataset, "events": info.events, "generated": info.generated}
+            {
+                "path": info.path,
+                "dataset": info.dataset,
+                "events": info.events,
+                "generated": info.generated,
+                **({} if info.listed is None else {"opened": False, "fileset": info.listed.source}),
+            }
             for info in found.files
         ],
         "broken": dict(found.broken),

@@ -33,6 +33,7 @@ from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.schema import SCHEMAS
 from jettagger.search.skims import is_parquet
+from jettagger.search.unopened import MetadataCheck
 
 __all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_files", "run_search"]
 
@@ -332,6 +333,8 @@ def run_files(
     ):
         warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
         parts = []
+        unopened = {info.path: info.listed for info in found.files if info.listed is not None}
+        looked = MetadataCheck(unopened, skip_broken)
         for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
             runner = processor.Runner(
                 executor=runs_on,
@@ -340,12 +343,13 @@ def run_files(
                 savemetrics=False,
                 skipbadfiles=skip_broken,
                 format=kind,
+                metadata_cache=looked,
             )
             options = {"custom_classes": checked_classes()} if kind == "root" else {}
             guard = _Guard(inner, config.schema, retries)
             parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
         output = accumulate(parts)
-    missing = dict(found.broken) | _failures(output["errors"], skip_broken)
+    missing = dict(found.broken) | looked.changed | _failures(output["errors"], skip_broken)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
     read = _read(output["results"])

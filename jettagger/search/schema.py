@@ -40,7 +40,11 @@ class SampleKeys(FileModel):
 
     files: Annotated[Names, Field(min_length=1)] = Field(
         description="ROOT files or parquet skims (coffea 2026.5 or later): a path, a glob or a list; local (relative "
-        "to the configuration) or `root://` (globs too, with the extra `xrootd`)"
+        "to the configuration) or `root://` (globs too, with the extra `xrootd`); or filesets and lists of files, see "
+        "below"
+    )
+    dataset: Annotated[Names, Shown("that of the name of the sample, or the only one")] = Field(
+        default=(), description="data sets of a fileset"
     )
     cross_section: Annotated[
         float | Literal["Runs"] | None, Expected("a number or Runs", (RUNS,)), Shown("required")
