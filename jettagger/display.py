@@ -13,13 +13,37 @@ from typing import Any
 
 from jettagger.errors import visible
 
-__all__ = ["LONGEST_CELL", "MAX_ROWS", "Displayed", "Grid", "ObjectSummary", "aligned", "shortened", "some"]
+__all__ = [
+    "LONGEST_CELL",
+    "MAX_ROWS",
+    "Displayed",
+    "Grid",
+    "ObjectSummary",
+    "aligned",
+    "latex_text",
+    "markdown_text",
+    "shortened",
+    "some",
+]
 
 #: maximum number of displayed rows
 MAX_ROWS = 40
 
 #: maximum number of characters in a cell
 LONGEST_CELL = 400
+
+#: characters with a meaning in LaTeX
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "±": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "*": r"$*$",
+}
 
 _RIGHT = ' style="text-align:right"'
 
@@ -116,6 +140,81 @@ class Grid:
     def right(self) -> list[bool]:
         """Columns that are right-aligned."""
         return [column >= len(self.header) - self.numbers for column in range(len(self.header))]
+
+
+def latex_text(grid: Grid) -> str:
+    """A table for LaTeX with the rules of ``booktabs``.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the first column changes, there is a rule, unless it does in each row.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(latex_text(Grid("purities", ["category", "event"], [["*t", "0.5 ± 0.1"]], 1)))
+    % purities
+    \\begin{tabular}{lr}
+    \\toprule
+    category & event \\\\
+    \\midrule
+    $*$t & 0.5 $\\pm$ 0.1 \\\\
+    \\bottomrule
+    \\end{tabular}
+    <BLANKLINE>
+    """
+    columns = len(grid.header)
+    lines = [
+        f"% {' '.join(grid.title.split())}",
+        rf"\begin{{tabular}}{{{'l' * (columns - grid.numbers)}{'r' * grid.numbers}}}",
+    ]
+    lines += [r"\toprule", _latex_row(grid.header)]
+    last = None
+    groups = len({row[0] for row in grid.rows}) < len(grid.rows)
+    for row in grid.rows:
+        if last is None or (groups and row[0] != last):
+            lines.append(r"\midrule")
+        last = row[0]
+        lines.append(_latex_row(row))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = ["".join(_LATEX.get(character, character) for character in cell) for cell in cells]
+    return f"{' & '.join(escaped)} \\\\"
+
+
+def markdown_text(grid: Grid) -> str:
+    """A table in Markdown, with its title above.
+
+    Parameters
+    ----------
+    grid : Grid
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(markdown_text(Grid("SR", ["cut", "tt"], [["a|b", "12"]], 1)))
+    SR
+    <BLANKLINE>
+    | cut | tt |
+    |---|--:|
+    | a\\|b | 12 |
+    <BLANKLINE>
+    """
+    rows = [
+        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in row) + " |"
+        for row in (grid.header, *grid.rows)
+    ]
+    rows.insert(1, "|" + "|".join("--:" if right else "---" for right in grid.right) + "|")
+    return "\n".join([grid.title, "", *rows, ""])
 
 
 @dataclass(frozen=True)

@@ -263,10 +263,10 @@ def test_all_files_of_a_search_carry_one_record(searched: tuple[Any, Path]) -> N
     assert expected["configuration"]["file"].endswith("search.yaml")
     assert expected["step"] == "search"
     files = [path for path in out.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".root", ".txt"}
+    assert {path.suffix for path in files} == {".json", ".root", ".txt", ".md", ".tex"}
     for path in files:
-        if path.suffix == ".txt":
-            assert path.read_text().splitlines()[-1].removeprefix("# ") == str(result.provenance)
+        if path.suffix in (".txt", ".md", ".tex"):
+            assert path.read_text().splitlines()[-1].lstrip("#% ") == str(result.provenance)
         else:
             assert read_provenance(path) == expected, path
     assert "4 files" in str(result.provenance)

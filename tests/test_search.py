@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -25,10 +26,11 @@ from jettagger.errors import (
     JettaggerError,
     MismatchError,
     OutputError,
+    UnknownName,
 )
 from jettagger.files.root import EventFile
 from jettagger.histograms import equal, load, pick
-from jettagger.search import cutflow_table, read_config, run_search, survey, write_output
+from jettagger.search import cutflow_table, cutflows, read_config, run_search, survey, write_output
 from jettagger.search.files import expand
 
 
@@ -157,8 +159,47 @@ def test_output_is_complete(world: Path, result: Any, tmp_path: Path) -> None:
     assert table == f"{cutflow_table(result)}\n{result.provenance}\n"
     row = next(line for line in table.splitlines() if line.startswith("tagged"))
     assert row.split()[1] == str(result.cutflow["tt"]["SR"]["tagged"]["events"])
+    assert (
+        tmp_path / "out" / "cutflow.md"
+    ).read_text() == f"{cutflow_table(result, 'markdown')}\n{result.provenance}\n"
+    assert (
+        tmp_path / "out" / "cutflow.tex"
+    ).read_text() == f"{cutflow_table(result, 'latex')}\n% {result.provenance}\n"
     assert "workspace_X1.json" in written
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written beside it
+
+
+def flows() -> SimpleNamespace:
+    """A search with one region and two data sets, one blind."""
+    of_tt = {"two jets": {"events": 20, "weighted": 12.5}, "tag|ged": {"events": 3, "weighted": 1.25}}
+    of_data = {"two jets": {"events": 9, "weighted": 9.0}, "tag|ged": {"events": None, "weighted": None}}
+    search = SimpleNamespace(regions={"S_R": SimpleNamespace(kind="signal")}, luminosity=59.8)
+    return SimpleNamespace(
+        cutflow={"tt": {"S_R": of_tt}, "run": {"S_R": of_data}}, config=SimpleNamespace(search=search)
+    )
+
+
+def test_cutflows_as_text_markdown_and_latex() -> None:
+    """The cells of all forms are the same."""
+    made: Any = flows()
+    wanted = [["cut", "tt", "weighted", "run", "weighted"], ["two jets", "20", "12.5", "9", "9"]]
+    wanted.append(["tag|ged", "3", "1.25", "blind", "blind"])
+    text = cutflows.cutflow_table.__wrapped__(made)  # type: ignore[attr-defined]
+    lines = text.splitlines()
+    assert lines[0] == "S_R (signal region)"
+    assert [re.split(r"  +", line) for line in (lines[1], *lines[3:5])] == wanted
+    assert lines[-1] == "weighted: events at 59.8 /fb"
+    lines = cutflows.cutflow_table.__wrapped__(made, "markdown").splitlines()  # type: ignore[attr-defined]
+    assert lines[3] == "|---|--:|--:|--:|--:|"
+    cells = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:6]]
+    assert [cells[0], *cells[2:]] == wanted
+    lines = cutflows.cutflow_table.__wrapped__(made, "latex").splitlines()  # type: ignore[attr-defined]
+    assert lines[:3] == ["% S_R (signal region)", r"\begin{tabular}{lrrrr}", r"\toprule"]
+    rows = [line.removesuffix(r" \\").replace("$|$", "|").split(" & ") for line in lines if line.endswith(r"\\")]
+    assert rows == wanted
+    assert lines[-1] == "% weighted: events at 59.8 /fb"
+    with pytest.raises(UnknownName, match=r"'html'. Known: text, markdown, latex"):
+        cutflows.cutflow_table.__wrapped__(made, "html")  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

@@ -11,24 +11,11 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.assignment.results import NetworkEvaluation
-from jettagger.display import Grid
+from jettagger.display import latex_text
 from jettagger.files import complete_or_absent
 from jettagger.provenance import KEY, Provenance
 
-__all__ = ["evaluation_figure", "latex_text", "write_evaluation", "write_latex"]
-
-#: characters with a meaning in LaTeX
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "±": r"$\pm$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    "*": r"$*$",
-}
+__all__ = ["evaluation_figure", "write_evaluation", "write_latex"]
 
 
 def write_evaluation(
@@ -88,52 +75,6 @@ def write_latex(
     text = "\n".join([f"% {KEY}: {record}", *(latex_text(grid) for grid in found.tables(categories))])
     with complete_or_absent(path, force=force) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def latex_text(grid: Grid) -> str:
-    """A table for LaTeX with the rules of ``booktabs``.
-
-    Parameters
-    ----------
-    grid : Grid
-        Where the first column changes, there is a rule, unless it does in each row.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(latex_text(Grid("purities", ["category", "event"], [["*t", "0.5 ± 0.1"]], 1)))
-    % purities
-    \\begin{tabular}{lr}
-    \\toprule
-    category & event \\\\
-    \\midrule
-    $*$t & 0.5 $\\pm$ 0.1 \\\\
-    \\bottomrule
-    \\end{tabular}
-    <BLANKLINE>
-    """
-    columns = len(grid.header)
-    lines = [
-        f"% {' '.join(grid.title.split())}",
-        rf"\begin{{tabular}}{{{'l' * (columns - grid.numbers)}{'r' * grid.numbers}}}",
-    ]
-    lines += [r"\toprule", _latex_row(grid.header)]
-    last = None
-    groups = len({row[0] for row in grid.rows}) < len(grid.rows)
-    for row in grid.rows:
-        if last is None or (groups and row[0] != last):
-            lines.append(r"\midrule")
-        last = row[0]
-        lines.append(_latex_row(row))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = ["".join(_LATEX.get(character, character) for character in cell) for cell in cells]
-    return f"{' & '.join(escaped)} \\\\"
 
 
 def evaluation_figure(found: NetworkEvaluation, methods: Sequence[str] | None = None) -> Any:

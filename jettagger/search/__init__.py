@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jettagger.search.config import SearchConfig, read_config
+    from jettagger.search.cutflows import cutflow_table
     from jettagger.search.files import Survey, survey
-    from jettagger.search.output import cutflow_table, make_templates, record, write_output
+    from jettagger.search.output import make_templates, record, write_output
     from jettagger.search.run import EXECUTORS, SearchResult, run_search
 
 _HOMES = {
@@ -24,7 +25,7 @@ _HOMES = {
     "SearchConfig": "config",
     "SearchResult": "run",
     "Survey": "files",
-    "cutflow_table": "output",
+    "cutflow_table": "cutflows",
     "make_templates": "output",
     "read_config": "config",
     "record": "output",

@@ -20,12 +20,13 @@ from jettagger.errors import OutputError
 from jettagger.files import atomic as files
 from jettagger.histograms import categories_of, pick, save, variables_of
 from jettagger.provenance import KEY
+from jettagger.search.cutflows import cutflow_table
 from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
 from jettagger.statistics.building import build
 from jettagger.statistics.templates import Templates
 
-__all__ = ["blind_regions", "check_folder", "cutflow_table", "make_templates", "record", "write_output"]
+__all__ = ["blind_regions", "check_folder", "make_templates", "record", "write_output"]
 
 #: packages whose versions are in the record
 PACKAGES = (
@@ -130,42 +131,6 @@ def blind_regions(result: SearchResult) -> list[str]:
     return [name for name, region in search.regions.items() if region.kind == "signal"]
 
 
-def cutflow_table(result: SearchResult) -> str:
-    """The cutflows as text: one table per region, one row per cut, with events and weighted events of each data set.
-
-    Parameters
-    ----------
-    result : SearchResult
-
-    Returns
-    -------
-    str
-    """
-    blocks = []
-    datasets = list(result.cutflow)
-    for name, region in result.config.search.regions.items():
-        rows = [["cut", *(text for dataset in datasets for text in (dataset, "weighted"))]]
-        for cut in result.cutflow[datasets[0]][name]:
-            row = [cut]
-            for dataset in datasets:
-                entry = result.cutflow[dataset][name][cut]
-                seen = entry["events"] is not None
-                row += [f"{entry['events']}", f"{entry['weighted']:.6g}"] if seen else ["blind", "blind"]
-            rows.append(row)
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if column == 0 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        blocks.append("\n".join([f"{name} ({region.kind} region)", *lines]))
-    luminosity = result.config.search.luminosity
-    return "\n\n".join(blocks) + f"\n\nweighted: events at {luminosity:g} /fb\n"
-
-
 def make_templates(result: SearchResult) -> Templates | None:
     """The templates requested by the configuration.
 
@@ -217,13 +182,17 @@ def write_output(
     written = {
         "histograms.json": "histograms (UHI JSON; jettagger.histograms.load reads them)",
         "cutflow.txt": "events after each cut, as a table",
+        "cutflow.md": "the same in Markdown",
+        "cutflow.tex": "the same for LaTeX (booktabs)",
         "cutflow.json": "the same for programs",
         RECORD: "how it was made: configuration, model, versions, files",
     }
     with files.folder_complete_or_absent(folder, marker=RECORD, force=force) as part:
         short = {key: made[key] for key in ("configuration", "model", "versions", "datasets", "missing", "notes")}
         save(result.histograms, part / "histograms.json", short, provenance=result.provenance)
-        (part / "cutflow.txt").write_text(f"{cutflow_table(result)}\n{result.provenance}\n", encoding="utf-8")
+        for suffix, (form, note) in {"txt": ("text", ""), "md": ("markdown", ""), "tex": ("latex", "% ")}.items():
+            table = f"{cutflow_table(result, form)}\n{note}{result.provenance}\n"
+            (part / f"cutflow.{suffix}").write_text(table, encoding="utf-8")
         flows = {KEY: result.provenance.to_dict(), "cutflow": result.cutflow}
         (part / "cutflow.json").write_text(json.dumps(flows, indent=1), encoding="utf-8")
         (part / RECORD).write_text(json.dumps(made, indent=1), encoding="utf-8")
@@ -371,4 +340,4 @@ def _filled(processes: Mapping[str, Any], part: Any) -> dict[str, Any]:
     return {name: item for name, item in found.items() if item is not None and item.values().sum() > 0}
 
 
-guard(globals(), "cutflow_table", "make_templates", "record", "write_output")
+guard(globals(), "make_templates", "record", "write_output")
