@@ -49,8 +49,10 @@ from jettagger.training.ragged import joined
 
 PARTS = ("simulate", "prepare", "rejections", "images", "orders", "modelling", "costs", "summary")
 
-#: training jets -> passes and jets of a batch
-PASSES: Mapping[int, tuple[int, int]] = {1_000: (40, 64), 10_000: (20, 256), 100_000: (10, 512)}
+#: training jets -> passes, jets of a batch, and most jets of the validation after each pass
+PASSES: Mapping[int, tuple[int, int, int]] = {
+    1_000: (40, 64, 500), 10_000: (20, 256, 2_000), 100_000: (10, 512, 10_000),
+}  # fmt: skip
 
 #: task -> processes of its jets
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +76,9 @@ EVENTS: Mapping[str, tuple[float, float]] = {
 
 #: of the test events of the default sample, those of another variant
 VARIANT_TESTS = 0.5
+
+#: more training events of another variant: its detector may lose more jets, and numbers of small samples fluctuate
+VARIANT_MARGIN = 1.15
 
 #: most jets of a class that are kept, per training jet: validation, test of backgrounds
 VALIDATION_JETS, TEST_JETS = 0.02, 0.3
@@ -122,7 +127,8 @@ def events_of(process: str, role: str, args: argparse.Namespace, variant: str) -
     """Number of events to simulate."""
     train, test = EVENTS[process]
     if role == "train":
-        return int(np.ceil(train * size_of(args, variant)))
+        margin = 1.0 if variant == "default" else VARIANT_MARGIN
+        return int(np.ceil(margin * train * size_of(args, variant)))
     return int(np.ceil(test * max(args.sizes) * (1.0 if variant == "default" else VARIANT_TESTS)))
 
 
@@ -202,8 +208,8 @@ def describe(rows: RaggedRows, task: Task) -> str:
 # ------------------------------------------------------------------------------------------------------------ trainings
 
 
-def passes_of(size: int) -> tuple[int, int]:
-    """Passes and batch size of a training: those of the nearest size of `PASSES`."""
+def passes_of(size: int) -> tuple[int, int, int]:
+    """Passes, batch size and validation of a training: those of the nearest size of `PASSES`."""
     nearest = min(PASSES, key=lambda known: abs(np.log(known / size)))
     return PASSES[nearest]
 
@@ -257,13 +263,14 @@ def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: in
     task, recipe = TASKS[job.task], RECIPES[job.recipe]
     classes = len(task.classes)
     rows = read_sample(sample_path(folder, job.task, job.variant), job.task)
+    passes, batch, validated = passes_of(job.size)
+    passes = epochs or passes
+    held = np.random.default_rng(13).permutation(subset(rows, task, "validation"))[:validated]
     parts = []
-    for split, size in (("train", job.size), ("validation", None)):
-        mine = rows.take(subset(rows, task, split, size))
+    for chosen in (subset(rows, task, "train", job.size), np.sort(held)):
+        mine = rows.take(chosen)
         parts.append(prepare(mine, recipe, flat_weights(mine, task)))
     target.parent.mkdir(parents=True, exist_ok=True)
-    passes, batch = passes_of(job.size)
-    passes = epochs or passes
     facts: dict[str, Any] = {**asdict(job), "device": device, "jets": len(parts[0]), "validation": len(parts[1])}
     begin = time.monotonic()
     if recipe.build is None:
@@ -479,7 +486,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, default=sorted(PASSES), metavar="JETS", help="of trainings")
     parser.add_argument("--modelling-size", type=int, default=20_000, help="training jets of variants")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help=f"of all trainings (default: passes and batches {dict(PASSES)})")
+    parser.add_argument("--epochs", type=int, help="of all trainings (default: by their size)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N")
     parser.add_argument("--jobs", type=int, default=1, help="trainings, or processes of a simulation, at a time")
     parser.add_argument("--threads", type=int, default=1, help="of a training on the CPU")
