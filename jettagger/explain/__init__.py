@@ -9,17 +9,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.explain.baselines import Baseline, another_jet, median_constituent, no_constituents
     from jettagger.explain.gradients import COLUMNS, Gradients, Target
     from jettagger.explain.graph import TorchGraph
+    from jettagger.explain.physical import physical
+    from jettagger.explain.scorer import Scorer
+    from jettagger.explain.targets import target_of
 
 _HOMES = {
     "COLUMNS": "gradients",
+    "Baseline": "baselines",
     "Gradients": "gradients",
+    "Scorer": "scorer",
     "Target": "gradients",
     "TorchGraph": "graph",
+    "another_jet": "baselines",
+    "median_constituent": "baselines",
+    "no_constituents": "baselines",
+    "physical": "physical",
+    "target_of": "targets",
 }
 
-__all__ = ["COLUMNS", "Gradients", "Target", "TorchGraph"]
+__all__ = [
+    "COLUMNS",
+    "Baseline",
+    "Gradients",
+    "Scorer",
+    "Target",
+    "TorchGraph",
+    "another_jet",
+    "median_constituent",
+    "no_constituents",
+    "physical",
+    "target_of",
+]
 
 
 def __getattr__(name: str) -> Any:
