@@ -20,7 +20,7 @@ import jettagger as jt
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName, nearest
 from jettagger.expressions import select
 from jettagger.expressions.cutlogic import CutWarning
-from jettagger.tagging.dask_awkward import _Attach, _Scores
+from jettagger.tagging.dask_awkward import PartitionScores, _Attach
 from jettagger.testing import make_events, write_pfnano
 
 CUT = "pt > 300 and abs(eta) < 1.5"
@@ -106,7 +106,7 @@ def test_partitions_without_data_touch_the_columns_of_the_cut(tagger: jt.Tagger)
     """What dask-awkward does while it builds a graph."""
     events = make_events(3, seed=1)
     form, report = ak.typetracer.typetracer_with_report(events.layout.form_with_key("n{id}"))
-    for function in (_Scores(tagger), _Attach(tagger, {"mass": "x_mass"})):
+    for function in (PartitionScores(tagger), _Attach(tagger, {"mass": "x_mass"})):
         function.cut = "msoftdrop > 40"
         function(ak.Array(form))
         full = function(events)

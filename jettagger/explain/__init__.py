@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jettagger.explain.attribution import AttributionWarning, attribute
     from jettagger.explain.baselines import Baseline, another_jet, median_constituent, no_constituents
     from jettagger.explain.gradients import COLUMNS, Gradients, Target
     from jettagger.explain.graph import TorchGraph
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jettagger.explain.targets import target_of
 
 _HOMES = {
+    "AttributionWarning": "attribution",
     "COLUMNS": "gradients",
     "Baseline": "baselines",
     "Gradients": "gradients",
@@ -24,6 +26,7 @@ _HOMES = {
     "Target": "gradients",
     "TorchGraph": "graph",
     "another_jet": "baselines",
+    "attribute": "attribution",
     "median_constituent": "baselines",
     "no_constituents": "baselines",
     "physical": "physical",
@@ -32,12 +35,14 @@ _HOMES = {
 
 __all__ = [
     "COLUMNS",
+    "AttributionWarning",
     "Baseline",
     "Gradients",
     "Scorer",
     "Target",
     "TorchGraph",
     "another_jet",
+    "attribute",
     "median_constituent",
     "no_constituents",
     "physical",

@@ -20,7 +20,7 @@ from jettagger.inputs.source import Request
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array
 
-__all__ = ["JetInputs", "arranged_as", "canonical", "jet_inputs", "joined_inputs"]
+__all__ = ["JetInputs", "arranged_as", "canonical", "families_of", "jet_inputs", "joined_inputs"]
 
 
 def canonical(array: Array, group: Group) -> Array:
@@ -76,6 +76,31 @@ def arranged_as(array: Array, group: Group) -> Array:
     return arranged_images(array, group.layout) if group.image is not None else arranged(array, group.layout)
 
 
+def families_of(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """Lists of objects in the file -> the groups of a network whose slots hold them; no images.
+
+    Parameters
+    ----------
+    bundle : Bundle
+
+    Returns
+    -------
+    dict of str to tuple of str
+        ``pf``, ``sv``, ``jet``; with a data configuration of weaver ``part``, ``jet``.
+
+    Examples
+    --------
+    >>> from jettagger import load_bundle
+    >>> families_of(load_bundle("tinyParT"))["sv"]
+    ('sv_features', 'sv_vectors', 'sv_mask')
+    """
+    found: dict[str, list[str]] = {}
+    for group in bundle.groups:
+        if group.image is None:
+            found.setdefault(_family(bundle, group), []).append(group.name)
+    return {family: tuple(names) for family, names in found.items()}
+
+
 @dataclass(frozen=True)
 class JetInputs:
     """The inputs of some jets.
@@ -127,11 +152,7 @@ class JetInputs:
 
         With a data configuration of weaver the names are those before ``_`` of the columns: ``part``.
         """
-        found: dict[str, list[str]] = {}
-        for group in self.bundle.groups:
-            if group.image is None:
-                found.setdefault(_family(self.bundle, group), []).append(group.name)
-        return {family: tuple(names) for family, names in found.items()}
+        return families_of(self.bundle)
 
     def in_family(self, family: str) -> tuple[str, ...]:
         """The groups of a list of objects.
@@ -343,4 +364,4 @@ def _is_exact(bundle: Bundle, group: Group) -> bool:
     return group.exact or wrapped or not masked
 
 
-guard(globals(), "arranged_as", "canonical", "joined_inputs", "jet_inputs")
+guard(globals(), "arranged_as", "canonical", "families_of", "jet_inputs", "joined_inputs")

@@ -69,6 +69,8 @@ class Attributions:
         Derivatives that were not finite, and count as 0.
     steps : int64[n], optional
         Number of derivatives that were taken along the path from the baseline.
+    reason : str
+        Why central differences took the place of derivatives; empty: they did not.
     remarks : tuple of str
         What to say of them: differences instead of derivatives, a number that is constant.
     """
@@ -81,6 +83,7 @@ class Attributions:
     residual: Array | None = None
     not_finite: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     steps: Array | None = None
+    reason: str = ""
     remarks: tuple[str, ...] = ()
 
 

@@ -21,22 +21,46 @@ from jettagger.inputs.source import ColumnPlan
 if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
 
-__all__ = ["attached", "scores"]
+__all__ = ["PartitionScores", "attached", "mapped", "scores", "touched"]
 
 
 def scores(tagger: Tagger, events: Any, where: Any) -> Any:
     """The scores of all partitions as a dask-awkward collection; see `Tagger.__call__`."""
-    return _map(_Scores(tagger), events, where, label=f"score-{tagger.bundle.name}")
+    return mapped(PartitionScores(tagger), events, where, label=f"score-{tagger.bundle.name}")
 
 
 def attached(
     tagger: Tagger, events: Any, where: Any, names: Mapping[str, str], kinematics: Mapping[str, Any] | None = None
 ) -> Any:
     """The events of all partitions with the new columns as a dask-awkward collection; see `Tagger.attach`."""
-    return _map(_Attach(tagger, dict(names)), events, where, kinematics, label=f"tag-{tagger.bundle.name}")
+    return mapped(_Attach(tagger, dict(names)), events, where, kinematics, label=f"tag-{tagger.bundle.name}")
 
 
-def _map(function: _Scores, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None, *, label: str) -> Any:
+def mapped(
+    function: PartitionScores, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None, *, label: str
+) -> Any:
+    """A function of all partitions as a dask-awkward collection.
+
+    Parameters
+    ----------
+    function : PartitionScores
+    events : dask-awkward collection
+    where, kinematics
+        As for `Tagger.attach`, of dask-awkward arrays.
+    label : str
+        Name of the layer in the graph.
+
+    Returns
+    -------
+    dask-awkward collection
+
+    Raises
+    ------
+    MismatchError
+        If ``where`` or ``kinematics`` are not dask-awkward arrays.
+    InputFileError
+        If the events come from an RNTuple, which cannot be read as a collection.
+    """
     dask_awkward = require("dask_awkward", "dask-awkward", "tagging a dask-awkward collection")
     arguments = [events]
     if isinstance(where, str):
@@ -85,7 +109,7 @@ def _refuse_rntuple(events: Any) -> None:
                 )
 
 
-class _Scores:
+class PartitionScores:
     """Scores of one partition; for a typetracer, the touched columns and the form.
 
     Called with the events, the mask if there is one, and the columns of the jets after a variation.
@@ -105,7 +129,7 @@ class _Scores:
         if ak.backend(events) == "typetracer":
             for array in more:
                 ak.typetracer.touch_data(array)
-            return self._trace(events, _touch(self.tagger, events, self.cut))
+            return self._trace(events, touched(self.tagger, events, self.cut))
         return self._compute(events, where, kinematics)
 
     def _compute(self, events: Any, where: Any, kinematics: Mapping[str, Any]) -> Any:
@@ -115,7 +139,7 @@ class _Scores:
         return _form(self.tagger, plan, events)
 
 
-class _Attach(_Scores):
+class _Attach(PartitionScores):
     """Events of one partition with the new columns."""
 
     def __init__(self, tagger: Tagger, names: dict[str, str]) -> None:
@@ -138,7 +162,7 @@ class _Attach(_Scores):
         return ak.with_field(events, jets, name) if name else jets
 
 
-def _touch(tagger: Tagger, events: Any, cut: str | None) -> ColumnPlan:
+def touched(tagger: Tagger, events: Any, cut: str | None) -> ColumnPlan:
     """Mark the columns of the plan, and those of the cut, as needed."""
     import awkward as ak
 

@@ -41,6 +41,7 @@ def gradient_input(scorer: Scorer, jets: JetInputs) -> Attributions:
         found.outputs,
         "gradient-input",
         not_finite=found.not_finite,
+        reason=found.reason,
         remarks=remarks_of(scorer.target, found),
     )
 

@@ -90,7 +90,7 @@ def integrated(
         if not chosen.any():
             break
         parts = path.divided(parts, chosen)
-    values = {}
+    values = {name: np.zeros(array.shape, dtype=np.float64) for name, array in jets.values.items()}
     for name, change in path.change.items():
         total = np.zeros(change.shape, dtype=np.float64)
         np.add.at(total, parts.jet, parts.slopes[name])
@@ -114,6 +114,7 @@ def integrated(
         residual=residual,
         not_finite=path.not_finite,
         steps=path.steps,
+        reason=path.own.reason,
         remarks=tuple(remarks),
     )
 

@@ -38,6 +38,7 @@ def saliency(scorer: Scorer, jets: JetInputs) -> Attributions:
         found.outputs,
         "saliency",
         not_finite=found.not_finite,
+        reason=found.reason,
         remarks=remarks_of(scorer.target, found),
     )
 
