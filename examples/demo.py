@@ -34,7 +34,9 @@ def main(folder: str = "demo-output", config: str = str(CONFIG)) -> int:
         print(f"note: {note}")
     status = jettagger(["limit", str(out)])
     if status == 0:
-        written |= dict.fromkeys(("limits.json", "limits.txt", "limits.png"), "limits against the resonance mass")
+        written |= dict.fromkeys(
+            ("limits.json", "limits.txt", "limits.png", "limits.pdf"), "limits against the resonance mass"
+        )
     print(f"\nleft in {out}/ after {time.perf_counter() - start:.0f} s:")
     width = max(map(len, written))
     for name, text in written.items():

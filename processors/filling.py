@@ -13,6 +13,7 @@ from jettagger.processors.candidates import CandidateColumns
 from jettagger.errors import UnknownName
 from jettagger.histograms import HistSpec, sort_categories
 from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
+from jettagger.search.masses import without_mass_cuts
 
 __all__ = ["SearchChunk", "check_column", "cutflow", "fill", "rounded", "scaled", "weight_variations"]
 
@@ -39,6 +40,10 @@ class SearchChunk:
         Histograms to fill; curves are those of discriminants with fine bins, in inclusive regions.
     specs : mapping of str to HistSpec
         Specifications of the curves.
+    masses : dict of str to hist.Hist
+        Histograms of masses to fill without cuts on masses.
+    mass_specs : mapping of str to HistSpec
+        Their specifications.
     """
 
     dataset: str
@@ -50,6 +55,8 @@ class SearchChunk:
     histograms: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     specs: Mapping[str, HistSpec] = field(default_factory=dict)
+    masses: dict[str, Any] = field(default_factory=dict)
+    mass_specs: Mapping[str, HistSpec] = field(default_factory=dict)
 
 
 def weight_variations(shift: str, weights: Weights) -> dict[str, str | None]:
@@ -171,6 +178,12 @@ def fill(
                 )
     if shift != NOMINAL:
         return {}
+    for region, item in search.regions.items() if chunk.mass_specs and not chunk.sample.data else ():
+        mask = selection.all(EVENTS, JETS, *without_mass_cuts(search, item))
+        place = {"dataset": chunk.dataset, "region": region, "variation": NOMINAL}
+        for name, spec in chunk.mass_specs.items():
+            chosen = {column: arrays[column][mask] for column in spec.needs}
+            spec.fill(chunk.masses[name], chosen, weights.weight()[mask], events=chunk.numbers[mask], **place)
     overlaps = {}
     kinds = {name: item.kind for name, item in search.regions.items()}
     for name, kind in kinds.items():

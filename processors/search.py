@@ -37,6 +37,7 @@ from jettagger.search.definition import (
     WeightFactor,
 )
 from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sums
+from jettagger.search.masses import mass_histograms
 from jettagger.search.tagfactors import TagFactor, tag_notes
 from jettagger.weights import check_weights
 
@@ -192,6 +193,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             for factor in self.search.tag_factors.values():
                 factor.check_origin(self.tagger, self.discriminants)
         self.curves = self._curves()
+        self.masses = mass_histograms(self.search)
         self.outputs = self._outputs()
         self.names = {} if self.tagger is None else self.tagger.column_names(self.outputs, self.prefix)
 
@@ -342,9 +344,9 @@ class ResonanceSearchProcessor(FatJetProcessor):
         Returns
         -------
         dict
-            ``histograms``, ``curves``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``; ``overlaps``
-            of regions; ``passing``, the simulated events that pass and fail each cut; ``tags``, by data set and weight
-            the numbers of jets to which scale factors were applied.
+            ``histograms``, ``curves``, ``masses``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``;
+            ``overlaps`` of regions; ``passing``, the simulated events that pass and fail each cut; ``tags``, by data
+            set and weight the numbers of jets to which scale factors were applied.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -354,8 +356,11 @@ class ResonanceSearchProcessor(FatJetProcessor):
         check_weights(generator, name=f"{self.generator_weight}", events=numbers)
         histograms = {spec.name: spec.make() for spec in self.histograms}
         curves = {name: spec.make() for name, spec in self.curves.items()}
+        masses = {name: spec.make() for name, spec in self.masses.items()}
         passed = self.event_mask(events, sample)
-        chunk = SearchChunk(dataset, sample, events, numbers, generator, passed, histograms, curves, self.curves)
+        chunk = SearchChunk(
+            dataset, sample, events, numbers, generator, passed, histograms, curves, self.curves, masses, self.masses
+        )
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
         varied = {name: self._varied(events, shift) for name, shift in shifts.items()}
@@ -394,6 +399,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         return {
             "histograms": histograms,
             "curves": curves,
+            "masses": masses,
             "sums": {dataset: counts},
             "files": {dataset: {path: len(events)}},
             "file_weights": {dataset: {path: counts["sumw"]}},
@@ -411,7 +417,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
         -------
         dict
             ``histograms`` (name -> hist.Hist, in events), ``curves`` (the same of discriminants, in inclusive regions,
-            with `jettagger.histograms.fine_edges`), ``cutflow`` (data set -> region -> cut -> ``events`` and
+            with `jettagger.histograms.fine_edges`), ``masses`` (those of masses without cuts on masses, of simulation),
+            ``cutflow`` (data set -> region -> cut -> ``events`` and
             ``weighted``, scaled; None where data are blind), ``datasets`` (data set -> ``events``, ``jets``,
             ``scored``, ``sum_of_weights``, ``scale``, ``files``), ``notes`` (list of str, also issued as
             `SearchWarning`).
@@ -423,9 +430,9 @@ class ResonanceSearchProcessor(FatJetProcessor):
         """
         datasets = self.normalised(accumulator)
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
-        histograms, curves = (
+        histograms, curves, masses = (
             {name: scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
-            for kind in ("histograms", "curves")
+            for kind in ("histograms", "curves", "masses")
         )
         cutflow: dict[str, Any] = {}
         hidden = blind_rows(self.regions) if self.blind else {}
@@ -452,6 +459,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         return {
             "histograms": histograms,
             "curves": curves,
+            "masses": masses,
             "cutflow": cutflow,
             "datasets": datasets,
             "notes": notes,

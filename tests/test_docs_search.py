@@ -67,7 +67,11 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "blind: data in SR are in no histogram" in said
     written = re.findall(r"`([\w<>.]+\.\w+)`", TEXT[TEXT.index("| file |") : TEXT.index("The folder is complete")])
     names = {name.replace("<signal>", "X1000") for name in written}
-    assert {path.name for path in Path("out").iterdir()} == names - {"limits.png", "jettagger.histograms.load"}
+    assert {path.name for path in Path("out").iterdir()} == names - {
+        "limits.png",
+        "limits.pdf",
+        "jettagger.histograms.load",
+    }
     row = re.search(r"^tagged .*$", Path("out/cutflow.txt").read_text(), flags=re.MULTILINE)
     assert row is not None
     assert row.group().split()[-2:] == ["blind", "blind"]

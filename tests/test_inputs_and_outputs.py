@@ -599,7 +599,7 @@ def test_checksums_replace_no_file_of_the_model(
     refused(["models", "accept", str(folder)], folder, capsys)
 
 
-@pytest.mark.parametrize("output", ["limits.json", "limits.txt", "limits.png"])
+@pytest.mark.parametrize("output", ["limits.json", "limits.txt", "limits.png", "limits.pdf"])
 def test_limits_replace_no_workspace(output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "templates.json").write_text(
         '{"format": "jettagger templates", "version": 1, "signals": {}, "asimov": true}'

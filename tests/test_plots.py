@@ -11,6 +11,9 @@ from jettagger.histograms import AxisSpec, HistSpec, pick
 from jettagger.statistics.limits import Limit
 
 pytest.importorskip("mplhep")
+from matplotlib import colors
+from matplotlib.text import Text
+
 from jettagger import plots
 
 
@@ -306,6 +309,54 @@ def test_ratios_of_shapes_are_bounded():
     np.testing.assert_allclose(lower.patches[0].get_data()[0], [1, 0, 1, 0])  # a smaller sample of the same shape
     _, lower = plots.sculpting(few, {}).axes
     assert lower.get_ylim() == (0, 2)
+
+
+def test_the_band_of_a_ratio_is_that_of_this_ratio():
+    """Of signal over background without data, of the background with data, of the jets without a cut."""
+    background, signal = histogram([25] * 40 + [75] * 10, 2.0), histogram([25] * 9 + [75] * 4, 0.5)
+    _, lower = plots.spectrum({"qcd": background}, signals={"X": signal}).axes
+    line, band = lower.patches
+    ratio, relative = signal.values()[:2] / background.values()[:2], np.sqrt([1 / 9 + 1 / 40, 1 / 4 + 1 / 10])
+    np.testing.assert_allclose(line.get_data()[0][:2], ratio)
+    values, _, baseline = band.get_data()
+    np.testing.assert_allclose(values[:2], ratio * (1 + relative))
+    np.testing.assert_allclose(baseline[:2], ratio * (1 - relative))
+    for figure in (plots.spectrum({"qcd": background}, data=FLAT), plots.sculpting(background, {"cut": FLAT})):
+        values, _, baseline = figure.axes[1].patches[-1].get_data()
+        np.testing.assert_allclose(values[:2], 1 + np.sqrt([1 / 40, 1 / 10]))
+        np.testing.assert_allclose(baseline[:2], 1 - np.sqrt([1 / 40, 1 / 10]))
+
+
+def test_a_process_has_one_style_in_all_pictures():
+    styles = plots.process_styles(["tt", "qcd", "X"])
+    assert styles["qcd"].colour == plots.PETROFF[1]
+    many = plots.process_styles(map(str, range(30)))
+    assert len(set(many.values())) == 30
+    upper, lower = plots.spectrum({"qcd": FLAT}, signals={"X": PEAK}, styles=styles).axes
+    assert colors.to_hex(upper.patches[0].get_facecolor()) == styles["qcd"].colour
+    lines = [axes.patches[-1 if axes is upper else 0] for axes in (upper, lower)]
+    lines += [plots.shapes({"X": PEAK}, styles=styles).axes[0].patches[0]]
+    lines += [plots.cutflow({"X": {"all": 1.0}}, styles=styles).axes[0].patches[0]]
+    assert {colors.to_hex(line.get_edgecolor()) for line in lines} == {styles["X"].colour}
+    (curve,) = plots.roc_curves({"X": roc(np.arange(9.0), np.arange(5.0))}, styles=styles).axes[0].lines
+    assert curve.get_color() == styles["X"].colour
+    other = plots.shapes({"new": PEAK, "qcd": FLAT}, styles=styles).axes[0].patches
+    assert colors.to_hex(other[0].get_edgecolor()) == plots.PETROFF[3]  # none that another process has
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_the_label_of_an_experiment(data, tmp_path):
+    label = plots.PlotLabel("CMS", "Preliminary", "13.6", 59.8)
+    figure = plots.spectrum({"qcd": FLAT}, data=FLAT if data else None, title="SR", label=label)
+    shown = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "CMS" in shown
+    assert ("Simulation Preliminary" in shown) != data
+    assert "59.8 fb$^{-1}$ (13.6 TeV)" in shown
+    assert "SR" in [text.get_text() for text in figure.axes[0].texts]
+    written(figure, tmp_path)
+    for name in ("a.pdf", "b.pdf"):
+        plots.save_figure(figure, tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 def test_nothing_is_no_plot():

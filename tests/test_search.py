@@ -203,6 +203,24 @@ def test_cutflows_as_text_markdown_and_latex() -> None:
 
 
 @pytest.mark.slow
+def test_masses_without_cuts_on_masses(world: Path) -> None:
+    """They are the histograms of a search without these cuts, of simulation alone."""
+    histogram = "histograms:\n  m: {bins: [5, 0, 200], expression: jet1.msoftdrop}\n"
+    inclusive = ("regions:\n", "regions:\n  all: {kind: inclusive, pass: [near]}\n")
+    plain = run_search(config(world, inclusive, ("histograms:\n", histogram)))
+    window = ("cuts:\n", 'cuts:\n  window: "90 < jet1.msoftdrop < 140"\n')
+    made = [window, inclusive, ("histograms:\n", histogram), ("[near", "[window, near")]
+    cut = run_search(config(world, *made))
+    for dataset in ("tt", "X1"):
+        for region in ("all", "SR", "CR"):
+            place = {"dataset": dataset, "region": region, "variation": "nominal"}
+            expected = pick(plain.histograms["m"], **place)
+            np.testing.assert_allclose(pick(cut.masses["m"], **place).values(), expected.values(), rtol=1e-9)
+            assert pick(cut.histograms["m"], **place).values().sum() != expected.values().sum()
+    assert "run" not in cut.masses["m"].axes["dataset"]
+
+
+@pytest.mark.slow
 def test_inclusive_regions_and_blind_data(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mplhep")
     # names are looked at here, pictures in the next test and in test_plots.py

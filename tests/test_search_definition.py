@@ -18,11 +18,43 @@ import jettagger as jt
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import ExpressionText, parse
 from jettagger.histograms import AxisSpec, HistSpec
+from jettagger.plots.style import PlotLabel
 from jettagger.search import read_config
 from jettagger.search.definition import JetVariation, Region, Sample, Search, WeightFactor
+from jettagger.search.masses import is_mass, mass_histograms, without_mass_cuts
 
 MJJ = HistSpec("mjj", [AxisSpec("mjj", bins=(10, 500, 3000), unit="GeV")])
 SELECTED = CONFIG.replace("jets:\n", 'event_selection: "MET.pt < 900"\njets:\n')
+
+
+def test_the_label_of_plots() -> None:
+    made = read_config(CONFIG + "label: {experiment: CMS, text: Preliminary, energy: 13.6}\n", name="a", folder=".")
+    assert made.label == PlotLabel("CMS", "Preliminary", "13.6", 10)
+    assert read_config(CONFIG, name="a", folder=".").label is None
+    with pytest.raises(ConfigError, match=r"line \d+: 'energy' must be a number in TeV, above zero"):
+        read_config(CONFIG + "label: {energy: -13}\n", name="a", folder=".")
+    with pytest.raises(ConfigError, match=r"unknown key 'experimnt' .*experiment"):
+        read_config(CONFIG + "label: {experimnt: CMS}\n", name="a", folder=".")
+
+
+def test_cuts_on_masses_are_left_out_of_histograms_of_masses() -> None:
+    spec = HistSpec("m", [AxisSpec("m", bins=(2, 0, 200), expression="jet1.msoftdrop")])
+    cuts = {
+        "tag": "jet1.prob > 0.5",
+        "window": "100 < jet1.msoftdrop < 150",
+        "both": "jet2.a_mass > 50 and jet1.prob > 0.1",
+    }
+    regions = {"all": Region("inclusive", ["window", "both"]), "SR": Region("signal", ["tag", "both"], ["window"])}
+    search = Search({"tt": Sample(830)}, regions, [spec, HistSpec("mjj", [AxisSpec("mjj", bins=(2, 0, 9))])], cuts=cuts)
+    assert list(mass_histograms(search)) == ["m"]
+    assert without_mass_cuts(search, regions["all"]) == ()
+    # what it cuts on besides the mass is not lost
+    assert without_mass_cuts(search, regions["SR"]) == ("tag", "both")
+    assert without_mass_cuts(search, Region("control", [], ["tag", "window"])) == ("not tag",)
+    assert not mass_histograms(Search({"tt": Sample(830)}, {"SR": regions["SR"]}, [spec], cuts=cuts))
+    assert is_mass(search, "jet2.inclParTMDV1_mass")
+    assert not is_mass(search, "mjj")
+    assert not is_mass(search, "jet1.massive")
 
 
 def test_each_expression_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Upper limits against the resonance mass, from the templates of a search.
 
 Reads templates.json and the pyhf workspaces that 'jettagger search' leaves in its output folder, and writes
-limits.json, limits.txt and, with matplotlib, limits.png beside them. Needs: pip install 'jettagger[stats]'.
+limits.json, limits.txt and, with matplotlib, limits.png and limits.pdf beside them.
+Needs: pip install 'jettagger[stats]'.
 
 examples:
   jettagger limit OUT/
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger limit``."""
     parser.add_argument("folder", type=Path, help="the output folder of 'jettagger search'")
     parser.add_argument("--signal", action="append", default=[], help="only this signal (repeatable)")
-    parser.add_argument("--no-plot", action="store_true", help="do not draw limits.png")
+    parser.add_argument("--no-plot", action="store_true", help="do not draw limits.png and limits.pdf")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         If there is no limit; gives the reason.
     """
     signals, workspaces, asimov = load_workspaces(args.folder)
-    for name in ("limits.json", "limits.txt", "limits.png"):
+    for name in ("limits.json", "limits.txt", "limits.png", "limits.pdf"):
         refuse_inputs(args.folder / name, [path for path in args.folder.glob("*.json") if path.name != name])
     unknown = [name for name in args.signal if name not in signals]
     if unknown:
@@ -80,6 +81,10 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(text)
     if not args.no_plot and importlib.util.find_spec("mplhep"):
         from jettagger.plots import limit_band, save_figure
+        from jettagger.search.labels import read_styles
 
-        save_figure(limit_band(found), args.folder / "limits.png")
+        label, _ = read_styles(args.folder)
+        figure = limit_band(found, label=label)
+        for suffix in (".png", ".pdf"):
+            save_figure(figure, args.folder / f"limits{suffix}")
     return 0

@@ -191,9 +191,9 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
     for name, text in written.items():
         if not name.startswith("plots/"):
             say(f"{output.rstrip('/')}/{name}: {text}")
-    plots = sum(name.startswith("plots/") for name in written)
+    plots = len({name.rpartition(".")[0] for name in written if name.startswith("plots/")})
     if plots:
-        say(f"{output.rstrip('/')}/plots/: {plots} plots")
+        say(f"{output.rstrip('/')}/plots/: {plots} plots, as PNG and PDF")
     hidden = blind_regions(result)
     if hidden:
         say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")

@@ -11,11 +11,14 @@ from jettagger.plots.masses import assigned_masses
 from jettagger.plots.purities import purities_by_objects
 from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
-from jettagger.plots.style import LINES, save_figure
+from jettagger.plots.style import LINES, PETROFF, PlotLabel, ProcessStyle, process_styles, save_figure
 from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, tradeoff
 
 __all__ = [
     "LINES",
+    "PETROFF",
+    "PlotLabel",
+    "ProcessStyle",
     "assigned_masses",
     "attention_maps",
     "band_spectra",
@@ -30,6 +33,7 @@ __all__ = [
     "impact_ranking",
     "limit_band",
     "mean_images",
+    "process_styles",
     "purities_by_objects",
     "response_distributions",
     "response_summary",

@@ -11,7 +11,7 @@ import numpy as np
 from jettagger.arguments import Kind, guard
 from jettagger.discriminants.metrics import Roc
 from jettagger.errors import InvalidValues
-from jettagger.plots.style import LINES, canvas, drawing
+from jettagger.plots.style import LINES, PlotLabel, Styles, canvas, drawing, titled
 
 if TYPE_CHECKING:
     from jettagger.statistics.limits import Limit
@@ -25,7 +25,13 @@ _LONG = 36
 
 
 def roc_curves(
-    curves: Mapping[str, Roc], *, title: str = "", signal: str = "Signal", background: str = "Background"
+    curves: Mapping[str, Roc],
+    *,
+    title: str = "",
+    signal: str = "Signal",
+    background: str = "Background",
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
 ) -> Any:
     """ROC curves: background efficiency against signal efficiency, with bands of the statistical uncertainty.
 
@@ -37,6 +43,10 @@ def roc_curves(
         Name -> :class:`jettagger.discriminants.Roc`.
     title, signal, background : str
         Text for labels.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and line styles of all pictures; default: by the order in this one.
+    label : PlotLabel, optional
+        Label of an experiment.
 
     Returns
     -------
@@ -56,10 +66,11 @@ def roc_curves(
         smallest = min((c.auc.uncertainty for c in curves.values() if c.auc.uncertainty > 0), default=1e-4)
         digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
         for i, (name, curve) in enumerate(curves.items()):
-            colour, style = LINES[i % len(LINES)]
+            chosen = (styles or {}).get(name)
+            colour, style = LINES[i % len(LINES)] if chosen is None else (chosen.colour, chosen.line)
             area = curve.auc.bound or f"{curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f}"
             area = f"(AUC {area}, bins < {_rounded_up(curve.binning)})" if curve.binning else f"(AUC {area})"
-            label = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
+            entry = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
             seen = curve.background > 0
             axes.plot(
                 curve.signal[seen],
@@ -67,7 +78,7 @@ def roc_curves(
                 color=colour,
                 linestyle=style,
                 linewidth=2.2,
-                label=label,
+                label=entry,
             )
             low = np.maximum(curve.background - curve.background_uncertainty, 1e-12)
             high = curve.background + curve.background_uncertainty
@@ -82,7 +93,11 @@ def roc_curves(
         axes.grid(which="both", alpha=0.25)
         legend = axes.legend(loc=_free_corner(curves.values(), bottom), frameon=True, framealpha=0.9, edgecolor="none")
         legend.set_in_layout(False)  # a wide one must not squeeze the axes
-        axes.set_title(title, loc="right", fontsize=14)
+        if label is None:
+            axes.set_title(title, loc="right", fontsize=14)
+        else:  # curves and legend leave no place for a title within the axes
+            label.draw(axes, data=False)
+            axes.set_xlabel(f"{signal} efficiency{', ' if title else ''}{title}")
     return figure
 
 
@@ -103,7 +118,7 @@ def _free_corner(curves: Iterable[Roc], bottom: float) -> str:
     return "upper left" if upper <= lower else "lower right"
 
 
-def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X") -> Any:
+def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X", label: PlotLabel | None = None) -> Any:
     """Upper limits on the cross section against the resonance mass, with bands of one and two standard deviations.
 
     Parameters
@@ -114,6 +129,8 @@ def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X")
         Title above the plot.
     process : str
         Process, for the axis label.
+    label : PlotLabel, optional
+        Label of an experiment.
 
     Returns
     -------
@@ -154,7 +171,7 @@ def limit_band(limits: Sequence[_Limit], *, title: str = "", process: str = "X")
         axes.set_xlabel("Resonance mass [GeV]")
         axes.set_ylabel(rf"{100 * ordered[0].confidence_level:.4g} % CL upper limit on $\sigma({process})$ [fb]")
         axes.legend(loc="upper right", frameon=False)
-        axes.set_title(title, loc="right", fontsize=14)
+        titled(axes, title, label, data=not all(item.asimov for item in ordered))
     return figure
 
 

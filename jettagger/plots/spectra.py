@@ -10,7 +10,7 @@ import numpy as np
 
 from jettagger.arguments import Histogram, guard
 from jettagger.errors import InvalidValues, MismatchError
-from jettagger.plots.style import FILLS, LINES, canvas, drawing
+from jettagger.plots.style import FILLS, LINES, PlotLabel, Styles, canvas, drawing, styles_of, titled
 from jettagger.types import Floats
 
 __all__ = ["cutflow", "sculpting", "shapes", "spectrum"]
@@ -55,6 +55,8 @@ def spectrum(
     title: str = "",
     log: bool = True,
     counted: str = "Events",
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
 ) -> Any:
     """Stacked backgrounds with their statistical uncertainty, signals as lines, data as points, and a ratio panel.
 
@@ -72,11 +74,16 @@ def spectrum(
         Whether the y axis is logarithmic.
     counted : str
         What is counted, for the axis label.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and line styles of all pictures, from `process_styles`; default: by the order in this one.
+    label : PlotLabel, optional
+        Label of an experiment.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The lower panel is data over background; without data, each signal over background.
+        The lower panel is data over background, with the uncertainty of the background as a band; without data, each
+        signal over background, with the statistical uncertainties of these ratios.
 
     Raises
     ------
@@ -99,6 +106,7 @@ def spectrum(
     edges = first.axes[0].edges
     total, variance = (np.sum([_values(h)[i] for h in backgrounds.values()], axis=0) for i in (0, 1))
     sigma = np.sqrt(variance)
+    styles = styles_of([*backgrounds, *signals], styles)
     with drawing() as hep:
         figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         hep.histplot(
@@ -108,17 +116,20 @@ def spectrum(
             histtype="fill",
             yerr=False,
             label=list(backgrounds),
-            facecolor=[FILLS[i % len(FILLS)] for i in range(len(backgrounds))],
+            facecolor=[styles[name].colour for name in backgrounds],
             edgecolor="black",
             linewidth=0.8,
             flow="none",
         )
         draw_band(upper, edges, total - sigma, total + sigma, "stat. uncertainty")
-        for i, (name, histogram) in enumerate(signals.items()):
-            colour, style = LINES[i % len(LINES)]
-            upper.stairs(_values(histogram)[0], edges, color=colour, linestyle=style, linewidth=2.2, label=name)
+        for name, histogram in signals.items():
+            line = {"color": styles[name].colour, "linestyle": styles[name].line, "linewidth": 2.2}
+            upper.stairs(_values(histogram)[0], edges, **line, label=name, path_effects=_outlined())
         safe = np.where(total > 0, total, np.nan)
-        draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
+        if data is not None or not signals:
+            draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
+            lower.axhline(1, color="black", linewidth=0.8)
+            lower.set_ylabel("uncertainty")
         if data is not None:
             observed = _values(data)[0]
             centres = first.axes[0].centers
@@ -128,27 +139,40 @@ def spectrum(
             lower.errorbar(centres, observed / safe, error / safe, **points)
             lower.set_ylim(0, 2)
             lower.set_ylabel("data / bkg.")
-        else:
+        elif signals:
             ratios = [np.nan_to_num(_values(histogram)[0] / safe) for histogram in signals.values()]
-            for i, ratio in enumerate(ratios):
-                colour, style = LINES[i % len(LINES)]
-                lower.stairs(ratio, edges, color=colour, linestyle=style, linewidth=2.2)
+            for (name, histogram), ratio in zip(signals.items(), ratios, strict=True):
+                line = {"color": styles[name].colour, "linestyle": styles[name].line, "linewidth": 2.2}
+                lower.stairs(ratio, edges, **line)
+                error = np.nan_to_num(np.sqrt(_values(histogram)[1] + (ratio * sigma) ** 2) / safe)
+                # on a logarithmic scale a band that reaches zero ends at the axis
+                low = np.maximum(ratio - error, 1e-3 * ratio)
+                band = {"color": styles[name].colour, "alpha": 0.25, "linewidth": 0}
+                lower.stairs(ratio + error, edges, baseline=low, fill=True, **band)
             lower.set_ylabel("signal / bkg.")
             if any((ratio > 0).any() for ratio in ratios):  # none is where no bin has signal and background
                 lower.set_yscale("log")
                 _floor(lower, ratios, 3, DECADES)
-        lower.axhline(1, color="black", linewidth=0.8)
         everything = [total, *(_values(h)[0] for h in signals.values())]
         if data is not None:
             everything.append(_values(data)[0])
-        headroom(upper, everything, log, lines=(len(backgrounds) + len(signals) + 3) // 2, decades=DECADES)
+        # a title within the axes takes a line, too
+        lines = (len(backgrounds) + len(signals) + 3) // 2 + (label is not None)
+        headroom(upper, everything, log, lines=lines, decades=DECADES)
         upper.set_xlabel("")
         upper.set_ylabel(_per_unit(first, counted))
         upper.legend(loc="upper right", ncols=2, frameon=False)
-        upper.set_title(title, loc="right", fontsize=14)
+        titled(upper, title, label, data=data is not None)
         lower.set_xlabel(first.axes[0].label)
         lower.set_xlim(edges[0], edges[-1])
     return figure
+
+
+def _outlined() -> list[Any]:
+    """A white outline, with which lines are seen on fills of any colour."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=4, foreground="white", alpha=0.8), Normal()]
 
 
 def draw_band(axes: Any, edges: Floats, low: Floats, high: Floats, label: str | None) -> None:
@@ -189,7 +213,15 @@ def headroom(axes: Any, contents: Sequence[Floats], log: bool, lines: int, decad
         axes.set_ylim(0, largest * (1.15 + 0.12 * lines))
 
 
-def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = False, counted: str = "Jets") -> Any:
+def shapes(
+    histograms: Mapping[str, Histogram],
+    *,
+    title: str = "",
+    log: bool = False,
+    counted: str = "Jets",
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
+) -> Any:
     """Shapes of one variable for several samples, each normalised to one.
 
     Parameters
@@ -200,6 +232,10 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
         Title above the plot; what is counted.
     log : bool
         Whether the y axis is logarithmic.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and line styles of all pictures, from `process_styles`; default: by the order in this one.
+    label : PlotLabel, optional
+        Label of an experiment.
 
     Returns
     -------
@@ -213,15 +249,16 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
         If one is empty.
     """
     _check(histograms)
+    styles = styles_of(histograms, styles)
     with drawing():
         figure, ((axes,),) = canvas()
         contents = []
-        for i, (name, histogram) in enumerate(histograms.items()):
+        for name, histogram in histograms.items():
             values, variances = _values(histogram)
             total = values.sum()
             if total <= 0:
                 raise InvalidValues(f"{name!r} has no entries to normalise")
-            colour, style = LINES[i % len(LINES)]
+            colour, style = styles[name].colour, styles[name].line
             edges = histogram.axes[0].edges
             axes.stairs(values / total, edges, color=colour, linestyle=style, linewidth=2.2, label=name)
             sigma = np.sqrt(variances) / total
@@ -236,16 +273,25 @@ def shapes(histograms: Mapping[str, Histogram], *, title: str = "", log: bool = 
             )
             contents.append(values / total)
         first = next(iter(histograms.values()))
-        headroom(axes, contents, log, lines=(len(histograms) + 1) // 2, decades=DECADES)
+        headroom(axes, contents, log, lines=(len(histograms) + 1) // 2 + (label is not None), decades=DECADES)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel(first.axes[0].label)
         axes.set_ylabel(f"Fraction of {_per_unit(first, counted[0].lower() + counted[1:])}")
-        axes.legend(loc="upper center", ncols=2, frameon=False)
-        axes.set_title(title, loc="right", fontsize=14)
+        axes.legend(loc="upper center" if label is None else "upper right", ncols=2, frameon=False)
+        titled(axes, title, label)
     return figure
 
 
-def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str = "", counted: str = "Jets") -> Any:
+def sculpting(
+    before: Histogram,
+    after: Mapping[str, Histogram],
+    *,
+    title: str = "",
+    counted: str = "Jets",
+    fill: str = FILLS[0],
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
+) -> Any:
     """The mass spectrum of a background before and after cuts on a discriminant, and the ratio of their shapes.
 
     Parameters
@@ -256,11 +302,18 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
         Name of a cut -> mass of the jets that pass.
     title, counted : str
         Title above the plot; what is counted.
+    fill : str
+        Colour of the spectrum of all jets, e.g. that of the process.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and line styles of the cuts in all pictures; default: by their order in this one.
+    label : PlotLabel, optional
+        Label of an experiment.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The ratios are one for a discriminant that does not sculpt the mass.
+        The ratios are one for a discriminant that does not sculpt the mass; the hatched band is the statistical
+        uncertainty of the jets without a cut.
 
     Raises
     ------
@@ -276,7 +329,7 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
     edges = before.axes[0].edges
     with drawing():
         figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
-        upper.stairs(shape, edges, fill=True, facecolor=FILLS[0], edgecolor="black", label="no cut")
+        upper.stairs(shape, edges, fill=True, facecolor=fill, edgecolor="black", label="no cut")
         draw_band(upper, edges, shape - sigma, shape + sigma, None)
         safe = np.where(shape > 0, shape, np.nan)
         contents, ratios = [shape], []
@@ -284,7 +337,7 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
             passing, passing_variances = _values(histogram)
             if passing.sum() <= 0:
                 raise InvalidValues(f"{name!r} has no entries to normalise")
-            colour, style = LINES[i % len(LINES)]
+            colour, style = LINES[i % len(LINES)] if styles is None else (styles[name].colour, styles[name].line)
             part = passing / passing.sum()
             error = np.sqrt(passing_variances) / passing.sum()
             upper.stairs(part, edges, color=colour, linestyle=style, linewidth=2.2, label=name)
@@ -293,20 +346,29 @@ def sculpting(before: Histogram, after: Mapping[str, Histogram], *, title: str =
             lower.errorbar(centres, part / safe, error / safe, fmt="none", color=colour, linewidth=1.2)
             contents.append(part)
             ratios.append(part / safe)
+        draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
         lower.axhline(1, color="black", linewidth=0.8)
         largest = max((float(np.nanmax(item)) for item in ratios), default=1.0)
         lower.set_ylim(0, min(max(2.0, 1.15 * largest), 5.0))
         lower.set_ylabel("cut / no cut")
         lower.set_xlabel(before.axes[0].label)
         lower.set_xlim(edges[0], edges[-1])
-        headroom(upper, contents, False, lines=(len(after) + 2) // 2)
+        headroom(upper, contents, False, lines=(len(after) + 2) // 2 + (label is not None))
         upper.set_ylabel(f"Fraction of {_per_unit(before, counted[0].lower() + counted[1:])}")
         upper.legend(loc="upper right", ncols=2, frameon=False)
-        upper.set_title(title, loc="right", fontsize=14)
+        titled(upper, title, label)
     return figure
 
 
-def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", counted: str = "Events") -> Any:
+def cutflow(
+    yields: Mapping[str, Mapping[str, float]],
+    *,
+    title: str = "",
+    counted: str = "Events",
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
+    data: bool = False,
+) -> Any:
     """Numbers of events after each cut, one line per sample.
 
     Parameters
@@ -315,6 +377,12 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
         Sample -> cut -> number of events, in the order of the cuts, which are the same for all. NaN is not drawn.
     title, counted : str
         Title above the plot; what is counted.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and line styles of all pictures, from `process_styles`; default: by the order in this one.
+    label : PlotLabel, optional
+        Label of an experiment.
+    data : bool
+        Whether there are data among the samples, for the label.
 
     Returns
     -------
@@ -337,11 +405,12 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
         names = list(counts)
     names = names or []
     edges = np.arange(len(names) + 1) - 0.5
+    styles = styles_of(yields, styles)
     with drawing():
         figure, ((axes,),) = canvas()
         contents = []
-        for i, (sample, counts) in enumerate(yields.items()):
-            colour, style = LINES[i % len(LINES)]
+        for sample, counts in yields.items():
+            colour, style = styles[sample].colour, styles[sample].line
             values = np.asarray(list(counts.values()), dtype=np.float64)
             axes.stairs(values, edges, color=colour, linestyle=style, linewidth=2.2, label=sample)
             if not np.isnan(values).all():
@@ -350,10 +419,10 @@ def cutflow(yields: Mapping[str, Mapping[str, float]], *, title: str = "", count
         axes.minorticks_off()
         axes.set_xlim(-0.5, len(names) - 0.5)
         if contents:
-            headroom(axes, contents, True, lines=(len(yields) + 1) // 2)
+            headroom(axes, contents, True, lines=(len(yields) + 1) // 2 + (label is not None))
         axes.set_ylabel(counted)
         axes.legend(loc="upper right", ncols=2, frameon=False)
-        axes.set_title(title, loc="right", fontsize=14)
+        titled(axes, title, label, data=data)
     return figure
 
 

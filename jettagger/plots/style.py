@@ -6,15 +6,31 @@ Lines differ in style and fills in lightness, so that plots are legible in greys
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from jettagger.arguments import Kind, guard
 from jettagger.errors import require
 from jettagger.files import complete_or_absent
 
-__all__ = ["FILLS", "LINES", "Figure", "canvas", "drawing", "save_figure"]
+__all__ = [
+    "FILLS",
+    "LINES",
+    "PETROFF",
+    "Figure",
+    "PlotLabel",
+    "ProcessStyle",
+    "Styles",
+    "canvas",
+    "drawing",
+    "process_styles",
+    "save_figure",
+    "styles_of",
+    "titled",
+]
 
 Figure = Annotated[Any, Kind("a matplotlib figure", lambda value: hasattr(value, "savefig"))]
 
@@ -29,7 +45,150 @@ LINES = (
     ("#000000", (0, (5, 1, 1, 1, 1, 1))),
     ("#636363", (0, (1, 1))),
 )
+#: colours that can be told apart with any colour vision (M. A. Petroff, arXiv:2107.02270, ten colours)
+PETROFF = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
 _PARAMETERS = {"font.size": 16, "legend.fontsize": 13, "figure.figsize": (8.5, 7.5)}
+
+
+@dataclass(frozen=True)
+class ProcessStyle:
+    """How a process looks in all pictures.
+
+    Parameters
+    ----------
+    colour : str
+        Of its fill and of its line.
+    line : str or tuple
+        Line style of matplotlib.
+    """
+
+    colour: str
+    line: Any = "-"
+
+
+#: process -> its style
+Styles = Mapping[str, ProcessStyle]
+
+
+def process_styles(names: Iterable[str]) -> dict[str, ProcessStyle]:
+    """One style for each process, for all pictures.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The processes; their order gives the colours.
+
+    Returns
+    -------
+    dict of str to ProcessStyle
+        Colours of `PETROFF`, and line styles, so that lines can be told apart without colours; the first 30 differ.
+
+    Examples
+    --------
+    >>> process_styles(["QCD", "tt"])["tt"]
+    ProcessStyle(colour='#ffa90e', line='--')
+    """
+    return {
+        name: ProcessStyle(PETROFF[i % len(PETROFF)], LINES[i % len(LINES)][1])
+        for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def styles_of(names: Iterable[str], styles: Styles | None) -> dict[str, ProcessStyle]:
+    """The styles of processes, with further ones for those that have none.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The processes of a picture.
+    styles : mapping of str to ProcessStyle, optional
+        Those of all pictures.
+
+    Returns
+    -------
+    dict of str to ProcessStyle
+    """
+    known = dict(styles or {})
+    return process_styles([*known, *names]) | known
+
+
+@dataclass(frozen=True)
+class PlotLabel:
+    """The label of an experiment above a picture.
+
+    Parameters
+    ----------
+    experiment : str
+        E.g. ``CMS``.
+    text : str
+        After it, e.g. ``Preliminary``. Pictures without data have ``Simulation`` before it.
+    energy : str
+        Centre-of-mass energy in TeV, e.g. ``13`` or ``13.6``.
+    luminosity : float, optional
+        Integrated luminosity in 1/fb.
+
+    Examples
+    --------
+    >>> PlotLabel("CMS", "Preliminary", "13", 138.0).luminosity
+    138.0
+    """
+
+    experiment: str = ""
+    text: str = ""
+    energy: str = ""
+    luminosity: float | None = None
+
+    def draw(self, axes: Any, *, data: bool) -> None:
+        """Draw it above axes, in the style of mplhep.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes
+        data : bool
+            Whether data are drawn.
+        """
+        mplhep = require("mplhep", "plot", "plotting")
+        luminosity = "" if self.luminosity is None else f"{self.luminosity:g} fb$^{{-1}}$"
+        energy = f"({self.energy} TeV)" if self.energy else ""
+        mplhep.label.exp_label(
+            exp=f"{self.experiment}\N{NO-BREAK SPACE}" if self.experiment else "",
+            text=self.text,
+            data=data,
+            rlabel=" ".join(part for part in (luminosity, energy) if part),
+            loc=0,
+            fontsize=18,
+            ax=axes,
+        )
+
+
+def titled(axes: Any, title: str, label: PlotLabel | None, *, data: bool = False) -> None:
+    """The title of a picture: above it at the right, or within the axes under the label of an experiment.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    title : str
+    label : PlotLabel, optional
+    data : bool
+        Whether data are drawn.
+    """
+    if label is None:
+        axes.set_title(title, loc="right", fontsize=14)
+        return
+    label.draw(axes, data=data)
+    if title:
+        axes.text(0.03, 0.965, title, transform=axes.transAxes, fontsize=14, ha="left", va="top")
 
 
 @contextmanager
@@ -112,7 +271,9 @@ def save_figure(
     # Formulae look for all fonts that they might need; the calligraphic one, "cursive", is on few machines and warns.
     plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"]}
     with complete_or_absent(path) as part, matplotlib.rc_context(plain):
-        figure.savefig(part, dpi=120, metadata=None)
+        # the date in a PDF would make equal pictures different
+        undated = {"CreationDate": None} if Path(path).suffix.lower() == ".pdf" else None
+        figure.savefig(part, dpi=120, metadata=undated)
 
 
 guard(globals())

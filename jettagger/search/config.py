@@ -20,6 +20,7 @@ from jettagger.discriminants import Discriminant, discriminant
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
+from jettagger.plots.style import PlotLabel
 from jettagger.search.definition import (
     JetVariation,
     Region,
@@ -71,6 +72,8 @@ class SearchConfig:
         Histogram from which they are made.
     plots : bool
         Whether plots are drawn, if matplotlib is installed.
+    label : PlotLabel, optional
+        Label of an experiment in plots.
     """
 
     document: Document
@@ -85,6 +88,7 @@ class SearchConfig:
     templates: TemplateSpec | None = None
     template_histogram: str = ""
     plots: bool = True
+    label: PlotLabel | None = None
     digest: str = field(default="", compare=False)
 
     @property
@@ -267,6 +271,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         templates=templates,
         template_histogram="" if content.templates is None else content.templates.histogram,
         plots=content.plots,
+        label=_label(content),
         digest=written.digest,
     )
 
@@ -570,6 +575,14 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
             min_effective_events=keys.min_effective_events,
             names=keys.names,
         )
+
+
+def _label(content: SearchFile) -> PlotLabel | None:
+    keys = content.label
+    if keys is None:
+        return None
+    energy = "" if keys.energy is None else f"{keys.energy:g}"
+    return PlotLabel(keys.experiment, keys.text, energy, content.luminosity)
 
 
 def _check_names(document: Document, names: Sequence[str], known: Any, kind: str, *path: Any) -> None:

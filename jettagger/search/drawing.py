@@ -9,9 +9,13 @@ from typing import Any
 
 from jettagger.discriminants import binned_roc
 from jettagger.histograms import categories_of, pick, variables_of
+from jettagger.plots.style import ProcessStyle, Styles, process_styles
 from jettagger.search.run import SearchResult
 
-__all__ = ["draw_search"]
+__all__ = ["draw_search", "processes_of"]
+
+#: formats of the plots
+SUFFIXES = (".png", ".pdf")
 
 
 def _groups(result: SearchResult) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -27,13 +31,6 @@ def _is_discriminant(result: SearchResult, histogram: Any) -> bool:
     """Whether the variable of a histogram is a discriminant of a candidate."""
     front, _, column = _expression(result, histogram).partition(".")
     return front in ("jet1", "jet2") and column in result.config.search.discriminants
-
-
-def _is_mass(result: SearchResult, histogram: Any) -> bool:
-    """Whether the variable of a histogram is a mass of a candidate, by the name of the column."""
-    front, _, column = _expression(result, histogram).partition(".")
-    named = column in (result.config.search.mass, "msoftdrop") or "mass" in column.lower().split("_")
-    return front in ("jet1", "jet2") and named
 
 
 def _expression(result: SearchResult, histogram: Any) -> str:
@@ -52,18 +49,25 @@ def draw_search(result: SearchResult, folder: Path) -> dict[str, str]:
     In inclusive regions also shapes of all processes, ROC curves of discriminants, and the effect of the other regions
     on the masses of the candidates.
     """
-    from jettagger.plots import cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
+    from jettagger.plots import LINES, cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
 
     regions = result.config.search.regions
     inclusive = [name for name, region in regions.items() if region.kind == "inclusive"]
     blind = result.config.search.blind
     backgrounds, signals, data = _groups(result)
-    luminosity = f"{result.config.search.luminosity:g} fb$^{{-1}}$"
+    label = result.config.label
+    luminosity = "" if label else f", {result.config.search.luminosity:g} fb$^{{-1}}$"
+    styles = process_styles(processes_of(result))
+    of_regions = {
+        name: ProcessStyle(*LINES[i % len(LINES)])
+        for i, name in enumerate(name for name in regions if name not in inclusive)
+    }
     written: dict[str, str] = {}
 
     def keep(figure: Any, name: str, text: str) -> None:
-        save_figure(figure, folder / f"{name}.png")
-        written[f"{name}.png"] = text
+        for suffix in SUFFIXES:
+            save_figure(figure, folder / f"{name}{suffix}")
+            written[f"{name}{suffix}"] = text
 
     for name, histogram in result.histograms.items():
         if len(variables_of(histogram)) != 1:
@@ -81,35 +85,36 @@ def draw_search(result: SearchResult, folder: Path) -> dict[str, str]:
             if stacked:
                 hidden = blind and rules.kind == "signal"
                 observed = None if hidden or not data else part(data, region)
-                title = f"{region}, {luminosity}" + (", data blind" if hidden and data else "")
-                figure = spectrum(stacked, data=observed, signals=lines, title=title)
+                title = f"{region}{luminosity}" + (", data blind" if hidden and data else "")
+                figure = spectrum(stacked, data=observed, signals=lines, title=title, styles=styles, label=label)
                 keep(figure, f"{name}_{region}", f"{name} in {region}")
             if {**stacked, **lines} and (rules.kind == "inclusive" or not inclusive):
-                figure = shapes({**stacked, **lines}, title=region, log=is_discriminant, counted="Events")
+                texts: dict[str, Any] = {"title": region, "counted": "Events", "styles": styles, "label": label}
+                figure = shapes({**stacked, **lines}, log=is_discriminant, **texts)
                 keep(figure, f"{name}_{region}_shapes", f"shapes of {name} in {region}")
             if rules.kind != "inclusive":
                 continue
-            for background, item in stacked.items():
+            for background in stacked:
                 if lines and name in result.curves:
                     curves = _roc_curves(result, name, region, signals, backgrounds[background])
-                    figure = roc_curves(curves, title=f"{name}, {region}", signal="signal", background=background)
+                    texts = {"title": f"{name}, {region}", "signal": "signal", "background": background}
+                    figure = roc_curves(curves, **texts, styles=styles, label=label)
                     text = (
                         f"ROC curves of {name} against {background}, of all events of {region}, without flattening in "
                         "pt or mass"
                     )
                     keep(figure, f"{name}_{region}_roc_{background}", text)
-                after = {
-                    other: part(backgrounds[background], other)
-                    for other in regions
-                    if _is_mass(result, histogram) and other not in inclusive
-                }
-                after = {other: values for other, values in after.items() if values.values().sum() > 0}
-                if after:
-                    figure = sculpting(item, after, title=f"{background}, {region}", counted="Events")
+                if name not in result.masses:
+                    continue
+                before, after = _masses(result.masses[name], backgrounds[background], region, regions)
+                if before is not None and after:
+                    texts = {"title": f"{background}, {region} without mass cuts", "counted": "Events", "label": label}
+                    fill = styles[background].colour
+                    figure = sculpting(before, after, **texts, fill=fill, styles=of_regions)
                     keep(
                         figure,
                         f"{name}_{region}_sculpting_{background}",
-                        f"{name} of {background} before and after the cuts of the regions",
+                        f"{name} of {background} before and after the cuts of the regions, all without cuts on masses",
                     )
     for region in regions:
         yields = {
@@ -118,8 +123,44 @@ def draw_search(result: SearchResult, folder: Path) -> dict[str, str]:
             }
             for dataset, flows in result.cutflow.items()
         }
-        keep(cutflow(yields, title=f"{region}, {luminosity}"), f"cutflow_{region}", f"cutflow of {region}")
+        figure = cutflow(
+            yields, title=f"{region}{luminosity}", styles=_of_datasets(result, styles), label=label, data=bool(data)
+        )
+        keep(figure, f"cutflow_{region}", f"cutflow of {region}")
     return written
+
+
+def _masses(histogram: Any, datasets: Any, region: str, regions: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The mass of a background in an inclusive region, and in the others that have events."""
+    known = categories_of(histogram)
+    chosen = [dataset for dataset in datasets if dataset in known["dataset"]]
+    filled = {}
+    for name, item in regions.items():
+        if chosen and name in known["region"] and (name == region or item.kind != "inclusive"):
+            values = pick(histogram, dataset=chosen, region=name, variation="nominal")
+            if values.values().sum() > 0:
+                filled[name] = values
+    return filled.pop(region, None), filled
+
+
+def _of_datasets(result: SearchResult, styles: Styles) -> dict[str, ProcessStyle]:
+    """The style of each data set: that of its process, with other lines for further ones; data are black."""
+    from jettagger.plots import LINES
+
+    backgrounds, signals, data = _groups(result)
+    found = dict.fromkeys(data, ProcessStyle("black"))
+    for process, datasets in {**backgrounds, **signals}.items():
+        first = [line for _, line in LINES].index(styles[process].line)
+        for number, dataset in enumerate(datasets):
+            line = LINES[(first + number) % len(LINES)][1]
+            found.setdefault(dataset, ProcessStyle(styles[process].colour, line))
+    return found
+
+
+def processes_of(result: SearchResult) -> list[str]:
+    """Backgrounds and signals in the order of their colours."""
+    backgrounds, signals, _ = _groups(result)
+    return [*backgrounds, *signals]
 
 
 def _roc_curves(

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jettagger.files import atomic as files
 from jettagger.histograms import save
 from jettagger.provenance import KEY
 from jettagger.search.cutflows import cutflow_table
-from jettagger.search.drawing import draw_search
+from jettagger.search.drawing import draw_search, processes_of
 from jettagger.search.files import files_read, to_dict
 from jettagger.search.run import SearchResult
 from jettagger.statistics.building import build
@@ -108,6 +109,8 @@ def record(result: SearchResult) -> dict[str, Any]:
         **to_dict(result.survey),
         "datasets": result.datasets,
         "blind": blind_regions(result),
+        "processes": processes_of(result),
+        "label": None if result.config.label is None else asdict(result.config.label),
         "missing": result.missing,
         "notes": list(result.notes),
     }

@@ -63,6 +63,8 @@ class SearchResult:
         File, or part of one -> reason why it is not in the histograms.
     curves : dict
         Name -> histogram of a discriminant with fine bins, in inclusive regions, for ROC curves.
+    masses : dict
+        Name -> histogram of a mass of simulated candidates without cuts on masses, for the effect of other cuts on it.
     provenance : Provenance
         The provenance stored in all files of the output folder.
     model : dict
@@ -81,6 +83,7 @@ class SearchResult:
     notes: tuple[str, ...]
     missing: dict[str, str]
     curves: dict[str, Any] = field(default_factory=dict)
+    masses: dict[str, Any] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=lambda: Provenance("search"))
     model: dict[str, Any] = field(default_factory=dict)
     executor: str = "iterative"
@@ -497,6 +500,7 @@ def run_search(
         notes=made.notes,
         missing=missing,
         curves=result["curves"],
+        masses=result["masses"],
         provenance=provenance_of(
             inner.tagger or found.origin,
             inner.names,

@@ -257,6 +257,19 @@ class TemplatesKeys(FileModel):
     )
 
 
+class LabelKeys(FileModel):
+    """The label of an experiment in plots."""
+
+    experiment: str = Field(default="", description="name of the experiment, e.g. `CMS`")
+    text: str = Field(
+        default="",
+        description="text after it, e.g. `Preliminary`; `Simulation` stands before it where no data are drawn",
+    )
+    energy: Annotated[float | None, Field(gt=0), Expected("a number in TeV, above zero")] = Field(
+        default=None, description="centre-of-mass energy in TeV, e.g. 13.6"
+    )
+
+
 class SearchFile(FileModel):
     """The configuration of a search."""
 
@@ -306,4 +319,5 @@ class SearchFile(FileModel):
     variations: dict[str, VariationKeys] = Field(default_factory=dict, description="name -> keys, see below")
     templates: TemplatesKeys | None = Field(default=None, description="definition of the templates, see below")
     blind: bool = Field(default=True, description="whether data in signal regions are blinded, see below")
+    label: LabelKeys | None = Field(default=None, description="label of an experiment in plots, see below")
     plots: bool = Field(default=True, description="whether to draw plots, if matplotlib and mplhep are installed")
