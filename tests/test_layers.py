@@ -116,6 +116,7 @@ PUBLIC = [
     "search.blinding",
     "search.definition",
     "search.doubts",
+    "search.masses",
     "search.tagfactors",
     "search.tagandprobe",
     "search.variations",
