@@ -87,7 +87,7 @@ class Provenance:
     ----------
     step : str
         What made it: ``tag``, ``convert``, ``simulate``, ``histograms``, ``search``, ``templates``, ``limit``,
-        ``finetune``, ``head``, ``working points``, ``map`` or ``dataset``.
+        ``finetune``, ``head``, ``working points``, ``map``, ``dataset`` or ``datasets``.
     origin : Origin, optional
         The model and its heads; None if no model was run and the input does not record one.
     model_version : str
@@ -311,8 +311,8 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     ----------
     path : path
         A skim, a converted or simulated file (``.parquet``, ``.root``), a dataset of whole events (``.h5``),
-        histograms, templates, workspaces, limits, cutflows, working points, maps, the description of a head
-        (``.json``, ``.json.gz``), or templates in a ROOT file.
+        histograms, templates, workspaces, limits, cutflows, working points, maps, filesets, the description of
+        a head (``.json``, ``.json.gz``), or templates in a ROOT file.
 
     Returns
     -------
@@ -358,7 +358,8 @@ def _in_json(path: Path) -> dict[str, Any]:
         return _mapping(_mapping(parsed(content["description"]).get("jettagger")).get(KEY))
     if "channels" in content:  # a workspace: the format of pyhf has no room, its list of templates knows its checksum
         return _of_workspace(path)
-    return {}
+    first = next(iter(content.values()), None)  # a fileset, whose top level holds data sets alone
+    return _mapping(_mapping(_mapping(first).get("metadata")).get("jettagger"))
 
 
 def _mapping(value: Any) -> dict[str, Any]:

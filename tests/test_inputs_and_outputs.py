@@ -123,6 +123,25 @@ def simulate(folder: Path) -> tuple[list[str], Path]:
     return ["simulate", "--process", "Hbb", "--card", str(card), "-o"], card
 
 
+def datasets(folder: Path) -> tuple[list[str], Path]:
+    path = folder / "tt.json"
+    path.write_bytes(nano(folder).read_bytes())
+    (folder / "tt.txt").write_text(f"{path}\n")
+    return ["datasets", f"tt={folder / 'tt.txt'}", "-o"], path
+
+
+def datasets_list(folder: Path) -> tuple[list[str], Path]:
+    path = folder / "sets.json"
+    path.write_text(f'{{"tt": ["{nano(folder)}"]}}')
+    return ["datasets", str(path), "-o"], path
+
+
+def datasets_metadata(folder: Path) -> tuple[list[str], Path]:
+    path = folder / "meta.json"
+    path.write_text("{tt: {cross_section: 830}}")
+    return ["datasets", str(nano(folder)), "--metadata", str(path), "-o"], path
+
+
 def search(folder: Path) -> tuple[list[str], Path]:
     """The configuration and all files lie in the folder of an earlier search."""
     config = make_world(folder / "out")
@@ -476,6 +495,7 @@ FILES = {
     "show": [show],
     "show image": [show_image, show_image_second, show_image_settings],
     "simulate": [simulate],
+    "datasets": [datasets, datasets_list, datasets_metadata],
     "search": [search, search_sample, search_model],
     "finetune": [finetune, finetune_skim],
     "models check": [golden],

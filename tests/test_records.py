@@ -136,6 +136,7 @@ TESTS = {
     "studies.calibration.run:calibrate": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "studies.calibration.run:_write_files": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "studies.calibration.report:write_report": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
+    "search.datasets:make_fileset": "test_datasets.py::test_a_fileset_says_how_it_was_made",
     "search.output:write_output": "test_records.py::test_all_files_of_a_search_carry_one_record",
     "calibration.datacard:write_datacard": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "statistics.templates:write_templates": "test_records.py::test_all_files_of_a_search_carry_one_record",

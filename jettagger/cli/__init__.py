@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "show image": ("jettagger.cli.show_image", "draw the mean image of jets, and the difference of two samples"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
+    "datasets": ("jettagger.cli.datasets", "count and check files of events, and write them as a fileset"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "decorrelate": ("jettagger.cli.decorrelate", "scores that do not sculpt a mass: maps, heads, and what they cost"),

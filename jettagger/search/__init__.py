@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jettagger.search.config import SearchConfig, read_config
     from jettagger.search.cutflows import cutflow_table
+    from jettagger.search.datasets import CountedFiles, find_files, make_fileset
     from jettagger.search.files import Survey, survey
     from jettagger.search.output import make_templates, record, write_output
     from jettagger.search.run import EXECUTORS, SearchResult, run_search
 
 _HOMES = {
     "EXECUTORS": "run",
+    "CountedFiles": "datasets",
     "SearchConfig": "config",
     "SearchResult": "run",
     "Survey": "files",
     "cutflow_table": "cutflows",
+    "find_files": "datasets",
+    "make_fileset": "datasets",
     "make_templates": "output",
     "read_config": "config",
     "record": "output",
@@ -36,10 +40,13 @@ _HOMES = {
 
 __all__ = [
     "EXECUTORS",
+    "CountedFiles",
     "SearchConfig",
     "SearchResult",
     "Survey",
     "cutflow_table",
+    "find_files",
+    "make_fileset",
     "make_templates",
     "read_config",
     "record",
