@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jettagger.processors.assignment import AssignmentProcessor, ChiSquareMethod
     from jettagger.processors.assignment_inputs import AssignmentInputsProcessor
+    from jettagger.processors.attribution import Attribution
     from jettagger.processors.finetune_inputs import FinetuneInputsProcessor
     from jettagger.processors.jec_inputs import JecInputsProcessor, JecSpectrumProcessor
     from jettagger.processors.scale_factors import ScaleFactorProcessor
@@ -21,6 +22,7 @@ _HOMES = {
     "AssignmentProcessor": "assignment",
     "ChiSquareMethod": "assignment",
     "AssignmentInputsProcessor": "assignment_inputs",
+    "Attribution": "attribution",
     "FinetuneInputsProcessor": "finetune_inputs",
     "JecInputsProcessor": "jec_inputs",
     "JecSpectrumProcessor": "jec_inputs",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "AssignmentInputsProcessor",
     "AssignmentProcessor",
+    "Attribution",
     "ChiSquareMethod",
     "FinetuneInputsProcessor",
     "JecInputsProcessor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from jettagger.explain.jets import jet_inputs
 from jettagger.explain.methods import gradient_input, occlude_constituents
 from jettagger.explain.scorer import Scorer
 from jettagger.inputs.pfnano_tables import nano_table
-from jettagger.testing import make_events
+from jettagger.testing import make_events, write_pfnano
 
 TARGET = "log HbbvsQCD"
 COLUMN = "tinyParT_log_HbbvsQCD"
@@ -281,3 +282,37 @@ def test_images_have_no_constituents(tmp_path: Path) -> None:
     convolutions(folder / "model.onnx")
     with pytest.raises(MismatchError, match="its pixels are no constituents"):
         attribute(jt.load_tagger(folder, threads=1), make_events(2, seed=1), "probb")
+
+
+def test_the_processor_gives_what_events_give(tmp_path: Path) -> None:
+    processor = pytest.importorskip("coffea.processor")
+    nanoevents = pytest.importorskip("coffea.nanoevents")
+    from jettagger.processors import Attribution
+
+    path = str(write_pfnano(tmp_path / "nano.root", 9, seed=4, constituents=12))
+    run = processor.Runner(
+        executor=processor.IterativeExecutor(status=False),
+        schema=nanoevents.PFNanoAODSchema,
+        savemetrics=False,
+        chunksize=4,
+    )
+    instance = Attribution("tinyParT", TARGET, method="occlusion", where=high)
+    result = run({"qcd": {"files": {path: "Events"}}}, processor_instance=pickle.loads(pickle.dumps(instance)))["qcd"]
+    events = make_events(9, seed=4, constituents=12)
+    expected = attribute(jt.load_tagger("tinyParT"), events, TARGET, method="occlusion", where="pt > 250")
+    assert result["events"] == 9
+    assert result["jets"] == ak.count(expected.FatJet[COLUMN]) > 0
+    for name in ("FatJetPFCands", "FatJetSVs"):
+        one, other = (
+            np.array(flat(column), dtype=float)
+            for column in (result["columns"][f"{name}_{COLUMN}_occlusion"], expected[name][f"{COLUMN}_occlusion"])
+        )
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert flat(result["columns"]["FatJetPFCands_pFCandsIdx"]) == flat(events.FatJetPFCands.pFCandsIdx)
+    assert "FatJet_pt" in result["columns"]
+    with pytest.raises(UnknownName, match="HbbvsQCD"):
+        Attribution("tinyParT", "HbbvsQDC")
+
+
+def high(jets: Any) -> Any:
+    return jets.pt > 250

@@ -103,6 +103,7 @@ PUBLIC = [
     "decorrelation",
     "discriminants",
     "errors",
+    "explain",
     "expressions",
     "expressions.cutlogic",
     "files",

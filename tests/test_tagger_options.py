@@ -16,6 +16,7 @@ import awkward as ak
 import pytest
 from heads import make_head
 from jettagger.processors import (
+    Attribution,
     FinetuneInputsProcessor,
     ResonanceSearchProcessor,
     ScaleFactorProcessor,
@@ -164,6 +165,9 @@ DOORS: dict[str, Door] = {
     ),
     "TaggingProcessor": lambda model, name, value, *_: (
         TaggingProcessor(model, options=TaggerOptions(**{name: value})).tagger
+    ),
+    "Attribution": lambda model, name, value, *_: (
+        Attribution(model, jt.load_bundle(model).outputs[0].name, options=TaggerOptions(**{name: value})).tagger
     ),
     "FinetuneInputsProcessor": lambda model, name, value, _, folder, patch: (
         FinetuneInputsProcessor(model, folder / "out", options=TaggerOptions(**{name: value})).tagger
