@@ -333,3 +333,65 @@ def test_sessions_that_round_are_refused() -> None:
     object.__setattr__(tagger.options, "precision", "float16")
     with pytest.raises(MismatchError, match="runs in float16"):
         Scorer(tagger, "probHbb")
+
+
+def test_the_order_of_constituents_moves_their_attributions(scorer: Scorer, jets: JetInputs) -> None:
+    pytest.importorskip("torch")
+    one = jets.take(np.array([5]))
+    count = int(np.count_nonzero(one.ranks["pf_features"][0] >= 0))
+    order = np.arange(one.ranks["pf_features"].shape[1])
+    order[:count] = np.random.default_rng(2).permutation(count)
+    names = jets.families["pf"]
+    moved = replace(
+        one,
+        values={**one.values, **{name: one.values[name][:, :, order] for name in names}},
+        ranks={**one.ranks, **{name: one.ranks[name][:, order] for name in names}},
+        raw={**one.raw, **{name: one.raw[name][:, :, order] for name in names}},
+    )
+    for method in (saliency, gradient_input, integrated):
+        first, second = method(scorer, one), method(scorer, moved)
+        for name in names:
+            np.testing.assert_allclose(second.values[name], first.values[name][:, :, order], atol=1e-4)
+            sums = [found.jets.per_object("pf", {name: found.values[name].sum(axis=1)}) for found in (first, second)]
+            np.testing.assert_allclose(sums[1], sums[0], atol=1e-3)
+    np.testing.assert_allclose(
+        occlude_constituents(scorer, moved).values, occlude_constituents(scorer, one).values, atol=1e-5
+    )
+
+
+def test_a_variable_that_is_constant_gets_nothing(scorer: Scorer, jets: JetInputs) -> None:
+    pytest.importorskip("torch")
+    values = jets.values["pf_features"].copy()
+    values[:, 15] = 0  # that of the baseline
+    flat = replace(jets, values={**jets.values, "pf_features": values}).take(np.arange(4))
+    for method in (gradient_input, integrated):
+        assert not method(scorer, flat).values["pf_features"][:, 15].any()
+    constant = replace(
+        jets,
+        values={
+            **jets.values,
+            "pf_features": np.where(
+                (np.arange(25) == 15)[:, np.newaxis] & jets.filled("pf_features")[:, np.newaxis],
+                np.float32(0.7),
+                jets.values["pf_features"],
+            ),
+        },
+    )
+    median = median_constituent(constant)
+    found = integrated(scorer, constant.take(np.arange(4)), median)
+    assert not found.values["pf_features"][:, 15].any()
+
+
+@pytest.mark.slow
+def test_the_embedded_tagger_is_complete_for_99_of_100_jets() -> None:
+    pytest.importorskip("torch")
+    tagger = jt.load_tagger("inclParTToyV1", threads=1)
+    events = make_events(12, seed=11, constituents=20)
+    scorer = Scorer(tagger, "log HbbvsQCD")
+    parts = list(jet_inputs(tagger, tagger.request(events)))
+    baseline = median_constituent(joined_inputs(parts))
+    shares = []
+    for part in parts:
+        found = integrated(scorer, part, baseline)
+        shares.append(np.abs(found.residual) / np.maximum(np.abs(found.outputs - found.reference), 1e-4))
+    assert np.mean(np.concatenate(shares) <= 0.01) >= 0.99

@@ -31,6 +31,9 @@ _SHORTEST = 2.0**-20
 #: maximum sum of the absolute errors of the parts, in units of the tolerance
 _CANCELLED = 5.0
 
+#: parts are divided if their error is at least this fraction of the largest one of the jet
+_WORST = 0.1
+
 #: ends of the first part below this are the baseline
 _NEAREST = 1e-30
 
@@ -44,7 +47,7 @@ def integrated(
     baseline: Baseline | None = None,
     *,
     tolerance: float = 0.01,
-    max_steps: int = 512,
+    max_steps: int = 2048,
 ) -> Attributions:
     """Integrated gradients along the straight line from a baseline.
 
@@ -58,7 +61,7 @@ def integrated(
         Steps are added until the sum of the attributions of a jet differs by at most this fraction from the difference
         of the number between jet and baseline.
     max_steps : int
-        Maximum number of derivatives per jet.
+        No part of the path of a jet is divided any more once it has as many derivatives.
 
     Returns
     -------
@@ -197,7 +200,9 @@ class _Path:
         allowed = self.tolerance * self.scale
         # errors of different sign may add up to nothing by chance, which says little of the single attributions
         going = ((residual > allowed) | (total > _CANCELLED * allowed)) & (self.steps + 2 * len(_NODES) <= max_steps)
-        share = np.minimum(allowed, total) / np.maximum(number, 1)
+        largest = np.zeros(n_jets, dtype=np.float64)
+        np.maximum.at(largest, parts.jet, error)
+        share = np.maximum(np.minimum(allowed, total) / np.maximum(number, 1), _WORST * largest)
         long = (parts.ends[1] - parts.ends[0] > _SHORTEST * parts.ends[1]) & (parts.ends[1] > _NEAREST)
         return np.asarray(going[parts.jet] & long & (error >= share[parts.jet]) & np.isfinite(error))
 
