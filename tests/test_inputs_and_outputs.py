@@ -102,6 +102,17 @@ def show(folder: Path) -> tuple[list[str], Path]:
     return ["show", "jet", str(path), "-o"], path
 
 
+def explain(folder: Path) -> tuple[list[str], Path]:
+    path = nano(folder)
+    return ["explain", str(path), "-m", "tinyParT", "-d", "mass", "--method", "occlusion", "-o"], path
+
+
+def explain_versus(folder: Path) -> tuple[list[str], Path]:
+    line, path = explain(folder)
+    other = str(write_pfnano(folder / "other.root", 3, seed=2))
+    return [line[0], other, "--versus", *line[1:]], path
+
+
 def show_image(folder: Path) -> tuple[list[str], Path]:
     path = nano(folder)
     return ["show", "image", str(path), "-o"], path
@@ -493,6 +504,7 @@ FILES = {
     "tag": [tag, tag_dry, tag_network],
     "convert": [convert],
     "show": [show],
+    "explain": [explain, explain_versus],
     "show image": [show_image, show_image_second, show_image_settings],
     "simulate": [simulate],
     "datasets": [datasets, datasets_list, datasets_metadata],

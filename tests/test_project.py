@@ -84,6 +84,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.decorrelation import mapfile
     from jettagger.discriminants import working_points
     from jettagger.discriminants.discriminant import VERSION
+    from jettagger.explain import report as explanation
     from jettagger.finetuning import config as finetuning
     from jettagger.heads import description
     from jettagger.histograms import files as histograms
@@ -117,6 +118,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`mass_factors.json`": ("format", masses.FORMAT),
         "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
         "`templates.json`": ("version", str(templates.VERSION)),
+        "`explanation.json`": ("version", str(explanation.VERSION)),
         "checkpoint of a training (torch, weights and numbers only)": ("version", str(checkpoints.VERSION)),
         "assignment network (torch, weights, numbers and text only)": ("version", str(weights.VERSION)),
         "`OUTPUT.manifest.json` of simulated events": ("format", manifest[1]),

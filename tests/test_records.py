@@ -118,6 +118,7 @@ TESTS = {
     "assignment.converting:concatenate_datasets": "test_assignment_datasets.py::test_files_one_after_the_other",
     "assignment.datasets:DatasetWriter.__enter__": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
     "files.hdf5:new_hdf5": "test_assignment_datasets.py::test_the_file_says_how_it_was_made",
+    "explain.writing:write_explanation": "test_explain_cli.py::test_occlusion_needs_no_torch",
     "skims.skim:run_job": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "processors.tagging:write_chunk": "test_provenance.py::test_all_ways_to_a_skim_write_the_same_record",
     "finetuning.score:score_skim": "test_provenance.py::test_a_second_head_does_not_make_the_first_forgotten",
@@ -160,6 +161,7 @@ TESTS = {
 
 #: function -> why what it writes needs no record
 NO_OUTPUT = {
+    "explain.keeping:KeptNumbers.put": "numbers of an interrupted run, kept under the digest of what makes them",
     "assignment.making:write_block": "a part of a data set, until all are there",
     "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
     "assignment.weights:write_network": "weights of a network, from which trainings go on, with event file and options",

@@ -52,6 +52,14 @@ def tag(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, st
     return run(capsys, *arguments, "-o", str(folder / "s.parquet")), "fat jets", "tagging: 20 of 20 events (100 %)"
 
 
+def explain(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path = write_pfnano(folder / "nano.root", 14, seed=3)
+    arguments = ["explain", str(path), "-m", "tinyParT", "-d", "mass", "--method", "permutation", "-n", "8"]
+    cuts = ["--signal", "pt > 300", "--background", "pt <= 300", "--no-plots", "--threads", "1"]
+    said = run(capsys, *arguments, *cuts, "-o", str(folder / "out"))
+    return said, "decrease of ln(rejection)", "explaining: 8 of 8 jets"
+
+
 def convert(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     import jettagger.skims.convert
 
@@ -189,7 +197,21 @@ def assignment(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, 
 VERBS = {
     function.__name__.replace("_", " "): function
     for function in (
-        *(simulate, models, tag, convert, show, show_image, discriminants, search, finetune, limit, schema, provenance),
+        *(
+            simulate,
+            models,
+            tag,
+            convert,
+            show,
+            show_image,
+            explain,
+            discriminants,
+            search,
+            finetune,
+            limit,
+            schema,
+            provenance,
+        ),
         *(decorrelate, decorrelate_apply, calibrate, jec, assignment),
     )
 }

@@ -141,7 +141,12 @@ def from_tag_files(model: str, options: TaggerOptions, monkeypatch: pytest.Monke
 
 
 def parsed(verb: str, model: str, arguments: list[str]) -> TaggerOptions:
-    needed = {"tag": ["a.root"], "show": ["jet", "a.root"], "search": ["a.yaml"]}[verb]
+    needed = {
+        "tag": ["a.root"],
+        "show": ["jet", "a.root"],
+        "search": ["a.yaml"],
+        "explain": ["a.root", "--discriminant", "mass"],
+    }[verb]
     parser = argparse.ArgumentParser()
     importlib.import_module(f"jettagger.cli.{verb}").configure(parser)
     more = [] if verb == "search" else ["-m", model]
@@ -182,6 +187,9 @@ DOORS: dict[str, Door] = {
     "search.yaml": lambda model, name, value, _, folder, patch: from_search_file(model, name, value, folder),
     "jettagger tag": lambda model, name, _, arguments, *more: jt.load_tagger(model, parsed("tag", model, arguments)),
     "jettagger show": lambda model, name, _, arguments, *more: jt.load_tagger(model, parsed("show", model, arguments)),
+    "jettagger explain": lambda model, name, _, arguments, *more: jt.load_tagger(
+        model, parsed("explain", model, arguments)
+    ),
     "jettagger search": lambda model, name, _, arguments, *more: jt.load_tagger(
         model, parsed("search", model, arguments)
     ),

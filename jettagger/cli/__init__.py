@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("jettagger.cli.convert", "event files to flat files with one row per jet"),
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
     "show image": ("jettagger.cli.show_image", "draw the mean image of jets, and the difference of two samples"),
+    "explain": ("jettagger.cli.explain", "what a network looks at: attribution, occlusion, permutation, attention"),
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "datasets": ("jettagger.cli.datasets", "count and check files of events, and write them as a fileset"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),

@@ -257,7 +257,12 @@ def _plan(
 
 
 def nano_table(
-    events: Any, collection: str | None = None, names: Names | None = None, kind: JetKind | None = None
+    events: Any,
+    collection: str | None = None,
+    names: Names | None = None,
+    kind: JetKind | None = None,
+    *,
+    places: bool = False,
 ) -> Any:
     """All jets of events, one row per jet.
 
@@ -271,6 +276,8 @@ def nano_table(
         PFNano's names of collections and columns -> those of the events.
     kind : {"AK8", "AK4"}, optional
         As for `read_jets`.
+    places : bool
+        Whether to add ``part_place``: the place of each constituent in the list of its jet in the file.
 
     Returns
     -------
@@ -300,6 +307,8 @@ def nano_table(
     found: dict[str, Any] = dict(NanoColumns(jets))
     if all(columns.has(f"GenPart.{name}") for name in FIELDS):
         found |= _generator(columns, plan.format.jets, found)
+    if places:
+        found["part_place"] = ak.unflatten(jets.file_order("pf").rank, jets.counts("pf"))
     return ak.zip(found, depth_limit=1)
 
 

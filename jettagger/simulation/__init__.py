@@ -1,6 +1,6 @@
 """Jets with known truth, made with Pythia and FastJet (extra ``sim``).
 
-No other part of jettagger imports this package; pythia8mc and fastjet are loaded when events are generated.
+Other parts of jettagger take the names of its labels alone; pythia8mc and fastjet are loaded when events are generated.
 """
 
 from jettagger.simulation.cards import DetectorCard, card_names, load_card

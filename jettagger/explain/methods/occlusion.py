@@ -109,6 +109,8 @@ def occlude_kinds(scorer: Scorer, jets: JetInputs, kinds: Mapping[str, str]) -> 
     values = np.zeros((len(jets), len(kinds)), dtype=np.float64)
     for column, cut in enumerate(kinds.values()):
         family, gone = _of_kind(jets, cut)
+        if not gone.any():
+            continue
         kept = {}
         for name in jets.in_family(family):
             ranks = jets.ranks[name]
