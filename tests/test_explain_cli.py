@@ -36,7 +36,10 @@ def test_occlusion_needs_no_torch(nano: str, tmp_path: Path, capsys: pytest.Capt
     content, files = explained(tmp_path, nano, *line)
     assert {"explanation.md", "features.png", "groups.png", "kinds.png", "jets.png"} <= files
     assert any(name.startswith("sufficient_") for name in files)
-    assert sum(group["jets"] for group in content["groups"]) == content["counts"]["jets explained"] == 8
+    counts = content["counts"]
+    assert sum(group["jets"] for group in content["groups"]) == counts["jets explained"] == 8
+    read = counts.pop("jets in the chunks that were read")
+    assert read == sum(number for text, number in counts.items() if not text.startswith("chunks"))
     assert {group["name"] for group in content["groups"]} <= {"0 <= pt < 300", "300 <= pt < 5000"}
     assert {"features", "groups", "kinds"} == set(content["groups"][0]["rankings"])
     record = read_provenance(tmp_path / "out" / "explanation.json")

@@ -27,7 +27,8 @@ from jettagger.explain.scorer import Scorer
 
 __all__ = ["explain_samples"]
 
-#: count of jets of the chunks that were read
+#: counts of jets of the chunks that were read
+_NOT_SCORED = "without all constituents, or outside the domain of the model"
 _BEYOND = "not chosen: more than --number"
 
 
@@ -129,13 +130,15 @@ def _explained(
         if stored is not None:
             found.numbers.append(stored)
             found.count("jets explained", len(stored))
+            found.count("of these by an earlier run, whose other jets are not counted", len(stored))
             quotas[chunk_of.path] -= len(stored)
             progress(len(stored))
             continue
         chunk = sample.opened(number)
-        batches, in_no_group = [], 0
+        batches, in_no_group, offered = [], 0, 0
         for inputs in chunk.inputs:
             mask = wanted_jets(inputs, sample, settings)
+            offered += len(mask)
             in_no_group += int(np.count_nonzero(~mask))
             batches.append(inputs.take(np.flatnonzero(mask)))
         total = sum(map(len, batches))
@@ -157,6 +160,7 @@ def _explained(
         found.count("jets in the chunks that were read", chunk.report.jets)
         found.count("left out by --where", chunk.report.not_selected)
         found.count("in none of the groups", in_no_group)
+        found.count(_NOT_SCORED, chunk.report.jets - chunk.report.not_selected - offered)
         if made:
             joined = joined_numbers(made)
             found.numbers.append(joined)
