@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +317,19 @@ def test_the_processor_gives_what_events_give(tmp_path: Path) -> None:
 
 def high(jets: Any) -> Any:
     return jets.pt > 250
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_events() -> None:
+    tagger = jt.load_tagger("tinyParT", threads=1, block_bytes=100_000)
+    few, many = (make_events(n_events, seed=3, constituents=12) for n_events in (30, 240))
+    attribute(tagger, few, TARGET, method="occlusion")  # what is made once
+    peaks = []
+    for events in (few, many):
+        tracemalloc.start()
+        found = attribute(tagger, events, TARGET, method="occlusion")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(found) == len(events)
+    # what remains are links and new columns of all events
+    assert peaks[1] < peaks[0] + 3 * many.nbytes
