@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, ModelFileError, UnknownName
 from jettagger.explain.agreement import agreement, settled
+from jettagger.explain.fusion import fused
 from jettagger.explain.operators import ARRAYS, TENSORS, Step
 from jettagger.explain.plan import GraphPlan, make_plan, needed, unsupported
 from jettagger.inference.network import PROB_TOLERANCE
@@ -24,8 +26,39 @@ from jettagger.types import Array
 
 __all__ = ["TorchGraph"]
 
-#: names -> steps that they need, and after each step the tensors that are no longer read
-_Schedule = tuple[tuple[Step, tuple[str, ...]], ...]
+#: steps, and after each the tensors that are no longer read
+_Schedule: TypeAlias = tuple[tuple[Step, tuple[str, ...]], ...]
+
+#: operators whose result has a shape that depends on values, besides those with a tensor as a plain argument
+BY_VALUE = ("NonZero",)
+
+#: operators with a tensor as a plain argument whose result has a shape that does not depend on its values
+BY_SHAPE = ("Gather", "Shape", "Size")
+
+#: how many combinations of shapes and asked tensors are remembered
+REMEMBERED = 64
+
+
+@dataclass
+class _Run:
+    """What steps give that depends on the shapes of the inputs alone.
+
+    Parameters
+    ----------
+    schedule : tuple of (Step, tuple of str)
+        The other steps.
+    arrays : dict of str to array
+        Shapes, axes, positions.
+    tensors : dict of str to Tensor
+        Those of the arrays that were needed as tensors.
+    repeats : bool
+        Whether that holds: no shape depends on values of the inputs.
+    """
+
+    schedule: _Schedule
+    arrays: dict[str, Array] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    repeats: bool = True
 
 
 class TorchGraph:
@@ -90,6 +123,7 @@ class TorchGraph:
         self._types = {item.name: _element_type(item, dtype) for item in model.graph.input}
         self._tensors: dict[tuple[str, str], torch.Tensor] = {}
         self._schedules: dict[tuple[str, ...], _Schedule] = {}
+        self._runs: dict[Hashable, _Run] = {}
 
     def __repr__(self) -> str:
         place = "" if self.path is None else f", from {str(self.path)!r}"
@@ -130,14 +164,24 @@ class TorchGraph:
         wanted = self.outputs if names is None else tuple(names)
         if set(inputs) != set(self.inputs):
             raise MismatchError(f"inputs are {', '.join(inputs) or 'none'}, expected {', '.join(self.inputs)}")
-        values: dict[str, Any] = {}
-        for name, tensor in inputs.items():
-            values[name] = tensor.to(self._types[name])
         device = next(iter(inputs.values())).device
-        for step, finished in self._schedule(wanted):
-            self._execute(step, values, self._plan.constants, device)
+        values: dict[str, Any] = {name: tensor.to(self._types[name]) for name, tensor in inputs.items()}
+        key = (wanted, str(device), tuple((name, tuple(values[name].shape)) for name in self.inputs))
+        first = key not in self._runs
+        run = _Run(self._schedule(wanted)) if first else self._runs[key]
+        values.update(run.arrays)
+        for step, finished in run.schedule:
+            self._execute(step, values, self._plan.constants, device, run)
+            if first:
+                run.arrays.update((name, values[name]) for name in step.outputs if _is_array(values.get(name)))
             for name in finished:
                 values.pop(name, None)
+        if first and run.repeats:
+            others = [step for step, _ in run.schedule if not set(filter(None, step.outputs)) <= set(run.arrays)]
+            run.schedule = self._timed(others, wanted)
+            while len(self._runs) >= REMEMBERED:
+                self._runs.pop(next(iter(self._runs)), None)
+            self._runs[key] = run
         constants = self._plan.constants
         return {name: _tensor(values[name] if name in values else constants[name], device) for name in wanted}
 
@@ -178,17 +222,27 @@ class TorchGraph:
             unknown = [name for name in wanted if name not in known]
             if unknown:
                 raise UnknownName("tensor", unknown, self.names, f"the graph {self.path or ''}".rstrip())
-            steps = needed(self._plan, wanted)
-            last = {name: place for place, step in enumerate(steps) for name in (*self._plan.read(step), *step.outputs)}
-            finished: list[list[str]] = [[] for _ in steps]
-            for name, place in last.items():
-                if name not in wanted and name not in self._plan.constants:
-                    finished[place].append(name)
-            self._schedules[wanted] = tuple(zip(steps, map(tuple, finished), strict=True))
+            steps = fused(needed(self._plan, wanted), self._plan.constants, wanted)
+            self._schedules[wanted] = self._timed(steps, wanted)
         return self._schedules[wanted]
 
+    def _timed(self, steps: Iterable[Step], wanted: tuple[str, ...]) -> _Schedule:
+        """Steps with the tensors that can be forgotten after each."""
+        steps = tuple(steps)
+        last = {name: place for place, step in enumerate(steps) for name in (*self._plan.read(step), *step.outputs)}
+        finished: list[list[str]] = [[] for _ in steps]
+        for name, place in last.items():
+            if name not in wanted and name not in self._plan.constants:
+                finished[place].append(name)
+        return tuple(zip(steps, map(tuple, finished), strict=True))
+
     def _execute(
-        self, step: Step, values: dict[str, Any], constants: Mapping[str, Array], device: torch.device
+        self,
+        step: Step,
+        values: dict[str, Any],
+        constants: Mapping[str, Array],
+        device: torch.device,
+        run: _Run,
     ) -> None:
         """Run one step and enter its results."""
         arguments: list[Any] = []
@@ -200,14 +254,17 @@ class TorchGraph:
             arguments.append(value)
         try:
             if step.operator == "If":
-                results = self._branch(step, bool(arguments[0]), values, constants, device)
+                results = self._branch(step, arguments[0], values, constants, device, run)
             elif arrays and step.operator in ARRAYS:
                 results = np.asarray(ARRAYS[step.operator](step, *arguments))
             else:
                 operator = TENSORS[step.operator]
                 for place, value in enumerate(arguments):
-                    if isinstance(value, np.ndarray) and place not in operator.plain:
-                        arguments[place] = self._kept(step.inputs[place], value, constants, device)
+                    if isinstance(value, np.ndarray):
+                        if place not in operator.plain:
+                            arguments[place] = self._kept(step.inputs[place], value, constants, device, run)
+                    elif value is not None and (step.operator in BY_VALUE or place in operator.plain):
+                        run.repeats &= step.operator in BY_SHAPE
                 results = operator.run(step, *arguments)
         except JettaggerError:
             raise
@@ -222,24 +279,41 @@ class TorchGraph:
                 values[name] = result
 
     def _branch(
-        self, step: Step, condition: bool, values: dict[str, Any], constants: Mapping[str, Array], device: torch.device
+        self,
+        step: Step,
+        condition: Any,
+        values: dict[str, Any],
+        constants: Mapping[str, Array],
+        device: torch.device,
+        run: _Run,
     ) -> tuple[Any, ...]:
         """The results of an inner graph."""
-        body: GraphPlan = step.attributes["then_branch" if condition else "else_branch"]
+        run.repeats &= isinstance(condition, np.ndarray)
+        body: GraphPlan = step.attributes["then_branch" if bool(condition) else "else_branch"]
         inner = dict(values)
         known = {**constants, **body.constants}
         for item in body.steps:
-            self._execute(item, inner, known, device)
+            self._execute(item, inner, known, device, run)
         return tuple(inner[name] if name in inner else known[name] for name in body.outputs)
 
-    def _kept(self, name: str, value: Array, constants: Mapping[str, Array], device: torch.device) -> torch.Tensor:
-        """An array as a tensor; those of constants are made once per device."""
-        if constants.get(name) is not value:
+    def _kept(
+        self, name: str, value: Array, constants: Mapping[str, Array], device: torch.device, run: _Run
+    ) -> torch.Tensor:
+        """An array as a tensor, made once: per device for constants, per run for what depends on shapes."""
+        if self._plan.constants.get(name) is value:
+            key = (name, str(device))
+            if key not in self._tensors:
+                self._tensors[key] = _tensor(value, device)
+            return self._tensors[key]
+        if constants.get(name) is value:  # of an inner graph
             return _tensor(value, device)
-        key = (name, str(device))
-        if key not in self._tensors:
-            self._tensors[key] = _tensor(value, device)
-        return self._tensors[key]
+        if name not in run.tensors:
+            run.tensors[name] = _tensor(value, device)
+        return run.tensors[name]
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def _tensor(value: Any, device: torch.device) -> torch.Tensor:

@@ -160,6 +160,17 @@ def _constant_of_shape(step: Step, shape: Array) -> Array:
     return np.full(shape.tolist(), value.reshape(-1)[0], dtype=step.precision(value.dtype))
 
 
+@array_operator("Trilu")
+def _trilu(step: Step, x: Array, diagonal: Array | None = None) -> Array:
+    shift = 0 if diagonal is None else int(diagonal.item())
+    return np.triu(x, shift) if step.get("upper", 1) else np.tril(x, shift)
+
+
+@array_operator("NonZero")
+def _non_zero(step: Step, x: Array) -> Array:
+    return np.stack(np.nonzero(x)).astype(np.int64)
+
+
 @array_operator("Range")
 def _range(step: Step, start: Array, limit: Array, delta: Array) -> Array:
     return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)

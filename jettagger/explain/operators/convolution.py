@@ -47,8 +47,9 @@ def _conv(step: Step, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     groups = step.get("group", 1)
     x = _padded(x, _sides(step, x, kernel, strides, dilations))
     if kernel == [1] * n_axes == strides and groups == 1:  # a product of matrices, which is faster
-        flat = torch.matmul(weight.flatten(1), x.flatten(2))
-        return (flat if bias is None else flat + bias[:, None]).reshape(x.shape[0], -1, *x.shape[2:])
+        matrix, columns = weight.flatten(1).expand(len(x), -1, -1), x.flatten(2)
+        flat = torch.bmm(matrix, columns) if bias is None else torch.baddbmm(bias[None, :, None], matrix, columns)
+        return flat.reshape(x.shape[0], -1, *x.shape[2:])
     if n_axes not in (1, 2, 3):
         raise step.refuse(f"{n_axes} axes")
     function: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[n_axes - 1]

@@ -170,6 +170,11 @@ def _gelu(step: Step, x: Tensor) -> Tensor:
     return functional.gelu(x, approximate=step.get("approximate", "none"))
 
 
+@operator("fused Gelu")
+def _fused_gelu(step: Step, x: Tensor) -> Tensor:
+    return functional.gelu(x)
+
+
 @operator("Clip")
 def _clip(step: Step, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
     smallest: Any = step.get("min") if low is None else low

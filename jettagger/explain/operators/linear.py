@@ -28,3 +28,8 @@ def _gemm(step: Step, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tenso
 @operator("Einsum")
 def _einsum(step: Step, *factors: Tensor) -> Tensor:
     return torch.einsum(step.attributes["equation"], *factors)
+
+
+@operator("fused Linear")
+def _linear(step: Step, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], weight.shape[1])

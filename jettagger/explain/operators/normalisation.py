@@ -17,7 +17,7 @@ def _batch_normalization(step: Step, x: Tensor, scale: Tensor, bias: Tensor, mea
         raise step.refuse("statistics of the batch (training mode)")
     factor = scale / torch.sqrt(variance + step.get("epsilon", 1e-5))
     shape = (1, -1) + (1,) * (x.ndim - 2)
-    return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
+    return torch.addcmul((bias - mean * factor).reshape(shape), x, factor.reshape(shape))
 
 
 @operator("LayerNormalization")
@@ -28,6 +28,11 @@ def _layer_normalization(step: Step, x: Tensor, scale: Tensor, bias: Tensor | No
     return functional.layer_norm(
         x, shape, scale.expand(shape), None if bias is None else bias.expand(shape), step.get("epsilon", 1e-5)
     )
+
+
+@operator("fused LayerNormalization")
+def _fused_layer_normalization(step: Step, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    return functional.layer_norm(x, (step.attributes["size"],), scale, bias, step.attributes["epsilon"])
 
 
 @operator("InstanceNormalization")

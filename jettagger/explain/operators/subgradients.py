@@ -44,7 +44,7 @@ def divide(step: Step, x: Tensor, y: Tensor) -> Tensor:
     """x / y; its derivatives are 0 where y is."""
     if not (x.requires_grad or y.requires_grad):
         return x / y
-    if not y.requires_grad and y.numel() <= SMALL and bool(torch.all(y != 0)):
+    if not y.requires_grad and y.numel() <= SMALL and (y.item() != 0 if y.numel() == 1 else bool(torch.all(y != 0))):
         return x / y
     return _Divide.apply(x, y, step)
 
