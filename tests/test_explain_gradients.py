@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from networks import write_bundle
 from onnx import TensorProto, helper
 
 import jettagger as jt
-from jettagger.errors import MissingModelFile, UnknownName
+from jettagger.errors import ConfigError, MismatchError, MissingModelFile, UnknownName, Unsupported
 from jettagger.explain import COLUMNS
+from jettagger.explain.attention import attention_weights
 from jettagger.explain.gradients import gradients
 from jettagger.inference.sample_jets import usual_jets
+from jettagger.sessions import open_onnx
 
 torch = pytest.importorskip("torch")
 
+from jettagger.explain.fusion import FUSED, fused  # noqa: E402
 from jettagger.explain.graph import TorchGraph  # noqa: E402
 
 
@@ -190,3 +195,181 @@ class TestBundles:
         assert found.outputs.shape == (len(inputs["pf_mask"]),)
         close = gradients(bundle, inputs, Column(1), method="differences")
         assert close.outputs == pytest.approx(found.outputs, abs=1e-6)
+
+
+def one_input(folder: Path, nodes: list[Any], more: list[Any] | None = None) -> jt.Bundle:
+    """A network of two variables of up to four candidates, with three scores."""
+    width = helper.make_tensor_value_info("pf_features", TensorProto.FLOAT, ["N", 2, "n"])
+    graph = helper.make_graph(
+        nodes, "graph", [width], [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 2])], more or []
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return write_model(folder, model)
+
+
+def write_model(folder: Path, model: Any) -> jt.Bundle:
+    from networks import description
+
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    groups = {"pf_features": ("pfcand_pt_log_nopuppi", "pfcand_etarel")}
+    (folder / "preprocess.json").write_text(json.dumps(description(groups, ["score_a", "score_b"])))
+    return jt.Bundle.from_folder(folder)
+
+
+class TestBadInputs:
+    x = np.random.default_rng(4).uniform(0.1, 1, (3, 2, 4)).astype("f4")
+
+    def test_an_unknown_operator_falls_back_to_differences(self, tmp_path: Path) -> None:
+        """Its name, node and version are said; the slopes are right."""
+        nodes = [
+            helper.make_node("Tan", ["pf_features"], ["tangent"], name="the node"),
+            helper.make_node("ReduceSum", ["tangent", "last"], ["scores"], keepdims=0),
+        ]
+        last = onnx.numpy_helper.from_array(np.array([2], dtype="i8"), "last")
+        bundle = one_input(tmp_path / "net", nodes, [last])
+        found = gradients(bundle, {"pf_features": self.x}, Named("scores"))
+        assert found.method == "differences"
+        assert "the operator Tan (node 'the node', version 17 of the operators) has no implementation" in found.reason
+        assert "the nearest of them" in found.reason
+        assert found.values["pf_features"] == pytest.approx(1 / np.cos(self.x) ** 2, rel=1e-3)
+        with pytest.raises(Unsupported, match="operator Tan"):
+            gradients(bundle, {"pf_features": self.x}, Named("scores"), method="torch")
+
+    def test_a_form_of_an_operator_that_is_not_implemented_does_so_too(self, tmp_path: Path) -> None:
+        nodes = [
+            helper.make_node("CumSum", ["pf_features", "axis"], ["sums"], reverse=1),
+            helper.make_node("ReduceSum", ["sums", "last"], ["scores"], keepdims=0),
+        ]
+        more = [
+            onnx.numpy_helper.from_array(np.array(2, dtype="i8"), "axis"),
+            onnx.numpy_helper.from_array(np.array([2], dtype="i8"), "last"),
+        ]
+        found = gradients(one_input(tmp_path / "net", nodes, more), {"pf_features": self.x}, Named("scores"))
+        assert found.method == "differences"
+        assert "CumSum (node 'sums', version 17 of the operators) with exclusive or reverse sums" in found.reason
+        assert found.values["pf_features"] == pytest.approx(np.tile([1.0, 2, 3, 4], (3, 2, 1)), rel=1e-4)
+
+    def test_derivatives_that_are_not_finite_are_counted_per_jet(self, tmp_path: Path) -> None:
+        nodes = [
+            helper.make_node("Mul", ["pf_features", "pf_features"], ["square"]),
+            helper.make_node("ReduceSum", ["square", "last"], ["scores"], keepdims=0),
+        ]
+        last = onnx.numpy_helper.from_array(np.array([2], dtype="i8"), "last")
+        x = self.x.copy()
+        x[1, 0, 2] = np.inf
+        found = gradients(one_input(tmp_path / "net", nodes, [last]), {"pf_features": x}, Named("scores"))
+        assert found.not_finite.tolist() == [0, 1, 0]
+        assert found.jets_not_finite == (1,)
+
+    def test_a_target_that_depends_on_nothing(self) -> None:
+        bundle = jt.load_bundle("tinyParT")
+        inputs = usual_jets(bundle, 2)[0]
+
+        class Constant(Column):
+            def __call__(self, outputs: Mapping[str, Any]) -> Any:
+                return 0 * outputs[COLUMNS][:, 0].detach()
+
+        found = gradients(bundle, inputs, Constant())
+        assert not any(array.any() for array in found.values.values())
+        assert found.unused == ("pf_features", "pf_vectors", "sv_features", "sv_vectors")
+
+    def test_a_session_that_rounds_is_no_proof(self) -> None:
+        """Half precision differs by more than the tolerance, and that is said."""
+        bundle = jt.load_bundle("tinyParT")
+        inputs = usual_jets(bundle, 2)[0]
+
+        class Rounding:
+            def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+                found = open_onnx(bundle.require_graph(), 1).run(feeds)
+                return {name: array.astype("f2").astype("f4") for name, array in found.items()}
+
+        graph = TorchGraph(bundle.require_weights())
+        assert graph.checked(open_onnx(bundle.require_graph(), 1), inputs) < 1
+        assert graph.checked(bundle, inputs) < 1
+        with pytest.raises(MismatchError, match="times the tolerance"):
+            graph.checked(Rounding(), inputs)
+
+    def test_other_arguments(self, tmp_path: Path) -> None:
+        path = jt.load_bundle("tinyParT").require_weights()
+        with pytest.raises(ConfigError, match="dtype is 'float16', expected 'float32' or 'float64'"):
+            TorchGraph(path, "float16")
+        with pytest.raises(MissingModelFile, match="no ONNX file"):
+            TorchGraph(tmp_path / "absent.onnx")
+        with pytest.raises(MismatchError, match="inputs are x, expected pf_features"):
+            TorchGraph(path).run({"x": torch.zeros(1)})
+        old = onnx.load(path)
+        old.opset_import[0].version = 6
+        with pytest.raises(Unsupported, match="version 6 of the operators, expected at least 7"):
+            TorchGraph(old)
+
+
+def test_attention_weights_of_the_embedded_tagger() -> None:
+    """As ONNX Runtime gives them; those of each query add up to one."""
+    bundle = jt.load_bundle("inclParTToyV1")
+    inputs = usual_jets(bundle, 8)[-1]
+    layers = attention_weights(bundle, inputs)
+    n_jets, keys = len(inputs["pf_mask"]), inputs["pf_mask"].shape[2] + inputs["sv_mask"].shape[2]
+    shapes = [weights.shape for weights in layers.values()]
+    assert shapes == 3 * [(n_jets, 4, keys, keys)] + 2 * [(n_jets, 4, 1, keys + 1)]
+    model = onnx.load(bundle.require_weights())
+    for name, weights in layers.items():
+        assert weights.sum(axis=-1) == pytest.approx(np.ones(weights.shape[:-1]), abs=1e-5)
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    for name, theirs in zip(layers, session.run([*layers], inputs), strict=True):
+        assert layers[name] == pytest.approx(theirs.reshape(layers[name].shape), abs=1e-5)
+
+
+def test_a_network_without_attention() -> None:
+    bundle = jt.load_bundle("tinyParT")
+    assert attention_weights(bundle, usual_jets(bundle, 2)[0]) == {}
+
+
+def test_steps_as_one_are_the_steps_alone() -> None:
+    """Layer normalisations, GELU and biases: fewer steps, the same values, unless the steps between are asked for."""
+    bundle = jt.load_bundle("inclParTToyV1")
+    inputs = usual_jets(bundle, 8)[-1]
+    graph = TorchGraph(bundle.require_weights())
+    constants, steps = graph._plan.constants, graph.steps
+    shorter = fused(steps, constants, graph.outputs)
+    kinds = {step.operator for step in shorter} & {*FUSED}
+    assert kinds == {"fused Gelu", "fused Linear"}  # it has operators for layer normalisations
+    assert len(shorter) < len(steps) - 30
+    feeds = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    found = graph.run(feeds)["scores"].numpy()
+    alone = graph.run(feeds, ["scores", *(step.outputs[0] for step in steps if step.operator in ("Erf", "MatMul"))])
+    assert found == pytest.approx(alone["scores"].numpy(), rel=1e-5, abs=1e-6)
+
+
+def test_a_layer_normalisation_in_single_operations(tmp_path: Path) -> None:
+    def layer(*names: str, to: str, operator: str, **attributes: Any) -> Any:
+        return helper.make_node(operator, list(names), [to], **attributes)
+
+    nodes = [
+        *(constant(name, value) for name, value in (("two", 2), ("epsilon", 0.1))),
+        *(constant(name, value) for name, value in (("w", [1, 2, -1.0]), ("b", [0.5, 0, 1]))),
+        layer("x", to="mean", operator="ReduceMean", axes=[-1]),
+        layer("x", "mean", to="d", operator="Sub"),
+        layer("d", "two", to="p", operator="Pow"),
+        layer("p", to="v", operator="ReduceMean", axes=[-1]),
+        layer("v", "epsilon", to="e", operator="Add"),
+        layer("e", to="s", operator="Sqrt"),
+        layer("d", "s", to="q", operator="Div"),
+        layer("q", "w", to="m", operator="Mul"),
+        layer("m", "b", to="y", operator="Add"),
+    ]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y", "q")]
+    graph = helper.make_graph(nodes, "graph", infos[:1], infos[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    executor = TorchGraph(model)
+    shorter = fused(executor.steps, executor._plan.constants, ("y",))
+    assert [step.operator for step in shorter] == ["fused LayerNormalization"]
+    assert len(fused(executor.steps, executor._plan.constants, ("y", "q"))) == 9
+    x = np.random.default_rng(3).normal(size=(2, 4, 3)).astype("f4")
+    theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(["y", "q"], {"x": x})
+    for names in (["y"], ["y", "q"]):
+        for name, found in executor.run({"x": torch.from_numpy(x)}, names).items():
+            assert found.numpy() == pytest.approx(theirs[["y", "q"].index(name)], abs=1e-6)

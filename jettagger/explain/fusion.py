@@ -114,7 +114,7 @@ def fused(steps: Sequence[Step], constants: Mapping[str, Array], wanted: Collect
     ----------
     steps : sequence of Step
         In order.
-    constants : mapping of str to array
+    constants : mapping of str to array[...]
     wanted : collection of str
         Tensors whose values are asked for.
 

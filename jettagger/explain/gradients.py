@@ -88,6 +88,11 @@ class Gradients:
     deviation: float = float("nan")
     unused: tuple[str, ...] = ()
 
+    @property
+    def jets_not_finite(self) -> tuple[int, ...]:
+        """The jets with derivatives that are not finite, by their position in the batch."""
+        return tuple(np.flatnonzero(self.not_finite).tolist())
+
 
 def torch_graph(bundle: Bundle, dtype: str = "float32") -> TorchGraph:
     """The network of a bundle in torch, built once per process.

@@ -135,6 +135,11 @@ class TorchGraph:
         made = (name for step in self._plan.steps for name in step.outputs if name)
         return (*self.inputs, *made)
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The nodes, in order; those of inner graphs are attributes of theirs."""
+        return self._plan.steps
+
     def run(self, inputs: Mapping[str, torch.Tensor], names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
         """Execute the graph.
 

@@ -9,7 +9,7 @@ from jettagger.inputs.batching import BATCH_SIZE, COST, Cost, make_batches, tabu
 from jettagger.inputs.random_jets import ToyJets, limited, object_counts
 from jettagger.types import Array
 
-__all__ = ["Inputs", "probe_jets", "proof_jets", "usual_jets"]
+__all__ = ["Inputs", "probe_jets", "proof_jets", "sized_jets", "usual_jets"]
 
 Inputs = dict[str, Array]
 
@@ -76,6 +76,25 @@ def proof_jets(bundle: Bundle) -> list[Inputs]:
             counts[name][0] = top
         found += _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=100)
     return found
+
+
+def sized_jets(bundle: Bundle, objects: int, n_jets: int) -> list[Inputs]:
+    """Random jets with a given number of objects of each kind, as far as the network takes so few or many.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    objects : int
+        May be 0.
+    n_jets : int
+
+    Returns
+    -------
+    list of dict of str to float32[jets, variables, length]
+        Inputs of the network, one entry per run.
+    """
+    counts = {name: np.full(n_jets, min(objects, high)) for name, (_, high) in bundle.limits.items()}
+    return _inputs(bundle, counts or {"jet": np.ones(n_jets, dtype=np.int64)}, seed=7)
 
 
 def usual_jets(bundle: Bundle, n_jets: int = USUAL) -> list[Inputs]:

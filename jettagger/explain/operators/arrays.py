@@ -150,7 +150,7 @@ def _slice(
     by = [1] * len(first) if strides is None else strides.tolist()
     index: list[Any] = [slice(None)] * x.ndim
     for begin, end, axis, stride in zip(first, last, range(len(first)) if along is None else along, by, strict=True):
-        index[axis] = slice(begin, None if stride < 0 and end < -x.shape[axis] else end, stride)
+        index[axis] = slice(begin, end, stride)
     return x[tuple(index)]
 
 

@@ -259,7 +259,7 @@ def _where(step: Step, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.where(condition, x, y)
 
 
-@operator("Identity", "Dropout", "StopGradient")
+@operator("Identity", "Dropout")
 def _identity(step: Step, x: Tensor, *ignored: Tensor) -> Tensor | tuple[Tensor, Tensor]:
     if len(step.outputs) == 2:
         return x, torch.ones_like(x, dtype=torch.bool)

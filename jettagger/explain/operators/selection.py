@@ -17,7 +17,7 @@ def _gather(step: Step, x: Tensor, index: Tensor | Array) -> Tensor:
     axis = step.get("axis", 0) % x.ndim
     if isinstance(index, np.ndarray) and index.ndim == 0:
         return x.select(axis, int(index))
-    places = torch.as_tensor(index, device=x.device).long()
+    places = (torch.tensor(index, device=x.device) if isinstance(index, np.ndarray) else index).long()
     places = torch.where(places < 0, places + x.shape[axis], places)
     rows = x.index_select(axis, places.reshape(-1))
     return rows.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])

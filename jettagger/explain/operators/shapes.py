@@ -31,10 +31,6 @@ def _reshape(step: Step, x: Tensor, shape: Tensor | Array | None = None) -> Tens
     sizes = list(step.attributes["shape"]) if shape is None else integers(shape)
     if not step.get("allowzero", 0):
         sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
-    if -1 in sizes and x.numel() == 0:  # torch cannot infer it from no elements
-        others = [size for size in sizes if size != -1]
-        kept = int(np.prod([size for size in x.shape if size] or [1])) // max(int(np.prod([s for s in others if s])), 1)
-        sizes = [(kept if 0 in others else 0) if size == -1 else size for size in sizes]
     return x.reshape(sizes)
 
 
@@ -110,16 +106,11 @@ def _slice(
     index: list[Any] = [slice(None)] * x.ndim
     for begin, end, axis, stride in zip(first, last, along or range(len(first)), by, strict=True):
         if stride < 0:
-            places = list(range(x.shape[axis]))[_bounds(begin, end, stride, x.shape[axis])]
+            places = list(range(x.shape[axis]))[begin:end:stride]
             x = x.index_select(axis, torch.tensor(places, dtype=torch.int64, device=x.device))
         else:
             index[axis] = slice(begin, end, stride)
     return x[tuple(index)]
-
-
-def _bounds(begin: int, end: int, stride: int, size: int) -> slice:
-    """A slice that runs backwards: an end before the first element is None in Python."""
-    return slice(begin, None if end < -size else end, stride)
 
 
 @operator("Pad", plain=(1, 2, 3))
