@@ -175,6 +175,7 @@ def _retraining(found: Mapping[str, Any]) -> str:
     rows.append(
         ["Spearman with retraining (68 % of replicas)", "", *(f"{a} ({b})" for a, b in zip(ranks, spread, strict=True))]
     )
+    rows.append(["above 0.8", "", *("yes" if round(item["spearman"][way], 6) > 0.8 else "no" for way in ways)])
     head = [
         "decrease of ln(rejection) without",
         "trained without",

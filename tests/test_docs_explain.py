@@ -24,6 +24,12 @@ def test_figures_are_small_and_there() -> None:
         assert 10_000 < (PAGE.parent / name).stat().st_size < 200_000
 
 
+def test_permutation_ranks_groups_as_retraining_does() -> None:
+    found = stored()["retraining"]  # with the values that the study has found
+    assert found["spearman"]["permuted"] > 0.8
+    assert set(found["groups"]) == {"kinematics", "particle type", "displacement", "track quality", "vertices"}
+
+
 def test_maps_lose_their_correlation_with_random_weights() -> None:
     cells = stored()["sanity"]["saliency"]["signed"]
     for cell in cells.values():
