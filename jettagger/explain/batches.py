@@ -82,6 +82,13 @@ class ExplainSettings:
     efficiency : float
         Signal efficiency at which the rejection is taken.
     seed : int
+
+    Raises
+    ------
+    UnknownName
+        If there is no such method or baseline.
+    ConfigError
+        If a number is out of range, or cuts do not fit the method.
     """
 
     method: str = "saliency"
@@ -131,7 +138,18 @@ class SampleFound:
 
 
 def wanted_jets(inputs: JetInputs, sample: JetSample, settings: ExplainSettings) -> Array:
-    """Jets in one of the groups, and of permutation those that are signal or background."""
+    """Jets in one of the groups, and of permutation those that are signal or background.
+
+    Parameters
+    ----------
+    inputs : JetInputs
+    sample : JetSample
+    settings : ExplainSettings
+
+    Returns
+    -------
+    bool[n]
+    """
     names = category_names(settings.by, sample, inputs.columns, len(inputs))
     mask = np.array([bool(name) for name in names], dtype=bool)
     if settings.signal is not None and settings.background is not None:
@@ -275,7 +293,18 @@ def permutation_losses(
 def mean_curves(
     found: Sequence[SampleFound], samples: Sequence[JetSample]
 ) -> dict[str, dict[str, tuple[Floats, Floats, Floats]]]:
-    """Means over the jets of each group of the number with so many constituents, and their uncertainties."""
+    """Means over the jets of each group of the number with so many constituents, and their uncertainties.
+
+    Parameters
+    ----------
+    found : sequence of SampleFound
+    samples : sequence of JetSample
+
+    Returns
+    -------
+    dict of str to dict of str to (float64[n], float64[n], float64[n])
+        Group -> what is kept -> numbers of constituents, means, uncertainties.
+    """
     result = {}
     for name, curves in _named(found, samples, "curves"):
         columns = {}
@@ -292,7 +321,18 @@ def mean_curves(
 
 
 def mean_attention(found: Sequence[SampleFound], samples: Sequence[JetSample]) -> dict[str, dict[str, Floats]]:
-    """Means over the jets of each group of the attention weights."""
+    """Means over the jets of each group of the attention weights.
+
+    Parameters
+    ----------
+    found : sequence of SampleFound
+    samples : sequence of JetSample
+
+    Returns
+    -------
+    dict of str to dict of str to float64[queries, keys]
+        Group -> layer -> weights.
+    """
     result = {}
     for name, layers in _named(found, samples, "attention"):
         result[name] = {

@@ -24,7 +24,7 @@ def number_text(value: Measured) -> str:
 
     Examples
     --------
-    >>> number_text(Measured(0.12345, 0.0067)), number_text(Measured(12.0, 0.0)), number_text(Measured(2.0, np.nan))
+    >>> number_text(Measured(0.1234, 0.0067)), number_text(Measured(12.0, 0.0)), number_text(Measured(2.0, np.nan))
     ('0.1234 ± 0.0067', '12', '2')
     """
     if not math.isfinite(value.value):

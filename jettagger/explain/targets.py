@@ -263,7 +263,7 @@ def target_of(tagger: Tagger | Bundle, what: str | Discriminant | JetTarget) -> 
     >>> target_of(tagger, "HbbvsQDC")
     Traceback (most recent call last):
         ...
-    jettagger.errors.UnknownName: unknown target in bundle 'tinyParT': 'HbbvsQDC' (did you mean 'HbbvsQCD'?)
+    jettagger.errors.UnknownName: unknown target in bundle 'tinyParT': 'HbbvsQDC' (nearest: HbbvsQCD, ...)
     """
     bundle, heads = (tagger.bundle, tagger.heads) if isinstance(tagger, Tagger) else (tagger, ())
     if isinstance(what, Discriminant):
