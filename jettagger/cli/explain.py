@@ -144,6 +144,9 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.output, marker=REPORT, force=args.force, inputs=[*args.files, *args.versus])
     scorer = Scorer(load_tagger(args.model, options_of(args)), args.discriminant)
     check_folder(args.output, marker=REPORT, force=args.force, inputs=scorer.tagger.sources)
+    if settings.method == "attention" and not attention_nodes(scorer.tagger.bundle):
+        name = scorer.tagger.bundle.name
+        raise MismatchError(f"the graph of {name!r} shows no attention: no softmax that weights values")
     if settings.method in ("saliency", "gradient-input", "integrated", "attention"):
         require("torch", "train", f"the method {settings.method}")
     if not args.no_plots:
@@ -151,9 +154,6 @@ def run(args: argparse.Namespace) -> int:
     samples = _samples(args, scorer, settings)
     if settings.order is not None:
         _check_order(scorer, settings.order)
-    if settings.method == "attention" and not attention_nodes(scorer.tagger.bundle):
-        name = scorer.tagger.bundle.name
-        raise MismatchError(f"the graph of {name!r} shows no attention: no softmax that weights values")
     if args.dry_run:
         _say_plan(scorer, samples, settings, args.output)
         return 0
