@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from jettagger.discriminants import Measured, roc
 from jettagger.histograms import AxisSpec, HistSpec, pick
 from jettagger.images import ImageSettings, make_images, mean_image
 from jettagger.statistics.limits import Limit
+from jettagger.statistics.searchfits import FittedParameter, SearchFit, SpectrumFit, StrengthImpact
 from jettagger.types import Floats
 
 FOLDER = Path(__file__).resolve().parent / "reference_plots"
@@ -76,6 +78,56 @@ def cutflow() -> Any:
 def roc_curves() -> Any:
     curves = {"HbbvsQCD": roc(NORMAL + 1.8, NORMAL), "HccvsQCD": roc(NORMAL + 1.0, NORMAL)}
     return plots.roc_curves(curves, signal="H → bb", background="QCD", title="pt > 300 GeV")
+
+
+def fit() -> SearchFit:
+    """A fit of three bins with two backgrounds, as numbers."""
+    names = ("mu", "jes", "norm_multijets", "mcstat_SR[0]")
+    parameters = (
+        FittedParameter("jes", 0.6, 0.8, 0.6, 0.8),
+        FittedParameter("norm_multijets", 1.1, 0.05, None, None),
+        FittedParameter("mcstat_SR[0]", 0.98, 0.05, -0.4, 1.0),
+    )
+    impacts = (
+        StrengthImpact("jes", -0.3, 0.25, -0.4, 0.33),
+        StrengthImpact("norm_multijets", -0.2, 0.2, None, None),
+        StrengthImpact("mcstat_SR[0]", 0.05, -0.05, 0.06, -0.06),
+    )
+    correlation = np.asarray(
+        [[1.0, -0.5, -0.3, 0.1], [-0.5, 1.0, 0.2, 0.0], [-0.3, 0.2, 1.0, -0.7], [0.1, 0.0, -0.7, 1.0]]
+    )
+    parts = {
+        "multijets": np.array([300.0, 90, 30]),
+        "top quarks": np.array([100.0, 40, 12]),
+        "X": np.array([2.0, 20, 6]),
+    }
+    total = sum(parts.values())
+    spectrum = SpectrumFit("SR", parts, total, 0.06 * total, np.array([395.0, 160, 44]))
+    return SearchFit(
+        "X", 1000.0, 1.4, 0.5, parameters, names, correlation, impacts, {}, None, 3.1, 2.4, (spectrum,), (spectrum,)
+    )
+
+
+def fitted_spectrum() -> Any:
+    return plots.fitted_spectrum(fit(), "SR", edges=[800, 1200, 1700, 2400], variable="dijet mass [GeV]", title="SR")
+
+
+def fitted_pulls() -> Any:
+    return plots.fitted_pulls(fit(), title="X")
+
+
+def strength_impacts() -> Any:
+    return plots.strength_impacts(fit(), title="X")
+
+
+def correlation_matrix() -> Any:
+    return plots.correlation_matrix(fit(), title="X")
+
+
+def significances() -> Any:
+    measured = ((1000.0, 3.1, 2.4), (1500.0, 0.4, 1.9), (2000.0, 0.0, 1.1))
+    fits = [replace(fit(), mass=m, significance=s, expected_significance=e) for m, s, e in measured]
+    return plots.significances(fits, title="138 fb$^{-1}$")
 
 
 def limit_band() -> Any:
@@ -362,6 +414,11 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "cutflow": cutflow,
     "roc_curves": roc_curves,
     "limit_band": limit_band,
+    "fitted_spectrum": fitted_spectrum,
+    "fitted_pulls": fitted_pulls,
+    "strength_impacts": strength_impacts,
+    "correlation_matrix": correlation_matrix,
+    "significances": significances,
     "mean_images": mean_images,
     "draw_jets": draw_jets,
     "tradeoff": tradeoff,

@@ -88,6 +88,7 @@ LINES = [
     ["assignment", "train", "-ef", "absent.yaml", "-tf", "absent.h5", "-cf", "NAME", "--output", "OUT"],
     ["assignment", "train", "-ef", "absent.yaml", "-tf", "absent.h5", "--output", "NAME"],
     ["schema", "NAME"],
+    ["fit", "NAME", "--output", "OUT"],
     ["limit", "NAME", "--output", "OUT"],
     ["provenance", "NAME"],
     ["decorrelate", "apply", "NAME", "absent.parquet", "--output", "OUT"],

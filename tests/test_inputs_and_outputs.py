@@ -534,7 +534,7 @@ FILES = {
     "decorrelate apply": [apply_map, apply_map_over_it],
 }
 #: commands with an output that no argument names; each has a test of its own below, that of steer in its own file
-OWN = {"jec steer", "limit", "models accept", "models add", "models serve-config"}
+OWN = {"fit", "jec steer", "limit", "models accept", "models add", "models serve-config"}
 READERS = {
     "schema",
     "provenance",

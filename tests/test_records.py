@@ -142,6 +142,7 @@ TESTS = {
     "calibration.datacard:write_datacard": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "statistics.templates:write_templates": "test_records.py::test_all_files_of_a_search_carry_one_record",
     "statistics.templates:Templates.save": "test_records.py::test_all_files_of_a_search_carry_one_record",
+    "cli.fit:run": "test_searchfits.py::test_the_command_writes_a_folder",
     "cli.limit:run": "test_records.py::test_limits_carry_the_record_of_their_search",
     "finetuning.run:finetune": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",
     "finetuning.report:write_report": "test_finetuning.py::test_the_folder_of_a_head_says_how_it_was_made",

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("jettagger.cli.calibrate", "scale factors of a tagger from histograms of probe jets in data"),
     "jec": ("jettagger.cli.jec", "train, apply and measure a calibration of the jet energy"),
     "assignment": ("jettagger.cli.assignment", "which jet belongs to which particle: datasets of whole events"),
+    "fit": ("jettagger.cli.fit", "fits of the templates of a search: pulls, impacts, goodness of fit, significance"),
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
     "provenance": ("jettagger.cli.provenance", "how an output was made: model, selection, files, version"),
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),

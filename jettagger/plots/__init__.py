@@ -10,6 +10,13 @@ from jettagger.plots.jets import draw_jets
 from jettagger.plots.masses import assigned_masses
 from jettagger.plots.purities import purities_by_objects
 from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
+from jettagger.plots.searchfits import (
+    correlation_matrix,
+    fitted_pulls,
+    fitted_spectrum,
+    significances,
+    strength_impacts,
+)
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
 from jettagger.plots.style import LINES, PETROFF, PlotLabel, ProcessStyle, process_styles, save_figure
 from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, tradeoff
@@ -23,12 +30,15 @@ __all__ = [
     "attention_maps",
     "band_spectra",
     "contribution_images",
+    "correlation_matrix",
     "cutflow",
     "dependence_curves",
     "draw_jets",
     "efficiency_curves",
     "feature_maps",
     "feature_ranking",
+    "fitted_pulls",
+    "fitted_spectrum",
     "flavour_responses",
     "impact_ranking",
     "limit_band",
@@ -41,7 +51,9 @@ __all__ = [
     "save_figure",
     "sculpting",
     "shapes",
+    "significances",
     "spectrum",
+    "strength_impacts",
     "sufficiency_curves",
     "tradeoff",
 ]

@@ -149,7 +149,14 @@ class PlotLabel:
     energy: str = ""
     luminosity: float | None = None
 
-    def draw(self, axes: Any, *, data: bool) -> None:
+    @property
+    def right(self) -> str:
+        """Luminosity and energy."""
+        luminosity = "" if self.luminosity is None else f"{self.luminosity:g} fb$^{{-1}}$"
+        energy = f"({self.energy} TeV)" if self.energy else ""
+        return " ".join(part for part in (luminosity, energy) if part)
+
+    def draw(self, axes: Any, *, data: bool, right: bool = True) -> None:
         """Draw it above axes, in the style of mplhep.
 
         Parameters
@@ -157,15 +164,15 @@ class PlotLabel:
         axes : matplotlib.axes.Axes
         data : bool
             Whether data are drawn.
+        right : bool
+            Whether luminosity and energy are drawn, too; narrow axes have no place for them.
         """
         mplhep = require("mplhep", "plot", "plotting")
-        luminosity = "" if self.luminosity is None else f"{self.luminosity:g} fb$^{{-1}}$"
-        energy = f"({self.energy} TeV)" if self.energy else ""
         mplhep.label.exp_label(
             exp=f"{self.experiment}\N{NO-BREAK SPACE}" if self.experiment else "",
             text=self.text,
             data=data,
-            rlabel=" ".join(part for part in (luminosity, energy) if part),
+            rlabel=self.right if right else "",
             loc=0,
             fontsize=18,
             ax=axes,

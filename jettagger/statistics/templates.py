@@ -25,7 +25,7 @@ from jettagger.statistics.datacards import datacard, default_groups
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.types import Floats
 
-__all__ = ["Templates", "load_report", "load_workspaces", "write_templates"]
+__all__ = ["Templates", "load_details", "load_report", "load_workspaces", "write_templates"]
 
 _FORMAT = "jettagger templates"
 VERSION = 1
@@ -264,6 +264,10 @@ class Templates(Displayed):
                 "cross_section": signal.cross_section,
                 "workspace": path.name,
                 "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "groups": self.spec.groups or default_groups(self.content(name)),
+                "scales": {
+                    region: scales.tolist() for region, scales in workspaces.event_scales(self.content(name)).items()
+                },
             }
             written.append(path)
             card = folder / f"datacard_{name}.txt"
@@ -281,6 +285,11 @@ class Templates(Displayed):
             "jettagger": __version__,
             "provenance": provenance.to_dict(),
             "asimov": self.asimov,
+            "variable": {
+                "name": self.variable.name,
+                "label": self.variable.label,
+                "edges": [float(edge) for edge in self.variable.edges],
+            },
             "signals": listed,
             "report": report,
         }
@@ -383,6 +392,34 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, error) from error
     return signals, {name: read_object(path) for name, path in paths.items()}, asimov
+
+
+def load_details(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What fits need besides the workspaces.
+
+    Returns
+    -------
+    variable : dict
+        ``name``, ``label`` and ``edges`` of the bins.
+    signals : dict
+        Name -> ``groups`` of uncertainties, and ``scales`` of the regions with fewer events in the workspace.
+
+    Raises
+    ------
+    InputFileError
+        If the file is missing, damaged or of a version without them.
+    """
+    folder = Path(folder)
+    content = _listing(folder)
+    try:
+        signals = {name: {key: item[key] for key in ("groups", "scales")} for name, item in content["signals"].items()}
+        variable = {key: content["variable"][key] for key in ("name", "label", "edges")}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputFileError(
+            f"{folder / 'templates.json'}: without {error}, which fits need; was it written by an older version? Run "
+            "'jettagger search' again"
+        ) from error
+    return variable, signals
 
 
 def load_report(folder: str | os.PathLike[str]) -> list[str]:

@@ -31,6 +31,7 @@ __all__ = [
     "ROOM",
     "UNIT",
     "WorkspaceContent",
+    "event_scales",
     "expected_limit",
     "poi_of",
     "shapes_and_yields",
@@ -224,6 +225,17 @@ def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = No
         "version": "1.0.0",
     }
     return made, report
+
+
+def event_scales(content: WorkspaceContent) -> dict[str, Floats]:
+    """Events in the workspace per event, float64[bins], of the regions in which some bins are written with fewer."""
+    found = {}
+    for region in content.nominal:
+        _, values, variances = content.sums(region)
+        scales, _ = _shares(values, variances)
+        if (scales < 1).any():
+            found[region] = scales
+    return found
 
 
 def shapes_and_yields(template: Template, variation: str) -> tuple[Floats, Floats, float, float]:

@@ -1,0 +1,194 @@
+"""Fits of the templates of a search: what is fitted, how well, and what the strength depends on.
+
+Reads what 'jettagger search' leaves in its output folder, and writes a folder with fits.json, fits.txt and pictures:
+spectra before and after the fit, pulls and constraints, ranked impacts, correlations, significance and limits against
+the mass. The goodness of fit is the saturated one, with toys. Needs: pip install 'jettagger[stats]'; pictures also
+'jettagger[plot]'.
+
+examples:
+  jettagger fit OUT/                                 writes OUT/fits/
+  jettagger fit OUT/ --dry-run                       says what would be fitted
+  jettagger fit OUT/ -o FITS/ --signal X1000 --toys 1000 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from jettagger.cli.console import progress_bar, say, table, warn
+from jettagger.errors import ConfigError, InvalidValues, UnknownName
+from jettagger.files import atomic, refuse_inputs
+from jettagger.provenance import KEY, Provenance
+from jettagger.statistics.limits import Limit, limit
+from jettagger.statistics.limits import table as limit_table
+from jettagger.statistics.searchfits import SearchFit, fit_search
+from jettagger.statistics.templates import load_details, load_report, load_workspaces
+
+__all__ = ["configure", "run"]
+
+#: a file in each output folder
+MARKER = "fits.json"
+#: number of impacts in the table
+RANKED = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``jettagger fit``."""
+    add = parser.add_argument
+    add("folder", type=Path, help="the output folder of 'jettagger search'")
+    add("--output", "-o", type=Path, metavar="FITS/", help="folder to write (default: fits/ in the folder)")
+    add("--signal", action="append", default=[], help="only this signal (repeatable)")
+    add("--toys", type=int, default=200, help="toys for the goodness of fit (default: 200; 0: only the chi-square)")
+    add("--seed", type=int, default=1, help="seed of the toys (default: 1)")
+    add("--no-plots", action="store_true", help="draw nothing")
+    add("--force", action="store_true", help="replace the output folder of earlier fits")
+    add("--dry-run", action="store_true", help="read everything, and say what would be done")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit each signal, print the results, and write the folder.
+
+    Raises
+    ------
+    UnknownName
+        If a requested signal does not exist.
+    ConfigError
+        If the number of toys is negative.
+    InvalidValues
+        If no signal can be fitted.
+    """
+    if args.toys < 0:
+        raise ConfigError(f"--toys: got {args.toys}, expected a number of toys, or 0")
+    signals, workspaces, asimov = load_workspaces(args.folder)
+    variable, details = load_details(args.folder)
+    unknown = [name for name in args.signal if name not in signals]
+    if unknown:
+        raise UnknownName("signal", unknown, signals, str(args.folder))
+    chosen = list(dict.fromkeys(args.signal)) or list(signals)
+    target = args.folder / "fits" if args.output is None else args.output
+    refuse_inputs(target, [path for path in args.folder.iterdir() if path.is_file()])
+    atomic.check_folder(target, marker=MARKER, force=args.force)
+    if args.dry_run:
+        _plan(args, chosen, signals, workspaces, asimov, target)
+        return 0
+    fits, limits, failed = [], [], {}
+    with progress_bar("fitting", len(chosen), "signals") as advance:
+        for name in chosen:
+            about = {"signal": name, "mass": signals[name].mass}
+            try:
+                fits.append(
+                    fit_search(
+                        workspaces[name], **about, asimov_data=asimov, toys=args.toys, seed=args.seed, **details[name]
+                    )
+                )
+                limits.append(
+                    limit(workspaces[name], **about, cross_section=signals[name].cross_section, asimov=asimov)
+                )
+            except InvalidValues as error:
+                failed[name] = str(error)
+            advance(1)
+    if not fits:
+        raise InvalidValues(f"no signal can be fitted: {'; '.join(dict.fromkeys(failed.values()))}")
+    made = Provenance.of_file(args.folder / "templates.json").then("fit")
+    text = _text(fits, limits, failed, load_report(args.folder), asimov)
+    with atomic.folder_complete_or_absent(target, marker=MARKER, force=args.force) as part:
+        content = {
+            KEY: made.to_dict(),
+            "toys": args.toys,
+            "seed": args.seed,
+            "variable": variable,
+            "fits": {item.signal: item.to_dict() for item in fits},
+            "limits": {item.signal: {"observed": item.observed, "expected": item.expected} for item in limits},
+            "failed": failed,
+        }
+        (part / MARKER).write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        (part / "fits.txt").write_text(f"{text}\n{made}\n", encoding="utf-8")
+        if not args.no_plots and importlib.util.find_spec("mplhep"):
+            _draw(part, args.folder, fits, limits, variable)
+    say(text)
+    for name, reason in failed.items():
+        warn(f"{name}: {reason}")
+    say(f"{target}/: fits.json, fits.txt" + ("" if args.no_plots else ", pictures"))
+    return 0
+
+
+def _plan(
+    args: argparse.Namespace, chosen: list[str], signals: Any, workspaces: Any, asimov: bool, target: Path
+) -> None:
+    say(f"ok: {len(chosen)} signals can be fitted, and {target} written")
+    rows = []
+    for name in chosen:
+        channels = workspaces[name]["channels"]
+        parameters = {item["name"] for c in channels for s in c["samples"] for item in s["modifiers"]}
+        bins = sum(len(item["data"]) for item in workspaces[name]["observations"])
+        rows.append((name, f"{signals[name].mass:g}", f"{len(channels)}", f"{bins}", f"{len(parameters)}"))
+    table("fits", ("signal", "mass [GeV]", "regions", "bins", "names of parameters"), rows)
+    say("the data are the sum of the backgrounds: expected results only" if asimov else f"{args.toys} toys for each")
+
+
+def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], report: list[str], asimov: bool) -> str:
+    lines = []
+    for item in fits:
+        lines.append(f"{item.signal} ({item.mass:g} GeV): strength {item.strength:.4g} ± {item.uncertainty:.2g}")
+        observed = "nothing is observed" if item.significance is None else f"observed {item.significance:.2f}"
+        lines.append(f"  significance: expected {item.expected_significance:.2f}, {observed} standard deviations")
+        if item.goodness is not None:
+            good = item.goodness
+            toys = (
+                ""
+                if good.probability is None
+                else f", {good.probability:.3f} ± {good.uncertainty:.3f} of {good.toys} toys"
+            )
+            lost = f", {good.failed} toys whose fit does not converge are left out" if good.failed else ""
+            lines.append(
+                f"  goodness of fit: {good.statistic:.4g} for {good.degrees} degrees of freedom, "
+                f"p = {good.asymptotic:.3f}{toys}{lost}"
+            )
+        lines.append("  uncertainty: " + ", ".join(f"{name} {size:.2g}" for name, size in item.groups.items()))
+        ranked = [f"{one.name} {one.up or 0:+.2g}/{one.down or 0:+.2g}" for one in item.impacts[:RANKED]]
+        lines.append("  impacts: " + ", ".join(ranked))
+        pulled = [one for one in item.parameters if one.pull is not None and abs(one.pull) > 1]
+        if pulled:
+            lines.append("  pulled by more than one: " + ", ".join(f"{one.name} {one.pull:+.2f}" for one in pulled))
+        ended = [one.name for one in item.parameters if one.at_bound]
+        if ended:
+            lines.append(f"  at their bounds: {', '.join(ended)}")
+    lines += ["", limit_table(limits)] if limits else []
+    lines += [f"not fitted: {name}: {reason}" for name, reason in failed.items()]
+    if asimov:
+        lines.append("the data are the sum of the backgrounds in some or all regions: all results are expected ones")
+    lines += [f"templates: {line}" for line in report]
+    return "\n".join(lines)
+
+
+def _draw(part: Path, folder: Path, fits: list[SearchFit], limits: list[Limit], variable: dict[str, Any]) -> None:
+    from jettagger import plots
+    from jettagger.search.labels import read_styles
+
+    label, styles = read_styles(folder)
+
+    def keep(figure: Any, name: str) -> None:
+        for suffix in (".png", ".pdf"):
+            plots.save_figure(figure, part / f"{name}{suffix}")
+
+    for item in fits:
+        place = {"edges": variable["edges"], "variable": variable["label"] or variable["name"]}
+        for fitted, when in ((False, "prefit"), (True, "postfit")):
+            for spectrum in item.postfit:
+                title = f"{spectrum.region}, {'after' if fitted else 'before'} the fit"
+                figure = plots.fitted_spectrum(
+                    item, spectrum.region, **place, fitted=fitted, title=title, styles=styles, label=label
+                )
+                keep(figure, f"{item.signal}_{when}_{spectrum.region}")
+        if any(one.pull is not None for one in item.parameters):
+            keep(plots.fitted_pulls(item, label=label), f"{item.signal}_pulls")
+        if item.impacts:
+            keep(plots.strength_impacts(item, label=label), f"{item.signal}_impacts")
+        keep(plots.correlation_matrix(item, smallest=0.05, label=label), f"{item.signal}_correlations")
+    keep(plots.significances(fits, styles=styles, label=label), "significance")
+    if limits:
+        keep(plots.limit_band(limits, label=label), "limits")
