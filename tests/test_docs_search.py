@@ -54,7 +54,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     Path("search.yaml").write_text(text, encoding="utf-8")
     # drawing is tested elsewhere
     monkeypatch.setattr("jettagger.plots.save_figure", lambda figure, path: Path(path).touch())
-    (shell,) = blocks("sh")
+    shell = blocks("sh")[0]  # that of datasets is in tests/test_datasets.py
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SearchWarning)
         for block in blocks("python"):
