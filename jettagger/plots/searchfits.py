@@ -268,6 +268,11 @@ def correlation_matrix(fit: _Fit, *, smallest: float = 0.0, title: str = "", lab
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidValues
+        If no parameter floats.
     """
     in_range(smallest, "correlation_matrix(), argument smallest", 0)
     others = np.abs(fit.correlation - np.eye(len(fit.names)))
