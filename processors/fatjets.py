@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import awkward as ak
@@ -18,7 +19,7 @@ from jettagger.calibration import MassFactors
 from jettagger.decorrelation import MapColumn
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression
-from jettagger.search.definition import NOMINAL, Sample, scores_of_column, scores_of_discriminant
+from jettagger.search.definition import NOMINAL, Era, Sample, scores_of_column, scores_of_discriminant
 from jettagger.search.variations import JetShift, JetVariation, jet_shifts, nominal_columns
 from jettagger.weights import check_weights
 
@@ -39,7 +40,7 @@ class FatJetProcessor(processor.ProcessorABC):
         The network to run.
     names : dict of str to str
         Output of the network -> column of the jets.
-    samples, discriminants, prefix, event_cut, factors, variations, luminosity, generator_weight, collection
+    samples, discriminants, prefix, event_cut, factors, variations, luminosity, generator_weight, collection, eras
         As for `jettagger.search.definition.Search`.
     """
 
@@ -55,6 +56,7 @@ class FatJetProcessor(processor.ProcessorABC):
     luminosity: float
     generator_weight: str | None
     collection: str
+    eras: Mapping[str, Era] = MappingProxyType({})
 
     @property
     def optional_columns(self) -> frozenset[str]:
@@ -150,15 +152,27 @@ class FatJetProcessor(processor.ProcessorABC):
         return np.asarray(ak.to_numpy(events[self.generator_weight]), dtype=np.float64)
 
     def event_mask(self, events: Any, sample: Sample) -> Any:
-        """Mask of events that pass the event cut, and for data the certified luminosity sections; bool[events]."""
+        """Mask of events that pass the cuts on events, bool[events].
+
+        These are the event cut, the cut of the sample, the triggers of its era, and for data the certified luminosity
+        sections.
+        """
         mask = np.ones(len(events), dtype=bool)
         if self.event_cut is not None:
             value = self.event_cut.evaluate(CandidateColumns({}, events))
             mask &= np.broadcast_to(ak.to_numpy(ak.fill_none(value, False)).astype(bool), len(events))
-        if sample.golden_json is not None:
+        certified = sample.golden_json
+        era = self.eras.get(sample.era)
+        for cut in (sample.cut, None if era is None else era.trigger):
+            if cut is not None:
+                value = cut.evaluate(CandidateColumns({}, events))
+                mask &= np.broadcast_to(ak.to_numpy(ak.fill_none(value, False)).astype(bool), len(events))
+        if era is not None and certified is None and sample.data:
+            certified = era.certified
+        if certified is not None:
             from coffea.lumi_tools import LumiMask
 
-            mask &= np.asarray(LumiMask(sample.golden_json)(events.run, events.luminosityBlock))
+            mask &= np.asarray(LumiMask(certified)(events.run, events.luminosityBlock))
         return mask
 
     def tag(self, events: Any, where: Any, kinematics: Mapping[str, Any] | None = None) -> Any:
@@ -399,7 +413,9 @@ class FatJetProcessor(processor.ProcessorABC):
         total = sample.sum_of_weights if isinstance(sample.sum_of_weights, float) else sumw
         if not (math.isfinite(total) and total > 0):
             raise InvalidValues(f"dataset {dataset!r}: the generator weights sum up to {total}, it cannot be scaled")
-        return 1000.0 * self.luminosity * sample.cross_section / total  # 1 pb = 1000 fb
+        era = self.eras.get(sample.era)
+        luminosity = self.luminosity if era is None else era.luminosity
+        return 1000.0 * luminosity * sample.cross_section / total  # 1 pb = 1000 fb
 
 
 guard(globals())

@@ -29,6 +29,7 @@ from jettagger.search.definition import (
     JETS,
     KINDS,
     NOMINAL,
+    Era,
     JetVariation,
     Region,
     Sample,
@@ -109,6 +110,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
     blind : bool
         Whether data in signal regions are blinded: such events are filled into no histogram of any region, and their
         number is None in the cutflow, like each row from which it follows (`jettagger.search.blinding.blind_rows`).
+    eras : mapping of str to Era, optional
+        Periods of data taking, each with a luminosity, to which its samples are scaled; the luminosity is their sum.
 
     Raises
     ------
@@ -159,6 +162,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         collection: str = "FatJet",
         options: jt.TaggerOptions | None = None,
         blind: bool = True,
+        eras: Mapping[str, Era] | None = None,
     ) -> None:
         if model is None and options is not None:
             raise ConfigError("options of a tagger are given, but no model= to run")
@@ -185,6 +189,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             generator_weight=generator_weight,
             collection=collection,
             blind=blind,
+            eras=eras or {},
         )
         for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
             setattr(self, name, value)

@@ -141,6 +141,15 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
         rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}", text))
     table("samples", ("dataset", "cross section [pb]", "files", "events", "sum of weights"), rows)
     say("")
+    if config.search.eras:
+        of = {era: [key for key, item in found.samples.items() if item.era == era] for era in config.search.eras}
+        rows = []
+        for name, era in config.search.eras.items():
+            energy = "-" if era.energy is None else f"{era.energy:g}"
+            names = (", ".join(era.triggers) or "-", ", ".join(of[name]) or "-")
+            rows.append((name, f"{era.luminosity:g}", energy, *names))
+        table("eras", ("era", "luminosity [1/fb]", "energy [TeV]", "triggers", "samples"), rows)
+        say("")
     regions = [(name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()]
     table("regions", ("region", "kind", "cuts"), regions)
     say("")

@@ -30,8 +30,9 @@ from jettagger.search.definition import (
     scores_of_column,
     scores_of_discriminant,
 )
+from jettagger.search.eras import check_eras, check_processes
 from jettagger.search.interface import processor_class
-from jettagger.search.samples import FileSet, read_samples
+from jettagger.search.samples import FileSet, read_eras, read_samples
 from jettagger.search.schema import RENAMED, RUNS, VERSION, SearchFile, TemplatesKeys, WeightKeys
 from jettagger.search.tagfactors import TagFactor
 from jettagger.search.variations import nominal_columns
@@ -299,6 +300,8 @@ def event_arguments(document: Document, content: Any, folder: Path) -> tuple[dic
         Gives the file and the line.
     """
     samples, files = read_samples(document, content, folder)
+    with document.at("samples"):
+        check_eras({}, samples, None)
     weights, variations = _weights(document, content, folder), _variations(document, content, folder)
     return {"samples": samples, "weights": weights, "variations": variations}, files
 
@@ -332,6 +335,7 @@ def _search(document: Document, content: SearchFile, samples: Mapping[str, Sampl
     selection = content.event_selection
     discriminants = _discriminants(document, content, folder)
     of_maps = _map_cuts(document, content, folder, discriminants)
+    luminosity, eras = read_eras(document, content, folder)
     arguments: dict[str, Any] = {
         "samples": samples,
         "preselection": expression(jets.preselection, "jets", "preselection"),
@@ -350,11 +354,15 @@ def _search(document: Document, content: SearchFile, samples: Mapping[str, Sampl
         "mass": jets.mass,
         "weights": _weights(document, content, folder),
         "variations": _variations(document, content, folder),
-        "luminosity": content.luminosity,
+        "luminosity": luminosity,
+        "eras": eras,
         "generator_weight": content.generator_weight,
         "collection": content.collection,
         "blind": content.blind,
     }
+    for name, sample in samples.items():
+        with document.at("samples", name):
+            check_eras(eras, {name: sample}, arguments["event_cut"])
     with document.at():
         return Search(**arguments)
 
@@ -543,8 +551,19 @@ def _templates(document: Document, keys: TemplatesKeys, search: Search) -> Templ
                 raise ConfigError(
                     f"{place}: give cross_section (in pb) of {name!r}, the files of its samples give their own"
                 )
-            section = sum(samples[item].cross_section or 0.0 for item in signal.datasets)
+            by_era: dict[str, float] = {}
+            for item in signal.datasets:
+                by_era[samples[item].era] = by_era.get(samples[item].era, 0.0) + (samples[item].cross_section or 0.0)
+            section = next(iter(by_era.values()), 0.0)
+            if len(set(by_era.values())) > 1:
+                raise ConfigError(
+                    f"{document.where(*path)}: the cross sections of {name!r} differ between eras ({by_era}): give "
+                    "cross_section, in pb, to which limits refer"
+                )
         signals[name] = Signal(signal.datasets, signal.mass, section)
+    with document.at("templates"):
+        of_signals = {name: signal.datasets for name, signal in signals.items()}
+        check_processes({**keys.processes, **of_signals, **({"data": keys.data} if keys.data else {})}, samples)
     kinds = {name: region.kind for name, region in search.regions.items()}
     regions = keys.regions or tuple(name for name, kind in kinds.items() if kind != "inclusive")
     _check_names(document, regions, kinds, "region", "templates", "regions")

@@ -17,6 +17,7 @@ from jettagger.discriminants import Discriminant
 from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
+from jettagger.search.eras import Era, check_eras, total_luminosity
 from jettagger.search.tagfactors import TagFactor
 from jettagger.search.variations import JetVariation, as_expression, shift_names
 
@@ -28,6 +29,7 @@ __all__ = [
     "KINDS",
     "LUMINOSITIES",
     "NOMINAL",
+    "Era",
     "JetVariation",
     "Region",
     "Sample",
@@ -79,6 +81,11 @@ class Sample:
         also the default, with a warning.
     golden_json : str, optional
         File of certified luminosity sections; only for data.
+    era : str
+        Its era; empty without eras.
+    cut : str or Expression, optional
+        Cut in columns of the events of this sample: stitching of samples, overlap of primary data sets. Simulation is
+        normalised to the weights before it.
 
     Raises
     ------
@@ -90,8 +97,12 @@ class Sample:
     data: bool = False
     sum_of_weights: float | str | None = None
     golden_json: str | None = None
+    era: str = ""
+    cut: Any = None
 
     def __post_init__(self) -> None:
+        if self.cut is not None:
+            object.__setattr__(self, "cut", as_expression(self.cut, "cut of a sample"))
         if self.data and (self.cross_section is not None or self.sum_of_weights is not None):
             raise ConfigError(
                 f"data have neither a cross section nor a sum of weights, got {self.cross_section} and "
@@ -283,7 +294,7 @@ class Search:
     cuts : mapping of str to (str or Expression)
     discriminants : mapping of str to (Discriminant or MapColumn)
     prefix, n_jets, preselection, pick, order, mass, event_cut, weights, variations, luminosity, generator_weight, \
-collection, blind
+collection, blind, eras
         As for `jettagger.processors.ResonanceSearchProcessor`.
 
     Raises
@@ -318,6 +329,7 @@ collection, blind
     generator_weight: str | None = "genWeight"
     collection: str = "FatJet"
     blind: bool = True
+    eras: Mapping[str, Era] = field(default_factory=dict)
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
     tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
 
@@ -325,8 +337,10 @@ collection, blind
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        for name in ("samples", "regions", "discriminants", "weights", "variations"):
+        for name in ("samples", "regions", "discriminants", "weights", "variations", "eras"):
             put(name, dict(getattr(self, name)))
+        if self.eras:
+            put("luminosity", total_luminosity(self.eras))
         put("histograms", tuple(self.histograms))
         put("cuts", {name: as_expression(text, f"cut {name!r}") for name, text in self.cuts.items()})
         put("preselection", as_expression(self.preselection, "preselection"))
@@ -347,6 +361,7 @@ collection, blind
             raise ConfigError(f"n_jets must be 1 or 2, got {self.n_jets}")
         if not (math.isfinite(self.luminosity) and self.luminosity > 0):
             raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
+        check_eras(self.eras, self.samples, self.event_cut)
         if len(self.cuts) > MOST_CUTS:
             raise ConfigError(f"{len(self.cuts)} cuts, expected at most {MOST_CUTS}")
         reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]

@@ -24,10 +24,12 @@ from jettagger.heads import Head, load_head
 from jettagger.provenance import Origin, origin, parsed
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import DIJET, Sample
+from jettagger.search.eras import era_of_file
 from jettagger.search.expanding import expand
 from jettagger.search.filesets import ListedFile
 from jettagger.search.interface import EventsConfig, EventsProcessor, SearchProcessor
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
+from jettagger.search.samples import era_place
 from jettagger.search.skims import ParquetSkim, is_parquet
 from jettagger.search.unopened import check_listed, missing_files, well_known
 from jettagger.skims.jobs import Content, Layout, chunk_rows
@@ -153,6 +155,7 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     weights = config.document.data.get("weights") or {}
     for name in config.search.tag_factors:
         paths += [str(config.folder / weights[name][key]) for key in ("scale_factors", "efficiencies")]
+    paths += [era.certified for era in config.search.eras.values() if era.certified]
     if found is not None:
         paths += [*(info.path for info in found.files), *found.broken]
     if config.model is not None:
@@ -426,6 +429,18 @@ def _check_columns(
                 with config.document.at("variations", name, side, column):
                     _known([column, *expression.names], jets, kind, file.path)
     events = _event_columns(file)
+    if sample.cut is not None:
+        with config.document.at("samples", dataset_of(config, sample), "cut"):
+            _known(sample.cut.names, events, "column", file.path)
+    if sample.era in search.eras:
+        with config.document.at(*era_place(config.document, sample.era)):
+            other = era_of_file(search.eras, sample.era, events)
+            if other:
+                raise MismatchError(
+                    f"{file.path} is in a sample of the era {sample.era!r}, but lacks its triggers and has those of "
+                    f"{other!r} ({', '.join(search.eras[other].columns)})"
+                )
+            _known(search.eras[sample.era].columns, events, "trigger", file.path)
     if search.event_cut is not None:
         with config.document.at("event_selection"):
             _known(search.event_cut.names, events, "column", file.path)
@@ -440,6 +455,11 @@ def _check_columns(
                     _known([column], everything, kind, file.path)
                 else:
                     _known([name], [*own, *events], "column", file.path)
+
+
+def dataset_of(config: SearchConfig, sample: Sample) -> str:
+    """The name of a sample."""
+    return next((name for name, item in config.samples.items() if item is sample), "")
 
 
 def _event_columns(file: EventFile | ParquetSkim) -> list[str]:

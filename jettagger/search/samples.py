@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.config.yamlfile import Document
-from jettagger.errors import ConfigError, InputFileError
+from jettagger.errors import ConfigError, InputFileError, UnknownName
+from jettagger.expressions import parse
 from jettagger.search.definition import Sample
+from jettagger.search.eras import Era
 from jettagger.search.expanding import expand
 from jettagger.search.filesets import (
     FILESETS,
@@ -25,9 +27,9 @@ from jettagger.search.filesets import (
 from jettagger.search.schema import RUNS
 
 if TYPE_CHECKING:
-    from jettagger.search.schema import SampleKeys
+    from jettagger.search.schema import SampleKeys, SearchFile
 
-__all__ = ["FileSet", "read_samples"]
+__all__ = ["FileSet", "era_place", "read_eras", "read_samples"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def read_samples(document: Document, content: Any, folder: Path) -> tuple[dict[s
                 data=data,
                 sum_of_weights=None if whole == RUNS else whole,
                 golden_json=None if keys.golden_json is None else str(folder / keys.golden_json),
+                era=_era(keys, known, getattr(content, "eras", {})),
+                cut=None if keys.cut is None else parse(keys.cut, document.where("samples", name, "cut")),
             )
             if total == RUNS and data:
                 raise ConfigError("data have no sum of weights: leave out sum_of_weights")
@@ -114,6 +118,57 @@ def read_samples(document: Document, content: Any, folder: Path) -> tuple[dict[s
             unused=known.unused,
         )
     return samples, files
+
+
+def era_place(document: Document, name: str) -> tuple[Any, ...]:
+    """The place of an era in a configuration, where its name may be a number.
+
+    Parameters
+    ----------
+    document : Document
+    name : str
+
+    Returns
+    -------
+    tuple
+    """
+    return ("eras", next((key for key in document.data.get("eras") or {} if str(key) == name), name))
+
+
+def read_eras(document: Document, content: SearchFile, folder: Path) -> tuple[float, dict[str, Era]]:
+    """The eras of a search, and its luminosity without any.
+
+    Parameters
+    ----------
+    document : Document
+    content : SearchFile
+    folder : pathlib.Path
+        Folder of relative paths.
+
+    Returns
+    -------
+    luminosity : float
+        In 1/fb; 1 with eras, which have their own.
+    eras : dict of str to Era
+
+    Raises
+    ------
+    ConfigError
+        If there is neither a luminosity nor an era, or both.
+    """
+    if content.eras and content.luminosity is not None:
+        place = document.where("luminosity")
+        raise ConfigError(f"{place}: give either 'luminosity' or 'eras', each of which has its own, got both")
+    if not content.eras and content.luminosity is None:
+        raise ConfigError(f"{document.where()}: the key 'luminosity' is missing (or 'eras', each with its own)")
+    eras: dict[str, Era] = {}
+    if len(content.eras) < len(document.data.get("eras") or {}):
+        raise ConfigError(f"{document.where('eras')}: an era is given twice, as a number and as text")
+    for name, keys in content.eras.items():
+        with document.at(*era_place(document, name)):
+            certified = None if keys.certified is None else str(folder / keys.certified)
+            eras[name] = Era(keys.luminosity, keys.energy, certified, keys.triggers)
+    return content.luminosity or 1.0, eras
 
 
 def _files(
@@ -178,6 +233,16 @@ def _combined(chosen: list[Fileset]) -> SampleMetadata:
     unused = dict.fromkeys(key for item in items for key in item.unused)
     found: Mapping[str, Any] = {key: value for key, (_, value) in values.items()}
     return SampleMetadata(sum_of_weights=total, unused=tuple(unused), **found)
+
+
+def _era(keys: SampleKeys, known: SampleMetadata, eras: Mapping[str, Any]) -> str:
+    """The era of a sample: its own, or the first of its metadata that is one."""
+    if keys.era is not None or not eras or not known.eras:
+        return keys.era or ""
+    found = [name for name in known.eras if name in eras]
+    if not found:
+        raise UnknownName("era", known.eras[0], eras, "the metadata of its fileset")
+    return found[0]
 
 
 def _is_data(keys: SampleKeys, known: SampleMetadata) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from jettagger.config.models import Expected, FileModel, Names, Shorthand, Shown, Size
 from jettagger.tagging.keys import TaggerKeys
@@ -33,6 +33,33 @@ RENAMED: dict[tuple[str, ...], str | tuple[str, ...]] = {
 }
 
 Numbers = Annotated[tuple[float, ...], Field(strict=False), Expected("a list of numbers")]
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: the name of an era, which may be written as a number
+EraName = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
+
+
+class EraKeys(FileModel):
+    """A period of data taking."""
+
+    luminosity: Annotated[float, Field(gt=0), Expected("above zero, a number in 1/fb")] = Field(
+        description="its integrated luminosity in 1/fb, to which its simulation is scaled"
+    )
+    energy: Annotated[float | None, Field(gt=0), Expected("above zero, a number in TeV")] = Field(
+        default=None, description="centre-of-mass energy in TeV"
+    )
+    certified: str | None = Field(
+        default=None, description="file of the certified luminosity sections of its data (golden JSON)"
+    )
+    triggers: Names = Field(
+        default=(),
+        description="trigger paths, e.g. `PFHT1050`, of which its events pass at least one, data and simulation; all "
+        "of them are in its files",
+    )
 
 
 class SampleKeys(FileModel):
@@ -64,7 +91,15 @@ class SampleKeys(FileModel):
         "files; or `events`: the sum over the events read, which is wrong for skims",
     )
     data: bool = Field(default=False, description="`true` for data: no weights, no variations, no scaling")
-    golden_json: str | None = Field(default=None, description="for data: file of certified luminosity sections")
+    golden_json: Annotated[str | None, Shown("that of the era")] = Field(
+        default=None, description="for data: file of certified luminosity sections"
+    )
+    era: Annotated[EraName | None, Shown("that in the metadata of its fileset")] = Field(
+        default=None, description="its era, one of `eras`"
+    )
+    cut: str | None = Field(
+        default=None, description="cut on columns of the events of this sample, e.g. on `LHE.HT` for stitching"
+    )
 
 
 class JetsKeys(FileModel):
@@ -274,15 +309,18 @@ class SearchFile(FileModel):
     """The configuration of a search."""
 
     version: Literal[1] = Field(description="1")
-    luminosity: Annotated[float, Field(gt=0), Expected("above zero, a number in 1/fb")] = Field(
-        description="integrated luminosity in 1/fb, to which simulation is scaled"
-    )
+    luminosity: Annotated[
+        float | None, Field(gt=0), Expected("above zero, a number in 1/fb"), Shown("required without `eras`")
+    ] = Field(default=None, description="integrated luminosity in 1/fb, to which simulation is scaled")
     samples: Annotated[dict[str, SampleKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     regions: Annotated[dict[str, RegionKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     histograms: Annotated[dict[str, HistogramKeys], Field(min_length=1)] = Field(description="name -> keys, see below")
     tagger: Annotated[TaggerKeys, Shorthand("model")] | None = Field(
         default=None,
         description="model to run: its name, or keys, see below; without it, scores are read from the files",
+    )
+    eras: dict[EraName, EraKeys] = Field(
+        default_factory=dict, description="instead of `luminosity`: periods of data taking, see below"
     )
     prefix: Annotated[str | None, Shown("the model's")] = Field(
         default=None, description="prefix of the tagger's columns, required if the files contain several taggers"
