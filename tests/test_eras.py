@@ -78,6 +78,7 @@ def config(world: Path, *changes: tuple[str, str], text: str = CONFIG) -> Any:
 
 @pytest.fixture(scope="module")
 def both(world: Path) -> Any:
+    pytest.importorskip("numba")  # for masks of luminosity sections
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SearchWarning)
         return run_search(config(world))
