@@ -99,6 +99,14 @@ def search(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str,
     return said, "fat jets", "searching: 65 of 65 events (100 %)"
 
 
+def fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    needs("pyhf")
+    path = make_world(folder)
+    out = str(folder / "out")
+    main(["search", str(path), "-o", out, "--no-plots"])
+    return run(capsys, "fit", out, "--toys", "0", "--no-plots"), "strength", "fitting: 1 of 1 signals"
+
+
 def finetune(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     needs("torch")
     write_toy(folder / "toy.parquet", 1200, digest=False)
@@ -208,6 +216,7 @@ VERBS = {
             discriminants,
             search,
             finetune,
+            fit,
             limit,
             schema,
             provenance,
@@ -218,7 +227,7 @@ VERBS = {
 
 
 #: verbs that take seconds; that short work is silent is seen with the others
-LONG = ("search", "limit", "finetune", "simulate")
+LONG = ("search", "fit", "limit", "finetune", "simulate")
 
 
 def test_every_verb_is_in_these_tests() -> None:
@@ -232,7 +241,7 @@ def test_every_verb_is_in_these_tests() -> None:
             verb,
             interval,
             id=f"{verb}-{name}",
-            marks=[pytest.mark.slow] if verb == "limit" or (rare and verb in LONG) else [],
+            marks=[pytest.mark.slow] if verb in ("fit", "limit") or (rare and verb in LONG) else [],
         )
         for verb in COMMANDS
         for name, interval, rare in (("always", 0.0, False), ("rarely", 3600.0, True))
