@@ -17,7 +17,8 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, ModelFileError, UnknownName
 from jettagger.explain.agreement import agreement, settled
 from jettagger.explain.fusion import fused
-from jettagger.explain.operators import ARRAYS, TENSORS, Step
+from jettagger.explain.operators import ARRAYS, TENSORS, Operator, Step
+from jettagger.explain.operators.table import Implementation
 from jettagger.explain.plan import GraphPlan, make_plan, needed, unsupported
 from jettagger.inference.network import PROB_TOLERANCE
 from jettagger.sessions import Session
@@ -99,6 +100,10 @@ class TorchGraph:
     >>> graph.inputs[:2], graph.outputs
     (('pf_features', 'pf_vectors'), ('scores',))
     """
+
+    #: implementations on tensors, and on constants and shapes
+    in_torch: Mapping[str, Operator] = TENSORS
+    in_numpy: Mapping[str, Implementation] = ARRAYS
 
     def __init__(self, model: Any, dtype: str = "float32") -> None:
         if dtype not in ("float32", "float64"):
@@ -260,10 +265,10 @@ class TorchGraph:
         try:
             if step.operator == "If":
                 results = self._branch(step, arguments[0], values, constants, device, run)
-            elif arrays and step.operator in ARRAYS:
-                results = np.asarray(ARRAYS[step.operator](step, *arguments))
+            elif arrays and step.operator in self.in_numpy:
+                results = np.asarray(self.in_numpy[step.operator](step, *arguments))
             else:
-                operator = TENSORS[step.operator]
+                operator = self.in_torch[step.operator]
                 for place, value in enumerate(arguments):
                     if isinstance(value, np.ndarray):
                         if place not in operator.plain:
