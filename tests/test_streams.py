@@ -99,6 +99,14 @@ def search(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str,
     return said, "fat jets", "searching: 65 of 65 events (100 %)"
 
 
+def datasets(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path, broken = write_pfnano(folder / "nano.root", 20, seed=1), folder / "broken.root"
+    broken.write_text("broken")
+    said = run(capsys, "datasets", f"tt={path}", f"tt={broken}", "--skip-broken", "-o", str(folder / "sets.json"))
+    assert f"jettagger: warning: left out: {broken}" in said[1]
+    return said, "sum of weights (Runs)", "counting: 2 of 2 files (100 %)"
+
+
 def fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     needs("pyhf")
     path = make_world(folder)
@@ -216,6 +224,7 @@ VERBS = {
             discriminants,
             search,
             finetune,
+            datasets,
             fit,
             limit,
             schema,
