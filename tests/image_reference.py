@@ -121,6 +121,7 @@ def _positions(settings: ImageSettings, rows: list[dict[str, float]], jet: Mappi
     total = math.fsum(pts)
     if not total:
         return points
+    radius = steps.subjet_radius + 0.5 * LATTICE
 
     def centroid(members: list[int]) -> Point:
         weight = math.fsum(pts[member] for member in members) or 1.0
@@ -128,19 +129,19 @@ def _positions(settings: ImageSettings, rows: list[dict[str, float]], jet: Mappi
 
     everything = list(range(len(rows)))
     first = max(everything, key=lambda item: pts[item])
-    cone = [item for item in everything if math.dist(points[item], points[first]) <= steps.subjet_radius]
+    cone = [item for item in everything if math.dist(points[item], points[first]) <= radius]
     leading = centroid(cone)
     rest = [item for item in everything if item not in cone]
     direction = None
     if rest:
         second = max(rest, key=lambda item: pts[item])
-        near = [item for item in rest if math.dist(points[item], points[second]) <= steps.subjet_radius]
+        near = [item for item in rest if math.dist(points[item], points[second]) <= radius]
         other = centroid(near)
         direction = [other[0] - leading[0], other[1] - leading[1]]
     centre = {"axis": [0.0, 0.0], "leading": leading, "centroid": centroid(everything)}[steps.centre]
     points = [[point[0] - centre[0], point[1] - centre[1]] for point in points]
     angle = 0.0
-    rotated = False
+    rotated = by_axis = False
     if steps.rotate == "second" and direction is not None:
         angle = -math.pi / 2 - math.atan2(direction[1], direction[0])
         rotated = True
@@ -151,6 +152,7 @@ def _positions(settings: ImageSettings, rows: list[dict[str, float]], jet: Mappi
         ]
         values, vectors = np.linalg.eigh(np.array(moments))
         rotated = bool(values[1] - values[0] > max(1e-6 * values.sum(), LATTICE**2 * total))
+        by_axis = rotated
         if rotated:
             angle = math.pi / 2 - math.atan2(vectors[1, 1], vectors[0, 1])
     scale = 1.0 if settings.zoom is None else jet["pt"] / settings.zoom
@@ -164,7 +166,7 @@ def _positions(settings: ImageSettings, rows: list[dict[str, float]], jet: Mappi
         ]
         return sums[1] - sums[0] > 1e-6 * total
 
-    if steps.rotate == "principal" and rotated and lower_half(1):
+    if by_axis and lower_half(1):
         points = [[-x, -y] for x, y in points]
     for axis, name in enumerate(("eta", "phi")):
         if steps.flip in (name, "both") and lower_half(axis):

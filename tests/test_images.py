@@ -76,6 +76,38 @@ def test_images_equal_plain_loops_pixel_by_pixel(
     assert images.dense() == pytest.approx(reference(made, columns, offsets, jets), rel=2e-6, abs=1e-6)
 
 
+def test_constituents_at_the_radius_of_a_subjet_are_inside_in_any_direction() -> None:
+    # rounding decides otherwise: the leading subjet is of two constituents or of one
+    angles = np.linspace(-3, 3, 60)
+    distance = np.array([0.0, 0.4, 0.75])
+    columns = {
+        "pt": np.tile([100.0, 50.0, 40.0], len(angles)),
+        "deta": (np.cos(angles)[:, None] * distance).ravel(),
+        "dphi": (np.sin(angles)[:, None] * distance).ravel(),
+    }
+    columns["energy"] = columns["pt"]
+    offsets = 3 * np.arange(len(angles) + 1)
+    steps = {"centre": "leading", "rotate": "second", "flip": "none", "subjet_radius": 0.4}
+    images = make_images(image_settings(size=40, range=0.8, steps=steps), columns, offsets).dense()
+    assert np.count_nonzero(images[0]) == 3
+    assert (images == images[0]).all()
+
+
+@pytest.mark.parametrize("rotate", ["principal", "second"])
+def test_jets_of_one_subjet_have_the_same_image_whichever_way_they_lie(rotate: str) -> None:
+    columns, offsets, _ = make_jets(20, seed=11)
+    columns |= {name: 0.2 * columns[name] for name in ("deta", "dphi")}  # all in one cone: no second subjet
+    steps = {"centre": "centroid", "rotate": rotate, "flip": "eta", "subjet_radius": 0.4}
+    made = image_settings(size=40, range=0.2, channels=SIX, steps=steps)
+    images = [
+        make_images(made, turned(columns, offsets, np.full(20, angle), np.ones(20)), offsets).dense()
+        for angle in (0.0, 1.0, np.pi, -2.0)
+    ]
+    assert np.count_nonzero(images[0]) > 100
+    for other in images[1:]:
+        assert other == pytest.approx(images[0], rel=1e-5, abs=1e-5)
+
+
 def test_plain_images_are_histograms_of_numpy() -> None:
     columns, offsets, _ = make_jets(5, seed=1, mean=40)
     images = make_images(image_settings(size=[10, 20], range=[0.6, 0.5]), columns, offsets)

@@ -48,7 +48,7 @@ def batches(sizes: list[int], order: list[int], filled: int = 2) -> Iterator[Bat
     for jets in np.split(np.array(order, dtype=np.int64), np.cumsum(sizes)[:-1]):
         features = np.repeat(jets.astype("f4")[:, np.newaxis, np.newaxis], 4, axis=2)
         inputs = {"pf_features": features, "pf_mask": np.ones_like(features)}
-        yield Batch(jets, inputs, slots=4 * len(jets), filled=filled * len(jets))
+        yield Batch(jets, inputs, slots=4 * len(jets), filled=filled * len(jets), rows={})
 
 
 class Threads:

@@ -85,6 +85,7 @@ def canonical_positions(
         eta, phi = _shifted(eta, phi, *subjets.leading, jets)
     if steps.rotate != "none":
         cosine, sine, rotated = _principal(pt, eta, phi, jets)
+        by_axis = rotated
         if subjets is not None and steps.rotate == "second":
             # the direction to the second subjet becomes that of decreasing phi
             x, y = (subjets.second[axis] - subjets.leading[axis] for axis in (0, 1))
@@ -92,7 +93,7 @@ def canonical_positions(
             found = subjets.two & (length > LATTICE)
             length = np.where(found, length, 1.0)
             cosine, sine = np.where(found, -y / length, cosine), np.where(found, -x / length, sine)
-            rotated = rotated | found
+            rotated, by_axis = rotated | found, rotated & ~found
         if scale is not None:
             cosine, sine = cosine * scale, sine * scale
         cosine, sine = jets.spread(cosine), jets.spread(sine)
@@ -102,10 +103,10 @@ def canonical_positions(
         eta, phi = eta * factor, phi * factor
     eta, phi = np.rint(eta / LATTICE) * LATTICE, np.rint(phi / LATTICE) * LATTICE
     margin = _ISOTROPIC * jets.sum(pt)
-    if steps.rotate == "principal":  # a line has two directions: that of more pt is the upper one
-        upwards = _half(pt, phi, jets, margin)
+    if steps.rotate != "none" and by_axis.any():  # a line has two directions: that of more pt is the upper one
+        upwards = np.where(by_axis, _half(pt, phi, jets, margin), 1.0)
         if (upwards < 0).any():
-            turn = jets.spread(np.where(rotated, upwards, 1.0))
+            turn = jets.spread(upwards)
             eta, phi = eta * turn, phi * turn
     if steps.flip in ("eta", "both"):
         eta = eta * jets.spread(_half(pt, eta, jets, margin))
@@ -152,9 +153,11 @@ class _Subjets(NamedTuple):
 
 def _subjets(radius: float, pt: Floats, eta: Floats, phi: Floats, jets: JetSegments) -> _Subjets:
     """Cones around the hardest constituent, and around the hardest one outside of the first cone."""
+    # centres of cells lie on a grid: some distances equal the radius, but for rounding
+    edge = (radius + 0.5 * LATTICE) ** 2
 
     def cone(seed: Ints) -> Bools:
-        return (eta - jets.spread(eta[seed])) ** 2 + (phi - jets.spread(phi[seed])) ** 2 <= radius**2
+        return (eta - jets.spread(eta[seed])) ** 2 + (phi - jets.spread(phi[seed])) ** 2 <= edge
 
     first = cone(jets.hardest(pt))
     rest = np.where(first, -1.0, pt)  # of the first cone, should nothing be left
