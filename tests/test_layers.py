@@ -278,7 +278,12 @@ def test_every_module_says_what_it_offers_and_documents_it(name: str) -> None:
         pytest.skip(f"{name} needs an extra: {error}")
     assert (module.__doc__ or "").strip(), f"{name} has no docstring"
     for public in getattr(module, "__all__", []):
-        item = getattr(module, public)
+        try:
+            item = getattr(module, public)
+        except ModuleNotFoundError as error:  # a name that is loaded on first use, of an extra
+            if (error.name or "").startswith("jettagger"):
+                raise
+            continue
         if not (inspect.isfunction(item) or inspect.isclass(item)):
             continue
         assert (item.__doc__ or "").strip(), f"{name}.{public} has no docstring"

@@ -74,6 +74,7 @@ def test_one_place_asks_how_the_inputs_of_a_model_are_described() -> None:
         "jettagger/inputs/source.py: if bundle.weaver is None:",
         "jettagger/inputs/source.py: "
         "return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share, others)",
+        "jettagger/inputs/source.py: if bundle.weaver is None:",
     ]
 
 

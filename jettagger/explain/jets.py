@@ -12,11 +12,10 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import IMAGE_LAYOUT, LAYOUT, Group
 from jettagger.errors import MismatchError, UnknownName
-from jettagger.features import CANDIDATES
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, IMAGE_BYTES, feature_of, make_batches, tabulate
 from jettagger.inputs.group_rows import entering
-from jettagger.inputs.source import Request
+from jettagger.inputs.source import Request, family_of
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array
 
@@ -97,7 +96,7 @@ def families_of(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for group in bundle.groups:
         if group.image is None:
-            found.setdefault(_family(bundle, group), []).append(group.name)
+            found.setdefault(family_of(bundle, group), []).append(group.name)
     return {family: tuple(names) for family, names in found.items()}
 
 
@@ -338,16 +337,6 @@ def joined_inputs(parts: Sequence[JetInputs]) -> JetInputs:
         {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
     )
     return whole.take(order)
-
-
-def _family(bundle: Bundle, group: Group) -> str:
-    if group.per_jet:
-        return "jet"
-    if bundle.weaver is None:
-        return "pf" if group.object in CANDIDATES else group.object
-    columns = bundle.weaver.columns([variable.feature.name for variable in group.variables])
-    stems = [bundle.weaver.stored(name).partition("_")[0] for name in columns]
-    return next((stem for stem in stems if stem != "jet"), group.name)
 
 
 def _pads(group: Group) -> Array:

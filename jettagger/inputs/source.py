@@ -19,6 +19,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
 from jettagger.bundles.registry import available, load_bundle
 from jettagger.errors import JettaggerError, MismatchError, WrongType
+from jettagger.features import CANDIDATES
 from jettagger.formats import EventColumns
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
@@ -36,7 +37,17 @@ from jettagger.report import Report
 from jettagger.types import Array
 from jettagger.weaver import DataConfig, Values, WeaverJets
 
-__all__ = ["EVERYTHING", "ColumnPlan", "Request", "Source", "check_columns", "runnable", "select_jets", "source_of"]
+__all__ = [
+    "EVERYTHING",
+    "ColumnPlan",
+    "Request",
+    "Source",
+    "check_columns",
+    "family_of",
+    "runnable",
+    "select_jets",
+    "source_of",
+]
 
 
 #: bytes that no chunk reaches: a budget for all jets at once
@@ -318,6 +329,30 @@ def _source(
     if bundle.weaver is None:
         return LinkedJets(bundle, jets, names, outside, min_pt_share, others)
     return _TableInputs(bundle, bundle.weaver, jets, names, outside, min_pt_share, others)
+
+
+def family_of(bundle: Bundle, group: Group) -> str:
+    """What the objects of a group are, independent of how the inputs of the model are described.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    group : Group
+        Of the bundle.
+
+    Returns
+    -------
+    str
+        ``pf`` for all kinds of candidates, ``sv``, ``jet``; with a data configuration of weaver what is before the
+        first ``_`` in the names of its columns: ``part``.
+    """
+    if group.per_jet:
+        return "jet"
+    if bundle.weaver is None:
+        return "pf" if group.object in CANDIDATES else group.object
+    columns = bundle.weaver.columns([variable.feature.name for variable in group.variables])
+    stems = [bundle.weaver.stored(name).partition("_")[0] for name in columns]
+    return next((stem for stem in stems if stem != "jet"), group.name)
 
 
 def runnable(offer: Any, but: Bundle, jets: str | None = None, names: Names | None = None) -> list[str]:
