@@ -113,7 +113,12 @@ def _rejection_tables(found: Mapping[str, Any]) -> str:
                 count = f"{facts['parameters']:,}" if facts["parameters"] else f"{facts['trees']} trees"
                 rows.append([TITLES[recipe], count, facts["seeds"], *(_cell(cells.get(key)) for key in mine)])
             parts.append(_table(head, rows))
-    return "\n\n".join(parts)
+    tests = (f"`{task}`: " + ", ".join(f"{n:,} {name}" for name, n in jets.items()) for task, jets in _test_jets(found))
+    return "\n\n".join([*parts, *([f"Test jets of {'; '.join(tests)}."] if parts else [])])
+
+
+def _test_jets(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, int]]]:
+    return [(task, found["test_jets"][task]) for task in TASKS if task in found["test_jets"]]
 
 
 def _size_tables(found: Mapping[str, Any]) -> str:
@@ -168,16 +173,25 @@ def _moves(shift: Mapping[str, Mapping[str, Sequence[float]]], kinds: Sequence[s
 
 
 def _statement_table(found: Mapping[str, Any]) -> str:
-    rows = []
-    for item in found["statements"]:
-        numbers = {name: values for name, values in item["numbers"].items() if values[0] is not None}
-        low = min(numbers, key=lambda name: numbers[name][0]) if numbers else ""
-        closest = ""
-        if low:
-            value, sigma, _ = numbers[low]
-            closest = f"{value:.2f}{'' if sigma is None else f' ± {sigma:.2f}'} ({low}; smallest of {len(numbers)})"
-        rows.append([item["text"], item["verdict"], closest])
-    return _table(["statement", "verdict", "smallest"], rows)
+    return _table(
+        ["statement", "verdict", "comparison that decides"],
+        ([item["text"], item["verdict"], _deciding(item)] for item in found["statements"]),
+    )
+
+
+def _deciding(item: Mapping[str, Any]) -> str:
+    """The comparison that speaks most against a statement, in standard deviations."""
+    numbers = item["numbers"]
+    if not numbers:
+        return ""
+
+    def support(name: str) -> float:
+        value, sigma, _ = numbers[name]
+        return (value - item["above"]) / sigma if sigma else value
+
+    name = min(numbers, key=support)
+    value, sigma, _ = numbers[name]
+    return f"{value:.2f}{'' if sigma is None else f' ± {sigma:.2f}'} ({name}; one of {len(numbers)})"
 
 
 TABLES = {

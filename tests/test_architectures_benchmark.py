@@ -139,6 +139,19 @@ def test_verdicts_follow_from_the_same_replicas() -> None:
     assert set(verdicts([])) == {"not measured"}
 
 
+def test_the_comparison_that_decides_is_the_one_most_against_a_statement() -> None:
+    numbers = {"noisy": [0.8, 0.3, False], "known": [0.9, 0.03, False], "better": [2.0, 0.1, False]}
+    item = {"text": "More.", "verdict": "false", "numbers": numbers, "above": 1.0}
+    nothing = {"text": "Less.", "verdict": "not measured", "numbers": {}, "above": 1.0}
+    share = {"text": "Share.", "verdict": "false", "numbers": {"share": [1.09, None, False]}, "above": 1 / 3}
+    table = page.TABLES["statements"]({"statements": [item, nothing, share]}).splitlines()
+    assert table[2:] == [
+        "| More. | false | 0.90 ± 0.03 (known; one of 3) |",
+        "| Less. | not measured |  |",
+        "| Share. | false | 1.09 (share; one of 1) |",
+    ]
+
+
 def asked(records: list[dict[str, Any]]) -> dict[str, tuple[str, list[str]]]:
     """Statement -> verdict and what was compared."""
     found = said.statements(records_of.Study(records, {}))
