@@ -673,6 +673,8 @@ def test_command_line(tmp_path, capsys):
     assert {path.name for path in files} == {
         "templates.root",
         "templates.json",
+        "datacard_X1000.txt",
+        "datacard_X2000.txt",
         "workspace_X1000.json",
         "workspace_X2000.json",
     }
