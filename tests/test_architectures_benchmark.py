@@ -286,7 +286,8 @@ def test_a_study_in_small_goes_on_and_is_written(
     study.main([*words, "--only", "summary", "--write"])
     text = target.read_text()
     assert text.startswith("Text.\n<!-- architectures: rejections -->\n| btag, 200 jets, efficiency 85% | parameters |")
-    assert text.endswith("|\n<!-- end of architectures -->\nMore text.\n")
+    assert "|\n\nTest jets of `btag`: 60 light, 60 charm, 60 beauty.\n" in text
+    assert text.endswith("\n<!-- end of architectures -->\nMore text.\n")
     found = json.loads(document.read_text())
     assert found["networks"]["btag"]["200"]["dips"]["passes"] == 1
     assert page.pages(found) in capsys.readouterr().out
