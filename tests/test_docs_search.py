@@ -43,8 +43,15 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         assert set(keys) <= {*yaml.safe_load(text), "eras"}
         if "maps/" in part:
             continue  # tests/test_search_maps.py has the files of maps
-        if "eras" in keys:
-            continue  # tests/test_eras.py has eras, in place of the luminosity
+        if "eras" in keys:  # in place of the luminosity, with samples of their own
+            facts = {"files": {"tt23.root": "Events"}, "metadata": {"era": "2023", "xsec": 830}}
+            Path("sets2023.json").write_text(json.dumps({"tt": facts}), encoding="utf-8")
+            document = {**yaml.safe_load(text), **yaml.safe_load(part)}
+            for key in ("luminosity", "templates"):
+                del document[key]
+            config = read_config(yaml.safe_dump(document, sort_keys=False), "eras.yaml")
+            assert list(config.search.eras) == ["2022", "2023"]
+            continue
         if "filesets/" in part:
             continue  # tests/test_filesets.py has filesets
         if "scale_factors" in part:

@@ -113,12 +113,14 @@ def test_a_wheel_brings_the_processors_inside_the_package(tmp_path: Path) -> Non
     (wheel,) = wheels.glob("jettagger-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        data = sum(item.compress_size for item in archive.infolist() if not item.filename.endswith((".py", "RECORD")))
     assert {name.split("/")[0] for name in names} == {
         "jettagger",
         f"{wheel.name.rpartition('-py3')[0]}.dist-info",
     }
     assert "jettagger/processors/tagging.py" in names
     assert "jettagger/models/tinyParT/model.onnx" in names
+    assert data < 1_000_000  # networks, presets and cards that users need; code grows
     assert wheel.stat().st_size < 3_000_000
     interpreter = environment(tmp_path / "venv")
     pip(interpreter, "install", str(wheel))
