@@ -383,13 +383,13 @@ def test_files_that_this_coffea_cannot_read_are_named(tmp_path: Path, monkeypatc
 def test_schemas_are_sent_by_their_names() -> None:
     from coffea.nanoevents import schemas
 
-    from jettagger.search.run import _schema
+    from jettagger.search.executors import coffea_schema
     from jettagger.search.schema import SCHEMAS
 
     for name in SCHEMAS:
-        assert pickle.loads(pickle.dumps(_schema(name))) is _schema(name)
-        assert issubclass(_schema(name), getattr(schemas, name))
-        assert not _schema(name).warn_missing_crossrefs
+        assert pickle.loads(pickle.dumps(coffea_schema(name))) is coffea_schema(name)
+        assert issubclass(coffea_schema(name), getattr(schemas, name))
+        assert not coffea_schema(name).warn_missing_crossrefs
 
 
 @pytest.mark.slow

@@ -1,0 +1,281 @@
+"""Execution of chunks of events on coffea's executors: errors are results, workers end with this process."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coffea import processor
+from coffea.nanoevents import NanoEventsFactory, schemas
+from coffea.processor import accumulate
+
+from jettagger.arguments import guard
+from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, reason_of, require
+from jettagger.files.pages import checked_classes
+from jettagger.files.retrying import RETRIES, check_retries, retried
+from jettagger.runtime.workers import follow_parent, watched
+from jettagger.search.interface import SearchProcessor
+from jettagger.search.schema import SCHEMAS
+from jettagger.search.skims import is_parquet
+
+__all__ = ["EXECUTORS", "ChunkGuard", "Progress", "check_executor", "coffea_schema", "executor_of"]
+
+#: executors of a search
+EXECUTORS = ("iterative", "futures", "dask")
+
+Progress = Callable[[int], None]
+
+
+class ChunkGuard(processor.ProcessorABC):
+    """Runs a processor and returns its errors as results, so that every executor transfers them unchanged.
+
+    Parameters
+    ----------
+    inner : SearchProcessor
+    schema : str
+        Schema of the events.
+    retries : int
+        How often a chunk is read again after a transient error.
+    """
+
+    def __init__(self, inner: SearchProcessor, schema: str, retries: int) -> None:
+        self.inner = inner
+        self.schema = schema
+        self.retries = retries
+
+    def process(self, events: Any) -> dict[str, Any]:
+        """The results of one chunk, or its error.
+
+        Parameters
+        ----------
+        events : NanoEvents
+
+        Returns
+        -------
+        dict
+            ``results`` of the processor, ``errors`` and ``retried`` by file and range of events.
+        """
+        place = events.metadata
+        key = (str(place["filename"]), int(place["entrystart"]), int(place["entrystop"]))
+        held = [events]
+
+        def attempt() -> Any:
+            if not held:
+                held.append(self._again(place))
+            return self.inner.process(held[0])
+
+        try:
+            results, again = retried(attempt, key[0], self.retries, held.clear)
+        except Exception as error:
+            return {"results": {}, "errors": {key: _explained(error)}, "retried": {}}
+        return {"results": results, "errors": {}, "retried": {key: again} if again else {}}
+
+    def _again(self, place: Mapping[str, Any]) -> Any:
+        """The events of a chunk from a newly opened file."""
+        if is_parquet(str(place["filename"])):
+            return NanoEventsFactory.from_parquet(
+                str(place["filename"]),
+                schemaclass=coffea_schema(self.schema),
+                metadata=dict(place),
+                entry_start=int(place["entrystart"]),
+                entry_stop=int(place["entrystop"]),
+                mode="virtual",
+                parquet_options={"page_checksum_verification": True},
+            ).events()
+        return NanoEventsFactory.from_root(
+            {str(place["filename"]): str(place["treename"])},
+            schemaclass=coffea_schema(self.schema),
+            metadata=dict(place),
+            entry_start=int(place["entrystart"]),
+            entry_stop=int(place["entrystop"]),
+            mode="virtual",
+            uproot_options={"custom_classes": checked_classes()},
+        ).events()
+
+    def postprocess(self, accumulator: dict[str, Any]) -> dict[str, Any]:
+        """The sum of all chunks, as it is."""
+        return accumulator
+
+
+def _explained(error: Exception) -> JettaggerError:
+    """An error of a chunk as one of jettagger's: an unreadable file, or another problem."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    for cause in causes:
+        # Columns are read when they are first used: what readers raise then, damage above all, may come up anywhere.
+        frames = traceback.extract_tb(cause.__traceback__)
+        if any({"uproot", "pyarrow"} & {*Path(frame.filename).parts} for frame in frames):
+            text = reason_of(cause)
+            return InputFileError(f"cannot be read (truncated or damaged?): {type(cause).__name__}: {text}")
+    if isinstance(error, JettaggerError):
+        return error
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = reason_of(error)
+    place = f"in {last.name}, line {last.lineno} of {last.filename}"
+    return JettaggerError(f"cannot be processed: {type(error).__name__}: {text} ({place})")
+
+
+@dataclass
+class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-ignore]
+    """Processes chunks one after another in this process, with jettagger's own progress bar."""
+
+    retries: int = RETRIES  # coffea before 2025.11 has it for dask only
+    progress: Progress | None = None
+    stop: bool = True
+
+    def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+        return _summed(((item, function(item)) for item in items), accumulator, self.progress, self.stop), 0
+
+
+@dataclass
+class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
+    """Processes chunks in a pool; coffea's own loop prints bars and tracebacks in any case."""
+
+    retries: int = RETRIES
+    progress: Progress | None = None
+    stop: bool = True
+
+    def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+        waiting = {self.pool.submit(function, item): item for item in items}
+
+        def results() -> Iterator[tuple[Any, Any]]:
+            for future in as_completed(list(waiting)):
+                yield waiting.pop(future), future.result()
+
+        total = _summed(results(), accumulator, self.progress, self.stop)
+        for future in waiting:  # behind an error
+            future.cancel()
+        return total, 0
+
+
+def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress | None, stop: bool) -> Any:
+    """The sum of the results of chunks, or of inspected files; ``stop``: up to the first error."""
+    for item, result in results:
+        total = result if total is None else accumulate([result], total)
+        if progress is not None:
+            progress(item.entrystop - item.entrystart if hasattr(item, "entrystop") else 0)
+        if stop and isinstance(result, Mapping) and result.get("out", {}).get("errors"):
+            break
+    return total
+
+
+class _PFNano(schemas.PFNanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
+class _Nano(schemas.NanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
+class _ScoutingNano(schemas.ScoutingNanoAODSchema):  # type: ignore[misc, unused-ignore]
+    warn_missing_crossrefs = False
+
+
+def coffea_schema(name: str) -> Any:
+    """A coffea schema without the warnings on missing cross-references; coffea 2025.9 pickles it by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `jettagger.search.schema.SCHEMAS`.
+
+    Returns
+    -------
+    type
+    """
+    return dict(zip(SCHEMAS, (_PFNano, _Nano, _ScoutingNano), strict=True))[name]
+
+
+def _kill(pool: Any) -> None:
+    """End a pool and its processes at once."""
+    if "kill_workers" in inspect.signature(pool.shutdown).parameters:  # loky
+        pool.shutdown(wait=True, kill_workers=True)
+        return
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def executor_of(
+    name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool, retries: int
+) -> Iterator[Any]:
+    """An executor of coffea, whose workers end with the block.
+
+    Parameters
+    ----------
+    name, workers, scheduler, progress, status, retries
+        As for `jettagger.search.run.run_search`.
+    stop : bool
+        Whether the first error ends the run.
+
+    Yields
+    ------
+    coffea.processor.executor.ExecutorBase
+    """
+    if name == "iterative":
+        yield _Iterative(status=False, retries=retries, progress=progress, stop=stop)
+    elif name == "futures":
+        # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
+        pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=follow_parent, initargs=(os.getpid(),))
+        try:
+            with watched(pool, "chunks of a search"):
+                yield _Futures(pool=pool, workers=workers, retries=retries, progress=progress, stop=stop)
+        except BaseException:
+            _kill(pool)
+            raise
+        pool.shutdown()
+    else:
+        distributed = require("distributed", "dask", "running on dask")
+        from jettagger.dask import lost_workers_named
+
+        if scheduler is not None:
+            try:
+                client = distributed.Client(scheduler, timeout="30s")
+            except (OSError, TimeoutError, ValueError) as error:
+                raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
+            with client, lost_workers_named():
+                yield processor.DaskExecutor(client=client, status=status, retries=retries)
+            return
+        # a free port: without an address the scheduler asks for 8787, which another search may have
+        with (
+            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster,
+            distributed.Client(cluster) as client,
+            lost_workers_named(),
+        ):
+            yield processor.DaskExecutor(client=client, status=status, retries=retries)
+
+
+def check_executor(executor: str, workers: int = 1, scheduler: str | None = None, retries: int = RETRIES) -> None:
+    """Refuse options of a run that cannot be used, before files are opened.
+
+    Parameters
+    ----------
+    executor, workers, scheduler, retries
+        As for `run_search`.
+
+    Raises
+    ------
+    UnknownName
+        If the executor does not exist; gives the nearest one.
+    ConfigError
+        If a number is too small, or a scheduler is given to another executor than dask.
+    """
+    if executor not in EXECUTORS:
+        raise UnknownName("executor", executor, EXECUTORS)
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, got {workers}")
+    if scheduler is not None and executor != "dask":
+        raise ConfigError(f"a scheduler ({scheduler}) is for the executor 'dask', not for {executor!r}")
+    check_retries(retries)
+
+
+guard(globals(), "check_executor")
