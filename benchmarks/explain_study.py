@@ -63,7 +63,7 @@ RANGES: Mapping[str, tuple[float, float]] = {"low pt": (200, 400), "high pt": (4
 OCCLUDED, COUNTED = 120, 400
 
 #: jets of each sample whose integrated gradients are taken
-INTEGRATED = 10
+INTEGRATED = 1000
 
 #: signal efficiency of rejections: light multijets hardly pass H to bb at 50 %
 EFFICIENCIES = {"Hbb": 0.95, "4q": 0.5}
@@ -135,17 +135,29 @@ def attributions(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
 
 
 def convergence(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
-    """How complete integrated gradients are, and what they take."""
-    found: dict[str, Any] = {"residuals": [], "steps": []}
+    """How complete integrated gradients are, and what they take; batches that are done are kept in a file."""
     target, samples = QUESTIONS["Hbb"]
     scorer = Scorer(tagger, target)
-    start = time.process_time()
+    done: list[dict[str, Any]] = []
     for sample in samples:
-        for jets in jets_of(tagger, folder / f"{sample}.root", INTEGRATED):
+        path = folder / f"convergence-{sample}.jsonl"
+        kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        done += map(json.loads, kept)
+        for number, jets in enumerate(jets_of(tagger, folder / f"{sample}.root", INTEGRATED)):
+            if number < len(kept):
+                continue
+            start = time.process_time()
             made = integrated(scorer, jets)
-            found["residuals"] += np.abs(made.residual / (made.outputs - made.reference)).tolist()
-            found["steps"] += made.steps.tolist()
-    found["seconds_per_jet"] = (time.process_time() - start) / len(found["steps"])
+            line = {
+                "residuals": np.abs(made.residual / (made.outputs - made.reference)).tolist(),
+                "steps": made.steps.tolist(),
+                "seconds": time.process_time() - start,
+            }
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            done.append(line)
+    found: dict[str, Any] = {name: [value for line in done for value in line[name]] for name in ("residuals", "steps")}
+    found["seconds_per_jet"] = sum(line["seconds"] for line in done) / len(found["steps"])
     return found
 
 

@@ -134,6 +134,97 @@ def test_powers(exponent: float, x: list[float], expected: list[float]) -> None:
     assert slopes(nodes, [x])[0].tolist() == [pytest.approx(expected)]
 
 
+class TestClippedValues:
+    """0 at a bound and beyond it, 1 inside; values that tie share the derivative of their maximum or minimum."""
+
+    x = (-2.0, -1, 0, 1, 2, float("nan"))
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize(
+        ("bounds", "expected"),
+        [
+            ({"low": -1}, [0, 0, 1, 1, 1]),
+            ({"high": 1}, [1, 1, 1, 0, 0]),
+            ({"low": -1, "high": 1}, [0, 0, 1, 0, 0]),
+            ({"low": 1, "high": 1}, [0, 0, 0, 0, 0]),
+            ({"low": 2, "high": -2}, [0, 0, 0, 0, 0]),
+            ({}, [1, 1, 1, 1, 1]),
+        ],
+    )
+    def test_clip(self, bounds: dict[str, float], expected: list[float], dtype: str) -> None:
+        names = [name if name in bounds else "" for name in ("low", "high")]
+        nodes = [constant(name, value) for name, value in bounds.items()]
+        x = [self.x[:-1]]
+        if "low" in bounds and bounds["low"] >= bounds.get("high", np.inf):
+            nodes += [
+                helper.make_node("Clip", ["x", *names], ["clipped"]),
+                helper.make_node("Add", ["x", "clipped"], ["y"]),
+            ]
+            expected = [1, 1, 1, 1, 1]  # of x alone
+        else:
+            nodes.append(helper.make_node("Clip", ["x", *names], ["y"]))
+        assert slopes(nodes, x, dtype)[0].tolist() == [expected]
+
+    @pytest.mark.parametrize(
+        ("operator", "expected"), [("Max", [0, 0, 0, 1, 1]), ("Min", [1, 1, 0, 0, 0])], ids=["Max", "Min"]
+    )
+    @pytest.mark.parametrize("order", [["x", "bound"], ["bound", "x"]], ids=["first", "second"])
+    @pytest.mark.parametrize("bound", [0, [[0, 0, 0, 0, 0]] * 2], ids=["number", "tensor"])
+    def test_a_bound(self, operator: str, expected: list[float], order: list[str], bound: Any) -> None:
+        """Also where each value is compared with several bounds."""
+        nodes = [constant("bound", bound), helper.make_node(operator, order, ["y"])]
+        found = slopes(nodes, [self.x[:-1]])[0]
+        assert found.tolist() == [[np.size(bound) / 5 * item if np.ndim(bound) else item for item in expected]]
+
+    @pytest.mark.parametrize("operator", ["Max", "Min"])
+    def test_ties(self, operator: str) -> None:
+        """Three values, of which two tie: the derivative of their extreme value is shared."""
+        nodes = [
+            helper.make_node("Split", ["x"], ["a", "b"], axis=1),
+            helper.make_node(operator, ["a", "b"], ["y"]),
+        ]
+        assert slopes(nodes, [[1.0, 1.0]])[0].tolist() == [[0.5, 0.5]]
+        larger = [0, 1] if operator == "Max" else [1, 0]
+        assert slopes(nodes, [[1.0, 2.0]])[0].tolist() == [larger]
+
+    @pytest.mark.parametrize(
+        ("operator", "attributes", "x", "expected"),
+        [
+            ("HardSigmoid", {"alpha": 0.5, "beta": 0.5}, [-2.0, -1, 0, 1, 2], [0, 0, 0.5, 0, 0]),
+            ("Relu", {}, [-1.0, 0, 1], [0, 0, 1]),
+            ("LeakyRelu", {"alpha": 0.25}, [-1.0, 0, 1], [0.25, 0.25, 1]),
+            ("Abs", {}, [-1.0, 0, 1], [-1, 0, 1]),
+        ],
+    )
+    def test_activations(
+        self, operator: str, attributes: dict[str, float], x: list[float], expected: list[float]
+    ) -> None:
+        assert slopes([helper.make_node(operator, ["x"], ["y"], **attributes)], [x])[0].tolist() == [expected]
+
+    def test_a_leaky_activation_with_a_slope_of_its_own(self) -> None:
+        nodes = [constant("slope", 0.25), helper.make_node("PRelu", ["x", "slope"], ["y"])]
+        assert slopes(nodes, [[-1.0, 0, 1]])[0].tolist() == [[0.25, 0.25, 1]]
+
+    def test_values_are_those_of_the_definition(self) -> None:
+        """With a derivative and without one, and NaN stays NaN."""
+        from jettagger.explain.operators import subgradients
+
+        x = np.array(self.x)
+        bound = torch.tensor(0.5, dtype=torch.float64)
+        for wanted in (False, True):
+            given = torch.tensor(x, requires_grad=wanted)
+            pairs = [
+                (subgradients.clip(given, -1, 1), np.clip(x, -1, 1)),
+                (subgradients.clip(given, None, 0), np.minimum(x, 0)),
+                (subgradients.clip(given, 2, -2), np.where(np.isnan(x), x, -2)),
+                (subgradients.larger(given, bound), np.maximum(x, 0.5)),
+                (subgradients.smaller(bound, given), np.minimum(x, 0.5)),
+            ]
+            for ours, expected in pairs:
+                assert ours.requires_grad == wanted or expected[0] == -2
+                np.testing.assert_array_equal(ours.detach().numpy(), expected)
+
+
 def test_pairs_of_a_particle_with_itself_have_no_slope() -> None:
     """sqrt((x_i - x_j)^2) is not differentiable at i = j; the sum over pairs counts each other pair twice."""
     nodes = [

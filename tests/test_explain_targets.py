@@ -15,7 +15,8 @@ from jettagger.discriminants import discriminant
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.explain.gradients import COLUMNS
-from jettagger.explain.targets import HeadTarget, LogOdds, target_of
+from jettagger.explain.target_names import target_of
+from jettagger.explain.targets import HeadTarget, LogOdds
 
 EXPRESSIONS = [
     "HbbvsQCD",
@@ -76,6 +77,22 @@ def test_logits_keep_their_digits_where_scores_are_close_to_one(tagger: jt.Tagge
     assert target({COLUMNS: columns})[0] == pytest.approx(60 - np.log(36), abs=1e-5)
     single = LogOdds("logit x", 0)
     assert single({COLUMNS: np.array([[0.2], [0.0]])}).tolist() == pytest.approx([np.log(0.25), np.log(2.0**-126)])
+
+
+def test_a_score_at_its_smallest_value_has_no_derivative() -> None:
+    """Like those below; the larger of a score and a number is the number up to there."""
+    torch = pytest.importorskip("torch")
+    from jettagger.explain.evaluation import floored_log
+
+    scores = torch.tensor([0.0, 0.25, 0.5], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(floored_log(scores, 0.25).sum(), [scores])
+    assert slope.tolist() == [0, 0, 2]
+    target = target_of(jt.load_bundle("tinyParT"), Discriminant.from_string("max(probHbb, 0.25)"))
+    columns = torch.zeros((3, 166), dtype=torch.float64)
+    columns[:, list(target.index.values())] = torch.tensor([[0.0], [0.25], [0.5]], dtype=torch.float64)
+    columns.requires_grad_()
+    (slope,) = torch.autograd.grad(target({COLUMNS: columns}).sum(), [columns])
+    assert slope.sum(dim=1).tolist() == [0, 0, 1]
 
 
 def test_units_and_names(tagger: jt.Tagger) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jettagger.explain.graph import TorchGraph
     from jettagger.explain.physical import physical
     from jettagger.explain.scorer import Scorer
-    from jettagger.explain.targets import target_of
+    from jettagger.explain.target_names import target_of
 
 _HOMES = {
     "AttributionWarning": "attribution",
@@ -30,7 +30,7 @@ _HOMES = {
     "median_constituent": "baselines",
     "no_constituents": "baselines",
     "physical": "physical",
-    "target_of": "targets",
+    "target_of": "target_names",
 }
 
 __all__ = [

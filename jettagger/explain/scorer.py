@@ -12,7 +12,8 @@ from jettagger.discriminants import Discriminant
 from jettagger.errors import MismatchError
 from jettagger.explain.gradients import COLUMNS, gradients
 from jettagger.explain.jets import JetInputs, canonical
-from jettagger.explain.targets import JetTarget, target_of
+from jettagger.explain.target_names import target_of
+from jettagger.explain.targets import JetTarget
 from jettagger.inference.network import evaluate
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array

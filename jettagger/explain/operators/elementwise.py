@@ -131,7 +131,7 @@ def _sigmoid(step: Step, x: Tensor) -> Tensor:
 
 @operator("HardSigmoid")
 def _hard_sigmoid(step: Step, x: Tensor) -> Tensor:
-    return torch.clamp(step.get("alpha", 0.2) * x + step.get("beta", 0.5), 0, 1)
+    return subgradients.clip(step.get("alpha", 0.2) * x + step.get("beta", 0.5), 0, 1)
 
 
 @operator("Relu")
@@ -146,7 +146,7 @@ def _leaky_relu(step: Step, x: Tensor) -> Tensor:
 
 @operator("PRelu")
 def _prelu(step: Step, x: Tensor, slope: Tensor) -> Tensor:
-    return torch.where(x >= 0, x, slope * x)
+    return torch.where(x > 0, x, slope * x)
 
 
 @operator("Elu")
@@ -183,22 +183,20 @@ def _clip(step: Step, x: Tensor, low: Tensor | None = None, high: Tensor | None 
         smallest = smallest.item()
     if isinstance(largest, Tensor):
         largest = largest.item()
-    if smallest is None and largest is None:
-        return x
-    return torch.clamp(x, smallest, largest)
+    return subgradients.clip(x, smallest, largest)
 
 
 @operator("Max")
 def _max(step: Step, first: Tensor, *others: Tensor) -> Tensor:
     for other in others:
-        first = torch.maximum(first, other)
+        first = subgradients.larger(first, other)
     return first
 
 
 @operator("Min")
 def _min(step: Step, first: Tensor, *others: Tensor) -> Tensor:
     for other in others:
-        first = torch.minimum(first, other)
+        first = subgradients.smaller(first, other)
     return first
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jettagger.explain.operators import subgradients
 from jettagger.explain.operators.table import Step, operator
 
 __all__: list[str] = []
@@ -24,7 +25,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Tensor, float, float], Tensor], float, f
     "LeakyRelu": (lambda x, alpha, beta: functional.leaky_relu(x, alpha), 0.01, 0.0),
     "ThresholdedRelu": (lambda x, alpha, beta: torch.where(x > alpha, x, 0), 1.0, 0.0),
     "ScaledTanh": (lambda x, alpha, beta: alpha * torch.tanh(beta * x), 1.0, 1.0),
-    "HardSigmoid": (lambda x, alpha, beta: torch.clamp(alpha * x + beta, 0, 1), 0.2, 0.5),
+    "HardSigmoid": (lambda x, alpha, beta: subgradients.clip(alpha * x + beta, 0, 1), 0.2, 0.5),
     "Elu": (lambda x, alpha, beta: functional.elu(x, alpha), 1.0, 0.0),
     "Softsign": (lambda x, alpha, beta: functional.softsign(x), 0.0, 0.0),
     "Softplus": (lambda x, alpha, beta: functional.softplus(x), 0.0, 0.0),

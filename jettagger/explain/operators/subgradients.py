@@ -1,8 +1,11 @@
-"""Functions whose derivative is infinite or undefined somewhere: there it is 0, and is counted.
+"""Functions whose derivative is infinite or undefined somewhere.
 
-These are square roots and fractional powers at 0, logarithms at 0 and below, quotients and reciprocals with a
-denominator of 0, and exponentials that overflow. A derivative that arrives as 0 stays 0, whatever it is multiplied
-with: a value that is masked later contributes nothing, even if it is infinite.
+Square roots and fractional powers at 0, logarithms at 0 and below, quotients and reciprocals with a denominator of 0,
+and exponentials that overflow: there the derivative is 0, and is counted. A derivative that arrives as 0 stays 0,
+whatever it is multiplied with: a value that is masked later contributes nothing, even if it is infinite.
+
+Values that are clipped have the derivative 0 beyond the bound and at it. Where two values that both depend on the
+inputs are equal, each has half of the derivative of their maximum or minimum.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from jettagger.explain.operators.table import Step
 
-__all__ = ["divide", "exp", "log", "power", "reciprocal", "sqrt"]
+__all__ = ["clip", "divide", "exp", "larger", "log", "power", "reciprocal", "smaller", "sqrt"]
 
 #: largest constant that is searched for zeros
 SMALL = 4096
@@ -62,6 +66,62 @@ def power(step: Step, x: Tensor, y: Tensor) -> Tensor:
     if not (x.requires_grad or y.requires_grad):
         return torch.pow(x, y)
     return _Power.apply(x, y, step)
+
+
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    """Maximum; if only one of the two depends on the inputs the other one is a bound."""
+    if x.requires_grad and not y.requires_grad:
+        return _AtLeast.apply(x, y)
+    if y.requires_grad and not x.requires_grad:
+        return _AtLeast.apply(y, x)
+    return torch.maximum(x, y)
+
+
+def smaller(x: Tensor, y: Tensor) -> Tensor:
+    """Minimum; if only one of the two depends on the inputs the other one is a bound."""
+    if x.requires_grad and not y.requires_grad:
+        return _AtMost.apply(x, y)
+    if y.requires_grad and not x.requires_grad:
+        return _AtMost.apply(y, x)
+    return torch.minimum(x, y)
+
+
+def clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Values between two bounds, each of which may be absent; all are ``high`` if this is below ``low``."""
+    if low is None and high is None:
+        return x
+    if not x.requires_grad:
+        return torch.clamp(x, low, high)
+    if low is not None and high is not None and low >= high:
+        return torch.clamp(x.detach(), low, high)
+    lowest, highest = -torch.inf if low is None else low, torch.inf if high is None else high
+    return functional.hardtanh(x, lowest, highest)  # clamp has the derivative 1 at the bounds
+
+
+class _AtLeast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: Tensor) -> Tensor:
+        ctx.save_for_backward(x > bound)
+        ctx.shape = x.shape
+        return torch.maximum(x, bound)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return torch.where(inside, upstream, 0).sum_to_size(ctx.shape), None
+
+
+class _AtMost(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: Tensor) -> Tensor:
+        ctx.save_for_backward(x < bound)
+        ctx.shape = x.shape
+        return torch.minimum(x, bound)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return torch.where(inside, upstream, 0).sum_to_size(ctx.shape), None
 
 
 def _finite(product: Tensor, upstream: Tensor, step: Step) -> Tensor:
