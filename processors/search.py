@@ -39,6 +39,7 @@ from jettagger.search.definition import (
 )
 from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sums
 from jettagger.search.masses import mass_histograms
+from jettagger.search.objects import ObjectSelection, far_from, select_objects
 from jettagger.search.tagfactors import TagFactor, tag_notes
 from jettagger.weights import check_weights
 
@@ -112,6 +113,11 @@ class ResonanceSearchProcessor(FatJetProcessor):
         number is None in the cutflow, like each row from which it follows (`jettagger.search.blinding.blind_rows`).
     eras : mapping of str to Era, optional
         Periods of data taking, each with a luminosity, to which its samples are scaled; the luminosity is their sum.
+    objects : mapping of str to ObjectSelection, optional
+        Objects beside the fat jets: ``muons.count``, ``muons.pt`` (of all) and ``muons1.pt`` (of the first) in
+        expressions.
+    not_near : mapping of str to float, optional
+        Objects -> minimum distance of the fat jets from them; those that are nearer fail the preselection.
 
     Raises
     ------
@@ -163,6 +169,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
         options: jt.TaggerOptions | None = None,
         blind: bool = True,
         eras: Mapping[str, Era] | None = None,
+        objects: Mapping[str, ObjectSelection] | None = None,
+        not_near: Mapping[str, float] | None = None,
     ) -> None:
         if model is None and options is not None:
             raise ConfigError("options of a tagger are given, but no model= to run")
@@ -190,6 +198,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
             collection=collection,
             blind=blind,
             eras=eras or {},
+            objects=objects or {},
+            not_near=not_near or {},
         )
         for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
             setattr(self, name, value)
@@ -249,6 +259,44 @@ class ResonanceSearchProcessor(FatJetProcessor):
         """Mask of jets that pass the preselection: jagged bool from columns of the jets, which may be varied."""
         mask = self.preselection.evaluate(columns)
         return ak.fill_none(mask, False, axis=None)
+
+    def clean(self, fatjets: Any, preselected: Any, columns: Mapping[str, Any]) -> Any:
+        """Mask of preselected jets that are far enough from the objects in ``not_near``.
+
+        Parameters
+        ----------
+        fatjets : jagged record array
+        preselected : jagged bool array
+        columns : mapping
+            Collections of the events, which may be varied.
+
+        Returns
+        -------
+        jagged bool array
+        """
+        if not self.not_near:
+            return preselected
+        selected = select_objects(self.objects, columns, (), self.not_near)
+        for name, distance in self.not_near.items():
+            preselected = preselected & far_from(fatjets, selected[name].records, distance)
+        return preselected
+
+    def select_objects(self, columns: Mapping[str, Any], candidates: Sequence[Any]) -> dict[str, Any]:
+        """The objects of each event beside the candidates, see `jettagger.search.objects.select_objects`.
+
+        Parameters
+        ----------
+        columns : mapping
+            Collections of the events, which may be varied.
+        candidates : sequence of record arrays
+            One entry per event, None where there is none.
+
+        Returns
+        -------
+        dict of str to (mapping or record array)
+        """
+        used = [name for expression in self.search.expressions() for name in expression.names]
+        return select_objects(self.objects, columns, used, candidates=candidates)
 
     def scored_jets(self, columns: Mapping[str, Any], preselected: Any) -> Any:
         """Mask of preselected jets that can become candidates and therefore have to be scored."""
@@ -374,7 +422,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         for name, new in varied.items():
             columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
-            preselected[name] = self.preselect(columns)
+            preselected[name] = self.clean(fatjets, self.preselect(columns), CandidateColumns({}, events))
             masks[name] = self.scored_jets(columns, preselected[name] & passed)
         counts = {"events": len(events), "sumw": float(generator.sum())}
         counts["jets"] = int(ak.sum(ak.num(fatjets.pt)))
@@ -389,6 +437,9 @@ class ResonanceSearchProcessor(FatJetProcessor):
             own = {f"jet{i}": jet for i, jet in enumerate(self.candidates(table), start=1)}
             own |= self.event_columns(list(own.values()))
             own["njets"] = ak.sum(preselected[name], axis=1)
+            own |= self.select_objects(
+                CandidateColumns({}, events), [own[f"jet{i}"] for i in range(1, self.n_jets + 1)]
+            )
             filled_from = CandidateColumns(own, events)
             selection = self.select(filled_from, passed)
             weights = self.event_weights(generator, filled_from, sample, numbers)

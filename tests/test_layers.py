@@ -118,6 +118,7 @@ PUBLIC = [
     "search.definition",
     "search.doubts",
     "search.masses",
+    "search.objects",
     "search.tagfactors",
     "search.tagandprobe",
     "search.variations",

@@ -26,6 +26,7 @@ from jettagger.search.definition import (
 from jettagger.search.discriminantkeys import read_discriminants, read_map_cuts
 from jettagger.search.eras import check_eras
 from jettagger.search.interface import processor_class
+from jettagger.search.objects import read_objects
 from jettagger.search.samples import FileSet, read_eras, read_samples
 from jettagger.search.schema import RENAMED, VERSION, SearchFile
 from jettagger.search.templatekeys import check_names, read_templates
@@ -353,6 +354,8 @@ def _search(document: Document, content: SearchFile, samples: Mapping[str, Sampl
         "generator_weight": content.generator_weight,
         "collection": content.collection,
         "blind": content.blind,
+        "objects": read_objects(document, content),
+        "not_near": jets.not_near,
     }
     for name, sample in samples.items():
         with document.at("samples", name):

@@ -18,6 +18,7 @@ from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
 from jettagger.search.eras import Era, check_eras, total_luminosity
+from jettagger.search.objects import ObjectSelection, check_objects, distances
 from jettagger.search.tagfactors import TagFactor
 from jettagger.search.variations import JetVariation, as_expression, shift_names
 
@@ -330,6 +331,8 @@ collection, blind, eras
     collection: str = "FatJet"
     blind: bool = True
     eras: Mapping[str, Era] = field(default_factory=dict)
+    objects: Mapping[str, ObjectSelection] = field(default_factory=dict)
+    not_near: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
     tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
 
@@ -337,7 +340,7 @@ collection, blind, eras
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        for name in ("samples", "regions", "discriminants", "weights", "variations", "eras"):
+        for name in ("samples", "regions", "discriminants", "weights", "variations", "eras", "objects"):
             put(name, dict(getattr(self, name)))
         if self.eras:
             put("luminosity", total_luminosity(self.eras))
@@ -345,6 +348,7 @@ collection, blind, eras
         put("cuts", {name: as_expression(text, f"cut {name!r}") for name, text in self.cuts.items()})
         put("preselection", as_expression(self.preselection, "preselection"))
         put("event_cut", None if self.event_cut is None else as_expression(self.event_cut, "event cut"))
+        put("not_near", distances(self.not_near))
         given = self.weights.items()
         put("factors", {name: item.parsed(name) for name, item in given if isinstance(item, WeightFactor)})
         put("tag_factors", {name: item for name, item in given if isinstance(item, TagFactor)})
@@ -362,6 +366,7 @@ collection, blind, eras
         if not (math.isfinite(self.luminosity) and self.luminosity > 0):
             raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
         check_eras(self.eras, self.samples, self.event_cut)
+        check_objects(self.objects, self.not_near, self.n_jets, (*DIJET, "njets", *self.discriminants))
         if len(self.cuts) > MOST_CUTS:
             raise ConfigError(f"{len(self.cuts)} cuts, expected at most {MOST_CUTS}")
         reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]

@@ -29,6 +29,7 @@ from jettagger.search.expanding import expand
 from jettagger.search.filesets import ListedFile
 from jettagger.search.interface import EventsConfig, EventsProcessor, SearchProcessor
 from jettagger.search.normalisation import GENERATOR_WEIGHT, generated_sum, normalise
+from jettagger.search.objects import COUNT, check_object_columns, column_of_object, object_columns
 from jettagger.search.samples import era_place
 from jettagger.search.skims import ParquetSkim, is_parquet
 from jettagger.search.unopened import check_listed, missing_files, well_known
@@ -444,7 +445,8 @@ def _check_columns(
     if search.event_cut is not None:
         with config.document.at("event_selection"):
             _known(search.event_cut.names, events, "column", file.path)
-    own = [*(DIJET if search.n_jets == 2 else ()), "njets"]
+    of_objects = check_object_columns(config.document, search.objects, file, events)
+    own = [*(DIJET if search.n_jets == 2 else ()), "njets", *object_columns(search.objects, of_objects)]
     for path, expression in config.expressions():
         if path[0] == "weights" and sample.data:
             continue
@@ -453,6 +455,10 @@ def _check_columns(
                 front, _, column = name.partition(".")
                 if front in ("jet1", "jet2") and column:
                     _known([column], everything, kind, file.path)
+                elif (named := column_of_object(search.objects, name)) is not None and named[2]:
+                    collection = search.objects[named[0]].collection
+                    allowed = [*of_objects[collection], *(() if named[1] else (COUNT,))]
+                    _known([named[2]], allowed, f"column of {collection}", file.path)
                 else:
                     _known([name], [*own, *events], "column", file.path)
 

@@ -102,6 +102,23 @@ class SampleKeys(FileModel):
     )
 
 
+Distance = Annotated[float, Field(gt=0), Expected("above zero, a distance in pseudorapidity and azimuth")]
+
+
+class ObjectKeys(FileModel):
+    """Objects beside the fat jets."""
+
+    collection: str = Field(description="collection of the events, e.g. `Muon`, `Electron`, `Jet`")
+    selection: str | None = Field(default=None, description="cut on its columns")
+    sort_by: str = Field(
+        default="pt", description="expression in its columns by which the objects are numbered, in decreasing order"
+    )
+    not_near: dict[str, Distance] = Field(
+        default_factory=dict,
+        description="other objects, `jet1`, `jet2` or `jets` (all candidates) -> minimum distance from each of them",
+    )
+
+
 class JetsKeys(FileModel):
     """The jet candidates."""
 
@@ -118,6 +135,9 @@ class JetsKeys(FileModel):
         default="pt", description="column or discriminant by which candidates are numbered, in decreasing order"
     )
     mass: str = Field(default="mass", description="column used in `mjj`")
+    not_near: dict[str, Distance] = Field(
+        default_factory=dict, description="objects -> minimum distance of the jets from them, before the network runs"
+    )
 
 
 class RegionKeys(FileModel):
@@ -345,6 +365,10 @@ class SearchFile(FileModel):
     )
     event_selection: str | None = Field(default=None, description="cut on columns of the events, e.g. a trigger")
     jets: JetsKeys = Field(default_factory=JetsKeys, description="selection of the jet candidates, see below")
+    objects: dict[str, ObjectKeys] = Field(
+        default_factory=dict,
+        description="name -> leptons, AK4 jets and others, see [search_objects.md](search_objects.md)",
+    )
     discriminants: dict[str, Annotated[DiscriminantKeys, Shorthand("expression")]] = Field(
         default_factory=dict, description="name -> a preset, a formula or a mapping, see below"
     )
