@@ -23,6 +23,7 @@ from jettagger.errors import ConfigError
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges
 from jettagger.search.blinding import blind_rows
+from jettagger.search.corrections import CorrectionFactor, EventCorrections, correction_notes
 from jettagger.search.definition import (
     DIJET,
     EVENTS,
@@ -47,6 +48,7 @@ __all__ = [
     "DIJET",
     "KINDS",
     "NOMINAL",
+    "CorrectionFactor",
     "JetVariation",
     "Region",
     "ResonanceSearchProcessor",
@@ -95,9 +97,9 @@ class ResonanceSearchProcessor(FatJetProcessor):
         The column to use as the mass of the candidates in `dijet`, e.g. ``mass`` or ``msoftdrop``.
     event_cut : str or Expression, optional
         Cut in columns of the events, e.g. a trigger.
-    weights : mapping of str to (WeightFactor or TagFactor)
+    weights : mapping of str to (WeightFactor, TagFactor or CorrectionFactor)
         Corrections of simulation; their variations are called ``<name>Up`` and ``<name>Down``, those of the sources of
-        scale factors of a tagger ``<name>_<source>Up`` and ``<name>_<source>Down``.
+        scale factors of a tagger and of corrections ``<name>_<source>Up`` and ``<name>_<source>Down``.
     variations : mapping of str to (JetVariation or MassFactors)
         Variations of the jets, also called ``<name>Up`` and ``<name>Down``.
     luminosity : float
@@ -161,7 +163,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         order: str = "pt",
         mass: str = "mass",
         event_cut: str | Expression | None = None,
-        weights: Mapping[str, WeightFactor | TagFactor] | None = None,
+        weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor] | None = None,
         variations: Mapping[str, JetVariation | MassFactors] | None = None,
         luminosity: float = 1.0,
         generator_weight: str | None = "genWeight",
@@ -351,6 +353,25 @@ class ResonanceSearchProcessor(FatJetProcessor):
         factors = {} if sample.data else self.search.tag_factors
         return {name: item.event_weights(columns, dataset, self.n_jets) for name, item in factors.items()}
 
+    def corrections(self, columns: CandidateColumns, sample: Sample, numbers: Any) -> dict[str, EventCorrections]:
+        """The weights of simulation by files of corrections.
+
+        Parameters
+        ----------
+        columns : CandidateColumns
+            Candidates and events.
+        sample : Sample
+        numbers : array
+            Event numbers.
+
+        Returns
+        -------
+        dict of str to EventCorrections
+            Empty for data.
+        """
+        factors = {} if sample.data else self.search.corrections
+        return {name: item.event_weights(columns, sample.era, self.n_jets, numbers) for name, item in factors.items()}
+
     def select(self, columns: Mapping[str, Any], passed: Any) -> PackedSelection:
         """All cuts; ``not <cut>`` is the complement of a cut.
 
@@ -398,8 +419,9 @@ class ResonanceSearchProcessor(FatJetProcessor):
         -------
         dict
             ``histograms``, ``curves``, ``masses``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``;
-            ``overlaps`` of regions; ``passing``, the simulated events that pass and fail each cut; ``tags``, by data
-            set and weight the numbers of jets to which scale factors were applied.
+            ``overlaps`` of regions; ``passing``, the simulated events that pass and fail each cut; ``tags`` and
+            ``corrections``, by data set and weight the numbers of jets to which scale factors were applied, and of
+            values that files of corrections were applied to.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -444,12 +466,16 @@ class ResonanceSearchProcessor(FatJetProcessor):
             selection = self.select(filled_from, passed)
             weights = self.event_weights(generator, filled_from, sample, numbers)
             of_tags = self.tag_weights(filled_from, dataset, sample)
+            corrected = self.corrections(filled_from, sample, numbers)
             for factor, made in of_tags.items():
                 made.add_to(weights, factor)
+            for factor, correction in corrected.items():
+                correction.add_to(weights, factor)
             filled = fill(self.search, chunk, name, filled_from, selection, weights)
             if name == NOMINAL:
                 tags = {factor: made.count.to_dict() for factor, made in of_tags.items()}
-                result = {**filled, "tags": {dataset: tags}}
+                counted = {factor: dict(item.count) for factor, item in corrected.items()}
+                result = {**filled, "tags": {dataset: tags}, "corrections": {dataset: counted}}
         place = events.metadata
         path = str(place.get("filename", ""))
         return {
@@ -509,6 +535,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
         notes = [*self.doubts(), *unknown_sums(self.samples, datasets)]
         notes += idle_cuts(self.search, accumulator.get("passing", {}))
         notes += tag_notes(accumulator.get("tags", {}))
+        happened = {name: item.outside for name, item in self.search.corrections.items()}
+        notes += correction_notes(accumulator.get("corrections", {}), happened)
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)

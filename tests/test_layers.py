@@ -115,6 +115,7 @@ PUBLIC = [
     "kinematics",
     "provenance",
     "search.blinding",
+    "search.corrections",
     "search.definition",
     "search.doubts",
     "search.masses",

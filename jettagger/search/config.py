@@ -16,6 +16,7 @@ from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
 from jettagger.plots.style import PlotLabel
+from jettagger.search.corrections import CorrectionFactor
 from jettagger.search.definition import (
     Region,
     Sample,
@@ -29,6 +30,7 @@ from jettagger.search.interface import processor_class
 from jettagger.search.objects import read_objects
 from jettagger.search.samples import FileSet, read_eras, read_samples
 from jettagger.search.schema import RENAMED, VERSION, SearchFile
+from jettagger.search.tagfactors import TagFactor
 from jettagger.search.templatekeys import check_names, read_templates
 from jettagger.search.weightkeys import read_variations, read_weights
 from jettagger.statistics.specification import TemplateSpec
@@ -193,7 +195,8 @@ class SearchConfig:
             for key, part in zip(("nominal", "up", "down"), parts, strict=True):
                 if part is not None:
                     yield ("weights", name, key), part
-        for name, factor in self.search.tag_factors.items():
+        factors: dict[str, TagFactor | CorrectionFactor] = {**self.search.tag_factors, **self.search.corrections}
+        for name, factor in factors.items():
             for key, part in factor.expressions(self.search.n_jets):
                 yield ("weights", name, key), part
         for spec in self.search.histograms:

@@ -17,6 +17,7 @@ from jettagger.discriminants import Discriminant
 from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
+from jettagger.search.corrections import CorrectionFactor
 from jettagger.search.eras import Era, check_eras, total_luminosity
 from jettagger.search.objects import ObjectSelection, check_objects, distances
 from jettagger.search.tagfactors import TagFactor
@@ -324,7 +325,7 @@ collection, blind, eras
     order: str = "pt"
     mass: str = "mass"
     event_cut: Any = None
-    weights: Mapping[str, WeightFactor | TagFactor] = field(default_factory=dict)
+    weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor] = field(default_factory=dict)
     variations: Mapping[str, JetVariation | MassFactors] = field(default_factory=dict)
     luminosity: float = 1.0
     generator_weight: str | None = "genWeight"
@@ -335,6 +336,7 @@ collection, blind, eras
     not_near: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
     tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
+    corrections: Mapping[str, CorrectionFactor] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -352,6 +354,7 @@ collection, blind, eras
         given = self.weights.items()
         put("factors", {name: item.parsed(name) for name, item in given if isinstance(item, WeightFactor)})
         put("tag_factors", {name: item for name, item in given if isinstance(item, TagFactor)})
+        put("corrections", {name: item for name, item in given if isinstance(item, CorrectionFactor)})
         self._check()
 
     def _check(self) -> None:
@@ -401,6 +404,8 @@ collection, blind, eras
         simulated = [name for name, sample in self.samples.items() if not sample.data]
         for factor in self.tag_factors.values():
             factor.check(self.discriminants, simulated)
+        for correction in self.corrections.values():
+            correction.check(self.eras)
         known = [f"jet{number}" for number in range(1, self.n_jets + 1)]
         for expression in self.expressions():
             for name in expression.names:
@@ -425,7 +430,7 @@ collection, blind, eras
         """The names of the variations of weights, without ``Up`` and ``Down``."""
         names: list[str] = []
         for name, item in self.weights.items():
-            names += [f"{name}_{source}" for source in item.sources] if isinstance(item, TagFactor) else [name]
+            names += [name] if isinstance(item, WeightFactor) else item.names(name)
         return tuple(names)
 
     @property
@@ -454,6 +459,8 @@ collection, blind, eras
             yield from (item for item in parts if item is not None)
         for factor in self.tag_factors.values():
             yield from (item for _, item in factor.expressions(self.n_jets))
+        for correction in self.corrections.values():
+            yield from (item for _, item in correction.expressions(self.n_jets))
 
 
 guard(globals(), "Sample", "Region", "Search")

@@ -156,6 +156,7 @@ def files_read(config: SearchConfig, found: Survey | None = None) -> list[str]:
     weights = config.document.data.get("weights") or {}
     for name in config.search.tag_factors:
         paths += [str(config.folder / weights[name][key]) for key in ("scale_factors", "efficiencies")]
+    paths += [path for item in config.search.corrections.values() for path in item.files]
     paths += [era.certified for era in config.search.eras.values() if era.certified]
     if found is not None:
         paths += [*(info.path for info in found.files), *found.broken]

@@ -268,6 +268,8 @@ def run_search(
         for name, item in inner.search.tag_factors.items()
     }
     maps |= {"scale_factors": calibrated} if calibrated else {}
+    corrected = {name: item.to_dict() for name, item in inner.search.corrections.items()}
+    maps |= {"corrections": corrected} if corrected else {}
     return SearchResult(
         config=config,
         survey=found,

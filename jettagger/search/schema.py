@@ -209,12 +209,57 @@ class CutKeys(FileModel):
     )
 
 
+class SystematicKeys(FileModel):
+    """One source of uncertainty of a correction."""
+
+    up: str = Field(description="value of the input `$systematic` for the upward variation")
+    down: str = Field(description="value for the downward variation")
+    where: str | None = Field(
+        default=None, description="condition on the objects (or events) that it applies to; others stay nominal"
+    )
+
+
+#: a number, an expression or a text
+Input = Annotated[str | int | float, Expected("a number, an expression or a text")]
+
+#: the same for all samples, or by era
+ByEra = dict[EraName, str]
+
+
 class WeightKeys(FileModel):
     """A correction of simulation."""
 
-    nominal: str | None = Field(default=None, description="an expression; a text alone is the same")
+    nominal: Annotated[str | None, Shown("none; with `file`: `nominal`")] = Field(
+        default=None,
+        description="an expression; a text alone is the same. With `file`: the value of the input `$systematic`",
+    )
     up: str | None = Field(default=None, description="its upward variation; with `down` or not at all")
     down: str | None = Field(default=None, description="its downward variation")
+    file: Annotated[str | ByEra | None, Expected("a path, or era -> path")] = Field(
+        default=None,
+        description="instead of an expression: file of correctionlib, relative to the configuration, or era -> file, "
+        "see [search_corrections.md](search_corrections.md)",
+    )
+    inputs: Annotated[
+        dict[str, Input | dict[EraName, Input]], Expected("input -> a number, an expression or a text, or these by era")
+    ] = Field(
+        default_factory=dict,
+        description="with `file`: input of the correction -> expression, or text, for all samples or by era; "
+        "`$systematic` for the one with the variation",
+    )
+    systematics: dict[str, SystematicKeys] = Field(
+        default_factory=dict,
+        description="with `file`: source of uncertainty -> `up`, `down` and `where`, instead of one `up` and `down`",
+    )
+    each: str | None = Field(
+        default=None,
+        description="with `file`: the weight is a product over `jets` (the candidates), or the objects of a collection",
+    )
+    selection: str | None = Field(default=None, description="with `each`: condition on objects that count")
+    outside: Literal["refuse", "clamp", "one"] = Field(
+        default="refuse",
+        description="with `file`: where it has no number, `refuse` the run, `clamp` to the nearest bin, or `one`",
+    )
     scale_factors: str | None = Field(
         default=None,
         description="instead of an expression: file of scale factors of a tagger, relative to the configuration; the "
@@ -241,8 +286,8 @@ class WeightKeys(FileModel):
     sources: Annotated[Names | None, Shown("each")] = Field(
         default=None, description="sources of uncertainty, or `total` for all together"
     )
-    correction: Annotated[str | None, Shown("the only one")] = Field(
-        default=None, description="which correction of the file, e.g. `deepJet_comb`"
+    correction: Annotated[str | ByEra | None, Expected("a name, or era -> name"), Shown("the only one")] = Field(
+        default=None, description="which correction of the file, e.g. `deepJet_comb`; with `file` also by era"
     )
     method: str | None = Field(default=None, description="for corrections with an input of this name, e.g. `comb`")
     thresholds: Annotated[dict[str, Annotated[float, Expected("a number")]], Shown("those of the file")] = Field(

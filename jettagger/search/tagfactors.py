@@ -100,6 +100,20 @@ class TagFactor:
         """The sources of uncertainty."""
         return self.weights.sources
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """The names of its variations in a search, without ``Up`` and ``Down``.
+
+        Parameters
+        ----------
+        name : str
+            Of the weight.
+
+        Returns
+        -------
+        tuple of str
+        """
+        return tuple(f"{name}_{source}" for source in self.sources)
+
     def candidates(self, n_jets: int) -> tuple[str, ...]:
         """The candidates that it applies to.
 
