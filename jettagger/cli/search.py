@@ -31,6 +31,9 @@ in mjj, ptjj [GeV], deta, dphi, dr and njets. Relative paths start at the folder
 folder is complete or not there; 'jettagger limit OUT/' goes on from it. Options of how the model is applied take the
 place of those in the configuration (tagger: {model: inclParTMDV1, threads: 4}).
 
+An interrupted search goes on where it was when the same command is given again: finished chunks are kept beside the
+output, in OUT.resume, until it is complete. With another configuration, model or code it refuses and says what changed.
+
 examples:
   jettagger search search.yaml -o OUT/ --dry-run
   jettagger search search.yaml -o OUT/
@@ -41,11 +44,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import add_run_options, progress_bar, say, table, warn
+from jettagger.cli.console import add_run_options, progress_bar, say, table, tell, warn
 from jettagger.cli.tagger import add_options, given_options
 
 if TYPE_CHECKING:
@@ -70,6 +72,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")
     add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep finished chunks in OUT.resume until the output is complete, and go on with those of an interrupted "
+        "run; --no-resume starts from the beginning and keeps nothing",
+    )
+    add(
         "--dry-run",
         action="store_true",
         help="open the files, check the configuration, and say what would be done",
@@ -79,9 +88,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``jettagger search``."""
+    from jettagger.files.resuming import resume_folder
     from jettagger.processors.search import SearchWarning
     from jettagger.search.config import read_config
     from jettagger.search.files import files_read, survey
+    from jettagger.search.identity import search_identity
+    from jettagger.search.kept import check_kept, kept_chunks, kept_number
     from jettagger.search.output import check_folder, write_output
     from jettagger.search.run import check_executor, run_search
 
@@ -89,6 +101,9 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config).with_options(**given_options(args))
     check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
+    identity = search_identity(config, processor)
+    if args.resume:
+        check_kept(args.output, identity)
     patterns = sum(len(files.patterns) + len(files.listed) for files in config.files.values())
     with progress_bar("opening files", patterns, "files") as advance:
         found = survey(
@@ -102,23 +117,32 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.output, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
         _plan(config, processor, found)
+        if args.resume and kept_number(args.output):
+            say(f"goes on with {kept_number(args.output)} finished chunks in {resume_folder(args.output)}")
         return 0
-    status = sys.stderr.isatty() and args.executor == "dask"
-    with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
-        # they are in the notes, which are printed below
-        warnings.simplefilter("ignore", SearchWarning)
-        result = run_search(
-            config,
-            executor=args.executor,
-            workers=args.workers,
-            scheduler=args.scheduler,
-            skip_broken=args.skip_broken,
-            retries=args.retries,
-            found=found,
-            progress=advance,
-            status=status,
-        )
-    written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
+    try:
+        with kept_chunks(args.output, identity, resume=args.resume) as kept:
+            with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
+                # they are in the notes, which are printed below
+                warnings.simplefilter("ignore", SearchWarning)
+                result = run_search(
+                    config,
+                    executor=args.executor,
+                    workers=args.workers,
+                    scheduler=args.scheduler,
+                    skip_broken=args.skip_broken,
+                    retries=args.retries,
+                    found=found,
+                    progress=advance,
+                    kept=kept,
+                )
+            written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
+    except BaseException:
+        number = kept_number(args.output) if args.resume else 0
+        if number:
+            folder = resume_folder(args.output)
+            tell(f"jettagger: {number} finished chunks are kept in {folder}: the same command goes on from there")
+        raise
     _summary(result, args.output, written)
     return 0
 

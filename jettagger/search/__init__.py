@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jettagger.search.cutflows import cutflow_table
     from jettagger.search.datasets import CountedFiles, find_files, make_fileset
     from jettagger.search.files import Survey, survey
+    from jettagger.search.identity import search_identity
+    from jettagger.search.kept import kept_chunks
     from jettagger.search.output import make_templates, record, write_output
     from jettagger.search.run import EXECUTORS, SearchResult, run_search
 
@@ -29,11 +31,13 @@ _HOMES = {
     "Survey": "files",
     "cutflow_table": "cutflows",
     "find_files": "datasets",
+    "kept_chunks": "kept",
     "make_fileset": "datasets",
     "make_templates": "output",
     "read_config": "config",
     "record": "output",
     "run_search": "run",
+    "search_identity": "identity",
     "survey": "files",
     "write_output": "output",
 }
@@ -46,11 +50,13 @@ __all__ = [
     "Survey",
     "cutflow_table",
     "find_files",
+    "kept_chunks",
     "make_fileset",
     "make_templates",
     "read_config",
     "record",
     "run_search",
+    "search_identity",
     "survey",
     "write_output",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,25 @@ from coffea.nanoevents import NanoEventsFactory, schemas
 from coffea.processor import accumulate
 
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName, reason_of, require
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    JettaggerError,
+    UnknownName,
+    WorkerError,
+    WrongType,
+    reason_of,
+    require,
+)
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried
 from jettagger.runtime.workers import follow_parent, watched
 from jettagger.search.interface import SearchProcessor
+from jettagger.search.kept import KeptChunks
+from jettagger.search.packing import pack
 from jettagger.search.schema import SCHEMAS
 from jettagger.search.skims import is_parquet
+from jettagger.search.summing import OrderedSum
 
 __all__ = ["EXECUTORS", "ChunkGuard", "Progress", "check_executor", "coffea_schema", "executor_of"]
 
@@ -43,14 +55,17 @@ class ChunkGuard(processor.ProcessorABC):
         Schema of the events.
     retries : int
         How often a chunk is read again after a transient error.
+    packed : bool
+        Whether results are packed, for the way to another process or to disk.
     """
 
-    def __init__(self, inner: SearchProcessor, schema: str, retries: int) -> None:
+    def __init__(self, inner: SearchProcessor, schema: str, retries: int, packed: bool = False) -> None:
         self.inner = inner
         self.schema = schema
         self.retries = retries
+        self.packed = packed
 
-    def process(self, events: Any) -> dict[str, Any]:
+    def process(self, events: Any) -> dict[str, Any] | bytes:
         """The results of one chunk, or its error.
 
         Parameters
@@ -59,8 +74,8 @@ class ChunkGuard(processor.ProcessorABC):
 
         Returns
         -------
-        dict
-            ``results`` of the processor, ``errors`` and ``retried`` by file and range of events.
+        dict, or bytes
+            ``results`` of the processor, ``errors`` and ``retried`` by file and range of events; packed if it can be.
         """
         place = events.metadata
         key = (str(place["filename"]), int(place["entrystart"]), int(place["entrystop"]))
@@ -75,7 +90,11 @@ class ChunkGuard(processor.ProcessorABC):
             results, again = retried(attempt, key[0], self.retries, held.clear)
         except Exception as error:
             return {"results": {}, "errors": {key: _explained(error)}, "retried": {}}
-        return {"results": results, "errors": {}, "retried": {key: again} if again else {}}
+        made = {"results": results, "errors": {}, "retried": {key: again} if again else {}}
+        if self.packed:
+            with suppress(WrongType):  # a derived class may add whatever can be added up
+                return pack(made)
+        return made
 
     def _again(self, place: Mapping[str, Any]) -> Any:
         """The events of a chunk from a newly opened file."""
@@ -124,47 +143,97 @@ def _explained(error: Exception) -> JettaggerError:
 
 
 @dataclass
-class _Iterative(processor.IterativeExecutor):  # type: ignore[misc, unused-ignore]
-    """Processes chunks one after another in this process, with jettagger's own progress bar."""
+class _InOrder:
+    """What executors have in common: chunks that were finished before are not run, and sums have a fixed order."""
 
     retries: int = RETRIES  # coffea before 2025.11 has it for dask only
     progress: Progress | None = None
     stop: bool = True
+    kept: KeptChunks | None = None
 
     def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
-        return _summed(((item, function(item)) for item in items), accumulator, self.progress, self.stop), 0
+        items = list(items)
+        chunks = all(hasattr(item, "entrystop") for item in items)  # otherwise files that are opened
+        kept = self.kept if chunks else None
+        if kept is not None:
+            kept.expect(items)
+        total = OrderedSum(items, kept)
+        places = {item: number for number, item in enumerate(items)}
+        todo = [item for item in items if kept is None or item not in kept]
+        for item in {*items} - {*todo}:
+            self._advance(item)
+        for item, result in self.results(todo, function):
+            made = result["out"] if chunks and result is not None else None  # coffea leaves out bad files
+            failed = isinstance(made, Mapping) and bool(made["errors"])
+            if kept is not None and made is not None and not failed and kept.put(item, made):
+                total.proceed()
+            else:
+                total.add(places[item], result)
+            self._advance(item)
+            if failed and self.stop:
+                break
+        found = total.result()
+        return (found if accumulator is None or found is None else accumulate([found], accumulator)), 0
+
+    def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
+        """Item and result for each of some items, in any order."""
+        raise NotImplementedError
+
+    def _advance(self, item: Any) -> None:
+        if self.progress is not None:
+            self.progress(item.entrystop - item.entrystart if hasattr(item, "entrystop") else 0)
 
 
 @dataclass
-class _Futures(processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
+class _Iterative(_InOrder, processor.IterativeExecutor):  # type: ignore[misc, unused-ignore]
+    """Processes chunks one after another in this process."""
+
+    def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
+        return ((item, function(item)) for item in items)
+
+
+@dataclass
+class _Futures(_InOrder, processor.FuturesExecutor):  # type: ignore[misc, unused-ignore]
     """Processes chunks in a pool; coffea's own loop prints bars and tracebacks in any case."""
 
-    retries: int = RETRIES
-    progress: Progress | None = None
-    stop: bool = True
-
-    def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+    def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
         waiting = {self.pool.submit(function, item): item for item in items}
-
-        def results() -> Iterator[tuple[Any, Any]]:
+        try:
             for future in as_completed(list(waiting)):
                 yield waiting.pop(future), future.result()
-
-        total = _summed(results(), accumulator, self.progress, self.stop)
-        for future in waiting:  # behind an error
-            future.cancel()
-        return total, 0
+        finally:  # behind an error
+            for future in waiting:
+                future.cancel()
 
 
-def _summed(results: Iterable[tuple[Any, Any]], total: Any, progress: Progress | None, stop: bool) -> Any:
-    """The sum of the results of chunks, or of inspected files; ``stop``: up to the first error."""
-    for item, result in results:
-        total = result if total is None else accumulate([result], total)
-        if progress is not None:
-            progress(item.entrystop - item.entrystart if hasattr(item, "entrystop") else 0)
-        if stop and isinstance(result, Mapping) and result.get("out", {}).get("errors"):
-            break
-    return total
+@dataclass
+class _Dask(_InOrder, processor.DaskExecutor):  # type: ignore[misc, unused-ignore]
+    """Processes chunks on a cluster; each result comes here, where coffea's own loop adds them up on the workers."""
+
+    def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
+        distributed = require("distributed", "dask", "running on dask")
+        sent: list[Any] = list(items)
+        if self.heavy_input is not None:  # the processor, once for all chunks
+            heavy = self.client.submit(_same, self.heavy_input, pure=False)
+            sent = [(item, heavy) for item in items]
+        futures = self.client.map(function, sent, pure=False, priority=self.priority, retries=self.retries)
+        waiting = dict(zip(futures, items, strict=True))
+        done = distributed.as_completed(futures)
+        del futures
+        try:
+            for future in done:
+                item = waiting.pop(future)
+                try:
+                    result = future.result()
+                except distributed.KilledWorker as error:
+                    raise WorkerError(f"the chunk {item} was lost with its worker") from error
+                yield item, result
+        finally:
+            self.client.cancel(list(waiting))
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _PFNano(schemas.PFNanoAODSchema):  # type: ignore[misc, unused-ignore]
@@ -206,13 +275,19 @@ def _kill(pool: Any) -> None:
 
 @contextmanager
 def executor_of(
-    name: str, workers: int, scheduler: str | None, progress: Progress | None, status: bool, stop: bool, retries: int
+    name: str,
+    workers: int,
+    scheduler: str | None,
+    progress: Progress | None,
+    stop: bool,
+    retries: int,
+    kept: KeptChunks | None = None,
 ) -> Iterator[Any]:
     """An executor of coffea, whose workers end with the block.
 
     Parameters
     ----------
-    name, workers, scheduler, progress, status, retries
+    name, workers, scheduler, progress, retries, kept
         As for `jettagger.search.run.run_search`.
     stop : bool
         Whether the first error ends the run.
@@ -221,14 +296,15 @@ def executor_of(
     ------
     coffea.processor.executor.ExecutorBase
     """
+    options: dict[str, Any] = {"status": False, "retries": retries, "progress": progress, "stop": stop, "kept": kept}
     if name == "iterative":
-        yield _Iterative(status=False, retries=retries, progress=progress, stop=stop)
+        yield _Iterative(**options)
     elif name == "futures":
         # coffea's choice of a pool, held here: left to coffea, an interrupted run waits for all that is queued
         pool = processor.FuturesExecutor.pool(max_workers=workers, initializer=follow_parent, initargs=(os.getpid(),))
         try:
             with watched(pool, "chunks of a search"):
-                yield _Futures(pool=pool, workers=workers, retries=retries, progress=progress, stop=stop)
+                yield _Futures(pool=pool, workers=workers, **options)
         except BaseException:
             _kill(pool)
             raise
@@ -243,7 +319,7 @@ def executor_of(
             except (OSError, TimeoutError, ValueError) as error:
                 raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
             with client, lost_workers_named():
-                yield processor.DaskExecutor(client=client, status=status, retries=retries)
+                yield _Dask(client=client, **options)
             return
         # a free port: without an address the scheduler asks for 8787, which another search may have
         with (
@@ -251,7 +327,7 @@ def executor_of(
             distributed.Client(cluster) as client,
             lost_workers_named(),
         ):
-            yield processor.DaskExecutor(client=client, status=status, retries=retries)
+            yield _Dask(client=client, **options)
 
 
 def check_executor(executor: str, workers: int = 1, scheduler: str | None = None, retries: int = RETRIES) -> None:

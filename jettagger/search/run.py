@@ -16,6 +16,7 @@ from jettagger.arguments import guard
 from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName
 from jettagger.files.pages import checked_classes
+from jettagger.files.resuming import ResumeWarning
 from jettagger.files.retrying import RETRIES, retried_text
 from jettagger.provenance import Provenance, provenance_of
 from jettagger.search.config import SearchConfig
@@ -23,6 +24,7 @@ from jettagger.search.definition import SearchWarning
 from jettagger.search.executors import EXECUTORS, ChunkGuard, Progress, check_executor, coffea_schema, executor_of
 from jettagger.search.files import Survey, survey
 from jettagger.search.interface import EventsConfig, EventsProcessor
+from jettagger.search.kept import KeptChunks
 from jettagger.search.normalisation import Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.unopened import MetadataCheck
@@ -108,7 +110,7 @@ def run_files(
     skip_broken: bool = False,
     retries: int = RETRIES,
     progress: Progress | None = None,
-    status: bool = False,
+    kept: KeptChunks | None = None,
 ) -> Processed:
     """Run a processor of fat jets on files.
 
@@ -118,7 +120,7 @@ def run_files(
     inner : FatJetProcessor
         With the samples of the survey.
     found : Survey
-    executor, workers, scheduler, skip_broken, retries, progress, status
+    executor, workers, scheduler, skip_broken, retries, progress, kept
         As for `run_search`.
 
     Returns
@@ -132,11 +134,12 @@ def run_files(
     """
     check_executor(executor, workers, scheduler, retries)
     with (
-        executor_of(executor, workers, scheduler, progress, status, not skip_broken, retries) as runs_on,
+        executor_of(executor, workers, scheduler, progress, not skip_broken, retries, kept) as runs_on,
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
         parts = []
+        packed = executor != "iterative" or kept is not None
         unopened = {info.path: info.listed for info in found.files if info.listed is not None}
         looked = MetadataCheck(unopened, skip_broken)
         for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
@@ -150,9 +153,12 @@ def run_files(
                 metadata_cache=looked,
             )
             options = {"custom_classes": checked_classes()} if kind == "root" else {}
-            guard = ChunkGuard(inner, config.schema, retries)
+            guard = ChunkGuard(inner, config.schema, retries, packed)
             parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
         output = accumulate(parts)
+    if kept is not None and kept.unused():
+        text = f"{kept.unused()} finished chunks are not used: their files have changed, or are no longer read"
+        warnings.warn(f"{kept.folder}: {text}", ResumeWarning, stacklevel=3)
     missing = dict(found.broken) | looked.changed | _failures(output["errors"], skip_broken)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
@@ -181,7 +187,7 @@ def run_search(
     cls: type[Any] | None = None,
     found: Survey | None = None,
     progress: Progress | None = None,
-    status: bool = False,
+    kept: KeptChunks | None = None,
     verify: bool = False,
 ) -> SearchResult:
     """Run a search.
@@ -207,9 +213,9 @@ def run_search(
     found : Survey, optional
         Result of `survey`, if it was made before.
     progress : callable, optional
-        Called with the number of events after each chunk, not with dask.
-    status : bool
-        Whether the dask executor shows its own progress bar.
+        Called with the number of events after each chunk.
+    kept : KeptChunks, optional
+        Where the results of finished chunks are kept, so that an interrupted run can go on (`kept_chunks`).
     verify : bool
         Verify the consistency of the inputs first, as for `survey`; only without ``found``.
 
@@ -242,7 +248,7 @@ def run_search(
         skip_broken=skip_broken,
         retries=retries,
         progress=progress,
-        status=status,
+        kept=kept,
     )
     result, missing = made.output, made.missing
     model: dict[str, Any] = {}
