@@ -14,7 +14,6 @@ other parts run elsewhere, and bring back `networks/`: a bundle and a record for
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import multiprocessing
 import os
@@ -44,6 +43,7 @@ from examples.architectures.samples import (
     write_sample,
 )
 from jettagger.files import complete_or_absent
+from jettagger.runtime.memory import freed_memory_kept
 from jettagger.training import RaggedRows
 from jettagger.training.ragged import joined
 
@@ -237,6 +237,7 @@ def jobs_of(args: argparse.Namespace, part: str) -> Iterator[Job]:
                 )
 
 
+@freed_memory_kept()
 def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: int) -> str:
     """Train, export, compare, measure; what is done is left alone. A line for the screen."""
     import torch
@@ -259,7 +260,6 @@ def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: in
     if record.exists() and not missing_tests(json.loads(record.read_text(encoding="utf-8")), job):
         return f"{job.name}: is there"
     torch.set_num_threads(threads)
-    keep_freed_memory()
     task, recipe = TASKS[job.task], RECIPES[job.recipe]
     classes = len(task.classes)
     rows = read_sample(sample_path(folder, job.task, job.variant), job.task)
@@ -309,18 +309,6 @@ def run_job(job: Job, folder: Path, device: str, epochs: int | None, threads: in
         part.write_text(json.dumps(facts), encoding="utf-8")
     target.with_suffix(".checkpoint").unlink(missing_ok=True)
     return f"{job.name}: {facts['wall_seconds']:.1f} s, {first_numbers(facts, task)}"
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep the memory of large tensors, where there is glibc.
-
-    Else each step of a training gets its pages anew from the system, half of the time with images of 64 x 64.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        trim_threshold, mmap_max = -1, -4
-        library.mallopt(trim_threshold, 2**31 - 1)
-        library.mallopt(mmap_max, 0)
 
 
 def missing_tests(facts: Mapping[str, Any], job: Job) -> list[str]:
@@ -401,6 +389,7 @@ def costs_part(args: argparse.Namespace) -> None:
                 part.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
+@freed_memory_kept()
 def measured_cost(name: str, task: Task, rows: RaggedRows, device: str) -> dict[str, Any]:
     """Microseconds per jet of an epoch and in ONNX Runtime, one thread: medians, of CPU time where the CPU trains."""
     import onnxruntime
@@ -408,7 +397,6 @@ def measured_cost(name: str, task: Task, rows: RaggedRows, device: str) -> dict[
     from examples.architectures.export import export, export_trees
     from examples.architectures.train import RECIPES, arrays_of, fit_trees, prepare, shapes_of, train
 
-    keep_freed_memory()
     recipe, classes = RECIPES[name], len(task.classes)
     # other programs on the machine count in the time on the clock
     clock = time.process_time if device == "cpu" else time.perf_counter

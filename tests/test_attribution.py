@@ -19,11 +19,16 @@ from weavers import table, weaver_bundle
 
 import jettagger as jt
 from jettagger.bundles.places import PACKAGE
+from jettagger.cli import main
 from jettagger.errors import ConfigError, MismatchError, MissingColumns, UnknownName
 from jettagger.explain import AttributionWarning, attribute, no_constituents
+from jettagger.explain.batches import ExplainSettings
+from jettagger.explain.clouds import jet_clouds
 from jettagger.explain.jets import jet_inputs
 from jettagger.explain.methods import gradient_input, occlude_constituents
+from jettagger.explain.sampling import sample_of
 from jettagger.explain.scorer import Scorer
+from jettagger.files.delphes import DelphesFile
 from jettagger.inputs.pfnano_tables import nano_table
 from jettagger.testing import make_events, write_pfnano
 
@@ -228,6 +233,33 @@ def test_delphes_events_have_lists_of_their_jets(tmp_path: Path) -> None:
         for number, values, score in zip(numbers, lists, event, strict=True):
             assert (number is None) == (values is None) == (score is None)
             assert score is None or (number == pytest.approx(score, abs=1e-5) and len(values) > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_jets_of_delphes_files_are_drawn(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The constituents in the picture are those of the contributions, in the same order."""
+    folder = weaver_bundle(tmp_path / "toy")
+    path = str(shared / "sophon/events_delphes_example.root")
+    tagger = jt.load_tagger(folder, threads=1)
+    scorer = Scorer(tagger, tagger.bundle.outputs[0].name)
+    sample = sample_of([path], tagger)
+    clouds = jet_clouds(scorer, sample, ExplainSettings(method="occlusion"))
+    assert (clouds.reason, len(clouds.jets)) == ("", 1)
+    with DelphesFile(path) as file:
+        events = file.read("JetPUPPIAK8", 0, file.n_events)
+    found = attribute(tagger, events, scorer.target, method="occlusion", prefix="x")
+    lists = [values for event in found.JetPUPPIAK8.x_occlusion.tolist() for values in event if values is not None]
+    assert any(len(values) == len(clouds.contributions[0]) for values in lists)
+    same = [values for values in lists if len(values) == len(clouds.contributions[0])]
+    assert any(np.allclose(values, clouds.contributions[0], atol=1e-5) for values in same)
+    jet = clouds.jets[0]
+    assert len(jet.part_px) == len(clouds.contributions[0])
+    line = ["explain", path, "-m", str(folder), "-d", scorer.target.name, "--method", "occlusion", "-n", "3"]
+    pytest.importorskip("mplhep", reason="the extra plot is not installed")
+    assert main([*line, "-o", str(tmp_path / "out"), "--threads", "1"]) == 0
+    assert (tmp_path / "out" / "jets.png").exists()
+    assert "no jets are drawn" not in capsys.readouterr().out
 
 
 def test_tables_of_events_and_weaver(tmp_path: Path) -> None:

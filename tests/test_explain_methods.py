@@ -9,7 +9,7 @@ import pytest
 
 import jettagger as jt
 from jettagger.errors import ConfigError, MismatchError, UnknownName
-from jettagger.explain.baselines import Baseline, another_jet, median_constituent, no_constituents
+from jettagger.explain.baselines import Baseline, another_jet, median_constituent, no_constituents, other_constituents
 from jettagger.explain.jets import JetInputs, arranged_as, canonical, jet_inputs, joined_inputs
 from jettagger.explain.methods import (
     cumulative,
@@ -122,7 +122,7 @@ def test_duplicated_jets_change_nothing(scorer: Scorer, jets: JetInputs) -> None
     )
 
 
-@pytest.mark.parametrize("kind", ["none", "median", "jet"])
+@pytest.mark.parametrize("kind", ["none", "median", "jet", "others"])
 def test_integrated_gradients_add_up(kind: str, scorer: Scorer, jets: JetInputs) -> None:
     pytest.importorskip("torch")
     some = jets.take(np.arange(8))
@@ -130,6 +130,7 @@ def test_integrated_gradients_add_up(kind: str, scorer: Scorer, jets: JetInputs)
         "none": no_constituents(jets.bundle),
         "median": median_constituent(jets),
         "jet": another_jet(jets, 9),
+        "others": other_constituents([jets]),
     }[kind]
     found = integrated(scorer, some, baseline)
     sums = sum(array.reshape(8, -1).sum(axis=1) for array in found.values.values())
@@ -142,6 +143,38 @@ def test_integrated_gradients_add_up(kind: str, scorer: Scorer, jets: JetInputs)
     assert (tight.steps >= found.steps).all()
     few = integrated(scorer, some, baseline, tolerance=1e-6, max_steps=8)
     assert "do not add up within 1e-06" in few.remarks[0]
+
+
+def test_other_constituents_are_those_of_the_sample(parts: list[JetInputs], jets: JetInputs) -> None:
+    """Rows stay together, over the inputs of the same objects too; draws depend on the jets alone."""
+    baseline = other_constituents(parts, seed=3)
+    found = baseline.of(jets)
+    names = [name for name in jets.families["pf"] if not jets.groups[name].is_mask]
+    rows = {}
+    for what, arrays in (("sample", jets.values), ("drawn", found)):
+        jet, slot = np.nonzero(jets.filled(names[0]))
+        rows[what] = np.concatenate([arrays[name][jet, :, slot] for name in names], axis=1)
+    sample = {row.tobytes() for row in rows["sample"]}
+    assert all(row.tobytes() in sample for row in rows["drawn"])
+    assert len({row.tobytes() for row in rows["drawn"]}) > len(sample) / 2
+    assert not np.array_equal(rows["sample"], rows["drawn"])
+    for name in names:
+        empty = ~jets.filled(name)
+        np.testing.assert_array_equal(
+            np.moveaxis(found[name], 1, 2)[empty], np.moveaxis(jets.values[name], 1, 2)[empty]
+        )
+    np.testing.assert_array_equal(baseline.of(jets)["pf_features"], found["pf_features"])
+    assert not np.array_equal(other_constituents(parts, seed=4).of(jets)["pf_features"], found["pf_features"])
+    with pytest.raises(MismatchError, match="at least one jet"):
+        other_constituents([jets.take(np.arange(0))])
+
+
+def test_variables_of_other_constituents_have_the_same_distribution(scorer: Scorer, jets: JetInputs) -> None:
+    """What the network does not use has no effect, and all variables together are other constituents altogether."""
+    baseline = other_constituents([jets], seed=1)
+    everything = {"all": jets.variables}
+    effect = occlude_variables(scorer, jets, everything, baseline)
+    np.testing.assert_allclose(effect.values[:, 0], effect.outputs - scorer.values(jets, baseline.of(jets)), atol=1e-6)
 
 
 def test_a_jet_that_is_its_own_baseline_gets_nothing(scorer: Scorer, jets: JetInputs) -> None:

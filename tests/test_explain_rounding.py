@@ -9,10 +9,14 @@ import pytest
 
 import jettagger as jt
 from jettagger.errors import MismatchError
+from jettagger.explain import AttributionWarning, Scorer, attribute
 from jettagger.explain import agreement as module
+from jettagger.explain import scorer as scoring
+from jettagger.explain.jets import jet_inputs
 from jettagger.inference.conditioning import INPUTS, RoundingResponse
 from jettagger.inference.sample_jets import probe_jets
 from jettagger.sessions import open_onnx
+from jettagger.testing import make_events
 
 
 def moved(change: float) -> tuple[Any, Any, dict[str, Any]]:
@@ -43,3 +47,50 @@ def test_other_jets_are_refused() -> None:
     with pytest.raises(MismatchError, match="times the tolerance"):
         module.agreement(*moved(3e-3))
     assert module.agreement(*moved(0.0)) == 0
+
+
+class Few:
+    """A session whose numbers have fewer digits."""
+
+    def __init__(self, bundle: jt.Bundle, kind: str) -> None:
+        self.session, self.kind = open_onnx(bundle.require_graph(), 1), kind
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        found = self.session.run(inputs)
+        if self.kind == "bfloat16":
+            return {name: (array.view("u4") & np.uint32(0xFFFF0000)).view("f4") for name, array in found.items()}
+        return {name: array.astype("f2").astype("f4") for name, array in found.items()}
+
+
+@pytest.mark.parametrize(("kind", "digits"), [("float16", 10), ("bfloat16", 7)])
+def test_a_session_that_rounds_is_refused(kind: str, digits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are compared are refused before; this one is not."""
+    tagger = jt.load_tagger("tinyParT", threads=1)
+    jets = next(jet_inputs(tagger, tagger.request(make_events(4, seed=1))))
+    scorer = Scorer(tagger, "probHbb")
+    assert scorer.values(jets).shape == (len(jets),)
+    assert scorer.rounding == ""
+    monkeypatch.setattr(jt.Tagger, "session", property(lambda self: Few(self.bundle, kind)))
+    with pytest.raises(MismatchError, match=f"rounds its outputs to {digits} binary digits, the file gives 23"):
+        Scorer(tagger, "probHbb").values(jets)
+
+
+def test_a_session_of_ones_own_that_rounds_is_refused() -> None:
+    bundle = jt.load_bundle("tinyParT")
+    tagger = jt.Tagger(bundle, session=Few(bundle, "bfloat16"))
+    jets = next(jet_inputs(tagger, tagger.request(make_events(4, seed=1))))
+    with pytest.raises(MismatchError):
+        Scorer(tagger, "probHbb").values(jets)
+
+
+def test_a_file_that_rounds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = jt.load_tagger("tinyParT", threads=1)
+    events = make_events(4, seed=1)
+    jets = next(jet_inputs(tagger, tagger.request(events)))
+    monkeypatch.setattr(jt.Tagger, "session", property(lambda self: Few(self.bundle, "float16")))
+    monkeypatch.setattr(scoring, "open_onnx", lambda graph, threads: Few(tagger.bundle, "float16"))
+    scorer = Scorer(tagger, "probHbb")
+    scorer.values(jets)
+    assert "gives its outputs with 10 binary digits: changes below 0.001 of a value are rounding" in scorer.rounding
+    with pytest.warns(AttributionWarning, match="10 binary digits"):
+        attribute(tagger, events, "probHbb", method="occlusion")

@@ -25,7 +25,7 @@ examples:
   jettagger explain default.root --versus alternative.root -m inclParTToyV1 --discriminant HbbvsQCD -o compared
   jettagger explain hbb.root qcd.root -m inclParTToyV1 --discriminant HbbvsQCD --method permutation \\
       --signal "label == 16" --background "label == 27" -o permuted
-  jettagger explain jets.parquet -m Sophon --discriminant "logit probXbb" --method occlusion --jets 200 -o occluded
+  jettagger explain jets.parquet -m Sophon --discriminant "logit probXbb" --method occlusion --number 200 -o occluded
 """
 
 from __future__ import annotations
@@ -80,7 +80,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="VARIABLE",
         help="constituents in maps by this variable, largest first (default: as the network)",
     )
-    add("--baseline", default="none", metavar="NAME", help="of integrated: none, median or jet (default: %(default)s)")
+    add(
+        "--baseline",
+        default="none",
+        metavar="NAME",
+        help="of integrated, and of variables left out by occlusion: none (as empty slots), median (constituent), jet "
+        "(the first), others (constituents drawn from other jets) (default: %(default)s)",
+    )
     add(
         "--tolerance",
         type=finite,

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jettagger.explain.attribution import AttributionWarning, attribute
-    from jettagger.explain.baselines import Baseline, another_jet, median_constituent, no_constituents
+    from jettagger.explain.baselines import (
+        Baseline,
+        DrawnBaseline,
+        another_jet,
+        median_constituent,
+        no_constituents,
+        other_constituents,
+    )
     from jettagger.explain.gradients import COLUMNS, Gradients, Target
     from jettagger.explain.graph import TorchGraph
     from jettagger.explain.physical import physical
@@ -21,6 +28,7 @@ _HOMES = {
     "AttributionWarning": "attribution",
     "COLUMNS": "gradients",
     "Baseline": "baselines",
+    "DrawnBaseline": "baselines",
     "Gradients": "gradients",
     "Scorer": "scorer",
     "Target": "gradients",
@@ -29,6 +37,7 @@ _HOMES = {
     "attribute": "attribution",
     "median_constituent": "baselines",
     "no_constituents": "baselines",
+    "other_constituents": "baselines",
     "physical": "physical",
     "target_of": "target_names",
 }
@@ -37,6 +46,7 @@ __all__ = [
     "COLUMNS",
     "AttributionWarning",
     "Baseline",
+    "DrawnBaseline",
     "Gradients",
     "Scorer",
     "Target",
@@ -45,6 +55,7 @@ __all__ = [
     "attribute",
     "median_constituent",
     "no_constituents",
+    "other_constituents",
     "physical",
     "target_of",
 ]

@@ -20,6 +20,7 @@ from jettagger.explain.methods import gradient_input, integrated, occlude_consti
 from jettagger.explain.scorer import Attributions, Scorer
 from jettagger.explain.targets import JetTarget
 from jettagger.expressions.cutlogic import warn_doubt
+from jettagger.runtime.memory import freed_memory_kept
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array
 
@@ -219,11 +220,12 @@ def run(settings: AttributionSettings, events: Any, where: Any = None) -> Any:
     request = tagger.request(events, where)
     lists = {family: ObjectColumns.of(request, family, names) for family, names in settings.columns.items()}
     remarks = _Remarks(scorer.target.name)
-    for jets in jet_inputs(tagger, request, scorer.target.columns):
-        for family, values in _numbers(settings, scorer, jets, remarks).items():
-            for name, array in values.items():
-                lists[family].add(name, jets.jets, array)
-    for text in remarks.texts():
+    with freed_memory_kept():
+        for jets in jet_inputs(tagger, request, scorer.target.columns):
+            for family, values in _numbers(settings, scorer, jets, remarks).items():
+                for name, array in values.items():
+                    lists[family].add(name, jets.jets, array)
+    for text in filter(None, [*remarks.texts(), scorer.rounding]):
         warnings.warn(text, AttributionWarning, stacklevel=3)
     return put_back(request, events, lists, settings.columns)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.jets import JetInputs
 from jettagger.types import Array
 
-__all__ = ["Baseline", "another_jet", "median_constituent", "no_constituents"]
+__all__ = ["Baseline", "DrawnBaseline", "another_jet", "median_constituent", "no_constituents", "other_constituents"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,54 @@ class Baseline:
                 missing = max(length - value.shape[1], 0)
                 value = np.concatenate([value[:, :length], np.repeat(pads, missing, axis=1)], axis=1)
             found[name] = np.where(jets.filled(name)[:, np.newaxis], value, own)
+        return found
+
+
+@dataclass(frozen=True)
+class DrawnBaseline(Baseline):
+    """Values of other constituents, drawn for each constituent anew.
+
+    Parameters
+    ----------
+    name : str
+    values : mapping of str to float32[variables, constituents]
+        Group -> the values to draw from; of images as for `Baseline`.
+    seed : int
+        Jets with the same numbers (`JetInputs.jets`) get the same constituents.
+    """
+
+    seed: int = 0
+
+    def of(self, jets: JetInputs) -> dict[str, Array]:
+        """The inputs of the baseline for some jets.
+
+        Parameters
+        ----------
+        jets : JetInputs
+
+        Returns
+        -------
+        dict of str to float32[n, variables, length]
+            Inputs of the same objects get the same ones.
+
+        Raises
+        ------
+        UnknownName, MismatchError
+            As for `Baseline.of`.
+        """
+        found = super().of(jets)
+        random = np.random.default_rng([self.seed, *jets.jets.tolist()])
+        homes = {name: family for family, names in jets.families.items() for name in names}
+        drawn: dict[tuple[str, int, int], Array] = {}
+        for name, group in jets.groups.items():
+            if group.image is not None or group.is_mask:
+                continue
+            own, rows = jets.values[name], np.asarray(self.values[name], dtype=np.float32).T
+            key = (homes.get(name, name), len(rows), own.shape[2])
+            if key not in drawn:
+                drawn[key] = random.integers(len(rows), size=(len(jets), own.shape[2]))
+            others = rows[drawn[key]].transpose(0, 2, 1)
+            found[name] = np.where(jets.filled(name)[:, np.newaxis], others, own)
         return found
 
 
@@ -178,6 +226,44 @@ def another_jet(jets: JetInputs, index: int) -> Baseline:
     in_range(index, "another_jet(), argument index", 0, len(jets) - 1)
     values = {name: jets.values[name][index] for name, group in jets.groups.items() if not group.is_mask}
     return Baseline("jet", values)
+
+
+def other_constituents(parts: Sequence[JetInputs], seed: int = 0) -> DrawnBaseline:
+    """Each constituent has the values of another one, drawn from those of some jets.
+
+    Parameters
+    ----------
+    parts : sequence of JetInputs
+        A sample, as batches: the baseline depends on it. At least one jet.
+    seed : int
+
+    Returns
+    -------
+    DrawnBaseline
+        Variables of jets are those of other jets; images those of the first jet.
+
+    Raises
+    ------
+    MismatchError
+        If there is no jet.
+
+    Notes
+    -----
+    All values occur, and those of one constituent belong together; what is lost is their relation to the rest of the
+    jet. Covert, Lundberg, Lee, arXiv:2011.14878, removal with the marginal distribution.
+    """
+    if not sum(map(len, parts)):
+        raise MismatchError("other constituents are those of at least one jet, got none")
+    values = {}
+    for name, group in parts[0].groups.items():
+        if group.image is not None:
+            values[name] = next(part for part in parts if len(part)).values[name][0]
+        elif not group.is_mask:
+            slots = [(part.values[name], *np.nonzero(part.filled(name))) for part in parts]
+            rows = np.concatenate([array[jet, :, slot] for array, jet, slot in slots])
+            pads = np.array([[variable.pad for variable in group.variables]], dtype=np.float32)
+            values[name] = (rows if len(rows) else pads).T
+    return DrawnBaseline("others", values, seed)
 
 
 guard(globals())

@@ -12,7 +12,7 @@ from jettagger.arguments import guard
 from jettagger.discriminants import Measured
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.explain.attention import attention_weights
-from jettagger.explain.baselines import Baseline, another_jet, median_constituent
+from jettagger.explain.baselines import Baseline, another_jet, median_constituent, other_constituents
 from jettagger.explain.collecting import FEATURES, GROUPS, SLOTS, JetNumbers, collect
 from jettagger.explain.feature_groups import feature_groups, particle_kinds
 from jettagger.explain.jets import JetInputs
@@ -49,8 +49,8 @@ Method = Literal["saliency", "gradient-input", "integrated", "occlusion", "permu
 #: methods of the command line
 METHODS: tuple[str, ...] = get_args(Method)
 
-#: what integrated gradients begin with
-BASELINES = ("none", "median", "jet")
+#: what integrated gradients begin with, and what occlusion puts in the place of variables
+BASELINES = ("none", "median", "jet", "others")
 
 #: jets of each group of which single constituents are left out: two runs of the network for each constituent
 _SINGLE = 100
@@ -74,7 +74,7 @@ class ExplainSettings:
     order : str or None
         Variable by which constituents in maps are ordered; None: as the network has them.
     baseline : str
-        One of `BASELINES`, for integrated gradients.
+        One of `BASELINES`, for integrated gradients and occlusion of variables.
     tolerance : float
         Of the sum of integrated gradients.
     signal, background : str or None
@@ -108,7 +108,7 @@ class ExplainSettings:
         if self.baseline not in BASELINES:
             raise UnknownName("baseline", self.baseline, BASELINES)
         if self.jets < 1:
-            raise ConfigError(f"--jets must be at least 1, got {self.jets}")
+            raise ConfigError(f"--number must be at least 1, got {self.jets}")
         if not 0 < self.efficiency < 1:
             raise ConfigError(f"--efficiency must be between 0 and 1, got {self.efficiency:g}")
         cuts = {"--signal": self.signal, "--background": self.background}
@@ -169,6 +169,8 @@ def signal_of(columns: Any, number: int, sample: JetSample, settings: ExplainSet
 
 def baseline_of(batches: Sequence[JetInputs], settings: ExplainSettings) -> Baseline:
     """The baseline of the first jets that are explained."""
+    if settings.baseline == "others":
+        return other_constituents(batches, settings.seed)
     whole = batches[0]
     return median_constituent(whole) if settings.baseline == "median" else another_jet(whole, 0)
 
@@ -189,7 +191,7 @@ def numbers_of_batch(
     if settings.method == "integrated":
         return collect(integrated(scorer, inputs, baseline, tolerance=settings.tolerance), settings.order)
     if settings.method == "occlusion":
-        return _occluded(scorer, inputs, sample, settings, found)
+        return _occluded(scorer, inputs, sample, settings, baseline, found)
     if settings.method == "permutation":
         found.inputs.append(inputs)
     else:
@@ -198,7 +200,12 @@ def numbers_of_batch(
 
 
 def _occluded(
-    scorer: Scorer, inputs: JetInputs, sample: JetSample, settings: ExplainSettings, found: SampleFound
+    scorer: Scorer,
+    inputs: JetInputs,
+    sample: JetSample,
+    settings: ExplainSettings,
+    baseline: Baseline | None,
+    found: SampleFound,
 ) -> JetNumbers:
     """Variables, groups of them, kinds of constituents; single constituents of some jets."""
     bundle = inputs.bundle
@@ -206,7 +213,9 @@ def _occluded(
         FEATURES: {name: (name,) for name in inputs.variables},
         GROUPS: feature_groups(bundle),
     }
-    effects = {title: occlude_variables(scorer, inputs, groups) for title, groups in members.items() if groups}
+    effects = {
+        title: occlude_variables(scorer, inputs, groups, baseline) for title, groups in members.items() if groups
+    }
     kinds = particle_kinds(bundle)
     images = any(group.image is not None for group in bundle.groups)
     if kinds and not images:

@@ -14,8 +14,10 @@ from jettagger.explain.jets import JetInputs
 from jettagger.explain.methods import gradient_input, integrated, occlude_constituents, saliency
 from jettagger.explain.sampling import JetSample, category_names
 from jettagger.explain.scorer import Scorer
+from jettagger.files.delphes import DelphesFile, is_delphes_file
 from jettagger.files.root import EventFile
 from jettagger.files.tables import FlatFile
+from jettagger.formats.delphes import DelphesJets
 from jettagger.inputs.pfnano_tables import is_event_file, nano_table, read_jets
 from jettagger.skims.jobs import Chunk
 from jettagger.types import Array, Floats
@@ -129,7 +131,11 @@ def _cloud(sample: JetSample, chunk: Chunk, index: int) -> Any:
         start = before + index
         events, chosen, _ = read_jets(chunk.path, start, start + 1, (), options.jets, options.names, kind)
         return nano_table(events, options.jets, options.names, kind, places=True)[chosen][0]
-    with FlatFile(chunk.path) as table:
+    if is_delphes_file(chunk.path):
+        with DelphesFile(chunk.path) as delphes:
+            jets = DelphesJets(delphes.read(sample.job.collection, chunk.start, chunk.stop), sample.job.collection)
+        return ak.zip({name: ak.Array(jets.column(name)) for name in jets.fields}, depth_limit=1)[index]
+    with FlatFile(chunk.path, getattr(sample.job.kind, "tree", None)) as table:
         return table.read(None, chunk.start + index, chunk.start + index + 1)[0]
 
 

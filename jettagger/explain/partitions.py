@@ -31,7 +31,7 @@ class _Attribute(PartitionScores):
         chosen = self.settings
         baseline = chosen.baseline
         values = () if baseline is None else tuple((n, v.tobytes()) for n, v in sorted(baseline.values.items()))
-        own = (str(chosen.target), chosen.method, chosen.variables, chosen.prefix, values)
+        own = (str(chosen.target), chosen.method, chosen.variables, chosen.prefix, values, getattr(baseline, "seed", 0))
         return ("jettagger.explain", chosen.tagger.__dask_tokenize__(), own, self.cut, self.masked)
 
     def _compute(self, events: Any, where: Any, kinematics: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from jettagger.explain.keeping import KeptNumbers
 from jettagger.explain.report import Difference, ExplainedGroup, Explanation, difference_of, explained_groups
 from jettagger.explain.sampling import JetSample, category_names
 from jettagger.explain.scorer import Scorer
+from jettagger.runtime.memory import freed_memory_kept
 
 __all__ = ["explain_samples"]
 
@@ -31,7 +32,11 @@ __all__ = ["explain_samples"]
 _NOT_SCORED = "without all constituents, or outside the domain of the model"
 _BEYOND = "not chosen: more than --number"
 
+#: methods with a baseline
+_COMPARED = ("integrated", "occlusion")
 
+
+@freed_memory_kept()
 def explain_samples(
     scorer: Scorer,
     samples: Sequence[JetSample],
@@ -151,7 +156,7 @@ def _explained(
                 item.take(np.flatnonzero(part)) for item, part in zip(batches, np.split(chosen, ends[:-1]), strict=True)
             ]
         batches = [item for item in batches if len(item)]
-        if baseline is None and batches and settings.method == "integrated" and settings.baseline != "none":
+        if baseline is None and batches and settings.method in _COMPARED and settings.baseline != "none":
             baseline = baseline_of(batches, settings)
         made = []
         for inputs in batches:
@@ -200,6 +205,7 @@ def _remarks(
     scorer: Scorer, every: Sequence[JetNumbers], counts: dict[str, int], settings: ExplainSettings
 ) -> tuple[str, ...]:
     remarks = [text for numbers in every for text in numbers.remarks]
+    remarks += [scorer.rounding] if scorer.rounding else []
     outputs = np.concatenate([numbers.outputs for numbers in every])
     name = scorer.target.name
     if len(outputs) > 1 and np.ptp(outputs) == 0:

@@ -12,13 +12,18 @@ from jettagger.discriminants import Discriminant
 from jettagger.errors import MismatchError
 from jettagger.explain.gradients import COLUMNS, gradients
 from jettagger.explain.jets import JetInputs, canonical
+from jettagger.explain.rounding import stored_digits
 from jettagger.explain.target_names import target_of
 from jettagger.explain.targets import JetTarget
 from jettagger.inference.network import evaluate
+from jettagger.sessions import open_onnx
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array
 
 __all__ = ["Attributions", "InputGradients", "Scorer", "remarks_of"]
+
+#: outputs with at most as many binary digits are rounded: half precision has 10, bfloat16 7, single precision 23
+_ROUNDED = 12
 
 #: rows in a run of the network, and in a run with gradients
 _ROWS = 128
@@ -100,13 +105,15 @@ class Scorer:
     Attributes
     ----------
     target : target
+    rounding : str
+        What to say of outputs that the file itself gives in half precision or bfloat16; known once there are numbers.
 
     Raises
     ------
     MissingModelFile
         If the model has no weights.
     MismatchError
-        If the session rounds: half precision.
+        If the session rounds: half precision was asked for, or its numbers have fewer digits than those of the file.
     UnknownName, ConfigError
         As for `jettagger.explain.target_of`.
 
@@ -130,6 +137,8 @@ class Scorer:
             )
         self.tagger = tagger
         self.target = target_of(tagger, target)
+        self.rounding = ""
+        self._precise = False
 
     def values(self, jets: JetInputs, values: Mapping[str, Array] | None = None) -> Array:
         """The number, by the tagger's session.
@@ -151,9 +160,32 @@ class Scorer:
             rows = slice(start, start + size)
             inputs = jets.tensors({name: array[rows] for name, array in whole.items()})
             outputs = evaluate(self.tagger.bundle, self.tagger.session, inputs)
+            if not self._precise:
+                self._look_at(outputs, inputs)
             target = self._target_of(jets, rows)
             found[rows] = target({COLUMNS: outputs})
         return found
+
+    def _look_at(self, outputs: Array, inputs: Mapping[str, Array]) -> None:
+        """Refuse a session that rounds, and remember what to say of a file that does."""
+        digits = stored_digits(outputs)
+        if digits is None:
+            return
+        self._precise = True
+        if digits > _ROUNDED:
+            return
+        bundle = self.tagger.bundle
+        theirs = stored_digits(evaluate(bundle, open_onnx(bundle.require_graph(), 1), inputs))
+        if theirs is not None and theirs > _ROUNDED:
+            raise MismatchError(
+                f"the session of {bundle.name!r} ({self.tagger.options.backend}) rounds its outputs to {digits} binary "
+                f"digits, the file gives {theirs}: small changes of the inputs do not change them; use the backend "
+                "'onnxruntime'"
+            )
+        self.rounding = (
+            f"the file of {bundle.name!r} gives its outputs with {digits} binary digits: changes below "
+            f"{2.0**-digits:.1g} of a value are rounding"
+        )
 
     def _target_of(self, jets: JetInputs, rows: slice) -> JetTarget:
         """The target for some of the jets."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jettagger.errors import InvalidValues, require
+from jettagger.runtime.memory import freed_memory_kept
 from jettagger.training.checkpoints import Players, Progress, read_checkpoint, write_checkpoint
 from jettagger.training.devices import Precision, autocast, move, open_device, tree_map
 from jettagger.training.history import Epoch, Follow
@@ -227,6 +228,7 @@ def train_network(
     return tuple(progress.history)
 
 
+@freed_memory_kept()
 def _train(
     game: _Game,
     progress: Progress,

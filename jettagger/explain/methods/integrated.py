@@ -10,6 +10,7 @@ from jettagger.arguments import guard, in_range
 from jettagger.explain.baselines import Baseline, no_constituents
 from jettagger.explain.jets import JetInputs
 from jettagger.explain.scorer import Attributions, InputGradients, Scorer, remarks_of
+from jettagger.runtime.memory import freed_memory_kept
 from jettagger.types import Array
 
 __all__ = ["integrated"]
@@ -41,6 +42,7 @@ _NEAREST = 1e-30
 _ROUNDING = 1e-6
 
 
+@freed_memory_kept()
 def integrated(
     scorer: Scorer,
     jets: JetInputs,

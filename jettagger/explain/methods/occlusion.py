@@ -133,7 +133,8 @@ def occlude_variables(
     groups : mapping of str to sequence of str
         Name -> variables that are replaced together: ``{"displacement": ["pfcand_dxysig", "pfcand_dzsig"]}``.
     baseline : Baseline, optional
-        Their values; default: those of empty slots. `median_constituent` takes values that occur.
+        Their values; default: those of empty slots. `median_constituent` takes values that occur,
+        `other_constituents` those of other jets.
 
     Returns
     -------
