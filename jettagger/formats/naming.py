@@ -13,7 +13,7 @@ from jettagger.formats.columns import split
 
 Source = TypeVar("Source", bound=ColumnSource | ContextSource)
 
-__all__ = ["Names", "check_names", "names_of", "radius_of", "renamed"]
+__all__ = ["Names", "check_names", "names_of", "radius_of", "renamed", "stored_name"]
 
 #: name of a collection or a column in a format -> name in a file: ``{"PFCands": "JetPFCands"}``,
 #: ``{"FatJetPFCands.pFCandsIdx": "candIdx"}``; None for an index that the file lacks
@@ -77,12 +77,8 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
     def field(table: str, item: str) -> str:
         return names.get(f"{table}.{item}") or item
 
-    def column(item: str) -> str:
-        table, name = split(item)
-        return f"{collection(table)}.{field(table, name)}" if name else collection(table)
-
     def provider(item: Source) -> Source:
-        return replace(item, columns=tuple(map(column, item.columns)))
+        return replace(item, columns=tuple(stored_name(column, names) for column in item.columns))
 
     def link(item: Link) -> Link:
         index = item.target_index
@@ -111,6 +107,30 @@ def renamed(format_: Format, names: Names, *, name: str, title: str) -> Format:
         columns=columns,
         names=dict(names),
     )
+
+
+def stored_name(column: str, names: Names) -> str:
+    """The name of a column of a format in a file.
+
+    Parameters
+    ----------
+    column : str
+        ``Collection.field``, or a collection, in the format.
+    names : mapping of str to str or None
+        As for `renamed`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> stored_name("JetPFCands.pFCandsIdx", {"JetPFCands": "Links", "JetPFCands.pFCandsIdx": "candIdx"})
+    'Links.candIdx'
+    """
+    collection, name = split(column)
+    stored = names.get(collection) or collection
+    return f"{stored}.{names.get(column) or name}" if name else stored
 
 
 def check_names(names: Names, *formats: Format) -> None:

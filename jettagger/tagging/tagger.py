@@ -33,6 +33,7 @@ from jettagger.inputs.group_rows import Entering, entering
 from jettagger.inputs.image_values import ImageValues
 from jettagger.inputs.selection import Selection
 from jettagger.inputs.source import ColumnPlan, Request, Source, source_of
+from jettagger.inputs.standard_columns import standard_columns
 from jettagger.report import Report, warn_partial
 from jettagger.sessions import Session
 from jettagger.sessions.providers import Provider
@@ -432,6 +433,37 @@ class Tagger(Displayed):
         columns = tuple(columns)
         of_heads = (name for head in self.heads for name in head.changed_by(columns, collection))
         return tuple(dict.fromkeys([*self.source.changed_by(columns), *of_heads]))
+
+    def columns(self, flavour: str | os.PathLike[str] = "pfnano") -> tuple[str, ...]:
+        """The columns that model and heads read from files of a production, without such a file.
+
+        Frameworks that read declared columns alone need them in advance. For a file at hand, see `check`.
+
+        Parameters
+        ----------
+        flavour : str or path
+            ``"pfnano"``, another flavour of the package, e.g. ``"btvnano"``, or a YAML file that declares one.
+
+        Returns
+        -------
+        tuple of str
+            ``"Collection.field"``.
+
+        Raises
+        ------
+        MissingColumns
+            If model or heads need more than PFNano has, such as columns with names of a user.
+        UnknownName
+            If there is no such flavour; gives the nearest names.
+        InputFileError, ConfigError
+            If the file does not exist or is not valid.
+
+        Examples
+        --------
+        >>> load_tagger("tinyParT").columns()[:2], load_tagger("tinyParT").columns("pfnano-106x")[-1]
+        (('FatJet.eta', 'FatJet.mass'), 'SV.phi')
+        """
+        return standard_columns(self.bundle, flavour, self.heads)
 
     def plan(self, events: Any) -> ColumnPlan:
         """The columns that will be read from these events or this table; see `check_columns`."""
