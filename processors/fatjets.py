@@ -16,7 +16,7 @@ from jettagger.processors.filling import rounded
 
 from jettagger.arguments import guard
 from jettagger.calibration import MassFactors
-from jettagger.decorrelation import MapColumn
+from jettagger.discriminants import DerivedColumn
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression
 from jettagger.search.definition import NOMINAL, Era, Sample, scores_of_column, scores_of_discriminant
@@ -236,7 +236,7 @@ class FatJetProcessor(processor.ProcessorABC):
                 prefix = item.prefix or self.prefix
                 needed = item.resolve(fatjets.fields, prefix=prefix).columns.values()
                 scores = {column: varied.get(column, fatjets[column]) for column in needed}
-                origin = {"model": self.tagger} if isinstance(item, MapColumn) else {}
+                origin = {"model": self.tagger} if isinstance(item, DerivedColumn) else {}
                 columns[name] = item(scores, prefix=prefix, **origin)
         return columns
 

@@ -17,8 +17,7 @@ from jettagger.processors.filling import SearchChunk, fill, rounded, scaled
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.calibration import EventTagWeights, MassFactors
-from jettagger.decorrelation import MapColumn
-from jettagger.discriminants import Discriminant, discriminant
+from jettagger.discriminants import DerivedColumn, Discriminant, discriminant
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges
@@ -79,7 +78,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         With the categories ``dataset``, ``region`` and ``variation``.
     cuts : mapping of str to (str or Expression)
         Name -> boolean expression for events with candidates.
-    discriminants : mapping of str to (str, Discriminant or MapColumn)
+    discriminants : mapping of str to (str, Discriminant or DerivedColumn)
         Name -> a preset, an expression in scores, a discriminant, or a map; they become columns of the jets.
     model : str, path or Tagger, optional
         The network to run; without it the scores are read from the file.
@@ -154,7 +153,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         histograms: Sequence[HistSpec],
         *,
         cuts: Mapping[str, str | Expression] | None = None,
-        discriminants: Mapping[str, str | Discriminant | MapColumn] | None = None,
+        discriminants: Mapping[str, str | Discriminant | DerivedColumn] | None = None,
         model: str | os.PathLike[str] | jt.Tagger | None = None,
         prefix: str | None = None,
         n_jets: int = 2,

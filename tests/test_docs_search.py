@@ -52,6 +52,8 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             config = read_config(yaml.safe_dump(document, sort_keys=False), "eras.yaml")
             assert list(config.search.eras) == ["2022", "2023"]
             continue
+        if "working_point" in part:
+            continue  # tests/test_search_working_points.py has files of working points
         if "filesets/" in part:
             continue  # tests/test_filesets.py has filesets
         if "scale_factors" in part:

@@ -20,6 +20,7 @@ from jettagger.discriminants.algebra import (
     sum_of,
 )
 from jettagger.discriminants.columns import taggers
+from jettagger.discriminants.derivedcolumn import DerivedColumn, PointColumn
 from jettagger.discriminants.discriminant import ZERO, Discriminant, discriminant, load, save
 from jettagger.discriminants.metrics import (
     Measured,
@@ -39,9 +40,11 @@ from jettagger.discriminants.working_points import ProvenanceWarning, WorkingPoi
 __all__ = [
     "LOG_FLOOR",
     "ZERO",
+    "DerivedColumn",
     "Discriminant",
     "Measured",
     "Model",
+    "PointColumn",
     "Preset",
     "ProvenanceWarning",
     "Roc",

@@ -526,6 +526,7 @@ def numbers_of_jets(evaluate: _Flat, values: Any, others: Sequence[Any]) -> Any:
         values, *parts = broadcast(values, *parts)
 
         def at_leaves(layouts: Any, **_: Any) -> Any:
+            layouts = layouts if isinstance(layouts, (list, tuple)) else (layouts,)
             if not all(layout.is_numpy for layout in layouts):
                 return None
             flat = [np.asarray(layout.to_backend_array(), dtype=np.float64) for layout in layouts]

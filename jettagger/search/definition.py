@@ -12,8 +12,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.calibration import MassFactors
-from jettagger.decorrelation.mapcolumn import MapColumn
-from jettagger.discriminants import Discriminant
+from jettagger.discriminants import DerivedColumn, Discriminant
 from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
@@ -246,12 +245,12 @@ def scores_of_column(column: str, tagger: Any, prefix: str) -> tuple[str, ...]:
     return ()
 
 
-def scores_of_discriminant(item: Discriminant | MapColumn, tagger: Any, prefix: str) -> tuple[str, ...]:
+def scores_of_discriminant(item: Discriminant | DerivedColumn, tagger: Any, prefix: str) -> tuple[str, ...]:
     """The scores of a tagger and its heads that a discriminant needs.
 
     Parameters
     ----------
-    item : Discriminant or MapColumn
+    item : Discriminant or DerivedColumn
         Its prefix selects the scores: those of a head if it is the name of a head, otherwise those of the model.
     tagger : Tagger
     prefix : str
@@ -270,12 +269,12 @@ def scores_of_discriminant(item: Discriminant | MapColumn, tagger: Any, prefix: 
         If a map belongs to another model.
     """
     asked = item.prefix
-    if isinstance(item, MapColumn):
+    if isinstance(item, DerivedColumn):
         if not item.of_model:
             return ()
         item.check_origin(tagger)
-        if any(item.map.prefix == head.name for head in tagger.heads):
-            asked = item.map.prefix
+        if any(item.derived.prefix == head.name for head in tagger.heads):
+            asked = item.derived.prefix
     if asked in (None, prefix):
         return item.needs([output.name for output in tagger.bundle.outputs])
     for head in tagger.heads:
@@ -294,7 +293,7 @@ class Search:
     regions : mapping of str to Region
     histograms : sequence of HistSpec
     cuts : mapping of str to (str or Expression)
-    discriminants : mapping of str to (Discriminant or MapColumn)
+    discriminants : mapping of str to (Discriminant or DerivedColumn)
     prefix, n_jets, preselection, pick, order, mass, event_cut, weights, variations, luminosity, generator_weight, \
 collection, blind, eras
         As for `jettagger.processors.ResonanceSearchProcessor`.
@@ -317,7 +316,7 @@ collection, blind, eras
     regions: Mapping[str, Region]
     histograms: Sequence[HistSpec]
     cuts: Mapping[str, Any] = field(default_factory=dict)
-    discriminants: Mapping[str, Discriminant | MapColumn] = field(default_factory=dict)
+    discriminants: Mapping[str, Discriminant | DerivedColumn] = field(default_factory=dict)
     prefix: str | None = None
     n_jets: int = 2
     preselection: Any = "pt > 200"

@@ -12,7 +12,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
 from jettagger.calibration import MassFactors
-from jettagger.decorrelation.mapcolumn import MapColumn
+from jettagger.discriminants import DerivedColumn
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName
 from jettagger.files import identity
 from jettagger.files.generated import GeneratedFile, sources_of_note, sources_of_root
@@ -412,7 +412,7 @@ def _check_columns(
     for name, item in search.discriminants.items():
         with config.document.at("discriminants", name):
             item.resolve(tuple(jets), prefix=item.prefix or search.prefix)
-            if isinstance(item, MapColumn) and item.of_model and processor.tagger is None:
+            if isinstance(item, DerivedColumn) and item.of_model and processor.tagger is None:
                 item.check_origin(origin(parsed(file.note())))
     with config.document.at("jets", "preselection"):
         _known(search.preselection.names, stored, kind, file.path)

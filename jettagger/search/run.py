@@ -14,6 +14,7 @@ from coffea.processor import accumulate
 
 from jettagger.arguments import guard
 from jettagger.decorrelation.mapcolumn import MapColumn
+from jettagger.discriminants import PointColumn
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName
 from jettagger.files.pages import checked_classes
 from jettagger.files.resuming import ResumeWarning
@@ -263,7 +264,13 @@ def run_search(
         for name, item in inner.search.discriminants.items()
         if isinstance(item, MapColumn)
     }
-    maps = {"maps": used} if used else {}
+    maps: dict[str, Any] = {"maps": used} if used else {}
+    points = {
+        name: {"digest": item.derived.digest, "name": item.point.name}
+        for name, item in inner.search.discriminants.items()
+        if isinstance(item, PointColumn)
+    }
+    maps |= {"working_points": points} if points else {}
     calibrated = {
         name: {
             "scale_factors": item.weights.factors.digest,

@@ -195,7 +195,7 @@ class DiscriminantKeys(FileModel):
 
 
 class CutKeys(FileModel):
-    """A cut: an expression, or a map at a background efficiency."""
+    """A cut: an expression, a map at a background efficiency, or a working point."""
 
     expression: str | None = Field(default=None, description="a condition; a text alone is the same")
     map: str | None = Field(
@@ -204,9 +204,17 @@ class CutKeys(FileModel):
     efficiency: Annotated[float | str | None, Expected("the name of an efficiency or a number")] = Field(
         default=None, description="with `map`: the background efficiency, for thresholds its name or value"
     )
-    jets: Annotated[Names, Field(min_length=1), Shown("`jet1`")] = Field(
-        default=("jet1",), description="with `map`: the candidates that must pass, all of them"
+    working_point: str | None = Field(
+        default=None,
+        description="instead of it: file of working points, relative to the configuration; its jets pass or fail",
     )
+    name: Annotated[str | None, Shown("the only one")] = Field(
+        default=None, description="with `working_point`: which one, e.g. `hbb_1pct`"
+    )
+    jets: Annotated[Names, Field(min_length=1), Shown("`jet1`")] = Field(
+        default=("jet1",), description="with `map` or `working_point`: the candidates that must pass, all of them"
+    )
+    jet: str | None = Field(default=None, description="instead of `jets`: the only one")
 
 
 class SystematicKeys(FileModel):

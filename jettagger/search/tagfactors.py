@@ -13,9 +13,8 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.calibration.weights import EventTagWeights, TagCount, TagWeights
-from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.decorrelation.mapfile import as_discriminant
-from jettagger.discriminants import Discriminant
+from jettagger.discriminants import DerivedColumn, Discriminant
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.types import Floats
@@ -149,12 +148,12 @@ class TagFactor:
                 for name in dict.fromkeys(names):
                     yield key, _column(f"{jet}.{name}")
 
-    def check(self, discriminants: Mapping[str, Discriminant | MapColumn], samples: Sequence[str]) -> None:
+    def check(self, discriminants: Mapping[str, Discriminant | DerivedColumn], samples: Sequence[str]) -> None:
         """Refuse efficiencies without the samples, and scale factors of another discriminant.
 
         Parameters
         ----------
-        discriminants : mapping of str to (Discriminant or MapColumn)
+        discriminants : mapping of str to (Discriminant or DerivedColumn)
             Of the search.
         samples : sequence of str
             Its data sets of simulation.
@@ -178,13 +177,13 @@ class TagFactor:
             if theirs is not None and theirs != here:
                 raise MismatchError(f"the scale factors are for {theirs}, {self.discriminant!r} is {here}")
 
-    def check_origin(self, source: Any, discriminants: Mapping[str, Discriminant | MapColumn]) -> None:
+    def check_origin(self, source: Any, discriminants: Mapping[str, Discriminant | DerivedColumn]) -> None:
         """Refuse scores of another model than that of the scale factors and efficiencies.
 
         Parameters
         ----------
         source : Tagger, Bundle or Origin
-        discriminants : mapping of str to (Discriminant or MapColumn)
+        discriminants : mapping of str to (Discriminant or DerivedColumn)
             Of the search; plain columns of the jets are not compared.
 
         Raises
