@@ -235,7 +235,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--executor",
         default="iterative",
         metavar="E",
-        help="iterative, futures or dask (default: %(default)s)",
+        help="iterative, futures or dask; for a search also condor or slurm (default: %(default)s)",
     )
     add(
         "--workers",

@@ -39,6 +39,7 @@ examples:
   jettagger search search.yaml -o OUT/
   jettagger search search.yaml -o OUT/ --executor futures --workers 8 --skip-broken
   jettagger search search.yaml -o OUT/ --executor dask --scheduler tcp://host:8786
+  jettagger search search.yaml -o OUT/ --executor slurm --workers 100 --queue long --walltime 12:00:00 --memory "4 GB"
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING
 
+from jettagger.cli.batch import add_batch_options, batch_options
 from jettagger.cli.console import add_run_options, progress_bar, say, table, tell, warn
 from jettagger.cli.tagger import add_options, given_options
 
@@ -63,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("config", metavar="CONFIG.yaml", help="what to do, see above")
     add("--output", "-o", required=True, metavar="OUT/", help="folder to write")
     add_run_options(parser)
+    add_batch_options(parser)
     add(
         "--verify",
         action="store_true",
@@ -97,8 +100,9 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.search.output import check_folder, write_output
     from jettagger.search.run import check_executor, run_search
 
-    check_executor(args.executor, args.workers, args.scheduler, args.retries)
     config = read_config(args.config).with_options(**given_options(args))
+    batch = batch_options(args, config.document.data.get("batch") or {}, f"{args.output.rstrip('/')}.logs")
+    check_executor(args.executor, args.workers, args.scheduler, args.retries, batch)
     check_folder(args.output, force=args.force, inputs=files_read(config))
     processor = config.make_processor()
     identity = search_identity(config, processor)
@@ -135,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
                     found=found,
                     progress=advance,
                     kept=kept,
+                    batch=batch,
                 )
             written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
     except BaseException:

@@ -10,6 +10,7 @@ from concurrent.futures import as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from coffea import processor
@@ -30,6 +31,7 @@ from jettagger.errors import (
 from jettagger.files.pages import checked_classes
 from jettagger.files.retrying import RETRIES, check_retries, retried
 from jettagger.runtime.workers import follow_parent, watched
+from jettagger.search.batch import BATCH, BatchJobs, BatchOptions, batch_client, check_batch
 from jettagger.search.interface import SearchProcessor
 from jettagger.search.kept import KeptChunks
 from jettagger.search.packing import pack
@@ -39,8 +41,8 @@ from jettagger.search.summing import OrderedSum
 
 __all__ = ["EXECUTORS", "ChunkGuard", "Progress", "check_executor", "coffea_schema", "executor_of"]
 
-#: executors of a search
-EXECUTORS = ("iterative", "futures", "dask")
+#: executors of a search; the last two are batch systems
+EXECUTORS = ("iterative", "futures", "dask", *BATCH)
 
 Progress = Callable[[int], None]
 
@@ -210,22 +212,33 @@ class _Futures(_InOrder, processor.FuturesExecutor):  # type: ignore[misc, unuse
 class _Dask(_InOrder, processor.DaskExecutor):  # type: ignore[misc, unused-ignore]
     """Processes chunks on a cluster; each result comes here, where coffea's own loop adds them up on the workers."""
 
+    jobs: BatchJobs | None = None  # its workers, if a batch system runs them
+
     def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
-        distributed = require("distributed", "dask", "running on dask")
+        from distributed import KilledWorker
+
         sent: list[Any] = list(items)
         if self.heavy_input is not None:  # the processor, once for all chunks
             heavy = self.client.submit(_same, self.heavy_input, pure=False)
             sent = [(item, heavy) for item in items]
         futures = self.client.map(function, sent, pure=False, priority=self.priority, retries=self.retries)
         waiting = dict(zip(futures, items, strict=True))
-        done = distributed.as_completed(futures)
+        done: SimpleQueue[Any] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(done.put)
         del futures
         try:
-            for future in done:
+            while waiting:
+                try:
+                    future = done.get(timeout=None if self.jobs is None else self.jobs.interval)
+                except Empty:
+                    if self.jobs is not None:
+                        self.jobs.check(len(items) - len(waiting))
+                    continue
                 item = waiting.pop(future)
                 try:
                     result = future.result()
-                except distributed.KilledWorker as error:
+                except KilledWorker as error:
                     raise WorkerError(f"the chunk {item} was lost with its worker") from error
                 yield item, result
         finally:
@@ -282,12 +295,13 @@ def executor_of(
     stop: bool,
     retries: int,
     kept: KeptChunks | None = None,
+    batch: BatchOptions | None = None,
 ) -> Iterator[Any]:
     """An executor of coffea, whose workers end with the block.
 
     Parameters
     ----------
-    name, workers, scheduler, progress, retries, kept
+    name, workers, scheduler, progress, retries, kept, batch
         As for `jettagger.search.run.run_search`.
     stop : bool
         Whether the first error ends the run.
@@ -309,6 +323,11 @@ def executor_of(
             _kill(pool)
             raise
         pool.shutdown()
+    elif name in BATCH and batch is not None:
+        from jettagger.dask import lost_workers_named
+
+        with batch_client(name, workers, batch) as (client, jobs), lost_workers_named():
+            yield _Dask(client=client, jobs=jobs, **options)
     else:
         distributed = require("distributed", "dask", "running on dask")
         from jettagger.dask import lost_workers_named
@@ -330,12 +349,18 @@ def executor_of(
             yield _Dask(client=client, **options)
 
 
-def check_executor(executor: str, workers: int = 1, scheduler: str | None = None, retries: int = RETRIES) -> None:
+def check_executor(
+    executor: str,
+    workers: int = 1,
+    scheduler: str | None = None,
+    retries: int = RETRIES,
+    batch: BatchOptions | None = None,
+) -> None:
     """Refuse options of a run that cannot be used, before files are opened.
 
     Parameters
     ----------
-    executor, workers, scheduler, retries
+    executor, workers, scheduler, retries, batch
         As for `run_search`.
 
     Raises
@@ -343,7 +368,7 @@ def check_executor(executor: str, workers: int = 1, scheduler: str | None = None
     UnknownName
         If the executor does not exist; gives the nearest one.
     ConfigError
-        If a number is too small, or a scheduler is given to another executor than dask.
+        If a number is too small, a scheduler is given to another executor than dask, or a batch system cannot be used.
     """
     if executor not in EXECUTORS:
         raise UnknownName("executor", executor, EXECUTORS)
@@ -352,6 +377,8 @@ def check_executor(executor: str, workers: int = 1, scheduler: str | None = None
     if scheduler is not None and executor != "dask":
         raise ConfigError(f"a scheduler ({scheduler}) is for the executor 'dask', not for {executor!r}")
     check_retries(retries)
+    if executor in BATCH:
+        check_batch(executor, batch)
 
 
 guard(globals(), "check_executor")

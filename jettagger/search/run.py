@@ -20,6 +20,7 @@ from jettagger.files.pages import checked_classes
 from jettagger.files.resuming import ResumeWarning
 from jettagger.files.retrying import RETRIES, retried_text
 from jettagger.provenance import Provenance, provenance_of
+from jettagger.search.batch import BatchOptions
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import SearchWarning
 from jettagger.search.executors import EXECUTORS, ChunkGuard, Progress, check_executor, coffea_schema, executor_of
@@ -112,6 +113,7 @@ def run_files(
     retries: int = RETRIES,
     progress: Progress | None = None,
     kept: KeptChunks | None = None,
+    batch: BatchOptions | None = None,
 ) -> Processed:
     """Run a processor of fat jets on files.
 
@@ -121,7 +123,7 @@ def run_files(
     inner : FatJetProcessor
         With the samples of the survey.
     found : Survey
-    executor, workers, scheduler, skip_broken, retries, progress, kept
+    executor, workers, scheduler, skip_broken, retries, progress, kept, batch
         As for `run_search`.
 
     Returns
@@ -133,9 +135,9 @@ def run_files(
     ConfigError, UnknownName, InputFileError, InvalidValues
         As for `run_search`.
     """
-    check_executor(executor, workers, scheduler, retries)
+    check_executor(executor, workers, scheduler, retries, batch)
     with (
-        executor_of(executor, workers, scheduler, progress, not skip_broken, retries, kept) as runs_on,
+        executor_of(executor, workers, scheduler, progress, not skip_broken, retries, kept, batch) as runs_on,
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
@@ -189,6 +191,7 @@ def run_search(
     found: Survey | None = None,
     progress: Progress | None = None,
     kept: KeptChunks | None = None,
+    batch: BatchOptions | None = None,
     verify: bool = False,
 ) -> SearchResult:
     """Run a search.
@@ -200,7 +203,7 @@ def run_search(
     executor : str
         One of `EXECUTORS`.
     workers : int
-        Number of processes for ``futures`` and for a local dask cluster.
+        Number of processes for ``futures`` and for a local dask cluster, of jobs for ``condor`` and ``slurm``.
     scheduler : str, optional
         Address of a dask scheduler; jettagger and the files must be accessible to its workers.
     skip_broken : bool
@@ -217,6 +220,8 @@ def run_search(
         Called with the number of events after each chunk.
     kept : KeptChunks, optional
         Where the results of finished chunks are kept, so that an interrupted run can go on (`kept_chunks`).
+    batch : BatchOptions, optional
+        What each job asks for, for the executors ``condor`` and ``slurm``.
     verify : bool
         Verify the consistency of the inputs first, as for `survey`; only without ``found``.
 
@@ -234,7 +239,7 @@ def run_search(
     InvalidValues
         If a weight is not finite; gives the file and the event.
     """
-    check_executor(executor, workers, scheduler, retries)
+    check_executor(executor, workers, scheduler, retries, batch)
     start = time.perf_counter()
     if found is None:
         found = survey(config, config.make_processor(cls), skip_broken=skip_broken, retries=retries, verify=verify)
@@ -250,6 +255,7 @@ def run_search(
         retries=retries,
         progress=progress,
         kept=kept,
+        batch=batch,
     )
     result, missing = made.output, made.missing
     model: dict[str, Any] = {}

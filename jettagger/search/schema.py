@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from jettagger.config.models import Expected, FileModel, Names, Shorthand, Shown, Size
+from jettagger.search.batch import BatchKeys
 from jettagger.tagging.keys import TaggerKeys
 
 __all__ = ["RENAMED", "RUNS", "SCHEMAS", "VERSION", "SearchFile"]
@@ -435,4 +436,7 @@ class SearchFile(FileModel):
     templates: TemplatesKeys | None = Field(default=None, description="definition of the templates, see below")
     blind: bool = Field(default=True, description="whether data in signal regions are blinded, see below")
     label: LabelKeys | None = Field(default=None, description="label of an experiment in plots, see below")
+    batch: BatchKeys | None = Field(
+        default=None, description="what jobs ask for with `--executor condor` or `slurm`, see below"
+    )
     plots: bool = Field(default=True, description="whether to draw plots, if matplotlib and mplhep are installed")
