@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import uproot
+from scipy.optimize import brentq, minimize
 
 from jettagger.types import Floats
 
@@ -36,6 +37,7 @@ class Card:
         self.nuisances = {line[0]: (line[1], line[2:]) for line in lines if line[1] in KINDS}
         self.groups = {line[0]: line[3:] for line in lines if line[1:3] == ["group", "="]}
         self.rates = [line for line in lines if line[1:2] == ["rateParam"]]
+        self.external = {line[0]: float(line[2]) for line in lines if line[1:2] == ["extArg"]}
         assert rows["imax"][0][0] == str(len(self.bins))
         assert rows["jmax"][0][0] == str(len(set(rows["process"][0])) - 1)
         assert all(len(cells) == len(self.columns) for _, cells in self.nuisances.values())
@@ -62,7 +64,13 @@ class Card:
                 assert low <= float(formula) <= high
                 product *= values.get(name, float(formula))
                 continue
-            given = [values.get(argument, 1.0) for argument in arguments[0].split(",")]
+            given = [values.get(name, self.external.get(name, 1.0)) for name in arguments[0].split(",")]
+            if formula.startswith("@0*("):  # a yield times a polynomial
+                sums = re.findall(r"@(\d+)\*([0-9.]+(?:e[+-]\d+)?)", formula)
+                assert formula == f"@0*({'+'.join(f'@{i}*{number}' for i, number in sums)})"
+                assert len(sums) == len(given) - 1
+                product *= given[0] * sum(given[int(i)] * float(number) for i, number in sums)
+                continue
             terms = re.findall(r"\+\(1-@(\d+)\)\*([0-9.e-]+)", formula)
             assert formula == f"(1{''.join(f'+(1-@{i})*{ratio}' for i, ratio in terms)})"
             product *= 1 + sum((1 - given[int(i)]) * float(ratio) for i, ratio in terms)
@@ -92,3 +100,47 @@ class Card:
             strength = values.get("r", 1.0) if self.numbers[column] <= 0 else 1.0
             total = total + morphed * size * strength * self.rate(band, process, values)
         return np.asarray(total)
+
+
+def expected_limit(card: Card) -> float:
+    """The median expected limit by the rules of combine alone, with its uncertainties of simulated events.
+
+    The data are those expected without a signal, for which q-tilde is 1.96^2 at the median limit.
+    """
+    rates = {
+        name: float(value) for name, _, _, _, value, *rest in card.rates if rest[0].startswith("[")
+    } | card.external
+    names = [*card.nuisances, *rates]
+    start = np.array([0.0] * len(card.nuisances) + list(rates.values()))
+
+    def variances(band: str, strength: float) -> Floats:
+        total: Any = 0.0
+        for (channel, process), number in zip(card.columns, card.numbers, strict=True):
+            if channel == band:
+                of_one = card.root[f"{band}/{process}"].variances()
+                total = total + of_one * (strength**2 if number <= 0 else 1.0)
+        return np.asarray(total)
+
+    of_bands = {(band, strength): variances(band, strength) for band in card.bins for strength in (0.0, 1.0)}
+    data = {band: card.expected(band, {"r": 0.0}) for band in card.bins}
+
+    def deviance(parameters: Floats, strength: float) -> float:
+        values = dict(zip(names, parameters, strict=True))
+        total = float(np.square(parameters[: len(card.nuisances)]).sum())
+        for band in card.bins:
+            expected, seen = card.expected(band, {**values, "r": strength}), data[band]
+            variance = of_bands[band, 0.0] + (of_bands[band, 1.0] - of_bands[band, 0.0]) * strength**2
+            # the events of a bin that fit best: the root of a quadratic equation (Barlow and Beeston, 1993)
+            half = (expected - variance) / 2
+            events = half + np.sqrt(half**2 + variance * seen)
+            pulls = np.square(events - expected) / np.where(variance > 0, variance, 1.0)
+            if not (events > 0).all():
+                return 1e10
+            total += float((2 * (events - seen + seen * np.log(seen / events)) + pulls).sum())
+        return total
+
+    def excess(strength: float) -> float:
+        best = minimize(deviance, start, (strength,), method="BFGS", options={"gtol": 1e-4})
+        return math.sqrt(max(best.fun, 0.0)) - 1.959964
+
+    return float(brentq(excess, 0.1, 10.0, rtol=1e-3))

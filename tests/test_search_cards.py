@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import hist
 import numpy as np
 import pytest
-from cards import Card
+from cards import Card, expected_limit
 
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.provenance import Provenance
@@ -19,7 +18,6 @@ from jettagger.statistics.limits import limit
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.statistics.templates import Templates, load_report
 from jettagger.statistics.workspaces import unit_of
-from jettagger.types import Floats
 
 # jsonschema's own deprecation, which pyhf 0.7 always raises
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
@@ -110,48 +108,6 @@ def test_a_card_expects_the_events_of_the_workspace(free: list[str], tmp_path: P
         rates = likelihood.deviance.rates(point)
         for region in ("SR", "CR"):
             np.testing.assert_allclose(card.expected(region, values), rates[slices[region]], rtol=1e-6)
-
-
-def expected_limit(card: Card) -> float:
-    """The median expected limit by the rules of combine alone, with its uncertainties of simulated events.
-
-    The data are those expected without a signal, for which q-tilde is 1.96^2 at the median limit.
-    """
-    from scipy.optimize import brentq, minimize
-
-    rates = [name for name, *_ in card.rates]
-    names = [*card.nuisances, *rates]
-    start = np.array([0.0] * len(card.nuisances) + [1.0] * len(rates))
-
-    def variances(band: str, strength: float) -> Floats:
-        total: Any = 0.0
-        for (channel, process), number in zip(card.columns, card.numbers, strict=True):
-            if channel == band:
-                of_one = card.root[f"{band}/{process}"].variances()
-                total = total + of_one * (strength**2 if number <= 0 else 1.0)
-        return np.asarray(total)
-
-    of_bands = {(band, strength): variances(band, strength) for band in card.bins for strength in (0.0, 1.0)}
-    data = {band: card.expected(band, {"r": 0.0}) for band in card.bins}
-
-    def deviance(parameters: Floats, strength: float) -> float:
-        values = dict(zip(names, parameters, strict=True))
-        total = float(np.square(parameters[: len(card.nuisances)]).sum())
-        for band in card.bins:
-            expected, seen = card.expected(band, {**values, "r": strength}), data[band]
-            variance = of_bands[band, 0.0] + (of_bands[band, 1.0] - of_bands[band, 0.0]) * strength**2
-            # the events of a bin that fit best: the root of a quadratic equation (Barlow and Beeston, 1993)
-            half = (expected - variance) / 2
-            events = half + np.sqrt(half**2 + variance * seen)
-            pulls = np.square(events - expected) / variance
-            total += float((2 * (events - seen + seen * np.log(seen / events)) + pulls).sum())
-        return total
-
-    def excess(strength: float) -> float:
-        best = minimize(deviance, start, (strength,), method="BFGS", options={"gtol": 1e-4})
-        return math.sqrt(max(best.fun, 0.0)) - 1.959964
-
-    return float(brentq(excess, 0.1, 10.0, rtol=1e-3))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ yield and the uncertainty of one event, or bins are merged, or it is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +32,10 @@ from jettagger.statistics.bins import (
     intervals,
     positive,
 )
+from jettagger.statistics.estimating import estimate, resolve, unroll
 from jettagger.statistics.specification import TemplateSpec
 from jettagger.statistics.templates import Templates
+from jettagger.statistics.transfer import Transfer
 from jettagger.types import Floats
 
 __all__ = ["FEW_EVENTS", "build"]
@@ -69,11 +71,21 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
     """
     known = categories_of(histogram)
     variables = variables_of(histogram)
-    if set(known) != {"dataset", "region", "variation"} or len(variables) != 1:
+    most = 2 if spec.from_data else 1
+    if set(known) != {"dataset", "region", "variation"} or not 1 <= len(variables) <= most:
         got = ", ".join(axis.name for axis in histogram.axes)
-        raise MismatchError(f"templates need the axes dataset, region, variation and one variable, got {got}")
-    regions = _known("region", spec.regions, known["region"])
+        number = "one variable, or two with backgrounds from data" if spec.from_data else "one variable"
+        raise MismatchError(f"templates need the axes dataset, region, variation and {number}, got {got}")
     _known("region", spec.blind, known["region"])  # a misspelled one would show its data
+    for factor in spec.from_data.values():
+        for pair in (*factor.pairs, factor.validation or ()):
+            _known("region", pair, known["region"])
+    unrolled = unroll(histogram)
+    histogram = unrolled.histogram
+    regions = unrolled.over(_known("region", spec.regions, known["region"]))
+    blind = unrolled.over(spec.blind)
+    spec = replace(spec, blind=blind)
+    known = categories_of(histogram)
     sources = {**spec.processes, **{name: signal.datasets for name, signal in spec.signals.items()}}
     for datasets in (*sources.values(), spec.data):
         _known("dataset", datasets, known["dataset"])
@@ -86,50 +98,114 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
     axis, starts = _merged(histogram, spec, regions, report)
     source = _Source(histogram, np.asarray(starts), axis)
     weights = {
-        process: event_weights(*_over_regions(source, process_datasets, known["region"]))
+        process: event_weights(*_over_regions(source, process_datasets, known["region"])) if process_datasets else None
         for process, process_datasets in spec.processes.items()
     }
-    nominal: dict[str, dict[str, Template]] = {}
-    data: dict[str, Floats] = {}
-    for region in regions:
-        found: dict[str, Template] = {}
-        for process, datasets in sources.items():
-            absent = weights.get(process) is None
-            template = _template(source, region, process, datasets, variations, report, keep=not absent)
-            if template is not None:
-                found[process] = template
-        backgrounds = [process for process in spec.processes if process in found]
-        if not any(found[process].values.sum() > 0 for process in backgrounds):
-            raise InvalidValues(f"region {region!r} has no background: no process has a positive yield in it")
-        bare = [effective_events(found[name].values, found[name].variances) == 0 for name in backgrounds]
-        for process in backgrounds:
-            found[process] = _stand(source, region, process, found[process], weights[process], spec, report)
-        nominal[region] = found
-        if spec.data and region not in spec.blind:
-            observed = source.contents(region, spec.data, "nominal")[0]
-            if (observed < 0).any() or not np.isfinite(observed).all():
-                bad = np.flatnonzero((observed < 0) | ~np.isfinite(observed))
-                raise InvalidValues(
-                    f"region {region!r}: data of {observed[bad[0]]:g} events in bins {intervals(axis, bad)}, expected "
-                    "finite numbers that are not negative"
-                )
-            data[region] = observed
-            alone = np.flatnonzero(np.all(bare, axis=0) & (observed > 0))
-            if len(alone):
-                report.append(
-                    f"{region}: data ({', '.join(f'{observed[i]:g}' for i in alone)} events) without a simulated event "
-                    f"of any background in bins {intervals(axis, alone)}"
-                )
-        else:
-            data[region] = np.sum([found[process].values for process in backgrounds], axis=0)
+    maker = _Maker(source, spec, sources, weights, variations)
+    factors = {}
+    for process, factor in spec.from_data.items():
+        pairs, basis = resolve(process, factor, factor.pairs, unrolled, axis)
+        factors[process] = (pairs, basis, unrolled.over([factor.passing]))
+    nominal, data, transfers = maker.make(regions, factors, report)
     blind = [region for region in regions if region in spec.blind]
     if spec.data and blind:
         report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds is used as data")
-    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report))
+    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report), transfers)
     for signal in spec.signals:
         if any(signal in processes for processes in nominal.values()):
             report += [line for line in made.reported_workspace(signal)[1] if line not in report]
     return replace(made, report=tuple(report))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What templates of any regions are made of."""
+
+    source: _Source
+    spec: TemplateSpec
+    sources: Mapping[str, Sequence[str]]
+    weights: Mapping[str, Floats | None]
+    variations: Sequence[str]
+
+    def make(
+        self,
+        regions: Sequence[str],
+        factors: Mapping[str, tuple[Sequence[tuple[str, str]], Sequence[Floats], Sequence[str]]],
+        report: list[str],
+    ) -> tuple[dict[str, dict[str, Template]], dict[str, Floats], tuple[Transfer, ...]]:
+        """Templates, data and backgrounds from data, whose pairs of regions, basis and predictions are given."""
+        from_data = {region: name for name, (pairs, *_) in factors.items() for pair in pairs for region in pair}
+        nominal, observed, bare = {}, {}, {}
+        for region in regions:
+            nominal[region], bare[region] = self._simulated(region, from_data.get(region), report)
+            observed[region] = self._observed(region)
+        transfers = []
+        for process, (pairs, basis, predicted) in factors.items():
+            transfer, templates = estimate(
+                process, pairs, basis, predicted, nominal, list(self.spec.processes), observed, report
+            )
+            transfers.append(transfer)
+            for region, template in templates.items():
+                parts = {**nominal[region], process: template}
+                nominal[region] = {name: parts[name] for name in self.sources if name in parts}
+        data = {}
+        for region, processes in nominal.items():
+            backgrounds = [processes[name] for name in self.spec.processes if name in processes]
+            seen = observed[region]
+            if seen is None:
+                data[region] = np.sum([template.values for template in backgrounds], axis=0)
+                continue
+            data[region] = seen
+            alone = np.flatnonzero(bare[region] & (seen > 0) & (region not in from_data))
+            if len(alone):
+                report.append(
+                    f"{region}: data ({', '.join(f'{seen[i]:g}' for i in alone)} events) without a simulated event "
+                    f"of any background in bins {intervals(self.source.axis, alone)}"
+                )
+        return nominal, data, tuple(transfers)
+
+    def _simulated(
+        self, region: str, from_data: str | None, report: list[str]
+    ) -> tuple[dict[str, Template], NDArray[np.bool_]]:
+        """Simulated templates of a region, and the bins without simulated events of any background."""
+        found: dict[str, Template] = {}
+        for process, datasets in self.sources.items():
+            if not datasets:
+                if process != from_data:
+                    raise InvalidValues(
+                        f"region {region!r}: the background {process!r} has neither simulated samples nor a transfer "
+                        "factor there; leave the region out of the fit, or give samples"
+                    )
+                continue
+            absent = self.weights.get(process) is None
+            lines: list[str] = [] if process == from_data else report
+            template = _template(self.source, region, process, datasets, self.variations, lines, keep=not absent)
+            if template is not None:
+                found[process] = template
+        backgrounds = [process for process in self.spec.processes if process in found]
+        if from_data is None and not any(found[process].values.sum() > 0 for process in backgrounds):
+            raise InvalidValues(f"region {region!r} has no background: no process has a positive yield in it")
+        bare = [effective_events(found[name].values, found[name].variances) == 0 for name in backgrounds]
+        for process in backgrounds:
+            weights = self.weights[process]
+            if process != from_data:
+                found[process] = _stand(self.source, region, process, found[process], weights, self.spec, report)
+            elif weights is not None:
+                found[process], _ = fill_empty(found[process], weights)
+        return found, np.all(bare, axis=0) if bare else np.zeros(len(self.source.axis), dtype=bool)
+
+    def _observed(self, region: str) -> Floats | None:
+        """The data of a region; None without any, or if they are blinded."""
+        if not self.spec.data or region in self.spec.blind:
+            return None
+        observed = self.source.contents(region, self.spec.data, "nominal")[0]
+        if (observed < 0).any() or not np.isfinite(observed).all():
+            bad = np.flatnonzero((observed < 0) | ~np.isfinite(observed))
+            raise InvalidValues(
+                f"region {region!r}: data of {observed[bad[0]]:g} events in bins "
+                f"{intervals(self.source.axis, bad)}, expected finite numbers that are not negative"
+            )
+        return observed
 
 
 def _known(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -186,6 +262,8 @@ def _merged(histogram: Any, spec: TemplateSpec, regions: Sequence[str], report: 
     contents = {}
     for region in regions:
         for process, datasets in spec.processes.items():
+            if process in spec.from_data:
+                continue  # its data fluctuate like any others
             values, variances = whole.contents(region, datasets, "nominal")
             if variances.any():
                 contents[f"{process} in {region}"] = (values, variances)

@@ -179,12 +179,26 @@ class Likelihood:
             parameter, where = config.param_set(name), config.par_slice(name)
             if parameter.constrained:
                 self.scale[where] = np.maximum(parameter.width(), 1e-4)
+        self._scale_bins()
         if unit is not None:
             self.scale[config.poi_index] = unit
             # A strength of one may be far beyond what the data allow, where fits start badly.
             low, high = self.low[config.poi_index], self.high[config.poi_index]
             self.start[config.poi_index] = np.clip(unit, low, high)
         self._check_expectation()
+
+    def _scale_bins(self) -> None:
+        """Where bins have free yields (``shapefactor``), units of free parameters are those of their fluctuations."""
+        config = self.model.config
+        free = [name for name in config.par_order if not config.param_set(name).constrained]
+        if not any(config.param_set(name).n_parameters > 1 for name in free):
+            return
+        jacobian = self.deviance.jacobian(self.start)
+        rates = np.maximum(self.deviance.rates(self.start), 1.0)
+        widths = 1 / np.sqrt(np.maximum(np.sum(np.square(jacobian) / rates[:, None], axis=0), 1.0))
+        for name in free:
+            where = config.par_slice(name)
+            self.scale[where] = np.maximum(widths[where], 1e-4)
 
     def _check_expectation(self) -> None:
         """Refuse data where nothing is expected for any strength."""

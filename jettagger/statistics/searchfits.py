@@ -17,6 +17,7 @@ import numpy as np
 from jettagger.arguments import Workspace, guard, in_range
 from jettagger.errors import InvalidValues
 from jettagger.statistics.fits import Likelihood, asimov, guess_strength, toys_at
+from jettagger.statistics.transfer import COEFFICIENT, YIELD, joined
 from jettagger.statistics.workspaces import unit_of
 from jettagger.types import Floats
 
@@ -28,6 +29,8 @@ MCSTAT = "mcstat_"
 NEGATIVE, POSITIVE = -10.0, 1e4
 #: groups that are always there
 DATA, SIMULATION = "data", "simulated events"
+#: that of the parameters of backgrounds from data, where there are any
+FROM_DATA = "backgrounds from data"
 
 
 @dataclass(frozen=True)
@@ -333,7 +336,7 @@ def _impact(
     def change(size: float | None) -> float | None:
         if size is None:
             return None
-        if name.startswith(MCSTAT) or sigma == 0:
+        if name.startswith((MCSTAT, YIELD)) or sigma == 0:
             return float(column[poi] * size) * unit
         moved = float(np.clip(point[index] + size, likelihood.low[index], likelihood.high[index]))
         start = np.clip(point + column * (moved - point[index]), likelihood.low, likelihood.high)
@@ -366,6 +369,8 @@ def _contributions(
     total = variance(set())
     members = {group: {names.index(name) for name in items if name in names} for group, items in groups.items()}
     members[SIMULATION] = {index for index, name in enumerate(names) if name.startswith(MCSTAT)}
+    of_data = {index for index, name in enumerate(names) if name.startswith((COEFFICIENT, YIELD))}
+    members |= {FROM_DATA: of_data} if of_data else {}
     found = {group: math.sqrt(max(total - variance(fixed), 0.0)) * unit for group, fixed in members.items() if fixed}
     return {**found, DATA: math.sqrt(variance(set(range(len(names))) - {poi})) * unit}
 
@@ -406,10 +411,12 @@ def _spectra(
 ) -> list[SpectrumFit]:
     """Expected events in each region, in events and not in those of the workspace."""
     contents = iter(likelihood.deviance.contents(point))
-    of_cells = {
-        channel["name"]: {sample["name"]: next(contents) for sample in channel["samples"]}
-        for channel in likelihood.model.spec["channels"]
-    }
+    of_cells: dict[str, dict[str, Any]] = {}
+    for channel in likelihood.model.spec["channels"]:
+        found_in = of_cells.setdefault(channel["name"], {})
+        for sample in channel["samples"]:
+            process = joined(sample)
+            found_in[process] = found_in.get(process, 0.0) + next(contents)
     jacobian = likelihood.deviance.jacobian(point)
     sigmas = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0))
     slices = likelihood.model.config.channel_slices

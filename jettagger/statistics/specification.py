@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from jettagger.arguments import guard, in_range
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.statistics.bins import ONE_EVENT, REFUSE
+from jettagger.statistics.transfer import TransferFactor
 
 __all__ = ["Signal", "TemplateSpec"]
 
@@ -78,6 +79,9 @@ class TemplateSpec:
         number of effective events, ``(sum w)^2 / sum w^2``, in each bin.
     names : mapping
         Patterns for names in the ROOT file, ``nominal``, ``shifted`` and ``data``, as for :meth:`Templates.to_root`.
+    from_data : mapping
+        Background -> :class:`~jettagger.statistics.transfer.TransferFactor`. Its data sets, if it has any, are used
+        where nothing is observed.
 
     Raises
     ------
@@ -99,6 +103,7 @@ class TemplateSpec:
     empty_bin_yield: str | float = ONE_EVENT
     min_effective_events: float = 0.0
     names: Mapping[str, str] = field(default_factory=dict)
+    from_data: Mapping[str, TransferFactor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         both = sorted(set(self.processes) & set(self.signals))
@@ -111,7 +116,7 @@ class TemplateSpec:
         for kind, sources in (("background", self.processes), ("signal", self.signals)):
             for name, source in sources.items():
                 datasets = source.datasets if isinstance(source, Signal) else source
-                if not datasets:
+                if not datasets and name not in self.from_data:
                     raise ConfigError(f"the {kind} {name!r} has no data set, expected at least one")
                 _once(datasets, f"the {kind} {name!r}")
         _once(self.data, "the data")
@@ -141,6 +146,7 @@ class TemplateSpec:
         unknown = [name for name in self.free if name not in self.processes]
         if unknown:
             raise UnknownName("background", unknown, self.processes, "the free normalisations")
+        self._check_from_data()
         for name, uncertainties in self.groups.items():
             if not uncertainties:
                 raise ConfigError(f"the group {name!r} has no uncertainty, expected at least one")
@@ -149,6 +155,23 @@ class TemplateSpec:
                 unknown = [item for item in uncertainties if item not in known]
                 if unknown:
                     raise UnknownName("uncertainty", unknown, known, f"the group {name!r}")
+
+    def _check_from_data(self) -> None:
+        unknown = [name for name in self.from_data if name not in self.processes]
+        if unknown:
+            raise UnknownName("background", unknown, self.processes, "the backgrounds from data")
+        owners: dict[str, str] = {}
+        for name, factor in self.from_data.items():
+            if name in self.free:
+                raise ConfigError(f"the background {name!r} is from data, so its normalisation floats already")
+            for region in (region for pair in factor.pairs for region in pair):
+                if self.regions is not None and region not in self.regions:
+                    raise UnknownName("region", region, self.regions, f"the regions of the fit, for {name!r} from data")
+                if owners.setdefault(region, name) != name:
+                    raise ConfigError(
+                        f"the backgrounds {owners[region]!r} and {name!r} are both from data in the region {region!r}, "
+                        "which determines one"
+                    )
 
 
 def _once(datasets: Sequence[str], what: str) -> None:

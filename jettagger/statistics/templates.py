@@ -21,8 +21,9 @@ from jettagger.histograms.files import new_name
 from jettagger.provenance import Provenance
 from jettagger.statistics import workspaces
 from jettagger.statistics.bins import Template
-from jettagger.statistics.datacards import datacard, default_groups
+from jettagger.statistics.datacards import datacard, default_groups, in_bins
 from jettagger.statistics.specification import Signal, TemplateSpec
+from jettagger.statistics.transfer import Transfer
 from jettagger.types import Floats
 
 __all__ = ["Templates", "load_details", "load_report", "load_workspaces", "write_templates"]
@@ -56,6 +57,8 @@ class Templates(Displayed):
         Whether the data are the sum of the backgrounds, in all regions or in the blinded ones: nothing is observed.
     report : tuple of str
         Bins with few simulated events or none, and what was corrected, merged or scaled; one line each.
+    transfers : tuple of Transfer
+        Backgrounds from data; their templates have no variances, as the fits determine them.
     """
 
     spec: TemplateSpec
@@ -64,6 +67,7 @@ class Templates(Displayed):
     data: dict[str, Floats]
     asimov: bool
     report: tuple[str, ...]
+    transfers: tuple[Transfer, ...] = ()
 
     def __repr__(self) -> str:
         bins, data = len(self.variable.edges) - 1, "Asimov data" if self.asimov else "observed data"
@@ -111,7 +115,10 @@ class Templates(Displayed):
             If the file cannot be written.
         """
         names = {"nominal": nominal, "shifted": shifted, "data": data}
-        return write_templates(path, self.variable, self.nominal, self.data, names=names, provenance=provenance)
+        # each bin of a background from data is a process of the card, too
+        whole = workspaces.WorkspaceContent(self.nominal, self.data, "", {}, (), self.transfers)
+        nominal_of = {region: {**parts, **in_bins(whole).nominal[region]} for region, parts in self.nominal.items()}
+        return write_templates(path, self.variable, nominal_of, self.data, names=names, provenance=provenance)
 
     # ---------------------------------------------------------------------------------------- pyhf
 
@@ -172,7 +179,9 @@ class Templates(Displayed):
             region: {name: item for name, item in processes.items() if name in self.spec.processes or name == signal}
             for region, processes in self.nominal.items()
         }
-        return workspaces.WorkspaceContent(nominal, self.data, signal, self.spec.normalisations, self.spec.free)
+        return workspaces.WorkspaceContent(
+            nominal, self.data, signal, self.spec.normalisations, self.spec.free, self.transfers
+        )
 
     # ---------------------------------------------------------------------------------------- combine
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from jettagger.errors import InputFileError, UnknownName
 from jettagger.statistics.bins import Template
+from jettagger.statistics.transfer import Transfer
 from jettagger.types import Floats
 
 __all__ = [
@@ -75,6 +76,8 @@ class WorkspaceContent:
         Uncertainty -> process -> relative size.
     free : sequence of str
         Backgrounds with freely floating normalisations.
+    transfers : sequence of Transfer
+        Backgrounds from data.
     """
 
     nominal: Mapping[str, Mapping[str, Template]]
@@ -82,6 +85,25 @@ class WorkspaceContent:
     signal: str
     normalisations: Mapping[str, Mapping[str, float]]
     free: Sequence[str] = ()
+    transfers: Sequence[Transfer] = ()
+
+    def transfer(self, region: str, process: str | None = None) -> tuple[Transfer, int] | None:
+        """How a background, or any, is taken from data in a region: its transfer factor, and the pair of regions."""
+        for item in self.transfers:
+            position = item.pair_of(region)
+            if position is not None and (process is None or item.owns(process)):
+                return item, position
+        return None
+
+    def size(self, uncertainty: str, region: str, process: str) -> float | None:
+        """The relative size of a normalisation uncertainty, or None.
+
+        Those of a background from data apply to its prediction alone: elsewhere its yields are free.
+        """
+        found = self.transfer(region, process)
+        if found is not None and region not in found[0].predicted:
+            return None
+        return self.normalisations[uncertainty].get(process)
 
     def backgrounds(self, region: str) -> list[Template]:
         """The backgrounds in a region."""
@@ -139,6 +161,7 @@ def expected_limit(content: WorkspaceContent) -> tuple[float, float]:
         changes.append(over_regions(lambda name, template, sizes=sizes: sizes.get(name, 0.0) * template.values))
     for free in content.free:
         changes.append(over_regions(lambda name, template, free=free: 100.0 * (name == free) * template.values))
+    changes += _changes_of_transfers(content)
     # one event more, as the limit of an empty bin is two events
     spread = np.sqrt(background + variances + 1)
     scaled = np.asarray(changes).reshape(-1, len(spread)) / spread
@@ -148,6 +171,25 @@ def expected_limit(content: WorkspaceContent) -> tuple[float, float]:
     if not information > 0:
         return 1.0, 0.0
     return 1.96 / math.sqrt(information), float(weighed @ ((data - background) / spread)) / information
+
+
+def _changes_of_transfers(content: WorkspaceContent) -> list[Floats]:
+    """Backgrounds from data, in all bins: each yield of a failing region, and each coefficient, is free."""
+    regions, found = list(content.nominal), []
+
+    def in_all(parts: Mapping[str, Floats]) -> Floats:
+        return 100.0 * np.concatenate([parts.get(name, np.zeros_like(content.data[name])) for name in regions])
+
+    for item in content.transfers:
+        values = {region: content.nominal[region][item.process].values for pair in item.pairs for region in pair}
+        for row in range(len(item.start)):
+            found.append(
+                in_all({p: item.ratio * item.basis[i][row] * values[f] for i, (p, f) in enumerate(item.pairs)})
+            )
+        for pair in item.pairs:
+            for one in np.eye(len(values[pair[0]])):
+                found.append(in_all({region: one * values[region] for region in pair}))
+    return found
 
 
 def _unit(limit: float) -> float:
@@ -167,6 +209,14 @@ def _shares(values: Floats, variances: Floats) -> tuple[Floats, Floats]:
     left = np.maximum(relative - (1 / kept - 1 / safe), 0.0)
     reduced = np.sqrt(left / np.where(relative > 0, relative, 1.0))
     return np.where(positive, kept / safe, 1.0), np.where(relative > 0, reduced, 1.0)
+
+
+def _kept(content: WorkspaceContent, region: str) -> tuple[Floats, Floats]:
+    """Those of a region; where a background is from data, all events count, as they determine it."""
+    _, values, variances = content.sums(region)
+    if content.transfer(region) is not None:
+        return np.ones_like(values), np.ones_like(values)
+    return _shares(values, variances)
 
 
 def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -193,10 +243,14 @@ def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = No
         report.append(f"{content.signal}: in its workspace a strength of 1 is {unit:g} times the signal")
     channels, observations = [], []
     for region, processes in content.nominal.items():
-        _, values, variances = content.sums(region)
-        scales, reduced = _shares(values, variances)
-        samples = []
+        _, values, _ = content.sums(region)
+        scales, reduced = _kept(content, region)
+        samples: list[dict[str, Any]] = []
         for name, template in processes.items():
+            transfer = content.transfer(region, name)
+            if transfer is not None:
+                samples += _samples_from_data(content, region, *transfer)
+                continue
             is_signal = name == content.signal
             factor = scales * unit if is_signal else scales
             errors = np.sqrt(template.variances) * factor * (1.0 if is_signal else reduced)
@@ -218,6 +272,9 @@ def workspace(content: WorkspaceContent, bounds: tuple[float, float] | None = No
         low, high = _range(content, variation, limit)
         if (low, high) != (-FARTHEST, FARTHEST):
             parameters.append({"name": variation, "bounds": [[low, high]], "inits": [0.0]})
+    for item in content.transfers:
+        for coefficient, value, ends in zip(item.coefficient_names, item.start, item.bounds, strict=True):
+            parameters.append({"name": coefficient, "bounds": [list(ends)], "inits": [float(value)]})
     made = {
         "channels": channels,
         "observations": observations,
@@ -231,8 +288,7 @@ def event_scales(content: WorkspaceContent) -> dict[str, Floats]:
     """Events in the workspace per event, float64[bins], of the regions in which some bins are written with fewer."""
     found = {}
     for region in content.nominal:
-        _, values, variances = content.sums(region)
-        scales, _ = _shares(values, variances)
+        scales, _ = _kept(content, region)
         if (scales < 1).any():
             found[region] = scales
     return found
@@ -272,14 +328,46 @@ def _sample(
         shapes = {"hi_data": (up * factor).tolist(), "lo_data": (down * factor).tolist()}
         modifiers.append({"name": variation, "type": "histosys", "data": shapes})
         modifiers.append({"name": variation, "type": "normsys", "data": {"hi": high, "lo": low}})
-    for uncertainty, sizes in content.normalisations.items():
-        if name in sizes:
-            relative = {"hi": 1 + sizes[name], "lo": 1 / (1 + sizes[name])}
-            modifiers.append({"name": uncertainty, "type": "normsys", "data": relative})
+    modifiers += _normalisations(content, region, name)
     # The statistics of simulated backgrounds must not scale the signal, which one parameter for both would do.
     statistics = f"mcstat_{region}_{name}" if is_signal else f"mcstat_{region}"
     modifiers.append({"name": statistics, "type": "staterror", "data": errors.tolist()})
     return {"name": name, "data": (template.values * factor).tolist(), "modifiers": modifiers}
+
+
+def _normalisations(content: WorkspaceContent, region: str, name: str) -> list[dict[str, Any]]:
+    """The log-normal uncertainties of a process."""
+    sizes = {uncertainty: content.size(uncertainty, region, name) for uncertainty in content.normalisations}
+    return [
+        {"name": uncertainty, "type": "normsys", "data": {"hi": 1 + size, "lo": 1 / (1 + size)}}
+        for uncertainty, size in sizes.items()
+        if size is not None
+    ]
+
+
+def _samples_from_data(
+    content: WorkspaceContent, region: str, transfer: Transfer, position: int
+) -> list[dict[str, Any]]:
+    """A background from data: its yields where it fails, and a sample for each coefficient where it passes."""
+    name, failing = transfer.process, transfer.pairs[position][1]
+    yields = content.nominal[failing][name].values
+    of_bins = {"name": transfer.yield_name(position), "type": "shapefactor", "data": None}
+    if not transfer.passes(region):
+        return [{"name": name, "data": yields.tolist(), "modifiers": [of_bins]}]
+    return [
+        {
+            "name": transfer.sample_name(k),
+            "data": (yields * transfer.ratio * polynomial).tolist(),
+            "modifiers": [
+                of_bins,
+                {"name": parameter, "type": "normfactor", "data": None},
+                *_normalisations(content, region, name),
+            ],
+        }
+        for k, (parameter, polynomial) in enumerate(
+            zip(transfer.coefficient_names, transfer.basis[position], strict=True)
+        )
+    ]
 
 
 def _range(content: WorkspaceContent, variation: str, limit: float) -> tuple[float, float]:
