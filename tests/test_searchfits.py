@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from jettagger.cli import main
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.provenance import Provenance, read_provenance
 from jettagger.statistics.fits import model_of
-from jettagger.statistics.searchfits import DATA, SIMULATION, fit_search
+from jettagger.statistics.searchfits import DATA, SIMULATION, SearchFit, fit_search, steps
 from jettagger.statistics.templates import load_details
 
 pytest.importorskip("pyhf", reason="the extra stats is not installed")
@@ -218,3 +220,52 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         plots.significances([])
     with pytest.raises(UnknownName, match="unknown region in the fit: 'VR'"):
         plots.fitted_spectrum(found, "VR", edges=[0, 1])
+
+
+@pytest.mark.slow
+def test_toys_in_processes_are_the_same() -> None:
+    done: list[int] = []
+    options: dict[str, Any] = {"toys": 25, "seed": 3}
+    alone = fit_search(SPACE, **options, progress=done.append)
+    assert sum(done) == steps(SPACE, toys=25)
+    done.clear()
+    assert fit_search(SPACE, **options, workers=2, progress=done.append).to_dict() == alone.to_dict()
+    assert sum(done) == steps(SPACE, toys=25)
+    assert SearchFit.from_dict(json.loads(json.dumps(alone.to_dict()))).to_dict() == alone.to_dict()
+
+
+def test_an_interrupted_command_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fits that are done are read again; others, and those of other toys, are made."""
+    from jettagger.cli import fit as command
+
+    listed = json.loads((folder / "templates.json").read_text())
+    listed["signals"]["Y"] = {**listed["signals"]["X"], "mass": 1400}
+    (folder / "templates.json").write_text(json.dumps(listed))
+    fitted: list[str] = []
+
+    def counted(*arguments: Any, stop: str, **options: Any) -> Any:
+        if options["signal"] == stop:
+            raise KeyboardInterrupt
+        fitted.append(options["signal"])
+        return fit_search(*arguments, **options)
+
+    monkeypatch.setattr(command, "fit_search", partial(counted, stop="Y"))
+    line = ["fit", str(folder), "--toys", "0", "--no-plots"]
+    with suppress(KeyboardInterrupt):
+        assert main(line) != 0
+    assert fitted == ["X"]
+    assert not (folder / "fits").exists()
+    assert len(list((folder / "fits.resume").glob("*.json"))) == 1
+    capsys.readouterr()
+    monkeypatch.setattr(command, "fit_search", partial(counted, stop=""))
+    assert main(line) == 0
+    assert "1 of 2 signals were fitted before" in capsys.readouterr().out
+    assert fitted == ["X", "Y"]
+    assert not (folder / "fits.resume").exists()
+    content = json.loads((folder / "fits" / "fits.json").read_text())
+    assert list(content["fits"]) == ["X", "Y"]
+    assert content["limits"]["X"] == content["limits"]["Y"]
+    assert {**content["fits"]["X"], "signal": "", "mass": 0} == {**content["fits"]["Y"], "signal": "", "mass": 0}
+    assert main([*line, "--workers", "0", "--force"]) == 2

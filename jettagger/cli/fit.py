@@ -8,7 +8,9 @@ the mass. The goodness of fit is the saturated one, with toys. Needs: pip instal
 examples:
   jettagger fit OUT/                                 writes OUT/fits/
   jettagger fit OUT/ --dry-run                       says what would be fitted
-  jettagger fit OUT/ -o FITS/ --signal X1000 --toys 1000 --seed 7
+  jettagger fit OUT/ -o FITS/ --signal X1000 --toys 1000 --seed 7 --workers 4
+
+An interrupted command goes on with the next signal when it is repeated: fits that are done are kept in FITS.resume/.
 """
 
 from __future__ import annotations
@@ -16,17 +18,22 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jettagger.cli.console import progress_bar, say, table, warn
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.files import atomic, refuse_inputs
 from jettagger.provenance import KEY, Provenance
+from jettagger.statistics.closure import Closure, fit_closure
+from jettagger.statistics.keptfits import KeptFits, fit_digest, kept_fits
 from jettagger.statistics.limits import Limit, limit
 from jettagger.statistics.limits import table as limit_table
-from jettagger.statistics.searchfits import SearchFit, fit_search
-from jettagger.statistics.templates import load_details, load_report, load_workspaces
+from jettagger.statistics.searchfits import SearchFit, fit_search, plain, steps
+from jettagger.statistics.templates import load_closures, load_details, load_report, load_workspaces
 
 __all__ = ["configure", "run"]
 
@@ -44,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--signal", action="append", default=[], help="only this signal (repeatable)")
     add("--toys", type=int, default=200, help="toys for the goodness of fit (default: 200; 0: only the chi-square)")
     add("--seed", type=int, default=1, help="seed of the toys (default: 1)")
+    add("--workers", type=int, default=1, help="processes that fit toys; does not change results (default: 1)")
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of earlier fits")
     add("--dry-run", action="store_true", help="read everything, and say what would be done")
@@ -63,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.toys < 0:
         raise ConfigError(f"--toys: got {args.toys}, expected a number of toys, or 0")
+    if args.workers < 1:
+        raise ConfigError(f"--workers: got {args.workers}, expected at least 1")
     signals, workspaces, asimov = load_workspaces(args.folder)
     variable, details = load_details(args.folder)
     unknown = [name for name in args.signal if name not in signals]
@@ -75,26 +85,79 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _plan(args, chosen, signals, workspaces, asimov, target)
         return 0
-    fits, limits, failed = [], [], {}
-    with progress_bar("fitting", len(chosen), "signals") as advance:
+    closures: list[Closure] = []
+    fits: list[SearchFit] = []
+    limits: list[Limit] = []
+    failed: dict[str, str] = {}
+    for name, workspace in load_closures(args.folder).items():
+        try:
+            closures.append(fit_closure(workspace, name))
+        except InvalidValues as error:
+            failed[f"closure of {name}"] = str(error)
+    with kept_fits(target) as kept:
+        _fit_all(args, chosen, signals, workspaces, details, asimov, kept, fits, limits, failed)
+        _write(args, target, fits, limits, closures, failed, variable, asimov)
+    for name, reason in failed.items():
+        warn(f"{name}: {reason}")
+    say(f"{target}/: fits.json, fits.txt" + ("" if args.no_plots else ", pictures"))
+    return 0
+
+
+def _fit_all(
+    args: argparse.Namespace,
+    chosen: list[str],
+    signals: Any,
+    workspaces: Any,
+    details: Any,
+    asimov: bool,
+    kept: KeptFits,
+    fits: list[SearchFit],
+    limits: list[Limit],
+    failed: dict[str, str],
+) -> None:
+    """Fit each signal; those that an interrupted run has fitted in the same way are taken from it."""
+    settings = {"asimov_data": asimov, "toys": args.toys}
+    digests = {
+        name: fit_digest(workspaces[name], seed=args.seed, **settings, **details[name], signal=asdict(signals[name]))
+        for name in chosen
+    }
+    found = {name: kept.get(digest) for name, digest in digests.items()}
+    if any(found.values()):
+        say(f"{sum(item is not None for item in found.values())} of {len(chosen)} signals were fitted before")
+    total = sum(steps(workspaces[name], **settings) for name in chosen if found[name] is None)
+    with progress_bar("fitting", total, "parameters and toys") as advance:
         for name in chosen:
             about = {"signal": name, "mass": signals[name].mass}
             try:
-                fits.append(
-                    fit_search(
-                        workspaces[name], **about, asimov_data=asimov, toys=args.toys, seed=args.seed, **details[name]
-                    )
-                )
-                limits.append(
-                    limit(workspaces[name], **about, cross_section=signals[name].cross_section, asimov=asimov)
-                )
+                both = found[name]
+                if both is None:
+                    options = {**settings, **details[name], "seed": args.seed}
+                    fitted = fit_search(workspaces[name], **about, **options, progress=advance, workers=args.workers)
+                    section = signals[name].cross_section
+                    both = fitted, limit(workspaces[name], **about, cross_section=section, asimov=asimov)
+                    kept.put(digests[name], *both)
             except InvalidValues as error:
                 failed[name] = str(error)
-            advance(1)
+                continue
+            fits.append(both[0])
+            limits.append(both[1])
+
+
+def _write(
+    args: argparse.Namespace,
+    target: Path,
+    fits: list[SearchFit],
+    limits: list[Limit],
+    closures: list[Closure],
+    failed: dict[str, str],
+    variable: dict[str, Any],
+    asimov: bool,
+) -> None:
+    """Print the results, and write the folder."""
     if not fits:
         raise InvalidValues(f"no signal can be fitted: {'; '.join(dict.fromkeys(failed.values()))}")
     made = Provenance.of_file(args.folder / "templates.json").then("fit")
-    text = _text(fits, limits, failed, load_report(args.folder), asimov)
+    text = "\n".join([*map(_closure, closures), _text(fits, limits, failed, load_report(args.folder), asimov)])
     with atomic.folder_complete_or_absent(target, marker=MARKER, force=args.force) as part:
         content = {
             KEY: made.to_dict(),
@@ -103,17 +166,14 @@ def run(args: argparse.Namespace) -> int:
             "variable": variable,
             "fits": {item.signal: item.to_dict() for item in fits},
             "limits": {item.signal: {"observed": item.observed, "expected": item.expected} for item in limits},
+            "closures": {item.process: plain(item) for item in closures},
             "failed": failed,
         }
         (part / MARKER).write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
         (part / "fits.txt").write_text(f"{text}\n{made}\n", encoding="utf-8")
         if not args.no_plots and importlib.util.find_spec("mplhep"):
-            _draw(part, args.folder, fits, limits, variable)
+            _draw(part, args.folder, fits, limits, closures, variable)
     say(text)
-    for name, reason in failed.items():
-        warn(f"{name}: {reason}")
-    say(f"{target}/: fits.json, fits.txt" + ("" if args.no_plots else ", pictures"))
-    return 0
 
 
 def _plan(
@@ -165,7 +225,28 @@ def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], re
     return "\n".join(lines)
 
 
-def _draw(part: Path, folder: Path, fits: list[SearchFit], limits: list[Limit], variable: dict[str, Any]) -> None:
+def _closure(item: Closure) -> str:
+    good = f"{item.statistic:.4g} for {item.degrees} degrees of freedom, p = {item.probability:.3f}"
+    lines = [f"closure of {item.process}: {good}"]
+    for spectrum in item.spectra:
+        expected, seen = spectrum.total, spectrum.data
+        spread = np.sqrt(expected + np.square(spectrum.uncertainty))
+        farthest = int(np.argmax(np.abs(seen - expected) / spread))
+        lines.append(
+            f"  {spectrum.region}: {seen.sum():.6g} events, {expected.sum():.6g} expected; the largest difference is "
+            f"{(seen[farthest] - expected[farthest]) / spread[farthest]:+.1f} standard deviations, in bin {farthest}"
+        )
+    return "\n".join(lines)
+
+
+def _draw(
+    part: Path,
+    folder: Path,
+    fits: list[SearchFit],
+    limits: list[Limit],
+    closures: list[Closure],
+    variable: dict[str, Any],
+) -> None:
     from jettagger import plots
     from jettagger.search.labels import read_styles
 
@@ -175,8 +256,12 @@ def _draw(part: Path, folder: Path, fits: list[SearchFit], limits: list[Limit], 
         for suffix in (".png", ".pdf"):
             plots.save_figure(figure, part / f"{name}{suffix}")
 
+    place = {"edges": variable["edges"], "variable": variable["label"] or variable["name"]}
+    for closure in closures:
+        for spectrum in closure.spectra:
+            figure = plots.closure_spectrum(closure, spectrum.region, **place, styles=styles, label=label)
+            keep(figure, f"closure_{closure.process}_{spectrum.region}")
     for item in fits:
-        place = {"edges": variable["edges"], "variable": variable["label"] or variable["name"]}
         for fitted, when in ((False, "prefit"), (True, "postfit")):
             for spectrum in item.postfit:
                 title = f"{spectrum.region}, {'after' if fitted else 'before'} the fit"

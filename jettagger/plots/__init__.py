@@ -11,6 +11,7 @@ from jettagger.plots.masses import assigned_masses
 from jettagger.plots.purities import purities_by_objects
 from jettagger.plots.responses import flavour_responses, response_distributions, response_summary
 from jettagger.plots.searchfits import (
+    closure_spectrum,
     correlation_matrix,
     fitted_pulls,
     fitted_spectrum,
@@ -29,6 +30,7 @@ __all__ = [
     "assigned_masses",
     "attention_maps",
     "band_spectra",
+    "closure_spectrum",
     "contribution_images",
     "correlation_matrix",
     "cutflow",

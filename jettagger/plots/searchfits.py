@@ -15,13 +15,21 @@ from jettagger.errors import InvalidValues, UnknownName
 from jettagger.plots.spectra import draw_band, headroom
 from jettagger.plots.style import FILLS, PETROFF, PlotLabel, Styles, canvas, drawing, styles_of, titled
 
-__all__ = ["correlation_matrix", "fitted_pulls", "fitted_spectrum", "significances", "strength_impacts"]
+__all__ = [
+    "closure_spectrum",
+    "correlation_matrix",
+    "fitted_pulls",
+    "fitted_spectrum",
+    "significances",
+    "strength_impacts",
+]
 
 #: range of the changes before the fit that is shown, relative to the largest one after it
 PREFIT = 3.0
 #: correlations with a number in each cell
 WRITTEN = 12
 
+_Closure = Annotated[Any, Kind("a closure", lambda value: hasattr(value, "spectra") and hasattr(value, "degrees"))]
 _Fit = Annotated[Any, Kind("a fit of a search", lambda value: hasattr(value, "postfit") and hasattr(value, "impacts"))]
 
 
@@ -114,6 +122,45 @@ def fitted_spectrum(
         lower.set_xlabel(variable)
         lower.set_xlim(bounds[0], bounds[-1])
     return figure
+
+
+def closure_spectrum(
+    closure: _Closure,
+    region: str,
+    *,
+    edges: Sequence[float],
+    variable: str = "",
+    title: str = "",
+    styles: Styles | None = None,
+    label: PlotLabel | None = None,
+) -> Any:
+    """Data and prediction in a validation region of a background from data.
+
+    Parameters
+    ----------
+    closure : jettagger.statistics.closure.Closure
+    region, edges, variable, styles, label
+        As for `fitted_spectrum`.
+    title : str
+        Title above the plot; default: the region with the goodness of fit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    UnknownName
+        If there is no such region.
+    """
+    from types import SimpleNamespace
+
+    fit = SimpleNamespace(postfit=closure.spectra, impacts=(), signal="", strength=0.0, asimov=False)
+    text = title or (
+        f"{region}: $-2 \\ln L$ = {closure.statistic:.1f} for {closure.degrees} degrees of freedom, "
+        f"p = {closure.probability:.2f}"
+    )
+    return fitted_spectrum(fit, region, edges=edges, variable=variable, title=text, styles=styles, label=label)
 
 
 def fitted_pulls(fit: _Fit, *, number: int = 40, title: str = "", label: PlotLabel | None = None) -> Any:

@@ -333,13 +333,45 @@ class SignalKeys(FileModel):
     )
 
 
+class RegionPairKeys(FileModel):
+    """Regions with one transfer factor."""
+
+    passing: str = Field(alias="pass", description="region whose background is predicted")
+    failing: str = Field(alias="fail", description="region from whose data it is")
+
+
+class TransferKeys(RegionPairKeys):
+    """A background from data."""
+
+    method: Literal["polynomial", "abcd"] = Field(
+        description="`polynomial`: the transfer factor is fitted in these regions; `abcd`: in those of `control`, too"
+    )
+    order: Annotated[
+        tuple[int, ...],
+        Field(strict=False),
+        Expected("a list of numbers, one for each variable"),
+        Shown("0 with `abcd`"),
+    ] = Field(default=(), description="order of the polynomial in each variable of the histogram")
+    control: RegionPairKeys | None = Field(
+        default=None, description="with `abcd`: `pass` and `fail`, two further regions with the same transfer factor"
+    )
+    validation: RegionPairKeys | None = Field(
+        default=None, description="`pass` and `fail`, regions in which `jettagger fit` compares prediction and data"
+    )
+
+
 class TemplatesKeys(FileModel):
     """The definition of templates."""
 
-    histogram: str = Field(description="one-dimensional histogram from which the templates are made")
+    histogram: str = Field(
+        description="one-dimensional histogram from which the templates are made; with backgrounds from data also one "
+        "of two variables, the bins of the first become regions"
+    )
     processes: dict[str, Names] = Field(description="background process -> samples")
     signals: dict[str, SignalKeys] = Field(description="signal -> `datasets`, `mass` and `cross_section`")
-    regions: Annotated[Names, Shown("all except inclusive ones")] = Field(default=(), description="regions of the fit")
+    regions: Annotated[Names, Shown("all except inclusive ones and those of `validation`")] = Field(
+        default=(), description="regions of the fit"
+    )
     data: Names = Field(
         default=(), description="samples of data; without any, the sum of the backgrounds replaces them"
     )
@@ -350,6 +382,10 @@ class TemplatesKeys(FileModel):
         default_factory=dict, description="uncertainty -> process -> relative size (log-normal)"
     )
     free_normalisations: Names = Field(default=(), description="backgrounds with a freely floating normalisation")
+    backgrounds_from_data: dict[str, TransferKeys] = Field(
+        default_factory=dict,
+        description="background -> how it is taken from data, see [search_backgrounds.md](search_backgrounds.md)",
+    )
     groups: Annotated[dict[str, Names], Shown("`variations` and `normalisations`")] = Field(
         default_factory=dict, description="group of uncertainties -> variations and normalisation uncertainties in it"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from jettagger.config.yamlfile import Document
@@ -11,6 +11,7 @@ from jettagger.search.definition import Search
 from jettagger.search.eras import check_processes
 from jettagger.search.schema import RUNS, TemplatesKeys
 from jettagger.statistics.specification import Signal, TemplateSpec
+from jettagger.statistics.transfer import TransferFactor
 
 __all__ = ["check_names", "read_templates"]
 
@@ -39,8 +40,9 @@ def read_templates(document: Document, keys: TemplatesKeys, search: Search) -> T
         if keys.histogram not in histograms:
             raise UnknownName("histogram", keys.histogram, histograms)
         axes = histograms[keys.histogram].axes
-        if len(axes) != 1:
-            raise ConfigError(f"templates need a histogram of one variable, {keys.histogram!r} has {len(axes)}")
+        if not 1 <= len(axes) <= (2 if keys.backgrounds_from_data else 1):
+            wanted = "one variable, or two" if keys.backgrounds_from_data else "one variable"
+            raise ConfigError(f"templates need a histogram of {wanted}, {keys.histogram!r} has {len(axes)}")
     for name, names in keys.processes.items():
         check_names(document, names, samples, "sample", "templates", "processes", name)
     check_names(document, keys.data, samples, "sample", "templates", "data")
@@ -69,7 +71,10 @@ def read_templates(document: Document, keys: TemplatesKeys, search: Search) -> T
         of_signals = {name: signal.datasets for name, signal in signals.items()}
         check_processes({**keys.processes, **of_signals, **({"data": keys.data} if keys.data else {})}, samples)
     kinds = {name: region.kind for name, region in search.regions.items()}
-    regions = keys.regions or tuple(name for name, kind in kinds.items() if kind != "inclusive")
+    from_data = _from_data(document, keys, kinds, len(axes))
+    apart = {name for item in from_data.values() for name in item.validation or ()}
+    apart -= {name for item in from_data.values() for pair in item.pairs for name in pair}
+    regions = keys.regions or tuple(name for name, kind in kinds.items() if kind != "inclusive" and name not in apart)
     check_names(document, regions, kinds, "region", "templates", "regions")
     if not regions:
         raise ConfigError(
@@ -85,7 +90,7 @@ def read_templates(document: Document, keys: TemplatesKeys, search: Search) -> T
         check_names(document, items, uncertainties, "uncertainty", "templates", "groups", name)
     with document.at("templates"):
         return TemplateSpec(
-            processes=keys.processes,
+            processes={**{name: () for name in from_data if name not in keys.processes}, **keys.processes},
             signals=signals,
             regions=regions,
             data=keys.data,
@@ -97,7 +102,36 @@ def read_templates(document: Document, keys: TemplatesKeys, search: Search) -> T
             empty_bin_yield=keys.empty_bin_yield,
             min_effective_events=keys.min_effective_events,
             names=keys.names,
+            from_data=from_data,
         )
+
+
+def _from_data(
+    document: Document, keys: TemplatesKeys, regions: Collection[str], variables: int
+) -> dict[str, TransferFactor]:
+    """The backgrounds from data."""
+    found = {}
+    for name, item in keys.backgrounds_from_data.items():
+        path = ("templates", "backgrounds_from_data", name)
+        for pair, place in ((item, path), (item.control, (*path, "control")), (item.validation, (*path, "validation"))):
+            for key, region in () if pair is None else (("pass", pair.passing), ("fail", pair.failing)):
+                with document.at(*place, key):
+                    if region not in regions:
+                        raise UnknownName("region", region, regions)
+        if item.order and len(item.order) != variables:
+            raise ConfigError(
+                f"{document.where(*path, 'order')}: {len(item.order)} orders for the {variables} variables of "
+                f"{keys.histogram!r}, expected one for each"
+            )
+        with document.at(*path):
+            found[name] = TransferFactor(
+                item.passing,
+                item.failing,
+                item.method,
+                item.order,
+                *(None if pair is None else (pair.passing, pair.failing) for pair in (item.control, item.validation)),
+            )
+    return found
 
 
 def check_names(document: Document, names: Sequence[str], known: Any, kind: str, *path: Any) -> None:

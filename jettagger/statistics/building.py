@@ -32,10 +32,11 @@ from jettagger.statistics.bins import (
     intervals,
     positive,
 )
-from jettagger.statistics.estimating import estimate, resolve, unroll
+from jettagger.statistics.estimating import Unrolled, estimate, resolve, unroll
 from jettagger.statistics.specification import TemplateSpec
 from jettagger.statistics.templates import Templates
-from jettagger.statistics.transfer import Transfer
+from jettagger.statistics.transfer import Transfer, TransferFactor
+from jettagger.statistics.workspaces import WorkspaceContent
 from jettagger.types import Floats
 
 __all__ = ["FEW_EVENTS", "build"]
@@ -107,14 +108,42 @@ def build(histogram: Any, spec: TemplateSpec) -> Templates:
         pairs, basis = resolve(process, factor, factor.pairs, unrolled, axis)
         factors[process] = (pairs, basis, unrolled.over([factor.passing]))
     nominal, data, transfers = maker.make(regions, factors, report)
+    closures = {
+        process: found
+        for process, factor in spec.from_data.items()
+        if (found := _closure(maker, process, factor, unrolled, report)) is not None
+    }
     blind = [region for region in regions if region in spec.blind]
     if spec.data and blind:
         report.append(f"{', '.join(blind)}: blind, the sum of the backgrounds is used as data")
-    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report), transfers)
+    made = Templates(spec, axis, nominal, data, bool(blind) or not spec.data, tuple(report), transfers, closures)
     for signal in spec.signals:
         if any(signal in processes for processes in nominal.values()):
             report += [line for line in made.reported_workspace(signal)[1] if line not in report]
     return replace(made, report=tuple(report))
+
+
+def _closure(
+    maker: _Maker, process: str, factor: TransferFactor, unrolled: Unrolled, report: list[str]
+) -> WorkspaceContent | None:
+    """The validation regions of a background from data, for a fit without a signal."""
+    if factor.validation is None:
+        return None
+    both = (factor.validation, *(() if factor.control is None else (factor.control,)))
+    pairs, basis = resolve(process, factor, both, unrolled, maker.source.axis)
+    unseen = [region for pair in pairs for region in pair if region in maker.spec.blind]
+    if unseen or not maker.spec.data:
+        report.append(f"{process}: no closure, {'no data' if not unseen else f'{unseen[0]} is blind'}")
+        return None
+    lines: list[str] = []
+    regions = [region for pair in pairs for region in pair]
+    nominal, data, transfers = maker.make(regions, {process: (pairs, basis, ())}, lines)
+    report += [f"closure of {process}: {line}" for line in lines]
+    nominal = {
+        region: {name: item for name, item in parts.items() if name in maker.spec.processes}
+        for region, parts in nominal.items()
+    }
+    return WorkspaceContent(nominal, data, "", maker.spec.normalisations, (), transfers)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jettagger.arguments import Workspace, guard, in_range
 from jettagger.errors import InvalidValues
-from jettagger.statistics.fits import Likelihood, asimov, guess_strength, toys_at
+from jettagger.statistics.fits import Likelihood, asimov, guess_strength, model_of, toys_at
+from jettagger.statistics.toyfits import toy_deviances
 from jettagger.statistics.transfer import COEFFICIENT, YIELD, joined
 from jettagger.statistics.workspaces import unit_of
 from jettagger.types import Floats
 
-__all__ = ["FittedParameter", "SaturatedTest", "SearchFit", "SpectrumFit", "StrengthImpact", "fit_search"]
+__all__ = [
+    "FittedParameter",
+    "SaturatedTest",
+    "SearchFit",
+    "SpectrumFit",
+    "StrengthImpact",
+    "fit_search",
+    "fitted_spectra",
+    "plain",
+    "steps",
+]
 
 #: how the names of the parameters of simulated statistics begin
 MCSTAT = "mcstat_"
@@ -186,20 +198,66 @@ class SearchFit:
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers for JSON."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, np.ndarray):
-                return value.tolist()
-            if isinstance(value, (tuple, list)):
-                return [plain(item) for item in value]
-            if isinstance(value, dict):
-                return {key: plain(item) for key, item in value.items()}
-            if hasattr(value, "__dataclass_fields__"):
-                return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-            return value
-
         made: dict[str, Any] = plain(self)
         return made
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SearchFit:
+        """A fit of its numbers.
+
+        Parameters
+        ----------
+        content : mapping
+            From `to_dict`, also by way of JSON.
+
+        Returns
+        -------
+        SearchFit
+
+        Raises
+        ------
+        KeyError, TypeError
+            If it is something else.
+        """
+        arrays = ("total", "uncertainty", "data")
+        spectra = {
+            when: tuple(
+                SpectrumFit(
+                    item["region"],
+                    {name: np.asarray(values) for name, values in item["processes"].items()},
+                    *(np.asarray(item[name]) for name in arrays),
+                )
+                for item in content[when]
+            )
+            for when in ("prefit", "postfit")
+        }
+        good = content["goodness"]
+        changed = {
+            "parameters": tuple(FittedParameter(**item) for item in content["parameters"]),
+            "names": tuple(content["names"]),
+            "correlation": np.asarray(content["correlation"]),
+            "impacts": tuple(StrengthImpact(**item) for item in content["impacts"]),
+            "goodness": None if good is None else SaturatedTest(**good),
+        }
+        return cls(**{**content, **changed, **spectra})
+
+
+def plain(value: Any) -> Any:
+    """Results for JSON: dataclasses are mappings, arrays are lists.
+
+    Parameters
+    ----------
+    value : dataclass, mapping, sequence, array or number
+    """
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
 
 
 def fit_search(
@@ -213,6 +271,7 @@ def fit_search(
     groups: Mapping[str, Sequence[str]] | None = None,
     scales: Mapping[str, Sequence[float] | Floats] | None = None,
     progress: Callable[[int], Any] | None = None,
+    workers: int = 1,
 ) -> SearchFit:
     """Fit the workspace of one signal.
 
@@ -235,7 +294,9 @@ def fit_search(
         Region -> events in the workspace per event, float64[bins], where they differ (see
         :mod:`jettagger.statistics.workspaces`).
     progress : callable, optional
-        Called with 1 after each fit of an impact or of a toy.
+        Called with the number of parameters and toys done since its last call; `steps` is their sum.
+    workers : int
+        Number of processes that fit toys; it does not change the results.
 
     Returns
     -------
@@ -247,9 +308,11 @@ def fit_search(
         If the fit does not converge.
     """
     in_range(toys, "fit_search(), argument toys", 0)
+    in_range(workers, "fit_search(), argument workers", 1)
     what = f"signal {signal!r}" if signal else "the signal"
     guess, unit = guess_strength(workspace, what), unit_of(workspace)
-    likelihood = Likelihood(workspace, (NEGATIVE * guess, POSITIVE * guess), guess)
+    bounds = (NEGATIVE * guess, POSITIVE * guess)
+    likelihood = Likelihood(workspace, bounds, guess)
     data, poi = likelihood.data, likelihood.model.config.poi_index
     point, best = likelihood.minimise(data, what)
     covariance = likelihood.covariance(point, data, what)
@@ -273,14 +336,15 @@ def fit_search(
     zero = likelihood.minimise(data, what, strength=0.0, start=point)[1]
     floating = [index for index in range(len(names)) if sigmas[index] > 0]
     correlation = covariance[np.ix_(floating, floating)] / np.outer(sigmas[floating], sigmas[floating])
-    goodness = None if asimov_data else _goodness(likelihood, point, best, toys, seed, advance)
+    fit_toys = partial(toy_deviances, likelihood, workspace, (bounds, guess), point, workers=workers, advance=advance)
+    goodness = None if asimov_data else _goodness(likelihood, point, best, toys, seed, fit_toys)
     prior = np.zeros_like(covariance)
     for index, width in widths.items():
         prior[index, index] = width**2 * (not likelihood.fixed[index])
     before = likelihood.start.copy()
     before[poi] = 1 / unit
     spectra = {
-        name: tuple(_spectra(likelihood, where, spread, workspace, scales or {}))
+        name: tuple(fitted_spectra(likelihood, where, spread, workspace, scales or {}))
         for name, where, spread in (("prefit", before, prior), ("postfit", point, covariance))
     }
     return SearchFit(
@@ -300,6 +364,23 @@ def fit_search(
         spectra["postfit"],
         asimov_data,
     )
+
+
+def steps(workspace: Workspace, *, asimov_data: bool = False, toys: int = 0) -> int:
+    """Number of parameters and toys of `fit_search`, for its progress.
+
+    Parameters
+    ----------
+    workspace, asimov_data, toys
+        As for `fit_search`.
+
+    Returns
+    -------
+    int
+    """
+    model, _ = model_of(workspace, validate=False)
+    floating = len(model.config.par_names) - sum(model.config.suggested_fixed()) - 1
+    return floating + (0 if asimov_data else toys)
 
 
 def _priors(likelihood: Likelihood) -> tuple[dict[int, float], dict[int, float]]:
@@ -376,7 +457,12 @@ def _contributions(
 
 
 def _goodness(
-    likelihood: Likelihood, point: Floats, best: float, number: int, seed: int, advance: Callable[[int], Any]
+    likelihood: Likelihood,
+    point: Floats,
+    best: float,
+    number: int,
+    seed: int,
+    fit_toys: Callable[[Floats], list[float | None]],
 ) -> SaturatedTest:
     from scipy.stats import chi2
 
@@ -384,14 +470,9 @@ def _goodness(
     bins = sum(model.config.channel_nbins.values())
     free = int(np.count_nonzero(~likelihood.fixed)) - len(likelihood.deviance.constraints[0])
     degrees = max(bins - free, 0)
-    larger = converged = failed = 0
-    for data in toys_at(model, point, number, seed) if number else ():
-        try:
-            _, value = likelihood.minimise(data, "a toy", start=point)
-            converged, larger = converged + 1, larger + (value >= best)
-        except InvalidValues:
-            failed += 1
-        advance(1)
+    values = fit_toys(toys_at(model, point, number, seed)) if number else []
+    converged = sum(value is not None for value in values)
+    larger, failed = sum(value is not None and value >= best for value in values), len(values) - converged
     asymptotic = float(chi2.sf(best, degrees)) if degrees else 1.0
     if not converged:
         return SaturatedTest(best, degrees, asymptotic, failed=failed)
@@ -402,14 +483,29 @@ def _goodness(
     return SaturatedTest(best, degrees, asymptotic, converged, probability, uncertainty, failed)
 
 
-def _spectra(
+def fitted_spectra(
     likelihood: Likelihood,
     point: Floats,
     covariance: Floats,
     workspace: Mapping[str, Any],
     scales: Mapping[str, Any],
 ) -> list[SpectrumFit]:
-    """Expected events in each region, in events and not in those of the workspace."""
+    """Expected events in each region, in events and not in those of the workspace.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    point : float64[parameters]
+    covariance : float64[parameters, parameters]
+    workspace : mapping
+        Of the likelihood.
+    scales : mapping
+        As for `fit_search`.
+
+    Returns
+    -------
+    list of SpectrumFit
+    """
     contents = iter(likelihood.deviance.contents(point))
     of_cells: dict[str, dict[str, Any]] = {}
     for channel in likelihood.model.spec["channels"]:

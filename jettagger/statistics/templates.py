@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from jettagger.histograms.files import new_name
 from jettagger.provenance import Provenance
 from jettagger.statistics import workspaces
 from jettagger.statistics.bins import Template
+from jettagger.statistics.closure import closure_workspace
 from jettagger.statistics.datacards import datacard, default_groups, in_bins
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.statistics.transfer import Transfer
 from jettagger.types import Floats
 
-__all__ = ["Templates", "load_details", "load_report", "load_workspaces", "write_templates"]
+__all__ = ["Templates", "load_closures", "load_details", "load_report", "load_workspaces", "write_templates"]
 
 _FORMAT = "jettagger templates"
 VERSION = 1
@@ -59,6 +60,8 @@ class Templates(Displayed):
         Bins with few simulated events or none, and what was corrected, merged or scaled; one line each.
     transfers : tuple of Transfer
         Backgrounds from data; their templates have no variances, as the fits determine them.
+    closures : mapping of str to WorkspaceContent
+        Background from data -> its validation regions, without a signal.
     """
 
     spec: TemplateSpec
@@ -68,6 +71,7 @@ class Templates(Displayed):
     asimov: bool
     report: tuple[str, ...]
     transfers: tuple[Transfer, ...] = ()
+    closures: Mapping[str, workspaces.WorkspaceContent] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         bins, data = len(self.variable.edges) - 1, "Asimov data" if self.asimov else "observed data"
@@ -235,7 +239,8 @@ class Templates(Displayed):
     def save(self, folder: str | os.PathLike[str], *, provenance: Provenance | None = None) -> list[Path]:
         """Write ``templates.root``, a workspace and a card for each signal, and ``templates.json``.
 
-        They are ``workspace_<signal>.json`` and ``datacard_<signal>.txt``. Where combine cannot read a name, there is
+        They are ``workspace_<signal>.json`` and ``datacard_<signal>.txt``, and ``closure_<background>.json`` for
+        backgrounds from data with validation regions. Where combine cannot read a name, there is
         no card, and the report in ``templates.json`` says why.
 
         Parameters
@@ -288,6 +293,13 @@ class Templates(Displayed):
             with complete_or_absent(card) as part:
                 part.write_text(text, encoding="utf-8")
             written.append(card)
+        closures = {}
+        for name, content_of in self.closures.items():
+            path = folder / f"closure_{name}.json"
+            with complete_or_absent(path) as part:
+                part.write_text(text := json.dumps(closure_workspace(content_of), indent=1), encoding="utf-8")
+            closures[name] = {"workspace": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+            written.append(path)
         content = {
             "format": _FORMAT,
             "version": VERSION,
@@ -300,6 +312,7 @@ class Templates(Displayed):
                 "edges": [float(edge) for edge in self.variable.edges],
             },
             "signals": listed,
+            "closures": closures,
             "report": report,
         }
         with complete_or_absent(folder / "templates.json") as part:
@@ -401,6 +414,31 @@ def load_workspaces(folder: str | os.PathLike[str]) -> tuple[dict[str, Signal], 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(folder, error) from error
     return signals, {name: read_object(path) for name, path in paths.items()}, asimov
+
+
+def load_closures(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The workspaces of the validation regions of backgrounds from data.
+
+    Returns
+    -------
+    dict
+        Background -> pyhf workspace; none in files of older versions.
+
+    Raises
+    ------
+    InputFileError
+        If a file is missing or damaged.
+    """
+    folder = Path(folder)
+    listed = _listing(folder).get("closures", {})
+    try:
+        names = {name: str(item["workspace"]) for name, item in listed.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+    for name, file in names.items():
+        if Path(file).name != file:
+            raise _damaged(folder, f"the closure of {name!r} is {file!r}, expected a file in this folder")
+    return {name: read_object(folder / file) for name, file in names.items()}
 
 
 def load_details(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -1,0 +1,89 @@
+"""Fits of many toys of one workspace, in several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jettagger.errors import InvalidValues
+from jettagger.statistics.fits import Likelihood
+from jettagger.types import Floats
+
+__all__ = ["toy_deviances"]
+
+#: toys of one task of a worker
+TOYS = 10
+
+
+def toy_deviances(
+    likelihood: Likelihood,
+    workspace: Mapping[str, Any],
+    settings: tuple[tuple[float, float] | None, float | None],
+    point: Floats,
+    toys: Floats,
+    workers: int,
+    advance: Callable[[int], Any],
+) -> list[float | None]:
+    """The minimum of -2 ln L, relative to the saturated model, of each toy.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the workspace.
+    workspace : mapping
+        In pyhf's JSON format, from which workers make the likelihood.
+    settings : ((float, float) or None, float or None)
+        Bounds and unit of the likelihood.
+    point : float64[parameters]
+        Where each fit starts.
+    toys : float64[toys, data]
+    workers : int
+        Number of processes; with 1, this one. It does not change the results.
+    advance : callable
+        Called with the number of toys done.
+
+    Returns
+    -------
+    list of float or None
+        None for a toy whose fit does not converge.
+    """
+    if workers == 1 or len(toys) <= TOYS:
+        found = []
+        for data in toys:
+            found.append(_minimum(likelihood, data, point))
+            advance(1)
+        return found
+    from jettagger.runtime.workers import finished, submit, worker_pool
+
+    parts = [toys[first : first + TOYS] for first in range(0, len(toys), TOYS)]
+    done: dict[int, list[float | None]] = {}
+    with worker_pool(min(workers, len(parts))) as pool:
+        tasks = {
+            submit(pool, _minima, dict(workspace), settings, point, part): number for number, part in enumerate(parts)
+        }
+        while tasks:
+            for task in finished(list(tasks), pool, "fitting toys"):
+                number = tasks.pop(task)
+                done[number] = task.result()
+                advance(len(parts[number]))
+    return [value for number in range(len(parts)) for value in done[number]]
+
+
+def _minimum(likelihood: Likelihood, data: Floats, point: Floats) -> float | None:
+    try:
+        return likelihood.minimise(data, "a toy", start=point)[1]
+    except InvalidValues:
+        return None
+
+
+def _minima(
+    workspace: Mapping[str, Any],
+    settings: tuple[tuple[float, float] | None, float | None],
+    point: Floats,
+    toys: Floats,
+) -> list[float | None]:
+    """Those of several toys, in a worker."""
+    likelihood = Likelihood(workspace, *settings, validate=False)
+    return [_minimum(likelihood, data, point) for data in np.asarray(toys)]
