@@ -23,7 +23,7 @@ from jettagger.statistics.transfer import TransferFactor
 # jsonschema's own deprecation, which pyhf 0.7 always raises
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
 
-VALIDATED = TransferFactor("SR", "CR", order=[2], validation=("B", "D"))
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "search_backgrounds.md"
 
 
 def closed(seed: int | None, order: int = 2, **changes: Any) -> Templates:
@@ -68,13 +68,19 @@ def test_without_data_there_is_no_closure() -> None:
 
 
 @pytest.mark.slow
-def test_fits_have_the_closure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fits_have_the_closure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("pyhf", reason="the extra stats is not installed")
     pytest.importorskip("mplhep", reason="the extra plot is not installed")
     folder = tmp_path / "out"
     folder.mkdir()
     closed(1).save(folder)
     (folder / "record.json").write_text(json.dumps({"processes": ["multijet", "tt", "H"], "label": None}))
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
+    exec(compile(block, str(PAGE), "exec"), {"__name__": "document"})
+    assert capsys.readouterr().out.split()[1] == "9"
     assert main(["fit", str(folder), "--toys", "0"]) == 0
     assert "closure of multijet: " in capsys.readouterr().out
     content = json.loads((folder / "fits" / "fits.json").read_text())
@@ -145,7 +151,7 @@ def test_mistakes_have_a_line(old: str, new: str, message: str, files: Path) -> 
 
 def test_the_page_is_right(files: Path) -> None:
     """Its configurations are read, in a search with these samples, regions and histograms."""
-    page = (Path(__file__).resolve().parent.parent / "docs" / "search_backgrounds.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     whole, abcd = (yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.M | re.S))
     document = yaml.safe_load(TEXT)
     samples = {name: {"files": "tt1.root", "cross_section": 1} for name in ("QCD", "tt", "H")}

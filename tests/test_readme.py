@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: these pages need files: test_docs_search.py, test_search_resume.py, test_docs_calibration.py, test_docs_jec.py and
 #: test_docs_assignment.py run them; test_project.py runs the example that draws a picture
-ELSEWHERE = {ROOT / "docs" / f"{name}.md" for name in ("search", "search_batch", "calibration", "jec", "assignment")}
+ELSEWHERE = {
+    ROOT / "docs" / f"{name}.md"
+    for name in ("search", "search_backgrounds", "search_batch", "calibration", "jec", "assignment")
+}
 DOCUMENTS = sorted([ROOT / "README.md", *(set((ROOT / "docs").glob("*.md")) - ELSEWHERE)])
 
 

@@ -150,7 +150,11 @@ def test_the_maps_are_in_the_record(world: Path, found: Any) -> None:
         ("{map: maps/rank.json}", "{map: maps/ddt.json, efficiency: [1]}", r"'efficiency' must be a name or a number"),
         ("tagged: {map: maps/ddt.json,", "tagged: {map: maps/line.json,", r"line 21: .*linear map has no efficiencies"),
         ("tagged: {map: maps/ddt.json,", "tagged: {", r"line 21: give either 'expression', 'map' or"),
-        ("tagged: {map: maps/ddt.json,", 'tagged: {expression: "njets > 1",', r"line 21: 'efficiency' belongs to 'map'"),
+        (
+            "tagged: {map: maps/ddt.json,",
+            'tagged: {expression: "njets > 1",',
+            r"line 21: 'efficiency' belongs to 'map'",
+        ),
         (
             "tagged: {map: maps/ddt.json,",
             "tagged: {map: maps/rank.json,",

@@ -54,6 +54,11 @@ def unroll(histogram: Any) -> Unrolled:
     -------
     Unrolled
         Underflow and overflow of the first variable are left out.
+
+    Raises
+    ------
+    MismatchError
+        If such a region exists already.
     """
     import hist
 
@@ -144,7 +149,9 @@ def estimate(
     Parameters
     ----------
     process : str
-    pairs, basis
+    pairs : sequence of (str, str)
+        From `resolve`.
+    basis : sequence of float64[coefficients, bins]
         From `resolve`.
     predicted : sequence of str
         As for :class:`~jettagger.statistics.transfer.Transfer`.
@@ -153,7 +160,7 @@ def estimate(
     backgrounds : sequence of str
         Which processes are backgrounds: signals are not subtracted from data.
     observed : mapping
-        Region -> data; None where nothing is observed.
+        Region -> data, float64[bins]; None where nothing is observed.
     report : list of str
         Gets a line on what the estimate is made of.
 
