@@ -78,9 +78,11 @@ def _draw_curves(panels: Mapping[str, Curves], label: str, base: int) -> Any:
     """A panel for each title; points of curves beside each other, limits as open arrows."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    from jettagger.plots.style import LINES, canvas, drawing
+    from jettagger.plots import process_styles
+    from jettagger.plots.style import canvas, drawing
 
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    styles = process_styles(names)
     with drawing(font_size=12, legend_fontsize=10):
         figure, axes_of_all = canvas(1, len(panels), figsize=(1.2 + 4.2 * len(panels), 5.4))
         for axes, (title, curves) in zip(axes_of_all[0], panels.items(), strict=True):
@@ -88,12 +90,12 @@ def _draw_curves(panels: Mapping[str, Curves], label: str, base: int) -> Any:
             span = ticks[-1] / ticks[0]
             for rank, (name, points) in enumerate(curves.items()):
                 place = names.index(name)
-                colour, style = LINES[place % len(LINES)]
+                colour, line = styles[name].colour, styles[name].line
                 shift = span ** (0.012 * (rank - (len(curves) - 1) / 2))  # bars side by side
                 x = [shift * number for number, _ in points]
                 values, sigmas = [cell[0] for _, cell in points], [cell[1] for _, cell in points]
                 marker = MARKERS[place % len(MARKERS)]
-                axes.errorbar(x, values, sigmas, color=colour, linestyle=style, marker=marker, markersize=5, label=name)
+                axes.errorbar(x, values, sigmas, color=colour, linestyle=line, marker=marker, markersize=5, label=name)
                 limits = [(at, cell[0]) for at, (_, cell) in zip(x, points, strict=True) if cell[2]]
                 if limits:
                     axes.plot(*zip(*limits, strict=True), "^", color=colour, markersize=13, fillstyle="none")

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.architectures_figures import draw, lines_of
 from benchmarks.architectures_names import CHANGES, TITLES
 from benchmarks.architectures_records import Sigma, Study, ratio
-from benchmarks.architectures_statements import shifts, statements
+from benchmarks.architectures_statements import best, shifts, statements
 from benchmarks.rejections import EFFICIENCIES
 from examples.architectures.inputs import TASKS
 
@@ -42,7 +42,7 @@ def summary(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Any]) -> d
     dict
     """
     study = Study(records, costs)
-    made: dict[str, Any] = {"rejections": {}, "networks": {}, "modelling": {}, "costs": dict(costs)}
+    made: dict[str, Any] = {"rejections": {}, "networks": {}, "modelling": {}, "best": {}, "costs": dict(costs)}
     for task in TASKS:
         for size in study.sizes(task):
             for recipe in study.recipes(task, size):
@@ -60,6 +60,8 @@ def summary(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Any]) -> d
                 made["networks"].setdefault(task, {}).setdefault(str(size), {})[recipe] = facts
         for size in study.modelling_sizes(task):
             made["modelling"].setdefault(task, {})[str(size)] = _modelling(study, task, size)
+        sizes = {str(size): best(study, task, size) for size in study.sizes(task)}
+        made["best"][task] = {size: found for size, found in sizes.items() if found}
     made["statements"] = statements(study)
     made["test_jets"] = {
         record["task"]: next(iter(record["rejections"].values()))["jets"] for record in records if record["rejections"]
@@ -81,7 +83,11 @@ def _modelling(study: Study, task: str, size: int) -> dict[str, Any]:
                 if group is not None and (trained, test) != ("default", "default"):
                     cells[f"{trained} on {test}"] = ratio(group, base, base.keys).plain()
         found = {variant: shifts(study, task, recipe, size, variant) for variant in list(CHANGES)[1:]}
-        made[recipe] = {"ratios": cells, "shifts": {name: value for name, value in found.items() if value is not None}}
+        if cells:
+            made[recipe] = {
+                "ratios": cells,
+                "shifts": {key: value for key, value in found.items() if value is not None},
+            }
     return made
 
 
@@ -137,6 +143,24 @@ def _size_tables(found: Mapping[str, Any]) -> str:
             if rows:
                 parts.append(_table([key, *(f"{int(size):,} jets" for size in sizes)], rows))
     return "\n\n".join(parts)
+
+
+def _best_tables(found: Mapping[str, Any]) -> str:
+    """The best network for each pair of classes, at the larger efficiency, over the number of training jets."""
+    parts = []
+    for task, sizes in found["best"].items():
+        keys = [key for key in next(iter(sizes.values()), {}) if key.endswith(f"{EFFICIENCIES[task][-1]:g}")]
+        if keys:
+            head = [f"{task}, efficiency {EFFICIENCIES[task][-1]:.0%}", *(f"{int(size):,} jets" for size in sizes)]
+            rows = ([key.rpartition(", ")[0], *(_best_cell(made.get(key)) for made in sizes.values())] for key in keys)
+            parts.append(_table(head, rows))
+    return "\n\n".join(parts)
+
+
+def _best_cell(item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return ""
+    return f"{TITLES[item['recipe']]}: {_cell(item['rejection'])} ({_cell(item['ratio'])} times {TITLES[item['next']]})"
 
 
 def _cost_table(found: Mapping[str, Any]) -> str:
@@ -196,6 +220,7 @@ def _deciding(item: Mapping[str, Any]) -> str:
 
 TABLES = {
     "statements": _statement_table,
+    "best": _best_tables,
     "rejections": _rejection_tables,
     "sizes": _size_tables,
     "costs": _cost_table,

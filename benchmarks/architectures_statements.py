@@ -12,7 +12,7 @@ from benchmarks.architectures_names import TITLES
 from benchmarks.architectures_records import Sigma, Study, ratio
 from examples.architectures.inputs import TASKS
 
-__all__ = ["shifts", "statements"]
+__all__ = ["best", "shifts", "statements"]
 
 #: networks whose inputs are constituents
 ON_CONSTITUENTS = ("cnn1", "cnn6", "gru", "cnn1d", "deepset", "transformer")
@@ -239,4 +239,34 @@ def shifts(study: Study, task: str, recipe: str, size: int, variant: str) -> dic
             change = ratio(one, other, one.keys)
             moves.append((abs(np.log(change.value)), change.sigma / change.value))
         made[what] = (float(np.mean([m for m, _ in moves])), float(np.hypot(*[s for _, s in moves]) / 2))
+    return made
+
+
+def best(study: Study, task: str, size: int) -> dict[str, dict[str, Any]]:
+    """The network with the largest rejection for each pair of classes, and how far the next one is behind.
+
+    Variants of a network (other numbers of pixels, other orders) are left out.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of a rejection -> ``recipe``, ``rejection``, ``next`` and ``ratio`` to it on the same replicas.
+    """
+    groups = {
+        recipe: group
+        for recipe in study.recipes(task, size)
+        if (recipe.endswith("-shapes") or "-" not in recipe) and (group := study.group(task, recipe, size)) is not None
+    }
+    if len(groups) < 2:
+        return {}
+    made = {}
+    for key in next(iter(groups.values())).keys:
+        values = {recipe: group.rejection(key) for recipe, group in groups.items()}
+        first, second = sorted(values, key=lambda recipe: values[recipe].value, reverse=True)[:2]
+        made[key] = {
+            "recipe": first,
+            "rejection": values[first].plain(),
+            "next": second,
+            "ratio": ratio(groups[first], groups[second], [key]).plain(),
+        }
     return made

@@ -191,6 +191,24 @@ def test_a_statement_takes_the_largest_trainings_that_all_of_its_networks_have()
     assert list(said.statements(records_of.Study(records, {}))[1]["numbers"]) == ["fat, 32 pixels, 10,000 jets"]
 
 
+def test_the_best_network_is_compared_with_the_next_on_the_same_jets() -> None:
+    factors = {"gru": 2.0, "transformer": 1.5, "cnn6": 1.0, "cnn6-64": 9.0}
+    study = records_of.Study(
+        [record("fat", name, factor, seed) for name, factor in factors.items() for seed in (1, 2)], {}
+    )
+    made = said.best(study, "fat", 10_000)
+    assert made
+    for item in made.values():
+        assert (item["recipe"], item["next"]) == ("gru", "transformer"), "not the one with other pixels"
+        value, sigma, _ = item["ratio"]
+        assert value == pytest.approx(2.0 / 1.5, rel=1e-3)
+        assert sigma < 0.2 * value, "the jets are the same"
+    assert said.best(records_of.Study([record("fat", "gru", 1.0, 1)], {}), "fat", 10_000) == {}
+    table = page.TABLES["best"]({"best": {"fat": {"10000": made}}})
+    assert "10,000 jets" in table
+    assert f"times {TITLES['transformer']})" in table
+
+
 def test_one_seed_has_the_spread_of_seeds_of_other_networks() -> None:
     seeds = [record("fat", "gru", factor, 0) for factor in (1.0, 1.2, 1.5)]
     alone = [record("fat", "transformer", 1.3, 0), record("fat", "cnn6", 1.3, 0, size=100_000)]
