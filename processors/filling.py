@@ -127,6 +127,7 @@ def fill(
     columns: CandidateColumns,
     selection: PackedSelection,
     weights: Weights,
+    factors: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Fill the histograms of a chunk for one variation of the jets.
 
@@ -140,6 +141,8 @@ def fill(
     selection : coffea.analysis_tools.PackedSelection
         All cuts.
     weights : coffea.analysis_tools.Weights
+    factors : mapping of str to float64[events], optional
+        Further variations, filled with the nominal jets: category -> factors of the nominal weights.
 
     Returns
     -------
@@ -161,8 +164,10 @@ def fill(
     for region, mask in masks.items():
         mask = mask & ~hidden
         chosen = {name: array[mask] for name, array in arrays.items()}
-        for category, modifier in variations.items():
-            weight = weights.weight(modifier)[mask]
+        varied = {category: weights.weight(modifier)[mask] for category, modifier in variations.items()}
+        if shift == NOMINAL:
+            varied |= {category: varied[NOMINAL] * factor[mask] for category, factor in (factors or {}).items()}
+        for category, weight in varied.items():
             filled = [(spec, chunk.histograms[spec.name]) for spec in search.histograms]
             if category == NOMINAL and search.regions[region].kind == "inclusive":
                 filled += [(spec, chunk.curves[name]) for name, spec in chunk.specs.items()]

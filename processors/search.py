@@ -18,7 +18,7 @@ import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.calibration import EventTagWeights, MassFactors
 from jettagger.discriminants import DerivedColumn, Discriminant, discriminant
-from jettagger.errors import ConfigError
+from jettagger.errors import ConfigError, MismatchError
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges
 from jettagger.search.blinding import blind_rows
@@ -41,6 +41,7 @@ from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sum
 from jettagger.search.masses import mass_histograms
 from jettagger.search.objects import ObjectSelection, far_from, select_objects
 from jettagger.search.tagfactors import TagFactor, tag_notes
+from jettagger.search.theory import TheoryWeight, combined, theory_notes
 from jettagger.weights import check_weights
 
 __all__ = [
@@ -96,7 +97,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         The column to use as the mass of the candidates in `dijet`, e.g. ``mass`` or ``msoftdrop``.
     event_cut : str or Expression, optional
         Cut in columns of the events, e.g. a trigger.
-    weights : mapping of str to (WeightFactor, TagFactor or CorrectionFactor)
+    weights : mapping of str to (WeightFactor, TagFactor, CorrectionFactor or TheoryWeight)
         Corrections of simulation; their variations are called ``<name>Up`` and ``<name>Down``, those of the sources of
         scale factors of a tagger and of corrections ``<name>_<source>Up`` and ``<name>_<source>Down``.
     variations : mapping of str to (JetVariation or MassFactors)
@@ -162,7 +163,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         order: str = "pt",
         mass: str = "mass",
         event_cut: str | Expression | None = None,
-        weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor] | None = None,
+        weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor | TheoryWeight] | None = None,
         variations: Mapping[str, JetVariation | MassFactors] | None = None,
         luminosity: float = 1.0,
         generator_weight: str | None = "genWeight",
@@ -205,6 +206,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
         for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
             setattr(self, name, value)
         self.factors = self.search.factors
+        #: data set -> weight of theory -> category -> cross section relative to no variation, of all generated events
+        self.generated: dict[str, dict[str, dict[str, float]]] = {}
         if self.tagger is not None:
             for factor in self.search.tag_factors.values():
                 factor.check_origin(self.tagger, self.discriminants)
@@ -371,6 +374,72 @@ class ResonanceSearchProcessor(FatJetProcessor):
         factors = {} if sample.data else self.search.corrections
         return {name: item.event_weights(columns, sample.era, self.n_jets, numbers) for name, item in factors.items()}
 
+    def theory_factors(
+        self, events: Any, sample: Sample, generator: Any, numbers: Any
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Variations of simulation by theory.
+
+        Parameters
+        ----------
+        events : NanoEvents
+        sample : Sample
+        generator : float64[events]
+            Generator weights.
+        numbers : array
+            Event numbers.
+
+        Returns
+        -------
+        factors : dict of str to float64[events]
+            Category of the histograms -> weights relative to no variation.
+        sums : dict
+            Weight -> ``events`` that have it, and category -> sum of the varied generator weights.
+        """
+        factors: dict[str, Any] = {}
+        sums: dict[str, dict[str, Any]] = {}
+        for name, item in {} if sample.data else self.search.theory.items():
+            made = item.factors(name, events, numbers)
+            factors |= made
+            totals = {category: float((generator * factor).sum()) for category, factor in made.items()}
+            sums[name] = {"events": len(events) if made else 0, "sums": totals}
+        return factors, sums
+
+    def theory_ratios(self, accumulator: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+        """Cross sections of variations by theory, relative to no variation, by which they are divided.
+
+        Parameters
+        ----------
+        accumulator : mapping
+
+        Returns
+        -------
+        dict
+            Data set -> weight -> category -> ratio; 1 where the cross section is not kept.
+
+        Raises
+        ------
+        MismatchError
+            If only some of the events of a data set have the weights.
+        """
+        ratios: dict[str, dict[str, dict[str, float]]] = {}
+        for dataset, found in accumulator.get("theory", {}).items():
+            totals = accumulator["sums"][dataset]
+            for name, content in found.items():
+                if content["events"] not in (0, totals["events"]):
+                    raise MismatchError(
+                        f"dataset {dataset!r}: {content['events']} of {totals['events']} events have "
+                        f"{self.search.theory[name].column}, which {name!r} needs: make a sample of each"
+                    )
+                if not content["events"]:
+                    continue
+                recorded = self.generated.get(dataset, {}).get(name)
+                read = {key: float(rounded(one) / rounded(totals["sumw"])) for key, one in content["sums"].items()}
+                kept = read if recorded is None else recorded
+                if not self.search.theory[name].keep_cross_section:
+                    kept = dict.fromkeys(read, 1.0)
+                ratios.setdefault(dataset, {})[name] = kept
+        return ratios
+
     def select(self, columns: Mapping[str, Any], passed: Any) -> PackedSelection:
         """All cuts; ``not <cut>`` is the complement of a cut.
 
@@ -447,6 +516,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             masks[name] = self.scored_jets(columns, preselected[name] & passed)
         counts = {"events": len(events), "sumw": float(generator.sum())}
         counts["jets"] = int(ak.sum(ak.num(fatjets.pt)))
+        varied_by_theory, sums_of_theory = self.theory_factors(events, sample, generator, numbers)
         result: dict[str, Any] = {}
         for name, tagged in self.tag_variations(events, varied, masks):
             if name == NOMINAL:
@@ -470,11 +540,12 @@ class ResonanceSearchProcessor(FatJetProcessor):
                 made.add_to(weights, factor)
             for factor, correction in corrected.items():
                 correction.add_to(weights, factor)
-            filled = fill(self.search, chunk, name, filled_from, selection, weights)
+            filled = fill(self.search, chunk, name, filled_from, selection, weights, varied_by_theory)
             if name == NOMINAL:
                 tags = {factor: made.count.to_dict() for factor, made in of_tags.items()}
                 counted = {factor: dict(item.count) for factor, item in corrected.items()}
                 result = {**filled, "tags": {dataset: tags}, "corrections": {dataset: counted}}
+                result["theory"] = {dataset: sums_of_theory}
         place = events.metadata
         path = str(place.get("filename", ""))
         return {
@@ -511,10 +582,13 @@ class ResonanceSearchProcessor(FatJetProcessor):
         """
         datasets = self.normalised(accumulator)
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
+        ratios = self.theory_ratios(accumulator)
+        simulated = [dataset for dataset in datasets if not self.sample(dataset).data]
         histograms, curves, masses = (
             {name: scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
             for kind in ("histograms", "curves", "masses")
         )
+        histograms = {name: combined(item, self.search.theory, ratios, simulated) for name, item in histograms.items()}
         cutflow: dict[str, Any] = {}
         hidden = blind_rows(self.regions) if self.blind else {}
         for dataset, counts in datasets.items():
@@ -536,6 +610,12 @@ class ResonanceSearchProcessor(FatJetProcessor):
         notes += tag_notes(accumulator.get("tags", {}))
         happened = {name: item.outside for name, item in self.search.corrections.items()}
         notes += correction_notes(accumulator.get("corrections", {}), happened)
+        of_theory = {
+            dataset: {name: content["events"] for name, content in found.items()}
+            for dataset, found in accumulator.get("theory", {}).items()
+            if not self.sample(dataset).data
+        }
+        notes += theory_notes(self.search.theory, of_theory, self.generated)
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)

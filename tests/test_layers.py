@@ -121,6 +121,7 @@ PUBLIC = [
     "search.masses",
     "search.objects",
     "search.tagfactors",
+    "search.theory",
     "search.tagandprobe",
     "search.variations",
     "skims.columns",

@@ -294,7 +294,7 @@ def test_files_of_others_need_a_discriminant_and_thresholds_are_in_the_file(worl
         ("sf.json", "eff.json", r"line 29: .*eff.json: no correction in a known layout"),
         ("eff.json", "sf.json", r"line 29: .*sf.json: not a map of efficiencies"),
         (", efficiencies: eff.json", "", r"line 29: 'scale_factors' need 'efficiencies'"),
-        ("scale_factors: sf.json, ", "", r"line 29: give either 'nominal', 'file' or 'scale_factors'"),
+        ("scale_factors: sf.json, ", "", r"line 29: give either 'nominal', 'file', 'theory' or 'sc"),
         ("scale_factors: sf.json, ", 'nominal: "1", ', r"line 29: 'efficiencies' belongs to 'scale_factors'"),
         ("sf.json,", "sf.json, up: puWeight,", r"line 29: 'up' belongs to 'nominal'"),
         ("sf.json,", "sf.json, points: tigth,", r"line 29: .*nearest: tight"),

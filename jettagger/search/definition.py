@@ -20,6 +20,7 @@ from jettagger.search.corrections import CorrectionFactor
 from jettagger.search.eras import Era, check_eras, total_luminosity
 from jettagger.search.objects import ObjectSelection, check_objects, distances
 from jettagger.search.tagfactors import TagFactor
+from jettagger.search.theory import TheoryWeight
 from jettagger.search.variations import JetVariation, as_expression, shift_names
 
 __all__ = [
@@ -324,7 +325,7 @@ collection, blind, eras
     order: str = "pt"
     mass: str = "mass"
     event_cut: Any = None
-    weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor] = field(default_factory=dict)
+    weights: Mapping[str, WeightFactor | TagFactor | CorrectionFactor | TheoryWeight] = field(default_factory=dict)
     variations: Mapping[str, JetVariation | MassFactors] = field(default_factory=dict)
     luminosity: float = 1.0
     generator_weight: str | None = "genWeight"
@@ -336,6 +337,7 @@ collection, blind, eras
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
     tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
     corrections: Mapping[str, CorrectionFactor] = field(init=False, compare=False)
+    theory: Mapping[str, TheoryWeight] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -354,6 +356,7 @@ collection, blind, eras
         put("factors", {name: item.parsed(name) for name, item in given if isinstance(item, WeightFactor)})
         put("tag_factors", {name: item for name, item in given if isinstance(item, TagFactor)})
         put("corrections", {name: item for name, item in given if isinstance(item, CorrectionFactor)})
+        put("theory", {name: item for name, item in given if isinstance(item, TheoryWeight)})
         self._check()
 
     def _check(self) -> None:

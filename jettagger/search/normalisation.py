@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jettagger.search.config import FileSet
     from jettagger.search.files import FileInfo
 
-__all__ = ["Read", "cross_section", "follow", "generated_sum", "normalise"]
+__all__ = ["GENERATOR_WEIGHT", "Read", "cross_section", "follow", "generated_sum", "normalise"]
 
 #: relative tolerances of two sums for rounding, also of numbers with few digits
 ROUNDING = 1e-3

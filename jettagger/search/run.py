@@ -27,8 +27,9 @@ from jettagger.search.executors import EXECUTORS, ChunkGuard, Progress, check_ex
 from jettagger.search.files import Survey, survey
 from jettagger.search.interface import EventsConfig, EventsProcessor
 from jettagger.search.kept import KeptChunks
-from jettagger.search.normalisation import Read, follow, generated_sum
+from jettagger.search.normalisation import GENERATOR_WEIGHT, Read, follow, generated_sum
 from jettagger.search.normalisation import notes as normalisation_notes
+from jettagger.search.theory import recorded_ratios
 from jettagger.search.unopened import MetadataCheck
 
 __all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_files", "run_search"]
@@ -168,6 +169,10 @@ def run_files(
     read = _read(output["results"])
     missing |= _unread(found, read, missing)
     generated = _normalise(config, found, inner, read)
+    theory = inner.search.theory if hasattr(inner, "search") and inner.generator_weight == GENERATOR_WEIGHT else {}
+    for dataset in found.samples if theory else ():
+        sources = [source for info in found.files if info.dataset == dataset for source in info.sources]
+        inner.generated[dataset] = recorded_ratios(theory, sources)
     result = inner.postprocess(output["results"])
     further = _further_notes(config, found, inner, result["datasets"], generated, missing)
     again = {**found.retried, **{path: count for (path, *_), count in sorted(output["retried"].items())}}

@@ -269,6 +269,24 @@ class WeightKeys(FileModel):
         default="refuse",
         description="with `file`: where it has no number, `refuse` the run, `clamp` to the nearest bin, or `one`",
     )
+    theory: Literal["pdf", "scale", "parton_shower"] | None = Field(
+        default=None,
+        description="instead of an expression: `pdf` (LHEPdfWeight), `scale` (LHEScaleWeight) or `parton_shower` "
+        "(PSWeight)",
+    )
+    combine: Annotated[
+        Literal["hessian", "hessian_pairs", "replicas", "envelope", "each"] | None,
+        Shown("`hessian`, `envelope`, `each`"),
+    ] = Field(default=None, description="with `theory`: how its weights are combined in each bin")
+    members: Annotated[int | None, Field(ge=1), Expected("a whole number above zero"), Shown("all")] = Field(
+        default=None, description="with `theory: pdf`: number of members of the set after the first"
+    )
+    alpha_s: bool = Field(
+        default=False, description="with `theory: pdf`: whether the last two weights are those of the strong coupling"
+    )
+    keep_cross_section: bool = Field(
+        default=True, description="with `theory`: whether variations have the inclusive cross section of no variation"
+    )
     scale_factors: str | None = Field(
         default=None,
         description="instead of an expression: file of scale factors of a tagger, relative to the configuration; the "

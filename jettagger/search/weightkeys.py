@@ -15,6 +15,7 @@ from jettagger.search.correctiontables import CorrectionTable
 from jettagger.search.definition import JetVariation, WeightFactor
 from jettagger.search.schema import SearchFile, WeightKeys
 from jettagger.search.tagfactors import TagFactor
+from jettagger.search.theory import TheoryWeight
 from jettagger.search.variations import nominal_columns
 
 __all__ = ["read_variations", "read_weights"]
@@ -22,7 +23,7 @@ __all__ = ["read_variations", "read_weights"]
 
 def read_weights(
     document: Document, content: SearchFile, folder: Path
-) -> dict[str, WeightFactor | TagFactor | CorrectionFactor]:
+) -> dict[str, WeightFactor | TagFactor | CorrectionFactor | TheoryWeight]:
     """The corrections of simulation.
 
     Parameters
@@ -35,18 +36,22 @@ def read_weights(
 
     Returns
     -------
-    dict of str to (WeightFactor, TagFactor or CorrectionFactor)
+    dict of str to (WeightFactor, TagFactor, CorrectionFactor or TheoryWeight)
 
     Raises
     ------
     ConfigError
         Gives the line.
     """
-    factors: dict[str, WeightFactor | TagFactor | CorrectionFactor] = {}
+    factors: dict[str, WeightFactor | TagFactor | CorrectionFactor | TheoryWeight] = {}
     for name, keys in content.weights.items():
         kind = _kind(document, name, keys)
         if kind == "scale_factors":
             factors[name] = _tag_factor(document, name, keys, folder)
+        elif kind == "theory":
+            with document.at("weights", name):
+                options = (keys.members, keys.alpha_s, keys.keep_cross_section)
+                factors[name] = TheoryWeight(str(keys.theory), keys.combine or "", *options)
         elif kind == "file":
             factors[name] = _correction(document, name, keys, folder, getattr(content, "eras", {}))
         else:
@@ -61,6 +66,7 @@ def read_weights(
 _KINDS = {
     "nominal": ("up", "down"),
     "file": ("nominal", "up", "down", "correction", "inputs", "systematics", "each", "selection", "outside"),
+    "theory": ("combine", "members", "alpha_s", "keep_cross_section"),
     "scale_factors": (
         "efficiencies", "discriminant", "points", "jets", "category", "categories", "sources", "correction", "method",
         "thresholds", "samples",
@@ -70,12 +76,12 @@ _KINDS = {
 
 def _kind(document: Document, name: str, keys: WeightKeys) -> str:
     """What a weight is; refuses keys of others."""
-    found = [kind for kind in ("file", "scale_factors") if getattr(keys, kind) is not None]
+    found = [kind for kind in ("file", "theory", "scale_factors") if getattr(keys, kind) is not None]
     if keys.nominal is not None and "file" not in found:
         found.append("nominal")
     if len(found) != 1:
         raise ConfigError(
-            f"{document.where('weights', name)}: give either 'nominal', 'file' or 'scale_factors'"
+            f"{document.where('weights', name)}: give either 'nominal', 'file', 'theory' or 'scale_factors'"
             + (f", got {' and '.join(map(repr, found))}" if found else "")
         )
     for key in WeightKeys.model_fields:

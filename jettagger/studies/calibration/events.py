@@ -144,9 +144,9 @@ def probe_files(
         if weight.scale_factors is not None:
             with part.at("weights", name):
                 raise ConfigError("scale factors cannot be a weight of their own measurement: expected an expression")
-        if weight.file is not None:
+        if weight.file is not None or weight.theory is not None:
             with part.at("weights", name):
-                raise ConfigError("a correction of a file is a weight of a search alone: expected an expression")
+                raise ConfigError("corrections of files and theory are weights of a search: expected an expression")
 
     def expression(text: str | None, *place: str) -> Expression | None:
         if text is None:
