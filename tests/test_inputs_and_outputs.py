@@ -181,6 +181,15 @@ def search_model(folder: Path) -> tuple[list[str], Path]:
     return ["search", str(config), "-o"], out
 
 
+def search_merge(folder: Path) -> tuple[list[str], Path]:
+    """A part lies in the folder of an earlier search."""
+    part = folder / "out" / "part"
+    part.mkdir(parents=True)
+    (part / "part.json").write_text("{}")
+    (folder / "out" / "record.json").write_text("{}")
+    return ["search", "merge", str(part), "-o"], folder / "out"
+
+
 def finetune(folder: Path) -> tuple[list[str], Path]:
     """The configuration lies in the folder of an earlier head."""
     head = folder / "head"
@@ -509,6 +518,7 @@ FILES = {
     "simulate": [simulate],
     "datasets": [datasets, datasets_list, datasets_metadata],
     "search": [search, search_sample, search_model],
+    "search merge": [search_merge],
     "finetune": [finetune, finetune_skim],
     "models check": [golden],
     "calibrate": [calibrate],

@@ -90,6 +90,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.histograms import files as histograms
     from jettagger.images import settings as images
     from jettagger.search import config as search
+    from jettagger.search import parts
     from jettagger.simulation import run
     from jettagger.statistics import templates
     from jettagger.studies.calibration import schema as calibration
@@ -102,6 +103,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     assert versions_in_the_page() == {
         "`bundle.json`": ("schema_version", str(card.SCHEMA_VERSION)),
         "`inputs.json`": ("schema_version", str(declaration.SCHEMA_VERSION)),
+        "`part.json`": ("version", str(parts.VERSION)),
         "`assigner.json`": ("schema_version", str(assigner_card.SCHEMA_VERSION)),
         "`head.json`": ("schema_version", str(description.SCHEMA_VERSION)),
         "`search.yaml`": ("version", str(search.VERSION)),

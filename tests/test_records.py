@@ -138,6 +138,7 @@ TESTS = {
     "studies.calibration.run:_write_files": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "studies.calibration.report:write_report": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "search.datasets:make_fileset": "test_datasets.py::test_a_fileset_says_how_it_was_made",
+    "search.parts:write_part": "test_search_parts.py::test_a_part_says_how_it_was_made",
     "search.output:write_output": "test_records.py::test_all_files_of_a_search_carry_one_record",
     "calibration.datacard:write_datacard": "test_calibrate.py::test_other_files_are_what_their_readers_expect",
     "statistics.templates:write_templates": "test_records.py::test_all_files_of_a_search_carry_one_record",
@@ -163,6 +164,8 @@ TESTS = {
 #: function -> why what it writes needs no record
 NO_OUTPUT = {
     "explain.keeping:KeptNumbers.put": "numbers of an interrupted run, kept under the digest of what makes them",
+    "search.kept:ChunkFolder.write": "results of an interrupted search, under a note of all that they depend on",
+    "search.kept:kept_chunks": "that note",
     "assignment.making:write_block": "a part of a data set, until all are there",
     "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
     "assignment.weights:write_network": "weights of a network, from which trainings go on, with event file and options",

@@ -70,6 +70,10 @@ def slow(tmp_path: Path) -> Path:
     return tmp_path / "script" / "slow.py"
 
 
+#: chunks of the search
+ALL = 6
+
+
 def command(world: Path, executor: str) -> list[str]:
     if executor == "dask":
         pytest.importorskip("distributed", reason="extra dask is not installed")
@@ -108,7 +112,7 @@ def marks_of(case: tuple[str, str]) -> Any:
     ],
 )
 def test_a_search_that_is_stopped_goes_on_from_its_finished_chunks(
-    executor: str, way: str, world: Path, whole: Path, slow: Path, monkeypatch: pytest.MonkeyPatch
+    executor: str, way: str, world: Path, whole: Path, slow: Path
 ) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
     arguments, numbers = command(world, executor), WAYS[way]
@@ -133,8 +137,11 @@ def test_a_search_that_is_stopped_goes_on_from_its_finished_chunks(
         assert len(known) == bool(kept and len(numbers) == 1), said
         if executor != "dask":  # its workers report how they were lost
             assert len(lines) == 1 + len(known), said
-    monkeypatch.chdir(work)
-    assert main(arguments[:-4]) == 0
+    before = len(chunks.read_text().split())
+    with running(slow, arguments[:-4], work, CHUNKS=str(chunks), CHUNK_SECONDS="0") as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    assert len(chunks.read_text().split()) - before == ALL - kept
     assert [path.name for path in work.iterdir()] == ["out"]
     same(work / "out", whole)
 

@@ -99,6 +99,15 @@ def search(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str,
     return said, "fat jets", "searching: 65 of 65 events (100 %)"
 
 
+def search_merge(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    path = make_world(folder, config=PLAIN)
+    (folder / "tt2.root").write_text("broken")
+    run(capsys, "search", str(path), "-o", str(folder / "part"), "--skip-broken", "--part", "1/1")
+    said = run(capsys, "search", "merge", str(folder / "part"), "-o", str(folder / "out"), "--no-plots")
+    assert f"jettagger: warning: missing: {folder / 'tt2.root'}" in said[1]
+    return said, "fat jets", "adding: 65 of 65 events (100 %)"
+
+
 def datasets(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     path, broken = write_pfnano(folder / "nano.root", 20, seed=1), folder / "broken.root"
     broken.write_text("broken")
@@ -223,6 +232,7 @@ VERBS = {
             explain,
             discriminants,
             search,
+            search_merge,
             finetune,
             datasets,
             fit,
@@ -236,7 +246,7 @@ VERBS = {
 
 
 #: verbs that take seconds; that short work is silent is seen with the others
-LONG = ("search", "fit", "limit", "finetune", "simulate")
+LONG = ("search", "search merge", "fit", "limit", "finetune", "simulate")
 
 
 def test_every_verb_is_in_these_tests() -> None:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "discriminants": ("jettagger.cli.discriminants", "list the preset discriminants, show what one is made of"),
     "datasets": ("jettagger.cli.datasets", "count and check files of events, and write them as a fileset"),
     "search": ("jettagger.cli.search", "histograms, cutflows, templates and plots of a resonance search"),
+    "search merge": ("jettagger.cli.search_merge", "put the parts of a search together, which jobs by hand have run"),
     "finetune": ("jettagger.cli.finetune", "train a head on hidden neurons: new classes, a better mass"),
     "decorrelate": ("jettagger.cli.decorrelate", "scores that do not sculpt a mass: maps, heads, and what they cost"),
     "decorrelate apply": ("jettagger.cli.decorrelate_apply", "add the numbers of maps (DDT) to a skim"),

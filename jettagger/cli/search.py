@@ -33,6 +33,7 @@ place of those in the configuration (tagger: {model: inclParTMDV1, threads: 4}).
 
 An interrupted search goes on where it was when the same command is given again: finished chunks are kept beside the
 output, in OUT.resume, until it is complete. With another configuration, model or code it refuses and says what changed.
+Jobs by hand run parts of it (--part 3/20), which 'jettagger search merge' puts together.
 
 examples:
   jettagger search search.yaml -o OUT/ --dry-run
@@ -46,7 +47,9 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jettagger.cli.batch import add_batch_options, batch_options
 from jettagger.cli.console import add_run_options, progress_bar, say, table, tell, warn
@@ -56,7 +59,10 @@ if TYPE_CHECKING:
     from jettagger.processors.search import ResonanceSearchProcessor
     from jettagger.search import SearchConfig, SearchResult, Survey
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "run", "summary"]
+
+#: number of missing files that are named one by one
+MOST_FAILURES = 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of an earlier search")
+    add(
+        "--part",
+        metavar="N/OF",
+        help="run only every OF-th file, from the N-th, and write a part; 'jettagger search merge' puts parts together",
+    )
     add(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -96,14 +107,19 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.search.config import read_config
     from jettagger.search.files import files_read, survey
     from jettagger.search.identity import search_identity
-    from jettagger.search.kept import check_kept, kept_chunks, kept_number
-    from jettagger.search.output import check_folder, write_output
-    from jettagger.search.run import check_executor, run_search
+    from jettagger.search.kept import check_kept, drop_chunks, kept_chunks, kept_number
+    from jettagger.search.output import RECORD, check_folder, write_output
+    from jettagger.search.parts import MARKER, part_of, split_config, write_part
+    from jettagger.search.run import check_executor, run_chunks, run_search
 
-    config = read_config(args.config).with_options(**given_options(args))
+    whole = config = read_config(args.config).with_options(**given_options(args))
+    part = None if args.part is None else part_of(args.part)
+    if part is not None:
+        config = split_config(whole, *part, skip_broken=args.skip_broken)
     batch = batch_options(args, config.document.data.get("batch") or {}, f"{args.output.rstrip('/')}.logs")
     check_executor(args.executor, args.workers, args.scheduler, args.retries, batch)
-    check_folder(args.output, force=args.force, inputs=files_read(config))
+    marker = RECORD if part is None else MARKER
+    check_folder(args.output, marker=marker, force=args.force, inputs=files_read(whole))
     processor = config.make_processor()
     identity = search_identity(config, processor)
     if args.resume:
@@ -117,30 +133,42 @@ def run(args: argparse.Namespace) -> int:
             retries=args.retries,
             progress=advance,
             verify=args.verify,
+            part=part is not None,
         )
-    check_folder(args.output, force=args.force, inputs=files_read(config, found))
+    check_folder(args.output, marker=marker, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
         _plan(config, processor, found)
         if args.resume and kept_number(args.output):
             say(f"goes on with {kept_number(args.output)} finished chunks in {resume_folder(args.output)}")
         return 0
     try:
-        with kept_chunks(args.output, identity, resume=args.resume) as kept:
+        if not args.resume:
+            drop_chunks(args.output)
+        with kept_chunks(args.output, identity, resume=args.resume or part is not None) as kept:
             with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
                 # they are in the notes, which are printed below
                 warnings.simplefilter("ignore", SearchWarning)
-                result = run_search(
-                    config,
-                    executor=args.executor,
-                    workers=args.workers,
-                    scheduler=args.scheduler,
-                    skip_broken=args.skip_broken,
-                    retries=args.retries,
-                    found=found,
-                    progress=advance,
-                    kept=kept,
-                    batch=batch,
-                )
+                options: dict[str, Any] = {
+                    "executor": args.executor,
+                    "workers": args.workers,
+                    "scheduler": args.scheduler,
+                    "skip_broken": args.skip_broken,
+                    "retries": args.retries,
+                    "progress": advance,
+                    "kept": kept,
+                    "batch": batch,
+                }
+                if part is None:
+                    result = run_search(config, found=found, **options)
+                else:
+                    _, missing = run_chunks(config, processor, found, **options)
+            if part is not None and kept is not None:
+                text = Path(args.config).read_text(encoding="utf-8")
+                of = {"part": part, "text": text, "missing": missing, "force": args.force}
+                write_part(args.output, kept, whole, found, processor, **of)
+                say(f"{args.output}: part {args.part}, {found.events} events in {len(found.files)} files")
+                _failures(missing)
+                return 0
             written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
     except BaseException:
         number = kept_number(args.output) if args.resume else 0
@@ -148,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
             folder = resume_folder(args.output)
             tell(f"jettagger: {number} finished chunks are kept in {folder}: the same command goes on from there")
         raise
-    _summary(result, args.output, written)
+    summary(result, args.output, written)
     return 0
 
 
@@ -205,7 +233,17 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
         say(f"leaves out {path}: {reason}")
 
 
-def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
+def summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
+    """Say what a search found, wrote and left out.
+
+    Parameters
+    ----------
+    result : SearchResult
+    output : str
+        Its folder.
+    written : dict of str to str
+        File -> what it is.
+    """
     from jettagger.search.output import blind_regions
     from jettagger.statistics.templates import load_report
 
@@ -240,5 +278,18 @@ def _summary(result: SearchResult, output: str, written: dict[str, str]) -> None
             say(f"templates: {line}")
     for note in result.notes:
         warn(note)
-    for place, reason in result.missing.items():
+    _failures(result.missing)
+
+
+def _failures(missing: Mapping[str, str]) -> None:
+    """What was left out, by site."""
+    from jettagger.search.failures import sites_of
+
+    for place, reason in list(missing.items())[:MOST_FAILURES]:
         warn(f"missing: {place}: {reason}")
+    if len(missing) > MOST_FAILURES:
+        warn(f"missing: {len(missing) - MOST_FAILURES} more files or parts of files; the record names all")
+    sites = sites_of(missing)
+    if len(missing) > 1 and any(site for site in sites):
+        rows = [(site or "local files", f"{number}") for site, number in sites.items()]
+        table("files and parts of files that are missing, by site", ("site", "missing"), rows)

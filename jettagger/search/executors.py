@@ -164,7 +164,7 @@ class _InOrder:
         todo = [item for item in items if kept is None or item not in kept]
         for item in {*items} - {*todo}:
             self._advance(item)
-        for item, result in self.results(todo, function):
+        for item, result in self.results(todo, function) if kept is None else kept.absent(todo, self.results, function):
             made = result["out"] if chunks and result is not None else None  # coffea leaves out bad files
             failed = isinstance(made, Mapping) and bool(made["errors"])
             if kept is not None and made is not None and not failed and kept.put(item, made):

@@ -36,7 +36,7 @@ from jettagger.search.unopened import check_listed, missing_files, well_known
 from jettagger.skims.jobs import Content, Layout, chunk_rows
 from jettagger.skims.skim import MEMORY
 
-__all__ = ["FileInfo", "Survey", "expand", "files_read", "survey"]
+__all__ = ["FileInfo", "Survey", "expand", "files_read", "list_files", "survey"]
 
 #: number of files opened concurrently: opening waits for disks and networks, not for the CPU
 OPEN_AT_ONCE = 8
@@ -178,6 +178,7 @@ def survey(
     retries: int = RETRIES,
     progress: Callable[[int], None] | None = None,
     verify: bool = False,
+    part: bool = False,
 ) -> Survey:
     """Find and open all files of a search and compare them with its requirements.
 
@@ -200,6 +201,8 @@ def survey(
     verify : bool
         Verify the consistency of the columns that the model reads, and of the kinematics of the jets, in all events,
         see `jettagger.files.verification`; a file that fails is treated like one that cannot be opened.
+    part : bool
+        Whether the files are a part of those of the search, with none of some data sets.
 
     Returns
     -------
@@ -251,6 +254,8 @@ def survey(
     samples = dict(config.samples)
     for dataset, files in config.files.items():
         mine = [info for info in infos if info.dataset == dataset]
+        if part and not any(info.events for info in mine):
+            continue
         with config.document.at("samples", dataset, "files"):
             if not mine:
                 raise InputFileError(f"dataset {dataset!r} has no file that can be read")
@@ -306,6 +311,28 @@ def _wanted(
                 place[key] = (dataset, path)
                 wanted.append(item)
     return wanted, broken, {dataset: paths for dataset, paths in left_out.items() if paths}
+
+
+def list_files(config: EventsConfig, *, skip_broken: bool = False) -> list[tuple[str, str, ListedFile | None]]:
+    """All files of a search in their order; nothing is opened.
+
+    Parameters
+    ----------
+    config : SearchConfig, or another with ``document``, ``folder`` and ``files``
+    skip_broken : bool
+        Leave out files that do not exist.
+
+    Returns
+    -------
+    list of tuple of str, str, ListedFile or None
+        Data set, path, and what a fileset says about it.
+
+    Raises
+    ------
+    InputFileError, MismatchError
+        As for `survey`.
+    """
+    return _wanted(config, skip_broken=skip_broken)[0]
 
 
 def _check_one_model(infos: Iterable[FileInfo]) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,11 @@ class KeptChunks:
     ----------
     folder : pathlib.Path
         With a manifest of this search.
+
+    Attributes
+    ----------
+    active : bool
+        False after results could not be kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +102,7 @@ class KeptChunks:
         self._found = self.chunks.names()
         self._names: dict[Any, str] = {}
         self._done: set[str] = set()
-        self._active = True
+        self.active = True
 
     def expect(self, items: Sequence[Any]) -> None:
         """Determine which chunks are finished and whole.
@@ -128,6 +133,12 @@ class KeptChunks:
     def unused(self) -> int:
         """Number of chunks of an earlier run that are none of this one: their files have changed, or are left out."""
         return len(self._found - {*self._names.values()})
+
+    def absent(
+        self, items: Sequence[Any], run: Callable[[Sequence[Any], Any], Iterator[tuple[Any, Any]]], function: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """Item and result of chunks that are not finished: they are run."""
+        return run(items, function)
 
     def __contains__(self, item: Any) -> bool:
         return self._names.get(item) in self._done
@@ -164,14 +175,14 @@ class KeptChunks:
         ResumeWarning
             Once, if results cannot be kept.
         """
-        if not self._active:
+        if not self.active:
             return False
         try:
             if not isinstance(result, bytes):
                 raise OutputError("the processor gives results that are not numbers, text, arrays or histograms")
             self.chunks.write(self._names[item], result)
         except OutputError as error:
-            self._active = False
+            self.active = False
             warnings.warn(f"finished chunks are not kept in {self.folder}: {error}", ResumeWarning, stacklevel=2)
             return False
         self._done.add(self._names[item])

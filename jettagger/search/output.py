@@ -46,7 +46,9 @@ PACKAGES = (
 RECORD = "record.json"
 
 
-def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[str] = ()) -> Path:
+def check_folder(
+    target: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[str] = (), marker: str = RECORD
+) -> Path:
     """Refuse an output folder that cannot be written, before any work is done.
 
     Parameters
@@ -56,6 +58,8 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs:
         Whether an existing folder may be replaced, if it is empty or was written by a search.
     inputs : iterable of str
         Inputs of the search; none of them may be in the folder.
+    marker : str
+        A file in every such folder.
 
     Returns
     -------
@@ -70,9 +74,9 @@ def check_folder(target: str | os.PathLike[str], *, force: bool = False, inputs:
     if target.is_dir():
         if not force:
             raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
-        if any(target.iterdir()) and not (target / RECORD).is_file():
+        if any(target.iterdir()) and not (target / marker).is_file():
             raise OutputError(f"{target} was not written by a search: it is not replaced")
-    return files.check_folder(target, marker=RECORD, force=force)
+    return files.check_folder(target, marker=marker, force=force)
 
 
 def record(result: SearchResult) -> dict[str, Any]:

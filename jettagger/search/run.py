@@ -32,7 +32,7 @@ from jettagger.search.normalisation import notes as normalisation_notes
 from jettagger.search.theory import recorded_ratios
 from jettagger.search.unopened import MetadataCheck
 
-__all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_files", "run_search"]
+__all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_chunks", "run_files", "run_search"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,66 @@ class Processed:
     notes: tuple[str, ...]
 
 
+def run_chunks(
+    config: EventsConfig,
+    inner: EventsProcessor,
+    found: Survey,
+    *,
+    executor: str = "iterative",
+    workers: int = 1,
+    scheduler: str | None = None,
+    skip_broken: bool = False,
+    retries: int = RETRIES,
+    progress: Progress | None = None,
+    kept: KeptChunks | None = None,
+    batch: BatchOptions | None = None,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run a processor of fat jets on the chunks of files.
+
+    Parameters
+    ----------
+    config, inner, found, executor, workers, scheduler, skip_broken, retries, progress, kept, batch
+        As for `run_files`.
+
+    Returns
+    -------
+    output : dict
+        Sums of ``results``, and ``retried``.
+    missing : dict
+        File, or part of one -> reason why it is not in the output, as far as known.
+
+    Raises
+    ------
+    ConfigError, UnknownName, InputFileError, InvalidValues
+        As for `run_search`.
+    """
+    check_executor(executor, workers, scheduler, retries, batch)
+    with (
+        executor_of(executor, workers, scheduler, progress, not skip_broken, retries, kept, batch) as runs_on,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
+        parts = []
+        packed = executor != "iterative" or kept is not None
+        unopened = {info.path: info.listed for info in found.files if info.listed is not None}
+        looked = MetadataCheck(unopened, skip_broken)
+        for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
+            runner = processor.Runner(
+                executor=runs_on,
+                schema=coffea_schema(config.schema),
+                chunksize=config.chunk_size,
+                savemetrics=False,
+                skipbadfiles=skip_broken,
+                format=kind,
+                metadata_cache=looked,
+            )
+            options = {"custom_classes": checked_classes()} if kind == "root" else {}
+            guard = ChunkGuard(inner, config.schema, retries, packed)
+            parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
+        output = accumulate(parts) or {"results": {}, "errors": {}, "retried": {}}
+    return output, dict(found.broken) | looked.changed | _failures(output["errors"], skip_broken)
+
+
 def run_files(
     config: EventsConfig,
     inner: EventsProcessor,
@@ -136,34 +196,22 @@ def run_files(
     ConfigError, UnknownName, InputFileError, InvalidValues
         As for `run_search`.
     """
-    check_executor(executor, workers, scheduler, retries, batch)
-    with (
-        executor_of(executor, workers, scheduler, progress, not skip_broken, retries, kept, batch) as runs_on,
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Performed attempt", UserWarning)  # coffea's
-        parts = []
-        packed = executor != "iterative" or kept is not None
-        unopened = {info.path: info.listed for info in found.files if info.listed is not None}
-        looked = MetadataCheck(unopened, skip_broken)
-        for kind, files in found.filesets().items():  # a run of coffea takes files of one kind
-            runner = processor.Runner(
-                executor=runs_on,
-                schema=coffea_schema(config.schema),
-                chunksize=config.chunk_size,
-                savemetrics=False,
-                skipbadfiles=skip_broken,
-                format=kind,
-                metadata_cache=looked,
-            )
-            options = {"custom_classes": checked_classes()} if kind == "root" else {}
-            guard = ChunkGuard(inner, config.schema, retries, packed)
-            parts.append(runner(files, guard, treename=config.tree, uproot_options=options))
-        output = accumulate(parts)
+    output, missing = run_chunks(
+        config,
+        inner,
+        found,
+        executor=executor,
+        workers=workers,
+        scheduler=scheduler,
+        skip_broken=skip_broken,
+        retries=retries,
+        progress=progress,
+        kept=kept,
+        batch=batch,
+    )
     if kept is not None and kept.unused():
         text = f"{kept.unused()} finished chunks are not used: their files have changed, or are no longer read"
         warnings.warn(f"{kept.folder}: {text}", ResumeWarning, stacklevel=3)
-    missing = dict(found.broken) | looked.changed | _failures(output["errors"], skip_broken)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
     read = _read(output["results"])
