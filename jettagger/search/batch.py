@@ -57,7 +57,7 @@ class BatchKeys(FileModel):
     prologue: Names = Field(default=(), description="lines of shell that a job runs first, e.g. for its environment")
     directives: Names = Field(
         default=(),
-        description="further lines for the batch system: options of `sbatch`, e.g. `--constraint=intel`, or "
+        description="further lines for the batch system: options of `sbatch`, e.g. `-C intel`, or "
         "`name = value` of HTCondor",
     )
 
