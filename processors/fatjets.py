@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from jettagger.discriminants import DerivedColumn
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression
 from jettagger.search.definition import NOMINAL, Era, Sample, scores_of_column, scores_of_discriminant
+from jettagger.search.jetenergy import JetEnergy
 from jettagger.search.variations import JetShift, JetVariation, jet_shifts, nominal_columns
 from jettagger.weights import check_weights
 
@@ -40,7 +42,8 @@ class FatJetProcessor(processor.ProcessorABC):
         The network to run.
     names : dict of str to str
         Output of the network -> column of the jets.
-    samples, discriminants, prefix, event_cut, factors, variations, luminosity, generator_weight, collection, eras
+    samples, discriminants, prefix, event_cut, factors, variations, luminosity, generator_weight, collection, eras,
+    jet_energy
         As for `jettagger.search.definition.Search`.
     """
 
@@ -57,6 +60,7 @@ class FatJetProcessor(processor.ProcessorABC):
     generator_weight: str | None
     collection: str
     eras: Mapping[str, Era] = MappingProxyType({})
+    jet_energy: JetEnergy | None = None
 
     @property
     def optional_columns(self) -> frozenset[str]:
@@ -264,7 +268,7 @@ class FatJetProcessor(processor.ProcessorABC):
         for name in masks:
             if name not in again:
                 where = where | masks[name]
-        tagged = self.tag(events, where)
+        tagged = self.tag(events, where) if len(again) < len(varied) else events
         for name, new in varied.items():
             yield name, self.tag(events, masks[name], new) if name in again else tagged
 
@@ -314,15 +318,22 @@ class FatJetProcessor(processor.ProcessorABC):
         """Name of each variation of the jets -> what it does to them."""
         if sample.data:
             return {NOMINAL: JetShift(nominal=nominal_columns(self.variations))}
-        return jet_shifts(self.variations, NOMINAL)
+        shifts = jet_shifts(self.variations, NOMINAL)
+        of_energy = {} if self.jet_energy is None else self.jet_energy.shifts()
+        return shifts | {name: replace(shifts[NOMINAL], energy=energy) for name, energy in of_energy.items()}
 
-    def _varied(self, events: Any, shift: JetShift, late: bool = False) -> dict[str, Any]:
-        """Varied columns: those of the file, or later those that depend on the network."""
+    def _varied(
+        self, events: Any, shift: JetShift, late: bool = False, energies: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Varied columns: those of the file, or later those that depend on the network.
+
+        ``energies`` are columns with corrected energies, which take the place of those in the file.
+        """
         jets = events[self.collection]
         where = f"variation of {self.collection}"
         waiting = set(self.names.values())  # columns that are not there before the network has run
-        base: dict[str, Any] = {}
-        found: dict[str, Any] = {}
+        base: dict[str, Any] = dict(energies)
+        found: dict[str, Any] = {} if late else dict(energies)
 
         def evaluated(column: str, expression: Expression, known: Mapping[str, Any]) -> Any:
             expression.check(jets.fields, f"column of {self.collection}")
@@ -334,13 +345,14 @@ class FatJetProcessor(processor.ProcessorABC):
 
         for column, mass in shift.masses.items():
             if late or column not in waiting:
-                base[column] = mass.evaluate(jets, events, where)
+                corrected = ak.with_field(jets, energies[column], column) if column in energies else jets
+                base[column] = mass.evaluate(corrected, events, where)
             if (column in waiting) == late:
                 found[column] = base[column]
         for column, expression in shift.nominal.items():
             later = bool(waiting.intersection((column, *expression.names)))
             if late or not later:
-                base[column] = evaluated(column, expression, {})
+                base[column] = evaluated(column, expression, energies)
             if later == late:
                 found[column] = base[column]
         waiting |= {column for column, item in shift.nominal.items() if waiting.intersection(item.names)}

@@ -22,6 +22,7 @@ from jettagger.errors import ConfigError, MismatchError
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec, fine_edges
 from jettagger.search.blinding import blind_rows
+from jettagger.search.correctedjets import CorrectedEvents, outside_notes
 from jettagger.search.corrections import CorrectionFactor, EventCorrections, correction_notes
 from jettagger.search.definition import (
     DIJET,
@@ -38,6 +39,7 @@ from jettagger.search.definition import (
     WeightFactor,
 )
 from jettagger.search.doubts import doubts, idle_cuts, region_notes, unknown_sums
+from jettagger.search.jetenergy import JetEnergy
 from jettagger.search.masses import mass_histograms
 from jettagger.search.objects import ObjectSelection, far_from, select_objects
 from jettagger.search.tagfactors import TagFactor, tag_notes
@@ -120,6 +122,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
         expressions.
     not_near : mapping of str to float, optional
         Objects -> minimum distance of the fat jets from them; those that are nearer fail the preselection.
+    jet_energy : JetEnergy, optional
+        Corrections of the energies of jets and their variations, and the missing transverse momentum.
 
     Raises
     ------
@@ -173,6 +177,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         eras: Mapping[str, Era] | None = None,
         objects: Mapping[str, ObjectSelection] | None = None,
         not_near: Mapping[str, float] | None = None,
+        jet_energy: JetEnergy | None = None,
     ) -> None:
         if model is None and options is not None:
             raise ConfigError("options of a tagger are given, but no model= to run")
@@ -202,6 +207,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             eras=eras or {},
             objects=objects or {},
             not_near=not_near or {},
+            jet_energy=jet_energy,
         )
         for name, value in self.search.arguments().items():  # the samples may be normalised anew, see `run_search`
             setattr(self, name, value)
@@ -489,7 +495,8 @@ class ResonanceSearchProcessor(FatJetProcessor):
             ``histograms``, ``curves``, ``masses``, and by data set ``sums``, ``cutflow``, ``files``, ``file_weights``;
             ``overlaps`` of regions; ``passing``, the simulated events that pass and fail each cut; ``tags`` and
             ``corrections``, by data set and weight the numbers of jets to which scale factors were applied, and of
-            values that files of corrections were applied to.
+            values that files of corrections were applied to; ``outside``, by data set and collection the numbers of
+            jets outside of the range of a correction of the energy.
         """
         dataset = events.metadata["dataset"]
         sample = self.sample(dataset)
@@ -506,13 +513,23 @@ class ResonanceSearchProcessor(FatJetProcessor):
         )
         fatjets = events[self.collection]
         shifts = self._shifts(sample)
-        varied = {name: self._varied(events, shift) for name, shift in shifts.items()}
+        recalibrated = (
+            CorrectedEvents(self.jet_energy, events, dataset, sample) if self.jet_energy is not None else None
+        )
+        energies = {
+            name: {} if recalibrated is None else recalibrated.columns(self.collection, shift.energy)
+            for name, shift in shifts.items()
+        }
+        varied = {name: self._varied(events, shift, energies=energies[name]) for name, shift in shifts.items()}
         masks, preselected = {}, {}
         names = dict.fromkeys((*self.preselection.names, self.pick))
         for name, new in varied.items():
             columns = {key: new.get(key, fatjets[key]) for key in names if key in new or key in fatjets.fields}
             self.preselection.check([*fatjets.fields], f"column of {self.collection}")
-            preselected[name] = self.clean(fatjets, self.preselect(columns), CandidateColumns({}, events))
+            collections = (
+                recalibrated.collections(shifts[name].energy) if recalibrated is not None and self.not_near else {}
+            )
+            preselected[name] = self.clean(fatjets, self.preselect(columns), CandidateColumns(collections, events))
             masks[name] = self.scored_jets(columns, preselected[name] & passed)
         counts = {"events": len(events), "sumw": float(generator.sum())}
         counts["jets"] = int(ak.sum(ak.num(fatjets.pt)))
@@ -522,15 +539,16 @@ class ResonanceSearchProcessor(FatJetProcessor):
             if name == NOMINAL:
                 counts["scored"] = self._scored(tagged)
             jets = tagged[self.collection]
-            new = {**varied[name], **self._varied(tagged, shifts[name], late=True)}
+            late = self._varied(tagged, shifts[name], late=True, energies=energies[name])
+            new = {**varied[name], **late}
             columns = self.make_jets(jets, new)
             table = ak.zip({key: value[masks[name]] for key, value in columns.items()})
             own = {f"jet{i}": jet for i, jet in enumerate(self.candidates(table), start=1)}
             own |= self.event_columns(list(own.values()))
             own["njets"] = ak.sum(preselected[name], axis=1)
-            own |= self.select_objects(
-                CandidateColumns({}, events), [own[f"jet{i}"] for i in range(1, self.n_jets + 1)]
-            )
+            candidates = [own[f"jet{number}"] for number in range(1, self.n_jets + 1)]
+            own |= {} if recalibrated is None else recalibrated.collections(shifts[name].energy)
+            own |= self.select_objects(CandidateColumns(own, events), candidates)
             filled_from = CandidateColumns(own, events)
             selection = self.select(filled_from, passed)
             weights = self.event_weights(generator, filled_from, sample, numbers)
@@ -555,6 +573,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             "sums": {dataset: counts},
             "files": {dataset: {path: len(events)}},
             "file_weights": {dataset: {path: counts["sumw"]}},
+            "outside": {} if recalibrated is None else {dataset: recalibrated.outside()},
             **result,
         }
 
@@ -616,6 +635,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
             if not self.sample(dataset).data
         }
         notes += theory_notes(self.search.theory, of_theory, self.generated)
+        notes += outside_notes(accumulator.get("outside", {}))
         notes += self.notes(cutflow, accumulator["overlaps"])
         for note in notes:
             warnings.warn(note, SearchWarning, stacklevel=2)

@@ -218,6 +218,11 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
             inputs = processor.rescoring(changed_columns(item, processor.names.values()))
             text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
             say(f"variation {name}: the network {text}")
+        if processor.jet_energy is not None:
+            inputs = processor.rescoring(processor.jet_energy.changed(processor.collection))
+            text = f"depends on corrected energies: {', '.join(inputs)} change" if inputs else "does not depend on them"
+            of_energy = ", ".join(processor.jet_energy.names) or "(none)"
+            say(f"corrected energies of jets, variations {of_energy}: the network {text}")
     else:
         say("runs no network: the scores are in the files")
     say(f"fills {', '.join(spec.name for spec in processor.histograms)}")

@@ -25,6 +25,7 @@ from jettagger.search.definition import (
     scores_of_discriminant,
 )
 from jettagger.search.discriminantkeys import read_discriminants, read_map_cuts
+from jettagger.search.energykeys import read_energy
 from jettagger.search.eras import check_eras
 from jettagger.search.interface import processor_class
 from jettagger.search.objects import read_objects
@@ -359,6 +360,7 @@ def _search(document: Document, content: SearchFile, samples: Mapping[str, Sampl
         "blind": content.blind,
         "objects": read_objects(document, content),
         "not_near": jets.not_near,
+        "jet_energy": read_energy(document, content.jet_energy, samples, eras, folder),
     }
     for name, sample in samples.items():
         with document.at("samples", name):

@@ -18,6 +18,7 @@ from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
 from jettagger.search.corrections import CorrectionFactor
 from jettagger.search.eras import Era, check_eras, total_luminosity
+from jettagger.search.jetenergy import JetEnergy
 from jettagger.search.objects import ObjectSelection, check_objects, distances
 from jettagger.search.tagfactors import TagFactor
 from jettagger.search.theory import TheoryWeight
@@ -334,6 +335,7 @@ collection, blind, eras
     eras: Mapping[str, Era] = field(default_factory=dict)
     objects: Mapping[str, ObjectSelection] = field(default_factory=dict)
     not_near: Mapping[str, float] = field(default_factory=dict)
+    jet_energy: JetEnergy | None = None
     factors: Mapping[str, tuple[Expression, Expression | None, Expression | None]] = field(init=False, compare=False)
     tag_factors: Mapping[str, TagFactor] = field(init=False, compare=False)
     corrections: Mapping[str, CorrectionFactor] = field(init=False, compare=False)
@@ -372,6 +374,11 @@ collection, blind, eras
             raise ConfigError(f"the luminosity must be a number above zero (in 1/fb), got {self.luminosity}")
         check_eras(self.eras, self.samples, self.event_cut)
         check_objects(self.objects, self.not_near, self.n_jets, (*DIJET, "njets", *self.discriminants))
+        if self.jet_energy is not None:
+            self.jet_energy.check(self.samples)
+            self.jet_energy.check_cut(self.event_cut, "the cut on events")
+            for name, sample in self.samples.items():
+                self.jet_energy.check_cut(sample.cut, f"the cut of sample {name!r}")
         if len(self.cuts) > MOST_CUTS:
             raise ConfigError(f"{len(self.cuts)} cuts, expected at most {MOST_CUTS}")
         reserved = [name for name in self.cuts if name in (EVENTS, JETS) or name.startswith("not ")]
@@ -388,9 +395,14 @@ collection, blind, eras
         if len(set(of_weights)) < len(of_weights):
             twice = next(name for name in of_weights if of_weights.count(name) > 1)
             raise ConfigError(f"two weights have variations called {twice!r}: rename one of them")
-        taken = sorted({*self.weights, *of_weights} & {*self.variations, *shift_names(self.variations)})
+        of_energy = () if self.jet_energy is None else self.jet_energy.names
+        of_jets = [*self.variations, *(name for name in shift_names(self.variations) if name not in self.variations)]
+        taken = sorted({*self.weights, *of_weights} & {*of_jets, *of_energy})
         if taken:
             raise ConfigError(f"{taken[0]!r} is both a weight and a variation of jets")
+        taken = sorted({*of_jets} & {*of_energy})
+        if taken:
+            raise ConfigError(f"{taken[0]!r} is both a variation and one of the energy of jets: rename it")
         if "generator" in self.weights:
             raise ConfigError("a weight cannot be called 'generator', which is the generator's own weight")
         n_data = sum(sample.data for sample in self.samples.values())
@@ -438,7 +450,8 @@ collection, blind, eras
     @property
     def shifts(self) -> tuple[str, ...]:
         """The names of all variations, without ``Up`` and ``Down``."""
-        return (*self.weight_shifts, *shift_names(self.variations))
+        of_energy = () if self.jet_energy is None else self.jet_energy.names
+        return (*self.weight_shifts, *shift_names(self.variations), *of_energy)
 
     def arguments(self) -> dict[str, Any]:
         """The fields as arguments of the processor.

@@ -24,6 +24,7 @@ from jettagger.heads import Head, load_head
 from jettagger.provenance import Origin, origin, parsed
 from jettagger.search.config import SearchConfig
 from jettagger.search.definition import DIJET, Sample
+from jettagger.search.energykeys import check_energy_columns
 from jettagger.search.eras import era_of_file
 from jettagger.search.expanding import expand
 from jettagger.search.filesets import ListedFile
@@ -473,6 +474,8 @@ def _check_columns(
     if search.event_cut is not None:
         with config.document.at("event_selection"):
             _known(search.event_cut.names, events, "column", file.path)
+    if search.jet_energy is not None:
+        check_energy_columns(config.document, search.jet_energy, file, events, sample)
     of_objects = check_object_columns(config.document, search.objects, file, events)
     own = [*(DIJET if search.n_jets == 2 else ()), "njets", *object_columns(search.objects, of_objects)]
     for path, expression in config.expressions():

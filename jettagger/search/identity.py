@@ -25,7 +25,7 @@ _AFTERWARDS = ("batch", "label", "plots", "templates")
 _ROOMS = ("calibration", "decorrelation", "discriminants", "histograms", "processors", "search")
 
 #: libraries that compute columns, scores and histograms
-_LIBRARIES = ("awkward", "boost-histogram", "coffea", "numpy", "onnxruntime", "uproot")
+_LIBRARIES = ("awkward", "boost-histogram", "coffea", "correctionlib", "numpy", "onnxruntime", "uproot")
 
 
 def search_identity(config: Any, processor: Any) -> dict[str, Any]:

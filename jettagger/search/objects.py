@@ -424,6 +424,8 @@ def read_objects(document: Any, content: Any) -> dict[str, ObjectSelection]:
             key: parse(text, document.where("objects", name, key)) for key, text in texts.items() if text is not None
         }
         made[name] = ObjectSelection(keys.collection, **parts, not_near=keys.not_near)
+        with document.at("objects", name):
+            check_objects({name: ObjectSelection(keys.collection)}, {}, content.jets.count, ())
     n_jets = content.jets.count
     for name, item in made.items():
         with document.at("objects", name, "not_near"):

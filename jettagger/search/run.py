@@ -342,6 +342,8 @@ def run_search(
     maps |= {"scale_factors": calibrated} if calibrated else {}
     corrected = {name: item.to_dict() for name, item in inner.search.corrections.items()}
     maps |= {"corrections": corrected} if corrected else {}
+    energy = inner.search.jet_energy
+    maps |= {} if energy is None else {"jet_energy": energy.record()}
     return SearchResult(
         config=config,
         survey=found,

@@ -420,6 +420,81 @@ class TemplatesKeys(FileModel):
     )
 
 
+class EraCorrectionKeys(FileModel):
+    """Corrections that differ between eras."""
+
+    file: Annotated[str | None, Shown("required")] = Field(
+        default=None, description="correctionlib file, relative to the configuration"
+    )
+    tag: Annotated[str | None, Shown("required")] = Field(
+        default=None, description="tag of the corrections of simulation, e.g. `Summer22_22Sep2023_V2`"
+    )
+    data_tag: Annotated[str | dict[str, str] | None, Shown("required with data, unless `level: null`")] = Field(
+        default=None, description="tag of those of data, or sample -> tag"
+    )
+    resolution: Annotated[str | None, Shown("none: no smearing")] = Field(
+        default=None, description="tag of the resolution and its scale factors, e.g. `Summer22_22Sep2023_JRV1`"
+    )
+    uncertainties: Annotated[Names | None, Shown("none")] = Field(
+        default=None, description="sources of uncertainty of the energy scale, e.g. `Total`"
+    )
+
+
+class JetCorrectionKeys(EraCorrectionKeys):
+    """Corrections of one collection of jets."""
+
+    algorithm: Annotated[str | None, Shown("required")] = Field(
+        default=None, description="end of the names in the file, e.g. `AK8PFPuppi`"
+    )
+    level: str | None = Field(
+        default="L1L2L3Res", description="correction of uncorrected jets; `null`: the energies of the file stay"
+    )
+    masses: Annotated[Names, Shown("`mass`")] = Field(
+        default=("mass",), description="columns that are multiplied by the factor of pt"
+    )
+    raw_factor: str = Field(default="rawFactor", description="column with 1 - (uncorrected pt) / pt")
+    inputs: dict[str, str] = Field(
+        default_factory=dict,
+        description="input of the corrections -> expression in columns of the jets or events; known without are "
+        "`JetPt`, `JetEta`, `JetPhi`, `JetA` (`area`), `Rho` (`Rho.fixedGridRhoFastjetAll`) and `run`",
+    )
+    generator_jets: Annotated[str, Shown("`GenJetAK8` for `FatJet`, `GenJet` for `Jet`")] = Field(
+        default="", description="collection of generator jets for the resolution; `none`: random numbers alone"
+    )
+    max_dr: Annotated[
+        float | None, Field(gt=0), Expected("above zero, a distance"), Shown("0.4 for `FatJet`, 0.2 for `Jet`")
+    ] = Field(default=None, description="maximum distance of the matched generator jet")
+    outside: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="jets outside of the range of a correction: an error, or they keep their energy and are counted",
+    )
+    eras: dict[EraName, EraCorrectionKeys] = Field(
+        default_factory=dict, description="era -> `file`, `tag` and others of the keys above that differ in it"
+    )
+
+
+class MetKeys(FileModel):
+    """Missing transverse momentum that follows the jets."""
+
+    collection: str = Field(default="MET", description="its collection, e.g. `PuppiMET`")
+    jets: str = Field(default="Jet", description="collection of the jets, which has corrections")
+    selection: str = Field(
+        default="pt > 15", description="jets that count, by their columns after the nominal corrections"
+    )
+    unclustered: bool = Field(
+        default=False, description="whether the energy beside the jets is varied, for which the files have columns"
+    )
+
+
+class JetEnergyKeys(FileModel):
+    """Corrections of the energy of jets."""
+
+    jets: Annotated[dict[str, JetCorrectionKeys], Field(min_length=1)] = Field(
+        description="collection, e.g. `FatJet`, `Jet` -> its corrections"
+    )
+    met: MetKeys | None = Field(default=None, description="missing transverse momentum that follows the jets")
+
+
 class LabelKeys(FileModel):
     """The label of an experiment in plots."""
 
@@ -487,6 +562,9 @@ class SearchFile(FileModel):
         default_factory=dict, description="name -> expression or keys, see below"
     )
     variations: dict[str, VariationKeys] = Field(default_factory=dict, description="name -> keys, see below")
+    jet_energy: JetEnergyKeys | None = Field(
+        default=None, description="corrections of the energy of jets, see [search_objects.md](search_objects.md)"
+    )
     templates: TemplatesKeys | None = Field(default=None, description="definition of the templates, see below")
     blind: bool = Field(default=True, description="whether data in signal regions are blinded, see below")
     label: LabelKeys | None = Field(default=None, description="label of an experiment in plots, see below")

@@ -10,6 +10,7 @@ from jettagger.arguments import guard
 from jettagger.calibration import MassFactors, MassShift
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
+from jettagger.search.jetenergy import EnergyShift
 
 __all__ = [
     "JetShift",
@@ -90,11 +91,14 @@ class JetShift:
         Column -> expression in the columns with these factors, after ``nominal``.
     nominal : mapping of str to Expression
         Column -> expression in the columns of the file that replaces it, before.
+    energy : EnergyShift, optional
+        Shift of the corrections of the energy, which come before all others.
     """
 
     masses: Mapping[str, MassShift] = field(default_factory=dict)
     columns: Mapping[str, Expression] = field(default_factory=dict)
     nominal: Mapping[str, Expression] = field(default_factory=dict)
+    energy: EnergyShift | None = None
 
     @property
     def read(self) -> tuple[str, ...]:
