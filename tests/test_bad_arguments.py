@@ -50,6 +50,8 @@ LINES = [
     ["datasets", "x=NAME", "--output", "OUT.json"],
     ["datasets", "absent.root", "--metadata", "NAME", "--output", "OUT.json"],
     ["datasets", "absent.root", "--output", "NAME"],
+    ["tag", "absent.root", "--model", "tinyParT", "--skims", "NAME", "--output", "OUT/"],
+    ["tag", "absent.root", "--model", "tinyParT", "--scheduler", "NAME", "--output", "OUT/"],
     ["search", "NAME", "--output", "OUT"],
     ["search", "absent.yaml", "--output", "OUT", "--part", "NAME"],
     ["search", "absent.yaml", "--output", "OUT", "--executor", "slurm", "--walltime", "NAME"],

@@ -166,6 +166,7 @@ NO_OUTPUT = {
     "explain.keeping:KeptNumbers.put": "numbers of an interrupted run, kept under the digest of what makes them",
     "search.kept:ChunkFolder.write": "results of an interrupted search, under a note of all that they depend on",
     "search.kept:kept_chunks": "that note",
+    "skims.each:_remember": "digests of the skims that are finished, until all are",
     "assignment.making:write_block": "a part of a data set, until all are there",
     "assignment.exporting:export_network": "a network, no events; its metadata have event file and options",
     "assignment.weights:write_network": "weights of a network, from which trainings go on, with event file and options",

@@ -14,12 +14,17 @@ like, and <jets>_<prefix>_<output>.
 An interrupted job goes on where it was when the same command is given again: inputs that were finished are kept beside
 the output, in OUT.resume, until it is complete.
 
+With a folder as output (-o DIR/), each file has a skim of its own name there, with the same rows: a ROOT skim of events
+can be a friend of the file's tree. --scheduler scores the files on a dask cluster, one file a task.
+
 examples:
   jettagger tag nano.root --model tinyParT -o scores.parquet
   jettagger tag data/*.root --model inclParTMDV1 --where "pt > 300 and abs(eta) < 2.4" -o scores.root
   jettagger tag nano.root --model part-ak8-2023 --columns probHbb,probHcc --keep "FatJet_tau*" -o scores.parquet
   jettagger tag nano.root --model inclParTToyV1 --head heads/XggHead -o scores.parquet
   jettagger tag nano.root --model my/folder -o scores.parquet --dry-run
+  jettagger tag data/*.root --model inclParTMDV1 -o scores/ --skims root
+  jettagger tag data/*.root --model inclParTMDV1 -o scores/ --scheduler tcp://host:8786
   jettagger tag QCD_0350.parquet --model Sophon --where "jet_pt > 300" -o scores.parquet
   jettagger tag QCD_0350-0359.tar --model Sophon --outside skip -o scores.root
   jettagger tag delphes.root --model Sophon --jets JetPUPPIAK15 --where "pt > 200" -o scores.parquet
@@ -28,13 +33,19 @@ examples:
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from jettagger.cli.console import counted, progress_bar, say, tell, warn
 from jettagger.cli.tagger import add_options, options_of
 from jettagger.config.sizes import parse_size
+from jettagger.errors import ConfigError
 from jettagger.report import Report
+
+if TYPE_CHECKING:
+    from jettagger.tagging.tagger import Tagger
 
 __all__ = ["configure", "run"]
 
@@ -44,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="ROOT files, local or root://; parquet files and tarballs of jets")
     add("--model", "-m", required=True, metavar="M", help="name of a model (jettagger models list) or its folder")
-    add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root")
+    add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root; or a folder, DIR/")
+    add("--skims", metavar="F", help="format of the skims in a folder: root or parquet (default: root)")
+    add("--scheduler", metavar="ADDRESS", help="of a dask cluster that scores the files, one a task; with -o DIR/")
     add("--prefix", metavar="P", help="prefix of the columns (default: the model's)")
     add("--where", metavar="CUT", help='score only jets that pass, e.g. "pt > 200" (columns of the jets, GeV)')
     add(
@@ -97,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     ConfigError
-        If ``--tree`` is given for a model that takes events.
+        If ``--tree`` is given for a model that takes events, or options of folders for a file.
     """
     from jettagger.files.resuming import resume_folder
     from jettagger.skims.resume import drop_finished, finished_inputs
@@ -105,7 +118,12 @@ def run(args: argparse.Namespace) -> int:
     from jettagger.skims.writers import check_target
     from jettagger.tagging.tagger import load_tagger
 
-    check_target(args.output, force=args.force, inputs=args.files)
+    to_folder = args.output.endswith("/") or os.path.isdir(args.output)
+    if not to_folder:
+        for name in ("skims", "scheduler"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} is for a folder of skims: got the file {args.output!r}, expected -o DIR/")
+        check_target(args.output, force=args.force, inputs=args.files)
     tagger = load_tagger(args.model, options_of(args))
     settings: dict[str, Any] = {
         "prefix": args.prefix,
@@ -118,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         "verify": args.verify,
         "retries": args.retries,
     }
+    if to_folder:
+        return _each(args, tagger, {**settings, "tree": args.tree})
     job = make_job(args.files, tagger, tree=args.tree, **settings)
     rows = job.kind.rows
     if args.dry_run:
@@ -146,6 +166,55 @@ def run(args: argparse.Namespace) -> int:
                 tell(f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there")
             raise
     _summary(result, time.perf_counter() - start)
+    return 0
+
+
+def _each(args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) -> int:
+    """A skim for each file."""
+    from jettagger.cli.console import table
+    from jettagger.files.resuming import resume_folder
+    from jettagger.search.executors import client_at
+    from jettagger.skims.each import outputs_of, tag_each
+
+    kind = args.skims or "root"
+    targets = outputs_of(args.files, args.output, kind)
+    if args.dry_run:
+        say(f"ok, {len(targets)} files can be tagged with {tagger.bundle.name} into {args.output}, if they can be read")
+        for path, target in targets.items():
+            say(f"{target}: {path}")
+        return 0
+    folder = resume_folder(args.output.rstrip("/"))
+    if not args.resume and folder.is_dir():
+        raise ConfigError(f"{folder} has the state of an interrupted run: --force replaces its skims")
+    skip_broken = settings.pop("skip_broken")
+    start = time.perf_counter()
+    with progress_bar("tagging", len(targets), "files") as advance, ExitStack() as stack:
+        client = None if args.scheduler is None else stack.enter_context(client_at(args.scheduler))
+        try:
+            made = tag_each(
+                args.files,
+                tagger,
+                args.output.rstrip("/"),
+                kind=kind,
+                client=client,
+                force=args.force,
+                skip_broken=skip_broken,
+                progress=advance,
+                **settings,
+            )
+        except BaseException:
+            if folder.is_dir():
+                tell(f"jettagger: finished skims are known in {folder}: the same command goes on from there")
+            raise
+    rows = [(f"{result.path}", f"{result.events}", f"{result.report.scored}") for result in made.made.values()]
+    table(f"{args.output}", ("skim", "rows", "scored"), rows)
+    say("")
+    scored, seconds = made.report.scored, time.perf_counter() - start
+    say(f"{scored} jets scored in {len(rows)} files, {scored / seconds:.0f} per second")
+    if made.earlier:
+        say(f"{len(made.earlier)} files were finished by an earlier run")
+    for path, reason in made.failed.items():
+        warn(f"skipped {path}: {reason}")
     return 0
 
 

@@ -39,7 +39,7 @@ from jettagger.search.schema import SCHEMAS
 from jettagger.search.skims import is_parquet
 from jettagger.search.summing import OrderedSum
 
-__all__ = ["EXECUTORS", "ChunkGuard", "Progress", "check_executor", "coffea_schema", "executor_of"]
+__all__ = ["EXECUTORS", "ChunkGuard", "Progress", "check_executor", "client_at", "coffea_schema", "executor_of"]
 
 #: executors of a search; the last two are batch systems
 EXECUTORS = ("iterative", "futures", "dask", *BATCH)
@@ -333,11 +333,7 @@ def executor_of(
         from jettagger.dask import lost_workers_named
 
         if scheduler is not None:
-            try:
-                client = distributed.Client(scheduler, timeout="30s")
-            except (OSError, TimeoutError, ValueError) as error:
-                raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
-            with client, lost_workers_named():
+            with client_at(scheduler) as client, lost_workers_named():
                 yield _Dask(client=client, **options)
             return
         # a free port: without an address the scheduler asks for 8787, which another search may have
@@ -347,6 +343,33 @@ def executor_of(
             lost_workers_named(),
         ):
             yield _Dask(client=client, **options)
+
+
+@contextmanager
+def client_at(scheduler: str) -> Iterator[Any]:
+    """A client of a dask cluster.
+
+    Parameters
+    ----------
+    scheduler : str
+        Its address.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    ConfigError
+        If no scheduler answers there.
+    """
+    distributed = require("distributed", "dask", "running on dask")
+    try:
+        client = distributed.Client(scheduler, timeout="30s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
+    with client:
+        yield client
 
 
 def check_executor(
