@@ -176,7 +176,7 @@ def _each(args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) ->
     from jettagger.search.executors import client_at
     from jettagger.skims.each import outputs_of, tag_each
 
-    kind = args.skims or "root"
+    kind = "root" if args.skims is None else args.skims
     targets = outputs_of(args.files, args.output, kind)
     if args.dry_run:
         say(f"ok, {len(targets)} files can be tagged with {tagger.bundle.name} into {args.output}, if they can be read")

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
+from jettagger.arguments import guard
 from jettagger.errors import visible
 from jettagger.runtime.codedigest import code_digest, digest_of
+from jettagger.search.interface import EventsConfig, EventsProcessor
 from jettagger.skims.resume import source_digest
 
 __all__ = ["differences", "search_identity"]
@@ -28,7 +30,7 @@ _ROOMS = ("calibration", "decorrelation", "discriminants", "histograms", "proces
 _LIBRARIES = ("awkward", "boost-histogram", "coffea", "correctionlib", "numpy", "onnxruntime", "uproot")
 
 
-def search_identity(config: Any, processor: Any) -> dict[str, Any]:
+def search_identity(config: EventsConfig, processor: EventsProcessor) -> dict[str, Any]:
     """All that the results of chunks depend on apart from their events, for JSON.
 
     Parameters
@@ -132,3 +134,6 @@ def _files(content: Any, folder: Path) -> Iterator[tuple[str, str]]:
             path = folder / os.path.expanduser(content)
             if path.is_file():
                 yield content, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+guard(globals(), "search_identity")

@@ -188,6 +188,7 @@ def tag_each(
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OutputError(f"{there[0]}{more} exists already; use --force (force=True) to replace it")
+    new = not place.exists()
     try:
         place.mkdir(exist_ok=True)
         state.mkdir(exist_ok=True)
@@ -220,6 +221,8 @@ def tag_each(
     finally:
         if state.is_dir() and not note.is_file():
             shutil.rmtree(state, ignore_errors=True)
+        if new and not any(place.iterdir()):
+            place.rmdir()
         if lock is not None:
             lock.close()
     return TaggedFiles(made, tuple(earlier), failed)
