@@ -11,7 +11,7 @@ from coffea.analysis_tools import PackedSelection, Weights
 from jettagger.processors.candidates import CandidateColumns
 
 from jettagger.errors import UnknownName
-from jettagger.histograms import HistSpec, sort_categories
+from jettagger.histograms import HistSpec, categories_of, sort_categories
 from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
 from jettagger.search.masses import without_mass_cuts
 
@@ -235,9 +235,12 @@ def scaled(histogram: Any, scales: Mapping[str, float]) -> Any:
     Returns
     -------
     hist.Hist
-        With values and variances `rounded` before scaling.
+        With values and variances `rounded` before scaling; the same one, if its categories are sorted.
     """
-    ordered = sort_categories(histogram)
+    known = categories_of(histogram)
+    if any(values != sorted(values) for values in known.values()):  # otherwise without a copy
+        histogram = sort_categories(histogram)
+    ordered = histogram
     view = ordered.view(flow=True)
     position = [axis.name for axis in ordered.axes].index("dataset")
     for number, dataset in enumerate(ordered.axes["dataset"]):

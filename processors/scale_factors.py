@@ -455,7 +455,7 @@ variations, luminosity, generator_weight, collection, jets
         """
         datasets = self.normalised(accumulator)
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
-        histograms = {name: scaled(item, scales) for name, item in accumulator["histograms"].items()}
+        histograms = {name: scaled(item.copy(), scales) for name, item in accumulator["histograms"].items()}
         cutflow = {
             dataset: {
                 row: {"events": counts["events"], "weighted": float(rounded(counts["weighted"])) * scales[dataset]}

@@ -583,6 +583,7 @@ class ResonanceSearchProcessor(FatJetProcessor):
         Parameters
         ----------
         accumulator : dict
+            Its histograms are taken out.
 
         Returns
         -------
@@ -603,11 +604,13 @@ class ResonanceSearchProcessor(FatJetProcessor):
         scales = {dataset: counts["scale"] for dataset, counts in datasets.items()}
         ratios = self.theory_ratios(accumulator)
         simulated = [dataset for dataset in datasets if not self.sample(dataset).data]
-        histograms, curves, masses = (
-            {name: scaled(histogram, scales) for name, histogram in accumulator[kind].items()}
-            for kind in ("histograms", "curves", "masses")
-        )
-        histograms = {name: combined(item, self.search.theory, ratios, simulated) for name, item in histograms.items()}
+        made: dict[str, dict[str, Any]] = {}
+        for kind in ("histograms", "curves", "masses"):
+            content, made[kind] = accumulator[kind], {}
+            for name in list(content):  # taken out, so that there is one copy of all but one
+                theory = self.search.theory if kind == "histograms" else {}
+                made[kind][name] = combined(scaled(content.pop(name), scales), theory, ratios, simulated)
+        histograms, curves, masses = made["histograms"], made["curves"], made["masses"]
         cutflow: dict[str, Any] = {}
         hidden = blind_rows(self.regions) if self.blind else {}
         for dataset, counts in datasets.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -94,9 +93,17 @@ def sort_categories(histogram: Histogram) -> Any:
         for axis in histogram.axes
     ]
     ordered = hist.Hist(*axes, storage=histogram.storage_type(), name=histogram.name, label=histogram.label)
-    for values in itertools.product(*known.values()):
-        where = dict(zip(known, values, strict=True))
-        ordered[where] = histogram[where].view(flow=True)
+    old, new = histogram.view(flow=True), ordered.view(flow=True)
+    rows = []
+    for number, axis in enumerate(histogram.axes):
+        places = np.arange(old.shape[number])
+        if axis.name in known:  # behind the categories there may be one for all others
+            before = list(axis)
+            places[: len(before)] = [before.index(value) for value in known[axis.name]]
+        rows.append(places)
+    first, *others = rows
+    for place, row in enumerate(first):  # one at a time: no second copy of all
+        new[place] = old[row][np.ix_(*others)] if others else old[row]
     return ordered
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from coffea.processor import accumulate
 
+from jettagger.search.joining import join
 from jettagger.search.kept import KeptChunks
 from jettagger.search.packing import unpack
 
@@ -66,7 +67,9 @@ class OrderedSum:
         for number in range(self._next, len(self.items)):  # also behind one that is missing, after an error
             self._take(number)
         self._next = len(self.items)
-        return accumulate(self._totals.values())
+        totals = list(self._totals.values())
+        self._totals = {}
+        return join(totals)
 
     def _take(self, number: int) -> bool:
         """Add a chunk to the sum of its data set, if it is there."""
