@@ -1,6 +1,7 @@
-"""CPU time of gradients, in units of a forward pass in ONNX Runtime, on one core.
+"""CPU time of gradients, in units of a forward pass in ONNX Runtime, on one core; memory of attributions.
 
     python -m benchmarks.explain inclParTToyV1 ../shared/data/models/part-ak8-2023 --jets 2000
+    python -m benchmarks.explain inclParTToyV1 --events test.root --jets 20000
 
 Random jets with lengths of a sample, in the batches that a tagger makes for ONNX Runtime; for gradients several of
 these together, padded to the longest. One output column is derived with respect to all inputs.
@@ -9,8 +10,12 @@ these together, padded to the longest. One output column is derived with respect
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +31,9 @@ from jettagger.sessions import open_onnx
 
 #: jets in a batch with gradients
 TOGETHER = 16
+
+#: jets whose gradients are timed, and numbers of jets between which memory may grow
+TIMED, GROWTH = 2000, (2000, 20000)
 
 Inputs = Mapping[str, Any]
 
@@ -77,6 +85,97 @@ def cost(bundle: Bundle, n_jets: int, repeats: int = 3) -> list[tuple[float, flo
     return found
 
 
+def memory(model: str, path: Path, n_jets: int) -> dict[str, float]:
+    """Memory in MB that an attribution of the first jets of a file takes, in this process.
+
+    Parameters
+    ----------
+    model : str
+    path : Path
+        Events; they are repeated if there are not enough.
+    n_jets : int
+
+    Returns
+    -------
+    dict of str to float
+        ``jets``, ``events``: size of the columns in memory, ``columns``: that of the new ones, ``peak``: growth of the
+        peak of resident memory by the attribution.
+    """
+    import awkward as ak
+
+    from jettagger.explain import attribute
+
+    tagger = jt.load_tagger(model, threads=1)
+    attribute(tagger, _events(tagger, path, 20), "log HbbvsQCD")  # loads the libraries, builds the network
+    events = _events(tagger, path, n_jets)
+    before = _peak()
+    explained = attribute(tagger, events, "log HbbvsQCD", prefix="measured")
+    growth = _peak() - before
+    columns = [
+        ak.to_packed(explained[name][field])
+        for name in ("FatJetPFCands", "FatJetSVs", "FatJet")
+        for field in explained[name].fields
+        if field.startswith("measured")
+    ]
+    return {
+        "jets": int(ak.count(events.FatJet.pt)),
+        "events": sum(ak.to_packed(events[name]).nbytes for name in events.fields) / 2**20,
+        "columns": sum(column.nbytes for column in columns) / 2**20,
+        "peak": growth,
+    }
+
+
+def _events(tagger: jt.Tagger, path: Path, n_jets: int) -> Any:
+    """The first events of a file, repeated, with as many jets."""
+    import awkward as ak
+
+    with jt.EventFile(path) as file:
+        names = sorted(set(tagger.check(file, str(path)).columns))
+        events = file.read(names, 0, min(file.n_events, n_jets))
+    counts = np.cumsum(ak.to_numpy(ak.num(events.FatJet.pt)))
+    whole, rest = divmod(n_jets, int(counts[-1]))
+    parts = [events] * whole + [events[: int(np.searchsorted(counts, rest)) + 1]] * bool(rest)
+    return ak.to_packed(ak.concatenate(parts))
+
+
+def _peak() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
+    return float(peak.split()[1]) / 1024
+
+
+def costs(models: Sequence[str], path: Path) -> dict[str, Any]:
+    """CPU time of gradients of several models, and memory of attributions of the first.
+
+    Parameters
+    ----------
+    models : sequence of str
+    path : Path
+        A file of events.
+
+    Returns
+    -------
+    dict
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {"jets": TIMED, "ratios": {}, "memory": []}
+    for model in models:
+        bundle = as_run(jt.load_bundle(model))
+        times = cost(bundle, TIMED)
+        found["ratios"][bundle.name] = {
+            "forward": [1000 * forward / TIMED for forward, _ in times],
+            "gradients": [1000 * slopes / TIMED for _, slopes in times],
+        }
+    for n_jets in GROWTH:
+        line = [sys.executable, "-W", "ignore", "-m", "benchmarks.explain", models[0]]
+        line += ["--events", str(path), "--jets", str(n_jets)]
+        found["memory"].append(json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout))
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the cost for some models."""
     import torch
@@ -84,9 +183,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--jets", type=int, default=2000)
+    parser.add_argument("--events", type=Path, metavar="FILE", help="measure memory with these events")
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if chosen.events is not None:
+        print(json.dumps(memory(chosen.models[0], chosen.events, chosen.jets)), flush=True)
+        return
     for model in chosen.models:
         bundle = as_run(jt.load_bundle(model))
         found = cost(bundle, chosen.jets, chosen.repeats)

@@ -56,7 +56,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
         }
         for key, group in numbers["attributions"]["rankings"].items()
     }
-    parts = ("losses", "kinds", "constituents", "sanity", "retraining")
+    parts = ("losses", "kinds", "constituents", "sanity", "retraining", "costs")
     made = {name: numbers[name] for name in parts if name in numbers}
     made["rankings"] = rankings
     if "convergence" in numbers:
@@ -147,9 +147,9 @@ def _constituents(found: Mapping[str, Any]) -> str:
     for key, orders in found["constituents"].items():
         question, sample = key.split("/")
         for order, numbers in orders.items():
-            shares = [_percent(pair) for pair in numbers["recovered"]]
-            rows.append([question, SAMPLES[sample], order, *shares, _percent(numbers["ten suffice"])])
-    head = ["number", "jets", "kept by", "1", "5", "10", "20", "30 constituents", "jets for which ten suffice"]
+            shares = [_percent(pair) for pair in (*numbers["recovered"], *numbers["suffice"])]
+            rows.append([question, SAMPLES[sample], order, *shares])
+    head = ["number", "jets", "kept by", "1", "5", "10", "20", "40 constituents", "20 suffice", "40 suffice"]
     return _table(head, rows)
 
 
@@ -163,30 +163,66 @@ def _sanity(found: Mapping[str, Any]) -> str:
     return _table(["map: rank correlation with the original if random", *cells], rows)
 
 
+def _ranks(found: Mapping[str, Any], ways: Iterable[str]) -> list[str]:
+    """Rank correlations, whether they are above 0.8, and their spread."""
+    texts = []
+    for way in ways:
+        value, (low, high) = found["spearman"][way], found["spearman_spread"][way]
+        above = "above" if round(value, 6) > 0.8 else "not above"
+        texts.append(f"{value:.2f} ({low:.2f} to {high:.2f}), {above} 0.8")
+    return texts
+
+
 def _retraining(found: Mapping[str, Any]) -> str:
     item = found["retraining"]
-    rows = [
-        [name, *(_text(values[way]) for way in ("retrained", "occluded", "median", "permuted"))]
-        for name, values in sorted(item["groups"].items(), key=lambda pair: -pair[1]["retrained"][0])
-    ]
-    ways = ("occluded", "median", "permuted")
-    ranks = [f"{item['spearman'][way]:.2f}" for way in ways]
-    spread = [" to ".join(f"{value:.2f}" for value in item["spearman_spread"][way]) for way in ways]
-    rows.append(
-        ["Spearman with retraining (68 % of replicas)", "", *(f"{a} ({b})" for a, b in zip(ranks, spread, strict=True))]
-    )
-    rows.append(["above 0.8", "", *("yes" if round(item["spearman"][way], 6) > 0.8 else "no" for way in ways)])
+    ways = ("occluded", "median", "others", "permuted")
+    rows = []
+    for task, content in item["tasks"].items():
+        groups = sorted(content["groups"].items(), key=lambda pair: -pair[1]["retrained"][0])
+        rows += [[task, name, *(_text(values[way]) for way in ("retrained", *ways))] for name, values in groups]
+        title = f"Spearman (68 % of replicas); rejection {_text(content['rejection'])}"
+        rows.append([task, title, "", *_ranks(content, ways)])
+    rows.append(["mean of the tasks", "Spearman (68 % of replicas)", "", *_ranks(item, ways)])
     head = [
+        "task",
         "decrease of ln(rejection) without",
         "trained without",
         "as in empty slots",
         "the median constituent",
+        "other constituents",
         "permuted",
     ]
-    text = (
-        f"H → bb against H → WW → 4q: rejection {_text(item['rejection'])} at 90 % efficiency; {item['seeds']} seeds."
+    apart = "".join(
+        f" Left out, as fewer than ten of the test jets are confused by the network with all variables: {task}."
+        for task in item["separated"]
     )
-    return f"{_table(head, rows)}\n\n{text}"
+    return f"{_table(head, rows)}\n\nRejections at 90 % efficiency; {item['seeds']} trainings of each network.{apart}"
+
+
+def _growth(few: Mapping[str, float], many: Mapping[str, float]) -> float:
+    """Memory of a further jet in kB, without its columns."""
+    change = (many["peak"] - many["columns"]) - (few["peak"] - few["columns"])
+    return 1024 * change / (many["jets"] - few["jets"])
+
+
+def _costs(found: Mapping[str, Any]) -> str:
+    item = found["costs"]
+    lines = []
+    for model, times in item["ratios"].items():
+        ratios = sorted(slopes / forward for forward, slopes in zip(times["forward"], times["gradients"], strict=True))
+        lines.append(
+            f"- `{model}`, {item['jets']:,} jets: {min(times['forward']):.2f} ms a jet forward in ONNX Runtime, "
+            f"{min(times['gradients']):.2f} ms with gradients: {ratios[len(ratios) // 2]:.1f} times as much "
+            f"({ratios[0]:.1f} to {ratios[-1]:.1f} in {len(ratios)} repetitions; at most 8)."
+        )
+    few, many = item["memory"]
+    lines.append(
+        f"- `attribute` of {few['jets']:,} jets needs {few['peak'] - few['columns']:.0f} MB beside the events and the "
+        f"new columns, of {many['jets']:,} jets {many['peak'] - many['columns']:.0f} MB (events in memory "
+        f"{few['events']:.0f} and {many['events']:.0f} MB, new columns {few['columns']:.1f} and "
+        f"{many['columns']:.1f} MB): what grows is {_growth(few, many):.1f} kB a jet, the links of the events."
+    )
+    return "\n".join(lines)
 
 
 def _convergence(found: Mapping[str, Any]) -> str:
@@ -234,7 +270,7 @@ def _cost(found: Mapping[str, Any]) -> str:
 
 
 #: tables of a part of the study alone
-_PARTS = ("losses", "kinds", "constituents", "sanity", "retraining", "convergence")
+_PARTS = ("losses", "kinds", "constituents", "sanity", "retraining", "convergence", "costs")
 
 TABLES = {
     "answers": _answers,
@@ -245,6 +281,7 @@ TABLES = {
     "sanity": _sanity,
     "retraining": _retraining,
     "convergence": _convergence,
+    "costs": _costs,
     "cost": _cost,
 }
 

@@ -5,24 +5,40 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import jettagger as jt
-from jettagger.explain.baselines import median_constituent
+from jettagger.explain.baselines import median_constituent, other_constituents
 from jettagger.explain.feature_groups import feature_groups
-from jettagger.explain.jets import JetInputs
+from jettagger.explain.jets import JetInputs, joined_inputs
 from jettagger.explain.methods import occlude_variables, permutation_importance
 from jettagger.explain.scorer import Scorer
 from jettagger.inference.padding import as_run
 
-__all__ = ["measure_retraining"]
+__all__ = ["TASKS", "WAYS", "measure_retraining"]
 
-#: trainings of each network, passes over the jets, jets of a batch
-SEEDS, PASSES, BATCH = 3, 10, 128
+#: task -> signal and background
+TASKS: Mapping[str, tuple[str, str]] = {
+    "H → bb against H → WW → 4q": ("Hbb", "HWW4q"),
+    "H → bb against light multijets": ("Hbb", "QCDlight"),
+    "H → WW → 4q against light multijets": ("HWW4q", "QCDlight"),
+}
+
+#: largest rejection at which losses can be ranked: ten of the background jets pass
+MOST = 300
+
+#: occlusion of a group with the values of empty slots, of the median constituent, of other constituents
+BASELINES = ("occluded", "median", "others")
+
+#: what is compared with retraining
+WAYS = (*BASELINES, "permuted")
+
+#: trainings of each network, passes over the jets, jets of a batch, replicas of the test jets
+SEEDS, PASSES, BATCH, REPLICAS = 4, 10, 128, 100
 
 #: jets of each class for training and for test
 TRAINING, TEST = 5000, 3000
@@ -48,7 +64,7 @@ def _tensors(parts: list[JetInputs]) -> dict[str, Any]:
 
 
 def _network(widths: dict[str, int]) -> Any:
-    """Sums over candidates and vertices, then a few layers: scores of H to WW to 4q and of H to bb."""
+    """Sums over candidates and vertices, then a few layers: scores of background and of signal."""
     import torch
     from torch import nn
 
@@ -107,7 +123,7 @@ def _log_rejection(scores: Any, truth: Any) -> float:
     return float(np.log(len(background) + 1) - np.log(np.count_nonzero(background > cut) + 0.5))
 
 
-def _exported(network: Any, bundle: Any, folder: Path) -> Path:
+def _exported(network: Any, bundle: Any, folder: Path, processes: tuple[str, str]) -> Path:
     """The network as a model: the input description of the embedded tagger without its four-vectors."""
     import torch
 
@@ -115,7 +131,8 @@ def _exported(network: Any, bundle: Any, folder: Path) -> Path:
     folder.mkdir(parents=True)
     description = json.loads(Path(bundle.files["preprocess.json"]).read_text(encoding="utf-8"))
     names = [f"{stem}_{kind}" for stem in LENGTHS for kind in ("features", "mask")]
-    description["input_names"], description["output_names"] = names, ["probHWW4q", "probHbb"]
+    description["input_names"] = names
+    description["output_names"] = [f"prob{process}" for process in reversed(processes)]
     for name in ("pf_vectors", "sv_vectors"):
         del description[name]
     for stem, length in LENGTHS.items():
@@ -146,40 +163,105 @@ def measure_retraining(tagger: jt.Tagger, folder: Path, jets_of: Callable[..., A
     tagger : Tagger
         Whose inputs are taken.
     folder : Path
-        With the samples.
+        With the samples; tasks that are done are kept there.
     jets_of : callable
         Tagger, path and number -> jets in batches.
 
     Returns
     -------
     dict
-        ``groups``: group -> way -> decrease and uncertainty; ``spearman``: way -> rank correlation with retraining;
-        ``rejection`` of the whole network.
+        ``separated``: task that is left out, as hardly any jet is confused in it -> rejection of the whole network;
+        ``tasks``: other task -> ``groups`` (group -> way -> decrease and uncertainty), ``spearman`` (way -> rank
+        correlation with retraining), ``spearman_spread`` and ``rejection`` of the whole network; ``spearman``: way ->
+        mean over the tasks; ``spearman_spread``: way -> quantiles at 16 % and 84 % over replicas of jets and
+        trainings; ``seeds``.
     """
-    from scipy.stats import spearmanr
-
-    bundle = as_run(tagger.bundle)
-    groups = dict(feature_groups(bundle))
-    own = {stem: [item.feature.name for item in _group(bundle, f"{stem}_features").variables] for stem in LENGTHS}
-    groups = {
-        name: tuple(v for v in variables if any(v in names for names in own.values()))
-        for name, variables in groups.items()
+    tasks, drawn = {}, []
+    for task, processes in TASKS.items():
+        path = folder / f"retraining-{processes[0]}-{processes[1]}.json"
+        if not path.exists():
+            found = _Task(tagger, folder, jets_of, processes).measured()
+            path.write_text(json.dumps(found), encoding="utf-8")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        drawn.append(content.pop("replicas"))
+        tasks[task] = content
+    separated = {task: item["rejection"][0] for task, item in tasks.items() if item["rejection"][0] > MOST}
+    drawn = [item for task, item in zip(tasks, drawn, strict=True) if task not in separated]
+    tasks = {task: item for task, item in tasks.items() if task not in separated}
+    for item, replicas in zip(tasks.values(), drawn, strict=True):
+        item["spearman_spread"] = {way: _middle(replicas[way]) for way in WAYS}
+    means = {way: float(np.mean([item["spearman"][way] for item in tasks.values()])) for way in WAYS}
+    spread = {way: _middle(np.mean([item[way] for item in drawn], axis=0)) for way in WAYS}
+    return {
+        "tasks": tasks,
+        "separated": separated,
+        "spearman": means,
+        "spearman_spread": spread,
+        "seeds": SEEDS,
     }
 
-    def read(kind: str, number: int) -> tuple[dict[str, Any], Any]:
+
+def _middle(values: Any) -> list[float]:
+    """Quantiles at 16 % and 84 %."""
+    return [float(value) for value in np.quantile(values, [0.16, 0.84])]
+
+
+class _Task:
+    """Two classes of jets, with networks that tell one from the other."""
+
+    def __init__(
+        self, tagger: jt.Tagger, folder: Path, jets_of: Callable[..., Any], processes: tuple[str, str]
+    ) -> None:
+        self.tagger, self.folder, self.jets_of, self.processes = tagger, folder, jets_of, processes
+        self.bundle = as_run(tagger.bundle)
+        self.own = {
+            stem: [item.feature.name for item in _group(self.bundle, f"{stem}_features").variables] for stem in LENGTHS
+        }
+        self.groups = {
+            name: tuple(v for v in variables if any(v in names for names in self.own.values()))
+            for name, variables in feature_groups(self.bundle).items()
+        }
+        self.test, self.truth = self._read("test", TEST)
+        rng = np.random.default_rng(1)
+        classes = (self.truth, ~self.truth)
+        self.draws = [
+            np.concatenate([rng.choice(np.flatnonzero(mask), int(mask.sum())) for mask in classes])
+            for _ in range(REPLICAS)
+        ]
+
+    def measured(self) -> dict[str, Any]:
+        """Decreases by all ways, their ranks, and those of replicas."""
+        training, truth = self._read("train", TRAINING)
+        whole = [_trained(training, truth, seed) for seed in range(SEEDS)]
+        plain = np.stack([self._rejections(_scores(network, self.test)) for network in whole])
+        others: dict[str, dict[str, Any]] = {name: {} for name in self.groups}
+        for name, variables in self.groups.items():
+            less, test = self._without(training, variables), self._without(self.test, variables)
+            made = [_scores(_trained(less, truth, seed), test) for seed in range(SEEDS)]
+            others[name]["retrained"] = np.stack([self._rejections(scores) for scores in made])
+        permuted = self._left_out(whole, plain, others)
+        found = {name: {way: _loss(plain, array) for way, array in ways.items()} for name, ways in others.items()}
+        for name, pair in permuted.items():
+            found[name]["permuted"] = pair
+        rejection = float(np.exp(plain[:, 0].mean()))
+        return {
+            "groups": found,
+            "spearman": _ranks({name: {way: pair[0] for way, pair in ways.items()} for name, ways in found.items()}),
+            "replicas": _replicas(plain, others, permuted),
+            "rejection": [rejection, rejection * float(plain[:, 1:].mean(axis=0).std(ddof=1))],
+        }
+
+    def _read(self, kind: str, number: int) -> tuple[dict[str, Any], Any]:
         parts, truth = [], []
-        for process in ("Hbb", "HWW4q"):
-            batches = list(jets_of(tagger, folder / f"{kind}-{process}.root", number))
+        for process in self.processes:
+            batches = list(self.jets_of(self.tagger, self.folder / f"{kind}-{process}.root", number))
             parts += batches
-            truth.append(np.full(sum(map(len, batches)), process == "Hbb"))
+            truth.append(np.full(sum(map(len, batches)), process == self.processes[0]))
         return _tensors(parts), np.concatenate(truth)
 
-    training, truth = read("train", TRAINING)
-    test, test_truth = read("test", TEST)
-
-    def without(inputs: dict[str, Any], variables: tuple[str, ...]) -> dict[str, Any]:
+    def _without(self, inputs: dict[str, Any], variables: tuple[str, ...]) -> dict[str, Any]:
         changed = dict(inputs)
-        for stem, names in own.items():
+        for stem, names in self.own.items():
             places = [place for place, name in enumerate(names) if name in variables]
             changed[f"{stem}_features"] = inputs[f"{stem}_features"].copy()
             changed[f"{stem}_features"][:, places] = 0
@@ -187,62 +269,72 @@ def measure_retraining(tagger: jt.Tagger, folder: Path, jets_of: Callable[..., A
                 changed[f"{stem}_mask"] = np.zeros_like(inputs[f"{stem}_mask"])
         return changed
 
-    rng = np.random.default_rng(1)
-    draws = [
-        np.concatenate([rng.choice(np.flatnonzero(mask), int(mask.sum())) for mask in (test_truth, ~test_truth)])
-        for _ in range(100)
-    ]
+    def _rejections(self, scores: Any) -> Any:
+        rows = [slice(None), *self.draws]
+        return np.array([_log_rejection(scores[item], self.truth[item]) for item in rows])
 
-    def rejections(scores: Any) -> Any:
-        return np.array([_log_rejection(scores[rows], test_truth[rows]) for rows in [slice(None), *draws]])
+    def _left_out(self, whole: list[Any], plain: Any, others: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
+        """Add occlusion with each baseline to the others; decreases by permutation."""
+        rejections: dict[str, dict[str, list[Any]]] = {name: {way: [] for way in BASELINES} for name in self.groups}
+        permuted: dict[str, list[list[float]]] = {name: [] for name in self.groups}
+        parts: list[JetInputs] = []
+        for seed, network in enumerate(whole):
+            path = _exported(network, self.bundle, self.folder / f"small-{'-'.join(self.processes)}", self.processes)
+            small = jt.load_tagger(path, threads=1, backend="onnxruntime")
+            scorer = Scorer(small, f"prob{self.processes[0]}")
+            if not parts:
+                paths = [self.folder / f"test-{process}.root" for process in self.processes]
+                parts = [jets for path in paths for jets in self.jets_of(small, path, TEST)]
+                median = median_constituent(joined_inputs(parts))
+            baselines = {"occluded": None, "median": median, "others": other_constituents(parts, seed)}
+            for way, baseline in baselines.items():
+                effects = [occlude_variables(scorer, part, self.groups, baseline) for part in parts]
+                outputs = np.concatenate([effect.outputs for effect in effects])
+                without = outputs[:, np.newaxis] - np.concatenate([effect.values for effect in effects])
+                before = self._rejections(outputs)  # of the same jets, which are in another order than those of `plain`
+                for place, name in enumerate(self.groups):
+                    rejections[name][way].append(plain[seed] + self._rejections(without[:, place]) - before)
+            _, importances = permutation_importance(
+                scorer, parts, self.truth, self.groups, efficiency=EFFICIENCY, permutations=1, replicas=50, seed=seed
+            )
+            for item in importances:
+                permuted[item.name].append([item.loss.value, item.loss.uncertainty])
+        for name, ways in rejections.items():
+            others[name] |= {way: np.stack(rows) for way, rows in ways.items()}
+        found = {}
+        for name, pairs in permuted.items():
+            losses = np.array(pairs)
+            spread = losses[:, 0].std(ddof=1) / np.sqrt(len(losses))
+            found[name] = [float(losses[:, 0].mean()), float(np.hypot(spread, losses[:, 1].mean()))]
+        return found
 
-    whole = [_trained(training, truth, seed) for seed in range(SEEDS)]
-    plain = np.stack([rejections(_scores(network, test)) for network in whole])
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, variables in groups.items():
-        less = without(training, variables)
-        scores = [_scores(_trained(less, truth, seed), without(test, variables)) for seed in range(SEEDS)]
-        other = np.stack([rejections(item) for item in scores])
-        found[name] = {"retrained": _loss(plain, other)}
-    occluded: dict[str, dict[str, list[Any]]] = {way: {name: [] for name in groups} for way in ("occluded", "median")}
-    permuted: dict[str, list[list[float]]] = {name: [] for name in groups}
-    for seed, network in enumerate(whole):
-        small = jt.load_tagger(_exported(network, bundle, folder / "small"), threads=1, backend="onnxruntime")
-        scorer = Scorer(small, "probHbb")
-        parts = [jets for process in ("Hbb", "HWW4q") for jets in jets_of(small, folder / f"test-{process}.root", TEST)]
-        median = median_constituent(parts[0])
-        for way, baseline in (("occluded", None), ("median", median)):
-            effects = [occlude_variables(scorer, part, groups, baseline) for part in parts]
-            outputs = np.concatenate([effect.outputs for effect in effects])
-            values = np.concatenate([effect.values for effect in effects])
-            for place, name in enumerate(groups):
-                occluded[way][name].append(rejections(outputs - values[:, place]))
-        _, importances = permutation_importance(
-            scorer, parts, test_truth, groups, efficiency=EFFICIENCY, permutations=1, replicas=50, seed=seed
-        )
-        for item in importances:
-            permuted[item.name].append([item.loss.value, item.loss.uncertainty])
-    for name in groups:
-        for way, others in occluded.items():
-            found[name][way] = _loss(plain, np.stack(others[name]))
-        losses = np.array(permuted[name])
-        spread = losses[:, 0].std(ddof=1) / np.sqrt(len(losses))
-        found[name]["permuted"] = [float(losses[:, 0].mean()), float(np.hypot(spread, losses[:, 1].mean()))]
-    order = list(groups)
-    spearman = {
-        way: float(
-            spearmanr(
-                [found[name]["retrained"][0] for name in order], [found[name][way][0] for name in order]
-            ).statistic
-        )
-        for way in ("occluded", "median", "permuted")
-    }
-    sure = {way: _spread_of_rank(found, order, way) for way in spearman}
-    rejection = [
-        float(np.exp(plain[:, 0].mean())),
-        float(np.exp(plain[:, 0].mean()) * plain[:, 1:].mean(axis=0).std(ddof=1)),
-    ]
-    return {"groups": found, "spearman": spearman, "spearman_spread": sure, "rejection": rejection, "seeds": SEEDS}
+
+def _ranks(decreases: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Rank correlation of each way with retraining, over the groups."""
+    from scipy.stats import spearmanr
+
+    retrained = [ways["retrained"] for ways in decreases.values()]
+    return {way: float(spearmanr(retrained, [ways[way] for ways in decreases.values()]).statistic) for way in WAYS}
+
+
+def _replicas(
+    plain: Any, others: dict[str, dict[str, Any]], permuted: dict[str, list[float]]
+) -> dict[str, list[float]]:
+    """Rank correlations of replicas: of the jets, and of the trainings, both drawn with replacement."""
+    rng = np.random.default_rng(2)
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    for replica in range(1, plain.shape[1]):
+        decreases: dict[str, dict[str, float]] = {}
+        seeds, own = (rng.integers(len(plain), size=len(plain)) for _ in range(2))
+        for name, ways in others.items():
+            decreases[name] = {
+                way: float((plain[seeds, replica] - array[own if way == "retrained" else seeds, replica]).mean())
+                for way, array in ways.items()
+            }
+            decreases[name]["permuted"] = rng.normal(*permuted[name])
+        for way, value in _ranks(decreases).items():
+            found[way].append(value)
+    return found
 
 
 def _group(bundle: Any, name: str) -> Any:
@@ -254,17 +346,3 @@ def _loss(plain: Any, other: Any) -> list[float]:
     change = plain - other
     seeds = change[:, 0].std(ddof=1) / np.sqrt(len(change))
     return [float(change[:, 0].mean()), float(np.hypot(change[:, 1:].mean(axis=0).std(ddof=1), seeds))]
-
-
-def _spread_of_rank(found: dict[str, dict[str, list[float]]], order: list[str], way: str) -> list[float]:
-    """Quantiles at 16 % and 84 % of the rank correlation, with all decreases drawn within their uncertainties."""
-    from scipy.stats import spearmanr
-
-    rng = np.random.default_rng(2)
-    drawn = []
-    for _ in range(500):
-        both = [
-            [rng.normal(found[name][what][0], found[name][what][1]) for name in order] for what in ("retrained", way)
-        ]
-        drawn.append(float(spearmanr(*both).statistic))
-    return [float(value) for value in np.quantile(drawn, [0.16, 0.84])]

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 
 import jettagger as jt
+from benchmarks.explain import costs
 from benchmarks.explain_page import show, write_page
 from benchmarks.explain_retraining import measure_retraining
 from benchmarks.explain_sanity import measure_sanity
+from jettagger.explain.baselines import other_constituents
 from jettagger.explain.collecting import FEATURES, GROUPS, JetNumbers, collect, joined_numbers
 from jettagger.explain.feature_groups import feature_groups, particle_kinds
 from jettagger.explain.jets import JetInputs, jet_inputs, joined_inputs
@@ -47,6 +49,7 @@ SAMPLES: Mapping[str, tuple[str, int, int]] = {
     "test-HWW4q": ("HWW4q", 3000, 2412),
     "train-Hbb": ("Hbb", 6000, 2411),
     "train-HWW4q": ("HWW4q", 5000, 2411),
+    "train-QCDlight": ("QCDlight", 6000, 2411),
 }
 
 #: what is explained -> number, samples of it
@@ -69,10 +72,14 @@ INTEGRATED = 1000
 EFFICIENCIES = {"Hbb": 0.95, "4q": 0.5}
 
 #: jets of each sample of which single constituents are left out
-SINGLE = 40
+SINGLE = 60
+
+#: how many constituents are kept
+KEPT = (1, 5, 10, 20, 40)
 
 PARTS = (
-    "simulate", "attributions", "losses", "kinds", "constituents", "sanity", "retraining", "convergence", "summary"
+    "simulate", "attributions", "losses", "kinds", "constituents", "sanity", "retraining", "convergence", "costs",
+    "summary",
 )  # fmt: skip
 
 
@@ -91,7 +98,10 @@ def simulate(folder: Path) -> None:
 def jets_of(
     tagger: jt.Tagger, path: Path, number: int, low: float = 200, high: float = 1000, skip: int = 0
 ) -> Iterator[JetInputs]:
-    """The first jets of a file in a range of pt that have one of the types of the network, in batches."""
+    """The first jets of a file in a range of pt that have one of the types of the network, in batches.
+
+    Batches are of similar length, the longest jets first, so that the jets are chosen before.
+    """
     with jt.EventFile(path) as file:
         columns = [*tagger.check(file, str(path)).columns, "FatJet.label", "FatJet.pt"]
         left = number
@@ -99,25 +109,36 @@ def jets_of(
             events = file.read(sorted(set(columns)), start, min(start + 300, file.n_events))
             fat = events.FatJet
             request = tagger.request(events, (fat.pt >= low) & (fat.pt < high) & (fat.label >= 0))
-            for jets in jet_inputs(tagger, request, ["FatJet_pt", "FatJet_label"]):
-                yield jets.take(np.arange(min(left, len(jets))))
-                left -= min(left, len(jets))
-                if not left:
-                    return
+            batches = list(jet_inputs(tagger, request, ["FatJet_pt", "FatJet_label"]))
+            first = np.sort(np.concatenate([jets.jets for jets in batches]))[:left] if batches else np.zeros(0)
+            for jets in batches:
+                chosen = np.isin(jets.jets, first)
+                if chosen.any():
+                    yield jets.take(np.flatnonzero(chosen))
+            left -= len(first)
+            if not left:
+                return
 
 
 def attributions(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
-    """Rankings by occlusion of variables and groups for each question, sample and range of pt; maps of the first."""
+    """Rankings by occlusion of variables and groups for each question, sample and range of pt; maps of the first.
+
+    Variables get the values of other constituents, of all samples of the question in the same range.
+    """
     found: dict[str, Any] = {"rankings": {}, "maps": {}}
     groups = feature_groups(tagger.bundle)
     for question, (target, samples) in QUESTIONS.items():
         scorer = Scorer(tagger, target)
-        for sample in samples:
-            for title, (low, high) in RANGES.items():
+        for title, (low, high) in RANGES.items():
+            parts = {
+                sample: list(jets_of(tagger, folder / f"{sample}.root", OCCLUDED, low, high)) for sample in samples
+            }
+            baseline = other_constituents([jets for batches in parts.values() for jets in batches])
+            for sample, batches in parts.items():
                 numbers, maps = [], []
-                for jets in jets_of(tagger, folder / f"{sample}.root", OCCLUDED, low, high):
+                for jets in batches:
                     members = {FEATURES: {name: (name,) for name in jets.variables}, GROUPS: groups}
-                    effects = {name: occlude_variables(scorer, jets, item) for name, item in members.items()}
+                    effects = {name: occlude_variables(scorer, jets, item, baseline) for name, item in members.items()}
                     values = {name: effect.values for name, effect in effects.items()}
                     sizes = {name: np.abs(array) for name, array in values.items()}
                     names = {name: effect.names for name, effect in effects.items()}
@@ -131,7 +152,14 @@ def attributions(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
                 if maps:
                     every = joined_numbers(maps)
                     found["maps"][key] = explained_groups(every, [title] * len(every))[0].to_dict()["maps"]
-    return found
+    # in the order of the samples, then of the ranges
+    keys = [
+        f"{question}/{sample.removeprefix('test-')}/{title}"
+        for question, (_, samples) in QUESTIONS.items()
+        for sample in samples
+        for title in RANGES
+    ]
+    return {name: {key: content[key] for key in keys if key in content} for name, content in found.items()}
 
 
 def convergence(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
@@ -215,14 +243,14 @@ def constituents(folder: Path, tagger: jt.Tagger) -> dict[str, Any]:
             order = jets.per_object("pf", {"pf_vectors": np.nan_to_num(np.hypot(pt[:, 0], pt[:, 1]))})
             of_order = {}
             for name, ranking in (("largest effect", effect), ("largest pt", order)):
-                made = cumulative(scorer, jets, ranking, most=30)
+                made = cumulative(scorer, jets, ranking, most=KEPT[-1])
                 span = made.outputs - made.kept[:, 0]
                 good = np.abs(span) > 1e-3
                 share = 1 - np.abs(made.kept - made.outputs[:, np.newaxis])[good] / np.abs(span[good])[:, np.newaxis]
                 enough = made.sufficient(0.1)
                 of_order[name] = {
-                    "recovered": [_mean(share[:, count]) for count in (1, 5, 10, 20, 30)],
-                    "ten suffice": _mean((enough >= 0) & (enough <= 10)),
+                    "recovered": [_median(share[:, count]) for count in KEPT],
+                    "suffice": [_mean((enough >= 0) & (enough <= count)) for count in KEPT[-2:]],
                 }
             found[f"{question}/{sample.removeprefix('test-')}"] = of_order
     return found
@@ -233,11 +261,19 @@ def _mean(values: Any) -> list[float]:
     return [float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))]
 
 
+def _median(values: Any) -> list[float]:
+    """The median, and the standard deviation of it over replicas of the jets."""
+    values = np.asarray(values, dtype=np.float64)
+    drawn = np.random.default_rng(1).integers(len(values), size=(200, len(values)))
+    return [float(np.median(values)), float(np.median(values[drawn], axis=1).std(ddof=1))]
+
+
 def main() -> None:
     """Do the parts that are not done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, metavar="STUDY/")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--also", nargs="+", default=[], metavar="MODEL", help="further models whose cost is measured")
     parser.add_argument("--write", action="store_true", help="write docs/explain.md and its figures and numbers")
     args = parser.parse_args()
     args.study.mkdir(parents=True, exist_ok=True)
@@ -254,6 +290,7 @@ def main() -> None:
         ),
         "retraining": lambda: measure_retraining(tagger, args.study, jets_of),
         "convergence": lambda: convergence(args.study, tagger),
+        "costs": lambda: costs([MODEL, *args.also], args.study / "test-QCDlight.root"),
     }
     for name, measure in made.items():
         path = args.study / f"{name}.json"

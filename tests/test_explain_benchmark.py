@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.explain import joined
+from jettagger.testing import write_pfnano
 
 pytest.importorskip("torch")
 
@@ -28,3 +31,15 @@ def test_it_prints_the_cost(capsys: pytest.CaptureFixture[str]) -> None:
         r"tinyParT: forward \d+\.\d+ ms/jet, gradients \d+\.\d+ ms/jet of CPU time, .* times .*\n",
         capsys.readouterr().out,
     )
+
+
+def test_it_prints_the_memory_of_an_attribution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Events are repeated until there are as many jets."""
+    from benchmarks.explain import main
+
+    path = write_pfnano(tmp_path / "nano.root", 6, seed=1)
+    main(["tinyParT", "--events", str(path), "--jets", "25"])
+    found = json.loads(capsys.readouterr().out)
+    assert 25 <= found["jets"] <= 30
+    assert found["events"] > found["columns"] > 0
+    assert found["peak"] >= 0

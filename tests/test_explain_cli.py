@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
+import onnx
 import pytest
 
+import jettagger as jt
+from jettagger.bundles.places import PACKAGE
 from jettagger.cli import main
+from jettagger.explain import attribute
 from jettagger.explain.batches import ExplainSettings, numbers_of_batch
+from jettagger.files.root import EventFile
 from jettagger.provenance import read_provenance
 from jettagger.testing import write_pfnano
 
@@ -50,6 +57,23 @@ def test_occlusion_needs_no_torch(nano: str, tmp_path: Path, capsys: pytest.Capt
     assert "random sample" in capsys.readouterr().out
 
 
+def test_variables_are_replaced_by_what_is_asked_for(nano: str, tmp_path: Path) -> None:
+    """Constituents of other jets change other numbers than empty slots, of the same jets."""
+    line = [nano, "--method", "occlusion", "-d", "logit probHbb", "-n", "5", "--no-plots"]
+    empty, _ = explained(tmp_path, *line)
+    others, _ = explained(tmp_path, *line, "--baseline", "others")
+    record = read_provenance(tmp_path / "out" / "explanation.json")
+    assert record["configuration"]["baseline"] == "others"
+    assert others["groups"][0]["output"] == empty["groups"][0]["output"]
+    rows = [
+        {row["name"]: row["importance"][0] for row in item["groups"][0]["rankings"]["groups"]}
+        for item in (empty, others)
+    ]
+    assert rows[0] != rows[1]
+    kinds = [item["groups"][0]["rankings"]["kinds"] for item in (empty, others)]
+    assert kinds[0] == kinds[1]
+
+
 def test_permutation_is_the_loss_of_rejection(nano: str, tmp_path: Path) -> None:
     cuts = ["--signal", "pt > 300", "--background", "pt <= 300"]
     content, files = explained(tmp_path, nano, "--method", "permutation", "-d", "probHbb", *cuts)
@@ -69,6 +93,10 @@ def test_methods_with_gradients(nano: str, tmp_path: Path) -> None:
     assert columns > 5
     content, _ = explained(tmp_path, nano, "-d", "probHbb", "-n", "2", "--method", "integrated")
     assert content["checks"]["fraction of jets that are complete"] == 1
+    line = ["-d", "probHbb", "-n", "2", "--method", "integrated", "--baseline", "others"]
+    content, files = explained(tmp_path, nano, *line)
+    assert content["checks"]["fraction of jets that are complete"] == 1
+    assert "jets.png" in files
     content, _ = explained(tmp_path, nano, "-d", "mass", "-n", "3", "--method", "gradient-input", "--no-plots")
     assert content["unit"] == "GeV"
 
@@ -137,6 +165,56 @@ def test_a_dry_run_writes_nothing(nano: str, tmp_path: Path, capsys: pytest.Capt
     assert list(tmp_path.iterdir()) == []
 
 
+def with_a_tangent(folder: Path) -> Path:
+    """The tiny network whose scores go through the arc tangent and the tangent, which has no implementation."""
+    shutil.copytree(PACKAGE / "models" / "tinyParT", folder)
+    model = onnx.load(folder / "model.onnx")
+    (scores,) = (output.name for output in model.graph.output)
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == scores else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Atan", ["before"], ["angle"]))
+    model.graph.node.append(onnx.helper.make_node("Tan", ["angle"], [scores], name="the tangent"))
+    onnx.save(model, folder / "model.onnx")
+    card = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    card["sha256"] = {}
+    (folder / "bundle.json").write_text(json.dumps(card), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_an_unknown_operator_is_in_the_report(nano: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Differences take the place of derivatives, with the same ranking."""
+    pytest.importorskip("torch")
+    folder = with_a_tangent(tmp_path / "net")
+    line = [nano, "-d", "logit probHbb", "-n", "2", "--no-plots"]
+    content, _ = explained(tmp_path, *line, model=str(folder))
+    text = capsys.readouterr().out
+    for place in (text, " ".join(content["remarks"]), (tmp_path / "out" / "explanation.md").read_text("utf-8")):
+        assert "derivatives are central differences: the operator Tan (node 'the tangent', version 1" in place
+    exact, _ = explained(tmp_path, *line)
+    assert not any("differences" in text for text in exact["remarks"])
+    rows, wanted = (item["groups"][0]["rankings"]["groups"] for item in (content, exact))
+    for row, other in zip(rows, wanted, strict=True):
+        assert row["name"] == other["name"]
+        assert row["importance"][0] == pytest.approx(other["importance"][0], rel=0.05)
+
+
+def test_jets_without_constituents_are_counted(tmp_path: Path) -> None:
+    """And explained jets are the others."""
+    path = tmp_path / "nano.root"
+    write_pfnano(path, 6, seed=5)
+    with EventFile(path) as file:
+        events = file.read([f"{name}.{field}" for name in file.collections for field in file.fields(name)])
+    links = events.FatJetPFCands
+    whole = ak.count(events.FatJet.pt)
+    without = ak.with_field(events, links[links.jetIdx != 0], "FatJetPFCands")
+    tagger = jt.load_tagger("tinyParT", threads=1)
+    found = attribute(tagger, without, "probHbb", method="occlusion", prefix="x")
+    first = ak.num(events.FatJet.pt) > 0
+    assert ak.all(ak.is_none(found.FatJet.x[first][:, 0]))
+    assert ak.count(found.FatJet.x) == whole - ak.sum(first)
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
@@ -148,6 +226,7 @@ def test_a_dry_run_writes_nothing(nano: str, tmp_path: Path, capsys: pytest.Capt
         (["-d", "mass", "--by", "labl"], "column of the jets"),
         (["-d", "mass", "--by", "class"], "label"),
         (["-d", "mass", "--number", "0"], "at least 1"),
+        (["-d", "mass", "--baseline", "other"], "nearest: others"),
         (["-d", "mass", "--where", "pt > 1e9"], "none of"),
         (["-d", "mass", "--order", "pfcand_dxsig"], "pfcand_dxysig"),
         (["-d", "mass", "--versus-where", "pt > 3"], "no --versus"),

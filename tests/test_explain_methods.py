@@ -23,7 +23,7 @@ from jettagger.explain.methods import (
 )
 from jettagger.explain.methods.occlusion import reduced
 from jettagger.explain.physical import physical
-from jettagger.explain.scorer import Scorer
+from jettagger.explain.scorer import InputGradients, Scorer, remarks_of
 from jettagger.testing import make_events
 
 KINDS = {"photons": "pfcand_isGamma > 0", "displaced": "abs(pfcand_dxysig) > 1", "vertices": "sv"}
@@ -358,6 +358,14 @@ def test_what_is_constant_is_said(tagger: jt.Tagger, jets: JetInputs) -> None:
     assert found.remarks == (
         f"probHbb / probHbb is constant: 1 for all {len(jets)} jets",
         f"probHbb / probHbb has no gradient: its derivatives are 0 for all {len(jets)} jets",
+    )
+
+
+def test_derivatives_that_are_not_finite_are_said_with_their_jets(scorer: Scorer) -> None:
+    slopes = {"x": np.ones((7, 1, 1))}
+    found = InputGradients(slopes, np.arange(7.0), "torch", "", np.array([0, 2, 0, 1, 0, 0, 3]))
+    assert remarks_of(scorer.target, found) == (
+        "6 derivatives of 3 jets are not finite and count as 0 (first jets: 1, 3, 6)",
     )
 
 

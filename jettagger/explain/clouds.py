@@ -10,6 +10,8 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import JettaggerError
+from jettagger.explain.baselines import Baseline
+from jettagger.explain.batches import baseline_of
 from jettagger.explain.jets import JetInputs
 from jettagger.explain.methods import gradient_input, integrated, occlude_constituents, saliency
 from jettagger.explain.sampling import JetSample, category_names
@@ -68,15 +70,18 @@ def jet_clouds(scorer: Scorer, sample: JetSample, settings: Any, number: int = C
     """
     found = JetClouds()
     seen: set[str] = set()
+    baseline: Baseline | None = None
     for place, chunk in enumerate(sample.chunks):
         for inputs in sample.opened(place).inputs:
+            if baseline is None and settings.method == "integrated" and settings.baseline != "none":
+                baseline = baseline_of([inputs], settings)
             names = category_names(settings.by, sample, inputs.columns, len(inputs))
             for row, name in enumerate(names):
                 if not name or name in seen or len(seen) == number:
                     continue
                 seen.add(name)
                 try:
-                    _add(found, scorer, sample, chunk, inputs.take(np.array([row])), settings, name)
+                    _add(found, scorer, sample, chunk, inputs.take(np.array([row])), settings, name, baseline)
                 except JettaggerError as error:
                     return JetClouds(reason=str(error).splitlines()[0])
         if len(seen) == number or place > number:
@@ -92,9 +97,10 @@ def _add(
     jet: JetInputs,
     settings: Any,
     name: str,
+    baseline: Baseline | None,
 ) -> None:
     family = next((item for item in jet.families if item not in ("sv", "jet")), "")
-    values = _contributions(scorer, jet, settings, family)
+    values = _contributions(scorer, jet, settings, family, baseline)
     cloud = _cloud(sample, chunk, int(jet.jets[0]))
     if "part_place" in cloud.fields:
         values = values[np.asarray(cloud["part_place"])]
@@ -104,12 +110,12 @@ def _add(
     found.titles.append(f"{name}: {scorer.target.name} = {output:.3g}")
 
 
-def _contributions(scorer: Scorer, jet: JetInputs, settings: Any, family: str) -> Floats:
+def _contributions(scorer: Scorer, jet: JetInputs, settings: Any, family: str, baseline: Baseline | None) -> Floats:
     """One number for each constituent in the file."""
     if settings.method in ("occlusion", "permutation", "attention"):
         return occlude_constituents(scorer, jet, family).values[0]
     if settings.method == "integrated":
-        made = integrated(scorer, jet, tolerance=settings.tolerance)
+        made = integrated(scorer, jet, baseline, tolerance=settings.tolerance)
     else:
         made = (saliency if settings.method == "saliency" else gradient_input)(scorer, jet)
     slots: dict[str, Array] = {
