@@ -40,6 +40,15 @@ def test_a_counting_experiment_has_the_closed_forms() -> None:
     assert deficit.significance == 0.0
 
 
+def test_no_bin_is_expected_to_have_less_than_nothing() -> None:
+    """Without data in a bin, -2 ln L falls without end for a negative expectation."""
+    found = fit_search(workspace([5, 1], [0.5, 10], [0, 10]))
+    assert found.strength == pytest.approx(0, abs=1e-9)
+    assert found.goodness is not None
+    assert found.goodness.statistic == pytest.approx(2 * 0.5)
+    assert found.significance == pytest.approx(0, abs=1e-3)
+
+
 def test_impacts_have_the_closed_form_of_many_events() -> None:
     """A background of 10^6 ± 1 %: the strength moves by 10^4 / s, data and background add in quadrature."""
     found = fit_search(workspace([1e4], [1e6], [1e6], norm(0.01)), groups={"yields": ["norm"]})

@@ -1,6 +1,7 @@
 """Fits of the templates of a search: parameters, impacts, goodness of fit, significance; needs the extra ``stats``.
 
-The strength may be negative in these fits, so that its estimate is unbiased. The goodness of fit is the saturated one
+The strength may be negative in these fits, so that its estimate is unbiased, unless bins without data would be expected
+to have less than nothing: then it ends at zero. The goodness of fit is the saturated one
 (R. D. Cousins, 2013): -2 ln L relative to a model in which each bin is as observed. The significance is the square root
 of q0 of Cowan, Cranmer, Gross and Vitells (2011), zero for a negative strength.
 """
@@ -315,6 +316,11 @@ def fit_search(
     likelihood = Likelihood(workspace, bounds, guess)
     data, poi = likelihood.data, likelihood.model.config.poi_index
     point, best = likelihood.minimise(data, what)
+    if (likelihood.deviance.rates(point) < 0).any():
+        # bins without data have no logarithm that would forbid negative expectations
+        bounds = (0.0, POSITIVE * guess)
+        likelihood = Likelihood(workspace, bounds, guess)
+        point, best = likelihood.minimise(data, what)
     covariance = likelihood.covariance(point, data, what)
     sigmas = np.sqrt(np.diag(covariance))
     names = list(likelihood.model.config.par_names)
