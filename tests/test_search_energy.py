@@ -321,6 +321,13 @@ def test_chunks_do_not_matter(folder: Path, result: Any) -> None:
     assert len(record["FatJet"]["2023"]["file"]) == 64
 
 
+@pytest.mark.slow
+def test_processes_get_the_corrections(folder: Path, result: Any) -> None:
+    other = run_search(config(folder), executor="futures", workers=2)
+    for name, histogram in result.histograms.items():
+        assert histogram == other.histograms[name]
+
+
 def test_corrections_are_pickled_as_text(folder: Path) -> None:
     energy = config(folder).search.jet_energy
     again = pickle.loads(pickle.dumps(energy))

@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from correctionlib import schemav2
 from jettagger.processors.search import SearchWarning
 from searches import columns, write
 
@@ -158,6 +159,20 @@ def test_yields_with_objects_are_those_of_a_plain_loop(made: dict[str, Any], fol
                 of = np.array([w for w, items in entries for _ in items])
                 sums, _ = np.histogram(values, bins=edges, weights=of)
                 np.testing.assert_allclose(got.values(), sums, rtol=1e-6, atol=1e-9, err_msg=f"{name} {region}")
+
+
+def test_a_correction_of_each_object_counts_the_selected_ones(made: dict[str, Any], folder: Path) -> None:
+    from jerc_files import correction, formula
+
+    factors = correction("id", ("pt",), formula("0.9+0.001*x", "pt"))
+    content = schemav2.CorrectionSet(schema_version=2, corrections=[factors])
+    (folder / "id.json").write_text(content.model_dump_json(exclude_unset=True))
+    nominal = '{nominal: "1 + 0.1 * muons.count", up: "1 + 0.2 * muons.count", down: "1"}'
+    result = run_search(config(folder, (nominal, "{file: id.json, correction: id, inputs: {pt: pt}, each: muons}")))
+    got = pick(result.histograms["n"], dataset="tt", region="all", variation="nominal")
+    weights = [generator * math.prod(0.9 + 0.001 * pt for pt in muons) for generator, muons in loop(made)]
+    sums, _ = np.histogram([len(muons) for _, muons in loop(made)], bins=got.axes[0].edges, weights=weights)
+    np.testing.assert_allclose(got.values(), result.datasets["tt"]["scale"] * sums, rtol=1e-6, atol=1e-9)
 
 
 def test_chunks_do_not_matter(folder: Path) -> None:
