@@ -360,6 +360,52 @@ def test_the_page_has_the_stored_numbers() -> None:
         assert page.PAGE.with_name(picture).is_file(), picture
 
 
+def test_what_the_page_says_in_words_is_so() -> None:
+    """Its conclusions, against the stored numbers."""
+    found = page.stored()
+    verdicts_of = {item["text"]: item for item in found["statements"]}
+    best = found["best"]["fat"]
+    assert {item["recipe"] for item in best["100000"].values()} == {"transformer"}
+    for key, item in best["10000"].items():
+        simpler = {"Hbb": {"gru", "cnn1d"}, "4q": {"dense", "trees"}}.get(key[: key.index(" ")])
+        if simpler and key.endswith("0.5"):
+            assert item["recipe"] in simpler
+            assert item["ratio"][0] - 2 * item["ratio"][1] < 1.5
+    fat = found["rejections"]["fat"]
+    for networks in fat.values():
+        for key in (key for key in networks["gru"] if key.startswith("Hbb")):
+            images = max(networks[name][key][0] for name in ("cnn1", "cnn6"))
+            assert images < min(networks[name][key][0] for name in ("gru", "cnn1d", "deepset", "transformer"))
+    times = {name: found["costs"][f"fat_{name}_cpu"]["onnx_us_per_jet"] for name in fat["100000"]}
+    assert sorted(times, key=times.__getitem__)[-3:] == ["cnn1", "cnn6", "transformer"]
+    assert verdicts_of["H → bb: six channels reject more than one."]["verdict"] == "true"
+    finer = verdicts_of["64 x 64 pixels reject more than 32 x 32."]["numbers"].values()
+    assert all(value - 2 * sigma < 1 for value, sigma, _ in finer)
+    btag = found["rejections"]["btag"]["100000"]
+    for key in btag["dips"]:
+        others = [btag[name][key] for name in btag if name.startswith("rnnip")]
+        assert all(abs(value - btag["dips"][key][0]) < 2 * np.hypot(s, btag["dips"][key][1]) for value, s, _ in others)
+    quark = found["rejections"]["quark"]["10000"]
+    lists = ("gru", "cnn1d", "deepset", "transformer")
+    for key in (key for key in quark["gru"] if key.endswith("0.5")):
+        values = [quark[name][key][0] for name in lists]
+        assert max(values) / min(values) < 1.1
+        assert min(values) > max(cells[key][0] for name, cells in quark.items() if name not in lists)
+    moved = {
+        task: [
+            abs(np.log(value))
+            for networks in found["modelling"][task].values()
+            for made in networks.values()
+            for value, *_ in made["ratios"].values()
+        ]
+        for task in ("fat", "quark")
+    }
+    assert max(moved["fat"]) > 0.2
+    assert max(moved["quark"]) < 0.125  # exp(0.125) = 1.13
+    samples = "The change of the test sample moves the rejection more than the change of the training sample."
+    assert verdicts_of[samples]["verdict"] == "not decided"
+
+
 # -------------------------------------------------------------------------------------------------------------- figures
 
 
