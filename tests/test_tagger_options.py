@@ -229,7 +229,9 @@ def test_the_list_of_doors_is_complete() -> None:
     """Verbs that load a tagger, processors, and public functions that take the name of a model."""
     for path in (Path(jt.__file__).parent / "cli").glob("*.py"):
         source = path.read_text()
-        if path.name != "tagger.py" and ("load_tagger(" in source or "make_processor(" in source):
+        if path.name in ("tagger.py", "search_merge.py"):  # the parts of a search have its options already
+            continue
+        if "load_tagger(" in source or "make_processor(" in source:
             assert f"jettagger {path.stem}" in DOORS, path.name
     for name in processors.__all__:
         assert name in DOORS or name.startswith(("Jec", "Assignment", "ChiSquare")), name  # they take no tagger

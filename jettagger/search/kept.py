@@ -177,13 +177,16 @@ class KeptChunks:
         """
         if not self.active:
             return False
-        try:
-            if not isinstance(result, bytes):
-                raise OutputError("the processor gives results that are not numbers, text, arrays or histograms")
-            self.chunks.write(self._names[item], result)
-        except OutputError as error:
+        reason = "the processor gives results that are not numbers, text, arrays or histograms"
+        if isinstance(result, bytes):
+            reason = ""
+            try:
+                self.chunks.write(self._names[item], result)
+            except OutputError as error:
+                reason = str(error)
+        if reason:
             self.active = False
-            warnings.warn(f"finished chunks are not kept in {self.folder}: {error}", ResumeWarning, stacklevel=2)
+            warnings.warn(f"finished chunks are not kept in {self.folder}: {reason}", ResumeWarning, stacklevel=2)
             return False
         self._done.add(self._names[item])
         return True

@@ -198,6 +198,8 @@ def read_parts(folders: Sequence[str | os.PathLike[str]]) -> tuple[Part, ...]:
 
     Raises
     ------
+    ConfigError
+        If there are none.
     InputFileError
         If a folder is no part.
     MismatchError
