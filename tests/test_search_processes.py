@@ -126,7 +126,11 @@ def test_a_search_that_is_stopped_goes_on_from_its_finished_chunks(
         _, said = process.communicate(timeout=PATIENCE)
     assert survivors(children) == []
     kept = kept_number(work / "out")
-    assert [path.name for path in work.iterdir() if not path.name.startswith(".")] == ["out.resume"] * bool(kept)
+    left = [path.name for path in work.iterdir() if not path.name.startswith(".")]
+    if kept:
+        assert left == ["out.resume"]
+    else:  # a process that is ended at once may leave the folder without a chunk
+        assert left in ([], ["out.resume"])
     if way == "kill -9":
         assert process.returncode == -signal.SIGKILL
     else:
@@ -134,7 +138,8 @@ def test_a_search_that_is_stopped_goes_on_from_its_finished_chunks(
         lines = said.splitlines()
         assert sum(line.endswith("nothing half-written is left") for line in lines) == 1, said
         known = [line for line in lines if f" {kept} finished chunks are kept in out.resume" in line]
-        assert len(known) == bool(kept and len(numbers) == 1), said
+        if len(numbers) == 1:
+            assert len(known) == bool(kept), said
         if executor != "dask":  # its workers report how they were lost
             assert len(lines) == 1 + len(known), said
     before = len(chunks.read_text().split())
