@@ -35,6 +35,9 @@ TOGETHER = 16
 #: jets whose gradients are timed, and numbers of jets between which memory may grow
 TIMED, GROWTH = 2000, (2000, 20000)
 
+#: bytes of a block of jets, which both numbers of jets fill
+BLOCK = 20_000_000
+
 Inputs = Mapping[str, Any]
 
 
@@ -98,14 +101,14 @@ def memory(model: str, path: Path, n_jets: int) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``jets``, ``events``: size of the columns in memory, ``columns``: that of the new ones, ``peak``: growth of the
-        peak of resident memory by the attribution.
+        ``jets``, ``block``: size of a block, ``events``: that of the columns in memory, ``columns``: that of the new
+        ones, ``peak``: growth of the peak of resident memory by the attribution.
     """
     import awkward as ak
 
     from jettagger.explain import attribute
 
-    tagger = jt.load_tagger(model, threads=1)
+    tagger = jt.load_tagger(model, threads=1, block_bytes=BLOCK)
     attribute(tagger, _events(tagger, path, 20), "log HbbvsQCD")  # loads the libraries, builds the network
     events = _events(tagger, path, n_jets)
     before = _peak()
@@ -119,6 +122,7 @@ def memory(model: str, path: Path, n_jets: int) -> dict[str, float]:
     ]
     return {
         "jets": int(ak.count(events.FatJet.pt)),
+        "block": BLOCK / 2**20,
         "events": sum(ak.to_packed(events[name]).nbytes for name in events.fields) / 2**20,
         "columns": sum(column.nbytes for column in columns) / 2**20,
         "peak": growth,

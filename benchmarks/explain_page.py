@@ -199,10 +199,9 @@ def _retraining(found: Mapping[str, Any]) -> str:
     return f"{_table(head, rows)}\n\nRejections at 90 % efficiency; {item['seeds']} trainings of each network.{apart}"
 
 
-def _growth(few: Mapping[str, float], many: Mapping[str, float]) -> float:
-    """Memory of a further jet in kB, without its columns."""
-    change = (many["peak"] - many["columns"]) - (few["peak"] - few["columns"])
-    return 1024 * change / (many["jets"] - few["jets"])
+def _growth(few: Mapping[str, float], many: Mapping[str, float], what: str) -> float:
+    """Memory of a further jet in kB."""
+    return 1024 * (many[what] - few[what]) / (many["jets"] - few["jets"])
 
 
 def _costs(found: Mapping[str, Any]) -> str:
@@ -217,10 +216,10 @@ def _costs(found: Mapping[str, Any]) -> str:
         )
     few, many = item["memory"]
     lines.append(
-        f"- `attribute` of {few['jets']:,} jets needs {few['peak'] - few['columns']:.0f} MB beside the events and the "
-        f"new columns, of {many['jets']:,} jets {many['peak'] - many['columns']:.0f} MB (events in memory "
-        f"{few['events']:.0f} and {many['events']:.0f} MB, new columns {few['columns']:.1f} and "
-        f"{many['columns']:.1f} MB): what grows is {_growth(few, many):.1f} kB a jet, the links of the events."
+        f"- `attribute` of {few['jets']:,} jets needs {few['peak']:.0f} MB beside the events, of {many['jets']:,} jets "
+        f"{many['peak']:.0f} MB, with blocks of {few['block']:.0f} MB (option `block_bytes`) and events of "
+        f"{few['events']:.0f} and {many['events']:.0f} MB: {_growth(few, many, 'peak'):.1f} kB a jet, for the new "
+        f"columns ({_growth(few, many, 'columns'):.1f} kB) while they are put together."
     )
     return "\n".join(lines)
 

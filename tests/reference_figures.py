@@ -21,6 +21,7 @@ from jettagger import plots
 from jettagger.discriminants import Measured, roc
 from jettagger.histograms import AxisSpec, HistSpec, pick
 from jettagger.images import ImageSettings, make_images, mean_image
+from jettagger.statistics.closure import Closure
 from jettagger.statistics.limits import Limit
 from jettagger.statistics.searchfits import FittedParameter, SearchFit, SpectrumFit, StrengthImpact
 from jettagger.types import Floats
@@ -110,6 +111,13 @@ def fit() -> SearchFit:
 
 def fitted_spectrum() -> Any:
     return plots.fitted_spectrum(fit(), "SR", edges=[800, 1200, 1700, 2400], variable="dijet mass [GeV]", title="SR")
+
+
+def closure_spectrum() -> Any:
+    total = np.array([396.0, 171.0, 52.0])
+    spectrum = SpectrumFit("VR", {"multijet": 0.8 * total, "tt": 0.2 * total}, total, 0.05 * total, 1.04 * total)
+    closure = Closure("multijet", 2.3, 2, 0.32, {"tf_multijet_0": (1.02, 0.06)}, (spectrum,))
+    return plots.closure_spectrum(closure, "VR", edges=[800, 1200, 1700, 2400], variable="dijet mass [GeV]")
 
 
 def fitted_pulls() -> Any:
@@ -415,6 +423,7 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "roc_curves": roc_curves,
     "limit_band": limit_band,
     "fitted_spectrum": fitted_spectrum,
+    "closure_spectrum": closure_spectrum,
     "fitted_pulls": fitted_pulls,
     "strength_impacts": strength_impacts,
     "correlation_matrix": correlation_matrix,

@@ -49,6 +49,28 @@ def test_other_jets_are_refused() -> None:
     assert module.agreement(*moved(0.0)) == 0
 
 
+def test_where_the_session_is_exact_single_precision_may_be_rounded() -> None:
+    """The same operators in double precision give the outputs of the session: what is left is rounding in torch."""
+    bundle, inputs, exact = moved(0.0)
+    asked: list[int] = []
+
+    def doubles(change: float) -> Any:
+        def run(few: dict[str, Any]) -> dict[str, Any]:
+            asked.append(len(next(iter(few.values()))))
+            return {name: array[1:2] + change for name, array in exact.items()}
+
+        return run
+
+    assert module.agreement(*moved(3e-5), doubles(0.0)) == pytest.approx(3 / module.PRECISION, rel=0.05)
+    assert asked == [1]
+    with pytest.raises(MismatchError, match="of jet 1"):
+        module.agreement(*moved(3e-5), doubles(3e-5))  # an operator that is not the one of the file
+    with pytest.raises(MismatchError, match="of jet 1"):
+        module.agreement(*moved(3e-4), doubles(0.0))  # more than rounding
+    assert module.agreement(bundle, inputs, exact, doubles(1.0)) == 0, "nobody asks without need"
+    assert len(asked) == 3
+
+
 class Few:
     """A session whose numbers have fewer digits."""
 

@@ -210,7 +210,7 @@ def _derivatives(
     deviation = float("nan")
     if check:
         ours = {name: found[name].detach().cpu().numpy() for name in graph.outputs}
-        deviation = agreement(bundle, inputs, ours)
+        deviation = agreement(bundle, inputs, ours, lambda few: torch_graph(bundle, "float64").arrays(few))
     given = {name: found[name] for name in plain}
     if COLUMNS in target.needs:
         given[COLUMNS] = _columns(bundle, {name: found[name] for name in graph.outputs}, n_jets)

@@ -195,6 +195,25 @@ class TorchGraph:
         constants = self._plan.constants
         return {name: _tensor(values[name] if name in values else constants[name], device) for name in wanted}
 
+    def arrays(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs for arrays on the CPU.
+
+        Parameters
+        ----------
+        feeds : mapping of str to array[jets, ...]
+
+        Returns
+        -------
+        dict of str to array[jets, ...]
+
+        Raises
+        ------
+        MismatchError, ModelFileError, Unsupported
+            As for `run`.
+        """
+        found = self.run({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()})
+        return {name: tensor.detach().cpu().numpy() for name, tensor in found.items()}
+
     def checked(self, reference: Bundle | Session, feeds: Mapping[str, Array]) -> float:
         """Compare the outputs with those of a session on the same jets.
 
@@ -216,8 +235,7 @@ class TorchGraph:
         MismatchError
             If it exceeds 1; gives the output, the jet and both values.
         """
-        found = self.run({name: torch.from_numpy(array) for name, array in feeds.items()})
-        ours = {name: tensor.detach().cpu().numpy() for name, tensor in found.items()}
+        ours = self.arrays(feeds)
         if isinstance(reference, Bundle):
             return agreement(reference, feeds, ours)
         theirs = reference.run(feeds)
