@@ -7,6 +7,7 @@ import awkward as ak
 import hist
 import numpy as np
 import pytest
+import uhi.io.json
 import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from jettagger.errors import (
     MismatchError,
     OutputError,
     UnknownName,
+    WrongType,
 )
 from jettagger.histograms import (
     AxisSpec,
@@ -502,3 +504,31 @@ def test_bins_for_curves_of_any_discriminant():
     np.testing.assert_allclose(decade[1:] / decade[:-1], 10 ** (1 / 250), rtol=1e-4)  # the same relative width
     near_one = 1 - edges[(edges > 1 - 1e-4) & (edges <= 1 - 1e-5)][::-1]
     np.testing.assert_allclose(near_one, decade, rtol=1e-6)
+
+
+def test_a_file_is_what_uhi_writes(tmp_path):
+    """Written in pieces, for arrays of any number of axes, byte for byte."""
+    rng = np.random.default_rng(3)
+    names = hist.axis.StrCategory(["a", "b", "c"], name="dataset", label="data set")
+    large = hist.Hist(names, hist.axis.Regular(300, 0, 1, name="x"), hist.axis.Regular(200, 0, 1, name="y"), name="l")
+    large.view(flow=True)[...] = rng.random(large.view(flow=True).shape).round(3)
+    weighted = hist.Hist(names, hist.axis.Regular(5, 0, 1), storage=hist.storage.Weight())
+    weighted.fill(["a", "b"], [0.1, 0.7], weight=[0.5, np.nan])
+    histograms = {"large": large, "weighted": weighted, "one": hist.Hist(hist.axis.Regular(2, 0, 1))}
+    save(histograms, tmp_path / "h.json", {"note": "ü"})
+    text = (tmp_path / "h.json").read_text(encoding="utf-8")
+    assert text.endswith(f'"histograms": {json.dumps(histograms, default=uhi.io.json.default)}}}')
+    save({}, tmp_path / "none.json")
+    assert load(tmp_path / "none.json")[0] == {}
+    found, record = load(tmp_path / "h.json")
+    assert record["note"] == "ü"
+    assert found["large"] == large
+
+
+def test_what_json_cannot_hold_leaves_no_file(tmp_path):
+    good = hist.Hist(hist.axis.Regular(2, 0, 1))
+    strange = hist.Hist(hist.axis.Regular(2, 0, 1, label="\0array 0"))
+    for histograms, record in (({"good": good, "strange": strange}, {}), ({"good": good}, {"set": {1}})):
+        with pytest.raises(WrongType, match=r"save\(\): "):
+            save(histograms, tmp_path / "h.json", record)
+        assert not list(tmp_path.iterdir())

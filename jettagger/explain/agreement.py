@@ -49,7 +49,7 @@ def agreement(
     outputs : dict of str to array[jets, ...]
         All outputs of the graph, in its order.
     exact : callable, optional
-        Gives the outputs for inputs in double precision; called for jets beyond the tolerance.
+        Gives all outputs, float64[jets, ...], for inputs, float32[jets, ...]; called for jets beyond the tolerance.
 
     Returns
     -------

@@ -6,11 +6,14 @@ import gzip
 import itertools
 import json
 import os
+import re
 import zlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Any
+
+import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import Histogram, guard
@@ -20,12 +23,20 @@ from jettagger.files.jsonfile import parse_json
 from jettagger.files.root import write_objects
 from jettagger.histograms.categories import categories_of, pick, variables_of
 from jettagger.provenance import Provenance
+from jettagger.types import Array
 
 __all__ = ["VERSION", "load", "new_name", "save", "to_root"]
 
 #: type of a file, and version of its layout
 _FORMAT = "jettagger histograms"
 VERSION = 1
+
+#: what is in the place of an array while the rest of a histogram becomes JSON, and in JSON
+_MARK = "\0array {}"
+_MARKED = re.compile(r'"\\u0000array (\d+)"')
+
+#: numbers that become text together
+_TOGETHER = 100_000
 
 
 def _open(path: Path, mode: str) -> Any:
@@ -63,22 +74,60 @@ def save(
     WrongType
         If the record holds what JSON cannot.
     """
-    import uhi.io.json
-
     content = {
         "format": _FORMAT,
         "version": VERSION,
         "jettagger": __version__,
         "provenance": (provenance or Provenance("histograms")).to_dict(),
         "record": dict(record or {}),
-        "histograms": dict(histograms),
     }
     try:
-        text = json.dumps(content, default=uhi.io.json.default)
+        with complete_or_absent(path) as part, _open(part, "wb") as file:
+            file.write(f'{_encoded(content, [])[:-1]}, "histograms": {{'.encode())
+            for number, (name, histogram) in enumerate(histograms.items()):
+                file.write(f"{', ' if number else ''}{json.dumps(name)}: ".encode())
+                for piece in _pieces(histogram):
+                    file.write(piece.encode())
+            file.write(b"}}")
     except (TypeError, ValueError) as error:
         raise WrongType(f"save(): {error}; expected histograms, and a record of text, numbers and lists") from error
-    with complete_or_absent(path) as part, _open(part, "wb") as file:
-        file.write(text.encode())
+
+
+def _encoded(content: Any, arrays: list[Array]) -> str:
+    """JSON of a content, with a mark in the place of each array, which is appended to ``arrays``."""
+    import uhi.io.json
+
+    def default(item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            arrays.append(item)
+            return _MARK.format(len(arrays) - 1)
+        return uhi.io.json.default(item)
+
+    return json.dumps(content, default=default)
+
+
+def _pieces(histogram: Histogram) -> Iterator[str]:
+    """JSON of a histogram in pieces: Python's numbers take several times the memory of the cells."""
+    arrays: list[Array] = []
+    texts = _MARKED.split(_encoded(histogram, arrays))
+    if texts[1::2] != [str(number) for number in range(len(arrays))]:
+        raise ValueError(f"a text in a histogram contains {_MARK!r}, which has a meaning in the file")
+    for place, text in enumerate(texts):
+        if place % 2:
+            yield from _numbers(arrays[int(text)])
+        else:
+            yield text
+
+
+def _numbers(values: Array) -> Iterator[str]:
+    """JSON of an array, in pieces of a part of its first axes."""
+    if values.ndim < 2 or values.size <= _TOGETHER:
+        yield json.dumps(values.tolist())
+        return
+    for place, part in enumerate(values):
+        yield ", " if place else "["
+        yield from _numbers(part)
+    yield "]"
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
