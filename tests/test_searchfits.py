@@ -18,9 +18,10 @@ from test_search_cards import searched
 from jettagger.cli import main
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.provenance import Provenance, read_provenance
-from jettagger.statistics.fits import model_of
+from jettagger.statistics.fits import Likelihood, model_of
 from jettagger.statistics.searchfits import DATA, SIMULATION, SearchFit, fit_search, steps
 from jettagger.statistics.templates import load_details
+from jettagger.statistics.toyfits import toy_deviances
 
 pytest.importorskip("pyhf", reason="the extra stats is not installed")
 # jsonschema's own deprecation, which pyhf 0.7 always raises
@@ -47,6 +48,21 @@ def test_no_bin_is_expected_to_have_less_than_nothing() -> None:
     assert found.goodness is not None
     assert found.goodness.statistic == pytest.approx(2 * 0.5)
     assert found.significance == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_toy_is_better_than_the_saturated_model(workers: int) -> None:
+    """Toys without events in the bin of the signal, where the strength would run away."""
+    content = workspace([5, 1], [0.5, 10], [3, 10])
+    bounds = (-100.0, 1e3)
+    likelihood = Likelihood(content, bounds, 1.0)
+    point, _ = likelihood.minimise(likelihood.data, "the data")
+    data = np.concatenate([[likelihood.data], np.tile(likelihood.data, (20, 1))])
+    data[1:, 0] = 0
+    settings = (bounds, 1.0)
+    free, *empty = toy_deviances(likelihood, content, settings, point, data, workers, lambda done: None)
+    assert free == pytest.approx(likelihood.minimise(likelihood.data, "the data")[1], abs=1e-6)
+    assert empty == pytest.approx(20 * [2 * 0.5], abs=1e-6), "the strength is zero, where half an event is expected"
 
 
 def test_impacts_have_the_closed_form_of_many_events() -> None:

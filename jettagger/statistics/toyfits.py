@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ __all__ = ["toy_deviances"]
 #: toys of one task of a worker
 TOYS = 10
 
+#: bounds of the strength, and unit of the likelihood
+Settings = tuple[tuple[float, float] | None, float | None]
+
 
 def toy_deviances(
     likelihood: Likelihood,
     workspace: Mapping[str, Any],
-    settings: tuple[tuple[float, float] | None, float | None],
+    settings: Settings,
     point: Floats,
     toys: Floats,
     workers: int,
@@ -50,9 +54,10 @@ def toy_deviances(
         None for a toy whose fit does not converge.
     """
     if workers == 1 or len(toys) <= TOYS:
+        fits = _Fits(likelihood, workspace, settings)
         found = []
         for data in toys:
-            found.append(_minimum(likelihood, data, point))
+            found.append(fits.minimum(data, point))
             advance(1)
         return found
     from jettagger.runtime.workers import finished, submit, worker_pool
@@ -71,19 +76,33 @@ def toy_deviances(
     return [value for number in range(len(parts)) for value in done[number]]
 
 
-def _minimum(likelihood: Likelihood, data: Floats, point: Floats) -> float | None:
-    try:
-        return likelihood.minimise(data, "a toy", start=point)[1]
-    except InvalidValues:
-        return None
+class _Fits:
+    """Fits of toys, as of the data: no bin is expected to have less than nothing."""
+
+    def __init__(self, likelihood: Likelihood, workspace: Mapping[str, Any], settings: Settings) -> None:
+        self.likelihood = likelihood
+        self._workspace = workspace
+        self._bounds, self._unit = settings
+
+    @cached_property
+    def _positive(self) -> Likelihood | None:
+        """With a strength that is not negative; None if it cannot be."""
+        if self._bounds is None or self._bounds[0] >= 0:
+            return None
+        return Likelihood(self._workspace, (0.0, self._bounds[1]), self._unit, validate=False)
+
+    def minimum(self, data: Floats, point: Floats) -> float | None:
+        """The minimum of -2 ln L; None if the fit does not converge."""
+        try:
+            found, value = self.likelihood.minimise(data, "a toy", start=point)
+            if (self.likelihood.deviance.rates(found) < 0).any() and self._positive is not None:
+                value = self._positive.minimise(data, "a toy")[1]
+        except InvalidValues:
+            return None
+        return value
 
 
-def _minima(
-    workspace: Mapping[str, Any],
-    settings: tuple[tuple[float, float] | None, float | None],
-    point: Floats,
-    toys: Floats,
-) -> list[float | None]:
+def _minima(workspace: Mapping[str, Any], settings: Settings, point: Floats, toys: Floats) -> list[float | None]:
     """Those of several toys, in a worker."""
-    likelihood = Likelihood(workspace, *settings, validate=False)
-    return [_minimum(likelihood, data, point) for data in np.asarray(toys)]
+    fits = _Fits(Likelihood(workspace, *settings, validate=False), workspace, settings)
+    return [fits.minimum(data, point) for data in np.asarray(toys)]
