@@ -225,6 +225,8 @@ SYMMETRIC = (
     "torch.logical_or",
     "torch.maximum",
     "torch.minimum",
+    "subgradients.larger",
+    "subgradients.smaller",
 )
 
 

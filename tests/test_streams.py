@@ -121,7 +121,7 @@ def fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, st
     path = make_world(folder)
     out = str(folder / "out")
     main(["search", str(path), "-o", out, "--no-plots"])
-    return run(capsys, "fit", out, "--toys", "0", "--no-plots"), "strength", "fitting: 1 of 1 signals"
+    return run(capsys, "fit", out, "--toys", "0", "--no-plots"), "strength", "parameters and toys (4 %)"
 
 
 def finetune(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
