@@ -515,13 +515,13 @@ def test_a_file_is_what_uhi_writes(tmp_path):
     weighted = hist.Hist(names, hist.axis.Regular(5, 0, 1), storage=hist.storage.Weight())
     weighted.fill(["a", "b"], [0.1, 0.7], weight=[0.5, np.nan])
     histograms = {"large": large, "weighted": weighted, "one": hist.Hist(hist.axis.Regular(2, 0, 1))}
-    save(histograms, tmp_path / "h.json", {"note": "ü"})
+    save(histograms, tmp_path / "h.json", {"note": "ü", "cuts": np.array([1.0, 2.5]), "n": np.int64(3)})
     text = (tmp_path / "h.json").read_text(encoding="utf-8")
     assert text.endswith(f'"histograms": {json.dumps(histograms, default=uhi.io.json.default)}}}')
     save({}, tmp_path / "none.json")
     assert load(tmp_path / "none.json")[0] == {}
     found, record = load(tmp_path / "h.json")
-    assert record["note"] == "ü"
+    assert record == {"note": "ü", "cuts": [1.0, 2.5], "n": 3}
     assert found["large"] == large
 
 

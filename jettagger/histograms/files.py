@@ -74,6 +74,8 @@ def save(
     WrongType
         If the record holds what JSON cannot.
     """
+    import uhi.io.json
+
     content = {
         "format": _FORMAT,
         "version": VERSION,
@@ -83,7 +85,8 @@ def save(
     }
     try:
         with complete_or_absent(path) as part, _open(part, "wb") as file:
-            file.write(f'{_encoded(content, [])[:-1]}, "histograms": {{'.encode())
+            head = json.dumps(content, default=uhi.io.json.default)
+            file.write(f'{head[:-1]}, "histograms": {{'.encode())
             for number, (name, histogram) in enumerate(histograms.items()):
                 file.write(f"{', ' if number else ''}{json.dumps(name)}: ".encode())
                 for piece in _pieces(histogram):
@@ -93,9 +96,11 @@ def save(
         raise WrongType(f"save(): {error}; expected histograms, and a record of text, numbers and lists") from error
 
 
-def _encoded(content: Any, arrays: list[Array]) -> str:
-    """JSON of a content, with a mark in the place of each array, which is appended to ``arrays``."""
+def _pieces(histogram: Histogram) -> Iterator[str]:
+    """JSON of a histogram in pieces: Python's numbers take several times the memory of the cells."""
     import uhi.io.json
+
+    arrays: list[Array] = []
 
     def default(item: Any) -> Any:
         if isinstance(item, np.ndarray):
@@ -103,13 +108,7 @@ def _encoded(content: Any, arrays: list[Array]) -> str:
             return _MARK.format(len(arrays) - 1)
         return uhi.io.json.default(item)
 
-    return json.dumps(content, default=default)
-
-
-def _pieces(histogram: Histogram) -> Iterator[str]:
-    """JSON of a histogram in pieces: Python's numbers take several times the memory of the cells."""
-    arrays: list[Array] = []
-    texts = _MARKED.split(_encoded(histogram, arrays))
+    texts = _MARKED.split(json.dumps(histogram, default=default))
     if texts[1::2] != [str(number) for number in range(len(arrays))]:
         raise ValueError(f"a text in a histogram contains {_MARK!r}, which has a meaning in the file")
     for place, text in enumerate(texts):
