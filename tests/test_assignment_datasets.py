@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from traced import traced_peak
 
 h5py = pytest.importorskip("h5py")
 
@@ -249,19 +250,19 @@ def test_a_range_of_events(dataset: Path) -> None:
 
 def test_blocks_take_constant_memory(tmp_path: Path) -> None:
     """Five times the events need no more memory at a time."""
-    peaks = []
     events = random_events(4000)
-    for repeats in (2, 10):
+
+    def use(repeats: int) -> None:
         path = tmp_path / f"{repeats}.h5"
-        tracemalloc.start()
         with DatasetWriter(path, EVENT, SLOTS) as writer:
             for _ in range(repeats):
                 writer.append(events)
         for block in AssignmentDataset(path, EVENT).blocks(4000):
             assert block.n_events == 4000
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+        path.unlink()
+
+    few, many = (traced_peak(partial(use, repeats)) for repeats in (2, 10))
+    assert many < 1.2 * few
 
 
 def test_events_without_labels(tmp_path: Path) -> None:

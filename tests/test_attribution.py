@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from image_networks import IMAGE, convolutions
 from sequence_networks import declared, recurrent, write
 from test_declared_tables import SHAPE, TRACKS, weightless_events
 from test_delphes import events_of
+from traced import traced_peak
 from weavers import table, weaver_bundle
 
 import jettagger as jt
@@ -356,12 +357,10 @@ def test_memory_does_not_grow_with_the_events() -> None:
     tagger = jt.load_tagger("tinyParT", threads=1, block_bytes=100_000)
     few, many = (make_events(n_events, seed=3, constituents=12) for n_events in (30, 240))
     attribute(tagger, few, TARGET, method="occlusion")  # what is made once
-    peaks = []
-    for events in (few, many):
-        tracemalloc.start()
-        found = attribute(tagger, events, TARGET, method="occlusion")
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert len(found) == len(events)
+
+    def attributed(events: Any) -> None:
+        assert len(attribute(tagger, events, TARGET, method="occlusion")) == len(events)
+
+    peaks = [traced_peak(partial(attributed, events)) for events in (few, many)]
     # what remains are links and new columns of all events
     assert peaks[1] < peaks[0] + 3 * many.nbytes

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import tempfile
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toyskims import CONFIG, MASS, MODEL, write_toy
+from traced import traced_peak
 
 import jettagger as jt
 from jettagger.cli import main
@@ -231,14 +231,16 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
         folder.mkdir()
         for number in range(files):
             write_toy(folder / f"toy{number}.parquet", 1000, first=1000 * number, seed=number)
-        tracemalloc.start()
-        jets = prepared(folder, folder / "s", text(training="{memory: 600kB}"))
-        for _ in jets.store.epoch(np.random.default_rng(0)):
-            pass
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert jets.store.rows == pytest.approx(1500 * files, rel=0.1)
-    assert jets.store.shards > 3
+
+        def use(folder: Path = folder, files: int = files) -> None:
+            with tempfile.TemporaryDirectory(dir=folder) as shards:
+                store = prepared(folder, Path(shards) / "s", text(training="{memory: 600kB}")).store
+                for _ in store.epoch(np.random.default_rng(0)):
+                    pass
+                assert store.rows == pytest.approx(1500 * files, rel=0.1)
+                assert store.shards > files / 3
+
+        peaks.append(traced_peak(use))
     assert peaks[1] < 1.3 * peaks[0]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import tracemalloc
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from jec_jets import make_jets, write_config, write_location
+from traced import traced_peak
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MissingColumns, OutputError
 from jettagger.jec import RawJets, prepare, prepared_jets, read_config, training_sets, write_shard
@@ -173,25 +175,19 @@ def test_data_that_do_not_fit_the_configuration(tmp_path: Path) -> None:
         sets_of(tmp_path).__enter__()
 
 
-def peak(folder: Path, pieces: int) -> int:
-    """The most memory that writing, shuffling and one pass over some rows take."""
-    folder.mkdir()
-    tracemalloc.start()
-    with RaggedStore(folder, 3, {"ch": 2}, size=600_000 * pieces, memory=2_000_000, seed=1) as store:
-        for number in range(pieces):
-            rng = np.random.default_rng(number)
-            counts = rng.integers(0, 11, 10_000)
-            elements = rng.random((counts.sum(), 2), dtype="f4")
-            store.add(RaggedRows(rng.random((10_000, 3), dtype="f4"), {"ch": counts}, {"ch": elements}))
-    assert store.rows == 10_000 * pieces
-    for _ in itertools.islice(repeated_batches(store, 1000, np.random.default_rng), 10 * pieces):
-        pass
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return found
-
-
 def test_memory_does_not_grow_with_the_jets(tmp_path: Path) -> None:
-    # threads that other tests leave behind may allocate meanwhile
-    few, many = (min(peak(tmp_path / f"{pieces} {time}", pieces) for time in range(2)) for pieces in (2, 20))
+    def use(pieces: int) -> None:
+        """Writing, shuffling and one pass over some rows."""
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            with RaggedStore(Path(folder), 3, {"ch": 2}, size=600_000 * pieces, memory=2_000_000, seed=1) as store:
+                for number in range(pieces):
+                    rng = np.random.default_rng(number)
+                    counts = rng.integers(0, 11, 10_000)
+                    elements = rng.random((counts.sum(), 2), dtype="f4")
+                    store.add(RaggedRows(rng.random((10_000, 3), dtype="f4"), {"ch": counts}, {"ch": elements}))
+            assert store.rows == 10_000 * pieces
+            for _ in itertools.islice(repeated_batches(store, 1000, np.random.default_rng), 10 * pieces):
+                pass
+
+    few, many = (traced_peak(partial(use, pieces)) for pieces in (2, 20))
     assert many < 1.3 * few

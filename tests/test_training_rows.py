@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from traced import traced_peak
 
 from jettagger.errors import InvalidValues
 from jettagger.training import Epoch, RaggedRows, RaggedStore, live_table, ragged_batches
@@ -96,18 +97,16 @@ def test_batches_are_full_but_the_last_and_keep_the_order(lengths: list[int], si
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    peaks = []
-    for pieces in (5, 25):
+    def use(pieces: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            tracemalloc.start()
             with RaggedStore(Path(folder), 2, LISTS, size=180_000 * pieces, memory=2_000_000, seed=1) as store:
                 for number in range(pieces):
                     store.add(made(1000, number, longest=20))
             for _ in ragged_batches(store.epoch(np.random.default_rng(0)), 100):
                 pass
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+
+    few, many = (traced_peak(partial(use, pieces)) for pieces in (5, 25))
+    assert many < 1.5 * few
 
 
 @pytest.mark.parametrize(
