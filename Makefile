@@ -1,5 +1,6 @@
 # make demo: a small search, its plots, templates and limits in demo-output/.   make test: the test suite.
-# Both make their own environment in .venv from a plain python3 (3.10 or newer).
+# make docs: the documentation in build/docs/html/index.html.
+# All make their own environment in .venv from a plain python3 (3.10 or newer).
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -7,13 +8,18 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # which torch 'make weaver' takes, e.g. TORCH=torch==2.13.0, or a wheel without CUDA
 TORCH ?= torch>=2.6
 
-.PHONY: demo test reference-plots readme-picture lint types dev weaver clean
+.PHONY: demo docs test reference-plots readme-picture lint types dev weaver clean
 
 demo: $(VENV)/.test
 	$(PY) examples/demo.py demo-output
 
 test: $(VENV)/.test
 	$(PY) -m pytest -q -n auto --dist worksteal $(TESTS)
+
+# the documentation site; warnings are errors
+docs: $(VENV)/.docs
+	$(PY) -m sphinx -W --keep-going -q -b html docs build/docs/html
+	@echo "open build/docs/html/index.html"
 
 # the pictures that tests compare plots with, drawn anew: look at them before they are committed
 reference-plots: $(VENV)/.test
@@ -43,6 +49,10 @@ $(VENV)/.test: $(VENV)/.python setup.cfg pyproject.toml
 	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats]'
 	touch $@
 
+$(VENV)/.docs: $(VENV)/.test
+	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats,docs]'
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.test
 	$(PY) -m pip install $(PIP_FLAGS) -e '.[test,plot,dask,stats,dev]'
 	touch $@
@@ -57,3 +67,4 @@ weaver: .venv-weaver/.done
 
 clean:
 	rm -rf $(VENV) .venv-weaver demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf docs/api docs/commands docs/examples docs/gallery docs/keys docs/models docs/project

@@ -82,7 +82,7 @@ def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     commands = [line.split("#")[0].split() for block in blocks(README, "sh") for line in block.splitlines()]
     targets = [words[1] for words in commands if words and words[0] == "make"]
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "test", "docs"]
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
 
