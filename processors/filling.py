@@ -161,26 +161,20 @@ def fill(
     hidden = np.zeros(len(chunk.passed), dtype=bool)
     for region in search.signal_regions if blind else ():
         hidden |= masks[region]
+    varied = {category: weights.weight(modifier) for category, modifier in variations.items()}
+    if shift == NOMINAL:
+        varied |= {category: varied[NOMINAL] * factor for category, factor in (factors or {}).items()}
     for region, mask in masks.items():
         mask = mask & ~hidden
         chosen = {name: array[mask] for name, array in arrays.items()}
-        varied = {category: weights.weight(modifier)[mask] for category, modifier in variations.items()}
-        if shift == NOMINAL:
-            varied |= {category: varied[NOMINAL] * factor[mask] for category, factor in (factors or {}).items()}
-        for category, weight in varied.items():
-            filled = [(spec, chunk.histograms[spec.name]) for spec in search.histograms]
-            if category == NOMINAL and search.regions[region].kind == "inclusive":
-                filled += [(spec, chunk.curves[name]) for name, spec in chunk.specs.items()]
-            for spec, histogram in filled:
-                spec.fill(
-                    histogram,
-                    chosen,
-                    weight,
-                    events=chunk.numbers[mask],
-                    dataset=chunk.dataset,
-                    region=region,
-                    variation=category,
-                )
+        mine = {category: weight[mask] for category, weight in varied.items()}
+        place = {"dataset": chunk.dataset, "region": region}
+        for spec in search.histograms:
+            spec.fill_variations(chunk.histograms[spec.name], chosen, mine, events=chunk.numbers[mask], **place)
+        if shift == NOMINAL and search.regions[region].kind == "inclusive":
+            for name, spec in chunk.specs.items():
+                weight = {NOMINAL: mine[NOMINAL]}
+                spec.fill_variations(chunk.curves[name], chosen, weight, events=chunk.numbers[mask], **place)
     if shift != NOMINAL:
         return {}
     for region, item in search.regions.items() if chunk.mass_specs and not chunk.sample.data else ():

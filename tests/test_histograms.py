@@ -194,6 +194,63 @@ def test_refused_when_filling():
     assert h.sum(flow=True).value == 0
 
 
+# ------------------------------------------------------------------------------------------- several weights at a time
+
+
+@given(
+    entries=st.lists(st.tuples(numbers | st.just(np.nan), st.floats(-1, 2), st.floats(-3, 3)), max_size=40),
+    data=st.data(),
+)
+@settings(deadline=None)
+def test_several_weights_at_a_time_are_those_one_after_the_other(entries, data):
+    mass, x, nominal = np.array(entries, dtype=float).reshape(-1, 3).T
+    names = data.draw(st.permutations(["dataset", "variation"]))
+    spec = HistSpec("plane", [MASS, AxisSpec("x", edges=[0, 0.3, 1])], categories=names)
+    together, apart = spec.make(), spec.make()
+    weights = {"nominal": nominal, "up": 1.5 * nominal, "down": nominal**2}
+    for dataset in ("tt", "QCD", "tt"):  # the last one into categories that are there
+        chosen = data.draw(st.permutations(sorted(weights)))
+        missing = spec.fill_variations(
+            together, {"mass": mass, "x": x}, {name: weights[name] for name in chosen}, dataset=dataset
+        )
+        assert missing == np.count_nonzero(np.isnan(mass))
+        for name in chosen:
+            assert spec.fill(apart, {"mass": mass, "x": x}, weights[name], dataset=dataset, variation=name) == missing
+    assert categories_of(together) == categories_of(apart)
+    np.testing.assert_allclose(together.values(flow=True), apart.values(flow=True), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(together.variances(flow=True), apart.variances(flow=True), rtol=1e-12, atol=1e-12)
+
+
+def test_several_weights_of_jagged_values():
+    h = SPEC.make()
+    jets = ak.Array([{"mass": [60.0, None]}, {"mass": []}, {"mass": [np.nan, 160.0]}])
+    weights = {"nominal": [2.0, 9.0, 3.0], "up": np.ones(3)}
+    assert SPEC.fill_variations(h, jets, weights, dataset="tt", region="all") == 2
+    assert pick(h, variation="nominal").values().tolist() == [0, 2, 0, 3]
+    assert pick(h, variation="up").values().tolist() == [0, 1, 0, 1]
+
+
+def test_several_weights_that_are_refused():
+    h = SPEC.make()
+    values, place = {"mass": np.array([1.0, 2.0])}, {"dataset": "tt", "region": "all"}
+    with pytest.raises(InvalidValues, match=r"weight of 'up' of event 78 \(position 1\) is nan; 1 of 2"):
+        SPEC.fill_variations(h, values, {"nominal": np.ones(2), "up": [1.0, np.nan]}, events=[77, 78], **place)
+    with pytest.raises(MismatchError, match=r"3 weights of 'up', expected 2"):
+        SPEC.fill_variations(h, values, {"nominal": np.ones(2), "up": np.ones(3)}, **place)
+    with pytest.raises(InvalidValues, match=r"got no weights"):
+        SPEC.fill_variations(h, values, {}, **place)
+    with pytest.raises(ConfigError, match=r"'variation' is the axis of the weights"):
+        SPEC.fill_variations(h, values, {"up": np.ones(2)}, variation="up", **place)
+    with pytest.raises(UnknownName, match=r"unknown category.*'variatoin'.*nearest: variation"):
+        SPEC.fill_variations(h, values, {"up": np.ones(2)}, axis="variatoin", **place)
+    with pytest.raises(ConfigError, match=r"no value for the categories region"):
+        SPEC.fill_variations(h, values, {"up": np.ones(2)}, dataset="tt")
+    small = HistSpec("mass", [MASS], max_bytes=20_000)
+    with pytest.raises(ConfigError, match=r"would take"):
+        small.fill_variations(h, values, {f"up{number}": np.ones(2) for number in range(500)}, **place)
+    assert h.sum(flow=True).value == 0
+
+
 # ---------------------------------------------------------------------------------------- looking, adding
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,12 +168,7 @@ class HistSpec:
         UnknownName
             If a column or a category does not exist.
         """
-        unknown = [name for name in categories if name not in self.categories]
-        if unknown:
-            raise UnknownName("category", unknown, self.categories, f"histogram {self.name!r}")
-        absent = [name for name in self.categories if name not in categories]
-        if absent:
-            raise ConfigError(f"histogram {self.name!r}: no value for the categories {', '.join(absent)}")
+        self._require_categories(categories)
         columns = [axis.parsed.evaluate(values) for axis in self.axes]
         numbers, factors, missing = _flatten(self.name, columns, weight, events)
         fillers = {axis.name: number for axis, number in zip(self.axes, numbers, strict=True)}
@@ -183,6 +178,104 @@ class HistSpec:
         self.require_room(math.prod(len({*histogram.axes[name], value}) for name, value in categories.items()))
         histogram.fill(**categories, **fillers, weight=factors)
         return missing
+
+    def fill_variations(
+        self,
+        histogram: Any,
+        values: Any,
+        weights: Mapping[str, Any],
+        *,
+        axis: str = "variation",
+        events: Any = None,
+        **categories: str,
+    ) -> int:
+        """Fill the same entries with several weights, one category each.
+
+        The bins of the entries are found once, so that tens of variations of the weights take little more time than
+        one. Sums are equal to those of :meth:`fill` up to the order of summation.
+
+        Parameters
+        ----------
+        histogram : hist.Hist
+            Made by :meth:`make`; modified in place.
+        values : mapping, or awkward record array
+            As in :meth:`fill`.
+        weights : mapping of str to float[n]
+            Category on the axis ``axis`` -> one weight per entry, or one per event for all of its entries.
+        axis : str
+            The category axis of the weights.
+        events : array, optional
+            Event numbers, to identify an event with an invalid weight.
+        **categories : str
+            The value of each other category.
+
+        Returns
+        -------
+        int
+            Number of entries left out because a value was None or NaN.
+
+        Raises
+        ------
+        ConfigError
+            If additional categories would exceed the maximum size.
+        InvalidValues
+            If there are no weights, or one is NaN, infinite or None; gives its category and the event.
+        MismatchError
+            If the columns and weights have different lengths.
+        UnknownName
+            If a column or a category does not exist.
+
+        Examples
+        --------
+        >>> spec = HistSpec("mass", [AxisSpec("mass", bins=(2, 0, 200), unit="GeV")], categories=["variation"])
+        >>> h = spec.make()
+        >>> weights = {"nominal": np.ones(2), "pileupUp": np.array([1.5, 0.5])}
+        >>> spec.fill_variations(h, {"mass": np.array([50.0, 150.0])}, weights)
+        0
+        >>> h["pileupUp", :].values()
+        array([1.5, 0.5])
+        """
+        self._require_categories([*categories, axis])
+        if axis in categories:
+            raise ConfigError(f"histogram {self.name!r}: {axis!r} is the axis of the weights, got a value for it, too")
+        if not weights:
+            raise InvalidValues(f"histogram {self.name!r}: got no weights, expected at least those of one {axis}")
+        columns = [each.parsed.evaluate(values) for each in self.axes]
+        for category, weight in weights.items():
+            check_weights(weight, name=f"histogram {self.name!r}: weight of {category!r}", events=events)
+            if len(weight) != len(columns[0]):
+                raise MismatchError(
+                    f"histogram {self.name!r}: {len(weight)} weights of {category!r}, expected {len(columns[0])}"
+                )
+        # the event of each entry takes the place of its weight
+        numbers, rows, missing = _flatten(self.name, columns, np.arange(len(columns[0]), dtype=np.float64), None)
+        wanted = {axis: list(weights), **{name: [value] for name, value in categories.items()}}
+        self.require_room(math.prod(len({*histogram.axes[name], *new}) for name, new in wanted.items()))
+        # entries of weight zero, so that all categories are there
+        nothing = {each.name: np.zeros(len(weights)) for each in self.axes}
+        histogram.fill(**categories, **{axis: list(weights)}, **nothing, weight=np.zeros(len(weights)))
+        if len(rows) == 0:
+            return missing
+        shape = tuple(each.n_bins + 2 for each in self.axes)
+        bins = [histogram.axes[each.name].index(array) + 1 for each, array in zip(self.axes, numbers, strict=True)]
+        filled, place = np.unique(np.ravel_multi_index(bins, shape), return_inverse=True)
+        rows = rows.astype(np.int64)
+        entries = [np.asarray(weight, dtype=np.float64)[rows] for weight in weights.values()]
+        varied = np.array([histogram.axes[axis].index(category) for category in weights])[:, None]
+        cells = [varied if name == axis else histogram.axes[name].index(categories[name]) for name in self.categories]
+        index = (*cells, *np.unravel_index(filled, shape))
+        view = histogram.view(flow=True)
+        view["value"][index] += [np.bincount(place, each) for each in entries]
+        view["variance"][index] += [np.bincount(place, each**2) for each in entries]
+        return missing
+
+    def _require_categories(self, names: Collection[str]) -> None:
+        unknown = [name for name in names if name not in self.categories]
+        if unknown:
+            raise UnknownName("category", unknown, self.categories, f"histogram {self.name!r}")
+        absent = [name for name in self.categories if name not in names]
+        if absent:
+            raise ConfigError(f"histogram {self.name!r}: no value for the categories {', '.join(absent)}")
 
     @classmethod
     def from_dict(cls, record: Any, name: str, where: Any = "") -> HistSpec:
