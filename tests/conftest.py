@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agreement import Agreement, RecordAgreement
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow, too")
     parser.addoption("--run-long", action="store_true", help="run the tests marked long: minutes each, on request")
     parser.addoption("--record-passed", type=Path, metavar="FILE", help="write the tests that passed into a file")
+    parser.addoption(
+        "--record-agreement", type=Path, metavar="FILE", help="write the differences from numbers of others into a file"
+    )
     parser.addoption("--not-in", type=Path, metavar="FILE", help="leave out the tests of a file of --record-passed")
     parser.addoption(
         "--may-lack", metavar="MODULES", help="fail where a test would skip for lack of any module but these (a,b,...)"
@@ -59,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--record-passed")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordPassed(path))
+    if path := config.getoption("--record-agreement"):
+        config.pluginmanager.register(RecordAgreement(path), "agreement")
 
 
 def import_or_fail(may_lack: AbstractSet[str]) -> Callable[..., Any]:
@@ -158,6 +164,14 @@ def _own_backend_of_pyhf() -> Iterator[None]:
     yield
     if (pyhf := sys.modules.get("pyhf")) is not None:
         pyhf.set_backend(*pyhf.get_backend(default=True))
+
+
+@pytest.fixture
+def agrees(request: pytest.FixtureRequest) -> Agreement:
+    """Compares with numbers of others, for docs/validation.md: `agreement.Agreement`."""
+    recorder = request.config.pluginmanager.get_plugin("agreement")
+    test = f"tests/{request.path.name}::{request.function.__name__}"
+    return Agreement(test, recorder.found if isinstance(recorder, RecordAgreement) else None)
 
 
 @pytest.fixture(scope="session")
