@@ -55,6 +55,7 @@ def test_the_citation_is_valid() -> None:
     citation = yaml.safe_load(read("CITATION.cff"))
     required = {"cff-version", "message", "title", "authors"}  # of the schema 1.2.0
     allowed = required | {"abstract", "type", "version", "date-released", "license", "keywords"}
+    allowed |= {"url", "repository-code"}
     assert required <= set(citation) <= allowed
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
@@ -63,9 +64,11 @@ def test_the_citation_is_valid() -> None:
     datetime.date.fromisoformat(citation["date-released"])
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    assert citation["license"] == setup["metadata"]["license"]
+    assert citation["license"] == setup["metadata"]["license_expression"]
     assert citation["title"] == setup["metadata"]["name"]
+    assert citation["url"] == citation["repository-code"] == setup["metadata"]["url"]
     assert all(isinstance(word, str) for word in citation["keywords"])
+    assert set(citation["keywords"]) <= set(setup["metadata"]["keywords"].split(", "))
 
 
 # ---------------------------------------------------------------------------------------- formats
