@@ -53,6 +53,7 @@ __all__ = [
     "WorkerError",
     "WrongType",
     "nearest",
+    "pip_line",
     "reason_of",
     "renamed",
     "require",
@@ -319,6 +320,37 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f" (nearest: {', '.join(close)})" if close else ""
 
 
+def pip_line(extra: str = "") -> str:
+    """The command that installs an extra, or what is missing of jettagger's own requirements.
+
+    It needs no index that has jettagger: pip takes the extras of an installed jettagger from its metadata. A checkout
+    that is only on the path is named by its folder.
+
+    Parameters
+    ----------
+    extra : str, optional
+        An extra of jettagger.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> pip_line("plot").endswith("[plot]'")
+    True
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+
+    extras = f"[{extra}]" if extra else ""
+    try:
+        distribution("jettagger")
+    except PackageNotFoundError:
+        return f"pip install '{Path(__file__).resolve().parent.parent}{extras}'"
+    return f"pip install 'jettagger{extras}'"
+
+
 def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Import an optional module; the error says how to install it.
 
@@ -327,7 +359,7 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     module : str
         Dotted name of the module.
     extra : str
-        The extra of jettagger that installs it.
+        The extra of jettagger that installs it; empty for one of its own requirements.
     purpose : str
         Its purpose, a noun phrase.
 
@@ -350,5 +382,5 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        text = f"{purpose} needs the package '{error.name}', which is not installed: pip install 'jettagger[{extra}]'"
+        text = f"{purpose} needs the package '{error.name}', which is not installed: {pip_line(extra)}"
         raise MissingExtra(text) from error

@@ -787,7 +787,7 @@ def test_what_is_new_already_is_not_converted(dataset: Path, old: Path, tmp_path
 
 def test_without_h5py_the_install_line_is_said(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'jettagger\[train\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'jettagger\[hdf5\]'"):
         AssignmentDataset(dataset, EVENT)
 
 

@@ -20,7 +20,7 @@ from jettagger.files.root import EventFile
 from jettagger.inputs.event_tensors import event_tensors
 from jettagger.provenance import read_provenance
 
-h5py = pytest.importorskip("h5py", reason="extra train is not installed")
+h5py = pytest.importorskip("h5py", reason="extra hdf5 is not installed")
 processor = pytest.importorskip("coffea.processor")
 
 PARTS = ("values", "masks", "targets", "target_masks", "weights", "regressions", "classifications")

@@ -157,7 +157,7 @@ def test_executors_give_the_same_masses(name: str, folder: Path, tmp_path: Path)
 def test_chunks_of_simulated_events_give_masses_and_a_data_set(tmp_path: Path) -> None:
     """From Pythia to masses and to HDF5: chunks are the whole file, and the data set is what the network sees."""
     pytest.importorskip("pythia8mc", reason="extra sim is not installed")
-    pytest.importorskip("h5py", reason="extra train is not installed")
+    pytest.importorskip("h5py", reason="extra hdf5 is not installed")
     from assigners import MAPPING
     from jettagger.processors import AssignmentInputsProcessor, AssignmentProcessor
 

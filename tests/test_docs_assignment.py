@@ -25,7 +25,7 @@ def test_python_block_runs(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if ".h5" in block:
-        pytest.importorskip("h5py", reason="the extra train is not installed")
+        pytest.importorskip("h5py", reason="the extra hdf5 is not installed")
     if "options.json" in block:  # it trains, or reads a training: that its names exist is tested
         compile(block, "document", "exec")
         block = "\n".join(line for line in block.splitlines() if line.startswith("from jettagger"))

@@ -192,7 +192,7 @@ def test_tagging_in_memory_needs_no_dask_torch_or_matplotlib() -> None:
     assert loaded_by(statement).isdisjoint({"dask", "distributed", "torch", "matplotlib", "coffea", "uproot"})
 
 
-#: what tagging arrays in memory does without; `pip install jettagger` brings the first seven for files and searches
+#: what tagging arrays in memory does without; jettagger's requirements bring the first nine, for files and searches
 ABSENT = ["coffea", "uproot", "hist", "boost_histogram", "uhi", "pyarrow", "vector", "correctionlib", "rich"]
 ABSENT += ["dask", "distributed", "dask_awkward", "matplotlib", "scipy", "pandas", "numba", "torch"]
 

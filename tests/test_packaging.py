@@ -127,6 +127,8 @@ def test_a_wheel_brings_the_processors_inside_the_package(tmp_path: Path) -> Non
     place, module = python(PROBE, interpreter, cwd=tmp_path)
     assert Path(place).is_relative_to(tmp_path / "venv")
     assert module == "jettagger.processors.tagging"
+    # pip takes an extra from what is installed: no index has to have jettagger
+    pip(interpreter, "install", "--dry-run", "jettagger[plot]")
     command = tmp_path / "venv" / "bin" / "jettagger"
     said = subprocess.run([str(command), "--version"], capture_output=True, text=True, check=True).stdout
     assert said == f"jettagger {jettagger.__version__}\n"

@@ -330,9 +330,9 @@ def check_output(
         near = hint(target.suffix, SUFFIXES)
         raise ConfigError(f"output {target}: suffix {target.suffix!r}{near}, expected {', '.join(SUFFIXES)}")
     if target.suffix == ".parquet":
-        require("pyarrow", "parquet", "writing parquet files")
+        require("pyarrow", "", "writing parquet files")
     else:
-        require("h5py", "train", "writing HDF5 files")
+        require("h5py", "hdf5", "writing HDF5 files")
     if not target.parent.is_dir():
         raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
     if target.exists() and not force:

@@ -50,8 +50,8 @@ class ParquetWriter:
         ----------
         events : AssignmentEvents
         """
-        pyarrow = require("pyarrow", "parquet", "writing parquet files")
-        parquet = require("pyarrow.parquet", "parquet", "writing parquet files")
+        pyarrow = require("pyarrow", "", "writing parquet files")
+        parquet = require("pyarrow.parquet", "", "writing parquet files")
         table = pyarrow.table(dict(self._columns(events, pyarrow)))
         if self._writer is None:
             schema = table.schema.with_metadata({METADATA: self.note})

@@ -2,8 +2,8 @@
 
 Reads what 'jettagger search' leaves in its output folder, and writes a folder with fits.json, fits.txt and pictures:
 spectra before and after the fit, pulls and constraints, ranked impacts, correlations, significance and limits against
-the mass. The goodness of fit is the saturated one, with toys. Needs: pip install 'jettagger[stats]'; pictures also
-'jettagger[plot]'.
+the mass. The goodness of fit is the saturated one, with toys. Needs: pip install 'jettagger[stats]'; with pictures:
+pip install 'jettagger[stats,plot]'.
 
 examples:
   jettagger fit OUT/                                 writes OUT/fits/

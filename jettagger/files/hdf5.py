@@ -41,7 +41,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
     InputFileError
         If it is missing, not a regular file, or not readable.
     """
-    h5py = require("h5py", "train", "reading HDF5 files")
+    h5py = require("h5py", "hdf5", "reading HDF5 files")
     text = os.fspath(path)
     refuse_special(text)
     if not Path(text).is_file():
@@ -134,7 +134,7 @@ def new_hdf5(path: str | os.PathLike[str], note: str, *, force: bool = False) ->
     OutputError
         If it exists and ``force`` is not given, or cannot be written.
     """
-    h5py = require("h5py", "train", "writing HDF5 files")
+    h5py = require("h5py", "hdf5", "writing HDF5 files")
     with complete_or_absent(path, force=force) as part:
         # HDF5 1.8 and later read it; the first version limits attributes to 64 kB, less than a long list of files
         file = h5py.File(part, "w", libver=("v108", "v108"))

@@ -34,7 +34,7 @@ _KNOWN = (
 #: this is guaranteed, in units of a rewritten graph's tolerance
 TF32_TOLERANCE = 20_000
 
-#: provider -> what pip installs for it, instead of the onnxruntime that `pip install jettagger` brings
+#: provider -> what pip installs for it, instead of the onnxruntime that jettagger requires
 _PACKAGES = {
     "CUDAExecutionProvider": "onnxruntime-gpu[cuda,cudnn]",
     "TensorrtExecutionProvider": "onnxruntime-gpu[cuda,cudnn]",
