@@ -183,7 +183,7 @@ def draw_jets() -> Any:
     scores = [
         {"probXbb": 0.83, "probXcc": 0.09, "probQCDbb": 0.05, "probXqq": 0.02, "probXss": 0.005, "probXgg": 0.001}
     ]
-    return plots.draw_jets(ak.Array(jet), scores)
+    return plots.draw_jets(ak.Array(jet), scores, model="toy network")
 
 
 def point(rejection: float, divergence: float) -> Any:

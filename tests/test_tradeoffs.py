@@ -15,7 +15,7 @@ from jettagger import plots
 from jettagger.decorrelation import efficiency_profile, operating_point
 from jettagger.discriminants import Measured
 from jettagger.errors import InvalidValues, WrongType
-from jettagger.plots.tradeoffs import _floor, _styles
+from jettagger.plots.tradeoffs import _floor
 
 EDGES = np.arange(30.0, 251.0, 10.0)
 
@@ -70,7 +70,7 @@ def test_points_that_cannot_be_drawn_are_left_out() -> None:
 
 
 def test_twelve_curves_differ_in_two_ways() -> None:
-    styles = [style for style, _ in zip(_styles(), range(12), strict=False)]
+    styles = [style.points for style in plots.curve_styles(map(str, range(12))).values()]
     for number, one in enumerate(styles):
         for other in styles[:number]:
             assert sum(str(one[key]) != str(other[key]) for key in one) >= 2

@@ -97,7 +97,7 @@ def evaluation_figure(found: NetworkEvaluation, methods: Sequence[str] | None = 
     InvalidValues
         If there are no events with particles.
     """
-    from jettagger.plots import purities_by_objects
+    from jettagger.plots import curve_styles, purities_by_objects
 
     category = found.summary_categories[0]
     chosen = [name for name in found.methods if not name.endswith(", detection")] if methods is None else methods
@@ -111,7 +111,7 @@ def evaluation_figure(found: NetworkEvaluation, methods: Sequence[str] | None = 
         place = bins.index(row.objects)
         own[0][place] = np.nan if row.purity.value is None else row.purity.value
         own[1][place] = np.nan if row.purity.uncertainty is None else row.purity.uncertainty
-    return purities_by_objects(panels, bins)
+    return purities_by_objects(panels, bins, styles=curve_styles(found.methods))
 
 
 guard(globals())

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         names = [output.name for output in tagger.outputs if output.kind in kinds]
         table = tagger(jets) if table is None else table
         scores = [{name: table[name][row] for name in names} for row in range(len(jets))]
-    save_figure(draw_jets(jets, scores), args.output)
+    save_figure(draw_jets(jets, scores, model="" if tagger is None else tagger.bundle.name), args.output)
     say(f"wrote {args.output}")
     return 0
 

@@ -85,9 +85,11 @@ def _draw(found: Explanation, bundle: Bundle, folder: Path, clouds: JetClouds | 
     from jettagger.plots import (
         attention_maps,
         contribution_images,
+        curve_styles,
         draw_jets,
         feature_maps,
         feature_ranking,
+        fill_styles,
         save_figure,
         sufficiency_curves,
     )
@@ -96,12 +98,12 @@ def _draw(found: Explanation, bundle: Bundle, folder: Path, clouds: JetClouds | 
     unit = f" [{found.unit}]" if found.unit not in ("", "1") else ""
     title = f"{found.model}, {found.method}"
     groups = {_title(group): group for group in found.groups[:_GROUPS]}
-    rankings: dict[str, dict[str, Any]] = {}
+    of_groups, rankings = fill_styles(groups), dict[str, dict[str, Any]]()
     for group_title, group in groups.items():
         for ranking, rows in group.rankings.items():
             rankings.setdefault(ranking, {})[group_title] = {row.name: row.importance for row in rows}
     for ranking, bars in rankings.items():
-        figure = feature_ranking(bars, label=f"mean |{label}|{unit}", title=title)
+        figure = feature_ranking(bars, label=f"mean |{label}|{unit}", title=title, styles=of_groups)
         save_figure(figure, folder / f"{ranking}.png")
     if found.losses:
         bars = {"": dict(found.losses)}
@@ -119,16 +121,23 @@ def _draw(found: Explanation, bundle: Bundle, folder: Path, clouds: JetClouds | 
         save_figure(figure, folder / f"map_{name}.png")
         if len(found.differences) and name not in images:
             _draw_differences(found, name, variables, label, folder)
+    of_curves = curve_styles(name for curves in found.curves.values() for name in curves)
     for place, (name, curves) in enumerate(found.curves.items()):
         if place < _GROUPS:
-            figure = sufficiency_curves(curves, label=f"mean {found.target}{unit}", title=name)
+            figure = sufficiency_curves(curves, label=f"mean {found.target}{unit}", title=name, styles=of_curves)
             save_figure(figure, folder / f"sufficient_{_file_name(name)}.png")
     for place, (name, layers) in enumerate(found.attention.items()):
         if place < _GROUPS:
             save_figure(attention_maps(layers, title=f"{title}: {name}"), folder / f"attention_{_file_name(name)}.png")
     if clouds is not None and clouds.jets:
         table = as_table(clouds.jets)
-        figure = draw_jets(table, titles=clouds.titles, contributions=clouds.contributions, quantity=f"{label}{unit}")
+        figure = draw_jets(
+            table,
+            titles=clouds.titles,
+            contributions=clouds.contributions,
+            quantity=f"{label}{unit}",
+            model=found.model,
+        )
         save_figure(figure, folder / "jets.png")
 
 

@@ -18,7 +18,7 @@ from jettagger.finetuning.kinematics import change_notes, change_table
 from jettagger.finetuning.measure import EFFICIENCIES, Comparison, Measures, Response
 from jettagger.finetuning.prepare import Prepared
 from jettagger.plots import LINES, dependence_curves, roc_curves, save_figure
-from jettagger.plots.style import canvas, drawing
+from jettagger.plots.style import canvas, curve_styles, drawing
 from jettagger.provenance import KEY, Provenance
 from jettagger.training import Epoch
 
@@ -375,9 +375,10 @@ def _figures(measures: Measures, history: Sequence[Epoch], config: FinetuneConfi
                 found[f"response_{axis}.png"] = (what, _profiles(by_class, axis, name))
         if measures.ratios:
             found["response.png"] = ("mass response", _response(measures.ratios, name))
+    styles = curve_styles(curve for item in measures.comparisons for curve in item.curves)
     for item in measures.comparisons:
         title = f"{item.signal} vs {item.background}"
-        figure = roc_curves(item.curves, title=name, signal=item.signal, background=item.background)
+        figure = roc_curves(item.curves, title=name, signal=item.signal, background=item.background, styles=styles)
         found[f"roc_{item.signal}_{item.background}.png"] = (f"ROC curves, {title}", figure)
     return found
 
@@ -440,10 +441,10 @@ def _features(features: Any, name: str) -> Any:
 def _calibration(calibration: Any, name: str) -> Any:
     figure, ((axes,),) = canvas()
     axes.plot([0, 1], [0, 1], color="#969696", linewidth=1)
-    for number, (class_, points) in enumerate(calibration.items()):
-        colour, style = LINES[number % len(LINES)]
+    styles = curve_styles(calibration)
+    for class_, points in calibration.items():
         mean, fraction, sigma, _ = (np.array(column) for column in zip(*points, strict=True)) if points else [[]] * 4
-        axes.errorbar(mean, fraction, yerr=sigma, color=colour, linestyle=style, marker="o", markersize=5, label=class_)
+        axes.errorbar(mean, fraction, yerr=sigma, **styles[class_].points, markersize=5, label=class_)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("Mean output in the bin")

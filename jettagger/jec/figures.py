@@ -35,13 +35,15 @@ def performance_figures(found: Performance) -> Iterator[tuple[str, Any]]:
         Name with its folder, without the format: ``summary/b_eta0-2.5``.
     matplotlib.figure.Figure
     """
-    from jettagger.plots import flavour_responses, response_distributions, response_summary
+    from jettagger.plots import curve_styles, flavour_responses, response_distributions, response_summary
 
+    styles = curve_styles(found.labels)
     ranges = list(zip(found.eta_edges[:-1].tolist(), found.eta_edges[1:].tolist(), strict=True))
     for low, high in ranges:
         shown = [item for item in found.distributions if item.eta == (low, high)]
         if shown:
-            yield f"distributions/eta{low:g}-{high:g}", response_distributions(shown, title=_eta(low, high))
+            figure = response_distributions(shown, title=_eta(low, high), styles=styles)
+            yield f"distributions/eta{low:g}-{high:g}", figure
     for number, flavour in enumerate(found.flavours):
         for row, (low, high) in enumerate(ranges):
             place = (number, row)
@@ -58,6 +60,7 @@ def performance_figures(found: Performance) -> Iterator[tuple[str, Any]]:
                     {label: measure[place] for label, measure in found.ratio.items()},
                     reference=found.reference,
                     title=title,
+                    styles=styles,
                 ),
             )
     order = [name for name in ("g", "uds", "c", "b") if name in found.flavours]
@@ -69,7 +72,7 @@ def performance_figures(found: Performance) -> Iterator[tuple[str, Any]]:
     panels = {name: measures for name, measures in panels.items() if any(map(_any, measures.values()))}
     if order and panels:
         title = rf"$p_T$ > {found.flavour_pt:g} GeV"
-        yield "flavours/response", flavour_responses(panels, order, title=title)
+        yield "flavours/response", flavour_responses(panels, order, title=title, styles=styles)
 
 
 def _any(measure: Any) -> bool:

@@ -19,7 +19,16 @@ from jettagger.plots.searchfits import (
     strength_impacts,
 )
 from jettagger.plots.spectra import cutflow, sculpting, shapes, spectrum
-from jettagger.plots.style import LINES, PETROFF, PlotLabel, ProcessStyle, process_styles, save_figure
+from jettagger.plots.style import (
+    LINES,
+    PETROFF,
+    PlotLabel,
+    ProcessStyle,
+    curve_styles,
+    fill_styles,
+    process_styles,
+    save_figure,
+)
 from jettagger.plots.tradeoffs import dependence_curves, efficiency_curves, tradeoff
 
 __all__ = [
@@ -33,12 +42,14 @@ __all__ = [
     "closure_spectrum",
     "contribution_images",
     "correlation_matrix",
+    "curve_styles",
     "cutflow",
     "dependence_curves",
     "draw_jets",
     "efficiency_curves",
     "feature_maps",
     "feature_ranking",
+    "fill_styles",
     "fitted_pulls",
     "fitted_spectrum",
     "flavour_responses",

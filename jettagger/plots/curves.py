@@ -11,7 +11,7 @@ import numpy as np
 from jettagger.arguments import Kind, guard
 from jettagger.discriminants.metrics import Roc
 from jettagger.errors import InvalidValues
-from jettagger.plots.style import LINES, PlotLabel, Styles, canvas, drawing, titled
+from jettagger.plots.style import PlotLabel, Styles, canvas, curve_styles, drawing, titled
 
 if TYPE_CHECKING:
     from jettagger.statistics.limits import Limit
@@ -59,15 +59,15 @@ def roc_curves(
     """
     if not curves:
         raise InvalidValues("no ROC curve to draw, expected at least one")
+    chosen = curve_styles(curves, styles)
     with drawing():
         figure, ((axes,),) = canvas()
         lowest = 1.0
         # all areas with as many digits as the most precise one deserves
         smallest = min((c.auc.uncertainty for c in curves.values() if c.auc.uncertainty > 0), default=1e-4)
         digits = min(max(1 - math.floor(math.log10(smallest)), 2), 5)
-        for i, (name, curve) in enumerate(curves.items()):
-            chosen = (styles or {}).get(name)
-            colour, style = LINES[i % len(LINES)] if chosen is None else (chosen.colour, chosen.line)
+        for name, curve in curves.items():
+            colour = chosen[name].colour
             area = curve.auc.bound or f"{curve.auc.value:.{digits}f} ± {curve.auc.uncertainty:.{digits}f}"
             area = f"(AUC {area}, bins < {_rounded_up(curve.binning)})" if curve.binning else f"(AUC {area})"
             entry = f"{name}{chr(10) if len(name) > _LONG else ' '}{area}"
@@ -75,8 +75,7 @@ def roc_curves(
             axes.plot(
                 curve.signal[seen],
                 curve.background[seen],
-                color=colour,
-                linestyle=style,
+                **chosen[name].stroke,
                 linewidth=2.2,
                 label=entry,
             )

@@ -13,7 +13,7 @@ import numpy as np
 
 from jettagger.arguments import Kind, Numbers, guard, in_range
 from jettagger.errors import InvalidValues, MismatchError
-from jettagger.plots.style import FILLS, LINES, canvas, drawing
+from jettagger.plots.style import DIVERGING, SEQUENTIAL, Styles, canvas, curve_styles, drawing, fill_styles
 from jettagger.types import Floats
 
 __all__ = ["attention_maps", "feature_maps", "feature_ranking", "sufficiency_curves"]
@@ -21,13 +21,17 @@ __all__ = ["attention_maps", "feature_maps", "feature_ranking", "sufficiency_cur
 #: a number with its uncertainty
 _Measured = Annotated[Any, Kind("a measured number", lambda value: hasattr(value, "value"))]
 
-#: maximum number of panels in a row, and of the hatches that tell bars apart without colour
+#: maximum number of panels in a row
 _COLUMNS = 3
-_HATCHES = (None, "////", "....", "xxxx", "\\\\\\\\", "||||")
 
 
 def feature_ranking(
-    rankings: Mapping[str, Mapping[str, _Measured]], *, number: int = 20, label: str = "importance", title: str = ""
+    rankings: Mapping[str, Mapping[str, _Measured]],
+    *,
+    number: int = 20,
+    label: str = "importance",
+    title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Ranked bars of features with uncertainties, for one or several groups of jets.
 
@@ -42,6 +46,8 @@ def feature_ranking(
         Axis label.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of all pictures, from `jettagger.plots.process_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -63,6 +69,7 @@ def feature_ranking(
 
     ranked = sorted(features, key=size, reverse=True)[:number]
     height = 0.8 / len(rankings)
+    chosen = fill_styles(rankings, styles)
     with drawing():
         each = max(0.36, 0.2 * len(rankings))
         figure, ((axes,),) = canvas(figsize=(9.5, 1.9 + each * len(ranked)))
@@ -71,10 +78,8 @@ def feature_ranking(
             places = [place + (row + 0.5) * height - 0.4 for place, _ in found]
             values = [float(item.value) for _, item in found]
             errors = [_error(item) for _, item in found]
-            style = {"facecolor": FILLS[row % len(FILLS)], "edgecolor": "black", "linewidth": 0.8}
-            hatch = _HATCHES[row % len(_HATCHES)]
             bars = {"elinewidth": 1.2, "ecolor": "black"}
-            axes.barh(places, values, height, xerr=errors, label=name, hatch=hatch, error_kw=bars, **style)
+            axes.barh(places, values, height, xerr=errors, label=name, error_kw=bars, **chosen[name].fill)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(ranked)), ranked, fontsize=12)
         axes.set_ylim(len(ranked) - 0.4, -0.6)
@@ -153,8 +158,9 @@ def feature_maps(
         for place, (name, values) in enumerate(panels.items()):
             axes = grid[place // n_columns][place % n_columns]
             extent = (0.5, values.shape[1] + 0.5, len(features) - 0.5, -0.5)
+            colours = DIVERGING if signed else SEQUENTIAL
             style: dict[str, Any] = {"vmin": -bound if signed else 0.0, "vmax": bound, "interpolation": "none"}
-            picture = axes.imshow(values, aspect="auto", extent=extent, cmap="RdBu_r" if signed else "viridis", **style)
+            picture = axes.imshow(values, aspect="auto", extent=extent, cmap=colours, **style)
             axes.set_facecolor("#d9d9d9")
             axes.set_title(name, fontsize=12)
             axes.set_xlabel(order, fontsize=12)
@@ -188,6 +194,7 @@ def sufficiency_curves(
     whole: Mapping[str, float] | None = None,
     label: str = "output",
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """The output of a network from a part of the constituents: which of them suffice.
 
@@ -202,6 +209,8 @@ def sufficiency_curves(
         Axis label of the output.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -216,15 +225,16 @@ def sufficiency_curves(
     """
     if not curves:
         raise InvalidValues("no curve to draw, expected at least one")
+    chosen = curve_styles(curves, styles)
     with drawing():
         figure, ((axes,),) = canvas()
-        for row, (name, columns) in enumerate(curves.items()):
+        for name, columns in curves.items():
             numbers, values, sigmas = (np.asarray(column, dtype=np.float64) for column in columns)
             if not numbers.shape == values.shape == sigmas.shape:
                 shapes = ", ".join(str(len(column)) for column in (numbers, values, sigmas))
                 raise MismatchError(f"the curve of {name!r} has columns of different lengths: {shapes}")
-            colour, style = LINES[row % len(LINES)]
-            axes.plot(numbers, values, color=colour, linestyle=style, linewidth=2, label=name)
+            colour = chosen[name].colour
+            axes.plot(numbers, values, **chosen[name].stroke, linewidth=2, label=name)
             axes.fill_between(numbers, values - sigmas, values + sigmas, color=colour, alpha=0.18, linewidth=0)
             if whole is not None and name in whole:
                 axes.axhline(whole[name], color=colour, linewidth=1, alpha=0.7)
@@ -272,7 +282,7 @@ def attention_maps(weights: Mapping[str, Numbers], *, order: str = "constituent"
             extent = (0.5, values.shape[1] + 0.5, values.shape[0] + 0.5, 0.5)
             bound = _bound([values])
             picture = axes.imshow(
-                values, extent=extent, aspect="auto", cmap="viridis", vmin=0, vmax=bound, interpolation="none"
+                values, extent=extent, aspect="auto", cmap=SEQUENTIAL, vmin=0, vmax=bound, interpolation="none"
             )
             bar = figure.colorbar(picture, ax=axes, pad=0.02, aspect=28, extend="max")
             bar.ax.tick_params(labelsize=9)

@@ -12,7 +12,7 @@ import numpy as np
 from jettagger.arguments import Kind, guard, in_range
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.plots.spectra import draw_band, headroom
-from jettagger.plots.style import FILLS, canvas, drawing
+from jettagger.plots.style import FILLS, ProcessStyle, Styles, canvas, drawing, fill_styles
 
 __all__ = ["band_spectra", "impact_ranking"]
 
@@ -25,7 +25,15 @@ _Fit = Annotated[
 ]
 
 
-def band_spectra(fit: _Fit, *, fitted: bool = True, title: str = "", log: bool = False, counted: str = "Jets") -> Any:
+def band_spectra(
+    fit: _Fit,
+    *,
+    fitted: bool = True,
+    title: str = "",
+    log: bool = False,
+    counted: str = "Jets",
+    styles: Styles | None = None,
+) -> Any:
     """Data and stacked categories in each band of a fit, with ratio panels.
 
     Parameters
@@ -39,6 +47,8 @@ def band_spectra(fit: _Fit, *, fitted: bool = True, title: str = "", log: bool =
         Whether the y axes are logarithmic.
     counted : str
         What is counted, for the axis label.
+    styles : mapping of str to ProcessStyle, optional
+        Colours and hatches of the categories in all pictures; default: by the order in this one.
 
     Returns
     -------
@@ -53,7 +63,7 @@ def band_spectra(fit: _Fit, *, fitted: bool = True, title: str = "", log: bool =
     unit = widths.min() / widths
     centres = (edges[:-1] + edges[1:]) / 2
     names = list(fit.model.categories)
-    colours = {name: FILLS[i % len(FILLS)] for i, name in enumerate(names)}
+    chosen = fill_styles(names, styles)
     with drawing():
         size = (1.5 + 5.2 * len(expectations), 7.8)
         figure, panels = canvas(2, len(expectations), figsize=size, height_ratios=(3, 1), sharex=True)
@@ -64,8 +74,7 @@ def band_spectra(fit: _Fit, *, fitted: bool = True, title: str = "", log: bool =
                 if name not in expected.categories:
                     continue
                 top = base + expected.categories[name] * unit
-                style = {"facecolor": colours[name], "edgecolor": "black", "linewidth": 0.8}
-                upper.stairs(top, edges, baseline=base, fill=True, **style)
+                upper.stairs(top, edges, baseline=base, fill=True, **chosen[name].fill)
                 base = top
             total, sigma = expected.total, expected.uncertainty
             draw_band(upper, edges, (total - sigma) * unit, (total + sigma) * unit, None)
@@ -89,20 +98,19 @@ def band_spectra(fit: _Fit, *, fitted: bool = True, title: str = "", log: bool =
         panels[0][0].set_ylabel(f"{counted} / {per}{unit_text}")
         panels[1][0].set_ylabel("data / fit" if fitted else "data / simulation")
         panels[0][-1].set_title(title, loc="right", fontsize=14)
-        _legend(
-            figure, panels[0][0], [name for name in names if any(name in e.categories for e in expectations)], colours
-        )
+        shown = {name: chosen[name] for name in names if any(name in e.categories for e in expectations)}
+        _legend(figure, panels[0][0], shown)
     return figure
 
 
-def _legend(figure: Any, axes: Any, names: list[str], colours: dict[str, str]) -> None:
+def _legend(figure: Any, axes: Any, styles: dict[str, ProcessStyle]) -> None:
     """Above the panels, where nothing is hidden."""
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=colours[name], edgecolor="black", linewidth=0.8) for name in names]
+    handles = [Patch(**style.fill) for style in styles.values()]
     hatched = Patch(facecolor="none", hatch="////", edgecolor="#4a4a4a", linewidth=0)
     points = axes.errorbar([], [], [], fmt="o", color="black", markersize=5, linewidth=1.2)
-    labels = ["data", *names, "uncertainty"]
+    labels = ["data", *styles, "uncertainty"]
     columns = min(len(labels), 5)
     figure.legend(
         [points, *handles, hatched], labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=12

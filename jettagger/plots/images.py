@@ -10,7 +10,7 @@ import numpy as np
 from jettagger.arguments import Numbers, guard
 from jettagger.errors import InvalidValues, MismatchError, require
 from jettagger.images import ImageChannel, ImageSettings, MeanImage, image_difference
-from jettagger.plots.style import canvas, drawing
+from jettagger.plots.style import DIVERGING, SEQUENTIAL, canvas, drawing
 from jettagger.types import Floats
 
 __all__ = ["contribution_images", "mean_images"]
@@ -126,7 +126,7 @@ def contribution_images(
         for row, channel in enumerate(settings.channels):
             bound = max(float(np.nanmax(np.abs(values[row]), initial=0.0)) for values in images.values()) or 1.0
             for axes, (name, values) in zip(grid[row], images.items(), strict=True):
-                bar = _draw(figure, axes, values[row], Normalize(-bound, bound), "RdBu_r", quantity, settings)
+                bar = _draw(figure, axes, values[row], Normalize(-bound, bound), DIVERGING, quantity, settings)
                 bar.minorticks_off()
                 _frame(axes, settings, channel)
                 axes.set_title(name, fontsize=13)
@@ -149,7 +149,7 @@ def _scale(values: Floats) -> Any:
 def _mean(figure: Any, axes: Any, values: Floats, norm: Any, label: str, settings: ImageSettings) -> None:
     if norm.vmin > 0:  # empty pixels are blank, those below the scale are at its end
         values = np.where(values > 0, np.maximum(values, norm.vmin), np.nan)
-    _draw(figure, axes, values, norm, "viridis", label, settings)
+    _draw(figure, axes, values, norm, SEQUENTIAL, label, settings)
 
 
 def _difference(figure: Any, axes: Any, values: Floats, errors: Floats, label: str, settings: ImageSettings) -> None:
@@ -158,7 +158,7 @@ def _difference(figure: Any, axes: Any, values: Floats, errors: Floats, label: s
     shown = np.where(np.abs(values) > SIGNIFICANT * errors, values, np.nan)
     bound = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
     norm = SymLogNorm(bound * _LINEAR, vmin=-bound, vmax=bound)
-    bar = _draw(figure, axes, shown, norm, "RdBu_r", f"difference: {label}", settings)
+    bar = _draw(figure, axes, shown, norm, DIVERGING, f"difference: {label}", settings)
     decades = 10.0 ** np.arange(np.ceil(np.log10(2 * bound * _LINEAR)), np.floor(np.log10(bound)) + 1)
     bar.set_ticks([*-decades[::-1], 0.0, *decades])
     bar.minorticks_off()

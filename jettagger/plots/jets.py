@@ -5,6 +5,7 @@ Needs the extra ``plot``. Columns are those of JetClass-II; missing ones are lef
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from jettagger.arguments import Numbers, Records, guard
 from jettagger.errors import InvalidValues, MismatchError, MissingColumns, require
 from jettagger.features.cms import eta_sign
 from jettagger.kinematics import delta_phi
-from jettagger.plots.style import canvas
+from jettagger.plots.style import DIVERGING, SEQUENTIAL, canvas
 from jettagger.types import Floats
 
 __all__ = ["draw_jets", "highest"]
@@ -26,7 +27,9 @@ TOP = 5
 #: end of the colour scale of displacements, in mm
 LARGE = 2.0
 
-_DIVERGING = "RdBu_r"
+_RESONANCE, _DECAY = "#7a0177", "#d94801"
+#: shares of the jet's pt whose sizes are in the legend
+_SHARES = (0.01, 0.1, 0.5)
 #: colour of constituents without a finite contribution
 _UNKNOWN = (0.6, 0.6, 0.6, 1.0)
 
@@ -76,6 +79,7 @@ def draw_jets(
     *,
     contributions: Sequence[Numbers] | None = None,
     quantity: str = "contribution",
+    model: str = "",
 ) -> Any:
     """Draw jets, one per row.
 
@@ -93,6 +97,8 @@ def draw_jets(
         particles are not drawn.
     quantity : str
         Name of the contributions, for the colour scale.
+    model : str
+        Name of the model of scores or contributions.
 
     Returns
     -------
@@ -124,10 +130,12 @@ def draw_jets(
     size = (5.2 * sum(widths) + 1.2, 5.0 * len(jets))
     figure, axes = canvas(len(jets), columns, width_ratios=widths, figsize=size)
     if shades is None:
-        colours = ScalarMappable(Normalize(0, LARGE), "viridis")
+        colours = ScalarMappable(Normalize(0, LARGE), SEQUENTIAL)
     else:
         bound = max((float(np.nanmax(np.abs(shade), initial=0.0)) for shade in shades), default=0.0) or 1.0
-        colours = ScalarMappable(Normalize(-bound, bound), _DIVERGING)
+        colours = ScalarMappable(Normalize(-bound, bound), DIVERGING)
+    top = None if scores is None else [highest(item) for item in scores]
+    end = _end([value for bars in top or () for _, value in bars])
     for row, jet in enumerate(jets):
         reach = _reach(jet)
         title = titles[row] if titles is not None else _title(jet)
@@ -137,9 +145,12 @@ def draw_jets(
             _particles(axes[row][1], jet, reach, colours)
         elif truth:
             _truth(axes[row][0], jet, reach)
-        if scores is not None:
-            _bars(axes[row][-1], highest(scores[row]))
-    _legend(figure)
+        if top is not None:
+            _bars(axes[row][-1], top[row], end, model)
+    decays = truth and any(len(jet["aux_genpart_pid"]) for jet in jets)
+    _legend(figure, decays, unknown=any(np.isnan(shade).any() for shade in shades or ()))
+    if model and top is None:
+        figure.suptitle(model, fontsize=11)
     where = axes[:, : 1 + generator].ravel().tolist()
     bar = figure.colorbar(
         colours, ax=where, shrink=0.8, aspect=25 * len(jets), extend="max" if shades is None else "neither",
@@ -196,9 +207,14 @@ def _displacement(*components: Floats) -> Floats:
     return np.sqrt(squares)
 
 
+def _size(share: Any) -> Any:
+    """Area of a marker in square points, from the share of the jet's pt."""
+    return 12 + 900 * np.sqrt(np.clip(share, 0, 1))
+
+
 def _cloud(axes: Any, x: Floats, y: Floats, pt: Floats, total: float, kinds: Any, charged: Any, colours: Any) -> None:
     # large ones first, so that they hide nothing
-    size = 12 + 900 * np.sqrt(np.clip(pt / max(total, 1e-9), 0, 1))
+    size = _size(pt / max(total, 1e-9))
     shade = colours[0].to_rgba(np.minimum(colours[1], colours[0].norm.vmax))
     shade[~np.isfinite(colours[1])] = _UNKNOWN
     for index in np.argsort(-pt):
@@ -262,7 +278,7 @@ def _truth(axes: Any, jet: Any, reach: float) -> int:
             "",
         )
         resonance = bool(letter) or abs(code) in _RESONANCES
-        colour = "#7a0177" if resonance else "#d94801"
+        colour = _RESONANCE if resonance else _DECAY
         axes.scatter(x[index], y[index], marker="+" if resonance else "x", s=110, color=colour, linewidth=1.8, zorder=5)
         name = letter or _NAMES.get(abs(code), str(code))
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
@@ -283,30 +299,48 @@ def _frame(axes: Any, reach: float, text: str) -> None:
     axes.text(0.02, 0.02, text, transform=axes.transAxes, fontsize=9, color="#4a4a4a")
 
 
-def _bars(axes: Any, top: list[tuple[str, float]]) -> None:
+def _end(scores: Sequence[float]) -> float:
+    """The end of the common axis of scores; low scores of many classes would be invisible on one up to one."""
+    largest = max(scores, default=1.0)
+    return 1.0 if 0.2 < largest <= 1 else 1.3 * largest or 1.0
+
+
+def _bars(axes: Any, top: list[tuple[str, float]], end: float, model: str) -> None:
     if not top:
         axes.text(0.5, 0.5, "not scored", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
     names = [name.removeprefix("prob") for name, _ in top][::-1]
     values = [value for _, value in top][::-1]
-    # low scores of many classes would be invisible on an axis up to one
-    end = 1.0 if values[-1] > 0.2 else 1.3 * values[-1] or 1.0
+    title = f"{len(top)} highest scores{' of ' if model else ''}{model}"
     axes.barh(range(len(top)), values, height=0.35, color="#9ecae1", edgecolor="#08306b")
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         axes.text(0.02 * end, place + 0.22, f"{name}  {value:.3f}", va="bottom", fontsize=10)
-    axes.set(xlim=(0, end), ylim=(-0.6, len(top) - 0.2), yticks=[], xlabel="score", title=f"{len(top)} highest scores")
+    axes.set(xlim=(0, end), ylim=(-0.6, len(top) - 0.2), yticks=[], xlabel="score", title=title)
     axes.title.set_fontsize(10)
     axes.locator_params(axis="x", nbins=5)
 
 
-def _legend(figure: Any) -> None:
+def _legend(figure: Any, decays: bool, *, unknown: bool) -> None:
+    """All kinds of constituents, charges, sizes as shares of the jet's pt, and decay products."""
     from matplotlib.lines import Line2D
 
-    style: dict[str, Any] = {"color": "none", "markeredgecolor": "#4a4a4a", "markersize": 7}
+    grey = "#4a4a4a"
+    style: dict[str, Any] = {"color": "none", "markeredgecolor": grey, "markerfacecolor": "none", "markersize": 7}
     handles = [Line2D([], [], marker=marker, label=kind, **style) for kind, marker in _MARKERS.items()]
-    handles.append(Line2D([], [], marker="o", label="charged", **(style | {"markerfacecolor": "#4a4a4a"})))
-    figure.legend(handles=handles, fontsize=9, loc="outside lower left", ncols=len(handles), frameon=False)
+    handles.append(Line2D([], [], marker="o", label="charged: filled", **(style | {"markerfacecolor": grey})))
+    handles.append(Line2D([], [], marker="o", label="neutral: open", **style))
+    if unknown:
+        handles.append(Line2D([], [], marker="o", label="no number", **(style | {"markeredgecolor": _UNKNOWN})))
+    for share in _SHARES:
+        sized = style | {"markersize": math.sqrt(_size(share))}
+        handles.append(Line2D([], [], marker="o", label=f"{100 * share:g} % of $p_T$", **sized))
+    if decays:
+        for marker, colour, label in (("+", _RESONANCE, "resonance"), ("x", _DECAY, "decay product")):
+            handles.append(Line2D([], [], marker=marker, label=label, **(style | {"markeredgecolor": colour})))
+    columns = 6 if figure.get_figwidth() > 8 else 3
+    layout = {"labelspacing": 1.4, "handlelength": 2.6, "fontsize": 9, "frameon": False}
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, **layout)
 
 
 guard(globals())

@@ -9,7 +9,7 @@ import numpy as np
 
 from jettagger.arguments import Kind, guard
 from jettagger.errors import InvalidValues
-from jettagger.plots.style import LINES, canvas, drawing
+from jettagger.plots.style import Styles, canvas, curve_styles, drawing
 
 __all__ = ["assigned_masses"]
 
@@ -22,6 +22,7 @@ def assigned_masses(
     labels: Mapping[str, str] | None = None,
     true_masses: Mapping[str, float] | None = None,
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Masses of particles as several methods assign their jets: a panel for each particle.
 
@@ -36,6 +37,8 @@ def assigned_masses(
         Particle -> mass in GeV, drawn as a line.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the methods in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -52,6 +55,7 @@ def assigned_masses(
         raise InvalidValues("no histogram of a mass to draw, expected at least one")
     words = labels or {}
     methods = list(dict.fromkeys(name for item in histograms.values() for name in item.axes["method"]))
+    chosen = curve_styles(methods, styles)
     with drawing(font_size=14):
         figure, panels = canvas(1, len(histograms), figsize=(6.2 * len(histograms) + 0.6, 5.6))
         handles: dict[str, Any] = {}
@@ -59,18 +63,17 @@ def assigned_masses(
             mass = next(axis for axis in histogram.axes if not axis.traits.discrete)
             summed = histogram.project("method", mass.name)
             edges = np.asarray(mass.edges)
-            for number, method in enumerate(methods):
+            for method in methods:
                 if method not in summed.axes["method"]:
                     continue
                 row = summed[{"method": method}]
                 total = float(row.values(flow=True).sum())
                 if total <= 0:
                     continue
-                colour, line = LINES[number % len(LINES)]
                 values, errors = row.values() / total, np.sqrt(row.variances()) / total
-                drawn = axes.stairs(values, edges, color=colour, linestyle=line, linewidth=2)
+                drawn = axes.stairs(values, edges, **chosen[method].stroke, linewidth=2)
                 centres = (edges[1:] + edges[:-1]) / 2
-                axes.errorbar(centres, values, errors, color=colour, linestyle="none", linewidth=1)
+                axes.errorbar(centres, values, errors, color=chosen[method].colour, linestyle="none", linewidth=1)
                 handles.setdefault(words.get(method, method), drawn)
             if particle in (true_masses or {}):
                 axes.axvline((true_masses or {})[particle], color="#8c8c8c", linewidth=1)

@@ -9,13 +9,10 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.errors import InvalidValues, MismatchError
-from jettagger.plots.style import LINES, canvas, drawing
+from jettagger.plots.style import Styles, canvas, curve_styles, drawing
 from jettagger.types import Array
 
 __all__ = ["purities_by_objects"]
-
-#: of methods, distinguishable without colour
-_MARKERS = "os^Dv*"
 
 #: maximum number of panels in a row
 _COLUMNS = 4
@@ -27,6 +24,7 @@ def purities_by_objects(
     *,
     labels: Mapping[str, str] | None = None,
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Purities of several methods in bins of the number of objects: a panel for events and for each particle.
 
@@ -40,6 +38,8 @@ def purities_by_objects(
         Name of a panel or method -> its label.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the methods in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -57,6 +57,7 @@ def purities_by_objects(
     words = labels or {}
     methods = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     n_rows, n_columns = -(-len(panels) // _COLUMNS), min(len(panels), _COLUMNS)
+    chosen = curve_styles(methods, styles)
     with drawing(font_size=14):
         figure, grid = canvas(n_rows, n_columns, figsize=(4.4 * n_columns + 0.6, 4.4 * n_rows + 0.8))
         handles: dict[str, Any] = {}
@@ -75,8 +76,8 @@ def purities_by_objects(
                     places,
                     values,
                     np.nan_to_num(errors),
-                    color=LINES[number % len(LINES)][0],
-                    marker=_MARKERS[number % len(_MARKERS)],
+                    color=chosen[method].colour,
+                    marker=chosen[method].marker,
                     markersize=6,
                     linestyle="none",
                     linewidth=1.5,

@@ -10,8 +10,7 @@ import numpy as np
 
 from jettagger.arguments import Kind, Numbers, guard
 from jettagger.errors import InvalidValues, MismatchError
-from jettagger.plots.style import LINES, canvas, drawing
-from jettagger.plots.tradeoffs import MARKERS
+from jettagger.plots.style import ProcessStyle, Styles, canvas, curve_styles, drawing
 from jettagger.types import Floats
 
 __all__ = ["flavour_responses", "response_distributions", "response_summary"]
@@ -34,18 +33,13 @@ _TITLES: Mapping[str, str] = {"all": "all flavours", "uds": "u, d, s", "c": "c",
 _PARTS = ("value", "uncertainty")
 
 
-def _style(number: int) -> dict[str, Any]:
-    """Colour, line style and marker; the first twelve estimates differ in two of them."""
-    colour, line = LINES[number % len(LINES)]
-    face = colour if number < len(LINES) else "white"
-    return {"color": colour, "linestyle": line, "marker": MARKERS[number % len(MARKERS)], "markerfacecolor": face}
-
-
 def _title(flavour: str) -> str:
     return _TITLES.get(flavour, flavour)
 
 
-def response_distributions(distributions: Sequence[_Distribution], *, title: str = "") -> Any:
+def response_distributions(
+    distributions: Sequence[_Distribution], *, title: str = "", styles: Styles | None = None
+) -> Any:
     """Distributions of the response of several estimates: a row for each range of pt, a column for each flavour.
 
     Parameters
@@ -55,6 +49,8 @@ def response_distributions(distributions: Sequence[_Distribution], *, title: str
         :class:`jettagger.jec.ResponseHistogram`.
     title : str
         Title above the plot, e.g. the range of ``|eta|``.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the estimates in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -71,6 +67,7 @@ def response_distributions(distributions: Sequence[_Distribution], *, title: str
     ranges = sorted({tuple(item.pt) for item in distributions})
     flavours = list(dict.fromkeys(item.flavour for item in distributions))
     labels = list(dict.fromkeys(label for item in distributions for label in item.contents))
+    chosen = curve_styles(labels, styles)
     with drawing(font_size=13):
         size = (4.2 * len(flavours) + 0.8, 3.3 * len(ranges) + 1)
         figure, panels = canvas(len(ranges), len(flavours), figsize=size, sharex=True)
@@ -78,12 +75,11 @@ def response_distributions(distributions: Sequence[_Distribution], *, title: str
         for item in distributions:
             axes = panels[ranges.index(tuple(item.pt))][flavours.index(item.flavour)]
             for label, contents in item.contents.items():
-                colour, line = LINES[labels.index(label) % len(LINES)]
                 total = float(np.sum(contents))
                 if total > 0:
                     edges, merged = _merged(np.asarray(item.edges), np.asarray(contents), item.jets)
                     density = merged / total / np.diff(edges)
-                    drawn = axes.stairs(density, edges, color=colour, linestyle=line, linewidth=1.6)
+                    drawn = axes.stairs(density, edges, **chosen[label].stroke, linewidth=1.6)
                     handles.setdefault(label, drawn)
             text = f"{_title(item.flavour)}\n{item.pt[0]:g} to {item.pt[1]:g} GeV\n{item.jets} jets"
             axes.text(0.04, 0.95, text, transform=axes.transAxes, va="top", fontsize=10)
@@ -118,6 +114,7 @@ def response_summary(
     *,
     reference: str = "",
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Median response and resolution of several estimates against the true pt, and ratios of the resolutions.
 
@@ -133,6 +130,8 @@ def response_summary(
         Label of the reference, for the axis label.
     title : str
         Title above the plot, e.g. flavour and range of ``|eta|``.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the estimates in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -152,13 +151,14 @@ def response_summary(
     for label, measure in [*median.items(), *resolution.items(), *ratio.items()]:
         if len(measure.value) != len(edges) - 1:
             raise MismatchError(f"{label}: numbers in {len(measure.value)} bins for {len(edges) - 1} bins of pt")
+    chosen = curve_styles(labels, styles)
     with drawing():
         rows = 3 if ratio else 2
         heights = (2, 2.4, 1.4)[:rows]
         figure, panels = canvas(rows, height_ratios=heights, sharex=True, figsize=(8.5, 2.1 * sum(heights)))
         for measures, axes in zip((median, resolution, ratio), panels[:, 0], strict=False):
             for label, measure in measures.items():
-                _points(axes, edges, measure, labels.index(label), len(labels), label)
+                _points(axes, edges, measure, (labels.index(label), len(labels)), chosen[label], label)
         panels[0, 0].axhline(1, color="#8c8c8c", linewidth=0.8)
         panels[0, 0].set_ylabel("Median response")
         panels[1, 0].set_ylabel("Resolution")
@@ -176,14 +176,15 @@ def response_summary(
     return figure
 
 
-def _points(axes: Any, edges: Floats, measure: Any, number: int, total: int, label: str) -> None:
+def _points(axes: Any, edges: Floats, measure: Any, place: tuple[int, int], style: ProcessStyle, label: str) -> None:
     """Points side by side within their bins, joined by lines."""
+    number, total = place
     share = (number + 1) / (total + 1) if total > 1 else 0.5
     low, high = edges[:-1], edges[1:]
     with np.errstate(divide="ignore"):
         places = np.where(low > 0, np.exp(np.log(low) + share * np.log(high / low)), low + share * (high - low))
     bars = np.nan_to_num(np.asarray(measure.uncertainty))
-    keywords = {"markersize": 5, "linewidth": 1.2, "elinewidth": 1.2, **_style(number)}
+    keywords = {"markersize": 5, "linewidth": 1.2, "elinewidth": 1.2, **style.points}
     axes.errorbar(places, np.asarray(measure.value), yerr=bars, label=label, **keywords)
 
 
@@ -223,6 +224,7 @@ def flavour_responses(
     flavours: Sequence[str],
     *,
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Median response of several estimates by flavour, a panel for each range of ``|eta|``.
 
@@ -233,6 +235,8 @@ def flavour_responses(
     flavours : sequence of str
     title : str
         Title above the plot, e.g. the range of pt.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the estimates in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -246,6 +250,7 @@ def flavour_responses(
     if not panels or not all(panels.values()):
         raise InvalidValues("no response of flavours to draw, expected at least one panel with an estimate")
     labels = list(dict.fromkeys(label for measures in panels.values() for label in measures))
+    chosen = curve_styles(labels, styles)
     with drawing(font_size=14):
         figure, drawn = canvas(1, len(panels), figsize=(1.1 + 5.2 * len(panels), 5.6))
         handles: dict[str, Any] = {}
@@ -253,7 +258,7 @@ def flavour_responses(
             for label, measure in measures.items():
                 number = labels.index(label)
                 shift = (number + 1) / (len(labels) + 1) - 0.5 if len(labels) > 1 else 0.0
-                keywords = {"markersize": 7, "elinewidth": 1.4, **_style(number), "linestyle": ""}
+                keywords = {"markersize": 7, "elinewidth": 1.4, **chosen[label].points, "linestyle": ""}
                 places = np.arange(len(flavours)) + 0.7 * shift
                 bars = np.nan_to_num(np.asarray(measure.uncertainty))
                 made = axes.errorbar(places, np.asarray(measure.value), yerr=bars, **keywords)

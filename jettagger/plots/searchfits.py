@@ -12,8 +12,8 @@ import numpy as np
 
 from jettagger.arguments import Kind, guard, in_range
 from jettagger.errors import InvalidValues, UnknownName
-from jettagger.plots.spectra import draw_band, headroom
-from jettagger.plots.style import FILLS, PETROFF, PlotLabel, Styles, canvas, drawing, styles_of, titled
+from jettagger.plots.spectra import draw_band, headroom, outlined
+from jettagger.plots.style import DIVERGING, FILLS, PETROFF, PlotLabel, Styles, canvas, drawing, styles_of, titled
 
 __all__ = [
     "closure_spectrum",
@@ -65,7 +65,7 @@ def fitted_spectrum(
     counted : str
         What is counted, for the axis label.
     styles : mapping of str to ProcessStyle, optional
-        Colours of all pictures; default: by the order in this one.
+        Colours, lines and hatches of all pictures; default: by the order in this one.
     label : PlotLabel, optional
         Label of an experiment.
 
@@ -94,12 +94,10 @@ def fitted_spectrum(
         figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         base = nothing
         for name, values in backgrounds.items():
-            fill = {"facecolor": chosen[name].colour, "edgecolor": "black", "linewidth": 0.8}
-            upper.stairs(base + values, bounds, baseline=base, fill=True, label=name, **fill)
+            upper.stairs(base + values, bounds, baseline=base, fill=True, label=name, **chosen[name].fill)
             base = base + values
         if fit.signal in item.processes:
-            style = chosen[fit.signal]
-            line = {"color": style.colour, "linestyle": style.line, "linewidth": 2.2}
+            line = {**chosen[fit.signal].stroke, "linewidth": 2.2, "path_effects": outlined()}
             text = f"{fit.signal} ({fit.strength:.3g} times)" if fitted else fit.signal
             upper.stairs(base + signal if fitted else signal, bounds, label=text, **line)
         draw_band(upper, bounds, total - item.uncertainty, total + item.uncertainty, "uncertainty")
@@ -331,7 +329,7 @@ def correlation_matrix(fit: _Fit, *, smallest: float = 0.0, title: str = "", lab
     side = max(3.6 + 0.36 * len(names), 7.5)
     with drawing():
         figure, ((axes,),) = canvas(figsize=(side + 1.2, side))
-        image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
+        image = axes.imshow(values, vmin=-1, vmax=1, cmap=DIVERGING)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=11)
         axes.set_yticks(range(len(names)), names, fontsize=11)
         axes.tick_params(which="both", length=0)
@@ -356,7 +354,7 @@ def significances(
     title : str
         Title above the plot.
     styles : mapping of str to ProcessStyle, optional
-        Colours of the signals, for their points.
+        Colours and markers of the signals, for their points.
     label : PlotLabel, optional
         Label of an experiment.
 
@@ -385,7 +383,8 @@ def significances(
             axes.plot(masses, observed, color="black", linewidth=2, marker="o", label="observed")
         for item, value in zip(ordered, expected, strict=True):
             if styles and item.signal in styles:
-                axes.plot([item.mass], [value], "s", color=styles[item.signal].colour, markersize=9)
+                style = styles[item.signal]
+                axes.plot([item.mass], [value], style.marker, color=style.colour, markersize=9)
         top = 1.35 * max(3.2, float(np.nanmax([*expected, *observed])))
         axes.set_ylim(0, top)
         for level in range(1, 6):

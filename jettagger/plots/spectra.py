@@ -10,7 +10,7 @@ import numpy as np
 
 from jettagger.arguments import Histogram, guard
 from jettagger.errors import InvalidValues, MismatchError
-from jettagger.plots.style import FILLS, LINES, PlotLabel, Styles, canvas, drawing, styles_of, titled
+from jettagger.plots.style import FILLS, PlotLabel, Styles, canvas, curve_styles, drawing, styles_of, titled
 from jettagger.types import Floats
 
 __all__ = ["cutflow", "sculpting", "shapes", "spectrum"]
@@ -117,14 +117,15 @@ def spectrum(
             yerr=False,
             label=list(backgrounds),
             facecolor=[styles[name].colour for name in backgrounds],
+            hatch=[styles[name].hatch for name in backgrounds],
             edgecolor="black",
             linewidth=0.8,
             flow="none",
         )
         draw_band(upper, edges, total - sigma, total + sigma, "stat. uncertainty")
         for name, histogram in signals.items():
-            line = {"color": styles[name].colour, "linestyle": styles[name].line, "linewidth": 2.2}
-            upper.stairs(_values(histogram)[0], edges, **line, label=name, path_effects=_outlined())
+            line = {**styles[name].stroke, "linewidth": 2.2}
+            upper.stairs(_values(histogram)[0], edges, **line, label=name, path_effects=outlined())
         safe = np.where(total > 0, total, np.nan)
         if data is not None or not signals:
             draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
@@ -142,7 +143,7 @@ def spectrum(
         elif signals:
             ratios = [np.nan_to_num(_values(histogram)[0] / safe) for histogram in signals.values()]
             for (name, histogram), ratio in zip(signals.items(), ratios, strict=True):
-                line = {"color": styles[name].colour, "linestyle": styles[name].line, "linewidth": 2.2}
+                line = {**styles[name].stroke, "linewidth": 2.2}
                 lower.stairs(ratio, edges, **line)
                 error = np.nan_to_num(np.sqrt(_values(histogram)[1] + (ratio * sigma) ** 2) / safe)
                 # on a logarithmic scale a band that reaches zero ends at the axis
@@ -168,7 +169,7 @@ def spectrum(
     return figure
 
 
-def _outlined() -> list[Any]:
+def outlined() -> list[Any]:
     """A white outline, with which lines are seen on fills of any colour."""
     from matplotlib.patheffects import Normal, Stroke
 
@@ -258,9 +259,8 @@ def shapes(
             total = values.sum()
             if total <= 0:
                 raise InvalidValues(f"{name!r} has no entries to normalise")
-            colour, style = styles[name].colour, styles[name].line
-            edges = histogram.axes[0].edges
-            axes.stairs(values / total, edges, color=colour, linestyle=style, linewidth=2.2, label=name)
+            colour, edges = styles[name].colour, histogram.axes[0].edges
+            axes.stairs(values / total, edges, **styles[name].stroke, linewidth=2.2, label=name)
             sigma = np.sqrt(variances) / total
             axes.stairs(
                 values / total + sigma,
@@ -327,23 +327,24 @@ def sculpting(
     shape = values / values.sum()
     sigma = np.sqrt(variances) / values.sum()
     edges = before.axes[0].edges
+    chosen = curve_styles(after, styles)
     with drawing():
         figure, ((upper,), (lower,)) = canvas(2, height_ratios=(3, 1), sharex=True)
         upper.stairs(shape, edges, fill=True, facecolor=fill, edgecolor="black", label="no cut")
         draw_band(upper, edges, shape - sigma, shape + sigma, None)
         safe = np.where(shape > 0, shape, np.nan)
         contents, ratios = [shape], []
-        for i, (name, histogram) in enumerate(after.items()):
+        for name, histogram in after.items():
             passing, passing_variances = _values(histogram)
             if passing.sum() <= 0:
                 raise InvalidValues(f"{name!r} has no entries to normalise")
-            colour, style = LINES[i % len(LINES)] if styles is None else (styles[name].colour, styles[name].line)
+            line = {**chosen[name].stroke, "linewidth": 2.2}
             part = passing / passing.sum()
             error = np.sqrt(passing_variances) / passing.sum()
-            upper.stairs(part, edges, color=colour, linestyle=style, linewidth=2.2, label=name)
-            lower.stairs(np.nan_to_num(part / safe), edges, color=colour, linestyle=style, linewidth=2.2)
+            upper.stairs(part, edges, **line, label=name)
+            lower.stairs(np.nan_to_num(part / safe), edges, **line)
             centres = before.axes[0].centers
-            lower.errorbar(centres, part / safe, error / safe, fmt="none", color=colour, linewidth=1.2)
+            lower.errorbar(centres, part / safe, error / safe, fmt="none", color=chosen[name].colour, linewidth=1.2)
             contents.append(part)
             ratios.append(part / safe)
         draw_band(lower, edges, 1 - sigma / safe, 1 + sigma / safe, None)
@@ -410,9 +411,8 @@ def cutflow(
         figure, ((axes,),) = canvas()
         contents = []
         for sample, counts in yields.items():
-            colour, style = styles[sample].colour, styles[sample].line
             values = np.asarray(list(counts.values()), dtype=np.float64)
-            axes.stairs(values, edges, color=colour, linestyle=style, linewidth=2.2, label=sample)
+            axes.stairs(values, edges, **styles[sample].stroke, linewidth=2.2, label=sample)
             if not np.isnan(values).all():
                 contents.append(values)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")

@@ -6,9 +6,9 @@ Lines differ in style and fills in lightness, so that plots are legible in greys
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,15 +17,22 @@ from jettagger.errors import require
 from jettagger.files import complete_or_absent
 
 __all__ = [
+    "DASHES",
+    "DIVERGING",
     "FILLS",
+    "HATCHES",
     "LINES",
+    "MARKERS",
     "PETROFF",
+    "SEQUENTIAL",
     "Figure",
     "PlotLabel",
     "ProcessStyle",
     "Styles",
     "canvas",
+    "curve_styles",
     "drawing",
+    "fill_styles",
     "process_styles",
     "save_figure",
     "styles_of",
@@ -35,16 +42,26 @@ __all__ = [
 Figure = Annotated[Any, Kind("a matplotlib figure", lambda value: hasattr(value, "savefig"))]
 
 #: fills from light to dark, distinguishable without colour
-FILLS = ("#c6dbef", "#fdae6b", "#74a476", "#9e6ab8", "#a63603", "#4a4a4a")
-#: colours and styles of lines, distinguishable without colour
-LINES = (
-    ("#08306b", "-"),
-    ("#d94801", "--"),
-    ("#006d2c", "-."),
-    ("#7a0177", ":"),
-    ("#000000", (0, (5, 1, 1, 1, 1, 1))),
-    ("#636363", (0, (1, 1))),
+FILLS = ("#c6dbef", "#f39a4d", "#679a6a", "#8a4fa8", "#8c2d04", "#2b2b2b")
+#: styles of lines
+DASHES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1, 1, 1, 1, 1)),
+    (0, (9, 2.5)),
+    (0, (1, 3.5)),
+    (0, (9, 2, 3, 2)),
+    (0, (3, 4)),
+    (0, (9, 2, 1, 1.5, 1, 1.5, 1, 2)),
 )
+#: hatches of fills; those of uncertainties are "////"
+HATCHES = (None, "\\\\\\\\", "...", "xxx", "|||")
+#: markers of points
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
+#: colours and styles of lines, distinguishable without colour
+LINES = tuple(zip(("#08306b", "#d94801", "#006d2c", "#7a0177", "#000000", "#636363"), DASHES, strict=False))
 #: colours that can be told apart with any colour vision (M. A. Petroff, arXiv:2107.02270, ten colours)
 PETROFF = (
     "#3f90da",
@@ -58,51 +75,172 @@ PETROFF = (
     "#717581",
     "#92dadd",
 )
+#: groups of these colours that differ in lightness, which have one hatch
+_ALIKE = (0, 0, 0, 1, 1, 1, 2, 2, 3, 3)
+#: colour map of numbers from 0 on: lightness increases evenly
+SEQUENTIAL = "viridis"
+#: colour map of numbers around 0: lightness decreases evenly to both ends
+DIVERGING = "RdBu_r"
 _PARAMETERS = {"font.size": 16, "legend.fontsize": 13, "figure.figsize": (8.5, 7.5)}
 
 
 @dataclass(frozen=True)
 class ProcessStyle:
-    """How a process looks in all pictures.
+    """How a process, a method or another curve looks in all pictures.
 
     Parameters
     ----------
     colour : str
-        Of its fill and of its line.
+        Of its fill, its line and its points, as matplotlib reads it.
     line : str or tuple
         Line style of matplotlib.
+    marker : str
+        Marker of matplotlib.
+    hatch : str, optional
+        Hatch of its fill.
+
+    Examples
+    --------
+    >>> ProcessStyle("#3f90da", "--").marker
+    'o'
     """
 
     colour: str
     line: Any = "-"
+    marker: str = "o"
+    hatch: str | None = None
+
+    @property
+    def fill(self) -> dict[str, Any]:
+        """Keywords of matplotlib for its fill."""
+        return {"facecolor": self.colour, "edgecolor": "black", "linewidth": 0.8, "hatch": self.hatch}
+
+    @property
+    def stroke(self) -> dict[str, Any]:
+        """Keywords of matplotlib for its line."""
+        return {"color": self.colour, "linestyle": self.line}
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """Keywords of matplotlib for its line with markers."""
+        return {**self.stroke, "marker": self.marker}
 
 
 #: process -> its style
 Styles = Mapping[str, ProcessStyle]
 
 
-def process_styles(names: Iterable[str]) -> dict[str, ProcessStyle]:
+def process_styles(names: Iterable[str], given: Styles | None = None) -> dict[str, ProcessStyle]:
     """One style for each process, for all pictures.
 
     Parameters
     ----------
     names : iterable of str
-        The processes; their order gives the colours.
+        The processes, also those that some pictures lack; their order gives the styles. One more at the end, or one
+        more in ``given``, does not change the others, unless it takes the colour of one.
+    given : mapping of str to ProcessStyle, optional
+        Styles of some of them. The others avoid their colours as long as there are others.
 
     Returns
     -------
     dict of str to ProcessStyle
-        Colours of `PETROFF`, and line styles, so that lines can be told apart without colours; the first 30 differ.
+        Of all names and of ``given``: colours of `PETROFF`, lines, markers, and hatches where fills would be alike in
+        greyscale. The first ten differ with any colour vision, and without colours.
 
     Examples
     --------
     >>> process_styles(["QCD", "tt"])["tt"]
-    ProcessStyle(colour='#ffa90e', line='--')
+    ProcessStyle(colour='#ffa90e', line='--', marker='s', hatch=None)
+    >>> process_styles(["QCD", "tt"], {"QCD": ProcessStyle("#ffa90e")})["tt"].colour
+    '#3f90da'
     """
-    return {
-        name: ProcessStyle(PETROFF[i % len(PETROFF)], LINES[i % len(LINES)][1])
-        for i, name in enumerate(dict.fromkeys(names))
-    }
+    return _assigned(names, given, _process_style)
+
+
+def curve_styles(names: Iterable[str], given: Styles | None = None) -> dict[str, ProcessStyle]:
+    """One style for each curve that is no process: methods, estimates, discriminants.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Their order gives the styles.
+    given : mapping of str to ProcessStyle, optional
+        Styles of some of them.
+
+    Returns
+    -------
+    dict of str to ProcessStyle
+        Dark colours, which are seen as thin lines, with lines, markers and hatches as in `process_styles`.
+
+    Examples
+    --------
+    >>> curve_styles(["greedy", "best"])["best"].stroke
+    {'color': '#d94801', 'linestyle': '--'}
+    """
+    return _assigned(names, given, _curve_style)
+
+
+def fill_styles(names: Iterable[str], given: Styles | None = None) -> dict[str, ProcessStyle]:
+    """One style for each fill of areas that are no processes: categories of jets, groups in bars.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Their order gives the styles.
+    given : mapping of str to ProcessStyle, optional
+        Styles of some of them.
+
+    Returns
+    -------
+    dict of str to ProcessStyle
+        Colours of `FILLS`, from light to dark; further ones have hatches.
+
+    Examples
+    --------
+    >>> fill_styles(["signal", "other"])["other"].colour
+    '#f39a4d'
+    """
+    return _assigned(names, given, _fill_style)
+
+
+def _process_style(place: int) -> ProcessStyle:
+    turn = place // len(PETROFF)
+    return ProcessStyle(
+        PETROFF[place % len(PETROFF)],
+        DASHES[(place + turn) % len(DASHES)],
+        MARKERS[place % len(MARKERS)],
+        HATCHES[(_ALIKE[place % len(PETROFF)] + turn) % len(HATCHES)],
+    )
+
+
+def _curve_style(place: int) -> ProcessStyle:
+    return ProcessStyle(
+        LINES[place % len(LINES)][0],
+        DASHES[(place + place // 30) % len(DASHES)],
+        MARKERS[place % len(MARKERS)],
+        HATCHES[place % len(HATCHES)],
+    )
+
+
+def _fill_style(place: int) -> ProcessStyle:
+    hatch = HATCHES[place // len(FILLS) % len(HATCHES)]
+    return replace(_curve_style(place), colour=FILLS[place % len(FILLS)], hatch=hatch)
+
+
+def _assigned(names: Iterable[str], given: Styles | None, style_of: Callable[[int], ProcessStyle]) -> dict[str, Any]:
+    """The styles of names in their order, and those that are given; what a given one has is taken by no other."""
+    styles = dict(given or {})
+    taken = {style.colour for style in styles.values()}
+    ordered = list(dict.fromkeys(names))
+    # a process keeps its place, and so do those whose places are free
+    free = {name: style_of(place) for place, name in enumerate(ordered) if name not in styles}
+    chosen = {name: style for name, style in free.items() if style.colour not in taken}
+    used = {style.colour for style in chosen.values()} | taken
+    spare = [style for style in map(style_of, range(len(PETROFF))) if style.colour not in used]
+    for name, style in free.items():
+        if name not in chosen:
+            chosen[name] = spare.pop(0) if spare else style
+    return {name: styles.get(name) or chosen[name] for name in [*ordered, *styles]}
 
 
 def styles_of(names: Iterable[str], styles: Styles | None) -> dict[str, ProcessStyle]:
@@ -120,7 +258,7 @@ def styles_of(names: Iterable[str], styles: Styles | None) -> dict[str, ProcessS
     dict of str to ProcessStyle
     """
     known = dict(styles or {})
-    return process_styles([*known, *names]) | known
+    return process_styles([*known, *names], known)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What decorrelation costs and gains; needs the extra ``plot``. Each function returns a figure.
 
-Up to twelve curves can be told apart, by colour, line style and marker. Spectra after cuts are drawn by
+Curves can be told apart by colour, line style and marker. Spectra after cuts are drawn by
 :func:`jettagger.plots.sculpting`.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import count
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from jettagger.arguments import Kind, guard
 from jettagger.discriminants import Measured
 from jettagger.errors import InvalidValues
-from jettagger.plots.style import LINES, canvas, drawing
+from jettagger.plots.style import Styles, canvas, curve_styles, drawing
 from jettagger.types import Floats
 
 __all__ = ["dependence_curves", "efficiency_curves", "tradeoff"]
@@ -30,8 +29,6 @@ _Profile = Annotated[
     Kind("efficiencies in bins", lambda value: hasattr(value, "efficiencies") and hasattr(value, "edges")),
 ]
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
-
 
 def tradeoff(
     methods: Mapping[str, Mapping[str, _Point]],
@@ -39,6 +36,7 @@ def tradeoff(
     efficiency: float = 0.5,
     variable: str = "mass",
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Background rejection against one over the divergence of the background's spectrum: the upper right is best.
 
@@ -53,6 +51,8 @@ def tradeoff(
         The protected variable, for the axis label.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the methods in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -73,9 +73,11 @@ def tradeoff(
     if not points:
         raise InvalidValues("no operating point to draw, expected at least one with a rejection and a divergence")
     handles = []
+    chosen = curve_styles(drawn, styles)
     with drawing():
         figure, ((axes,),) = canvas(figsize=(9.5, 7.5 + 0.3 * math.ceil(len(drawn) / 3)))
-        for curve, style in zip(drawn.values(), _styles(), strict=False):
+        for name, curve in drawn.items():
+            style = chosen[name].points
             if not curve:
                 handles.append(axes.plot([], [], **style)[0])
                 continue
@@ -132,6 +134,7 @@ def efficiency_curves(
     samples: Mapping[str, Mapping[str, Mapping[str, _Profile]]],
     *,
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """Efficiencies of samples against variables, one panel for each, one curve per method.
 
@@ -142,6 +145,8 @@ def efficiency_curves(
         (:class:`jettagger.decorrelation.EfficiencyProfile`). All samples have the same variables.
     title : str
         Title above the plot.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of the methods in all pictures, from `jettagger.plots.curve_styles`; default: by the order in this one.
 
     Returns
     -------
@@ -163,12 +168,12 @@ def efficiency_curves(
     with drawing():
         size = (6.2 * len(variables) + 1, 4.6 * len(samples) + 0.3 * math.ceil(len(names) / 4))
         figure, panels = canvas(len(samples), len(variables), figsize=size)
-        styles = dict(zip(names, _styles(), strict=False))
+        chosen = curve_styles(names, styles)
         for row, (sample, panel) in enumerate(samples.items()):
             for column, (variable, curves) in enumerate(panel.items()):
                 axes = panels[row][column]
                 for name, profile in curves.items():
-                    _profile(axes, profile, names.index(name), len(names), styles[name])
+                    _profile(axes, profile, names.index(name), len(names), chosen[name].points)
                 axes.set_ylim(bottom=0)
                 axes.set_ylim(top=1.08 * axes.get_ylim()[1])
                 axes.set_ylabel(f"{sample} efficiency" if column == 0 else "")
@@ -179,7 +184,7 @@ def efficiency_curves(
             for axes in panels[:, column]:
                 axes.set_xlim(min(edges[0] for edges in every), max(edges[-1] for edges in every))
         panels[0][-1].set_title(title, loc="right", fontsize=14)
-        shown = [panels[0][0].plot([], [], markersize=5, **styles[name])[0] for name in names]
+        shown = [panels[0][0].plot([], [], markersize=5, **chosen[name].points)[0] for name in names]
         _legend(figure, shown, names, 4)
     return figure
 
@@ -202,6 +207,7 @@ def dependence_curves(
     measure: str = "Distance correlation",
     variable: str = "mass",
     title: str = "",
+    styles: Styles | None = None,
 ) -> Any:
     """A measure of dependence of scores on the protected variable against the strength of the decorrelation.
 
@@ -213,6 +219,9 @@ def dependence_curves(
         Name -> value of scores without a strength, drawn as horizontal bands.
     measure, variable, title : str
         Text for labels.
+    styles : mapping of str to ProcessStyle, optional
+        Styles of methods and references in all pictures, from `jettagger.plots.curve_styles`; default: by the order in
+        this one.
 
     Returns
     -------
@@ -232,9 +241,9 @@ def dependence_curves(
     with drawing():
         number = len(methods) + len(references or {})
         figure, ((axes,),) = canvas(figsize=(9.5, 7 + 0.3 * math.ceil(number / 3)))
-        styles = _styles()
+        chosen = curve_styles([*methods, *(references or {})], styles)
         handles = []
-        for curve, style in zip(methods.values(), styles, strict=False):
+        for name, curve in methods.items():
             ordered = sorted(curve.items())
             values = [value for _, value in ordered]
             handles.append(
@@ -244,15 +253,14 @@ def dependence_curves(
                     yerr=_bars(values),
                     markersize=8,
                     linewidth=1.8,
-                    **style,
+                    **chosen[name].points,
                 )
             )
-        for value, style in zip((references or {}).values(), styles, strict=False):
-            line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.8}
-            handles.append(axes.axhline(value.value, **line))
+        for name, value in (references or {}).items():
+            handles.append(axes.axhline(value.value, **chosen[name].stroke, linewidth=1.8))
             if math.isfinite(value.uncertainty):
                 limits = value.value - value.uncertainty, value.value + value.uncertainty
-                axes.axhspan(*limits, color=style["color"], alpha=0.15, linewidth=0)
+                axes.axhspan(*limits, color=chosen[name].colour, alpha=0.15, linewidth=0)
         positive = [strength for strength in strengths if strength > 0]
         if positive and positive[-1] > 5 * positive[0]:
             axes.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
@@ -267,21 +275,6 @@ def dependence_curves(
         _legend(figure, handles, [*methods, *(references or {})], 3)
         axes.set_title(title, loc="right", fontsize=14)
     return figure
-
-
-def _styles() -> Any:
-    """Colours, line styles and markers without an end; the first twelve differ in two of them."""
-    for number in count():
-        colour, line = LINES[number % len(LINES)]
-        shift = number // len(LINES)
-        style = LINES[(number + 2 * shift) % len(LINES)][1] if shift else line
-        face = "white" if shift % 2 else colour
-        yield {
-            "color": colour,
-            "linestyle": style,
-            "marker": MARKERS[number % len(MARKERS)],
-            "markerfacecolor": face,
-        }
 
 
 def _values(*columns: Any) -> list[list[float]]:

@@ -15,7 +15,7 @@ from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
-from jettagger.plots.style import PlotLabel
+from jettagger.plots.style import HATCHES, PlotLabel, ProcessStyle, process_styles
 from jettagger.search.corrections import CorrectionFactor
 from jettagger.search.definition import (
     Region,
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from jettagger.tagging.tagger import Tagger
 
 __all__ = ["FileSet", "SearchConfig", "event_arguments", "model_name", "read_config"]
+
+#: names of `jettagger.plots.style.HATCHES` in files
+_HATCHES = ("none", "back", "dots", "crosses", "vertical")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class SearchConfig:
         Whether plots are drawn, if matplotlib is installed.
     label : PlotLabel, optional
         Label of an experiment in plots.
+    styles : dict of str to ProcessStyle
+        Styles of all processes and signals in plots; those of the configuration, and others by their order.
     """
 
     document: Document
@@ -88,6 +93,7 @@ class SearchConfig:
     template_histogram: str = ""
     plots: bool = True
     label: PlotLabel | None = None
+    styles: dict[str, ProcessStyle] = field(default_factory=dict)
     digest: str = field(default="", compare=False)
 
     @property
@@ -272,6 +278,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         template_histogram="" if content.templates is None else content.templates.histogram,
         plots=content.plots,
         label=_label(content),
+        styles=_styles(document, content, templates),
         digest=written.digest,
     )
 
@@ -397,6 +404,23 @@ def _label(content: SearchFile) -> PlotLabel | None:
         return None
     energy = "" if keys.energy is None else f"{keys.energy:g}"
     return PlotLabel(keys.experiment, keys.text, energy, content.luminosity)
+
+
+def _styles(document: Document, content: SearchFile, templates: TemplateSpec | None) -> dict[str, ProcessStyle]:
+    """Styles of processes and signals; without templates those of samples of simulation."""
+    if templates is None:
+        processes = [name for name, sample in content.samples.items() if not sample.data]
+    else:
+        processes = [*templates.processes, *templates.signals]
+    check_names(document, list(content.styles), processes, "process", "styles")
+    usual = process_styles(processes)
+    given = {}
+    for name, keys in content.styles.items():
+        line = usual[name].line if keys.line is None else keys.line
+        hatch = usual[name].hatch if keys.hatch is None else dict(zip(_HATCHES, HATCHES, strict=True))[keys.hatch]
+        colour = usual[name].colour if keys.colour is None else keys.colour.lower()
+        given[name] = ProcessStyle(colour, line, usual[name].marker, hatch)
+    return process_styles(processes, given)
 
 
 guard(globals(), "SearchConfig", "read_config")

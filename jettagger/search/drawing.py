@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jettagger.discriminants import binned_roc
 from jettagger.histograms import categories_of, pick, variables_of
-from jettagger.plots.style import ProcessStyle, Styles, process_styles
+from jettagger.plots.style import DASHES, ProcessStyle, Styles
 from jettagger.search.run import SearchResult
 
 __all__ = ["draw_search", "processes_of"]
@@ -49,7 +50,7 @@ def draw_search(result: SearchResult, folder: Path) -> dict[str, str]:
     In inclusive regions also shapes of all processes, ROC curves of discriminants, and the effect of the other regions
     on the masses of the candidates.
     """
-    from jettagger.plots import LINES, cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
+    from jettagger.plots import curve_styles, cutflow, roc_curves, save_figure, sculpting, shapes, spectrum
 
     regions = result.config.search.regions
     inclusive = [name for name, region in regions.items() if region.kind == "inclusive"]
@@ -57,11 +58,8 @@ def draw_search(result: SearchResult, folder: Path) -> dict[str, str]:
     backgrounds, signals, data = _groups(result)
     label = result.config.label
     luminosity = "" if label else f", {result.config.search.luminosity:g} fb$^{{-1}}$"
-    styles = process_styles(processes_of(result))
-    of_regions = {
-        name: ProcessStyle(*LINES[i % len(LINES)])
-        for i, name in enumerate(name for name in regions if name not in inclusive)
-    }
+    styles = result.config.styles
+    of_regions = curve_styles(name for name in regions if name not in inclusive)
     written: dict[str, str] = {}
 
     def keep(figure: Any, name: str, text: str) -> None:
@@ -145,15 +143,14 @@ def _masses(histogram: Any, datasets: Any, region: str, regions: Mapping[str, An
 
 def _of_datasets(result: SearchResult, styles: Styles) -> dict[str, ProcessStyle]:
     """The style of each data set: that of its process, with other lines for further ones; data are black."""
-    from jettagger.plots import LINES
-
     backgrounds, signals, data = _groups(result)
     found = dict.fromkeys(data, ProcessStyle("black"))
     for process, datasets in {**backgrounds, **signals}.items():
-        first = [line for _, line in LINES].index(styles[process].line)
+        style = styles[process]
+        others = [line for line in DASHES if line != style.line]
         for number, dataset in enumerate(datasets):
-            line = LINES[(first + number) % len(LINES)][1]
-            found.setdefault(dataset, ProcessStyle(styles[process].colour, line))
+            line = others[(number - 1) % len(others)] if number else style.line
+            found.setdefault(dataset, replace(style, line=line))
     return found
 
 

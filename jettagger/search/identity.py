@@ -21,7 +21,7 @@ from jettagger.skims.resume import source_digest
 __all__ = ["differences", "search_identity"]
 
 #: keys that are used after the last chunk, and what jobs ask for
-_AFTERWARDS = ("batch", "label", "plots", "templates")
+_AFTERWARDS = ("batch", "label", "plots", "styles", "templates")
 
 #: packages of jettagger that its digest of the code of scores leaves out
 _ROOMS = ("calibration", "decorrelation", "discriminants", "histograms", "processors", "search")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from jettagger.errors import InputFileError
 from jettagger.files.jsonfile import read_object
@@ -37,6 +38,12 @@ def read_styles(folder: str | os.PathLike[str]) -> tuple[PlotLabel | None, dict[
     content = read_object(path)
     label, processes = content.get("label"), content.get("processes", [])
     try:
-        return None if label is None else PlotLabel(**label), process_styles(processes)
+        given = {name: _style(**keys) for name, keys in content.get("styles", {}).items()}
+        return None if label is None else PlotLabel(**label), process_styles(processes, given)
     except (TypeError, AttributeError) as error:
         raise InputFileError(f"{path}: no record of a search as jettagger writes it: {error}") from error
+
+
+def _style(colour: str, line: Any, marker: str, hatch: str | None) -> ProcessStyle:
+    """A style as JSON gives it: dashes are a tuple of matplotlib."""
+    return ProcessStyle(colour, line if isinstance(line, str) else (line[0], tuple(line[1])), marker, hatch)

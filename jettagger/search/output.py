@@ -114,6 +114,7 @@ def record(result: SearchResult) -> dict[str, Any]:
         "datasets": result.datasets,
         "blind": blind_regions(result),
         "processes": processes_of(result),
+        "styles": {name: asdict(style) for name, style in result.config.styles.items()},
         "label": None if result.config.label is None else asdict(result.config.label),
         "missing": result.missing,
         "notes": list(result.notes),

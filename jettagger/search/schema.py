@@ -508,6 +508,20 @@ class LabelKeys(FileModel):
     )
 
 
+class StyleKeys(FileModel):
+    """How a process looks in plots."""
+
+    colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$"), Expected("a colour such as '#3f90da'")] | None = Field(
+        default=None, description="colour of its fill and its line, e.g. `'#3f90da'`"
+    )
+    line: Literal["solid", "dashed", "dashdot", "dotted"] | None = Field(
+        default=None, description="style of its line: `solid`, `dashed`, `dashdot` or `dotted`"
+    )
+    hatch: Literal["none", "back", "dots", "crosses", "vertical"] | None = Field(
+        default=None, description="hatch of its fill: `none`, `back`, `dots`, `crosses` or `vertical`"
+    )
+
+
 class SearchFile(FileModel):
     """The configuration of a search."""
 
@@ -568,6 +582,9 @@ class SearchFile(FileModel):
     templates: TemplatesKeys | None = Field(default=None, description="definition of the templates, see below")
     blind: bool = Field(default=True, description="whether data in signal regions are blinded, see below")
     label: LabelKeys | None = Field(default=None, description="label of an experiment in plots, see below")
+    styles: dict[str, StyleKeys] = Field(
+        default_factory=dict, description="process, signal or sample -> its style in plots, see below"
+    )
     batch: BatchKeys | None = Field(
         default=None, description="what jobs ask for with `--executor condor` or `slurm`, see below"
     )

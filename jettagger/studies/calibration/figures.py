@@ -30,13 +30,15 @@ def figures(config: CalibrationConfig, result: CalibrationResult) -> Iterator[tu
     what : str
     figure : matplotlib.figure.Figure
     """
-    from jettagger.plots import band_spectra, impact_ranking
+    from jettagger.plots import band_spectra, fill_styles, impact_ranking
 
+    styles = fill_styles(config.content.categories)
     for place, item in result.fits.bins.items():
         folder = f"fits/{folder_of(result.fits.axes, place)}"
         for name, fitted in (("prefit", False), ("postfit", True)):
             what = f"{item.name}, {'after' if fitted else 'before'} the fit"
-            yield f"{folder}/{name}.png", what, band_spectra(item.fit, fitted=fitted, title=item.name)
+            figure = band_spectra(item.fit, fitted=fitted, title=item.name, styles=styles)
+            yield f"{folder}/{name}.png", what, figure
         for category in config.measured:
             band = _last(item.fit, category)
             if band is None or not item.fit.impacts:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jettagger.decorrelation.sculpting import Spectrum
 from jettagger.discriminants import Measured
-from jettagger.plots import dependence_curves, efficiency_curves, sculpting, tradeoff
+from jettagger.plots import curve_styles, dependence_curves, efficiency_curves, sculpting, tradeoff
 from jettagger.studies.sculpting.config import StudyConfig
 from jettagger.studies.sculpting.measure import MethodResult
 
@@ -35,10 +35,11 @@ def figures(config: StudyConfig, results: Sequence[MethodResult]) -> dict[str, t
     for result in results:
         family, strength = _family(result)
         points.setdefault(family, {})[strength] = result.point
+    styles = curve_styles([*points, *(result.method.name for result in results)])
     made = {
         "comparison.png": (
             "rejection against sculpting",
-            tradeoff(points, efficiency=config.content.signal_efficiency, variable=mass, title=title),
+            tradeoff(points, efficiency=config.content.signal_efficiency, variable=mass, title=title, styles=styles),
         )
     }
     for number, cut in enumerate(results[0].cuts):
@@ -49,7 +50,7 @@ def figures(config: StudyConfig, results: Sequence[MethodResult]) -> dict[str, t
             # bins are merged where weights are negative
             if np.array_equal(result.cuts[number].divergence.after.edges, before.edges)
         }
-        spectra = sculpting(_histogram(before, labels[config.mass]), after, title=cut.name)
+        spectra = sculpting(_histogram(before, labels[config.mass]), after, title=cut.name, styles=styles)
         made[f"mass_{_word(cut.name)}.png"] = (f"mass behind the cut, {cut.name}", spectra)
     profiles = {
         kind.capitalize(): {
@@ -60,12 +61,13 @@ def figures(config: StudyConfig, results: Sequence[MethodResult]) -> dict[str, t
     }
     made["efficiencies.png"] = (
         f"efficiencies, {results[0].cuts[0].name}",
-        efficiency_curves(profiles, title=results[0].cuts[0].name),
+        efficiency_curves(profiles, title=results[0].cuts[0].name, styles=styles),
     )
     for column, label in labels.items():
         curves, references = _dependence(results, column)
         if curves:
-            figure = dependence_curves(curves, references=references, variable=_without_unit(label), title=title)
+            variable = _without_unit(label)
+            figure = dependence_curves(curves, references=references, variable=variable, title=title, styles=styles)
             made[f"dependence_{column}.png"] = (f"distance correlation with {column}", figure)
     return made
 
