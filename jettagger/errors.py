@@ -67,6 +67,9 @@ LONGEST = 4000
 #: maximum length in characters of a name that is compared with others
 LONGEST_NAME = 300
 
+#: maximum number of names that exist, for all of them to be shown
+_SHOWN = 12
+
 #: not printable: control characters except newlines, directional formatting, lone surrogates
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -181,6 +184,11 @@ class UnknownName(JettaggerError, KeyError):
         The names that exist.
     where : str
         Where the name was looked up, e.g. ``"bundle 'tinyParT'"``.
+
+    Attributes
+    ----------
+    names, known, nearest : list of str
+        The unknown names; those that exist, if there are few; the most similar ones.
     """
 
     def __init__(self, kind: str, name: str | Sequence[str], known: Iterable[str], where: str = "") -> None:
@@ -189,22 +197,24 @@ class UnknownName(JettaggerError, KeyError):
         place = f" in {where}" if where else ""
         parts = [f"{visible(item, LONGEST_NAME)!r}{renamed(item, known) or hint(item, known)}" for item in names]
         text = f"unknown {kind}{'s' if len(names) > 1 else ''}{place}: " + "; ".join(parts)
-        if len(known) <= 12:
+        if len(known) <= _SHOWN:
             text += f". Known: {', '.join(known) or 'none'}"
         super().__init__(text)
-        self.names = names
+        self.kind, self.names, self.where = kind, names, where
+        self.known = known if len(known) <= _SHOWN else []
+        self.nearest = list(dict.fromkeys(close for item in names for close in nearest(item, known)))
 
     def __str__(self) -> str:
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore_unknown, (str(self), self.names))
+        return (_restore_unknown, (str(self), self.__dict__))
 
 
-def _restore_unknown(text: str, names: list[str]) -> UnknownName:
+def _restore_unknown(text: str, attributes: dict[str, Any]) -> UnknownName:
     error = UnknownName.__new__(UnknownName)
     KeyError.__init__(error, text)
-    error.names = names
+    error.__dict__.update(attributes)
     return error
 
 

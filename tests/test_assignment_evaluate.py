@@ -528,13 +528,13 @@ def test_the_command_writes_numbers_tables_and_a_picture(
     pytest.importorskip("mplhep")
     command = ["assignment", "evaluate", f"one={files.net}", f"two={files.net}", files.data, "--threads=1"]
     command += ["--chi-square", "ht=top", "--chi-square", "h=higgs", "--b-tag", "btag > 0.5", "--replicas=20"]
-    assert main([*command, "--dry-run", "--json", str(tmp_path / "out.json")]) == 0
+    assert main([*command, "--dry-run", "--output", str(tmp_path / "out.json")]) == 0
     said = capsys.readouterr().out
     assert "greedy, best, sum, greedy, detection" in said
     assert "ht/q1+q2=80.4,12" in said
     assert "ok, 30 events" in said
     assert not list(tmp_path.iterdir())
-    outputs = ["--json", "out.json", "--latex", "out.tex", "--picture", "out.png"]
+    outputs = ["--output", "out.json", "--latex", "out.tex", "--picture", "out.png"]
     outputs[1::2] = [str(tmp_path / name) for name in outputs[1::2]]
     assert main([*command, *outputs]) == 0
     said, warned = capsys.readouterr()
@@ -561,7 +561,8 @@ def test_the_command_writes_numbers_tables_and_a_picture(
 
 def test_outputs_say_how_they_were_made(files: Any, tmp_path: Path) -> None:
     assert (
-        main(["assignment", "evaluate", files.net, files.data, "--events=:10", "--json", str(tmp_path / "a.json")]) == 0
+        main(["assignment", "evaluate", files.net, files.data, "--events=:10", "--output", str(tmp_path / "a.json")])
+        == 0
     )
     record = Provenance.of_file(tmp_path / "a.json")
     assert record.step == "evaluate"
@@ -583,7 +584,7 @@ def test_an_interrupted_command_leaves_nothing(files: Any, tmp_path: Path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluating._Found, "result", stop)
-    assert main(["assignment", "evaluate", files.net, files.data, "--json", str(tmp_path / "a.json")]) == 130
+    assert main(["assignment", "evaluate", files.net, files.data, "--output", str(tmp_path / "a.json")]) == 130
     assert not list(tmp_path.iterdir())
 
 
@@ -643,8 +644,8 @@ def test_arguments_of_the_command(files: Any, tmp_path: Path, capsys: pytest.Cap
     for arguments, expected in (
         (["--events", "3"], "expected a range such as"),
         (["--picture", str(tmp_path / "a.txt")], "expected a file with the suffix"),
-        (["--json", str(tmp_path / "absent/a.json")], "its folder does not exist"),
-        (["--json", str(Path(files.net) / "model.onnx"), "--force"], "cannot be the output"),
+        (["--output", str(tmp_path / "absent/a.json")], "its folder does not exist"),
+        (["--output", str(Path(files.net) / "model.onnx"), "--force"], "cannot be the output"),
         (["--methods", "greedy,"], "unknown method"),
         (["--categories", "5h", "--events", ":5", "--replicas=0"], "unknown category"),
     ):

@@ -343,11 +343,12 @@ def test_running_trials_are_shown_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jettagger.cli.assignment_tune import _live
+    from jettagger.cli.console import Console
     from jettagger.studies.tuning.study import Trial
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "150")
-    with _live(search_space({"dropout": "tune.uniform(0, 0.2)"}), "event purity") as follow:
+    with _live(Console(), search_space({"dropout": "tune.uniform(0, 0.2)"}), "event purity") as follow:
         follow(Trial(0, "running", {"dropout": 0.1}))
         follow(Trial(0, "failed", {"dropout": 0.1}, {1: 0.25}, 0.25, 2.0, "expected [a] or [/b]"))
     said = capsys.readouterr()

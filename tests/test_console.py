@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jettagger.cli import console
+from jettagger.cli import console, options
+from jettagger.cli.console import Console
 from jettagger.display import LONGEST_CELL, MAX_ROWS, Grid, aligned, shortened
 from jettagger.report import Report
 
@@ -20,21 +21,21 @@ WHOLE = 2**31
 
 @pytest.mark.parametrize("text", ["-2147483647", "-1", "0", "+7", " 12 ", "1_000", "2147483647"])
 def test_whole_numbers_are_read(text: str) -> None:
-    assert console.counted(text) == int(text)
+    assert options.counted(text) == int(text)
     if int(text) >= 0:
-        assert console.seed(text) == int(text)
+        assert options.seed(text) == int(text)
         return
     with pytest.raises(
         argparse.ArgumentTypeError, match=rf"^expected a whole number from 0 to 2147483647, got '{text}'$"
     ):
-        console.seed(text)
+        options.seed(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "1.0", "1e3", "ten", "2147483648", "-2147483648", "9" * 10_000, "\x1b[2J", "0x10"]
 )
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
-    for read in (console.counted, console.seed):
+    for read in (options.counted, options.seed):
         with pytest.raises(
             argparse.ArgumentTypeError, match=r"^expected a whole number .*to 2147483647, got "
         ) as caught:
@@ -46,13 +47,13 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @settings(max_examples=25)
 def test_finite_numbers_are_read(number: float) -> None:
-    assert console.finite(repr(number)) == number
+    assert options.finite(repr(number)) == number
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-Infinity", "1e999", "1,5", "0x1", "5 GeV", "x" * 10_000])
 def test_what_is_no_finite_number_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"^expected a number, got ") as caught:
-        console.finite(text)
+        options.finite(text)
     assert len(str(caught.value)) < 500
 
 
@@ -79,7 +80,7 @@ def test_columns_are_aligned(rows: list[list[str]]) -> None:
 
 
 def test_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    console.table("jets", ("name", "n"), [("scored → tt̄", "3"), ("x\x1b[2J", "14")])
+    Console().table("jets", ("name", "n"), [("scored → tt̄", "3"), ("x\x1b[2J", "14")])
     assert capsys.readouterr().out == (
         "jets\n"
         "name          n\n"
@@ -87,18 +88,18 @@ def test_tables_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "scored → tt̄  3\n"
         "x\\x1b[2J      14\n"
     )  # fmt: skip
-    console.table("counts", ("", ""), [("events", "3"), ("jets", "10")])
+    Console().counts("counts", [("events", "3"), ("jets", "10")])
     assert capsys.readouterr().out == "counts\nevents  3\njets    10\n"
-    console.table("empty", ("name", "n"), [])
+    Console().table("empty", ("name", "n"), [])
     assert capsys.readouterr().out == "empty\nname  n\n----  -\n"
-    console.table("nothing", ("", ""), [])
+    Console().counts("nothing", [])
     assert capsys.readouterr() == ("nothing\n", "")
 
 
 def test_results_and_remarks_go_to_streams_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    console.say("a" * 10_000)
-    console.tell("busy")
-    console.warn("two\u202e lines\nof it")
+    Console().say("a" * 10_000)
+    Console().tell("busy")
+    Console().warn("two\u202e lines\nof it")
     assert capsys.readouterr() == ("a" * 10_000 + "\n", "busy\njettagger: warning: two\\u202e lines\nof it\n")
 
 
@@ -106,12 +107,12 @@ def test_results_and_remarks_go_to_streams_of_their_own(capsys: pytest.CaptureFi
 def test_progress_without_a_terminal(
     total: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with console.progress_bar("reading", total, "events") as advance:
+    with Console().progress_bar("reading", total, "events") as advance:
         sys.stdout.write("said by a library\n")
         advance(3)
     assert capsys.readouterr() == ("", "said by a library\n")  # too short for a line
     monkeypatch.setattr(console, "INTERVAL", 0.0)
-    with console.progress_bar("reading", total, "events") as advance:
+    with Console().progress_bar("reading", total, "events") as advance:
         for done in (1, 3):
             advance(done)
     share = ["", ""] if total == 0 else [" (12 %)", " (50 %)"]

@@ -314,7 +314,7 @@ def test_what_is_rebuilt_is_said_everywhere(capsys: pytest.CaptureFixture[str]) 
     assert "Jet_DeepJet_<output>" in shown
     assert "by -Cpfcan_BtagPf_trackSip2dSig, min(Cpfcan_drminsv, 0.4), -pt" in shown
     assert main(["models", "show", "deepjet-v03", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)["result"]
     assert said["approximate"] == bundle.approximate
     assert said["inputs"][1]["selection"] == "pt >= 0.95"
     assert rebuilt <= set(dict(bundle.summary().facts)["approximate"].split(", "))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jettagger.cli import COMMANDS
+from jettagger.cli import COMMANDS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -59,9 +59,7 @@ def dotted_names(text: str) -> set[str]:
 @cache
 def options_of(verb: str) -> set[str]:
     """The options of a command and of what it is divided into."""
-    module = importlib.import_module(COMMANDS[verb][0])
-    top = argparse.ArgumentParser()
-    module.configure(top)
+    top: argparse.ArgumentParser = parser_of(verb)
     found: set[str] = set()
     waiting = [top]
     while waiting:

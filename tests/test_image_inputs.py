@@ -392,7 +392,7 @@ def test_settings_of_images_are_shown(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "3 channels, 11 rows (phi), 15 columns (eta)" in shown
     assert "mean of abs(d0val) of charge != 0" in shown
     assert main(["models", "show", str(folder), "--json"]) == 0
-    (said,) = json.loads(capsys.readouterr().out)["inputs"]
+    (said,) = json.loads(capsys.readouterr().out)["result"]["inputs"]
     assert said["image"]["size"] == [ROWS, COLUMNS]
     assert "3 x 11 x 15" in str(Bundle.from_folder(folder).summary())
 

@@ -499,13 +499,13 @@ def assignment_tune_space(folder: Path) -> tuple[list[str], Path]:
 
 def assignment_evaluate(folder: Path) -> tuple[list[str], Path]:
     path, _ = events_file(folder)
-    return ["assignment", "evaluate", "absent", path, "--json"], Path(path)
+    return ["assignment", "evaluate", "absent", path, "--output"], Path(path)
 
 
 def assignment_evaluate_model(folder: Path) -> tuple[list[str], Path]:
     path, _ = events_file(folder)
     (folder / "net.pt").write_bytes(b"")
-    return ["assignment", "evaluate", str(folder / "net.pt"), path, "--json"], folder / "net.pt"
+    return ["assignment", "evaluate", str(folder / "net.pt"), path, "--output"], folder / "net.pt"
 
 
 #: command -> ways in which a file that it reads could be its output, and what that output can be called

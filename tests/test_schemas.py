@@ -232,7 +232,7 @@ def test_the_command_prints_schemas(kind: str, capsys: pytest.CaptureFixture[str
 
 def test_an_unknown_kind_is_named_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "serch"]) == 2
-    assert "unknown kind of file: 'serch' (nearest: search" in capsys.readouterr().err
+    assert "unknown value of KIND in jettagger schema: 'serch' (nearest: search" in capsys.readouterr().err
 
 
 def documents() -> list[tuple[str, Path]]:

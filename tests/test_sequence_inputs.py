@@ -488,7 +488,7 @@ def test_what_is_declared_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "a sequence, pt > 0.8, by abs(btagSip3dSig) descending" in shown
     assert "tau2 / tau1" in shown
     assert main(["models", "show", str(folder), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)["inputs"]
+    said = json.loads(capsys.readouterr().out)["result"]["inputs"]
     assert said[0]["order"] == [{"by": "abs(btagSip3dSig)", "ascending": False, "missing": "drop"}]
     assert [item["kind"] for item in said] == ["sequence", "vector"]
 

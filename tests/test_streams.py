@@ -41,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
     capsys.readouterr()
     assert main(list(arguments)) == 0
     said = capsys.readouterr()
-    assert "warning" not in said.out
+    assert "jettagger: warning" not in said.out
     assert "\r" not in said.out + said.err, "no bar without a terminal"
     return said.out, said.err
 
@@ -163,11 +163,11 @@ def show_image(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, 
 
 def models(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     out, err = run(capsys, "models", "show", "tinyParT", "--json")
-    assert json.loads(out)["name"] == "tinyParT"
+    assert json.loads(out)["result"]["name"] == "tinyParT"
     assert err == ""
     shutil.copytree(TINY, folder / "mine")
     (out, err), more = run(capsys, "models", "check", "tinyParT", "--json"), run(capsys, "models", "list")
-    assert json.loads(out)["passed"]
+    assert json.loads(out)["result"]["passed"]
     return (out + more[0], err + more[1]), "inclParTMDV1", ""
 
 
@@ -284,7 +284,7 @@ def test_streams(
 def test_warnings_of_the_code_are_lines_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def warned(_: object) -> int:
+    def warned(*_: object) -> int:
         warnings.warn("the network runs as it is", RuntimeWarning)
         return 0
 
@@ -317,7 +317,7 @@ def test_a_bar_on_a_terminal_leaves_standard_output_alone(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with console.progress_bar("tagging", 10, "events") as advance:
+    with console.Console().progress_bar("tagging", 10, "events") as advance:
         print("a library talks")  # noqa: T201
         advance(10)
     said = capsys.readouterr()

@@ -18,7 +18,7 @@ from survivors import started
 
 import jettagger
 from jettagger.cli import main
-from jettagger.cli.console import progress_bar, table
+from jettagger.cli.console import Console
 from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
 from jettagger.files.root import EventFile
@@ -264,7 +264,7 @@ def test_sizes_that_are_none(text: str) -> None:
 def test_a_progress_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress_bar("tagging", 10, "events") as advance:
+    with Console().progress_bar("tagging", 10, "events") as advance:
         advance(4)
         advance(6)
     said = capsys.readouterr()
@@ -274,7 +274,7 @@ def test_a_progress_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_a_table_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     rows: Any = [("a", "1"), ("long name", "22")]
-    table("title", ("name", "n"), rows)
+    Console().table("title", ("name", "n"), rows)
     assert capsys.readouterr().out == "title\nname       n\n---------  --\na          1\nlong name  22\n"
-    table("title", ("", ""), rows)
+    Console().table("title", ("", ""), rows)
     assert capsys.readouterr().out == "title\na          1\nlong name  22\n"

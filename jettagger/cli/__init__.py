@@ -1,24 +1,27 @@
 """The command line: one module per verb, imported only when the verb is used.
 
-The module of a verb has ``configure(parser)``, which adds its arguments, and ``run(args)``, which does the work and
-returns the exit status. These modules parse arguments and print; they contain no physics.
+The module of a verb has ``configure(parser)``, which adds its arguments, and ``run(args, console)``, which does the
+work, prints by the `Console` alone and returns the exit status. These modules parse arguments and print; they contain
+no physics. All verbs have ``--quiet``, ``--json`` and ``--verbose``.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
-import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from jettagger._version import __version__
+from jettagger.cli.console import Console
+from jettagger.cli.failures import TRACEBACK, error_line, error_object, show_traceback
+from jettagger.cli.parser import Parser, add_common_options, exit_text
 from jettagger.cli.stopping import Stop, stop_signals
-from jettagger.errors import JettaggerError, UnknownName, visible
+from jettagger.errors import UnknownName
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "TRACEBACK", "main", "parser_of"]
 
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -45,16 +48,65 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),
 }
 
-#: environment variable that enables the traceback of unexpected errors
-TRACEBACK = "JETTAGGER_TRACEBACK"
-
 EXIT_ERROR = 2
+
+#: options of all commands, which may also be in front of the verb
+_COMMON = ("-q", "--quiet", "--json", "-v", "-vv", "--verbose")
 
 
 def _overview() -> str:
     width = max((len(verb) for verb in COMMANDS), default=0)
     lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in COMMANDS.items()]
-    return "commands:\n" + "\n".join(lines) + "\n\n'jettagger COMMAND --help' explains one, with examples."
+    return "commands:\n" + "\n".join(lines)
+
+
+_FIRST = """examples:
+  jettagger models list                                              models that can be named
+  jettagger tag nano.root --model tinyParT -o scores.parquet --dry-run
+  jettagger tag nano.root --model tinyParT -o scores.parquet         scores of the fat jets; cuts are in GeV
+  jettagger COMMAND --help                                           explains one command, with examples"""
+
+_OPTIONS = """options of all commands:
+  -h, --help     explain it
+  -q, --quiet    print errors only
+  --json         print one JSON document
+  -v, --verbose  show the log on standard error; -vv: all of it"""
+
+
+def _help() -> str:
+    top = Parser(
+        prog="jettagger",
+        description="Apply pre-trained jet taggers to NanoAOD-like files, and use their scores.",
+        epilog="\n\n".join((_overview(), _FIRST, _OPTIONS, exit_text())),
+        usage="jettagger [-h] [-V] COMMAND ...",
+        add_help=False,
+    )
+    return top.format_help()
+
+
+def parser_of(verb: str) -> Parser:
+    """The parser of a verb, with those of its sub-verbs.
+
+    Parameters
+    ----------
+    verb : str
+        One of `COMMANDS`.
+
+    Returns
+    -------
+    Parser
+
+    Examples
+    --------
+    >>> parser_of("schema").parse_args(["search", "--json"]).kind
+    'search'
+    """
+    module = importlib.import_module(COMMANDS[verb][0])
+    parser = Parser(prog=f"jettagger {verb}", description=module.__doc__)
+    module.configure(parser)
+    add_common_options(parser)
+    parser.set_defaults(run=module.run)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,8 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 2 for an error explained on standard error, 130 after an interrupt, 143 after SIGTERM, 129 after
-        SIGHUP.
+        0 for success, 1 if a check has failed, 2 for an error explained on standard error, 130 after an interrupt, 143
+        after SIGTERM, 129 after SIGHUP.
 
     Examples
     --------
@@ -78,81 +130,92 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    console = Console(quiet=_asks(arguments, "-q", "--quiet"), as_json=_asks(arguments, "--json"))
     with warnings.catch_warnings(), stop_signals(last=argv is None) as stop:
-        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        warnings.showwarning = lambda message, *_: console.warn(f"{message}")
         try:
-            return _main(arguments)
-        except KeyboardInterrupt:
-            return _stopped(stop)
-        except Exception as error:  # with a signal before it: what a library makes of an interrupt
-            return _stopped(stop) if stop.number else _explained(error)
+            try:
+                status = _main(arguments, console, whole=argv is None)
+                console.finish(status)
+            except BrokenPipeError:
+                raise
+            except KeyboardInterrupt as error:
+                return _stopped(stop, error, console)
+            except Exception as error:  # with a signal before it: what a library makes of an interrupt
+                return _stopped(stop, error, console) if stop.number else _explained(error, console)
+        except BrokenPipeError:  # the reader of a pipe, head or a pager, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    return status
 
 
-def _stopped(stop: Stop) -> int:
-    print(f"jettagger: {stop.word}, nothing half-written is left", file=sys.stderr)  # noqa: T201
-    return stop.status
+def _asks(arguments: Sequence[str], *names: str) -> bool:
+    """Whether an option of all commands is among arguments that have not been parsed."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return any(name in options for name in names)
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
-    """A warning as one line, without its place in the code."""
-    print(f"jettagger: warning: {visible(str(message))}", file=sys.stderr)  # noqa: T201
-
-
-def _main(arguments: list[str]) -> int:
-    top = argparse.ArgumentParser(
-        prog="jettagger",
-        description="Apply pre-trained jet taggers to NanoAOD-like files.",
-        epilog=_overview(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="jettagger [--version] COMMAND ...",
-        add_help=False,
-    )
+def _main(arguments: list[str], console: Console, *, whole: bool) -> int:
+    first = []
+    while arguments and arguments[0] in _COMMON:
+        first.append(arguments.pop(0))
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(top.format_help())  # noqa: T201
+        print(_help())  # noqa: T201
+        console.as_json = False
         return 0
-    if arguments[0] == "--version":
-        print(f"jettagger {__version__}")  # noqa: T201
+    if arguments[0] in ("-V", "--version"):
+        console.answer({"version": __version__}, f"jettagger {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
     if rest and f"{verb} {rest[0]}" in COMMANDS:  # a verb of two words
         verb, rest = f"{verb} {rest[0]}", rest[1:]
     if verb not in COMMANDS:
-        raise UnknownName("command", verb, COMMANDS)
-    module = importlib.import_module(COMMANDS[verb][0])
-    parser = argparse.ArgumentParser(
-        prog=f"jettagger {verb}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.configure(parser)
+        kind = "option" if verb.startswith("-") else "command"
+        raise UnknownName(kind, verb, ("--help", "--version", *_COMMON) if kind == "option" else COMMANDS)
+    console.command = verb
+    parser = parser_of(verb)
     try:
-        return int(module.run(parser.parse_args(rest)) or 0)
-    except SystemExit as stop:  # argparse's own way out
+        args = parser.parse_args([*first, *rest])
+    except SystemExit as stop:  # of --help
+        console.as_json = False
         return int(stop.code or 0)
+    console.command = " ".join(filter(None, (verb, getattr(args, "action", None) or getattr(args, "command", None))))
+    console.quiet, console.as_json = getattr(args, "quiet", False), getattr(args, "json", False)
+    with console.streams(whole=whole), _log(getattr(args, "verbose", 0)):
+        return int(args.run(args, console) or 0)
 
 
-def _explained(error: Exception) -> int:
+@contextmanager
+def _log(level: int) -> Iterator[None]:
+    """Show the log on standard error: what happens, and from two on all details."""
+    if not level:
+        yield
+        return
+    import logging
+
+    logger = logging.getLogger("jettagger")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if level == 1 else logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _stopped(stop: Stop, error: BaseException, console: Console) -> int:
+    text = f"{stop.word}, nothing half-written is left"
+    print(f"jettagger: {text}", file=sys.stderr)  # noqa: T201
+    console.finish(stop.status, error_object(error, text) | {"class": "KeyboardInterrupt"})
+    return stop.status
+
+
+def _explained(error: Exception, console: Console) -> int:
     """Report an error in one line."""
-    if isinstance(error, JettaggerError):
-        print(f"jettagger: error: {error}", file=sys.stderr)  # noqa: T201
-        return EXIT_ERROR
-    if isinstance(error, BrokenPipeError):  # the reader of a pipe, head or a pager, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    if isinstance(error, OSError):  # a name that is too long, a full disk
-        place = f"{error.filename}: " if error.filename is not None else ""
-        return _failed(f"{place}{error.strerror or error}")
-    if isinstance(error, MemoryError):
-        return _failed(f"out of memory: {error}")
-    return _failed(
-        f"unexpected {type(error).__name__}: {error}. Either a file is not understood, or this is a bug in "
-        f"jettagger; {TRACEBACK}=1 shows where"
-    )
-
-
-def _failed(text: str) -> int:
-    """Report an unexpected error, with its place in the code on request."""
-    if os.environ.get(TRACEBACK):
-        traceback.print_exc()
-    print(f"jettagger: error: {visible(' '.join(text.split()))}", file=sys.stderr)  # noqa: T201
+    show_traceback(error)
+    print(f"jettagger: error: {error_line(error)}", file=sys.stderr)  # noqa: T201
+    console.finish(EXIT_ERROR, error_object(error))
     return EXIT_ERROR

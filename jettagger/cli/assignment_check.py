@@ -15,7 +15,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import progress_bar, say, table
+from jettagger.cli.console import Console
 
 if TYPE_CHECKING:
     from jettagger.assignment import DatasetReport
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment check``.
 
     Raises
@@ -51,56 +51,53 @@ def run(args: argparse.Namespace) -> int:
         if os.path.exists(args.output) and not args.force:
             raise OutputError(f"{args.output} exists already; --force replaces it")
     dataset = AssignmentDataset(args.file, args.event, labels=not args.no_labels)
-    with progress_bar("checking", dataset.n_events, "events") as advance:
+    with console.progress_bar("checking", dataset.n_events, "events") as advance:
         report = check_dataset(dataset, progress=advance)
-    _print(report)
+    _print(console, report)
     if args.output is not None:
         write_report(args.output, report, event=args.event)
-        say(f"{args.output}: written")
+        console.wrote(args.output, f"{args.output}: written")
     return 0 if report.usable else 1
 
 
-def _print(report: DatasetReport) -> None:
-    say(f"{report.path}: {report.events} events")
-    rows: list[tuple[str, ...]]
-    rows = [(name, str(report.slots[name]), " ".join(features)) for name, features in report.features.items()]
-    table("inputs", ("name", "slots", "features"), rows)
+def _print(console: Console, report: DatasetReport) -> None:
+    console.say(f"{report.path}: {report.events} events")
+    rows: list[tuple[object, ...]]
+    rows = [(name, report.slots[name], " ".join(features)) for name, features in report.features.items()]
+    console.table("inputs", ("name", "slots", "features"), rows)
     if report.particles:
         rows = [
-            (name, str(share.events), str(share), str(report.partly[name].events))
-            for name, share in report.particles.items()
+            (name, share.events, str(share), report.partly[name].events) for name, share in report.particles.items()
         ]
-        table("particles", ("name", "events", "share", "some daughters only"), rows)
-        rows = [(label, str(share.events), str(share)) for label, share in report.combinations.items() if share.events]
-        table("combinations", ("particles", "events", "share"), rows)
+        console.table("particles", ("name", "events", "share", "some daughters only"), rows)
+        rows = [(label, share.events, str(share)) for label, share in report.combinations.items() if share.events]
+        console.table("combinations", ("particles", "events", "share"), rows)
     header = ("objects", "events", *report.particles, *(["all"] if report.particles else []))
     rows_by_objects = []
     for row in report.by_objects:
         shares = [str(row.particles[name]) for name in report.particles]
-        rows_by_objects.append(
-            (str(row.objects), str(row.events), *shares, *([str(row.complete)] if report.particles else []))
-        )
-    table("matching efficiency by number of objects", header, rows_by_objects)
+        rows_by_objects.append((row.objects, row.events, *shares, *([str(row.complete)] if report.particles else [])))
+    console.table("matching efficiency by number of objects", header, rows_by_objects)
     for path, classes in report.classes.items():
-        rows = [("unknown" if value == -1 else str(value), str(count)) for value, count in classes.items()]
-        table(f"classes {path}", ("class", "events"), rows)
+        rows = [("unknown" if value == -1 else str(value), count) for value, count in classes.items()]
+        console.table(f"classes {path}", ("class", "events"), rows)
     if report.regressions:
-        rows = [(path, str(share.events), str(share)) for path, share in report.regressions.items()]
-        table("regressions", ("target", "events with a value", "share"), rows)
+        rows = [(path, share.events, str(share)) for path, share in report.regressions.items()]
+        console.table("regressions", ("target", "events with a value", "share"), rows)
     if report.weights:
         rows = [(name, *(f"{value:.4g}" for value in values)) for name, values in report.weights.items()]
-        table("weights", ("of", "min", "mean", "max"), rows)
+        console.table("weights", ("of", "min", "mean", "max"), rows)
     if report.problems:
         rows = [
             (
                 "unusable" if problem.fatal else "note",
                 problem.dataset,
                 problem.what,
-                str(problem.events),
-                str(problem.first),
+                problem.events,
+                problem.first,
             )
             for problem in report.problems
         ]
-        table("problems", ("kind", "dataset", "problem", "events", "first event"), rows)
+        console.table("problems", ("kind", "dataset", "problem", "events", "first event"), rows)
     else:
-        say("no problems")
+        console.say("no problems")

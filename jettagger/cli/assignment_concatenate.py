@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import progress_bar, say, warn
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -23,13 +23,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment concatenate``."""
     from jettagger.assignment import concatenate_datasets
 
-    with progress_bar("copying", 0, "events") as advance:
+    with console.progress_bar("copying", 0, "events") as advance:
         made = concatenate_datasets(args.files, args.output, force=args.force, progress=advance)
     if made.left_out:
-        warn(f"left out, as no reader takes them and they do not fit all files: {', '.join(made.left_out)}")
-    say(f"{args.output}: {sum(made.events)} events of {len(made.events)} files ({', '.join(map(str, made.events))})")
+        console.warn(f"left out, as no reader takes them and they do not fit all files: {', '.join(made.left_out)}")
+    console.wrote(
+        args.output,
+        f"{args.output}: {sum(made.events)} events of {len(made.events)} files ({', '.join(map(str, made.events))})",
+    )
     return 0

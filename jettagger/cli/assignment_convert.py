@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import progress_bar, say
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -25,11 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment convert``."""
     from jettagger.assignment import convert_dataset
 
-    with progress_bar("converting", 0, "events") as advance:
+    with console.progress_bar("converting", 0, "events") as advance:
         events = convert_dataset(args.file, args.event, args.output, force=args.force, progress=advance)
-    say(f"{args.output}: {events} events")
+    console.wrote(args.output, f"{args.output}: {events} events")
     return 0

@@ -13,7 +13,7 @@ Higgs boson, and z/l1+l2=91.2,3 for a mass and its width in GeV.
 
 examples:
   jettagger assignment evaluate ttH/ test.h5
-  jettagger assignment evaluate ours=training/ theirs=ttH/ test.h5 --json evaluation.json --picture evaluation.pdf
+  jettagger assignment evaluate ours=training/ theirs=ttH/ test.h5 -o evaluation.json --picture evaluation.pdf
   jettagger assignment evaluate ttH/ data.h5 --events 950: --chi-square ht=top --chi-square h=higgs --b-tag "btag > 0.5"
 """
 
@@ -25,7 +25,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import counted, finite, progress_bar, range_of, say, seed, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite, range_of, seed
 
 if TYPE_CHECKING:
     from jettagger.assignment.evaluating import EvaluationPlan
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "run"]
 
 #: options with files to write
-_OUTPUTS = ("json", "latex", "picture")
+_OUTPUTS = ("output", "latex", "picture")
 
 #: formats of the picture
 _FORMATS = (".pdf", ".png", ".svg")
@@ -69,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--b-mistag", type=finite, default=0.04, metavar="E", help="of the tag for others (default: %(default)s)")
     add("--replicas", type=counted, default=200, metavar="N", help="of the bootstrap (default: %(default)s)")
     add("--seed", type=seed, default=1, metavar="N", help="of the bootstrap (default: %(default)s)")
-    add("--json", metavar="OUT.json", help="file to write, with all numbers")
+    add("--output", "-o", metavar="OUT.json", help="file to write, with all numbers")
     add("--latex", metavar="OUT.tex", help="file to write, with the tables for LaTeX (booktabs)")
     add("--picture", metavar="OUT.pdf", help="file to write, .pdf, .png or .svg: purities by number of objects")
     add("--input-log", choices=("yes", "no"), help="for a folder with an ONNX file alone, as for import")
@@ -78,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only compare the networks with the dataset")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment evaluate``.
 
     Raises
@@ -113,11 +114,11 @@ def run(args: argparse.Namespace) -> int:
     )
     _check_outputs(args, plan.sources)
     for note in plan.notes:
-        warn(note)
+        console.warn(note)
     if args.dry_run:
-        _say_plan(plan)
+        _say_plan(console, plan)
         return 0
-    with progress_bar("evaluating", plan.n_events, "events") as advance:
+    with console.progress_bar("evaluating", plan.n_events, "events") as advance:
         found = evaluate_networks(
             plan,
             lines=args.lines,
@@ -127,15 +128,15 @@ def run(args: argparse.Namespace) -> int:
             progress=advance,
         )
     for name, count in found.cut.items():
-        warn(f"{count} of {found.n_events} events lose objects: {name} takes fewer")
+        console.warn(f"{count} of {found.n_events} events lose objects: {name} takes fewer")
     for name, count in found.not_scored.items():
-        warn(f"{count} of {found.n_events} events are not scored by {name}: no objects, or no global input")
+        console.warn(f"{count} of {found.n_events} events are not scored by {name}: no objects, or no global input")
     categories = None
     if args.categories is not None:
         categories = found.categories if args.categories == "all" else args.categories.split(",")
     for grid in found.tables(categories):
-        table(grid.title, grid.header, grid.rows)
-        say("")
+        console.table(grid.title, grid.header, grid.rows)
+        console.say("")
     record = Provenance(
         "evaluate",
         files=tuple(str(path) for path in plan.sources),
@@ -149,17 +150,17 @@ def run(args: argparse.Namespace) -> int:
         },
     )
     figure = None if args.picture is None else evaluation_figure(found)  # before anything is written
-    if args.json is not None:
-        write_evaluation(args.json, found, provenance=record, force=args.force)
+    if args.output is not None:
+        write_evaluation(args.output, found, provenance=record, force=args.force)
     if args.latex is not None:
         write_latex(args.latex, found, provenance=record, categories=categories, force=args.force)
     if figure is not None:
         from jettagger.plots import save_figure
 
         save_figure(figure, args.picture)
-    for path in (args.json, args.latex, args.picture):
+    for path in (args.output, args.latex, args.picture):
         if path is not None:
-            say(f"{path}: written")
+            console.wrote(path, f"{path}: written")
     return 0
 
 
@@ -203,12 +204,12 @@ def _opened(args: argparse.Namespace) -> dict[str, AssignmentModel]:
     return models
 
 
-def _say_plan(plan: EvaluationPlan) -> None:
+def _say_plan(console: Console, plan: EvaluationPlan) -> None:
     rows = [(name, ", ".join(one.name for one in decoders)) for name, decoders in plan.decoders.items()]
-    table("networks", ("name", "methods"), rows)
+    console.table("networks", ("name", "methods"), rows)
     if plan.baseline is not None:
         terms = [
             f"{term.particle}/{'+'.join(term.daughters)}={term.mass:g},{term.width:g}" for term in plan.baseline.terms
         ]
-        say(f"chi-square of {', '.join(terms)}")
-    say(f"ok, {plan.n_events} events of {plan.path}; nothing written")
+        console.say(f"chi-square of {', '.join(terms)}")
+    console.say(f"ok, {plan.n_events} events of {plan.path}; nothing written")

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, say, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -41,12 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment export``."""
     from jettagger.assignment.model_export import export_model
 
     if args.gpu:
-        warn("flags without a use here: -g (networks are exported on the CPU)")
+        console.warn("flags without a use here: -g (networks are exported on the CPU)")
     made = export_model(
         args.model,
         args.output,
@@ -60,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
         force=args.force,
     )
     rows = [("input", name) for name in made.inputs] + [("output", name) for name in made.outputs]
-    table(f"{made.path}", ("", "name"), rows)
+    console.wrote(made.path)
+    console.table(f"{made.path}", ("", "name"), rows)
     if len(made.networks) > 1:
-        say(f"the mean distributions of {len(made.networks)} networks")
+        console.say(f"the mean distributions of {len(made.networks)} networks")
     taken = "by the network" if args.input_log_transform else "before it"
-    say(f"ln(x + 1) is taken {taken}; largest difference from torch: {made.difference:.1e} ({made.output})")
+    console.say(f"ln(x + 1) is taken {taken}; largest difference from torch: {made.difference:.1e} ({made.output})")
     return 0

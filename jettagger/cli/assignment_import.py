@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, say, table
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace the output of an earlier import")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment import``."""
     from jettagger.assignment import import_assigner
 
@@ -72,13 +73,14 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         (
             item.name,
-            "global" if item.name not in made.slots else str(made.slots[item.name] or "any number"),
+            "global" if item.name not in made.slots else made.slots[item.name] or "any number",
             ", ".join(feature.name for feature in item.features),
         )
         for item in made.event.inputs
     ]
-    table(f"{made.folder}", ("input", "objects", "features"), rows)
+    console.wrote(made.folder)
+    console.table(f"{made.folder}", ("input", "objects", "features"), rows)
     taken = "by the network" if made.input_log else "by jettagger"
     particles = ", ".join(particle.name for particle in made.event.particles)
-    say(f"{made.name}: assigns {particles}; ln(x + 1) is taken {taken}")
+    console.say(f"{made.name}: assigns {particles}; ln(x + 1) is taken {taken}")
     return 0

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import say
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -32,14 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment import-weights``."""
     from jettagger.assignment.networks import parameter_count
     from jettagger.assignment.weights_import import import_weights
 
     made = import_weights(args.weights, args.output, event=args.event, options=args.options, force=args.force)
-    say(f"{made.checkpoint}, {made.event}, {made.options}")
-    say(made.loaded.summary())
+    console.say(f"{made.checkpoint}, {made.event}, {made.options}")
+    console.say(made.loaded.summary())
     classes = "".join(f"; {key}: {count} classes" for key, count in made.network.class_counts.items())
-    say(f"{made.path}: {parameter_count(made.network):,} parameters{classes}")
+    console.wrote(made.path, f"{made.path}: {parameter_count(made.network):,} parameters{classes}")
     return 0

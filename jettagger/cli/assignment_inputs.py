@@ -18,7 +18,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from jettagger.cli.console import counted, progress_bar, say, table
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment inputs``."""
     from pathlib import Path
 
@@ -60,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
                 columns = maker.check(file, name, path)
                 events += file.n_events
     if args.dry_run:
-        say(f"{events} events in {len(every)} files; columns: {', '.join(columns)}; nothing written")
+        console.say(f"{events} events in {len(every)} files; columns: {', '.join(columns)}; nothing written")
         return 0
-    with progress_bar("reading", events, "events") as advance:
+    with console.progress_bar("reading", events, "events") as advance:
         counts = make_inputs(
             files,
             args.output,
@@ -71,22 +72,22 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=advance,
         )
-    rows = [("read", f"{counts.events}")]
+    rows = [("read", counts.events)]
     if counts.not_selected:
-        rows.append(("not selected", f"{counts.not_selected}"))
-    rows += [(f"too few {name}", f"{number}") for name, number in counts.too_few.items()]
-    rows += [("written", f"{counts.written}")]
-    rows += [(f"more {name} than slots", f"{number}") for name, number in counts.cut.items() if number]
-    table("events", ("", ""), rows)
+        rows.append(("not selected", counts.not_selected))
+    rows += [(f"too few {name}", number) for name, number in counts.too_few.items()]
+    rows += [("written", counts.written)]
+    rows += [(f"more {name} than slots", number) for name, number in counts.cut.items() if number]
+    console.counts("events", rows)
     for name, how in counts.tags.items():
-        say(f"tag {name}: {how}")
+        console.say(f"tag {name}: {how}")
     if maker.labels and maker.mapping.targets is not None:
-        say_matching(counts.matching)
-    say(f"wrote {args.output}")
+        say_matching(console, counts.matching)
+    console.wrote(args.output, f"wrote {args.output}")
     return 0
 
 
-def say_matching(matching: object) -> None:
+def say_matching(console: Console, matching: object) -> None:
     """Print the matching efficiencies.
 
     Parameters
@@ -97,17 +98,15 @@ def say_matching(matching: object) -> None:
 
     assert isinstance(matching, MatchingTable)
     names = list(matching.generated)
-    rows = [
-        (number, f"{events}", *(_share(*values[name]) for name in names)) for number, events, values in matching.rows()
-    ]
+    rows = [(number, events, *(_share(*values[name]) for name in names)) for number, events, values in matching.rows()]
     total = sum(matching.events.values())
     sums = {name: (sum(matching.generated[name].values()), sum(matching.matched[name].values())) for name in names}
-    rows.append(("all", f"{total}", *(_share(*sums[name]) for name in names)))
-    table("matched / generated", ("objects", "events", *names), rows)
+    rows.append(("all", total, *(_share(*sums[name]) for name in names)))
+    console.table("matched / generated", ("objects", "events", *names), rows)
     if matching.ambiguous:
-        say(f"{matching.ambiguous} decay products have their nearest object in common with another one")
+        console.say(f"{matching.ambiguous} decay products have their nearest object in common with another one")
     if matching.beyond_slots:
-        say(f"{matching.beyond_slots} decay products are matched to an object beyond the slots, and lost")
+        console.say(f"{matching.beyond_slots} decay products are matched to an object beyond the slots, and lost")
 
 
 def _share(generated: int, matched: int) -> str:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, seed
+from jettagger.cli.options import counted, finite, seed
 from jettagger.errors import LONGEST_NAME, visible
 
 if TYPE_CHECKING:

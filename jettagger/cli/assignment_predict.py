@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, progress_bar, say, table, tell
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only say what would be read and written")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment predict``."""
     from jettagger.assignment import load_assigner
     from jettagger.files.resuming import resume_folder
@@ -69,20 +70,20 @@ def run(args: argparse.Namespace) -> int:
     )
     plan = plan_predictions(assigner, args.files, args.output, force=args.force)
     if args.dry_run:
-        say(f"ok, {plan.n_events} events in {len(plan.files)} files can be assigned with {assigner.model.name}")
+        console.say(f"ok, {plan.n_events} events in {len(plan.files)} files can be assigned with {assigner.model.name}")
         for name, taken in assigner.model.slots.items():
             have = plan.slots[name]
             if taken is not None and taken < have:
-                say(f"{name}: {have} slots are cut to {taken}, which the network takes")
+                console.say(f"{name}: {have} slots are cut to {taken}, which the network takes")
             elif taken is not None and taken > have:
-                say(f"{name}: {have} slots are padded to {taken}, which the network takes")
+                console.say(f"{name}: {have} slots are padded to {taken}, which the network takes")
         if plan.columns:
-            say(f"reads {len(plan.columns)} columns: {', '.join(plan.columns)}")
-        say(f"writes {plan.output}")
+            console.say(f"reads {len(plan.columns)} columns: {', '.join(plan.columns)}")
+        console.say(f"writes {plan.output}")
         return 0
     if not args.resume:
         drop_finished(args.output)
-    with progress_bar("assigning", plan.n_events, "events") as advance:
+    with console.progress_bar("assigning", plan.n_events, "events") as advance:
         try:
             report = predict_events(
                 plan,
@@ -97,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
             kept = finished_inputs(args.output) if args.resume else 0
             if kept:
                 folder = resume_folder(args.output)
-                tell(f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there")
+                console.tell(
+                    f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there"
+                )
             raise
-    table(f"{plan.output}", ("what", "number", "share"), report.rows())
+    console.wrote(plan.output)
+    console.table(f"{plan.output}", ("what", "number", "share"), report.rows())
     return 0

@@ -29,9 +29,9 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli import console
 from jettagger.cli.assignment_options import add_options, flag_names, options_of, time_limit
-from jettagger.cli.console import counted, say, seed, table, tell, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, seed
 from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     original("-cf", "checkpoint", metavar="FILE", help="go on from checkpoint.pt of a training that ran out of time")
     original("-l", "log-dir", default="spanet_output", metavar="LOG", help="folder of trainings without -o")
     original("-n", "name", default="spanet", metavar="NAME", help="name of trainings without -o")
-    original("-v", "verbose", action="store_true", help="show options and statistics of the training events")
     original("-ts", "torch-script", action="store_true", help="no use here")
     add("--profile", action="store_true", help="no use here")
     add("--seed", type=seed, default=0, metavar="N", help="seed of weights and order (default: 0)")
@@ -84,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="read the events, build the network, and show what would be trained")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment train``."""
     from jettagger.assignment.training_folder import MARKER, inputs_of, train_to_folder
     from jettagger.files import check_folder
@@ -98,16 +97,16 @@ def run(args: argparse.Namespace) -> int:
     gpus = _gpus(args.gpus, options.num_gpu)
     unused = [f"{flag} ({why})" for name, (flag, why) in _UNUSED.items() if getattr(args, name)]
     if unused:
-        warn(f"flags without a use here: {', '.join(unused)}")
-    if args.verbose:
-        _options_table(options)
+        console.warn(f"flags without a use here: {', '.join(unused)}")
+    if getattr(args, "verbose", 0):
+        _options_table(console, options)
     if args.dry_run:
-        _plan(args, options)
+        _plan(console, args, options)
         return 0
     with ExitStack() as stack:
-        stack.enter_context(kept_state(output, args.resume))
+        stack.enter_context(kept_state(console, output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
-        follow = stack.enter_context(live_table(interval=console.INTERVAL))
+        follow = stack.enter_context(live_table(interval=console.interval))
         result = train_to_folder(
             options,
             output,
@@ -126,12 +125,12 @@ def run(args: argparse.Namespace) -> int:
             plots=not args.no_plots,
             force=args.force,
             follow=follow,
-            begin=lambda data: tell(
+            begin=lambda data: console.tell(
                 f"{data.training.count} events for the training, {data.validation.count} for the validation, "
                 f"{data.steps} steps in an epoch"
             ),
         )
-    _summary(result)
+    _summary(console, result)
     return 0
 
 
@@ -185,16 +184,16 @@ def _gpus(asked: int | None, number: int) -> int:
 # -------------------------------------------------------------------------------------------------------------- output
 
 
-def _options_table(options: AssignmentOptions) -> None:
+def _options_table(console: Console, options: AssignmentOptions) -> None:
     fields = type(options).model_fields
     changed = {name: value for name in fields if (value := getattr(options, name)) != fields[name].default}
-    rows = [(name, f"{value}") for name, value in changed.items() if name != "jettagger"]
+    rows = [(name, value) for name, value in changed.items() if name != "jettagger"]
     own = options.jettagger.model_dump(exclude_defaults=True)
-    rows += [(f"jettagger.{name}", f"{value}") for name, value in own.items()]
-    table("options that differ from the defaults", ("option", "value"), rows)
+    rows += [(f"jettagger.{name}", value) for name, value in own.items()]
+    console.table("options that differ from the defaults", ("option", "value"), rows)
 
 
-def _plan(args: argparse.Namespace, options: AssignmentOptions) -> None:
+def _plan(console: Console, args: argparse.Namespace, options: AssignmentOptions) -> None:
     from jettagger.assignment import load_weights
     from jettagger.assignment.training import prepare_training
     from jettagger.assignment.training_folder import open_datasets, starting_weights
@@ -208,27 +207,29 @@ def _plan(args: argparse.Namespace, options: AssignmentOptions) -> None:
     network = data.network()
     if args.state_dict is not None:
         loaded = load_weights(network, starting_weights(args.state_dict), partial=True, where=args.state_dict)
-        say(loaded.summary())
+        console.say(loaded.summary())
         if args.freeze_state_dict and {name for name, _ in network.named_parameters()} <= {*loaded.loaded}:
             raise ConfigError(FROZEN)
-    _events(data)
-    if args.verbose:
-        _statistics(data)
+    _events(console, data)
+    if getattr(args, "verbose", 0):
+        _statistics(console, data)
     total = sum(parameter.numel() for parameter in network.parameters())
-    say(f"{total:,} parameters; {options.epochs} epochs of {data.steps} steps of {options.batch_size} events")
+    console.say(f"{total:,} parameters; {options.epochs} epochs of {data.steps} steps of {options.batch_size} events")
     if args.seeds > 1:
-        say(f"{args.seeds} networks, of the seeds {args.seed} to {args.seed + args.seeds - 1}")
+        console.say(f"{args.seeds} networks, of the seeds {args.seed} to {args.seed + args.seeds - 1}")
 
 
-def _events(data: TrainingData) -> None:
-    rows = [("events", f"{data.training.count}", f"{data.validation.count}")]
-    rows += [(f"with {name}", f"{one}", f"{other}") for name, (one, other) in data.present.items()]
-    table("events", ("", "training", "validation"), rows)
+def _events(console: Console, data: TrainingData) -> None:
+    rows = [("events", data.training.count, data.validation.count)]
+    rows += [(f"with {name}", one, other) for name, (one, other) in data.present.items()]
+    console.table("events", ("", "training", "validation"), rows)
     if data.left_out:
-        say(f"left out of the training: {data.left_out} events without all particles, or for their number of objects")
+        console.say(
+            f"left out of the training: {data.left_out} events without all particles, or for their number of objects"
+        )
 
 
-def _statistics(data: TrainingData) -> None:
+def _statistics(console: Console, data: TrainingData) -> None:
     rows = [
         (f"{item.name}/{feature.name}", f"{mean:.4g}", f"{std:.4g}")
         for item in data.description.inputs
@@ -237,24 +238,24 @@ def _statistics(data: TrainingData) -> None:
         )
         if feature.normalize
     ]
-    table("normalisation", ("feature", "mean", "standard deviation"), rows)
+    console.table("normalisation", ("feature", "mean", "standard deviation"), rows)
 
 
-def _summary(result: AssignmentTraining) -> None:
+def _summary(console: Console, result: AssignmentTraining) -> None:
     rows = []
     for file, network in result.networks.items():
         best = max((epoch for epoch in network.history if epoch.best), key=lambda epoch: epoch.number, default=None)
         if best is None:
-            warn(f"{file}: no epoch was better than the network before the training, which is kept")
+            console.warn(f"{file}: no epoch was better than the network before the training, which is kept")
         first = network.history[0]
         numbers = ("-", f"{first.start:.5f}", "-") if best is None else (
             f"{best.number}", f"{best.validation:.5f}", f"{best.criterion:.5f}",
         )  # fmt: skip
-        rows.append((file, f"{network.training_events}", f"{len(network.history)}", *numbers))
+        rows.append((file, network.training_events, len(network.history), *numbers))
         if network.loaded is not None:
-            say(network.loaded.summary())
-    table("networks", ("file", "training events", "epochs", "kept", "validation loss", result.monitor), rows)
+            console.say(network.loaded.summary())
+    console.table("networks", ("file", "training events", "epochs", "kept", "validation loss", result.monitor), rows)
     if result.out_of_time:
         left = f"; the seeds {', '.join(map(str, result.left_out))} were not trained" if result.left_out else ""
-        warn(f"the time ran out before the last epoch: the best one so far is kept{left}")
-    say(f"{result.folder}/: {result.parameters:,} parameters")
+        console.warn(f"the time ran out before the last epoch: the best one so far is kept{left}")
+    console.wrote(result.folder, f"{result.folder}/: {result.parameters:,} parameters")

@@ -34,9 +34,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli import console
 from jettagger.cli.assignment_options import add_options, flag_names, options_of, time_limit
-from jettagger.cli.console import counted, say, seed, table, tell
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, seed
 
 if TYPE_CHECKING:
     from jettagger.studies.tuning.run import Tuning, TuningPlan
@@ -95,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="check everything, show the space and the options of the first trial")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger assignment tune``."""
     from jettagger.assignment.training_folder import inputs_of
     from jettagger.files import check_folder
@@ -113,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
         inputs=inputs_of(options, args.options_file, args.search_space_file, args.study),
     )
     if args.dry_run:
-        _plan(plan_tuning(options, space, seed=args.seed, monitor=args.monitor), args.trials)
+        _plan(console, plan_tuning(options, space, seed=args.seed, monitor=args.monitor), args.trials)
         return 0
-    with redirect_stdout(sys.stderr), _live(space, args.monitor) as follow:
+    with redirect_stdout(sys.stderr), _live(console, space, args.monitor) as follow:
         try:
             result = tune_assignment(
                 options,
@@ -142,58 +142,58 @@ def run(args: argparse.Namespace) -> int:
         except BaseException:
             kept = resume_folder(args.output)
             if args.resume and kept.is_dir():
-                tell(f"jettagger: the study is kept in {kept}: the same command goes on from there")
+                console.tell(f"jettagger: the study is kept in {kept}: the same command goes on from there")
             raise
-    _summary(args.output, result, space)
+    _summary(console, args.output, result, space)
     return 0
 
 
-def _plan(plan: TuningPlan, trials: int) -> None:
+def _plan(console: Console, plan: TuningPlan, trials: int) -> None:
     from jettagger.studies.tuning.report import value_text
 
     ranges = [(item.key, item.text) for item in plan.space.ranges]
-    table("searched", ("option", "values"), ranges)
+    console.table("searched", ("option", "values"), ranges)
     own = plan.space.fixed.get("jettagger", {})
     fixed = [(key, value_text(value)) for key, value in plan.space.fixed.items() if key != "jettagger"]
     fixed += [(f"jettagger.{key}", value_text(value)) for key, value in own.items()]
     if fixed:
-        say("")
-        table("of all trials", ("option", "value"), fixed)
-    say("")
-    table("first trial", ("option", "value"), [(key, value_text(value)) for key, value in plan.first.items()])
+        console.say("")
+        console.table("of all trials", ("option", "value"), fixed)
+    console.say("")
+    console.table("first trial", ("option", "value"), [(key, value_text(value)) for key, value in plan.first.items()])
     if plan.problem:
-        say(f"not valid, and would be left out: {plan.problem}")
-    say("")
-    say(
+        console.say(f"not valid, and would be left out: {plan.problem}")
+    console.say("")
+    console.say(
         f"{trials} trials of up to {plan.space.epochs(plan.options)} epochs, with {plan.training_events} events for "
         f"the training and {plan.validation_events} for the validation"
     )
 
 
-def _summary(output: str, result: Tuning, space: SearchSpace) -> None:
+def _summary(console: Console, output: str, result: Tuning, space: SearchSpace) -> None:
     from jettagger.studies.tuning.report import OPTIONS, trial_rows, value_text
 
-    table("trials", *trial_rows(result.trials, [item.key for item in space.ranges]))
+    console.table("trials", *trial_rows(result.trials, [item.key for item in space.ranges]))
     if result.importances:
-        say("")
+        console.say("")
         rows = [(key, f"{share:.2f}") for key, share in result.importances.items()]
-        table("importance", ("option", "share of the variance"), rows)
-    say("")
+        console.table("importance", ("option", "share of the variance"), rows)
+    console.say("")
     if result.out_of_time:
-        say("the time ran out before the last trial: --study goes on from here")
+        console.say("the time ran out before the last trial: --study goes on from here")
     values = ", ".join(f"{key} {value_text(value)}" for key, value in result.best.parameters.items())
-    say(f"best: trial {result.best.number}, {result.monitor} {result.best.value:.5g}, with {values}")
-    say(f"{Path(output) / OPTIONS}: its options")
+    console.say(f"best: trial {result.best.number}, {result.monitor} {result.best.value:.5g}, with {values}")
+    console.wrote(output, f"{Path(output) / OPTIONS}: its options")
 
 
 # ---------------------------------------------------------------------------------------------------------------- live
 
 
 @contextmanager
-def _live(space: SearchSpace, monitor: str) -> Iterator[Callable[[Trial], None]]:
+def _live(console: Console, space: SearchSpace, monitor: str) -> Iterator[Callable[[Trial], None]]:
     """The trials while they run: a table on a terminal, otherwise lines."""
     if not sys.stderr.isatty():
-        yield _lines(monitor)
+        yield _lines(console, monitor)
         return
     from rich.console import Console
     from rich.live import Live
@@ -223,17 +223,17 @@ def _live(space: SearchSpace, monitor: str) -> Iterator[Callable[[Trial], None]]
         yield update
 
 
-def _lines(monitor: str) -> Callable[[Trial], None]:
+def _lines(console: Console, monitor: str) -> Callable[[Trial], None]:
     last = time.monotonic()
 
     def line(trial: Trial) -> None:
         nonlocal last
-        if trial.state == "running" and (not trial.values or time.monotonic() - last < console.INTERVAL):
+        if trial.state == "running" and (not trial.values or time.monotonic() - last < console.interval):
             return
         last = time.monotonic()
         value = "" if trial.value is None else f", {monitor} {trial.value:.5g}"
         epochs = f" after {trial.epochs} epoch{'s' * (trial.epochs > 1)}" if trial.epochs else ""
         reason = f": {trial.problem}" if trial.problem else ""
-        tell(f"trial {trial.number}: {trial.state}{epochs}{value}{reason}")
+        console.tell(f"trial {trial.number}: {trial.state}{epochs}{value}{reason}")
 
     return line

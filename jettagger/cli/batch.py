@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted
+from jettagger.cli.options import counted
 
 if TYPE_CHECKING:
     from jettagger.search.batch import BatchOptions

@@ -37,7 +37,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import add_run_options, progress_bar, say, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import add_run_options
 
 if TYPE_CHECKING:
     from jettagger.search.files import Survey
@@ -62,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger calibrate``."""
     from jettagger.errors import JettaggerError
     from jettagger.files import refuse_inputs
@@ -77,15 +78,15 @@ def run(args: argparse.Namespace) -> int:
     found = {}
     if config.events:
         patterns = sum(len(files.patterns) for probes in config.events.values() for files in probes.files.values())
-        with progress_bar("opening files", patterns, "files") as advance:
+        with console.progress_bar("opening files", patterns, "files") as advance:
             found = survey_inputs(config, skip_broken=args.skip_broken, retries=args.retries, progress=advance)
         refuse_inputs(args.output, [info.path for survey in found.values() for info in survey.files])
-        _files(found)
+        _files(console, found)
     if args.dry_run and config.events:
-        say("dry run: no events were read, nothing was fitted or written")
+        console.say("dry run: no events were read, nothing was fitted or written")
         return 0
     events = sum(survey.events for survey in found.values())
-    with progress_bar("reading", events, "events") as advance:
+    with console.progress_bar("reading", events, "events") as advance:
         inputs = read_inputs(
             config,
             found,
@@ -97,62 +98,65 @@ def run(args: argparse.Namespace) -> int:
             progress=advance,
         )
     for note in inputs.notes:
-        warn(note)
+        console.warn(note)
     try:
         planned = plan(config, inputs.probes)
-        _plan(config, planned)
+        _plan(console, config, planned)
         if args.dry_run:
-            say("dry run: nothing was fitted or written")
+            console.say("dry run: nothing was fitted or written")
             return 0
-        with progress_bar("fitting", len(planned.templates), "bins") as advance:
+        with console.progress_bar("fitting", len(planned.templates), "bins") as advance:
             result = calibrate(
                 config, args.output, force=args.force, plots=not args.no_plots, inputs=inputs, progress=advance
             )
     except (JettaggerError, KeyboardInterrupt):
         if (kept := keep_histograms(config, inputs, args.output)) is not None:
-            warn(f"the histograms that were filled are kept in {kept}: give 'histograms' instead of 'events'")
+            console.warn(f"the histograms that were filled are kept in {kept}: give 'histograms' instead of 'events'")
         raise
-    _summary(config, result, args.output)
+    _summary(console, config, result, args.output)
     return 0
 
 
-def _files(found: Mapping[str, Survey]) -> None:
+def _files(console: Console, found: Mapping[str, Survey]) -> None:
     rows = []
     for name, survey in found.items():
         for dataset, sample in survey.samples.items():
             mine = [info for info in survey.files if info.dataset == dataset]
             section = "data" if sample.data else f"{sample.cross_section:g}"
-            rows.append((name, dataset, section, str(len(mine)), str(sum(info.events for info in mine))))
-    table("samples", ("selection", "dataset", "cross section [pb]", "files", "events"), rows)
+            rows.append((name, dataset, section, len(mine), sum(info.events for info in mine)))
+    console.table("samples", ("selection", "dataset", "cross section [pb]", "files", "events"), rows)
 
 
-def _plan(config: CalibrationConfig, planned: Plan) -> None:
+def _plan(console: Console, config: CalibrationConfig, planned: Plan) -> None:
     rows = []
     for templates in planned.templates:
         counts = [f"{sum(content.sum() for content in templates.data.values()):.7g}"]
         for category in config.content.categories:
             there = category in templates.categories
             counts.append(f"{templates.yields(category).sum():.5g}" if there else "0")
-        rows.append((templates.name, *counts, str(len(templates.variable.edges) - 1)))
-    table("jets", ("bin", "data", *config.content.categories, f"bins of {config.content.variable}"), rows)
+        rows.append((templates.name, *counts, len(templates.variable.edges) - 1))
+    console.table("jets", ("bin", "data", *config.content.categories, f"bins of {config.content.variable}"), rows)
     for line in planned.report:
-        say(line)
-    say(f"fits {', '.join(config.bands)} together; data sets of data: {', '.join(planned.data)}")
+        console.say(line)
+    console.say(f"fits {', '.join(config.bands)} together; data sets of data: {', '.join(planned.data)}")
 
 
-def _summary(config: CalibrationConfig, result: CalibrationResult, output: str) -> None:
-    say("")
-    say(result.factors.table())
-    say("")
+def _summary(console: Console, config: CalibrationConfig, result: CalibrationResult, output: str) -> None:
+    console.say("")
+    console.say(result.factors.table())
+    console.say("")
     for item in result.fits.bins.values():
         goodness = item.fit.goodness
         known = goodness.degrees_of_freedom > 0
-        say(f"{item.name}: goodness of fit {f'{goodness.probability:.2g}' if known else 'not known, no bin to spare'}")
+        console.say(
+            f"{item.name}: goodness of fit {f'{goodness.probability:.2g}' if known else 'not known, no bin to spare'}"
+        )
         if item.fit.at_bounds:
-            warn(f"{item.name}: at a bound of the fit: {', '.join(item.fit.at_bounds)}")
+            console.warn(f"{item.name}: at a bound of the fit: {', '.join(item.fit.at_bounds)}")
     for name, mean in result.means.items():
-        say(f"{name}: {mean.mean}")
+        console.say(f"{name}: {mean.mean}")
     for name, text in result.files.items():
         if "/" not in name:
-            say(f"{output.rstrip('/')}/{name}: {text}")
-    say(f"{output.rstrip('/')}/fits/: {len(result.fits.bins)} fits, in {result.seconds:.0f} s")
+            console.wrote(f"{output.rstrip('/')}/{name}", f"{output.rstrip('/')}/{name}: {text}")
+    place = f"{output.rstrip('/')}/fits/"
+    console.wrote(place, f"{place}: {len(result.fits.bins)} fits, in {result.seconds:.0f} s")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import progress_bar, table
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger convert``."""
     from jettagger.files.delphes import DelphesFile
     from jettagger.skims.convert import convert_delphes
@@ -37,15 +37,16 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.output, force=args.force, inputs=[args.file])
     with DelphesFile(args.file) as file:
         n_events = file.n_events
-    with progress_bar("converting", n_events, "events") as advance:
+    with console.progress_bar("converting", n_events, "events") as advance:
         done = convert_delphes(args.file, args.output, jets=args.jets, force=args.force, progress=advance)
     rows = [
-        ("events", f"{done.events}"),
-        ("jets", f"{done.jets}"),
-        ("jets with a class", f"{done.labelled}"),
-        ("not written: no constituents", f"{done.empty}"),
-        ("not written: only a part of the constituents", f"{done.partial}"),
-        ("dangling references", f"{done.dangling}"),
+        ("events", done.events),
+        ("jets", done.jets),
+        ("jets with a class", done.labelled),
+        ("not written: no constituents", done.empty),
+        ("not written: only a part of the constituents", done.partial),
+        ("dangling references", done.dangling),
     ]
-    table(f"{done.path}", ("", ""), rows)
+    console.wrote(done.path)
+    console.counts(f"{done.path}", rows)
     return 0

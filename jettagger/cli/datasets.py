@@ -25,7 +25,8 @@ import argparse
 import warnings
 from pathlib import Path
 
-from jettagger.cli.console import counted, progress_bar, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -54,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="list the files; none is opened")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger datasets``.
 
     Raises
@@ -85,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
         check_output(
             Path(args.output), [*inputs, *(path for paths in files.values() for path in paths)], force=args.force
         )
-        rows = [(name, f"{len(paths)}", paths[0], paths[-1]) for name, paths in files.items()]
-        table(f"{total} files, none is opened", ("dataset", "files", "first", "last"), rows)
+        rows = [(name, len(paths), paths[0], paths[-1]) for name, paths in files.items()]
+        console.table(f"{total} files, none is opened", ("dataset", "files", "first", "last"), rows)
         return 0
-    with progress_bar("counting", total, "files") as advance, warnings.catch_warnings():
+    with console.progress_bar("counting", total, "files") as advance, warnings.catch_warnings():
         warnings.simplefilter("always", ResumeWarning)
         made = make_fileset(
             files,
@@ -104,13 +105,12 @@ def run(args: argparse.Namespace) -> int:
             inputs=inputs,
             progress=advance,
         )
-    rows = []
+    counts: list[tuple[object, ...]] = []
     for name, item in made.content.items():
         weights = made.sum_of_weights(name)
-        rows.append(
-            (name, f"{len(item['files'])}", f"{made.events(name)}", "-" if weights is None else f"{weights:.6g}")
-        )
-    table(f"{args.output}", ("dataset", "files", "events", "sum of weights (Runs)"), rows)
+        counts.append((name, len(item["files"]), made.events(name), "-" if weights is None else f"{weights:.6g}"))
+    console.wrote(args.output)
+    console.table(args.output, ("dataset", "files", "events", "sum of weights (Runs)"), counts)
     for path, reason in made.left_out.items():
-        warn(f"left out: {reason if path in reason else f'{path}: {reason}'}")
+        console.warn(f"left out: {reason if path in reason else f'{path}: {reason}'}")
     return 0

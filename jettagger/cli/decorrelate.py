@@ -35,8 +35,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli import console
-from jettagger.cli.console import progress_bar, say, table, tell
+from jettagger.cli.console import Console
 
 if TYPE_CHECKING:
     from jettagger.studies import StudyConfig, StudyResult, StudySurvey
@@ -55,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger decorrelate``."""
     from jettagger.files import check_folder, refuse_inputs
     from jettagger.studies import decorrelate, read_config, survey
@@ -66,17 +65,17 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.output, marker=REPORT, force=args.force, inputs=[args.config])
     found = survey(config)
     refuse_inputs(args.output, found.files)
-    _plan(config, found)
+    _plan(console, config, found)
     if args.dry_run:
-        say("dry run: nothing was read or written")
+        console.say("dry run: nothing was read or written")
         return 0
     with ExitStack() as bar:
-        advance = bar.enter_context(progress_bar("reading", found.events, "events"))
+        advance = bar.enter_context(console.progress_bar("reading", found.events, "events"))
 
         def step(line: str) -> None:
             if line != READING:
                 bar.close()  # the files of the study are read
-            tell(line)
+            console.tell(line)
 
         result = decorrelate(
             config,
@@ -85,50 +84,50 @@ def run(args: argparse.Namespace) -> int:
             plots=not args.no_plots,
             found=found,
             progress=advance,
-            follow=_losses(),
+            follow=_losses(console),
             step=step,
         )
-    _summary(result, args.output)
+    _summary(console, result, args.output)
     return 0
 
 
-def _losses() -> Callable[[Epoch], None]:
+def _losses(console: Console) -> Callable[[Epoch], None]:
     """Losses of the head in training, a line at intervals."""
     last = time.monotonic()
 
     def line(epoch: Epoch) -> None:
         nonlocal last
-        if time.monotonic() - last >= console.INTERVAL:
+        if time.monotonic() - last >= console.interval:
             last = time.monotonic()
-            tell(f"epoch {epoch.number}: training {epoch.train:.5f}, validation {epoch.validation:.5f}")
+            console.tell(f"epoch {epoch.number}: training {epoch.train:.5f}, validation {epoch.validation:.5f}")
 
     return line
 
 
-def _plan(config: StudyConfig, found: StudySurvey) -> None:
+def _plan(console: Console, config: StudyConfig, found: StudySurvey) -> None:
     rows = [
-        (sample.kind, str(len(sample.skims)), str(sample.events), ", ".join(_all_columns(sample)))
+        (sample.kind, len(sample.skims), sample.events, ", ".join(_all_columns(sample)))
         for sample in (found.background, found.signal)
     ]
-    table("samples", ("jets", "files", "events", "columns"), rows)
+    console.table("samples", ("jets", "files", "events", "columns"), rows)
     methods: list[tuple[str, ...]] = [("map", name, keys.method) for name, keys in config.maps.items()]
     methods += [
         ("head", head.name, f"{head.method or 'plain'}, {found.heads[head.name].events} events")
         for head in config.heads
     ]
-    table("to fit", ("kind", "name", "method"), methods)
+    console.table("to fit", ("kind", "name", "method"), methods)
     test = config.content.test
-    say(f"{100 * (1 - test):g} % of the events to fit, {100 * test:g} % to compare")
+    console.say(f"{100 * (1 - test):g} % of the events to fit, {100 * test:g} % to compare")
 
 
 def _all_columns(sample: Any) -> list[str]:
     return sorted({name for columns in sample.columns for name in columns})
 
 
-def _summary(result: StudyResult, output: str) -> None:
-    rows = [(kind, str(counts["fit"]), str(counts["test"])) for kind, counts in result.jets.items()]
-    table("jets", ("kind", "fitted to", "compared"), rows)
-    say("")
-    say(result.table)
-    say("")
-    say(f"{output.rstrip('/')}/: {len(result.files)} files of the report, in {result.seconds:.0f} s")
+def _summary(console: Console, result: StudyResult, output: str) -> None:
+    rows = [(kind, counts["fit"], counts["test"]) for kind, counts in result.jets.items()]
+    console.table("jets", ("kind", "fitted to", "compared"), rows)
+    console.say("")
+    console.say(result.table)
+    console.say("")
+    console.wrote(output, f"{output.rstrip('/')}/: {len(result.files)} files of the report, in {result.seconds:.0f} s")

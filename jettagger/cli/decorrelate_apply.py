@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import progress_bar, say, table
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -30,12 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing file")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger decorrelate apply``."""
     from jettagger.finetuning.skims import open_skim
     from jettagger.studies.applying import apply_maps
 
-    with progress_bar("applying", open_skim(args.skim).events, "events") as advance:
+    with console.progress_bar("applying", open_skim(args.skim).events, "events") as advance:
         counts = apply_maps(
             args.maps,
             args.skim,
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=advance,
         )
-    rows = [(name, str(item.jets), str(item.without_score), str(item.outside)) for name, item in counts.items()]
-    table("maps", ("map", "jets", "without a score", "outside"), rows)
-    say(f"{args.output}: all columns of {args.skim} and those of the maps")
+    rows = [(name, item.jets, item.without_score, item.outside) for name, item in counts.items()]
+    console.table("maps", ("map", "jets", "without a score", "outside"), rows)
+    console.wrote(args.output, f"{args.output}: all columns of {args.skim} and those of the maps")
     return 0

@@ -12,11 +12,11 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from jettagger.cli.console import Console
 from jettagger.discriminants import Discriminant, Model, discriminant, load, model, models, presets
 from jettagger.display import aligned
 from jettagger.errors import ConfigError, UnknownName
@@ -24,38 +24,92 @@ from jettagger.errors import ConfigError, UnknownName
 __all__ = ["configure", "run"]
 
 
+_LIST = """All presets, with the models that have their scores.
+
+examples:
+  jettagger discriminants list
+  jettagger discriminants list --model inclParTMDV1
+  jettagger discriminants list --file mine.yaml
+"""
+
+_SHOW = """The formula of a discriminant, its parameters, and the scores of each model that it takes.
+
+examples:
+  jettagger discriminants show HbbvsQCD
+  jettagger discriminants show HWWlvqqvsQCDTop --model inclParTMDV1 --set alpha=0.3
+  jettagger discriminants show "probHbb / (probHbb + sum(probQCD*))" --yaml > mine.yaml
+"""
+
+_GROUPS = """The groups of scores of a model, which discriminants can name (QCD, Top).
+
+examples:
+  jettagger discriminants groups
+  jettagger discriminants groups part-ak8-2023
+"""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger discriminants``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="all presets, with the models that have their scores")
-    showing = actions.add_parser("show", help="the formula, the parameters, and the scores of each model")
-    grouping = actions.add_parser("groups", help="the groups of scores of a model")
-    showing.add_argument("name", help="a preset, a name in --file, or an expression such as 'x / (x + y)'")
-    grouping.add_argument("model", nargs="?", help="a model; without it, the models are listed")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text.partition("\n")[0], description=text)
+
+    listing, showing, grouping = action("list", _LIST), action("show", _SHOW), action("groups", _GROUPS)
+    showing.add_argument(
+        "name", metavar="NAME", help="a preset, a name in --file, or an expression such as 'x / (x + y)'"
+    )
+    grouping.add_argument("model", nargs="?", metavar="M", help="a model; without it, the models are listed")
     for part in (listing, showing):
-        part.add_argument("--file", help="a YAML file with your own discriminants")
-        part.add_argument("--model", help="only for this model")
-    showing.add_argument("--form", choices=("ratio", "log_ratio"), default="ratio", help="default: ratio")
+        part.add_argument("--file", metavar="FILE.yaml", help="a YAML file with your own discriminants")
+        part.add_argument("--model", metavar="M", help="only for this model")
+    showing.add_argument(
+        "--form", choices=("ratio", "log_ratio"), default="ratio", help="of the discriminant (default: %(default)s)"
+    )
     showing.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="value of a parameter (repeatable)"
     )
     showing.add_argument("--yaml", action="store_true", help="print it as YAML, as a start for your own file")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Print the requested information."""
     if args.action == "list":
-        _print(_list(args.file, args.model))
+        _answer(console, _list(args.file, args.model))
     elif args.action == "show":
         item = _find(args.name, args.file, args.form, args.set)
-        _print([item.to_yaml().rstrip()] if args.yaml else _show(item, args.model))
+        if console.as_json:
+            console.answer(_described(item, args.model), "")
+        else:
+            console.say("\n".join([item.to_yaml().rstrip()] if args.yaml else _show(item, args.model)))
+    elif args.model is None:
+        _answer(console, [("model", "classes", "what it is"), *_models()])
+    elif console.as_json:
+        of = model(args.model)
+        console.answer({"model": of.name, "groups": of.groups, "unions": of.unions, "stored": of.ready}, "")
     else:
-        _print(_groups(model(args.model)) if args.model else _models())
+        console.say("\n".join(_groups(model(args.model))))
     return 0
 
 
-def _print(lines: Iterable[str]) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
+def _answer(console: Console, rows: list[tuple[str, ...]]) -> None:
+    """A table, of which the first row has the titles."""
+    titles, *cells = rows
+    console.answer([dict(zip(titles, row, strict=True)) for row in cells], "\n".join(aligned(rows)))
+
+
+def _described(item: Discriminant, only: str | None) -> dict[str, Any]:
+    """What `_show` tells, for programs."""
+    names = [model(only).name] if only else list(models())
+    return {
+        "name": item.name,
+        "text": item.text,
+        "formula": f"{item}",
+        "parameters": dict(item.parameters),
+        "zero": item.zero,
+        "scores": {name: item.needs(name) for name in names if only or _has(item, name)},
+        "yaml": item.to_yaml(),
+    }
 
 
 def _own(file: str | None) -> dict[str, Discriminant]:
@@ -70,15 +124,15 @@ def _has(item: Discriminant, name: str) -> bool:
     return True
 
 
-def _list(file: str | None, only: str | None) -> list[str]:
+def _list(file: str | None, only: str | None) -> list[tuple[str, ...]]:
     names = [model(only).name] if only else list(models())
-    rows = [("discriminant", "parameters", "models that have its scores")]
+    rows: list[tuple[str, ...]] = [("discriminant", "parameters", "models that have its scores")]
     for name, item in _own(file).items():
         having = [known for known in names if _has(item, known)]
         if having or not only:
             parameters = ", ".join(f"{key}={value:g}" for key, value in item.parameters.items())
             rows.append((name, parameters or "-", ", ".join(having) or "none of the known models"))
-    return aligned(rows)
+    return rows
 
 
 def _find(name: str, file: str | None, form: str, settings: Sequence[str]) -> Discriminant:
@@ -116,13 +170,8 @@ def _show(item: Discriminant, only: str | None) -> list[str]:
     return lines
 
 
-def _models() -> list[str]:
-    return aligned(
-        [
-            ("model", "classes", "what it is"),
-            *((m.name, str(len(m.classes)), m.title) for m in models().values()),
-        ]
-    )
+def _models() -> list[tuple[str, ...]]:
+    return [(item.name, f"{len(item.classes)}", item.title) for item in models().values()]
 
 
 def _groups(item: Model) -> list[str]:

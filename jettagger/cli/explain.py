@@ -34,7 +34,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, progress_bar, say, seed, table, tell
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite, seed
 from jettagger.cli.tagger import add_options, options_of
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger explain``.
 
     Raises
@@ -161,11 +162,11 @@ def run(args: argparse.Namespace) -> int:
     if settings.order is not None:
         _check_order(scorer, settings.order)
     if args.dry_run:
-        _say_plan(scorer, samples, settings, args.output)
+        _say_plan(console, scorer, samples, settings, args.output)
         return 0
     kept = KeptNumbers(args.output, _key(scorer, samples, settings)) if args.resume else None
     try:
-        with progress_bar("explaining", settings.jets * len(samples), "jets") as advance:
+        with console.progress_bar("explaining", settings.jets * len(samples), "jets") as advance:
             found, _ = explain_samples(scorer, samples, settings, progress=advance, kept=kept)
         clouds = None
         if not args.no_plots:
@@ -185,14 +186,14 @@ def run(args: argparse.Namespace) -> int:
             kept.close()
             if number:
                 text = f"{number} finished chunks are kept in {kept.folder}"
-                tell(f"jettagger: {text}: the same command goes on from there")
+                console.tell(f"jettagger: {text}: the same command goes on from there")
         raise
     if kept is not None:
         kept.drop()
-    _show(found)
+    _show(console, found)
     if clouds is not None and clouds.reason:
-        say(f"no jets are drawn: {clouds.reason}")
-    say(f"wrote {args.output}: {', '.join(names)}")
+        console.say(f"no jets are drawn: {clouds.reason}")
+    console.wrote(args.output, f"wrote {args.output}: {', '.join(names)}")
     return 0
 
 
@@ -256,15 +257,17 @@ def _check_order(scorer: Scorer, order: str) -> None:
         raise UnknownName("variable", order, names, f"the inputs of {scorer.tagger.bundle.name!r}, of --order")
 
 
-def _say_plan(scorer: Scorer, samples: list[JetSample], settings: ExplainSettings, output: str) -> None:
+def _say_plan(
+    console: Console, scorer: Scorer, samples: list[JetSample], settings: ExplainSettings, output: str
+) -> None:
     bundle = scorer.tagger.bundle
-    say(f"ok, {scorer.target.name} of {bundle.name} can be explained with {settings.method} into {output}")
+    console.say(f"ok, {scorer.target.name} of {bundle.name} can be explained with {settings.method} into {output}")
     for sample in samples:
         rows = sum(chunk.stop - chunk.start for chunk in sample.chunks)
         text = f"at most {settings.jets} jets of {rows} {sample.job.kind.rows} in {len(sample.files)} files"
-        say(f"{sample.name}: {text}, in random order of {len(sample.chunks)} chunks")
-        say(f"reads {len(sample.job.inputs)} columns: {', '.join(sample.job.inputs)}")
-    say(f"writes explanation.json, explanation.md and pictures into {output}")
+        console.say(f"{sample.name}: {text}, in random order of {len(sample.chunks)} chunks")
+        console.say(f"reads {len(sample.job.inputs)} columns: {', '.join(sample.job.inputs)}")
+    console.say(f"writes explanation.json, explanation.md and pictures into {output}")
 
 
 def _key(scorer: Scorer, samples: list[JetSample], settings: ExplainSettings) -> dict[str, Any]:
@@ -307,21 +310,21 @@ def _provenance(args: argparse.Namespace, scorer: Scorer, samples: list[JetSampl
     return provenance_of(scorer.tagger, {}, args.where, files, step="explain", configuration=given)
 
 
-def _show(found: Explanation) -> None:
+def _show(console: Console, found: Explanation) -> None:
     from jettagger.explain.tables import number_text
 
-    rows = [(text, f"{number}") for text, number in found.counts.items()]
+    rows: list[tuple[str, object]] = [(text, number) for text, number in found.counts.items()]
     rows += [(text, f"{number:.3g}") for text, number in found.checks.items()]
-    table(f"{found.target} of {found.model}, {found.method}", ("", ""), rows)
+    console.counts(f"{found.target} of {found.model}, {found.method}", rows)
     for text in found.remarks:
-        say(f"note: {text}")
+        console.say(f"note: {text}")
     if found.losses:
         ranked = sorted(found.losses.items(), key=lambda item: -item[1].value)[:_ROWS]
-        table(
+        console.table(
             "decrease of ln(rejection)", ("permuted", "decrease"), [(name, number_text(loss)) for name, loss in ranked]
         )
     for group in found.groups[:_ROWS]:
         for rows_of in list(group.rankings.values())[:1]:
             title = f"{group.sample}: {group.name}" if group.sample else group.name
             lines = [(row.name, number_text(row.importance), number_text(row.share)) for row in rows_of[:_ROWS]]
-            table(f"{title}, {group.jets} jets", ("variable", "importance", "share"), lines)
+            console.table(f"{title}, {group.jets} jets", ("variable", "importance", "share"), lines)

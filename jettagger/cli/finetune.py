@@ -54,8 +54,7 @@ import sys
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli import console
-from jettagger.cli.console import progress_bar, say, table, tell, warn
+from jettagger.cli.console import Console
 from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="open the files, check the configuration, and say what would be done")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger finetune``."""
     from jettagger.bundles.registry import load_bundle
     from jettagger.errors import JettaggerError
@@ -94,93 +93,104 @@ def run(args: argparse.Namespace) -> int:
         raise type(error)(f"{config.document.where('parent')}: {error}") from error
     found = survey(config, bundle)
     refuse_inputs(args.output, files_read(bundle, found))
-    _plan(config, found)
+    _plan(console, config, found)
     if args.dry_run:
         return 0
     with ExitStack() as stack:
-        stack.enter_context(kept_state(args.output, args.resume))
+        stack.enter_context(kept_state(console, args.output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
         bar = stack.enter_context(ExitStack())  # ends before the table of losses begins
-        advance = bar.enter_context(progress_bar("reading", found.events, "events"))
+        advance = bar.enter_context(console.progress_bar("reading", found.events, "events"))
         options: dict[str, Any] = {
             "force": args.force,
             "plots": not args.no_plots,
             "resume": args.resume,
             "found": found,
             "progress": advance,
-            "follow": stack.enter_context(live_table(interval=console.INTERVAL)),
+            "follow": stack.enter_context(live_table(interval=console.interval)),
             "begin": lambda _: bar.close(),
         }
         if config.is_scan:
-            scan = finetune_strengths(config, args.output, start=lambda value: tell(f"strength {value:g}"), **options)
+            scan = finetune_strengths(
+                config, args.output, start=lambda value: console.tell(f"strength {value:g}"), **options
+            )
         else:
             result = finetune(config, args.output, **options)
     if config.is_scan:
-        _scan_summary(config, scan, args.output)
+        _scan_summary(console, config, scan, args.output)
     else:
-        _summary(config, result, args.output)
+        _summary(console, config, result, args.output)
     return 0
 
 
-def _plan(config: FinetuneConfig, found: SkimSurvey) -> None:
+def _plan(console: Console, config: FinetuneConfig, found: SkimSurvey) -> None:
     inputs = found.layout.inputs
     shown = ", ".join(inputs[:4]) + (f", ... ({len(inputs)} inputs)" if len(inputs) > 4 else "")
-    say(f"{config.name}: {shown} -> {', '.join(config.outputs)}")
+    console.say(f"{config.name}: {shown} -> {', '.join(config.outputs)}")
     if config.is_scan:
-        say(f"{len(config.strengths)} heads: {', '.join(config.with_strength(item).name for item in config.strengths)}")
-    say(f"{found.events} events in {len(found.skims)} files")
+        console.say(
+            f"{len(config.strengths)} heads: {', '.join(config.with_strength(item).name for item in config.strengths)}"
+        )
+    console.say(f"{found.events} events in {len(found.skims)} files")
     for number, name in enumerate(config.decorrelate.domains if config.decorrelate is not None else ()):
         mine = [role for role in found.roles if role.domain == number]
         unlabelled = sum(not role.labelled for role in mine)
         unweighted = sum(not role.weighted for role in mine)
         notes = [f"{unlabelled} without classes"] if unlabelled else []
         notes += [f"{unweighted} without the columns of 'weight', whose jets have the weight 1"] if unweighted else []
-        say(f"domain {name}: {len(mine)} files{''.join(f', {note}' for note in notes)}")
+        console.say(f"domain {name}: {len(mine)} files{''.join(f', {note}' for note in notes)}")
     if config.kinematics is not None:
-        say(f"kinematics: {config.kinematics.method}, {', '.join(config.kinematics.columns)} to {config.kinematics.to}")
+        console.say(
+            f"kinematics: {config.kinematics.method}, {', '.join(config.kinematics.columns)} to {config.kinematics.to}"
+        )
     for path in found.unknown_model:
-        warn(f"{path} does not say which model made its columns; taken for {config.parent}")
+        console.warn(f"{path} does not say which model made its columns; taken for {config.parent}")
 
 
-def _jets(config: FinetuneConfig, result: FinetuneResult) -> None:
+def _jets(console: Console, config: FinetuneConfig, result: FinetuneResult) -> None:
     from jettagger.finetuning.kinematics import change_notes, change_table
 
-    rows = [(name, *(str(number) for number in row.values())) for name, row in result.jets.items()]
-    table("jets", ("class", "training", "validation", "test"), rows)
+    rows = [(name, *row.values()) for name, row in result.jets.items()]
+    console.table("jets", ("class", "training", "validation", "test"), rows)
     for why, number in result.left_out.items():
-        say(f"left out: {number} jets {why}")
+        console.say(f"left out: {number} jets {why}")
     if config.kinematics is not None:
         titles, *changes = change_table(result.kinematics, config.kinematics)
-        table(f"kinematics: {config.kinematics.method}, to {config.kinematics.to}", titles, changes)
+        console.table(f"kinematics: {config.kinematics.method}, to {config.kinematics.to}", titles, changes)
         for note in change_notes(result.kinematics, config.kinematics):
-            say(note)
-    say("")
+            console.say(note)
+    console.say("")
 
 
-def _scan_summary(config: FinetuneConfig, scan: StrengthScan, output: str) -> None:
+def _scan_summary(console: Console, config: FinetuneConfig, scan: StrengthScan, output: str) -> None:
     from jettagger.finetuning.report import dependence_lines, strengths_table
 
-    _jets(config, next(iter(scan.results.values())))
+    _jets(console, config, next(iter(scan.results.values())))
     dependence = {strength: result.dependence for strength, result in scan.results.items()}
-    say(strengths_table({strength: result.measures for strength, result in scan.results.items()}, dependence))
-    say("")
+    console.say(strengths_table({strength: result.measures for strength, result in scan.results.items()}, dependence))
+    console.say("")
     for strength, result in scan.results.items():
         for text in dependence_lines(result.dependence):
-            say(f"strength {strength:g}: {text}")
-        say(f"{output.rstrip('/')}/{result.head.name}/: the head of the strength {strength:g}")
-    say(f"{output.rstrip('/')}/: {', '.join(scan.report)}")
+            console.say(f"strength {strength:g}: {text}")
+        console.wrote(
+            f"{output.rstrip('/')}/{result.head.name}",
+            f"{output.rstrip('/')}/{result.head.name}/: the head of the strength {strength:g}",
+        )
+    console.wrote(output, f"{output.rstrip('/')}/: {', '.join(scan.report)}")
 
 
-def _summary(config: FinetuneConfig, result: FinetuneResult, output: str) -> None:
+def _summary(console: Console, config: FinetuneConfig, result: FinetuneResult, output: str) -> None:
     from jettagger.finetuning.report import dependence_lines, tables
 
-    _jets(config, result)
-    say(tables(result.measures))
-    say("")
+    _jets(console, config, result)
+    console.say(tables(result.measures))
+    console.say("")
     measures = result.measures
-    say(f"loss on jets that it has not seen: {measures.loss:.5f}, without the head {measures.own_loss:.5f}")
+    console.say(f"loss on jets that it has not seen: {measures.loss:.5f}, without the head {measures.own_loss:.5f}")
     for text in dependence_lines(result.dependence):
-        say(text)
-    say(", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items()))
-    say(f"{output.rstrip('/')}/: the head {result.head.name!r}, columns {', '.join(result.head.columns)}")
-    say(f"{output.rstrip('/')}/report/: {len(result.report)} files")
+        console.say(text)
+    console.say(", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items()))
+    console.wrote(
+        output, f"{output.rstrip('/')}/: the head {result.head.name!r}, columns {', '.join(result.head.columns)}"
+    )
+    console.say(f"{output.rstrip('/')}/report/: {len(result.report)} files")

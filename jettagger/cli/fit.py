@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from jettagger.cli.console import progress_bar, say, table, warn
+from jettagger.cli.console import Console
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.files import atomic, refuse_inputs
 from jettagger.provenance import KEY, Provenance
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="read everything, and say what would be done")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Fit each signal, print the results, and write the folder.
 
     Raises
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_inputs(target, [path for path in args.folder.iterdir() if path.is_file()])
     atomic.check_folder(target, marker=MARKER, force=args.force)
     if args.dry_run:
-        _plan(args, chosen, signals, workspaces, asimov, target)
+        _plan(console, args, chosen, signals, workspaces, asimov, target)
         return 0
     closures: list[Closure] = []
     fits: list[SearchFit] = []
@@ -95,15 +95,16 @@ def run(args: argparse.Namespace) -> int:
         except InvalidValues as error:
             failed[f"closure of {name}"] = str(error)
     with kept_fits(target) as kept:
-        _fit_all(args, chosen, signals, workspaces, details, asimov, kept, fits, limits, failed)
-        _write(args, target, fits, limits, closures, failed, variable, asimov)
+        _fit_all(console, args, chosen, signals, workspaces, details, asimov, kept, fits, limits, failed)
+        _write(console, args, target, fits, limits, closures, failed, variable, asimov)
     for name, reason in failed.items():
-        warn(f"{name}: {reason}")
-    say(f"{target}/: fits.json, fits.txt" + ("" if args.no_plots else ", pictures"))
+        console.warn(f"{name}: {reason}")
+    console.wrote(target, f"{target}/: fits.json, fits.txt" + ("" if args.no_plots else ", pictures"))
     return 0
 
 
 def _fit_all(
+    console: Console,
     args: argparse.Namespace,
     chosen: list[str],
     signals: Any,
@@ -123,9 +124,9 @@ def _fit_all(
     }
     found = {name: kept.get(digest) for name, digest in digests.items()}
     if any(found.values()):
-        say(f"{sum(item is not None for item in found.values())} of {len(chosen)} signals were fitted before")
+        console.say(f"{sum(item is not None for item in found.values())} of {len(chosen)} signals were fitted before")
     total = sum(steps(workspaces[name], **settings) for name in chosen if found[name] is None)
-    with progress_bar("fitting", total, "parameters and toys") as advance:
+    with console.progress_bar("fitting", total, "parameters and toys") as advance:
         for name in chosen:
             about = {"signal": name, "mass": signals[name].mass}
             try:
@@ -144,6 +145,7 @@ def _fit_all(
 
 
 def _write(
+    console: Console,
     args: argparse.Namespace,
     target: Path,
     fits: list[SearchFit],
@@ -158,36 +160,44 @@ def _write(
         raise InvalidValues(f"no signal can be fitted: {'; '.join(dict.fromkeys(failed.values()))}")
     made = Provenance.of_file(args.folder / "templates.json").then("fit")
     text = "\n".join([*map(_closure, closures), _text(fits, limits, failed, load_report(args.folder), asimov)])
+    content = {
+        KEY: made.to_dict(),
+        "toys": args.toys,
+        "seed": args.seed,
+        "variable": variable,
+        "fits": {item.signal: item.to_dict() for item in fits},
+        "limits": {item.signal: {"observed": item.observed, "expected": item.expected} for item in limits},
+        "closures": {item.process: plain(item) for item in closures},
+        "failed": failed,
+    }
     with atomic.folder_complete_or_absent(target, marker=MARKER, force=args.force) as part:
-        content = {
-            KEY: made.to_dict(),
-            "toys": args.toys,
-            "seed": args.seed,
-            "variable": variable,
-            "fits": {item.signal: item.to_dict() for item in fits},
-            "limits": {item.signal: {"observed": item.observed, "expected": item.expected} for item in limits},
-            "closures": {item.process: plain(item) for item in closures},
-            "failed": failed,
-        }
         (part / MARKER).write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
         (part / "fits.txt").write_text(f"{text}\n{made}\n", encoding="utf-8")
         if not args.no_plots and importlib.util.find_spec("mplhep"):
             _draw(part, args.folder, fits, limits, closures, variable)
-    say(text)
+    console.answer(content, text)
 
 
 def _plan(
-    args: argparse.Namespace, chosen: list[str], signals: Any, workspaces: Any, asimov: bool, target: Path
+    console: Console,
+    args: argparse.Namespace,
+    chosen: list[str],
+    signals: Any,
+    workspaces: Any,
+    asimov: bool,
+    target: Path,
 ) -> None:
-    say(f"ok: {len(chosen)} signals can be fitted, and {target} written")
+    console.say(f"ok: {len(chosen)} signals can be fitted, and {target} written")
     rows = []
     for name in chosen:
         channels = workspaces[name]["channels"]
         parameters = {item["name"] for c in channels for s in c["samples"] for item in s["modifiers"]}
         bins = sum(len(item["data"]) for item in workspaces[name]["observations"])
-        rows.append((name, f"{signals[name].mass:g}", f"{len(channels)}", f"{bins}", f"{len(parameters)}"))
-    table("fits", ("signal", "mass [GeV]", "regions", "bins", "names of parameters"), rows)
-    say("the data are the sum of the backgrounds: expected results only" if asimov else f"{args.toys} toys for each")
+        rows.append((name, f"{signals[name].mass:g}", len(channels), bins, len(parameters)))
+    console.table("fits", ("signal", "mass [GeV]", "regions", "bins", "names of parameters"), rows)
+    console.say(
+        "the data are the sum of the backgrounds: expected results only" if asimov else f"{args.toys} toys for each"
+    )
 
 
 def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], report: list[str], asimov: bool) -> str:

@@ -7,7 +7,9 @@ see docs/jec.md.
 from __future__ import annotations
 
 import argparse
-import importlib
+
+from jettagger.cli.console import Console
+from jettagger.cli.parser import add_subcommands
 
 __all__ = ["SUBCOMMANDS", "configure", "run"]
 
@@ -26,19 +28,9 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the commands of ``jettagger jec``."""
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (path, summary) in SUBCOMMANDS.items():
-        module = importlib.import_module(path)
-        inner = commands.add_parser(
-            name,
-            help=summary,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.configure(inner)
-        inner.set_defaults(function=module.run)
+    add_subcommands(parser, SUBCOMMANDS)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run a command of ``jettagger jec``."""
-    return int(args.function(args) or 0)
+    return int(args.function(args, console) or 0)

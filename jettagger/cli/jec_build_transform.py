@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from jettagger.cli.console import counted, progress_bar, say, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace existing outputs")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec build-transform``."""
     from jettagger.arguments import in_range
     from jettagger.files import check_folder, refuse_inputs
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plots:
         check_folder(args.plots, marker=NUMBERS, force=args.force, inputs=inputs)
     total = sum(file.count or 0 for file in files)
-    with progress_bar("reading", min(total, args.jets or total), "jets") as advance:
+    with console.progress_bar("reading", min(total, args.jets or total), "jets") as advance:
         built = build_transforms(
             files,
             config,
@@ -64,18 +65,19 @@ def run(args: argparse.Namespace) -> int:
     write_transform(args.output, built.transforms, force=args.force)
     if args.plots:
         write_pictures(built, args.plots, force=args.force)
+        console.wrote(args.plots)
     for note in built.notes:
-        warn(note)
+        console.warn(note)
     rows = []
     for name, found in built.ranges.items():
         steps = " ".join(step.type for step in built.transforms.numerical[name])
-        rows.append((name, str(found.count), f"{found.minimum:.6g}", f"{found.maximum:.6g}", steps))
-    table("numerical features", ("name", "values", "minimum*", "maximum*", "steps"), rows)
-    say("* after all steps but the linear one")
+        rows.append((name, found.count, f"{found.minimum:.6g}", f"{found.maximum:.6g}", steps))
+    console.table("numerical features", ("name", "values", "minimum*", "maximum*", "steps"), rows)
+    console.say("* after all steps but the linear one")
     if built.codes:
-        coded = [(name, str(sum(counts.values())), str(len(counts))) for name, counts in built.codes.items()]
-        table("categorical features", ("name", "values", "different"), coded)
+        coded = [(name, sum(counts.values()), len(counts)) for name, counts in built.codes.items()]
+        console.table("categorical features", ("name", "values", "different"), coded)
     if built.left_out:
-        say(f"not transformed, since the original has no steps for them: {', '.join(built.left_out)}")
-    say(f"{args.output}: transforms from {built.jets} jets")
+        console.say(f"not transformed, since the original has no steps for them: {', '.join(built.left_out)}")
+    console.wrote(args.output, f"{args.output}: transforms from {built.jets} jets")
     return 0

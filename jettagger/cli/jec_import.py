@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import say, warn
+from jettagger.cli.console import Console
 
 __all__ = ["configure", "run"]
 
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace the output of an earlier training")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec import``."""
     from jettagger.files import refuse_inputs
     from jettagger.jec.training import import_model
@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     refuse_inputs(args.output, [args.config, *([args.transform] if args.transform else [])])
     made = import_model(args.weights, args.config, args.output, transform=args.transform, force=args.force)
     for note in made.notes:
-        warn(note)
+        console.warn(note)
     rule = "as the original computes them" if made.legacy_closure else "as transform.yaml means them"
-    say(f"{args.output.rstrip('/')}/: {made.architecture.parameters:,} parameters, transforms {rule}")
+    console.wrote(
+        args.output, f"{args.output.rstrip('/')}/: {made.architecture.parameters:,} parameters, transforms {rule}"
+    )
     return 0

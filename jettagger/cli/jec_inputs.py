@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, finite, progress_bar, say, table
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite
 
 __all__ = ["configure", "run"]
 
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing training set")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec inputs``."""
     from jettagger.config.models import validated
     from jettagger.config.yamlfile import read_yaml
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         with EventFile(path) as file:
             maker.plan(file, path)
             events += file.n_events
-    with progress_bar("reading", events * (1 if sampling is None else 2), "events") as advance:
+    with console.progress_bar("reading", events * (1 if sampling is None else 2), "events") as advance:
         counts = make_training_set(
             args.files,
             args.output,
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=advance,
         )
-    rows = [(name.replace("_", " "), f"{number}") for name, number in counts.to_dict().items() if number]
-    table("jets", ("", ""), rows)
-    say(f"wrote {args.output}")
+    rows = [(name.replace("_", " "), number) for name, number in counts.to_dict().items() if number]
+    console.counts("jets", rows)
+    console.wrote(args.output, f"wrote {args.output}")
     return 0

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, range_of, say, seed, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite, range_of, seed
 
 if TYPE_CHECKING:
     from jettagger.jec import Performance
@@ -128,7 +129,7 @@ def _labelled(option: str, texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec plot``."""
     from jettagger.files import check_folder
     from jettagger.jec import EstimateSource, measure_estimates, read_estimates, write_performance
@@ -154,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.output, marker=TABLE, force=args.force, inputs=read)
     jets = read_estimates(args.inputs, options)
     for note in jets.notes:
-        warn(note)
+        console.warn(note)
     found = measure_estimates(
         jets,
         pt_edges=pt_edges,
@@ -176,14 +177,14 @@ def run(args: argparse.Namespace) -> int:
         plots=not args.no_plots,
         force=args.force,
     )
-    _summary(found)
+    _summary(console, found)
     counts = "".join(f", {count} left out ({reason})" for reason, count in found.left_out.items())
-    say(f"{len(jets)} jets{counts}")
-    say(f"{args.output.rstrip('/')}/: {len(written)} files, all numbers in {TABLE}")
+    console.say(f"{len(jets)} jets{counts}")
+    console.wrote(args.output, f"{args.output.rstrip('/')}/: {len(written)} files, all numbers in {TABLE}")
     return 0
 
 
-def _summary(found: Performance) -> None:
+def _summary(console: Console, found: Performance) -> None:
     """Medians and resolutions of all flavours, medians by flavour, and coverage of intervals."""
     content = found.content()
     rows = [
@@ -191,7 +192,7 @@ def _summary(found: Performance) -> None:
             _range(row["eta"]),
             _range(row["pt"]),
             row["estimate"],
-            str(row["jets"]),
+            row["jets"],
             _number(row["median"]),
             _number(row["resolution"]),
             _number(row.get("ratio")),
@@ -201,13 +202,13 @@ def _summary(found: Performance) -> None:
     ]
     heads = ["|eta|", "pt [GeV]", "estimate", "jets", "median response", "resolution"]
     heads += [f"over {found.reference}"] if found.ratio else []
-    table("all flavours", heads, [row[: len(heads)] for row in rows])
+    console.table("all flavours", heads, [row[: len(heads)] for row in rows])
     by_flavour = [
         (
             row["flavour"],
             _range(row["eta"]),
             row["estimate"],
-            str(row["jets"]),
+            row["jets"],
             _number(row["median"]),
             _number(row.get("minus_uds")),
         )
@@ -215,14 +216,16 @@ def _summary(found: Performance) -> None:
         if row["median"]["value"] is not None
     ]
     title = f"flavours above {found.flavour_pt:g} GeV"
-    table(title, ("flavour", "|eta|", "estimate", "jets", "median response", "minus uds"), by_flavour)
+    console.table(title, ("flavour", "|eta|", "estimate", "jets", "median response", "minus uds"), by_flavour)
     covered = [
         (row["estimate"], _range(row["eta"]), _range(row["pt"]), _number(row["coverage"]))
         for row in content["coverage"]
         if row["variable"] == "pt"
     ]
     if covered:
-        table("intervals that contain the true pt", ("estimate", "|eta|", "estimated pt [GeV]", "fraction"), covered)
+        console.table(
+            "intervals that contain the true pt", ("estimate", "|eta|", "estimated pt [GeV]", "fraction"), covered
+        )
 
 
 def _range(edges: Sequence[float]) -> str:

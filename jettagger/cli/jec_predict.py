@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, say, table, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 
 __all__ = ["configure", "run"]
 
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an existing file")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec predict``."""
     from jettagger.jec.prediction import load_calibration, predict_files, refuse_prediction, write_predictions
     from jettagger.jec.shards import jet_files
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_prediction(args.output, force=args.force, inputs=[args.model, *(file.path for file in files)])
     found = predict_files(load_calibration(args.model, threads=args.threads), files, download=args.download)
     write_predictions(args.output, found, force=args.force)
-    table("jets", ("file", "jets"), [(path, str(number)) for path, number in found.files])
+    console.table("jets", ("file", "jets"), found.files)
     if found.left_out:
-        warn(f"{found.left_out} jets have no prediction: values are not finite, or pt is not above 0")
-    say(f"{args.output}: {len(found.factors)} jets")
+        console.warn(f"{found.left_out} jets have no prediction: values are not finite, or pt is not above 0")
+    console.wrote(args.output, f"{args.output}: {len(found.factors)} jets")
     return 0

@@ -17,8 +17,9 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import counted, range_of, say, table
+from jettagger.cli.console import Console
 from jettagger.cli.jec_plot import add_files, edges_of
+from jettagger.cli.options import counted, range_of
 
 if TYPE_CHECKING:
     from jettagger.jec import StandardCorrection
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace existing outputs")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec standard``.
 
     Raises
@@ -96,14 +97,16 @@ def run(args: argparse.Namespace) -> int:
             min_jets=args.min_jets,
         )
         correction.save(args.output)
-        _summary(correction)
-        say(f"{args.output}: {correction.record['jets']} jets, {correction.record['left_out']} left out")
+        _summary(console, correction)
+        jets, left_out = correction.record["jets"], correction.record["left_out"]
+        console.wrote(args.output, f"{args.output}: {jets} jets, {left_out} left out")
     if args.fill is not None:
-        say(f"{args.fill}: {fill_standard(correction, args.inputs[0], args.fill, force=args.force)} jets")
+        filled = fill_standard(correction, args.inputs[0], args.fill, force=args.force)
+        console.wrote(args.fill, f"{args.fill}: {filled} jets")
     return 0
 
 
-def _summary(correction: StandardCorrection) -> None:
+def _summary(console: Console, correction: StandardCorrection) -> None:
     by_eta: dict[tuple[float, float], list[ClosureBin]] = {}
     for row in correction.closure:
         by_eta.setdefault(row.eta, []).append(row)
@@ -112,5 +115,7 @@ def _summary(correction: StandardCorrection) -> None:
         responses = [row.response for row in bins]
         largest = max(abs(row.closure - 1) for row in bins)
         span = f"{min(responses):.3f} - {max(responses):.3f}"
-        rows.append((f"{low:g} - {high:g}", str(len(bins)), str(sum(row.jets for row in bins)), span, f"{largest:.1e}"))
-    table("standard correction", ("|eta|", "bins of pt", "jets", "median response", "largest deviation after"), rows)
+        rows.append((f"{low:g} - {high:g}", len(bins), sum(row.jets for row in bins), span, f"{largest:.1e}"))
+    console.table(
+        "standard correction", ("|eta|", "bins of pt", "jets", "median response", "largest deviation after"), rows
+    )

@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jettagger.cli.console import table, tell, warn
+from jettagger.cli.console import Console
 
 if TYPE_CHECKING:
     from jettagger.jec.steering import SteeredRun
@@ -33,35 +33,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="check the configurations, and show the destinations")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec steer``."""
     from jettagger.jec.steering import plan_runs, steer
 
     if args.dry_run:
         runs = plan_runs(args.configs, args.store)
-        _problems(runs)
+        _problems(console, runs)
         rows = [(run.name, "invalid" if run.problem else "", run.destination) for run in runs]
-        table("trainings", ("name", "", "destination"), rows)
+        console.table("trainings", ("name", "", "destination"), rows)
     else:
         runs = steer(
             args.configs,
             store=args.store,
             plots=not args.no_plots,
-            start=lambda run: tell(f"{run.name}: {'skipped' if run.problem else run.source}"),
+            start=lambda run: console.tell(f"{run.name}: {'skipped' if run.problem else run.source}"),
         )
-        _problems(runs)
+        _problems(console, runs)
         header = ("name", "", "epochs", "kept", "validation loss", "seconds", "destination")
-        table("trainings", header, [_row(run) for run in runs])
+        console.table("trainings", header, [_row(console, run) for run in runs])
     return int(any(run.problem for run in runs))
 
 
-def _problems(runs: Sequence[SteeredRun]) -> None:
+def _problems(console: Console, runs: Sequence[SteeredRun]) -> None:
     for run in runs:
         if run.problem:
-            warn(f"{run.source}: {run.problem}")
+            console.warn(f"{run.source}: {run.problem}")
 
 
-def _row(run: SteeredRun) -> tuple[str, ...]:
+def _row(console: Console, run: SteeredRun) -> tuple[object, ...]:
     loss = "" if run.loss is None else f"{run.loss:.5f}"
-    numbers = ("", "") if run.problem else (str(run.epochs), str(run.best_epoch))
+    numbers = ("", "") if run.problem else (run.epochs, run.best_epoch)
     return (run.name, "failed" if run.problem else "done", *numbers, loss, f"{run.seconds:.0f}", run.destination)

@@ -22,8 +22,7 @@ import sys
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING
 
-from jettagger.cli import console
-from jettagger.cli.console import say, table, tell, warn
+from jettagger.cli.console import Console
 from jettagger.cli.trainings import add_training_options, kept_state
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="open the first files, check the configuration, and draw the network")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger jec train``."""
     from jettagger.files import check_folder
     from jettagger.jec.configuration import notes, read_config
@@ -52,14 +51,14 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config)
     check_folder(args.output, marker=MARKER, force=args.force, inputs=[args.config, *inputs_of(config)])
     for note in notes(config):
-        warn(note)
+        console.warn(note)
     if args.dry_run:
-        _plan(config)
+        _plan(console, config)
         return 0
     with ExitStack() as stack:
-        stack.enter_context(kept_state(args.output, args.resume))
+        stack.enter_context(kept_state(console, args.output, args.resume))
         stack.enter_context(redirect_stdout(sys.stderr))  # what libraries print is no result
-        follow = stack.enter_context(live_table(interval=console.INTERVAL))
+        follow = stack.enter_context(live_table(interval=console.interval))
         result = train(
             config,
             args.output,
@@ -67,38 +66,40 @@ def run(args: argparse.Namespace) -> int:
             plots=not args.no_plots,
             resume=args.resume,
             follow=follow,
-            begin=lambda made, sets: tell(f"{len(sets.train)} jets, {made.parameters:,} parameters"),
+            begin=lambda made, sets: console.tell(f"{len(sets.train)} jets, {made.parameters:,} parameters"),
         )
-    _summary(args.output, result)
+    _summary(console, args.output, result)
     return 0
 
 
-def _plan(config: JecConfig) -> None:
+def _plan(console: Console, config: JecConfig) -> None:
     from jettagger.jec.shards import open_data, split_files
     from jettagger.jec.training import architecture_for, loop_settings
 
     data = open_data(config.data.location, download=config.data.download)
     split = split_files(data.files, config.data.split, predict=config.predict, where="data.split")
     parts = {"training": split.train, "validation": split.validation, "test": split.test}
-    rows = [(name, str(len(files)), str(sum(file.count or 0 for file in files))) for name, files in parts.items()]
-    table("jets", ("part", "files", "jets"), rows)
+    rows = [(name, len(files), sum(file.count or 0 for file in files)) for name, files in parts.items()]
+    console.table("jets", ("part", "files", "jets"), rows)
     architecture = architecture_for(config, data.checked_transforms(config))
     settings = loop_settings(config, sum(file.count or 0 for file in split.train))
-    say("")
-    say(architecture.drawing())
-    say(f"at most {settings.epochs} epochs of {config.train.steps_per_epoch} steps of {config.data.batch_size} jets")
+    console.say("")
+    console.say(architecture.drawing())
+    console.say(
+        f"at most {settings.epochs} epochs of {config.train.steps_per_epoch} steps of {config.data.batch_size} jets"
+    )
 
 
-def _summary(output: str, result: JecTraining) -> None:
+def _summary(console: Console, output: str, result: JecTraining) -> None:
     history = result.history
-    table("jets", ("part", "jets"), [(name, str(number)) for name, number in result.jets.items()])
+    console.table("jets", ("part", "jets"), list(result.jets.items()))
     if result.dropped:
-        say(f"left out: {result.dropped} jets without pt_gen above 0")
-    say("")
+        console.say(f"left out: {result.dropped} jets without pt_gen above 0")
+    console.say("")
     kept = history.epochs[history.best - 1].validation if history.best else history.epochs[0].start
     name = f"epoch {history.best}" if history.best else "before the training: no epoch was better"
-    say(f"{len(history.epochs)} epochs; kept: {name}, validation loss {kept:.5f}")
-    say(", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items()))
+    console.say(f"{len(history.epochs)} epochs; kept: {name}, validation loss {kept:.5f}")
+    console.say(", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.seconds.items()))
     for note in result.notes:
-        warn(note)
-    say(f"{output.rstrip('/')}/: the model, {result.architecture.parameters:,} parameters")
+        console.warn(note)
+    console.wrote(output, f"{output.rstrip('/')}/: the model, {result.architecture.parameters:,} parameters")

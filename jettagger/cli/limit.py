@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
+from dataclasses import asdict
 from pathlib import Path
 
-from jettagger.cli.console import progress_bar
+from jettagger.cli.console import Console
 from jettagger.errors import InvalidValues, UnknownName
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.provenance import Provenance
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-plot", action="store_true", help="do not draw limits.png and limits.pdf")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Compute the limits, print them as a table with the report on the templates, and write the files.
 
     Raises
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownName("signal", unknown, signals, str(args.folder))
     chosen = args.signal or list(signals)
     found = []
-    with progress_bar("limits", len(chosen), "signals") as advance:
+    with console.progress_bar("limits", len(chosen), "signals") as advance:
         for name in chosen:
             signal = signals[name]
             kept = {"signal": name, "mass": signal.mass, "cross_section": signal.cross_section, "asimov": asimov}
@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     save_limits(found, args.folder / "limits.json", provenance=made)
     with complete_or_absent(args.folder / "limits.txt") as part:
         part.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    for name in ("limits.json", "limits.txt"):
+        console.wrote(args.folder / name)
+    console.answer([asdict(item) for item in found], text.rstrip("\n"))
     if not args.no_plot and importlib.util.find_spec("mplhep"):
         from jettagger.plots import limit_band, save_figure
         from jettagger.search.labels import read_styles
@@ -87,4 +89,5 @@ def run(args: argparse.Namespace) -> int:
         figure = limit_band(found, label=label)
         for suffix in (".png", ".pdf"):
             save_figure(figure, args.folder / f"limits{suffix}")
+            console.wrote(args.folder / f"limits{suffix}")
     return 0

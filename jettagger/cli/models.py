@@ -14,14 +14,13 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, say, seed, table
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, seed
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
@@ -46,7 +45,7 @@ source, licence, citation and checksums. Works without weights.
 
 examples:
   jettagger models show inclParTMDV1
-  jettagger models show path/to/folder --json | jq '.outputs.prob'
+  jettagger models show path/to/folder --json | jq '.result.outputs.prob'
 """
 
 _CHECK = """Load a model and see whether it behaves; exit status 1 if it does not.
@@ -103,12 +102,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands and their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def action(name: str, function: Callable[[argparse.Namespace, Console], int], text: str) -> argparse.ArgumentParser:
         added = actions.add_parser(
             name,
             help=text.partition("\n")[0],
             description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(function=function)
         return added
@@ -116,11 +114,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     action("list", _list, _LIST)
     show = action("show", _show, _SHOW)
     show.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
-    show.add_argument("--json", action="store_true", help="print all of it as JSON")
     check = action("check", _check, _CHECK)
     check.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
     check.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random jets (default: %(default)s)")
-    check.add_argument("--json", action="store_true", help="print the results as JSON")
     check.add_argument(
         "--write-golden",
         metavar="FILE.npz",
@@ -146,13 +142,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     serves.add_argument("--force", action="store_true", help="replace a model of that name there")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run the subcommand."""
-    function: Callable[[argparse.Namespace], int] = args.function
-    return function(args)
+    function: Callable[[argparse.Namespace, Console], int] = args.function
+    return function(args, console)
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(_: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.known import known_cards
     from jettagger.bundles.places import search_path
     from jettagger.bundles.registry import available, load_bundle
@@ -175,10 +171,12 @@ def _list(_: argparse.Namespace) -> int:
     for card in known_cards():
         if card.name not in names:  # described by what comes with the weights
             rows.append((card.name, card.jets, card.prefix or "", card.version, "", "missing", "", "", card.title))
-    table("models", ("name", "jets", "prefix", "version", "outputs", "weights", "approximate", "folder", "title"), rows)
-    say(f"\nsearched: {', '.join(str(place) for place in search_path())}")
+    console.table(
+        "models", ("name", "jets", "prefix", "version", "outputs", "weights", "approximate", "folder", "title"), rows
+    )
+    console.say(f"\nsearched: {', '.join(str(place) for place in search_path())}")
     for line in broken:
-        say(f"broken {line}")
+        console.say(f"broken {line}")
     return 0
 
 
@@ -195,14 +193,14 @@ def _outputs(bundle: Bundle) -> dict[str, list[str]]:
     return {kind: names for kind, names in by_kind.items() if names}
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.interface import LAYOUT
     from jettagger.bundles.registry import load_bundle
     from jettagger.formats.pfnano import PFNANO, PFNANO_AK4
 
     bundle = load_bundle(args.model)
-    if args.json:
-        say(json.dumps(_described(bundle), indent=2))
+    if console.as_json:
+        console.answer(_described(bundle), "")
         return 0
     card = bundle.card
     rows = [
@@ -230,7 +228,7 @@ def _show(args: argparse.Namespace) -> int:
     if not bundle.has_weights:
         rows.append(("to get weights", card.get_weights))
     title = f"{bundle.name}: {card.title}" if card.title else bundle.name
-    table(title, ("", ""), [(name, value or "not stated") for name, value in rows])
+    console.table(title, ("", ""), [(name, value or "not stated") for name, value in rows])
     for group in bundle.groups:
         length = (
             f"{group.min_length}"
@@ -250,7 +248,7 @@ def _show(args: argparse.Namespace) -> int:
             )
             for variable in group.variables
         ]
-        say("")
+        console.say("")
         header = ("variable", "unit", "median", "factor", "from", "to", "pad", "meaning")
         mask = ", mask" if group.is_mask else ""
         entering = f", {group.selection}" if group.selection else ""
@@ -260,15 +258,17 @@ def _show(args: argparse.Namespace) -> int:
         kind = f", a {group.kind}" if group.kind in ("sequence", "set") else ""
         title = f"input {group.name}: {len(lines)} of {group.axis}, length {length}{mask}{kind}{entering}{axes}"
         if group.image is not None:
-            table(f"input {group.name}: an image of {group.object}{entering}{axes}", ("", ""), _image(group.image))
+            console.table(
+                f"input {group.name}: an image of {group.object}{entering}{axes}", ("", ""), _image(group.image)
+            )
             continue
-        table(title, header, lines)
+        console.table(title, header, lines)
     for kind, names in _outputs(bundle).items():
-        say(f"\n{len(names)} outputs of kind {kind}:")
-        say(_wrapped(_short(names)))
+        console.say(f"\n{len(names)} outputs of kind {kind}:")
+        console.say(_wrapped(_short(names)))
     if card.aliases:
-        say("")
-        table("aliases", ("alias", "output"), sorted(card.aliases.items()))
+        console.say("")
+        console.table("aliases", ("alias", "output"), sorted(card.aliases.items()))
     return 0
 
 
@@ -399,7 +399,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.registry import load_bundle
     from jettagger.inference.checking import check, write_golden
 
@@ -408,36 +408,34 @@ def _check(args: argparse.Namespace) -> int:
     if args.write_golden:  # new vectors are made because the old ones are absent, or no longer meant
         results = tuple(result for result in results if not result.name.startswith("golden vectors"))
     failed = [result for result in results if result.passed is False]
-    if args.json:
-        content = [
-            {
-                "name": result.name,
-                "passed": result.passed,
-                "measured": _number(result.measured),
-                "tolerance": result.tolerance,
-                "detail": result.detail,
-            }
-            for result in results
-        ]
-        say(
-            json.dumps(
-                {"model": bundle.name, "digest": bundle.digest, "passed": not failed, "checks": content},
-                indent=2,
-            )
-        )
-    else:
-        rows = [
-            (result.verdict, result.name, _figure(result.measured), _figure(result.tolerance), result.detail)
-            for result in results
-        ]
-        say(_verdict(bundle.name, results))
-        table(f"\n{bundle.name} in {bundle.folder}", ("result", "check", "measured", "at most", "detail"), rows)
+    console.answer(
+        {
+            "model": bundle.name,
+            "digest": bundle.digest,
+            "passed": not failed,
+            "checks": [
+                {
+                    "name": result.name,
+                    "passed": result.passed,
+                    "measured": result.measured,
+                    "tolerance": result.tolerance,
+                    "detail": result.detail,
+                }
+                for result in results
+            ],
+        },
+        _verdict(bundle.name, results),
+    )
+    rows = [
+        (result.verdict, result.name, _figure(result.measured), _figure(result.tolerance), result.detail)
+        for result in results
+    ]
+    console.table(f"\n{bundle.name} in {bundle.folder}", ("result", "check", "measured", "at most", "detail"), rows)
     if failed:
         return 1
     if args.write_golden:
         written = write_golden(bundle, Path(args.write_golden), args.seed)
-        if not args.json:
-            say(f"wrote {written}")
+        console.wrote(written, f"wrote {written}")
     return 0
 
 
@@ -455,40 +453,35 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.2g}"
 
 
-def _number(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _add(args: argparse.Namespace) -> int:
+def _add(args: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.registry import add, load_bundle
     from jettagger.inference.padding import measured_slots
 
     target = add(args.folder, args.name, force=args.force)
-    say(f"added {target.name}: {target}")
+    console.wrote(target, f"added {target.name}: {target}")
     for axis, slots in measured_slots(load_bundle(target)).items():
         if slots.change:
             lengths = "their own length only" if slots.exact else f"{slots.longest} slots, as described"
-            say(f"padding changes its scores: jets run with {lengths} ({axis})")
+            console.say(f"padding changes its scores: jets run with {lengths} ({axis})")
     return 0
 
 
-def _serve(args: argparse.Namespace) -> int:
+def _serve(args: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.registry import load_bundle
     from jettagger.bundles.serving import write_serving
 
     target = write_serving(
         load_bundle(args.model), args.output, name=args.name, largest_batch=args.largest_batch, force=args.force
     )
-    say(f"wrote {target}: use it as grpc://HOST:8001/{target.name} or http://HOST:8000/{target.name}")
+    console.wrote(target, f"wrote {target}: use it as grpc://HOST:8001/{target.name} or http://HOST:8000/{target.name}")
     return 0
 
 
-def _accept(args: argparse.Namespace) -> int:
+def _accept(args: argparse.Namespace, console: Console) -> int:
     from jettagger.bundles.registry import accept
 
     bundle = accept(args.model)
-    say(f"accepted {bundle.name} in {bundle.folder}")
+    console.say(f"accepted {bundle.name} in {bundle.folder}")
     for name, sha256 in sorted(bundle.checksums().items()):
-        say(f"  {name}: {sha256}")
+        console.say(f"  {name}: {sha256}")
     return 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from jettagger.cli.console import say
+from jettagger.cli.console import Console
 from jettagger.errors import InputFileError
 
 __all__ = ["configure", "run"]
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Print the record of each file: one object, or for several files an object with one entry per file.
 
     Raises
@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
             "(0.2.0 writes it into skims only)"
         )
     content = records if len(records) > 1 else records[args.files[0]]
-    say(json.dumps(content, indent=2, ensure_ascii=False))
+    console.answer(content, json.dumps(content, indent=2, ensure_ascii=False))
     return 0

@@ -27,7 +27,7 @@ import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import say
+from jettagger.cli.console import Console
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -78,7 +78,7 @@ FILES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger schema``."""
-    parser.add_argument("kind", metavar="KIND", help=f"kind of file: {', '.join(FILES)}")
+    parser.add_argument("kind", choices=FILES, metavar="KIND", help=f"kind of file: {', '.join(FILES)}")
 
 
 def model_of(kind: str) -> type[BaseModel]:
@@ -107,10 +107,11 @@ def model_of(kind: str) -> type[BaseModel]:
     return model
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger schema``."""
     model = model_of(args.kind)
     from jettagger.config.models import schema_of
 
-    say(json.dumps(schema_of(model, FILES[args.kind][2]), indent=2, ensure_ascii=False))
+    schema = schema_of(model, FILES[args.kind][2])
+    console.answer(schema, json.dumps(schema, indent=2, ensure_ascii=False))
     return 0

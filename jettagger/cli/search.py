@@ -52,7 +52,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jettagger.cli.batch import add_batch_options, batch_options
-from jettagger.cli.console import add_run_options, progress_bar, say, table, tell, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import add_run_options
 from jettagger.cli.tagger import add_options, given_options
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger search``."""
     from jettagger.files.resuming import resume_folder
     from jettagger.processors.search import SearchWarning
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         check_kept(args.output, identity)
     patterns = sum(len(files.patterns) + len(files.listed) for files in config.files.values())
-    with progress_bar("opening files", patterns, "files") as advance:
+    with console.progress_bar("opening files", patterns, "files") as advance:
         found = survey(
             config,
             processor,
@@ -137,15 +138,15 @@ def run(args: argparse.Namespace) -> int:
         )
     check_folder(args.output, marker=marker, force=args.force, inputs=files_read(config, found))
     if args.dry_run:
-        _plan(config, processor, found)
+        _plan(console, config, processor, found)
         if args.resume and kept_number(args.output):
-            say(f"goes on with {kept_number(args.output)} finished chunks in {resume_folder(args.output)}")
+            console.say(f"goes on with {kept_number(args.output)} finished chunks in {resume_folder(args.output)}")
         return 0
     try:
         if not args.resume:
             drop_chunks(args.output)
         with kept_chunks(args.output, identity, resume=args.resume or part is not None) as kept:
-            with progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
+            with console.progress_bar("searching", found.events, "events") as advance, warnings.catch_warnings():
                 # they are in the notes, which are printed below
                 warnings.simplefilter("ignore", SearchWarning)
                 options: dict[str, Any] = {
@@ -166,38 +167,42 @@ def run(args: argparse.Namespace) -> int:
                 text = Path(args.config).read_text(encoding="utf-8")
                 of = {"part": part, "text": text, "missing": missing, "force": args.force}
                 write_part(args.output, kept, whole, found, processor, **of)
-                say(f"{args.output}: part {args.part}, {found.events} events in {len(found.files)} files")
-                _failures(missing)
+                console.wrote(
+                    args.output, f"{args.output}: part {args.part}, {found.events} events in {len(found.files)} files"
+                )
+                _failures(console, missing)
                 return 0
             written = write_output(result, args.output, force=args.force, plots=not args.no_plots)
     except BaseException:
         number = kept_number(args.output) if args.resume else 0
         if number:
             folder = resume_folder(args.output)
-            tell(f"jettagger: {number} finished chunks are kept in {folder}: the same command goes on from there")
+            console.tell(
+                f"jettagger: {number} finished chunks are kept in {folder}: the same command goes on from there"
+            )
         raise
-    summary(result, args.output, written)
+    summary(console, result, args.output, written)
     return 0
 
 
-def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Survey) -> None:
+def _plan(console: Console, config: SearchConfig, processor: ResonanceSearchProcessor, found: Survey) -> None:
     from jettagger.search.variations import changed_columns
 
     doubts = processor.doubts()
     counts = [f"{len(found.broken)} files left out"] if found.broken else []
     counts += [f"{len(doubts)} warnings"] if doubts else []
     verdict = f"ok, but {' and '.join(counts)}" if counts else "ok"
-    say(f"{verdict}: the search can be run, on {found.events} events in {len(found.files)} files")
-    rows = []
+    console.say(f"{verdict}: the search can be run, on {found.events} events in {len(found.files)} files")
+    rows: list[tuple[object, ...]] = []
     for dataset, sample in found.samples.items():
         mine = [info for info in found.files if info.dataset == dataset]
         section = "data" if sample.data else f"{sample.cross_section:g}"
         total = sample.sum_of_weights
         text = "-" if sample.data else f"{total:.6g}" if isinstance(total, float) else "that of the events read"
         text += " (Runs)" if found.from_runs(config, dataset) else ""
-        rows.append((dataset, section, f"{len(mine)}", f"{sum(info.events for info in mine)}", text))
-    table("samples", ("dataset", "cross section [pb]", "files", "events", "sum of weights"), rows)
-    say("")
+        rows.append((dataset, section, len(mine), sum(info.events for info in mine), text))
+    console.table("samples", ("dataset", "cross section [pb]", "files", "events", "sum of weights"), rows)
+    console.say("")
     if config.search.eras:
         of = {era: [key for key, item in found.samples.items() if item.era == era] for era in config.search.eras}
         rows = []
@@ -205,40 +210,40 @@ def _plan(config: SearchConfig, processor: ResonanceSearchProcessor, found: Surv
             energy = "-" if era.energy is None else f"{era.energy:g}"
             names = (", ".join(era.triggers) or "-", ", ".join(of[name]) or "-")
             rows.append((name, f"{era.luminosity:g}", energy, *names))
-        table("eras", ("era", "luminosity [1/fb]", "energy [TeV]", "triggers", "samples"), rows)
-        say("")
+        console.table("eras", ("era", "luminosity [1/fb]", "energy [TeV]", "triggers", "samples"), rows)
+        console.say("")
     regions = [(name, region.kind, ", ".join(region.cuts) or "-") for name, region in processor.regions.items()]
-    table("regions", ("region", "kind", "cuts"), regions)
-    say("")
+    console.table("regions", ("region", "kind", "cuts"), regions)
+    console.say("")
     if processor.tagger is not None:
-        say(f"runs {processor.tagger!r}")
+        console.say(f"runs {processor.tagger!r}")
         of_heads = [column for head in processor.tagger.heads for column in head.columns]
-        say(f"takes {', '.join([*processor.outputs, *of_heads])}")
+        console.say(f"takes {', '.join([*processor.outputs, *of_heads])}")
         for name, item in processor.variations.items():
             inputs = processor.rescoring(changed_columns(item, processor.names.values()))
             text = f"is run again: {', '.join(inputs)} change" if inputs else "keeps the scores: no input changes"
-            say(f"variation {name}: the network {text}")
+            console.say(f"variation {name}: the network {text}")
         if processor.jet_energy is not None:
             inputs = processor.rescoring(processor.jet_energy.changed(processor.collection))
             text = f"depends on corrected energies: {', '.join(inputs)} change" if inputs else "does not depend on them"
             of_energy = ", ".join(processor.jet_energy.names) or "(none)"
-            say(f"corrected energies of jets, variations {of_energy}: the network {text}")
+            console.say(f"corrected energies of jets, variations {of_energy}: the network {text}")
     else:
-        say("runs no network: the scores are in the files")
-    say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
+        console.say("runs no network: the scores are in the files")
+    console.say(f"fills {', '.join(spec.name for spec in processor.histograms)}")
     for dataset, files in config.files.items():
         if files.unused:
-            say(f"{dataset}: metadata of its fileset that is not used: {', '.join(files.unused)}")
+            console.say(f"{dataset}: metadata of its fileset that is not used: {', '.join(files.unused)}")
     unopened = sum(info.listed is not None for info in found.files)
     if unopened:
-        say(f"{unopened} files have not been opened: what filesets say of them is compared when they are read")
+        console.say(f"{unopened} files have not been opened: what filesets say of them is compared when they are read")
     for note in doubts:
-        warn(note)
+        console.warn(note)
     for path, reason in found.broken.items():
-        say(f"leaves out {path}: {reason}")
+        console.say(f"leaves out {path}: {reason}")
 
 
-def summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
+def summary(console: Console, result: SearchResult, output: str, written: dict[str, str]) -> None:
     """Say what a search found, wrote and left out.
 
     Parameters
@@ -258,43 +263,45 @@ def summary(result: SearchResult, output: str, written: dict[str, str]) -> None:
         rows.append(
             (
                 dataset,
-                *(f"{counts[key]}" for key in ("events", "jets", "scored")),
+                *(counts[key] for key in ("events", "jets", "scored")),
                 *("blind" if row["weighted"] is None else f"{row['weighted']:.5g}" for row in last.values()),
             )
         )
     regions = list(result.config.search.regions)
-    table(
+    console.table(
         f"events at {result.config.search.luminosity:g} /fb",
         ("dataset", "read", "fat jets", "scored", *regions),
         rows,
     )
-    say("")
+    console.say("")
     for name, text in written.items():
         if not name.startswith("plots/"):
-            say(f"{output.rstrip('/')}/{name}: {text}")
+            place = f"{output.rstrip('/')}/{name}"
+            console.wrote(place, f"{place}: {text}")
     plots = len({name.rpartition(".")[0] for name in written if name.startswith("plots/")})
     if plots:
-        say(f"{output.rstrip('/')}/plots/: {plots} plots, as PNG and PDF")
+        place = f"{output.rstrip('/')}/plots/"
+        console.wrote(place, f"{place}: {plots} plots, as PNG and PDF")
     hidden = blind_regions(result)
     if hidden:
-        say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")
+        console.say(f"blind: data in {', '.join(hidden)} are in no histogram (blind: false shows them)")
     if "templates.json" in written:
         for line in load_report(output):
-            say(f"templates: {line}")
+            console.say(f"templates: {line}")
     for note in result.notes:
-        warn(note)
-    _failures(result.missing)
+        console.warn(note)
+    _failures(console, result.missing)
 
 
-def _failures(missing: Mapping[str, str]) -> None:
+def _failures(console: Console, missing: Mapping[str, str]) -> None:
     """What was left out, by site."""
     from jettagger.search.failures import sites_of
 
     for place, reason in list(missing.items())[:MOST_FAILURES]:
-        warn(f"missing: {place}: {reason}")
+        console.warn(f"missing: {place}: {reason}")
     if len(missing) > MOST_FAILURES:
-        warn(f"missing: {len(missing) - MOST_FAILURES} more files or parts of files; the record names all")
+        console.warn(f"missing: {len(missing) - MOST_FAILURES} more files or parts of files; the record names all")
     sites = sites_of(missing)
     if len(missing) > 1 and any(site for site in sites):
-        rows = [(site or "local files", f"{number}") for site, number in sites.items()]
-        table("files and parts of files that are missing, by site", ("site", "missing"), rows)
+        rows = [(site or "local files", number) for site, number in sites.items()]
+        console.table("files and parts of files that are missing, by site", ("site", "missing"), rows)

@@ -18,7 +18,8 @@ from __future__ import annotations
 import argparse
 import warnings
 
-from jettagger.cli.console import counted, progress_bar
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 from jettagger.cli.search import summary
 from jettagger.cli.tagger import add_options, given_options
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger search merge``."""
     from jettagger.processors.search import SearchWarning
     from jettagger.search.files import files_read, survey
@@ -51,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
     processor = config.make_processor()
     chunks = merged_chunks(parts, config, processor)
     broken = any(part.missing for part in parts)  # those left out files that could not be read
-    with progress_bar("opening files", sum(len(part.files) for part in parts), "files") as advance:
+    with console.progress_bar("opening files", sum(len(part.files) for part in parts), "files") as advance:
         found = survey(config, processor, skip_broken=broken, retries=args.retries, progress=advance)
     check_folder(args.output, force=args.force, inputs=files_read(config, found))
-    with progress_bar("adding", found.events, "events") as advance, warnings.catch_warnings():
+    with console.progress_bar("adding", found.events, "events") as advance, warnings.catch_warnings():
         # they are in the notes, which are printed below
         warnings.simplefilter("ignore", SearchWarning)
         result = run_search(config, found=found, skip_broken=broken, progress=advance, kept=chunks)
-    summary(result, args.output, write_output(result, args.output, force=args.force, plots=not args.no_plots))
+    summary(console, result, args.output, write_output(result, args.output, force=args.force, plots=not args.no_plots))
     return 0

@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jettagger.cli.console import say
+from jettagger.cli.console import Console
 from jettagger.cli.tagger import add_options, given_options
 from jettagger.errors import ConfigError
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger show``.
 
     Raises
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         table = tagger(jets) if table is None else table
         scores = [{name: table[name][row] for name in names} for row in range(len(jets))]
     save_figure(draw_jets(jets, scores, model="" if tagger is None else tagger.bundle.name), args.output)
-    say(f"wrote {args.output}")
+    console.wrote(args.output, f"wrote {args.output}")
     return 0
 
 

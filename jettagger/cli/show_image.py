@@ -29,7 +29,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite, progress_bar, say, table
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite
 
 if TYPE_CHECKING:
     from jettagger.images import ImageSettings
@@ -77,7 +78,7 @@ def _widths(text: str) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger show image``.
 
     Raises
@@ -108,14 +109,14 @@ def run(args: argparse.Namespace) -> int:
     files = [FlatJets(path, args.jets, tree=args.tree) for path in paths]
     samples = {}
     for file, cut, weight, name in zip(files, cuts, weights, names, strict=False):
-        with progress_bar(f"reading {name}", file.n_rows, file.unit) as advance:
+        with console.progress_bar(f"reading {name}", file.n_rows, file.unit) as advance:
             samples[name] = sample_image(file, settings, where=cut, weights=weight, limit=args.number, progress=advance)
     lines = list(dict.fromkeys(text for sample in samples.values() for text in sample.counts))
-    rows = [(text, *(f"{sample.counts.get(text, 0)}" for sample in samples.values())) for text in lines]
+    rows = [(text, *(sample.counts.get(text, 0) for sample in samples.values())) for text in lines]
     rows.append(("pt in the images", *(f"{sample.pt_inside:.2%}" for sample in samples.values())))
-    table("mean images", ("", *samples), rows)
+    console.table("mean images", ("", *samples), rows)
     save_figure(mean_images({name: sample.mean for name, sample in samples.items()}), args.output)
-    say(f"wrote {args.output}")
+    console.wrote(args.output, f"wrote {args.output}")
     return 0
 
 

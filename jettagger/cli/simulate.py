@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 
-from jettagger.cli.console import counted, finite, progress_bar, seed
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted, finite, seed
 
 __all__ = ["configure", "run"]
 
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger simulate``.
 
     Raises
@@ -50,22 +51,18 @@ def run(args: argparse.Namespace) -> int:
     ConfigError
         If process or output is missing, or more than two masses are given.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from jettagger.errors import ConfigError
     from jettagger.simulation import MIXTURES, PROCESSES, simulate
     from jettagger.simulation.processes import rates
 
-    console = Console()
     if args.list:
-        table = Table("process", "kind", "mass [GeV]", "jets/s/core", "what it is")
+        rows = []
         for process in PROCESSES.values():
             mass = "-" if process.mass is None else " - ".join(f"{value:g}" for value in sorted({*process.mass}))
-            table.add_row(process.name, process.group, mass, str(rates().get(process.name, "-")), process.summary)
+            rows.append((process.name, process.group, mass, rates().get(process.name, "-"), process.summary))
         for mixture in MIXTURES.values():
-            table.add_row(mixture.name, "mixture", "", str(rates().get(mixture.name, "-")), mixture.summary)
-        console.print(table)
+            rows.append((mixture.name, "mixture", "", rates().get(mixture.name, "-"), mixture.summary))
+        console.table("what can be simulated", ("process", "kind", "mass [GeV]", "jets/s/core", "what it is"), rows)
         return 0
     if not args.process or not args.output:
         raise ConfigError("--process and --output are needed (or --list)")
@@ -73,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--mass takes one or two numbers, got {len(args.mass)}")
     chosen = (args.mass[0], args.mass[-1]) if args.mass else None
     reported = 0
-    with progress_bar(f"simulating {args.process}", args.events, "events") as advance:
+    with console.progress_bar(f"simulating {args.process}", args.events, "events") as advance:
 
         def follow(done: int, _: int) -> None:
             nonlocal reported
@@ -94,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
             progress=follow,
         )
-    table = Table("jet type", "jets", title=f"{summary.output}: {summary.events} events, {summary.jets} fat jets")
-    for name, count in summary.labels.items():
-        table.add_row(name, str(count))
-    console.print(table)
+    console.wrote(summary.output)
+    title = f"{summary.output}: {summary.events} events, {summary.jets} fat jets"
+    console.table(title, ("jet type", "jets"), list(summary.labels.items()))
     return 0

@@ -38,7 +38,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, progress_bar, say, tell, warn
+from jettagger.cli.console import Console
+from jettagger.cli.options import counted
 from jettagger.cli.tagger import add_options, options_of
 from jettagger.config.sizes import parse_size
 from jettagger.errors import ConfigError
@@ -104,7 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Run ``jettagger tag``.
 
     Raises
@@ -137,24 +138,24 @@ def run(args: argparse.Namespace) -> int:
         "retries": args.retries,
     }
     if to_folder:
-        return _each(args, tagger, {**settings, "tree": args.tree})
+        return _each(console, args, tagger, {**settings, "tree": args.tree})
     job = make_job(args.files, tagger, tree=args.tree, **settings)
     rows = job.kind.rows
     if args.dry_run:
         files = {chunk.path for chunk in job.chunks}
         without = f"; {len(job.skipped)} files are left out" if job.skipped else ""
-        say(f"ok, can be tagged with {tagger.bundle.name} into {args.output}{without}")
-        say(f"{job.n_events} {rows} in {len(files)} files, {len(job.chunks)} chunks")
-        say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
+        console.say(f"ok, can be tagged with {tagger.bundle.name} into {args.output}{without}")
+        console.say(f"{job.n_events} {rows} in {len(files)} files, {len(job.chunks)} chunks")
+        console.say(f"reads {len(job.inputs)} columns: {', '.join(job.inputs)}")
         like = f"{job.collection}_{next(iter(job.names.values()))}".lstrip("_")
-        say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {like}")
+        console.say(f"writes {', '.join(job.keep)} and {len(job.names)} columns like {like}")
         for path, reason in job.skipped.items():
-            say(f"skips {path}: {reason}")
+            console.say(f"skips {path}: {reason}")
         return 0
     if not args.resume:
         drop_finished(args.output)
     start = time.perf_counter()
-    with progress_bar("tagging", job.n_events, rows) as advance:
+    with console.progress_bar("tagging", job.n_events, rows) as advance:
         try:
             result = run_job(
                 job, args.output, workers=args.workers, force=args.force, progress=advance, resume=args.resume
@@ -163,15 +164,16 @@ def run(args: argparse.Namespace) -> int:
             kept = finished_inputs(args.output) if args.resume else 0
             if kept:
                 folder = resume_folder(args.output)
-                tell(f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there")
+                console.tell(
+                    f"jettagger: {kept} finished inputs are kept in {folder}: the same command goes on from there"
+                )
             raise
-    _summary(result, time.perf_counter() - start)
+    _summary(console, result, time.perf_counter() - start)
     return 0
 
 
-def _each(args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) -> int:
+def _each(console: Console, args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) -> int:
     """A skim for each file."""
-    from jettagger.cli.console import table
     from jettagger.files.resuming import resume_folder
     from jettagger.search.executors import client_at
     from jettagger.skims.each import outputs_of, tag_each
@@ -179,16 +181,18 @@ def _each(args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) ->
     kind = "root" if args.skims is None else args.skims
     targets = outputs_of(args.files, args.output, kind)
     if args.dry_run:
-        say(f"ok, {len(targets)} files can be tagged with {tagger.bundle.name} into {args.output}, if they can be read")
+        console.say(
+            f"ok, {len(targets)} files can be tagged with {tagger.bundle.name} into {args.output}, if they can be read"
+        )
         for path, target in targets.items():
-            say(f"{target}: {path}")
+            console.say(f"{target}: {path}")
         return 0
     folder = resume_folder(args.output.rstrip("/"))
     if not args.resume and folder.is_dir():
         raise ConfigError(f"{folder} has the state of an interrupted run: --force replaces its skims")
     skip_broken = settings.pop("skip_broken")
     start = time.perf_counter()
-    with progress_bar("tagging", len(targets), "files") as advance, ExitStack() as stack:
+    with console.progress_bar("tagging", len(targets), "files") as advance, ExitStack() as stack:
         client = None if args.scheduler is None else stack.enter_context(client_at(args.scheduler))
         try:
             made = tag_each(
@@ -204,69 +208,71 @@ def _each(args: argparse.Namespace, tagger: Tagger, settings: dict[str, Any]) ->
             )
         except BaseException:
             if folder.is_dir():
-                tell(f"jettagger: finished skims are known in {folder}: the same command goes on from there")
+                console.tell(f"jettagger: finished skims are known in {folder}: the same command goes on from there")
             raise
-    rows = [(f"{result.path}", f"{result.events}", f"{result.report.scored}") for result in made.made.values()]
-    table(f"{args.output}", ("skim", "rows", "scored"), rows)
-    say("")
+    for result in made.made.values():
+        console.wrote(result.path)
+    rows = [(f"{result.path}", result.events, result.report.scored) for result in made.made.values()]
+    console.table(f"{args.output}", ("skim", "rows", "scored"), rows)
+    console.say("")
     scored, seconds = made.report.scored, time.perf_counter() - start
-    say(f"{scored} jets scored in {len(rows)} files, {scored / seconds:.0f} per second")
+    console.say(f"{scored} jets scored in {len(rows)} files, {scored / seconds:.0f} per second")
     if made.earlier:
-        say(f"{len(made.earlier)} files were finished by an earlier run")
+        console.say(f"{len(made.earlier)} files were finished by an earlier run")
     for path, reason in made.failed.items():
-        warn(f"skipped {path}: {reason}")
+        console.warn(f"skipped {path}: {reason}")
     return 0
 
 
-def _of_server(report: Report) -> list[tuple[str, str]]:
+def _of_server(report: Report) -> list[tuple[str, object]]:
     return [
         ("server", ", ".join(report.servers) or "none answered"),
-        ("requests to the server", f"{report.requests}"),
-        ("requests that were sent again", f"{report.resent}"),
-        ("runs on this machine instead of the server", f"{report.runs_here}"),
+        ("requests to the server", report.requests),
+        ("requests that were sent again", report.resent),
+        ("runs on this machine instead of the server", report.runs_here),
         ("waited for the network", f"{report.seconds:.3g} s"),
     ]
 
 
-def _summary(result: object, seconds: float) -> None:
-    from jettagger.cli.console import table
+def _summary(console: Console, result: object, seconds: float) -> None:
     from jettagger.skims.skim import SkimResult
 
     if not isinstance(result, SkimResult):
         raise TypeError(type(result))
     report = result.report
     now = report.scored - result.earlier.scored
-    rows = [
-        ("events", f"{report.events}"),
-        ("fat jets", f"{report.jets}"),
-        ("scored", f"{report.scored}"),
-        *([("scored by an earlier run", f"{result.earlier.scored}")] if result.earlier.events else []),
-        ("found in the score cache", f"{report.cached}"),
-        ("not scored: left out by --where", f"{report.not_selected}"),
-        ("not scored: no constituents", f"{report.without_constituents}"),
-        ("not scored: only a part of the constituents", f"{report.partial}"),
-        ("not scored: outside the domain of the model", f"{report.outside_domain}"),
-        ("more constituents than the model takes", f"{report.truncated}"),
-        ("vertices recovered", f"{report.recovered_vertices}"),
-        ("candidates that the model's selection leaves out", f"{report.deselected_candidates}"),
-        ("objects without a value of the model's order", f"{report.unordered}"),
-        ("constituents outside of an image", f"{report.outside_image}"),
-        ("jets with a track whose rebuilt sign is in doubt", f"{report.n_sign_ambiguous}"),
-        ("jets with a track of another vertex", f"{report.n_other_pv}"),
-        ("dangling links", f"{report.dangling_links}"),
-        ("input values that were not finite", f"{report.replaced_values}"),
-        ("jets with an output that is not finite", f"{report.nonfinite_jets}"),
-        ("reads that failed temporarily", f"{report.retried}"),
+    rows: list[tuple[str, object]] = [
+        ("events", report.events),
+        ("fat jets", report.jets),
+        ("scored", report.scored),
+        *([("scored by an earlier run", result.earlier.scored)] if result.earlier.events else []),
+        ("found in the score cache", report.cached),
+        ("not scored: left out by --where", report.not_selected),
+        ("not scored: no constituents", report.without_constituents),
+        ("not scored: only a part of the constituents", report.partial),
+        ("not scored: outside the domain of the model", report.outside_domain),
+        ("more constituents than the model takes", report.truncated),
+        ("vertices recovered", report.recovered_vertices),
+        ("candidates that the model's selection leaves out", report.deselected_candidates),
+        ("objects without a value of the model's order", report.unordered),
+        ("constituents outside of an image", report.outside_image),
+        ("jets with a track whose rebuilt sign is in doubt", report.n_sign_ambiguous),
+        ("jets with a track of another vertex", report.n_other_pv),
+        ("dangling links", report.dangling_links),
+        ("input values that were not finite", report.replaced_values),
+        ("jets with an output that is not finite", report.nonfinite_jets),
+        ("reads that failed temporarily", report.retried),
         *(_of_server(report) if report.requests or report.runs_here else []),
         ("padding waste", f"{100 * report.padding_waste:.1f} %"),
         ("jets per second", f"{now / seconds:.0f}" if now else "-"),
     ]
-    table(f"{result.path}", ("", ""), rows)
+    console.wrote(result.path)
+    console.counts(f"{result.path}", rows)
     if result.simulated:
         known = [source.count for source in result.sources]
         count = "number unknown" if None in known else f"{sum(number or 0 for number in known)}"
         total = sum(source.sum_of_weights for source in result.sources)
         text = f"{count}, sum of generator weights {total:.10g}" if result.sources else "not known: no tree Runs"
-        say(f"generated events behind the files that were read: {text}")
+        console.say(f"generated events behind the files that were read: {text}")
     for path, reason in result.skipped.items():
-        warn(f"skipped {path}: {reason}")
+        console.warn(f"skipped {path}: {reason}")

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from jettagger.cli.console import counted, finite
+from jettagger.cli.options import counted, finite
 from jettagger.errors import ConfigError
 
 if TYPE_CHECKING:

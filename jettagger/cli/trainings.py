@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jettagger.cli.console import tell
+from jettagger.cli.console import Console
 
 __all__ = ["add_training_options", "kept_state"]
 
@@ -35,7 +35,7 @@ def add_training_options(parser: argparse.ArgumentParser, output: str, replaced:
 
 
 @contextmanager
-def kept_state(output: str, resume: bool) -> Iterator[None]:
+def kept_state(console: Console, output: str, resume: bool) -> Iterator[None]:
     """Drop an earlier state that is not wanted, and say where an interrupted training can go on.
 
     Parameters
@@ -59,5 +59,7 @@ def kept_state(output: str, resume: bool) -> Iterator[None]:
     except BaseException:
         if resume and checkpoints_kept(output):
             folder = resume_folder(output)
-            tell(f"jettagger: the state of the training is kept in {folder}: the same command goes on from there")
+            console.tell(
+                f"jettagger: the state of the training is kept in {folder}: the same command goes on from there"
+            )
         raise
