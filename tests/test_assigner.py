@@ -15,6 +15,7 @@ import pytest
 from assigners import DECAYS, EVENT, MAPPING, assigner_folder, jet_events, masses, raw_folder, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import blocks
 
 import jettagger as jt
 from jettagger.assignment import (
@@ -130,6 +131,16 @@ def test_a_data_set_of_the_original_gives_its_assignments(shared: Path, tmp_path
     # events with impossible particles, or fewer objects than daughters, would differ: there are none in this data set
     assert differing == 0
     assert found.report.unassigned == dict.fromkeys(PARTICLES, 0)
+
+
+def test_the_page_runs(any_number: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (any_number.parent / "ttH").unlink(missing_ok=True)
+    (any_number.parent / "ttH").symlink_to(any_number)
+    monkeypatch.chdir(any_number.parent)
+    (block,) = blocks("docs/assignment.md", "python", "load_assigner")
+    names = {"jt": jt, "events": jet_events(10, seed=3)}
+    exec(compile(block, "docs/assignment.md", "exec"), names)
+    assert len(names["events"].assigned.EVENT_neutrino_px) == 10
 
 
 def expected_distribution(jets: Any, particle: str) -> np.ndarray:

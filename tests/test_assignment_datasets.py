@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pages import blocks
 from traced import traced_peak
 
 h5py = pytest.importorskip("h5py")
@@ -629,6 +630,15 @@ def test_the_example_of_the_original_in_numbers(shared: Path) -> None:
     report = check_dataset(shared / "spanet" / "examples" / "ttH.h5", shared / "spanet" / "ttH_event.yaml")
     assert report.combinations["none"].events == 331
     assert report.classes == {"EVENT/signal": {0: 326, 1: 674}}
+
+
+@pytest.mark.data
+def test_the_output_on_the_page_is_that_of_the_command(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shared / "spanet"
+    event = str(folder / "ttbar_event.yaml")
+    assert main(["assignment", "check", str(folder / "examples/ttbar.h5"), "--event", event]) == 0
+    (block,) = blocks("docs/assignment.md", "text", "matching efficiency")
+    assert block in "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
 
 
 # ------------------------------------------------------------------------------------------------ several as one

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from pages import blocks
 from searches import CONFIG
 from transfers import searched
 
@@ -23,7 +23,7 @@ from jettagger.statistics.transfer import TransferFactor
 # jsonschema's own deprecation, which pyhf 0.7 always raises
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "search_backgrounds.md"
+PAGE = "docs/search_backgrounds.md"
 
 
 def closed(seed: int | None, order: int = 2, **changes: Any) -> Templates:
@@ -78,8 +78,8 @@ def test_fits_have_the_closure(
     closed(1).save(folder)
     (folder / "record.json").write_text(json.dumps({"processes": ["multijet", "tt", "H"], "label": None}))
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
-    exec(compile(block, str(PAGE), "exec"), {"__name__": "document"})
+    (block,) = blocks(PAGE, "python")
+    exec(compile(block, PAGE, "exec"), {"__name__": "document"})
     assert capsys.readouterr().out.split()[1] == "9"
     assert main(["fit", str(folder), "--toys", "0"]) == 0
     assert "closure of multijet: " in capsys.readouterr().out
@@ -151,8 +151,7 @@ def test_mistakes_have_a_line(old: str, new: str, message: str, files: Path) -> 
 
 def test_the_page_is_right(files: Path) -> None:
     """Its configurations are read, in a search with these samples, regions and histograms."""
-    page = PAGE.read_text(encoding="utf-8")
-    whole, abcd = (yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.M | re.S))
+    whole, abcd = (yaml.safe_load(block) for block in blocks(PAGE, "yaml", "backgrounds_from_data"))
     document = yaml.safe_load(TEXT)
     samples = {name: {"files": "tt1.root", "cross_section": 1} for name in ("QCD", "tt", "H")}
     document["samples"] = {**samples, "data": {"files": "run.root", "data": True}}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pages import blocks
 from real_files import opened
 
 from jettagger.bundles.known import output_fingerprint
@@ -932,8 +933,7 @@ def test_alternatives_agree_with_products():
 
 def test_a_preset_with_a_prefix_of_its_own_is_written_as_such(tmp_path):
     """The block of the page: two taggers on the same jets, one discriminant of each."""
-    page = (Path(__file__).resolve().parent.parent / "docs/discriminants.md").read_text(encoding="utf-8")
-    (block,) = [part.partition("```")[0] for part in page.split("```yaml\n")[1:] if "mineHbb" in part]
+    (block,) = blocks("docs/discriminants.md", "yaml", "mineHbb")
     (tmp_path / "mine.yaml").write_text(block)
     found = load(tmp_path / "mine.yaml")
     assert found["mineHbb"] == discriminant("HbbvsQCD", prefix="myParT")

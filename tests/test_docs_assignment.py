@@ -11,13 +11,14 @@ import awkward as ak
 import numpy as np
 import pytest
 from assignments import EXAMPLES, top_pair_file
+from pages import blocks
 
 from jettagger.assignment import decode
 from jettagger.topology.eventfile import event_text, parse_event_text
 from jettagger.topology.mapping import parse_mapping
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "assignment.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+PAGE = "docs/assignment.md"
+BLOCKS = [block for block in blocks(PAGE, "python") if "load_assigner" not in block]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -67,14 +68,14 @@ def all_hadronic(n_events: int = 5, n_jets: int = 7) -> dict[str, Any]:
 
 
 def test_the_event_file_is_valid() -> None:
-    (text,) = re.findall(r"^```yaml\n(INPUTS.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+    (text,) = blocks(PAGE, "yaml", "INPUTS")
     event = parse_event_text(text)
     assert parse_event_text(event_text(event)) == event
     assert event.regressions == {"EVENT/neutrino_pz": "laplacian", "t1/PARTICLE/pt": "gaussian"}
 
 
 def test_the_mapping_is_valid() -> None:
-    (text,) = re.findall(r"^```yaml\n(version: 1\ninputs:.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+    (text,) = blocks(PAGE, "yaml", "version: 1\ninputs:")
     event = """
 INPUTS:
   SEQUENTIAL: {Jets: {mass: log, pt: log, eta: none, sin_phi: none, cos_phi: none, btag: none}}

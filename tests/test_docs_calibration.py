@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from calibrations import probes
+from pages import blocks, read
 
 from jettagger.calibration.layouts import LAYOUTS
 from jettagger.cli import main
@@ -16,19 +17,15 @@ from jettagger.config.yamlfile import yaml_text
 from jettagger.histograms import save
 from jettagger.studies import read_calibration
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
-TEXT = PAGE.read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+PAGE = "docs/calibration.md"
+TEXT = read(PAGE)
 
 
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyhf", reason="fits need the extra stats")
     pytest.importorskip("correctionlib")
     monkeypatch.chdir(tmp_path)
-    text, *parts = blocks("yaml")
+    text, *parts = blocks(PAGE, "yaml")
     save({"probe": probes({"signal": (1.0, 0.9)})}, "probes.json.gz")
     for part in parts:
         whole = {**yaml.safe_load(text), **yaml.safe_load(part)}
@@ -40,12 +37,12 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # one bin of one working point is enough here
     text = text.replace("[300, 400, 500, 800]", "[300, 400]").replace("loose: 0.5, ", "")
     Path("calibration.yaml").write_text(text, encoding="utf-8")
-    (shell,) = blocks("sh")
+    (shell,) = blocks(PAGE, "sh")
     for line in shell.splitlines():
         assert main([*shlex.split(line)[1:], "--no-plots"]) == 0, line
     names: dict[str, object] = {"__name__": "document"}
-    for block in blocks("python"):
-        exec(compile(block, str(PAGE), "exec"), names)
+    for block in blocks(PAGE, "python"):
+        exec(compile(block, PAGE, "exec"), names)
     assert names["tight"] == pytest.approx([0.9, 0.9], abs=0.1)
     written = {str(path.relative_to("calibration")) for path in Path("calibration").rglob("*") if path.is_file()}
     listed = set(re.findall(r"`([\w<>./]+)`", TEXT[TEXT.index("| file |") : TEXT.index("From Python:")]))

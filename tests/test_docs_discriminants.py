@@ -3,19 +3,10 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from jettagger.discriminants import models, presets
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "discriminants.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-CODE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-
-
-@pytest.mark.parametrize("code", CODE, ids=[str(i) for i in range(len(CODE))])
-def test_examples_run(code, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(PAGE), "exec"), {})
 
 
 def test_the_table_of_presets_is_complete_and_right():

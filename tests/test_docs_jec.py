@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from pathlib import Path
@@ -12,12 +11,13 @@ import pytest
 import yaml
 from jec_events import jec_columns, jec_events, write_calibration
 from jecs import SHARED, reference, reference_model
+from pages import blocks
 
 from jettagger.files.root import write_tree
 from jettagger.jec.importing import import_weights
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "jec.md").read_text(encoding="utf-8")
-BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "mljec" not in block]
+PAGE = "docs/jec.md"
+BLOCKS = [block for block in blocks(PAGE, "python") if "weights.npz" not in block]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # coffea's, about missing cross-references
@@ -59,7 +59,11 @@ def test_the_lines_for_tensorflow_save_what_is_imported(tmp_path: Path, monkeypa
     config = yaml.safe_load((SHARED / "tests" / "test_config.yaml").read_text())
     Path("config.yaml").write_text(yaml.safe_dump(config))
     Path("transform.yaml").write_text((SHARED / "tests" / "data" / "transform.yaml").read_text())
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "mljec" in block]
-    exec(block, {})
+    (saving,) = blocks(PAGE, "python", "mljec")
+    (reading,) = blocks(PAGE, "python", "import_weights")
+    names: dict[str, Any] = {"arrays": reference("batches_as_implemented.npz")}
+    exec(saving, names)
     assert loaded
+    exec(reading, names)
+    assert names["prediction"] == pytest.approx(reference("model_mlp.npz")["predictions"].ravel(), abs=1e-5)
     assert import_weights(config["model"], "weights.npz").architecture.parameters == 1434

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from agreement import Agreement
+from pages import blocks
 
 import jettagger as jt
 from benchmarks import rounding
@@ -98,7 +99,7 @@ def test_numbers_are_written_into_a_card_once() -> None:
 
 @pytest.mark.data
 def test_the_example_of_a_network_of_a_family_loads(shared: Path, tmp_path: Path) -> None:
-    (card,) = re.findall(r"```json\n(.+?)```", TEXT, re.DOTALL)
+    (card,) = blocks("docs/models.md", "json")
     shutil.copy(shared / "models/deepdoublex-v02/BvL.onnx", tmp_path / "model.onnx")
     (tmp_path / "bundle.json").write_text(card)
     bundle = jt.load_bundle(tmp_path)

@@ -16,6 +16,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from pages import blocks
 
 import jettagger as jt
 from jettagger.bundles.registry import load_bundle
@@ -478,7 +479,7 @@ def test_on_dask(scheduler: str, grpc_url: str, here: Any) -> None:
 def test_the_page_runs(grpc_url: str, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With this server and the network of the package in the place of those that it names."""
     page = (Path(__file__).parent.parent / "docs" / "remote.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```py\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    (block,) = blocks("docs/remote.md", "python")
     block = block.replace('"grpc://gpu7:8001/inclParTMDV1"', repr(grpc_url)).replace("inclParTMDV1", "tinyParT")
     names: dict[str, Any] = {"events": EVENTS}
     exec(compile(block, "docs/remote.md", "exec"), names)

@@ -19,6 +19,7 @@ from heads import make_head
 from hypothesis import given
 from hypothesis import strategies as st
 from jettagger.processors.search import SearchWarning
+from pages import blocks
 from searches import make_world
 
 import jettagger as jt
@@ -329,8 +330,7 @@ def test_a_converted_file_says_what_it_comes_from(shared: Path, tmp_path: Path) 
 def test_a_histogram_of_a_skim_has_the_model_of_the_skim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of the page on formats."""
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (block,) = blocks("docs/formats.md", "python")
     exec(compile(block, "docs/formats.md", "exec"), {"__name__": "document"})
     record = read_provenance("histograms.json")
     assert record["step"] == "histograms"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import stat
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import blocks
 from searches import PLAIN, make_world
 from survivors import ROOT
 
@@ -205,7 +205,6 @@ def test_wrong_options(world: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_keys_of_the_page_are_read(world: Path) -> None:
-    page = (ROOT / "docs" / "search_batch.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    (block,) = blocks("docs/search_batch.md", "yaml")
     config = read_config(PLAIN + block, name="search.yaml", folder=world.parent)
     assert config.document.data["batch"]["walltime"] == "12:00:00"

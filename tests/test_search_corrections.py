@@ -24,6 +24,7 @@ from correction_files import (
     write_corrections,
 )
 from jettagger.processors.search import SearchWarning
+from pages import blocks
 from searches import columns, write
 
 from jettagger.config.models import validated
@@ -331,12 +332,7 @@ def test_missing_values_are_no_numbers(world: Path) -> None:
 
 
 def test_the_page_on_corrections_is_true() -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "search_corrections.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(yaml|python)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    for language, text in blocks:
-        if language == "python":
-            exec(compile(text, "page", "exec"), {"__name__": "document"})
-            continue
+    for text in blocks("docs/search_corrections.md", "yaml"):
         start = "version: 1\neras: {2022: {luminosity: 8}, 2023: {luminosity: 27}}\nregions: {all: {kind: inclusive}}\n"
         start += "samples: {tt: {files: tt.root, cross_section: 1}}\nhistograms: {mjj: {bins: [1, 0, 1]}}\n"
         keys = validated(SearchFile, read_yaml(start + text, "page"))

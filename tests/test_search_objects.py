@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from correctionlib import schemav2
 from jettagger.processors.search import SearchWarning
+from pages import blocks
 from searches import columns, write
 
 from jettagger.errors import ConfigError, MismatchError, UnknownName
@@ -239,10 +239,7 @@ def test_what_is_refused(folder: Path, change: tuple[str, str], message: str) ->
 
 
 def test_the_page_is_read() -> None:
-    page = Path(__file__).resolve().parent.parent / "docs" / "search_objects.md"
-    (text,) = re.findall(
-        r"^```yaml\n(objects:.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
+    (text,) = blocks("docs/search_objects.md", "yaml", "objects:")
     top = (
         "version: 1\nluminosity: 1\nsamples: {tt: {files: tt.root, cross_section: 1}}\nregions: {all: {kind: signal}}\n"
     )

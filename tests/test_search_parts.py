@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import blocks
 from searches import PLAIN, columns, make_world, write
 
 from jettagger.cli import main
+from jettagger.cli import search as search_command
 from jettagger.errors import ConfigError, InputFileError, MismatchError
 from jettagger.histograms import load
 from jettagger.provenance import read_provenance
@@ -179,3 +181,10 @@ def test_failures_are_counted_by_site() -> None:
     places = [f"root://eos.cern.ch:1094//{number}.root" for number in range(3)]
     places = ["/data/a.root", *places, "https://b.org/x, events 0 to 5"]
     assert sites_of(places) == {"eos.cern.ch:1094": 3, "": 1, "b.org": 1}
+
+
+def test_the_table_of_sites_on_the_page_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = {f"root://eos.example.org//{number}.root": "no answer" for number in range(37)}
+    search_command._failures({**missing, "local.root": "no such file"})
+    (block,) = blocks("docs/search_batch.md", "text", "by site")
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == block.splitlines()

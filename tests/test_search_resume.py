@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jettagger.processors import ResonanceSearchProcessor
+from pages import blocks
 from searches import PLAIN, columns, make_world, write
 
 from jettagger.cli import main
@@ -327,10 +328,9 @@ def test_files_of_results_are_no_program() -> None:
 
 
 def test_the_page_runs(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "search_batch.md").read_text(encoding="utf-8")
     place = make_world(tmp_path, config=f"{PLAIN}plots: false\n")
     monkeypatch.chdir(place.parent)
-    for block in re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+    for block in blocks("docs/search_batch.md", "python"):
         exec(compile(block, "search_batch.md", "exec"), {"__name__": "document"})
     assert (tmp_path / "long-output" / "histograms.json").is_file()
     assert not (tmp_path / "long-output.resume").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from comparing import assert_same_scores, flat
 from heads import make_head
 from networks import write_bundle
 from onnx import TensorProto, helper, numpy_helper
+from pages import blocks
 from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, with_shapes, write
 
 import jettagger as jt
@@ -494,8 +494,7 @@ def test_what_is_declared_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_examples_of_the_page_are_valid() -> None:
-    page = Path(__file__).parent.parent / "docs" / "images.md"
-    inputs = page.read_text(encoding="utf-8").partition("## Inputs")[2]
-    whole, image = map(json.loads, re.findall(r"```json\n(.+?)```", inputs, re.DOTALL)[:2])
-    groups = read_declared(page, declared(*whole["groups"], image))[1]
+    page = "docs/images.md"
+    whole, image = map(json.loads, blocks(page, "json"))
+    groups = read_declared(Path(page), declared(*whole["groups"], image))[1]
     assert [group.kind for group in groups] == ["sequence", "vector", "image"]
