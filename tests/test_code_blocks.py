@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -21,9 +22,11 @@ import pytest
 from pages import ROOT, Block, blocks_of, pages, read
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from jettagger.cli import COMMANDS
+from jettagger.cli import COMMANDS, main, parser_of
 from jettagger.cli.schema import FILES, model_of
 from jettagger.config.yamlfile import read_yaml
+from jettagger.errors import JettaggerError
+from jettagger.testing import write_pfnano
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def test_every_block_is_checked() -> None:
         block.name
         for block in BLOCKS
         if block.language == "text"
+        and not block.text.startswith("$ jettagger ")
         and not any(entry.has(block) for entry in ELSEWHERE)
         and not any(page == block.page and holding in block.text for page, holding in SHOWN)
     ]
@@ -165,9 +169,14 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # ------------------------------------------------------------------------------------------------------------ shell
 
 #: programs that are not ours
-FOREIGN = ("cat", "combine", "condor_submit", "curl", "docker", "echo", "export", "git", "mkdir", "perf", "sbatch")
-FOREIGN += ("tritonserver", "mlserver", "kubectl", "conda", "tar", "cp", "voms-proxy-init", "xrdcp", "nohup", "open")
+FOREIGN = ("cat", "combine", "condor_submit", "conda", "cp", "curl", "docker", "echo", "export", "git", "grep", "head")
+FOREIGN += ("jq", "kubectl", "less", "mkdir", "mlserver", "nohup", "open", "perf", "sbatch", "sort", "tail", "tar")
+FOREIGN += ("tee", "tritonserver", "voms-proxy-init", "watch", "xargs", "xrdcp")
 OURS = ("jettagger", "make", "pip", "python", "pytest")
+
+
+#: after the last argument of a command
+END = "<end of the command>"
 
 
 def calls(text: str, folder: Path) -> list[list[str]]:
@@ -177,15 +186,16 @@ def calls(text: str, folder: Path) -> list[list[str]]:
     log.touch()
     for name in (*FOREIGN, *OURS, "python3"):
         path = programs / name
-        path.write_text(f'#!/bin/sh\n{{ printf "%s\\0" "{name}" "$@"; printf "\\n\\0"; }} >> "{log}"\n')
+        # in one piece, as commands of a pipe run at the same time
+        path.write_text(f'#!/bin/sh\nprintf "%s\\0" "{name}" "$@" "{END}" >> "{log}"\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     # of an environment: .venv/bin/python is python
     text = re.sub(r"[\w./~$-]*/bin/(?=(?:python3?|pip|jettagger|pytest)\b)", "", text)
-    functions = 'cd() { :; }; source() { :; }; command_not_found_handle() { printf "%s\\0\\n\\0" "$1" >> "$LOG"; }\n'
+    functions = 'cd() { :; }; source() { :; }; command_not_found_handle() { printf "%s\\0" "$1" "$END" >> "$LOG"; }\n'
     bash = shutil.which("bash") or "bash"
     done = subprocess.run(
         [bash, "-c", functions + text],
-        env={"PATH": str(programs), "LOG": str(log), "HOME": str(folder)},
+        env={"PATH": str(programs), "LOG": str(log), "END": END, "HOME": str(folder)},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -193,7 +203,7 @@ def calls(text: str, folder: Path) -> list[list[str]]:
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
-    return [words.split("\0")[:-1] for words in log.read_text(encoding="utf-8").split("\n\0") if words]
+    return [words.split("\0")[:-1] for words in log.read_text(encoding="utf-8").split(f"{END}\0") if words]
 
 
 @cache
@@ -233,22 +243,20 @@ def check_call(words: list[str], page: str) -> None:
 
 def check_verb(arguments: list[str]) -> None:
     """That the parser of a verb takes these arguments."""
-    from argparse import ArgumentParser
-
-    if arguments[0] in ("-h", "--help", "-V", "--version", "COMMAND"):
+    while arguments and arguments[0] in ("-q", "--quiet", "--json", "-v", "--verbose", "-vv"):
+        arguments = arguments[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "-V", "--version", "COMMAND"):
         return
     verb, rest = arguments[0], arguments[1:]
     if " ".join(arguments[:2]) in COMMANDS:
         verb, rest = " ".join(arguments[:2]), arguments[2:]
     assert verb in COMMANDS, f"no command {verb}"
-    parser = ArgumentParser(prog=f"jettagger {verb}")
-    importlib.import_module(COMMANDS[verb][0]).configure(parser)
     if any(word in ("-h", "--help") for word in rest):
         return
     try:
-        parser.parse_args(rest)
-    except SystemExit as error:
-        raise AssertionError(f"jettagger {' '.join(arguments)}: not understood") from error
+        parser_of(verb).parse_args(rest)
+    except JettaggerError as error:
+        raise AssertionError(f"jettagger {' '.join(arguments)}: not understood: {error}") from error
 
 
 def check_shell(text: str, page: str, folder: Path) -> None:
@@ -280,6 +288,29 @@ def test_commands_are_understood(block: Block, tmp_path: Path) -> None:
 def test_wrong_commands_are_found(text: str, message: str, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(AssertionError, match=message):
         check_shell(text, "README.md", tmp_path)
+
+
+TRANSCRIPTS = [
+    pytest.param(block, id=f"{block.page}:{block.line}")
+    for block in BLOCKS
+    if block.language == "text" and block.text.startswith("$ jettagger ")
+]
+
+
+@pytest.mark.parametrize("block", TRANSCRIPTS)
+def test_transcripts_are_those_of_the_commands(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What follows ``$ jettagger ...`` is what it prints, on both streams; nano.root is there."""
+    if any(entry.has(block) for entry in ELSEWHERE):
+        return
+    monkeypatch.chdir(tmp_path)
+    write_pfnano("nano.root", 5, seed=1)
+    for part in re.split(r"^\$ jettagger ", block.text, flags=re.MULTILINE)[1:]:
+        line, _, expected = part.partition("\n")
+        main(shlex.split(line))
+        said = capsys.readouterr()
+        assert [text.rstrip() for text in (said.out + said.err).splitlines()] == expected.splitlines()
 
 
 # ------------------------------------------------------------------------------------------------------------ files
