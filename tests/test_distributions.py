@@ -153,8 +153,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     folder = tmp_path_factory.mktemp("distributions")
     repository = copy_of_the_repository(folder / "repository")
     # what work leaves behind
-    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    for name in [line.strip("/").replace("*", "x") for line in ignored] + ["docs/__pycache__", "jettagger/__pycache__"]:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    names = [line.strip("/").replace("*", "x") for line in ignored if line and not line.startswith("#")]
+    for name in [*names, "docs/__pycache__", "jettagger/__pycache__"]:
         left = repository / name
         if not left.suffix or name.startswith(".") or ".egg-info" in name:
             left.mkdir(parents=True, exist_ok=True)

@@ -239,8 +239,8 @@ def unknown_words(arguments: str) -> list[str]:
         ("jettagger[plot]", ["jettagger[plot]"]),
         ("'jettagger[plots]'", ["'jettagger[plots]'"]),
         (
-            "'jettagger @ git+https://github.com/other/jettagger'",
-            ["'jettagger @ git+https://github.com/other/jettagger'"],
+            "'jettagger @ git+https://example.org/jettagger'",
+            ["'jettagger @ git+https://example.org/jettagger'"],
         ),
         ("rucio-clients mplhep", ["mplhep"]),
     ],
