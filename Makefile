@@ -67,4 +67,4 @@ weaver: .venv-weaver/.done
 
 clean:
 	rm -rf $(VENV) .venv-weaver demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf docs/api docs/commands docs/examples docs/gallery docs/keys docs/models docs/project
+	rm -rf docs/api docs/commands docs/examples docs/gallery docs/keys docs/models docs/project docs/search

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
 from _site.links import site_links, written  # noqa: E402
+from _site.reference import write_reference  # noqa: E402
+from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
+from sphinx.ext.autodoc.mock import mock  # noqa: E402
 
 from jettagger import __version__  # noqa: E402
 
@@ -26,13 +30,17 @@ ADDRESS = _setup["metadata"].get("url", "https://github.com/jettagger/jettagger"
 
 extensions = [
     "_site.formulas",
+    "_site.docstrings",
     "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
 ]
-source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
-exclude_patterns = ["_site"]
-nitpicky = True
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+exclude_patterns = ["_site", "search.md"]
 
 # ---------------------------------------------------------------------------------------- Markdown
 
@@ -40,8 +48,14 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 
+#: what the extras bring, as it is imported
+EXTRAS = ("torch", "h5py", "optuna", "sklearn", "hep_ml", "xgboost", "pythia8mc", "fastjet", "openvino", "tritonclient")
+EXTRAS += ("dask_awkward", "dask", "distributed", "dask_jobqueue", "pyhf", "matplotlib", "mplhep", "weaver")
+
 #: pages that lie elsewhere in the repository -> where they are in the site
 ELSEWHERE = {
+    # search.html is where Sphinx looks up words
+    "docs/search.md": "search/index.md",
     "README.md": "project/readme.md",
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
@@ -55,7 +69,7 @@ ELSEWHERE = {
         for path in sorted((ROOT / "jettagger" / "models").glob("*/MODEL_CARD.md"))
     },
 }
-_PAGES = ELSEWHERE | {str(path.relative_to(ROOT)): str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+_PAGES = {str(path.relative_to(ROOT)): str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} | ELSEWHERE
 
 
 def _for_site(text: str, source: str, place: str) -> str:
@@ -72,6 +86,30 @@ def _rewrite_links(app: Any, docname: str, content: list[str]) -> None:
     if place not in ELSEWHERE.values() and (DOCS / place).is_file():
         content[0] = _for_site(content[0], f"docs/{place}", place)
 
+
+# ---------------------------------------------------------------------------------------- reference
+
+#: packages of extras: where one is absent, a stand-in takes its place, so that the reference is complete
+autodoc_mock_imports = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
+autosummary_mock_imports = autodoc_mock_imports
+autosummary_generate = False
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 90
+numpydoc_show_class_members = False
+default_role = "py:obj"
+nitpicky = True  # _site.docstrings says what is passed over
+
+with mock(autodoc_mock_imports):
+    jettagger_homes = write_reference(ROOT, DOCS / "api")
+
+#: what types of parameters link to: our classes by their bare names, those of others by their full ones
+numpydoc_xref_param_type = True
+numpydoc_xref_aliases = {word: word for word in DEFAULT_LINKS}
+numpydoc_xref_aliases |= {
+    name.rpartition(".")[2]: name for name in jettagger_homes.values() if name.rpartition(".")[2][0].isupper()
+}
+numpydoc_xref_ignore = "all"  # other words
 
 # ---------------------------------------------------------------------------------------- HTML
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import json
+import os
+import pkgutil
 import re
+import subprocess
+import sys
+import zlib
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote
 
 import pytest
+
+import jettagger
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -52,3 +63,134 @@ def test_what_is_written_for_the_site_is_ignored_by_git_and_removed_by_make_clea
     assert len(ignored) > 5
     removed = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nclean:")[2]
     assert set(re.findall(r"docs/(\w+)", removed)) == set(ignored)
+
+
+# ---------------------------------------------------------------------------------------- the built site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site: that of an environment variable, as in ``.ci/run``, or built here."""
+    if folder := os.environ.get("JETTAGGER_SITE"):
+        return Path(folder)
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    pytest.importorskip("pydata_sphinx_theme", reason="the extra docs is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "doctrees")]
+    made = subprocess.run([*command, str(DOCS), str(folder / "html")], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return folder / "html"
+
+
+def inventory(site: Path) -> dict[str, set[str]]:
+    """Kind of object -> names, as other projects read them."""
+    content = (site / "objects.inv").read_bytes()
+    lines = zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
+    entries: dict[str, set[str]] = {}
+    for line in lines:
+        name, kind = re.match(r"(.+?) (\S+:\S+) -?\d+ ", line).groups()  # type: ignore[union-attr]
+        entries.setdefault(kind, set()).add(name)
+    return entries
+
+
+def public_packages() -> list[str]:
+    """All modules and packages at the top of the package, but the command line, and those with public names below."""
+    names = ["jettagger", "jettagger.processors"]
+    for module in pkgutil.iter_modules(jettagger.__path__, "jettagger."):
+        if module.name.rpartition(".")[2].startswith("_") or module.name == "jettagger.cli":
+            continue
+        names.append(module.name)
+        if module.ispkg:
+            folder = ROOT.joinpath(*module.name.split("."))
+            names += [f"{module.name}.{item.name}" for item in pkgutil.iter_modules([str(folder)]) if item.ispkg]
+    return names
+
+
+@pytest.mark.slow
+def test_all_public_names_are_in_the_reference(site: Path) -> None:
+    entries = inventory(site)
+    documented = {name for kind, names in entries.items() if kind.startswith("py:") for name in names}
+    modules = public_packages()
+    assert len(modules) > 40
+    assert [name for name in modules if name not in entries["py:module"]] == []
+    absent, count = [], 0
+    for name in modules:
+        try:
+            package = importlib.import_module(name)
+        except ImportError:
+            continue  # its extra is not here; where all are, all names are compared
+        for public in getattr(package, "__all__", ()):
+            count += 1
+            absent += [f"{name}.{public}"] if f"{name}.{public}" not in documented else []
+    assert absent == []
+    assert count > 500
+
+
+class Page(HTMLParser):
+    """Links and anchors of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name in ("id", "name") and value:
+                self.anchors.add(value)
+            elif name in ("href", "src") and value is not None and tag in ("a", "img", "link", "script"):
+                self.links.append(value)
+
+
+def pages_of(site: Path) -> list[Path]:
+    """All pages; ``_static`` has templates of the theme."""
+    return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts]
+
+
+def broken_links(site: Path) -> list[str]:
+    """Links of pages to files and anchors that are not there."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in pages_of(site)}
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            target, _, anchor = unquote(link).partition("#")
+            if re.match(r"[a-z][a-z+.-]*:|//", target):
+                continue
+            file = (path.parent / target.partition("?")[0]).resolve() if target else path
+            if not file.is_file() or (anchor and file in pages and anchor not in pages[file].anchors):
+                broken.append(f"{path.relative_to(site)}: {link}")
+    return broken
+
+
+@pytest.mark.slow
+def test_no_local_link_is_broken(site: Path) -> None:
+    assert broken_links(site.resolve()) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<p id="x"><a href="b.html#y"></a><a href="b.html#z"></a><a href="#x"></a></p>')
+    (tmp_path / "b.html").write_text('<p id="y"><img src="c.png"><a href="https://example.org/none"></a></p>')
+    assert broken_links(tmp_path.resolve()) == ["a.html: b.html#z", "b.html: c.png"]
+
+
+@pytest.mark.slow
+def test_the_site_can_be_searched(site: Path) -> None:
+    index = json.loads((site / "searchindex.js").read_text(encoding="utf-8").removeprefix("Search.setIndex(")[:-1])
+    for word, page in (
+        ("adversari", "decorrelation"),
+        ("workspac", "search/index"),
+        ("roc_curv", "api/jettagger.plots"),
+    ):
+        found = [index[part].get(word, []) for part in ("terms", "titleterms")]
+        numbers = {number for entry in found for number in (entry if isinstance(entry, list) else [entry])}
+        assert index["docnames"].index(page) in numbers, word
+    assert 'id="search-results"' in (site / "search.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    for path in pages_of(site):
+        text = path.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(https?:[^"]+)"', text)
+        assert loaded == [], path
