@@ -543,10 +543,11 @@ FILES = {
     "decorrelate": [decorrelate, decorrelate_skim],
     "decorrelate apply": [apply_map, apply_map_over_it],
 }
-#: commands with an output that no argument names; each has a test of its own below, that of steer in its own file
-OWN = {"fit", "jec steer", "limit", "models accept", "models add", "models serve-config"}
+#: commands with an output that no argument names; each has a test of its own below, or in the files of steer and remove
+OWN = {"fit", "jec steer", "limit", "models accept", "models add", "models remove", "models serve-config"}
 READERS = {
     "schema",
+    "completion",
     "provenance",
     "models list",
     "models show",

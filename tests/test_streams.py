@@ -179,6 +179,10 @@ def schema(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]
     return run(capsys, "schema", "search"), '"luminosity"', ""
 
 
+def completion(_: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
+    return run(capsys, "completion", "bash"), "complete -F _jettagger jettagger", ""
+
+
 def provenance(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Said, str, str]:
     path = folder / "s.parquet"
     main(["tag", str(write_pfnano(folder / "nano.root", 5, seed=1)), "-m", "tinyParT", "-o", str(path)])
@@ -238,6 +242,7 @@ VERBS = {
             fit,
             limit,
             schema,
+            completion,
             provenance,
         ),
         *(decorrelate, decorrelate_apply, calibrate, jec, assignment),

@@ -26,7 +26,7 @@ __all__ = ["COMMANDS", "TRACEBACK", "main", "parser_of"]
 #: verb -> (module, one line for ``jettagger --help``)
 COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("jettagger.cli.simulate", "make jets with known truth, with Pythia and FastJet"),
-    "models": ("jettagger.cli.models", "list, show, check and add models"),
+    "models": ("jettagger.cli.models", "list, show, check, add and remove models"),
     "tag": ("jettagger.cli.tag", "score the jets of files and write a skim"),
     "convert": ("jettagger.cli.convert", "event files to flat files with one row per jet"),
     "show": ("jettagger.cli.show", "draw jets as point clouds, with their highest scores"),
@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "limit": ("jettagger.cli.limit", "upper limits against the resonance mass, from the templates of a search"),
     "provenance": ("jettagger.cli.provenance", "how an output was made: model, selection, files, version"),
     "schema": ("jettagger.cli.schema", "JSON schema of a file that jettagger reads, for editors"),
+    "completion": ("jettagger.cli.completion", "a script that completes commands, options and models in a shell"),
 }
 
 EXIT_ERROR = 2

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from typing import Any
 
 from jettagger._version import __version__
-from jettagger.errors import visible
+from jettagger.errors import ConfigError, visible
 
 __all__ = ["DOCUMENT", "INTERVAL", "VERSION", "Console"]
 
@@ -110,6 +110,29 @@ class Console:
             self._result = content
         else:
             self.say(text)
+
+    def agrees(self, question: str, option: str) -> bool:
+        """Ask on a terminal, and take anything but yes for no.
+
+        Parameters
+        ----------
+        question : str
+        option : str
+            The option that is the answer where nobody can be asked.
+
+        Returns
+        -------
+        bool
+
+        Raises
+        ------
+        ConfigError
+            If there is no terminal, or ``--quiet`` or ``--json`` is given.
+        """
+        if self.quiet or self.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ConfigError(f"{question} There is nobody to ask: expected {option}")
+        print(f"{visible(question, sys.maxsize)} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table on standard output.

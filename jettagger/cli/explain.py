@@ -57,7 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--model", "-m", required=True, metavar="M", help="name of a model (jettagger models list) or its folder")
     add("--discriminant", "-d", required=True, metavar="D", help="the number that is explained, see above")
     add("--output", "-o", required=True, metavar="OUT/", help="folder to write")
-    add("--method", default="saliency", metavar="NAME", help="see above (default: %(default)s)")
+    add(
+        "--method",
+        default="saliency",
+        metavar="NAME",
+        help="saliency, gradient-input, integrated, occlusion, permutation or attention (default: %(default)s)",
+    )
     add(
         "--number",
         "-n",

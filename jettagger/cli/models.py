@@ -1,4 +1,4 @@
-"""List, show, check, add, accept and serve models.
+"""List, show, check, add, remove, accept and serve models.
 
 A model is a folder with model.onnx, an input description preprocess.json and optionally bundle.json; its
 folder's name is its name. Models are looked for in the folders on $JETTAGGER_MODELS, in your own folder
@@ -9,6 +9,7 @@ examples:
   jettagger models show inclParTMDV1
   jettagger models check path/to/folder
   jettagger models add path/to/folder --name myParT
+  jettagger models remove myParT --dry-run
 """
 
 from __future__ import annotations
@@ -76,6 +77,16 @@ examples:
   jettagger models add path/to/folder --name myParT --force
 """
 
+_REMOVE = """Remove a model that 'add' copied into your own folder.
+
+Models of the package and those on $JETTAGGER_MODELS are not removed. It asks on a terminal; --yes is the answer
+elsewhere. The model is complete or absent, whenever the command is stopped.
+
+examples:
+  jettagger models remove myParT --dry-run
+  jettagger models remove myParT --yes
+"""
+
 _ACCEPT = """Take a model's files as they are, though they have changed since it was added or first used.
 
 A network or an input description without a declared SHA-256 is remembered when it is first used; if it changes
@@ -126,6 +137,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("folder", metavar="FOLDER", help="folder with model.onnx and preprocess.json")
     add.add_argument("--name", metavar="N", help="name to add it under (default: the model's own)")
     add.add_argument("--force", action="store_true", help="replace a model of that name")
+    removes = action("remove", _remove, _REMOVE)
+    removes.add_argument("name", metavar="M", help="name of a model in your own folder")
+    removes.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    removes.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     accepts = action("accept", _accept, _ACCEPT)
     accepts.add_argument("model", metavar="M", help="name of a model (jettagger models list) or its folder")
     serves = action("serve-config", _serve, _SERVE)
@@ -463,6 +478,28 @@ def _add(args: argparse.Namespace, console: Console) -> int:
         if slots.change:
             lengths = "their own length only" if slots.exact else f"{slots.longest} slots, as described"
             console.say(f"padding changes its scores: jets run with {lengths} ({axis})")
+    return 0
+
+
+def _remove(args: argparse.Namespace, console: Console) -> int:
+    from jettagger.bundles.places import user_folder
+    from jettagger.bundles.registry import available
+    from jettagger.bundles.removing import added_model, remove
+
+    model = added_model(args.name)
+    what = f"{model.folder}: {len(model.files)} files, {model.size / 1e6:.1f} MB"
+    answer = {"name": args.name, "folder": model.folder, "files": model.files, "bytes": model.size}
+    if args.dry_run:
+        lines = [f"would remove {what}", *(f"  {name}" for name in model.files)]
+        console.answer({**answer, "removed": False}, "\n".join(lines))
+        return 0
+    if not args.yes and not console.agrees(f"remove {what}?", "--yes"):
+        console.say("nothing was removed")
+        return 1
+    remove(args.name)
+    console.answer({**answer, "removed": True}, f"removed {what}")
+    if args.name in (left := available()) and left[args.name].parent != user_folder():
+        console.say(f"{args.name} is now the model in {left[args.name]}")
     return 0
 
 
