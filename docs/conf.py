@@ -12,6 +12,8 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
+from _site.commands import write_commands  # noqa: E402
+from _site.keys import write_keys  # noqa: E402
 from _site.links import site_links, written  # noqa: E402
 from _site.reference import write_reference  # noqa: E402
 from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
@@ -78,6 +80,9 @@ def _for_site(text: str, source: str, place: str) -> str:
 
 for _source, _place in ELSEWHERE.items():
     written(DOCS / _place, _for_site((ROOT / _source).read_text(encoding="utf-8"), _source, _place))
+
+write_keys(DOCS / "keys", (DOCS / "formats.md").read_text(encoding="utf-8"), _for_site)
+write_commands(DOCS / "commands")
 
 
 def _rewrite_links(app: Any, docname: str, content: list[str]) -> None:

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from jettagger.cli.schema import model_of
-from jettagger.config.models import key_table, model_at
+from jettagger.config.keys import key_table
+from jettagger.config.models import model_at
 
 _TABLE = re.compile(r"(<!-- keys: (?P<place>[\w -]+) -->\n).*?(<!-- end of keys -->)", flags=re.DOTALL)
 

@@ -92,9 +92,11 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.heads import description
     from jettagger.histograms import files as histograms
     from jettagger.images import settings as images
+    from jettagger.inputs.flavours import schema as flavours
     from jettagger.search import config as search
     from jettagger.search import parts
     from jettagger.simulation import run
+    from jettagger.simulation import schema as detectors
     from jettagger.statistics import templates
     from jettagger.studies.calibration import schema as calibration
     from jettagger.studies.sculpting import schema as sculpting
@@ -115,6 +117,8 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`calibration.yaml`": ("version", str(calibration.VERSION)),
         "`inputs.yaml`": ("version", str(mapping.VERSION)),
         "`image.yaml`": ("version", str(images.VERSION)),
+        "names of a production (YAML)": ("version", str(flavours.VERSION)),
+        "detector card (YAML)": ("format", detectors.FORMAT),
         "discriminants (YAML)": ("version", str(VERSION)),
         "working points (correctionlib JSON, schema 2)": ("format", str(working_points._FORMAT)),
         "maps (correctionlib JSON, schema 2)": ("format", mapfile.FORMAT),

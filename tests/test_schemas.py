@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from jettagger.cli import main
 from jettagger.cli.schema import FILES, model_of
+from jettagger.config.keys import key_table, nested_models, version_of
 from jettagger.config.models import (
     Between,
     Expected,
@@ -22,7 +24,6 @@ from jettagger.config.models import (
     Names,
     Shorthand,
     Size,
-    key_table,
     model_at,
     rename_keys,
     schema_of,
@@ -303,3 +304,33 @@ def test_places_in_models() -> None:
     trees = model_at(model_of("finetune"), ("model", "bdt"))
     assert trees is not None
     assert "trees" in trees.model_fields
+
+
+class Nesting(FileModel):
+    leaf: Leaf | None = None
+
+
+class NestingFile(FileModel):
+    version: Literal[3]
+    one: Leaf
+    several: dict[str, Nesting]
+    listed: tuple[Nesting, ...] = ()
+
+
+def test_all_mappings_of_a_file_are_found_once_with_their_places() -> None:
+    assert nested_models(NestingFile)[:2] == [
+        (["one", "several.NAME.leaf"], Leaf),
+        (["several.NAME", "listed[]"], Nesting),
+    ]
+    assert version_of(NestingFile) == ("version", "3")
+    assert version_of(Nesting) is None
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_places_of_mappings_are_those_that_a_file_has(kind: str) -> None:
+    model = model_of(kind)
+    for places, part in nested_models(model):
+        for place in places:
+            found = model_at(model, re.findall(r"\w+|\[", place))
+            assert found is not None, (kind, place)
+            assert any(place in other for other, same in nested_models(model) if same is part)

@@ -1,7 +1,7 @@
 """Models of configuration files: pydantic validation, with file, line and nearest name in each error.
 
 A file is a `FileModel`, with a description for each key. `validated` checks a document against it; the schema for
-editors and the tables of keys in the documentation are generated from the same model.
+editors and the tables of keys in the documentation (`jettagger.config.keys`) are generated from the same model.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ __all__ = [
     "Shorthand",
     "Shown",
     "Size",
-    "key_table",
+    "fields_of",
     "model_at",
+    "options_of",
     "problems",
     "rename_keys",
     "schema_of",
@@ -61,7 +62,7 @@ class FileModel(BaseModel):
     def _without_empty(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        null = {name for name, field in _fields(cls).items() if type(None) in get_args(field.annotation)}
+        null = {name for name, field in fields_of(cls).items() if type(None) in get_args(field.annotation)}
         return {key: value for key, value in content.items() if value is not None or key in null}
 
 
@@ -371,14 +372,24 @@ def _path(loc: Iterable[Any], content: Any) -> tuple[Any, ...]:
     return tuple(path)
 
 
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The keys of a model with their names in files."""
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a model.
+
+    Parameters
+    ----------
+    model : type
+
+    Returns
+    -------
+    dict of str to pydantic.fields.FieldInfo
+        With their names in files.
+    """
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _keys_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
     found = model_at(model, loc)
-    return [] if found is None else list(_fields(found))
+    return [] if found is None else list(fields_of(found))
 
 
 def model_at(model: type[BaseModel], loc: Iterable[Any]) -> type[BaseModel] | None:
@@ -399,26 +410,35 @@ def model_at(model: type[BaseModel], loc: Iterable[Any]) -> type[BaseModel] | No
     kind: Any = model
     for part in loc:
         kind = next(_inside(kind, part), None)
-    models = [item for item in _options(kind) if isinstance(item, type) and issubclass(item, BaseModel)]
+    models = [item for item in options_of(kind) if isinstance(item, type) and issubclass(item, BaseModel)]
     return models[0] if models else None
 
 
-def _options(kind: Any) -> list[Any]:
-    """The alternatives of an annotation, without None."""
+def options_of(kind: Any) -> list[Any]:
+    """The alternatives of an annotation, without None.
+
+    Parameters
+    ----------
+    kind : type or annotation
+
+    Returns
+    -------
+    list
+    """
     if get_origin(kind) is Annotated:
-        return _options(get_args(kind)[0])
+        return options_of(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
-        return [option for item in get_args(kind) if item is not type(None) for option in _options(item)]
+        return [option for item in get_args(kind) if item is not type(None) for option in options_of(item)]
     return [kind]
 
 
 def _inside(kind: Any, part: Any) -> Iterator[Any]:
     """The annotation of a part of a value."""
-    options = _options(kind)
+    options = options_of(kind)
     for option in options:
         if isinstance(option, type) and issubclass(option, BaseModel):
-            if part in _fields(option):
-                yield _fields(option)[part].annotation
+            if part in fields_of(option):
+                yield fields_of(option)[part].annotation
             elif (extra := get_type_hints(option).get("__pydantic_extra__")) is not None:  # names chosen by the user
                 yield get_args(extra)[1]
             elif any(field.default == part for field in option.model_fields.values()):  # the tag of a union
@@ -535,38 +555,3 @@ def schema_of(model: type[BaseModel], title: str) -> dict[str, Any]:
         **model.model_json_schema(mode="validation"),
         "title": title,
     }
-
-
-def key_table(model: type[BaseModel]) -> str:
-    """The keys of a mapping as a table in Markdown.
-
-    Parameters
-    ----------
-    model : type
-
-    Returns
-    -------
-    str
-        One row per key: name, description, default.
-    """
-    rows = ["| key | meaning | default |", "|---|---|---|"]
-    for name, field in _fields(model).items():
-        text = (field.description or "").replace("|", "\\|")
-        rows.append(f"| `{name}` | {text} | {_default(field)} |")
-    return "\n".join(rows)
-
-
-def _default(field: FieldInfo) -> str:
-    for item in field.metadata:
-        if isinstance(item, Shown):
-            return item.text
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if value is None or value == "" or (isinstance(value, (tuple, list, dict)) and not value):
-        return "none"
-    if isinstance(value, BaseModel):
-        return "those below"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{list(value) if isinstance(value, tuple) else value}`"
