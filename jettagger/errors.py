@@ -53,6 +53,7 @@ __all__ = [
     "WorkerError",
     "WrongType",
     "nearest",
+    "output_exists",
     "pip_line",
     "reason_of",
     "renamed",
@@ -101,10 +102,35 @@ def visible(text: str, longest: int = LONGEST) -> str:
 
 
 class JettaggerError(Exception):
-    """Base of all errors raised on purpose by jettagger; their texts are `visible`."""
+    """Base of all errors raised on purpose by jettagger; their texts are `visible`.
 
-    def __init__(self, *args: object) -> None:
+    Parameters
+    ----------
+    *args : object
+        The message, which says all of the following.
+    where : str, optional
+        File and line, argument, place.
+    got, expected : str, optional
+        What is there, and what should be.
+    nearest : sequence of str
+        The most similar valid names.
+    """
+
+    where: str | None
+    got: str | None
+    expected: str | None
+    nearest: Sequence[str]
+
+    def __init__(
+        self,
+        *args: object,
+        where: str | None = None,
+        got: str | None = None,
+        expected: str | None = None,
+        nearest: Sequence[str] = (),
+    ) -> None:
         super().__init__(*(visible(item) if isinstance(item, str) else item for item in args))
+        self.where, self.got, self.expected, self.nearest = where, got, expected, list(nearest)
 
 
 class BundleError(JettaggerError):
@@ -184,6 +210,8 @@ class UnknownName(JettaggerError, KeyError):
         The names that exist.
     where : str
         Where the name was looked up, e.g. ``"bundle 'tinyParT'"``.
+    listing : str
+        A command that lists the names that exist, for the message if they are many.
 
     Attributes
     ----------
@@ -191,7 +219,9 @@ class UnknownName(JettaggerError, KeyError):
         The unknown names; those that exist, if there are few; the most similar ones.
     """
 
-    def __init__(self, kind: str, name: str | Sequence[str], known: Iterable[str], where: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str | Sequence[str], known: Iterable[str], where: str = "", listing: str = ""
+    ) -> None:
         names = [name] if isinstance(name, str) else list(name)
         known = list(known)
         place = f" in {where}" if where else ""
@@ -199,8 +229,13 @@ class UnknownName(JettaggerError, KeyError):
         text = f"unknown {kind}{'s' if len(names) > 1 else ''}{place}: " + "; ".join(parts)
         if len(known) <= _SHOWN:
             text += f". Known: {', '.join(known) or 'none'}"
+        elif listing:
+            text += f". Expected one of the {len(known)} that {listing} lists"
         super().__init__(text)
         self.kind, self.names, self.where = kind, names, where
+        self.got = ", ".join(names)
+        self.expected = f"one of the {len(known)} that {listing} lists" if listing else None
+        self.expected = f"one of {', '.join(known)}" if known and len(known) <= _SHOWN else self.expected
         self.known = known if len(known) <= _SHOWN else []
         self.nearest = list(dict.fromkeys(close for item in names for close in nearest(item, known)))
 
@@ -216,6 +251,33 @@ def _restore_unknown(text: str, attributes: dict[str, Any]) -> UnknownName:
     KeyError.__init__(error, text)
     error.__dict__.update(attributes)
     return error
+
+
+def output_exists(path: object, more: str = "") -> OutputError:
+    """The error for an output that would be replaced.
+
+    Parameters
+    ----------
+    path : str or path
+    more : str
+        What else exists.
+
+    Returns
+    -------
+    OutputError
+
+    Examples
+    --------
+    >>> print(output_exists("skim.parquet"))
+    skim.parquet exists already; use --force (force=True) to replace it
+    """
+    asked = "--force (force=True)"
+    return OutputError(
+        f"{path}{more} exists already; use {asked} to replace it",
+        where=str(path),
+        got="exists already",
+        expected=f"{asked} to replace it",
+    )
 
 
 def reason_of(error: BaseException) -> str:
@@ -393,4 +455,5 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
         text = f"{purpose} needs the package '{error.name}', which is not installed: {pip_line(extra)}"
-        raise MissingExtra(text) from error
+        expected = f"the package '{error.name}'"
+        raise MissingExtra(text, where=purpose, got="not installed", expected=expected) from error

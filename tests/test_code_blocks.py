@@ -62,6 +62,8 @@ ELSEWHERE = [
     Elsewhere("docs/assignment.md", "python", "tests/test_assigner.py::test_the_page_runs", "load_assigner"),
     Elsewhere("docs/assignment.md", "python", "tests/test_docs_assignment.py::test_python_block_runs"),
     Elsewhere("docs/calibration.md", "python", "tests/test_docs_calibration.py::test_the_page_runs"),
+    Elsewhere("docs/errors.md", "python", "tests/test_docs_errors.py::test_the_page_has_what_they_say"),
+    Elsewhere("docs/errors.md", "text", "tests/test_docs_errors.py::test_the_page_has_what_they_say"),
     Elsewhere("docs/jec.md", "python", "tests/test_docs_jec.py::test_python_block_runs"),
     Elsewhere("docs/pfnano.md", "python", "tests/test_docs_pfnano.py::test_its_code_runs"),
     Elsewhere("docs/remote.md", "python", "tests/test_kserve_servers.py::test_the_page_runs"),

@@ -19,7 +19,7 @@ from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import DatasetWriter, described
 from jettagger.assignment.mixing import mixed
 from jettagger.assignment.parquet_blocks import ParquetWriter
-from jettagger.errors import ConfigError, InputFileError, OutputError, hint, require
+from jettagger.errors import ConfigError, InputFileError, OutputError, hint, output_exists, require
 from jettagger.files import complete_or_absent, refuse_inputs, refuse_repeats
 from jettagger.files.root import EventFile
 from jettagger.formats import EventColumns
@@ -336,7 +336,7 @@ def check_output(
     if not target.parent.is_dir():
         raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
     return target
 
 

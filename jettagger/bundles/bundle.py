@@ -312,13 +312,18 @@ class Bundle(Displayed):
         """
         if self.graph is not None:
             return self.graph
-        text = f"the bundle {self.name!r} has no weights: the file {MODEL} is missing. "
+        bundle, lacking = f"the bundle {self.name!r}", f"the file {MODEL} is missing"
         if self.folder.parent == (PACKAGE / "models").resolve():  # weights of these are found by the folder's name
             target = user_folder() / self.folder.name / MODEL
-            text += f"Put it at {target} (or in a folder {self.folder.name}/ on $JETTAGGER_MODELS)."
+            more = f" (or in a folder {self.folder.name}/ on $JETTAGGER_MODELS)"
         else:
-            text += f"Put it at {self.folder / MODEL}."
-        raise MissingModelFile(f"{text} {self.card.get_weights}".rstrip())
+            target, more = self.folder / MODEL, ""
+        raise MissingModelFile(
+            f"{bundle} has no weights: {lacking}. Put it at {target}{more}. {self.card.get_weights}".rstrip(),
+            where=bundle,
+            got=lacking,
+            expected=str(target),
+        )
 
 
 guard(globals())

@@ -14,7 +14,17 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.checksums import declare
 from jettagger.bundles.folder import is_bundle
 from jettagger.bundles.places import search_path, user_folder
-from jettagger.errors import LONGEST_NAME, BundleError, BundleNotFound, JettaggerError, OutputError, hint, visible
+from jettagger.errors import (
+    LONGEST_NAME,
+    BundleError,
+    BundleNotFound,
+    JettaggerError,
+    OutputError,
+    hint,
+    nearest,
+    output_exists,
+    visible,
+)
 from jettagger.files import allowed_mode, follow, refuse_inputs, replace_folder
 from jettagger.files.parts import forget, part_prefix, remember, remove_stale
 
@@ -116,7 +126,11 @@ def locate(name_or_folder: str | os.PathLike[str]) -> Path:
     places = ", ".join(str(place) for place in search_path())
     raise BundleNotFound(
         f"no model {shown!r}{hint(name, models)}: it is neither a folder nor among {', '.join(models) or 'no models'} "
-        f"(searched: {places})"
+        f"(searched: {places})",
+        where=places,
+        got=shown,
+        expected=f"a folder or one of {', '.join(models)}" if models else "a folder",
+        nearest=nearest(name, models),
     )
 
 
@@ -178,7 +192,7 @@ def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool 
     target = follow(user_folder() / name)
     refuse_inputs(target, [bundle.folder, *bundle.sources])
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
     part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ _WHERE = re.compile(
     r"(?P<where>.+?, line \d+|jettagger(?: [\w-]+)+|--[\w-]+|\S+\.(?:root|parquet|h5|json|yaml|yml|onnx|npz|txt)\S*?): "
 )
 _GOT = re.compile(r"\b(?:got|unknown [a-z ]+) (?P<got>.+?)(?=, expected |; |, which | \(|$)", re.MULTILINE)
-_EXPECTED = re.compile(r"\bexpected (?P<expected>.+?)(?=, got |; |$)", re.MULTILINE)
+_EXPECTED = re.compile(r"\b(?:expected|must be) (?P<expected>.+?)(?=, got |; |$)", re.MULTILINE)
 _ALLOWED = re.compile(r"\bAllowed: (?P<allowed>.+)$", re.MULTILINE)
 _NEAREST = re.compile(r"\(nearest: (?P<nearest>[^)]+)\)")
 
@@ -94,9 +94,11 @@ def error_object(error: BaseException, message: str | None = None) -> dict[str, 
         "nearest": close["nearest"].split(", ") if close else [],
     }
     if isinstance(error, UnknownName):
-        known = f"one of {', '.join(error.known)}" if error.known else None
-        named = {"what": f"unknown {error.kind}", "where": error.where or None, "got": ", ".join(error.names)}
-        described |= {**named, "expected": known, "nearest": error.nearest}
+        named = {"what": f"unknown {error.kind}", "where": error.where or None, "got": error.got}
+        described |= {**named, "expected": error.expected, "nearest": error.nearest}
+    elif isinstance(error, JettaggerError):
+        told = {key: getattr(error, key) for key in ("where", "got", "expected", "nearest")}
+        described |= {key: value for key, value in told.items() if value}
     elif isinstance(error, OSError) and error.filename is not None:
         described |= {"what": error.strerror, "where": os.fsdecode(error.filename)}
     return described

@@ -19,7 +19,7 @@ from typing import Any
 
 from jettagger.cli.console import Console
 from jettagger.cli.tagger import add_options, given_options
-from jettagger.errors import ConfigError
+from jettagger.errors import ConfigError, output_exists
 
 __all__ = ["configure", "run"]
 
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     ConfigError
         If options of a tagger are given without ``--model``.
     """
-    from jettagger.errors import OutputError
     from jettagger.files import refuse_inputs
     from jettagger.inputs.flavours import declared_names
     from jettagger.inputs.pfnano_tables import is_event_file
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     start, stop = _rows(args.number)
     refuse_inputs(args.output, [args.file])
     if Path(args.output).exists() and not args.force:
-        raise OutputError(f"{args.output} exists already; use --force to replace it")
+        raise output_exists(args.output)
     given = given_options(args)
     if "format" in given:
         given["names"] = declared_names(given.get("names"), given.pop("format"))

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     ConfigError
         If the settings are not valid, or no jets are selected.
     """
-    from jettagger.errors import ConfigError, OutputError
+    from jettagger.errors import ConfigError, output_exists
     from jettagger.files import refuse_inputs
     from jettagger.plots import mean_images, save_figure
     from jettagger.skims.flat_jets import FlatJets
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     paths = [args.file, *([args.versus] if args.versus is not None else [])]
     refuse_inputs(args.output, [*paths, *([args.settings] if args.settings is not None else [])])
     if Path(args.output).exists() and not args.force:
-        raise OutputError(f"{args.output} exists already; use --force to replace it")
+        raise output_exists(args.output)
     of_second = {"--versus-where": args.versus_where, "--versus-weights": args.versus_weights}
     of_second["--versus-name"] = args.versus_name
     if args.versus is None and (given := [name for name, value in of_second.items() if value is not None]):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from jettagger.errors import InputFileError, JettaggerError, MismatchError, OutputError
+from jettagger.errors import InputFileError, JettaggerError, MismatchError, OutputError, output_exists
 from jettagger.files.parts import forget, part_prefix, remember, remove_stale
 
 __all__ = [
@@ -359,7 +359,7 @@ def complete_or_absent(target: str | os.PathLike[str], *, force: bool = True) ->
     if target.is_dir():
         raise OutputError(f"cannot write {named}: it is a folder, expected the name of a file")
     if not force and target.exists():
-        raise OutputError(f"{named} exists already; use --force (force=True) to replace it")
+        raise output_exists(named)
     if target.exists() and not target.is_file():
         raise OutputError(f"cannot write {named}: it is a device or a pipe, expected the name of a file")
     remove_stale(target.parent, quiet=True)
@@ -498,5 +498,5 @@ def check_folder(
         if not (target / marker).is_file():
             raise OutputError(f"{target} has no {marker}, so it is something else: it is not replaced")
         if not force:
-            raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+            raise output_exists(target)
     return target

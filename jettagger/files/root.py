@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -268,9 +269,36 @@ def _opened(path: str) -> tuple[Any, BasketSums]:
             file.close()
         raise
     except Exception as error:  # uproot's errors for damaged files have no common base
-        raise InputFileError(
-            f"{path} is not a readable ROOT file (truncated or damaged?): {reason_of(error)}"
-        ) from error
+        raise unreadable(path, error) from error
+
+
+#: first bytes of a ROOT file
+_MAGIC = b"root"
+
+
+def unreadable(path: str, error: Exception) -> InputFileError:
+    """The error for a file that cannot be opened: by its first bytes, or what a library says.
+
+    Parameters
+    ----------
+    path : str
+    error : Exception
+        Of uproot.
+
+    Returns
+    -------
+    InputFileError
+    """
+    got, expected, reason = None, "a ROOT file", reason_of(error).rstrip(",")
+    if "://" not in path:
+        with suppress(OSError), Path(path).open("rb") as file:
+            begin = file.read(len(_MAGIC))
+            if begin != _MAGIC:
+                got, expected = f"{begin!r} as its first bytes", f"{_MAGIC!r}"
+                reason = f"got {got}, expected {expected}"
+    return InputFileError(
+        f"{path} is not a readable ROOT file (truncated or damaged?): {reason}", where=path, got=got, expected=expected
+    )
 
 
 def _note(file: Any) -> str:

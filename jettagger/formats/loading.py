@@ -103,12 +103,17 @@ def _check_links(jets: Jets) -> None:
         else:
             event = int(fault.beyond[0])
             what = f"{len(fault.beyond)} links point beyond its end"
+        place = f"event {jets.columns.place(event)} of this chunk"
+        expected = f"the table that {link.table} was made for"
         raise MismatchError(
-            f"{link.target} is not the table that {link.table} was made for: {what} (first: event "
-            f"{jets.columns.place(event)} of this chunk). Was {link.target} filtered, re-ordered or changed after "
-            f"reading? Pass it as it was read and select afterwards; to leave objects out on purpose, filter the rows "
-            f"of {link.table}; to vary {link.copied or 'a column'}, change it in both tables. If the file itself is "
-            "damaged, min_pt_share=0.9 scores the jets whose other constituents carry that share of their pt"
+            f"{link.target} is not {expected}: {what} (first: {place}). Was {link.target} filtered, re-ordered or "
+            "changed after reading? Pass it as it was read and select afterwards; to leave objects out on purpose, "
+            f"filter the rows of {link.table}; to vary {link.copied or 'a column'}, change it in both tables. If the "
+            "file itself is "
+            "damaged, min_pt_share=0.9 scores the jets whose other constituents carry that share of their pt",
+            where=f"{link.target}, {place}",
+            got=what,
+            expected=expected,
         )
 
 

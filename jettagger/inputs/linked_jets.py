@@ -192,7 +192,11 @@ def missing_columns(plan: ReadPlan, offer: Offer, source: str, name: str, others
             "tag them separately, before they are concatenated: only some of these events have the columns "
             f"{', '.join(uneven[:6])} (a union of records)",
         )
+    expected = f"columns that the model {name!r} needs"
     return MissingColumns(
-        f"{source} ({plan.format.title}) lacks columns that the model {name!r} needs: {'; '.join(remarks)}\n"
-        f"{len(plan.missing)} missing columns:\n{lines}"
+        f"{source} ({plan.format.title}) lacks {expected}: {'; '.join(remarks)}\n"
+        f"{len(plan.missing)} missing columns:\n{lines}",
+        where=source,
+        got=plan.format.title,
+        expected=expected,
     )

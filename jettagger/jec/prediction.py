@@ -11,7 +11,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.folder import MODEL
-from jettagger.errors import MismatchError, MissingColumns, MissingModelFile, OutputError, hint
+from jettagger.errors import MismatchError, MissingColumns, MissingModelFile, OutputError, hint, output_exists
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.jsonfile import parse_json
 from jettagger.jec.constructed import GLOBAL, PT
@@ -265,7 +265,7 @@ def refuse_prediction(
         raise OutputError(f"cannot write {target}: expected a name that ends with .npy or .npz")
     refuse_inputs(target, inputs)
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
     if not target.parent.is_dir():
         raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
 

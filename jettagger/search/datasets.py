@@ -28,6 +28,7 @@ from jettagger.errors import (
     MissingExtra,
     OutputError,
     UnknownName,
+    output_exists,
     reason_of,
 )
 from jettagger.files import complete_or_absent, identity, refuse_inputs
@@ -310,7 +311,7 @@ def check_output(target: Path, inputs: Iterable[str], *, force: bool) -> None:
     if not target.name.endswith((".json", ".json.gz")):
         raise OutputError(f"{target}: expected a name that ends in .json or .json.gz")
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
 
 
 def make_fileset(

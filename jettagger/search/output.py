@@ -15,7 +15,7 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.errors import OutputError
+from jettagger.errors import OutputError, output_exists
 from jettagger.files import atomic as files
 from jettagger.histograms import save
 from jettagger.provenance import KEY
@@ -73,7 +73,7 @@ def check_folder(
     target = Path(target)
     if target.is_dir():
         if not force:
-            raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+            raise output_exists(target)
         if any(target.iterdir()) and not (target / marker).is_file():
             raise OutputError(f"{target} was not written by a search: it is not replaced")
     return files.check_folder(target, marker=marker, force=force)

@@ -26,7 +26,15 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, InputFileError, JettaggerError, OutputError, UnknownName, require
+from jettagger.errors import (
+    ConfigError,
+    InputFileError,
+    JettaggerError,
+    OutputError,
+    UnknownName,
+    output_exists,
+    require,
+)
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.basketsums import add_sums
 from jettagger.files.jsonfile import parse_json, read_object
@@ -483,7 +491,7 @@ def simulate(
     if target.suffix not in suffixes:
         raise ConfigError(f"output {target}: format {format!r} is written to {' or '.join(suffixes)}")
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
     remove_stale(target.parent)
     folder = _open_folder(target, run, force)
     report = progress or (lambda done, total: None)

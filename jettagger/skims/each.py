@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
-from jettagger.errors import InputFileError, MismatchError, OutputError, UnknownName, WorkerError
+from jettagger.errors import InputFileError, MismatchError, OutputError, UnknownName, WorkerError, output_exists
 from jettagger.files import SEPARATOR, complete_or_absent, refuse_inputs
 from jettagger.files.jsonfile import read_object
 from jettagger.files.resuming import lock_folder, resume_folder
@@ -187,7 +187,7 @@ def tag_each(
     there = [target for target in targets.values() if target.exists() and target.name not in known]
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OutputError(f"{there[0]}{more} exists already; use --force (force=True) to replace it")
+        raise output_exists(there[0], more)
     new = not place.exists()
     try:
         place.mkdir(exist_ok=True)

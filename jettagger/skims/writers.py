@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
-from jettagger.errors import ConfigError, OutputError, hint
+from jettagger.errors import ConfigError, OutputError, hint, output_exists
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.generated import RUNS, merged_rows, sources_of_note
 from jettagger.files.parquet import METADATA
@@ -62,7 +62,7 @@ def check_target(
         raise OutputError(f"cannot write {target}: the folder {target.parent} is not writable")
     remove_stale(target.parent)
     if target.exists() and not force:
-        raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+        raise output_exists(target)
     return target
 
 

@@ -21,7 +21,7 @@ from jettagger.assignment.datasets import AssignmentDataset, AssignmentEvents
 from jettagger.assignment.making import unlabelled
 from jettagger.assignment.predictions import PredictionWriter
 from jettagger.assignment.whole_events import check_prefix
-from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError
+from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError, output_exists
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.generated import sources_of_root
 from jettagger.files.root import EventFile
@@ -142,7 +142,7 @@ def plan_predictions(
     if target.suffix in _HDF5:
         refuse_inputs(target, [*paths, *made.sources])
         if target.exists() and not force:
-            raise OutputError(f"{target} exists already; use --force (force=True) to replace it")
+            raise output_exists(target)
         if not target.parent.is_dir():
             raise OutputError(f"cannot write {target}: the folder {target.parent} does not exist")
     elif datasets[0]:
