@@ -1,8 +1,8 @@
 """Print a script that completes commands, options, values, names of models and files in a shell.
 
-  bash   eval "$(jettagger completion bash)"                                  in ~/.bashrc
-  zsh    eval "$(jettagger completion zsh)"                                   in ~/.zshrc, after compinit
-  fish   jettagger completion fish > ~/.config/fish/completions/jettagger.fish
+  bash   eval "$(jettagger completion bash)"    in ~/.bashrc
+  zsh    eval "$(jettagger completion zsh)"     in ~/.zshrc, after compinit
+  fish   jettagger completion fish | source     in ~/.config/fish/config.fish
 
 The script is made from the commands of this version; only names of models are looked up when a key is pressed (by
 'jettagger completion models', which prints them, one a line).
