@@ -194,6 +194,8 @@ def calls(text: str, folder: Path) -> list[list[str]]:
     # of an environment: .venv/bin/python is python
     text = re.sub(r"[\w./~$-]*/bin/(?=(?:python3?|pip|jettagger|pytest)\b)", "", text)
     functions = 'cd() { :; }; source() { :; }; command_not_found_handle() { printf "%s\\0" "$1" "$END" >> "$LOG"; }\n'
+    for place in re.findall(r">\s*(?:~/)?((?:[\w.-]+/)+)[\w.-]+", text):  # into which outputs are redirected
+        (folder / place).mkdir(parents=True, exist_ok=True)
     bash = shutil.which("bash") or "bash"
     done = subprocess.run(
         [bash, "-c", functions + text],
