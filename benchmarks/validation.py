@@ -107,8 +107,8 @@ def _version(package: str) -> str:
 
 
 def _revision() -> str:
-    """The commit, with a plus where files differ from it."""
-    call = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
+    """The commit, with a plus where files differ from it; empty where there is no clone."""
+    call = {"cwd": ROOT, "capture_output": True, "text": True}
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain", "-uno", "--", "jettagger"], **call)
     return f"{commit}+" if changed.stdout.strip() else commit
