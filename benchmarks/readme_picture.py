@@ -1,6 +1,6 @@
 """Pictures of the README and of its neighbours: ``python -m benchmarks.readme_picture``.
 
-``docs/demo.png`` has two pictures of the demo side by side, ``docs/roc.png`` is drawn by the example of ``docs/start.md``.
+``docs/demo.png`` has two pictures of the demo side by side, the example of ``docs/start.md`` draws ``docs/roc.png``.
 """
 
 from __future__ import annotations

@@ -151,12 +151,14 @@ def main(folder: str = "demo-output", config: str = str(CONFIG)) -> int:
 def guided(out: Path, config: str) -> int:
     """The steps of the demo, with what they do."""
     guide = Guide(4)
-    guide.console.print("A small search for X → HH → 4b, from files of simulated events to a limit. It takes less than a minute.")
+    guide.console.print(
+        "A small search for X → HH → 4b, from files of simulated events to a limit. It takes less than a minute."
+    )
     guide.next(
         "scores: a network looks at each jet",
         f"{MODEL}, a small Particle Transformer that comes with the package, reads the constituents of each",
-        "large-radius jet and gives 37 probabilities, one for each type of jet, and a mass. HbbvsQCD, a discriminant, is",
-        "made of them: probHbb / (probHbb + sum of probQCD*).",
+        "large-radius jet and gives 37 probabilities, one for each type of jet, and a mass. HbbvsQCD, a discriminant,",
+        "is made of them: probHbb / (probHbb + sum of probQCD*).",
     )
     guide.made(score_jets(out, guide))
     guide.next(

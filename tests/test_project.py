@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import jettagger
-from benchmarks.readme_picture import PICTURE, example
+from benchmarks.readme_picture import PICTURE, draw_example, example
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -237,25 +237,24 @@ def test_an_environment_that_may_lack_some_modules_has_all_others(tmp_path: Path
     assert "'absent_b' cannot be imported, and --may-lack does not name it: b" in said
 
 
-# ---------------------------------------------------------------------------------------- the picture of the README
+# ---------------------------------------------------------------------------------- the pictures of README and start.md
 
 
 def test_the_picture_is_small_and_shown() -> None:
-    assert f"](docs/{PICTURE.name})" in read("README.md")
+    text = read("docs/start.md")
+    assert f"]({PICTURE.name})" in text
     assert PICTURE.stat().st_size < 150_000
-    lines = [line for line in example(read("README.md")).splitlines() if line and "import" not in line]
+    lines = [line for line in example(text).splitlines() if line and "import" not in line]
     assert len(lines) <= 7
 
 
 @pytest.mark.slow
-def test_the_example_draws_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_draws_the_picture(tmp_path: Path) -> None:
     pytest.importorskip("mplhep", reason="the extra plot is not installed")
     from matplotlib.image import imread
     from reference_figures import difference
     from test_reference_plots import TOLERANCE, same_versions
 
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    exec(compile(example(read("README.md")), "README.md", "exec"), {"__name__": "readme"})
+    drawn = draw_example(tmp_path)
     same_versions()
-    assert difference(imread("roc.png")[..., :3], imread(PICTURE)[..., :3]) < TOLERANCE
+    assert difference(imread(drawn)[..., :3], imread(PICTURE)[..., :3]) < TOLERANCE

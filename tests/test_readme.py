@@ -1,4 +1,4 @@
-"""The README is run: its processor, its shell commands, what it says of extras; test_code_blocks.py has the rest."""
+"""The README: its shell commands, targets and extras; test_docs_start.py and test_code_blocks.py have the rest."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ from jettagger.testing import write_pfnano
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_first_processor_runs_in_a_job(tmp_path: Path) -> None:
-    from coffea import processor
-    from coffea.nanoevents import PFNanoAODSchema
-
-    names: dict[str, object] = {"__name__": "readme"}
-    (block,) = (block for block in blocks("README.md", "python") if "class Scores" in block)
-    exec(compile(block, "README", "exec"), names)
-    sample = write_pfnano(tmp_path / "nano.root", 20, seed=1)
-    run = processor.Runner(processor.IterativeExecutor(status=False), schema=PFNanoAODSchema, chunksize=8)
-    hist = run({"sample": {"files": {str(sample): "Events"}}}, names["Scores"]())
-    assert hist.sum(flow=True) > 0
 
 
 def test_shell_commands_run(
@@ -48,7 +35,7 @@ def test_shell_commands_run(
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     commands = [line.split("#")[0].split() for block in blocks("README.md", "sh") for line in block.splitlines()]
-    targets = [words[1] for words in commands if words and words[0] == "make"]
+    targets = [words[1] for words in commands if words[:1] == ["make"] and words[1:]]
     assert targets == ["demo", "test", "docs"]
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import signal
 import warnings
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from survivors import PATIENCE, running
 
+from benchmarks.readme_picture import DEMO, beside
 from jettagger.files.root import EventFile
 from jettagger.histograms import load, pick
 
@@ -77,13 +81,26 @@ def test_stored_scores(tmp_path: Path, shared: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
-def test_demo(tmp_path: Path) -> None:
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyhf")
+    pytest.importorskip("mplhep", reason="the extra plot is not installed")
     from fitting import check_cabinetry, check_command, check_pulls, check_pyhf
+    from matplotlib.image import imread
+    from reference_figures import difference
+    from test_reference_plots import TOLERANCE, same_versions
 
-    if not (EXAMPLES / "data" / "QCD.root").exists():
-        pytest.skip("the embedded samples are not there")
-    assert example("demo").main(str(tmp_path / "out")) == 0
+    demo = example("demo")
+    made_in = tmp_path / "demo"
+    assert demo.main(str(made_in)) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said  # no terminal
+    steps = [
+        said.index(text) for text in ("[1/4]", "scores.png (after", "[2/4]", "[3/4]", "limits.png (after", "[4/4]")
+    ]
+    assert steps == sorted(steps)
+    assert all((made_in / name).stat().st_size > 0 for name in demo.PICTURES)
+    assert all((EXAMPLES.parent / page).exists() for page in re.findall(r"docs/\w+\.md", said))
+    made_in.joinpath("search").rename(tmp_path / "out")
     plots = ("mjj_SR", "HbbvsQCD_all_shapes", "HbbvsQCD_all_roc_QCD", "mass_all_shapes", "mass_all_sculpting_QCD")
     for name in ("limits.png", "templates.root", *(f"plots/{plot}.png" for plot in plots)):
         assert (tmp_path / "out" / name).stat().st_size > 0
@@ -101,3 +118,25 @@ def test_demo(tmp_path: Path) -> None:
             check_cabinetry(space)
         # the multijets under X2000 are few events: -0.23 +- 0.04 with 500 toys
         check_pulls(space, median, bias=0.25 if item["signal"] == "X2000" else 0.0)
+    beside([made_in / "scores.png", tmp_path / "out" / "limits.png"], tmp_path / DEMO.name)
+    same_versions()
+    assert difference(imread(tmp_path / DEMO.name)[..., :3], imread(DEMO)[..., :3]) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_what_is_complete(tmp_path: Path, number: int) -> None:
+    pytest.importorskip("mplhep", reason="the extra plot is not installed")
+    with running(EXAMPLES / "demo.py", ["out"], tmp_path, PYTHONUNBUFFERED="1") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "$ jettagger search" in line:  # the search has begun
+                break
+        process.send_signal(number)
+        _, problems = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 128 + number
+    assert "what is in out/ is complete" in problems
+    assert "Traceback" not in problems
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    skims = {f"out/scores/{name}.parquet" for name in ("QCD", "tt", "XHH-1000")}
+    assert left == skims | {"out/scores.png"}
