@@ -76,8 +76,8 @@ def test_long_lists_of_words_are_read() -> None:
 
 
 def test_what_the_grammar_of_python_refuses_is_one_error() -> None:
-    """How much it takes depends on the version of Python; deeper than that is refused by ours."""
-    with pytest.raises(ConfigError, match="too long or nested too deeply for Python's grammar|nested more than"):
+    """How much it takes depends on the version of Python."""
+    with pytest.raises(ConfigError, match="too long or nested too deeply for Python's grammar"):
         parse("-" * 9999 + "x")
 
 
