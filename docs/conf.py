@@ -43,6 +43,7 @@ extensions = [
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_site", "search.md"]
+smartquotes = False  # options have two hyphens
 
 # ---------------------------------------------------------------------------------------- Markdown
 

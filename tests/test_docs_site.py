@@ -58,6 +58,15 @@ def test_links_of_a_forge_are_those_of_the_site(source: str, place: str, link: s
     )
 
 
+def test_a_link_with_a_path_as_its_text_gets_the_title_of_the_page() -> None:
+    site_links = module(DOCS / "_site" / "links.py").site_links
+    text = "See [docs/search.md](docs/search.md#keys), [setup.cfg](setup.cfg)."
+    pages = {"docs/search.md": "search.md"}
+    assert site_links(text, "README.md", "project/readme.md", root=ROOT, pages=pages, address=ADDRESS) == (
+        f"See [](../search.md#keys), [setup.cfg]({ADDRESS}/blob/main/setup.cfg)."
+    )
+
+
 def test_what_is_written_for_the_site_is_ignored_by_git_and_removed_by_make_clean() -> None:
     ignored = re.findall(r"^/docs/(\w+)/$", (ROOT / ".gitignore").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(ignored) > 5

@@ -26,7 +26,7 @@ def _description(text: str) -> Iterator[str]:
             yield f".. code-block:: text\n\n{textwrap.indent(textwrap.dedent(paragraph), '   ')}\n"
         elif len(head) == 1 and head[0].endswith(":") and len(lines) > 1:
             code = textwrap.indent(textwrap.dedent("\n".join(lines[1:])), "   ")
-            yield f"{_plain(head[0])[0].upper()}{_plain(head[0])[1:]}\n\n.. code-block:: console\n\n{code}\n"
+            yield f"{_plain(head[0])[0].upper()}{_plain(head[0])[1:]}\n\n.. code-block:: sh\n\n{code}\n"
         elif len(head) < len(lines):  # a list with hanging lines
             yield f".. code-block:: text\n\n{textwrap.indent(paragraph, '   ')}\n"
         else:
@@ -63,7 +63,7 @@ def _section(parser: argparse.ArgumentParser, mark: str) -> Iterator[str]:
     yield f".. _{parser.prog.replace(' ', '-')}:\n\n{parser.prog}\n{mark * len(parser.prog)}\n"
     yield from _description(parser.description or "")
     usage = textwrap.indent(parser.format_usage().removeprefix("usage: ").rstrip(), "   ")
-    yield f".. code-block:: text\n\n{textwrap.dedent(usage) and usage}\n"
+    yield f".. code-block:: text\n\n{usage}\n"
     yield f".. program:: {parser.prog}\n"
     yield from _options(parser)
     if parser.epilog:

@@ -78,8 +78,6 @@ def key_page(kind: str, formats: str) -> str:
     lines = [f"# {title}", "", f"{FILES[kind][2][0].upper()}{FILES[kind][2][1:]}. [Explained here]({page}).", ""]
     lines += _compatibility(formats, row)
     lines += [f"- JSON schema: {{download}}`{kind}.schema.json`, the output of `jettagger schema {kind}`", ""]
-    if (version := version_of(model)) is not None:
-        lines += [f"The key `{version[0]}` is {version[1]}.", ""]
     lines += ["## Keys", "", key_table(model), ""]
     nested = nested_models(model)
     for places, part in nested:

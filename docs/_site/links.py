@@ -13,9 +13,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-#: what follows the text of a link, or a span of code, in which nothing is a link
+#: what follows the text of a link, with the text if it is a path, or a span of code, in which nothing is a link
 _LINK = re.compile(
-    r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)|\]\((?P<target>[^()\s]+)(?P<title>\s[^)]*)?\)", re.DOTALL
+    r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)|(?P<path>\[[\w./-]+\.md)?\]\((?P<target>[^()\s]+)(?P<title>\s[^)]*)?\)",
+    re.DOTALL,
 )
 _FENCE = re.compile(r"^ *(?P<fence>`{3,}|~{3,}|:{3,})")
 _PICTURES = (".png", ".svg", ".gif", ".jpg")
@@ -78,7 +79,9 @@ def site_links(text: str, source: str, place: str, *, root: Path, pages: Mapping
             new = f"{address}/{'tree' if (root / path).is_dir() else 'blob'}/main/{path}"
         else:
             return match[0]  # which the site reports
-        return f"]({new}{anchor}{match['title'] or ''})"
+        # a path as the text of a link becomes the title of the page
+        text = "[" if match["path"] and path in pages else match["path"] or ""
+        return f"{text}]({new}{anchor}{match['title'] or ''})"
 
     return "".join(_LINK.sub(link, part) if prose else part for prose, part in _parts(text))
 
