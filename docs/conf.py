@@ -13,6 +13,7 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
 from _site.commands import write_commands  # noqa: E402
+from _site.inventories import ALIASES, PROJECTS, write_inventories  # noqa: E402
 from _site.keys import write_keys  # noqa: E402
 from _site.links import site_links, written  # noqa: E402
 from _site.reference import write_reference  # noqa: E402
@@ -115,7 +116,13 @@ numpydoc_xref_aliases = {word: word for word in DEFAULT_LINKS}
 numpydoc_xref_aliases |= {
     name.rpartition(".")[2]: name for name in jettagger_homes.values() if name.rpartition(".")[2][0].isupper()
 }
+numpydoc_xref_aliases |= {name: f".{name}" for _, names in PROJECTS.values() for name in names}
+numpydoc_xref_aliases |= {name: f".{other}" for name, other in ALIASES.items()}
 numpydoc_xref_ignore = "all"  # other words
+
+# the inventories of others from their sites, and without a network those of the names that docstrings have
+intersphinx_mapping = write_inventories(ROOT / "build" / "inventories")
+intersphinx_timeout = 5
 
 # ---------------------------------------------------------------------------------------- HTML
 

@@ -203,3 +203,36 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
         text = path.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(https?:[^"]+)"', text)
         assert loaded == [], path
+
+
+# ---------------------------------------------------------------------------------------- other projects
+
+
+def test_names_of_other_projects_are_in_docstrings() -> None:
+    """What the stored inventories have is used; what types of parameters name of these projects is in them."""
+    inventories = module(DOCS / "_site" / "inventories.py")
+    sources = [*(ROOT / "jettagger").rglob("*.py"), *(ROOT / "processors").glob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    names = {name for _, names in inventories.PROJECTS.values() for name in names}
+    used = {*re.findall(r"[\w.]+", text)}
+    assert [name for name in names if name not in used and name not in inventories.ALIASES.values()] == []
+    assert {"awkward", "coffea", "hist", "correctionlib"} <= set(inventories.PROJECTS)
+
+
+@pytest.mark.slow
+def test_names_of_other_projects_are_links(site: Path) -> None:
+    text = (site / "api" / "jettagger.plots.html").read_text(encoding="utf-8")
+    assert re.search(r'href="https://matplotlib.org/stable/[^"]*#matplotlib.figure.Figure"', text)
+    assert re.search(r'href="https://hist.readthedocs.io/en/latest/[^"]*#hist\.[\w.]*Hist"', text)
+
+
+@pytest.mark.slow
+def test_stored_inventories_are_read_by_sphinx(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    from sphinx.util.inventory import InventoryFile
+
+    inventories = module(DOCS / "_site" / "inventories.py")
+    for project, (address, (_, path)) in inventories.write_inventories(tmp_path).items():
+        read = InventoryFile.loads(Path(path).read_bytes(), uri=address)
+        names = {name for entries in read.data.values() for name in entries}
+        assert names == set(inventories.PROJECTS[project][1])

@@ -15,7 +15,8 @@ from pathlib import Path
 
 #: what follows the text of a link, with the text if it is a path, or a span of code, in which nothing is a link
 _LINK = re.compile(
-    r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)|(?P<path>\[[\w./-]+\.md)?\]\((?P<target>[^()\s]+)(?P<title>\s[^)]*)?\)",
+    r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)"
+    r"|(?P<path>\[[\w./-]+\.md)?\]\((?P<target>[^()\s]+)(?P<title>\s[^)]*)?\)",
     re.DOTALL,
 )
 _FENCE = re.compile(r"^ *(?P<fence>`{3,}|~{3,}|:{3,})")
