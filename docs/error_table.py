@@ -244,7 +244,7 @@ def _cell(value: Any) -> str:
 def _section(number: int, case: Case, error: dict[str, Any]) -> str:
     language = "sh" if case.is_command else "python"
     return (
-        f"### {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
+        f"## {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
         f"```text\n{error['class']}: {error['message']}\n```\n\n{case.do}\n"
     )
 

@@ -44,6 +44,7 @@ PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "correctionlib": (
         "https://cms-nanoaod.github.io/correctionlib",
+        {"correctionlib.highlevel.Correction": "_generated/"},
     ),
     "uproot": ("https://uproot.readthedocs.io/en/latest", {"uproot.open": "uproot.reading.open.html"}),
     "matplotlib": (
