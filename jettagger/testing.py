@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import guard, in_range
+from jettagger.errors import InputFileError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.kinematics import delta_phi, delta_r, energy, px, py, pz
 from jettagger.types import Array
@@ -19,7 +20,7 @@ from jettagger.types import Array
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["make_columns", "make_events", "make_tiny_model", "write_pfnano"]
+__all__ = ["example_path", "make_columns", "make_events", "make_tiny_model", "write_pfnano"]
 
 #: probability and absolute PDG ID of each type of candidate: charged hadron, photon, neutral hadron, electron, muon
 _TYPES = ((0.58, 211), (0.27, 22), (0.12, 130), (0.02, 11), (0.01, 13))
@@ -335,6 +336,45 @@ def _small_jets(
         return np.bincount(event[kept][jets], minlength=n_events).astype(np.int64)
 
     return {"Jet": (counts, jet), "JetPFCands": (per_event(owner), links), "JetSVs": (per_event(of_jet), svs)}
+
+
+def example_path(name: str) -> Path:
+    """The path of one of the small samples that come with the source of jettagger, for examples and tests.
+
+    Parameters
+    ----------
+    name : str
+        Name of a file or folder in ``examples/data``: ``QCD.root``, ``tt.root``, ``XHH-1000.root`` (events of the
+        package's detector simulation in PFNano format, see ``docs/simulation.md``), ``toy_search`` (what a search with
+        toy data writes).
+
+    Returns
+    -------
+    pathlib.Path
+        The path, whatever the working directory is.
+
+    Raises
+    ------
+    InputFileError
+        If the samples are not there: a wheel does not contain them, a clone and the source distribution do.
+    UnknownName
+        If there is no such sample.
+
+    Examples
+    --------
+    >>> example_path("QCD.root").name
+    'QCD.root'
+    """
+    folder = Path(__file__).resolve().parent.parent / "examples" / "data"
+    if not folder.is_dir():
+        raise InputFileError(
+            f"{folder} does not exist: the samples are in a clone of jettagger and in its source distribution, not in "
+            f"a wheel. Run the example there, or give the path of a file of yours"
+        )
+    known = sorted(path.name for path in folder.iterdir())
+    if name not in known:
+        raise UnknownName("sample", name, known, str(folder))
+    return folder / name
 
 
 def make_events(

@@ -388,12 +388,13 @@ def canvas(
     Returns
     -------
     figure, axes
-        Axes as an array of rows and columns.
+        A figure that notebooks show as a picture, and axes as an array of rows and columns.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(layout="constrained", **keywords)
+    from jettagger.plots.figure import PlotFigure
+
+    figure = PlotFigure(layout="constrained", **keywords)
     FigureCanvasAgg(figure)
     axes = figure.subplots(
         rows, columns, squeeze=False, sharex=sharex, height_ratios=height_ratios, width_ratios=width_ratios
@@ -413,7 +414,7 @@ def save_figure(
         If the file cannot be written.
     """
     matplotlib = require("matplotlib", "plot", "plotting")
-    # Formulae look for all fonts that they might need; the calligraphic one, "cursive", is on few machines and warns.
+    # figures of others look for the calligraphic font of formulae, too, see PlotFigure
     plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"]}
     with complete_or_absent(path) as part, matplotlib.rc_context(plain):
         # the date in a PDF would make equal pictures different
