@@ -13,6 +13,7 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS)]
 
 from _site.commands import write_commands  # noqa: E402
+from _site.gallery import settings as gallery_settings  # noqa: E402
 from _site.inventories import ALIASES, PROJECTS, write_inventories  # noqa: E402
 from _site.keys import write_keys  # noqa: E402
 from _site.links import site_links, written  # noqa: E402
@@ -41,10 +42,13 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
-exclude_patterns = ["_site", "search.md"]
 smartquotes = False  # options have two hyphens
+# the gallery's notebooks are for downloading
+exclude_patterns = ["_site", "search.md", "gallery/**/*.ipynb", "gallery/backreferences"]
+sphinx_gallery_conf = gallery_settings(ROOT)
 
 # ---------------------------------------------------------------------------------------- Markdown
 

@@ -40,7 +40,7 @@ output = runner(files, SoftDropMass(), treename="Events")
 
 # %%
 # Each file has its own sum of weights. Here each background has the same area; a search has cross sections, see
-# :doc:`/search`.
+# :doc:`/search/index`.
 from jettagger import plots
 
 scaled = {name: hist / hist.sum().value for name, hist in output.items()}

@@ -2,8 +2,8 @@
 ROC curves
 ==========
 
-`jettagger.tag_files` writes the scores of files into a skim, here in parquet format. A discriminant of the skims gives
-a ROC curve with its statistical uncertainty.
+`jettagger.tag_files` writes the scores of files into a skim, here in parquet format. A discriminant of the skims
+gives a ROC curve with its statistical uncertainty.
 """
 
 import tempfile

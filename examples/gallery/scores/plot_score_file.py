@@ -2,8 +2,8 @@
 Scores of a file
 ================
 
-The shortest way from a PFNano file to scores: open it with coffea, load a model by its name, attach its outputs to the
-jets. They become columns of ``FatJet``, next to those of the experiment.
+The shortest way from a PFNano file to scores: open it with coffea, load a model by its name, attach its outputs to
+the jets. They become columns of ``FatJet``, next to those of the experiment.
 """
 
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema

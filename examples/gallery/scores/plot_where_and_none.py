@@ -2,8 +2,8 @@
 Which jets are scored, and None
 ===============================
 
-``where`` selects the jets that run through the network. All others, and jets that lack what the network needs, get None:
-a missing score is never a made-up number. ``Tagger.run`` gives the scores with a report that counts them.
+``where`` selects the jets that run through the network. All others, and jets that lack what the network needs, get
+None: a missing score is never a made-up number. ``Tagger.run`` gives the scores with a report that counts them.
 """
 
 import awkward as ak
