@@ -2,8 +2,8 @@
 The same colours in all pictures
 ================================
 
-`jettagger.plots.process_styles` gives each process a colour and a line style that all pictures of an analysis share,
-and that can be told apart without colours. A label names the experiment, energy and luminosity.
+``jettagger.plots.process_styles`` gives each process a colour and a line style that all pictures of an analysis
+share, and that can be told apart without colours. A label names the experiment, energy and luminosity.
 """
 
 import numpy as np
@@ -43,4 +43,4 @@ figure
 
 # %%
 # Next: in the configuration of a search the key ``label`` sets the label of all pictures, see :doc:`/search/index`;
-# :func:`jettagger.plots.save_figure` writes png, pdf or svg.
+# ``jettagger.plots.save_figure`` writes png, pdf or svg.

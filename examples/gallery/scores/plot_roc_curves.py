@@ -2,7 +2,7 @@
 ROC curves
 ==========
 
-`jettagger.tag_files` writes the scores of files into a skim, here in parquet format. A discriminant of the skims
+``jettagger.tag_files`` writes the scores of files into a skim, here in parquet format. A discriminant of the skims
 gives a ROC curve with its statistical uncertainty.
 """
 

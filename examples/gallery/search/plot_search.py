@@ -51,5 +51,5 @@ print(
 )
 
 # %%
-# Next: :doc:`/search/index` explains each key; :ref:`sphx_glr_gallery_search_plot_limit_band.py` has limits against the
-# mass.
+# Next: :doc:`/search/index` explains each key; :ref:`sphx_glr_gallery_search_plot_limit_band.py` has limits against
+# the mass.

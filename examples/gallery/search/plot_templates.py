@@ -3,7 +3,7 @@ Templates from a histogram
 ==========================
 
 A search fills one histogram with the categories ``dataset``, ``region`` and ``variation``.
-`jettagger.statistics.building.build` makes templates of it: a card for combine, and a workspace for pyhf and
+``jettagger.statistics.building.build`` makes templates of it: a card for combine, and a workspace for pyhf and
 cabinetry. Here the histogram is filled with toy data; :ref:`sphx_glr_gallery_search_plot_search.py` fills it from
 files.
 """
@@ -91,5 +91,5 @@ figure = plots.spectrum(
 figure
 
 # %%
-# Next: :doc:`/search/index` on the keys ``templates`` of a configuration, :doc:`/search_backgrounds` on backgrounds from
-# data.
+# Next: :doc:`/search/index` on the keys ``templates`` of a configuration, :doc:`/search_backgrounds` on backgrounds
+# from data.
