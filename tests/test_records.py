@@ -177,6 +177,7 @@ NO_OUTPUT = {
     "calibration.masses:MassFactors.save": "a few numbers that users write, too: no model, no events",
     "discriminants.discriminant:save": "a configuration that users write: no model, no events",
     "plots.style:save_figure": "a picture, drawn of histograms that carry it",
+    "plots.figure:PlotFigure._repr_png_": "the same picture in memory, for notebooks",
     "dask:Parcel._write": "a file of a model or a head, sent to a worker as it is",
     "statistics.keptfits:KeptFits.put": "fits of an interrupted run, kept under the digest of what makes them",
     "files.cache:DiskCache.put": "cache",
