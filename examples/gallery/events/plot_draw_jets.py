@@ -38,4 +38,5 @@ figure = plots.draw_jets(
 figure
 
 # %%
-# Next: ``jettagger show jet`` draws jets of any file, see :doc:`/weaver`; :doc:`/explain` on what contributions mean.
+# Next: ``jettagger show jet`` draws jets of any file, see :doc:`/weaver` and :doc:`/delphes`; :doc:`/explain` on what
+# contributions mean.

@@ -54,4 +54,5 @@ figure = plots.spectrum(
 figure
 
 # %%
-# Next: ready-made processors are in ``jettagger.processors``; dask and batch systems are in :doc:`/scaling`.
+# Next: ready-made processors are in ``jettagger.processors``; dask and batch systems are in :doc:`/jobs`, their speed
+# in :doc:`/scaling`.

@@ -40,5 +40,6 @@ figure = plots.shapes(samples, title="inclParTToyV1, $p_T$ > 300 GeV")
 figure
 
 # %%
-# Next: :doc:`discriminants </discriminants>` combine scores; :doc:`/models` lists the networks; the command line does
-# the same with ``jettagger tag nano.root --model inclParTToyV1 -o scores.parquet``.
+# Next: :doc:`discriminants </discriminants>` combine scores; :doc:`/models` lists the networks, :doc:`/own_model` is
+# on yours, :doc:`/central_nanoaod` on files without candidates; the command line does the same with ``jettagger tag
+# nano.root --model inclParTToyV1 -o scores.parquet``.

@@ -39,4 +39,5 @@ passing = ak.fill_none(score > 0.02, False)
 print(f"{ak.sum(passing)} of {ak.count(events.FatJet.pt)} jets pass")
 
 # %%
-# Next: :doc:`/pfnano` on the files that can be read, :doc:`/robustness` on incomplete ones.
+# Next: :doc:`/pfnano` on the files that can be read, :doc:`/robustness` on incomplete ones, :doc:`/errors` on what
+# errors say.

@@ -48,5 +48,5 @@ figure = plots.efficiency_curves(samples, title="working points of a mock score"
 figure
 
 # %%
-# Next: :doc:`/discriminants` on working points and on the model they belong to; thresholds that depend on the mass,
-# too, are in :ref:`sphx_glr_gallery_decorrelation_plot_sculpting.py`.
+# Next: :doc:`/working_points`, and the model they belong to; thresholds that depend on the mass, too, are in
+# :ref:`sphx_glr_gallery_decorrelation_plot_sculpting.py`.
