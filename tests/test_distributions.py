@@ -219,6 +219,14 @@ def test_metadata_of_both(built: tuple[Path, Path, Path]) -> None:
         check_links(str(data.get_payload()))
 
 
+def test_the_script_that_tries_wheels_can_be_read() -> None:
+    script = str(ROOT / ".ci" / "wheels")
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    run = subprocess.run(["bash", script, "2.7"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "unknown argument 2.7: .ci/wheels [--tests] [3.10 3.11 ...]\n"
+
+
 @pytest.mark.slow
 @needs_setuptools
 def test_an_index_takes_both(built: tuple[Path, Path, Path]) -> None:

@@ -57,6 +57,9 @@ NOT_IMPORTED = {
     ("test", "pytest-xdist"): "a plugin of pytest",
 }
 
+#: of the site: the program itself, its theme under another name, what runs examples and notebooks
+NOT_NAMED = {"sphinx", "pydata-sphinx-theme", "sphinx-gallery", "ipykernel"}
+
 
 def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
@@ -156,6 +159,13 @@ def test_every_requirement_of_the_tests_is_imported_there() -> None:
     modules = {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in imported(CODE + python_files("tests"))}
     unused = {("test", name) for name in EXTRAS["test"] if name not in modules}
     assert unused == {pair for pair in NOT_IMPORTED if pair[0] == "test"}
+
+
+def test_every_requirement_of_the_site_is_used_by_it() -> None:
+    pages = python_files("docs")
+    used = "".join(path.read_text(encoding="utf-8") for path in pages).replace("_", "-")
+    for name in set(EXTRAS["docs"]) - NOT_NAMED:
+        assert name in used, f"the site does not use {name}"
 
 
 def test_every_tool_is_run_somewhere() -> None:
