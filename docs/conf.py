@@ -135,6 +135,8 @@ html_title = f"jettagger {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+# pages at the top have nothing beside them
+html_sidebars = {name: [] for name in ("index", "start", "concepts", "validation")}
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 html_theme_options = {

@@ -12,23 +12,25 @@ PICTURE = Path(__file__).with_suffix(".svg")
 ROWS = (
     (
         ("file", "PFNano, Delphes, JetClass-II, ...", ""),
-        ("events or a table", "jets, constituents, vertices", "coffea, uproot"),
+        ("events or a table", "jets, constituents, vertices", "uproot"),
         ("selected jets", "flat columns, linked and sorted", "source"),
-        ("batch", "{input: float32[jets, variables, length]}", "bundle"),
     ),
     (
-        ("outputs", "{output: float32[jets, columns]}", "network"),
-        ("events with scores", "FatJet.<prefix>_probHbb, ..., None", "put back"),
+        ("batch", "float32[jets, variables, length]", "bundle"),
+        ("outputs", "float32[jets, columns]", "network"),
+        ("events with scores", "<prefix>_probHbb, ..., None", "put back"),
+    ),
+    (
         ("one number per jet", "HbbvsQCD, a head, a map", "discriminant"),
-        ("passing jets", "bool", "working point"),
+        ("passing jets", "true or false", "working point"),
+        ("histograms", "by sample, region and variation", "search"),
     ),
     (
-        ("histograms", "by sample, region and variation", "search"),
         ("templates", "events in bins, of each process", "cross sections"),
         ("limits, fits", "combine and pyhf read the same", "likelihood"),
     ),
 )
-WIDTH, HEIGHT, GAP, BELOW, MARGIN = 250, 62, 96, 46, 12
+WIDTH, HEIGHT, GAP, BELOW, MARGIN = 214, 58, 96, 44, 8
 
 FILL = 'fill="#eef4fb" stroke="#3f90da"'
 
@@ -39,7 +41,7 @@ def drawn() -> str:
     bottom = 2 * MARGIN + len(ROWS) * (HEIGHT + BELOW) - BELOW
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {bottom}" font-family="sans-serif" '
-        'font-size="13" text-anchor="middle">',
+        'font-size="14" text-anchor="middle">',
         "<title>From a file to a limit</title>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#4a4a4a"/></marker></defs>',
@@ -53,7 +55,7 @@ def drawn() -> str:
             lines += [
                 f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="6" {FILL}/>',
                 f'<text x="{left + WIDTH / 2:g}" y="{middle - 6:g}" font-weight="bold">{escape(title)}</text>',
-                f'<text x="{left + WIDTH / 2:g}" y="{middle + 15:g}" font-size="12">{escape(content)}</text>',
+                f'<text x="{left + WIDTH / 2:g}" y="{middle + 15:g}" font-size="13">{escape(content)}</text>',
             ]
             if column:
                 path = f"M{left - GAP + 2} {middle:g}H{left - 2}"
@@ -67,7 +69,7 @@ def drawn() -> str:
                 continue
             lines += [
                 f'<path d="{path}" fill="none" stroke="#4a4a4a" stroke-width="1.5" marker-end="url(#tip)"/>',
-                f'<text x="{x:g}" y="{y:g}" font-size="12" font-style="italic">{escape(step)}</text>',
+                f'<text x="{x:g}" y="{y:g}" font-size="13" font-style="italic">{escape(step)}</text>',
             ]
     return "\n".join([*lines, "</svg>", ""])
 

@@ -40,8 +40,9 @@ def numbers(text: str) -> list[float]:
     return [math.nan if value == "None" else float(value) for value in re.findall(r": ([\d.e-]+|None)", text)]
 
 
-def test_the_first_block_is_the_example() -> None:
-    (block,) = (block for block in blocks("README.md", "python") if ".show(" in block)
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_first_block_is_the_example(page: str) -> None:
+    (block,) = blocks(page, "python", ".show(")
     document = ast.parse(FIRST.read_text(encoding="utf-8"))
     assert ast.dump(ast.parse(block)) == ast.dump(ast.Module(document.body[1:], []))
 
