@@ -57,8 +57,8 @@ NOT_IMPORTED = {
     ("test", "pytest-xdist"): "a plugin of pytest",
 }
 
-#: of the site: the program itself, its theme under another name, what runs examples and notebooks
-NOT_NAMED = {"sphinx", "pydata-sphinx-theme", "sphinx-gallery", "ipykernel"}
+#: of the site: the program itself, its theme under another name, what runs the notebooks
+NOT_NAMED = {"sphinx", "pydata-sphinx-theme", "ipykernel"}
 
 
 def python_files(*folders: str) -> list[Path]:
